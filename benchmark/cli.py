@@ -1,0 +1,42 @@
+"""The command `bench`: one sub-command a verb. Imports nothing heavy, so that help is instant."""
+
+import os
+import sys
+
+import typer
+
+from benchmark.commands.doctor import doctor
+from benchmark.commands.fetch import fetch
+from benchmark.commands.list import list_names
+from benchmark.commands.plan import plan
+from benchmark.commands.report import report
+from benchmark.commands.rescore import rescore
+from benchmark.commands.run import run
+from benchmark.errors import BenchError, Unavailable, UsageError
+
+app = typer.Typer(
+    name="bench",
+    help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run)
+app.command("plan")(plan)
+app.command("list")(list_names)
+app.command("doctor")(doctor)
+app.command("fetch")(fetch)
+app.command("rescore")(rescore)
+app.command("report")(report)
+
+
+def main() -> None:
+    """Entry point; an explained failure is printed as its one sentence, without traceback."""
+    try:
+        app()
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, (UsageError, Unavailable)) else 1)
+    except BrokenPipeError:  # `bench list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,77 @@
+"""The boundary between harness and contender: pixels to bytes, the bytes alone to pixels."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
+
+
+class Setting(NamedTuple):
+    """One point of a codec's rate control.
+
+    >>> str(Setting("quality", 50)), str(Setting("distance", 1.5))
+    ('quality=50', 'distance=1.5')
+    """
+
+    name: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class CodecInfo:
+    """What a stranger needs to make the same streams again; stored with every row."""
+
+    version: str  # of what does the coding: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
+    command: str  # the exact call or command line, the setting's place marked {quality}
+    licence: str  # SPDX identifier of what does the coding
+    fingerprint: str  # sha256 of the program, library file or weights that decide the streams
+    revision: int  # of the adapter: raised whenever its streams or pixels may change
+    timed: str  # what the seconds contain: "one call in this process", "program start, ..."
+    device: Literal["cpu", "cuda"] = "cpu"
+    caveat: str = ""  # what every row and figure has to say of it: "random weights", ...
+
+
+class Codec(Protocol):
+    """A contender. Options are keyword arguments of the constructor, each with a default.
+
+    A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
+    `BadOption` where a value makes no sense. `encode` and `decode` may raise anything: the harness
+    makes a failed row of it. The instance that decodes has never encoded.
+    """
+
+    name: str
+    sweep: tuple[Setting, ...]  # the default settings, lowest rate first
+
+    def describe(self) -> CodecInfo:
+        """Version, call, licence and fingerprint of what runs."""
+        ...
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """The whole stream of one image: everything `decode` needs, and nothing else."""
+        ...
+
+    def decode(self, data: bytes) -> Pixels:
+        """The image, from the bytes alone."""
+        ...
+
+
+class Declared(NamedTuple):
+    """A reconstruction whose size is told, not measured."""
+
+    num_bytes: int
+    decoded: Pixels
+
+
+@runtime_checkable
+class DeclaresSizes(Protocol):
+    """A codec whose program is out of reach: reconstructions on disk and a list of their sizes."""
+
+    def declared(self, image: str, setting: Setting) -> Declared:
+        """The reconstruction of the dataset's image of that name, and its declared size."""
+        ...

@@ -1,0 +1,128 @@
+"""What a run leaves: the summary for people or machines, and the exit code."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+
+from benchmark.matrix import Matrix
+from benchmark.run import Failure
+
+SHOWN_FAILURES = 10
+
+
+class Outcome(NamedTuple):
+    """A finished run and the table of everything stored for its dataset."""
+
+    matrix: Matrix
+    table: pa.Table
+    metrics: tuple[str, ...]
+    measured: int
+    rescored: int
+    failures: Sequence[Failure]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a cell failed or an image was refused."""
+        return 1 if self.failures or self.matrix.sources.refused else 0
+
+    def asked(self) -> pa.Table:
+        """The rows of the cells that were asked for."""
+        keys = pa.array([cell.key for cell in self.matrix.cells], pa.string())
+        return self.table.filter(pc.is_in(self.table["cell"], value_set=keys))
+
+
+def finish(outcome: Outcome, as_json: bool) -> None:
+    """Print the summary and leave with the exit code."""
+    if as_json:
+        print(json.dumps(_for_machines(outcome), indent=1))
+    else:
+        _print_for_people(outcome)
+    raise typer.Exit(outcome.exit_code)
+
+
+@contextmanager
+def interruptible(meaning: str) -> Iterator[None]:
+    """Turn Ctrl-C or SIGTERM into one line and exit code 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"bench: interrupted; {meaning}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def print_problems(
+    failures: Sequence[Failure],
+    refused: Sequence[tuple[str, str]],
+    skipped: Sequence[tuple[str, str]],
+) -> None:
+    """Failed cells, refused images and skipped codecs, each with its reason."""
+    for failure in failures[:SHOWN_FAILURES]:
+        print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
+    if len(failures) > SHOWN_FAILURES:
+        print(f"failed   and {len(failures) - SHOWN_FAILURES} more cells, all in the table")
+    for name, reason in refused:
+        print(f"refused  {name}: {reason}")
+    for name, reason in skipped:
+        print(f"skipped  {name}: {reason}")
+
+
+def _print_for_people(outcome: Outcome) -> None:
+    from benchmark.commands.report import print_summary
+    from benchmark.summarise import summarise
+
+    sources = outcome.matrix.sources
+    rows = outcome.asked()
+    if rows.num_rows:
+        print_summary(summarise(rows))
+    refused = [(one.file.name, one.reason) for one in sources.refused]
+    print_problems(outcome.failures, refused, outcome.matrix.selection.skipped)
+    for name, count, reason in _nulls(outcome):
+        print(f"no value {name} of {count} cells: {reason} (then `bench rescore` fills them in)")
+    print(
+        f"{outcome.measured} cells measured, {len(outcome.failures)} failed, "
+        f"{len(outcome.matrix.cells) - outcome.measured} were done before; rows in "
+        f"{outcome.matrix.store.folder}"
+    )
+
+
+def _nulls(outcome: Outcome) -> list[tuple[str, int, str]]:
+    """Metrics without a value: column, count of cells, reason."""
+    from benchmark.registry import metric_class
+    from benchmark.schema import metric_columns
+
+    rows, found = outcome.asked(), []
+    for name in outcome.metrics:
+        value, _, reason = metric_columns(metric_class(name).column)
+        for entry in pc.value_counts(rows[reason].drop_null()).to_pylist():
+            found.append((value, entry["counts"], entry["values"]))
+    return found
+
+
+def _for_machines(outcome: Outcome) -> dict[str, object]:
+    from benchmark.summarise import summarise
+
+    matrix, rows = outcome.matrix, outcome.asked()
+    return {
+        "dataset": matrix.sources.dataset.name,
+        "results": str(matrix.store.folder),
+        "images": len(matrix.sources.images),
+        "cells": len(matrix.cells),
+        "measured": outcome.measured,
+        "rescored": outcome.rescored,
+        "failed": [failure._asdict() for failure in outcome.failures],
+        "refused": {one.file.name: one.reason for one in matrix.sources.refused},
+        "skipped": dict(matrix.selection.skipped),
+        "without_value": [
+            {"column": column, "cells": count, "reason": reason}
+            for column, count, reason in _nulls(outcome)
+        ],
+        "summary": summarise(rows).for_machines() if rows.num_rows else [],
+    }

@@ -1,0 +1,62 @@
+"""`bench plan`: what `bench run` with the same options would do, without doing it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options
+
+
+def plan(
+    codecs: options.Codecs = "all",
+    dataset: options.DatasetName = "sample",
+    points: options.Points = None,
+    jobs: options.Jobs = None,
+    limit: options.Limit = None,
+    results: options.Results = Path("results"),
+    data_dir: options.DataDir = None,
+    weights_dir: options.WeightsDir = None,
+    flatten: options.Flatten = False,
+    timing: Annotated[bool, typer.Option("--timing", help="As for `bench run --timing`.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Count the cells of a run: all, done, to do, and the time they may take."""
+    import json
+    from collections import Counter
+
+    from benchmark.commands.outcome import print_problems
+    from benchmark.estimate import estimate
+    from benchmark.matrix import Request, open_matrix
+    from benchmark.provenance import cores
+
+    request = Request(dataset, results, data_dir, weights_dir, limit, flatten)
+    matrix = open_matrix(request, codecs, points or (), timing)
+    lanes = 1 if timing else jobs or cores()
+    guess = estimate(matrix.to_do, matrix.store.table())
+    total = Counter(cell.codec.label for cell in matrix.cells)
+    to_do = Counter(cell.codec.label for cell in matrix.to_do)
+    refused = [(one.file.name, one.reason) for one in matrix.sources.refused]
+    if as_json:
+        facts = {
+            "dataset": matrix.sources.dataset.name,
+            "images": len(matrix.sources.images),
+            "cells": len(matrix.cells),
+            "to_do": len(matrix.to_do),
+            "coding_seconds": guess.seconds / lanes,
+            "cells_without_estimate": guess.unknown,
+            "codecs": {label: {"cells": total[label], "to_do": to_do[label]} for label in total},
+            "refused": dict(refused),
+            "skipped": dict(matrix.selection.skipped),
+        }
+        print(json.dumps(facts, indent=1))
+        return
+    print(f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images")
+    for label, count in total.items():
+        print(f"  {label:<40} {count:>7} cells {to_do[label]:>7} to do")
+    print(f"  {'together':<40} {len(matrix.cells):>7} cells {len(matrix.to_do):>7} to do")
+    print(
+        f"coding takes about {guess.seconds / lanes:.0f} s with {lanes} at a time, metrics apart"
+        + (f"; nothing is known yet about {guess.unknown} cells" if guess.unknown else "")
+    )
+    print_problems((), refused, matrix.selection.skipped)

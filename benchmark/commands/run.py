@@ -1,0 +1,131 @@
+"""`bench run`: measure what is missing of codecs × settings × images, then say what there is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+
+if TYPE_CHECKING:
+    from benchmark.commands.outcome import Outcome
+    from benchmark.matrix import Matrix
+    from benchmark.measure import Conditions
+
+
+def run(
+    codecs: options.Codecs = "all",
+    dataset: options.DatasetName = "sample",
+    points: options.Points = None,
+    metrics: options.Metrics = "all",
+    jobs: options.Jobs = None,
+    device: options.DeviceName = "auto",
+    limit: options.Limit = None,
+    results: options.Results = Path("results"),
+    data_dir: options.DataDir = None,
+    weights_dir: options.WeightsDir = None,
+    flatten: options.Flatten = False,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="Keep the streams, for `bench rescore`.")
+    ] = True,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="One cell at a time, nothing beside it.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Code, decode and score images; finished cells are not measured again.
+
+    Exit code 0, 1 if a cell or image failed, 2 if what was asked for cannot be run, 130 if
+    interrupted.
+    """
+    from benchmark.commands.outcome import finish, interruptible
+    from benchmark.device import use_device
+    from benchmark.matrix import Request, open_matrix
+    from benchmark.unscored import metric_names
+
+    names = metric_names(metrics)
+    chosen = use_device(device)
+    request = Request(dataset, results, data_dir, weights_dir, limit, flatten)
+    with interruptible("finished cells are kept; the same command goes on from there"):
+        matrix = open_matrix(request, codecs, points or (), timing)
+        if not as_json:
+            _announce(matrix)
+        conditions = _conditions(names, chosen, flatten, timing, jobs)
+        finish(_measure(matrix, conditions, keep, quiet=as_json), as_json)
+
+
+def _measure(matrix: "Matrix", conditions: "Conditions", keep: bool, quiet: bool) -> "Outcome":
+    from benchmark.commands.outcome import Outcome
+    from benchmark.commands.progress import show_progress
+    from benchmark.run import run_tasks
+    from benchmark.unscored import unscored
+
+    store, sources = matrix.store, matrix.sources
+    failures = []
+    if matrix.to_do:
+        _begin(matrix, conditions)
+        with show_progress("measuring", len(matrix.to_do), quiet) as report:
+            failures = run_tasks(matrix.to_do, conditions, store, keep, report)
+    table = store.table()
+    lacking = unscored(table, sources.images, conditions.metrics, store.folder, again=False)
+    asked = {cell.key for cell in matrix.cells}
+    lacking = [task for task in lacking if task.row["cell"] in asked]
+    if lacking:
+        with show_progress("scoring", len(lacking), quiet) as report:
+            failures += run_tasks(lacking, conditions, store, keep, report)
+        table = store.table()
+    return Outcome(matrix, table, conditions.metrics, len(matrix.to_do), len(lacking), failures)
+
+
+def _conditions(
+    metrics: tuple[str, ...],
+    device: str,
+    flatten: bool,
+    timing: bool,
+    jobs: int | None,
+) -> "Conditions":
+    from benchmark.measure import Conditions
+    from benchmark.provenance import cores, machine, new_run_id
+
+    return Conditions(
+        run=new_run_id(),
+        metrics=metrics,
+        device=device,
+        flatten=flatten,
+        timing=timing,
+        jobs=1 if timing else jobs or cores(),
+        threads=1,
+        machine=machine(),
+    )
+
+
+def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
+    import sys
+    from dataclasses import asdict
+
+    from benchmark.protocol import protocols
+    from benchmark.provenance import run_record
+
+    record = run_record(
+        sys.argv[1:],
+        conditions=asdict(conditions),
+        dataset=matrix.sources.dataset.name,
+        images=len(matrix.sources.images),
+        refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
+        codecs={c.spec.label: asdict(c.info) for c in matrix.selection.contenders},
+        skipped_codecs=dict(matrix.selection.skipped),
+        protocols=protocols(conditions.metrics),
+    )
+    matrix.store.begin(conditions.run, record)
+
+
+def _announce(matrix: "Matrix") -> None:
+    import sys
+
+    print(
+        f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images, "
+        f"{len(matrix.selection.contenders)} codecs, {len(matrix.cells)} cells, "
+        f"{len(matrix.to_do)} to do",
+        file=sys.stderr,
+        flush=True,
+    )

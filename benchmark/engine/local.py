@@ -1,0 +1,202 @@
+"""Cells to measured rows on this machine: worker processes, one thread each, a lane per device.
+
+A worker takes the cells of one image after another, so that a source is read and prepared once.
+A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
+and another worker goes on.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
+
+from benchmark.execute import Failed
+from benchmark.measure import Conditions, Measured, Rescore, Workbench, failed_row
+from benchmark.plan import Cell
+
+Task = Cell | Rescore
+
+# Two oversubscribed cores make some metrics 27 times slower, so every numeric pool gets one thread.
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+
+TICK_SECONDS = 1.0
+
+
+class Finished(NamedTuple):
+    """A task and what came of it."""
+
+    task: Task
+    outcome: Measured | Failed
+
+
+class WorkerError(RuntimeError):
+    """A fault of the harness itself inside a worker; carries the worker's traceback."""
+
+
+def pin_pools(threads: int = 1) -> None:
+    """Have every numeric library of this process and its children use that many threads."""
+    for variable in POOLS:
+        os.environ[variable] = str(threads)
+
+
+def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
+    """Do all tasks in `conditions.jobs` processes, those for a GPU one by one beside them.
+
+    Yields in the order of completion, and None at least once a second while nothing completes.
+    Closing the iterator ends the workers.
+    """
+    pin_pools(conditions.threads)
+    lanes = _lanes(tasks, conditions.jobs)
+    workers = [_Worker(lane, conditions) for lane in lanes for _ in range(lane.workers)]
+    try:
+        for worker in workers:
+            worker.start_next()
+        while busy := [worker for worker in workers if worker.task is not None]:
+            ready = wait([worker.connection for worker in busy], timeout=TICK_SECONDS)
+            for worker in busy:
+                if worker.connection in ready:
+                    yield worker.collect()
+                    worker.start_next()
+            if not ready:
+                yield None
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@dataclass
+class _Lane:
+    """Tasks that wait for the same kind of worker, kept together by image."""
+
+    workers: int
+    images: dict[str, deque[Task]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def add(self, task: Task) -> None:
+        self.images.setdefault(task.source.sha256, deque()).append(task)
+
+    def next(self, image: str) -> Task | None:
+        """A task of this image; else of one nobody works on; else of the longest queue."""
+        if image not in self.images:
+            if not self.images:
+                return None
+            free = next((key for key in self.images if key not in self.taken), None)
+            image = free or max(self.images, key=lambda key: len(self.images[key]))
+            self.taken.add(image)
+        queue = self.images[image]
+        task = queue.popleft()
+        if not queue:
+            del self.images[image]
+        return task
+
+
+def _lanes(tasks: Sequence[Task], jobs: int) -> list[_Lane]:
+    lanes = {"cpu": _Lane(jobs), "cuda": _Lane(1)}
+    for task in tasks:
+        lanes[_device(task)].add(task)
+    for lane in lanes.values():
+        lane.workers = min(lane.workers, sum(map(len, lane.images.values())))
+    return list(lanes.values())
+
+
+def _device(task: Task) -> str:
+    return task.info.device if isinstance(task, Cell) else str(task.row["device"])
+
+
+class _Worker:
+    """A process, the pipe to it, and the task it is busy with."""
+
+    def __init__(self, lane: _Lane, conditions: Conditions) -> None:
+        self._lane, self._conditions = lane, conditions
+        self.task: Task | None = None
+        self._image = ""
+        self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")  # a fork would copy locks that other threads hold
+        self.connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=work, args=(theirs, self._conditions), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def start_next(self) -> None:
+        self.task = self._lane.next(self._image)
+        if self.task is None:
+            return
+        self._image = self.task.source.sha256
+        with suppress(OSError):  # a worker that is gone already is found out by `collect`
+            self.connection.send(self.task)
+
+    def collect(self) -> Finished:
+        task = self.task
+        assert task is not None, "only a busy worker has something to collect"
+        try:
+            outcome = self.connection.recv()
+        except (EOFError, OSError):
+            outcome = self._fell(task)
+        if isinstance(outcome, str):
+            raise WorkerError(outcome)
+        return Finished(task, outcome)
+
+    def end(self) -> None:
+        if self._process.is_alive() and self.task is None:
+            with suppress(OSError):
+                self.connection.send(None)
+            self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
+        self.connection.close()
+
+    def _fell(self, task: Task) -> Measured | Failed:
+        self._process.join()
+        self.connection.close()
+        code = self._process.exitcode or 0
+        how = (
+            f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        )
+        failed = Failed("worker", f"the process that worked on this cell {how}")
+        self._start()
+        if isinstance(task, Cell):
+            return Measured(failed_row(task, self._conditions, failed), None)
+        return failed
+
+
+def work(connection: Connection, conditions: Conditions) -> None:
+    """The life of a worker: tasks come in, outcomes go out, until None or the end of the pipe."""
+    from traceback import format_exc
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    bench: Workbench | None = None
+    while (task := _receive(connection)) is not None:
+        try:
+            bench = bench or Workbench(conditions)
+            reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+            connection.send(reply)
+        except OSError:
+            raise
+        except Exception:
+            connection.send(format_exc())
+
+
+def _receive(connection: Connection) -> Task | None:
+    try:
+        task: Task | None = connection.recv()
+    except EOFError:  # the driver is gone
+        return None
+    return task

@@ -1,0 +1,131 @@
+"""External programs and library files: found, fingerprinted, started, watched, ended."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from benchmark.digest import file_sha256, files_sha256
+from benchmark.errors import ProgramFailed, Unavailable
+
+__all__ = [
+    "file_sha256",
+    "files_sha256",
+    "find_program",
+    "package_folder",
+    "private_folder",
+    "run_program",
+]
+
+STDERR_KEPT_CHARACTERS = 2000
+LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
+
+
+def find_program(name: str, remedy: str) -> Path:
+    """The program's path; `Unavailable` says what to do where there is none on the PATH."""
+    found = shutil.which(name)
+    if found is None:
+        raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}")
+    return Path(found)
+
+
+def package_folder(package: str) -> Path:
+    """The folder of an installed Python package, without importing it."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable(f"the Python package {package!r} is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A temporary folder for one call of one program, gone afterwards."""
+    with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def run_program(
+    command: Sequence[str | Path],
+    *,
+    timeout_seconds: float,
+    stdin: bytes = b"",
+    folder: Path | None = None,
+    with_stderr: bool = False,
+) -> bytes:
+    """Run a program to its end and return its standard output, then its standard error if asked.
+
+    It gets a process group of its own, and whatever is left of that group is killed when the
+    program ends, fails or runs out of time, so nothing outlives the call. `ProgramFailed` carries
+    the end of its standard error. Output goes through files, so that a program that never stops
+    writing to standard error cannot block us or fill our memory; nor can it fill the disk, since no
+    file that it writes can grow beyond `LARGEST_FILE_BYTES` (on Linux).
+    """
+    name = Path(command[0]).name
+    with (
+        private_folder() as own,
+        (own / "out").open("w+b") as out,
+        (own / "err").open("w+b") as err,
+    ):
+        try:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                cwd=folder,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProgramFailed(f"{name} could not be started: {error.strerror}") from error
+        with process:  # closes the pipe, which a program that was stopped has not read to its end
+            try:
+                _limit_files(process.pid)
+                process.communicate(stdin, timeout=timeout_seconds)
+            except subprocess.TimeoutExpired:
+                raise ProgramFailed(
+                    f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
+                ) from None
+            finally:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode:
+            raise ProgramFailed(f"{name} {_ending(process.returncode)}{_said(err)}")
+        out.seek(0)
+        err.seek(0)
+        return out.read() + (err.read() if with_stderr else b"")
+
+
+def _limit_files(process_id: int) -> None:
+    """From outside: between fork and exec, Python code could meet a lock of another thread."""
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit = (
+            LARGEST_FILE_BYTES if most == resource.RLIM_INFINITY else min(LARGEST_FILE_BYTES, most)
+        )
+        with suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(process_id, resource.RLIMIT_FSIZE, (limit, most))
+
+
+def _ending(returncode: int) -> str:
+    if returncode == -signal.SIGXFSZ:
+        return f"was stopped: it wrote more than {LARGEST_FILE_BYTES} bytes to a file"
+    if returncode > 0:
+        return f"ended with exit code {returncode}"
+    number = -returncode
+    known = number in {one.value for one in signal.Signals}  # not so the real-time signals
+    return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
+
+
+def _said(err: BinaryIO) -> str:
+    size = err.seek(0, os.SEEK_END)
+    err.seek(max(0, size - STDERR_KEPT_CHARACTERS))
+    text = " ".join(err.read().decode(errors="replace").split())
+    return f"; it said: {text}" if text else ""

@@ -1,0 +1,193 @@
+"""One cell to one row: read, encode, decode, score. What a worker holds."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
+from benchmark.digest import pixels_sha256
+from benchmark.errors import BenchError
+from benchmark.execute import Coded, Failed, decode_again, execute, explain
+from benchmark.plan import Cell
+from benchmark.protocol import CODING, bits_per_pixel
+from benchmark.registry import CodecSpec, load_codec
+from benchmark.score import Scorer
+from benchmark.source import Source
+from benchmark.store import Store
+
+Row = dict[str, Any]
+
+
+class Measured(NamedTuple):
+    """A finished cell: its row, and its stream where there is one to keep."""
+
+    row: Row
+    stream: bytes | None
+
+
+class Rescore(NamedTuple):
+    """Metrics to fill in for a row whose stream was kept."""
+
+    row: Row
+    source: Source
+    metrics: tuple[str, ...]
+    folder: Path  # of the store that kept the stream
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is the same for all cells of a run and belongs into every row."""
+
+    run: str
+    metrics: tuple[str, ...]
+    device: str  # of metrics: cpu or cuda
+    flatten: bool
+    timing: bool
+    jobs: int
+    threads: int
+    machine: str
+
+
+class Workbench:
+    """Codecs, metrics and the last source, kept between cells; one a worker."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        self._scorer = Scorer(conditions.metrics, conditions.device)
+        self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
+        self._warm: set[tuple[CodecSpec, Setting]] = set()
+        self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
+
+    def measure(self, cell: Cell) -> Measured:
+        """Carry out a cell; whatever goes wrong with image or codec is a failed row."""
+        try:
+            pixels = self._pixels(cell.source)
+            encoder, decoder = self._pair(cell.codec)
+        except (BenchError, OSError) as error:
+            missing = Failed("load", explain(error))
+            return Measured(failed_row(cell, self._conditions, missing), None)
+        self._warm_up(cell, encoder, decoder)
+        outcome = execute(encoder, decoder, cell.source.file.name, pixels, cell.setting)
+        if isinstance(outcome, Failed):
+            return Measured(failed_row(cell, self._conditions, outcome), None)
+        row = {
+            **_origin(cell, self._conditions),
+            **_coded_columns(outcome, cell.source),
+            **self._scorer.score(cell.source.sha256, pixels, outcome.decoded),
+        }
+        return Measured(row, outcome.stream)
+
+    def rescore(self, task: Rescore) -> Measured | Failed:
+        """The row with more metrics, decoded again from its stream; its other columns stay."""
+        row = task.row
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        setting = Setting(row["setting_name"], row["setting_value"])
+        try:
+            stream = Store(task.folder).stream(row["stream_sha256"])
+            pixels = self._pixels(task.source)
+            _, decoder = self._pair(spec)
+        except (BenchError, OSError) as error:
+            return Failed("load", explain(error))
+        decoded = decode_again(decoder, row["image"], setting, stream)
+        if isinstance(decoded, Failed):
+            return decoded
+        if pixels_sha256(decoded) != row["decoded_sha256"]:
+            return Failed("verify", "the stream decodes to other pixels than it did when measured")
+        columns = self._scorer.score(task.source.sha256, pixels, decoded, task.metrics)
+        return Measured({**row, **columns, "finished_utc": _now()}, None)
+
+    def _pixels(self, source: Source) -> Pixels:
+        from benchmark.image import read_image
+
+        if self._source[0] != source.sha256:
+            pixels = read_image(source.file.path, self._conditions.flatten).pixels
+            if pixels_sha256(pixels) != source.sha256:
+                raise BenchError(f"{source.file.name} has changed since the run began: run again")
+            self._source = (source.sha256, pixels)
+        return self._source[1]
+
+    def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
+        if spec not in self._codecs:
+            self._codecs[spec] = (load_codec(spec), load_codec(spec))
+        return self._codecs[spec]
+
+    def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:
+        # Loading a network or a program from disk happens once a setting and is not coding time.
+        if (cell.codec, cell.setting) in self._warm or isinstance(encoder, DeclaresSizes):
+            return
+        self._warm.add((cell.codec, cell.setting))
+        with suppress(
+            Exception
+        ):  # what fails here fails again, and is recorded, in the cell itself
+            decoder.decode(encoder.encode(_warm_up_picture(), cell.setting))
+
+
+def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Row:
+    """The row of a cell that has no stream."""
+    return {
+        **_origin(cell, conditions),
+        "status": "failed",
+        "stage": failed.stage,
+        "reason": failed.reason,
+    }
+
+
+def _coded_columns(coded: Coded, source: Source) -> Row:
+    return {
+        "status": "ok",
+        "num_bytes": coded.num_bytes,
+        "bytes_origin": "declared" if coded.stream is None else "measured",
+        "bpp": bits_per_pixel(coded.num_bytes, source.width_px, source.height_px),
+        "stream_sha256": None if coded.stream is None else sha256(coded.stream).hexdigest(),
+        "decoded_sha256": pixels_sha256(coded.decoded),
+        "encode_seconds": coded.encode_seconds,
+        "decode_seconds": coded.decode_seconds,
+    }
+
+
+def _origin(cell: Cell, conditions: Conditions) -> Row:
+    return {
+        "cell": cell.key,
+        "run": conditions.run,
+        "codec": cell.codec.name,
+        "variant": cell.codec.variant,
+        "setting_name": cell.setting.name,
+        "setting_value": float(cell.setting.value),
+        "dataset": cell.dataset,
+        "image": cell.source.file.name,
+        "image_sha256": cell.source.sha256,
+        "width_px": cell.source.width_px,
+        "height_px": cell.source.height_px,
+        "source_lossy": cell.source.lossy,
+        "timing": conditions.timing,
+        "jobs": conditions.jobs,
+        "threads": conditions.threads,
+        "machine": conditions.machine,
+        "device": cell.info.device,
+        "codec_version": cell.info.version,
+        "command": cell.info.command,
+        "timed": cell.info.timed,
+        "fingerprint": cell.info.fingerprint,
+        "revision": cell.info.revision,
+        "caveat": cell.info.caveat,
+        "coding_protocol": CODING,
+        "finished_utc": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _warm_up_picture() -> Pixels:
+    """A smooth ramp with some noise, 96 x 128: large enough for every codec."""
+    rows, columns = np.mgrid[0:96, 0:128]
+    ramp = np.stack([rows * 2, columns * 2, rows + columns], axis=-1)
+    noise = np.random.default_rng(0).integers(0, 16, ramp.shape)
+    picture: Pixels = np.clip(ramp + noise, 0, 255).astype(np.uint8)
+    return picture

@@ -1,0 +1,28 @@
+"""What has to be equal for two numbers to be comparable: protocol ids, and the rules behind them.
+
+`docs/protocol.md` says the same for people. A change of a rule is a change of its id, so that old
+and new numbers never meet in one mean, figure or verdict.
+"""
+
+from collections.abc import Iterable
+
+from benchmark.registry import metric_class
+
+# Source pixels to `encode`, the whole stream counted, decoded from the bytes alone by an instance
+# that never encoded, 8-bit RGB of the source's size back; bpp as in `bits_per_pixel`.
+CODING = "coding/1"
+
+
+def bits_per_pixel(num_bytes: int, width_px: int, height_px: int) -> float:
+    """Bits of the whole stream over the pixels of the source; padding never divides.
+
+    >>> bits_per_pixel(100, 20, 20)
+    2.0
+    """
+    return 8 * num_bytes / (width_px * height_px)
+
+
+def protocols(metrics: Iterable[str]) -> dict[str, str]:
+    """Protocol id of coding and of every metric column."""
+    classes = [metric_class(name) for name in metrics]
+    return {"coding": CODING, **{metric.column: metric.protocol for metric in classes}}

@@ -1,0 +1,86 @@
+"""Where numbers come from: commit, machine, versions: a run's record."""
+
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "rdrbench", "numpy", "pillow", "pillow-simd", "imagecodecs", "imageio-ffmpeg", "torch",
+    "compressai", "lpips", "pyarrow", "scikit-image", "scipy",
+)  # fmt: skip
+
+
+def new_run_id() -> str:
+    """Sorts by time, and differs between runs that start in the same second."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def run_record(arguments: list[str], **facts: Any) -> dict[str, Any]:
+    """Everything about this process that a reader of its rows may ask for, json values only."""
+    return {
+        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "arguments": arguments,
+        "commit": commit(),
+        "machine": machine(),
+        "system": platform.platform(),
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in PACKAGES},
+        **facts,
+    }
+
+
+def machine() -> str:
+    """Processor and cores that this process may use: "Intel Xeon ..., 2 cores"."""
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return f"{processor}, {cores()} cores"
+
+
+def cores() -> int:
+    """Cores that this process may use (a container or taskset may give it fewer than there are)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def commit() -> str | None:
+    """The checked-out commit, "-dirty" where files differ; None outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=40",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

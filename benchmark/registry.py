@@ -1,0 +1,201 @@
+"""Names to classes, as text: listing codecs, metrics or datasets imports none of them."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+
+CODECS = {
+    "raw": "baselines.raw:Raw",
+    "jpeg": "baselines.jpeg:JPEG",
+    "webp": "baselines.webp:WebP",
+    "jpeg2000": "baselines.jpeg2000:JPEG2000",
+    "avif": "baselines.avif:AVIF",
+    "jpegxl": "baselines.jpegxl:JPEGXL",
+    "x265": "baselines.x265:X265",
+    "vvenc": "baselines.vvenc:VVenC",
+    "compressai": "baselines.compressai_zoo:CompressAI",
+    "folder": "baselines.folder:Folder",
+    "command": "baselines.command:Command",
+}
+ALIASES = {"hyperprior": "compressai:model=bmshj2018-hyperprior:metric=mse"}
+NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
+PLANNED = {
+    "ours": "CRDR, the codec of this project, is not part of this version",
+    "vtm": "the VTM reference software is not supported by this version",
+}
+METRICS = {
+    "psnr": "benchmark.metrics.psnr:PSNR",
+    "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
+    "ms_ssim": "benchmark.metrics.ms_ssim:MSSSIM",
+    "lpips": "benchmark.metrics.lpips:LPIPSAlex",
+}
+DATASETS = {
+    "sample": "benchmark.datasets.sample:open_sample",
+    "kodak": "benchmark.datasets.kodak:open_kodak",
+    "clic2020": "benchmark.datasets.clic2020:open_clic2020",
+    "clic2020:professional": "benchmark.datasets.clic2020:open_professional",
+    "clic2020:mobile": "benchmark.datasets.clic2020:open_mobile",
+}
+
+
+class CodecSpec(NamedTuple):
+    """A codec and its options as text, so it travels: `jpeg:subsampling=444:optimize=1`."""
+
+    name: str  # in CODECS, or path.py:Class
+    options: tuple[tuple[str, str], ...]  # sorted, defaults left out once resolved
+
+    @classmethod
+    def of(cls, name: str, variant: str) -> "CodecSpec":
+        """The spec that a row's columns `codec` and `variant` stand for."""
+        return cls(name, _options(variant, split_unescaped(variant, ":") if variant else []))
+
+    @property
+    def variant(self) -> str:
+        """The options as text, empty for none."""
+        return ":".join(f"{key}={_escape(value)}" for key, value in self.options)
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it."""
+        return f"{self.name}:{self.variant}" if self.options else self.name
+
+
+def split_unescaped(text: str, separator: str) -> list[str]:
+    r"""Parts between separators that no backslash precedes; escapes are kept.
+
+    >>> split_unescaped(r"a:b\:c", ":")
+    ['a', 'b\\:c']
+    """
+    parts, start = [], 0
+    for position, character in enumerate(text):
+        if character == separator and (position == 0 or text[position - 1] != "\\"):
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+def parse_codec(text: str) -> CodecSpec:
+    r"""A spec from the command line; `\:` and `\,` are a colon and a comma inside a value.
+
+    >>> parse_codec("jpeg:optimize=1")
+    CodecSpec(name='jpeg', options=(('optimize', '1'),))
+    >>> parse_codec("./mine.py:Mine:level=3").name
+    './mine.py:Mine'
+    """
+    name, *rest = split_unescaped(ALIASES.get(text, text), ":")
+    if name.endswith(".py"):
+        if not rest or "=" in rest[0]:
+            raise UsageError(f"{text!r} names no class: write {name}:ClassName")
+        name, rest = f"{name}:{rest[0]}", rest[1:]
+    elif name in PLANNED:
+        raise UsageError(f"No codec {name!r} yet: {PLANNED[name]}; leave it out of --codecs.")
+    elif name not in CODECS:
+        raise UnknownName("codec", name, [*CODECS, *ALIASES])
+    return CodecSpec(name, _options(text, rest))
+
+
+def codec_class(spec: CodecSpec) -> type[Any]:
+    """The class behind a spec; a module that lacks its library is `Unavailable`."""
+    path, _, attribute = (CODECS.get(spec.name) or spec.name).partition(":")
+    try:
+        module = _module_of_file(Path(path)) if path.endswith(".py") else import_module(path)
+    except ImportError as error:
+        raise Unavailable(f"{spec.name} needs the Python package {error.name}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise UnknownName(f"class in {path}:", attribute, classes)
+    return found
+
+
+def resolve(spec: CodecSpec) -> list[CodecSpec]:
+    """The variants a spec stands for, defaults left out: a bare name means its default variants."""
+    made = codec_class(spec)
+    variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
+    if variants and not spec.options:
+        return [CodecSpec(spec.name, tuple(sorted(options.items()))) for options in variants]
+    defaults = {key: str(value.default) for key, value in _parameters(made).items()}
+    kept = [(key, value) for key, value in spec.options if defaults.get(key) != value]
+    return [CodecSpec(spec.name, tuple(kept))]
+
+
+def load_codec(spec: CodecSpec) -> Any:
+    """A new instance, options converted to the types that the constructor declares."""
+    made = codec_class(spec)
+    parameters = _parameters(made)
+    values: dict[str, Any] = {}
+    for key, text in spec.options:
+        if key not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise BadOption(f"{spec.name} has no option {key!r}; it has: {known}")
+        kind = parameters[key].annotation
+        try:
+            values[key] = kind(text) if kind in (int, float) else text
+        except ValueError:
+            raise BadOption(f"{spec.name}: {key}={text!r} is not of type {kind.__name__}") from None
+    missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
+    if missing:
+        raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    return made(**values)
+
+
+def metric_class(name: str) -> type[Any]:
+    """The class of a metric by its short name."""
+    found: type[Any] = _named("metric", METRICS, name)
+    return found
+
+
+def dataset_opener(name: str) -> Callable[..., Any]:
+    """The function that opens a dataset by name."""
+    opener: Callable[..., Any] = _named("dataset", DATASETS, name)
+    return opener
+
+
+def _named(kind: str, table: Mapping[str, str], name: str) -> Any:
+    if name not in table:
+        raise UnknownName(kind, name, table)
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    options = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise BadOption(f"{part!r} in {text!r} is no option: write key=value")
+        if key in options:
+            raise BadOption(f"{text!r} gives the option {key!r} twice")
+        options[key] = _unescape(value)
+    return tuple(sorted(options.items()))
+
+
+def _parameters(made: type[Any]) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(made, eval_str=True)
+    keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be loaded as Python")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _escape(value: str) -> str:
+    return value.replace(":", r"\:").replace(",", r"\,")
+
+
+def _unescape(value: str) -> str:
+    return value.replace(r"\:", ":").replace(r"\,", ",")

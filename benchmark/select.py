@@ -1,0 +1,101 @@
+"""What the command line asks for to what can run here: contenders, skipped ones with reasons."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from benchmark.codec import Codec, Setting
+from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.plan import Contender
+from benchmark.registry import (
+    ALIASES,
+    CODECS,
+    NEED_OPTIONS,
+    CodecSpec,
+    load_codec,
+    parse_codec,
+    resolve,
+    split_unescaped,
+)
+
+Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
+
+
+class Selection(NamedTuple):
+    """What runs, and what would have run but for something missing."""
+
+    contenders: tuple[Contender, ...]
+    skipped: tuple[tuple[str, str], ...]  # (codec as asked for, reason)
+
+
+def every_codec() -> list[str]:
+    """What `--codecs all` stands for: all that runs by its bare name, short names included."""
+    return [*(name for name in CODECS if name not in NEED_OPTIONS), *ALIASES]
+
+
+def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Settings given by hand.
+
+    >>> parse_points(["jpeg.quality=10,30", "vvenc.qp=22"])
+    {('jpeg', 'quality'): (10, 30), ('vvenc', 'qp'): (22,)}
+    """
+    points = {}
+    for text in texts:
+        left, equals, right = text.partition("=")
+        codec, dot, setting = left.rpartition(".")
+        try:
+            values = tuple(_number(part) for part in right.split(","))
+        except ValueError:
+            values = ()
+        if not (equals and dot and codec and setting and values):
+            raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+        points[codec, setting] = values
+    return points
+
+
+def select(codecs: str, points: Points) -> Selection:
+    """Contenders for a `--codecs` list, in the order given; `all` skips what cannot run here.
+
+    Raises `Unavailable` where a codec asked for by name lacks something, `UsageError` for the rest.
+    """
+    everything = codecs == "all"
+    texts = every_codec() if everything else split_unescaped(codecs, ",")
+    contenders: dict[CodecSpec, Contender] = {}
+    skipped = []
+    used: set[tuple[str, str]] = set()
+    for text in texts:
+        try:
+            for spec in resolve(parse_codec(text.strip())):
+                contenders[spec] = _contender(spec, points, used)
+        except Unavailable as missing:
+            if not everything:
+                raise Unavailable(f"{text} cannot run here: {missing}") from missing
+            skipped.append((text, str(missing)))
+    unused = set(points) - used
+    if unused:
+        codec, setting = sorted(unused)[0]
+        _explain_unused(codec, setting, list(contenders.values()))
+    return Selection(tuple(contenders.values()), tuple(skipped))
+
+
+def _contender(spec: CodecSpec, points: Points, used: set[tuple[str, str]]) -> Contender:
+    codec: Codec = load_codec(spec)
+    sweep: Sequence[Setting] = codec.sweep
+    for name in {setting.name for setting in sweep}:
+        for asked in (spec.name, spec.label):
+            if (asked, name) in points:
+                used.add((asked, name))
+                sweep = [Setting(name, value) for value in points[asked, name]]
+    return Contender(spec, codec.describe(), tuple(dict.fromkeys(sweep)))
+
+
+def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:
+    of_codec = [c for c in contenders if codec in (c.spec.name, c.spec.label)]
+    if not of_codec:
+        raise UnknownName("codec among --codecs", codec, {c.spec.name for c in contenders})
+    names = {point.name for contender in of_codec for point in contender.sweep}
+    raise UnknownName(f"setting of {codec}", setting, names)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value

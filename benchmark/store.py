@@ -1,0 +1,155 @@
+"""Rows and streams on disk: shards written once and whole, streams named by their sha256.
+
+    results/<dataset>/per_image/*.parquet   rows; several shards may hold versions of one cell
+                     /runs/<run>.json       where they come from
+                     /streams/ab/abcd...    the bytes
+
+A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
+and `table` shows one row a cell.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmark.errors import StoreError
+from benchmark.merge_rows import merge_versions
+from benchmark.schema import table_schema
+
+Row = dict[str, Any]
+
+SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
+
+
+class Store:
+    """The results of one dataset, below `results/<dataset>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shards = folder / "per_image"
+
+    def begin(self, run: str, record: dict[str, Any]) -> None:
+        """Write a run's record; the first write, so an unwritable folder is found out at once."""
+        text = json.dumps(record, indent=1, sort_keys=True, default=str)
+        self._write(self.folder / "runs" / f"{run}.json", text.encode())
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows as one shard, complete or absent."""
+        if rows:
+            self._write_shard(pa.Table.from_pylist(list(rows), schema=table_schema()))
+
+    def keep(self, stream: bytes) -> str:
+        """Keep a stream; returns its sha256, which is its name."""
+        digest = hashlib.sha256(stream).hexdigest()
+        path = self._stream_path(digest)
+        if not path.exists():
+            self._write(path, stream)
+        return digest
+
+    def stream(self, digest: str | None) -> bytes | None:
+        """A kept stream; None where it was not kept. Raises `StoreError` where it has changed."""
+        path = self._stream_path(digest) if digest else None
+        if path is None or not path.exists():
+            return None
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StoreError(f"{path} is damaged: its bytes do not match its name; remove it")
+        return data
+
+    def done(self, timed: bool = False) -> set[str]:
+        """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
+        table = self._read(["cell", "status", "timing"])
+        keep = pc.equal(table["status"], "ok")
+        if timed:
+            keep = pc.and_(keep, table["timing"])
+        return set(table.filter(keep)["cell"].to_pylist())
+
+    def table(self) -> pa.Table:
+        """One row a cell, the best version of each; see `merge_rows`."""
+        return merge_versions(self._read(None))
+
+    def compact(self) -> None:
+        """Put small shards together, unless another run is reading or doing the same."""
+        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
+            small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
+            if held and len(small) > 1:
+                self._write_shard(merge_versions(_concatenated(small, None)))
+                for path in small:
+                    path.unlink()
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._shards.glob("*.parquet"))
+
+    def _read(self, columns: list[str] | None) -> pa.Table:
+        with self._lock(fcntl.LOCK_SH):  # so that no shard is put away between listing and reading
+            try:
+                return _concatenated(self._paths(), columns)
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
+
+    def _write_shard(self, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._write(self._shards / f"{uuid4().hex}.parquet", sink.getvalue())
+
+    def _write(self, path: Path, content: "bytes | pa.Buffer") -> None:
+        draft = path.with_name(f".{uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with draft.open("wb") as file:
+                    file.write(content)
+                    if path.suffix == ".parquet":
+                        file.flush()
+                        os.fsync(file.fileno())
+                os.replace(draft, path)  # readers see all of it or none of it
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}; what was stored before is "
+                "kept, so mend that and run again"
+            ) from error
+
+    def _stream_path(self, digest: str) -> Path:
+        return self.folder / "streams" / digest[:2] / digest
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[bool]:
+        """Hold the lock of the shards; yields False where it is held by another or cannot be."""
+        try:
+            handle = os.open(self._shards, os.O_RDONLY)
+        except OSError:
+            yield False  # nothing stored yet
+            return
+        try:
+            try:
+                fcntl.flock(handle, kind)
+                held = True
+            except OSError:  # taken, or a file system without locks
+                held = False
+            yield held
+        finally:
+            os.close(handle)
+
+
+def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
+    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
+    schema = table_schema()
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+
+
+def _row_count(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)

@@ -1,0 +1,45 @@
+"""torchvision, importable: as it is, or without its kernels beside a build of torch not its own."""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+# Operators that torchvision's Python files refer to at import. Its compiled library declares them,
+# and that library does not load where torch was built for another processor than torchvision was
+# (torch for the CPU beside torchvision for CUDA, as one gets from different package sources).
+DECLARATIONS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+_declared: list[Any] = []  # a torch.library.Library takes its declarations along when it goes
+
+
+def import_torchvision() -> ModuleType:
+    """The package `torchvision`; call it before importing anything that imports torchvision.
+
+    Where its compiled operators load, nothing is touched. Where they do not, they are declared
+    without a kernel: models, weights and transforms work, and calling such an operator (box
+    suppression, which no part of this program does) raises NotImplementedError. Raises ImportError
+    where torchvision is not installed.
+    """
+    try:
+        return import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    for name in list(sys.modules):  # half-imported modules would be taken for whole ones
+        if name.partition(".")[0] == "torchvision":
+            del sys.modules[name]
+    _declare_operators()
+    return import_module("torchvision")
+
+
+def _declare_operators() -> None:
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for declaration in DECLARATIONS:
+        library.define(declaration)  # type: ignore[no-untyped-call]
+    _declared.append(library)

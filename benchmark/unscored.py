@@ -1,0 +1,65 @@
+"""Stored rows that lack a metric, as tasks that fill it in from the kept stream. Pure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.measure import Rescore
+from benchmark.registry import METRICS, metric_class
+from benchmark.schema import metric_columns
+from benchmark.source import Source
+
+
+def unscored(
+    table: pa.Table,
+    sources: Sequence[Source],
+    metrics: Sequence[str],
+    folder: Path,
+    again: bool,
+) -> list[Rescore]:
+    """Rows of these sources without failure that lack a metric under its present protocol.
+
+    With `again`, also those whose value is null with a reason, since the reason may be gone.
+    `folder` is the store's. Rows of one image stay together.
+    """
+    by_pixels = {source.sha256: source for source in sources}
+    lacking = {name: _lacking(table, name, again) for name in metrics}
+    wanted = pc.and_(
+        pc.equal(table["status"], "ok"),
+        pc.is_in(table["image_sha256"], value_set=pa.array(list(by_pixels), pa.string())),
+    )
+    some = wanted
+    for position, mask in enumerate(lacking.values()):
+        some = mask if position == 0 else pc.or_(some, mask)
+    chosen = pc.and_(wanted, some)
+    rows = table.filter(chosen).to_pylist()
+    names = {name: mask.filter(chosen).to_pylist() for name, mask in lacking.items()}
+    tasks = [
+        Rescore(
+            row,
+            by_pixels[row["image_sha256"]],
+            tuple(name for name in metrics if names[name][index]),
+            folder,
+        )
+        for index, row in enumerate(rows)
+    ]
+    return sorted(tasks, key=lambda task: task.source.file.name)
+
+
+def metric_names(text: str) -> tuple[str, ...]:
+    """A `--metrics` list as names; `all` is every metric, an unknown one is refused."""
+    if text == "all":
+        return tuple(METRICS)
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        metric_class(name)
+    return names
+
+
+def _lacking(table: pa.Table, name: str, again: bool) -> pa.ChunkedArray:
+    kind = metric_class(name)
+    value, protocol, _ = metric_columns(kind.column)
+    other = pc.fill_null(pc.not_equal(table[protocol], kind.protocol), True)
+    return pc.or_(other, pc.is_null(table[value])) if again else other

@@ -1,0 +1,32 @@
+"""Where weight files are found: `--weights-dir` or `$BENCH_WEIGHTS`, then torch's own cache."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.errors import Unavailable
+
+VARIABLE = "BENCH_WEIGHTS"  # `--weights-dir` sets it, so that worker processes see the same folders
+
+
+def weight_folders() -> list[Path]:
+    """Every folder that is searched, the user's own first ($BENCH_WEIGHTS may name several)."""
+    own = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    torch_home = os.environ.get("TORCH_HOME") or str(
+        Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "torch"
+    )
+    return [*own, Path(torch_home) / "hub" / "checkpoints"]
+
+
+def find_weights(patterns: Sequence[str], remedy: str) -> Path:
+    """The first file matching one of the glob patterns, folder by folder, pattern by pattern.
+
+    Raises `Unavailable`, ending with `remedy`, where there is none.
+    """
+    for folder in weight_folders():
+        for pattern in patterns:
+            for path in sorted(folder.glob(pattern)):
+                return path
+    raise Unavailable(
+        f"no weight file {' or '.join(patterns)} in --weights-dir or torch's cache: {remedy}"
+    )

@@ -1,0 +1,33 @@
+"""Real pixels for every test, and caches of its own for each, so that no test sees another's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.codec import Pixels
+from benchmark.external import package_folder
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the caches, weights or datasets of the user who runs it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def coffee() -> Pixels:
+    """A lossless photograph of 400 x 600 pixels."""
+    with Image.open(package_folder("skimage") / "data" / "coffee.png") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def photo(coffee: Pixels) -> Pixels:
+    """A crop of it, odd in both directions: 181 x 203 pixels."""
+    return np.ascontiguousarray(coffee[100:281, 200:403])

@@ -1,0 +1,116 @@
+"""Codecs that misbehave in one way each, given to `bench` as tests/fakes.py:Name."""
+
+import os
+import signal
+import time
+
+import numpy as np
+
+from benchmark.codec import CodecInfo, Declared, Pixels, Setting
+from benchmark.errors import Unavailable
+
+
+class Honest:
+    """Stores every `step`-th level: smaller and worse as the step grows."""
+
+    name = "honest"
+    sweep = (Setting("step", 64), Setting("step", 16), Setting("step", 1))
+
+    def __init__(self, pause: float = 0.0, caveat: str = "") -> None:
+        self._pause, self._caveat = pause, caveat
+
+    def describe(self) -> CodecInfo:
+        return CodecInfo("1", "encode({step})", "MIT", "0" * 64, 1, "one call", caveat=self._caveat)
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        time.sleep(self._pause)
+        step = int(setting.value)
+        height, width, _ = pixels.shape
+        head = np.array([height, width, step], np.uint16).tobytes()
+        return head + (pixels // step).astype(np.uint8).tobytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        height, width, step = np.frombuffer(data[:6], np.uint16)
+        levels = np.frombuffer(data[6:], np.uint8).reshape(height, width, 3).astype(int)
+        return np.clip(levels * int(step) + int(step) // 2, 0, 255).astype(np.uint8)
+
+
+class CrashesOnEncode(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        raise RuntimeError("no rate control\nfor this image")
+
+
+class CrashesOnDecode(Honest):
+    def decode(self, data: bytes) -> Pixels:
+        raise ValueError("bad stream")
+
+
+class Shrinks(Honest):
+    def decode(self, data: bytes) -> Pixels:
+        return super().decode(data)[:-1]
+
+
+class ReturnsFloats(Honest):
+    def decode(self, data: bytes) -> Pixels:
+        return super().decode(data).astype(float)  # type: ignore[return-value]
+
+
+class ReturnsText(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return "stream"  # type: ignore[return-value]
+
+
+class Remembers(Honest):
+    """Sends nothing and decodes what its own instance last encoded."""
+
+    _last: Pixels | None = None
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        self._last = pixels
+        return b"."
+
+    def decode(self, data: bytes) -> Pixels:
+        assert self._last is not None, "this instance never encoded"
+        return self._last
+
+
+class Scribbles(Honest):
+    """Writes into the array it was given."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        data = super().encode(pixels, setting)
+        pixels[...] = 0
+        return data
+
+
+class Segfaults(Honest):
+    """Dies in native code at the setting in the middle."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        if setting.value == 16 and pixels.shape != (96, 128, 3):  # not in the warm-up
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().encode(pixels, setting)
+
+
+class Missing(Honest):
+    def __init__(self) -> None:
+        raise Unavailable("the program 'nonesuch' is not on the PATH: install it")
+
+
+class Told:
+    """Its size is declared; the reconstruction is grey."""
+
+    name = "told"
+    sweep = (Setting("point", 1),)
+
+    def describe(self) -> CodecInfo:
+        return CodecInfo("1", "none", "MIT", "1" * 64, 1, "nothing", caveat="bytes=declared")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        raise RuntimeError("declared sizes only")
+
+    def decode(self, data: bytes) -> Pixels:
+        raise RuntimeError("declared sizes only")
+
+    def declared(self, image: str, setting: Setting) -> Declared:
+        return Declared(1000, np.full((400, 600, 3), 128, np.uint8))
