@@ -1,0 +1,162 @@
+"""`bench fetch`: a dataset or weights by name, from the publisher to where they are sought."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.registry import ALIASES, DATASETS, dataset_opener, parse_codec
+
+if TYPE_CHECKING:
+    from benchmark.datasets.download import Progress
+
+LINE_SECONDS = 30.0
+COMPRESSAI_WEIGHTS = "baselines.compressai_weights"
+COMPRESSAI_EXAMPLE = "compressai:model=bmshj2018-hyperprior:metric=mse"
+
+
+class Weights(NamedTuple):
+    """A weight file where it is published."""
+
+    url: str
+    name: str
+    size_bytes: int | None
+    sha256: str  # or its first hex digits
+
+
+ALEXNET = Weights(
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "alexnet-owt-7be5be79.pth",
+    244_408_911,
+    "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+)
+
+
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="kodak, clic2020, clic2020:professional, clic2020:mobile, alexnet (for LPIPS), or "
+            f"a learned codec: {COMPRESSAI_EXAMPLE}"
+        ),
+    ],
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder to put a dataset into; default: the user's cache."),
+    ] = None,
+) -> None:
+    """Download a dataset or weights, checked; an interrupted download goes on where it stopped."""
+    if name == "sample":
+        print("sample comes with the scikit-image package: nothing to fetch")
+    elif name in DATASETS:
+        _fetch_dataset(name, data_dir)
+    elif name == "alexnet":
+        _fetch_weights([ALEXNET])
+    elif name.startswith("compressai:") or name in ALIASES:
+        _fetch_weights(_compressai(name))
+    else:
+        known = [*DATASETS, "alexnet", COMPRESSAI_EXAMPLE, *ALIASES]
+        raise UnknownName("thing to fetch", name, known)
+
+
+def _fetch_dataset(name: str, data_dir: Path | None) -> None:
+    from benchmark.datasets.clic2020 import MOBILE, PROFESSIONAL, fetch_subset
+    from benchmark.datasets.folder import data_folders, fetched_folder
+    from benchmark.datasets.kodak import fetch_kodak
+
+    sought = [data_dir] if data_dir else data_folders()
+    target = data_dir or fetched_folder()
+    subsets = {f"clic2020:{subset.name}": subset for subset in (PROFESSIONAL, MOBILE)}
+    for part in subsets if name == "clic2020" else [name]:
+        if not _is_there(part, sought):
+            with _shown() as progress:
+                if part == "kodak":
+                    fetch_kodak(target, progress)
+                else:
+                    fetch_subset(subsets[part], target, progress)
+    images = dataset_opener(name)(sought).images
+    folders = sorted({str(image.path.parent) for image in images})
+    print(f"{name}: {len(images)} images in {' and '.join(folders)}")
+
+
+def _is_there(name: str, folders: list[Path]) -> bool:
+    try:
+        dataset_opener(name)(folders)
+    except Unavailable:
+        return False
+    return True
+
+
+def _fetch_weights(files: list[Weights]) -> None:
+    from benchmark.datasets.download import fetch as download
+    from benchmark.weights import find_weights, weight_folders
+
+    for url, name, size_bytes, sha256 in files:
+        try:
+            path = find_weights([name], "")
+        except Unavailable:
+            path = weight_folders()[-1] / name
+        with _shown() as progress:
+            download(url, path, size_bytes, sha256, progress)
+        print(f"{name}: {path}")
+
+
+def _compressai(text: str) -> list[Weights]:
+    options = dict(parse_codec(text).options)
+    model, metric = options.pop("model", ""), options.pop("metric", "mse")
+    if not model or options:
+        raise UsageError(f"{text!r} names no published weights: write {COMPRESSAI_EXAMPLE}")
+    weights = import_module(COMPRESSAI_WEIGHTS)
+    if model not in weights.QUALITIES:
+        raise UnknownName("compressai model", model, weights.QUALITIES)
+    if metric not in weights.METRICS:
+        raise UnknownName("compressai metric", metric, weights.METRICS)
+    qualities = range(1, weights.QUALITIES[model] + 1)
+    published = [weights.published_weights(model, metric, quality) for quality in qualities]
+    return [Weights(file.url, file.name, None, file.sha256_prefix) for file in published]
+
+
+@contextmanager
+def _shown() -> Iterator["Progress"]:
+    """What to tell of every chunk: a bar on a terminal, a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, rich.TaskID] = {}
+
+        def update(name: str, done_bytes: int, total_bytes: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name)
+            bars.update(tasks[name], completed=done_bytes, total=total_bytes)
+
+        yield update
+
+
+def _lines() -> "Progress":
+    spoken = monotonic()
+
+    def update(name: str, done_bytes: int, total_bytes: int | None) -> None:
+        nonlocal spoken
+        if done_bytes == total_bytes or monotonic() - spoken > LINE_SECONDS:
+            spoken = monotonic()
+            total = f" of {total_bytes}" if total_bytes else ""
+            print(f"{name}: {done_bytes}{total} bytes", file=sys.stderr, flush=True)
+
+    return update

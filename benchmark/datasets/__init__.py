@@ -1,0 +1,1 @@
+"""Named sets of photographs: one file a set."""

@@ -1,0 +1,277 @@
+"""An address to a whole, checked file; an archive to a folder of images. Only here is a network."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.client import HTTPException, HTTPResponse
+from io import BufferedRandom
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from benchmark.digest import file_sha256
+from benchmark.errors import Unavailable
+
+TIMEOUT_SECONDS = 60.0  # without a byte
+CHUNK_BYTES = 1 << 18
+CONNECTIONS = 10  # for one file; a new one only while the last brought something
+MANIFEST = "manifest.json"
+
+
+class Progress(Protocol):
+    """Told how far a file is, often."""
+
+    def __call__(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
+        """`total_bytes` is None where the server does not say."""
+        ...
+
+
+class Expected(NamedTuple):
+    """What is known of a file beforehand."""
+
+    size_bytes: int | None = None
+    sha256: str = ""  # or its first hex digits
+
+    def objection(self, size_bytes: int, sha256: str) -> str:
+        """Why a file is another one; empty for none."""
+        if self.size_bytes not in (None, size_bytes):
+            return f"has {size_bytes} bytes instead of {self.size_bytes}"
+        if not sha256.startswith(self.sha256):
+            return f"has sha256 {sha256[:16]}... instead of {self.sha256[:16]}..."
+        return ""
+
+
+class _BrokenOff(Exception):  # noqa: N818 - the network's own failures, apart from the disk's
+    pass
+
+
+def fetch(
+    url: str,
+    target: Path,
+    size_bytes: int | None = None,
+    sha256: str = "",
+    progress: Progress | None = None,
+    remedy: str = "",
+) -> None:
+    """Make `target` the file at `url`: at once if it is there, whole or not at all otherwise.
+
+    What has arrived waits in `target`.part, so that a later call goes on from there (from the
+    start, where the server cannot). Size and sha256 (or the beginning of it) are checked where they
+    are known, before the file gets its name. Raises `Unavailable`; where there is no way to the
+    server, it ends with `remedy`.
+    """
+    expected = Expected(size_bytes, sha256)
+    remedy = remedy or f"put the file at {target} yourself"
+    part = target.with_name(f"{target.name}.part")
+    try:
+        if target.exists():
+            objection = expected.objection(target.stat().st_size, file_sha256(target))
+            if objection:
+                raise Unavailable(f"{target} {objection}: remove it and fetch again")
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _opened_alone(part) as file:
+            _require_space(target.parent, (size_bytes or 0) - _size(file))
+            objection = ""
+            resumed = _size(file) > 0
+            for _ in range(2 if resumed else 1):  # what was left over may be of another file
+                _download(url, file, expected, progress, remedy)
+                objection = expected.objection(_size(file), _sha256(file))
+                if not objection:
+                    break
+                file.truncate(0)
+            if objection:
+                raise Unavailable(f"{url} now {objection}, so it is not used: {remedy}")
+            os.fsync(file.fileno())
+            os.replace(part, target)
+    except OSError as error:
+        raise Unavailable(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _download(
+    url: str, file: BufferedRandom, expected: Expected, progress: Progress | None, remedy: str
+) -> None:
+    """Bring the file to its end, over as many connections as it takes."""
+    host = urlsplit(url).hostname
+    reason, before = "", -1
+    for _ in range(CONNECTIONS):
+        if _size(file) in (before, expected.size_bytes):
+            break
+        before = _size(file)
+        try:
+            if _connect(url, file, expected, progress):
+                return
+            reason = "the connection broke off"
+        except HTTPError as error:
+            raise Unavailable(f"{url} answers {error.code} {error.reason}: {remedy}") from error
+        except _BrokenOff as error:
+            reason = str(error)
+    if _size(file) != expected.size_bytes:
+        so_far = f" after {_size(file)} bytes, which are kept" if _size(file) else ""
+        raise Unavailable(f"{host} cannot be reached{so_far} ({reason}): fetch again, or {remedy}")
+
+
+def _connect(url: str, file: BufferedRandom, expected: Expected, progress: Progress | None) -> bool:
+    """Append what one connection brings; whether the file is at its end."""
+    have = _size(file)
+    headers = {"User-Agent": "rdrbench"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+    except HTTPError as error:
+        error.close()
+        if error.code != 416 or not have:
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{have}":  # nothing after what we have
+            return True
+        file.truncate(0)
+        return False
+    except (OSError, HTTPException) as error:
+        raise _BrokenOff(_reason(error)) from error
+    with response:
+        if response.status == 206:
+            start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+            if not start or int(start[1]) != have:
+                file.truncate(0)
+                return False
+        else:
+            file.truncate(0)
+        length = response.headers.get("Content-Length")
+        total = _size(file) + int(length) if length is not None else None
+        if total is not None and expected.size_bytes not in (None, total):
+            raise Unavailable(
+                f"{url} now has {total} bytes instead of {expected.size_bytes}, so it is not used"
+            )
+        for chunk in _chunks(response):
+            file.write(chunk)
+            file.flush()
+            if progress:
+                progress(PurePosixPath(urlsplit(url).path).name, _size(file), total)
+    return (expected.size_bytes or total) in (None, _size(file))
+
+
+def _chunks(response: HTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := response.read(CHUNK_BYTES):
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise _BrokenOff(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, URLError) else error
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return text or type(cause).__name__
+
+
+@contextmanager
+def _opened_alone(part: Path) -> Iterator[BufferedRandom]:
+    with part.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"{part} is being downloaded by another process: wait") from None
+        if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            raise Unavailable(f"{part} has just been downloaded by another process: fetch again")
+        try:
+            yield file
+        finally:
+            if part.exists() and _size(file) == 0:
+                part.unlink()
+
+
+def _size(file: BufferedRandom) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def _sha256(file: BufferedRandom) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_space(folder: Path, num_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise Unavailable(f"{folder} has room for {free} bytes, and {num_bytes} are needed")
+
+
+def unpack_images(archive: Path, folder: Path, count: int) -> None:
+    """Write the `count` PNG files of a zip archive into `folder`, without their folders.
+
+    Whatever else the archive holds stays in it, and a member's path decides nothing but the file's
+    name, so none can end up elsewhere. Raises `Unavailable` where the archive is another one.
+    """
+    try:
+        with ZipFile(archive) as opened:
+            members = _images_of(opened)
+            if len(members) != count:
+                raise Unavailable(
+                    f"{archive} holds {len(members)} PNG files instead of {count}: "
+                    "it is the archive of another year or split"
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_space(folder, sum(member.file_size for member in members.values()))
+            for name, member in members.items():
+                with opened.open(member) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise Unavailable(f"{archive} is not a whole zip archive ({error}): remove it") from error
+    except OSError as error:
+        raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
+
+
+def _images_of(archive: ZipFile) -> dict[str, ZipInfo]:
+    members: dict[str, ZipInfo] = {}
+    for member in archive.infolist():
+        path = PurePosixPath(member.filename)
+        if member.is_dir() or path.suffix.lower() != ".png":
+            continue
+        if "__MACOSX" in path.parts or path.name.startswith("."):  # resource forks of a Mac's zip
+            continue
+        if path.name in members:
+            raise Unavailable(f"{archive.filename} holds two files called {path.name}")
+        members[path.name] = member
+    return members
+
+
+def publish(draft: Path, folder: Path, urls: Sequence[str]) -> None:
+    """Write the manifest, last of all files, and give the draft folder its name."""
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in sorted(draft.glob("*.png"))
+    }
+    manifest = {
+        "urls": list(urls),
+        "fetched_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": files,
+    }
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    os.replace(draft, folder)
+
+
+def manifest_objection(folder: Path) -> str:
+    """What a folder lacks of its manifest's names and sizes; empty without a manifest."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return ""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        for name, facts in files.items():
+            if not (folder / name).is_file():
+                return f"{folder / name} is missing"
+            if (folder / name).stat().st_size != facts["bytes"]:
+                return (
+                    f"{folder / name} does not have the {facts['bytes']} bytes it was fetched with"
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{path} cannot be read ({type(error).__name__})"
+    return ""

@@ -1,0 +1,92 @@
+"""Folders to datasets: any folder of images, and the places where the known datasets are sought."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from benchmark.cache import cache_folder
+from benchmark.dataset import Dataset, ImageFile
+from benchmark.errors import Unavailable, UsageError
+
+VARIABLE = "BENCH_DATA"
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
+SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", *PPM_SUFFIXES])
+
+
+def data_folders(data_dir: Path | None = None) -> list[Path]:
+    """Every folder that is searched: `--data-dir`, the parts of $BENCH_DATA, the user's cache."""
+    if data_dir and not data_dir.is_dir():
+        raise UsageError(f"--data-dir {data_dir} is not a folder")
+    own = [data_dir] if data_dir else []
+    parts = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    return [*own, *parts, fetched_folder()]
+
+
+def fetched_folder() -> Path:
+    """Where `bench fetch` puts datasets unless told otherwise."""
+    return cache_folder() / "datasets"
+
+
+def open_folder(path: Path) -> Dataset:
+    """All images in a folder and in the folders below it, sorted by their path with slashes.
+
+    An image is a file with one of `SUFFIXES`, in either case; what is in it is not looked at.
+    Hidden files and folders are left out, links to folders are not followed. The dataset is called
+    after the folder and six hex digits of the sha256 of its resolved path, so that the rows of two
+    folders of one name never mix. Raises `UsageError` where there is no folder, or no image in it.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a folder of images")
+    resolved = path.resolve()
+    digest = sha256(os.fsencode(resolved)).hexdigest()[:6]
+    title = re.sub(r"[^A-Za-z0-9._-]+", "_", resolved.name).lstrip(".") or "images"
+    images = _images_below(resolved)
+    if not images:
+        raise UsageError(f"{path} holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
+    return Dataset(f"{title}-{digest}", tuple(sorted(images)))
+
+
+def find_images(
+    name: str,
+    data_folders: Sequence[Path],
+    below: Sequence[str],
+    look: Callable[[Path], Sequence[ImageFile]],
+) -> tuple[ImageFile, ...]:
+    """The images that `look` finds in the first place that holds the dataset whole, sorted.
+
+    The places are the paths of `below` in the first data folder, then in the next. `look` returns
+    nothing for a place that has nothing of the dataset, and raises `Unavailable` with its objection
+    to what is there; the first objection is told when no place is right.
+    """
+    objection = ""
+    for place in (folder / path for folder in data_folders for path in below):
+        try:
+            if images := look(place):
+                return tuple(sorted(images))
+        except Unavailable as error:
+            objection = objection or str(error)
+    where = ", ".join(str(folder) for folder in data_folders)
+    reason = objection or f"it is not in {where}"
+    raise Unavailable(f"the dataset {name} is not here ({reason}): run `bench fetch {name}`")
+
+
+def _images_below(root: Path) -> list[ImageFile]:
+    def complain(error: OSError) -> None:
+        raise UsageError(f"{error.filename} cannot be listed: {error.strerror}")
+
+    images = []
+    for folder, below, files in os.walk(root, onerror=complain):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in files:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                images.append(ImageFile(_text(path.relative_to(root).as_posix()), path))
+    return images
+
+
+def _text(name: str) -> str:
+    """Bytes that are no UTF-8 are written out, since a table of text cannot hold them."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,284 @@
+"""A photograph's file to its pixels; what would not be the photograph is refused with a reason.
+
+PNG, JPEG and PPM go through Pillow. WebP goes through imagecodecs and TIFF through tifffile: a
+Pillow built without libwebp or libtiff (pillow-simd, usually) then reads the same files to the same
+pixels. Samples are taken as they are: a colour profile is neither applied nor kept, so every codec
+and metric sees the numbers in the file, called sRGB.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import frombytes
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+
+from benchmark.codec import Pixels
+from benchmark.errors import ImageRefused
+
+MAX_PIXELS = 178_956_970  # where Pillow, too, calls a file a decompression bomb
+MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MAX_PIXELS is below it even uncompressed, with alpha
+
+ORIENTATION = 0x0112  # tag in EXIF and TIFF
+LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, fax, LZW, zip, LZMA, zstd
+JPEG_IN_TIFF = {6, 7, 33007}
+_TIFF_WHITE_IS_0, _TIFF_BLACK_IS_0, _TIFF_RGB, _TIFF_PALETTE = 0, 1, 2, 3  # photometric
+_TIFF_CMYK, _TIFF_YCBCR = 5, 6
+
+
+class Photograph(NamedTuple):
+    """An image that can be measured."""
+
+    pixels: Pixels  # C-contiguous, writable
+    lossy: bool  # the file's own coding has lost something already: JPEG, WebP's VP8, JPEG in TIFF
+
+
+class _Raster(NamedTuple):
+    samples: NDArray[np.uint8]  # (height, width, 1 grey | 2 grey, alpha | 3 RGB | 4 RGB, alpha)
+    orientation: int  # EXIF's 1..8
+    lossy: bool
+
+
+def read_image(path: Path, flatten: bool = False) -> Photograph:
+    """The file's pixels, turned upright by its EXIF orientation; grey and palette become RGB.
+
+    Raises `ImageRefused` for everything that is not one whole 8-bit picture: another format, an
+    empty, damaged or truncated file, more than `MAX_PIXELS`, samples of more than 8 bits (they are
+    never cut), several pages or frames, transparency, CMYK. With `flatten`, transparency is laid
+    over white (in the 8-bit values, rounded to nearest) and CMYK becomes RGB by Pillow's formula,
+    without a profile. An alpha channel that is 255 everywhere hides nothing and is dropped. Fewer
+    than 8 bits per sample are stretched to 0..255. An unreadable EXIF block counts as none. Of a
+    JPEG that carries further pictures (MPO), the first is taken, as every JPEG decoder does.
+    """
+    name = path.name if path.name.isprintable() else ascii(path.name)
+    try:
+        samples, orientation, lossy = _decode(_contents(path), flatten)
+    except ImageRefused as reason:
+        raise ImageRefused(f"{name} {reason}") from None
+    except MemoryError:
+        raise ImageRefused(f"{name} does not fit into memory") from None
+    except Exception as error:  # decoders are foreign code; whatever they raise is about this file
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageRefused(f"{name} cannot be decoded, damaged or truncated: {detail}") from error
+    if samples.shape[2] in (2, 4):
+        samples = _without_alpha(samples, flatten, name)
+    if samples.shape[2] == 1:
+        samples = np.repeat(samples, 3, axis=2)
+    return Photograph(np.ascontiguousarray(_upright(samples, orientation)), lossy)
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe would block, and a folder can have an image's name
+            raise ImageRefused("is not a file")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ImageRefused(f"has {size} bytes, more than the {MAX_FILE_BYTES} allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageRefused(f"cannot be read: {error.strerror or error}") from None
+
+
+def _decode(data: bytes, flatten: bool) -> _Raster:
+    if not data:
+        raise ImageRefused("is empty")
+    for magic, read in _READERS:
+        if re.match(magic, data, re.DOTALL):
+            return read(data, flatten)
+    raise ImageRefused("is not a PNG, JPEG, WebP, TIFF or PPM file")
+
+
+def _read_png(data: bytes, flatten: bool) -> _Raster:
+    if data[24] > 8:  # in IHDR, always the first chunk; Pillow would cut 16 bits to 8
+        _refuse_samples(f"{data[24]} bits")
+    image = PngImageFile(BytesIO(data))
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageRefused("is an animation")
+    return _from_pillow(image, flatten, lossy=False)
+
+
+def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
+    return _from_pillow(JpegImageFile(BytesIO(data)), flatten, lossy=True)
+
+
+def _read_ppm(data: bytes, flatten: bool) -> _Raster:
+    if data[1:2] not in b"14":  # those are bitmaps and have no maximum
+        gap = rb"(?:\s|#[^\r\n]*[\r\n])+"
+        header = re.match(rb"P\d" + 2 * (gap + rb"\d+") + gap + rb"(\d{1,5})\s", data)
+        if not header:
+            raise ImageRefused("has no PPM header that can be read")
+        if int(header[1]) > 255:  # Pillow would cut it to 8 bits
+            _refuse_samples(f"{int(header[1]).bit_length()} bits")
+    return _from_pillow(PpmImageFile(BytesIO(data)), flatten, lossy=False)
+
+
+def _from_pillow(
+    image: PngImageFile | JpegImageFile | PpmImageFile, flatten: bool, lossy: bool
+) -> _Raster:
+    """Of a plugin made directly: `Image.open` warns of large files, by a filter of the process."""
+    _refuse_large(*image.size)
+    image.load()
+    if image.mode == "CMYK" and not flatten:
+        _refuse_cmyk()
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        mode = "RGBA"
+    else:
+        mode = "L" if image.mode in ("1", "L") else "RGB"
+    samples = np.array(image.convert(mode))
+    orientation = _exif_orientation(image.info.get("exif", b""))  # after load: PNG may end with it
+    return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy)
+
+
+def _read_webp(data: bytes, flatten: bool) -> _Raster:
+    chunks: dict[bytes, bytes] = {}
+    position = 12
+    while position + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, position)
+        chunks.setdefault(name, data[position + 8 : position + 8 + size])
+        position += 8 + size + size % 2
+    if b"VP8X" in chunks:
+        flags, width, height = struct.unpack("<I3s3s", chunks[b"VP8X"][:10])
+        if flags & 2:
+            raise ImageRefused("is an animation")
+        _refuse_large(int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1)
+    elif b"VP8L" in chunks:
+        (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
+        _refuse_large((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    elif b"VP8 " in chunks:
+        width, height = struct.unpack_from("<HH", chunks[b"VP8 "], 6)
+        _refuse_large(width & 0x3FFF, height & 0x3FFF)
+
+    import imagecodecs
+
+    orientation = _exif_orientation(chunks.get(b"EXIF", b""))
+    return _Raster(imagecodecs.webp_decode(data), orientation, lossy=b"VP8L" not in chunks)
+
+
+def _read_tiff(data: bytes, flatten: bool) -> _Raster:
+    import logging
+
+    import tifffile
+
+    log = tifffile.logger()
+    if not log.handlers:  # it would tell the terminal what the refusal says
+        log.addHandler(logging.NullHandler())
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        pages = [file.pages[index].aspage() for index in range(len(file.pages))]
+        if sum(not page.is_reduced for page in pages) > 1:
+            raise ImageRefused(f"has {len(pages)} pages")
+        page: Any = pages[0]  # tifffile declares bitspersample as int; it can be a tuple
+        (written,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
+        if len(page.tags) != written:  # tifffile goes on with defaults, and shows another picture
+            raise ImageRefused("is damaged or truncated: its list of tags cannot be read")
+        parts = zip(page.dataoffsets, page.databytecounts, strict=True)
+        if any(size == 0 or start + size > len(data) for start, size in parts):
+            raise ImageRefused("is damaged or truncated: not all of its strips are there")
+        if page.bitspersample not in (1, 2, 4, 8) or page.dtype not in (np.uint8, np.bool_):
+            _refuse_samples(f"{page.bitspersample} bits ({page.dtype})")
+        if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
+            raise ImageRefused(f"is no picture but an array of axes {page.axes} {page.shape}")
+        _refuse_large(page.imagewidth, page.imagelength)
+        samples: NDArray[Any] = page.asarray(maxworkers=1)
+    if "S" in page.axes:
+        samples = np.moveaxis(samples, page.axes.index("S"), 2)  # planes may be stored one by one
+    else:
+        samples = samples[..., np.newaxis]
+    orientation = page.tags.valueof(ORIENTATION, 1)
+    lossy = page.compression not in LOSSLESS_TIFF
+    return _Raster(_tiff_colours(page, samples, flatten), orientation, lossy)
+
+
+def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
+    """Stored samples (height, width, channels) to the channels of a raster."""
+    photometric, extra = int(page.photometric), tuple(page.extrasamples)
+    height, width, channels = stored.shape
+    if (photometric, channels) == (_TIFF_PALETTE, 1):
+        coloured: NDArray[np.uint8] = (page.colormap.T >> 8).astype(np.uint8)[stored[..., 0]]
+        return coloured
+    highest: int = (1 << page.bitspersample) - 1
+    samples = (stored.astype(np.uint16) * 255 // highest).astype(np.uint8)
+    if (photometric, channels) == (_TIFF_CMYK, 4):
+        if not flatten:
+            _refuse_cmyk()
+        return np.array(frombytes("CMYK", (width, height), samples.tobytes()).convert("RGB"))
+    if photometric == _TIFF_YCBCR and page.compression in JPEG_IN_TIFF:
+        photometric = _TIFF_RGB  # the decoder of JPEG has converted it
+    colours = {_TIFF_WHITE_IS_0: 1, _TIFF_BLACK_IS_0: 1, _TIFF_RGB: 3}.get(photometric)
+    if colours != channels - len(extra) or len(extra) > 1:
+        raise ImageRefused(f"has {channels} channels of {page.photometric.name}: convert it to RGB")
+    if photometric == _TIFF_WHITE_IS_0:
+        samples[..., 0] = 255 - samples[..., 0]
+    if flatten and extra == (1,):  # colours are multiplied by alpha already
+        over_white = samples[..., :-1].astype(np.uint16) + (255 - samples[..., -1:])
+        return np.minimum(over_white, 255).astype(np.uint8)
+    return samples
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageRefused("has no pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageRefused(f"has {width} x {height} pixels, more than the {MAX_PIXELS} allowed")
+
+
+def _refuse_samples(what: str) -> None:
+    raise ImageRefused(f"has samples of {what}, and only 8 bits are measured: convert it first")
+
+
+def _refuse_cmyk() -> None:
+    raise ImageRefused("is CMYK: convert it, or run with --flatten")
+
+
+def _without_alpha(samples: NDArray[np.uint8], flatten: bool, name: str) -> NDArray[np.uint8]:
+    colours, alpha = samples[..., :-1], samples[..., -1:]
+    if alpha.min() == 255:
+        return colours
+    if not flatten:
+        raise ImageRefused(f"{name} has transparent pixels: convert it, or run with --flatten")
+    weight = alpha.astype(np.uint16)
+    return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """1..8; 1, upright, where the block says nothing or cannot be read."""
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, start)
+        for index in range(count):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * index)
+            if tag == ORIENTATION:
+                return int(value)
+    except struct.error:
+        pass
+    return 1
+
+
+def _upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an orientation: the position of the stored row 0 and column 0 (EXIF 2.32, 4.6.4)."""
+    if orientation in (5, 6, 7, 8):  # row 0 is a side of the scene
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return samples
+
+
+_READERS: tuple[tuple[bytes, Callable[[bytes, bool], _Raster]], ...] = (
+    (rb"\x89PNG\r\n\x1a\n.{4}IHDR", _read_png),
+    (rb"\xff\xd8\xff", _read_jpeg),
+    (rb"RIFF.{4}WEBP", _read_webp),
+    (rb"II[*+]\x00|MM\x00[*+]", _read_tiff),
+    (rb"P[1-6][\s#]", _read_ppm),
+)
