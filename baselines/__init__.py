@@ -1,0 +1,1 @@
+"""The contenders: one file a codec, each a class with `encode` and `decode`."""

@@ -1,0 +1,87 @@
+"""Pixels to a baseline JPEG and back, through Pillow's libjpeg-turbo and its defaults."""
+
+from io import BytesIO
+
+import numpy as np
+import PIL
+from PIL import Image, ImageFile, features
+
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption
+from benchmark.external import files_sha256, package_folder
+
+SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
+
+
+class JPEG:
+    """Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
+
+    The stream is JFIF with no other metadata. Pillow and pillow-simd write the same bytes where
+    they carry the same libjpeg-turbo.
+    """
+
+    name = "jpeg"
+    sweep = tuple(Setting("quality", value) for value in (5, 10, 20, 30, 50, 70, 90, 95))
+
+    def __init__(self, *, subsampling: int = 420, optimize: int = 0) -> None:
+        if subsampling not in SUBSAMPLING:
+            raise BadOption(f"jpeg: subsampling is 420, 422 or 444, not {subsampling}")
+        if optimize not in (0, 1):
+            raise BadOption(f"jpeg: optimize is 0 or 1, not {optimize}")
+        self._subsampling = SUBSAMPLING[subsampling]
+        self._optimize = bool(optimize)
+
+    def describe(self) -> CodecInfo:
+        """libjpeg-turbo and the Pillow around it; the fingerprint is of both compiled files."""
+        turbo = features.version("libjpeg_turbo")
+        library = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
+        # pillow-simd shares Pillow's folder and tells itself apart by its post-release number
+        wrapper = "pillow-simd" if ".post" in PIL.__version__ else "Pillow"
+        folder = package_folder("PIL")
+        compiled = [
+            *sorted(folder.glob("_imaging.*so")),
+            *sorted((folder.parent / "pillow.libs").glob("libjpeg*")),
+        ]
+        return CodecInfo(
+            version=f"{library}, {wrapper} {PIL.__version__}",
+            command="PIL.Image.save(format='JPEG', quality={quality}, "
+            f"subsampling={self._subsampling!r}, optimize={self._optimize})",
+            licence="IJG AND BSD-3-Clause AND Zlib",
+            fingerprint=files_sha256(compiled),
+            revision=1,
+            timed="one call in this process, with Pillow's copy of the pixels",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """A JFIF stream; `BadOption` unless quality is a whole number from 1 to 100."""
+        if setting.name != "quality" or setting.value not in range(1, 101):
+            raise BadOption(f"jpeg takes a whole quality from 1 to 100, not {setting}")
+        if self._optimize:
+            _let_one_buffer_hold(pixels)
+        stream = BytesIO()
+        Image.fromarray(pixels).save(
+            stream,
+            "JPEG",
+            quality=int(setting.value),
+            subsampling=self._subsampling,
+            optimize=self._optimize,
+        )
+        return stream.getvalue()
+
+    def decode(self, data: bytes) -> Pixels:
+        """The pixels, read-only; `OSError` for anything but a whole JPEG."""
+        with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+            return np.asarray(image)
+
+
+def _let_one_buffer_hold(pixels: Pixels) -> None:
+    """Raise Pillow's MAXBLOCK, since optimising needs the whole stream in one buffer.
+
+    Pillow provides w * h bytes, 2 w * h from quality 95, and fails with "broken data stream" on
+    noise, which takes 3 w * h at 4:4:4. The bound is that of tj3JPEGBufSize in libjpeg-turbo for
+    4:4:4 (6 bytes a pixel of whole blocks, 2048 of headers) with the largest block, 16 x 16.
+    MAXBLOCK is shared by all threads, therefore it only ever grows.
+    """
+    height, width, _ = pixels.shape
+    bound = 6 * (-(-height // 16) * 16) * (-(-width // 16) * 16) + 2048
+    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, bound)

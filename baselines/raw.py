@@ -1,0 +1,51 @@
+"""Pixels to the same pixels behind four bytes of header: measures the harness, not a codec."""
+
+import struct
+from hashlib import sha256
+
+import numpy as np
+
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream
+
+HEADER = struct.Struct("<HH")  # width, height; 16 bits are what JPEG and WebP have at most
+FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a channel"
+
+
+class Raw:
+    """Stores pixels as they are; 24 bit/px and 32 bits of header."""
+
+    name = "raw"
+    sweep = (Setting("bits", 8),)
+
+    def describe(self) -> CodecInfo:
+        """The format is all there is, so its description is what the fingerprint is of."""
+        return CodecInfo(
+            version="raw 1",
+            command=FORMAT,
+            licence="MIT",
+            fingerprint=sha256(FORMAT.encode()).hexdigest(),
+            revision=1,
+            timed="one copy of the pixels in this process",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Header and rows; `BadOption` for a depth other than 8 or a side over 65535 px."""
+        if setting != self.sweep[0]:
+            raise BadOption(f"raw stores bits=8, not {setting}")
+        height, width, _ = pixels.shape
+        if max(height, width) > 65535:
+            raise BadOption(f"raw stores at most 65535 x 65535 px, not {width} x {height}")
+        return HEADER.pack(width, height) + pixels.tobytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        """The pixels, read-only; `CorruptStream` unless header and length agree."""
+        if len(data) < HEADER.size:
+            raise CorruptStream(f"{len(data)} bytes cannot hold raw's header")
+        width, height = HEADER.unpack_from(data)
+        size = HEADER.size + 3 * width * height
+        if not width or not height or len(data) != size:
+            raise CorruptStream(
+                f"a raw stream of {width} x {height} px has {size} bytes, not {len(data)}"
+            )
+        return np.frombuffer(data, np.uint8, offset=HEADER.size).reshape(height, width, 3)
