@@ -1,0 +1,147 @@
+"""Pixels to a stream and back through two programs that the user names: any codec, no Python."""
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from baselines.png import read_png, write_png
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
+from benchmark.external import file_sha256, find_program, private_folder, run_program
+
+
+class Command:
+    """`command:encode=TEMPLATE:decode=TEMPLATE:values=10/30/50`, and further options.
+
+    encode   reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is the
+             setting's value
+    decode   reads the stream {in} and writes the PNG {out}; it has to manage without {q}
+    values   of {q}, lowest rate first
+    setting  the name of {q} in tables and figures
+    name     what to call the codec
+    extension of the stream's file, for programs that go by it
+    timeout_seconds of each program
+
+    A template is split into words like a shell command, but no shell runs it: for a pipe write
+    `sh -c "..."`. Programs run in the current folder; {in} and {out} are absolute paths. The
+    fingerprint is of the templates, the programs and every file that a word of them names.
+    """
+
+    def __init__(
+        self,
+        *,
+        encode: str,
+        decode: str,
+        values: str = "",
+        setting: str = "q",
+        name: str = "command",
+        extension: str = "bin",
+        timeout_seconds: float = 600,
+    ):
+        if not timeout_seconds > 0:
+            raise BadOption(f"command: timeout_seconds is above 0, not {timeout_seconds:g}")
+        if "/" in extension:
+            raise BadOption(f"command: extension is part of a file's name, not {extension!r}")
+        self.name = name
+        self.sweep = _sweep(setting, values)
+        self._encode = _words("encode", encode)
+        self._decode = _words("decode", decode)
+        if "{q}" in decode:
+            raise BadOption("command: decode may not use {q}: a decoder is given the stream alone")
+        if "{q}" not in encode and len(self.sweep) > 1:
+            raise BadOption("command: encode has to use {q}, or values be a single one")
+        self._templates = (encode, decode)
+        self._stream = f"stream.{extension}"
+        self._timeout_seconds = timeout_seconds
+        self._files = [*_files(self._encode), *_files(self._decode)]
+
+    def describe(self) -> CodecInfo:
+        """What the user gave: nothing is known of the programs but their bytes."""
+        encode, decode = self._templates
+        files = [file_sha256(path) for path in self._files]
+        return CodecInfo(
+            version=f"{self.name}, as given on the command line",
+            command=f"{encode}; {decode}".replace("{q}", f"{{{self.sweep[0].name}}}"),
+            licence="NOASSERTION",
+            fingerprint=sha256(json.dumps([encode, decode, files]).encode()).hexdigest(),
+            revision=1,
+            timed="program start, and the picture's PNG written before or read after",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """What the program wrote; `ProgramFailed` where it failed, hung or wrote nothing."""
+        if setting.name != self.sweep[0].name:
+            raise BadOption(f"{self.name} takes {self.sweep[0].name}, not {setting}")
+        with private_folder() as folder:
+            source, stream = folder / "source.png", folder / self._stream
+            write_png(source, pixels)
+            self._run(self._encode, {"{in}": source, "{out}": stream, "{q}": _text(setting.value)})
+            data = stream.read_bytes() if stream.is_file() else b""
+        if not data:
+            raise ProgramFailed(f"{self._encode[0]} ended without an error and wrote no stream")
+        return data
+
+    def decode(self, data: bytes) -> Pixels:
+        """The PNG that the program wrote; `ProgramFailed` where it is missing or unreadable."""
+        if not data:
+            raise CorruptStream(f"an empty stream is none of {self.name}")
+        with private_folder() as folder:
+            stream, decoded = folder / self._stream, folder / "decoded.png"
+            stream.write_bytes(data)
+            self._run(self._decode, {"{in}": stream, "{out}": decoded})
+            if not decoded.is_file():
+                raise ProgramFailed(f"{self._decode[0]} ended without an error and wrote no PNG")
+            try:
+                return read_png(decoded)
+            except ImageRefused as refused:
+                raise ProgramFailed(f"{self._decode[0]} wrote a PNG that {refused}") from None
+
+    def _run(self, words: Sequence[str], meaning: dict[str, str | Path]) -> None:
+        command = list(words)
+        for placeholder, value in meaning.items():
+            command = [word.replace(placeholder, str(value)) for word in command]
+        run_program(command, timeout_seconds=self._timeout_seconds)
+
+
+def _sweep(setting: str, values: str) -> tuple[Setting, ...]:
+    if not values:
+        raise BadOption("command needs values=..., the values of {q}, lowest rate first: 10/30/50")
+    try:
+        numbers = [float(value) for value in values.split("/")]
+    except ValueError:
+        raise BadOption(
+            f"command: values are numbers with slashes between, not {values!r}"
+        ) from None
+    if not all(map(math.isfinite, numbers)) or len(set(numbers)) < len(numbers):
+        raise BadOption(f"command: values are finite and differ from each other, not {values!r}")
+    return tuple(Setting(setting, number) for number in numbers)
+
+
+def _words(option: str, template: str) -> list[str]:
+    try:
+        words = shlex.split(template)
+    except ValueError as error:
+        raise BadOption(f"command: {option}={template!r} cannot be split: {error}") from None
+    for placeholder in ("{in}", "{out}"):
+        if placeholder not in template:
+            raise BadOption(f"command: {option}={template!r} lacks {placeholder}")
+    return words
+
+
+def _files(words: Sequence[str]) -> list[Path]:
+    """The program and the files among its words: scripts and weights decide streams too."""
+    program = find_program(words[0], "check the template, and that the file is executable")
+    named = [Path(word.rpartition("=")[2]) for word in words[1:]]
+    return [program, *(path for path in named if path.is_file())]
+
+
+def _text(value: float) -> str:
+    """A number as programs take it, without an exponent where it is whole.
+
+    >>> _text(1000000.0), _text(0.25)
+    ('1000000', '0.25')
+    """
+    return str(int(value)) if value == int(value) else repr(value)

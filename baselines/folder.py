@@ -1,0 +1,161 @@
+"""Reconstructions on disk and a csv of sizes to measurements: for codecs whose code is closed."""
+
+import csv as comma_separated
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, NoReturn
+
+from baselines.png import read_png
+from benchmark.codec import CodecInfo, Declared, Pixels, Setting
+from benchmark.errors import BadOption, ImageRefused, Unavailable
+from benchmark.external import file_sha256
+
+COLUMNS = ("image", "setting", "num_bytes")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
+
+
+class Row(NamedTuple):
+    """One line of the csv."""
+
+    line: int  # in the file, from 1, the header's included
+    image: str
+    setting: float
+    num_bytes: int
+    file: str  # of the reconstruction, below the folder
+
+
+class Folder:
+    """`folder:path=DIR`, with the sizes in DIR/sizes.csv, or csv=FILE below DIR; name=LABEL.
+
+    The csv has a header and the columns image (name in the dataset, with or without the extension),
+    setting (a number), num_bytes, and, if wanted, file: the 8-bit PNG of the reconstruction, below
+    DIR. Without it, it is <setting as written>/<image without extension>.png. The sweep is the
+    settings by mean size.
+    """
+
+    def __init__(self, *, path: str, csv: str = "sizes.csv", name: str = "folder"):
+        self.name = name
+        self._folder = Path(path)
+        self._sizes = self._folder / csv
+        self._rows = _index(self._sizes)
+        sizes: dict[float, list[int]] = defaultdict(list)
+        for row in self._rows.values():
+            sizes[row.setting].append(row.num_bytes)
+        rising = sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting]))
+        self.sweep = tuple(Setting("setting", value) for value in rising)
+
+    def describe(self) -> CodecInfo:
+        """Where sizes and pictures are; the fingerprint is of the csv and every picture."""
+        together = sha256(file_sha256(self._sizes).encode())
+        for row in self._rows.values():
+            picture = self._folder / row.file
+            together.update(
+                f"{row.file} {file_sha256(picture) if picture.is_file() else ''}".encode()
+            )
+        return CodecInfo(
+            version=f"{self.name}, coded elsewhere",
+            command=f"reconstructions of setting {{setting}} in {self._folder}, "
+            f"sizes in {self._sizes.name}",
+            licence="NOASSERTION",
+            fingerprint=together.hexdigest(),
+            revision=1,
+            timed="nothing: no coding takes place",
+            caveat="bytes=declared",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Always raises `Unavailable`."""
+        self._refuse_to_code()
+
+    def decode(self, data: bytes) -> Pixels:
+        """Always raises `Unavailable`."""
+        self._refuse_to_code()
+
+    def declared(self, image: str, setting: Setting) -> Declared:
+        """The size and picture of one line; `ImageRefused` where either is missing or unusable."""
+        row = self._rows.get((_without_suffix(image), setting.value))
+        if row is None or setting.name != "setting":
+            raise ImageRefused(
+                f"{self._sizes} has no line for image {image!r} at {setting}: add it"
+            )
+        picture = self._folder / row.file
+        try:
+            return Declared(row.num_bytes, read_png(picture))
+        except ImageRefused as reason:
+            raise ImageRefused(f"{picture} (line {row.line} of {self._sizes}) {reason}") from None
+
+    def _refuse_to_code(self) -> NoReturn:
+        raise Unavailable(
+            f"{self.name} codes nothing: its pictures and sizes are read from {self._folder}"
+        )
+
+
+def _index(path: Path) -> dict[tuple[str, float], Row]:
+    """The csv's lines by image and setting; `Unavailable` without it, `BadOption` if wrong."""
+    rows: dict[tuple[str, float], Row] = {}
+    try:
+        for row in _lines(path):
+            key = (_without_suffix(row.image), row.setting)
+            if key in rows:
+                raise BadOption(f"line {row.line} of {path} repeats line {rows[key].line}")
+            rows[key] = row
+    except OSError as error:
+        columns = ",".join(COLUMNS)
+        raise Unavailable(
+            f"{path} cannot be read ({error.strerror}): make it, with the columns {columns}"
+        ) from error
+    except (UnicodeDecodeError, comma_separated.Error) as error:
+        raise BadOption(f"{path} is not a csv in UTF-8: {error}") from error
+    if not rows:
+        raise BadOption(f"{path} has no lines below its header")
+    return rows
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = comma_separated.DictReader(file, skipinitialspace=True)
+        for column in COLUMNS:
+            if column not in (reader.fieldnames or ()):
+                raise BadOption(f"{path} lacks the column {column!r}")
+        for cells in reader:
+            where = f"line {reader.line_num} of {path}"
+            image, setting, num_bytes = ((cells[column] or "").strip() for column in COLUMNS)
+            if not image:
+                raise BadOption(f"{where} names no image")
+            default = f"{setting}/{_without_suffix(image)}.png"
+            yield Row(
+                reader.line_num,
+                image,
+                _number(setting, where),
+                _size(num_bytes, where),
+                cells.get("file") or default,
+            )
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadOption(f"{where}: setting is a number, not {text!r}")
+    return value
+
+
+def _size(text: str, where: str) -> int:
+    if not text.strip().isdecimal() or int(text) == 0:
+        raise BadOption(f"{where}: num_bytes is a whole number above 0, not {text!r}")
+    return int(text)
+
+
+def _without_suffix(image: str) -> str:
+    """The name without the extension of an image file; folders stay.
+
+    >>> _without_suffix("mobile/a.b.png"), _without_suffix("a.b")
+    ('mobile/a.b', 'a.b')
+    """
+    path = PurePosixPath(image)
+    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else image

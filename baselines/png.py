@@ -1,0 +1,43 @@
+"""Pixels to a PNG file and back: how pictures are exchanged with programs that are not ours."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from benchmark.codec import Pixels
+from benchmark.errors import ImageRefused
+
+BITS_PER_SAMPLE = 24  # position in a PNG's first chunk, IHDR
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """8-bit RGB and no metadata; lightly compressed, since it is read once and removed."""
+    Image.fromarray(pixels).save(path, "PNG", compress_level=1)
+
+
+def read_png(path: Path) -> Pixels:
+    """The pixels of an 8-bit opaque PNG; grey and palette become RGB.
+
+    Raises `ImageRefused` where there is none or it is anything else: samples of 16 bits (which
+    would be cut), transparency, an animation, a damaged or truncated file. The message is the end
+    of a sentence that begins with the file's name.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageRefused(f"cannot be read: {error.strerror}") from error
+    try:
+        image = PngImageFile(BytesIO(data))
+        image.load()
+    except Exception as error:  # whatever Pillow raises is about this file
+        raise ImageRefused(f"is not a whole PNG: {error}") from error
+    if data[BITS_PER_SAMPLE] > 8:
+        raise ImageRefused(f"has {data[BITS_PER_SAMPLE]} bits per sample: save it with 8")
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        raise ImageRefused("has transparency: save it without")
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageRefused("is an animation: save one picture")
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,129 @@
+"""RGB pixels to BT.709 full-range Y'CbCr planes and back, 4:4:4 or 4:2:0. Pure arithmetic.
+
+The matrix and the quantisation are those of ITU-T H.273 (matrix coefficients 1, full range): with
+n bits, luma is (2^n - 1) Y', chroma is (2^n - 1) C plus 2^(n-1), each rounded once, half to even.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.codec import Pixels
+
+KR, KG, KB = 2126, 7152, 722  # ten-thousandths
+WHOLE = 10_000
+LOBES = 3  # of the Lanczos window that resamples chroma
+# The position of a chroma sample between the two luma samples it stands for, 0 on the first: left
+# and halfway down, which is what HEVC and VVC mean where a stream says nothing (chroma location 0).
+SITE_DOWN, SITE_ACROSS = 0.5, 0.0
+
+Plane = NDArray[Any]  # (height, width), codes of n bits; uint8 up to 8 bits, uint16 above
+Samples = NDArray[np.float64]
+Subsampling = Literal[444, 420]
+
+
+class Planes(NamedTuple):
+    """A picture as a video codec takes it; in 4:2:0 the chroma planes have half the sides."""
+
+    luma: Plane
+    blue: Plane  # Cb
+    red: Plane  # Cr
+
+
+def rgb_to_ycbcr(pixels: Pixels, depth: int, subsampling: Subsampling = 444) -> Planes:
+    """Planes of `depth` bits (uint8 for 8, uint16 for more), rounded half to even, clipped.
+
+    Chroma is halved before it is rounded. 4:2:0 needs an even height and width (ValueError).
+
+    >>> [int(plane[0, 0]) for plane in rgb_to_ycbcr(np.uint8([[[255, 0, 0]]]), 8)]
+    [54, 99, 255]
+    """
+    red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
+    # whole numbers until the one division: a colour with R = G and odd B - R is exactly halfway
+    luma = KR * red + KG * green + KB * blue
+    cb, cr = WHOLE * blue - luma, WHOLE * red - luma
+    if subsampling == 420:
+        cb, cr = halve(cb), halve(cr)
+    middle = 1 << (depth - 1)
+    return Planes(
+        _quantise(luma, WHOLE, depth, 0),
+        _quantise(cb, 2 * (WHOLE - KB), depth, middle),
+        _quantise(cr, 2 * (WHOLE - KR), depth, middle),
+    )
+
+
+def ycbcr_to_rgb(planes: Planes, depth: int) -> Pixels:
+    """8-bit pixels from planes on the scale of `depth` bits, rounded once, half to even, clipped.
+
+    Planes may be floats: a decoder that hands out 10 bits of an 8-bit scale is `plane / 4` at
+    depth 8. Chroma planes of half the height are 4:2:0 and doubled first.
+
+    >>> ycbcr_to_rgb(Planes(*np.uint8([[[54]], [[99]], [[255]]])), 8).tolist()
+    [[[254, 0, 0]]]
+    """
+    luma, *chroma = (plane.astype(np.float64) for plane in planes)
+    if chroma[0].shape != luma.shape:
+        chroma = [double(plane) for plane in chroma]
+    scale = 255 / (2**depth - 1)
+    luma *= scale
+    cb, cr = ((plane - 2 ** (depth - 1)) * scale for plane in chroma)
+    red = luma + 2 * (WHOLE - KR) / WHOLE * cr
+    blue = luma + 2 * (WHOLE - KB) / WHOLE * cb
+    green = (WHOLE * luma - KR * red - KB * blue) / KG
+    pixels: Pixels = np.clip(np.rint(np.stack([red, green, blue], axis=2)), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def halve(plane: NDArray[Any]) -> Samples:
+    """Half the sides, which are even (ValueError), by Lanczos-3; edges are replicated."""
+    if plane.shape[0] % 2 or plane.shape[1] % 2:
+        raise ValueError(f"4:2:0 needs even sides, not {plane.shape[1]}x{plane.shape[0]}")
+    return _halve_rows(_halve_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
+
+
+def double(plane: NDArray[Any]) -> Samples:
+    """Twice the sides by Lanczos-3, with each sample taken to be where `halve` put it."""
+    return _double_rows(_double_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
+
+
+def _quantise(samples: Samples, unit: int, depth: int, offset: int) -> Plane:
+    top = 2**depth - 1
+    codes: Plane = np.clip(np.rint(samples * top / (255 * unit) + offset), 0, top)
+    return codes.astype(np.uint8 if depth <= 8 else np.uint16)
+
+
+def _halve_rows(rows: NDArray[Any], site: float) -> Samples:
+    reach = 2 * LOBES
+    weights = _lanczos([(offset - site) / 2 for offset in range(-reach, reach + 1)])
+    padded = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
+    return _weighted([padded[i : i + len(rows) : 2] for i in range(2 * reach + 1)], weights)
+
+
+def _double_rows(rows: NDArray[Any], site: float) -> Samples:
+    padded = np.pad(rows, ((LOBES, LOBES), (0, 0)), mode="edge")
+    neighbours = [padded[i : i + len(rows)] for i in range(2 * LOBES + 1)]
+    phases = [
+        _weighted(
+            neighbours,
+            _lanczos([offset - (row - site) / 2 for offset in range(-LOBES, LOBES + 1)]),
+        )
+        for row in (0, 1)
+    ]
+    return np.stack(phases, axis=1).reshape(2 * len(rows), -1)
+
+
+def _lanczos(distances: Sequence[float]) -> Samples:
+    """sinc(d) sinc(d / 3) within 3 samples, 0 beyond; scaled to a sum of 1."""
+    d = np.asarray(distances)
+    weights = np.where(np.abs(d) < LOBES, np.sinc(d) * np.sinc(d / LOBES), 0)
+    return np.asarray(weights / weights.sum())
+
+
+def _weighted(taps: Sequence[NDArray[Any]], weights: Samples) -> Samples:
+    total = np.zeros(taps[0].shape)
+    for tap, weight in zip(taps, weights, strict=True):
+        if abs(weight) > 1e-12:  # the filter's zeros, which floats only nearly hit
+            total += weight * tap
+    return total

@@ -1,0 +1,246 @@
+"""A codec made of two command lines: real programs, well-behaved and otherwise."""
+
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baselines.command import Command
+from benchmark.codec import Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.registry import load_codec, parse_codec
+
+COPY = "cp {in} {out}"
+ONCE = Setting("q", 1)
+
+
+def shell(script: str) -> str:
+    return f"sh -c '{script}'"
+
+
+def encoder(encode: str, **options: float) -> Command:
+    return Command(encode=encode, decode=COPY, values="1", **options)
+
+
+def decoder(decode: str, **options: float) -> Command:
+    return Command(encode=COPY, decode=decode, values="1", **options)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], str]:
+    """Makes an executable shell script and gives its path."""
+
+    def make(script: str) -> str:
+        path = tmp_path / "program"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def test_pixels_go_through_two_programs_unharmed(photo: Pixels):
+    codec = encoder(COPY)
+    assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
+
+
+def test_the_encoder_is_given_an_8_bit_rgb_png_without_metadata(photo: Pixels):
+    data = encoder(COPY).encode(photo, ONCE)
+    with Image.open(BytesIO(data)) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (203, 181))
+        assert image.info == {}
+        assert np.array_equal(np.asarray(image), photo)
+    chunks, position = set(), 8
+    while position < len(data):
+        chunks.add(data[position + 4 : position + 8])
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    assert chunks == {b"IHDR", b"IDAT", b"IEND"}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [("30", b"30"), ("0.25", b"0.25"), ("1e6", b"1000000"), ("-2", b"-2")]
+)
+def test_the_value_reaches_the_encoder_as_programs_write_numbers(
+    values: str, told: bytes, photo: Pixels
+):
+    codec = Command(encode=shell("printf %s {q} > {out}; : {in}"), decode=COPY, values=values)
+    assert codec.encode(photo, codec.sweep[0]) == told
+
+
+def test_the_sweep_is_the_values_in_their_order_under_the_users_name():
+    codec = Command(encode=COPY + " {q}", decode=COPY, values="9/0.5/3", setting="distance")
+    assert codec.sweep == tuple(Setting("distance", value) for value in (9.0, 0.5, 3.0))
+    assert codec.describe().command == "cp {in} {out} {distance}; cp {in} {out}"
+    with pytest.raises(BadOption, match="command takes distance, not q=9"):
+        codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
+
+
+def test_a_spec_on_the_command_line_makes_one(photo: Pixels):
+    text = (
+        r"command:encode=sh -c 'cp {in} {out}; echo a\:b\,{q} >> {out}':decode=cp {in} {out}"
+        ":values=10/30:setting=quality:name=copy:timeout_seconds=20"
+    )
+    codec = load_codec(parse_codec(text))
+    assert codec.name == "copy"
+    assert codec.sweep == (Setting("quality", 10), Setting("quality", 30))
+    assert codec.encode(photo, codec.sweep[1]).endswith(b"a:b,30\n")
+
+
+def test_no_shell_reads_the_template(photo: Pixels):
+    with pytest.raises(ProgramFailed, match="cp ended with exit code 1"):
+        encoder(COPY + "; true $HOME").encode(photo, ONCE)
+
+
+def test_files_have_the_extension_that_programs_may_go_by(photo: Pixels):
+    checked = shell("case {in}{out} in *.png*.xyz|*.xyz*.png) cp {in} {out};; esac")
+    codec = Command(encode=checked, decode=checked, values="1", extension="xyz")
+    assert np.array_equal(codec.decode(codec.encode(photo, ONCE)), photo)
+
+
+def test_a_grey_png_comes_back_as_rgb(photo: Pixels, tmp_path: Path):
+    Image.fromarray(photo[:, :, 0]).save(tmp_path / "grey.png")
+    decoded = decoder(shell(f": {{in}}; cp {tmp_path}/grey.png {{out}}")).decode(b"anything")
+    assert np.array_equal(decoded, photo[:, :, :1].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("encode", "decode", "message"),
+    [
+        ("cp {in} out", COPY, r"encode='cp {in} out' lacks {out}"),
+        ("cp here {out}", COPY, r"encode='cp here {out}' lacks {in}"),
+        (COPY, "cp {in}", r"decode='cp {in}' lacks {out}"),
+        (COPY, "", r"decode='' lacks {in}"),
+        (COPY + " 'open", COPY, r"cannot be split: No closing quotation"),
+        (COPY, COPY + " {q}", r"decode may not use {q}"),
+    ],
+)
+def test_a_template_that_cannot_work_is_refused(encode: str, decode: str, message: str):
+    with pytest.raises(BadOption, match=message):
+        Command(encode=encode, decode=decode, values="1")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("", "command needs values=..., the values of {q}, lowest rate first: 10/30/50"),
+        ("10/many", "values are numbers with slashes between, not '10/many'"),
+        ("10//30", "values are numbers with slashes between"),
+        ("10/10.0", "values are finite and differ from each other"),
+        ("nan", "values are finite"),
+        ("10/30", "encode has to use {q}, or values be a single one"),
+    ],
+)
+def test_values_that_make_no_sweep_are_refused(values: str, message: str):
+    with pytest.raises(BadOption, match=message):
+        Command(encode=COPY, decode=COPY, values=values)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_timeout_has_to_be_positive(seconds: float):
+    with pytest.raises(BadOption, match="timeout_seconds is above 0"):
+        encoder(COPY, timeout_seconds=seconds)
+
+
+def test_an_extension_does_not_leave_the_private_folder():
+    with pytest.raises(BadOption, match="extension is part of a file's name"):
+        Command(encode=COPY, decode=COPY, values="1", extension="x/../../y")
+
+
+def test_a_program_that_is_not_there_is_unavailable():
+    with pytest.raises(Unavailable, match="'no-such-codec' is not on the PATH: check the template"):
+        encoder("no-such-codec {in} {out}")
+    with pytest.raises(Unavailable, match="'no-such-codec' is not on the PATH"):
+        decoder("no-such-codec {in} {out}")
+
+
+@pytest.mark.parametrize("script", [": {in} {out}", ": {in} > {out}", "mkdir {out}; : {in}"])
+def test_an_encoder_that_writes_nothing_is_told(script: str, photo: Pixels):
+    with pytest.raises(ProgramFailed, match=r"^sh ended without an error and wrote no stream$"):
+        encoder(shell(script)).encode(photo, ONCE)
+
+
+def test_a_decoder_that_writes_nothing_is_told():
+    with pytest.raises(ProgramFailed, match=r"^sh ended without an error and wrote no PNG$"):
+        decoder(shell(": {in} {out}")).decode(b"anything")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo no picture > {out}; : {in}", "is not a whole PNG"),
+        (": {in} > {out}", "is not a whole PNG"),
+        ("head -c 3000 {in} > {out}", "is not a whole PNG"),
+    ],
+)
+def test_a_decoder_that_writes_no_png_is_told(script: str, reason: str, photo: Pixels):
+    data = encoder(COPY).encode(photo, ONCE)
+    with pytest.raises(ProgramFailed, match=f"^sh wrote a PNG that {reason}: "):
+        decoder(shell(script)).decode(data)
+
+
+def test_a_decoder_that_writes_16_bits_is_told(tmp_path: Path):
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ProgramFailed, match="wrote a PNG that has 16 bits per sample"):
+        decoder(shell(f": {{in}}; cp {tmp_path}/deep.png {{out}}")).decode(b"anything")
+
+
+def test_a_program_that_fails_is_quoted(photo: Pixels):
+    script = shell("echo cannot do {q} >&2; exit 7; : {in} {out}")
+    with pytest.raises(ProgramFailed, match=r"^sh ended with exit code 7; it said: cannot do 1$"):
+        encoder(script).encode(photo, ONCE)
+
+
+def test_a_program_that_hangs_is_stopped(photo: Pixels):
+    hanging = encoder(shell("sleep 300; : {in} {out}"), timeout_seconds=0.3)
+    with pytest.raises(ProgramFailed, match=r"^sh was stopped after 0\.3 s$"):
+        hanging.encode(photo, ONCE)
+
+
+def test_a_program_that_complains_for_ever_is_stopped_and_quoted(photo: Pixels):
+    complaining = encoder(
+        shell("while :; do echo woe >&2; sleep 0.01; done; : {in} {out}"), timeout_seconds=0.5
+    )
+    with pytest.raises(ProgramFailed, match=r"^sh was stopped after 0\.5 s; it said: woe woe"):
+        complaining.encode(photo, ONCE)
+
+
+def test_a_child_that_would_write_later_is_not_waited_for(photo: Pixels):
+    late = encoder(shell("(sleep 300; cp {in} {out}) & :"))
+    with pytest.raises(ProgramFailed, match="wrote no stream"):
+        late.encode(photo, ONCE)
+
+
+def test_an_empty_stream_starts_no_program():
+    with pytest.raises(CorruptStream, match="an empty stream is none of command"):
+        decoder(COPY).decode(b"")
+
+
+def test_the_fingerprint_covers_templates_programs_and_the_files_they_name(
+    program: Callable[[str], str], tmp_path: Path
+):
+    def fingerprint(encode: str) -> str:
+        return encoder(encode).describe().fingerprint
+
+    mine = program("cp $1 $2")
+    weights = tmp_path / "weights"
+    weights.write_text("first")
+    template = f"{mine} {{in}} {{out}} --weights={weights}"
+    seen = {fingerprint(template)}
+    assert fingerprint(template) in seen
+    weights.write_text("second one")
+    seen.add(fingerprint(template))
+    program("cp $1 $2 # changed")
+    seen.add(fingerprint(template))
+    seen.add(fingerprint(template + " --fast"))
+    seen.add(fingerprint(f"{sys.executable} {mine} {{in}} {{out}}"))
+    assert len(seen) == 5
+
+
+def test_the_description_says_that_the_user_vouches_for_it():
+    info = Command(encode=COPY, decode=COPY, values="1", name="copy").describe()
+    assert info.version == "copy, as given on the command line"
+    assert (info.licence, info.caveat) == ("NOASSERTION", "")

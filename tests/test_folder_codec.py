@@ -1,0 +1,226 @@
+"""Reconstructions and sizes from disk: what is found, and one sentence for everything else."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baselines.folder import Folder
+from benchmark.codec import DeclaresSizes, Pixels, Setting
+from benchmark.errors import BadOption, ImageRefused, Unavailable
+from benchmark.registry import load_codec, parse_codec
+
+LOW, HIGH = Setting("setting", 0.10), Setting("setting", 3)
+
+
+def save(path: Path, pixels: Pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_sizes(folder: Path, *lines: str, header: str = "image,setting,num_bytes") -> Folder:
+    (folder / "sizes.csv").write_text("\n".join([header, *lines, ""]))
+    return Folder(path=str(folder))
+
+
+@pytest.fixture
+def hific(tmp_path: Path, photo: Pixels) -> Path:
+    """Two images, one in a folder of its own, at two settings."""
+    for number, name in enumerate(("kodim01", "mobile/a.b")):
+        for setting in ("0.10", "3"):
+            save(tmp_path / setting / f"{name}.png", photo + np.uint8(number))
+    write_sizes(
+        tmp_path,
+        *("kodim01.png,3,9000", "mobile/a.b.png,3,11000"),
+        *("kodim01.png,0.10,1000", "mobile/a.b.png,0.10,12000"),
+    )
+    return tmp_path
+
+
+def test_sizes_and_pictures_are_those_on_disk(hific: Path, photo: Pixels):
+    codec = Folder(path=str(hific))
+    assert isinstance(codec, DeclaresSizes)
+    declared = codec.declared("kodim01.png", HIGH)
+    assert declared.num_bytes == 9000
+    assert np.array_equal(declared.decoded, photo)
+    nested = codec.declared("mobile/a.b.png", LOW)
+    assert nested.num_bytes == 12000
+    assert np.array_equal(nested.decoded, photo + np.uint8(1))
+
+
+@pytest.mark.parametrize("image", ["kodim01", "kodim01.png", "kodim01.PNG", "kodim01.jpg"])
+def test_the_extension_of_the_source_does_not_matter(hific: Path, image: str):
+    assert Folder(path=str(hific)).declared(image, HIGH).num_bytes == 9000
+
+
+def test_the_sweep_is_the_settings_by_mean_size(hific: Path):
+    assert Folder(path=str(hific)).sweep == (LOW, HIGH)
+    falling = write_sizes(hific, "kodim01,1,900", "kodim01,2,500", "kodim01,3,700")
+    assert [setting.value for setting in falling.sweep] == [2, 3, 1]
+
+
+def test_a_column_may_name_the_file(hific: Path, photo: Pixels):
+    save(hific / "other" / "first.png", 255 - photo)
+    header = "num_bytes,file,image,remark,setting"
+    codec = write_sizes(hific, "7,other/first.png,kodim01,,3", "8,,mobile/a.b,,3", header=header)
+    assert np.array_equal(codec.declared("kodim01", HIGH).decoded, 255 - photo)
+    assert np.array_equal(codec.declared("mobile/a.b", HIGH).decoded, photo + np.uint8(1))
+
+
+def test_a_spec_on_the_command_line_makes_one(hific: Path):
+    (hific / "sizes.csv").rename(hific / "bytes.csv")
+    codec = load_codec(parse_codec(f"folder:path={hific}:csv=bytes.csv:name=HiFiC"))
+    assert codec.name == "HiFiC"
+    assert codec.declared("kodim01", HIGH).num_bytes == 9000
+
+
+def test_a_csv_from_a_spreadsheet_is_read(hific: Path):
+    text = "\ufeffimage, setting, num_bytes\r\nkodim01, 3, 42\r\n"
+    (hific / "sizes.csv").write_bytes(text.encode())
+    assert Folder(path=str(hific)).declared("kodim01", HIGH).num_bytes == 42
+
+
+def test_rows_say_that_their_bytes_are_declared(hific: Path):
+    info = Folder(path=str(hific), name="HiFiC").describe()
+    assert info.caveat == "bytes=declared"
+    assert info.version == "HiFiC, coded elsewhere"
+
+
+def test_nothing_is_coded(hific: Path, photo: Pixels):
+    codec = Folder(path=str(hific))
+    with pytest.raises(Unavailable, match="folder codes nothing: its pictures and sizes are read"):
+        codec.encode(photo, HIGH)
+    with pytest.raises(Unavailable, match="folder codes nothing"):
+        codec.decode(b"anything")
+
+
+def test_the_fingerprint_follows_sizes_and_pictures_and_not_their_place(hific: Path, photo: Pixels):
+    def fingerprint(folder: Path) -> str:
+        return Folder(path=str(folder)).describe().fingerprint
+
+    first = fingerprint(hific)
+    save(hific / "3" / "kodim01.png", 255 - photo)
+    second = fingerprint(hific)
+    with (hific / "sizes.csv").open("a") as file:
+        file.write("kodim02,3,5\n")
+    third = fingerprint(hific)
+    assert len({first, second, third}) == 3
+    moved = hific.rename(hific.parent / "moved")
+    assert fingerprint(moved) == third
+
+
+def test_a_missing_csv_is_unavailable_and_says_what_belongs_in_it(tmp_path: Path):
+    message = r"sizes\.csv cannot be read \(No such file or directory\): .* image,setting,num_bytes"
+    with pytest.raises(Unavailable, match=message):
+        Folder(path=str(tmp_path))
+
+
+@pytest.mark.parametrize("column", ["image", "setting", "num_bytes"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str):
+    header = "image,setting,num_bytes".replace(column, "other")
+    with pytest.raises(BadOption, match=f"sizes.csv lacks the column '{column}'$"):
+        write_sizes(tmp_path, "a,1,2", header=header)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,2,0", "num_bytes is a whole number above 0, not '0'"),
+        ("a,2,-5", "num_bytes is a whole number above 0, not '-5'"),
+        ("a,2,12.5", "num_bytes is a whole number above 0, not '12.5'"),
+        ("a,2", "num_bytes is a whole number above 0, not ''"),
+        ("a,best,7", "setting is a number, not 'best'"),
+        ("a,nan,7", "setting is a number, not 'nan'"),
+        (",2,7", "names no image"),
+    ],
+)
+def test_a_line_that_cannot_be_is_named(tmp_path: Path, line: str, message: str):
+    with pytest.raises(BadOption, match=f"^line 3 of .*sizes.csv:? {message}"):
+        write_sizes(tmp_path, "a,1,7", line)
+
+
+def test_a_line_that_repeats_another_is_named(tmp_path: Path):
+    with pytest.raises(BadOption, match=r"^line 4 of .*sizes\.csv repeats line 2$"):
+        write_sizes(tmp_path, "a.png,1,7", "b.png,1,7", "a,1.0,8")
+
+
+def test_a_csv_without_lines_is_refused(tmp_path: Path):
+    with pytest.raises(BadOption, match=r"sizes\.csv has no lines below its header"):
+        write_sizes(tmp_path)
+
+
+def test_a_file_that_is_no_csv_is_refused(tmp_path: Path):
+    (tmp_path / "sizes.csv").write_bytes(b"image,setting,num_bytes\n\xff\xfe,1,2\n")
+    with pytest.raises(BadOption, match=r"sizes\.csv is not a csv in UTF-8"):
+        Folder(path=str(tmp_path))
+
+
+def test_an_image_without_a_line_is_refused_alone(hific: Path):
+    codec = Folder(path=str(hific))
+    with pytest.raises(ImageRefused, match=r"sizes\.csv has no line for image 'b' at setting=3"):
+        codec.declared("b", HIGH)
+    with pytest.raises(ImageRefused, match="no line for image 'kodim01' at setting=4"):
+        codec.declared("kodim01", Setting("setting", 4))
+    with pytest.raises(ImageRefused, match="no line for image 'kodim01' at quality=3"):
+        codec.declared("kodim01", Setting("quality", 3))
+
+
+def png(depth: int, colour: int, samples: bytes, *extra: bytes) -> bytes:
+    """A PNG of one pixel, made by hand."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, depth, colour, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *(chunk(one[:4], one[4:]) for one in extra)]
+    parts += [chunk(b"IDAT", zlib.compress(b"\0" + samples)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+RGB = png(8, 2, bytes(3))
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (png(16, 2, bytes(6)), "has 16 bits per sample: save it with 8"),
+        (png(16, 0, bytes(2)), "has 16 bits per sample"),
+        (png(8, 6, bytes(4)), "has transparency: save it without"),
+        (png(8, 4, bytes(2)), "has transparency"),
+        (png(8, 2, bytes(3), b"tRNS" + bytes(6)), "has transparency"),
+        (RGB[:-30], "is not a whole PNG"),
+        (RGB[:40] + b"?" + RGB[41:], "is not a whole PNG"),
+        (b"", "is not a whole PNG"),
+        (b"\xff\xd8\xff\xe0 a JPEG", "is not a whole PNG"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_picture_that_would_not_be_the_reconstruction_is_refused(
+    hific: Path, contents: bytes | None, reason: str
+):
+    picture = hific / "3" / "kodim01.png"
+    picture.unlink()
+    if contents is not None:
+        picture.write_bytes(contents)
+    message = rf"kodim01\.png \(line 2 of .*sizes\.csv\) {reason}"
+    with pytest.raises(ImageRefused, match=message):
+        Folder(path=str(hific)).declared("kodim01", HIGH)
+
+
+def test_an_animation_is_refused(hific: Path, photo: Pixels):
+    frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
+    frames[0].save(hific / "3" / "kodim01.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageRefused, match="is an animation: save one picture"):
+        Folder(path=str(hific)).declared("kodim01", HIGH)
+
+
+def test_a_picture_made_by_hand_is_read_where_nothing_is_wrong_with_it(hific: Path):
+    (hific / "3" / "kodim01.png").write_bytes(png(8, 2, bytes([1, 2, 3])))
+    declared = Folder(path=str(hific)).declared("kodim01", HIGH)
+    assert declared.decoded.tolist() == [[[1, 2, 3]]]
+    (hific / "3" / "kodim01.png").write_bytes(png(1, 0, b"\x80"))
+    assert Folder(path=str(hific)).declared("kodim01", HIGH).decoded.tolist() == [[[255] * 3]]
