@@ -1,0 +1,1 @@
+"""Numbers that compare a decoded image with its source: one file a metric."""
