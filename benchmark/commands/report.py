@@ -1,0 +1,286 @@
+"""`bench report`: what is stored to figures, tables and a text, under results/<dataset>/report."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from benchmark.commands import options
+from benchmark.errors import StoreError, UnknownName, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from benchmark.comparable_rows import Average
+    from benchmark.figures.rate_curve import Drawing
+    from benchmark.figures.table import Table
+    from benchmark.rate_distortion import Comparison, Measure
+    from benchmark.summarise import Summary
+
+DEFAULT_ANCHOR = "jpeg"
+OVERVIEW = ("psnr", "ms_ssim", "lpips")  # panels of the figure that holds several metrics
+SHOWN_SENTENCES = 20
+
+
+class Stored(NamedTuple):
+    """A dataset's results."""
+
+    name: str  # as the user calls it
+    folder: Path  # of the report
+    summary: "Summary"
+    runs: list[dict[str, Any]]  # records of the runs, oldest first
+
+
+def report(
+    dataset: Annotated[
+        str, typer.Option(help="A dataset that has results, or 'all' of them.")
+    ] = "all",
+    codecs: Annotated[
+        str, typer.Option(help="Comma-separated codecs to keep, or 'all' that have results.")
+    ] = "all",
+    metrics: options.Metrics = "all",
+    anchor: Annotated[
+        str, typer.Option(help="The codec that BD-rates are relative to.")
+    ] = DEFAULT_ANCHOR,
+    common: Annotated[
+        bool, typer.Option("--common", help="Restrict all means to images that all points have.")
+    ] = False,
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="bpp as all bits over all pixels of the images.")
+    ] = False,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="A linear instead of a logarithmic rate axis.")
+    ] = False,
+    results: options.Results = Path("results"),
+) -> None:
+    """Draw figures and write tables from the rows of earlier runs."""
+    from benchmark.rate_distortion import Measure
+    from benchmark.unscored import metric_names
+
+    names = metric_names(metrics)
+    measures = [Measure.named(name) for name in names]
+    found = [
+        _read(results, name, codecs, names, common, pooled) for name in _datasets(results, dataset)
+    ]
+    labels = {label for stored in found for label in stored.summary.labels}
+    label = _anchor(anchor, labels)
+    for stored in found:
+        _report_one(stored, measures, label, linear)
+
+
+def print_summary(summary: "Summary") -> None:
+    """A compact table of the points on the terminal, luma and unmeasured metrics left out."""
+    from benchmark.figures.table import means_table
+    from benchmark.rate_distortion import Measure
+
+    known = [m for m in map(Measure.named, OVERVIEW) if m.column in summary.protocols]
+    shown = [m for m in known if any(point.means[m.column].images for point in summary.points)]
+    _print_table(means_table(summary, shown))
+
+
+def _datasets(results: Path, dataset: str) -> list[str]:
+    found = sorted(path.parent.name for path in results.glob("*/per_image") if any(path.iterdir()))
+    if not found:
+        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
+    if dataset == "all":
+        return found
+    if dataset.partition(":")[0] in found:
+        return [dataset]
+    if Path(dataset).is_dir():
+        from benchmark.datasets.folder import open_folder
+
+        name = open_folder(Path(dataset)).name
+        if name in found:
+            return [name]
+    raise UnknownName("results of a dataset", dataset, found)
+
+
+def _read(
+    results: Path, name: str, codecs: str, metrics: Sequence[str], common: bool, pooled: bool
+) -> Stored:
+    from benchmark.protocol import protocols
+    from benchmark.store import Store
+    from benchmark.summarise import summarise
+
+    stored, _, subset = name.partition(":")
+    folder = results / stored
+    table = _only(Store(folder).table(), codecs, subset)
+    if table.num_rows == 0:
+        raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
+    runs = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
+    average: Average = "pooled" if pooled else "per_image"
+    return Stored(
+        name,
+        folder / (f"report-{subset}" if subset else "report"),
+        summarise(table, protocols(metrics), average, common),
+        runs,
+    )
+
+
+def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
+    """Rows of these codecs (names or labels) and of the images in a folder of the dataset."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from benchmark.comparable_rows import label_of
+    from benchmark.registry import split_unescaped
+
+    if subset:
+        table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
+    if codecs == "all":
+        return table
+    asked = [text.strip() for text in split_unescaped(codecs, ",")]
+    variants = table.group_by(["codec", "variant"]).aggregate([]).to_pylist()
+    names = [{one["codec"], label_of(one["codec"], one["variant"])} for one in variants]
+    for text in asked:
+        if not any(text in both for both in names):
+            raise UnknownName("codec with results", text, set().union(*names))
+    wanted = [one for one, both in zip(variants, names, strict=True) if both & set(asked)]
+    return table.join(pa.Table.from_pylist(wanted), ["codec", "variant"], join_type="left semi")
+
+
+def _anchor(asked: str, labels: set[str]) -> str:
+    from benchmark.registry import parse_codec
+
+    if asked in labels or asked == DEFAULT_ANCHOR:
+        return asked
+    label = parse_codec(asked).label
+    if label in labels:
+        return label
+    raise UnknownName("codec with results", asked, labels)
+
+
+def _report_one(stored: Stored, measures: "Sequence[Measure]", anchor: str, linear: bool) -> None:
+    from benchmark.figures.document import left_out, report_text
+    from benchmark.figures.style import file_bytes, short_names
+    from benchmark.figures.table import bd_records, csv_text, latex, markdown, means_table
+
+    summary = stored.summary
+    drawings = _draw(stored, measures, linear)
+    means = means_table(summary, measures)
+    comparisons, deltas = _compare(summary, measures, anchor)
+    captions = {name: drawing.caption for name, drawing in drawings.items()}
+    short = short_names(summary.labels)
+    text = report_text(stored.name, summary, measures, captions, means, deltas, stored.runs)
+    files: dict[str, str | bytes] = {
+        "means.md": markdown(means),
+        "means.tex": latex(means, short),
+        "means.csv": csv_text(summary.for_machines()),
+        "report.md": text,
+    }
+    if not isinstance(deltas, str):
+        files["bd_rate.md"] = "\n".join(map(markdown, deltas))
+        files["bd_rate.tex"] = latex(deltas[0], short)
+        files["bd_rate.csv"] = csv_text(bd_records(comparisons, anchor))
+    for name, drawing in drawings.items():
+        files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
+        files[f"{name}.png"] = file_bytes(drawing.figure, "png")
+    _write_all(stored.folder, files)
+
+    print(f"\n{stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
+    print_summary(summary)
+    print()
+    print(deltas) if isinstance(deltas, str) else _print_table(deltas[0])
+    print()
+    _print_sentences(left_out(summary, measures, stored.runs))
+    if "timing" not in drawings:
+        print("no timing figure: no row was measured alone; use `bench run --timing`")
+    for name in [*(f"{name}.pdf" for name in drawings), "report.md"]:
+        print(stored.folder / name)
+
+
+def _draw(stored: Stored, measures: "Sequence[Measure]", linear: bool) -> "dict[str, Drawing]":
+    """Figures by file name, without those that would be empty."""
+    from benchmark.figures.rate_curve import draw_rate_curves
+    from benchmark.figures.style import looks
+    from benchmark.figures.timing import draw_timing
+    from benchmark.registry import metric_class
+
+    summary, name = stored.summary, stored.name
+    look = looks(summary.labels)
+    overview = [metric_class(metric).column for metric in OVERVIEW]
+    several = [measure for measure in measures if measure.column in overview]
+    panels = {"curves": several} if len(several) > 1 else {}
+    panels |= {measure.column: [measure] for measure in measures}
+    drawings = {
+        file: draw_rate_curves(summary, shown, look, name, linear) for file, shown in panels.items()
+    }
+    drawings["timing"] = draw_timing(summary, look, name)
+    return {name: drawing for name, drawing in drawings.items() if drawing is not None}
+
+
+def _compare(
+    summary: "Summary", measures: "Sequence[Measure]", anchor: str
+) -> "tuple[list[Comparison], tuple[Table, Table] | str]":
+    """BD-rates, and their tables (overview, details) or why there are none."""
+    from benchmark.figures.table import bd_overview, bd_table
+    from benchmark.rate_distortion import compare
+
+    if anchor not in summary.labels:
+        others = ", ".join(summary.labels)
+        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
+    if len(summary.labels) == 1:
+        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
+    comparisons = [one for measure in measures for one in compare(summary, measure, anchor)]
+    overview = bd_overview(comparisons, measures, anchor)
+    return comparisons, (overview, bd_table(comparisons, measures, anchor))
+
+
+def _write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Each file whole or not at all; what an earlier report left and this one lacks goes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            draft = folder / f".{name}.{os.getpid()}.part"
+            try:
+                draft.write_bytes(content.encode() if isinstance(content, str) else content)
+                os.replace(draft, folder / name)
+            finally:
+                draft.unlink(missing_ok=True)
+        for name in _every_file_name() - files.keys():
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"the report in {folder} cannot be written: {error.strerror}") from error
+
+
+def _every_file_name() -> set[str]:
+    from benchmark.registry import METRICS, metric_class
+
+    figures = ["curves", "timing", *(metric_class(name).column for name in METRICS)]
+    drawn = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
+    return drawn | {
+        f"{name}.{kind}" for name in ("means", "bd_rate") for kind in ("md", "tex", "csv")
+    }
+
+
+def _print_table(table: "Table") -> None:
+    import sys
+
+    from benchmark.figures.table import plain
+
+    if not sys.stdout.isatty():
+        print(plain(table), end="")
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    rich = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for place, header in enumerate(table.headers):
+        rich.add_column(header, justify="left" if place < table.words else "right", overflow="fold")
+    for row in table.rows:
+        rich.add_row(*row)
+    console = Console(markup=False, highlight=False)
+    console.print(rich)
+    for note in table.notes:
+        console.print(note)
+
+
+def _print_sentences(sentences: Sequence[str]) -> None:
+    for sentence in sentences[:SHOWN_SENTENCES]:
+        print(sentence)
+    if len(sentences) > SHOWN_SENTENCES:
+        print(f"and {len(sentences) - SHOWN_SENTENCES} more such lines, all in report.md")
