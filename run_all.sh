@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# A bare Linux machine with Python 3.11 or 3.12 -> rate-distortion curves of every codec that runs on it.
+#
+#   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report
+#   ./run_all.sh test    set up, then ruff, mypy and pytest; --all adds the slow tests
+#   ./run_all.sh setup   set up, nothing else
+#
+# It writes to .venv and results alone; .venv/install.log has what the installation printed.
+set -euo pipefail
+cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
+exec </dev/null
+# Where packages come from is the user's pip configuration; where they go to is not.
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT
+
+PYTHON=.venv/bin/python
+PIP=("$PYTHON" -m pip --disable-pip-version-check --no-input)
+
+fail() { # one line, exit code
+  printf 'run_all.sh: %s\n' "$1" >&2
+  exit "${2:-1}"
+}
+
+# Prints what is wrong with the Python that runs it, or nothing; works with any Python.
+PROBE='
+import os, platform, sys
+version = "%d.%d" % sys.version_info[:2]
+system = "%s on %s" % (platform.system(), platform.machine())
+try:
+    glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+except Exception:
+    glibc = "0"
+if version not in ("3.11", "3.12"):
+    print("is Python " + version)
+elif system != "Linux on x86_64":
+    print("runs on %s, but the wheels are for Linux on x86_64" % system)
+elif [int(part) for part in glibc.split(".")[:2]] < [2, 34]:
+    print("has glibc %s, but the wheels need 2.34" % glibc)
+else:
+    try:
+        import ensurepip, venv
+    except ImportError:
+        print("has no venv module (on Debian or Ubuntu: apt-get install python%s-venv)" % version)
+'
+
+find_python() { # its path
+  local name path reason seen=""
+  for name in python3.11 python3.12 python3 python; do
+    while read -r path; do
+      # A pyenv shim with no version behind it is on the PATH, and fails.
+      reason=$("$path" -c "$PROBE" 2>/dev/null) || continue
+      [ -n "$reason" ] || { echo "$path"; return; }
+      seen="$seen; $path $reason"
+    done < <(type -aP "$name")
+  done
+  fail "needs Python 3.11 or 3.12 on the PATH, compressai has no wheels for later ones${seen:-; there is none}"
+}
+
+logged() {
+  "$@" >>.venv/install.log 2>&1
+}
+
+install_locked() { # lock file: exactly these wheels, no dependencies beyond them
+  logged "${PIP[@]}" install --no-deps --require-hashes --only-binary :all: -r "$1"
+}
+
+install_packages() {
+  # torch with CUDA has its libraries in packages of their own, gigabytes that torch+cpu never loads.
+  if ! nvidia-smi -L >/dev/null 2>&1 && install_locked requirements-cpu.lock; then
+    awk '/^[a-z]/ { cuda = /^(torch|triton|nvidia-.*|cuda-.*)==/ } !cuda' requirements.lock >.venv/packages.lock
+  else
+    cp requirements.lock .venv/packages.lock
+  fi
+  install_locked .venv/packages.lock
+}
+
+lacking_for_simd() { # the first thing that building pillow-simd would stop at, or nothing
+  local include header
+  [ "$(uname -m)" = x86_64 ] || { echo "an x86_64 processor"; return; }
+  ${CC:-cc} --version >/dev/null 2>&1 || { echo "a C compiler"; return; }
+  include=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+  for header in Python.h zlib.h jpeglib.h; do
+    printf '#include <stdio.h>\n#include <%s>\n' "$header" | ${CC:-cc} -I"$include" -E - >/dev/null 2>&1 ||
+      { echo "the C header $header"; return; }
+  done
+}
+
+build_simd() { # folder for the wheel
+  local flags=""
+  if grep -qm1 -w avx2 /proc/cpuinfo; then flags=-mavx2; fi
+  # Without pip's cache: it would bring back a wheel made with other flags or on another machine.
+  CC="${CC:-cc} $flags" logged timeout 600 "${PIP[@]}" --no-cache-dir wheel --wheel-dir "$1" \
+    --no-deps --no-build-isolation --require-hashes --no-binary pillow-simd -r requirements-simd.lock
+}
+
+check_simd() { # folder to import PIL from before any other, or nothing
+  PYTHONPATH=${1:-} logged "$PYTHON" tools/check_pillow_simd.py
+}
+
+choose_pillow() { # pillow-simd has the same PIL folder as Pillow: it is tried elsewhere first
+  local lacking trial=.venv/pillow-simd
+  lacking=$(lacking_for_simd)
+  if [ -n "$lacking" ]; then
+    echo "Pillow stays: to build pillow-simd, this machine lacks $lacking"
+  elif ! build_simd "$trial" || ! logged "${PIP[@]}" install --no-deps --no-index --target "$trial/here" "$trial"/*.whl; then
+    echo "Pillow stays: pillow-simd could not be built, see .venv/install.log"
+  elif ! check_simd "$trial/here"; then
+    echo "Pillow stays: pillow-simd was built and does not work: $(tail -n 1 .venv/install.log)"
+  elif logged "${PIP[@]}" uninstall --yes pillow &&
+    logged "${PIP[@]}" install --no-deps --no-index "$trial"/*.whl && check_simd; then
+    echo "pillow-simd takes the place of Pillow"
+  else
+    logged "${PIP[@]}" uninstall --yes pillow-simd || true
+    install_locked .venv/packages.lock || return 1
+    echo "Pillow is back: pillow-simd could not take its place, see .venv/install.log"
+  fi
+  rm -rf "$trial"
+}
+
+set_up() { # nothing to do where .venv was completed from these locks, here
+  local locked project python
+  locked=$({ cat requirements*.lock; pwd; } | sha256sum)
+  project=$(sha256sum <pyproject.toml)
+  if [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ] || ! "$PYTHON" -c "" 2>/dev/null; then
+    python=$(find_python)
+    echo "Setting up .venv with $python: minutes, once."
+    "$python" -m venv --clear .venv || fail "$python could not make .venv"
+    if ! install_packages; then
+      tail -n 20 .venv/install.log >&2
+      fail "pip could not install requirements.lock; .venv/install.log has all it said"
+    fi
+    choose_pillow || fail "Pillow could not be put back; run again"
+    echo "$locked" >.venv/locked
+  fi
+  if [ "$(cat .venv/project 2>/dev/null)" != "$project" ]; then
+    logged "${PIP[@]}" install --no-deps --no-build-isolation --no-index --editable . ||
+      fail "pip could not install the project itself, see .venv/install.log"
+    echo "$project" >.venv/project
+  fi
+}
+
+measure_and_report() { # a failed cell is exit code 1, and the others still are worth a report
+  local status=0
+  .venv/bin/bench run --codecs all --dataset sample || status=$?
+  [ "$status" -le 1 ] || return "$status"
+  .venv/bin/bench report --dataset sample
+  return "$status"
+}
+
+check_and_test() { # arguments of pytest
+  .venv/bin/ruff check
+  .venv/bin/ruff format --check
+  .venv/bin/mypy
+  "$PYTHON" -m pytest -p tests.skip_account "$@"
+}
+
+case "$*" in
+  "" | setup | test | "test --all") ;;
+  *) fail "usage: ./run_all.sh [setup | test [--all]]" 2 ;;
+esac
+(
+  flock 9 # a second run_all.sh waits until the first one has set up
+  set_up
+) 9<.
+case "$*" in
+  "") measure_and_report ;;
+  test) check_and_test -m "not slow" ;;
+  "test --all") check_and_test ;;
+esac

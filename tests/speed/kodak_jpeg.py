@@ -1,0 +1,96 @@
+"""Kodak x JPEG at five qualities, PSNR and MS-SSIM: our harness against `compressai.utils.bench`.
+
+    python tests/speed/kodak_jpeg.py [folder of Kodak's 24 images]
+
+Run by hand on two idle cores, a few times: the best of three is what counts. Exit code 1 where a
+target is missed.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from peer import clock, kodak_folder, mean, run_bench, run_peer, verdict
+
+QUALITIES = (10, 30, 50, 70, 90)
+JOBS = 2
+METRICS = ("psnr", "ms_ssim")
+COLUMNS = {"bpp": "bpp", "psnr-rgb": "psnr_db", "ms-ssim-rgb": "ms_ssim"}
+ROUNDING = {"bpp": 1e-9, "psnr-rgb": 1e-4, "ms-ssim-rgb": 1e-5}  # the peer's float32
+ONLY_KERNELS = "--kernels"
+
+
+def main() -> int:
+    """Both runs, the means, the targets."""
+    kodak = kodak_folder(sys.argv[1:])
+    points = ",".join(map(str, QUALITIES))
+    peer = run_peer("compressai.utils.bench", "jpeg", kodak, "-q", points, "-j", str(JOBS))
+    options = ("--codecs", "jpeg", "--metrics", ",".join(METRICS), "--jobs", str(JOBS))
+    with TemporaryDirectory() as folder:
+        ours = run_bench(kodak, Path(folder), *options, "--points", f"jpeg.quality={points}")
+    with TemporaryDirectory() as folder:  # a cell for each worker: start-up and little else
+        start = run_bench(
+            kodak, Path(folder), *options, "--points", "jpeg.quality=10", "--limit", str(JOBS)
+        )
+    _, output = clock([sys.executable, __file__, ONLY_KERNELS, str(kodak)])
+    kernels = float(output)
+    cells = 24 * len(QUALITIES)
+    start_up = start.seconds - kernels / cells
+
+    print(f"peer     {peer.seconds:6.2f} s")
+    print(f"ours     {ours.seconds:6.2f} s, of which start-up {start_up:.2f} s")
+    print(f"kernels  {kernels:6.2f} s on one core, {1000 * kernels / cells:.1f} ms a cell")
+    print("quality" + "".join(f"{name:>26}" for name in COLUMNS) + "    (peer, ours)")
+    worst = 0.0
+    for place, quality in enumerate(QUALITIES):
+        rows = ours.result.filter(
+            [value == quality for value in ours.result["setting_value"].to_pylist()]
+        )
+        line = f"{quality:7d}"
+        for name, column in COLUMNS.items():
+            theirs, own = peer.result[name][place], mean(rows, column)
+            worst = max(worst, abs(theirs - own) / ROUNDING[name])
+            line += f"{theirs:13.6f}{own:13.6f}"
+        print(line)
+    met = (
+        verdict("ours / peer, start-up included", ours.seconds / peer.seconds, 1 / 4),
+        verdict(
+            "start-up apart, ours / (kernels / cores)",
+            (ours.seconds - start_up) / (kernels / JOBS),
+            1.3,
+        ),
+        verdict("largest difference of a mean, in roundings of the peer", worst, 1),
+    )
+    return 0 if all(met) else 1
+
+
+def kernel_seconds(kodak: Path) -> float:
+    """Coding and scoring of all cells one after another in this process, and nothing else."""
+    import numpy as np
+    from PIL import Image
+
+    from benchmark.codec import Setting
+    from benchmark.registry import load_codec, metric_class, parse_codec
+
+    codec = load_codec(parse_codec("jpeg"))
+    metrics = [metric_class(name)("cpu") for name in METRICS]
+    seconds = 0.0
+    for path in sorted(kodak.glob("*.png")):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        started = perf_counter()
+        prepared = [metric.prepare(pixels) for metric in metrics]
+        for quality in QUALITIES:
+            decoded = codec.decode(codec.encode(pixels, Setting("quality", quality)))
+            for metric, source in zip(metrics, prepared, strict=True):
+                metric.compare(source, decoded)
+        seconds += perf_counter() - started
+    return seconds
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == [ONLY_KERNELS]:
+        print(kernel_seconds(Path(sys.argv[2])))
+    else:
+        sys.exit(main())

@@ -1,0 +1,132 @@
+"""An image and its JPEG to milliseconds a metric, each beside its peer, on one thread.
+
+    python tests/speed/metrics.py [IMAGE] [--weights-dir DIR] [--repeat 15]
+
+Every round runs ours and the peer after each other, so that what else the machine does meets both.
+"once" is what a source costs (`prepare`), "each" what a decoded image costs (`compare`); a peer has
+only "each". Best and median of the rounds, ratio of the medians.
+"""
+# ruff: noqa: E402 - the pools have to be pinned before numpy and torch are imported
+
+import argparse
+import os
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+for pool in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[f"{pool}_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.external import package_folder
+from benchmark.metrics.lpips import LPIPSAlex
+from benchmark.metrics.ms_ssim import MSSSIM
+from benchmark.metrics.psnr import PSNR, LumaPSNR
+from benchmark.torchvision_import import import_torchvision
+
+Measure = Callable[[Pixels, Pixels], float]
+
+
+def planes(pixels: Pixels) -> torch.Tensor:
+    return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).float()
+
+
+def psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
+    error = reference.astype(np.float64) - decoded.astype(np.float64)
+    return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def luma_psnr_in_float64(reference: Pixels, decoded: Pixels) -> float:
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    error = (reference.astype(np.float64) - decoded) @ weights
+    return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def ms_ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
+    from pytorch_msssim import ms_ssim
+
+    return float(ms_ssim(planes(reference), planes(decoded), data_range=255))
+
+
+def lpips_of_the_package(metric: LPIPSAlex) -> Measure:
+    import_torchvision()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        from lpips import LPIPS
+
+        network = LPIPS(net="alex", pnet_rand=True, verbose=False)
+    for name, parameter in network.net.named_parameters():
+        _, number, part = name.split(".")
+        layer = next(layer for layer in metric.layers if layer.shape.number == int(number))
+        parameter.data.copy_(getattr(layer, part))
+
+    def measure(reference: Pixels, decoded: Pixels) -> float:
+        with torch.inference_mode():
+            scaled = (planes(pixels) / 127.5 - 1 for pixels in (reference, decoded))
+            return float(network(*scaled))
+
+    return measure
+
+
+def milliseconds(call: Callable[[], Any]) -> float:
+    started = perf_counter()
+    call()
+    return (perf_counter() - started) * 1e3
+
+
+def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds: int) -> None:
+    """One line of the table."""
+    prepared = metric.prepare(reference)
+    ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)
+    once, each, beside = [], [], []
+    for _ in range(rounds):
+        once.append(milliseconds(lambda: metric.prepare(reference)))
+        each.append(milliseconds(lambda: metric.compare(prepared, decoded)))
+        beside.append(milliseconds(lambda: peer(reference, decoded)))
+    columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
+    ratio = median(beside) / median(each)
+    print(f"{metric.column:11}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", nargs="?", default=package_folder("skimage") / "data/coffee.png")
+    parser.add_argument("--weights-dir", type=Path)
+    parser.add_argument("--repeat", type=int, default=15)
+    options = parser.parse_args()
+    if options.weights_dir:
+        os.environ["BENCH_WEIGHTS"] = str(options.weights_dir)
+    torch.set_num_threads(1)
+
+    reference = np.asarray(Image.open(options.image).convert("RGB"))
+    stream = BytesIO()
+    Image.fromarray(reference).save(stream, "JPEG", quality=50)
+    decoded = np.asarray(Image.open(stream))
+    height, width, _ = reference.shape
+    print(f"{options.image}, {width} x {height}, JPEG 50; ms, best and median of {options.repeat}")
+    print(
+        "metric      | once              | each              | peer, each        | ratio | values"
+    )
+
+    race(PSNR(), psnr_in_float64, reference, decoded, options.repeat)
+    race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, options.repeat)
+    race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, options.repeat)
+    try:
+        metric = LPIPSAlex()
+    except Unavailable as reason:
+        print(f"lpips_alex  | {reason}")
+    else:
+        race(metric, lpips_of_the_package(metric), reference, decoded, options.repeat)
+
+
+if __name__ == "__main__":
+    main()

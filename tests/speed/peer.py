@@ -1,0 +1,81 @@
+"""A peer's script and our harness as commands, each clocked from its start to its end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from benchmark.engine.local import POOLS
+from benchmark.store import Store
+
+ROOT = Path(__file__).parents[2]
+KODAK = ROOT.parent / "shared" / "data" / "kodak"
+# As `python -m MODULE ARGUMENT...`, with a torchvision that can be imported.
+RUN_MODULE = (
+    "import runpy, sys; from benchmark.torchvision_import import import_torchvision; "
+    "import_torchvision(); sys.argv = sys.argv[1:]; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+
+
+class Clocked(NamedTuple):
+    """What a command took, and what it gave."""
+
+    seconds: float  # wall clock, start-up included
+    result: Any
+
+
+def run_peer(module: str, *arguments: str | Path) -> Clocked:
+    """One of CompressAI's scripts; the result is the json that it prints at its end."""
+    seconds, output = clock([sys.executable, "-c", RUN_MODULE, module, *map(str, arguments)])
+    return Clocked(seconds, json.loads(output[output.index("{") :])["results"])
+
+
+def run_bench(kodak: Path, results: Path, *arguments: str | Path) -> Clocked:
+    """`bench run` over a Kodak folder; the result is the table of what it stored."""
+    bench = Path(sys.executable).with_name("bench")
+    command = [bench, "run", "--dataset", kodak, "--results", results, *arguments]
+    seconds, _ = clock(list(map(str, command)))
+    (stored,) = results.iterdir()
+    return Clocked(seconds, Store(stored).table())
+
+
+def mean(table: pa.Table, column: str) -> float:
+    """Over all rows; fails where a row has no value."""
+    values = table[column].to_pylist()
+    return float(sum(values) / len(values))
+
+
+def kodak_folder(arguments: Sequence[str]) -> Path:
+    """The folder given on the command line, or the one beside the repository."""
+    folder = Path(arguments[0]) if arguments else KODAK
+    if len(list(folder.glob("*.png"))) != 24:
+        sys.exit(f"{folder} does not hold the 24 images of Kodak: give their folder as argument")
+    return folder.resolve()
+
+
+def verdict(what: str, value: float, most: float) -> bool:
+    """Print a target and whether it is met."""
+    met = value <= most
+    print(f"{'met   ' if met else 'MISSED'} {what}: {value:.3f}, at most {most:.3f}")
+    return met
+
+
+def clock(command: Sequence[str]) -> tuple[float, str]:
+    """Wall-clock seconds of a command and its standard output; a failure ends the script."""
+    # One thread a process on both sides: the peer's own default has its processes fight for cores.
+    single = dict.fromkeys(POOLS, "1")
+    started = perf_counter()
+    ended = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **single}, capture_output=True, text=True, check=False
+    )
+    seconds = perf_counter() - started
+    if ended.returncode:
+        sys.exit(f"{' '.join(command[:4])} ... failed:\n{ended.stderr[-2000:]}")
+    return seconds, ended.stdout
