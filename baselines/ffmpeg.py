@@ -40,6 +40,10 @@ class PictureFormat(NamedTuple):
         """ffmpeg's name for it: "yuv444p", "yuv420p10le"."""
         return f"yuv{self.subsampling}p" + ("" if self.depth == 8 else f"{self.depth}le")
 
+    def __str__(self) -> str:
+        chroma = "444" if self.subsampling == 444 else "420 by Lanczos-3"
+        return f"RGB as BT.709 full-range YCbCr {chroma}, {self.depth} bits, rounded"
+
 
 class VideoCodec(NamedTuple):
     """An encoder and the stream it makes, which names ffmpeg's decoder and raw format too."""

@@ -46,8 +46,7 @@ class VVenC:
         """VVenC and ffmpeg; the fingerprint is of the one program that contains both."""
         return CodecInfo(
             version=versions(self._program, CODEC, r"libvvenc version: (\S+)"),
-            command=" ".join(self._command("ffmpeg", "{qp}"))
-            + " STREAM; RGB as BT.709 full-range YCbCr 420 (Lanczos-3), 10 bits, rounded",
+            command=f"{' '.join(self._command('ffmpeg', '{qp}'))} STREAM; {LAYOUT}",
             licence="BSD-3-Clause-Clear",
             fingerprint=file_sha256(self._program),
             revision=1,

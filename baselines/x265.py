@@ -56,11 +56,9 @@ class X265:
 
     def describe(self) -> CodecInfo:
         """x265 and ffmpeg; the fingerprint is of the one program that contains both."""
-        depth, subsampling = self._layout
         return CodecInfo(
             version=versions(self._program, CODEC, r"HEVC encoder version (\S+)"),
-            command=" ".join(self._command("ffmpeg", "{qp}"))
-            + f" STREAM; RGB as BT.709 full-range YCbCr {subsampling}, {depth} bits, rounded",
+            command=f"{' '.join(self._command('ffmpeg', '{qp}'))} STREAM; {self._layout}",
             licence="GPL-2.0-or-later",
             fingerprint=file_sha256(self._program),
             revision=1,

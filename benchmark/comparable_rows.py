@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from benchmark.errors import Unavailable
-from benchmark.registry import ALIASES, parse_codec, resolve
+from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
 
 Average = Literal["per_image", "pooled"]
 Whole = NDArray[np.int64]
@@ -93,9 +93,11 @@ def label_of(codec: str, variant: str) -> str:
     ('jpeg:subsampling=444', 'jpeg')
     >>> label_of("compressai", "metric=mse:model=bmshj2018-hyperprior")
     'hyperprior'
+    >>> label_of("./mine.py:Mine", ""), label_of("folder", "name=HiFiC:path=hific")
+    ('mine.py:Mine', 'HiFiC')
     """
-    label = f"{codec}:{variant}" if variant else codec
-    return _short_names(codec).get(label, label)
+    spec = CodecSpec.of(codec, variant)
+    return _short_names(codec).get(spec.text, spec.label)
 
 
 @cache
@@ -105,9 +107,9 @@ def _short_names(codec: str) -> dict[str, str]:
     for alias in ALIASES:
         spec = parse_codec(alias)
         if spec.name == codec:
-            names[spec.label] = alias
+            names[spec.text] = alias
             with suppress(Unavailable):
-                names[resolve(spec)[0].label] = alias
+                names[resolve(spec)[0].text] = alias
     return names
 
 

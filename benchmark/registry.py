@@ -61,9 +61,15 @@ class CodecSpec(NamedTuple):
         return ":".join(f"{key}={_escape(value)}" for key, value in self.options)
 
     @property
-    def label(self) -> str:
-        """What tables and figures call it."""
+    def text(self) -> str:
+        """The spec as `--codecs` takes it."""
         return f"{self.name}:{self.variant}" if self.options else self.name
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it: the option `name` if it has one, no folders."""
+        given = dict(self.options).get("name")
+        return given or self._replace(name=self.name.rpartition("/")[2]).text
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:

@@ -70,6 +70,7 @@ def select(codecs: str, points: Points) -> Selection:
             if not everything:
                 raise Unavailable(f"{text} cannot run here: {missing}") from missing
             skipped.append((text, str(missing)))
+    _refuse_equal_labels(contenders)
     unused = set(points) - used
     if unused:
         codec, setting = sorted(unused)[0]
@@ -77,11 +78,22 @@ def select(codecs: str, points: Points) -> Selection:
     return Selection(tuple(contenders.values()), tuple(skipped))
 
 
+def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
+    seen: dict[str, CodecSpec] = {}
+    for spec in specs:
+        other = seen.setdefault(spec.label, spec)
+        if other != spec:
+            raise UsageError(
+                f"{other.text!r} and {spec.text!r} would both be called {spec.label!r}: "
+                "give one of them another name=..."
+            )
+
+
 def _contender(spec: CodecSpec, points: Points, used: set[tuple[str, str]]) -> Contender:
     codec: Codec = load_codec(spec)
     sweep: Sequence[Setting] = codec.sweep
     for name in {setting.name for setting in sweep}:
-        for asked in (spec.name, spec.label):
+        for asked in (spec.name, spec.text):
             if (asked, name) in points:
                 used.add((asked, name))
                 sweep = [Setting(name, value) for value in points[asked, name]]
@@ -89,7 +101,7 @@ def _contender(spec: CodecSpec, points: Points, used: set[tuple[str, str]]) -> C
 
 
 def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:
-    of_codec = [c for c in contenders if codec in (c.spec.name, c.spec.label)]
+    of_codec = [c for c in contenders if codec in (c.spec.name, c.spec.text)]
     if not of_codec:
         raise UnknownName("codec among --codecs", codec, {c.spec.name for c in contenders})
     names = {point.name for contender in of_codec for point in contender.sweep}

@@ -333,6 +333,7 @@ def test_no_member_ends_up_elsewhere(tmp_path):
     ("members", "reason"),
     [
         ({"1.png": b""}, "holds 1 PNG files instead of 2: it is the archive of another"),
+        (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 PNG files instead of 2"),
         ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
     ],
 )
@@ -497,6 +498,7 @@ def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, ca
     assert path.read_bytes() == BODY
     assert capsys.readouterr().out == f"alexnet.pth: {path}\n"
     monkeypatch.setenv("BENCH_WEIGHTS", str(path.parent))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "elsewhere"))
     command.fetch("alexnet")
     assert len(server.asked) == 1
 

@@ -29,13 +29,21 @@ def fake(name, options=""):
 )
 def test_a_spec_goes_to_text_and_back(text):
     spec = parse_codec(text)
-    assert spec.label == text
+    assert spec.text == text
     assert CodecSpec.of(spec.name, spec.variant) == spec
 
 
 def test_a_misspelt_codec_gets_a_suggestion():
     with pytest.raises(UnknownName, match=r"No codec 'jpgeg'\. Did you mean 'jpeg'"):
         parse_codec("jpgeg")
+
+
+def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
+    told = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
+    assert len(select(",".join(told), {}).contenders) == 2
+    commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
+    with pytest.raises(UsageError, match="would both be called 'copy'"):
+        select(f"{commands},{commands.replace('values=1', 'values=2')}", {})
 
 
 @pytest.mark.parametrize("name", ["ours", "vtm"])

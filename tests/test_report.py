@@ -1,4 +1,5 @@
 import csv
+import os
 
 import pytest
 import typer
@@ -149,3 +150,18 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_no_draft(tmp
     with pytest.raises(StoreError, match=r"report in .* cannot be written: Is a directory"):
         bench_report(tmp_path, "--metrics", "psnr")
     assert not list((tmp_path / "kodak" / "report").glob(".*"))
+
+
+def test_a_report_that_is_interrupted_leaves_the_earlier_files_whole(tmp_path, monkeypatch):
+    fill(tmp_path, [row("jpeg", 5, "a")])
+    bench_report(tmp_path, "--metrics", "psnr")
+    before = contents(tmp_path / "kodak" / "report")
+    fill(tmp_path, [row("jpeg", 9, "a")])
+
+    def interrupt(draft, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(StoreError, match="No space left"):
+        bench_report(tmp_path, "--metrics", "psnr")
+    assert contents(tmp_path / "kodak" / "report") == before

@@ -132,6 +132,25 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     assert 0 < len(stable_rows(results)) < 18
 
 
+def running(words):
+    return subprocess.run(["pgrep", "-f", words], capture_output=True, check=False).stdout
+
+
+def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
+    sleeping = "sleep 31.4159"
+    codec = f"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
+    process = start("run", "--codecs", codec, "--dataset", images, "--results", results)
+    for _ in range(600):
+        if running(f"^{sleeping}"):
+            break
+        time.sleep(0.05)
+    assert running(f"^{sleeping}")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not running(f"^{sleeping}")
+
+
 def test_two_runs_at_once_on_one_folder_lose_nothing(images, results):
     both = [
         start(*run_words(images, results, codec)) for codec in ("Honest:pause=0.02", "Scribbles")

@@ -112,7 +112,7 @@ def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
         dataset=matrix.sources.dataset.name,
         images=len(matrix.sources.images),
         refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
-        codecs={c.spec.label: asdict(c.info) for c in matrix.selection.contenders},
+        codecs={c.spec.text: asdict(c.info) for c in matrix.selection.contenders},
         skipped_codecs=dict(matrix.selection.skipped),
         protocols=protocols(conditions.metrics),
     )

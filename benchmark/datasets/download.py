@@ -129,7 +129,7 @@ def _connect(url: str, file: BufferedRandom, expected: Expected, progress: Progr
         response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
         error.close()
-        if error.code != 416 or not have:
+        if error.code != 416:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":  # nothing after what we have
             return True
@@ -185,8 +185,8 @@ def _opened_alone(part: Path) -> Iterator[BufferedRandom]:
         try:
             yield file
         finally:
-            if part.exists() and _size(file) == 0:
-                part.unlink()
+            if _size(file) == 0:
+                part.unlink(missing_ok=True)
 
 
 def _size(file: BufferedRandom) -> int:

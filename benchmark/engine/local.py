@@ -33,6 +33,7 @@ POOLS = (
 )
 
 TICK_SECONDS = 1.0
+GRACE_SECONDS = 5.0
 
 
 class Finished(NamedTuple):
@@ -154,12 +155,15 @@ class _Worker:
         return Finished(task, outcome)
 
     def end(self) -> None:
-        if self._process.is_alive() and self.task is None:
+        """Let an idle worker finish, stop a busy one; one deep in native code is killed."""
+        if self.task is None:
             with suppress(OSError):
                 self.connection.send(None)
-            self._process.join(timeout=5)
-        if self._process.is_alive():
+        else:
             self._process.terminate()
+        self._process.join(timeout=GRACE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
             self._process.join()
         self.connection.close()
 
@@ -182,16 +186,25 @@ def work(connection: Connection, conditions: Conditions) -> None:
     from traceback import format_exc
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    signal.signal(signal.SIGTERM, _leave)
     bench: Workbench | None = None
     while (task := _receive(connection)) is not None:
         try:
             bench = bench or Workbench(conditions)
-            reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
-            connection.send(reply)
-        except OSError:
-            raise
+            reply: Measured | Failed | str = (
+                bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+            )
         except Exception:
-            connection.send(format_exc())
+            reply = format_exc()
+        try:
+            connection.send(reply)
+        except OSError:  # the driver is gone
+            return
+
+
+def _leave(number: int, frame: object) -> None:
+    """End this process in order, so that a program it is running is ended with it."""
+    raise SystemExit(128 + number)
 
 
 def _receive(connection: Connection) -> Task | None:

@@ -41,13 +41,13 @@ def main() -> int:
             *("--codecs", codec, "--metrics", "psnr,ms_ssim", "--jobs", "2", "--device", "cpu"),
         )
         header = header_bits_per_pixel(ours, Path(folder) / "results")
-    encode, decode = (mean(ours.result, f"{what}_seconds") for what in ("encode", "decode"))
-    print("          wall s   encode s   decode s   (per image)")
-    print(
-        f"peer    {peer.seconds:8.2f}{peer.result['encoding_time'][0]:11.3f}"
-        f"{peer.result['decoding_time'][0]:11.3f}"
-    )
-    print(f"ours    {ours.seconds:8.2f}{encode:11.3f}{decode:11.3f}")
+    seconds = {
+        "peer": (peer, *(peer.result[name][0] for name in ("encoding_time", "decoding_time"))),
+        "ours": (ours, *(mean(ours.result, name) for name in ("encode_seconds", "decode_seconds"))),
+    }
+    print("          wall s      CPU s   encode s   decode s   (per image)")
+    for name, (run, encode, decode) in seconds.items():
+        print(f"{name}{run.seconds:12.2f}{run.cpu_seconds:11.2f}{encode:11.3f}{decode:11.3f}")
     worst = 0.0
     for name, column in COLUMNS.items():
         theirs, own = peer.result[name][0], mean(ours.result, column)

@@ -33,13 +33,14 @@ def main() -> int:
         start = run_bench(
             kodak, Path(folder), *options, "--points", "jpeg.quality=10", "--limit", str(JOBS)
         )
-    _, output = clock([sys.executable, __file__, ONLY_KERNELS, str(kodak)])
-    kernels = float(output)
+    measured = clock([sys.executable, __file__, ONLY_KERNELS, str(kodak)])
+    kernels = float(measured.result)
     cells = 24 * len(QUALITIES)
     start_up = start.seconds - kernels / cells
 
-    print(f"peer     {peer.seconds:6.2f} s")
-    print(f"ours     {ours.seconds:6.2f} s, of which start-up {start_up:.2f} s")
+    print(f"peer     {peer.seconds:6.2f} s, {peer.cpu_seconds:.2f} s of CPU")
+    print(f"ours     {ours.seconds:6.2f} s, {ours.cpu_seconds:.2f} s of CPU")
+    print(f"start-up {start_up:6.2f} s, {start.cpu_seconds:.2f} s of CPU, both of ours")
     print(f"kernels  {kernels:6.2f} s on one core, {1000 * kernels / cells:.1f} ms a cell")
     print("quality" + "".join(f"{name:>26}" for name in COLUMNS) + "    (peer, ours)")
     worst = 0.0

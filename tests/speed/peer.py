@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -28,22 +29,24 @@ class Clocked(NamedTuple):
     """What a command took, and what it gave."""
 
     seconds: float  # wall clock, start-up included
+    cpu_seconds: float  # of all its processes; well below both cores' share where others ran too
     result: Any
 
 
 def run_peer(module: str, *arguments: str | Path) -> Clocked:
     """One of CompressAI's scripts; the result is the json that it prints at its end."""
-    seconds, output = clock([sys.executable, "-c", RUN_MODULE, module, *map(str, arguments)])
-    return Clocked(seconds, json.loads(output[output.index("{") :])["results"])
+    ended = clock([sys.executable, "-c", RUN_MODULE, module, *map(str, arguments)])
+    output = str(ended.result)
+    return ended._replace(result=json.loads(output[output.index("{") :])["results"])
 
 
 def run_bench(kodak: Path, results: Path, *arguments: str | Path) -> Clocked:
     """`bench run` over a Kodak folder; the result is the table of what it stored."""
     bench = Path(sys.executable).with_name("bench")
     command = [bench, "run", "--dataset", kodak, "--results", results, *arguments]
-    seconds, _ = clock(list(map(str, command)))
+    ended = clock(list(map(str, command)))
     (stored,) = results.iterdir()
-    return Clocked(seconds, Store(stored).table())
+    return ended._replace(result=Store(stored).table())
 
 
 def mean(table: pa.Table, column: str) -> float:
@@ -67,10 +70,11 @@ def verdict(what: str, value: float, most: float) -> bool:
     return met
 
 
-def clock(command: Sequence[str]) -> tuple[float, str]:
-    """Wall-clock seconds of a command and its standard output; a failure ends the script."""
+def clock(command: Sequence[str]) -> Clocked:
+    """A command; the result is its standard output. A failure ends the script."""
     # One thread a process on both sides: the peer's own default has its processes fight for cores.
     single = dict.fromkeys(POOLS, "1")
+    used = _children_seconds()
     started = perf_counter()
     ended = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **single}, capture_output=True, text=True, check=False
@@ -78,4 +82,9 @@ def clock(command: Sequence[str]) -> tuple[float, str]:
     seconds = perf_counter() - started
     if ended.returncode:
         sys.exit(f"{' '.join(command[:4])} ... failed:\n{ended.stderr[-2000:]}")
-    return seconds, ended.stdout
+    return Clocked(seconds, _children_seconds() - used, ended.stdout)
+
+
+def _children_seconds() -> float:
+    usage = getrusage(RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
