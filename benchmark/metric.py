@@ -9,7 +9,7 @@ class ImageMetric(Protocol):
     """A number for one decoded image against its source.
 
     The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
-    are missing. `column`, `unit`, `better` and `protocol` can be read from the class.
+    are missing. `column`, `label`, `better` and `protocol` can be read from the class.
     """
 
     column: str  # column of the table, unit included: "psnr_db"
