@@ -6,7 +6,7 @@
     strings        one after another; the last byte of the last one ends the stream
 
 A varint holds 7 bits a byte, lowest first, the top bit set on all but the last. How many strings
-there are follows from the model and is not written. For a photograph all of it is 9 to 12 bytes.
+there are follows from the model and is not written. For a photograph all of it is 8 to 10 bytes.
 """
 
 from typing import NamedTuple

@@ -39,7 +39,7 @@ FILE_STEMS = {
 }
 QUALITY_MARK = "{quality}"
 RANDOM_SEED = 0
-KEPT_BYTES = 1 << 30  # of parameters in a process: all networks of four hyperprior sweeps
+KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
 
 
 class PublishedFile(NamedTuple):
@@ -179,7 +179,7 @@ def network(source: NetworkSource) -> "nn.Module":
         _kept.move_to_end(source)
     else:
         _kept[source] = _make(source)
-        while len(_kept) > 1 and sum(map(_parameter_bytes, _kept.values())) > KEPT_BYTES:
+        while len(_kept) > 1 and sum(map(_num_bytes, _kept.values())) > KEPT_BYTES:
             _kept.popitem(last=False)
     return _kept[source]
 
@@ -232,8 +232,9 @@ def _state_dict(path: Path) -> dict[str, Any]:
     return renamed
 
 
-def _parameter_bytes(made: "nn.Module") -> int:
-    return sum(math.prod(p.shape) * p.element_size() for p in made.parameters())
+def _num_bytes(made: "nn.Module") -> int:
+    held = [*made.parameters(), *made.buffers()]
+    return sum(math.prod(tensor.shape) * tensor.element_size() for tensor in held)
 
 
 @contextmanager

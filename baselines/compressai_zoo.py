@@ -7,7 +7,7 @@
 
 The sweep holds the qualities whose weight files are here. Padding (zeros, centred, to multiples of
 64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers but
-for the stream's header, 9 to 12 bytes, which CompressAI does not write and does not count.
+for the stream's header, 8 to 10 bytes, which CompressAI does not write and does not count.
 
 Encoder and decoder compute the entropy model's parameters in floating point: a stream is decoded
 right on the kind of device, with the versions and the number of threads that it was made with.

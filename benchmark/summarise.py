@@ -1,8 +1,8 @@
 """Rows of measurements in, points of rate-distortion curves out: means with their counts. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -298,11 +298,12 @@ def _editions(rows: Rows) -> dict[int, Edition]:
     variant = rows.variant
     order = np.lexsort((rows.latest, rows.ok, variant))
     names = ("codec", "variant", "codec_version", "command", "timed")
-    editions = {}
+    editions, whole = {}, {}
     for last in order[np.flatnonzero(np.diff(variant[order], append=-1))].tolist():
         number = int(variant[last])
         row = {name: rows.table[name][int(rows.index[last])].as_py() or "" for name in names}
         declared = ["bytes=declared"] if "declared" in origins[number] else []
+        whole[number] = f"{row['codec']}:{row['variant']}".rstrip(":")
         editions[number] = Edition(
             label=label_of(row["codec"], row["variant"]),
             codec=row["codec"],
@@ -312,7 +313,12 @@ def _editions(rows: Rows) -> dict[int, Edition]:
             devices=devices[number],
             caveats=(*caveats[number], *declared),
         )
-    return editions
+    # Two variants of one label (files of one name in two folders, say) would become one curve.
+    labels = Counter(edition.label for edition in editions.values())
+    return {
+        number: replace(edition, label=whole[number]) if labels[edition.label] > 1 else edition
+        for number, edition in editions.items()
+    }
 
 
 def _distinct(rows: Rows, column: str) -> dict[int, tuple[str, ...]]:

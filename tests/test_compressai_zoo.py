@@ -288,7 +288,7 @@ def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, 
     one_two = codec.sweep[:2]
     for setting in one_two:
         codec.encode(photo, setting)
-    held = sum(map(compressai_weights._parameter_bytes, compressai_weights._kept.values()))
+    held = sum(map(compressai_weights._num_bytes, compressai_weights._kept.values()))
     monkeypatch.setattr(compressai_weights, "KEPT_BYTES", held)
     codec.encode(photo, one_two[0])
     codec.encode(photo, codec.sweep[2])

@@ -76,6 +76,33 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: by
     )
 
 
+def tiff_with_tags_last(pixels: Pixels, depths: tuple[int, int, int] = (8, 8, 8)) -> bytes:
+    """As libtiff writes it: pixels, then the list of tags, then the depths of the three samples."""
+    height, width, _ = pixels.shape
+    start = 8 + pixels.size
+    tags = [(256, width), (257, height), (258, 0), (259, 1), (262, 2), (273, 8), (277, 3)]
+    tags += [(278, height), (279, pixels.size)]
+    at = start + 2 + 12 * len(tags) + 4
+    entries = [
+        struct.pack("<HHII", 258, 3, 3, at)
+        if tag == 258
+        else struct.pack("<HHII", tag, 4, 1, value)
+        for tag, value in tags
+    ]
+    listed = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    return (
+        b"II*\0"
+        + struct.pack("<I", start)
+        + pixels.tobytes()
+        + listed
+        + struct.pack("<HHH", *depths)
+    )
+
+
+def plain_rows(pixels: Pixels) -> bytes:
+    return b"".join(b"\0" + row.tobytes() for row in pixels)
+
+
 LOSSLESS = {
     "PNG": lambda p: pillow(Image.fromarray(p), "PNG"),
     "PNG by hand": lambda p: png(p.shape[1], p.shape[0], 8, 2, plain_rows(p)),
@@ -94,13 +121,10 @@ LOSSLESS = {
     "TIFF, planes": lambda p: tiff(
         np.moveaxis(p, 2, 0), photometric="rgb", planarconfig="separate"
     ),
+    "TIFF, tags last": tiff_with_tags_last,
     "BigTIFF": lambda p: tiff(p, photometric="rgb", bigtiff=True),
     "TIFF, big-endian": lambda p: tiff(p, photometric="rgb", byteorder=">"),
 }
-
-
-def plain_rows(pixels: Pixels) -> bytes:
-    return b"".join(b"\0" + row.tobytes() for row in pixels)
 
 
 @pytest.mark.parametrize("form", LOSSLESS)
@@ -183,7 +207,9 @@ def test_a_turned_photograph_is_turned_upright(form, orientation, photo, write):
     path = write("turned.bin", stream)
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    assert np.array_equal(read_image(path).pixels, expected)
+    pixels = read_image(path).pixels
+    assert np.array_equal(pixels, expected)
+    assert pixels.flags.c_contiguous
 
 
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
@@ -257,10 +283,10 @@ TRANSPARENT = {
 
 @pytest.mark.parametrize("form", TRANSPARENT)
 def test_transparency_is_refused_unless_it_is_laid_over_white(form, photo, write):
-    path = write("alpha.bin", TRANSPARENT[form](photo, 51))
+    path = write("alpha.bin", TRANSPARENT[form](photo, 128))
     with pytest.raises(ImageRefused, match=r"^alpha\.bin has transparent pixels.*--flatten"):
         read_image(path)
-    exact = photo * (51 / 255) + 255 * (204 / 255)
+    exact = photo * (128 / 255) + 255 * (127 / 255)
     assert np.array_equal(read_image(path, flatten=True).pixels, np.floor(exact + 0.5))
 
 
@@ -317,6 +343,9 @@ DEEP = {
     "plain PPM": lambda: b"P3 1 1 65535 1 2 3\n",
     "grey TIFF": lambda: tiff(np.zeros((2, 2), np.uint16), photometric="minisblack"),
     "RGB TIFF": lambda: tiff(np.zeros((2, 2, 3), np.uint16), photometric="rgb"),
+    "TIFF, 5, 6 and 5 bits": lambda: tiff_with_tags_last(
+        np.zeros((2, 2, 3), np.uint8), depths=(5, 6, 5)
+    ),
     "float TIFF": lambda: tiff(np.zeros((2, 2, 3), np.float32), photometric="rgb"),
     "signed TIFF": lambda: tiff(np.zeros((2, 2, 3), np.int8), photometric="rgb"),
 }
@@ -441,6 +470,15 @@ def test_a_file_cut_anywhere_is_refused_or_whole(form, photo, write):
         else:
             assert np.array_equal(found, whole)
     assert refused >= len(range(0, len(stream), 7)) - 5  # PNG's last chunk, say, holds no pixel
+
+
+def test_a_tiff_without_its_pixels_is_not_a_black_picture(photo, write):
+    whole = tiff_with_tags_last(photo)
+    none = whole.replace(
+        struct.pack("<HHII", 279, 4, 1, photo.size), struct.pack("<HHII", 279, 4, 1, 0)
+    )
+    with pytest.raises(ImageRefused, match="not all of its strips"):
+        read_image(write("sparse.tif", none))
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "kodak").exists(), reason="needs ../shared/data/kodak")

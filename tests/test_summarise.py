@@ -187,6 +187,11 @@ def test_codecs_come_as_the_registry_lists_them_and_points_by_rate():
     assert rates == sorted(rates)
 
 
+def test_variants_that_would_share_a_label_keep_their_whole_names():
+    rows = [row("a/mine.py:Mine", 5, "x"), row("b/mine.py:Mine", 5, "x"), row("c/it.py:It", 5, "x")]
+    assert set(summarise(table(rows)).labels) == {"a/mine.py:Mine", "b/mine.py:Mine", "it.py:It"}
+
+
 def test_no_rows_give_no_points():
     summary = summarise(table([]))
     assert (summary.points, summary.images, summary.labels) == ((), 0, ())

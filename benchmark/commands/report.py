@@ -261,22 +261,27 @@ def _print_table(table: "Table") -> None:
 
     from benchmark.figures.table import plain
 
-    if not sys.stdout.isatty():
-        print(plain(table), end="")
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
+    if sys.stdout.isatty():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table as RichTable
 
-    rich = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for place, header in enumerate(table.headers):
-        rich.add_column(header, justify="left" if place < table.words else "right", overflow="fold")
-    for row in table.rows:
-        rich.add_row(*row)
-    console = Console(markup=False, highlight=False)
-    console.print(rich)
-    for note in table.notes:
-        console.print(note)
+        console = Console(markup=False, highlight=False)
+        for headers in (table.headers, [header.replace(" ", "\n") for header in table.headers]):
+            rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+            for place, header in enumerate(headers):
+                rich.add_column(header, justify="left" if place < table.words else "right")
+            for row in table.rows:
+                rich.add_row(*row)
+            if (
+                console.measure(rich, options=console.options.update(width=9999)).maximum
+                <= console.width
+            ):
+                console.print(rich)
+                for note in table.notes:
+                    console.print(note)
+                return
+    print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off
 
 
 def _print_sentences(sentences: Sequence[str]) -> None:

@@ -183,28 +183,25 @@ class _Worker:
 
 def work(connection: Connection, conditions: Conditions) -> None:
     """The life of a worker: tasks come in, outcomes go out, until None or the end of the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    # An exception, so that a program that is running is ended on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        _serve(connection, conditions)
+
+
+def _serve(connection: Connection, conditions: Conditions) -> None:
     from traceback import format_exc
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    signal.signal(signal.SIGTERM, _leave)
     bench: Workbench | None = None
     while (task := _receive(connection)) is not None:
+        reply: Measured | Failed | str
         try:
             bench = bench or Workbench(conditions)
-            reply: Measured | Failed | str = (
-                bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
-            )
+            reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
         except Exception:
             reply = format_exc()
-        try:
-            connection.send(reply)
-        except OSError:  # the driver is gone
-            return
-
-
-def _leave(number: int, frame: object) -> None:
-    """End this process in order, so that a program it is running is ended with it."""
-    raise SystemExit(128 + number)
+        connection.send(reply)
 
 
 def _receive(connection: Connection) -> Task | None:

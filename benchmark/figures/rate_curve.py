@@ -1,5 +1,6 @@
 """A summary in; figures of metrics against bits per pixel out, each with the caption it needs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -99,8 +100,9 @@ def _frame(axes: "Axes", measure: Measure, lines: Sequence[Drawn], linear_rate: 
     axes.set_ylim(min(values) - margin, max(values) + margin)
     room = 1.04 if linear_rate else 1.15
     right = room * max(rates)
-    if len(inside) < len(places):
-        right = min(right, CROP_BPP)  # no marker of a point beyond it is half shown
+    beyond = [x for x, _ in places if x > max(rates)]
+    if beyond:
+        right = min(right, math.sqrt(max(rates) * min(beyond)))  # so no marker is half shown
     if linear_rate:
         axes.set_xlim(0, right)
     else:

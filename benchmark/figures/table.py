@@ -39,7 +39,7 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
         for measure in measures:
             decimals = 2 if "dB" in measure.label else 4
             cells.append(_mean(point.means[measure.column], point.images, f".{decimals}f"))
-        cells += [_mean(point.means[name], point.images, ".3g") for name in SECONDS]
+        cells += [_mean(point.means[name], point.images, ".2g") for name in SECONDS]
         rows.append((*cells, *([str(point.failed or "")] if failed else [])))
     text = "".join(cell for row in rows for cell in row[3:])
     notes = []
