@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -36,7 +37,8 @@ def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     The memory is a convenience: where it cannot be read or written, everything is computed.
     """
     status = path.stat()
-    key = f"{what} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    place = os.fsencode(path.resolve()).decode(errors="backslashreplace")  # may be no UTF-8
+    key = f"{what} {place} {status.st_size} {status.st_mtime_ns}"
     try:
         with closing(_memory()) as memory:
             row = memory.execute("select value from digest where key = ?", (key,)).fetchone()

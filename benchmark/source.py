@@ -20,7 +20,7 @@ class Source(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """One file that cannot be measured, and why."""
+    """One file that cannot be measured, and why, in a sentence that names it."""
 
     file: ImageFile
     reason: str
@@ -43,7 +43,9 @@ def without_twins(found: Sequence[Source | Refused]) -> list[Source | Refused]:
         if isinstance(one, Source):
             name = first.setdefault((one.sha256, one.width_px), one.file.name)
             if name != one.file.name:
-                kept.append(Refused(one.file, f"has the same pixels as {name}: remove one of them"))
+                kept.append(
+                    Refused(one.file, f"{one.file.name} has the same pixels as {name}: remove one")
+                )
                 continue
         kept.append(one)
     return kept

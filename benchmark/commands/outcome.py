@@ -60,7 +60,7 @@ def interruptible(meaning: str) -> Iterator[None]:
 
 def print_problems(
     failures: Sequence[Failure],
-    refused: Sequence[tuple[str, str]],
+    refused: Sequence[str],
     skipped: Sequence[tuple[str, str]],
 ) -> None:
     """Failed cells, refused images and skipped codecs, each with its reason."""
@@ -68,8 +68,8 @@ def print_problems(
         print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
     if len(failures) > SHOWN_FAILURES:
         print(f"failed   and {len(failures) - SHOWN_FAILURES} more cells, all in the table")
-    for name, reason in refused:
-        print(f"refused  {name}: {reason}")
+    for reason in refused:
+        print(f"refused  {reason}")
     for name, reason in skipped:
         print(f"skipped  {name}: {reason}")
 
@@ -82,7 +82,7 @@ def _print_for_people(outcome: Outcome) -> None:
     rows = outcome.asked()
     if rows.num_rows:
         print_summary(summarise(rows))
-    refused = [(one.file.name, one.reason) for one in sources.refused]
+    refused = [one.reason for one in sources.refused]
     print_problems(outcome.failures, refused, outcome.matrix.selection.skipped)
     for name, count, reason in _nulls(outcome):
         print(f"no value {name} of {count} cells: {reason} (then `bench rescore` fills them in)")

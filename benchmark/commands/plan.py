@@ -36,7 +36,6 @@ def plan(
     guess = estimate(matrix.to_do, matrix.store.table())
     total = Counter(cell.codec.label for cell in matrix.cells)
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
-    refused = [(one.file.name, one.reason) for one in matrix.sources.refused]
     if as_json:
         facts = {
             "dataset": matrix.sources.dataset.name,
@@ -46,7 +45,7 @@ def plan(
             "coding_seconds": guess.seconds / lanes,
             "cells_without_estimate": guess.unknown,
             "codecs": {label: {"cells": total[label], "to_do": to_do[label]} for label in total},
-            "refused": dict(refused),
+            "refused": {one.file.name: one.reason for one in matrix.sources.refused},
             "skipped": dict(matrix.selection.skipped),
         }
         print(json.dumps(facts, indent=1))
@@ -59,4 +58,4 @@ def plan(
         f"coding takes about {guess.seconds / lanes:.0f} s with {lanes} at a time, metrics apart"
         + (f"; nothing is known yet about {guess.unknown} cells" if guess.unknown else "")
     )
-    print_problems((), refused, matrix.selection.skipped)
+    print_problems((), [one.reason for one in matrix.sources.refused], matrix.selection.skipped)
