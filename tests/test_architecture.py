@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,12 @@ def name_of(source: Path) -> str:
     return source.relative_to(ROOT).as_posix()
 
 
+@cache
 def tree_of(source: Path) -> ast.Module:
     return ast.parse(source.read_text())
 
 
+@cache
 def imports(source: Path) -> set[str]:
     """Dotted names, as deep as the import statement goes, wherever in the file it stands."""
     found = set()
@@ -84,6 +87,7 @@ def within(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
+@cache
 def called(source: Path) -> set[str]:
     """Dotted names of everything called or raised."""
     nodes = list(ast.walk(tree_of(source)))
