@@ -15,6 +15,7 @@ from benchmark.errors import BenchError
 from benchmark.execute import Coded, Failed, decode_again, execute, explain
 from benchmark.plan import Cell
 from benchmark.protocol import CODING, bits_per_pixel
+from benchmark.provenance import cores, machine, new_run_id
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.score import Scorer
 from benchmark.source import Source
@@ -51,6 +52,22 @@ class Conditions:
     jobs: int
     threads: int
     machine: str
+
+    @classmethod
+    def here(
+        cls, metrics: tuple[str, ...], device: str, flatten: bool, jobs: int | None, timing: bool
+    ) -> "Conditions":
+        """Those of a new run on this machine; timed cells are measured one at a time."""
+        return cls(
+            run=new_run_id(),
+            metrics=metrics,
+            device=device,
+            flatten=flatten,
+            timing=timing,
+            jobs=1 if timing else jobs or cores(),
+            threads=1,
+            machine=machine(),
+        )
 
 
 class Workbench:

@@ -27,23 +27,13 @@ def rescore(
     from benchmark.device import use_device
     from benchmark.matrix import Request, open_sources, open_store, use_weights_folder
     from benchmark.measure import Conditions
-    from benchmark.provenance import cores, machine, new_run_id
     from benchmark.run import run_tasks
     from benchmark.unscored import metric_names, unscored
 
     names = metric_names(metrics)
     use_weights_folder(weights_dir)
     request = Request(dataset, results, data_dir, weights_dir, limit, flatten)
-    conditions = Conditions(
-        run=new_run_id(),
-        metrics=names,
-        device=use_device(device),
-        flatten=flatten,
-        timing=False,
-        jobs=jobs or cores(),
-        threads=1,
-        machine=machine(),
-    )
+    conditions = Conditions.here(names, use_device(device), flatten, jobs, timing=False)
     with interruptible("what was scored is kept; the same command goes on from there"):
         sources = open_sources(request)
         store = open_store(request, sources.dataset)

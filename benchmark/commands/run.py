@@ -41,6 +41,7 @@ def run(
     from benchmark.commands.outcome import finish, interruptible
     from benchmark.device import use_device
     from benchmark.matrix import Request, open_matrix
+    from benchmark.measure import Conditions
     from benchmark.unscored import metric_names
 
     names = metric_names(metrics)
@@ -50,7 +51,7 @@ def run(
         matrix = open_matrix(request, codecs, points or (), timing)
         if not as_json:
             _announce(matrix)
-        conditions = _conditions(names, chosen, flatten, timing, jobs)
+        conditions = Conditions.here(names, chosen, flatten, jobs, timing)
         finish(_measure(matrix, conditions, keep, quiet=as_json), as_json)
 
 
@@ -75,28 +76,6 @@ def _measure(matrix: "Matrix", conditions: "Conditions", keep: bool, quiet: bool
             failures += run_tasks(lacking, conditions, store, keep, report)
         table = store.table()
     return Outcome(matrix, table, conditions.metrics, len(matrix.to_do), len(lacking), failures)
-
-
-def _conditions(
-    metrics: tuple[str, ...],
-    device: str,
-    flatten: bool,
-    timing: bool,
-    jobs: int | None,
-) -> "Conditions":
-    from benchmark.measure import Conditions
-    from benchmark.provenance import cores, machine, new_run_id
-
-    return Conditions(
-        run=new_run_id(),
-        metrics=metrics,
-        device=device,
-        flatten=flatten,
-        timing=timing,
-        jobs=1 if timing else jobs or cores(),
-        threads=1,
-        machine=machine(),
-    )
 
 
 def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
