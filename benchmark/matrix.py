@@ -20,7 +20,6 @@ class Request(NamedTuple):
     dataset: str
     results: Path
     data_dir: Path | None
-    weights_dir: Path | None
     limit: int | None
     flatten: bool
 
@@ -67,7 +66,6 @@ def open_store(request: Request, dataset: Dataset) -> Store:
 
 def open_matrix(request: Request, codecs: str, points: Sequence[str], timed: bool) -> Matrix:
     """Codecs × settings × images, and what of it is not done."""
-    use_weights_folder(request.weights_dir)
     selection = select(codecs, parse_points(points))
     sources = open_sources(request)
     store = open_store(request, sources.dataset)

@@ -19,7 +19,6 @@ from benchmark.provenance import cores, machine, new_run_id
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.score import Scorer
 from benchmark.source import Source
-from benchmark.store import Store
 
 Row = dict[str, Any]
 
@@ -101,6 +100,8 @@ class Workbench:
 
     def rescore(self, task: Rescore) -> Measured | Failed:
         """The row with more metrics, decoded again from its stream; its other columns stay."""
+        from benchmark.store import Store  # brings pyarrow, which measuring does without
+
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
         setting = Setting(row["setting_name"], row["setting_value"])

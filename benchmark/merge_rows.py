@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.metric import metric_columns
 from benchmark.registry import METRICS, metric_class
-from benchmark.schema import metric_columns
 
 Row = dict[str, Any]
 

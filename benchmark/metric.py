@@ -27,3 +27,8 @@ class ImageMetric(Protocol):
     def compare(self, prepared: Any, decoded: Pixels) -> float:
         """The metric of a decoded image of the same shape as the source."""
         ...
+
+
+def metric_columns(column: str) -> tuple[str, str, str]:
+    """Names of the table's columns for a metric: its value, its protocol id, why it is null."""
+    return column, f"{column}_protocol", f"{column}_reason"

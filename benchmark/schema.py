@@ -4,6 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmark.metric import metric_columns
 from benchmark.registry import METRICS, metric_class
 
 TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -45,11 +46,6 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
 )
-
-
-def metric_columns(column: str) -> tuple[str, str, str]:
-    """Names of a metric's value, of its protocol id, and of the reason why it is null."""
-    return column, f"{column}_protocol", f"{column}_reason"
 
 
 def table_schema() -> pa.Schema:

@@ -6,9 +6,8 @@ from typing import Any
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metric import ImageMetric
+from benchmark.metric import ImageMetric, metric_columns
 from benchmark.registry import metric_class
-from benchmark.schema import metric_columns
 
 Columns = dict[str, Any]
 

@@ -144,7 +144,8 @@ class Store:
 
 
 def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
-    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
+    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
+    tables = [pq.ParquetFile(path).read(columns) for path in paths]
     schema = table_schema()
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])

@@ -18,9 +18,9 @@ from benchmark.comparable_rows import (
     Whole,
     label_of,
 )
+from benchmark.metric import metric_columns
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
-from benchmark.schema import metric_columns
 
 SECONDS = ("encode_seconds", "decode_seconds")
 # Only of rows measured alone, on one machine: that of the latest such row.

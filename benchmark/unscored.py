@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.measure import Rescore
+from benchmark.metric import metric_columns
 from benchmark.registry import METRICS, metric_class
-from benchmark.schema import metric_columns
 from benchmark.source import Source
 
 

@@ -95,8 +95,8 @@ def _print_for_people(outcome: Outcome) -> None:
 
 def _nulls(outcome: Outcome) -> list[tuple[str, int, str]]:
     """Metrics without a value: column, count of cells, reason."""
+    from benchmark.metric import metric_columns
     from benchmark.registry import metric_class
-    from benchmark.schema import metric_columns
 
     rows, found = outcome.asked(), []
     for name in outcome.metrics:

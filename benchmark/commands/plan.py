@@ -27,10 +27,11 @@ def plan(
 
     from benchmark.commands.outcome import print_problems
     from benchmark.estimate import estimate
-    from benchmark.matrix import Request, open_matrix
+    from benchmark.matrix import Request, open_matrix, use_weights_folder
     from benchmark.provenance import cores
 
-    request = Request(dataset, results, data_dir, weights_dir, limit, flatten)
+    use_weights_folder(weights_dir)
+    request = Request(dataset, results, data_dir, limit, flatten)
     matrix = open_matrix(request, codecs, points or (), timing)
     lanes = 1 if timing else jobs or cores()
     guess = estimate(matrix.to_do, matrix.store.table())

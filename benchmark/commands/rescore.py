@@ -32,7 +32,7 @@ def rescore(
 
     names = metric_names(metrics)
     use_weights_folder(weights_dir)
-    request = Request(dataset, results, data_dir, weights_dir, limit, flatten)
+    request = Request(dataset, results, data_dir, limit, flatten)
     conditions = Conditions.here(names, use_device(device), flatten, jobs, timing=False)
     with interruptible("what was scored is kept; the same command goes on from there"):
         sources = open_sources(request)

@@ -40,13 +40,16 @@ def run(
     """
     from benchmark.commands.outcome import finish, interruptible
     from benchmark.device import use_device
-    from benchmark.matrix import Request, open_matrix
+    from benchmark.engine.local import prepare_workers
+    from benchmark.matrix import Request, open_matrix, use_weights_folder
     from benchmark.measure import Conditions
     from benchmark.unscored import metric_names
 
     names = metric_names(metrics)
     chosen = use_device(device)
-    request = Request(dataset, results, data_dir, weights_dir, limit, flatten)
+    use_weights_folder(weights_dir)
+    prepare_workers()
+    request = Request(dataset, results, data_dir, limit, flatten)
     with interruptible("finished cells are kept; the same command goes on from there"):
         matrix = open_matrix(request, codecs, points or (), timing)
         if not as_json:

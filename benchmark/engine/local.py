@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from typing import NamedTuple
 from benchmark.execute import Failed
 from benchmark.measure import Conditions, Measured, Rescore, Workbench, failed_row
 from benchmark.plan import Cell
+from benchmark.registry import METRICS
 
 Task = Cell | Rescore
 
@@ -31,6 +32,14 @@ POOLS = (
     "VECLIB_MAXIMUM_THREADS",
     "BLIS_NUM_THREADS",
 )
+
+CONTEXT = get_context("forkserver")
+PRELOADED = [
+    "benchmark.cli",
+    "benchmark.image",
+    "benchmark.measure",
+    *{module.partition(":")[0] for module in METRICS.values()},
+]
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
@@ -47,10 +56,22 @@ class WorkerError(RuntimeError):
     """A fault of the harness itself inside a worker; carries the worker's traceback."""
 
 
-def pin_pools(threads: int = 1) -> None:
-    """Have every numeric library of this process and its children use that many threads."""
+def pin_pools() -> None:
+    """Have every numeric library of this process and its children use one thread."""
     for variable in POOLS:
-        os.environ[variable] = str(threads)
+        os.environ[variable] = "1"
+
+
+def prepare_workers() -> None:
+    """Begin to load what every worker needs, beside what this process does until there are tasks.
+
+    A server process imports it once and forks workers off itself: it has one thread, so no lock is
+    copied while another thread holds it. It keeps the environment of now; `work` brings it up to
+    date but for the numeric pools, which are read when numpy is imported.
+    """
+    pin_pools()
+    CONTEXT.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
 
 
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
@@ -59,7 +80,7 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     Yields in the order of completion, and None at least once a second while nothing completes.
     Closing the iterator ends the workers.
     """
-    pin_pools(conditions.threads)
+    prepare_workers()
     lanes = _lanes(tasks, conditions.jobs)
     workers = [_Worker(lane, conditions) for lane in lanes for _ in range(lane.workers)]
     try:
@@ -127,10 +148,9 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        context = get_context("spawn")  # a fork would copy locks that other threads hold
-        self.connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(
-            target=work, args=(theirs, self._conditions), daemon=True
+        self.connection, theirs = CONTEXT.Pipe()
+        self._process: BaseProcess = CONTEXT.Process(
+            target=work, args=(theirs, self._conditions, dict(os.environ)), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -181,8 +201,10 @@ class _Worker:
         return failed
 
 
-def work(connection: Connection, conditions: Conditions) -> None:
+def work(connection: Connection, conditions: Conditions, environment: dict[str, str]) -> None:
     """The life of a worker: tasks come in, outcomes go out, until None or the end of the pipe."""
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     # An exception, so that a program that is running is ended on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
