@@ -85,13 +85,14 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     workers = [_Worker(lane, conditions) for lane in lanes for _ in range(lane.workers)]
     try:
         for worker in workers:
-            worker.start_next()
-        while busy := [worker for worker in workers if worker.task is not None]:
+            worker.take()
+        while busy := [worker for worker in workers if worker.tasks]:
             ready = wait([worker.connection for worker in busy], timeout=TICK_SECONDS)
             for worker in busy:
                 if worker.connection in ready:
-                    yield worker.collect()
-                    worker.start_next()
+                    finished = worker.collect()
+                    worker.take()
+                    yield finished
             if not ready:
                 yield None
     finally:
@@ -106,9 +107,15 @@ class _Lane:
     workers: int
     images: dict[str, deque[Task]] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    left: int = 0
 
     def add(self, task: Task) -> None:
         self.images.setdefault(task.source.sha256, deque()).append(task)
+        self.left += 1
+
+    def plenty(self) -> bool:
+        """Whether every worker has two more tasks before the lane is empty."""
+        return self.left > 2 * self.workers
 
     def next(self, image: str) -> Task | None:
         """A task of this image; else of one nobody works on; else of the longest queue."""
@@ -120,6 +127,7 @@ class _Lane:
             self.taken.add(image)
         queue = self.images[image]
         task = queue.popleft()
+        self.left -= 1
         if not queue:
             del self.images[image]
         return task
@@ -130,7 +138,7 @@ def _lanes(tasks: Sequence[Task], jobs: int) -> list[_Lane]:
     for task in tasks:
         lanes[_device(task)].add(task)
     for lane in lanes.values():
-        lane.workers = min(lane.workers, sum(map(len, lane.images.values())))
+        lane.workers = min(lane.workers, lane.left)
     return list(lanes.values())
 
 
@@ -139,11 +147,15 @@ def _device(task: Task) -> str:
 
 
 class _Worker:
-    """A process, the pipe to it, and the task it is busy with."""
+    """A process, the pipe to it, and the tasks it has: one in work, one that waits.
+
+    The one that waits spares the worker the pause in which this process stores a result. There is
+    none towards the end of a lane, where it would keep a task from a worker that is free.
+    """
 
     def __init__(self, lane: _Lane, conditions: Conditions) -> None:
         self._lane, self._conditions = lane, conditions
-        self.task: Task | None = None
+        self.tasks: deque[Task] = deque()
         self._image = ""
         self._start()
 
@@ -155,17 +167,17 @@ class _Worker:
         self._process.start()
         theirs.close()
 
-    def start_next(self) -> None:
-        self.task = self._lane.next(self._image)
-        if self.task is None:
-            return
-        self._image = self.task.source.sha256
-        with suppress(OSError):  # a worker that is gone already is found out by `collect`
-            self.connection.send(self.task)
+    def take(self) -> None:
+        """Give the worker what it lacks, as far as there is something left in its lane."""
+        wanted = 2 if self._lane.plenty() else 1
+        while len(self.tasks) < wanted and (task := self._lane.next(self._image)) is not None:
+            self._image = task.source.sha256
+            self.tasks.append(task)
+            self._send(task)
 
     def collect(self) -> Finished:
-        task = self.task
-        assert task is not None, "only a busy worker has something to collect"
+        """The outcome of the task in work; a worker that fell is replaced."""
+        task = self.tasks.popleft()
         try:
             outcome = self.connection.recv()
         except (EOFError, OSError):
@@ -176,16 +188,19 @@ class _Worker:
 
     def end(self) -> None:
         """Let an idle worker finish, stop a busy one; one deep in native code is killed."""
-        if self.task is None:
-            with suppress(OSError):
-                self.connection.send(None)
-        else:
+        if self.tasks:
             self._process.terminate()
+        else:
+            self._send(None)
         self._process.join(timeout=GRACE_SECONDS)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
         self.connection.close()
+
+    def _send(self, task: Task | None) -> None:
+        with suppress(OSError):  # a worker that is gone already is found out by `collect`
+            self.connection.send(task)
 
     def _fell(self, task: Task) -> Measured | Failed:
         self._process.join()
@@ -196,6 +211,8 @@ class _Worker:
         )
         failed = Failed("worker", f"the process that worked on this cell {how}")
         self._start()
+        for waiting in self.tasks:
+            self._send(waiting)
         if isinstance(task, Cell):
             return Measured(failed_row(task, self._conditions, failed), None)
         return failed

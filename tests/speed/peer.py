@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -33,9 +34,13 @@ class Clocked(NamedTuple):
     result: Any
 
 
-def run_peer(module: str, *arguments: str | Path) -> Clocked:
-    """One of CompressAI's scripts; the result is the json that it prints at its end."""
-    ended = clock([sys.executable, "-c", RUN_MODULE, module, *map(str, arguments)])
+def run_peer(module: str, *arguments: str | Path, one_thread: bool = False) -> Clocked:
+    """One of CompressAI's scripts; the result is the json that it prints at its end.
+
+    As it comes, each of its processes uses all cores; `one_thread` is how it would be run better.
+    """
+    command = [sys.executable, "-c", RUN_MODULE, module, *map(str, arguments)]
+    ended = clock(command, dict.fromkeys(POOLS, "1") if one_thread else {})
     output = str(ended.result)
     return ended._replace(result=json.loads(output[output.index("{") :])["results"])
 
@@ -70,14 +75,16 @@ def verdict(what: str, value: float, most: float) -> bool:
     return met
 
 
-def clock(command: Sequence[str]) -> Clocked:
-    """A command; the result is its standard output. A failure ends the script."""
-    # One thread a process on both sides: the peer's own default has its processes fight for cores.
-    single = dict.fromkeys(POOLS, "1")
+def clock(command: Sequence[str], more: Mapping[str, str] = MappingProxyType({})) -> Clocked:
+    """A command; the result is its standard output. A failure ends the script.
+
+    `more` joins the environment, from which settings of thread pools are taken out.
+    """
+    bare = {key: value for key, value in os.environ.items() if key not in POOLS}
     used = _children_seconds()
     started = perf_counter()
     ended = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **single}, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env={**bare, **more}, capture_output=True, text=True, check=False
     )
     seconds = perf_counter() - started
     if ended.returncode:
