@@ -122,7 +122,7 @@ def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, 
         ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, "is no CRDR checkpoint.*kernel"),
         ({"decoder.mlp.0.weight": torch.zeros(0, 20)}, "is no CRDR checkpoint.*width"),
         (
-            {"decoder.mlp.2.bias": torch.full((32,), torch.nan)},
+            {"decoder.mlp.2.bias": torch.tensor([0.0] * 31 + [torch.nan])},
             r"not finite in decoder\.mlp\.2\.bias$",
         ),
         ({"spare": torch.zeros(1).expand(10**9)}, "larger than the file"),

@@ -1,0 +1,204 @@
+"""A trained network <-> a safetensors file and the json card beside it.
+
+The tensors' file holds the parameters by their names in `CRDR`, in float32 or float16, and integer
+tables by names that begin with `tables.`. The card says where they come from and carries the
+sha256 of that file, whose first bytes name the checkpoint in every stream.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from baselines.neural.model import CRDR
+from baselines.neural.sizes import Sizes
+from benchmark.errors import Unavailable
+from benchmark.external import file_sha256
+
+FORMAT = 1
+TABLES = "tables."
+LARGEST_CARD_BYTES = 1 << 20
+FLOATS = (torch.float32, torch.float16)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a checkpoint is and how to make it again."""
+
+    sizes: Sizes
+    training_data: str
+    steps: int
+    command: str
+    commit: str  # of the code that trained it
+    measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
+    sha256: str = ""  # of the tensors' file, in hexadecimal; `save_checkpoint` fills it in
+
+    @property
+    def identity(self) -> bytes:
+        """32 bytes; streams carry the first few."""
+        return bytes.fromhex(self.sha256)
+
+
+class Checkpoint(NamedTuple):
+    """As read from disk."""
+
+    model: CRDR  # on the CPU, in float32 and evaluation mode
+    card: Card
+    tables: dict[str, Tensor]  # integers, by name
+
+
+def card_path(path: Path) -> Path:
+    """The card of a tensors' file: the same name, ending in .json."""
+    return path.with_suffix(".json")
+
+
+def save_checkpoint(
+    path: Path,
+    model: CRDR,
+    card: Card,
+    tables: Mapping[str, Tensor] | None = None,
+    *,
+    half: bool = False,
+) -> Card:
+    """Write the tensors to `path`, then the card; returns the card with its sha256.
+
+    Each file appears whole or not at all. With `half`, parameters are rounded to float16. Raises
+    `ValueError` for parameters that are not finite then, tables that hold no integers, and a card
+    that speaks of another network.
+    """
+    if card.sizes != model.sizes:
+        raise ValueError("the card and the model have different sizes")
+    kept = torch.float16 if half else torch.float32
+    tensors = {
+        name: value.detach().to("cpu", kept).contiguous().clone()
+        for name, value in model.state_dict().items()
+    }
+    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(f"not finite as {kept}: {', '.join(broken[:4])}")
+    for name, table in (tables or {}).items():
+        if table.dtype not in INTEGERS:
+            raise ValueError(f"the table {name} holds {table.dtype}")
+        tensors[f"{TABLES}{name}"] = table.detach().cpu().contiguous().clone()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    save_file(tensors, draft)
+    os.replace(draft, path)
+    written = replace(card, sha256=file_sha256(path))
+    draft = path.with_name(f".{card_path(path).name}.part")
+    draft.write_text(json.dumps(_to_json(written), indent=2) + "\n")
+    os.replace(draft, card_path(path))  # last: a card that is there has its tensors
+    return written
+
+
+def load_card(path: Path) -> Card:
+    """The card of a tensors' file, without reading the tensors; raises `Unavailable`."""
+    source = card_path(path)
+    try:
+        if source.stat().st_size > LARGEST_CARD_BYTES:
+            raise ValueError("it is larger than 1 MiB")
+        return _from_json(json.loads(source.read_text()))
+    except FileNotFoundError:
+        raise Unavailable(f"no checkpoint {path} with its card {source.name} beside it") from None
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The network, its card and its tables.
+
+    Raises `Unavailable` for files that are missing, damaged, foreign, or of another checkpoint.
+    Nothing is made that is larger than the file itself, twice over in float16.
+    """
+    card = load_card(path)
+    try:
+        actual = file_sha256(path)
+    except OSError as error:
+        raise Unavailable(f"no checkpoint {path}: {error.strerror}") from error
+    if actual != card.sha256:
+        raise Unavailable(
+            f"{path} is damaged or of another checkpoint: its sha256 begins with {actual[:8]}, "
+            f"that on its card with {card.sha256[:8]}"
+        )
+    with torch.device("meta"):
+        model = CRDR(card.sizes)
+    parameters, tables = _read(path, {k: v.shape for k, v in model.state_dict().items()})
+    model.load_state_dict(parameters, assign=True)
+    return Checkpoint(model.eval(), card, tables)
+
+
+def _read(
+    path: Path, shapes: Mapping[str, torch.Size]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = {name for name in file.keys() if not name.startswith(TABLES)}  # noqa: SIM118
+            strange = sorted(names ^ shapes.keys()) or sorted(
+                name for name in names if file.get_slice(name).get_shape() != list(shapes[name])
+            )
+            if strange:
+                raise Unavailable(f"{path} does not hold its card's network: {strange[0]} differs")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
+    for name, value in tensors.items():
+        expected = FLOATS if name in names else INTEGERS
+        if value.dtype not in expected or not bool(value.isfinite().all()):
+            raise Unavailable(f"{path} cannot be used: {name} holds {value.dtype} or no numbers")
+    return (
+        {name: tensors[name].to(torch.float32) for name in names},
+        {k.removeprefix(TABLES): v for k, v in tensors.items() if k.startswith(TABLES)},
+    )
+
+
+def _to_json(card: Card) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "sizes": card.sizes.to_json(),
+        "training_data": card.training_data,
+        "steps": card.steps,
+        "command": card.command,
+        "commit": card.commit,
+        "measured": dict(card.measured),
+        "sha256": card.sha256,
+    }
+
+
+def _from_json(record: Any) -> Card:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"it is not of format {FORMAT}")
+    for name in ("training_data", "command", "commit", "sha256"):
+        if not isinstance(record.get(name), str):
+            raise ValueError(f"{name} is {record.get(name)!r}")
+    digest = record["sha256"]
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise ValueError(f"sha256 is {digest!r}")
+    steps, measured, sizes = record.get("steps"), record.get("measured"), record.get("sizes")
+    if type(steps) is not int or steps < 0:
+        raise ValueError(f"steps is {steps!r}")
+    if not isinstance(measured, dict) or not all(_is_finite(one) for one in measured.values()):
+        raise ValueError("measured is not a number by each name")
+    if not isinstance(sizes, dict):
+        raise ValueError(f"sizes is {sizes!r}")
+    return Card(
+        Sizes.from_json(sizes),
+        record["training_data"],
+        steps,
+        record["command"],
+        record["commit"],
+        measured,
+        digest,
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

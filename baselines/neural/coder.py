@@ -1,0 +1,225 @@
+"""Symbols and their integer distributions <-> bytes, the same bytes on every machine.
+
+Asymmetric numeral systems as constriction's `AnsCoder` has them, with probabilities in units of
+2^-24 (Duda et al., "The use of asymmetric numeral systems as an accurate replacement for Huffman
+coding", PCS 2015). No floating-point number takes part in coding. `docs/bitstream.md` has the
+arithmetic; `tests/test_coder.py` has it in twenty lines of Python.
+
+Symbols are given and taken in pieces, in the decoder's order: a decoder may need one piece to know
+the distributions of the next. Within a piece, symbols of the same distribution are coded together,
+which is what makes it fast.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import CorruptStream, Unavailable
+
+FREQUENCY_BITS = 16  # of the tables
+PRECISION = 24  # of the coder
+WORD_BYTES = 4
+# The state before the first symbol is coded, after the last is decoded. From 0 on, the first
+# symbols would cost as many bits, and a decoder that needs more bytes than there are would end
+# at 0 as well: so the end of a stream proves most of it to be whole, for nothing.
+FIRST_STATE = 1 << (PRECISION - 1)
+LOWEST_SYMBOL, HIGHEST_SYMBOL = -(2**15), 2**15 - 1
+# Exp-Golomb of order 0, for what no table holds: class k has 2^k members, k = 0..17.
+CLASS_FREQUENCIES = np.array([2**15 - 1, *(2**k for k in range(14, 0, -1)), 1, 1, 1])
+
+Integers = NDArray[np.integer[Any]]
+
+
+class _Run(NamedTuple):
+    """Symbols in a row that have the same distribution."""
+
+    model: Any
+    entries: NDArray[np.int32]
+
+
+class Distributions:
+    """Integer distributions, one a row, each over consecutive integers and an escape.
+
+    cdf: (rows, longest), of any integer type; row i begins with 0 and rises strictly to 2^16 within
+    its first `lengths[i]` entries (at least 3), the rest is not looked at. offsets: (rows,), the
+    symbol that a row's first interval stands for; the next ones stand for the following integers,
+    and the last one for every other integer of 16 bits.
+
+    Raises `ValueError` for tables that are not so.
+    """
+
+    def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
+        _require_exact_coder()
+        if cdf.ndim != 2 or lengths.shape != cdf.shape[:1] or offsets.shape != cdf.shape[:1]:
+            raise ValueError(f"{cdf.shape} of cdf, {lengths.shape} lengths, {offsets.shape}")
+        if not len(cdf) or lengths.min() < 3 or lengths.max() > cdf.shape[1]:
+            raise ValueError("a distribution has no symbol, or is longer than its row")
+        self.lowest = offsets.astype(np.int32)
+        self.escape = lengths.astype(np.int32) - 2  # entry of a row; before it are the symbols
+        if self.lowest.min() < LOWEST_SYMBOL or (self.lowest + self.escape).max() > 2**15:
+            raise ValueError("a distribution has symbols of more than 16 bits")
+        self.models = []
+        for row, length in zip(cdf.astype(np.int64), lengths, strict=True):
+            if row[0] != 0 or row[length - 1] != 2**FREQUENCY_BITS:
+                raise ValueError("a distribution does not rise from 0 to 65536")
+            self.models.append(_model(np.diff(row[:length])))
+        self.index_type = np.uint8 if len(cdf) <= 2**8 else np.uint16 if len(cdf) <= 2**16 else int
+
+    def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
+        """Positions by distribution (row, then position), the rows that occur, and how often."""
+        if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.models):
+            raise ValueError(f"an index is not within 0..{len(self.models) - 1}")
+        narrow = indices.reshape(-1).astype(self.index_type, copy=False)  # sorted by radix
+        counts = np.bincount(narrow, minlength=len(self.models))
+        rows = np.flatnonzero(counts)
+        return np.argsort(narrow, kind="stable"), rows, counts[rows]
+
+
+class Encoder:
+    """Collects symbols, then codes them: a decoder takes them in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._runs: list[_Run] = []
+
+    def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
+        """Symbols of 16 bits; `indices`, of the same shape, says which row each follows.
+
+        Raises `ValueError` for a symbol of more than 16 bits, or an index that is no row.
+        """
+        if symbols.shape != indices.shape:
+            raise ValueError(f"symbols of shape {symbols.shape}, indices of {indices.shape}")
+        if not symbols.size:
+            return
+        if symbols.min() < LOWEST_SYMBOL or symbols.max() > HIGHEST_SYMBOL:
+            raise ValueError(f"a symbol is not within {LOWEST_SYMBOL}..{HIGHEST_SYMBOL}")
+        order, rows, counts = distributions.sort(indices)
+        entries = symbols.reshape(-1)[order].astype(np.int32)
+        entries -= np.repeat(distributions.lowest[rows], counts)
+        escape = np.repeat(distributions.escape[rows], counts)
+        outside = (entries < 0) | (entries >= escape)
+        beyond = (entries - escape)[outside]
+        np.copyto(entries, escape, where=outside)
+        ends = np.cumsum(counts)
+        for row, start, end in zip(rows, ends - counts, ends, strict=True):
+            self._runs.append(_Run(distributions.models[row], entries[start:end]))
+        if beyond.size:
+            below = -1 - beyond - escape[outside]
+            self._add_escaped(np.where(beyond >= 0, 2 * beyond, 2 * below + 1) + 1)
+
+    def _add_escaped(self, numbers: NDArray[np.int32]) -> None:
+        """Integers from 1 on: the classes of all, then their places within class 1, 2, ..."""
+        classes = _class_of(numbers)
+        self._runs.append(_Run(_class_model(), classes))
+        for k in range(1, int(classes.max()) + 1):
+            self._runs.append(_Run(_uniform(k), numbers[classes == k] - (1 << k)))
+
+    def finish(self) -> bytes:
+        """Everything added so far."""
+        coder = constriction.stream.stack.AnsCoder(np.array([FIRST_STATE], np.uint32))
+        for run in reversed(self._runs):
+            coder.encode_reverse(run.entries, run.model)
+        return bytes(coder.get_compressed()[::-1].astype(">u4").tobytes().lstrip(b"\0"))
+
+
+class Decoder:
+    """Gives back the symbols that an `Encoder` was given, in the same pieces.
+
+    Damaged bytes give wrong symbols, each still within 16 bits, or `CorruptStream`; time and memory
+    depend on the number of symbols asked for alone. `finish` notices nearly all damage.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if data[:1] in (b"", b"\0"):
+            raise CorruptStream("the entropy-coded data is empty or begins with a zero byte")
+        _require_exact_coder()
+        padding = bytes(-len(data) % WORD_BYTES)
+        words = np.frombuffer(padding + data, ">u4")[::-1].astype(np.uint32)
+        self._coder = constriction.stream.stack.AnsCoder(words)
+
+    def take(self, distributions: Distributions, indices: Integers) -> NDArray[np.int16]:
+        """The next symbols, one for each index, in its shape.
+
+        Raises `ValueError` for an index that is no row, `CorruptStream` for an impossible symbol.
+        """
+        order, rows, counts = distributions.sort(indices)
+        runs = [
+            self._coder.decode(distributions.models[row], int(count))
+            for row, count in zip(rows, counts, strict=True)
+        ]
+        entries = np.concatenate([np.empty(0, np.int32), *runs])
+        escape = np.repeat(distributions.escape[rows], counts)
+        outside = entries == escape
+        entries += np.repeat(distributions.lowest[rows], counts)
+        if outside.any():
+            self._replace_escaped(entries, escape, outside)
+        symbols = np.empty(indices.size, np.int16)
+        symbols[order] = entries
+        return symbols.reshape(indices.shape)
+
+    def _replace_escaped(
+        self, symbols: NDArray[np.int32], escape: NDArray[np.int32], outside: NDArray[np.bool_]
+    ) -> None:
+        classes = self._coder.decode(_class_model(), int(outside.sum()))
+        numbers = np.left_shift(1, classes)
+        for k in range(1, int(classes.max()) + 1):
+            members = classes == k
+            numbers[members] += self._coder.decode(_uniform(k), int(members.sum()))
+        above, steps = (numbers - 1) % 2 == 0, (numbers - 1) // 2
+        last = symbols[outside]  # one above the row's highest symbol
+        decoded = np.where(above, last + steps, last - escape[outside] - 1 - steps)
+        if decoded.min() < LOWEST_SYMBOL or decoded.max() > HIGHEST_SYMBOL:
+            raise CorruptStream("a symbol of the entropy-coded data has more than 16 bits")
+        symbols[outside] = decoded
+
+    def finish(self) -> None:
+        """Raises `CorruptStream` unless the data ends exactly with the symbols taken."""
+        if self._coder.num_words() != 1 or self._coder.get_compressed()[0] != FIRST_STATE:
+            raise CorruptStream("the entropy-coded data does not end where its symbols do")
+
+
+def _model(frequencies: Integers) -> Any:
+    """Of entries 0, 1, ...: exactly `frequencies` (each at least 1, in sum 65536) of 65536."""
+    if frequencies.min() < 1:
+        raise ValueError("a distribution does not rise strictly")
+    # constriction gives each of n entries 1 of 2^24 and shares out the rest in proportion to these
+    # numbers: they sum to that rest, so that the factor is 1 and nothing is ever rounded.
+    shares = frequencies.astype(np.float64) * 2 ** (PRECISION - FREQUENCY_BITS) - 1
+    return constriction.stream.model.Categorical(shares, perfect=False, lazy=False)
+
+
+@cache
+def _class_model() -> Any:
+    return _model(CLASS_FREQUENCIES)
+
+
+@cache
+def _uniform(bits: int) -> Any:
+    return constriction.stream.model.Uniform(1 << bits)
+
+
+def _class_of(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """floor(log2) of integers from 1 to 2^18 - 1, exactly."""
+    powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
+    return np.searchsorted(powers, numbers, side="right").astype(np.int32)
+
+
+@cache
+def _require_exact_coder() -> None:
+    """`Unavailable` where constriction does something else with these numbers than the format."""
+    frequencies = np.array([1, 65000, 500, 35])
+    below = np.cumsum(frequencies) - frequencies
+    for entry, start in enumerate(below):
+        coder = constriction.stream.stack.AnsCoder()
+        coder.encode_reverse(np.array([1, entry], np.int32), _model(frequencies))
+        # The empty coder's state is 0, so it becomes where entry 0..3, then entry 1, begin.
+        first = int(start) << 8
+        state = first // (65000 << 8) << PRECISION | (1 << 8) + first % (65000 << 8)
+        words = [state & 0xFFFFFFFF, state >> 32]
+        if coder.get_compressed().tolist() != words[: 2 if words[1] else 1]:
+            raise Unavailable(
+                "this version of constriction codes otherwise than the format of our streams: "
+                "install the one in requirements.lock"
+            )

@@ -1,0 +1,78 @@
+"""A level, one a picture, or a map of levels -> what acts at every position of a layer.
+
+Rate and realism are controlled alike: a layer has one vector for each distinct level, and a
+position takes the vector of the level that holds there. Vectors are computed once for each level
+and gathered at the map's own coarse resolution; features are multiplied or shifted through a view
+of shape (N, C, h, H / h, w, W / w), so that nothing is ever repeated to a layer's resolution.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Level = float | Tensor  # one level; (N,), one for each picture; or (N, 1, h, w), a map of levels
+
+
+class Control(NamedTuple):
+    """K distinct levels, or what was computed of each, and where each of them holds.
+
+    While gradients are off, features are overwritten: a fresh tensor for each step would cost as
+    much as a tenth of a decoder's time.
+    """
+
+    levels: Tensor  # (K,) values, or (K, C) vectors made of them
+    where: Tensor | None  # (N, h, w) indices of levels; None: K = 1 holds everywhere, K = N in turn
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Control":
+        """Something else of each level, once for each distinct one."""
+        return Control(function(self.levels), self.where)
+
+    def shift(self, features: Tensor) -> Tensor:
+        """`features` (N, C, H, W) plus the vectors (K, C) of their positions."""
+        cells, shifts = _in_cells(features, self.where), self._spread(self.levels)
+        shifted = cells + shifts if torch.is_grad_enabled() else cells.add_(shifts)
+        return shifted.view(features.shape)
+
+    def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
+        """`features` (N, C, H, W) times the vectors (K, C), plus `shifts` (K, C)."""
+        cells, scales = _in_cells(features, self.where), self._spread(self.levels)
+        scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
+        return scaled.add_(self._spread(shifts)).view(features.shape)
+
+    def _spread(self, vectors: Tensor) -> Tensor:
+        if self.where is None:
+            return vectors[:, :, None, None]
+        return vectors[self.where].permute(0, 3, 1, 2)[:, :, :, None, :, None]
+
+
+def control_of(level: Level, highest: float, like: Tensor) -> Control:
+    """Levels from 0 to `highest`, on the device of `like` (N, C, H, W).
+
+    A map's height and width must divide those of every layer that it controls; one that is constant
+    is the same as its one level, bit for bit. Raises `ValueError` for a level out of range or a
+    shape that fits no picture.
+    """
+    levels = torch.as_tensor(level, dtype=torch.float32).to(like.device)
+    if not bool(((levels >= 0) & (levels <= highest)).all()):
+        range_found = f"{float(levels.min()):g}..{float(levels.max()):g}"
+        raise ValueError(f"levels of {range_found} are not within 0..{highest:g}")
+    pictures, _, height, width = like.shape
+    if levels.ndim < 2 and levels.numel() in (1, pictures):
+        return Control(levels.reshape(-1), None)
+    fits = levels.ndim == 4 and levels.shape[:2] == (pictures, 1) and levels.numel()
+    if not fits or height % levels.shape[2] or width % levels.shape[3]:
+        raise ValueError(f"levels of shape {tuple(levels.shape)} for {tuple(like.shape)}")
+    distinct, where = torch.unique(levels[:, 0], return_inverse=True)
+    return Control(distinct, None if len(distinct) == 1 else where)
+
+
+def _in_cells(features: Tensor, where: Tensor | None) -> Tensor:
+    """(N, C, H, W) as (N, C, h, H / h, w, W / w), without moving anything."""
+    if where is None:
+        return features
+    _, height, width = where.shape
+    pictures, channels, full_height, full_width = features.shape
+    cells = (height, full_height // height, width, full_width // width)
+    return features.view(pictures, channels, *cells)

@@ -1,0 +1,117 @@
+"""Float weights to integer weights: the grids that the entropy path computes on.
+
+An activation is an integer a, |a| <= ACTIVATION_LIMIT, that stands for a / 2^fraction; each tensor
+of activations has one fraction. A weight is an integer w that stands for w / 2^scale, one scale per
+output channel: the largest for which the channel's weights keep within the limit of its precision.
+A bias stands on the grid of the sums, bias / 2^(fraction + scale).
+
+Rounding. Weights and biases are rounded to the nearest integer, a half to the even neighbour. A sum
+s on the grid 2^-p becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2): to the
+nearest, a half upwards, also for negative numbers. Then it is clipped.
+
+Conversion is reproducible on every machine: it consists of exact operations (the largest of a set,
+the exponent of a number, a multiplication by a power of two in float64) and one IEEE rounding.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LIMB_BITS = 7
+# Both limbs of |a| <= 8127 = 63 * 128 + 63, and their sum, lie in -127..127 (see limbs.py).
+ACTIVATION_LIMIT = 63 * 2**LIMB_BITS + 63
+OUTPUT_FRACTION = 12  # of means, scales and y_hat
+OUTPUT_LIMIT = 2**23 - 1  # |y_hat| < 2048; exact in float32
+LARGEST_SCALE = 24  # finer weights change nothing, and their biases would leave float64
+
+
+class Precision(IntEnum):
+    """The limbs of a weight: how fine it is, and how many int8 products a convolution takes."""
+
+    COARSE = 1  # |w| <= 127, two products
+    FINE = 2  # |w| <= 8127, three products
+
+
+WEIGHT_LIMIT = {Precision.COARSE: 2**LIMB_BITS - 1, Precision.FINE: ACTIVATION_LIMIT}
+
+
+class IntegerWeights(NamedTuple):
+    """One layer's weights and biases on their grids, on the CPU."""
+
+    weight: Tensor  # int16, the float weight's shape; int8's range where the precision is COARSE
+    bias: Tensor  # float64 integers (out,), on the grid 2^-(input fraction + scale)
+    scale: Tensor  # int64 (out,): the weight stands for weight / 2^scale
+
+
+def integer_weights(
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    out_dim: int,
+    in_fraction: int,
+    precision: Precision,
+) -> IntegerWeights:
+    """Round a float weight (any shape, out channels along `out_dim`) and its bias (out,).
+
+    Raises ValueError where one is not finite.
+    """
+    given = weight.detach().to("cpu", torch.float32)
+    offset = torch.zeros(given.shape[out_dim]) if bias is None else bias.detach().to("cpu")
+    others = [dim for dim in range(given.ndim) if dim != out_dim]
+    largest = given.abs().amax(dim=others)  # not a number where one of them is not
+    if not (torch.isfinite(largest).all() and torch.isfinite(offset).all()):
+        raise ValueError("a weight of the entropy path is not finite")
+    scale = _finest_scale(largest.double(), WEIGHT_LIMIT[precision])
+    shape = [-1 if dim == out_dim else 1 for dim in range(given.ndim)]
+    # Exact in float32 as well: nothing that matters overflows or becomes subnormal.
+    grown = given * power_of_two(scale).float().view(shape)
+    return IntegerWeights(
+        weight=grown.round_().to(torch.int16),
+        bias=torch.round(offset.double() * power_of_two(scale + in_fraction)),
+        scale=scale,
+    )
+
+
+def _finest_scale(largest: Tensor, limit: int) -> Tensor:
+    """Per channel, the largest s <= LARGEST_SCALE with round(largest * 2^s) <= limit."""
+    normal = largest.clamp(min=2.0**-100)  # the same for zero, and for a flushed subnormal
+    _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
+    scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=LARGEST_SCALE)
+    return scale - (torch.round(largest * power_of_two(scale)) > limit).to(torch.int64)
+
+
+def power_of_two(exponent: Tensor) -> Tensor:
+    """2^exponent as float64, exactly, for integers from -1022 to 1023.
+
+    >>> power_of_two(torch.tensor([-3, 0, 4]))
+    tensor([ 0.1250,  1.0000, 16.0000], dtype=torch.float64)
+    """
+    # Not exp2 or pow, which need not be exact: the exponent goes into the bits of the number.
+    return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
+
+
+def requantise(
+    sums: Tensor, shift: Tensor, lowest: int, highest: int, dtype: torch.dtype
+) -> Tensor:
+    """floor(sums / 2^shift + 1/2), clipped to lowest..highest; `sums` (..., out) is overwritten.
+
+    sums: float64 integers; shift: (out,) int64, negative where the grid becomes finer. Exact while
+    |sums| and |sums / 2^shift| stay below 2^51 (`bounds` asserts it).
+
+    >>> requantise(torch.tensor([5., 6., -6., 999.]).double(), torch.tensor(2), -8, 8, torch.int16)
+    tensor([ 1,  2, -1,  8], dtype=torch.int16)
+    """
+    sums.mul_(power_of_two(-shift)).add_(0.5).floor_().clamp_(lowest, highest)
+    return sums.to(dtype)
+
+
+def coarser(values: Tensor, bits: int, limit: int) -> Tensor:
+    """Integers on a grid 2^bits coarser: floor(v / 2^bits + 1/2), clipped to -limit..limit, int16.
+
+    >>> coarser(torch.tensor([7, 8, -8, -9, 4000]), 4, 100)
+    tensor([  0,   1,   0,  -1, 100], dtype=torch.int16)
+    """
+    rounded = (values + (1 << bits >> 1)) >> bits
+    return rounded.clamp(-limit, limit).to(torch.int16)

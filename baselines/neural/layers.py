@@ -1,0 +1,64 @@
+"""Features -> features: the layers that learned codecs are put together from.
+
+All take and give (N, C, H, W). A convolution pads with zeros, so that only its stride changes the
+resolution.
+"""
+
+from torch import Tensor, nn
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """With a bias; (H, W) to (H, W) / stride."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
+
+
+def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
+    """A transposed convolution of stride 2; (H, W) to (2 H, 2 W)."""
+    return nn.ConvTranspose2d(
+        inputs, outputs, kernel, stride=2, padding=kernel // 2, output_padding=1
+    )
+
+
+class ResidualBottleneck(nn.Module):
+    """x + expand(relu(mix(relu(reduce(x))))), with kernels of 1, 3, 1 and half the channels inside.
+
+    The block of ELIC (He et al., CVPR 2022) and of the attention of Cheng et al. (CVPR 2020).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inside = channels // 2
+        self.reduce = convolution(channels, inside, 1)
+        self.mix = convolution(inside, inside, 3)
+        self.expand = convolution(inside, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        inside = self.reduce(features).relu_()
+        inside = self.mix(inside).relu_()
+        expanded: Tensor = self.expand(inside)
+        return expanded.add_(features)
+
+
+class ResidualAttention(nn.Module):
+    """x + trunk(x) * sigmoid(gate(x)): the simplified attention of Cheng et al. (CVPR 2020).
+
+    ::
+
+        x ─┬─────────────────────────────────────── + ──>
+           ├─ trunk: 3 bottlenecks ─────────── x ───┘
+           └─ gate: 3 bottlenecks, 1x1, sigmoid ┘
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(*(ResidualBottleneck(channels) for _ in range(3)))
+        self.gate = nn.Sequential(
+            *(ResidualBottleneck(channels) for _ in range(3)), convolution(channels, channels, 1)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        gate: Tensor = self.gate(features)
+        gated: Tensor = self.trunk(features) * gate.sigmoid()
+        return gated.add_(features)

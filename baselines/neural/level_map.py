@@ -1,0 +1,211 @@
+"""A coarse map of 16 levels, one for each 64 x 64 block of an image <-> bytes, exactly.
+
+Level k stands for k / 16 of the controlled range, 15 for all of it: q = k / 4 and beta = .32 k, but
+4 and 5.12 at the top. All of them lie on the grids of a stream's single q and beta, so a constant
+map is the same as one number.
+
+A constant map is one byte, its level. Any other is coded block by block as binary decisions (is it
+what its neighbours foretell, and if not, how far off) whose probabilities adapt, by asymmetric
+numeral systems in integers. `docs/bitstream.md` has every detail.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import CorruptStream
+
+LEVELS = 16
+HIGHEST = LEVELS - 1
+BLOCK = 64  # pixels
+FEWEST_BYTES = 2  # of a map that is not constant
+PRECISION = 12  # of a probability, in bits
+STATE_BITS = 32
+COUNT_LIMIT = 254  # of a decision's two counts together; beyond it they are halved
+# What a decision is about; its context is this plus what its neighbours or earlier decisions say.
+AS_FORETOLD, AS_THE_OTHER, HIGHER, FURTHER = 0, 3, 6, 9
+CONTEXTS = 9 + LEVELS
+EVEN, LIKELY = (1, 1), (1, 5)  # counts to begin with, of no and of yes
+
+Levels = NDArray[np.uint8]  # (rows, columns), 0..15
+Decide = Callable[[int | None, bool], bool]
+
+
+def map_shape(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of the map of an image of so many pixels.
+
+    >>> map_shape(768, 513)
+    (9, 12)
+    """
+    return -(-height // BLOCK), -(-width // BLOCK)
+
+
+def level_steps(levels: Levels, highest: int) -> NDArray[np.int64]:
+    """Levels to steps of a grid whose last step is `highest`, a multiple of 16.
+
+    >>> level_steps(np.uint8([[0, 1, 12, 15]]), 128)
+    array([[  0,   8,  96, 128]])
+    """
+    sixteenths: NDArray[np.int64] = levels.astype(np.int64) + (levels == HIGHEST)
+    return sixteenths * np.int64(highest // LEVELS)
+
+
+def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
+    """Fractions 0..1 of the controlled range to the nearest levels, the lower one of two.
+
+    >>> nearest_levels(np.array([[0.0, 0.74, 0.93, 0.94, 1.0]]))
+    array([[ 0, 12, 14, 15, 15]], dtype=uint8)
+
+    Raises `ValueError` outside 0..1.
+    """
+    if not bool(((fractions >= 0) & (fractions <= 1)).all()):
+        raise ValueError("a level is not within the controlled range")
+    stands_for = level_steps(np.arange(LEVELS, dtype=np.uint8), LEVELS) / LEVELS
+    between = (stands_for[1:] + stands_for[:-1]) / 2
+    return np.searchsorted(between, fractions, side="left").astype(np.uint8)
+
+
+def encode_levels(levels: Levels) -> bytes:
+    """1 byte where all levels are the same, else at least 2; `ValueError` for what is no map."""
+    if levels.ndim != 2 or not levels.size or levels.dtype != np.uint8 or levels.max() > HIGHEST:
+        raise ValueError(f"not a map of levels 0..{HIGHEST}: {levels.dtype} {levels.shape}")
+    if bool((levels == levels[0, 0]).all()):
+        return bytes([int(levels[0, 0])])
+    decisions = _Recorder()
+    _walk(levels.tolist(), decisions)
+    return decisions.finish().rjust(FEWEST_BYTES, b"\0")
+
+
+def decode_levels(data: bytes, rows: int, columns: int) -> Levels:
+    """What `encode_levels` was given; `CorruptStream` for anything else.
+
+    Memory and time are those of rows * columns levels, whatever the bytes are.
+    """
+    if not data:
+        raise CorruptStream("a map of levels is empty")
+    if len(data) < FEWEST_BYTES:
+        if data[0] > HIGHEST:
+            raise CorruptStream(f"a map is all of level {data[0]}, the highest is {HIGHEST}")
+        return np.full((rows, columns), data[0], np.uint8)
+    if len(data) > FEWEST_BYTES and data[0] == 0:
+        raise CorruptStream("a map of levels begins with a zero byte")
+    levels = [[0] * columns for _ in range(rows)]
+    decisions = _Reader(data)
+    _walk(levels, decisions)
+    decisions.finish()
+    return np.array(levels, np.uint8)
+
+
+def _walk(levels: list[list[int]], decide: Decide) -> None:
+    """Each level, row by row: told to `decide` where it records, replaced by what it reads."""
+    for y, row in enumerate(levels):
+        above = levels[y - 1] if y else None
+        for x, level in enumerate(row):
+            if above is None and x == 0:
+                row[0] = sum(decide(None, bool(level >> bit & 1)) << bit for bit in (3, 2, 1, 0))
+                continue
+            # At the edges the one neighbour stands for the missing ones.
+            left = row[x - 1] if x else above[0]  # type: ignore[index]
+            up = above[x] if above else left
+            corner = above[x - 1] if above and x else up
+            row[x] = _level(level, left, up, corner, decide)
+
+
+def _level(level: int, left: int, up: int, corner: int, decide: Decide) -> int:
+    low, high = min(left, up), max(left, up)
+    foretold = min(max(left + up - corner, low), high)
+    unrest = min(max(high, corner) - min(low, corner), 2)
+    if decide(AS_FORETOLD + unrest, level == foretold):
+        return foretold
+    if low != high and foretold in (low, high):
+        other = low + high - foretold
+        if decide(AS_THE_OTHER + unrest, level == other):
+            return other
+    higher = foretold == 0 or (foretold < HIGHEST and decide(HIGHER + unrest, level > foretold))
+    farthest = HIGHEST - foretold if higher else foretold
+    distance = 1
+    while distance < farthest and decide(FURTHER + distance, abs(level - foretold) > distance):
+        distance += 1
+    return foretold + distance if higher else foretold - distance
+
+
+class _Counts:
+    """How often each kind of decision was no and yes, twice each; from that, probabilities."""
+
+    def __init__(self) -> None:
+        self._counts = [
+            list(LIKELY if context < AS_THE_OTHER else EVEN) for context in range(CONTEXTS)
+        ]
+
+    def no(self, context: int | None) -> int:
+        """The probability of no, in units of 2^-12, 1..4095; one half without a context."""
+        if context is None:
+            return 1 << PRECISION - 1
+        no, yes = self._counts[context]
+        return (no << PRECISION) // (no + yes)
+
+    def add(self, context: int | None, *, yes: bool) -> None:
+        if context is None:
+            return
+        counts = self._counts[context]
+        counts[yes] += 2
+        if sum(counts) > COUNT_LIMIT:
+            counts[:] = [count + 1 >> 1 for count in counts]
+
+
+class _Recorder:
+    """Decisions that are known, to bytes."""
+
+    def __init__(self) -> None:
+        self._counts = _Counts()
+        self._intervals: list[tuple[int, int]] = []  # begin and width, in units of 2^-12
+
+    def __call__(self, context: int | None, truth: bool) -> bool:
+        no = self._counts.no(context)
+        self._counts.add(context, yes=truth)
+        self._intervals.append((no, (1 << PRECISION) - no) if truth else (0, no))
+        return truth
+
+    def finish(self) -> bytes:
+        state, out = 0, bytearray()
+        for begin, width in reversed(self._intervals):
+            while state >> (STATE_BITS - PRECISION) >= width:
+                out.append(state & 0xFF)
+                state >>= 8
+            state = (state // width << PRECISION) + begin + state % width
+        while state:
+            out.append(state & 0xFF)
+            state >>= 8
+        return bytes(reversed(out))
+
+
+class _Reader:
+    """Decisions out of bytes; after the last byte they go on, to no end but the caller's."""
+
+    def __init__(self, data: bytes) -> None:
+        self._counts = _Counts()
+        self._data = data
+        self._position = self._state = 0
+        self._fill()
+
+    def __call__(self, context: int | None, _truth: bool) -> bool:
+        no = self._counts.no(context)
+        place = self._state & (1 << PRECISION) - 1
+        yes = place >= no
+        begin, width = (no, (1 << PRECISION) - no) if yes else (0, no)
+        self._state = (self._state >> PRECISION) * width + place - begin
+        self._fill()
+        self._counts.add(context, yes=yes)
+        return yes
+
+    def _fill(self) -> None:
+        while self._state >> (STATE_BITS - 8) == 0 and self._position < len(self._data):
+            self._state = self._state << 8 | self._data[self._position]
+            self._position += 1
+
+    def finish(self) -> None:
+        """Raises `CorruptStream` unless all bytes were needed."""
+        if self._state or self._position < len(self._data):
+            raise CorruptStream("a map of levels does not end where its blocks do")

@@ -1,0 +1,90 @@
+"""The entropy path of one 768x512 image with the published sizes: integers against float32.
+
+    python tests/speed/fixed_point.py [--threads 1] [--rounds 3] [--sizes full]
+
+Every round runs torch's float32 network and each integer kernel after each other, so that what else
+the machine does meets all of them; the best of the rounds counts, in wall-clock and in CPU time.
+Weights are random, symbols too; what is decoded is compared, kernel against kernel. Exit code 1
+where a target is missed.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from time import perf_counter, process_time
+from typing import Any
+
+import torch
+from peer import verdict
+
+from baselines.neural.fixed.entropy_path import EntropyPath
+from baselines.neural.fixed.fractions import default_fractions
+from baselines.neural.fixed.selftest import KERNELS, Choice, fastest_exact_kernel
+from baselines.neural.fixed.tables import make_tables
+from baselines.neural.model import CRDR
+from baselines.neural.sizes import NAMED
+
+HEIGHT, WIDTH = 512, 768
+
+
+def main() -> int:
+    """The times of each, the targets."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", default="full", choices=NAMED)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(0)
+    sizes = NAMED[chosen.sizes]
+    model = CRDR(sizes).eval()
+    hyper = torch.randint(-4, 5, (1, sizes.hyper_latent, HEIGHT // 64, WIDTH // 64))
+    symbols = torch.randint(-2, 3, (1, sizes.latent, HEIGHT // 16, WIDTH // 16))
+    runs: dict[str, Callable[[], Any]] = {"float32": lambda: in_float(model, hyper, symbols)}
+    tables = make_tables()
+    started = perf_counter()
+    print(f"self-test chose {fastest_exact_kernel(torch.device('cpu')).name}", end=", ")
+    print(f"{perf_counter() - started:.2f} s")
+    for name, kernel in KERNELS.items():
+        started = perf_counter()
+        path = EntropyPath(model, default_fractions(model), tables, choice=Choice(name, kernel, ""))
+        print(f"weights for {name} in {perf_counter() - started:.2f} s")
+        runs[name] = lambda path=path: in_integers(path, hyper, symbols)
+    best = {name: (float("inf"), float("inf")) for name in runs}
+    decoded = {}
+    with torch.inference_mode():
+        for _ in range(chosen.rounds):
+            for name, run in runs.items():
+                wall, cpu = perf_counter(), process_time()
+                decoded[name] = run()
+                spent = perf_counter() - wall, process_time() - cpu
+                best[name] = min(best[name][0], spent[0]), min(best[name][1], spent[1])
+    for name, (wall, cpu) in best.items():
+        print(f"{name:10}{1e3 * wall:9.0f} ms{1e3 * cpu:9.0f} ms CPU, {chosen.threads} threads")
+    differing = int((decoded["limbs"] != decoded["reference"]).sum())
+    met = (
+        verdict("limbs / float32, CPU time", best["limbs"][1] / best["float32"][1], 1.0),
+        verdict("decoded integers that differ between the kernels", differing, 0),
+    )
+    return 0 if all(met) else 1
+
+
+def in_float(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
+    """What a float32 decoder computes between its symbols."""
+    parts = symbols.split(model.sizes.slices or model.sizes.latent, dim=1)
+    rounded = hyper + model.prior.medians()[:, None, None]
+    supports = model.hyper_synthesise(rounded)
+    return model.context(*supports, lambda index, mean, _scale: mean + parts[index])
+
+
+def in_integers(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
+    """The same in integers, with the scale indices."""
+    walk = path.begin(hyper)
+    for part in symbols.split(path.widths, dim=1):
+        walk.parameters()
+        walk.accept(part)
+    return walk.decoded()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
