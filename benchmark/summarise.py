@@ -95,6 +95,11 @@ class Summary:
         """The codec variants, in order."""
         return tuple(dict.fromkeys(point.label for point in self.points))
 
+    def values_of(self, column: str) -> int:
+        """Values of a metric in all points together."""
+        means = [point.means[column] for point in self.points]
+        return sum(mean.images + mean.infinite for mean in means)
+
     def for_machines(self) -> list[dict[str, Any]]:
         """One flat record a point, json values only, each mean followed by its counts."""
         return [_record(point) for point in self.points]

@@ -38,12 +38,12 @@ class Outcome(NamedTuple):
         return self.table.filter(pc.is_in(self.table["cell"], value_set=keys))
 
 
-def finish(outcome: Outcome, as_json: bool) -> None:
+def finish(outcome: Outcome, as_json: bool, with_table: bool) -> None:
     """Print the summary and leave with the exit code."""
     if as_json:
         print(json.dumps(_for_machines(outcome), indent=1))
     else:
-        _print_for_people(outcome)
+        _print_for_people(outcome, with_table)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -74,13 +74,13 @@ def print_problems(
         print(f"skipped  {name}: {reason}")
 
 
-def _print_for_people(outcome: Outcome) -> None:
+def _print_for_people(outcome: Outcome, with_table: bool) -> None:
     from benchmark.commands.report import print_summary
     from benchmark.summarise import summarise
 
     sources = outcome.matrix.sources
     rows = outcome.asked()
-    if rows.num_rows:
+    if rows.num_rows and with_table:
         print_summary(summarise(rows))
     refused = [one.reason for one in sources.refused]
     print_problems(outcome.failures, refused, outcome.matrix.selection.skipped)

@@ -77,7 +77,7 @@ def print_summary(summary: "Summary") -> None:
     from benchmark.rate_distortion import Measure
 
     known = [m for m in map(Measure.named, OVERVIEW) if m.column in summary.protocols]
-    shown = [m for m in known if any(point.means[m.column].images for point in summary.points)]
+    shown = [measure for measure in known if summary.values_of(measure.column)]
     _print_table(means_table(summary, shown))
 
 
@@ -159,9 +159,10 @@ def _report_one(stored: Stored, measures: "Sequence[Measure]", anchor: str, line
     from benchmark.figures.table import bd_records, csv_text, latex, markdown, means_table
 
     summary = stored.summary
-    drawings = _draw(stored, measures, linear)
-    means = means_table(summary, measures)
-    comparisons, deltas = _compare(summary, measures, anchor)
+    measured = [measure for measure in measures if summary.values_of(measure.column)]
+    drawings = _draw(stored, measured, linear)
+    means = means_table(summary, measured)
+    comparisons, deltas = _compare(summary, measured, anchor)
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     short = short_names(summary.labels)
     text = report_text(stored.name, summary, measures, captions, means, deltas, stored.runs)

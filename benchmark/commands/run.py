@@ -31,6 +31,9 @@ def run(
     timing: Annotated[
         bool, typer.Option("--timing", help="One cell at a time, nothing beside it.")
     ] = False,
+    table: Annotated[
+        bool, typer.Option("--table/--no-table", help="End with the table of means.")
+    ] = True,
     as_json: options.AsJson = False,
 ) -> None:
     """Code, decode and score images; finished cells are not measured again.
@@ -55,7 +58,7 @@ def run(
         if not as_json:
             _announce(matrix)
         conditions = Conditions.here(names, chosen, flatten, jobs, timing)
-        finish(_measure(matrix, conditions, keep, quiet=as_json), as_json)
+        finish(_measure(matrix, conditions, keep, quiet=as_json), as_json, table)
 
 
 def _measure(matrix: "Matrix", conditions: "Conditions", keep: bool, quiet: bool) -> "Outcome":

@@ -1,5 +1,6 @@
 """A summary, its tables and captions in; the report as one markdown text out."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,10 @@ def left_out(
     for point in summary.points:
         for reason, count in point.failures:
             sentences.append(f"failed: {point.label} {point.setting}, {_cells(count)}, {reason}")
+    for measure in measures:
+        if not summary.values_of(measure.column):
+            sentences.append(f"no values of {measure.label}: {_common_reason(summary, measure)}")
+    measures = [measure for measure in measures if summary.values_of(measure.column)]
     by_reason: dict[tuple[str, str], list[str]] = {}
     reasons: dict[Excluded, list[str]] = {}
     for measure in measures:
@@ -79,6 +84,14 @@ def left_out(
         sentences += [f"refused by the last run: {name}: {why}" for name, why in refused.items()]
         sentences += [f"skipped by the last run: {name}: {why}" for name, why in skipped.items()]
     return sentences
+
+
+def _common_reason(summary: Summary, measure: Measure) -> str:
+    """The most frequent reason why a metric has no value."""
+    counts: Counter[str] = Counter()
+    for point in summary.points:
+        counts.update(dict(point.means[measure.column].reasons))
+    return counts.most_common(1)[0][0] if counts else "it was not computed; use `bench rescore`"
 
 
 def _cells(count: int) -> str:

@@ -92,7 +92,8 @@ class LPIPSAlex:
     def __init__(self, device: str = "cpu") -> None:
         """Raises `Unavailable` where AlexNet's weights or lpips 0.1.4 are missing or others."""
         backbone = find_weights(
-            ["alexnet-owt-*.pth", "alexnet_features.pth"], f"put {ALEXNET} into one of them"
+            ["alexnet-owt-*.pth", "alexnet_features.pth"],
+            f"run `bench fetch alexnet`, or put {ALEXNET} into one of them",
         )
         self._device = device
         self.layers = load_layers(backbone, _importances_file(), device)
