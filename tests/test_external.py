@@ -140,6 +140,8 @@ def test_an_interrupted_call_ends_the_program(tmp_path: Path):
     script = f"""
 import os, signal, threading, time
 from benchmark import external
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 begun = threading.Event()
 external._limit_files = lambda process_id: begun.set()
 def interrupt():
