@@ -5,7 +5,10 @@ import sys
 
 import typer
 
+from benchmark.commands.checkpoint import checkpoint
+from benchmark.commands.decode import decode
 from benchmark.commands.doctor import doctor
+from benchmark.commands.encode import encode
 from benchmark.commands.fetch import fetch
 from benchmark.commands.list import list_names
 from benchmark.commands.plan import plan
@@ -28,6 +31,9 @@ app.command("doctor")(doctor)
 app.command("fetch")(fetch)
 app.command("rescore")(rescore)
 app.command("report")(report)
+app.command("encode")(encode)
+app.command("decode")(decode)
+app.add_typer(checkpoint, name="checkpoint")
 
 
 def main() -> None:

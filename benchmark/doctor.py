@@ -21,6 +21,7 @@ from benchmark.registry import (
     load_codec,
     metric_class,
     parse_codec,
+    resolve,
 )
 
 # What Pillow's own wheels bring and a self-built Pillow or pillow-simd may lack, as PIL.features
@@ -117,7 +118,7 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
 
 
 def _of_codec(name: str) -> Finding:
-    info: CodecInfo = load_codec(parse_codec(name)).describe()
+    info: CodecInfo = load_codec(resolve(parse_codec(name))[0]).describe()
     caveat = f" ({info.caveat})" if info.caveat else ""
     return Finding(name, "ready", f"{info.version}{caveat}", info.licence)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 
 CODECS = {
+    "ours": "baselines.crdr:CRDR",
     "raw": "baselines.raw:Raw",
     "jpeg": "baselines.jpeg:JPEG",
     "webp": "baselines.webp:WebP",
@@ -26,7 +27,6 @@ CODECS = {
 ALIASES = {"hyperprior": "compressai:model=bmshj2018-hyperprior:metric=mse"}
 NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
 PLANNED = {
-    "ours": "CRDR, the codec of this project, is not part of this version",
     "vtm": "the VTM reference software is not supported by this version",
 }
 METRICS = {

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import Unavailable
-from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS, load_codec, parse_codec
+from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS, load_codec, parse_codec, resolve
+from tiny_checkpoint import write_checkpoint
 
 WITH_OPTIONS = ("compressai:model=bmshj2018-factorized:metric=mse:weights=random",)
 ELSEWHERE = {
@@ -19,7 +21,9 @@ ELSEWHERE = {
     "command": "the contract is that of the user's programs",
 }
 SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
-TRAINED = [spec for spec in SPECS if "weights=random" not in spec]
+# An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
+UNTRAINED = ("ours", *(spec for spec in SPECS if "weights=random" in spec))
+TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 
 
@@ -32,11 +36,27 @@ class Pair(NamedTuple):
 
 @cache
 def one_pair(spec: str) -> Pair:
-    return Pair(load_codec(parse_codec(spec)), load_codec(parse_codec(spec)))
+    first, *_ = resolve(parse_codec(spec))
+    return Pair(load_codec(first), load_codec(first))
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds a checkpoint of `ours`."""
+    folder = tmp_path_factory.mktemp("weights")
+    write_checkpoint(folder / "ours.safetensors")
+    return folder
 
 
 @pytest.fixture(params=SPECS)
-def pair(request: pytest.FixtureRequest, own_cache: None) -> Pair:
+def pair(
+    request: pytest.FixtureRequest,
+    own_cache: None,
+    tiny_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Pair:
+    if request.param == "ours":
+        monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
         return one_pair(request.param)
     except Unavailable as reason:

@@ -9,12 +9,12 @@ from baselines.neural.fixed.bounds import BoundExceeded, prove
 from baselines.neural.fixed.convolution import Grid, IntegerConvolution
 from baselines.neural.fixed.geometry import axes, interleave, ordinary_weight
 from baselines.neural.fixed.grid import ACTIVATION_LIMIT, WEIGHT_LIMIT, Precision, integer_weights
-from baselines.neural.fixed.limbs import LimbSums, limbs
+from baselines.neural.fixed.limbs import LimbSums, NarrowLimbSums, limbs
 from baselines.neural.fixed.network import FixedSequence
 from baselines.neural.fixed.reference import Float64Sums
 
 CPU = torch.device("cpu")
-KERNELS = [LimbSums, Float64Sums]
+KERNELS = [LimbSums, NarrowLimbSums, Float64Sums]
 IN_FRACTION, OUT_FRACTION = 7, 6
 LAYERS = [
     nn.Conv2d(8, 16, 5, padding=2),
@@ -173,8 +173,9 @@ def test_limbs_and_their_sum_never_reach_minus_128_and_add_up_to_the_number():
     assert max(WEIGHT_LIMIT.values()) <= ACTIVATION_LIMIT
 
 
-def test_a_sum_that_int32_might_not_hold_is_refused_by_name():
-    weight = torch.full((1, 1, 1, 140_000), WEIGHT_LIMIT[Precision.FINE], dtype=torch.int16)
+@pytest.mark.parametrize("precision", Precision)
+def test_a_sum_that_int32_might_not_hold_is_refused_by_name(precision):
+    weight = torch.full((1, 1, 1, 140_000), WEIGHT_LIMIT[precision], dtype=torch.int16)
     nothing = torch.zeros(1, dtype=torch.float64)
     prove(weight[..., :130_000], nothing, torch.tensor([12]), "mean.3.0")
     with pytest.raises(BoundExceeded, match=r"mean\.3\.0: the int32 sum .* too many inputs"):
@@ -186,6 +187,14 @@ def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
     weight = torch.full((1, 1, 1, 1000), 8127, dtype=torch.int16)
     with pytest.raises(BoundExceeded, match=r"scale\.0\.0: a sum may reach"):
         prove(weight, torch.tensor([bias]).double(), torch.tensor([shift]), "scale.0.0")
+
+
+def test_a_channel_without_weights_gives_its_bias():
+    layer = nn.Conv2d(8, 3, 3)
+    layer.weight.data[1] = 0
+    layer.bias.data[1] = 100.25
+    output = in_integers(layer)(extreme((1, 5, 5, 8), ACTIVATION_LIMIT, 6))
+    assert (output[..., 1] == 100.25 * 2**OUT_FRACTION).all()
 
 
 def test_a_layer_with_an_enormous_bias_is_refused_when_it_is_made():

@@ -89,6 +89,8 @@ def start(*words, own_group=False):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=own_group,
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 
@@ -137,7 +139,7 @@ def running(words):
 
 
 def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
-    sleeping = "sleep 31.4159"
+    sleeping = f"sleep 31.{os.getpid()}"  # told apart from that of another test run
     codec = f"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
     process = start("run", "--codecs", codec, "--dataset", images, "--results", results)
     for _ in range(600):
@@ -233,7 +235,8 @@ def test_timed_rows_are_measured_one_by_one_and_stand_in_the_table(images, resul
     ("words", "says"),
     [
         (("run", "--codecs", "jpg"), "No codec 'jpg'. Did you mean 'jpeg'?"),
-        (("run", "--codecs", "ours,jpeg"), "No codec 'ours' yet"),
+        (("run", "--codecs", "vtm,jpeg"), "No codec 'vtm' yet"),
+        (("run", "--codecs", "ours,jpeg"), "ours cannot run here: no weight file ours.safetensors"),
         (("run", "--codecs", "jpeg", "--dataset", "kodka"), "No dataset 'kodka'. Did you mean"),
         (("run", "--codecs", "jpeg", "--metrics", "psn"), "No metric 'psn'. Did you mean"),
         (("run", "--codecs", "jpeg:speed=1"), "no option 'speed'; it has: subsampling, optimize"),

@@ -5,47 +5,25 @@ tables by names that begin with `tables.`. The card says where they come from an
 sha256 of that file, whose first bytes name the checkpoint in every stream.
 """
 
-import json
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from baselines.neural.card import Card, load_card, save_card
 from baselines.neural.model import CRDR
-from baselines.neural.sizes import Sizes
 from benchmark.errors import Unavailable
 from benchmark.external import file_sha256
 
-FORMAT = 1
 TABLES = "tables."
-LARGEST_CARD_BYTES = 1 << 20
 FLOATS = (torch.float32, torch.float16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a checkpoint is and how to make it again."""
-
-    sizes: Sizes
-    training_data: str
-    steps: int
-    command: str
-    commit: str  # of the code that trained it
-    measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
-    sha256: str = ""  # of the tensors' file, in hexadecimal; `save_checkpoint` fills it in
-
-    @property
-    def identity(self) -> bytes:
-        """32 bytes; streams carry the first few."""
-        return bytes.fromhex(self.sha256)
 
 
 class Checkpoint(NamedTuple):
@@ -54,11 +32,6 @@ class Checkpoint(NamedTuple):
     model: CRDR  # on the CPU, in float32 and evaluation mode
     card: Card
     tables: dict[str, Tensor]  # integers, by name
-
-
-def card_path(path: Path) -> Path:
-    """The card of a tensors' file: the same name, ending in .json."""
-    return path.with_suffix(".json")
 
 
 def save_checkpoint(
@@ -94,23 +67,8 @@ def save_checkpoint(
     save_file(tensors, draft)
     os.replace(draft, path)
     written = replace(card, sha256=file_sha256(path))
-    draft = path.with_name(f".{card_path(path).name}.part")
-    draft.write_text(json.dumps(_to_json(written), indent=2) + "\n")
-    os.replace(draft, card_path(path))  # last: a card that is there has its tensors
+    save_card(path, written)  # last: a card that is there has its tensors
     return written
-
-
-def load_card(path: Path) -> Card:
-    """The card of a tensors' file, without reading the tensors; raises `Unavailable`."""
-    source = card_path(path)
-    try:
-        if source.stat().st_size > LARGEST_CARD_BYTES:
-            raise ValueError("it is larger than 1 MiB")
-        return _from_json(json.loads(source.read_text()))
-    except FileNotFoundError:
-        raise Unavailable(f"no checkpoint {path} with its card {source.name} beside it") from None
-    except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -158,47 +116,3 @@ def _read(
         {name: tensors[name].to(torch.float32) for name in names},
         {k.removeprefix(TABLES): v for k, v in tensors.items() if k.startswith(TABLES)},
     )
-
-
-def _to_json(card: Card) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "sizes": card.sizes.to_json(),
-        "training_data": card.training_data,
-        "steps": card.steps,
-        "command": card.command,
-        "commit": card.commit,
-        "measured": dict(card.measured),
-        "sha256": card.sha256,
-    }
-
-
-def _from_json(record: Any) -> Card:
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"it is not of format {FORMAT}")
-    for name in ("training_data", "command", "commit", "sha256"):
-        if not isinstance(record.get(name), str):
-            raise ValueError(f"{name} is {record.get(name)!r}")
-    digest = record["sha256"]
-    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-        raise ValueError(f"sha256 is {digest!r}")
-    steps, measured, sizes = record.get("steps"), record.get("measured"), record.get("sizes")
-    if type(steps) is not int or steps < 0:
-        raise ValueError(f"steps is {steps!r}")
-    if not isinstance(measured, dict) or not all(_is_finite(one) for one in measured.values()):
-        raise ValueError("measured is not a number by each name")
-    if not isinstance(sizes, dict):
-        raise ValueError(f"sizes is {sizes!r}")
-    return Card(
-        Sizes.from_json(sizes),
-        record["training_data"],
-        steps,
-        record["command"],
-        record["commit"],
-        measured,
-        digest,
-    )
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -41,3 +41,7 @@ DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as json, and nothing else.")
 ]
+Checkpoint = Annotated[
+    str,
+    typer.Option(help="A checkpoint of our codec; default: ours.safetensors where weights are."),
+]

@@ -18,13 +18,14 @@ import torch
 from peer import verdict
 
 from baselines.neural.fixed.entropy_path import EntropyPath
-from baselines.neural.fixed.fractions import default_fractions
-from baselines.neural.fixed.selftest import KERNELS, Choice, fastest_exact_kernel
+from baselines.neural.fixed.fractions import default_fractions, fraction_tables
+from baselines.neural.fixed.selftest import KERNELS, Choice, exact_kernel
 from baselines.neural.fixed.tables import make_tables
 from baselines.neural.model import CRDR
 from baselines.neural.sizes import NAMED
 
 HEIGHT, WIDTH = 512, 768
+MOST = {"full": 1.0, "small": 1.0}  # of float32; the smallest networks take no time anyway
 
 
 def main() -> int:
@@ -41,13 +42,13 @@ def main() -> int:
     hyper = torch.randint(-4, 5, (1, sizes.hyper_latent, HEIGHT // 64, WIDTH // 64))
     symbols = torch.randint(-2, 3, (1, sizes.latent, HEIGHT // 16, WIDTH // 16))
     runs: dict[str, Callable[[], Any]] = {"float32": lambda: in_float(model, hyper, symbols)}
-    tables = make_tables()
+    tables = {**make_tables(), **fraction_tables(default_fractions(model))}
     started = perf_counter()
-    print(f"self-test chose {fastest_exact_kernel(torch.device('cpu')).name}", end=", ")
-    print(f"{perf_counter() - started:.2f} s")
+    taken = exact_kernel(torch.device("cpu")).name
+    print(f"self-test chose {taken} in {perf_counter() - started:.2f} s")
     for name, kernel in KERNELS.items():
         started = perf_counter()
-        path = EntropyPath(model, default_fractions(model), tables, choice=Choice(name, kernel, ""))
+        path = EntropyPath(model, tables, choice=Choice(name, kernel, ""))
         print(f"weights for {name} in {perf_counter() - started:.2f} s")
         runs[name] = lambda path=path: in_integers(path, hyper, symbols)
     best = {name: (float("inf"), float("inf")) for name in runs}
@@ -60,11 +61,12 @@ def main() -> int:
                 spent = perf_counter() - wall, process_time() - cpu
                 best[name] = min(best[name][0], spent[0]), min(best[name][1], spent[1])
     for name, (wall, cpu) in best.items():
-        print(f"{name:10}{1e3 * wall:9.0f} ms{1e3 * cpu:9.0f} ms CPU, {chosen.threads} threads")
-    differing = int((decoded["limbs"] != decoded["reference"]).sum())
+        print(f"{name:14}{1e3 * wall:9.0f} ms{1e3 * cpu:9.0f} ms CPU, {chosen.threads} threads")
+    most = MOST.get(chosen.sizes, 2.0)
+    differing = int((decoded[taken] != decoded["reference"]).sum())
     met = (
-        verdict("limbs / float32, CPU time", best["limbs"][1] / best["float32"][1], 1.0),
-        verdict("decoded integers that differ between the kernels", differing, 0),
+        verdict(f"{taken} / float32, CPU time", best[taken][1] / best["float32"][1], most),
+        verdict("decoded integers that differ from the reference's", differing, 0),
     )
     return 0 if all(met) else 1
 

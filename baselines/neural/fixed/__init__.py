@@ -3,7 +3,7 @@
     float weights ── grid ──> integer weights, shifts, bounds      (once, when a model is loaded)
     z symbols ── network ──> supports ── entropy_path ──> scale indices, means ── symbols ──> y_hat
                    │
-                   └── convolution: reference (float64) or limbs (int8 products), chosen by selftest
+                   └── convolution: float64 (reference) or int8 products (limbs), chosen by selftest
 
 Everything after the weights is integer arithmetic, or float64 arithmetic whose every intermediate
 value is an integer, or an integer over a power of two, that float64 holds exactly (`bounds` proves

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.fixed.grid import ACTIVATION_LIMIT, power_of_two
-from baselines.neural.fixed.limbs import LARGEST_LIMB, limbs
+from baselines.neural.fixed.limbs import LARGEST_LIMB, planes
 
 FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
 INT32_BOUND = 2**31 - 1
@@ -31,7 +31,7 @@ def prove(weight: Tensor, bias: Tensor, shift: Tensor, layer: str) -> None:
         raise BoundExceeded(
             f"{layer}: a sum may reach {largest:.3g}, beyond 2^51: its weights or bias are too big"
         )
-    for part, plane in enumerate(limbs(rows)):
+    for part, plane in enumerate(planes(rows)):
         reach = int(_magnitude(plane).max()) * LARGEST_LIMB
         if reach > INT32_BOUND:
             raise BoundExceeded(

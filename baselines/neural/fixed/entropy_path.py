@@ -26,10 +26,17 @@ from baselines.neural.fixed.grid import (
     coarser,
 )
 from baselines.neural.fixed.network import FixedSequence, convolutions
-from baselines.neural.fixed.selftest import Choice, fastest_exact_kernel
-from baselines.neural.fixed.tables import TANH_FRACTION, TANH_LIMIT, half_tanh, scale_index
+from baselines.neural.fixed.selftest import Choice, exact_kernel
+from baselines.neural.fixed.tables import (
+    NUM_SCALES,
+    TANH_FRACTION,
+    TANH_LIMIT,
+    half_tanh,
+    scale_index,
+)
 from baselines.neural.model import CRDR
 
+LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
 # coarse means as well .02 %; the last grows with the square of that ratio.
@@ -67,19 +74,20 @@ class EntropyPath:
         choice: Choice | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.choice = choice or fastest_exact_kernel(self.device)
+        self.choice = choice or exact_kernel(self.device)
         self.fractions = fractions_in(tables, model)
         self.thresholds, self.half_tanh = (
-            table.to(self.device) for table in (tables["thresholds"], tables["half_tanh"])
+            _table(tables, name, size).to(self.device)
+            for name, size in (("thresholds", NUM_SCALES - 1), ("half_tanh", 2 * TANH_LIMIT + 1))
         )
-        if self.half_tanh.shape != (2 * TANH_LIMIT + 1,):
-            raise ValueError(f"the table half_tanh has the shape {tuple(self.half_tanh.shape)}")
         self.autoregressive = bool(model.context.widths)
         self.widths: tuple[int, ...] = model.context.widths or (model.sizes.latent,)
         self.support_slices = model.context.support_slices
         medians = model.prior.medians().detach().to("cpu", torch.float64)
-        self.medians = torch.round(medians * 2.0 ** self.fractions["z"]).to(torch.int64)
-        self.medians = self.medians.to(self.device)
+        if not (medians.abs() < LARGEST_MEDIAN).all():
+            raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
+        on_grid = torch.round(medians * 2.0 ** self.fractions["z"])
+        self.medians = on_grid.to(self.device, torch.int64)
         self.branches = {
             name: self._branch(name, modules) for name, modules in branches(model).items()
         }
@@ -178,6 +186,13 @@ def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
 def to_float(decoded: Tensor) -> Tensor:
     """Integers on the grid 2^-12 -> float32, exactly."""
     return decoded.float() * 2.0**-OUTPUT_FRACTION
+
+
+def _table(tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
+    found = tables.get(name)
+    if found is None or found.shape != (size,):
+        raise ValueError(f"the checkpoint has no table {name} of {size} entries")
+    return found
 
 
 def _clipped(values: Tensor) -> Tensor:

@@ -32,6 +32,11 @@ def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return high.to(torch.int8), low.to(torch.int8), (high + low).to(torch.int8)
 
 
+def planes(weight: Tensor) -> tuple[Tensor, ...]:
+    """Weights on a grid of either precision -> what activations are multiplied with, int8."""
+    return (weight.to(torch.int8),) if int(weight.abs().max()) <= LARGEST_LIMB else limbs(weight)
+
+
 class LimbSums:
     """The fast kernel: an ordinary convolution without padding, as int8 products with int32 sums.
 
@@ -46,9 +51,8 @@ class LimbSums:
         rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
         padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
         rows = functional.pad(rows, padding)
-        # (kernel height, out, kernel width * in), of each limb that has a product of its own
-        self.coarse = int(rows.abs().max()) <= LARGEST_LIMB
-        self.planes: tuple[Tensor, ...] = (rows.to(torch.int8),) if self.coarse else limbs(rows)
+        self.planes = planes(rows)  # (kernel height, out, kernel width * in)
+        self.coarse = len(self.planes) == 1
 
     def __call__(self, activations: Tensor) -> Tensor:
         """int16 (N, H, W, in), within the limit -> float64 integers (N, rows, columns, out)."""
@@ -86,6 +90,29 @@ class LimbSums:
         )
         flat = windows.contiguous().view(count, height, columns, -1)
         return functional.pad(flat, (0, -flat.shape[3] % ALIGNMENT))
+
+
+class NarrowLimbSums(LimbSums):
+    """The same in four products, with weights of at most 64, for processors that saturate.
+
+    Without VNNI, x86 adds two products to 16 bits, activations having been made positive by adding
+    128: 255 * 64 * 2 just stays below 2^15. Coarse weights are halved, w = w // 2 + (w - w // 2).
+    """
+
+    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+        super().__init__(weight, stride, device)
+        whole, self.step = self.planes[0], 1 if self.coarse else BASE
+        half = whole >> 1
+        self.planes = (half, whole - half) if self.coarse else self.planes[:2]
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """As `LimbSums`."""
+        high, low, _ = limbs(activations)
+        return self._both(high).mul_(BASE).add_(self._both(low))
+
+    def _both(self, limb: Tensor) -> Tensor:
+        first, second = (self._sums(limb, plane) for plane in self.planes)
+        return first.double().mul_(self.step).add_(second)
 
 
 def _products(matrix: Tensor, plane: Tensor) -> Tensor:
