@@ -100,6 +100,9 @@ class CRDR:
 @cache
 def _loaded(path: Path, _sha256: str, device: str) -> "PictureCodec":
     """Once a process for all instances; the sha256 tells a file from the one before it."""
+    # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
+    # ten times as long where they do not have a core each: the entropy path waits often.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from baselines.neural.checkpoint import load_checkpoint
     from baselines.neural.codec import PictureCodec
 

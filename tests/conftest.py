@@ -1,5 +1,6 @@
 """Real pixels for every test, and caches of its own for each, so that no test sees another's."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,11 @@ from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.external import package_folder
+
+# Read when torch is imported. On a busy machine the threads of OpenMP wait for each other by
+# spinning, which has made tests of a second take minutes; some set two threads by themselves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

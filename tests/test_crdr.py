@@ -113,6 +113,18 @@ def test_a_stream_has_the_same_latents_in_every_configuration(
     assert max(np.abs(found - one[data]).max() for data, found in pictures) <= 1
 
 
+def test_200_random_images_have_the_same_latents_by_either_kernel(
+    checkpoint, codec, one_configuration_for_good
+):
+    torch.set_num_threads(1)
+    limbs, reference = (PictureCodec(load_checkpoint(checkpoint), choice=one) for one in KERNELS)
+    random = np.random.default_rng(3)
+    for seed in range(200):
+        height, width = random.integers(1, 130, 2)
+        data = codec.encode(noise(height, width, seed), random.uniform(0, 4), 0.0)
+        assert torch.equal(limbs.latents(data), reference.latents(data))
+
+
 def test_a_stream_decodes_in_a_fresh_process_in_another_configuration(checkpoint, codec, tmp_path):
     data = codec.encode(noise(97, 131), 2.0, 2.56)
     (tmp_path / "a.crdr").write_bytes(data)
