@@ -106,7 +106,7 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-BENCH = ["bench run --codecs all --dataset sample", "bench report --dataset sample"]
+BENCH = ["bench run --codecs all --dataset sample --no-table", "bench report --dataset sample"]
 
 
 def of_bench(calls):
