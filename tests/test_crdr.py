@@ -113,6 +113,22 @@ def test_a_stream_has_the_same_latents_in_every_configuration(
     assert max(np.abs(found - one[data]).max() for data, found in pictures) <= 1
 
 
+@pytest.mark.parametrize("image", open_sample().images, ids=lambda image: image.name)
+def test_the_sample_images_have_the_same_latents_in_every_configuration(
+    checkpoint, codec, one_configuration_for_good, image
+):
+    limbs, reference = (PictureCodec(load_checkpoint(checkpoint), choice=one) for one in KERNELS)
+    data = codec.encode(read_image(image.path).pixels, 2.5, 0.0)
+    expected = codec.latents(data)
+    # The int8 kernel is slow without oneDNN; a smaller picture has that pair too.
+    for threads, onednn, other in (
+        (1, True, limbs), (2, True, limbs), (1, True, reference), (2, False, reference),
+    ):  # fmt: skip
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = onednn
+        assert torch.equal(other.latents(data), expected)
+
+
 def test_200_random_images_have_the_same_latents_by_either_kernel(
     checkpoint, codec, one_configuration_for_good
 ):
