@@ -11,6 +11,7 @@ there are follows from the model and is not written. For a photograph all of it 
 
 from typing import NamedTuple
 
+from baselines.varint import varint
 from benchmark.errors import CorruptStream
 
 MAX_QUALITY = 255
@@ -34,7 +35,7 @@ def pack(stream: Stream) -> bytes:
     '03 80 06 80 04 06 01 6c 61 74 65 6e 74 7a'
     """
     sizes = (stream.width, stream.height, *map(len, stream.strings))
-    header = bytes([stream.quality]) + b"".join(map(_varint, sizes))
+    header = bytes([stream.quality]) + b"".join(map(varint, sizes))
     return header + b"".join(stream.strings)
 
 
@@ -62,15 +63,6 @@ def unpack(data: bytes, num_strings: int) -> Stream:
         strings.append(data[position : position + length])
         position += length
     return Stream(data[0], width, height, tuple(strings))
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:

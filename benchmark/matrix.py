@@ -1,6 +1,5 @@
 """A request to cells: dataset, sources, contenders, store opened, and what is left to do."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,6 @@ from benchmark.provenance import cores
 from benchmark.select import Selection, parse_points, select
 from benchmark.source import Refused, Source, probe, without_twins
 from benchmark.store import Store
-from benchmark.weights import VARIABLE as WEIGHTS_VARIABLE
 
 
 class Request(NamedTuple):
@@ -73,11 +71,3 @@ def open_matrix(request: Request, codecs: str, points: Sequence[str], timed: boo
     done = store.done(timed)
     to_do = tuple(cell for cell in cells if cell.key not in done)
     return Matrix(sources, selection, store, tuple(cells), to_do)
-
-
-def use_weights_folder(folder: Path | None) -> None:
-    """Have this process and its workers look for weights there first."""
-    if folder is not None:
-        others = os.environ.get(WEIGHTS_VARIABLE)
-        parts = [str(folder.resolve()), *([others] if others else [])]
-        os.environ[WEIGHTS_VARIABLE] = os.pathsep.join(parts)

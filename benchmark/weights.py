@@ -9,6 +9,14 @@ from benchmark.errors import Unavailable
 VARIABLE = "BENCH_WEIGHTS"  # `--weights-dir` sets it, so that worker processes see the same folders
 
 
+def use_weights_folder(folder: Path | None) -> None:
+    """Have this process and its workers look for weights there first."""
+    if folder is not None:
+        others = os.environ.get(VARIABLE)
+        parts = [str(folder.resolve()), *([others] if others else [])]
+        os.environ[VARIABLE] = os.pathsep.join(parts)
+
+
 def weight_folders() -> list[Path]:
     """Every folder that is searched, the user's own first ($BENCH_WEIGHTS may name several)."""
     own = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]

@@ -20,6 +20,7 @@ from binascii import crc_hqx
 from typing import NamedTuple
 
 from baselines.neural.level_map import BLOCK, Levels, decode_levels, encode_levels, map_shape
+from baselines.varint import varint
 from benchmark.errors import CorruptStream
 
 MAGIC = b"C\xd2"
@@ -130,14 +131,14 @@ def pack(stream: Stream) -> bytes:
         MAGIC,
         bytes([VERSION << 4 | flags]),
         stream.checkpoint,
-        _varint(stream.width),
-        _varint(stream.height),
+        varint(stream.width),
+        varint(stream.height),
         _control(stream.q, Q_GRID, stream),
         _control(stream.beta, BETA_GRID, stream),
     ]
     if stream.tiling:
         parts.append(bytes([stream.tiling.step // STEP_UNIT, stream.tiling.margin // MARGIN_UNIT]))
-    parts += [_varint(len(payload)) for payload in stream.payloads[:-1]]
+    parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
     data = b"".join([*parts, *stream.payloads])
     return data + checksum(data)
 
@@ -234,7 +235,7 @@ def _control(control: int | Levels, grid: ControlGrid, stream: Stream) -> bytes:
     if control.shape != map_shape(stream.width, stream.height):
         raise ValueError(f"a map of {grid.name} of shape {control.shape}")
     levels = encode_levels(control)
-    return _varint(len(levels)) + levels
+    return varint(len(levels)) + levels
 
 
 def _read_control(
@@ -246,15 +247,6 @@ def _read_control(
     if step > grid.highest:
         raise CorruptStream(f"{grid.name} is step {step}, the highest is {grid.highest}")
     return step
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
 
 
 class _Source:

@@ -17,7 +17,7 @@ def doctor(data_dir: options.DataDir = None, weights_dir: options.WeightsDir = N
         examine_machine,
         examine_metrics,
     )
-    from benchmark.matrix import use_weights_folder
+    from benchmark.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     _show("machine", examine_machine(data_dir))

@@ -27,8 +27,9 @@ def plan(
 
     from benchmark.commands.outcome import print_problems
     from benchmark.estimate import estimate
-    from benchmark.matrix import Request, open_matrix, use_weights_folder
+    from benchmark.matrix import Request, open_matrix
     from benchmark.provenance import cores
+    from benchmark.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     request = Request(dataset, results, data_dir, limit, flatten)

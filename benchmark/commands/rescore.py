@@ -25,10 +25,11 @@ def rescore(
     from benchmark.commands.outcome import interruptible, print_problems
     from benchmark.commands.progress import show_progress
     from benchmark.device import use_device
-    from benchmark.matrix import Request, open_sources, open_store, use_weights_folder
+    from benchmark.matrix import Request, open_sources, open_store
     from benchmark.measure import Conditions
     from benchmark.run import run_tasks
     from benchmark.unscored import metric_names, unscored
+    from benchmark.weights import use_weights_folder
 
     names = metric_names(metrics)
     use_weights_folder(weights_dir)

@@ -44,9 +44,10 @@ def run(
     from benchmark.commands.outcome import finish, interruptible
     from benchmark.device import use_device
     from benchmark.engine.local import prepare_workers
-    from benchmark.matrix import Request, open_matrix, use_weights_folder
+    from benchmark.matrix import Request, open_matrix
     from benchmark.measure import Conditions
     from benchmark.unscored import metric_names
+    from benchmark.weights import use_weights_folder
 
     names = metric_names(metrics)
     chosen = use_device(device)

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.device import use_device
 from benchmark.errors import UsageError
-from benchmark.matrix import use_weights_folder
+from benchmark.weights import use_weights_folder
 
 LARGEST_BYTES = 1 << 30
 
