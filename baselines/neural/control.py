@@ -31,17 +31,19 @@ class Control(NamedTuple):
 
     def shift(self, features: Tensor) -> Tensor:
         """`features` (N, C, H, W) plus the vectors (K, C) of their positions."""
-        cells, shifts = _in_cells(features, self.where), self._spread(self.levels)
+        cells, shifts = _in_cells(features, self.where), self._spread(self.levels, features)
         shifted = cells + shifts if torch.is_grad_enabled() else cells.add_(shifts)
         return shifted.view(features.shape)
 
     def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
         """`features` (N, C, H, W) times the vectors (K, C), plus `shifts` (K, C)."""
-        cells, scales = _in_cells(features, self.where), self._spread(self.levels)
+        cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
         scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
-        return scaled.add_(self._spread(shifts)).view(features.shape)
+        return scaled.add_(self._spread(shifts, features)).view(features.shape)
 
-    def _spread(self, vectors: Tensor) -> Tensor:
+    def _spread(self, vectors: Tensor, like: Tensor) -> Tensor:
+        """As wide as features under autocast, which would become float32 otherwise."""
+        vectors = vectors.to(like.dtype)
         if self.where is None:
             return vectors[:, :, None, None]
         return vectors[self.where].permute(0, 3, 1, 2)[:, :, :, None, :, None]

@@ -94,6 +94,10 @@ class CRDR(nn.Module):
         images: Tensor = self.synthesis(latents, rate, realism)
         return images
 
+    def quantile_loss(self) -> Tensor:
+        """Of the prior of z, learned apart from everything else."""
+        return self.prior.quantile_loss()
+
     def forward(
         self,
         images: Tensor,

@@ -1,0 +1,1 @@
+"""Photographs and a recipe -> a checkpoint. Torch, numpy, Pillow, safetensors and lpips only."""

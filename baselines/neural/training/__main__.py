@@ -1,0 +1,41 @@
+"""`python -m baselines.neural.training`: the trainer alone, where the harness is not installed."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from baselines.neural.training.photographs import read_photograph
+from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.run import Subject, train
+from benchmark.errors import BenchError
+
+
+def main() -> int:
+    """Exit code 0 when the run is finished or its minutes are over, 1 for a user's mistake."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="ours")
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--data", required=True, type=Path, nargs="+")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--validation", type=Path, nargs="*", default=[], help="photographs")
+    parser.add_argument("--max-minutes", type=float)
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args()
+    try:
+        train(
+            Subject(given.model),
+            load_recipe(given.recipe),
+            given.data,
+            given.out,
+            validation=[read_photograph(path) for path in given.validation],
+            device=given.device,
+            max_minutes=given.max_minutes,
+        )
+    except BenchError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

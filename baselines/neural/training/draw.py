@@ -1,0 +1,94 @@
+"""A stage and a batch -> the rate q and the realism weight beta of each crop, or of each region.
+
+Drawn from a numpy generator that the caller seeds with the step, so that nothing depends on what
+was drawn before.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from baselines.neural.control import Control
+from baselines.neural.realism import HIGHEST_BETA
+from baselines.neural.training.recipe import Stage
+
+BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
+CELL_PX = 64  # the finest region that a level can have
+
+Floats = NDArray[np.floating[Any]]
+
+
+class Levels(NamedTuple):
+    """Of one batch."""
+
+    q: NDArray[np.float32]  # float32 (n,), or (n, cells, cells) for a map
+    beta: NDArray[np.float32]  # likewise
+
+    def part(self, first: int, last: int) -> "Levels":
+        """Of some of the crops."""
+        return Levels(self.q[first:last], self.beta[first:last])
+
+    @property
+    def is_map(self) -> bool:
+        """Whether regions differ."""
+        return self.q.ndim == 3
+
+
+def draw_levels(stage: Stage, random: np.random.Generator) -> Levels:
+    """For `stage.batch` crops.
+
+    Published: one whole q and one beta for the batch. With `mixed_levels` every crop has its own:
+    q is whole for half of them, each level as often as the others, and uniform in [0, 4] for the
+    rest. Maps are made of a left and a right, or an upper and a lower, region.
+    """
+    count, highest = stage.batch, len(stage.lambdas) - 1
+    if stage.kind == "single_rate":
+        q = np.zeros(count)
+    elif stage.mixed_levels:
+        q = _stratified(count, highest, random)
+    else:
+        q = np.full(count, float(random.integers(0, highest + 1)))
+    beta = np.zeros(count)
+    if stage.kind == "realism":
+        drawn = random.integers(0, BETA_STEPS + 1, count if stage.mixed_levels else 1)
+        beta = np.broadcast_to(drawn * (HIGHEST_BETA / BETA_STEPS), count).copy()
+        beta[random.random(count) < stage.zero_beta_share] = 0.0
+        if stage.crop_px > CELL_PX and random.random() < stage.map_share:
+            return _map(stage, random)
+    return Levels(q.astype(np.float32), beta.astype(np.float32))
+
+
+def _stratified(count: int, highest: int, random: np.random.Generator) -> Floats:
+    whole = random.random(count) < 0.5
+    # Evenly spread over the levels, so that the mixture differs little from batch to batch.
+    spread = (np.arange(count) + random.random()) % count / count
+    levels = np.floor(spread * (highest + 1))
+    between = (np.arange(count) + random.random(count)) / count * highest
+    random.shuffle(levels)
+    random.shuffle(between)
+    return np.where(whole, levels, between)
+
+
+def _map(stage: Stage, random: np.random.Generator) -> Levels:
+    cells = stage.crop_px // CELL_PX
+    places = np.arange(cells)
+    q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
+    for one in range(stage.batch):
+        second = places >= random.integers(1, cells)
+        region = np.broadcast_to(second, (cells, cells))
+        region = region if random.random() < 0.5 else region.T
+        for values, highest in ((q, len(stage.lambdas) - 1), (beta, HIGHEST_BETA)):
+            first_level, second_level = random.random(2) * highest
+            values[one] = np.where(region, second_level, first_level)
+    return Levels(q, beta)
+
+
+def control(values: NDArray[np.float32], device: torch.device) -> Control:
+    """Levels (n,) or (n, cells, cells) in the form that the network takes."""
+    levels = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+    if levels.ndim == 1:
+        return Control(levels, None)
+    distinct, where = torch.unique(levels, return_inverse=True)
+    return Control(distinct, where)

@@ -1,0 +1,194 @@
+"""A recipe, photographs and a folder -> the folder with a trained network in it, a part at a time.
+
+::
+
+    RUN/recipe.json     what is trained, on what: a run goes on only with the same
+    RUN/state.pt        after the last saved step: all that the next one depends on
+    RUN/best.pt         the network of the last stage before realism with the lowest validation loss
+    RUN/journal.jsonl   losses and validations
+
+Killed at any moment, a run goes on from its last saved step, on the same kind of machine to the
+same weights. It ends by itself after its last stage; a budget of minutes, or a signal, ends it
+earlier, after a whole step and with everything saved.
+"""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.training.checkpointing import load_state, save_state
+from baselines.neural.training.journal import Journal
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.photographs import Photographs, draw_crops
+from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.validate import Validation, validate
+from baselines.neural.training.workers import Workers
+from benchmark.codec import Pixels
+
+SAVE_EVERY_SECONDS = 60.0
+INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
+
+
+class Request(NamedTuple):
+    """One call of the trainer."""
+
+    recipe: Recipe
+    run: Path
+    make: Callable[[], nn.Module]  # the network, not initialised
+    initialise: Callable[[nn.Module, Tensor], None]  # with crops (n, 3, h, w) in [-1, 1]
+    photographs: Photographs
+    validation: Sequence[Pixels]
+    device: str
+    deadline: float | None  # on the clock of `monotonic`, the same in all processes
+
+
+def run_request(workers: Workers, request: Request) -> None:
+    """All stages, from wherever the run is."""
+    _Run(workers, request).go()
+
+
+class _Run:
+    def __init__(self, workers: Workers, request: Request) -> None:
+        self.workers, self.request, self.recipe = workers, request, request.recipe
+        self.asked_to_stop = False
+        self.journal = Journal(request.run / "journal.jsonl")
+        self.device = torch.device(request.device)
+        self.photographs = request.photographs.to(self.device)
+        self.numbers: list[dict[str, float]] = []
+        self.best = float("inf")
+
+    def go(self) -> None:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        handlers = {number: signal.signal(number, self._stop) for number in signals}
+        try:
+            self._go()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _go(self) -> None:
+        saved = load_state(self.request.run, self.device)
+        torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
+        network = self.request.make()
+        if saved is None:
+            self._initialise(network)
+            if self.workers.leads:
+                self.journal.cut(0, 0)
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        index = 0 if saved is None else saved["index"]
+        while index < len(self.recipe.stages):
+            learner = Learner(network, self.recipe, index, self.photographs, self.workers)
+            if saved is not None:
+                learner.load_state(saved)
+                self.best = saved["best"]
+                if self.workers.leads:
+                    self.journal.cut(index, learner.step)
+                saved = None
+            if self._learn(learner, index):
+                return
+            index += 1
+            self.best = float("inf")
+
+    def _initialise(self, network: nn.Module) -> None:
+        if self.recipe.initialise == "pca":
+            total = sum(stage.steps * stage.batch for stage in self.recipe.stages)
+            numbers = range(total, total + INITIAL_CROPS)
+            pixels = draw_crops(
+                self.request.photographs, INITIAL_SIDE_PX, numbers, self.recipe.seed
+            )
+            self.request.initialise(network, pixels.float() / 127.5 - 1)
+
+    def _learn(self, learner: Learner, index: int) -> bool:
+        """Train to the end of the stage; whether all processes agreed to stop before the next."""
+        saved_at = reported_at = monotonic()
+        steps = 0
+        stop = False
+        while learner.step < learner.stage.steps and not stop:
+            update = learner.update()
+            if not update.skipped:
+                self.numbers.append(update.numbers)
+            steps += 1
+            stop, save = self._agreed(saved_at)
+            last = learner.step == learner.stage.steps
+            intervals = (self.recipe.report_every_steps, self.recipe.validate_every_steps)
+            if stop or any(self._due(learner, every) for every in intervals):
+                self._report(learner, index, steps, monotonic() - reported_at)
+                reported_at, steps = monotonic(), 0
+            if stop or save or last:
+                self._save(learner, index)
+                saved_at = monotonic()
+        return stop
+
+    def _due(self, learner: Learner, every: int) -> bool:
+        return learner.step % every == 0 or learner.step == learner.stage.steps
+
+    def _agreed(self, saved_at: float) -> tuple[bool, bool]:
+        """Whether to stop and to save, the same in all processes."""
+        deadline = self.request.deadline
+        over = deadline is not None and monotonic() > deadline
+        wishes = torch.tensor(
+            [float(self.asked_to_stop or over), float(monotonic() - saved_at > SAVE_EVERY_SECONDS)]
+        )
+        stop, save = (one > 0 for one in self.workers.average([], wishes).tolist())
+        return stop, save
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked_to_stop = True
+
+    def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
+        validation = None
+        if self._due(learner, self.recipe.validate_every_steps) and self.request.validation:
+            validation = self._validate(learner)
+        numbers = _means(self.numbers)
+        self.numbers = []
+        if not self.workers.leads:
+            return
+        entry: dict[str, Any] = {
+            "stage": index,
+            "step": learner.step,
+            "skipped": learner.skipped,
+            "steps_per_second": steps / seconds,
+            "crops_per_second": steps * learner.stage.batch / seconds,
+            **numbers,
+        }
+        if validation is not None:
+            entry["validation_loss"] = validation.loss
+            entry["validation"] = [point._asdict() for point in validation.points]
+        self.journal.append(entry)
+
+    def _validate(self, learner: Learner) -> Validation | None:
+        """By the leading process; the best network so far is kept, by its loss at beta 0.
+
+        Which says nothing of realism: there the last network is the one to take.
+        """
+        found = None
+        if self.workers.leads:
+            found = validate(learner.network, learner.stage, self.request.validation)
+            if found.loss < self.best and learner.stage.kind != "realism":
+                self.best = found.loss
+                state = learner.state()
+                kept = {name: state[name] for name in ("index", "step", "network")}
+                save_state(self.request.run, kept, "best.pt")
+        self.workers.wait()
+        return found
+
+    def _save(self, learner: Learner, index: int) -> None:
+        if self.workers.leads:
+            save_state(self.request.run, {**learner.state(), "best": self.best})
+        self.workers.wait()
+
+
+def _means(numbers: list[dict[str, float]]) -> dict[str, float]:
+    """Of each name over the steps that have it."""
+    names = {name for one in numbers for name in one}
+    return {
+        name: float(np.mean([one[name] for one in numbers if name in one]))
+        for name in sorted(names)
+    }

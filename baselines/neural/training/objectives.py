@@ -1,0 +1,135 @@
+"""Discriminator logits -> what discriminator and generator minimise, for four kinds of GAN.
+
+C(x) are the logits of real images, C(x_hat) those of reconstructions, r the reference that a
+generator is judged against, sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
+
+============  ==============================  ============================================  =====
+name          discriminator: half the sum of  generator                                     r
+============  ==============================  ============================================  =====
+sgan          sp(-C(x)), sp(C(x_hat))         sp(-C(x_hat))                                 none
+rgan          sp(C(x_hat) - C(x)), twice      sp(C(r) - C(x_hat))                           x
+ragan         sp(mean C(x_hat) - C(x)),       half the sum of sp(C(r) - mean C(x_hat)) and  x
+              sp(C(x_hat) - mean C(x))        sp(mean C(r) - C(x_hat))
+hrrgan        that of rgan                    that of rgan                                  q + 1
+============  ==============================  ============================================  =====
+
+Goodfellow et al. (2014, the non-saturating form) for SGAN; Jolicoeur-Martineau, "The Relativistic
+Discriminator" (ICLR 2019) for RGAN and RaGAN; Iwai et al., "Controlling Rate, Distortion, and
+Realism" (WACV 2024) for HRRGAN, and for the halves and detached logits of all. A real image and its
+reconstruction are compared patch by patch; only the means of RaGAN run over batch and patches. (The
+batches of the papers have one rate level: where they have several, those means run over all.)
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+Reference = Literal["none", "real", "next_rate"]
+
+
+class Objective(NamedTuple):
+    """Both losses of a GAN; logits are (N, 1, h, w), of the same pictures in order.
+
+    Losses are computed in float32 at least; logits of different shapes raise `ValueError`.
+    """
+
+    discriminator_loss: Callable[[Tensor, Tensor], Tensor]
+    """(real logits, fake logits) to a scalar: the mean over batch and patches.
+
+    Gradients are those of two terms, one for each kind of logits; what a term compares them with is
+    a constant to it. In RGAN, each thus has half the gradient of sp(C(x_hat) - C(x)).
+    """
+
+    patch_losses: Callable[[Tensor, Tensor], Tensor]
+    """(reference logits, fake logits) to the generator's losses, patch by patch, of their shape."""
+
+    reference: Reference
+    """What the generator is judged against, by the discriminator of the reconstruction's own level.
+
+    "next_rate": the reconstruction, without gradient, at the next higher rate level and the same
+    beta; the real image at the highest level.
+    """
+
+    def generator_loss(
+        self, reference_logits: Tensor | None, fake_logits: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        """Of each picture (N,): the mean over its patches, each times its weight.
+
+        Weights are 1, (N,), or (N, a, b) where a and b divide h and w. Gradients reach the fake
+        logits only, in RaGAN those of every picture through the mean. Raises `ValueError` for
+        shapes that do not fit and for logits that are missing: only where the reference is "none"
+        may they be None.
+        """
+        if reference_logits is None:
+            if self.reference != "none":
+                raise ValueError(f"no logits of the reference {self.reference!r}")
+            reference_logits = fake_logits
+        losses = self.patch_losses(reference_logits, fake_logits)
+        if weights is None:
+            return losses.mean((1, 2, 3))
+        pictures, _, height, width = losses.shape
+        cells = weights[:, None, None] if weights.ndim == 1 else weights
+        fits = cells.ndim == 3 and len(cells) == pictures
+        if not fits or height % cells.shape[1] or width % cells.shape[2]:
+            raise ValueError(f"weights of shape {tuple(weights.shape)} for {tuple(losses.shape)}")
+        rows, columns = cells.shape[1:]
+        of_cells = losses.reshape(pictures, rows, height // rows, columns, width // columns)
+        return (of_cells.mean((2, 4)) * cells).mean((1, 2))
+
+
+def _standard_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = _comparable(real_logits, fake_logits)
+    return 0.5 * (softplus(-real).mean() + softplus(fake).mean())
+
+
+def _standard_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    _, fake = _comparable(reference_logits, fake_logits)
+    return softplus(-fake)
+
+
+def _relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = _comparable(real_logits, fake_logits)
+    of_real = softplus(fake.detach() - real).mean()
+    of_fake = softplus(fake - real.detach()).mean()
+    return 0.5 * (of_real + of_fake)
+
+
+def _relativistic_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    reference, fake = _comparable(reference_logits.detach(), fake_logits)
+    return softplus(reference - fake)
+
+
+def _average_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = _comparable(real_logits, fake_logits)
+    of_real = softplus(fake.detach().mean() - real).mean()
+    of_fake = softplus(fake - real.detach().mean()).mean()
+    return 0.5 * (of_real + of_fake)
+
+
+def _average_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    reference, fake = _comparable(reference_logits.detach(), fake_logits)
+    of_reference = softplus(reference - fake.mean())
+    of_fake = softplus(reference.mean() - fake)
+    return 0.5 * (of_reference + of_fake)
+
+
+def _comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float32 or wider: under autocast, logits may come with eight bits."""
+    if first.shape != second.shape:
+        raise ValueError(f"logits of shapes {tuple(first.shape)} and {tuple(second.shape)}")
+    dtype = torch.promote_types(first.dtype, torch.float32)
+    return first.to(dtype), second.to(dtype)
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "sgan": Objective(_standard_discriminator, _standard_patches, "none"),
+        "rgan": Objective(_relativistic_discriminator, _relativistic_patches, "real"),
+        "ragan": Objective(_average_discriminator, _average_patches, "real"),
+        "hrrgan": Objective(_relativistic_discriminator, _relativistic_patches, "next_rate"),
+    }
+)

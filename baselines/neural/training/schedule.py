@@ -1,0 +1,20 @@
+"""A stage and a step -> the learning rate's factor. Pure."""
+
+from baselines.neural.training.recipe import Stage
+
+
+def rate_factor(stage: Stage, step: int) -> float:
+    """Of the stage's learning rate in its step number `step`, counted from 0.
+
+    It rises linearly over the warm-up, stays at 1 until `decay_at`, then drops to `final_share` or
+    falls to it in a straight line.
+    """
+    if step < stage.warm_up_steps:
+        return (step + 1) / stage.warm_up_steps
+    start = stage.decay_at * stage.steps
+    if step < start:
+        return 1.0
+    if stage.decay == "step":
+        return stage.final_share
+    gone = (step - start) / max(1.0, stage.steps - start)
+    return 1.0 - (1.0 - stage.final_share) * min(1.0, gone)

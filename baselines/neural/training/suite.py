@@ -1,0 +1,106 @@
+"""A recipe for `ours` -> the runs of a fair comparison: it, and hyperpriors at its budget. Pure.
+
+One network of `ours` serves all its rate levels, a hyperprior serves one rate. Each hyperprior sees
+as many crops as `ours` sees for each level, and one of them as many as `ours` in all, so that what
+budget alone gives can be seen. Crops are of the same side, batches of the same size, the schedule
+has the same shape, and the loss is the same 150 MSE + weight bpp.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from baselines.neural.sizes import NAMED
+from baselines.neural.sizes import macs_per_pixel as macs_of_ours
+from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.zoo import MATCHED_WIDTHS, macs_per_pixel, rate_weight
+
+ARCHITECTURE = "bmshj2018-hyperprior"
+HYPERPRIOR = f"compressai:{ARCHITECTURE}"
+LAMBDAS = (0.0008, 0.0022, 0.0062, 0.018)  # CompressAI's; about the first four levels of `ours`
+WHOLE = 3  # the number of the one that is trained with the whole budget as well
+LEARNING_RATE = 1e-3
+LARGEST_WIDTH = 320  # of the published hyperpriors
+
+
+class Member(NamedTuple):
+    """One run of a suite."""
+
+    name: str  # of its folder, and of the checkpoint that it becomes
+    model: str
+    lmbda: float  # 0 for `ours`
+    widths: tuple[int, int]  # CompressAI's N and M; zeros for `ours`
+    recipe: Recipe
+
+
+def matched_suite(recipe: Recipe, learning_rate: float | None = None) -> tuple[Member, ...]:
+    """`ours` first, then the hyperpriors by rate, then the one with the whole budget.
+
+    learning_rate: of the hyperpriors, instead of `LEARNING_RATE`.
+    """
+    widths = matched_widths(recipe.sizes)
+    levels = NAMED[recipe.sizes].rate_levels
+    whole = crops_of(recipe)
+    members = [Member("ours", "ours", 0.0, (0, 0), recipe)]
+    budgets = [(number, "", -(-whole // levels)) for number in range(1, len(LAMBDAS) + 1)]
+    for number, kind, crops in [*budgets, (WHOLE, "-whole", whole)]:
+        lmbda = LAMBDAS[number - 1]
+        single = single_rate(recipe, lmbda, crops, learning_rate)
+        members.append(Member(f"hyperprior{kind}-{number}", HYPERPRIOR, lmbda, widths, single))
+    return tuple(members)
+
+
+def crops_of(recipe: Recipe) -> int:
+    """How many a run of the recipe sees."""
+    return sum(stage.steps * stage.batch for stage in recipe.stages)
+
+
+def single_rate(
+    recipe: Recipe, lmbda: float, crops: int | None = None, learning_rate: float | None = None
+) -> Recipe:
+    """The recipe of a network for one rate that sees at least so many crops, by default as many.
+
+    lmbda: in CompressAI's convention. A recipe that consists of one single-rate stage is taken as
+    it is; of any other, the first stage gives the schedule, the learning rate is `LEARNING_RATE`
+    unless given, and crops are as large as the largest of its stages.
+    """
+    first = recipe.stages[0]
+    weight = (rate_weight(lmbda),)
+    if len(recipe.stages) == 1 and first.kind == "single_rate" and crops is None:
+        rate = first.learning_rate if learning_rate is None else learning_rate
+        return replace(recipe, stages=(replace(first, lambdas=weight, learning_rate=rate),))
+    wanted = crops_of(recipe) if crops is None else crops
+    stage = Stage(
+        kind="single_rate",
+        steps=-(-wanted // first.batch),
+        batch=first.batch,
+        crop_px=max(stage.crop_px for stage in recipe.stages),
+        learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
+        lambdas=weight,
+        decay_at=first.decay_at,
+        decay=first.decay,
+        final_share=first.final_share,
+        warm_up_steps=first.warm_up_steps,
+        prior_rate_factor=first.prior_rate_factor,
+        quantile_learning_rate=first.quantile_learning_rate,
+        clip_norm=first.clip_norm,
+        balanced=first.balanced,
+    )
+    return replace(recipe, stages=(stage,))
+
+
+def matched_widths(size: str) -> tuple[int, int]:
+    """CompressAI's N and M for the work of a named size of `ours`, as near as whole numbers come.
+
+    The latent has as many channels as `MATCHED_WIDTHS` has for the size `micro`, in proportion,
+    neither width more than `LARGEST_WIDTH`: `full` has no match.
+
+    >>> matched_widths("micro") == MATCHED_WIDTHS, matched_widths("small")
+    (True, (167, 229))
+    """
+    share = MATCHED_WIDTHS[1] / NAMED["micro"].latent
+    latent = min(LARGEST_WIDTH, round(share * NAMED[size].latent))
+    target = macs_of_ours(NAMED[size])
+    return min(
+        ((n, latent) for n in range(2, LARGEST_WIDTH + 1)),
+        key=lambda widths: abs(macs_per_pixel(ARCHITECTURE, widths) - target),
+    )
