@@ -5,14 +5,15 @@ import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
+from baselines.compressai_card import read_tensors, verified_card
 from benchmark.errors import BadOption, Unavailable, UnknownName
 from benchmark.external import file_sha256
 from benchmark.torchvision_import import import_torchvision
-from benchmark.weights import find_weights
+from benchmark.weights import find_weights, weight_folders
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +39,11 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"
+# Networks of this project's own training: what their files' names begin with, by model.
+MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
+SHIPPED = Path(__file__).parent / "checkpoints"
+WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
+Kind = Literal["published", "matched", "matched-whole", "random", "checkpoint"]
 RANDOM_SEED = 0
 KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
 
@@ -55,7 +61,7 @@ class NetworkSource(NamedTuple):
 
     model: str
     quality: int
-    weights: Literal["published", "checkpoint", "random"]
+    weights: Kind
     path: Path | None  # None for random weights
     sha256: str  # of the file
     device: str
@@ -72,17 +78,23 @@ def find_sources(
         raise UnknownName("compressai model", model, QUALITIES)
     if metric not in METRICS:
         raise UnknownName("compressai metric", metric, METRICS)
-    if weights not in ("published", "random"):
-        raise BadOption(f"weights={weights}: it is published or random; for files, checkpoint=FILE")
+    if weights not in WEIGHTS:
+        one_of = f"{', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}"
+        raise BadOption(f"weights={weights}: it is {one_of}; for files, checkpoint=FILE")
+    if checkpoint and weights != "published":
+        raise BadOption(f"weights={weights} and checkpoint=FILE exclude each other")
     if weights == "random":
-        if checkpoint:
-            raise BadOption("weights=random and checkpoint=FILE exclude each other")
         return {
             quality: NetworkSource(model, quality, "random", None, "", device)
             for quality in range(1, QUALITIES[model] + 1)
         }
-    files = find_checkpoints(checkpoint) if checkpoint else find_published(model, metric)
-    kind: Literal["checkpoint", "published"] = "checkpoint" if checkpoint else "published"
+    if checkpoint:
+        files = find_checkpoints(checkpoint)
+    elif weights == "published":
+        files = find_published(model, metric)
+    else:
+        files = find_matched(model, metric, whole=weights == "matched-whole")
+    kind = cast(Kind, "checkpoint" if checkpoint else weights)
     return {
         quality: NetworkSource(model, quality, kind, path, file_sha256(path), device)
         for quality, path in files.items()
@@ -145,6 +157,33 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
     return found
 
 
+def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
+    """Networks that this project trained, by quality, each checked against its card.
+
+    whole: those trained with all that this project's own codec was, not with a level's share of it.
+    From the first place that has any: where weights are looked for, then what comes along. Raises
+    `BadOption` for what is never trained here, `Unavailable` for files missing or damaged.
+    """
+    if model not in MATCHED_STEMS or metric != "mse":
+        known = ", ".join(MATCHED_STEMS)
+        raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
+    stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
+    for folder in (*weight_folders(), SHIPPED):
+        with suppress(Unavailable):
+            found = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
+            break
+    else:
+        raise Unavailable(
+            f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
+            "what comes along: train them with `bench train --suite matched`"
+        )
+    for path in found.values():
+        card = verified_card(path)
+        if card.model != model:
+            raise Unavailable(f"{path} holds {card.model} by its card, not {model}")
+    return found
+
+
 def find_checkpoints(pattern: str) -> dict[int, Path]:
     """State dicts of one's own: a file, or one for each number that `{quality}` stands for.
 
@@ -200,13 +239,16 @@ def _make(source: NetworkSource) -> "nn.Module":
             made = architecture(*cfgs[source.model][source.quality])
     else:
         try:
-            made = architecture.from_state_dict(_state_dict(source.path))
+            matched = source.weights.startswith("matched")
+            state = read_tensors(source.path) if matched else _state_dict(source.path)
+            made = architecture.from_state_dict(state)
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
-    # Published files carry the tables that their streams are coded with; those of a checkpoint may
-    # be older than its weights, so they are computed, as CompressAI's own evaluation does it.
-    made.update(force=source.weights != "published")
+    # Published and matched files carry the tables that their streams are coded with; those of a
+    # checkpoint may be older than its weights, so they are computed, as CompressAI's own evaluation
+    # does it.
+    made.update(force=source.weights in ("checkpoint", "random"))
     return accelerate(made.eval().requires_grad_(False)).to(source.device)
 
 

@@ -4,6 +4,8 @@
     compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
     compressai:model=bmshj2018-hyperprior:weights=random
+    hyperprior:weights=matched        the same model, reduced, as this project trained it
+    hyperprior:weights=matched-whole
 
 The sweep holds the qualities whose weight files are here. Padding (zeros, centred, to multiples of
 64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers but
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from baselines.compressai_card import verified_card
 from baselines.compressai_container import MAX_PIXELS, Stream, pack, unpack
 from baselines.compressai_weights import (
     AUTOREGRESSIVE,
@@ -46,15 +49,21 @@ DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 STRING_TAIL = 64  # bytes for the start of the decoder and what it reads ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
+MATCHED_CAVEATS = {
+    "matched": "reduced, trained by this project",
+    "matched-whole": "reduced, trained by this project at the whole budget",
+}
 
 
 class CompressAI:
     """One model of the zoo, trained for one metric, at all qualities whose weights are here.
 
-    `weights` is "published", or "random" for a seeded, untrained network. `checkpoint` names state
-    dicts of one's own instead, `{quality}` in the file's name standing for a number. `device` is
-    cpu or cuda; by default what the harness chose, and the CPU for autoregressive models, whose
-    latents are coded one position at a time.
+    `weights` is "published", or "random" for a seeded, untrained network. "matched" are networks of
+    fewer channels that this project trained, with the work a pixel of its own codec and a level's
+    share of that one's training; "matched-whole" has all of it. `checkpoint` names state dicts of
+    one's own instead, `{quality}` in the file's name standing for a number. `device` is cpu or
+    cuda; by default what the harness chose, and the CPU for autoregressive models, whose latents
+    are coded one position at a time.
     """
 
     name = "compressai"
@@ -82,7 +91,7 @@ class CompressAI:
         paths = [source.path for source in sources if source.path is not None]
         seeded = f"{RANDOM_SEED} {versions} {self._model}"
         return CodecInfo(
-            version=versions,
+            version="; ".join((versions, *self._trainings())),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
             f"compress() and decompress(), zeros around it to multiples of {STEP}",
             licence="BSD-3-Clause-Clear",
@@ -140,9 +149,18 @@ class CompressAI:
         planes = levels.permute(2, 0, 1)[None] / 255
         return functional.pad(planes, (left, wide - width - left, top, high - height - top))
 
+    def _trainings(self) -> list[str]:
+        """How the networks were trained, where that was done here; qualities alike are one."""
+        if self._kind not in MATCHED_CAVEATS:
+            return []
+        paths = [source.path for source in self._sources.values() if source.path is not None]
+        return list(dict.fromkeys(verified_card(path).training for path in paths))
+
     def _caveat(self) -> str:
         if self._kind == "random":
             return "random weights"
+        if self._kind in MATCHED_CAVEATS:
+            return MATCHED_CAVEATS[self._kind]
         missing = [q for q in range(1, QUALITIES[self._model] + 1) if q not in self._sources]
         if missing and self._kind == "published":
             return f"no weights for quality {', '.join(map(str, missing))}"

@@ -10,14 +10,21 @@ stream, and the decoder's output is read in the format that the stream names.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from baselines.ycbcr import Planes, Subsampling, rgb_to_ycbcr, ycbcr_to_rgb
+from baselines.y4m import read_y4m, sample_type
+from baselines.ycbcr import (
+    Rounding,
+    Subsampling,
+    conversion_alone,
+    rgb_to_ycbcr,
+    ycbcr_to_rgb,
+)
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.external import private_folder, run_program
@@ -55,25 +62,21 @@ class VideoCodec(NamedTuple):
 @cache
 def find_ffmpeg(codec: VideoCodec) -> Path:
     """The program, known to have encoder and decoder; `Unavailable` where it is not so."""
-    try:
-        from imageio_ffmpeg import get_ffmpeg_exe
-    except ImportError as error:
-        remedy = "install the Python package imageio-ffmpeg"
-        raise Unavailable(f"{codec.encoder} needs an ffmpeg: {remedy}") from error
-    try:
-        program = Path(get_ffmpeg_exe())
-    except RuntimeError as error:
-        remedy = "install a wheel of imageio-ffmpeg that contains one"
-        raise Unavailable(f"{codec.encoder} needs an ffmpeg: {remedy}") from error
-    for kind, name in (("encoder", codec.encoder), ("decoder", codec.stream)):
-        try:
-            told = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)
-        except ProgramFailed as error:
-            raise Unavailable(f"{codec.encoder} needs a working ffmpeg: {error}") from error
-        if not told.startswith(f"{kind.capitalize()} {name} ".encode()):
-            remedy = "install a newer imageio-ffmpeg"
-            raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
-    return program
+    return _ffmpeg_with({"encoder": codec.encoder, "decoder": codec.stream}, codec.encoder)
+
+
+@cache
+def find_decoder(stream: str) -> Path:
+    """The program, known to have a decoder of that name; `Unavailable` where it is not so."""
+    return _ffmpeg_with({"decoder": stream}, f"decoding {stream}")
+
+
+@cache
+def ffmpeg_version(program: Path) -> str:
+    """Its release: "ffmpeg 7.0.2"."""
+    told = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
+    found = re.match(r"ffmpeg version (\S+)", told)
+    return f"ffmpeg {found[1] if found else 'of unknown version'}"
 
 
 @cache
@@ -90,12 +93,8 @@ def versions(program: Path, codec: VideoCodec, banner: str) -> str:
         with_stderr=True,
     ).decode(errors="replace")
     library = re.search(banner, log)
-    told = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
-    ffmpeg = re.match(r"ffmpeg version (\S+)", told)
-    return (
-        f"{codec.encoder} {library[1] if library else 'of unknown version'}, "
-        f"ffmpeg {ffmpeg[1] if ffmpeg else 'of unknown version'}"
-    )
+    release = library[1] if library else "of unknown version"
+    return f"{codec.encoder} {release}, {ffmpeg_version(program)}"
 
 
 def check_qp(codec: str, setting: Setting, largest: int) -> None:
@@ -119,8 +118,7 @@ def encode_command(
 def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
     """One byte of padding and the elementary stream; `command` is from `encode_command`."""
     height, width, _ = pixels.shape
-    columns, rows = (_padding(side, layout.subsampling) for side in (width, height))
-    padded = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
+    padded, columns, rows = _pad(pixels, layout.subsampling)
     planes = rgb_to_ycbcr(padded, layout.depth, layout.subsampling)
     size = {"{width}x{height}": f"{width + columns}x{height + rows}"}
     with private_folder() as folder:
@@ -128,7 +126,7 @@ def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]
         run_program(
             [*(size.get(word, word) for word in command), stream],
             timeout_seconds=TIMEOUT_SECONDS,
-            stdin=b"".join(plane.astype(_sample_type(layout.depth)).tobytes() for plane in planes),
+            stdin=b"".join(plane.astype(sample_type(layout.depth)).tobytes() for plane in planes),
         )
         data = stream.read_bytes() if stream.exists() else b""
     if not data:
@@ -140,47 +138,66 @@ def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
     """The picture; `ProgramFailed` or `CorruptStream` for anything but one whole picture."""
     if not data:
         raise CorruptStream(f"an empty stream is no {codec.stream}")
-    # probing would decode the picture a first time, only to throw it away
-    source = ["-threads", "1", "-nofind_stream_info", "-f", codec.stream, "-i", "pipe:0"]
-    raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
-    picture = run_program(
-        [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
-        timeout_seconds=TIMEOUT_SECONDS,
-        stdin=data[1:],
-    )
-    planes, depth = _read_y4m(picture)
+    picture = read_y4m(decode_to_y4m(program, codec.stream, data[1:]))
+    if not picture.full_range:
+        raise CorruptStream("the stream does not say that its samples have the full range")
     columns, rows = data[0] >> 4, data[0] & 15
-    height, width = planes.luma.shape
+    height, width = picture.planes.luma.shape
     if columns >= width or rows >= height:
         raise CorruptStream(f"padding of {columns}x{rows} cannot be in {width}x{height} pixels")
-    pixels = ycbcr_to_rgb(planes, depth)
+    pixels = ycbcr_to_rgb(picture.planes, picture.depth)
     return np.ascontiguousarray(pixels[: height - rows, : width - columns])
+
+
+def decode_to_y4m(program: Path, stream: str, data: bytes) -> bytes:
+    """An elementary stream as YUV4MPEG2; `ProgramFailed` where ffmpeg finds fault with it."""
+    # probing would decode the picture a first time, only to throw it away
+    source = ["-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
+    raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
+    return run_program(
+        [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
+        timeout_seconds=TIMEOUT_SECONDS,
+        stdin=data,
+    )
+
+
+def _ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
+    """The program that imageio-ffmpeg brings, if it has these encoders and decoders."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError as error:
+        remedy = "install the Python package imageio-ffmpeg"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    try:
+        program = Path(get_ffmpeg_exe())
+    except RuntimeError as error:
+        remedy = "install a wheel of imageio-ffmpeg that contains one"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    for kind, name in parts.items():
+        try:
+            told = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)
+        except ProgramFailed as error:
+            raise Unavailable(f"{who} needs a working ffmpeg: {error}") from error
+        if not told.startswith(f"{kind.capitalize()} {name} ".encode()):
+            remedy = "install a newer imageio-ffmpeg"
+            raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
+    return program
+
+
+def convert_picture(pixels: Pixels, layout: PictureFormat, rounding: Rounding) -> Pixels:
+    """The picture padded, through both colour conversions, and cut again: nothing is coded."""
+    height, width, _ = pixels.shape
+    padded, _, _ = _pad(pixels, layout.subsampling)
+    return conversion_alone(padded, *layout, rounding)[:height, :width]
+
+
+def _pad(pixels: Pixels, subsampling: Subsampling) -> tuple[Pixels, int, int]:
+    """The picture with its last column and row repeated, and how often each is."""
+    height, width, _ = pixels.shape
+    columns, rows = (_padding(side, subsampling) for side in (width, height))
+    return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
 
 
 def _padding(side: int, subsampling: Subsampling) -> int:
     padded = max(side, SMALLEST_SIDE)
     return padded + (padded % 2 if subsampling == 420 else 0) - side
-
-
-def _sample_type(depth: int) -> str:
-    return "u1" if depth == 8 else "<u2"
-
-
-def _read_y4m(picture: bytes) -> tuple[Planes, int]:
-    """The planes and depth of a YUV4MPEG2 file of one full-range picture."""
-    header, _, frame = picture.partition(b"\n")
-    marker, _, samples = frame.partition(b"\n")
-    told = {word[:1]: word[1:] for word in header.decode("ascii", "replace").split()[1:]}
-    colours = re.fullmatch(r"(444|420)(?:p10|jpeg|mpeg2|paldv)?", told.get("C", ""))
-    if not header.startswith(b"YUV4MPEG2 ") or not marker.startswith(b"FRAME") or not colours:
-        raise CorruptStream("the stream does not hold a picture in 4:4:4 or 4:2:0")
-    if b" XCOLORRANGE=FULL" not in header:
-        raise CorruptStream("the stream does not say that its samples have the full range")
-    height, width, depth = int(told["H"]), int(told["W"]), 10 if "p10" in colours[0] else 8
-    half = 2 if colours[1] == "420" else 1
-    shapes = [(height, width)] + 2 * [(-(-height // half), -(-width // half))]
-    ends = np.cumsum([rows * columns for rows, columns in shapes])
-    if len(samples) != ends[-1] * np.dtype(_sample_type(depth)).itemsize:
-        raise CorruptStream("the stream does not hold exactly one whole picture")
-    flat = np.split(np.frombuffer(samples, _sample_type(depth)), ends[:-1])
-    return Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True))), depth

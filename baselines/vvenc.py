@@ -1,15 +1,20 @@
 """Pixels to a VVC intra picture and back: VVenC codes, ffmpeg's own decoder decodes."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from baselines.ffmpeg import (
     PictureFormat,
     VideoCodec,
     check_qp,
+    convert_picture,
     decode_picture,
     encode_command,
     encode_picture,
     find_ffmpeg,
     versions,
 )
+from baselines.ycbcr import conversion_floor_db
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
 from benchmark.external import file_sha256
@@ -35,6 +40,8 @@ class VVenC:
 
     name = "vvenc"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)
+    conversion_floor_db = conversion_floor_db(*LAYOUT)
 
     def __init__(self, *, preset: str = "fast"):
         if preset not in PRESETS:
@@ -62,6 +69,10 @@ class VVenC:
     def decode(self, data: bytes) -> Pixels:
         """The pixels; `ProgramFailed` or `CorruptStream` for anything but a whole stream."""
         return decode_picture(self._program, CODEC, data)
+
+    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
+        """The pixels through both colour conversions, with nothing coded between."""
+        return convert_picture(pixels, LAYOUT, "down" if truncated else "nearest")
 
     def _command(self, program: str, qp: str) -> list[str]:
         options = ["-threads", "1", "-preset", self._preset, "-qpa", "0", "-qp", qp]

@@ -5,17 +5,21 @@ checksum (CRC-16/XMODEM, big-endian) precede what `baselines.ffmpeg` makes.
 """
 
 from binascii import crc_hqx
+from collections.abc import Mapping
+from typing import ClassVar
 
 from baselines.ffmpeg import (
     PictureFormat,
     VideoCodec,
     check_qp,
+    convert_picture,
     decode_picture,
     encode_command,
     encode_picture,
     find_ffmpeg,
     versions,
 )
+from baselines.ycbcr import conversion_floor_db
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream
 from benchmark.external import file_sha256
@@ -42,6 +46,11 @@ class X265:
 
     name = "x265"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
+        {},
+        {"depth": "10"},
+        {"subsampling": "420"},
+    )
 
     def __init__(self, *, preset: str = "veryslow", subsampling: int = 444, depth: int = 8):
         if preset not in PRESETS:
@@ -53,6 +62,7 @@ class X265:
         self._layout = PictureFormat(depth, 420 if subsampling == 420 else 444)
         self._preset = preset
         self._program = find_ffmpeg(CODEC)
+        self.conversion_floor_db = conversion_floor_db(*self._layout)
 
     def describe(self) -> CodecInfo:
         """x265 and ffmpeg; the fingerprint is of the one program that contains both."""
@@ -77,6 +87,10 @@ class X265:
         if len(data) < 3 or crc_hqx(data[2:], 0) != int.from_bytes(data[:2], "big"):
             raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
         return decode_picture(self._program, CODEC, data[2:])
+
+    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
+        """The pixels through both colour conversions, with nothing coded between."""
+        return convert_picture(pixels, self._layout, "down" if truncated else "nearest")
 
     def _command(self, program: str, qp: str) -> list[str]:
         options = ["-preset", self._preset, "-tune", "psnr", "-qp", qp, "-x265-params", PARAMETERS]

@@ -5,16 +5,21 @@ import sys
 
 import typer
 
+from benchmark.commands.ablation import ablation
+from benchmark.commands.audit import audit
 from benchmark.commands.checkpoint import checkpoint
 from benchmark.commands.decode import decode
 from benchmark.commands.doctor import doctor
 from benchmark.commands.encode import encode
 from benchmark.commands.fetch import fetch
 from benchmark.commands.list import list_names
+from benchmark.commands.pack import pack
 from benchmark.commands.plan import plan
+from benchmark.commands.published import published
 from benchmark.commands.report import report
 from benchmark.commands.rescore import rescore
 from benchmark.commands.run import run
+from benchmark.commands.train import train
 from benchmark.errors import BenchError, Unavailable, UsageError
 
 app = typer.Typer(
@@ -33,7 +38,12 @@ app.command("rescore")(rescore)
 app.command("report")(report)
 app.command("encode")(encode)
 app.command("decode")(decode)
+app.command("train")(train)
+app.command("ablation")(ablation)
 app.add_typer(checkpoint, name="checkpoint")
+app.add_typer(published, name="published")
+app.add_typer(pack, name="pack")
+app.add_typer(audit, name="audit")
 
 
 def main() -> None:

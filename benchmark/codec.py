@@ -41,8 +41,10 @@ class Codec(Protocol):
     """A contender. Options are keyword arguments of the constructor, each with a default.
 
     A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
-    `BadOption` where a value makes no sense. `encode` and `decode` may raise anything: the harness
-    makes a failed row of it. The instance that decodes has never encoded.
+    `BadOption` where a value makes no sense. Where only the encoder is missing, the constructor may
+    leave it to `describe` and `encode` to say so: streams of a pack are decoded all the same.
+    `encode` and `decode` may raise anything: the harness makes a failed row of it. The instance
+    that decodes has never encoded.
     """
 
     name: str
@@ -74,4 +76,21 @@ class DeclaresSizes(Protocol):
 
     def declared(self, image: str, setting: Setting) -> Declared:
         """The reconstruction of the dataset's image of that name, and its declared size."""
+        ...
+
+
+@runtime_checkable
+class ConvertsColour(Protocol):
+    """A codec whose adapter converts RGB for the program and back, and can be wrong in it.
+
+    The class lists, as `conversions`, the options that lead to different conversions.
+    """
+
+    conversion_floor_db: float  # PSNR that conversion alone keeps on a photograph; may be infinite
+
+    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
+        """The pixels through both conversions, with nothing coded between.
+
+        `truncated`: as if both cut off fractions where they have to round.
+        """
         ...

@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 
 from benchmark.cache import cache_folder
 from benchmark.codec import CodecInfo
-from benchmark.errors import BadOption, BenchError
+from benchmark.errors import BadOption, BenchError, Unavailable
+from benchmark.pack import shipped_packs, with_variant
 from benchmark.registry import (
     ALIASES,
     CODECS,
     DATASETS,
     METRICS,
-    PLANNED,
     dataset_opener,
     load_codec,
     metric_class,
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
     """A codec, metric or dataset: whether it can be used here, and why not."""
 
     name: str
-    state: Literal["ready", "options", "missing", "later"]
+    state: Literal["ready", "recorded", "options", "missing"]
     what: str  # version, place or protocol where ready, else what it needs and how to get it
     licence: str = ""
 
@@ -56,8 +56,7 @@ class ImagingLibrary(NamedTuple):
 
 def examine_codecs() -> list[Finding]:
     """Every codec of the registry, constructed without options; those that need some say which."""
-    planned = [Finding(name, "later", why) for name, why in PLANNED.items()]
-    return [*(_attempt(name, _of_codec) for name in [*CODECS, *ALIASES]), *planned]
+    return [_attempt(name, _of_codec) for name in [*CODECS, *ALIASES]]
 
 
 def examine_metrics() -> list[Finding]:
@@ -118,7 +117,18 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
 
 
 def _of_codec(name: str) -> Finding:
-    info: CodecInfo = load_codec(resolve(parse_codec(name))[0]).describe()
+    spec = resolve(parse_codec(name))[0]
+    codec = load_codec(spec)
+    try:
+        info: CodecInfo = codec.describe()
+    except Unavailable as missing:
+        pack = with_variant(shipped_packs(), spec)
+        if pack is None:
+            raise
+        info = pack.infos[spec]
+        images = len({line.image_sha256 for line in pack.lines.values() if line.spec == spec})
+        what = f"{info.version} of {images} images, from {pack.path}; for others, {missing}"
+        return Finding(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""
     return Finding(name, "ready", f"{info.version}{caveat}", info.licence)
 

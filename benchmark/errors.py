@@ -3,7 +3,8 @@
 BenchError                 every message is meant for the user and needs no traceback
 ├── UsageError             the command line asks for something that cannot be (exit code 2)
 │   ├── UnknownName        no codec, dataset, metric or setting of that name
-│   └── BadOption          a codec has no such option, or the value makes no sense
+│   ├── BadOption          a codec has no such option, or the value makes no sense
+│   └── BadPack            what was given as a pack is none, or is not whole
 ├── Unavailable            a program, wheel, weight file or dataset is not on this machine
 ├── ImageRefused           one image cannot be measured; the others can
 ├── NotMeasurable          one metric has no value here: null with this reason
@@ -14,6 +15,7 @@ BenchError                 every message is meant for the user and needs no trac
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -40,6 +42,17 @@ class UnknownName(UsageError):  # noqa: N818 - reads as what happened
 
 class BadOption(UsageError):  # noqa: N818
     """An option that the codec does not have, or a value it cannot take."""
+
+
+class BadPack(UsageError):  # noqa: N818
+    """What was given as a pack of streams is none, or is not whole.
+
+    >>> str(BadPack(Path("vtm.tar"), "it holds no rows.csv"))
+    'the pack vtm.tar cannot be used: it holds no rows.csv; get or export it again'
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"the pack {path} cannot be used: {why}; get or export it again")
 
 
 class Unavailable(BenchError):  # noqa: N818

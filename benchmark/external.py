@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from benchmark.digest import file_sha256, files_sha256
-from benchmark.errors import ProgramFailed, Unavailable
+from benchmark.errors import ProgramFailed, Unavailable, UsageError
 
 __all__ = [
     "file_sha256",
@@ -22,19 +22,40 @@ __all__ = [
     "find_program",
     "package_folder",
     "private_folder",
+    "program_folders",
     "run_program",
+    "use_program_folder",
 ]
 
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
 
 
-def find_program(name: str, remedy: str) -> Path:
-    """The program's path; `Unavailable` says what to do where there is none on the PATH."""
-    found = shutil.which(name)
-    if found is None:
-        raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}")
-    return Path(found)
+def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
+    """The program's path, in one of the folders or else on the PATH.
+
+    Raises `Unavailable`, which ends with what to do, where it is nowhere.
+    """
+    for path in [*map(str, folders), None]:
+        found = shutil.which(name, path=path)
+        if found is not None:
+            return Path(found)
+    where = "".join(f"in {folder} or " for folder in folders[:1])
+    raise Unavailable(f"the program {name!r} is not {where}on the PATH: {remedy}")
+
+
+def program_folders(variable: str) -> list[Path]:
+    """Where the user says that programs are: the folder in an environment variable, and its bin."""
+    named = os.environ.get(variable)
+    return [Path(named), Path(named) / "bin"] if named else []
+
+
+def use_program_folder(variable: str, folder: Path | None) -> None:
+    """Have this process and its workers look for programs there first."""
+    if folder is not None:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder of programs")
+        os.environ[variable] = str(folder.resolve())
 
 
 def package_folder(package: str) -> Path:
@@ -59,6 +80,7 @@ def run_program(
     stdin: bytes = b"",
     folder: Path | None = None,
     with_stderr: bool = False,
+    accepted: Collection[int] = (0,),
 ) -> bytes:
     """Run a program to its end and return its standard output, then its standard error if asked.
 
@@ -66,7 +88,8 @@ def run_program(
     program ends, fails or runs out of time, so nothing outlives the call. `ProgramFailed` carries
     the end of its standard error. Output goes through files, so that a program that never stops
     writing to standard error cannot block us or fill our memory; nor can it fill the disk, since no
-    file that it writes can grow beyond `LARGEST_FILE_BYTES` (on Linux).
+    file that it writes can grow beyond `LARGEST_FILE_BYTES` (on Linux). Exit codes that are not
+    `accepted` are failures.
     """
     name = Path(command[0]).name
     with (
@@ -96,7 +119,7 @@ def run_program(
             finally:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
-        if process.returncode:
+        if process.returncode not in accepted:
             raise ProgramFailed(f"{name} {_ending(process.returncode)}{_said(err)}")
         out.seek(0)
         err.seek(0)

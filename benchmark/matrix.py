@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.dataset import Dataset
-from benchmark.plan import Cell, plan
+from benchmark.errors import Unavailable, UsageError
+from benchmark.pack import open_pack
+from benchmark.plan import Cell, Contender, lacking, plan
 from benchmark.provenance import cores
 from benchmark.select import Selection, parse_points, select
 from benchmark.source import Refused, Source, probe, without_twins
@@ -20,6 +22,7 @@ class Request(NamedTuple):
     data_dir: Path | None
     limit: int | None
     flatten: bool
+    packs: tuple[Path, ...] = ()
 
 
 class Sources(NamedTuple):
@@ -63,11 +66,36 @@ def open_store(request: Request, dataset: Dataset) -> Store:
 
 
 def open_matrix(request: Request, codecs: str, points: Sequence[str], timed: bool) -> Matrix:
-    """Codecs × settings × images, and what of it is not done."""
-    selection = select(codecs, parse_points(points))
+    """Codecs × settings × images, and what of it is not done.
+
+    Cells that are to be timed are coded here: packs have no part in them.
+    """
+    if timed and request.packs:
+        raise UsageError("--timing measures encoders, and --pack does without: leave out one")
+    packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
+    selection = select(codecs, parse_points(points), packs, recorded=not timed)
     sources = open_sources(request)
+    selection = _for_images(selection, sources.images, named=codecs != "all")
     store = open_store(request, sources.dataset)
     cells = plan(selection.contenders, sources.dataset.name, sources.images)
     done = store.done(timed)
     to_do = tuple(cell for cell in cells if cell.key not in done)
     return Matrix(sources, selection, store, tuple(cells), to_do)
+
+
+def _for_images(selection: Selection, images: Sequence[Source], named: bool) -> Selection:
+    """The selection, with what packs lack of the images among what is skipped.
+
+    A codec that was `named` and has no cell at all cannot run (`Unavailable`).
+    """
+    kept: list[Contender] = []
+    skipped = list(selection.skipped)
+    for one in selection.contenders:
+        reason = lacking(one, images)
+        if reason:
+            skipped.append((one.spec.text, reason))
+        if not reason or any(one.can_code(image, at) for image in images for at in one.sweep):
+            kept.append(one)
+        elif named:
+            raise Unavailable(f"{one.spec.text} cannot run here: {reason}")
+    return Selection(tuple(kept), tuple(skipped))

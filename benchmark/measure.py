@@ -13,6 +13,7 @@ from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.digest import pixels_sha256
 from benchmark.errors import BenchError
 from benchmark.execute import Coded, Failed, decode_again, execute, explain
+from benchmark.pack import Pack, Recorded, open_pack
 from benchmark.plan import Cell
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.provenance import cores, machine, new_run_id
@@ -31,10 +32,10 @@ class Measured(NamedTuple):
 
 
 class Rescore(NamedTuple):
-    """Metrics to fill in for a row whose stream was kept."""
+    """Metrics to fill in for a row whose stream was kept; without its source, none."""
 
     row: Row
-    source: Source
+    source: Source | None
     metrics: tuple[str, ...]
     folder: Path  # of the store that kept the stream
 
@@ -75,7 +76,8 @@ class Workbench:
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         self._scorer = Scorer(conditions.metrics, conditions.device)
-        self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
+        self._codecs: dict[tuple[CodecSpec, Path | None], tuple[Codec, Codec]] = {}
+        self._packs: dict[Path, Pack] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
@@ -83,7 +85,7 @@ class Workbench:
         """Carry out a cell; whatever goes wrong with image or codec is a failed row."""
         try:
             pixels = self._pixels(cell.source)
-            encoder, decoder = self._pair(cell.codec)
+            encoder, decoder = self._pair(cell.codec, cell.pack)
         except (BenchError, OSError) as error:
             missing = Failed("load", explain(error))
             return Measured(failed_row(cell, self._conditions, missing), None)
@@ -96,6 +98,9 @@ class Workbench:
             **_coded_columns(outcome, cell.source),
             **self._scorer.score(cell.source.sha256, pixels, outcome.decoded),
         }
+        if isinstance(encoder, Recorded):
+            line = encoder.line(cell.source.sha256, cell.source.width_px, cell.setting)
+            row["encode_seconds"] = line.encode_seconds
         return Measured(row, outcome.stream)
 
     def rescore(self, task: Rescore) -> Measured | Failed:
@@ -107,7 +112,6 @@ class Workbench:
         setting = Setting(row["setting_name"], row["setting_value"])
         try:
             stream = Store(task.folder).stream(row["stream_sha256"])
-            pixels = self._pixels(task.source)
             _, decoder = self._pair(spec)
         except (BenchError, OSError) as error:
             return Failed("load", explain(error))
@@ -116,7 +120,13 @@ class Workbench:
             return decoded
         if pixels_sha256(decoded) != row["decoded_sha256"]:
             return Failed("verify", "the stream decodes to other pixels than it did when measured")
-        columns = self._scorer.score(task.source.sha256, pixels, decoded, task.metrics)
+        columns: Row = {}
+        if task.source is not None:
+            try:
+                pixels = self._pixels(task.source)
+            except (BenchError, OSError) as error:
+                return Failed("load", explain(error))
+            columns = self._scorer.score(task.source.sha256, pixels, decoded, task.metrics)
         return Measured({**row, **columns, "finished_utc": _now()}, None)
 
     def _pixels(self, source: Source) -> Pixels:
@@ -129,14 +139,20 @@ class Workbench:
             self._source = (source.sha256, pixels)
         return self._source[1]
 
-    def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
-        if spec not in self._codecs:
-            self._codecs[spec] = (load_codec(spec), load_codec(spec))
-        return self._codecs[spec]
+    def _pair(self, spec: CodecSpec, path: Path | None = None) -> tuple[Codec, Codec]:
+        if (spec, path) not in self._codecs:
+            encoder, decoder = load_codec(spec), load_codec(spec)
+            if path is not None:
+                pack = self._packs.get(path) or self._packs.setdefault(path, open_pack(path))
+                encoder = Recorded(pack, spec, encoder)
+            self._codecs[spec, path] = (encoder, decoder)
+        return self._codecs[spec, path]
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:
         # Loading a network or a program from disk happens once a setting and is not coding time.
-        if (cell.codec, cell.setting) in self._warm or isinstance(encoder, DeclaresSizes):
+        if (cell.codec, cell.setting) in self._warm or isinstance(
+            encoder, DeclaresSizes | Recorded
+        ):
             return
         self._warm.add((cell.codec, cell.setting))
         with suppress(
@@ -195,6 +211,7 @@ def _origin(cell: Cell, conditions: Conditions) -> Row:
         "caveat": cell.info.caveat,
         "coding_protocol": CODING,
         "finished_utc": _now(),
+        "recorded": cell.pack is not None,
     }
 
 

@@ -1,9 +1,9 @@
 """Versions of rows to one row a cell. Pure.
 
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
-two runs measured it. The better one stands: without failure, then timed, then later. Each metric
-is taken from the first of the versions that has it under its present protocol, value, protocol and
-reason together.
+two runs measured it. The better one stands: without failure, then timed, then coded here and not
+recorded in a pack, then later. Each metric is taken from the first of the versions that has it
+under its present protocol, value, protocol and reason together.
 """
 
 from collections import defaultdict
@@ -46,8 +46,9 @@ def _merge(rows: list[Row]) -> Row:
     return merged
 
 
-def _rank(row: Row) -> tuple[bool, bool, str]:
-    return row["status"] == "ok", bool(row["timing"]), row["finished_utc"] or ""
+def _rank(row: Row) -> tuple[bool, bool, bool, str]:
+    coded_here = not row.get("recorded")
+    return row["status"] == "ok", bool(row["timing"]), coded_here, row["finished_utc"] or ""
 
 
 def _worth(row: Row, columns: tuple[str, str, str], protocol: str) -> tuple[bool, bool]:

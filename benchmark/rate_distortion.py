@@ -141,8 +141,13 @@ def _why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
     return None
 
 
-def compare(summary: Summary, measure: Measure, anchor: str) -> list[Comparison]:
-    """Every codec variant against the anchor, in order; the anchor itself is left out."""
+def compare(
+    summary: Summary, measure: Measure, anchor: str, up_to_bpp: float | None = None
+) -> list[Comparison]:
+    """Every codec variant against the anchor, in order; the anchor itself is left out.
+
+    up_to_bpp: curves, those of single images too, are cut there first; see `cut`.
+    """
     of = curves(summary, measure)
     found = []
     for label in summary.labels:
@@ -153,13 +158,15 @@ def compare(summary: Summary, measure: Measure, anchor: str) -> list[Comparison]
             refused = Refused(f"{missing[0]} has no complete point")
             found.append(Comparison(measure.column, label, refused, refused, refused))
             continue
-        mean_anchor, mean_test = (_mean_curve(of[name], measure) for name in (anchor, label))
+        mean_anchor, mean_test = (
+            cut(_mean_curve(of[name], measure), up_to_bpp) for name in (anchor, label)
+        )
         found.append(
             Comparison(
                 measure.column,
                 label,
                 bd_rate(mean_anchor, mean_test),
-                _mean_of_images(of[anchor], of[label], measure),
+                _mean_of_images(of[anchor], of[label], measure, up_to_bpp),
                 _in_units(bd_quality(mean_anchor, mean_test), measure),
             )
         )
@@ -210,6 +217,28 @@ def pareto_front(curve: Curve) -> Curve:
     return Curve(bpp[front], quality[front])
 
 
+def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
+    """The Pareto front up to a rate, ending there in a point of the interpolated curve.
+
+    Akima interpolation over the logarithm of the rate, as for BD-rates. A curve that ends or begins
+    beyond the rate stays as it is, or is empty.
+    """
+    if up_to_bpp is None:
+        return curve
+    front = pareto_front(curve)
+    if not len(front.bpp) or front.bpp[-1] <= up_to_bpp:
+        return front
+    below = front.bpp < up_to_bpp
+    if not below.any():
+        return Curve(front.bpp[below], front.quality[below])
+    from scipy.interpolate import Akima1DInterpolator
+
+    quality = Akima1DInterpolator(np.log10(front.bpp), front.quality)(math.log10(up_to_bpp))
+    return Curve(
+        np.append(front.bpp[below], up_to_bpp), np.append(front.quality[below], float(quality))
+    )
+
+
 def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> Refused | None:
     for front, curve, whose in zip(fronts, whole, ("the anchor", "it"), strict=True):
         if len(front.bpp) < LEAST_POINTS:
@@ -257,10 +286,13 @@ def _curve(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> C
 
 
 def _mean_of_images(
-    anchor: Sequence[Point], test: Sequence[Point], measure: Measure
+    anchor: Sequence[Point], test: Sequence[Point], measure: Measure, up_to_bpp: float | None
 ) -> ImagesDelta | Refused:
     anchors, tests = _image_curves(anchor, measure), _image_curves(test, measure)
-    deltas = [bd_rate(anchors[image], tests[image]) for image in sorted(anchors.keys() & tests)]
+    deltas = [
+        bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp))
+        for image in sorted(anchors.keys() & tests)
+    ]
     numbers = [delta for delta in deltas if isinstance(delta, Delta)]
     if not numbers:
         reasons = [delta.reason for delta in deltas if isinstance(delta, Refused)]

@@ -29,7 +29,8 @@ class Recorder:
             self._oldest = self._clock()
         self._rows.append(measured.row)
         row = measured.row
-        seconds = (row.get("encode_seconds") or 0) + (row.get("decode_seconds") or 0)
+        encoding = 0 if row.get("recorded") else row.get("encode_seconds") or 0
+        seconds = encoding + (row.get("decode_seconds") or 0)
         self.tick(at_once=seconds > SLOW_SECONDS)
 
     def tick(self, at_once: bool = False) -> None:

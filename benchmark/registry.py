@@ -20,20 +20,25 @@ CODECS = {
     "jpegxl": "baselines.jpegxl:JPEGXL",
     "x265": "baselines.x265:X265",
     "vvenc": "baselines.vvenc:VVenC",
+    "vtm": "baselines.vtm:VTM",
     "compressai": "baselines.compressai_zoo:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",
 }
-ALIASES = {"hyperprior": "compressai:model=bmshj2018-hyperprior:metric=mse"}
-NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
-PLANNED = {
-    "vtm": "the VTM reference software is not supported by this version",
+HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:metric=mse"
+# Short names, in tables and figures as well. Options may follow one, and win over its own.
+ALIASES = {
+    "hyperprior": HYPERPRIOR,
+    "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
+    "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
+NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",
     "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
     "ms_ssim": "benchmark.metrics.ms_ssim:MSSSIM",
     "lpips": "benchmark.metrics.lpips:LPIPSAlex",
+    "lpips_squeeze": "benchmark.metrics.lpips:LPIPSSqueeze",
 }
 DATASETS = {
     "sample": "benchmark.datasets.sample:open_sample",
@@ -93,17 +98,19 @@ def parse_codec(text: str) -> CodecSpec:
     CodecSpec(name='jpeg', options=(('optimize', '1'),))
     >>> parse_codec("./mine.py:Mine:level=3").name
     './mine.py:Mine'
+    >>> parse_codec("hyperprior:metric=ms-ssim").text
+    'compressai:metric=ms-ssim:model=bmshj2018-hyperprior'
     """
-    name, *rest = split_unescaped(ALIASES.get(text, text), ":")
+    name, *rest = split_unescaped(text, ":")
+    name, *preset = split_unescaped(ALIASES.get(name, name), ":")
     if name.endswith(".py"):
         if not rest or "=" in rest[0]:
             raise UsageError(f"{text!r} names no class: write {name}:ClassName")
         name, rest = f"{name}:{rest[0]}", rest[1:]
-    elif name in PLANNED:
-        raise UsageError(f"No codec {name!r} yet: {PLANNED[name]}; leave it out of --codecs.")
     elif name not in CODECS:
         raise UnknownName("codec", name, [*CODECS, *ALIASES])
-    return CodecSpec(name, _options(text, rest))
+    options = {**dict(_options(text, preset)), **dict(_options(text, rest))}
+    return CodecSpec(name, tuple(sorted(options.items())))
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Codec, Setting
-from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
+from benchmark.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan import Contender
 from benchmark.registry import (
     ALIASES,
@@ -52,25 +53,32 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
     return points
 
 
-def select(codecs: str, points: Points) -> Selection:
+def select(
+    codecs: str, points: Points, packs: Sequence[Pack] = (), recorded: bool = True
+) -> Selection:
     """Contenders for a `--codecs` list, in the order given; `all` skips what cannot run here.
 
+    Of codec variants that `packs` have, the streams come from there. Where a codec cannot encode
+    here, they come from a pack that the project ships, unless `recorded` streams are of no use.
     Raises `Unavailable` where a codec asked for by name lacks something, `UsageError` for the rest.
     """
     everything = codecs == "all"
-    texts = every_codec() if everything else split_unescaped(codecs, ",")
+    in_packs = [spec.text for pack in packs for spec in pack.infos]
+    texts = [*every_codec(), *in_packs] if everything else split_unescaped(codecs, ",")
     contenders: dict[CodecSpec, Contender] = {}
     skipped = []
     used: set[tuple[str, str]] = set()
     for text in texts:
         try:
             for spec in resolve(parse_codec(text.strip())):
-                contenders[spec] = _contender(spec, points, used)
-        except Unavailable as missing:
+                contender = _contender(spec, packs, recorded)
+                contenders[spec] = _at_points(contender, points, used)
+        except (Unavailable, BadPack) as missing:
             if not everything:
                 raise Unavailable(f"{text} cannot run here: {missing}") from missing
             skipped.append((text, str(missing)))
     _refuse_equal_labels(contenders)
+    _refuse_unused(packs, list(contenders.values()))
     unused = set(points) - used
     if unused:
         codec, setting = sorted(unused)[0]
@@ -89,15 +97,37 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
             )
 
 
-def _contender(spec: CodecSpec, points: Points, used: set[tuple[str, str]]) -> Contender:
+def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> None:
+    for pack in packs:
+        if not any(one.pack is not None and one.pack.path == pack.path for one in contenders):
+            held = ", ".join(spec.text for spec in pack.infos)
+            raise UsageError(f"no codec of --codecs takes a stream from {pack.path}: it has {held}")
+
+
+def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     codec: Codec = load_codec(spec)
-    sweep: Sequence[Setting] = codec.sweep
+    lacks = ""
+    pack = with_variant(packs, spec)
+    if pack is None:
+        try:
+            return Contender(spec, codec.describe(), tuple(codec.sweep))
+        except Unavailable as missing:
+            pack = with_variant(shipped_packs(), spec) if recorded else None
+            if pack is None:
+                raise
+            lacks = str(missing)
+    codec = Recorded(pack, spec, codec)
+    return Contender(spec, codec.describe(), codec.sweep, pack, lacks)
+
+
+def _at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
+    spec, sweep = contender.spec, contender.sweep
     for name in {setting.name for setting in sweep}:
         for asked in (spec.name, spec.text):
             if (asked, name) in points:
                 used.add((asked, name))
-                sweep = [Setting(name, value) for value in points[asked, name]]
-    return Contender(spec, codec.describe(), tuple(dict.fromkeys(sweep)))
+                sweep = tuple(Setting(name, value) for value in points[asked, name])
+    return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
 
 
 def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:

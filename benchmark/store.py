@@ -43,6 +43,15 @@ class Store:
         text = json.dumps(record, indent=1, sort_keys=True, default=str)
         self._write(self.folder / "runs" / f"{run}.json", text.encode())
 
+    def record(self, run: str) -> dict[str, Any]:
+        """A run's record; empty where there is none."""
+        path = self.folder / "runs" / f"{run}.json"
+        try:
+            record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        return record
+
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent."""
         if rows:

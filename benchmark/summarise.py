@@ -22,7 +22,7 @@ from benchmark.metric import metric_columns
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 
-SECONDS = ("encode_seconds", "decode_seconds")
+SECONDS = ("encode_seconds", "decode_seconds")  # never of rows recorded in a pack
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 REASONS_KEPT = 3
@@ -54,6 +54,7 @@ class Edition:
     timed: str  # what the seconds contain
     devices: tuple[str, ...]
     caveats: tuple[str, ...]  # what tables and figures have to say of it
+    recorded: bool = False  # streams of some rows come from a pack
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,8 +164,9 @@ def summarise(
     if common:
         rows.ok = rows.common(rows.ok)
     means, values = {}, {}
+    coded_here = rows.ok & (rows.numbers("recorded") != 1)
     for name in SECONDS:
-        means[name] = _means(rows, rows.numbers(name), rows.ok, average, common)
+        means[name] = _means(rows, rows.numbers(name), coded_here, average, common)
     machine, timed = _timed_means(rows, average, common)
     means.update(timed)
     for name, protocol in protocols.items():
@@ -219,7 +221,8 @@ def _metric_means(
 def _timed_means(rows: Rows, average: Average, common: bool) -> tuple[str, dict[str, list[Mean]]]:
     """The machine, and seconds per megapixel: the mean of each image's own."""
     machine, machines = rows.codes("machine")
-    alone = np.flatnonzero(rows.ok & (rows.numbers("timing") == 1))
+    coded_here = rows.ok & (rows.numbers("recorded") != 1)
+    alone = np.flatnonzero(coded_here & (rows.numbers("timing") == 1))
     has = np.zeros(len(rows.ok), np.bool_)
     chosen = -1
     if len(alone):
@@ -300,6 +303,7 @@ def _editions(rows: Rows) -> dict[int, Edition]:
     caveats = _distinct(rows, "caveat")
     origins = _distinct(rows, "bytes_origin")
     devices = _distinct(rows, "device")
+    recorded = set(rows.variant[rows.numbers("recorded") == 1].tolist())
     variant = rows.variant
     order = np.lexsort((rows.latest, rows.ok, variant))
     names = ("codec", "variant", "codec_version", "command", "timed")
@@ -317,6 +321,7 @@ def _editions(rows: Rows) -> dict[int, Edition]:
             timed=row["timed"],
             devices=devices[number],
             caveats=(*caveats[number], *declared),
+            recorded=number in recorded,
         )
     # Two variants of one label (files of one name in two folders, say) would become one curve.
     labels = Counter(edition.label for edition in editions.values())

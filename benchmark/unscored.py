@@ -45,7 +45,7 @@ def unscored(
         )
         for index, row in enumerate(rows)
     ]
-    return sorted(tasks, key=lambda task: task.source.file.name)
+    return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 
 def metric_names(text: str) -> tuple[str, ...]:

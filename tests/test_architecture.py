@@ -42,7 +42,7 @@ OWNERS = {
     ),
     "processes": (("multiprocessing",), ("benchmark/engine/",)),
 }
-MAY_TALK = ("benchmark/cli.py", "benchmark/commands/")
+MAY_TALK = ("benchmark/cli.py", "benchmark/commands/", "baselines/neural/training/__main__.py")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib", "base", "core"}
 HEAVY = (
     "compressai",
@@ -186,7 +186,13 @@ def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> st
     return done.stdout
 
 
-@pytest.mark.parametrize("command", ["", "run", "plan", "report", "rescore", "fetch", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("", "run", "plan", "report", "rescore", "fetch", "doctor", "train", "ablation"),
+        *("pack", "audit"),
+    ],
+)
 def test_help_imports_nothing_heavy(tmp_path, command):
     arguments = [command, "--help"] if command else ["--help"]
     assert "Usage" in bench_without(HEAVY, tmp_path, *arguments)

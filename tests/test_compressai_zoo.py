@@ -260,6 +260,7 @@ def test_weights_of_another_model_are_refused(tmp_path, photo):
         ({"model": "mbt2018", "metric": "psnr"}, UnknownName),
         ({"model": "mbt2018", "weights": "trained"}, BadOption),
         ({"model": "mbt2018", "weights": "random", "checkpoint": "own.pth"}, BadOption),
+        ({"model": "mbt2018", "weights": "matched"}, BadOption),
         ({"model": "mbt2018", "weights": "random", "device": "tpu"}, BadOption),
         ({"model": "bmshj2018-factorized-relu"}, Unavailable),
         ({"model": "mbt2018", "checkpoint": "nowhere.pth"}, Unavailable),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
+from baselines.neural.card import card_path
 from baselines.neural.checkpoint import load_checkpoint
 from baselines.neural.codec import PictureCodec
 from baselines.neural.container import Stream, Tiling, checksum, pack, unpack
@@ -316,15 +318,18 @@ def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoi
 
 
 def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
+    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
         CRDR(beta=0)
-    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
     with pytest.raises(Unavailable, match="no checkpoint nowhere"):
         CRDR(beta=0, checkpoint="nowhere")
 
 
-def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, checkpoint):
-    monkeypatch.setattr("baselines.crdr.SHIPPED", checkpoint.parent)
+def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, checkpoint, tmp_path):
+    for path in (checkpoint, card_path(checkpoint)):
+        copyfile(path, tmp_path / f"ours{path.suffix}")
+        copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
+    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
     assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
 
 

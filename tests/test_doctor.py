@@ -9,7 +9,7 @@ import pytest
 from PIL import features
 
 from benchmark import device, doctor
-from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS, PLANNED
+from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS
 
 
 def by_name(findings):
@@ -17,7 +17,7 @@ def by_name(findings):
 
 
 def test_every_codec_metric_and_dataset_is_named():
-    assert set(by_name(doctor.examine_codecs())) == {*CODECS, *ALIASES, *PLANNED}
+    assert set(by_name(doctor.examine_codecs())) == {*CODECS, *ALIASES}
     assert set(by_name(doctor.examine_metrics())) == set(METRICS)
     assert set(by_name(doctor.examine_datasets())) == set(DATASETS)
 
@@ -30,6 +30,20 @@ def test_codecs_that_come_with_the_wheels_are_ready_and_say_what_they_are():
     assert PIL.__version__ in codecs["jpeg"].what
 
 
+def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_need(
+    monkeypatch, tmp_path
+):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    vtm = by_name(doctor.examine_codecs())["vtm"]
+    assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
+    assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
+    assert vtm.what.endswith("name its folder by --vtm-dir or $VTM_DIR")
+    monkeypatch.setattr("benchmark.pack.SHIPPED", tmp_path)
+    vtm = by_name(doctor.examine_codecs())["vtm"]
+    assert (vtm.state, "'EncoderAppStatic' is not on the PATH" in vtm.what) == ("missing", True)
+
+
 def test_a_codec_without_its_options_is_not_called_missing():
     command = by_name(doctor.examine_codecs())["command"]
     assert (command.state, "encode=" in command.what) == ("options", True)
@@ -37,8 +51,10 @@ def test_a_codec_without_its_options_is_not_called_missing():
 
 def test_what_lacks_weights_or_files_says_how_to_get_them():
     assert by_name(doctor.examine_codecs())["hyperprior"].state == "missing"
-    lpips = by_name(doctor.examine_metrics())["lpips"]
-    assert (lpips.state, "alexnet" in lpips.what) == ("missing", True)
+    metrics = by_name(doctor.examine_metrics())
+    for name, weights in {"lpips": "alexnet", "lpips_squeeze": "squeezenet"}.items():
+        assert metrics[name].state == "missing"
+        assert f"bench fetch {weights}" in metrics[name].what
     kodak = by_name(doctor.examine_datasets())["kodak"]
     assert (kodak.state, "bench fetch kodak" in kodak.what) == ("missing", True)
 

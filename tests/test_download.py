@@ -489,17 +489,18 @@ def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
 # the command
 
 
-def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet"])
+def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, capsys, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    weights = command.Weights(f"{server.url}/file.bin", "alexnet.pth", len(BODY), SHA256[:8])
-    monkeypatch.setattr(command, "ALEXNET", weights)
-    command.fetch("alexnet")
-    path = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet.pth"
+    weights = command.Weights(f"{server.url}/file.bin", f"{name}.pth", len(BODY), SHA256[:8])
+    monkeypatch.setattr(command, name.upper(), weights)
+    command.fetch(name)
+    path = tmp_path / "torch" / "hub" / "checkpoints" / f"{name}.pth"
     assert path.read_bytes() == BODY
-    assert capsys.readouterr().out == f"alexnet.pth: {path}\n"
+    assert capsys.readouterr().out == f"{name}.pth: {path}\n"
     monkeypatch.setenv("BENCH_WEIGHTS", str(path.parent))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "elsewhere"))
-    command.fetch("alexnet")
+    command.fetch(name)
     assert len(server.asked) == 1
 
 

@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from benchmark import external
-from benchmark.errors import ProgramFailed, Unavailable
-from benchmark.external import find_program, package_folder, private_folder, run_program
+from benchmark.errors import ProgramFailed, Unavailable, UsageError
+from benchmark.external import (
+    find_program,
+    package_folder,
+    private_folder,
+    program_folders,
+    run_program,
+    use_program_folder,
+)
 
 ROOT = Path(__file__).parent.parent
 SOON = 0.5  # seconds
@@ -175,6 +182,35 @@ def test_a_program_is_found_by_name_and_by_path(tmp_path: Path):
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert find_program(str(program), "install it") == program
+
+
+def test_the_users_folder_and_its_bin_come_before_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MINE_DIR", raising=False)
+    assert program_folders("MINE_DIR") == []
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "sh"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("MINE_DIR", "")  # so that it is put back
+    use_program_folder("MINE_DIR", tmp_path)
+    assert find_program("sh", "install it", program_folders("MINE_DIR")) == program
+    assert find_program("env", "install it", program_folders("MINE_DIR")).is_file()
+    remedy = f"is not in {tmp_path} or on the PATH: build it"
+    with pytest.raises(Unavailable, match=remedy):
+        find_program("no-such-program", "build it", program_folders("MINE_DIR"))
+    with pytest.raises(UsageError, match="none is not a folder of programs"):
+        use_program_folder("MINE_DIR", tmp_path / "none")
+
+
+def test_only_exit_codes_that_are_accepted_are_no_failure():
+    told = ["sh", "-c", "echo usage; exit 1"]
+    assert run_program(told, timeout_seconds=10, accepted=(0, 1)) == b"usage\n"
+    with pytest.raises(ProgramFailed, match="ended with exit code 1"):
+        run_program(told, timeout_seconds=10)
+    with pytest.raises(ProgramFailed, match="ended with exit code 2"):
+        run_program(["sh", "-c", "exit 2"], timeout_seconds=10, accepted=(0, 1))
 
 
 def test_a_missing_program_comes_with_its_remedy():

@@ -127,6 +127,18 @@ def test_twelve_curves_have_a_legend_that_hides_nothing(measures, width):
     assert crowded == []
 
 
+def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
+    rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
+    summary = summarise(table(rows))
+    assert draw(summary).caption.endswith("Streams recorded in a pack: vtm.")
+    timing = draw_timing(summary, looks(summary.labels), "set")
+    assert [label.get_text() for label in timing.figure.axes[0].get_yticklabels()] == ["jpeg"]
+    shown = means_table(summary, [PSNR])
+    assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
+    assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
+    assert shown.notes == ("Streams from a pack, decoded and scored, not timed: vtm.",)
+
+
 def test_what_carries_a_caveat_is_dashed_open_and_named():
     rows = [*sweep("jpeg"), *sweep("ours", caveat="random weights")]
     summary = summarise(table(rows))

@@ -16,6 +16,7 @@ from benchmark.rate_distortion import (
     bd_rate,
     compare,
     curves,
+    cut,
     excluded,
     pareto_front,
 )
@@ -102,6 +103,23 @@ def test_points_that_the_pareto_front_leaves_out_do_not_count():
     assert bd_rate(ANCHOR, falling) == Refused(
         "it has 3 of the 4 points that are needed on the Pareto front (4 measured)"
     )
+
+
+def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
+    straight = line([0.1, 0.2, 0.4, 0.8, 1.6], 40, 10)
+    found = cut(straight, 0.5)
+    assert found.bpp.tolist() == [0.1, 0.2, 0.4, 0.5]
+    assert found.quality[-1] == pytest.approx(40 + 10 * math.log10(0.5), abs=1e-12)
+    assert cut(straight, 2.0).bpp.tolist() == straight.bpp.tolist()
+    assert cut(straight, 0.4).bpp.tolist() == [0.1, 0.2, 0.4]
+    assert cut(straight, 0.05).bpp.size == 0
+
+
+def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
+    low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
+    half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
+    found = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
+    assert found.value == pytest.approx(-50, abs=1e-9)
 
 
 def test_curves_that_never_meet_are_refused():

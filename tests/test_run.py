@@ -235,7 +235,10 @@ def test_timed_rows_are_measured_one_by_one_and_stand_in_the_table(images, resul
     ("words", "says"),
     [
         (("run", "--codecs", "jpg"), "No codec 'jpg'. Did you mean 'jpeg'?"),
-        (("run", "--codecs", "vtm,jpeg"), "No codec 'vtm' yet"),
+        (("run", "--codecs", "vtm:depth=10"), "the program 'EncoderAppStatic' is not on the PATH"),
+        (("run", "--codecs", "vtm", "--timing"), "vtm cannot run here: the program 'EncoderApp"),
+        (("run", "--codecs", "vtm", "--vtm-dir", "nowhere"), "nowhere is not a folder of programs"),
+        (("run", "--codecs", "vtm", "--pack", "no.tar"), "the pack no.tar cannot be used: it can"),
         (("run", "--codecs", "ours,jpeg"), "ours cannot run here: no weight file ours.safetensors"),
         (("run", "--codecs", "jpeg", "--dataset", "kodka"), "No dataset 'kodka'. Did you mean"),
         (("run", "--codecs", "jpeg", "--metrics", "psn"), "No metric 'psn'. Did you mean"),
@@ -246,7 +249,9 @@ def test_timed_rows_are_measured_one_by_one_and_stand_in_the_table(images, resul
         (("run", "--codecs", "jpeg", "--dataset", "kodak"), "kodak"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path):
+def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkeypatch):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))  # nor is VTM there
     done = bench(*words, "--results", tmp_path)
     assert done.returncode == 2
     assert says in done.stderr

@@ -106,7 +106,10 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-BENCH = ["bench run --codecs all --dataset sample --no-table", "bench report --dataset sample"]
+SAMPLE = ["bench run --codecs all --dataset sample --no-table", "bench report --dataset sample"]
+LOOK = "bench plan --codecs jpeg --dataset kodak"  # fails where the dataset is not
+KODAK = ["bench run --codecs jpeg,vtm --dataset kodak --no-table", "bench report --dataset kodak"]
+BENCH = [*SAMPLE, LOOK, *KODAK]
 
 
 def of_bench(calls):
@@ -232,11 +235,22 @@ def test_pillow_comes_back_where_pillow_simd_fails_in_its_place(checkout):
 @pytest.mark.parametrize("code", [2, 130])
 def test_a_run_that_could_not_be_made_is_the_end(checkout, code):
     assert checkout.run(refused="bench run", code=code)[0] == code
-    assert of_bench(checkout.run(refused="bench run", code=code)[2]) == BENCH[:1]
+    assert of_bench(checkout.run(refused="bench run", code=code)[2]) == SAMPLE[:1]
 
 
 def test_a_failed_report_is_the_exit_code(checkout):
-    assert checkout.run(refused="bench report", code=5)[0] == 5
+    code, _, calls = checkout.run(refused="bench report", code=5)
+    assert (code, of_bench(calls)) == (5, SAMPLE)
+
+
+def test_where_there_is_no_kodak_only_the_sample_is_measured(checkout):
+    code, said, calls = checkout.run(refused="bench plan", code=2)
+    assert (code, of_bench(calls), "refused" in said) == (0, [*SAMPLE, LOOK], False)
+
+
+def test_what_fails_on_kodak_is_the_exit_code(checkout):
+    code, _, calls = checkout.run(refused="jpeg,vtm", code=1)
+    assert (code, of_bench(calls)) == (1, BENCH)
 
 
 @pytest.mark.parametrize(

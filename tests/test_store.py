@@ -81,6 +81,34 @@ def test_a_value_under_an_old_protocol_never_hides_one_under_the_present_one(sto
     assert (merged["psnr_db"], merged["psnr_db_protocol"]) == (30.0, "psnr-rgb8/1")
 
 
+def test_what_was_coded_here_stands_before_what_a_pack_recorded(store):
+    store.append([row("a", encode_seconds=1.0)])
+    store.append([row("a", finished_utc="2026-01-02", encode_seconds=9.0, recorded=True)])
+    (merged,) = store.table().to_pylist()
+    assert (merged["encode_seconds"], bool(merged["recorded"])) == (1.0, False)
+
+
+def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(store):
+    store.append([row("old", num_bytes=1)])
+    (shard,) = (store.folder / "per_image").glob("*.parquet")
+    pq.write_table(pq.read_table(shard).drop_columns(["recorded"]), shard)
+    assert store.table()["recorded"].to_pylist() == [None]
+    store.append([row("new", recorded=True)])
+    assert store.done() == {"old", "new"}
+    store.compact()
+    found = {r["cell"]: r["recorded"] for r in store.table().to_pylist()}
+    assert found == {"old": None, "new": True}
+
+
+def test_a_runs_record_is_read_back_and_a_damaged_one_is_told(store):
+    store.begin("r1", {"arguments": ["run"]})
+    assert store.record("r1") == {"arguments": ["run"]}
+    assert store.record("r2") == {}
+    (store.folder / "runs" / "r1.json").write_text("{")
+    with pytest.raises(StoreError, match=r"r1\.json cannot be read"):
+        store.record("r1")
+
+
 def test_compaction_leaves_one_shard_and_the_same_table(store):
     for cell in "cab":
         store.append([row(cell, num_bytes=ord(cell))])

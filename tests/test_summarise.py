@@ -167,6 +167,20 @@ def test_timed_means_are_of_timed_rows_on_the_machine_of_the_latest():
     assert summarise(table(rows[2:])).machine == ""
 
 
+def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
+    recorded = {"recorded": True, "timing": True, "encode_seconds": 99.0}
+    alone = point(summarise(table([row("vtm", 5, "a", **recorded)])), "vtm", 5)
+    for name in (*SECONDS, *TIMED):
+        assert (alone.means[name].value, alone.means[name].images) == (None, 0)
+    rows = [row("vtm", 5, "a", **recorded), row("vtm", 5, "bb", timing=True)]
+    found = point(summarise(table(rows)), "vtm", 5)
+    assert found.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
+    assert found.means["encode_seconds"].value == 0.2
+    assert found.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
+    assert found.edition.recorded
+    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.recorded
+
+
 def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
     later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
     (found,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points

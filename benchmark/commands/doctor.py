@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from benchmark.doctor import Finding
 
 
-def doctor(data_dir: options.DataDir = None, weights_dir: options.WeightsDir = None) -> None:
+def doctor(
+    data_dir: options.DataDir = None,
+    weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+) -> None:
     """Say which codecs, metrics and datasets can be used here, and what the others lack."""
     from benchmark.doctor import (
         examine_codecs,
@@ -17,9 +21,11 @@ def doctor(data_dir: options.DataDir = None, weights_dir: options.WeightsDir = N
         examine_machine,
         examine_metrics,
     )
+    from benchmark.external import use_program_folder
     from benchmark.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
+    use_program_folder(options.VTM_VARIABLE, vtm_dir)
     _show("machine", examine_machine(data_dir))
     _show("codecs", _lines(examine_codecs()))
     _show("metrics", _lines(examine_metrics()))

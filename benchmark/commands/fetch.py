@@ -36,14 +36,20 @@ ALEXNET = Weights(
     244_408_911,
     "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
 )
+SQUEEZENET = Weights(
+    "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+    "squeezenet1_1-b8a52dc0.pth",
+    4_958_839,
+    "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+)
 
 
 def fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="kodak, clic2020, clic2020:professional, clic2020:mobile, alexnet (for LPIPS), or "
-            f"a learned codec: {COMPRESSAI_EXAMPLE}"
+            help="kodak, clic2020, clic2020:professional, clic2020:mobile, alexnet or "
+            f"squeezenet (for LPIPS), or a learned codec: {COMPRESSAI_EXAMPLE}"
         ),
     ],
     data_dir: Annotated[
@@ -58,10 +64,12 @@ def fetch(
         _fetch_dataset(name, data_dir)
     elif name == "alexnet":
         _fetch_weights([ALEXNET])
+    elif name == "squeezenet":
+        _fetch_weights([SQUEEZENET])
     elif name.startswith("compressai:") or name in ALIASES:
         _fetch_weights(_compressai(name))
     else:
-        known = [*DATASETS, "alexnet", COMPRESSAI_EXAMPLE, *ALIASES]
+        known = [*DATASETS, "alexnet", "squeezenet", COMPRESSAI_EXAMPLE, *ALIASES]
         raise UnknownName("thing to fetch", name, known)
 
 

@@ -21,6 +21,7 @@ Points = Annotated[
     typer.Option(help="Settings instead of a codec's own: jpeg.quality=10,30,50 (repeatable)."),
 ]
 Metrics = Annotated[str, typer.Option(help="Comma-separated metrics, or 'all'.")]
+USUAL_METRICS = "psnr,psnr_y,ms_ssim,lpips"  # of `bench run`
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 DataDir = Annotated[
     Path | None,
@@ -29,6 +30,17 @@ DataDir = Annotated[
 WeightsDir = Annotated[
     Path | None,
     typer.Option(help="Folder that holds weight files; then $BENCH_WEIGHTS and torch's cache."),
+]
+VTM_VARIABLE = "VTM_DIR"
+VtmDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder of VTM's EncoderAppStatic; then $VTM_DIR and the PATH."),
+]
+Packs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--pack", help="A pack of recorded streams to take a codec's from, DIR or TAR (repeatable)."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the dataset.")]
 Flatten = Annotated[

@@ -82,6 +82,9 @@ def _print_for_people(outcome: Outcome, with_table: bool) -> None:
     rows = outcome.asked()
     if rows.num_rows and with_table:
         print_summary(summarise(rows))
+    for one in outcome.matrix.selection.contenders:
+        if one.pack is not None:
+            print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
     refused = [one.reason for one in sources.refused]
     print_problems(outcome.failures, refused, outcome.matrix.selection.skipped)
     for name, count, reason in _nulls(outcome):
@@ -120,6 +123,11 @@ def _for_machines(outcome: Outcome) -> dict[str, object]:
         "failed": [failure._asdict() for failure in outcome.failures],
         "refused": {one.file.name: one.reason for one in matrix.sources.refused},
         "skipped": dict(matrix.selection.skipped),
+        "recorded": {
+            contender.spec.text: str(contender.pack.path)
+            for contender in matrix.selection.contenders
+            if contender.pack is not None
+        },
         "without_value": [
             {"column": column, "cells": count, "reason": reason}
             for column, count, reason in _nulls(outcome)

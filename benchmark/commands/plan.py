@@ -17,6 +17,8 @@ def plan(
     results: options.Results = Path("results"),
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+    packs: options.Packs = None,
     flatten: options.Flatten = False,
     timing: Annotated[bool, typer.Option("--timing", help="As for `bench run --timing`.")] = False,
     as_json: options.AsJson = False,
@@ -27,12 +29,14 @@ def plan(
 
     from benchmark.commands.outcome import print_problems
     from benchmark.estimate import estimate
+    from benchmark.external import use_program_folder
     from benchmark.matrix import Request, open_matrix
     from benchmark.provenance import cores
     from benchmark.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
-    request = Request(dataset, results, data_dir, limit, flatten)
+    use_program_folder(options.VTM_VARIABLE, vtm_dir)
+    request = Request(dataset, results, data_dir, limit, flatten, tuple(packs or ()))
     matrix = open_matrix(request, codecs, points or (), timing)
     lanes = 1 if timing else jobs or cores()
     guess = estimate(matrix.to_do, matrix.store.table())

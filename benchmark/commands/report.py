@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmark.comparable_rows import Average
     from benchmark.figures.rate_curve import Drawing
     from benchmark.figures.table import Table
+    from benchmark.published import Panel, PublishedPoint
     from benchmark.rate_distortion import Comparison, Measure
     from benchmark.summarise import Summary
 
@@ -45,6 +46,10 @@ def report(
     anchor: Annotated[
         str, typer.Option(help="The codec that BD-rates are relative to.")
     ] = DEFAULT_ANCHOR,
+    up_to_bpp: Annotated[
+        float | None,
+        typer.Option(help="Cut curves at this rate, by interpolation, before taking BD-rates."),
+    ] = None,
     common: Annotated[
         bool, typer.Option("--common", help="Restrict all means to images that all points have.")
     ] = False,
@@ -54,21 +59,38 @@ def report(
     linear: Annotated[
         bool, typer.Option("--linear", help="A linear instead of a logarithmic rate axis.")
     ] = False,
+    published: Annotated[
+        str,
+        typer.Option(
+            help="Published systems to lay over the curves: crdr,hific,multi-realism:beta=2.56; "
+            "or 'all' (`bench list --published`)."
+        ),
+    ] = "",
+    mix_protocols: Annotated[
+        bool,
+        typer.Option(
+            "--mix-protocols", help="Draw published points of other rules too; the figure says so."
+        ),
+    ] = False,
     results: options.Results = Path("results"),
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs."""
+    from benchmark.commands.published import chosen_points, panels_of
     from benchmark.rate_distortion import Measure
     from benchmark.unscored import metric_names
 
     names = metric_names(metrics)
     measures = [Measure.named(name) for name in names]
     found = [
-        _read(results, name, codecs, names, common, pooled) for name in _datasets(results, dataset)
+        read_results(results, name, codecs, names, common, pooled)
+        for name in datasets_with_results(results, dataset)
     ]
     labels = {label for stored in found for label in stored.summary.labels}
     label = _anchor(anchor, labels)
+    points = chosen_points(results, published)
     for stored in found:
-        _report_one(stored, measures, label, linear)
+        panels = panels_of(points, stored.summary, measures, stored.name, mix_protocols)
+        _report_one(stored, measures, label, linear, up_to_bpp, points, panels)
 
 
 def print_summary(summary: "Summary") -> None:
@@ -78,10 +100,11 @@ def print_summary(summary: "Summary") -> None:
 
     known = [m for m in map(Measure.named, OVERVIEW) if m.column in summary.protocols]
     shown = [measure for measure in known if summary.values_of(measure.column)]
-    _print_table(means_table(summary, shown))
+    print_table(means_table(summary, shown))
 
 
-def _datasets(results: Path, dataset: str) -> list[str]:
+def datasets_with_results(results: Path, dataset: str) -> list[str]:
+    """The dataset asked for, or every one; `UsageError` where there are no results of it."""
     found = sorted(path.parent.name for path in results.glob("*/per_image") if any(path.iterdir()))
     if not found:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
@@ -98,9 +121,10 @@ def _datasets(results: Path, dataset: str) -> list[str]:
     raise UnknownName("results of a dataset", dataset, found)
 
 
-def _read(
+def read_results(
     results: Path, name: str, codecs: str, metrics: Sequence[str], common: bool, pooled: bool
 ) -> Stored:
+    """A dataset's rows of these codecs, summarised, and its runs."""
     from benchmark.protocol import protocols
     from benchmark.store import Store
     from benchmark.summarise import summarise
@@ -153,16 +177,25 @@ def _anchor(asked: str, labels: set[str]) -> str:
     raise UnknownName("codec with results", asked, labels)
 
 
-def _report_one(stored: Stored, measures: "Sequence[Measure]", anchor: str, linear: bool) -> None:
+def _report_one(
+    stored: Stored,
+    measures: "Sequence[Measure]",
+    anchor: str,
+    linear: bool,
+    up_to_bpp: float | None,
+    points: "Sequence[PublishedPoint]",
+    panels: "Mapping[str, Panel]",
+) -> None:
     from benchmark.figures.document import left_out, report_text
     from benchmark.figures.style import file_bytes, short_names
     from benchmark.figures.table import bd_records, csv_text, latex, markdown, means_table
+    from benchmark.published import left_out as left_out_published
 
     summary = stored.summary
     measured = [measure for measure in measures if summary.values_of(measure.column)]
-    drawings = _draw(stored, measured, linear)
+    drawings = _draw(stored, measured, linear, panels)
     means = means_table(summary, measured)
-    comparisons, deltas = _compare(summary, measured, anchor)
+    comparisons, deltas = _compare(summary, measured, anchor, up_to_bpp)
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     short = short_names(summary.labels)
     text = report_text(stored.name, summary, measures, captions, means, deltas, stored.runs)
@@ -175,7 +208,7 @@ def _report_one(stored: Stored, measures: "Sequence[Measure]", anchor: str, line
     if not isinstance(deltas, str):
         files["bd_rate.md"] = "\n".join(map(markdown, deltas))
         files["bd_rate.tex"] = latex(deltas[0], short)
-        files["bd_rate.csv"] = csv_text(bd_records(comparisons, anchor))
+        files["bd_rate.csv"] = csv_text(bd_records(comparisons, anchor, up_to_bpp))
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
@@ -184,37 +217,47 @@ def _report_one(stored: Stored, measures: "Sequence[Measure]", anchor: str, line
     print(f"\n{stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
     print_summary(summary)
     print()
-    print(deltas) if isinstance(deltas, str) else _print_table(deltas[0])
+    print(deltas) if isinstance(deltas, str) else print_table(deltas[0])
     print()
-    _print_sentences(left_out(summary, measures, stored.runs))
+    sentences = left_out(summary, measures, stored.runs)
+    _print_sentences([*sentences, *left_out_published(points, panels, stored.name)])
     if "timing" not in drawings:
         print("no timing figure: no row was measured alone; use `bench run --timing`")
     for name in [*(f"{name}.pdf" for name in drawings), "report.md"]:
         print(stored.folder / name)
 
 
-def _draw(stored: Stored, measures: "Sequence[Measure]", linear: bool) -> "dict[str, Drawing]":
+def _draw(
+    stored: Stored,
+    measures: "Sequence[Measure]",
+    linear: bool,
+    panels: "Mapping[str, Panel]",
+) -> "dict[str, Drawing]":
     """Figures by file name, without those that would be empty."""
+    from benchmark.figures.published_curve import look_label
     from benchmark.figures.rate_curve import draw_rate_curves
     from benchmark.figures.style import looks
     from benchmark.figures.timing import draw_timing
     from benchmark.registry import metric_class
 
     summary, name = stored.summary, stored.name
-    look = looks(summary.labels)
+    published = {column: panel.drawn for column, panel in panels.items()}
+    over = [look_label(curve) for curves in published.values() for curve in curves]
+    look = looks([*summary.labels, *over])
     overview = [metric_class(metric).column for metric in OVERVIEW]
     several = [measure for measure in measures if measure.column in overview]
-    panels = {"curves": several} if len(several) > 1 else {}
-    panels |= {measure.column: [measure] for measure in measures}
+    files = {"curves": several} if len(several) > 1 else {}
+    files |= {measure.column: [measure] for measure in measures}
     drawings = {
-        file: draw_rate_curves(summary, shown, look, name, linear) for file, shown in panels.items()
+        file: draw_rate_curves(summary, shown, look, name, linear, published)
+        for file, shown in files.items()
     }
     drawings["timing"] = draw_timing(summary, look, name)
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
 def _compare(
-    summary: "Summary", measures: "Sequence[Measure]", anchor: str
+    summary: "Summary", measures: "Sequence[Measure]", anchor: str, up_to_bpp: float | None
 ) -> "tuple[list[Comparison], tuple[Table, Table] | str]":
     """BD-rates, and their tables (overview, details) or why there are none."""
     from benchmark.figures.table import bd_overview, bd_table
@@ -225,9 +268,11 @@ def _compare(
         return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
     if len(summary.labels) == 1:
         return [], f"No BD-rates: there is no codec but the anchor {anchor}."
-    comparisons = [one for measure in measures for one in compare(summary, measure, anchor)]
-    overview = bd_overview(comparisons, measures, anchor)
-    return comparisons, (overview, bd_table(comparisons, measures, anchor))
+    comparisons = [
+        one for measure in measures for one in compare(summary, measure, anchor, up_to_bpp)
+    ]
+    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table(comparisons, measures, anchor, up_to_bpp))
 
 
 def _write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
@@ -257,7 +302,8 @@ def _every_file_name() -> set[str]:
     }
 
 
-def _print_table(table: "Table") -> None:
+def print_table(table: "Table") -> None:
+    """With rules on a terminal that is wide enough, else as plain text."""
     import sys
 
     from benchmark.figures.table import plain

@@ -17,13 +17,15 @@ def run(
     codecs: options.Codecs = "all",
     dataset: options.DatasetName = "sample",
     points: options.Points = None,
-    metrics: options.Metrics = "all",
+    metrics: options.Metrics = options.USUAL_METRICS,
     jobs: options.Jobs = None,
     device: options.DeviceName = "auto",
     limit: options.Limit = None,
     results: options.Results = Path("results"),
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+    packs: options.Packs = None,
     flatten: options.Flatten = False,
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the streams, for `bench rescore`.")
@@ -44,6 +46,7 @@ def run(
     from benchmark.commands.outcome import finish, interruptible
     from benchmark.device import use_device
     from benchmark.engine.local import prepare_workers
+    from benchmark.external import use_program_folder
     from benchmark.matrix import Request, open_matrix
     from benchmark.measure import Conditions
     from benchmark.unscored import metric_names
@@ -52,8 +55,9 @@ def run(
     names = metric_names(metrics)
     chosen = use_device(device)
     use_weights_folder(weights_dir)
+    use_program_folder(options.VTM_VARIABLE, vtm_dir)
     prepare_workers()
-    request = Request(dataset, results, data_dir, limit, flatten)
+    request = Request(dataset, results, data_dir, limit, flatten, tuple(packs or ()))
     with interruptible("finished cells are kept; the same command goes on from there"):
         matrix = open_matrix(request, codecs, points or (), timing)
         if not as_json:
@@ -65,6 +69,7 @@ def run(
 def _measure(matrix: "Matrix", conditions: "Conditions", keep: bool, quiet: bool) -> "Outcome":
     from benchmark.commands.outcome import Outcome
     from benchmark.commands.progress import show_progress
+    from benchmark.estimate import longest_first
     from benchmark.run import run_tasks
     from benchmark.unscored import unscored
 
@@ -72,8 +77,9 @@ def _measure(matrix: "Matrix", conditions: "Conditions", keep: bool, quiet: bool
     failures = []
     if matrix.to_do:
         _begin(matrix, conditions)
-        with show_progress("measuring", len(matrix.to_do), quiet) as report:
-            failures = run_tasks(matrix.to_do, conditions, store, keep, report)
+        tasks = longest_first(matrix.to_do, store.table())
+        with show_progress("measuring", len(tasks), quiet) as report:
+            failures = run_tasks(tasks, conditions, store, keep, report)
     table = store.table()
     lacking = unscored(table, sources.images, conditions.metrics, store.folder, again=False)
     asked = {cell.key for cell in matrix.cells}
@@ -100,6 +106,11 @@ def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
         refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
         codecs={c.spec.text: asdict(c.info) for c in matrix.selection.contenders},
         skipped_codecs=dict(matrix.selection.skipped),
+        packs={
+            contender.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+            for contender in matrix.selection.contenders
+            if (pack := contender.pack) is not None
+        },
         protocols=protocols(conditions.metrics),
     )
     matrix.store.begin(conditions.run, record)

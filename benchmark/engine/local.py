@@ -110,7 +110,7 @@ class _Lane:
     left: int = 0
 
     def add(self, task: Task) -> None:
-        self.images.setdefault(task.source.sha256, deque()).append(task)
+        self.images.setdefault(_image(task), deque()).append(task)
         self.left += 1
 
     def plenty(self) -> bool:
@@ -142,6 +142,10 @@ def _lanes(tasks: Sequence[Task], jobs: int) -> list[_Lane]:
     return list(lanes.values())
 
 
+def _image(task: Task) -> str:
+    return task.source.sha256 if isinstance(task, Cell) else str(task.row["image_sha256"])
+
+
 def _device(task: Task) -> str:
     return task.info.device if isinstance(task, Cell) else str(task.row["device"])
 
@@ -171,7 +175,7 @@ class _Worker:
         """Give the worker what it lacks, as far as there is something left in its lane."""
         wanted = 2 if self._lane.plenty() else 1
         while len(self.tasks) < wanted and (task := self._lane.next(self._image)) is not None:
-            self._image = task.source.sha256
+            self._image = _image(task)
             self.tasks.append(task)
             self._send(task)
 

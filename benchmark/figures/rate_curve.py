@@ -1,9 +1,20 @@
-"""A summary in; figures of metrics against bits per pixel out, each with the caption it needs."""
+"""A summary in; figures of metrics against bits per pixel out, each with the caption it needs.
+
+Published curves may lie over the measured ones, or stand alone.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.figures.published_curve import (
+    Overlaid,
+    draw_published,
+    mark_protocols,
+    places,
+    published_caption,
+    published_note,
+)
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     SINGLE_COLUMN_INCHES,
@@ -14,16 +25,22 @@ from benchmark.figures.style import (
     short_names,
     title,
 )
+from benchmark.published import IMAGES, PublishedCurve
 from benchmark.rate_distortion import Measure, curves, excluded
 from benchmark.summarise import Edition, Point, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 CROP_BPP = 3.0  # beyond it lies what compression papers do not compare
 PANEL_INCHES = 2.35  # height without the legend
 TICKS = (1.0, 2.0, 5.0)
+# Metrics whose axis is logarithmic once values span more than this ratio: on a linear one,
+# realistic codecs at an FID of 1 to 5 are one line under those at 50.
+RATIOS, WIDE_RATIO = ("fid256", "kid256"), 10
 
 
 class Drawing(NamedTuple):
@@ -41,43 +58,72 @@ class Drawn(NamedTuple):
     values: list[float]
 
 
+class Panel(NamedTuple):
+    """What is drawn on one pair of axes."""
+
+    measure: Measure
+    lines: dict[str, Drawn]
+    overlaid: Overlaid
+
+
 def draw_rate_curves(
-    summary: Summary,
+    summary: Summary | None,
     measures: Sequence[Measure],
     looks: Mapping[str, Look],
     dataset: str,
     linear_rate: bool = False,
+    published: Mapping[str, Sequence[PublishedCurve]] | None = None,
 ) -> Drawing | None:
     """One panel a measure, one legend below; None where no point may be drawn.
 
     One panel is a column wide (3.25 in), several share two columns (6.875 in). Rates are on a
     logarithmic axis unless asked otherwise: sweeps are geometric, and on a linear one a dozen
-    codecs meet in the lowest quarter.
+    codecs meet in the lowest quarter. `published` has, by metric column, the curves to lay over the
+    measured ones; without a summary they stand alone. `looks` goes by label and `look_label`.
     """
-    panels = [(measure, _lines(curves(summary, measure), measure)) for measure in measures]
-    panels = [(measure, lines) for measure, lines in panels if lines]
+    panels = [_panel(summary, measure, published or {}) for measure in measures]
+    panels = [panel for panel in panels if panel.lines or panel.overlaid.curves]
     if not panels:
         return None
     from matplotlib.figure import Figure
 
-    names = short_names(summary.labels)
-    handles = {}
+    names = short_names(summary.labels) if summary else {}
+    handles: dict[str, Line2D] = {}
+    others: dict[str, Line2D] = {}
     with paper_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
         figure = Figure(figsize=(width, PANEL_INCHES), layout="constrained")
         every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (measure, lines) in zip(every_axes, panels, strict=True):
-            for label, (edition, bpp, values) in lines.items():
+        for axes, panel in zip(every_axes, panels, strict=True):
+            others |= draw_published(axes, panel.overlaid, looks)
+            for label, (edition, bpp, values) in panel.lines.items():
                 (handles[label],) = axes.plot(
                     bpp,
                     values,
                     label=", ".join((names[label], *edition.caveats)),
                     **line(looks[label], bool(edition.caveats)),
                 )
-            _frame(axes, measure, list(lines.values()), linear_rate)
-        title(every_axes[0], f"{dataset}, {_images(summary, measures)} images")
-        legend_below(figure, [handles[label] for label in summary.labels if label in handles])
-    return Drawing(figure, _caption(summary, [measure for measure, _ in panels], dataset))
+            _frame(axes, panel, linear_rate)
+        title(every_axes[0], f"{dataset}, {_images(summary, measures, dataset)} images")
+        ordered = [handles[label] for label in names if label in handles]
+        over = [panel.overlaid for panel in panels]
+        mark_protocols(others, over)
+        legend_below(figure, [*ordered, *others.values()], published_note(over))
+    shown = [panel.measure for panel in panels if panel.lines]
+    said = (
+        _caption(summary, shown, dataset) if summary and shown else _bare_caption(panels, dataset)
+    )
+    return Drawing(figure, " ".join([said, *published_caption(over)]))
+
+
+def _panel(
+    summary: Summary | None, measure: Measure, published: Mapping[str, Sequence[PublishedCurve]]
+) -> Panel:
+    measured = summary is not None and measure.column in summary.protocols
+    lines = _lines(curves(summary, measure), measure) if summary and measured else {}
+    protocol = summary.protocols[measure.column] if summary and lines else None
+    curves_over = tuple(published.get(measure.column, ()))
+    return Panel(measure, lines, Overlaid(measure, protocol, curves_over))
 
 
 def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, Drawn]:
@@ -91,39 +137,54 @@ def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, 
     return inside or lines
 
 
-def _frame(axes: "Axes", measure: Measure, lines: Sequence[Drawn], linear_rate: bool) -> None:
+def _frame(axes: "Axes", panel: Panel, linear_rate: bool) -> None:
     """Limits from the points inside the crop, and the words on the axes."""
-    places = [(x, y) for drawn in lines for x, y in zip(drawn.bpp, drawn.values, strict=True)]
-    inside = [(x, y) for x, y in places if x <= CROP_BPP] or places
+    measure = panel.measure
+    lines = [(drawn.bpp, drawn.values) for drawn in panel.lines.values()]
+    lines += [places(curve, measure) for curve in panel.overlaid.curves]
+    points = [(x, y) for line in lines for x, y in zip(*line, strict=True)]
+    inside = [(x, y) for x, y in points if x <= CROP_BPP] or points
     rates, values = [x for x, _ in inside], [y for _, y in inside]
     margin = 0.04 * (max(values) - min(values)) or 0.05 * abs(max(values)) or 1.0
     axes.set_ylim(min(values) - margin, max(values) + margin)
+    if measure.column in RATIOS and 0 < WIDE_RATIO * min(values) < max(values):
+        axes.set_yscale("log")
+        axes.set_ylim(min(values) / 1.2, max(values) * 1.2)
+        _plain_ticks(axes.yaxis)
     room = 1.04 if linear_rate else 1.15
     right = room * max(rates)
-    beyond = [x for x, _ in places if x > max(rates)]
+    beyond = [x for x, _ in points if x > max(rates)]
     if beyond:
         right = min(right, math.sqrt(max(rates) * min(beyond)))  # so no marker is half shown
     if linear_rate:
         axes.set_xlim(0, right)
     else:
-        from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
         axes.set_xscale("log")
         axes.set_xlim(min(rates) / room, right)
-        wide = right * room / min(rates) > 5  # else 1, 2 and 5 would leave one tick or none
-        axes.xaxis.set_major_locator(LogLocator(subs=TICKS) if wide else MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        # else 1, 2 and 5 would leave one tick or none
+        _plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
     axes.set_xlabel("Rate (bit per pixel)")
     axes.set_ylabel(measure.axis_label + (" ↓" if measure.better == "lower" else ""))
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _images(summary: Summary, measures: Sequence[Measure]) -> str:
+def _plain_ticks(axis: "Axis", wide: bool = True) -> None:
+    """Numbers, not powers of ten, on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=TICKS) if wide else MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _images(summary: Summary | None, measures: Sequence[Measure], dataset: str) -> str:
+    if summary is None:
+        return str(IMAGES[dataset])
     counts = {
         point.means[measure.column].images
         for measure in measures
+        if measure.column in summary.protocols
         for points in curves(summary, measure).values()
         for point in points
     }
@@ -134,7 +195,7 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str
     average = "mean of each image's bpp" if summary.average == "per_image" else "pooled bpp"
     ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
     parts = [
-        f"{dataset}: means over {_images(summary, measures)} images "
+        f"{dataset}: means over {_images(summary, measures, dataset)} images "
         f"({average}; protocols {', '.join(ids)})."
     ]
     if summary.dropped:
@@ -152,6 +213,18 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str
     if refused:
         names = ", ".join(label for label in summary.labels if label in refused)
         parts.append(f"Points of {names} that are not comparable are left out.")
+    recorded = {point.label for point in drawn if point.edition.recorded}
+    if recorded:
+        names = ", ".join(label for label in summary.labels if label in recorded)
+        parts.append(f"Streams recorded in a pack: {names}.")
     if any(point.edition.caveats for point in drawn):
         parts.append("Dashed lines with open markers carry the caveat in the legend.")
     return " ".join(parts)
+
+
+def _bare_caption(panels: Sequence[Panel], dataset: str) -> str:
+    """Where nothing is measured."""
+    ids = [protocol for panel in panels for protocol in panel.overlaid.protocols]
+    lower = any(panel.measure.better == "lower" for panel in panels)
+    said = f"{dataset}: means over {IMAGES[dataset]} images (protocols {', '.join(ids)})."
+    return said + " An arrow down: lower is better." * lower

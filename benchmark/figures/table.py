@@ -50,10 +50,18 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     if any(caveat for point in points for caveat in point.edition.caveats):
         caveats = {point.label: ", ".join(point.edition.caveats) for point in points}
         notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
+    recorded = dict.fromkeys(point.label for point in points if point.edition.recorded)
+    if recorded:
+        notes.append(f"Streams from a pack, decoded and scored, not timed: {', '.join(recorded)}.")
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
 
 
-def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
+def bd_table(
+    comparisons: Sequence[Comparison],
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None = None,
+) -> Table:
     """A row a metric and codec: BD-rate of the mean curves and mean of the images', BD-metric."""
     headers = (
         "metric", "codec", "BD-rate (%)", "mean of images' BD-rates (%)", "images",
@@ -61,6 +69,7 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
     )  # fmt: skip
     labels = {measure.column: measure.axis_label for measure in measures}
     rows, notes = [], [f"Anchor: {anchor}. A negative BD-rate saves bits at equal quality."]
+    notes += _cut_note(up_to_bpp)
     reasons: dict[str, list[str]] = {}
     for comparison in comparisons:
         found = comparison.rate, comparison.images_rate, comparison.quality
@@ -88,7 +97,10 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
 
 
 def bd_overview(
-    comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str
+    comparisons: Sequence[Comparison],
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None = None,
 ) -> Table:
     """A row a codec, a column a metric: BD-rates of the mean curves."""
     rates = {(one.label, one.column): one.rate for one in comparisons}
@@ -97,6 +109,7 @@ def bd_overview(
         for label in dict.fromkeys(one.label for one in comparisons)
     )
     notes = [f"BD-rate (%) of the mean curves against {anchor}; negative saves bits."]
+    notes += _cut_note(up_to_bpp)
     if any(DOUBTFUL in cell for row in rows for cell in row):
         notes.append(f"{DOUBTFUL} The curves share less than half of the range they span.")
     if any(NOTHING in cell for row in rows for cell in row):
@@ -105,13 +118,20 @@ def bd_overview(
     return Table(headers, rows, 1, tuple(notes))
 
 
-def bd_records(comparisons: Sequence[Comparison], anchor: str) -> list[dict[str, Any]]:
+def _cut_note(up_to_bpp: float | None) -> list[str]:
+    return [] if up_to_bpp is None else [f"Curves are cut at {up_to_bpp:g} bpp, by interpolation."]
+
+
+def bd_records(
+    comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None = None
+) -> list[dict[str, Any]]:
     """One flat record a comparison, at full precision; what is refused is empty, with a reason."""
     return [
         {
             "metric": comparison.column,
             "codec": comparison.label,
             "anchor": anchor,
+            "up_to_bpp": up_to_bpp,
             "bd_rate_percent": _value(comparison.rate),
             "bd_rate_overlap": getattr(comparison.rate, "overlap", None),
             "images_bd_rate_percent": _value(comparison.images_rate),

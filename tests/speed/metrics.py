@@ -28,7 +28,7 @@ from PIL import Image
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.external import package_folder
-from benchmark.metrics.lpips import LPIPSAlex
+from benchmark.metrics.lpips import LPIPS, LPIPSAlex, LPIPSSqueeze
 from benchmark.metrics.ms_ssim import MSSSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.torchvision_import import import_torchvision
@@ -57,17 +57,17 @@ def ms_ssim_of_pytorch_msssim(reference: Pixels, decoded: Pixels) -> float:
     return float(ms_ssim(planes(reference), planes(decoded), data_range=255))
 
 
-def lpips_of_the_package(metric: LPIPSAlex) -> Measure:
+def lpips_of_the_package(metric: LPIPS) -> Measure:
     import_torchvision()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        from lpips import LPIPS
+        import lpips
 
-        network = LPIPS(net="alex", pnet_rand=True, verbose=False)
+        net = metric.heads.removesuffix(".pth")
+        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    weights = torch.load(metric.backbone.find(), weights_only=True)
     for name, parameter in network.net.named_parameters():
-        _, number, part = name.split(".")
-        layer = next(layer for layer in metric.layers if layer.shape.number == int(number))
-        parameter.data.copy_(getattr(layer, part))
+        parameter.data.copy_(weights[f"features.{name.partition('.')[2]}"])
 
     def measure(reference: Pixels, decoded: Pixels) -> float:
         with torch.inference_mode():
@@ -94,7 +94,7 @@ def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds:
         beside.append(milliseconds(lambda: peer(reference, decoded)))
     columns = (f"{min(times):8.2f} {median(times):8.2f}" for times in (once, each, beside))
     ratio = median(beside) / median(each)
-    print(f"{metric.column:11}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")
+    print(f"{metric.column:13}", *columns, f"{ratio:6.1f}", f"{ours:.9f} {theirs:.9f}", sep=" | ")
 
 
 def main() -> None:
@@ -114,18 +114,19 @@ def main() -> None:
     height, width, _ = reference.shape
     print(f"{options.image}, {width} x {height}, JPEG 50; ms, best and median of {options.repeat}")
     print(
-        "metric      | once              | each              | peer, each        | ratio | values"
+        "metric        | once              | each              | peer, each        | ratio | values"
     )
 
     race(PSNR(), psnr_in_float64, reference, decoded, options.repeat)
     race(LumaPSNR(), luma_psnr_in_float64, reference, decoded, options.repeat)
     race(MSSSIM(), ms_ssim_of_pytorch_msssim, reference, decoded, options.repeat)
-    try:
-        metric = LPIPSAlex()
-    except Unavailable as reason:
-        print(f"lpips_alex  | {reason}")
-    else:
-        race(metric, lpips_of_the_package(metric), reference, decoded, options.repeat)
+    for kind in (LPIPSAlex, LPIPSSqueeze):
+        try:
+            metric = kind()
+        except Unavailable as reason:
+            print(f"{kind.column:13} | {reason}")
+        else:
+            race(metric, lpips_of_the_package(metric), reference, decoded, options.repeat)
 
 
 if __name__ == "__main__":

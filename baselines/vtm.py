@@ -1,0 +1,210 @@
+"""Pixels to a VVC intra picture and back: the reference software VTM codes, ffmpeg or VTM decodes.
+
+The stream is VTM's own, byte for byte. It says nothing of matrix and range: BT.709 and full range
+are constants of this adapter, as are the encoder's configuration (`encoder_intra_vtm.cfg`) and
+4:4:4. Sides that are no multiple of 8 are padded by the encoder, which writes a conformance window
+into the stream, and the decoder cuts them.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from baselines.ffmpeg import (
+    PictureFormat,
+    check_qp,
+    decode_to_y4m,
+    ffmpeg_version,
+    find_decoder,
+)
+from baselines.y4m import read_y4m, sample_type
+from baselines.ycbcr import (
+    conversion_alone,
+    conversion_floor_db,
+    eight_bits,
+    rgb_to_ycbcr,
+    ycbcr_to_rgb,
+)
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.external import (
+    files_sha256,
+    find_program,
+    private_folder,
+    program_folders,
+    run_program,
+)
+
+VARIABLE = "VTM_DIR"  # `--vtm-dir` sets it, so that worker processes see the same folder
+REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"
+CONFIGURATION = "encoder_intra_vtm.cfg"
+INTERNAL_DEPTH = 10  # of the configuration: what streams hold, whatever the input's depth
+LARGEST_QP = 63
+# On an old core the lowest QP takes some 250 s a megapixel; more than ten times that is a hang.
+SECONDS_PER_MEGAPIXEL = 3600
+LEAST_TIMEOUT_SECONDS = 600
+DECODERS = ("ffmpeg", "vtm")
+
+
+class Encoder(NamedTuple):
+    """What makes streams: the program and its configuration."""
+
+    program: Path
+    configuration: Path
+    version: str  # "23.13"
+
+
+class VTM:
+    """Options: depth 8 (default) or 10 bits of the picture given; decoder ffmpeg (default) or vtm.
+
+    Both depths are coded with 10 bits inside. With 8, what comes back is rounded to 8-bit YCbCr
+    before it becomes RGB, which is how VTM is usually run, and which caps PSNR at about 53 dB. Both
+    decoders give the same samples. The encoder is looked for when it is needed, so that streams of
+    a pack are decoded where there is none.
+    """
+
+    name = "vtm"
+    sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({}, {"depth": "10"})
+
+    def __init__(self, *, depth: int = 8, decoder: str = "ffmpeg"):
+        if depth not in (8, 10):
+            raise BadOption(f"vtm: depth is 8 or 10 bits, not {depth}")
+        if decoder not in DECODERS:
+            raise BadOption(f"vtm: decoder is {' or '.join(DECODERS)}, not {decoder}")
+        self._layout = PictureFormat(depth, 444)
+        self._own_decoder = decoder == "vtm"
+        self._decoder = _find("DecoderAppStatic") if self._own_decoder else find_decoder("vvc")
+        self.conversion_floor_db = conversion_floor_db(depth, 444)
+
+    def describe(self) -> CodecInfo:
+        """VTM and what decodes; the fingerprint is of the encoder and its configuration.
+
+        Raises `Unavailable` where there is no encoder.
+        """
+        encoder = self._encoder
+        other = "" if self._own_decoder else f", decoded by {ffmpeg_version(self._decoder)}"
+        return CodecInfo(
+            version=f"VTM {encoder.version}{other}",
+            command=self.command_text(),
+            licence="BSD-3-Clause",
+            fingerprint=files_sha256([encoder.program, encoder.configuration]),
+            revision=1,
+            timed="program start, colour conversion in numpy, samples through files"
+            + ("" if self._own_decoder else "; ffmpeg's decoder"),
+        )
+
+    def command_text(self) -> str:
+        """The call as people would type it, the same on every machine."""
+        files = ("EncoderAppStatic", "IN.yuv", CONFIGURATION, "OUT.vvc")
+        command = " ".join(self._command(*files, "{qp}", "{width}", "{height}"))
+        own = "DecoderAppStatic -b OUT.vvc -o PICTURE.y4m -d 0"
+        decoder = own if self._own_decoder else "ffmpeg's native VVC decoder"
+        return f"{command}; {self._layout}; decoded by {decoder}"
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
+        check_qp(self.name, setting, LARGEST_QP)
+        height, width, _ = pixels.shape
+        planes = rgb_to_ycbcr(pixels, self._layout.depth)
+        sample = sample_type(self._layout.depth)
+        program, configuration, _ = self._encoder
+        with private_folder() as folder:
+            source, stream = folder / "in.yuv", folder / "out.vvc"
+            source.write_bytes(b"".join(plane.astype(sample).tobytes() for plane in planes))
+            files = (program, source, configuration, stream)
+            run_program(
+                self._command(*files, f"{setting.value:g}", str(width), str(height)),
+                timeout_seconds=_timeout_seconds(height * width),
+            )
+            data = stream.read_bytes() if stream.exists() else b""
+        if not data:
+            raise ProgramFailed(f"{program.name} ended without an error and wrote nothing")
+        return data
+
+    def decode(self, data: bytes) -> Pixels:
+        """The pixels; `ProgramFailed` or `CorruptStream` for anything but one whole picture."""
+        if not data:
+            raise CorruptStream("an empty stream is no vvc")
+        picture = read_y4m(self._decoded(data))
+        if picture.depth != INTERNAL_DEPTH or len({plane.shape for plane in picture.planes}) > 1:
+            raise CorruptStream(f"the stream is not of {INTERNAL_DEPTH} bits in 4:4:4")
+        if self._layout.depth == 8:
+            return ycbcr_to_rgb(eight_bits(picture.planes), 8)
+        return ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)
+
+    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
+        """The pixels through both colour conversions, with nothing coded between."""
+        return conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        program = _find("EncoderAppStatic")
+        return Encoder(program, _configuration(program), _version(program))
+
+    def _command(
+        self,
+        program: Path | str,
+        source: Path | str,
+        configuration: Path | str,
+        stream: Path | str,
+        qp: str,
+        width: str,
+        height: str,
+    ) -> list[str]:
+        return [
+            *(str(program), "-i", str(source), "-c", str(configuration), "-q", qp),
+            *("-o", "/dev/null", "-b", str(stream), "-wdt", width, "-hgt", height),
+            *("-fr", "1", "-f", "1", "--InputChromaFormat=444"),
+            *(f"--InputBitDepth={self._layout.depth}", "--ConformanceWindowMode=1"),
+        ]
+
+    def _decoded(self, data: bytes) -> bytes:
+        if not self._own_decoder:
+            return decode_to_y4m(self._decoder, "vvc", data)
+        with private_folder() as folder:
+            stream, picture = folder / "in.vvc", folder / "out.y4m"
+            stream.write_bytes(data)
+            run_program(
+                [self._decoder, "-b", stream, "-o", picture, "-d", "0"],
+                timeout_seconds=SECONDS_PER_MEGAPIXEL,
+            )
+            return picture.read_bytes() if picture.exists() else b""
+
+
+def _timeout_seconds(num_pixels: int) -> float:
+    """
+    >>> _timeout_seconds(768 * 512), _timeout_seconds(64)
+    (1415.577..., 600)
+    """
+    return max(LEAST_TIMEOUT_SECONDS, SECONDS_PER_MEGAPIXEL * num_pixels / 1e6)
+
+
+def _find(program: str) -> Path:
+    return find_program(program, REMEDY, program_folders(VARIABLE))
+
+
+def _configuration(program: Path) -> Path:
+    """Where VTM's sources have it, seen from the program, or beside the program."""
+    real = program.resolve()
+    places = [real.parent, real.parent / "cfg", real.parent.parent / "cfg"]
+    for path in (place / CONFIGURATION for place in places):
+        if path.is_file():
+            return path
+    raise Unavailable(
+        f"{real} has no {CONFIGURATION} beside it or in ../cfg: copy it there from VTM's sources"
+    )
+
+
+def _version(program: Path) -> str:
+    """What the program says of itself; with --help, VTM ends with 1 though nothing is wrong."""
+    try:
+        told = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
+    except ProgramFailed as error:
+        raise Unavailable(f"{program} does not run: {error}") from error
+    found = re.search(rb"VTM Encoder Version (\S+)", told)
+    if not found:
+        raise Unavailable(f"{program} does not say that it is VTM's encoder: {REMEDY}")
+    return found[1].decode("ascii", "replace")

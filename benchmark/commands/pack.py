@@ -1,0 +1,71 @@
+"""`bench pack export` and `bench pack import`: finished cells to a pack of streams, and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options
+
+pack = typer.Typer(
+    help="Streams with what was measured of them, for others to check.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@pack.callback()
+def _group() -> None:
+    """Streams with what was measured of them, for others to check."""
+
+
+@pack.command("export")
+def export(
+    out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
+    codecs: Annotated[str, typer.Option(help="Comma-separated codecs, each name[:key=value]...")],
+    dataset: Annotated[
+        str, typer.Option(help="Comma-separated datasets that have results, or 'all' of them.")
+    ] = "all",
+    note: Annotated[
+        list[str] | None,
+        typer.Option(help="A sentence that readers of the pack should know (repeatable)."),
+    ] = None,
+    results: options.Results = Path("results"),
+) -> None:
+    """Put finished cells and their kept streams into a pack."""
+    from benchmark.errors import UnknownName, UsageError
+    from benchmark.export_pack import export_pack
+    from benchmark.registry import parse_codec, resolve, split_unescaped
+    from benchmark.store import Store
+
+    specs = [
+        spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
+    ]
+    found = sorted(path.parent.name for path in results.glob("*/per_image"))
+    if not found:
+        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
+    names = found if dataset == "all" else [name.strip() for name in dataset.split(",")]
+    for name in names:
+        if name not in found:
+            raise UnknownName("results of a dataset", name, found)
+    stores = [Store(results / name) for name in names]
+    count = export_pack(out, stores, specs, note or ())
+    print(f"{out}: {count} streams")
+
+
+@pack.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
+    results: options.Results = Path("results"),
+) -> None:
+    """Add a pack's rows to the results, marked as recorded, and keep its streams.
+
+    Nothing is decoded: `bench audit pack` does that.
+    """
+    import sys
+
+    from benchmark.import_pack import import_pack
+    from benchmark.pack import open_pack
+
+    for one in import_pack(open_pack(path), results, sys.argv[1:]):
+        print(f"{one.folder}: {one.added} rows added, {one.there} were there before")

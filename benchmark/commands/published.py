@@ -1,0 +1,158 @@
+"""`bench published check`: our measured points against published ones of the same codec."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+from benchmark.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from benchmark.published import Panel, PublishedPoint
+    from benchmark.rate_distortion import Measure
+    from benchmark.summarise import Summary
+
+SHIPPED = Path(__file__).parents[2] / "results" / "published" / "points.csv"
+
+published = typer.Typer(
+    help="Numbers from papers and repositories.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@published.callback()
+def _group() -> None:
+    """Numbers from papers and repositories."""
+
+
+@published.command("check")
+def check(
+    dataset: Annotated[
+        str, typer.Option(help="A dataset that has results, or 'all' of them.")
+    ] = "all",
+    results: options.Results = Path("results"),
+) -> None:
+    """Compare measured points with published ones of the same codec, dataset and rules.
+
+    Exit code 1 where they differ by more than anything known explains.
+    """
+    from benchmark.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
+    from benchmark.commands.report import datasets_with_results, print_table, read_results
+    from benchmark.figures.table import Table
+    from benchmark.published import IMAGES
+    from benchmark.rate_distortion import Measure
+    from benchmark.registry import METRICS
+
+    names = [name for name in METRICS if Measure.named(name).column in COLUMNS]
+    measures = [Measure.named(name) for name in names]
+    points = read_points(results)
+    rows, notes, differ = [], [], False
+    for name in datasets_with_results(results, dataset):
+        if name not in IMAGES:
+            continue
+        summary = read_results(results, name, "all", names, False, False).summary
+        if summary.images != IMAGES[name]:
+            notes.append(f"not compared: {name}: {summary.images} of its {IMAGES[name]} images")
+            continue
+        for one in agreements(summary, points, name, measures):
+            if isinstance(one, NotCompared):
+                notes.append(f"not compared: {one.label}, {one.column}, {name}: {one.why}")
+                continue
+            differ |= one.verdict == "differs"
+            rows.append(
+                (
+                    name,
+                    one.label,
+                    one.published,
+                    one.column,
+                    one.verdict,
+                    str(one.points),
+                    f"{one.mean_db:+.3f}",
+                    f"{one.largest_db:+.3f}",
+                    f"{one.at_bpp:.3f}",
+                )
+            )
+            notes += [f"{one.verdict}: {one.label}, {one.column}, {name}: {one.why}"] * bool(
+                one.why
+            )
+    if not rows and not notes:
+        known = ", ".join(IMAGES)
+        raise UsageError(
+            f"nothing to compare: {results} has no rows of a published codec on {known}."
+        )
+    headers = (
+        "dataset", "codec", "published", "metric", "verdict",
+        "points", "mean (dB)", "largest (dB)", "at bpp",
+    )  # fmt: skip
+    said = f"Measured minus published at equal rate; up to {TOLERANCE_DB:g} dB agrees."
+    print_table(Table(headers, tuple(rows), 5, (said, *notes)))
+    if differ:
+        raise typer.Exit(1)
+
+
+def read_points(results: Path) -> "tuple[PublishedPoint, ...]":
+    """The published points among these results, else those of the project.
+
+    Raises `StoreError` where neither can be read.
+    """
+    from benchmark.published import parse
+
+    path = results / "published" / "points.csv"
+    path = path if path.exists() else SHIPPED
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def chosen_points(results: Path, names: str) -> "tuple[PublishedPoint, ...]":
+    """Those of the systems named by `--published`, comma-separated."""
+    from benchmark.published import select
+    from benchmark.registry import split_unescaped
+
+    if not names:
+        return ()
+    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
+    return select(read_points(results), asked)
+
+
+def panels_of(
+    points: "Sequence[PublishedPoint]",
+    summary: "Summary",
+    measures: "Sequence[Measure]",
+    dataset: str,
+    mix: bool,
+) -> "Mapping[str, Panel]":
+    """What may be drawn over each measure; `UsageError` for other images or a mixture."""
+    from benchmark.published import check_same_images, panel, published_curves, refuse_mixture
+
+    panels = {
+        measure.column: panel(
+            published_curves(points, dataset, measure.column),
+            summary.protocols[measure.column],
+            mix,
+        )
+        for measure in measures
+        if summary.values_of(measure.column)
+    }
+    if any(one.drawn or one.refused for one in panels.values()):
+        check_same_images(dataset, summary.images, summary.average)
+    refuse_mixture(panels, summary.protocols)
+    return panels
+
+
+def list_published() -> None:
+    """System, variant, dataset, metric, protocol, origin and count of the published points."""
+    from benchmark.published import inventory
+
+    headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
+    lines = [headers, *inventory(read_points(Path("results")))]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(headers))]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)]
+        print("  ".join([*cells, line[-1].rjust(widths[-1])]))

@@ -1,0 +1,156 @@
+"""A training run's journal, watched while it grows -> a bar or lines on standard error."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+POLL_SECONDS = 0.5
+LINE_SECONDS = 30.0
+TAIL_BYTES = 1 << 16  # several reports, each with a validation
+
+Report = Mapping[str, Any]  # a line of the journal
+
+
+@contextmanager
+def show_training(
+    journal: Path, name: str, stages: Sequence[tuple[int, int]], quiet: bool
+) -> Iterator[None]:
+    """Show what comes into the journal while the block runs, the last report in any case.
+
+    stages: steps and batch of each. The file is read by a thread of its own, so that the trainer
+    can have the main one, where signals arrive.
+    """
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        with _bar(name, stages) as show:
+            yield from _followed(journal, show)
+    else:
+        yield from _followed(journal, _Lines(name, stages))
+
+
+def sentence(report: Report, stages: Sequence[tuple[int, int]]) -> str:
+    """Where a run is, how it does, how long it will take.
+
+    >>> sentence({"stage": 0, "step": 50, "skipped": 1, "steps_per_second": 0.5, "loss": 2,
+    ...     "crops_per_second": 4, "bpp": 0.25}, [(100, 8)])
+    'stage 1 of 1, step 50 of 100, loss 2, 0.250 bpp, 0.5 steps/s, 4.0 crops/s, 2 min left,
+     1 skipped'
+    """
+    stage = report["stage"]
+    parts = [f"stage {stage + 1} of {len(stages)}", f"step {report['step']} of {stages[stage][0]}"]
+    return ", ".join([*parts, *_figures(report), f"{_left(report, stages)} left", _skipped(report)])
+
+
+def last_report(journal: Path) -> Report | None:
+    """The last whole line; None where there is none yet."""
+    try:
+        with journal.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None
+    for line in reversed(lines[:-1]):
+        try:
+            found: Report = json.loads(line)
+        except ValueError:
+            continue
+        return found
+    return None
+
+
+def _followed(journal: Path, show: Callable[[Report, bool], None]) -> Iterator[None]:
+    """`show` gets each new report that is seen, and whether it is the last one."""
+    ended = Event()
+    thread = Thread(target=_follow, args=(journal, show, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _follow(journal: Path, show: Callable[[Report, bool], None], ended: Event) -> None:
+    seen = last_report(journal)  # of an earlier call
+    over = False
+    while not over:
+        over = ended.wait(POLL_SECONDS)
+        report = last_report(journal)
+        if report is not None and (report != seen or over):
+            show(report, over)
+        seen = report
+
+
+class _Lines:
+    """A line for the first report and the last one, and now and then for others."""
+
+    def __init__(self, name: str, stages: Sequence[tuple[int, int]]) -> None:
+        self._name, self._stages = name, stages
+        self._spoken = -math.inf
+        self._said: Report | None = None
+
+    def __call__(self, report: Report, last: bool) -> None:
+        now = monotonic()
+        if report == self._said or (now - self._spoken < LINE_SECONDS and not last):
+            return
+        self._spoken, self._said = now, report
+        print(f"{self._name}: {sentence(report, self._stages)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar(name: str, stages: Sequence[tuple[int, int]]) -> Iterator[Callable[[Report, bool], None]]:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
+    bar = Progress(*columns, console=console)
+    task = bar.add_task(name, total=sum(steps for steps, _ in stages))
+    figures = Text()  # in a line of their own: beside the bar, 80 columns would cut them
+    with Live(Group(bar, figures), console=console):
+
+        def show(report: Report, _last: bool) -> None:
+            stage = report["stage"]
+            done = sum(steps for steps, _ in stages[:stage]) + report["step"]
+            bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(stages)}")
+            left = f"{_left(report, stages)} left"
+            figures.plain = ", ".join([*_figures(report), left, _skipped(report)])
+
+        yield show
+
+
+def _figures(report: Report) -> list[str]:
+    shown = [f"loss {report['loss']:.4g}", f"{report['bpp']:.3f} bpp"]
+    if "validation_loss" in report:
+        shown.append(f"validation {report['validation_loss']:.4f}")
+    rates = (report["steps_per_second"], "steps/s"), (report["crops_per_second"], "crops/s")
+    return [*shown, *(f"{value:.{1 if value < 10 else 0}f} {unit}" for value, unit in rates)]
+
+
+def _skipped(report: Report) -> str:
+    return f"{report['skipped']} skipped"
+
+
+def _left(report: Report, stages: Sequence[tuple[int, int]]) -> str:
+    """Time for the rest of the run, later stages taken to see as many crops a second as this one.
+
+    Rounded to what matters.
+    """
+    stage = report["stage"]
+    crops = (stages[stage][0] - report["step"]) * stages[stage][1]
+    crops += sum(steps * batch for steps, batch in stages[stage + 1 :])
+    seconds = crops / report["crops_per_second"]
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,114 @@
+"""A summary whose codecs are variants of one; a figure of metrics against bits per pixel out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from benchmark.figures.rate_curve import Drawing
+from benchmark.figures.style import (
+    DOUBLE_COLUMN_INCHES,
+    SINGLE_COLUMN_INCHES,
+    SPARE_MARKERS,
+    Look,
+    legend_below,
+    line,
+    paper_style,
+    title,
+)
+from benchmark.rate_distortion import Measure, curves, excluded
+from benchmark.summarise import Point, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL_INCHES = 2.35  # height without the legend
+OWN = Look("#D55E00", "*")  # of the method itself, as everywhere
+# Okabe and Ito's others and two of Tol's, told apart by colour-blind readers.
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
+
+
+def named(summary: Summary, names: Mapping[str, str]) -> Summary:
+    """The summary with other labels; points whose label has no name are left out.
+
+    Points come in the order of the names, each variant's by rate.
+    """
+    order = list(names)
+    kept = [point for point in summary.points if point.label in names]
+    renamed = [
+        replace(point, edition=replace(point.edition, label=names[point.label]))
+        for point in sorted(kept, key=lambda point: order.index(point.label))
+    ]
+    return replace(summary, points=tuple(renamed))
+
+
+def draw_ablation(
+    summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
+) -> Drawing | None:
+    """One panel a measure that has values, one curve a variant; None where no point may be drawn.
+
+    own: the label of the method that the others differ from. trained: on what budget, a sentence
+    for the caption.
+    """
+    panels = [(measure, curves(summary, measure)) for measure in measures]
+    panels = [(measure, found) for measure, found in panels if found]
+    if not panels:
+        return None
+    from matplotlib.figure import Figure
+
+    looks = _looks(summary.labels, own)
+    handles = {}
+    with paper_style():
+        width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
+        figure = Figure(figsize=(width, PANEL_INCHES), layout="constrained")
+        every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (measure, found) in zip(every_axes, panels, strict=True):
+            for label, points in found.items():
+                bpp, values = _places(points, measure)
+                (handles[label],) = axes.plot(
+                    bpp, values, label=label, **line(looks[label], caveat=False)
+                )
+            _frame(axes, measure)
+        title(every_axes[0], f"{dataset}, {summary.images} images")
+        legend_below(figure, [handles[label] for label in summary.labels if label in handles])
+    return Drawing(figure, _caption(summary, [measure for measure, _ in panels], dataset, trained))
+
+
+def _looks(labels: Sequence[str], own: str) -> dict[str, Look]:
+    """By place; the method itself as everywhere."""
+    markers = [marker for marker in SPARE_MARKERS if marker != OWN.marker]
+    others = [label for label in labels if label != own]
+    looks = {
+        label: Look(COLOURS[place % len(COLOURS)], markers[place % len(markers)])
+        for place, label in enumerate(others)
+    }
+    return looks | {own: OWN}
+
+
+def _places(points: Sequence[Point], measure: Measure) -> tuple[list[float], list[float]]:
+    means = [point.means[measure.column] for point in points]
+    known = [(m.bpp, measure.drawn(m.value)) for m in means if m.bpp and m.value is not None]
+    return [bpp for bpp, _ in known], [value for _, value in known]
+
+
+def _frame(axes: "Axes", measure: Measure) -> None:
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Rate (bit per pixel)")
+    axes.set_ylabel(measure.axis_label + (" ↓" if measure.better == "lower" else ""))
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _caption(summary: Summary, measures: Sequence[Measure], dataset: str, trained: str) -> str:
+    ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
+    parts = [
+        f"{dataset}: means over {summary.images} images, real bitstreams "
+        f"(protocols {', '.join(ids)}).",
+        trained,
+    ]
+    if any(measure.better == "lower" for measure in measures):
+        parts.append("An arrow down: lower is better.")
+    refused = {label for measure in measures for label, _, _ in excluded(summary, measure)}
+    if refused:
+        names = ", ".join(label for label in summary.labels if label in refused)
+        parts.append(f"Points of {names} that are not comparable are left out.")
+    return " ".join(parts)

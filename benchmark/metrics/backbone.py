@@ -1,0 +1,190 @@
+"""Weight files of AlexNet and SqueezeNet 1.1 in; the feature maps that LPIPS compares out.
+
+Both networks as torchvision publishes them, without their classifiers. They are repeated here
+because importing torchvision costs 1.3 s and 300 MB a process.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmark.errors import Unavailable
+from benchmark.weights import find_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# What torch.load and a look into its result raise for a file that is something else
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    UnpicklingError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+
+
+class Pool(NamedTuple):
+    """A 3 x 3 maximum at every second pixel."""
+
+    ceil_mode: bool  # whether a last window that reaches beyond the edge counts
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        return ()
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it."""
+        from torch.nn import functional
+
+        return functional.max_pool2d(signal, kernel_size=3, stride=2, ceil_mode=self.ceil_mode)
+
+
+class Convolution(NamedTuple):
+    """A convolution, followed by a ReLU."""
+
+    name: str  # as torchvision has it
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        return f"{self.name}.weight", f"{self.name}.bias"
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it."""
+        from torch.nn import functional
+
+        weight, bias = (weights[name] for name in self.tensors)
+        return functional.conv2d(signal, weight, bias, self.stride, self.padding).relu_()
+
+
+class Fire(NamedTuple):
+    """Few channels, and from these a 1 x 1 and a 3 x 3 convolution side by side."""
+
+    name: str
+
+    @property
+    def parts(self) -> tuple[Convolution, Convolution, Convolution]:
+        """The first, and the two that read it."""
+        return (
+            Convolution(f"{self.name}.squeeze"),
+            Convolution(f"{self.name}.expand1x1"),
+            Convolution(f"{self.name}.expand3x3", padding=1),
+        )
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        return tuple(name for part in self.parts for name in part.tensors)
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it."""
+        import torch
+
+        squeeze, *expansions = self.parts
+        few = squeeze.apply(signal, weights)
+        return torch.cat([expand.apply(few, weights) for expand in expansions], dim=1)
+
+
+class Backbone(NamedTuple):
+    """A network of which some layers are compared."""
+
+    name: str
+    file: str  # whose file it is, and its name
+    patterns: tuple[str, ...]  # names under which it is sought
+    fetched_as: str  # by `bench fetch`
+    # of the tensors' bytes in the order of `tensors`: the same for a whole torchvision checkpoint
+    # and for a file of its features alone
+    sha256: str
+    min_side_px: int
+    layers: tuple[tuple[Pool | Convolution | Fire, ...], ...]  # the end of each is compared
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of all weights, first layer first."""
+        return [name for layer in self.layers for step in layer for name in step.tensors]
+
+    def find(self) -> Path:
+        """The weight file, unread; `Unavailable` where there is none."""
+        return find_weights(
+            self.patterns,
+            f"run `bench fetch {self.fetched_as}`, or put {self.file} into one of them",
+        )
+
+    def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
+        """The weights on a device; `Unavailable` where the file holds something else."""
+        import torch
+
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = {name: content[name] for name in self.tensors}
+            digest = hashlib.sha256(b"".join(one.numpy().tobytes() for one in tensors.values()))
+        except UNREADABLE as error:
+            raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
+        if digest.hexdigest() != self.sha256:
+            raise Unavailable(
+                f"{path} is not the {self.name} that LPIPS is defined with: replace it by "
+                f"{self.file}"
+            )
+        return {name: _channels_last(one).to(device, dtype) for name, one in tensors.items()}
+
+    def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
+        """Each layer's output, one at a time; `signal` is (1, 3, height, width), normalised.
+
+        It is computed on demand, so whoever takes it has to be in torch's inference mode.
+        """
+        for layer in self.layers:
+            for step in layer:
+                signal = step.apply(signal, weights)
+            yield signal
+
+
+def _channels_last(tensor: "Tensor") -> "Tensor":
+    """On the CPU that makes AlexNet a sixth, SqueezeNet more than twice as fast."""
+    import torch
+
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+ALEXNET = Backbone(
+    name="AlexNet",
+    file="torchvision's alexnet-owt-7be5be79.pth",
+    patterns=("alexnet-owt-*.pth", "alexnet_features.pth"),
+    fetched_as="alexnet",
+    sha256="2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc",
+    min_side_px=31,  # below it nothing is left to pool before the third convolution
+    layers=(
+        (Convolution("features.0", stride=4, padding=2),),
+        (Pool(ceil_mode=False), Convolution("features.3", padding=2)),
+        (Pool(ceil_mode=False), Convolution("features.6", padding=1)),
+        (Convolution("features.8", padding=1),),
+        (Convolution("features.10", padding=1),),
+    ),
+)
+SQUEEZENET = Backbone(
+    name="SqueezeNet 1.1",
+    file="torchvision's squeezenet1_1-b8a52dc0.pth",
+    patterns=("squeezenet1_1-*.pth", "squeezenet1_1_features.pth"),
+    fetched_as="squeezenet",
+    sha256="31a70309e8549af9ed7a9ac21db00c246844293b72a774f4d1a18e9edfde8605",
+    # The third pool needs 2 pixels on a side, so the second 4, the first 8, and the convolution
+    # of stride 2 before it 17
+    min_side_px=17,
+    layers=(
+        (Convolution("features.0", stride=2),),
+        (Pool(ceil_mode=True), Fire("features.3"), Fire("features.4")),
+        (Pool(ceil_mode=True), Fire("features.6"), Fire("features.7")),
+        (Pool(ceil_mode=True), Fire("features.9")),
+        (Fire("features.10"),),
+        (Fire("features.11"),),
+        (Fire("features.12"),),
+    ),
+)
