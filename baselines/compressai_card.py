@@ -79,7 +79,7 @@ def save_matched(path: Path, network: Any, card: MatchedCard, *, half: bool = Fa
     Raises `ValueError` for parameters that are not finite and a card of another network.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if (int(network.N), int(network.M)) != card.widths:
         raise ValueError(f"the card tells of N, M = {card.widths}, the network has others")
@@ -102,7 +102,7 @@ def save_matched(path: Path, network: Any, card: MatchedCard, *, half: bool = Fa
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    save_file(tensors, draft)
+    draft.write_bytes(save(tensors))  # not save_file, which lets nobody else read the file
     os.replace(draft, path)
     written = replace(card, sha256=file_sha256(path))
     draft = path.with_name(f".{card_path(path).name}.part")

@@ -66,7 +66,7 @@ class CRDR:
             revision=REVISION,
             timed="one call in this process: padding, transforms, entropy coding",
             device=self._device,
-            caveat="" if card.steps else "untrained",
+            caveat=card.caveat if card.steps else "untrained",
         )
 
     def encode(

@@ -45,7 +45,7 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("caveat", TEXT, "", "what has to be said of the codec: random weights"),
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
-    ("recorded", YES_NO, "", "the stream is from a pack: its seconds stand in no figure or mean"),
+    ("recorded", YES_NO, "", "of a pack, or come with the project: seconds stand in no mean"),
 )
 
 

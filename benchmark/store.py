@@ -1,9 +1,11 @@
 """Rows and streams on disk: shards written once and whole, streams named by their sha256.
 
     results/<dataset>/per_image/*.parquet   rows; several shards may hold versions of one cell
+                     /per_image/shipped*    rows that come with the project, marked as recorded
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
 
+What comes with the project is shown until the same cell is measured here, and never counts as done.
 A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
 and `table` shows one row a cell.
 """
@@ -28,6 +30,7 @@ from benchmark.schema import table_schema
 
 Row = dict[str, Any]
 
+SHIPPED = "shipped"  # what the names of shards begin with that come with the project
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 
 
@@ -75,9 +78,13 @@ class Store:
             raise StoreError(f"{path} is damaged: its bytes do not match its name; remove it")
         return data
 
+    def has_stream(self, digest: str | None) -> bool:
+        """Whether a stream was kept; its bytes are not looked at."""
+        return bool(digest) and self._stream_path(str(digest)).exists()
+
     def done(self, timed: bool = False) -> set[str]:
         """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
-        table = self._read(["cell", "status", "timing"])
+        table = self._read(["cell", "status", "timing"], own=True)
         keep = pc.equal(table["status"], "ok")
         if timed:
             keep = pc.and_(keep, table["timing"])
@@ -90,26 +97,40 @@ class Store:
     def compact(self) -> None:
         """Put small shards together, unless another run is reading or doing the same."""
         with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
-            small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
-            if held and len(small) > 1:
+            if not held:
+                return
+            small = [path for path in self._paths(own=True) if _row_count(path) < SMALL_SHARD_ROWS]
+            if len(small) > 1:
                 self._write_shard(merge_versions(_concatenated(small, None)))
                 for path in small:
                     path.unlink()
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._shards.glob("*.parquet"))
+    def ship(self, name: str, rows: pa.Table) -> Path:
+        """Write rows that are to come with the project as the shard `shipped-<name>`, anew."""
+        recorded = pa.array([True] * rows.num_rows, rows.schema.field("recorded").type)
+        marked = rows.set_column(rows.schema.get_field_index("recorded"), "recorded", recorded)
+        path = self._shards / f"{SHIPPED}-{name}.parquet"
+        self._write_table(path, marked.select(table_schema().names).cast(table_schema()))
+        return path
 
-    def _read(self, columns: list[str] | None) -> pa.Table:
+    def _paths(self, own: bool) -> list[Path]:
+        paths = sorted(self._shards.glob("*.parquet"))
+        return [path for path in paths if not (own and path.name.startswith(SHIPPED))]
+
+    def _read(self, columns: list[str] | None, own: bool = False) -> pa.Table:
         with self._lock(fcntl.LOCK_SH):  # so that no shard is put away between listing and reading
             try:
-                return _concatenated(self._paths(), columns)
+                return _concatenated(self._paths(own), columns)
             except (OSError, pa.ArrowException) as error:
                 raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
 
     def _write_shard(self, table: pa.Table) -> None:
+        self._write_table(self._shards / f"{uuid4().hex}.parquet", table)
+
+    def _write_table(self, path: Path, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        self._write(self._shards / f"{uuid4().hex}.parquet", sink.getvalue())
+        self._write(path, sink.getvalue())
 
     def _write(self, path: Path, content: "bytes | pa.Buffer") -> None:
         draft = path.with_name(f".{uuid4().hex}.part")

@@ -25,6 +25,7 @@ class Card:
     command: str
     commit: str  # of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
+    caveat: str = ""  # what tables and figures say beside its name: "untrained"
     sha256: str = ""  # of the tensors' file, in hexadecimal; `save_checkpoint` fills it in
 
     @property
@@ -67,6 +68,7 @@ def _to_json(card: Card) -> dict[str, Any]:
         "command": card.command,
         "commit": card.commit,
         "measured": dict(card.measured),
+        "caveat": card.caveat,
         "sha256": card.sha256,
     }
 
@@ -80,6 +82,9 @@ def _from_json(record: Any) -> Card:
     digest = record["sha256"]
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ValueError(f"sha256 is {digest!r}")
+    caveat = record.get("caveat", "")
+    if not isinstance(caveat, str):
+        raise ValueError(f"caveat is {caveat!r}")
     steps, measured, sizes = record.get("steps"), record.get("measured"), record.get("sizes")
     if type(steps) is not int or steps < 0:
         raise ValueError(f"steps is {steps!r}")
@@ -94,6 +99,7 @@ def _from_json(record: Any) -> Card:
         record["command"],
         record["commit"],
         measured,
+        caveat,
         digest,
     )
 

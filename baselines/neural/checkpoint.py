@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from baselines.neural.card import Card, load_card, save_card
@@ -64,7 +64,7 @@ def save_checkpoint(
         tensors[f"{TABLES}{name}"] = table.detach().cpu().contiguous().clone()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    save_file(tensors, draft)
+    draft.write_bytes(save(tensors))  # not save_file, which lets nobody else read the file
     os.replace(draft, path)
     written = replace(card, sha256=file_sha256(path))
     save_card(path, written)  # last: a card that is there has its tensors

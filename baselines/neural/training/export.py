@@ -73,7 +73,9 @@ def export(
         seen += f", stopped after {spent.steps} of {spent.planned_steps} steps"
     measured = _measured(run, state["index"], step)
     if isinstance(network, CRDR):
-        card = Card(network.sizes, seen, spent.steps, command, commit, measured)
+        stopped = f"{spent.steps} of {spent.planned_steps} training steps"
+        caveat = recipe.caveat if spent.finished else stopped
+        card = Card(network.sizes, seen, spent.steps, command, commit, measured, caveat)
         return make_bundle(target, network, card, images, half=half)
     matched = MatchedCard(
         subject.model.removeprefix("compressai:"),

@@ -81,6 +81,7 @@ class Recipe:
     name: str
     sizes: str  # a named size of `ours`
     stages: tuple[Stage, ...]
+    caveat: str = ""  # what tables and figures say beside the name of what comes out
     seed: int = 1
     autocast: bool = False  # bfloat16
     compiled: bool = False

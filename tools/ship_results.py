@@ -1,0 +1,48 @@
+"""Rows of a results folder -> the rows that come with the project, in its own results/.
+
+    bench run --codecs ours,hyperprior:weights=matched --dataset kodak --metrics all --results fresh
+    tools/ship_results.py fresh kodak checkpoints ours hyperprior:weights=matched
+    git add -f results/kodak
+
+Takes every row of the codecs, named as tables name them or without their options, into the shard
+`shipped-checkpoints`, and the records of the runs that measured them.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+from benchmark.comparable_rows import label_of
+from benchmark.store import Store
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def main(source: Path, dataset: str, name: str, codecs: list[str]) -> None:
+    """Write the shard anew; a codec without rows ends it."""
+    measured = Store(source / dataset).table()
+    labels = [
+        {codec, label_of(codec, variant)}
+        for codec, variant in zip(
+            measured["codec"].to_pylist(), measured["variant"].to_pylist(), strict=True
+        )
+    ]
+    for codec in codecs:
+        if not any(codec in both for both in labels):
+            raise SystemExit(f"{source / dataset} has no rows of {codec}")
+    rows = measured.filter(pa.array([bool(both & set(codecs)) for both in labels]))
+    if set(rows["status"].to_pylist()) != {"ok"}:
+        raise SystemExit("some of the rows are failures: measure them again")
+    target = Store(RESULTS / dataset)
+    path = target.ship(name, rows)
+    runs = target.folder / "runs"
+    runs.mkdir(exist_ok=True)
+    for run in sorted(set(rows["run"].to_pylist())):
+        shutil.copy(source / dataset / "runs" / f"{run}.json", runs)
+    sys.stdout.write(f"{path.relative_to(RESULTS.parent)}: {rows.num_rows} rows\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])
