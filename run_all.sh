@@ -3,6 +3,7 @@
 #
 #   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report; the
 #                        same of JPEG and VTM on Kodak where `bench` finds that
+#   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/paper
 #   ./run_all.sh test    set up, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
 #
@@ -165,8 +166,8 @@ check_and_test() { # arguments of pytest
 }
 
 case "$*" in
-  "" | setup | test | "test --all") ;;
-  *) fail "usage: ./run_all.sh [setup | test [--all]]" 2 ;;
+  "" | setup | paper | test | "test --all") ;;
+  *) fail "usage: ./run_all.sh [setup | paper | test [--all]]" 2 ;;
 esac
 (
   flock 9 # a second run_all.sh waits until the first one has set up
@@ -174,6 +175,7 @@ esac
 ) 9<.
 case "$*" in
   "") measure_everything ;;
+  paper) .venv/bin/bench figures paper ;;
   test) check_and_test -m "not slow" ;;
   "test --all") check_and_test ;;
 esac

@@ -12,6 +12,7 @@ from benchmark.commands.decode import decode
 from benchmark.commands.doctor import doctor
 from benchmark.commands.encode import encode
 from benchmark.commands.fetch import fetch
+from benchmark.commands.figures import figures
 from benchmark.commands.list import list_names
 from benchmark.commands.pack import pack
 from benchmark.commands.plan import plan
@@ -44,6 +45,7 @@ app.add_typer(checkpoint, name="checkpoint")
 app.add_typer(published, name="published")
 app.add_typer(pack, name="pack")
 app.add_typer(audit, name="audit")
+app.add_typer(figures, name="figures")
 
 
 def main() -> None:

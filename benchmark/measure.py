@@ -12,11 +12,12 @@ import numpy as np
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.digest import pixels_sha256
 from benchmark.errors import BenchError
-from benchmark.execute import Coded, Failed, decode_again, execute, explain
+from benchmark.execute import Coded, Failed, execute, explain
 from benchmark.pack import Pack, Recorded, open_pack
 from benchmark.plan import Cell
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.provenance import cores, machine, new_run_id
+from benchmark.reconstruct import reconstruct
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.score import Scorer
 from benchmark.source import Source
@@ -109,17 +110,14 @@ class Workbench:
 
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
-        setting = Setting(row["setting_name"], row["setting_value"])
         try:
             stream = Store(task.folder).stream(row["stream_sha256"])
             _, decoder = self._pair(spec)
         except (BenchError, OSError) as error:
             return Failed("load", explain(error))
-        decoded = decode_again(decoder, row["image"], setting, stream)
+        decoded = reconstruct(decoder, row, stream)
         if isinstance(decoded, Failed):
             return decoded
-        if pixels_sha256(decoded) != row["decoded_sha256"]:
-            return Failed("verify", "the stream decodes to other pixels than it did when measured")
         columns: Row = {}
         if task.source is not None:
             try:

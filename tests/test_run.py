@@ -239,7 +239,10 @@ def test_timed_rows_are_measured_one_by_one_and_stand_in_the_table(images, resul
         (("run", "--codecs", "vtm", "--timing"), "vtm cannot run here: the program 'EncoderApp"),
         (("run", "--codecs", "vtm", "--vtm-dir", "nowhere"), "nowhere is not a folder of programs"),
         (("run", "--codecs", "vtm", "--pack", "no.tar"), "the pack no.tar cannot be used: it can"),
-        (("run", "--codecs", "ours,jpeg"), "ours cannot run here: no weight file ours.safetensors"),
+        (
+            ("run", "--codecs", "hyperprior,jpeg"),
+            "hyperprior cannot run here: no weight file bmshj2018-hyperprior-1-",
+        ),
         (("run", "--codecs", "jpeg", "--dataset", "kodka"), "No dataset 'kodka'. Did you mean"),
         (("run", "--codecs", "jpeg", "--metrics", "psn"), "No metric 'psn'. Did you mean"),
         (("run", "--codecs", "jpeg:speed=1"), "no option 'speed'; it has: subsampling, optimize"),

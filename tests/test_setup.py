@@ -272,16 +272,23 @@ def test_a_check_that_fails_is_the_exit_code(checkout, check):
     assert checkout.run("test", refused=check, code=3)[0] == 3
 
 
+def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
+    checkout.run("setup")
+    code, _, calls = checkout.run("paper")
+    assert (code, of_bench(calls)) == (0, ["bench figures paper"])
+    assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
+
+
 def test_continuous_integration_runs_the_tests(checkout):
     _, _, calls = checkout.run(script=".ci/run")
     assert calls[-1].endswith("-m pytest -p tests.skip_account -m not slow")
 
 
-@pytest.mark.parametrize("arguments", [["paper"], ["test", "--slow"], ["--all"], ["setup", "x"]])
+@pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])
 def test_an_unknown_argument_is_one_line_and_2(checkout, arguments):
     code, said, calls = checkout.run(*arguments)
     assert (code, calls) == (2, [])
-    assert said == "run_all.sh: usage: ./run_all.sh [setup | test [--all]]\n"
+    assert said == "run_all.sh: usage: ./run_all.sh [setup | paper | test [--all]]\n"
 
 
 def test_without_a_python_one_line_says_which_are_right(checkout):

@@ -94,7 +94,7 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
     (tmp_path / "below").mkdir()
     grey, colours = noise(5, 7, 1)[:, :, 0], noise(6, 4, 2)
     Image.fromarray(grey).save(tmp_path / "below" / "a.PNG")
-    Image.fromarray(colours).save(tmp_path / "z.webp", lossless=True)
+    Image.fromarray(colours).save(tmp_path / "z.png")
     (tmp_path / "notes.txt").write_text("no picture")
     read = load_photographs([tmp_path])
     assert (read.heights.tolist(), read.widths.tolist()) == ([5, 6], [7, 4])
@@ -116,7 +116,7 @@ def test_a_folder_without_photographs_is_named(tmp_path):
             load_photographs([folder])
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "changed"])
 def test_a_file_that_is_no_picture_is_named(tmp_path, suffix, damage):
     path = tmp_path / f"broken.{suffix}"

@@ -8,9 +8,10 @@ Takes every row of the codecs, named as tables name them or without their option
 `shipped-checkpoints`, and the records of the runs that measured them.
 """
 
-import shutil
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -40,8 +41,20 @@ def main(source: Path, dataset: str, name: str, codecs: list[str]) -> None:
     runs = target.folder / "runs"
     runs.mkdir(exist_ok=True)
     for run in sorted(set(rows["run"].to_pylist())):
-        shutil.copy(source / dataset / "runs" / f"{run}.json", runs)
+        record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())
+        text = json.dumps(without_places(record), indent=1, sort_keys=True)
+        (runs / f"{run}.json").write_text(text)
     sys.stdout.write(f"{path.relative_to(RESULTS.parent)}: {rows.num_rows} rows\n")
+
+
+def without_places(record: Any) -> Any:
+    """Files and folders by their names: where they lay is nobody's business."""
+    if isinstance(record, dict):
+        return {key: without_places(value) for key, value in record.items()}
+    if isinstance(record, list):
+        return [without_places(value) for value in record]
+    absolute = isinstance(record, str) and record.startswith("/")
+    return Path(record).name if absolute else record
 
 
 if __name__ == "__main__":

@@ -169,7 +169,12 @@ def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
 def _anchor(asked: str, labels: set[str]) -> str:
     from benchmark.registry import parse_codec
 
-    if asked in labels or asked == DEFAULT_ANCHOR:
+    if asked in labels:
+        return asked
+    variants = [label for label in labels if label.partition(":")[0] == asked]
+    if len(variants) == 1:
+        return variants[0]
+    if asked == DEFAULT_ANCHOR:
         return asked
     label = parse_codec(asked).label
     if label in labels:

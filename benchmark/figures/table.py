@@ -13,7 +13,7 @@ LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
+    "α": r"$\alpha$", "β": r"$\beta$", NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
         notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
     recorded = dict.fromkeys(point.label for point in points if point.edition.recorded)
     if recorded:
-        notes.append(f"Streams from a pack, decoded and scored, not timed: {', '.join(recorded)}.")
+        notes.append(f"Recorded elsewhere, not timed here: {', '.join(recorded)}.")
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
 
 

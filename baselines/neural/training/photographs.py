@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+SUFFIXES = {".jpg", ".jpeg", ".png"}  # what every build of Pillow and pillow-simd reads
 
 
 class Photographs(NamedTuple):

@@ -1,0 +1,111 @@
+"""Tiles of pixels with words in; a sheet of pictures with the numbers under each out."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmark.codec import Pixels
+from benchmark.figures.plate import GREY, Plate
+from benchmark.figures.style import DOUBLE_COLUMN_INCHES, paper_style
+from benchmark.figures.table import NOTHING, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GAP_INCHES = 0.05
+HEADING_INCHES, LINE_INCHES = 0.15, 0.115
+EDGE_INCHES = 0.02
+HEADING_POINTS, WORDS_POINTS = 7.0, 6.2
+
+
+class Tile(NamedTuple):
+    """A picture, what it is, and the numbers under it."""
+
+    heading: str
+    pixels: Pixels
+    values: Mapping[str, float | None]  # by label with unit; None where there is no number
+    record: Mapping[str, Any]  # for the csv; empty for the source
+    box: tuple[int, int, int] | None = None  # left, top, side of a frame around a part
+
+
+def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Plate:
+    """Tiles row by row over two columns of a page, each as wide as its neighbours.
+
+    Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
+    they are magnified.
+    """
+    from matplotlib.figure import Figure
+
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    width = (DOUBLE_COLUMN_INCHES - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
+    lines = max(len(_words(tile)) for tile in tiles)
+    below = HEADING_INCHES + LINE_INCHES * lines
+    heights = [
+        width * max(tile.pixels.shape[0] / tile.pixels.shape[1] for tile in row) for row in rows
+    ]
+    whole = sum(heights) + len(rows) * (below + GAP_INCHES) + 2 * EDGE_INCHES
+    with paper_style():
+        figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, whole))
+        top = whole - EDGE_INCHES
+        for row, height in zip(rows, heights, strict=True):
+            for place, tile in enumerate(row):
+                left = EDGE_INCHES + place * (width + GAP_INCHES)
+                own = width * tile.pixels.shape[0] / tile.pixels.shape[1]
+                box = (left, top - height + (height - own) / 2, width, own)
+                axes = figure.add_axes(
+                    (box[0] / DOUBLE_COLUMN_INCHES, box[1] / whole, width / DOUBLE_COLUMN_INCHES,
+                     own / whole)
+                )  # fmt: skip
+                _show(axes, tile)
+                words = [(tile.heading, HEADING_POINTS, "#000000", "bold")]
+                words += [(line, WORDS_POINTS, GREY, "normal") for line in _words(tile)]
+                down = top - height - 0.03
+                for text, points, colour, weight in words:
+                    figure.text(
+                        left / DOUBLE_COLUMN_INCHES, down / whole, text, fontsize=points,
+                        color=colour, weight=weight, va="top",
+                    )  # fmt: skip
+                    down -= HEADING_INCHES if weight == "bold" else LINE_INCHES
+            top -= height + below + GAP_INCHES
+    return Plate(figure, caption, [tile.record for tile in tiles if tile.record], _table(tiles))
+
+
+def _show(axes: "Axes", tile: Tile) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    if tile.box:
+        left, top, side = tile.box
+        for colour, points in (("black", 2.2), ("white", 1.1)):  # seen on any picture
+            axes.add_patch(
+                Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=points)
+            )
+
+
+def _words(tile: Tile) -> list[str]:
+    """Two lines: rate and decibels, then what has no unit."""
+    known = {label: value for label, value in tile.values.items() if value is not None}
+    first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
+    first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]
+    rest = [
+        f"{label.partition(' (')[0]} {value:.4f}"
+        for label, value in known.items()
+        if "(bpp)" not in label and "dB" not in label
+    ]
+    return [", ".join(line) for line in (first, rest) if line]
+
+
+def _table(tiles: Sequence[Tile]) -> Table | None:
+    labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
+    rows = [
+        (tile.heading, *(_cell(label, tile.values.get(label)) for label in labels))
+        for tile in tiles
+        if tile.record
+    ]
+    return Table(("picture", *labels), tuple(rows), 1) if rows else None
+
+
+def _cell(label: str, value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" if "dB" in label else f"{value:.4f}"

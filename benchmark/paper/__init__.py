@@ -1,0 +1,1 @@
+"""What the figures of the paper show: tables in, tables out, nothing drawn. Pure."""

@@ -1,0 +1,81 @@
+"""Rows of one photograph and its pixels in; settings of about one rate, and where to look, out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Pixels
+
+Row = Mapping[str, Any]
+
+LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
+CLOSE = 1.12
+FARTHEST = 1.6  # a codec whose nearest setting has a rate further off is left out
+STRIDE_PX = 8
+
+
+class Window(NamedTuple):
+    """A square part of a picture."""
+
+    left: int
+    top: int
+    side: int
+
+    def of(self, pixels: Pixels) -> Pixels:
+        """That part of a picture, (side, side, 3)."""
+        return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
+    """A rate that the codecs' settings come near to together, by codec.
+
+    The lowest at which the nearest settings are off by a factor of CLOSE in the geometric mean at
+    most, since codecs differ most at low rates; else the one at which they are off least. Only
+    rates of settings from LEAST_BPP to MOST_BPP are looked at, if there are any.
+
+    >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.22, 1.0]})
+    0.19
+    """
+    every = sorted({rate for of_codec in rates.values() for rate in of_codec})
+    usual = [rate for rate in every if LEAST_BPP <= rate <= MOST_BPP] or every
+
+    def spread(rate: float) -> float:
+        off = [min(abs(math.log(one / rate)) for one in of_codec) for of_codec in rates.values()]
+        return sum(off) / len(off)
+
+    close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
+    return close[0] if close else min(usual, key=spread)
+
+
+def nearest(rows: Mapping[str, Sequence[Row]], bpp: float) -> tuple[dict[str, Row], list[str]]:
+    """By codec, the row nearest to a rate; and names of codecs whose nearest is too far off."""
+    found = {
+        name: min(of_codec, key=lambda row: abs(math.log(row["bpp"] / bpp)))
+        for name, of_codec in rows.items()
+    }
+    far = [
+        name for name, row in found.items() if abs(math.log(row["bpp"] / bpp)) > math.log(FARTHEST)
+    ]
+    return {name: row for name, row in found.items() if name not in far}, far
+
+
+def busiest(pixels: Pixels, side: int) -> Window:
+    """The square with most detail: the largest sum of absolute differences of neighbouring samples.
+
+    A picture smaller than the square gives the largest square inside it.
+    """
+    height, width, _ = pixels.shape
+    side = min(side, height, width)
+    luma = pixels.astype(np.float64).mean(axis=2)
+    detail = np.zeros((height, width))
+    detail[:, 1:] += np.abs(np.diff(luma, axis=1))
+    detail[1:] += np.abs(np.diff(luma, axis=0))
+    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    best = max(
+        (sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x], -y, -x)
+        for y in range(0, height - side + 1, STRIDE_PX)
+        for x in range(0, width - side + 1, STRIDE_PX)
+    )
+    return Window(-best[2], -best[1], side)
