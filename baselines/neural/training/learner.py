@@ -81,7 +81,7 @@ class Learner:
             if self.stage.gan_per_beta
             else None
         )
-        self._forward: Any = torch.compile(network) if recipe.compiled else network
+        self._forward: Any = _compiled(network) if recipe.compiled else network
 
     def update(self) -> Update:
         """One step: the network, the quantiles of z, the discriminators."""
@@ -255,6 +255,15 @@ class Learner:
         trained = [*self._parameters, *self._quantiles]
         averaged = self._workers.average(trained, torch.stack(list(numbers.values())))
         return dict(zip(numbers, averaged.tolist(), strict=True))
+
+
+def _compiled(network: nn.Module) -> Any:
+    from torch._inductor import config
+
+    # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
+    if hasattr(config.triton, "mix_order_reduction"):
+        config.triton.mix_order_reduction = False
+    return torch.compile(network)
 
 
 def _of_crops(q: NDArray[np.float32]) -> NDArray[np.float32]:
