@@ -6,7 +6,6 @@ the last bit. The card says what was trained how, and carries the sha256 of that
 imported only where tensors are read or written.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baselines.neural.card import LARGEST_CARD_BYTES, card_path
+from baselines.neural.card import check_file, read_record, write_record
 from benchmark.errors import Unavailable
 from benchmark.external import file_sha256
 
@@ -58,16 +57,8 @@ class MatchedCard:
 
 def verified_card(path: Path) -> MatchedCard:
     """The card of a tensors' file that is whole; raises `Unavailable` for anything else."""
-    card = _load_card(path)
-    try:
-        actual = file_sha256(path)
-    except OSError as error:
-        raise Unavailable(f"no network {path}: {error.strerror}") from error
-    if actual != card.sha256:
-        raise Unavailable(
-            f"{path} is damaged or of another card: its sha256 begins with {actual[:8]}, "
-            f"that on its card with {card.sha256[:8]}; get both files again"
-        )
+    card = read_record(path, _from_json)
+    check_file(path, card.sha256)
     return card
 
 
@@ -105,9 +96,9 @@ def save_matched(path: Path, network: Any, card: MatchedCard, *, half: bool = Fa
     draft.write_bytes(save(tensors))  # not save_file, which lets nobody else read the file
     os.replace(draft, path)
     written = replace(card, sha256=file_sha256(path))
-    draft = path.with_name(f".{card_path(path).name}.part")
-    draft.write_text(json.dumps({"format": FORMAT, **asdict(written)}, indent=2) + "\n")
-    os.replace(draft, card_path(path))  # last: a card that is there has its tensors
+    write_record(
+        path, {"format": FORMAT, **asdict(written)}
+    )  # last: a card that is there has its tensors
     return written
 
 
@@ -120,7 +111,7 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    n, m = _load_card(path).widths
+    n, m = read_record(path, _from_json).widths
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -141,18 +132,6 @@ def _refuse_infinite(network: Any) -> None:
     broken = [name for name, one in network.named_parameters() if not bool(one.isfinite().all())]
     if broken:
         raise ValueError(f"not finite: {', '.join(broken[:4])}")
-
-
-def _load_card(path: Path) -> MatchedCard:
-    source = card_path(path)
-    try:
-        if source.stat().st_size > LARGEST_CARD_BYTES:
-            raise ValueError("it is larger than 1 MiB")
-        return _from_json(json.loads(source.read_text()))
-    except FileNotFoundError:
-        raise Unavailable(f"no network {path} with its card {source.name} beside it") from None
-    except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise Unavailable(f"{source} is no card of a network: {error}") from error
 
 
 def _from_json(record: Any) -> MatchedCard:

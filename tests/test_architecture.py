@@ -21,6 +21,7 @@ each_source = pytest.mark.parametrize(
 # What each part may import of this project; the rest of it is closed to that part.
 CONTENDERS_MAY_IMPORT = (
     "baselines",
+    "benchmark.backbone",
     "benchmark.codec",
     "benchmark.errors",
     "benchmark.external",

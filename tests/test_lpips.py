@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmark import backbone
+from benchmark.backbone import ALEXNET, SQUEEZENET
 from benchmark.codec import Pixels
 from benchmark.commands.options import USUAL_METRICS
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics import lpips as module
-from benchmark.metrics.backbone import ALEXNET, SQUEEZENET
 from benchmark.metrics.lpips import LPIPS, LPIPSAlex, LPIPSSqueeze
 from benchmark.torchvision_import import import_torchvision
 from benchmark.unscored import metric_names
@@ -237,7 +237,7 @@ def test_tensors_of_the_right_shapes_and_other_values_are_refused(case, tmp_path
 def test_another_release_of_lpips_is_refused(case, tmp_path, monkeypatch):
     (tmp_path / case.file).write_bytes(b"")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(module, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
+    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
     with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
         case.metric()
 
@@ -248,7 +248,7 @@ def test_without_the_package_of_the_heads_it_is_unavailable(case, tmp_path, monk
 
     (tmp_path / case.file).write_bytes(b"")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(module, "distribution", nothing)
+    monkeypatch.setattr(backbone, "distribution", nothing)
     with pytest.raises(Unavailable, match="'lpips' is not installed"):
         case.metric()
 

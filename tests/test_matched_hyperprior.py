@@ -293,7 +293,7 @@ def truncate_with_its_card(path):
         (damage_tensors, r"hyperprior-1.safetensors is damaged.*get both files again"),
         (truncate_with_its_card, "cannot be read as safetensors"),
         (lambda path: path.with_suffix(".json").unlink(), "with its card hyperprior-1.json beside"),
-        (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a network"),
+        (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a checkpoint"),
         (edit_card(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
         (edit_card(format=2), "not of format 1"),
         (edit_card(steps=-1), "steps is -1"),

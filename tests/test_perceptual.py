@@ -17,6 +17,7 @@ from torch import Tensor
 
 from baselines.neural.training import perceptual as module
 from baselines.neural.training.perceptual import Perceptual
+from benchmark import backbone
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics import lpips as measured
@@ -57,7 +58,8 @@ def tensors(
     torch.save(drawn, tmp_path / "alexnet_features.pth")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     content = b"".join(drawn[name].numpy().tobytes() for name in NAMES)
-    monkeypatch.setattr(module, "ALEXNET_SHA256", hashlib.sha256(content).hexdigest())
+    alexnet = module.ALEXNET._replace(sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(module, "ALEXNET", alexnet)
     return drawn
 
 
@@ -190,7 +192,7 @@ def test_equal_pictures_have_no_distance_and_a_finite_gradient(tensors, pair):
 
 def test_where_all_features_are_zero_the_gradient_is_finite(tensors, pair):
     loss = Perceptual()
-    loss.get_buffer("bias4").fill_(-1e6)  # the last ReLU lets nothing through
+    loss.get_buffer("features_10_bias").fill_(-1e6)  # the last ReLU lets nothing through
     images = pair[1].requires_grad_()
     loss(pair[0], images).sum().backward()
     assert images.grad is not None
@@ -294,12 +296,12 @@ def test_without_the_package_of_the_channel_weights_it_is_unavailable(tensors, m
     def nothing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(module, "distribution", nothing)
+    monkeypatch.setattr(backbone, "distribution", nothing)
     with pytest.raises(Unavailable, match="'lpips' is not installed"):
         Perceptual()
 
 
 def test_another_release_of_lpips_is_refused(tensors, monkeypatch):
-    monkeypatch.setattr(module, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
+    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
     with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
         Perceptual()

@@ -3,16 +3,19 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from baselines.neural.sizes import Sizes
 from benchmark.errors import Unavailable
+from benchmark.external import file_sha256
 
 FORMAT = 1
 LARGEST_CARD_BYTES = 1 << 20
+
+Understood = TypeVar("Understood")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +44,45 @@ def card_path(path: Path) -> Path:
 
 def save_card(path: Path, card: Card) -> None:
     """Write the card of the tensors' file `path`, whole or not at all."""
-    draft = path.with_name(f".{card_path(path).name}.part")
-    draft.write_text(json.dumps(_to_json(card), indent=2) + "\n")
-    os.replace(draft, card_path(path))
+    write_record(path, _to_json(card))
 
 
 def load_card(path: Path) -> Card:
     """The card of a tensors' file, without reading the tensors; raises `Unavailable`."""
+    return read_record(path, _from_json)
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """What a card of any kind says, beside the tensors' file `path`."""
+    draft = path.with_name(f".{card_path(path).name}.part")
+    draft.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(draft, card_path(path))
+
+
+def read_record(path: Path, understood: Callable[[Any], Understood]) -> Understood:
+    """The inverse, checked by a function that raises `ValueError`; raises `Unavailable`."""
     source = card_path(path)
     try:
         if source.stat().st_size > LARGEST_CARD_BYTES:
             raise ValueError("it is larger than 1 MiB")
-        return _from_json(json.loads(source.read_text()))
+        return understood(json.loads(source.read_text()))
     except FileNotFoundError:
         raise Unavailable(f"no checkpoint {path} with its card {source.name} beside it") from None
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """Raise `Unavailable` where the tensors' file is not the one that its card was written for."""
+    try:
+        actual = file_sha256(path)
+    except OSError as error:
+        raise Unavailable(f"no checkpoint {path}: {error.strerror}") from error
+    if actual != sha256:
+        raise Unavailable(
+            f"{path} is damaged or of another checkpoint: its sha256 begins with {actual[:8]}, "
+            f"that on its card with {sha256[:8]}; get both files again"
+        )
 
 
 def _to_json(card: Card) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from baselines.neural.card import Card, load_card, save_card
+from baselines.neural.card import Card, check_file, load_card, save_card
 from baselines.neural.model import CRDR
 from benchmark.errors import Unavailable
 from benchmark.external import file_sha256
@@ -78,15 +78,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Nothing is made that is larger than the file itself, twice over in float16.
     """
     card = load_card(path)
-    try:
-        actual = file_sha256(path)
-    except OSError as error:
-        raise Unavailable(f"no checkpoint {path}: {error.strerror}") from error
-    if actual != card.sha256:
-        raise Unavailable(
-            f"{path} is damaged or of another checkpoint: its sha256 begins with {actual[:8]}, "
-            f"that on its card with {card.sha256[:8]}"
-        )
+    check_file(path, card.sha256)
     with torch.device("meta"):
         model = CRDR(card.sizes)
     parameters, tables = _read(path, {k: v.shape for k, v in model.state_dict().items()})

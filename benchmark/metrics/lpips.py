@@ -8,21 +8,22 @@ torchvision.
 """
 
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from benchmark.backbone import (
+    ALEXNET,
+    EPSILON,
+    LPIPS_VERSION,
+    SCALE,
+    SHIFT,
+    SQUEEZENET,
+    Backbone,
+)
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.backbone import ALEXNET, SQUEEZENET, Backbone
+from benchmark.errors import NotMeasurable
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-LPIPS_VERSION = "0.1.4"
-SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded as lpips has it
-SCALE = (0.458, 0.448, 0.450)
-EPSILON = 1e-10
 
 
 class Source(NamedTuple):
@@ -42,21 +43,16 @@ class LPIPS:
     label: ClassVar[str]
     better: Literal["higher", "lower"] = "lower"
     backbone: ClassVar[Backbone]
-    heads: ClassVar[str]  # the package's file of how much each channel counts
 
     def __init__(self, device: str = "cpu") -> None:
         """Raises `Unavailable` where the network's weights or lpips 0.1.4 are missing or others."""
-        found, heads = self.backbone.find(), _package_file(self.heads)
+        found, importances = self.backbone.find(), self.backbone.importances()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
         self._device = device
         self._weights = self.backbone.load(found, device, dtype)
-        importances = torch.load(heads, map_location="cpu", weights_only=True)
-        self._importances = [
-            importances[f"lin{number}.model.1.weight"].to(device, dtype)  # (1, channels, 1, 1)
-            for number in range(len(self.backbone.layers))
-        ]
+        self._importances = [one.to(device, dtype) for one in importances]
 
     def prepare(self, reference: Pixels) -> Source:
         """The source's features.
@@ -102,7 +98,6 @@ class LPIPSAlex(LPIPS):
     label = "LPIPS (AlexNet)"
     protocol = f"lpips-alex/{LPIPS_VERSION}-{ALEXNET.sha256[:8]}"
     backbone = ALEXNET
-    heads = "alex.pth"
 
 
 class LPIPSSqueeze(LPIPS):
@@ -112,7 +107,6 @@ class LPIPSSqueeze(LPIPS):
     label = "LPIPS (SqueezeNet)"
     protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
     backbone = SQUEEZENET
-    heads = "squeeze.pth"
 
 
 def distance(
@@ -127,16 +121,3 @@ def distance(
         weighted = found.sub_(expected).square_().mul_(importance)
         total += float(weighted.sum(dim=1).mean())
     return total
-
-
-def _package_file(name: str) -> Path:
-    try:
-        package = distribution("lpips")
-    except PackageNotFoundError:
-        raise Unavailable("the Python package 'lpips' is not installed") from None
-    if package.version != LPIPS_VERSION:
-        raise Unavailable(
-            f"LPIPS is defined with lpips {LPIPS_VERSION}, and {package.version} is installed:"
-            f" install lpips=={LPIPS_VERSION}"
-        )
-    return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))

@@ -63,7 +63,7 @@ def lpips_of_the_package(metric: LPIPS) -> Measure:
         warnings.simplefilter("ignore", UserWarning)
         import lpips
 
-        net = metric.heads.removesuffix(".pth")
+        net = metric.backbone.heads.removesuffix(".pth")
         network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     weights = torch.load(metric.backbone.find(), weights_only=True)
     for name, parameter in network.net.named_parameters():

@@ -1,11 +1,13 @@
 """Weight files of AlexNet and SqueezeNet 1.1 in; the feature maps that LPIPS compares out.
 
 Both networks as torchvision publishes them, without their classifiers. They are repeated here
-because importing torchvision costs 1.3 s and 300 MB a process.
+because importing torchvision costs 1.3 s and 300 MB a process. How much each channel counts is in
+files of the package lpips 0.1.4.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+LPIPS_VERSION = "0.1.4"
+SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded as lpips has it
+SCALE = (0.458, 0.448, 0.450)
+EPSILON = 1e-10
 # What torch.load and a look into its result raise for a file that is something else
 UNREADABLE = (
     OSError,
@@ -105,6 +111,7 @@ class Backbone(NamedTuple):
     # and for a file of its features alone
     sha256: str
     min_side_px: int
+    heads: str  # lpips' file of how much each channel counts
     layers: tuple[tuple[Pool | Convolution | Fire, ...], ...]  # the end of each is compared
 
     @property
@@ -136,15 +143,39 @@ class Backbone(NamedTuple):
             )
         return {name: _channels_last(one).to(device, dtype) for name, one in tensors.items()}
 
-    def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
-        """Each layer's output, one at a time; `signal` is (1, 3, height, width), normalised.
+    def importances(self) -> "list[Tensor]":
+        """How much each channel of each layer counts in LPIPS, float32 (1, channels, 1, 1).
 
-        It is computed on demand, so whoever takes it has to be in torch's inference mode.
+        `Unavailable` where lpips 0.1.4 is not installed.
+        """
+        import torch
+
+        file = _file_of_lpips(self.heads)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
+
+    def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
+        """Each layer's output, one at a time; `signal` is (n, 3, height, width), normalised.
+
+        It is computed on demand: torch's modes are those in which it is taken.
         """
         for layer in self.layers:
             for step in layer:
                 signal = step.apply(signal, weights)
             yield signal
+
+
+def _file_of_lpips(name: str) -> Path:
+    try:
+        package = distribution("lpips")
+    except PackageNotFoundError:
+        raise Unavailable("the Python package 'lpips' is not installed") from None
+    if package.version != LPIPS_VERSION:
+        raise Unavailable(
+            f"LPIPS is defined with lpips {LPIPS_VERSION}, and {package.version} is installed:"
+            f" install lpips=={LPIPS_VERSION}"
+        )
+    return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
 
 
 def _channels_last(tensor: "Tensor") -> "Tensor":
@@ -160,6 +191,7 @@ ALEXNET = Backbone(
     patterns=("alexnet-owt-*.pth", "alexnet_features.pth"),
     fetched_as="alexnet",
     sha256="2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc",
+    heads="alex.pth",
     min_side_px=31,  # below it nothing is left to pool before the third convolution
     layers=(
         (Convolution("features.0", stride=4, padding=2),),
@@ -175,6 +207,7 @@ SQUEEZENET = Backbone(
     patterns=("squeezenet1_1-*.pth", "squeezenet1_1_features.pth"),
     fetched_as="squeezenet",
     sha256="31a70309e8549af9ed7a9ac21db00c246844293b72a774f4d1a18e9edfde8605",
+    heads="squeeze.pth",
     # The third pool needs 2 pixels on a side, so the second 4, the first 8, and the convolution
     # of stride 2 before it 17
     min_side_px=17,
