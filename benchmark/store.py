@@ -5,7 +5,8 @@
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
 
-What comes with the project is shown until the same cell is measured here, and never counts as done.
+What comes with the project is shown until a cell of the same codec and variant is measured here,
+and never counts as done.
 A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
 and `table` shows one row a cell.
 """
@@ -84,7 +85,7 @@ class Store:
 
     def done(self, timed: bool = False) -> set[str]:
         """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
-        table = self._read(["cell", "status", "timing"], own=True)
+        table = self._read(["cell", "status", "timing"])
         keep = pc.equal(table["status"], "ok")
         if timed:
             keep = pc.and_(keep, table["timing"])
@@ -92,14 +93,16 @@ class Store:
 
     def table(self) -> pa.Table:
         """One row a cell, the best version of each; see `merge_rows`."""
-        return merge_versions(self._read(None))
+        own, shipped = self._read(None), self._read(None, shipped=True)
+        measured_here = pc.is_in(_kind(shipped), value_set=pc.unique(_kind(own)), skip_nulls=True)
+        return merge_versions(pa.concat_tables([own, shipped.filter(pc.invert(measured_here))]))
 
     def compact(self) -> None:
         """Put small shards together, unless another run is reading or doing the same."""
         with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
             if not held:
                 return
-            small = [path for path in self._paths(own=True) if _row_count(path) < SMALL_SHARD_ROWS]
+            small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
             if len(small) > 1:
                 self._write_shard(merge_versions(_concatenated(small, None)))
                 for path in small:
@@ -113,14 +116,14 @@ class Store:
         self._write_table(path, marked.select(table_schema().names).cast(table_schema()))
         return path
 
-    def _paths(self, own: bool) -> list[Path]:
+    def _paths(self, shipped: bool = False) -> list[Path]:
         paths = sorted(self._shards.glob("*.parquet"))
-        return [path for path in paths if not (own and path.name.startswith(SHIPPED))]
+        return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
 
-    def _read(self, columns: list[str] | None, own: bool = False) -> pa.Table:
+    def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
         with self._lock(fcntl.LOCK_SH):  # so that no shard is put away between listing and reading
             try:
-                return _concatenated(self._paths(own), columns)
+                return _concatenated(self._paths(shipped), columns)
             except (OSError, pa.ArrowException) as error:
                 raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
 
@@ -171,6 +174,11 @@ class Store:
             yield held
         finally:
             os.close(handle)
+
+
+def _kind(table: pa.Table) -> pa.ChunkedArray:
+    """Codec and variant of each row in one text."""
+    return pc.binary_join_element_wise(table["codec"], table["variant"], "\n")
 
 
 def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:

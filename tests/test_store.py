@@ -45,24 +45,26 @@ def test_only_cells_without_failure_are_done(store):
     assert store.done(timed=True) == {"c"}
 
 
-def test_rows_that_come_with_the_project_are_shown_until_their_cell_is_measured_here(store):
-    store.append([row("a", bpp=0.5), row("b", bpp=0.25)])
-    shipped = store.ship("ours", store.table())
+def test_rows_that_come_with_the_project_are_shown_until_their_codec_is_measured_here(store):
+    ours, vtm = {"codec": "ours", "variant": "beta=0"}, {"codec": "vtm", "variant": ""}
+    store.append([row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)])
+    shipped = store.ship("checkpoints", store.table())
     for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
         own.unlink()
     assert store.done() == set(), "nothing was measured here"
     assert {one["cell"]: one["recorded"] for one in store.table().to_pylist()} == {
         "a": True,
         "b": True,
+        "v": True,
     }
     content = shipped.read_bytes()
-    store.append([row("a", bpp=0.75)])
-    store.append([row("c", bpp=1.0)])
+    store.append([row("a", bpp=0.75, **ours)])
+    store.append([row("c", bpp=1.0, **{**ours, "variant": "beta=3.84"})])
     store.compact()
     assert shipped.read_bytes() == content
     assert store.done() == {"a", "c"}
     shown = {one["cell"]: (one["bpp"], one["recorded"]) for one in store.table().to_pylist()}
-    assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None)}
+    assert shown == {"a": (0.75, None), "c": (1.0, None), "v": (None, True)}
 
 
 def test_an_interrupted_write_leaves_only_the_earlier_shard(store, monkeypatch):
