@@ -73,5 +73,4 @@ class Adversary:
         self._optimiser.load_state_dict(state["optimiser"])
 
     def _levels(self, q: NDArray[np.float32]) -> Tensor:
-        nearest = np.rint(q.reshape(len(q), -1)[:, 0])
-        return torch.from_numpy(nearest).long()  # on the CPU, where they decide what runs
+        return torch.from_numpy(np.rint(q)).long()  # on the CPU, where they decide what runs

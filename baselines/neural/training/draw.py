@@ -35,6 +35,16 @@ class Levels(NamedTuple):
         """Whether regions differ."""
         return self.q.ndim == 3
 
+    @property
+    def q_of_crops(self) -> NDArray[np.float32]:
+        """Of each crop's first region, (n,): the crop's own where regions do not differ in it."""
+        return self.q.reshape(len(self.q), -1)[:, 0]
+
+    @property
+    def q_differs(self) -> bool:
+        """Whether it does within a crop: no discriminator judges such a picture."""
+        return bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
+
 
 def draw_levels(stage: Stage, random: np.random.Generator) -> Levels:
     """For `stage.batch` crops.

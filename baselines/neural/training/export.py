@@ -93,11 +93,10 @@ def export(
 
 def budget(recipe: Recipe, index: int, step: int) -> Budget:
     """At a step of a stage, steps counted over all stages."""
-    before = recipe.stages[:index]
     return Budget(
-        sum(stage.steps for stage in before) + step,
-        sum(stage.steps * stage.batch for stage in before) + step * recipe.stages[index].batch,
-        sum(stage.steps for stage in recipe.stages),
+        recipe.steps_before(index) + step,
+        recipe.crops_before(index) + step * recipe.stages[index].batch,
+        recipe.steps_before(len(recipe.stages)),
     )
 
 

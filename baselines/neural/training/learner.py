@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from baselines.neural.model import Estimate
@@ -62,7 +61,7 @@ class Learner:
         self._recipe, self._index = recipe, index
         self._photographs, self._workers = photographs, workers
         self._device = next(network.parameters()).device
-        self._first_crop = sum(one.steps * one.batch for one in recipe.stages[:index])
+        self._first_crop = recipe.crops_before(index)
         prior, rest, quantiles = self._grouped()
         factors = {"prior": self.stage.prior_rate_factor, "rest": 1.0}
         groups = {"prior": prior, "rest": rest}
@@ -103,10 +102,10 @@ class Learner:
             self._optimiser.step()
             if self._quantile_optimiser is not None:
                 self._quantile_optimiser.step()
-            if self._adversary is not None and not self._crosses_levels(batch.levels):
+            if self._adversary is not None and not batch.levels.q_differs:
                 with self._precision():
                     averaged |= self._adversary.update(
-                        batch.crops, estimate.images, batch.levels.q, factor
+                        batch.crops, estimate.images, batch.levels.q_of_crops, factor
                     )
         else:
             self.skipped += 1
@@ -221,9 +220,10 @@ class Learner:
             distance = self._perceptual(crops, estimate.images, weights)
             penalty = penalty + distance
             parts["lpips"] = distance.mean() / weights.mean().clamp(min=1e-6)
-        if self._adversary is not None and not self._crosses_levels(levels):
+        if self._adversary is not None and not levels.q_differs:
             reference = self._reference(batch)
-            losses = self._adversary.generator_loss(reference, estimate.images, levels.q, beta)
+            q = levels.q_of_crops
+            losses = self._adversary.generator_loss(reference, estimate.images, q, beta)
             penalty = penalty + stage.gan_per_beta * losses
             parts["generator"] = losses.mean() / beta.mean().clamp(min=1e-6)
         return penalty, parts
@@ -234,19 +234,13 @@ class Learner:
         if self._adversary.objective.reference != "next_rate":
             return batch.crops
         highest = len(self.stage.lambdas) - 1
-        q = _of_crops(batch.levels.q)
+        q = batch.levels.q_of_crops
         higher = control(np.minimum(q + 1, highest).astype(np.float32), self._device)
         with torch.no_grad():
             realism = control(batch.levels.beta, self._device)
             pictures = self.network(batch.crops, higher, realism).images
         real = torch.from_numpy(q + 1 > highest).to(self._device)
         return torch.where(real[:, None, None, None], batch.crops, pictures.float())
-
-    @staticmethod
-    def _crosses_levels(levels: Levels) -> bool:
-        """Whether q differs within a crop: no discriminator judges such a picture."""
-        q = levels.q.reshape(len(levels.q), -1)
-        return bool((q != q[:, :1]).any())
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.autocast)
@@ -264,7 +258,3 @@ def _compiled(network: nn.Module) -> Any:
     if hasattr(config.triton, "mix_order_reduction"):
         config.triton.mix_order_reduction = False
     return torch.compile(network)
-
-
-def _of_crops(q: NDArray[np.float32]) -> NDArray[np.float32]:
-    return q.reshape(len(q), -1)[:, 0]

@@ -98,7 +98,7 @@ class _Run:
 
     def _initialise(self, network: nn.Module) -> None:
         if self.recipe.initialise == "pca":
-            total = sum(stage.steps * stage.batch for stage in self.recipe.stages)
+            total = self.recipe.crops_before(len(self.recipe.stages))
             numbers = range(total, total + INITIAL_CROPS)
             pixels = draw_crops(
                 self.request.photographs, INITIAL_SIDE_PX, numbers, self.recipe.seed

@@ -90,6 +90,14 @@ class Recipe:
     report_every_steps: int = 100
     validate_every_steps: int = 1000
 
+    def steps_before(self, index: int) -> int:
+        """Of all stages before the one of that index; of the whole run for their number."""
+        return sum(stage.steps for stage in self.stages[:index])
+
+    def crops_before(self, index: int) -> int:
+        """Seen in those stages."""
+        return sum(stage.steps * stage.batch for stage in self.stages[:index])
+
 
 def load_recipe(name: str) -> Recipe:
     """A recipe of this package, or a toml file; raises `UsageError`."""

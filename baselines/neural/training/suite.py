@@ -51,7 +51,7 @@ def matched_suite(recipe: Recipe, learning_rate: float | None = None) -> tuple[M
 
 def crops_of(recipe: Recipe) -> int:
     """How many a run of the recipe sees."""
-    return sum(stage.steps * stage.batch for stage in recipe.stages)
+    return recipe.crops_before(len(recipe.stages))
 
 
 def single_rate(
