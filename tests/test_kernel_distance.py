@@ -1,0 +1,221 @@
+"""Kernel distances against a loop over pairs, over all subsets, and weights varied one by one."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from benchmark.errors import NotMeasurable
+from benchmark.metrics import kernel_distance as module
+from benchmark.metrics.kernel_distance import KID256, kernel_distance
+
+
+def image_set(generator, images, size, most_patches):
+    """Images of 1 to so many patches with features above 0, and a decoding of them."""
+    reference = [
+        generator.gamma(1, 0.4, (n, size)).astype(np.float32)
+        for n in generator.integers(1, most_patches + 1, images)
+    ]
+    decoded = [0.8 * x + generator.gamma(1, 0.1, x.shape).astype(np.float32) for x in reference]
+    return reference, decoded
+
+
+def kernel(x, y):
+    return (sum(float(a) * float(b) for a, b in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+
+def by_pairs(reference, decoded, weights):
+    """Over every pair of patches in turn, its weight the product of those of its images."""
+    x, y = (np.concatenate(images).tolist() for images in (reference, decoded))
+    w = np.repeat(weights, [len(features) for features in reference]).tolist()
+    patches = range(len(w))
+    inside, pairs, across, all_pairs = 0.0, 0.0, 0.0, 0.0
+    for a in patches:
+        for b in patches:
+            if a != b:
+                inside += w[a] * w[b] * (kernel(x[a], x[b]) + kernel(y[a], y[b]))
+                pairs += w[a] * w[b]
+            across += w[a] * w[b] * kernel(x[a], y[b])
+            all_pairs += w[a] * w[b]
+    return inside / pairs - 2 * across / all_pairs
+
+
+def test_it_is_a_loop_over_pairs():
+    sets = image_set(np.random.default_rng(1), 9, 5, 6)
+    assert kernel_distance(*sets).value == pytest.approx(by_pairs(*sets, np.ones(9)), abs=1e-6)
+
+
+def test_a_pair_of_patches_by_hand():
+    reference = [np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]])]
+    decoded = [np.array([[1.0, 1.0]]), np.array([[0.0, 0.0]])]
+    across = (1.5**3 + 1 + 2**3 + 1) / 4
+    assert kernel_distance(reference, decoded).value == pytest.approx(1 + 1 - 2 * across, rel=1e-6)
+
+
+def test_it_is_the_mean_over_all_subsets_of_patches():
+    """As torch-fidelity and clean-fid draw them: of a size, without replacement, of either set."""
+    generator = np.random.default_rng(2)
+    first, second = generator.gamma(1, 0.4, (2, 5, 3))
+    estimates = []
+    for some in combinations(range(5), 3):
+        for others in combinations(range(5), 3):
+            x, y = first[list(some)], second[list(others)]
+            inside = (x @ x.T / 3 + 1) ** 3 + (y @ y.T / 3 + 1) ** 3
+            unbiased = (inside.sum() - np.trace(inside)) / (3 * 2)
+            estimates.append(unbiased - 2 * np.mean((x @ y.T / 3 + 1) ** 3))
+    found = kernel_distance([first[:2], first[2:]], [second[:2], second[2:]])
+    assert found.value == pytest.approx(np.mean(estimates), abs=1e-6)
+
+
+def test_the_influence_of_an_image_is_the_derivative_to_its_weight():
+    reference, decoded = image_set(np.random.default_rng(3), 8, 4, 5)
+    found = kernel_distance(reference, decoded)
+    ways = 1e-5 * np.eye(8)
+    expected = [
+        8
+        * (by_pairs(reference, decoded, 1 + way) - by_pairs(reference, decoded, 1 - way))
+        / (2 * 1e-5)
+        for way in ways
+    ]
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(found.influence, expected, rtol=0, atol=1e-5 * largest)
+    assert found.influence.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_an_image_left_out_is_one_of_weight_0():
+    reference, decoded = image_set(np.random.default_rng(4), 7, 4, 5)
+    weights = np.array([1, 1, 0, 1, 1, 1, 1])
+    others = [
+        [x for x, w in zip(images, weights, strict=True) if w] for images in (reference, decoded)
+    ]
+    expected = by_pairs(reference, decoded, weights)
+    assert kernel_distance(*others).value == pytest.approx(expected, abs=1e-6)
+
+
+def test_influences_foretell_the_value_without_an_image():
+    reference, _ = image_set(np.random.default_rng(5), 40, 8, 8)
+    decoded = [1.5 * x + 0.1 for x in reference]
+    found = kernel_distance(reference, decoded)
+    exact = [
+        kernel_distance(
+            [*reference[:i], *reference[i + 1 :]], [*decoded[:i], *decoded[i + 1 :]]
+        ).value
+        - found.value
+        for i in range(40)
+    ]
+    foretold = -found.influence / 39
+    assert np.corrcoef(exact, foretold)[0, 1] > 0.99
+    assert np.abs(exact - foretold).max() < 0.25 * np.abs(exact).max()
+
+
+def test_unrelated_sets_of_one_kind_have_distance_0_on_average():
+    generator = np.random.default_rng(6)
+    found = [
+        kernel_distance(list(x), list(y)).value
+        for x, y in generator.gamma(1, 0.4, (300, 2, 10, 1, 6))
+    ]
+    error = np.std(found, ddof=1) / np.sqrt(300)
+    assert abs(np.mean(found)) < 2.5 * error
+    apart = [
+        kernel_distance(list(x), list(y + 0.4)).value
+        for x, y in generator.gamma(1, 0.4, (300, 2, 10, 1, 6))
+    ]
+    assert np.mean(apart) > 20 * error
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    """Of independent normal sets with two means, the truth by their first three moments."""
+    generator = np.random.default_rng(7)
+    means = np.array([0.5, 0.0, 0.2]), np.array([1.0, 0.3, 0.2])
+
+    def moment(one, other):
+        # x.y / 3 + 1 of independent normal vectors: third moment, over x with y's known
+        shift, share = one @ other / 3 + 1, 1 / 9
+        variance = share * (one @ one + other @ other + 3)
+        third = 6 * share / 3 * (one @ other)
+        return shift**3 + 3 * shift * variance + third
+
+    truth = moment(means[0], means[0]) + moment(means[1], means[1]) - 2 * moment(*means)
+    inside, draws, images = 0, 200, 150
+    for _ in range(draws):
+        sets = [generator.standard_normal((images, 1, 3)) + mean for mean in means]
+        found = kernel_distance(*map(list, sets))
+        error = np.sqrt(np.sum(found.influence**2) / (images * (images - 1)))
+        inside += abs(found.value - truth) < 1.96 * error
+    assert 0.90 <= inside / draws <= 0.995
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 1000])
+def test_blocks_do_not_show(monkeypatch, block):
+    reference, decoded = image_set(np.random.default_rng(8), 6, 5, 6)
+    expected = kernel_distance(reference, decoded)
+    monkeypatch.setattr(module, "BLOCK_PATCHES", block)
+    found = kernel_distance(reference, decoded)
+    assert found.value == pytest.approx(expected.value, abs=1e-6)
+    np.testing.assert_allclose(found.influence, expected.influence, rtol=0, atol=1e-5)
+
+
+def test_the_order_of_images_does_not_matter():
+    reference, decoded = image_set(np.random.default_rng(9), 11, 5, 6)
+    order = np.random.default_rng(10).permutation(11)
+    found = kernel_distance(reference, decoded)
+    shuffled = kernel_distance([reference[i] for i in order], [decoded[i] for i in order])
+    assert shuffled.value == pytest.approx(found.value, abs=1e-6)
+    np.testing.assert_allclose(shuffled.influence, found.influence[order], rtol=0, atol=1e-5)
+
+
+def test_float32_products_are_as_good_as_float64():
+    """On features like Inception's, where they move the distance by some 1e-9."""
+    generator = np.random.default_rng(11)
+    scale = 0.4 * np.exp(0.7 * generator.standard_normal(2048))
+    first = (generator.gamma(1, 1, (600, 2048)) * scale).astype(np.float32)
+    second = (generator.gamma(1, 1, (600, 2048)) * 0.9 * scale).astype(np.float32)
+    x, y = first.astype(np.float64), second.astype(np.float64)
+    own = [(z @ z.T / 2048 + 1) ** 3 for z in (x, y)]
+    inside = sum((values.sum() - np.trace(values)) / (600 * 599) for values in own)
+    expected = inside - 2 * np.mean((x @ y.T / 2048 + 1) ** 3)
+    found = kernel_distance([first[:250], first[250:]], [second[:250], second[250:]])
+    assert found.value == pytest.approx(expected, abs=1e-8)
+
+
+def test_an_image_without_patches_weighs_nothing():
+    reference, decoded = image_set(np.random.default_rng(12), 6, 5, 1)
+    found = kernel_distance(reference, decoded)
+    empty = reference[0][:0]
+    beside = kernel_distance([*reference, empty], [*decoded, empty])
+    assert beside.value == pytest.approx(found.value, abs=1e-12)
+    np.testing.assert_allclose(beside.influence, [*(found.influence * 7 / 6), 0], atol=1e-12)
+
+
+def test_under_two_patches_there_is_no_distance():
+    one = np.ones((1, 4))
+    for images in ([one], [], [one[:0], one]):
+        with pytest.raises(NotMeasurable, match="at least two patches"):
+            kernel_distance(images, images)
+
+
+def test_one_image_of_some_patches_has_a_distance_and_no_influence():
+    reference, decoded = image_set(np.random.default_rng(13), 1, 4, 9)
+    found = kernel_distance(reference, decoded)
+    assert found.value == pytest.approx(by_pairs(reference, decoded, np.ones(1)), abs=1e-6)
+    np.testing.assert_allclose(found.influence, [0], atol=1e-12)
+
+
+def test_sets_that_do_not_belong_together_are_refused():
+    three, four = np.ones((3, 2)), np.ones((4, 2))
+    for reference, decoded in (
+        ([three, four], [four, three]),
+        ([three, four], [three]),
+        ([three, np.ones((3, 5))], [three, np.ones((3, 5))]),
+    ):
+        with pytest.raises(ValueError, match="differ in shape"):
+            kernel_distance(reference, decoded)
+    with pytest.raises(ValueError, match="finite"):
+        kernel_distance([three], [np.full((3, 2), np.inf)])
+
+
+def test_the_column_is_the_distance_times_1():
+    reference, decoded = image_set(np.random.default_rng(14), 6, 4, 5)
+    found, expected = KID256().reduce(reference, decoded), kernel_distance(reference, decoded)
+    assert found.value == expected.value
+    np.testing.assert_array_equal(found.influence, expected.influence)
