@@ -1,8 +1,8 @@
-"""Weight files of AlexNet and SqueezeNet 1.1 in; the feature maps that LPIPS compares out.
+"""Weight files of AlexNet, SqueezeNet 1.1 and VGG-16 in; the feature maps that metrics compare out.
 
-Both networks as torchvision publishes them, without their classifiers. They are repeated here
-because importing torchvision costs 1.3 s and 300 MB a process. How much each channel counts is in
-files of the package lpips 0.1.4.
+The networks as torchvision publishes them, without their classifiers. They are repeated here
+because importing torchvision costs 1.3 s and 300 MB a process. How much each channel counts in
+LPIPS is in files of the package lpips 0.1.4.
 """
 
 import hashlib
@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from benchmark.digest import file_sha256
 from benchmark.errors import Unavailable
 from benchmark.weights import find_weights
 
@@ -23,6 +24,8 @@ LPIPS_VERSION = "0.1.4"
 SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded as lpips has it
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1], as torchvision documents it
+DEVIATION = (0.229, 0.224, 0.225)
 # What torch.load and a look into its result raise for a file that is something else
 UNREADABLE = (
     OSError,
@@ -35,10 +38,24 @@ UNREADABLE = (
 )
 
 
-class Pool(NamedTuple):
-    """A 3 x 3 maximum at every second pixel."""
+class Step(Protocol):
+    """A part of a layer."""
 
-    ceil_mode: bool  # whether a last window that reaches beyond the edge counts
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        ...
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it; the one given may still be in use elsewhere."""
+        ...
+
+
+class Pool(NamedTuple):
+    """A maximum at every second pixel."""
+
+    side_px: int = 3
+    ceil_mode: bool = False  # whether a last window that reaches beyond the edge counts
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -49,7 +66,7 @@ class Pool(NamedTuple):
         """The signal after it."""
         from torch.nn import functional
 
-        return functional.max_pool2d(signal, kernel_size=3, stride=2, ceil_mode=self.ceil_mode)
+        return functional.max_pool2d(signal, self.side_px, stride=2, ceil_mode=self.ceil_mode)
 
 
 class Convolution(NamedTuple):
@@ -107,12 +124,13 @@ class Backbone(NamedTuple):
     file: str  # whose file it is, and its name
     patterns: tuple[str, ...]  # names under which it is sought
     fetched_as: str  # by `bench fetch`
-    # of the tensors' bytes in the order of `tensors`: the same for a whole torchvision checkpoint
-    # and for a file of its features alone
     sha256: str
     min_side_px: int
     heads: str  # lpips' file of how much each channel counts
-    layers: tuple[tuple[Pool | Convolution | Fire, ...], ...]  # the end of each is compared
+    layers: tuple[tuple[Step, ...], ...]  # the end of each is compared
+    # "tensors": of their bytes in the order of `tensors`, the same for a whole torchvision
+    # checkpoint and for a file of its features alone
+    sha256_of: Literal["tensors", "file"] = "tensors"
 
     @property
     def tensors(self) -> list[str]:
@@ -128,6 +146,14 @@ class Backbone(NamedTuple):
 
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
         """The weights on a device; `Unavailable` where the file holds something else."""
+        if self.sha256_of == "file":
+            content = load_pinned(path, self.sha256, self.file)
+            tensors = {name: content[name] for name in self.tensors}
+        else:
+            tensors = self._load_tensors(path)
+        return {name: channels_last(one).to(device, dtype) for name, one in tensors.items()}
+
+    def _load_tensors(self, path: Path) -> "dict[str, Tensor]":
         import torch
 
         try:
@@ -141,7 +167,7 @@ class Backbone(NamedTuple):
                 f"{path} is not the {self.name} that LPIPS is defined with: replace it by "
                 f"{self.file}"
             )
-        return {name: _channels_last(one).to(device, dtype) for name, one in tensors.items()}
+        return tensors
 
     def importances(self) -> "list[Tensor]":
         """How much each channel of each layer counts in LPIPS, float32 (1, channels, 1, 1).
@@ -165,6 +191,26 @@ class Backbone(NamedTuple):
             yield signal
 
 
+def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
+    """What is in a weight file that is known to the byte, `file` in words.
+
+    It is not opened as one before its digest is right, `Unavailable` where it is not.
+    """
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read as {file}: replace it") from error
+    if digest != sha256:
+        raise Unavailable(
+            f"{path} is not {file}, its sha256 begins with {digest[:8]} instead of {sha256[:8]}: "
+            "replace it"
+        )
+    import torch
+
+    content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
 def _file_of_lpips(name: str) -> Path:
     try:
         package = distribution("lpips")
@@ -178,11 +224,16 @@ def _file_of_lpips(name: str) -> Path:
     return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
 
 
-def _channels_last(tensor: "Tensor") -> "Tensor":
+def channels_last(tensor: "Tensor") -> "Tensor":
     """On the CPU that makes AlexNet a sixth, SqueezeNet more than twice as fast."""
     import torch
 
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def _same(*names: str) -> tuple[Convolution, ...]:
+    """Convolutions of 3 x 3, one after another, that keep height and width."""
+    return tuple(Convolution(name, padding=1) for name in names)
 
 
 ALEXNET = Backbone(
@@ -195,8 +246,8 @@ ALEXNET = Backbone(
     min_side_px=31,  # below it nothing is left to pool before the third convolution
     layers=(
         (Convolution("features.0", stride=4, padding=2),),
-        (Pool(ceil_mode=False), Convolution("features.3", padding=2)),
-        (Pool(ceil_mode=False), Convolution("features.6", padding=1)),
+        (Pool(), Convolution("features.3", padding=2)),
+        (Pool(), Convolution("features.6", padding=1)),
         (Convolution("features.8", padding=1),),
         (Convolution("features.10", padding=1),),
     ),
@@ -219,5 +270,23 @@ SQUEEZENET = Backbone(
         (Fire("features.10"),),
         (Fire("features.11"),),
         (Fire("features.12"),),
+    ),
+)
+# Its tensors' own digest is nowhere published, the file's is: in its name and in many places
+VGG16 = Backbone(
+    name="VGG-16",
+    file="torchvision's vgg16-397923af.pth",
+    patterns=("vgg16-397923af.pth",),
+    fetched_as="vgg",
+    sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    sha256_of="file",
+    heads="vgg.pth",
+    min_side_px=16,  # it is halved four times
+    layers=(
+        _same("features.0", "features.2"),
+        (Pool(side_px=2), *_same("features.5", "features.7")),
+        (Pool(side_px=2), *_same("features.10", "features.12", "features.14")),
+        (Pool(side_px=2), *_same("features.17", "features.19", "features.21")),
+        (Pool(side_px=2), *_same("features.24", "features.26", "features.28")),
     ),
 )

@@ -489,11 +489,11 @@ def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
 # the command
 
 
-@pytest.mark.parametrize("name", ["alexnet", "squeezenet"])
+@pytest.mark.parametrize("name", command.NETWORKS)
 def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, capsys, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     weights = command.Weights(f"{server.url}/file.bin", f"{name}.pth", len(BODY), SHA256[:8])
-    monkeypatch.setattr(command, name.upper(), weights)
+    monkeypatch.setitem(command.NETWORKS, name, (weights,))
     command.fetch(name)
     path = tmp_path / "torch" / "hub" / "checkpoints" / f"{name}.pth"
     assert path.read_bytes() == BODY

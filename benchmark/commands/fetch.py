@@ -1,7 +1,7 @@
 """`bench fetch`: a dataset or weights by name, from the publisher to where they are sought."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -42,14 +42,42 @@ SQUEEZENET = Weights(
     4_958_839,
     "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
 )
+VGG16 = Weights(
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "vgg16-397923af.pth",
+    553_433_881,
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+)
+DISTS = Weights(
+    "https://raw.githubusercontent.com/dingkeyan93/DISTS/1267d8cb626c98706db3697422701c56a85ebf2e/"
+    "DISTS_pytorch/weights.pt",
+    "dists_weights.pt",
+    12_288,
+    "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+)
+INCEPTION = Weights(
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+    "pt_inception-2015-12-05-6726825d.pth",
+    "pt_inception-2015-12-05-6726825d.pth",
+    95_628_359,
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+)
+NETWORKS = {
+    "alexnet": (ALEXNET,),
+    "squeezenet": (SQUEEZENET,),
+    "vgg": (VGG16,),
+    "dists": (VGG16, DISTS),
+    "inception": (INCEPTION,),
+}
 
 
 def fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="kodak, clic2020, clic2020:professional, clic2020:mobile, alexnet or "
-            f"squeezenet (for LPIPS), or a learned codec: {COMPRESSAI_EXAMPLE}"
+            help="kodak, clic2020, clic2020:professional, clic2020:mobile; alexnet, squeezenet or "
+            "vgg (for LPIPS), dists, inception (for FID and KID); or a learned codec: "
+            f"{COMPRESSAI_EXAMPLE}"
         ),
     ],
     data_dir: Annotated[
@@ -62,14 +90,12 @@ def fetch(
         print("sample comes with the scikit-image package: nothing to fetch")
     elif name in DATASETS:
         _fetch_dataset(name, data_dir)
-    elif name == "alexnet":
-        _fetch_weights([ALEXNET])
-    elif name == "squeezenet":
-        _fetch_weights([SQUEEZENET])
+    elif name in NETWORKS:
+        _fetch_weights(NETWORKS[name])
     elif name.startswith("compressai:") or name in ALIASES:
         _fetch_weights(_compressai(name))
     else:
-        known = [*DATASETS, "alexnet", "squeezenet", COMPRESSAI_EXAMPLE, *ALIASES]
+        known = [*DATASETS, *NETWORKS, COMPRESSAI_EXAMPLE, *ALIASES]
         raise UnknownName("thing to fetch", name, known)
 
 
@@ -101,7 +127,7 @@ def _is_there(name: str, folders: list[Path]) -> bool:
     return True
 
 
-def _fetch_weights(files: list[Weights]) -> None:
+def _fetch_weights(files: Sequence[Weights]) -> None:
     from benchmark.datasets.download import fetch as download
     from benchmark.weights import find_weights, weight_folders
 

@@ -2,9 +2,9 @@
 
 Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric" (2018), as the package lpips 0.1.4 computes it: the whole image, scaled to
-[-1, 1], through AlexNet or SqueezeNet 1.1. How much each channel counts is read from that package's
-file; its network is not used, because it runs the source again for every decoded image and imports
-torchvision.
+[-1, 1], through AlexNet, SqueezeNet 1.1 or VGG-16. How much each channel counts is read from that
+package's file; its network is not used, because it runs the source again for every decoded image
+and imports torchvision.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +17,7 @@ from benchmark.backbone import (
     SCALE,
     SHIFT,
     SQUEEZENET,
+    VGG16,
     Backbone,
 )
 from benchmark.codec import Pixels
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """A source, ready to be compared; on the CPU about 40 bytes a pixel, with SqueezeNet 140."""
+    """A source, ready to be compared; on the CPU about 40 bytes a pixel, 140 or 490."""
 
     shape: tuple[int, ...]
     features: "list[Tensor]"
 
 
 class LPIPS:
-    """What the two columns share.
+    """What the columns share.
 
     float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
     and any numbers of threads, differ by less than 1e-6.
@@ -107,6 +108,15 @@ class LPIPSSqueeze(LPIPS):
     label = "LPIPS (SqueezeNet)"
     protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
     backbone = SQUEEZENET
+
+
+class LPIPSVGG(LPIPS):
+    """LPIPS with VGG-16 for the table: what many papers report; seconds a megapixel."""
+
+    column = "lpips_vgg"
+    label = "LPIPS (VGG-16)"
+    protocol = f"lpips-vgg/{LPIPS_VERSION}-{VGG16.sha256[:8]}"
+    backbone = VGG16
 
 
 def distance(
