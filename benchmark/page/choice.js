@@ -1,0 +1,124 @@
+// What the viewer shows beside each other: codecs matched by rate, and the list of a point's images.
+"use strict";
+
+page.choice = { sort: null, down: false };
+
+page.MOST_PANES = 4;
+
+// A pane's content for a point and image: its picture, or the sentence on why there is none.
+page.slot = (point, at) => {
+  const stored = point.pictures[at];
+  const shown = typeof stored === "string";
+  return {
+    point, at, image: point.images[at],
+    picture: shown ? stored : null, absent: shown ? "" : page.data.absent[stored],
+  };
+};
+
+// The clicked point first, then the chosen codecs, each at its rate nearest to the clicked one's.
+page.slots = (point, image, codecs) => {
+  const at = point.images.indexOf(image);
+  const first = page.slot(point, at);
+  const others = codecs
+    .filter((codec) => codec !== point.codec)
+    .map((codec) => page.nearest(codec, image, point.image_bpp[at]))
+    .filter(Boolean)
+    .map((one) => page.slot(one.point, one.at));
+  return [first, ...others].slice(0, page.MOST_PANES);
+};
+
+page.numbersOf = (point, at) =>
+  page.data.measures
+    .filter((one) => one.by_image && point.image_values[one.column][at] !== null)
+    .map((one) => `${page.nameOf(one)} ${page.text(one, point.image_values[one.column][at])}${page.unit(one)}`);
+
+// What stands under a pane: codec, setting, rate (and how far from the clicked one's), numbers.
+page.describe = (slot, bpp) => {
+  const codec = page.data.codecs[slot.point.codec];
+  const own = slot.point.image_bpp[slot.at];
+  const ratio = own / bpp;
+  const away = Math.abs(ratio - 1) < 0.0005 ? "" : ` (×${ratio.toFixed(2)})`;
+  return [
+    page.make("strong", {}, page.swatch(codec, page.drawing.codec(codec)),
+      page.make("span", { textContent: page.titleOf(slot.point) })),
+    page.make("span", {
+      className: ratio > 1.25 || ratio < 0.8 ? "numbers far" : "numbers",
+      title: away && "times the rate of the first one", textContent: `${page.rate(own)} bpp${away}`,
+    }),
+    ...page.numbersOf(slot.point, slot.at).map((text) =>
+      page.make("span", { className: "numbers", textContent: text })),
+  ];
+};
+
+page.codecChips = (box, point, image, chosen, toggled) => {
+  const bpp = point.image_bpp[point.images.indexOf(image)];
+  const full = chosen.length >= page.MOST_PANES;
+  box.replaceChildren(
+    ...page.data.codecs.map((codec, place) => {
+      const found = place === point.codec ? { point } : page.nearest(place, image, bpp);
+      const pressed = chosen.includes(place);
+      const chip = page.make(
+        "button",
+        {
+          type: "button", className: "chip", "aria-pressed": String(pressed), "data-codec": String(place),
+          disabled: place === point.codec || !found || (full && !pressed),
+          title: place === point.codec ? "the point that was opened"
+            : found ? `nearest rate: ${found.point.setting}` : "it has no stream of this image",
+        },
+        page.swatch(codec, page.drawing.codec(codec)),
+        page.make("span", { textContent: codec.name })
+      );
+      chip.addEventListener("click", () => toggled(place));
+      return chip;
+    })
+  );
+};
+
+// A row an image: its numbers, and a button that shows it. Headers sort.
+page.imageTable = (table, point, image, chosen) => {
+  const measures = page.data.measures.filter((one) =>
+    one.by_image && point.image_values[one.column].some((value) => value !== null));
+  const rows = point.images.map((number, at) => ({
+    number,
+    name: page.data.images[number].name,
+    shown: typeof point.pictures[at] === "string",
+    values: [point.image_bpp[at], ...measures.map((one) => page.value(point.image_values[one.column][at]))],
+    texts: [
+      page.rate(point.image_bpp[at]),
+      ...measures.map((one) => page.text(one, point.image_values[one.column][at])),
+    ],
+  }));
+  const { sort, down } = page.choice;
+  const key = (row) => (sort === null ? row.name : row.values[sort] ?? -Infinity);
+  rows.sort((one, other) => (key(one) < key(other) ? -1 : key(one) > key(other) ? 1 : 0) * (down ? -1 : 1));
+  const header = (text, place) => {
+    const button = page.make("button", { type: "button", textContent: text });
+    button.addEventListener("click", () => {
+      page.choice.down = page.choice.sort === place ? !page.choice.down : false;
+      page.choice.sort = place;
+      page.imageTable(table, point, image, chosen);
+      [...table.tHead.rows[0].cells][place === null ? 0 : place + 1].querySelector("button").focus();
+    });
+    const order = sort !== place ? "none" : down ? "descending" : "ascending";
+    return page.make("th", { scope: "col", className: place === null ? "text" : "number", "aria-sort": order }, button);
+  };
+  const heads = ["bpp", ...measures.map((one) => one.label)].map((text, place) => header(text, place));
+  const body = rows.map((row) => {
+    const button = page.make("button", {
+      type: "button", "data-image": String(row.number), textContent: row.name,
+      title: row.shown ? row.name : `${row.name}: no picture in this page`,
+    });
+    button.addEventListener("click", () => chosen(row.number));
+    const now = row.number === image;
+    if (now) button.setAttribute("aria-current", "true");
+    return page.make("tr", { className: `${now ? "now" : ""} ${row.shown ? "" : "unshown"}` },
+      page.make("th", { scope: "row", className: "text" }, button),
+      ...row.texts.map((text) => page.make("td", { className: "number", textContent: text })));
+  });
+  table.replaceChildren(
+    page.make("caption", { className: "unseen", textContent: `Images of ${page.titleOf(point)}` }),
+    page.make("thead", {}, page.make("tr", {}, header("image", null), ...heads)),
+    page.make("tbody", {}, ...body)
+  );
+  return rows.map((row) => row.number);
+};

@@ -1,0 +1,297 @@
+"""A summary, its published curves, tables and pictures in; what the page shows as json, out. Pure.
+
+Numbers keep six digits. The page's own javascript (model.js) reads what is written here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from benchmark.interval import CONFIDENCE, point_interval
+from benchmark.page.colour import on_dark
+from benchmark.published import PublishedCurve
+from benchmark.rate_distortion import Measure, excluded
+from benchmark.set_metric import FEW_IMAGES
+from benchmark.summarise import SECONDS, Point, Summary
+
+DIGITS = 6
+SYMBOLS = {
+    "*": "star", "x": "x-thin", "s": "square", "v": "triangle-down", "D": "diamond",
+    "^": "triangle-up", "P": "cross", "<": "triangle-left", ">": "triangle-right", "o": "circle",
+    "X": "x", "h": "hexagon", "p": "pentagon", "d": "diamond-tall", "8": "octagon",
+    "H": "hexagon2",
+}  # fmt: skip
+ORIGINS = {"author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure"}
+
+
+class Look(NamedTuple):
+    """How a curve is drawn on paper, and what legends call it."""
+
+    name: str
+    colour: str  # "#D55E00"
+    marker: str  # as matplotlib names it
+
+
+class Grid(NamedTuple):
+    """A table as text; the first `words` columns are text, the others numbers."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int
+    notes: Sequence[str] = ()  # sentences under it
+
+
+class Photograph(NamedTuple):
+    """A source; its picture is a file beside the page, or why there is none."""
+
+    name: str
+    width_px: int
+    height_px: int
+    picture: str | None
+    absent: str = ""
+
+
+class Decoded(NamedTuple):
+    """What a stream decodes to: a file beside the page, or why there is none."""
+
+    picture: str | None
+    absent: str = ""
+
+
+Place = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that one page shows."""
+
+    dataset: str
+    summary: Summary
+    measures: Sequence[Measure]  # that have values
+    looks: Mapping[str, Look]  # by label, and by name of published curves
+    photographs: Mapping[int, Photograph]  # by the numbers of `Point.image_ids`
+    pictures: Mapping[Place, Decoded]
+    bd_rates: Sequence[Grid] | str  # tables, or why there are none
+    means: Grid
+    facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
+    packages: str  # with versions, of the last run
+    missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
+    published: Mapping[str, Sequence[PublishedCurve]] = field(default_factory=dict)  # by column
+    published_shown: bool = False  # before anyone asks
+    linear_rate: bool = False
+    most_bpp: float = math.inf  # rates that the curves begin with
+    wide_ratios: frozenset[str] = frozenset()  # columns whose axis is logarithmic if values are far
+
+
+def page_data(content: Content) -> dict[str, Any]:
+    """Nothing but dicts, lists, texts, numbers, booleans and None; infinity is the text "inf"."""
+    summary = content.summary
+    labels = list(summary.labels)
+    order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
+    places = {number: place for place, number in enumerate(order)}
+    sentences: dict[str, int] = {}
+    reasons = {
+        (one.label, one.setting, measure.column): one.why
+        for measure in content.measures
+        for one in excluded(summary, measure)
+    }
+    points = [
+        _point(content, point, labels.index(point.label), places, sentences, reasons)
+        for point in summary.points
+    ]
+    return {
+        "dataset": content.dataset,
+        "images_compared": summary.images,
+        "average": "mean of each image's bpp"
+        if summary.average == "per_image"
+        else "all bits over all pixels",
+        "coding": summary.protocols["coding"],
+        "confidence": CONFIDENCE,
+        "few_images": FEW_IMAGES,
+        "quantiles": [_short(_quantile(count)) for count in range(2, len(order) + 1)],
+        "linear_rate": content.linear_rate,
+        "most_bpp": content.most_bpp if math.isfinite(content.most_bpp) else None,
+        "published_shown": content.published_shown,
+        "measures": [_measure(content, measure) for measure in content.measures],
+        "codecs": [_codec(content, label) for label in labels],
+        "images": [_photograph(content.photographs[number]) for number in order],
+        "points": points,
+        "absent": list(sentences),
+        "published": {
+            measure.column: [
+                _published(content, curve, measure)
+                for curve in content.published.get(measure.column, ())
+            ]
+            for measure in content.measures
+        },
+    }
+
+
+def _measure(content: Content, measure: Measure) -> dict[str, Any]:
+    return {
+        "column": measure.column,
+        "label": measure.label,
+        "axis": measure.axis_label,
+        "better": measure.better,
+        "saturating": measure.saturating,
+        "protocol": content.summary.protocols[measure.column],
+        "decimals": 2 if "dB" in measure.label else 4,
+        "by_image": not measure.of_sets,
+        "wide": measure.column in content.wide_ratios,
+    }
+
+
+def _codec(content: Content, label: str) -> dict[str, Any]:
+    edition = next(p.edition for p in content.summary.points if p.label == label)
+    return {
+        "label": label,
+        **_look(content.looks[label]),
+        "version": edition.version,
+        "call": edition.command,
+        "timed": edition.timed,
+        "devices": ", ".join(edition.devices),
+        "caveats": list(edition.caveats),
+        "recorded": edition.recorded,
+    }
+
+
+def _look(look: Look) -> dict[str, str]:
+    return {
+        "name": look.name,
+        "colour": look.colour,
+        "colour_dark": on_dark(look.colour),
+        "symbol": SYMBOLS[look.marker],
+    }
+
+
+def _photograph(photograph: Photograph) -> dict[str, Any]:
+    return {
+        "name": photograph.name,
+        "width": photograph.width_px,
+        "height": photograph.height_px,
+        "picture": photograph.picture,
+        "absent": photograph.absent,
+    }
+
+
+def _point(
+    content: Content,
+    point: Point,
+    codec: int,
+    places: Mapping[int, int],
+    sentences: dict[str, int],
+    reasons: Mapping[tuple[str, str, str], str],
+) -> dict[str, Any]:
+    """Lists are by image, in one order; `pictures` has files, or numbers of `sentences`."""
+    setting = str(point.setting)
+    numbers = point.image_ids.tolist()
+    pictures: list[str | int] = []
+    for number in numbers:
+        decoded = content.pictures[point.label, setting, number]
+        why = len(sentences)
+        pictures.append(decoded.picture or sentences.setdefault(decoded.absent, why))
+    return {
+        "codec": codec,
+        "setting": setting,
+        "bpp": _short(point.bpp),
+        "count": point.images,
+        "lacking": point.missing,
+        "failed": point.failed,
+        "seconds": {name: _short(point.means[name].value) for name in SECONDS},
+        "means": {
+            one.column: _mean(point, one, reasons.get((point.label, setting, one.column)))
+            for one in content.measures
+        },
+        "images": [places[number] for number in numbers],
+        "image_bpp": _shorts(point.image_bpp.tolist()),
+        "image_values": {
+            one.column: _shorts(point.image_values[one.column].tolist())
+            for one in content.measures
+            if not one.of_sets
+        },
+        "pictures": pictures,
+    }
+
+
+def _mean(point: Point, measure: Measure, why_not: str | None) -> dict[str, Any]:
+    """A mean with its counts; a place on the axis only where it may be drawn."""
+    mean = point.means[measure.column]
+    found: dict[str, Any] = {
+        "value": _short(mean.value),
+        "bpp": _short(mean.bpp),
+        "images": mean.images,
+        "infinite": mean.infinite,
+        "why_not": why_not,
+    }
+    if why_not is None and mean.value is not None:
+        found["place"] = _short(measure.drawn(mean.value))
+        interval = point_interval(point, measure)
+        if interval is not None:
+            ends = sorted(map(measure.drawn, interval))
+            found["interval"] = _shorts(interval)
+            found["ends"] = _shorts(ends) if all(map(math.isfinite, ends)) else None
+    return found
+
+
+def _published(content: Content, curve: PublishedCurve, measure: Measure) -> dict[str, Any]:
+    own = content.summary.protocols[measure.column]
+    return {
+        **_look(content.looks[curve.name]),
+        "protocol": curve.protocol,
+        "other_rule": curve.protocol != own,
+        "sampled": curve.kind == "sample",
+        "source": curve.source,
+        "how": ORIGINS[curve.how],
+        "points": [
+            {
+                "setting": point.setting,
+                "bpp": point.bpp,
+                "value": point.value,
+                "place": _short(measure.drawn(point.value)),
+                "error": _reading_error(point.value, point.value_error, measure),
+                "value_error": point.value_error,
+                "bpp_error": point.bpp_error,
+                "reference": point.reference,
+                "rate_protocol": point.rate_protocol,
+                "note": point.note,
+            }
+            for point in curve.points
+        ],
+    }
+
+
+def _reading_error(value: float, error: float | None, measure: Measure) -> list[Any] | None:
+    """The ends of what a digitised number may have been, as the axis has them."""
+    if not error:
+        return None
+    ends = sorted(measure.drawn(value + sign * error) for sign in (-1, 1))
+    return _shorts(ends)
+
+
+def _quantile(count: int) -> float:
+    """Of Student's t: standard errors on either side of a mean of so many that CONFIDENCE takes.
+
+    >>> round(_quantile(11), 4)
+    2.2281
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+
+
+def _short(value: float | None) -> float | str | None:
+    """Six digits; None for NaN.
+
+    >>> _short(1234.56789), _short(math.inf), _short(math.nan)
+    (1234.57, 'inf', None)
+    """
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _shorts(values: Sequence[float]) -> list[float | str | None]:
+    return [_short(value) for value in values]

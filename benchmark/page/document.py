@@ -1,0 +1,167 @@
+"""What a page shows and plotly's javascript in; the page as one HTML text, out.
+
+Nothing in it comes from a network. Texts of rows are escaped, and should one get through all the
+same, the page's own policy refuses scripts that are not among those written here, and addresses
+other than its files.
+"""
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from benchmark.interval import CONFIDENCE
+from benchmark.page.content import Content, Grid, page_data
+
+STYLES = ("style.css", "viewer.css")
+SCRIPTS = (
+    "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
+    "stage.js", "choice.js", "viewer.js", "start.js",
+)  # fmt: skip
+# Plotly writes styles into elements.
+POLICY = "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
+
+
+def html_text(content: Content, plotly_javascript: str) -> str:
+    """The whole page; the same content gives the same text."""
+    scripts = [plotly_javascript, *map(_asset, SCRIPTS)]
+    for script in scripts:
+        if re.search(r"</script|<!--", script, re.IGNORECASE):
+            raise ValueError("a script that ends its own element cannot stand in a page")
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    parts = {
+        "policy": f"{POLICY}script-src {allowed}",
+        "title": escape(f"{content.dataset}: rate, distortion and realism"),
+        "style": "\n".join(map(_asset, STYLES)),
+        "dataset": escape(content.dataset),
+        "lede": escape(_lede(content)),
+        "confidence": f"{100 * CONFIDENCE:.0f} %",
+        "facts": "\n".join(
+            f"    <div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>"
+            for term, text in content.facts
+        ),
+        "bd_rates": _bd_rates(content.bd_rates),
+        "means": _means(content.means),
+        "codecs": _codecs(content),
+        "missing": _missing(content.missing),
+        "missing_count": str(sum(map(len, content.missing.values()))),
+        "data": json_text(page_data(content)),
+        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
+    }
+    # In one pass, so that what is filled in is never looked through for places to fill.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("skeleton.html"))
+
+
+def json_text(data: Mapping[str, object]) -> str:
+    """Json that can stand in an HTML script element: no character there opens or closes anything.
+
+    >>> json_text({"name": "</script><b>&"})
+    '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _lede(content: Content) -> str:
+    codecs, points = len(content.summary.labels), len(content.summary.points)
+    named = ", ".join(measure.label.removesuffix(" (dB)") for measure in content.measures)
+    return (
+        f"{codecs} {'codec' if codecs == 1 else 'codecs'} at {points} points, "
+        f"{content.summary.images} images: {named or 'no metric measured'} against bits per pixel, "
+        "from real bitstreams."
+    )
+
+
+def table_html(grid: Grid, name: str, opens: bool = False) -> str:
+    """A table that scrolls by itself where it is wider than the page, its notes below.
+
+    With `opens` each row is a point, whose setting (second column) is a button that opens it.
+    """
+    kinds = ["text" if place < grid.words else "number" for place in range(len(grid.headers))]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escape(header)}</th>'
+        for kind, header in zip(kinds, grid.headers, strict=True)
+    )
+    lines, before = [], None
+    for number, row in enumerate(grid.rows):
+        cells = [
+            f'<td class="{kind}">{escape(_minus(cell) if kind == "number" else cell)}</td>'
+            for kind, cell in zip(kinds, row, strict=True)
+        ]
+        cells[0] = f'<th scope="row" class="text">{escape(row[0])}</th>'
+        if opens:
+            button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
+            cells[1] = f'<td class="text">{button}</td>'
+        first = ' class="first"' if row[0] != before else ""
+        before = row[0]
+        lines.append(f"<tr{first}>{''.join(cells)}</tr>")
+    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in grid.notes)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{notes}"
+    )
+
+
+def _minus(cell: str) -> str:
+    """A number as it is printed."""
+    return f"−{cell[1:]}" if cell[:1] == "-" and cell[1:2].isdigit() else cell
+
+
+def _bd_rates(tables: Sequence[Grid] | str) -> str:
+    if isinstance(tables, str):
+        return f'<p class="note">{escape(tables)}</p>'
+    overview, *details = tables
+    parts = [table_html(overview, "BD-rates")]
+    parts += [
+        f"<details><summary>By metric, of single images, BD-metrics</summary>"
+        f"{table_html(table, 'BD-rates in detail')}</details>"
+        for table in details
+    ]
+    return "\n".join(parts)
+
+
+def _means(grid: Grid) -> str:
+    said = '<p class="hint">A setting opens its images.</p>'
+    return said + table_html(grid, "All points", opens=True)
+
+
+def _codecs(content: Content) -> str:
+    editions = {point.label: point.edition for point in content.summary.points}
+    rows = [
+        (
+            label,
+            one.version + "; recorded in a pack" * one.recorded,
+            "; ".join(one.caveats),
+            ", ".join(one.devices),
+            one.command,
+            one.timed,
+        )
+        for label, one in editions.items()
+    ]
+    headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
+    notes = [f"Packages of the last run: {content.packages}."] if content.packages else []
+    return table_html(Grid(headers, rows, len(headers), notes), "Codecs").replace(
+        "<table>", '<table class="wordy">', 1
+    )
+
+
+def _missing(missing: Mapping[str, Sequence[str]]) -> str:
+    parts = []
+    for heading, sentences in missing.items():
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        said = f"<ul>{items}</ul>" if sentences else '<p class="none">None.</p>'
+        parts.append(f"<div><h3>{escape(heading)}</h3>{said}</div>")
+    return f'<div class="panel">{"".join(parts)}</div>'

@@ -1,0 +1,103 @@
+// How curves look in; small drawings of them, and the legend's switches, out.
+"use strict";
+
+// Corners of markers on a circle of radius 1, as [how many, turned by, inner radius].
+page.corners = {
+  circle: [24, 0], square: [4, 45], diamond: [4, 0], "diamond-tall": [4, 0], hexagon: [6, 0],
+  hexagon2: [6, 30], octagon: [8, 22.5], pentagon: [5, 0], star: [5, 0, 0.45],
+  "triangle-up": [3, 0], "triangle-down": [3, 180], "triangle-left": [3, -90],
+  "triangle-right": [3, 90], cross: [4, 0, 0.5], x: [4, 45, 0.5], "x-thin": [4, 45, 0.12],
+};
+
+page.outline = (symbol, x, y, radius) => {
+  const [count, turn, inner] = page.corners[symbol];
+  const steps = inner ? 2 * count : count;
+  const flat = symbol === "diamond-tall" ? 0.6 : 1;
+  return Array.from({ length: steps }, (_, step) => {
+    const reach = inner && step % 2 ? radius * inner : radius;
+    const angle = ((turn + (360 * step) / steps) * Math.PI) / 180;
+    return `${(x + flat * reach * Math.sin(angle)).toFixed(2)},${(y - reach * Math.cos(angle)).toFixed(2)}`;
+  }).join(" ");
+};
+
+// A piece of line with a marker; open and broken for what is published or carries a caveat.
+page.swatch = (look, { open = false, dashes = "", marker = true } = {}) => {
+  const space = "http://www.w3.org/2000/svg";
+  const picture = document.createElementNS(space, "svg");
+  const colour = page.colour(look);
+  const put = (tag, attributes) => {
+    const made = document.createElementNS(space, tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    picture.append(made);
+  };
+  for (const [name, value] of Object.entries({ viewBox: "0 0 28 14", width: 28, height: 14 })) {
+    picture.setAttribute(name, value);
+  }
+  picture.setAttribute("aria-hidden", "true");
+  put("line", {
+    x1: 1, x2: 27, y1: 7, y2: 7, stroke: colour, "stroke-width": 1.8, "stroke-dasharray": dashes,
+  });
+  if (marker) {
+    put("polygon", {
+      points: page.outline(look.symbol, 14, 7, look.symbol === "star" ? 6.4 : 4.8),
+      fill: open ? "var(--page)" : colour, stroke: colour, "stroke-width": 1.4,
+    });
+  }
+  return picture;
+};
+
+page.drawing = {
+  codec: (codec) =>
+    codec.caveats.length ? { open: true, dashes: "5 3" } : { open: false, dashes: "" },
+  published: (curve) => ({
+    open: true, dashes: curve.sampled ? "6 2 1 2" : "3 2", marker: !curve.sampled,
+  }),
+};
+
+// A switch for each curve, and one for all; `curves` are {key, name, look, drawing, detail}.
+page.legend = (box, groups, hidden, changed) => {
+  box.replaceChildren();
+  const redraw = () => {
+    for (const button of box.querySelectorAll("button[data-key]")) {
+      button.setAttribute("aria-pressed", String(!hidden.has(button.dataset.key)));
+    }
+    changed();
+  };
+  for (const [heading, curves] of groups) {
+    if (!curves.length) continue;
+    const every = page.make("button", {
+      type: "button", className: "all", textContent: "all",
+      title: "Show all, or none", "aria-label": `${heading}: show all, or none`,
+    });
+    every.addEventListener("click", () => {
+      const some = curves.some((curve) => hidden.has(curve.key));
+      for (const curve of curves) some ? hidden.delete(curve.key) : hidden.add(curve.key);
+      redraw();
+    });
+    const list = page.make("div", { className: "legend-list" });
+    for (const curve of curves) {
+      const button = page.make(
+        "button",
+        {
+          type: "button", className: "legend-entry", title: curve.detail,
+          "data-key": curve.key, "aria-pressed": String(!hidden.has(curve.key)),
+        },
+        page.swatch(curve.look, curve.drawing),
+        page.make("span", { textContent: curve.name })
+      );
+      button.addEventListener("click", (event) => {
+        if (event.shiftKey) {
+          for (const other of curves) hidden.add(other.key);
+          hidden.delete(curve.key);
+        } else if (hidden.has(curve.key)) hidden.delete(curve.key);
+        else hidden.add(curve.key);
+        redraw();
+      });
+      list.append(button);
+    }
+    box.append(
+      page.make("div", { className: "legend-group" },
+        page.make("h3", {}, page.make("span", { textContent: heading }), every), list)
+    );
+  }
+};

@@ -1,0 +1,105 @@
+// The page's data as json in; lookups, numbers as text and elements, out.
+"use strict";
+const page = {};
+
+page.data = JSON.parse(document.getElementById("page-data").textContent);
+
+page.measure = (column) => page.data.measures.find((one) => one.column === column);
+
+// The place of a value on the axis, as figures have it.
+page.place = (measure, value) => {
+  if (!measure.saturating) return value;
+  return value < 1 ? -10 * Math.log10(1 - value) : Infinity;
+};
+
+page.value = (stored) => (stored === "inf" ? Infinity : stored === "-inf" ? -Infinity : stored);
+
+page.text = (measure, stored) => {
+  const value = page.value(stored);
+  if (value === null || value === undefined) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  return page.signed(value.toFixed(measure.decimals));
+};
+
+page.signed = (text) => text.replace("-", "−");
+
+page.rate = (bpp) => (bpp === null ? "–" : bpp.toFixed(bpp < 0.1 ? 4 : 3));
+
+page.unit = (measure) => (measure.label.includes("dB") ? " dB" : "");
+
+page.nameOf = (measure) => measure.label.replace(" (dB)", "");
+
+page.titleOf = (point) => `${page.data.codecs[point.codec].name} ${point.setting}`;
+
+page.images = (count) => `${count} ${count === 1 ? "image" : "images"}`;
+
+// Points of a codec that have a rate, lowest first.
+page.sweep = (codec) =>
+  page.data.points
+    .filter((point) => point.codec === codec && point.bpp !== null)
+    .sort((one, other) => one.bpp - other.bpp);
+
+page.FARTHEST = 1.6; // a picture at a rate further off than this is no picture of the same rate
+
+// The codec's point whose rate of this image is nearest by ratio, of those that have its picture
+// if any is near enough; null where no point has the image.
+page.nearest = (codec, image, bpp) => {
+  const found = page.sweep(codec)
+    .map((point) => ({ point, at: point.images.indexOf(image) }))
+    .filter((one) => one.at >= 0);
+  const away = (one) => Math.abs(Math.log(one.point.image_bpp[one.at] / bpp));
+  const shown = found.filter((one) =>
+    typeof one.point.pictures[one.at] === "string" && away(one) <= Math.log(page.FARTHEST));
+  const candidates = shown.length ? shown : found;
+  return candidates.reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
+};
+
+// Plotly reads tags and entities in what it writes: names of images and codecs must stay names.
+page.plain = (text) =>
+  String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+// Plain text in lines of about so many characters, for hovers.
+page.lines = (text, width = 58) => {
+  const lines = [""];
+  for (const word of String(text).split(/\s+/)) {
+    if (lines.at(-1) && lines.at(-1).length + word.length >= width) lines.push("");
+    lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
+  }
+  return lines.map(page.plain).join("<br>");
+};
+
+page.dark = window.matchMedia("(prefers-color-scheme: dark)");
+page.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+page.narrow = window.matchMedia("(max-width: 760px)");
+
+page.colour = (look) => (page.dark.matches ? look.colour_dark : look.colour);
+
+page.by = (id) => document.getElementById(id);
+
+// An element with properties, attributes (by name with a hyphen, or `role`) and children.
+page.make = (tag, properties = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-") || name === "role" || name === "for") made.setAttribute(name, value);
+    else made[name] = value;
+  }
+  made.append(...children);
+  return made;
+};
+
+// Radio buttons that look like one bar; `choices` are [value, label].
+page.segments = (fieldset, name, choices, chosen, change) => {
+  for (const [value, label] of choices) {
+    const radio = page.make("input", { type: "radio", name, value, checked: value === chosen });
+    radio.addEventListener("change", () => change(value));
+    fieldset.append(page.make("label", {}, radio, page.make("span", { textContent: label })));
+  }
+};
+
+page.fill = (select, choices, chosen) => {
+  select.replaceChildren(
+    ...choices.map(([value, label]) =>
+      page.make("option", { value, textContent: label, selected: String(value) === String(chosen) })
+    )
+  );
+};

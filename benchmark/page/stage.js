@@ -1,0 +1,202 @@
+// An original and a decoded picture in; a pane that shows them at a place and zoom that all share.
+"use strict";
+
+// Scale is CSS pixels an image pixel; x, y where the picture's corner lies in the stage.
+page.sight = { scale: 1, x: 0, y: 0, split: 0.5, mode: "slider", original: false, fitted: true };
+
+page.stages = [];
+
+// A difference of eight bits times eight, cut off at 255, by what a canvas may do with pictures of
+// a file that it must not read: drawn over each other as differences, then thrice over itself.
+page.difference = (canvas, original, decoded) => {
+  canvas.width = decoded.naturalWidth;
+  canvas.height = decoded.naturalHeight;
+  const context = canvas.getContext("2d");
+  context.globalCompositeOperation = "copy";
+  context.drawImage(original, 0, 0);
+  context.globalCompositeOperation = "difference";
+  context.drawImage(decoded, 0, 0);
+  context.globalCompositeOperation = "lighter";
+  for (let doubled = 0; doubled < 3; doubled++) context.drawImage(canvas, 0, 0);
+};
+
+// `slot` is {point, at, image, picture, absent}; the caption is the caller's.
+page.stage = (slot, source, describe) => {
+  const stage = page.make("div", { className: "stage" });
+  const figure = page.make("figure", { className: "pane" }, stage, page.make("figcaption", {}, ...describe));
+  const one = { slot, stage, figure, layers: [], canvas: null, over: null, handle: null };
+  const sentence = slot.absent || (source.picture ? "" : source.absent);
+  if (slot.absent) {
+    stage.append(page.make("p", { className: "absent", textContent: slot.absent }));
+    return one;
+  }
+  const picture = (path, name) => {
+    const image = page.make("img", {
+      src: path, alt: name, draggable: false, decoding: "sync",
+      width: source.width, height: source.height,
+    });
+    image.addEventListener("error", () => {
+      stage.append(page.make("p", { className: "absent", textContent: `${path} is not beside this page.` }));
+    }, { once: true });
+    return image;
+  };
+  const layer = (kind, image) => {
+    const made = page.make("div", { className: `layer ${kind}` }, image);
+    stage.append(made);
+    one.layers.push(image);
+    return made;
+  };
+  const decoded = picture(slot.picture, `${source.name}, decoded: ${page.titleOf(slot.point)}`);
+  if (source.picture) {
+    const original = picture(source.picture, `${source.name}, original`);
+    layer("under", original);
+    one.canvas = page.make("canvas", { role: "img", "aria-label": `Difference ×8, ${page.titleOf(slot.point)}` });
+    Promise.all([original.decode(), decoded.decode()])
+      .then(() => page.difference(one.canvas, original, decoded))
+      .catch(() => {});
+  }
+  one.over = layer("over", decoded);
+  if (one.canvas) {
+    layer("difference", one.canvas);
+    one.handle = page.make("div", {
+      className: "handle", role: "slider", tabIndex: 0, "aria-orientation": "horizontal",
+      "aria-label": "Original to the left, decoded to the right", "aria-valuemin": "0", "aria-valuemax": "100",
+    });
+    stage.append(
+      one.handle,
+      page.make("span", { className: "tag left", textContent: "original" }),
+      page.make("span", { className: "tag right", textContent: "decoded" })
+    );
+  } else if (sentence) {
+    stage.append(page.make("p", { className: "absent low", textContent: sentence }));
+  }
+  page.listenToStage(one);
+  return one;
+};
+
+// The same place, zoom and mode in every pane.
+page.showSight = () => {
+  const { scale, x, y, split, mode, original } = page.sight;
+  const ratio = window.devicePixelRatio || 1;
+  // So that pixels stay on the screen's: browsers put the stage itself on a whole one.
+  const whole = (value) => Math.round(value * ratio) / ratio;
+  for (const one of page.stages) {
+    const kind = original && one.canvas ? "original" : one.canvas ? mode : "decoded";
+    one.stage.dataset.mode = kind;
+    for (const layer of one.layers) {
+      layer.style.transform = `translate(${whole(x)}px, ${whole(y)}px) scale(${scale})`;
+      layer.style.imageRendering = scale * ratio >= 1 ? "pixelated" : "auto";
+    }
+    if (one.over) {
+      const left = Math.round(split * one.stage.clientWidth);
+      one.over.style.clipPath = kind === "slider" ? `inset(0 0 0 ${left}px)` : "none";
+      if (one.handle) {
+        one.handle.style.left = `${left}px`;
+        one.handle.setAttribute("aria-valuenow", String(Math.round(100 * split)));
+      }
+    }
+  }
+  page.by("zoom-now").textContent = `${Math.round(100 * scale * ratio)} %`;
+};
+
+// So many panes beside each other that pictures are largest.
+page.columns = (count, { width, height }) => {
+  const { clientWidth, clientHeight } = page.by("panes");
+  const scale = (columns) => {
+    const room = clientHeight / Math.ceil(count / columns) - 34; // the caption's
+    return Math.min(clientWidth / columns / width, room / height);
+  };
+  const choices = Array.from({ length: count }, (_, place) => place + 1);
+  return choices.reduce((best, columns) => (scale(columns) > scale(best) ? columns : best));
+};
+
+page.fit = () => {
+  const first = page.stages.find((one) => one.layers.length);
+  if (!first) return;
+  const { width, height } = first.layers[0];
+  const { clientWidth, clientHeight } = first.stage;
+  const scale = Math.min(clientWidth / width, clientHeight / height) || 1;
+  Object.assign(page.sight, {
+    scale, x: (clientWidth - scale * width) / 2, y: (clientHeight - scale * height) / 2, fitted: true,
+  });
+  page.showSight();
+};
+
+// By a factor, the place (in the stage) staying where it is; the middle by default.
+page.zoom = (factor, x = null, y = null) => {
+  const { sight } = page;
+  const stage = page.stages[0]?.stage;
+  if (!stage) return;
+  const ratio = window.devicePixelRatio || 1;
+  const scale = Math.max(0.05, Math.min(32 / ratio, sight.scale * factor));
+  const at = [x ?? stage.clientWidth / 2, y ?? stage.clientHeight / 2];
+  sight.x = at[0] - ((at[0] - sight.x) * scale) / sight.scale;
+  sight.y = at[1] - ((at[1] - sight.y) * scale) / sight.scale;
+  sight.scale = scale;
+  sight.fitted = false;
+  page.showSight();
+};
+
+page.zoomWhole = () => page.zoom(1 / (window.devicePixelRatio || 1) / page.sight.scale);
+
+page.pan = (right, down) => {
+  page.sight.x += right;
+  page.sight.y += down;
+  page.sight.fitted = false;
+  page.showSight();
+};
+
+page.moveSplit = (share) => {
+  page.sight.split = Math.max(0, Math.min(1, share));
+  page.showSight();
+};
+
+// One finger or the mouse moves, two fingers zoom, the wheel zooms, the handle slides.
+page.listenToStage = (one) => {
+  const { stage, handle } = one;
+  const fingers = new Map();
+  let slides = false;
+  const inStage = (event) => {
+    const box = stage.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    slides = event.target === handle;
+    fingers.set(event.pointerId, inStage(event));
+    stage.setPointerCapture(event.pointerId);
+    stage.classList.add("held");
+  });
+  stage.addEventListener("pointermove", (event) => {
+    const before = fingers.get(event.pointerId);
+    if (!before) return;
+    const now = inStage(event);
+    fingers.set(event.pointerId, now);
+    if (slides) {
+      page.moveSplit(now[0] / stage.clientWidth);
+    } else if (fingers.size === 1) {
+      page.pan(now[0] - before[0], now[1] - before[1]);
+    } else {
+      const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
+      const reach = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]);
+      if (reach(before)) page.zoom(reach(now) / reach(before), ...other);
+    }
+  });
+  const release = (event) => {
+    fingers.delete(event.pointerId);
+    if (!fingers.size) stage.classList.remove("held");
+  };
+  stage.addEventListener("pointerup", release);
+  stage.addEventListener("pointercancel", release);
+  stage.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    page.zoom(Math.exp(-event.deltaY / 400), ...inStage(event));
+  }, { passive: false });
+  handle?.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -0.02, ArrowRight: 0.02, PageDown: -0.1, PageUp: 0.1 }[event.key];
+    const end = { Home: 0, End: 1 }[event.key];
+    if (step === undefined && end === undefined) return;
+    page.moveSplit(end ?? page.sight.split + step);
+    event.preventDefault();
+    event.stopPropagation();
+  });
+};

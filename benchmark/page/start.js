@@ -1,0 +1,17 @@
+// The page begins, and follows the reader's theme and width.
+"use strict";
+
+page.curves.start();
+page.scatter.start();
+page.viewer.start();
+
+page.redraw = () => {
+  page.curves.legend();
+  page.curves.draw();
+  page.scatter.draw();
+  if (page.by("viewer").open) page.viewer.show(false);
+};
+page.dark.addEventListener("change", page.redraw);
+page.narrow.addEventListener("change", page.redraw);
+page.viewer.recall();
+window.addEventListener("hashchange", page.viewer.recall);

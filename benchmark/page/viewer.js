@@ -1,0 +1,227 @@
+// The dialog in which a point opens: its images with their numbers, pictures beside each other.
+"use strict";
+
+page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, from: null };
+
+page.viewer.MODES = [
+  ["slider", "Slider"], ["flicker", "Flicker"], ["difference", "Difference ×8"], ["decoded", "Decoded"],
+];
+page.viewer.FLICKER_MS = 600;
+
+// The codecs that one sees first: the one clicked, and beside it others with a picture.
+page.viewer.first = (point, image, asked) => {
+  const bpp = point.image_bpp[point.images.indexOf(image)];
+  const others = page.data.codecs.map((_, place) => place).filter((place) => place !== point.codec);
+  const shown = others
+    .map((place) => ({ place, found: page.nearest(place, image, bpp) }))
+    .filter(({ found }) => found && typeof found.point.pictures[found.at] === "string")
+    .map(({ place, found }) => ({ place, away: Math.abs(Math.log(found.point.image_bpp[found.at] / bpp)) }))
+    .sort((one, other) => one.away - other.away);
+  const room = page.narrow.matches ? 0 : 1;
+  return [point.codec, ...(asked ?? shown.slice(0, room).map(({ place }) => place))];
+};
+
+// `image` and `codecs` may be left to the viewer; `from` gets the focus back.
+page.viewer.open = (number, image, codecs, from) => {
+  const point = page.data.points[number];
+  if (!point || !point.images.length) return;
+  const named = [...point.images].sort((one, other) => one - other); // images are by name
+  const pictured = named.find((one) => typeof point.pictures[point.images.indexOf(one)] === "string");
+  const { viewer } = page;
+  viewer.point = number;
+  viewer.image = point.images.includes(image) ? image : pictured ?? named[0];
+  viewer.codecs = viewer.first(point, viewer.image, codecs);
+  viewer.from = from ?? document.activeElement;
+  const dialog = page.by("viewer");
+  if (!dialog.open) dialog.showModal();
+  viewer.show(true);
+  page.by("viewer-title").focus();
+};
+
+page.viewer.show = (fit) => {
+  const { data, viewer, sight } = page;
+  const point = data.points[viewer.point];
+  const codec = data.codecs[point.codec];
+  const source = data.images[viewer.image];
+  const at = point.images.indexOf(viewer.image);
+  page.by("viewer-title").textContent = page.titleOf(point);
+  page.by("viewer-facts").textContent = [
+    `${data.dataset}, ${page.images(point.count)}`,
+    `${page.rate(point.bpp)} bpp`,
+    ...data.measures.filter((one) => point.means[one.column].value !== null).map((one) => {
+      const mean = point.means[one.column];
+      return `${page.nameOf(one)} ${page.text(one, mean.value)}${page.unit(one)}` +
+        (mean.images === point.count ? "" : ` (${mean.images})`);
+    }),
+    [codec.version, ...codec.caveats].join("; "),
+    [data.coding, ...data.measures.map((one) => one.protocol)].join(", "),
+  ].join("  ·  ");
+  const slots = page.slots(point, viewer.image, viewer.codecs);
+  const panes = page.by("panes");
+  page.stages = slots.map((slot) => page.stage(slot, source, page.describe(slot, point.image_bpp[at])));
+  panes.replaceChildren(...page.stages.map((one) => one.figure));
+  panes.style.setProperty("--columns", page.columns(slots.length, source));
+  page.codecChips(page.by("codec-choice"), point, viewer.image, viewer.codecs, viewer.toggle);
+  viewer.order = page.imageTable(page.by("image-table"), point, viewer.image, viewer.choose);
+  page.by("viewer-caption").textContent =
+    `${source.name}, ${source.width} × ${source.height} pixels` +
+    (slots.length > 1 ? `; other codecs at their rate of this image nearest to ${page.rate(point.image_bpp[at])} bpp.` : ".") +
+    (source.picture ? "" : ` ${source.absent}`);
+  const sweep = page.sweep(point.codec).filter((one) => one.images.includes(viewer.image));
+  page.by("rate-down").disabled = sweep[0] === point;
+  page.by("rate-up").disabled = sweep.at(-1) === point;
+  viewer.remember();
+  viewer.setMode(sight.mode);
+  if (fit || sight.fitted) page.fit();
+  else page.showSight();
+};
+
+// The address says what is open, so that it can be sent with the page and opened again.
+page.viewer.remember = () => {
+  const { data, viewer } = page;
+  const open = page.by("viewer").open;
+  const point = data.points[viewer.point];
+  const said = open && new URLSearchParams({
+    codec: data.codecs[point.codec].label, setting: point.setting, image: data.images[viewer.image].name,
+    beside: viewer.codecs.slice(1).map((one) => data.codecs[one].label).join("\n"),
+  });
+  history.replaceState(null, "", said ? `#${said}` : "#");
+};
+
+page.viewer.recall = () => {
+  const said = new URLSearchParams(location.hash.slice(1));
+  const { data } = page;
+  const codec = data.codecs.findIndex((one) => one.label === said.get("codec"));
+  const number = data.points.findIndex((one) => one.codec === codec && one.setting === said.get("setting"));
+  if (codec < 0 || number < 0) return;
+  const image = data.images.findIndex((one) => one.name === said.get("image"));
+  const beside = (said.get("beside") ?? "").split("\n")
+    .map((label) => data.codecs.findIndex((one) => one.label === label))
+    .filter((place) => place >= 0);
+  page.viewer.open(number, image, beside, page.by("chart"));
+};
+
+page.viewer.choose = (image) => {
+  const { viewer } = page;
+  const before = page.data.images[viewer.image];
+  const now = page.data.images[image];
+  const focused = document.activeElement?.closest("#image-table") !== null;
+  viewer.image = image;
+  viewer.show(before.width !== now.width || before.height !== now.height);
+  if (focused) document.querySelector(`#image-table button[data-image="${image}"]`).focus();
+};
+
+page.viewer.toggle = (codec) => {
+  const { viewer } = page;
+  viewer.codecs = viewer.codecs.includes(codec)
+    ? viewer.codecs.filter((one) => one !== codec)
+    : [...viewer.codecs, codec];
+  viewer.show(true);
+  page.by("codec-choice").querySelector(`[data-codec="${codec}"]`).focus();
+};
+
+page.viewer.nextImage = (step) => {
+  const { order, image } = page.viewer;
+  page.viewer.choose(order[(order.indexOf(image) + step + order.length) % order.length]);
+};
+
+page.viewer.nextRate = (step) => {
+  const { viewer } = page;
+  const point = page.data.points[viewer.point];
+  const sweep = page.sweep(point.codec).filter((one) => one.images.includes(viewer.image));
+  const next = sweep[sweep.indexOf(point) + step];
+  if (!next) return;
+  viewer.point = page.data.points.indexOf(next);
+  page.curves.chosen = viewer.point;
+  viewer.show(false);
+};
+
+page.viewer.setMode = (mode) => {
+  const { viewer, sight } = page;
+  clearInterval(viewer.flicker);
+  sight.mode = mode;
+  sight.original = false;
+  for (const radio of document.querySelectorAll("#mode-choice input")) radio.checked = radio.value === mode;
+  if (mode === "flicker" && page.by("viewer").open) {
+    viewer.flicker = setInterval(() => {
+      sight.original = !sight.original;
+      page.showSight();
+    }, page.calm.matches ? 3 * viewer.FLICKER_MS : viewer.FLICKER_MS);
+  }
+  page.showSight();
+};
+
+page.viewer.hold = (held) => {
+  if (page.sight.original === held || page.sight.mode === "flicker") return;
+  page.sight.original = held;
+  page.showSight();
+};
+
+page.viewer.KEYS = {
+  s: () => page.viewer.setMode("slider"),
+  f: () => page.viewer.setMode("flicker"),
+  d: () => page.viewer.setMode("difference"),
+  v: () => page.viewer.setMode("decoded"),
+  o: () => page.viewer.hold(true),
+  n: () => page.viewer.nextImage(1),
+  p: () => page.viewer.nextImage(-1),
+  "[": () => page.viewer.nextRate(-1),
+  "]": () => page.viewer.nextRate(1),
+  "+": () => page.zoom(1.25),
+  "=": () => page.zoom(1.25),
+  "-": () => page.zoom(0.8),
+  "−": () => page.zoom(0.8),
+  0: () => page.fit(),
+  1: () => page.zoomWhole(),
+  ",": () => page.moveSplit(page.sight.split - 0.02),
+  ".": () => page.moveSplit(page.sight.split + 0.02),
+};
+page.viewer.ARROWS = {
+  ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40],
+};
+
+page.viewer.listenToKeys = (dialog) => {
+  dialog.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const arrow = page.viewer.ARROWS[key];
+    const elsewhere = event.target.closest("input, select, .scroll");
+    if (arrow && !elsewhere) page.pan(...arrow);
+    else if (page.viewer.KEYS[key]) page.viewer.KEYS[key]();
+    else return;
+    event.preventDefault();
+  });
+  dialog.addEventListener("keyup", (event) => {
+    if (event.key.toLowerCase() === "o") page.viewer.hold(false);
+  });
+};
+
+page.viewer.start = () => {
+  const dialog = page.by("viewer");
+  page.segments(page.by("mode-choice"), "mode", page.viewer.MODES, page.sight.mode, page.viewer.setMode);
+  const clicks = {
+    "viewer-close": () => dialog.close(),
+    "zoom-in": () => page.zoom(1.25),
+    "zoom-out": () => page.zoom(0.8),
+    "zoom-fit": page.fit,
+    "zoom-whole": page.zoomWhole,
+    "rate-down": () => page.viewer.nextRate(-1),
+    "rate-up": () => page.viewer.nextRate(1),
+  };
+  for (const [id, act] of Object.entries(clicks)) page.by(id).addEventListener("click", act);
+  page.viewer.listenToKeys(dialog);
+  dialog.addEventListener("close", () => {
+    clearInterval(page.viewer.flicker);
+    page.viewer.remember();
+    page.by("panes").replaceChildren();
+    page.stages = [];
+    page.curves.draw();
+    page.viewer.from?.focus({ preventScroll: true });
+  });
+  for (const button of document.querySelectorAll("button[data-point]")) {
+    const number = Number(button.dataset.point);
+    button.disabled = !page.data.points[number].images.length;
+    button.addEventListener("click", () => page.viewer.open(number, null, null, button));
+  }
+  new ResizeObserver(() => (page.sight.fitted ? page.fit() : page.showSight())).observe(page.by("panes"));
+};
