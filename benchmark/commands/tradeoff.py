@@ -1,0 +1,131 @@
+"""`bench tradeoff`: at equal rate and equal realism, who has the better distortion, by how much."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+from benchmark.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmark.commands.report import Stored
+    from benchmark.figures.table import Table
+    from benchmark.rate_distortion import Measure
+    from benchmark.summarise import Point
+    from benchmark.tradeoff import Trade
+
+
+def tradeoff(
+    codec: Annotated[str, typer.Argument(help="The codec asked about: all of its variants.")],
+    against: Annotated[str, typer.Argument(help="The codec whose settings are the reference.")],
+    dataset: options.DatasetName = "kodak",
+    distortion: Annotated[str, typer.Option(help="psnr, psnr_y or ms_ssim.")] = "psnr",
+    realism: Annotated[
+        str, typer.Option(help="fid256, kid256, fd_squeeze, fd_alex, lpips_squeeze or the like.")
+    ] = "fid256",
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the table there at full precision.")
+    ] = None,
+    allow_few: options.AllowFew = False,
+    results: options.Results = Path("results"),
+) -> None:
+    """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
+
+    CODEC's variants (realism weights, say) span a surface; it is interpolated at every setting of
+    AGAINST. The interval is over draws of images, both codecs' together.
+    """
+    from dataclasses import asdict
+
+    from benchmark.commands.report import print_table, read_results
+    from benchmark.figures.table import csv_text
+    from benchmark.rate_distortion import Measure, curves
+    from benchmark.tradeoff import trades
+    from benchmark.unscored import metric_names
+
+    names = metric_names(f"{distortion},{realism}")
+    if len(names) != 2 or names[0] == names[1]:
+        raise UsageError("--distortion and --realism each take one metric, and not the same")
+    stored = read_results(results, dataset, "all", names, allow_few=allow_few)
+    first, second = map(Measure.named, names)
+    of_both = [curves(stored.summary, measure) for measure in (first, second)]
+    known = {label: _common(of_both, label) for label in of_both[0] if label in of_both[1]}
+    mine = _variants(known, codec, stored, second)
+    found = [
+        trade
+        for label, curve in _variants(known, against, stored, second).items()
+        if label not in mine
+        for trade in trades(curve, list(mine.values()), first, second)
+    ]
+    if not found:
+        raise UsageError(f"{codec} and {against} are the same codec: name two")
+    print_table(_table(found, codec, first, second, stored))
+    if csv_file is not None:
+        csv_file.write_text(csv_text([asdict(trade) for trade in found]))
+
+
+def _common(of_both: "Sequence[Mapping[str, Sequence[Point]]]", label: str) -> "list[Point]":
+    """A variant's points that have both metrics."""
+    second = {point.setting for point in of_both[1][label]}
+    return [point for point in of_both[0][label] if point.setting in second]
+
+
+def _variants(
+    known: "Mapping[str, list[Point]]", asked: str, stored: "Stored", realism: "Measure"
+) -> "dict[str, list[Point]]":
+    """Curves of one variant by its label, or of every variant by the codec's name."""
+    found = {
+        label: points
+        for label, points in known.items()
+        if points and asked in (label, points[0].edition.codec)
+    }
+    if found:
+        return found
+    without = [
+        point for point in stored.summary.points if asked in (point.label, point.edition.codec)
+    ]
+    if without:
+        reasons = without[0].means[realism.column].reasons
+        why = reasons[0][0] if reasons else "its points are not over the same images as the others"
+        raise UsageError(f"{asked} has no {realism.label} to compare: {why}")
+    raise UnknownName("codec with results", asked, stored.summary.labels)
+
+
+def _table(
+    found: "Sequence[Trade]",
+    codec: str,
+    distortion: "Measure",
+    realism: "Measure",
+    stored: "Stored",
+) -> "Table":
+    from benchmark.figures.table import NOTHING, Table
+    from benchmark.interval import CONFIDENCE, DRAWS
+
+    percent = f"{100 * CONFIDENCE:.0f} %"
+    headers = (
+        "against", "setting", "comparison", "bpp", realism.label, distortion.label,
+        f"{codec}'s", "difference", f"{percent} interval", "certainty (%)",
+    )  # fmt: skip
+    rows = []
+    for one in found:
+        cells = [NOTHING] * 4
+        if one.other is not None and one.difference is not None:
+            interval = f"{one.low:+.3f} to {one.high:+.3f}"
+            cells = [f"{one.other:.3f}", f"{one.difference:+.3f}", interval]
+            cells.append(f"{100 * (one.certainty or 0):.1f}")
+        place = (f"{one.bpp:.4f}", f"{one.realism:.4f}", f"{one.distortion:.3f}")
+        said = "equal realism" if one.verdict == "equal" else one.verdict
+        rows.append((one.label, one.setting, said, *place, *cells))
+    ids = stored.summary.protocols
+    notes = [
+        f"{stored.name}, {stored.summary.images} images; protocols {ids[distortion.column]}, "
+        f"{ids[realism.column]}.",
+        f"equal realism: {codec} interpolated at the same rate and the same {realism.label}. more "
+        f"(less) realistic: every variant of {codec} is, at that rate; its nearest one is given. "
+        f"other rates: {codec} has none like it.",
+        f"Interval and certainty (share of draws with the same sign): {DRAWS} draws of images, "
+        "both codecs' together.",
+    ]
+    return Table(headers, tuple(rows), 3, tuple(notes))
