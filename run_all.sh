@@ -4,7 +4,7 @@
 #   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report; the
 #                        same of JPEG and VTM on Kodak where `bench` finds that
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/paper
-#   ./run_all.sh test    set up, then ruff, mypy and pytest; --all adds the slow tests
+#   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
 #
 # It writes to .venv and results alone; .venv/install.log has what the installation printed.
@@ -140,6 +140,15 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   fi
 }
 
+add_ray() { # for the tests of clusters; they skip where it cannot be had
+  [ ! -e .venv/ray ] || return 0
+  if install_locked requirements-ray.lock; then
+    : >.venv/ray
+  else
+    echo "Ray could not be installed: its tests skip, see .venv/install.log"
+  fi
+}
+
 measure_and_report() { # dataset, codecs; a failed cell is 1, and the others still are worth a report
   local status=0
   .venv/bin/bench run --codecs "$2" --dataset "$1" --no-table || status=$?
@@ -172,6 +181,7 @@ esac
 (
   flock 9 # a second run_all.sh waits until the first one has set up
   set_up
+  case "$*" in test*) add_ray ;; esac
 ) 9<.
 case "$*" in
   "") measure_everything ;;

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from baselines.compressai_card import read_tensors, verified_card
+from baselines.torch_file import load_tensors
 from benchmark.errors import BadOption, Unavailable, UnknownName
 from benchmark.external import file_sha256
 from benchmark.torchvision_import import import_torchvision
@@ -255,12 +256,10 @@ def _make(source: NetworkSource) -> "nn.Module":
 def _state_dict(path: Path) -> dict[str, Any]:
     from pickle import UnpicklingError
 
-    import torch
-
     with importable():
         from compressai.zoo import load_state_dict as with_present_names
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = load_tensors(path)
     except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"

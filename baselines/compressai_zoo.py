@@ -28,7 +28,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from baselines.compressai_card import verified_card
-from baselines.compressai_container import MAX_PIXELS, Stream, pack, unpack
+from baselines.compressai_container import (
+    MAX_PIXELS,
+    Stream,
+    long_enough,
+    most_pixels,
+    pack,
+    unpack,
+)
 from baselines.compressai_weights import (
     AUTOREGRESSIVE,
     QUALITIES,
@@ -111,7 +118,7 @@ class CompressAI:
         with _inference():
             coded = net.compress(self._padded(pixels))  # type: ignore[operator]
         strings = tuple(only for (only,) in coded["strings"])
-        return pack(Stream(int(setting.value), width, height, strings))
+        return pack(long_enough(Stream(int(setting.value), width, height, strings)))
 
     def decode(self, data: bytes) -> Pixels:
         """The image, rounded to 8 bits; raises `CorruptStream` for what is not a whole stream."""
@@ -120,6 +127,9 @@ class CompressAI:
         stream = unpack(data, num_strings=1 if "factorized" in self._model else 2)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
+        if stream.width * stream.height > most_pixels(len(data)):
+            size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
+            raise CorruptStream(f"the stream claims {size}: no picture comes to so few")
         net = network(self._sources[stream.quality])
         left, top, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ imported with the first image, not before.
 """
 
 import os
+from copy import copy
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +54,7 @@ class CRDR:
         self._path = _find(checkpoint)
         self._card = load_card(self._path)
         self._device = _device()
+        self._tiled = False
 
     def describe(self) -> CodecInfo:
         """The checkpoint as its card tells it, MIT, sha256 of the tensors."""
@@ -81,17 +83,24 @@ class CRDR:
         if setting.name != "q" or not 0 <= setting.value <= HIGHEST_Q:
             raise BadOption(f"ours has no {setting}: its setting is q, 0 to {HIGHEST_Q:g}")
         from baselines.neural.level_picture import levels_of
+        from baselines.neural.windows import SMALL
 
         height, width, _ = pixels.shape
         q = setting.value if q_map is None else levels_of(q_map, width, height)
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
-        return self._codec().encode(pixels, q, beta)
+        return self._codec().encode(pixels, q, beta, SMALL if self._tiled else None)
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """The image; `beta` instead of the one that the stream says. Raises `CorruptStream`."""
         if beta is not None and not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         return self._codec().decode(data, beta)
+
+    def in_tiles(self) -> "CRDR":
+        """The same checkpoint at the same beta, cutting every image into small tiles."""
+        other = copy(self)
+        other._tiled = True
+        return other
 
     def _codec(self) -> "PictureCodec":
         return _loaded(self._path, self._card.sha256, self._device)

@@ -7,6 +7,8 @@ import typer
 
 from benchmark.commands.ablation import ablation
 from benchmark.commands.audit import audit
+from benchmark.commands.baseline import baseline
+from benchmark.commands.check import check
 from benchmark.commands.checkpoint import checkpoint
 from benchmark.commands.decode import decode
 from benchmark.commands.doctor import doctor
@@ -14,12 +16,14 @@ from benchmark.commands.encode import encode
 from benchmark.commands.fetch import fetch
 from benchmark.commands.figures import figures
 from benchmark.commands.list import list_names
+from benchmark.commands.merge import merge
 from benchmark.commands.pack import pack
 from benchmark.commands.plan import plan
 from benchmark.commands.published import published
 from benchmark.commands.report import report
 from benchmark.commands.rescore import rescore
 from benchmark.commands.run import run
+from benchmark.commands.tradeoff import tradeoff
 from benchmark.commands.train import train
 from benchmark.errors import BenchError, Unavailable, UsageError
 
@@ -37,10 +41,14 @@ app.command("doctor")(doctor)
 app.command("fetch")(fetch)
 app.command("rescore")(rescore)
 app.command("report")(report)
+app.command("merge")(merge)
+app.command("tradeoff")(tradeoff)
+app.command("check")(check)
 app.command("encode")(encode)
 app.command("decode")(decode)
 app.command("train")(train)
 app.command("ablation")(ablation)
+app.add_typer(baseline, name="baseline")
 app.add_typer(checkpoint, name="checkpoint")
 app.add_typer(published, name="published")
 app.add_typer(pack, name="pack")

@@ -80,6 +80,19 @@ class DeclaresSizes(Protocol):
 
 
 @runtime_checkable
+class CodesInTiles(Protocol):
+    """A codec that can do with less memory, at another stream that its decoder reads as well.
+
+    Where a GPU runs out of memory over an image (`OutOfDeviceMemory`, or torch's own error), it is
+    coded once more so, and its row says it.
+    """
+
+    def in_tiles(self) -> Codec:
+        """The same codec, coding every image in small tiles."""
+        ...
+
+
+@runtime_checkable
 class ConvertsColour(Protocol):
     """A codec whose adapter converts RGB for the program and back, and can be wrong in it.
 

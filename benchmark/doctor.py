@@ -12,16 +12,19 @@ from benchmark.cache import cache_folder
 from benchmark.codec import CodecInfo
 from benchmark.errors import BadOption, BenchError, Unavailable
 from benchmark.pack import shipped_packs, with_variant
+from benchmark.protocol import protocol_of
 from benchmark.registry import (
     ALIASES,
     CODECS,
     DATASETS,
     METRICS,
+    SET_METRICS,
     dataset_opener,
     load_codec,
     metric_class,
     parse_codec,
     resolve,
+    scored_by_image,
 )
 
 # What Pillow's own wheels bring and a self-built Pillow or pillow-simd may lack, as PIL.features
@@ -60,13 +63,14 @@ def examine_codecs() -> list[Finding]:
 
 
 def examine_metrics() -> list[Finding]:
-    """Every metric, constructed for the CPU: whether its weights are here."""
+    """Every metric, or its feature space, constructed for the CPU: whether its weights are here."""
 
     def look(name: str) -> Finding:
-        metric_class(name)("cpu")
-        return Finding(name, "ready", metric_class(name).protocol)
+        (of_image,) = scored_by_image([name])
+        metric_class(of_image)("cpu")
+        return Finding(name, "ready", protocol_of(name))
 
-    return [_attempt(name, look) for name in METRICS]
+    return [_attempt(name, look) for name in (*METRICS, *SET_METRICS)]
 
 
 def examine_datasets(data_dir: Path | None = None) -> list[Finding]:

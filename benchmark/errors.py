@@ -10,6 +10,7 @@ BenchError                 every message is meant for the user and needs no trac
 ├── NotMeasurable          one metric has no value here: null with this reason
 ├── CorruptStream          bytes that are not a whole stream of this codec
 ├── ProgramFailed          an external program failed, timed out or wrote nothing
+├── OutOfDeviceMemory      a GPU's memory does not hold what the codec needs for the image
 └── StoreError             results cannot be read or written
 """
 
@@ -73,6 +74,10 @@ class CorruptStream(BenchError):  # noqa: N818
 
 class ProgramFailed(BenchError):  # noqa: N818
     """An external program failed; the message ends with what it said."""
+
+
+class OutOfDeviceMemory(BenchError):  # noqa: N818
+    """A GPU's memory is too small; in tiles it may do (`benchmark.codec.CodesInTiles`)."""
 
 
 class StoreError(BenchError):

@@ -46,6 +46,11 @@ def packs_beside(results: Path) -> list[Pack]:
     return [open_pack(path) for path in sorted(found)]
 
 
+def attested(table: pa.Table) -> pa.Table:
+    """The rows whose stream a fresh process has decoded to the same pixels."""
+    return table.filter(table["attested"].fill_null(False))
+
+
 def gather(results: Path, dataset: str, packs: Sequence[Pack]) -> Evidence:
     """Everything of a dataset, by the name of its store; nothing at all is an empty table."""
     store = Store(results / dataset)

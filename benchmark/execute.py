@@ -1,12 +1,13 @@
 """Carry out one cell: encode, decode, time. A failure is a result, not a crash."""
 
+import sys
 from time import perf_counter
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
-from benchmark.errors import BenchError
+from benchmark.codec import Codec, CodesInTiles, DeclaresSizes, Pixels, Setting
+from benchmark.errors import BenchError, OutOfDeviceMemory
 
 Stage = Literal["load", "encode", "decode", "verify", "worker"]
 
@@ -26,6 +27,7 @@ class Failed(NamedTuple):
 
     stage: Stage
     reason: str
+    out_of_memory: bool = False  # of a GPU: smaller pieces may do
 
 
 def execute(
@@ -39,7 +41,7 @@ def execute(
     try:
         stream: object = encoder.encode(own_copy, setting)
     except Exception as error:  # adapters run foreign code; any exception is that codec's result
-        return Failed("encode", explain(error))
+        return Failed("encode", explain(error), lacks_memory(error))
     encoded = perf_counter()
     if not isinstance(stream, bytes):
         return Failed("verify", f"encode gave {type(stream).__name__}, not bytes")
@@ -47,12 +49,37 @@ def execute(
     try:
         decoded = decoder.decode(stream)
     except Exception as error:
-        return Failed("decode", explain(error))
+        return Failed("decode", explain(error), lacks_memory(error))
     finished = perf_counter()
     wrong = _mismatch(decoded, pixels)
     if wrong:
         return Failed("verify", wrong)
     return Coded(stream, len(stream), decoded, encoded - started, finished - resumed)
+
+
+def execute_within_memory(
+    encoder: Codec, decoder: Codec, image: str, pixels: Pixels, setting: Setting
+) -> tuple[Coded | Failed, bool]:
+    """As `execute`, and once more in tiles where a GPU's memory is too small and the codec can.
+
+    Returns also whether what came of it was coded in tiles.
+    """
+    outcome = execute(encoder, decoder, image, pixels, setting)
+    if not (
+        isinstance(outcome, Failed) and outcome.out_of_memory and isinstance(encoder, CodesInTiles)
+    ):
+        return outcome, False
+    _give_memory_back()
+    try:
+        tiled = encoder.in_tiles()
+    except Exception as error:
+        again: Coded | Failed = Failed("encode", explain(error))
+    else:
+        again = execute(tiled, decoder, image, pixels, setting)
+    if isinstance(again, Failed):
+        reason = f"{outcome.reason}; once more in tiles, {again.stage}: {again.reason}"
+        return outcome._replace(reason=reason), False
+    return again, True
 
 
 def decode_again(
@@ -69,10 +96,24 @@ def decode_again(
         return Failed("decode", explain(error))
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether a GPU's memory was too small; torch, which may be absent, is asked by name."""
+    return isinstance(error, OutOfDeviceMemory) or any(
+        kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
+        for kind in type(error).__mro__
+    )
+
+
 def explain(error: Exception) -> str:
     """One line about an exception: our own messages as they are, others with their type."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+
+
+def _give_memory_back() -> None:
+    """What torch, if it is loaded, holds of a GPU in case it is needed again."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.cuda.empty_cache()
 
 
 def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting) -> Coded | Failed:

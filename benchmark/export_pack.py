@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 # the same value in every line.
 LEFT_OUT = frozenset(
     (
-        *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded"),
+        *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
         *("codec_version", "command", "timed", "fingerprint", "revision", "caveat", "device"),
     )
 )

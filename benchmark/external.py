@@ -1,5 +1,6 @@
 """External programs and library files: found, fingerprinted, started, watched, ended."""
 
+import ctypes
 import os
 import resource
 import shutil
@@ -8,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
+from uuid import uuid4
 
 from benchmark.digest import file_sha256, files_sha256
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
@@ -28,6 +31,9 @@ __all__ = [
 ]
 
 STDERR_KEPT_CHARACTERS = 2000
+MARK = "RDRBENCH_CALL"  # an environment variable: which call a process belongs to
+PR_SET_CHILD_SUBREAPER = 36  # in linux/prctl.h
+MOST_GENERATIONS = 1000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
 
 
@@ -84,14 +90,16 @@ def run_program(
 ) -> bytes:
     """Run a program to its end and return its standard output, then its standard error if asked.
 
-    It gets a process group of its own, and whatever is left of that group is killed when the
-    program ends, fails or runs out of time, so nothing outlives the call. `ProgramFailed` carries
-    the end of its standard error. Output goes through files, so that a program that never stops
+    It gets a process group of its own, and whatever is left of that group, or of others that it
+    began (on Linux), is killed when the program ends, fails or runs out of time, so nothing
+    outlives the call. `ProgramFailed` carries the end of its standard error. Output goes through files, so that a program that never stops
     writing to standard error cannot block us or fill our memory; nor can it fill the disk, since no
     file that it writes can grow beyond `LARGEST_FILE_BYTES` (on Linux). Exit codes that are not
     `accepted` are failures.
     """
     name = Path(command[0]).name
+    mark = uuid4().hex
+    _adopt_orphans(os.getpid())
     with (
         private_folder() as own,
         (own / "out").open("w+b") as out,
@@ -104,6 +112,7 @@ def run_program(
                 stdout=out,
                 stderr=err,
                 cwd=folder,
+                env={**os.environ, MARK: mark},
                 start_new_session=True,
             )
         except OSError as error:
@@ -119,6 +128,7 @@ def run_program(
             finally:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
+                _end_orphans(process.pid, mark)
         if process.returncode not in accepted:
             raise ProgramFailed(f"{name} {_ending(process.returncode)}{_said(err)}")
         out.seek(0)
@@ -135,6 +145,46 @@ def _limit_files(process_id: int) -> None:
         )
         with suppress(ProcessLookupError, PermissionError):
             resource.prlimit(process_id, resource.RLIMIT_FSIZE, (limit, most))
+
+
+@cache
+def _adopt_orphans(_process_id: int) -> None:
+    """Make this process the parent of what programs leave behind, once: a fork has to ask anew."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_orphans(group: int, mark: str) -> None:
+    """Kill and collect what a program left, in its group or outside, and what that had begun.
+
+    Its mark tells it from other children of this process; it is inherited with the environment.
+    """
+    wanted = f"{MARK}={mark}".encode()
+    for _ in range(MOST_GENERATIONS):
+        left = [child for child in _children() if child != group and _is_of(child, group, wanted)]
+        for child in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
+        if not left:
+            return
+
+
+def _children() -> list[int]:
+    """Of all threads of this process; none where the system does not tell."""
+    found: list[int] = []
+    for thread in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, thread.read_text().split())
+    return found
+
+
+def _is_of(child: int, group: int, mark: bytes) -> bool:
+    try:
+        return os.getpgid(child) == group or mark in Path(f"/proc/{child}/environ").read_bytes()
+    except OSError:
+        return False
 
 
 def _ending(returncode: int) -> str:

@@ -47,7 +47,12 @@ class _Raster(NamedTuple):
 
 
 def read_image(path: Path, flatten: bool = False) -> Photograph:
-    """The file's pixels, turned upright by its EXIF orientation; grey and palette become RGB.
+    """The pixels of a file; see `decode_image`."""
+    return _photograph(path.name, lambda: _contents(path), flatten)
+
+
+def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
+    """The pixels of a file's bytes, turned upright by EXIF; grey and palette become RGB.
 
     Raises `ImageRefused` for everything that is not one whole 8-bit picture: another format, an
     empty, damaged or truncated file, more than `MAX_PIXELS`, samples of more than 8 bits (they are
@@ -57,9 +62,13 @@ def read_image(path: Path, flatten: bool = False) -> Photograph:
     than 8 bits per sample are stretched to 0..255. An unreadable EXIF block counts as none. Of a
     JPEG that carries further pictures (MPO), the first is taken, as every JPEG decoder does.
     """
-    name = path.name if path.name.isprintable() else ascii(path.name)
+    return _photograph(name, lambda: data, flatten)
+
+
+def _photograph(name: str, contents: Callable[[], bytes], flatten: bool) -> Photograph:
+    name = name if name.isprintable() else ascii(name)
     try:
-        samples, orientation, lossy = _decode(_contents(path), flatten)
+        samples, orientation, lossy = _decode(contents(), flatten)
     except ImageRefused as reason:
         raise ImageRefused(f"{name} {reason}") from None
     except MemoryError:

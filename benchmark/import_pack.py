@@ -55,7 +55,7 @@ def row_of(pack: Pack, line: Line, run: str) -> Row:
         }
         bpp = bits_per_pixel(line.num_bytes, line.width_px, row["height_px"])
         source = line.image_sha256, line.width_px, row["coding_protocol"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(pack.path, f"a line of {line.image} cannot be read ({reason})") from error
     return row | {
@@ -80,7 +80,7 @@ def row_of(pack: Pack, line: Line, run: str) -> Row:
 def _import_dataset(
     pack: Pack, lines: Sequence[Line], store: Store, arguments: list[str]
 ) -> Imported:
-    run = new_run_id()
+    run = new_run_id(store.folder)
     rows = [row_of(pack, line, run) for line in lines]
     streams = [pack.stream(line) for line in lines]
     done = store.done()
@@ -101,7 +101,10 @@ def _value(text: str | None, kind: pa.DataType) -> Any:
     if not text:
         return None
     if pa.types.is_integer(kind):
-        return int(text)
+        number = int(text)
+        if number.bit_length() > 63:
+            raise ValueError(f"a number of {number.bit_length()} bits")
+        return number
     if pa.types.is_floating(kind):
         return float(text)
     if pa.types.is_boolean(kind):

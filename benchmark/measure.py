@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,24 +13,30 @@ import numpy as np
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.digest import pixels_sha256
 from benchmark.errors import BenchError
-from benchmark.execute import Coded, Failed, execute, explain
-from benchmark.pack import Pack, Recorded, open_pack
+from benchmark.execute import Coded, Failed, execute_within_memory, explain
+from benchmark.extract import Extracted, Extractor, Picture
+from benchmark.features import ImageFeatures
+from benchmark.pack import Recorded
 from benchmark.plan import Cell
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.provenance import cores, machine, new_run_id
 from benchmark.reconstruct import reconstruct
-from benchmark.registry import CodecSpec, load_codec
+from benchmark.registry import FEATURE_SPACES, CodecSpec
 from benchmark.score import Scorer
 from benchmark.source import Source
+from benchmark.supplies import Supplies
 
 Row = dict[str, Any]
 
+IN_TILES = "in tiles where the GPU's memory did not hold an image"
+
 
 class Measured(NamedTuple):
-    """A finished cell: its row, and its stream where there is one to keep."""
+    """A finished cell: its row, its stream where there is one to keep, and new features."""
 
     row: Row
     stream: bytes | None
+    features: tuple[ImageFeatures, ...] = ()
 
 
 class Rescore(NamedTuple):
@@ -46,21 +53,28 @@ class Conditions:
     """What is the same for all cells of a run and belongs into every row."""
 
     run: str
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...]  # of images, and feature spaces
     device: str  # of metrics: cpu or cuda
     flatten: bool
     timing: bool
     jobs: int
     threads: int
     machine: str
+    folder: Path  # of the store
 
     @classmethod
     def here(
-        cls, metrics: tuple[str, ...], device: str, flatten: bool, jobs: int | None, timing: bool
+        cls,
+        metrics: tuple[str, ...],
+        device: str,
+        flatten: bool,
+        jobs: int | None,
+        timing: bool,
+        folder: Path,
     ) -> "Conditions":
         """Those of a new run on this machine; timed cells are measured one at a time."""
         return cls(
-            run=new_run_id(),
+            run=new_run_id(folder),
             metrics=metrics,
             device=device,
             flatten=flatten,
@@ -68,17 +82,21 @@ class Conditions:
             jobs=1 if timing else jobs or cores(),
             threads=1,
             machine=machine(),
+            folder=folder,
         )
 
 
 class Workbench:
     """Codecs, metrics and the last source, kept between cells; one a worker."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, supplies: Supplies | None = None) -> None:
         self._conditions = conditions
-        self._scorer = Scorer(conditions.metrics, conditions.device)
-        self._codecs: dict[tuple[CodecSpec, Path | None], tuple[Codec, Codec]] = {}
-        self._packs: dict[Path, Pack] = {}
+        self._supplies = supplies or Supplies()
+        spaces = [name for name in conditions.metrics if name in FEATURE_SPACES]
+        of_images = [name for name in conditions.metrics if name not in FEATURE_SPACES]
+        self._scorer = Scorer(of_images, conditions.device)
+        self._extractor = Extractor(spaces, conditions.device)
+        self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
@@ -86,65 +104,76 @@ class Workbench:
         """Carry out a cell; whatever goes wrong with image or codec is a failed row."""
         try:
             pixels = self._pixels(cell.source)
-            encoder, decoder = self._pair(cell.codec, cell.pack)
+            encoder, decoder = self._pair(cell.codec)
+            if (pack := self._supplies.pack(cell)) is not None:
+                encoder = Recorded(pack, cell.codec, encoder)
         except (BenchError, OSError) as error:
             missing = Failed("load", explain(error))
             return Measured(failed_row(cell, self._conditions, missing), None)
         self._warm_up(cell, encoder, decoder)
-        outcome = execute(encoder, decoder, cell.source.file.name, pixels, cell.setting)
+        name = cell.source.file.name
+        outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting)
         if isinstance(outcome, Failed):
             return Measured(failed_row(cell, self._conditions, outcome), None)
-        row = {
-            **_origin(cell, self._conditions),
-            **_coded_columns(outcome, cell.source),
-            **self._scorer.score(cell.source.sha256, pixels, outcome.decoded),
-        }
+        row = {**_origin(cell, self._conditions), **_coded_columns(outcome, cell.source)}
+        if tiled:
+            row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
+        source = Picture(cell.source.sha256, pixels)
+        decoded = Picture(row["decoded_sha256"], outcome.decoded)
+        scored = self._score(source, decoded, self._conditions.folder, self._conditions.metrics)
+        row.update(scored.columns)
         if isinstance(encoder, Recorded):
             line = encoder.line(cell.source.sha256, cell.source.width_px, cell.setting)
             row["encode_seconds"] = line.encode_seconds
-        return Measured(row, outcome.stream)
+        return Measured(row, outcome.stream, scored.features)
 
     def rescore(self, task: Rescore) -> Measured | Failed:
         """The row with more metrics, decoded again from its stream; its other columns stay."""
-        from benchmark.store import Store  # brings pyarrow, which measuring does without
-
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
         try:
-            stream = Store(task.folder).stream(row["stream_sha256"])
+            stream = self._supplies.stream(task.folder, row["stream_sha256"])
             _, decoder = self._pair(spec)
         except (BenchError, OSError) as error:
             return Failed("load", explain(error))
         decoded = reconstruct(decoder, row, stream)
         if isinstance(decoded, Failed):
             return decoded
-        columns: Row = {}
+        scored = Extracted({}, ())
         if task.source is not None:
             try:
                 pixels = self._pixels(task.source)
             except (BenchError, OSError) as error:
                 return Failed("load", explain(error))
-            columns = self._scorer.score(task.source.sha256, pixels, decoded, task.metrics)
-        return Measured({**row, **columns, "finished_utc": _now()}, None)
+            source = Picture(task.source.sha256, pixels)
+            again = Picture(row["decoded_sha256"], decoded)
+            scored = self._score(source, again, task.folder, task.metrics)
+        filled = {**row, **scored.columns, "finished_utc": _now()}
+        return Measured(filled, None, scored.features)
+
+    def _score(
+        self, source: Picture, decoded: Picture, folder: Path, names: tuple[str, ...]
+    ) -> Extracted:
+        """These metrics of images and feature spaces, of the run's."""
+        spaces = [name for name in names if name in FEATURE_SPACES]
+        of_images = [name for name in names if name not in FEATURE_SPACES]
+        columns = self._scorer.score(source.sha256, source.pixels, decoded.pixels, of_images)
+        is_kept = partial(self._supplies.has_features, folder)
+        extracted = self._extractor.extract(source, decoded, is_kept, spaces)
+        return Extracted({**columns, **extracted.columns}, extracted.features)
 
     def _pixels(self, source: Source) -> Pixels:
-        from benchmark.image import read_image
-
         if self._source[0] != source.sha256:
-            pixels = read_image(source.file.path, self._conditions.flatten).pixels
+            pixels = self._supplies.pixels(source, self._conditions.flatten)
             if pixels_sha256(pixels) != source.sha256:
                 raise BenchError(f"{source.file.name} has changed since the run began: run again")
             self._source = (source.sha256, pixels)
         return self._source[1]
 
-    def _pair(self, spec: CodecSpec, path: Path | None = None) -> tuple[Codec, Codec]:
-        if (spec, path) not in self._codecs:
-            encoder, decoder = load_codec(spec), load_codec(spec)
-            if path is not None:
-                pack = self._packs.get(path) or self._packs.setdefault(path, open_pack(path))
-                encoder = Recorded(pack, spec, encoder)
-            self._codecs[spec, path] = (encoder, decoder)
-        return self._codecs[spec, path]
+    def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
+        if spec not in self._codecs:
+            self._codecs[spec] = (self._supplies.codec(spec), self._supplies.codec(spec))
+        return self._codecs[spec]
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:
         # Loading a network or a program from disk happens once a setting and is not coding time.

@@ -15,19 +15,20 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.digest import pixels_sha256
-from benchmark.errors import BadPack, ImageRefused
-from benchmark.registry import CodecSpec
+from benchmark.errors import BadPack, ImageRefused, UsageError
+from benchmark.registry import CodecSpec, names_code
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
 SHIPPED = Path(__file__).parent.parent / "results" / "packs"
 LARGEST_FILE_BYTES = 1 << 30
+LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -49,7 +50,9 @@ Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width,
 
 
 class _Files(Protocol):
-    def read(self, name: str) -> bytes | None: ...
+    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
+        """The bytes of a file; None where there is none, or one larger than that."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +131,12 @@ def open_pack(path: Path) -> Pack:
         if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
         infos = {
-            CodecSpec.of(one["codec"], one["variant"]): CodecInfo(**one["info"])
-            for one in told["codecs"]
+            CodecSpec.of(one["codec"], one["variant"]): _info(one["info"]) for one in told["codecs"]
         }
         table = csv.DictReader(io.StringIO(rows.decode()))
         lines = {_key(line): line for line in map(_line, table)}
         name, notes = str(told["name"]), tuple(map(str, told.get("notes", ())))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
     if not lines or len(lines) != told.get("streams"):
@@ -143,6 +145,16 @@ def open_pack(path: Path) -> Pack:
     if unknown:
         raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
     return Pack(path, name, notes, infos, lines, hashlib.sha256(index + rows).hexdigest(), files)
+
+
+def refuse_code(pack: Pack, purpose: str) -> None:
+    """Raise `UsageError` where a codec of the pack is a program or Python file that it names."""
+    for spec in pack.infos:
+        if names_code(spec):
+            raise UsageError(
+                f"{pack.path} itself names what decodes its streams, {spec.text!r}: look at it, "
+                f"and {purpose} with --trust if you would run it yourself"
+            )
 
 
 def shipped_packs() -> list[Pack]:
@@ -160,9 +172,11 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
         file = self._path / name
-        return file.read_bytes() if file.is_file() else None
+        if not file.is_file() or file.stat().st_size > most:
+            return None
+        return file.read_bytes()
 
 
 class _Tar:
@@ -180,9 +194,9 @@ class _Tar:
             if name.startswith(root)
         }
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
         start, size = self._places.get(name, (0, 0))
-        if not start or size > LARGEST_FILE_BYTES:
+        if not start or size > most:
             return None
         with self._path.open("rb") as file:
             file.seek(start)
@@ -201,10 +215,17 @@ def _files_of(path: Path) -> _Files:
 
 
 def _required(path: Path, files: _Files, name: str) -> bytes:
-    data = files.read(name)
+    data = files.read(name, LARGEST_INDEX_BYTES)
     if data is None:
-        raise BadPack(path, f"it holds no {name}")
+        raise BadPack(path, f"it holds no {name}, or one of more than {LARGEST_INDEX_BYTES} bytes")
     return data
+
+
+def _info(told: Mapping[str, Any]) -> CodecInfo:
+    kinds = {field.name: int if field.name == "revision" else str for field in fields(CodecInfo)}
+    if wrong := [name for name, value in told.items() if type(value) is not kinds[name]]:
+        raise ValueError(f"what it says of {', '.join(wrong)} is of another kind")
+    return CodecInfo(**told)
 
 
 def _line(cells: Mapping[str, str]) -> Line:

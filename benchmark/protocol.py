@@ -6,7 +6,7 @@ and new numbers never meet in one mean, figure or verdict.
 
 from collections.abc import Iterable
 
-from benchmark.registry import metric_class
+from benchmark.registry import SET_METRICS, metric_class
 
 # Source pixels to `encode`, the whole stream counted, decoded from the bytes alone by an instance
 # that never encoded, 8-bit RGB of the source's size back; bpp as in `bits_per_pixel`.
@@ -24,5 +24,18 @@ def bits_per_pixel(num_bytes: int, width_px: int, height_px: int) -> float:
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
     """Protocol id of coding and of every metric column."""
-    classes = [metric_class(name) for name in metrics]
-    return {"coding": CODING, **{metric.column: metric.protocol for metric in classes}}
+    return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
+
+
+def protocol_of(name: str) -> str:
+    """Protocol id of a metric; of a metric of sets that of its reduction and its features in one.
+
+    >>> protocol_of("psnr"), protocol_of("fid256")
+    ('psnr-rgb8/1', 'fid256/1-pytorch-fid-0.3.0-6726825d')
+    """
+    kind = metric_class(name)
+    if name not in SET_METRICS:
+        return str(kind.protocol)
+    of_features = metric_class(kind.space).protocol
+    versions = (one.partition("/")[2] for one in (kind.protocol, of_features))
+    return f"{kind.column}/{'-'.join(versions)}"

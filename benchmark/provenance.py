@@ -5,7 +5,8 @@ import platform
 import secrets
 import subprocess
 import sys
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,21 @@ PACKAGES = (
     "compressai", "lpips", "pyarrow", "scikit-image", "scipy",
 )  # fmt: skip
 
+RUN_TIME = "%Y%m%dT%H%M%S"
 
-def new_run_id() -> str:
-    """Sorts by time, and differs between runs that start in the same second."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+def new_run_id(folder: Path) -> str:
+    """Sorts by time, and differs between runs that start in the same second.
+
+    It comes after all runs in the folder of a store, whatever the clock says: the latest run of a
+    codec is the one that tables and figures show.
+    """
+    now = datetime.now(UTC)
+    for path in (folder / "runs").glob("*.json"):
+        with suppress(ValueError, OverflowError):
+            run = datetime.strptime(path.stem.partition("-")[0], RUN_TIME).replace(tzinfo=UTC)
+            now = max(now, run + timedelta(seconds=1))
+    return f"{now:{RUN_TIME}}-{secrets.token_hex(4)}"
 
 
 def run_record(arguments: list[str], **facts: Any) -> dict[str, Any]:

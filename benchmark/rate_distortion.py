@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.registry import metric_class
+from benchmark.registry import SET_METRICS, metric_class
 from benchmark.summarise import Point, Summary
 
 LEAST_POINTS = 4
@@ -33,12 +33,14 @@ class Measure:
     label: str  # "PSNR (dB)"
     better: Literal["higher", "lower"]
     saturating: bool = False
+    of_sets: bool = False  # reduced from features: values of single images are to first order
 
     @classmethod
     def named(cls, name: str) -> "Measure":
         """The metric of that name in the registry."""
         metric = metric_class(name)
-        return cls(metric.column, metric.label, metric.better, metric.column in SATURATING)
+        saturating, of_sets = metric.column in SATURATING, name in SET_METRICS
+        return cls(metric.column, metric.label, metric.better, saturating, of_sets)
 
     @property
     def axis_label(self) -> str:
@@ -288,7 +290,9 @@ def _curve(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> C
 def _mean_of_images(
     anchor: Sequence[Point], test: Sequence[Point], measure: Measure, up_to_bpp: float | None
 ) -> ImagesDelta | Refused:
-    anchors, tests = _image_curves(anchor, measure), _image_curves(test, measure)
+    if measure.of_sets:
+        return Refused("it is a metric of whole sets, with no curve of a single image")
+    anchors, tests = image_curves(anchor, measure), image_curves(test, measure)
     deltas = [
         bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp))
         for image in sorted(anchors.keys() & tests)
@@ -305,7 +309,8 @@ def _mean_of_images(
     )
 
 
-def _image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
+def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
+    """Of each image, by its number in the points, the curve of its own values."""
     found: dict[int, tuple[list[float], list[float]]] = {}
     for point in points:
         values = point.image_values[measure.column]

@@ -1,7 +1,7 @@
 """Names to classes, as text: listing codecs, metrics or datasets imports none of them."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -39,6 +39,22 @@ METRICS = {
     "ms_ssim": "benchmark.metrics.ms_ssim:MSSSIM",
     "lpips": "benchmark.metrics.lpips:LPIPSAlex",
     "lpips_squeeze": "benchmark.metrics.lpips:LPIPSSqueeze",
+    "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
+    "dists": "benchmark.metrics.dists:DISTS",
+}
+# Networks whose features metrics of sets are computed from
+FEATURE_SPACES = {
+    "inception256": "benchmark.metrics.feature_spaces:Inception256",
+    "alex256": "benchmark.metrics.feature_spaces:Alex256",
+    "squeeze256": "benchmark.metrics.feature_spaces:Squeeze256",
+}
+# Numbers of whole sets of images, reduced from features of one of the spaces
+SET_METRICS = {
+    "fid256": "benchmark.metrics.frechet:FID256",
+    "fid256_inf": "benchmark.metrics.frechet:FIDInfinity",
+    "kid256": "benchmark.metrics.kernel_distance:KID256",
+    "fd_alex": "benchmark.metrics.frechet:FDAlex",
+    "fd_squeeze": "benchmark.metrics.frechet:FDSqueeze",
 }
 DATASETS = {
     "sample": "benchmark.datasets.sample:open_sample",
@@ -75,6 +91,17 @@ class CodecSpec(NamedTuple):
         """What tables and figures call it: the option `name` if it has one, no folders."""
         given = dict(self.options).get("name")
         return given or self._replace(name=self.name.rpartition("/")[2]).text
+
+
+def names_code(spec: CodecSpec) -> bool:
+    """Whether a spec itself says which program or Python file to run.
+
+    Such a spec is for whoever wrote it; rows and packs of strangers may have one too.
+
+    >>> names_code(CodecSpec("jpeg", ())), names_code(CodecSpec("./mine.py:Mine", ()))
+    (False, True)
+    """
+    return spec.name == "command" or spec.name not in CODECS
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
@@ -116,6 +143,8 @@ def parse_codec(text: str) -> CodecSpec:
 def codec_class(spec: CodecSpec) -> type[Any]:
     """The class behind a spec; a module that lacks its library is `Unavailable`."""
     path, _, attribute = (CODECS.get(spec.name) or spec.name).partition(":")
+    if spec.name not in CODECS and not path.endswith(".py"):  # any class of any package, otherwise
+        raise UnknownName("codec", spec.name, CODECS)
     try:
         module = _module_of_file(Path(path)) if path.endswith(".py") else import_module(path)
     except ImportError as error:
@@ -159,9 +188,20 @@ def load_codec(spec: CodecSpec) -> Any:
 
 
 def metric_class(name: str) -> type[Any]:
-    """The class of a metric by its short name."""
-    found: type[Any] = _named("metric", METRICS, name)
+    """The class of a metric of images or sets, or of a feature space, by its short name."""
+    known = {**METRICS, **SET_METRICS, **(FEATURE_SPACES if name in FEATURE_SPACES else {})}
+    found: type[Any] = _named("metric", known, name)
     return found
+
+
+def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
+    """What has to be computed of each image for these metrics: a set metric's is its feature space.
+
+    >>> scored_by_image(["psnr", "fid256", "kid256"])
+    ('psnr', 'inception256')
+    """
+    of_images = [metric_class(name).space if name in SET_METRICS else name for name in names]
+    return tuple(dict.fromkeys(of_images))
 
 
 def dataset_opener(name: str) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Tasks to rows in the store: the middle of `bench run` and `bench rescore`; prints nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Setting
@@ -10,6 +10,8 @@ from benchmark.measure import Conditions, Rescore
 from benchmark.record import Recorder
 from benchmark.registry import CodecSpec
 from benchmark.store import Store
+
+Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | None]]
 
 
 class Failure(NamedTuple):
@@ -33,8 +35,11 @@ def run_tasks(
     store: Store,
     keep_streams: bool,
     report: Callable[[Progress], None],
+    engine: Engine = carry_out,
 ) -> list[Failure]:
     """Carry out cells or rescorings and store their rows; `report` is called about once a second.
+
+    engine: processes of this machine, unless another is given; it yields as `carry_out` does.
 
     Whatever ends it (Ctrl-C, a full disk), the rows finished by then are written if they can be.
     """
@@ -42,7 +47,7 @@ def run_tasks(
     finished = 0
     recorder = Recorder(store, keep_streams)
     try:
-        for done in carry_out(tasks, conditions):
+        for done in engine(tasks, conditions):
             if done is None:
                 recorder.tick()
             else:

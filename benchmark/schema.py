@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmark.metric import metric_columns
-from benchmark.registry import METRICS, metric_class
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 
 TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -46,6 +46,7 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
     ("recorded", YES_NO, "", "of a pack, or come with the project: seconds stand in no mean"),
+    ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
 
 
@@ -59,6 +60,14 @@ def table_schema() -> pa.Schema:
             _field(value, REAL, metric.label, f"{metric.better} is better; null has a reason"),
             _field(protocol, TEXT, "", f"protocol id of {value}"),
             _field(reason, TEXT, "", f"why {value} is null"),
+        ]
+    for name in FEATURE_SPACES:
+        space = metric_class(name)
+        count, protocol, reason = metric_columns(space.column)
+        fields += [
+            _field(count, WHOLE, "", f"patches whose {name} features are kept; null has a reason"),
+            _field(protocol, TEXT, "", f"protocol id of the features behind {count}"),
+            _field(reason, TEXT, "", f"why {count} is null"),
         ]
     return pa.schema(fields)
 

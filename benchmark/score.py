@@ -25,13 +25,13 @@ class Scorer:
         self._prepared_of = ""
 
     def score(
-        self, source_sha256: str, reference: Pixels, decoded: Pixels, only: Sequence[str] = ()
+        self, source_sha256: str, reference: Pixels, decoded: Pixels, names: Sequence[str]
     ) -> Columns:
-        """Columns of all metrics, or of those named."""
+        """Columns of the metrics named, of those of the run."""
         if source_sha256 != self._prepared_of:
             self._prepared, self._prepared_of = {}, source_sha256
         columns: Columns = {}
-        for name in only or self._metrics:
+        for name in names:
             kind = metric_class(name)
             value, protocol, reason = metric_columns(kind.column)
             columns[value], columns[reason] = self._value(name, reference, decoded)

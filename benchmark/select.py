@@ -13,10 +13,13 @@ from benchmark.registry import (
     NEED_OPTIONS,
     CodecSpec,
     load_codec,
+    names_code,
     parse_codec,
     resolve,
     split_unescaped,
 )
+
+BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
 
 Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
 
@@ -63,22 +66,24 @@ def select(
     Raises `Unavailable` where a codec asked for by name lacks something, `UsageError` for the rest.
     """
     everything = codecs == "all"
-    in_packs = [spec.text for pack in packs for spec in pack.infos]
-    texts = [*every_codec(), *in_packs] if everything else split_unescaped(codecs, ",")
+    in_packs = [spec for pack in packs for spec in pack.infos] if everything else []
+    own = [spec.text for spec in in_packs if not names_code(spec)]
+    texts = [*every_codec(), *own] if everything else split_unescaped(codecs, ",")
     contenders: dict[CodecSpec, Contender] = {}
-    skipped = []
+    skipped = [(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
     used: set[tuple[str, str]] = set()
     for text in texts:
         try:
             for spec in resolve(parse_codec(text.strip())):
                 contender = _contender(spec, packs, recorded)
-                contenders[spec] = _at_points(contender, points, used)
+                contenders[spec] = at_points(contender, points, used)
         except (Unavailable, BadPack) as missing:
             if not everything:
                 raise Unavailable(f"{text} cannot run here: {missing}") from missing
             skipped.append((text, str(missing)))
     _refuse_equal_labels(contenders)
-    _refuse_unused(packs, list(contenders.values()))
+    if not skipped:
+        _refuse_unused(packs, list(contenders.values()))
     unused = set(points) - used
     if unused:
         codec, setting = sorted(unused)[0]
@@ -120,7 +125,8 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     return Contender(spec, codec.describe(), codec.sweep, pack, lacks)
 
 
-def _at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
+def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
+    """The contender at the points given for it, if any are; they are added to `used`."""
     spec, sweep = contender.spec, contender.sweep
     for name in {setting.name for setting in sweep}:
         for asked in (spec.name, spec.text):

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,12 @@ Row = dict[str, Any]
 
 SHIPPED = "shipped"  # what the names of shards begin with that come with the project
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
+UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
+SHA256 = re.compile("[0-9a-f]{64}")
+
+# Arrow's own allocator asks the system anew for what it has just given back: half of the processor
+# time that a million rows take (tests/speed/store.py).
+pa.set_memory_pool(pa.system_memory_pool())
 
 
 class Store:
@@ -61,6 +68,11 @@ class Store:
         if rows:
             self._write_shard(pa.Table.from_pylist(list(rows), schema=table_schema()))
 
+    def add(self, rows: pa.Table) -> None:
+        """The same of a table, with the columns that `versions` has."""
+        if rows.num_rows:
+            self._write_shard(rows)
+
     def keep(self, stream: bytes) -> str:
         """Keep a stream; returns its sha256, which is its name."""
         digest = hashlib.sha256(stream).hexdigest()
@@ -81,7 +93,8 @@ class Store:
 
     def has_stream(self, digest: str | None) -> bool:
         """Whether a stream was kept; its bytes are not looked at."""
-        return bool(digest) and self._stream_path(str(digest)).exists()
+        known = digest is not None and SHA256.fullmatch(digest) is not None
+        return known and self._stream_path(str(digest)).exists()
 
     def done(self, timed: bool = False) -> set[str]:
         """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
@@ -95,7 +108,15 @@ class Store:
         """One row a cell, the best version of each; see `merge_rows`."""
         own, shipped = self._read(None), self._read(None, shipped=True)
         measured_here = pc.is_in(_kind(shipped), value_set=pc.unique(_kind(own)), skip_nulls=True)
-        return merge_versions(pa.concat_tables([own, shipped.filter(pc.invert(measured_here))]))
+        return _plain(merge_versions(_joined([own, shipped.filter(pc.invert(measured_here))])))
+
+    def versions(self, shipped: bool = False) -> pa.Table:
+        """Every row of every cell, as measured here or as it came with the project."""
+        return _plain(self._read(None, shipped))
+
+    def streams(self) -> Iterator[Path]:
+        """The files of kept streams, not looked into."""
+        return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
 
     def compact(self) -> None:
         """Put small shards together, unless another run is reading or doing the same."""
@@ -104,7 +125,7 @@ class Store:
                 return
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
             if len(small) > 1:
-                self._write_shard(merge_versions(_concatenated(small, None)))
+                self._write_shard(_plain(merge_versions(_concatenated(small, None))))
                 for path in small:
                     path.unlink()
 
@@ -155,6 +176,8 @@ class Store:
             ) from error
 
     def _stream_path(self, digest: str) -> Path:
+        if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
+            raise StoreError(f"{self.folder} has a row whose stream is called {digest!r}")
         return self.folder / "streams" / digest[:2] / digest
 
     @contextmanager
@@ -178,16 +201,32 @@ class Store:
 
 def _kind(table: pa.Table) -> pa.ChunkedArray:
     """Codec and variant of each row in one text."""
-    return pc.binary_join_element_wise(table["codec"], table["variant"], "\n")
+    parts = (table[name].cast(pa.string()) for name in ("codec", "variant"))
+    return pc.binary_join_element_wise(*parts, "\n")
 
 
 def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
-    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
-    tables = [pq.ParquetFile(path).read(columns) for path in paths]
+    """Rows of shards; texts that many rows share are dictionaries, a quarter of the time."""
     schema = table_schema()
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
-    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+    names = schema.names if columns is None else columns
+    shared = [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
+    fields = [schema.field(name) for name in names]
+    coded = pa.schema(
+        one.with_type(pa.dictionary(pa.int32(), pa.string())) if one.name in shared else one
+        for one in fields
+    )
+    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
+    tables = [pq.ParquetFile(path, read_dictionary=shared).read(columns) for path in paths]
+    return _joined([coded.empty_table(), *tables])
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One below the other, with one dictionary a column; what a shard lacks is null."""
+    return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    return table.cast(table_schema())
 
 
 def _row_count(path: Path) -> int:

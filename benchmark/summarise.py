@@ -9,15 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.codec import Setting
-from benchmark.comparable_rows import (
-    Average,
-    LeftOut,
-    Mask,
-    Real,
-    Rows,
-    Whole,
-    label_of,
-)
+from benchmark.comparable_rows import Average, LeftOut, Mask, Real, Rows, Whole, label_of
 from benchmark.metric import metric_columns
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
@@ -95,6 +87,12 @@ class Summary:
     def labels(self) -> tuple[str, ...]:
         """The codec variants, in order."""
         return tuple(dict.fromkeys(point.label for point in self.points))
+
+    @property
+    def protocols_in_use(self) -> dict[str, str]:
+        """Those of `protocols` that any value was made under."""
+        used = [name for name in self.protocols if name == "coding" or self.values_of(name)]
+        return {name: self.protocols[name] for name in used}
 
     def values_of(self, column: str) -> int:
         """Values of a metric in all points together."""

@@ -1,8 +1,11 @@
 """Codecs that misbehave in one way each, given to `bench` as tests/fakes.py:Name."""
 
+import builtins
+import fcntl
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -92,6 +95,35 @@ class Segfaults(Honest):
         return super().encode(pixels, setting)
 
 
+class OnGpu(Honest):
+    """Half its time on a GPU that one process has at a time, half on the CPU; both are noted.
+
+    A line of the log: device, process, beginning and end by the machine's clock.
+    """
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self._log = log
+
+    def describe(self) -> CodecInfo:
+        return replace(super().describe(), device="cuda")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        if pixels.shape == (96, 128, 3):  # the warm-up
+            return super().encode(pixels, setting)
+        with open(f"{self._log}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._note("cuda")
+        self._note("cpu")
+        return super().encode(pixels, setting)
+
+    def _note(self, device: str) -> None:
+        began = time.monotonic()
+        time.sleep(0.1)
+        with open(self._log, "a") as log:
+            log.write(f"{device} {os.getpid()} {began} {time.monotonic()}\n")
+
+
 class Missing(Honest):
     def __init__(self) -> None:
         raise Unavailable("the program 'nonesuch' is not on the PATH: install it")
@@ -114,3 +146,53 @@ class Told:
 
     def declared(self, image: str, setting: Setting) -> Declared:
         return Declared(1000, np.full((400, 600, 3), 128, np.uint8))
+
+
+# Of this process: the harness loads this file anew for every instance.
+_ENCODED: dict[bytes, Pixels] = vars(builtins).setdefault("whispered", {})
+
+
+class Whispers(Honest):
+    """Sends a number, and decodes what this process, in whichever instance, has encoded by it."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        name = super().encode(pixels, setting)[:99]
+        _ENCODED[name] = pixels
+        return name
+
+    def decode(self, data: bytes) -> Pixels:
+        if data not in _ENCODED:
+            raise ValueError("never heard of it")
+        return _ENCODED[data]
+
+
+class Drifts(Honest):
+    """Some levels brighter where it decodes on a GPU, which it is told of and does not need."""
+
+    def __init__(self, levels: int = 1) -> None:
+        super().__init__()
+        self._levels = levels
+
+    def describe(self) -> CodecInfo:
+        device = "cuda" if os.environ.get("BENCH_DEVICE") == "cuda" else "cpu"
+        return CodecInfo("1", "encode({step})", "MIT", "0" * 64, 1, "one call", device=device)
+
+    def decode(self, data: bytes) -> Pixels:
+        brighter = self._levels if self.describe().device == "cuda" else 0
+        return np.clip(super().decode(data).astype(int) + brighter, 0, 255).astype(np.uint8)
+
+
+class DiesOnDecode(Honest):
+    """By a signal of its choice, or for lack of memory, at the setting in the middle."""
+
+    def __init__(self, how: str = "SIGSEGV") -> None:
+        super().__init__()
+        self._how = how
+
+    def decode(self, data: bytes) -> Pixels:
+        height, width, step = np.frombuffer(data[:6], np.uint16)
+        if step == 16 and (height, width) != (96, 128):  # not in the warm-up
+            if self._how == "memory":
+                np.ones(1 << 50, np.uint8)
+            os.kill(os.getpid(), getattr(signal, self._how))
+        return super().decode(data)

@@ -191,7 +191,7 @@ def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> st
     "command",
     [
         *("", "run", "plan", "report", "rescore", "fetch", "doctor", "train", "ablation"),
-        *("pack", "audit", "figures"),
+        *("pack", "audit", "figures", "check", "baseline", "tradeoff"),
     ],
 )
 def test_help_imports_nothing_heavy(tmp_path, command):

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.compressai_container import MAX_PIXELS, Stream, pack, unpack
+from baselines.compressai_container import (
+    MAX_PIXELS,
+    Stream,
+    long_enough,
+    most_pixels,
+    pack,
+    unpack,
+)
 from benchmark.errors import CorruptStream
 
 SIDES = st.integers(1, 8192)
@@ -45,6 +52,20 @@ def test_another_format_is_refused(foreign):
 def test_an_impossible_image_is_refused_before_memory_is_taken(width, height):
     with pytest.raises(CorruptStream, match=f"{width} x {height}"):
         unpack(pack(Stream(1, width, height, (b"y",))), 1)
+
+
+@pytest.mark.parametrize("strings", [(b"",), (b"abc", b""), (b"y" * 1000, b"z")])
+@pytest.mark.parametrize("size", [(1, 1), (512, 512), (513, 512), (8192, 8192)])
+def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, size):
+    stream = Stream(1, *size, strings)
+    longer = long_enough(stream)
+    data = pack(longer)
+    pixels = size[0] * size[1]
+    assert pixels <= most_pixels(len(data))
+    added = sum(map(len, longer.strings)) - sum(map(len, strings))
+    assert added == 0 or pixels > most_pixels(sum(map(len, longer.strings)) - 1)
+    assert pack(longer._replace(strings=strings)) == pack(stream)
+    assert added == 0 or longer.strings[-1].rstrip(b"\0") == strings[-1].rstrip(b"\0")
 
 
 def test_lengths_that_hide_behind_each_other_are_refused():

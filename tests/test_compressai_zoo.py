@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from baselines import compressai_weights
-from baselines.compressai_container import unpack
+from baselines.compressai_container import pack, unpack
 from baselines.compressai_weights import (
     METRICS,
     QUALITIES,
@@ -322,6 +322,21 @@ def test_a_damaged_payload_gives_a_picture_that_no_memory_behind_it_decides(
             pictures.append(codec.decode(stream).tobytes())
     assert pictures[:6] == pictures[6:]
     assert len(set(pictures)) > 3
+
+
+def test_a_flat_picture_has_the_bytes_that_its_decoder_asks_for(tmp_path):
+    codec = CompressAI(
+        model="bmshj2018-hyperprior",
+        checkpoint=save(small_network("bmshj2018-hyperprior"), tmp_path / "own.pth"),
+    )
+    flat = np.full((600, 700, 3), 128, np.uint8)
+    data = codec.encode(flat, Setting("quality", 1))
+    stream = unpack(data, 2)
+    longer = pack(stream._replace(strings=(*stream.strings[:-1], stream.strings[-1] + bytes(500))))
+    assert codec.decode(data).shape == flat.shape
+    assert (codec.decode(longer) == codec.decode(data)).all(), "zeros behind a string are nothing"
+    with pytest.raises(CorruptStream, match="claims 8000 x 8000 pixels in"):
+        codec.decode(pack(stream._replace(width=8000, height=8000)))
 
 
 def test_choosing_and_describing_imports_neither_torch_nor_compressai(tmp_path):

@@ -18,6 +18,7 @@ VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc"}
 
 def conditions(**changes):
     same = {"run": "r", "device": "cpu", "flatten": False, "timing": False, "threads": 1}
+    same["folder"] = Path("unwritten")
     return Conditions(**{**same, "metrics": ("psnr",), "jobs": 2, "machine": "test", **changes})
 
 
@@ -67,6 +68,35 @@ def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_go_on
         "the process that worked on this cell was killed by SIGSEGV"
     }
     assert len({row["image"] for row in failed}) == 3
+
+
+def notes(log):
+    for line in log.read_text().splitlines():
+        device, process, began, ended = line.split()
+        yield device, process, float(began), float(ended)
+
+
+def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_path):
+    log = tmp_path / "log"
+    done = finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
+    assert {d.outcome.row["status"] for d in done} == {"ok"}
+    told = list(notes(log))
+    gpu, cpu = ([one for one in told if one[0] == device] for device in ("cuda", "cpu"))
+    assert len(gpu) == len(cpu) == 9
+    assert len({one[1] for one in told}) == 2
+    together = [
+        (one, other)
+        for one in gpu
+        for other in cpu
+        if one[1] != other[1] and max(one[2], other[2]) < min(one[3], other[3])
+    ]
+    assert together, "the GPU waited for entropy coding"
+
+
+def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
+    log = tmp_path / "log"
+    finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1, timing=True))
+    assert len({process for _, process, *_ in notes(log)}) == 1
 
 
 def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path):

@@ -1,6 +1,7 @@
 """Programs that end, fail, hang, fork, flood and ignore their input: nothing outlives the call."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_a_child_that_outlives_its_program_is_ended_without_waiting_for_it(tmp_p
     script = f"sleep 300 & echo $! > {note}; echo done"
     assert run_program(shell(script), timeout_seconds=60) == b"done\n"
     assert ended(int(note.read_text()))
+
+
+def test_a_child_that_left_the_group_is_ended_with_what_it_began_and_no_other_is(tmp_path: Path):
+    notes = [tmp_path / "daemon", tmp_path / "child"]
+    inner = f"echo $$ > {notes[0]}; sleep 300 & echo $! > {notes[1]}; wait"
+    script = f"setsid sh -c '{inner}' & while [ ! -s {notes[1]} ]; do sleep .01; done; echo done"
+    other = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        assert run_program(shell(script), timeout_seconds=60) == b"done\n"
+        assert all(ended(int(note.read_text())) for note in notes)
+        assert is_running(other.pid)
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_a_program_that_hangs_on_input_it_never_reads_is_stopped():

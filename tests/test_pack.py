@@ -40,6 +40,7 @@ NOTES = ("made for a test",)
 def conditions(**changes):
     same = {"run": "20260101T000000-aa", "device": "cpu", "flatten": False, "timing": False}
     more = {"threads": 1, "metrics": ("psnr", "psnr_y"), "jobs": 1, "machine": "test"}
+    more["folder"] = Path("unwritten")
     return Conditions(**{**same, **more, **changes})
 
 
@@ -418,10 +419,15 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     done = bench(*run, "--results", second, "--pack", pack)
     assert f"recorded {HONEST.text}: streams of 1 from {pack}" in done.stdout
     assert done.returncode == 0
-    done = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr")
+    for words in (("audit", "pack", pack), ("pack", "import", pack, "--results", third)):
+        refused = bench(*words)
+        assert refused.returncode == 2
+        assert "itself names what decodes its streams" in refused.stderr
+        assert not third.exists()
+    done = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr", "--trust")
     assert "metric   psnr_db: 6 values are what was recorded" in done.stdout
     assert done.returncode == 0
-    done = bench("pack", "import", pack, "--results", third)
+    done = bench("pack", "import", pack, "--results", third, "--trust")
     assert "6 rows added, 0 were there before" in done.stdout
     tables = [Store(next(results.iterdir())).table().to_pylist() for results in (second, third)]
     for rows in tables:
@@ -433,6 +439,6 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
     with pack.open("r+b") as file:
         file.seek(start + 20)
         file.write(b"????")
-    done = bench("audit", "pack", pack, "--metrics", "psnr")
+    done = bench("audit", "pack", pack, "--metrics", "psnr", "--trust")
     assert done.returncode == 1
     assert "is damaged" in done.stdout

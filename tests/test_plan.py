@@ -81,4 +81,4 @@ def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():
     assert estimate([CELL._replace(pack=Path("p"))], table([])) == Estimate(0, 0)
     twelve_pixels = 0.3 / 8000 * 12
     known = estimate([CELL], table([slow, row("jpeg", 10, "x")]))
-    assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0)
+    assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0, 0)

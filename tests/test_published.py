@@ -179,7 +179,7 @@ def test_datasets_and_metrics_bear_the_names_that_results_have():
     assert set(IMAGES) == set(DATASETS) - {"sample"}
     assert set(IMAGES) < {p.dataset for p in POINTS}
     columns = {metric_class(name).column for name in METRICS}
-    assert columns & {p.metric for p in POINTS} == {"psnr_db", "ms_ssim", "lpips_alex"}
+    assert columns & {p.metric for p in POINTS} == {"psnr_db", "ms_ssim", "lpips_alex", "dists"}
     assert COUNTERPARTS.keys() < {(p.system, p.variant) for p in POINTS}
 
 

@@ -1,16 +1,21 @@
 """The locks fit the project; run_all.sh does what it says, with stand-ins for Python and pip."""
 
+import os
 import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-cpu.lock", "requirements-simd.lock")
+LOCKS = (
+    *("requirements.lock", "requirements-cpu.lock", "requirements-simd.lock"),
+    "requirements-ray.lock",
+)
 PROGRAMS = (
     *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
     *("readlink", "rm", "sha256sum", "tail", "timeout", "uname"),
@@ -50,6 +55,21 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
     locked = pins("requirements.lock")
     for requirement in map(Requirement, [*asked, *project["build-system"]["requires"]]):
         assert locked[requirement.name] in requirement.specifier, requirement
+
+
+def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned_twice():
+    """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
+    version = pins("requirements-ray.lock")["ray"]
+    assert not set(pins("requirements-ray.lock")) & set(pins("requirements.lock"))
+    together = pins("requirements-ray.lock") | pins("requirements.lock")
+    try:
+        ray = distribution("ray")
+    except PackageNotFoundError:
+        pytest.skip("Ray is not installed")
+    assert ray.version == version
+    for requirement in map(Requirement, ray.requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            assert together[requirement.name.lower()] in requirement.specifier, requirement
 
 
 def test_torch_for_the_cpu_is_the_locked_torch():
@@ -258,12 +278,25 @@ def test_what_fails_on_kodak_is_the_exit_code(checkout):
 )
 def test_the_tests_are_all_checks_in_turn(checkout, arguments, selection):
     checkout.run("setup")
+    checkout.run("test")
     code, _, calls = checkout.run(*arguments)
     assert code == 0
     assert calls[1:] == [
         *("ruff check", "ruff format --check", "mypy "),
         f"python -m pytest -p tests.skip_account{selection}",
     ]
+
+
+def test_the_tests_bring_ray_along_once_and_nothing_else_does(checkout):
+    def installs(*arguments, **more):
+        code, said, calls = checkout.run(*arguments, **more)
+        return code, said, sum("requirements-ray.lock" in call for call in calls)
+
+    assert installs("setup")[2] == installs()[2] == installs("paper")[2] == 0
+    code, said, tried = installs("test", refused="requirements-ray.lock")
+    assert (code, tried) == (0, 1)
+    assert "Ray could not be installed: its tests skip" in said
+    assert [installs("test")[2], installs("test", "--all")[2]] == [1, 0]
 
 
 @pytest.mark.parametrize("check", ["ruff check", "ruff format", "mypy", "-m pytest"])
@@ -282,6 +315,19 @@ def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
 def test_continuous_integration_runs_the_tests(checkout):
     _, _, calls = checkout.run(script=".ci/run")
     assert calls[-1].endswith("-m pytest -p tests.skip_account -m not slow")
+
+
+@pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
+def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
+    checkout.program("apt-get")
+    code, said, calls = checkout.run(script=".ci/run", refused=refused)
+    tried = [call.split()[1] for call in calls if call.startswith("apt-get")]
+    tries = ["install", "update", "install"] if refused else ["install"]
+    assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
+    assert (code, "no Chromium could be installed" in said) == (0, bool(refused and tried))
+    assert calls[-1].endswith("-m pytest -p tests.skip_account -m not slow")
+    checkout.program("chromium")
+    assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
 
 
 @pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])

@@ -228,6 +228,23 @@ def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
     assert store.done() == {"fast", "slow"}
 
 
+def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
+    monkeypatch.setattr("benchmark.record.MANY_SHARDS", 5)
+    recorder = Recorder(store, keep_streams=True)
+    for number in range(12):
+        recorder.add(Measured(row(f"slow{number:02d}", encode_seconds=2.0), None))
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
+    assert len(store.done()) == 12
+
+
+def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):
+    (tmp_path / "secret").write_text("of the user")
+    for name in ("../../../secret", str(tmp_path / "secret"), "ab/../../secret"):
+        assert not store.has_stream(name)
+        with pytest.raises(StoreError, match="has a row whose stream is called"):
+            store.stream(name)
+
+
 def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
     Recorder(store, keep_streams=True).add(Measured(row(), b"kept"))
     Recorder(store, keep_streams=False).add(Measured(row(), b"dropped"))

@@ -243,7 +243,8 @@ sys.path[:0] = sys.argv[1:]
 from measured import sweep, table
 from benchmark.commands.report import print_summary
 from benchmark.summarise import summarise
-print_summary(summarise(table(sweep("jpeg"))))
+from benchmark.rate_distortion import Measure
+print_summary(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
 """
 
 

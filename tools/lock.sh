@@ -8,8 +8,8 @@
 # refused unless the second, held to the same versions, wants nothing else. The oldest C library
 # that all the wheels accept is glibc 2.34 (compressai's wheel decides).
 #
-# requirements-cpu.lock and requirements-simd.lock are kept by hand; tests/test_setup.py says when
-# they no longer fit.
+# requirements-cpu.lock, requirements-simd.lock and requirements-ray.lock are kept by hand;
+# tests/test_setup.py says when they no longer fit.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 

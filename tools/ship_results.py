@@ -5,7 +5,8 @@
     git add -f results/kodak
 
 Takes every row of the codecs, named as tables name them or without their options, into the shard
-`shipped-checkpoints`, and the records of the runs that measured them.
+`shipped-checkpoints`, the records of the runs that measured them, and what metrics of sets were
+reduced there (by `bench report`, say): features and streams do not come along.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmark.comparable_rows import label_of
+from benchmark.reductions import Reductions
 from benchmark.store import Store
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -38,6 +40,9 @@ def main(source: Path, dataset: str, name: str, codecs: list[str]) -> None:
         raise SystemExit("some of the rows are failures: measure them again")
     target = Store(RESULTS / dataset)
     path = target.ship(name, rows)
+    reduced = Reductions(source / dataset)
+    if reduced:
+        Reductions(target.folder).ship(name, reduced)
     runs = target.folder / "runs"
     runs.mkdir(exist_ok=True)
     for run in sorted(set(rows["run"].to_pylist())):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from baselines.neural.model import CRDR
 from baselines.neural.sizes import Sizes
+from baselines.torch_file import load_tensors
 from benchmark.errors import Unavailable
 
 LISTED = 4  # keys named in an error
@@ -85,7 +86,9 @@ def _read(path: Path) -> Mapping[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that torch did not write
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = load_tensors(path)
+    except Unavailable:
+        raise
     except FileNotFoundError:
         raise Unavailable(f"no checkpoint {path}") from None
     except Exception as error:  # the unpickler raises whatever a damaged file makes it run into

@@ -196,10 +196,9 @@ def _summary(
     from benchmark.comparable_rows import label_of
     from benchmark.figures.ablation import named
     from benchmark.matrix import Request, open_sources
-    from benchmark.protocol import protocols
+    from benchmark.reduce import summarise_with_sets
     from benchmark.registry import parse_codec
     from benchmark.store import Store
-    from benchmark.summarise import summarise
 
     opened = open_sources(Request(dataset, results, None, None, False)).dataset
     specs = {parse_codec(text): label for text, label in labels.items()}
@@ -210,4 +209,5 @@ def _summary(
         pc.is_in(table["image"], value_set=images), pc.is_in(table["variant"], value_set=variants)
     )
     names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
-    return named(summarise(table.filter(kept), protocols(metrics)), names)
+    folder = results / opened.store_name
+    return named(summarise_with_sets(table.filter(kept), folder, metrics), names)

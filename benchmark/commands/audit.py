@@ -1,4 +1,4 @@
-"""`bench audit pack` and `bench audit ceiling`: recorded streams and adapters, checked."""
+"""`bench audit`: recorded and kept streams and adapters, checked."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.audit_decode import audit_decode
 
 if TYPE_CHECKING:
     from benchmark.attest import Verdict
@@ -26,6 +27,9 @@ def _group() -> None:
     """Check what others have to rely on."""
 
 
+audit.command("decode")(audit_decode)
+
+
 @audit.command("pack")
 def audit_pack(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
@@ -39,6 +43,7 @@ def audit_pack(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
+    trust: options.Trust = False,
 ) -> None:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
@@ -51,18 +56,21 @@ def audit_pack(
     from benchmark.device import use_device
     from benchmark.engine.local import prepare_workers
     from benchmark.measure import Conditions
-    from benchmark.pack import open_pack
+    from benchmark.pack import open_pack, refuse_code
+    from benchmark.registry import METRICS
     from benchmark.unscored import metric_names
     from benchmark.weights import use_weights_folder
 
-    names = metric_names(metrics)
+    names = tuple(name for name in metric_names(metrics) if name in METRICS)
     chosen = use_device(device)
     use_weights_folder(weights_dir)
     opened = open_pack(path)
+    if not trust:
+        refuse_code(opened, "decode its streams")
     prepare_workers()
     with interruptible("an audit leaves nothing behind"):
         sources = _sources(opened, dataset or (), data_dir, flatten)
-        conditions = Conditions.here(names, chosen, flatten, jobs, timing=False)
+        conditions = Conditions.here(names, chosen, flatten, jobs, timing=False, folder=opened.path)
         with show_progress("decoding", len(opened.lines), quiet=False) as report:
             verdict = attest.audit_pack(opened, sources, conditions, report)
     _print_verdict(opened, verdict, sources)

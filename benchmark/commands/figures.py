@@ -44,6 +44,7 @@ def paper(
         str, typer.Option(help="Which part of it the crops show: LEFT,TOP,SIDE in pixels.")
     ] = "",
     bpp: Annotated[float | None, typer.Option(help="The rate of the crops.")] = None,
+    attested_only: options.AttestedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
 ) -> None:
@@ -58,7 +59,7 @@ def paper(
     use_weights_folder(weights_dir)
     makers = _makers(photograph, window, bpp)
     names = _chosen(only, makers)
-    opened = open_paper(results, data_dir)
+    opened = open_paper(results, data_dir, attested_only)
     folder = out or results / "figures" / "paper"
     sentences: list[str] = []
     for name in names:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.published import list_published
-from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS, NEED_OPTIONS
+from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS, NEED_OPTIONS, SET_METRICS
 
 
 def list_names(
@@ -31,3 +31,5 @@ def list_names(
     print("metrics")
     for name in METRICS:
         print(f"  {name}")
+    for name in SET_METRICS:
+        print(f"  {name:<34}of whole sets")

@@ -21,6 +21,12 @@ Points = Annotated[
     typer.Option(help="Settings instead of a codec's own: jpeg.quality=10,30,50 (repeatable)."),
 ]
 Metrics = Annotated[str, typer.Option(help="Comma-separated metrics, or 'all'.")]
+AllowFew = Annotated[
+    bool, typer.Option("--allow-few", help="FID and KID of fewer than 50 images, marked as such.")
+]
+Attribute = Annotated[
+    str, typer.Option(help="A metric: also name the images that move it most at each setting.")
+]
 USUAL_METRICS = "psnr,psnr_y,ms_ssim,lpips"  # of `bench run`
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 DataDir = Annotated[
@@ -49,11 +55,43 @@ Flatten = Annotated[
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Cells at the same time; default: one a core.")
 ]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: the machines of a Ray cluster.")
+]
+Address = Annotated[
+    str, typer.Option(help="Of the Ray cluster, HOST:PORT; auto: that of this machine.")
+]
+GpusPerWorker = Annotated[
+    float, typer.Option(min=0.01, help="With Ray, GPUs for each worker of a GPU codec; 0.5 shares.")
+]
+Nodes = Annotated[
+    int | None, typer.Option(min=1, help="Also simulate a cluster of N nodes (--engine ray).")
+]
+WorkersPerNode = Annotated[int, typer.Option(min=1, help="Cells at the same time on each node.")]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the summary as json, and nothing else.")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Run programs and Python files that rows or a pack name as their codec."
+    ),
+]
+AttestedOnly = Annotated[
+    bool,
+    typer.Option("--attested-only", help="Only rows that `bench run --attest` has attested."),
+]
 Checkpoint = Annotated[
     str,
     typer.Option(help="A checkpoint of our codec; default: ours.safetensors where weights are."),
+]
+Page = Annotated[
+    bool,
+    typer.Option("--page", help="Also write page.html, where a point opens into pictures."),
+]
+USUAL_PAGE_IMAGES = "4"
+PageImages = Annotated[
+    str,
+    typer.Option(help="Photographs whose pictures the page shows: how many, or 'all'."),
 ]

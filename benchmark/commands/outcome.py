@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,9 @@ import typer
 
 from benchmark.matrix import Matrix
 from benchmark.run import Failure
+
+if TYPE_CHECKING:
+    from benchmark.summarise import Summary
 
 SHOWN_FAILURES = 10
 
@@ -22,10 +25,15 @@ class Outcome(NamedTuple):
 
     matrix: Matrix
     table: pa.Table
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...]  # that were asked for
     measured: int
     rescored: int
     failures: Sequence[Failure]
+
+    def attested(self, unattested: Sequence[Failure]) -> "Outcome":
+        """The same with the rows as they are now; what is not attested counts as failed."""
+        failures = [*self.failures, *unattested]
+        return self._replace(table=self.matrix.store.table(), failures=failures)
 
     @property
     def exit_code(self) -> int:
@@ -37,13 +45,22 @@ class Outcome(NamedTuple):
         keys = pa.array([cell.key for cell in self.matrix.cells], pa.string())
         return self.table.filter(pc.is_in(self.table["cell"], value_set=keys))
 
+    def summary(self, allow_few: bool) -> "Summary":
+        """Of the rows that were asked for."""
+        from benchmark.reduce import summarise_with_sets
+        from benchmark.registry import METRICS
 
-def finish(outcome: Outcome, as_json: bool, with_table: bool) -> None:
+        names = tuple(dict.fromkeys((*METRICS, *self.metrics)))
+        folder = self.matrix.store.folder
+        return summarise_with_sets(self.asked(), folder, names, allow_few=allow_few)
+
+
+def finish(outcome: Outcome, as_json: bool, with_table: bool, allow_few: bool) -> None:
     """Print the summary and leave with the exit code."""
     if as_json:
-        print(json.dumps(_for_machines(outcome), indent=1))
+        print(json.dumps(_for_machines(outcome, allow_few), indent=1))
     else:
-        _print_for_people(outcome, with_table)
+        _print_for_people(outcome, with_table, allow_few)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -74,14 +91,14 @@ def print_problems(
         print(f"skipped  {name}: {reason}")
 
 
-def _print_for_people(outcome: Outcome, with_table: bool) -> None:
+def _print_for_people(outcome: Outcome, with_table: bool, allow_few: bool) -> None:
     from benchmark.commands.report import print_summary
-    from benchmark.summarise import summarise
+    from benchmark.rate_distortion import Measure
 
     sources = outcome.matrix.sources
-    rows = outcome.asked()
-    if rows.num_rows and with_table:
-        print_summary(summarise(rows))
+    if outcome.asked().num_rows and with_table:
+        measures = [Measure.named(name) for name in outcome.metrics]
+        print_summary(outcome.summary(allow_few), measures)
     for one in outcome.matrix.selection.contenders:
         if one.pack is not None:
             print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
@@ -99,19 +116,17 @@ def _print_for_people(outcome: Outcome, with_table: bool) -> None:
 def _nulls(outcome: Outcome) -> list[tuple[str, int, str]]:
     """Metrics without a value: column, count of cells, reason."""
     from benchmark.metric import metric_columns
-    from benchmark.registry import metric_class
+    from benchmark.registry import metric_class, scored_by_image
 
     rows, found = outcome.asked(), []
-    for name in outcome.metrics:
+    for name in scored_by_image(outcome.metrics):
         value, _, reason = metric_columns(metric_class(name).column)
         for entry in pc.value_counts(rows[reason].drop_null()).to_pylist():
             found.append((value, entry["counts"], entry["values"]))
     return found
 
 
-def _for_machines(outcome: Outcome) -> dict[str, object]:
-    from benchmark.summarise import summarise
-
+def _for_machines(outcome: Outcome, allow_few: bool) -> dict[str, object]:
     matrix, rows = outcome.matrix, outcome.asked()
     return {
         "dataset": matrix.sources.dataset.name,
@@ -132,5 +147,5 @@ def _for_machines(outcome: Outcome) -> dict[str, object]:
             {"column": column, "cells": count, "reason": reason}
             for column, count, reason in _nulls(outcome)
         ],
-        "summary": summarise(rows).for_machines() if rows.num_rows else [],
+        "summary": outcome.summary(allow_few).for_machines() if rows.num_rows else [],
     }

@@ -57,6 +57,7 @@ def export(
 def import_(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     results: options.Results = Path("results"),
+    trust: options.Trust = False,
 ) -> None:
     """Add a pack's rows to the results, marked as recorded, and keep its streams.
 
@@ -65,7 +66,10 @@ def import_(
     import sys
 
     from benchmark.import_pack import import_pack
-    from benchmark.pack import open_pack
+    from benchmark.pack import open_pack, refuse_code
 
-    for one in import_pack(open_pack(path), results, sys.argv[1:]):
+    opened = open_pack(path)
+    if not trust:
+        refuse_code(opened, "add its rows")
+    for one in import_pack(opened, results, sys.argv[1:]):
         print(f"{one.folder}: {one.added} rows added, {one.there} were there before")

@@ -89,7 +89,7 @@ def distortions(paper: Paper) -> Made:
     tiles = [Tile("Source", photograph, {}, {})]
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, DISTORTED_PSNR_DB):
-        columns = scorer.score(DISTORTED, photograph, pixels)
+        columns = scorer.score(DISTORTED, photograph, pixels, tuple(METRICS))
         values = {one.label: columns[one.column] for one in measures}
         reasons |= {
             one.label: columns[f"{one.column}_reason"]

@@ -43,22 +43,28 @@ class Paper:
     points: "tuple[PublishedPoint, ...]"
     complexities: "tuple[Complexity, ...]"
     packs: "Sequence[Pack]"
+    attested_only: bool = False
     _found: "dict[str, Evidence]" = field(default_factory=dict)
 
     def evidence(self, dataset: str) -> "Evidence":
         """Rows and streams of a dataset."""
-        from benchmark.evidence import gather
+        from benchmark.evidence import attested, gather
 
         if dataset not in self._found:
-            self._found[dataset] = gather(self.results, dataset, self.packs)
+            found = gather(self.results, dataset, self.packs)
+            if self.attested_only:
+                found = found._replace(table=attested(found.table))
+            self._found[dataset] = found
         return self._found[dataset]
 
     def summary(self, dataset: str) -> "Summary | None":
         """Means of its rows; None where it has none."""
-        from benchmark.summarise import summarise
+        from benchmark.reduce import summarise_with_sets
+        from benchmark.registry import METRICS, SET_METRICS
 
-        table = self.evidence(dataset).table
-        return summarise(table) if table.num_rows else None
+        table, folder = self.evidence(dataset).table, self.results / dataset
+        names = (*METRICS, *SET_METRICS)
+        return summarise_with_sets(table, folder, names) if table.num_rows else None
 
     def datasets(self) -> list[str]:
         """Names of all that have rows, the paper's own first."""
@@ -81,7 +87,7 @@ class Paper:
         return {**looks([*own, *labels]), **fixed}
 
 
-def open_paper(results: Path, data_dir: Path | None) -> Paper:
+def open_paper(results: Path, data_dir: Path | None, attested_only: bool = False) -> Paper:
     """The published numbers and packs of a results folder, or those that the project ships."""
     from benchmark.commands.published import SHIPPED, read_points
     from benchmark.evidence import packs_beside
@@ -93,14 +99,15 @@ def open_paper(results: Path, data_dir: Path | None) -> Paper:
         complexities = parse_complexity(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    return Paper(results, data_dir, read_points(results), complexities, packs_beside(results))
+    points, packs = read_points(results), packs_beside(results)
+    return Paper(results, data_dir, points, complexities, packs, attested_only)
 
 
 def curves_clic2020(paper: Paper) -> Made:
     """PSNR and FID against rate."""
     from benchmark.rate_distortion import Measure
 
-    return _curves(paper, "clic2020", [Measure.named("psnr"), _fid()])
+    return _curves(paper, "clic2020", [Measure.named("psnr"), Measure.named(FID)])
 
 
 def curves_kodak(paper: Paper) -> Made:
@@ -146,7 +153,7 @@ def realism_plane(paper: Paper) -> Made:
     from benchmark.rate_distortion import Measure
 
     dataset = "clic2020"
-    psnr, fid = Measure.named("psnr"), _fid()
+    psnr, fid = Measure.named("psnr"), Measure.named(FID)
     summary = paper.summary(dataset)
     both = [panel(one, dataset, summary, paper.points, 2.0) for one in (psnr, fid)]
     planes = [
@@ -170,9 +177,9 @@ def realism_surface(paper: Paper) -> Made:
     from benchmark.paper.grid import grid
     from benchmark.paper.systems import titled
     from benchmark.rate_distortion import Measure
-    from benchmark.registry import METRICS
+    from benchmark.registry import METRICS, SET_METRICS
 
-    every = [Measure.named(name) for name in METRICS]
+    every = [Measure.named(name) for name in (*METRICS, *SET_METRICS)]
     reasons = []
     for dataset in paper.datasets():
         summary = paper.summary(dataset)
@@ -198,15 +205,16 @@ def ablation(paper: Paper, kind: str) -> Made:
     from benchmark.paper.grid import REALISM
     from benchmark.paper.systems import titled
     from benchmark.rate_distortion import Measure
-    from benchmark.registry import METRICS
-    from benchmark.summarise import summarise
+    from benchmark.reduce import summarise_with_sets
+    from benchmark.registry import METRICS, SET_METRICS
 
+    metrics = (*METRICS, *SET_METRICS)
     for store in sorted(path.parent for path in paper.results.glob("*/results/*/per_image")):
-        table, names, own = _variants(store, kind)
+        table, names, own = _variants(store, kind, paper.attested_only)
         if len(names) < 2:
             continue
-        summary = named(summarise(table), names)
-        every = [Measure.named(name) for name in METRICS]
+        summary = named(summarise_with_sets(table, store, metrics), names)
+        every = [Measure.named(name) for name in metrics]
         shown = [one for one in every if one.column in ("psnr_db", *REALISM)]
         measures = [one for one in shown if summary.values_of(one.column)]
         trained = _budget(store.parent.parent, list(names))
@@ -224,17 +232,21 @@ def ablation(paper: Paper, kind: str) -> Made:
     )
 
 
-def _variants(store: Path, kind: str) -> "tuple[pa.Table, dict[str, str], str]":
+def _variants(
+    store: Path, kind: str, attested_only: bool
+) -> "tuple[pa.Table, dict[str, str], str]":
     """Rows of the kind's variants; what figures call each label; and the method's own name."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from benchmark.comparable_rows import label_of
+    from benchmark.evidence import attested
     from benchmark.registry import CodecSpec
     from benchmark.store import Store
     from benchmark.training import trainer
 
     table = Store(store).table()
+    table = attested(table) if attested_only else table
     known = trainer("ablation")
     if kind == "gan":
         words = {f"{one}-{known.DISCRIMINATOR}": name for one, name in known.OBJECTIVES.items()}
@@ -316,12 +328,3 @@ def complexity(paper: Paper) -> Made:
             "(`bench run --timing`)",
         )
     return Made(draw_complexity(blocks, paper.looks(labels)), said)
-
-
-def _fid() -> "Measure":
-    """The registered metric of that column, else what published points need of one."""
-    from benchmark.rate_distortion import Measure
-    from benchmark.registry import METRICS
-
-    known = [Measure.named(name) for name in METRICS]
-    return next((one for one in known if one.column == FID), Measure(FID, "FID/256", "lower"))

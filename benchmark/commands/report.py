@@ -1,7 +1,6 @@
 """`bench report`: what is stored to figures, tables and a text, under results/<dataset>/report."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -9,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from benchmark.commands import options
-from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from benchmark.comparable_rows import Average
-    from benchmark.figures.rate_curve import Drawing
     from benchmark.figures.table import Table
     from benchmark.published import Panel, PublishedPoint
     from benchmark.rate_distortion import Comparison, Measure
     from benchmark.summarise import Summary
 
 DEFAULT_ANCHOR = "jpeg"
-OVERVIEW = ("psnr", "ms_ssim", "lpips")  # panels of the figure that holds several metrics
 SHOWN_SENTENCES = 20
 
 
@@ -32,6 +29,7 @@ class Stored(NamedTuple):
     name: str  # as the user calls it
     folder: Path  # of the report
     summary: "Summary"
+    table: "pa.Table"  # the rows that were summarised
     runs: list[dict[str, Any]]  # records of the runs, oldest first
 
 
@@ -43,6 +41,8 @@ def report(
         str, typer.Option(help="Comma-separated codecs to keep, or 'all' that have results.")
     ] = "all",
     metrics: options.Metrics = "all",
+    allow_few: options.AllowFew = False,
+    attribute: options.Attribute = "",
     anchor: Annotated[
         str, typer.Option(help="The codec that BD-rates are relative to.")
     ] = DEFAULT_ANCHOR,
@@ -72,17 +72,24 @@ def report(
             "--mix-protocols", help="Draw published points of other rules too; the figure says so."
         ),
     ] = False,
+    attested_only: options.AttestedOnly = False,
+    page: options.Page = False,
+    page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
+    data_dir: options.DataDir = None,
     results: options.Results = Path("results"),
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs."""
+    from benchmark.commands.attribution import print_attribution
+    from benchmark.commands.page import asked_page, write_page
     from benchmark.commands.published import chosen_points, panels_of
     from benchmark.rate_distortion import Measure
     from benchmark.unscored import metric_names
 
-    names = metric_names(metrics)
+    wanted = asked_page(page, page_images, results, data_dir, dataset)
+    names = metric_names(f"{metrics},{attribute}" if attribute and metrics != "all" else metrics)
     measures = [Measure.named(name) for name in names]
     found = [
-        read_results(results, name, codecs, names, common, pooled)
+        read_results(results, name, codecs, names, common, pooled, allow_few, attested_only)
         for name in datasets_with_results(results, dataset)
     ]
     labels = {label for stored in found for label in stored.summary.labels}
@@ -90,16 +97,21 @@ def report(
     points = chosen_points(results, published)
     for stored in found:
         panels = panels_of(points, stored.summary, measures, stored.name, mix_protocols)
-        _report_one(stored, measures, label, linear, up_to_bpp, points, panels)
+        deltas = _report_one(stored, measures, label, linear, up_to_bpp, points, panels)
+        if attribute:
+            print_attribution(attribute, stored)
+        if wanted:
+            write_page(wanted, stored, measures, deltas, panels, bool(points), linear)
 
 
-def print_summary(summary: "Summary") -> None:
-    """A compact table of the points on the terminal, luma and unmeasured metrics left out."""
+def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
+    """A compact table of the points on the terminal, less usual and unmeasured metrics left out."""
+    from benchmark.commands.report_figures import OVERVIEW
     from benchmark.figures.table import means_table
-    from benchmark.rate_distortion import Measure
+    from benchmark.registry import SET_METRICS, metric_class
 
-    known = [m for m in map(Measure.named, OVERVIEW) if m.column in summary.protocols]
-    shown = [measure for measure in known if summary.values_of(measure.column)]
+    columns = {metric_class(name).column for name in (*OVERVIEW, *SET_METRICS)}
+    shown = [one for one in measures if one.column in columns and summary.values_of(one.column)]
     print_table(means_table(summary, shown))
 
 
@@ -122,24 +134,42 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
 
 def read_results(
-    results: Path, name: str, codecs: str, metrics: Sequence[str], common: bool, pooled: bool
+    results: Path,
+    name: str,
+    codecs: str,
+    metrics: Sequence[str],
+    common: bool = False,
+    pooled: bool = False,
+    allow_few: bool = False,
+    attested_only: bool = False,
 ) -> Stored:
     """A dataset's rows of these codecs, summarised, and its runs."""
+    from benchmark.evidence import attested
     from benchmark.protocol import protocols
+    from benchmark.reduce import with_set_metrics
+    from benchmark.registry import SET_METRICS
     from benchmark.store import Store
     from benchmark.summarise import summarise
 
     stored, _, subset = name.partition(":")
     folder = results / stored
-    table = _only(Store(folder).table(), codecs, subset)
+    rows = Store(folder).table()
+    if attested_only and rows.num_rows:
+        rows = attested(rows)
+        if rows.num_rows == 0:
+            raise UsageError(f"{folder} has no attested rows: run the same with --attest")
+    table = _only(rows, codecs, subset)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
+    sets = [metric for metric in metrics if metric in SET_METRICS]
+    table = with_set_metrics(table, folder, sets, common, allow_few)
     runs = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
     average: Average = "pooled" if pooled else "per_image"
     return Stored(
         name,
         folder / (f"report-{subset}" if subset else "report"),
         summarise(table, protocols(metrics), average, common),
+        table,
         runs,
     )
 
@@ -190,15 +220,19 @@ def _report_one(
     up_to_bpp: float | None,
     points: "Sequence[PublishedPoint]",
     panels: "Mapping[str, Panel]",
-) -> None:
+) -> "tuple[Table, Table] | str":
+    """Figures, tables and text of a dataset; its tables of BD-rates, or why there are none."""
+    from benchmark.commands.report_figures import draw, every_file_name
+    from benchmark.commands.whole_files import write_whole
     from benchmark.figures.document import left_out, report_text
     from benchmark.figures.style import file_bytes, short_names
     from benchmark.figures.table import bd_records, csv_text, latex, markdown, means_table
+    from benchmark.interval import records
     from benchmark.published import left_out as left_out_published
 
     summary = stored.summary
     measured = [measure for measure in measures if summary.values_of(measure.column)]
-    drawings = _draw(stored, measured, linear, panels)
+    drawings = draw(stored, measured, linear, panels)
     means = means_table(summary, measured)
     comparisons, deltas = _compare(summary, measured, anchor, up_to_bpp)
     captions = {name: drawing.caption for name, drawing in drawings.items()}
@@ -207,7 +241,7 @@ def _report_one(
     files: dict[str, str | bytes] = {
         "means.md": markdown(means),
         "means.tex": latex(means, short),
-        "means.csv": csv_text(summary.for_machines()),
+        "means.csv": csv_text(records(summary, measured)),
         "report.md": text,
     }
     if not isinstance(deltas, str):
@@ -217,10 +251,10 @@ def _report_one(
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
-    _write_all(stored.folder, files)
+    write_whole(stored.folder, files, every_file_name() - files.keys())
 
     print(f"\n{stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
-    print_summary(summary)
+    print_summary(summary, measures)
     print()
     print(deltas) if isinstance(deltas, str) else print_table(deltas[0])
     print()
@@ -230,35 +264,7 @@ def _report_one(
         print("no timing figure: no row was measured alone; use `bench run --timing`")
     for name in [*(f"{name}.pdf" for name in drawings), "report.md"]:
         print(stored.folder / name)
-
-
-def _draw(
-    stored: Stored,
-    measures: "Sequence[Measure]",
-    linear: bool,
-    panels: "Mapping[str, Panel]",
-) -> "dict[str, Drawing]":
-    """Figures by file name, without those that would be empty."""
-    from benchmark.figures.published_curve import look_label
-    from benchmark.figures.rate_curve import draw_rate_curves
-    from benchmark.figures.style import looks
-    from benchmark.figures.timing import draw_timing
-    from benchmark.registry import metric_class
-
-    summary, name = stored.summary, stored.name
-    published = {column: panel.drawn for column, panel in panels.items()}
-    over = [look_label(curve) for curves in published.values() for curve in curves]
-    look = looks([*summary.labels, *over])
-    overview = [metric_class(metric).column for metric in OVERVIEW]
-    several = [measure for measure in measures if measure.column in overview]
-    files = {"curves": several} if len(several) > 1 else {}
-    files |= {measure.column: [measure] for measure in measures}
-    drawings = {
-        file: draw_rate_curves(summary, shown, look, name, linear, published)
-        for file, shown in files.items()
-    }
-    drawings["timing"] = draw_timing(summary, look, name)
-    return {name: drawing for name, drawing in drawings.items() if drawing is not None}
+    return deltas
 
 
 def _compare(
@@ -278,33 +284,6 @@ def _compare(
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
     return comparisons, (overview, bd_table(comparisons, measures, anchor, up_to_bpp))
-
-
-def _write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Each file whole or not at all; what an earlier report left and this one lacks goes."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            draft = folder / f".{name}.{os.getpid()}.part"
-            try:
-                draft.write_bytes(content.encode() if isinstance(content, str) else content)
-                os.replace(draft, folder / name)
-            finally:
-                draft.unlink(missing_ok=True)
-        for name in _every_file_name() - files.keys():
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"the report in {folder} cannot be written: {error.strerror}") from error
-
-
-def _every_file_name() -> set[str]:
-    from benchmark.registry import METRICS, metric_class
-
-    figures = ["curves", "timing", *(metric_class(name).column for name in METRICS)]
-    drawn = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
-    return drawn | {
-        f"{name}.{kind}" for name in ("means", "bd_rate") for kind in ("md", "tex", "csv")
-    }
 
 
 def print_table(table: "Table") -> None:

@@ -27,17 +27,20 @@ def rescore(
     from benchmark.device import use_device
     from benchmark.matrix import Request, open_sources, open_store
     from benchmark.measure import Conditions
+    from benchmark.registry import scored_by_image
     from benchmark.run import run_tasks
     from benchmark.unscored import metric_names, unscored
     from benchmark.weights import use_weights_folder
 
-    names = metric_names(metrics)
+    names = scored_by_image(metric_names(metrics))
     use_weights_folder(weights_dir)
     request = Request(dataset, results, data_dir, limit, flatten)
-    conditions = Conditions.here(names, use_device(device), flatten, jobs, timing=False)
     with interruptible("what was scored is kept; the same command goes on from there"):
         sources = open_sources(request)
         store = open_store(request, sources.dataset)
+        conditions = Conditions.here(
+            names, use_device(device), flatten, jobs, timing=False, folder=store.folder
+        )
         table = store.table()
         tasks = unscored(table, sources.images, names, store.folder, again=True)
         with show_progress("scoring", len(tasks), as_json) as report:

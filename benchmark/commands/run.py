@@ -1,5 +1,6 @@
 """`bench run`: measure what is missing of codecs × settings × images, then say what there is."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from benchmark.commands import options
 
 if TYPE_CHECKING:
+    from benchmark.commands.engine import Place
     from benchmark.commands.outcome import Outcome
     from benchmark.matrix import Matrix
     from benchmark.measure import Conditions
@@ -20,6 +22,9 @@ def run(
     metrics: options.Metrics = options.USUAL_METRICS,
     jobs: options.Jobs = None,
     device: options.DeviceName = "auto",
+    engine: options.EngineName = "local",
+    address: options.Address = "auto",
+    gpus_per_worker: options.GpusPerWorker = 1.0,
     limit: options.Limit = None,
     results: options.Results = Path("results"),
     data_dir: options.DataDir = None,
@@ -30,6 +35,13 @@ def run(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the streams, for `bench rescore`.")
     ] = True,
+    attest: Annotated[
+        bool,
+        typer.Option(
+            "--attest", help="Decode each kept stream again in a process that has nothing else."
+        ),
+    ] = False,
+    allow_few: options.AllowFew = False,
     timing: Annotated[
         bool, typer.Option("--timing", help="One cell at a time, nothing beside it.")
     ] = False,
@@ -43,56 +55,75 @@ def run(
     Exit code 0, 1 if a cell or image failed, 2 if what was asked for cannot be run, 130 if
     interrupted.
     """
+    from benchmark.commands.attest import attest_cells, refuse_attesting
+    from benchmark.commands.engine import choose_place
     from benchmark.commands.outcome import finish, interruptible
-    from benchmark.device import use_device
-    from benchmark.engine.local import prepare_workers
     from benchmark.external import use_program_folder
     from benchmark.matrix import Request, open_matrix
     from benchmark.measure import Conditions
+    from benchmark.registry import scored_by_image
     from benchmark.unscored import metric_names
     from benchmark.weights import use_weights_folder
 
-    names = metric_names(metrics)
-    chosen = use_device(device)
+    asked = metric_names(metrics)
+    names = scored_by_image(asked)
+    if attest:
+        refuse_attesting(keep, engine)
     use_weights_folder(weights_dir)
     use_program_folder(options.VTM_VARIABLE, vtm_dir)
-    prepare_workers()
     request = Request(dataset, results, data_dir, limit, flatten, tuple(packs or ()))
     with interruptible("finished cells are kept; the same command goes on from there"):
+        place = choose_place(engine, address, device, jobs, gpus_per_worker, timing)
         matrix = open_matrix(request, codecs, points or (), timing)
         if not as_json:
             _announce(matrix)
-        conditions = Conditions.here(names, chosen, flatten, jobs, timing)
-        finish(_measure(matrix, conditions, keep, quiet=as_json), as_json, table)
+        folder = matrix.store.folder
+        conditions = Conditions.here(names, place.device, flatten, place.jobs, timing, folder)
+        with place.session():
+            outcome = _measure(matrix, conditions, place, asked, keep, quiet=as_json)
+        if attest:
+            unattested = attest_cells(matrix, conditions, quiet=as_json)
+            outcome = outcome.attested(unattested)
+        for remark in place.remarks():
+            print(f"bench: {remark}", file=sys.stderr)
+        finish(outcome, as_json, table, allow_few)
 
 
-def _measure(matrix: "Matrix", conditions: "Conditions", keep: bool, quiet: bool) -> "Outcome":
+def _measure(
+    matrix: "Matrix",
+    conditions: "Conditions",
+    place: "Place",
+    asked: tuple[str, ...],
+    keep: bool,
+    quiet: bool,
+) -> "Outcome":
     from benchmark.commands.outcome import Outcome
     from benchmark.commands.progress import show_progress
-    from benchmark.estimate import longest_first
+    from benchmark.estimate import CostModel, longest_first
     from benchmark.run import run_tasks
     from benchmark.unscored import unscored
 
     store, sources = matrix.store, matrix.sources
     failures = []
-    if matrix.to_do:
-        _begin(matrix, conditions)
-        tasks = longest_first(matrix.to_do, store.table())
-        with show_progress("measuring", len(tasks), quiet) as report:
-            failures = run_tasks(tasks, conditions, store, keep, report)
     table = store.table()
+    engine = place.engine(CostModel(table))
+    if matrix.to_do:
+        _begin(matrix, conditions, place)
+        tasks = longest_first(matrix.to_do, table)
+        with show_progress("measuring", len(tasks), quiet) as report:
+            failures = run_tasks(tasks, conditions, store, keep, report, engine)
+        table = store.table()
     lacking = unscored(table, sources.images, conditions.metrics, store.folder, again=False)
-    asked = {cell.key for cell in matrix.cells}
-    lacking = [task for task in lacking if task.row["cell"] in asked]
+    keys = {cell.key for cell in matrix.cells}
+    lacking = [task for task in lacking if task.row["cell"] in keys]
     if lacking:
         with show_progress("scoring", len(lacking), quiet) as report:
-            failures += run_tasks(lacking, conditions, store, keep, report)
+            failures += run_tasks(lacking, conditions, store, keep, report, engine)
         table = store.table()
-    return Outcome(matrix, table, conditions.metrics, len(matrix.to_do), len(lacking), failures)
+    return Outcome(matrix, table, asked, len(matrix.to_do), len(lacking), failures)
 
 
-def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
-    import sys
+def _begin(matrix: "Matrix", conditions: "Conditions", place: "Place") -> None:
     from dataclasses import asdict
 
     from benchmark.protocol import protocols
@@ -100,7 +131,7 @@ def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
 
     record = run_record(
         sys.argv[1:],
-        conditions=asdict(conditions),
+        conditions={k: v for k, v in asdict(conditions).items() if k != "folder"},
         dataset=matrix.sources.dataset.name,
         images=len(matrix.sources.images),
         refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
@@ -112,13 +143,12 @@ def _begin(matrix: "Matrix", conditions: "Conditions") -> None:
             if (pack := contender.pack) is not None
         },
         protocols=protocols(conditions.metrics),
+        **place.facts,
     )
     matrix.store.begin(conditions.run, record)
 
 
 def _announce(matrix: "Matrix") -> None:
-    import sys
-
     print(
         f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images, "
         f"{len(matrix.selection.contenders)} codecs, {len(matrix.cells)} cells, "

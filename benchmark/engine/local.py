@@ -19,7 +19,7 @@ from typing import NamedTuple
 from benchmark.execute import Failed
 from benchmark.measure import Conditions, Measured, Rescore, Workbench, failed_row
 from benchmark.plan import Cell
-from benchmark.registry import METRICS
+from benchmark.registry import FEATURE_SPACES, METRICS
 
 Task = Cell | Rescore
 
@@ -38,9 +38,11 @@ PRELOADED = [
     "benchmark.cli",
     "benchmark.image",
     "benchmark.measure",
-    *{module.partition(":")[0] for module in METRICS.values()},
+    *{module.partition(":")[0] for module in (*METRICS.values(), *FEATURE_SPACES.values())},
 ]
 
+# One codes entropy on the CPU while the other has the GPU; alone where time is measured.
+GPU_WORKERS = 2
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 
@@ -75,13 +77,13 @@ def prepare_workers() -> None:
 
 
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-    """Do all tasks in `conditions.jobs` processes, those for a GPU one by one beside them.
+    """Do all tasks in `conditions.jobs` processes, those for a GPU in `GPU_WORKERS` beside them.
 
     Yields in the order of completion, and None at least once a second while nothing completes.
     Closing the iterator ends the workers.
     """
     prepare_workers()
-    lanes = _lanes(tasks, conditions.jobs)
+    lanes = _lanes(tasks, conditions)
     workers = [_Worker(lane, conditions) for lane in lanes for _ in range(lane.workers)]
     try:
         for worker in workers:
@@ -133,8 +135,9 @@ class _Lane:
         return task
 
 
-def _lanes(tasks: Sequence[Task], jobs: int) -> list[_Lane]:
-    lanes = {"cpu": _Lane(jobs), "cuda": _Lane(1)}
+def _lanes(tasks: Sequence[Task], conditions: Conditions) -> list[_Lane]:
+    on_gpu = 1 if conditions.timing else GPU_WORKERS
+    lanes = {"cpu": _Lane(conditions.jobs), "cuda": _Lane(on_gpu)}
     for task in tasks:
         lanes[_device(task)].add(task)
     for lane in lanes.values():
@@ -209,10 +212,7 @@ class _Worker:
     def _fell(self, task: Task) -> Measured | Failed:
         self._process.join()
         self.connection.close()
-        code = self._process.exitcode or 0
-        how = (
-            f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        )
+        how = how_it_ended(self._process.exitcode or 0)
         failed = Failed("worker", f"the process that worked on this cell {how}")
         self._start()
         for waiting in self.tasks:
@@ -220,6 +220,15 @@ class _Worker:
         if isinstance(task, Cell):
             return Measured(failed_row(task, self._conditions, failed), None)
         return failed
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words, after the process that had it.
+
+    >>> how_it_ended(-11), how_it_ended(3)
+    ('was killed by SIGSEGV', 'ended with code 3')
+    """
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def work(connection: Connection, conditions: Conditions, environment: dict[str, str]) -> None:

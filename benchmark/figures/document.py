@@ -25,7 +25,7 @@ def report_text(
     `runs` are the records of the runs, oldest first. The text depends on nothing else: the same
     results give the same bytes.
     """
-    ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols.items())
+    ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols_in_use.items())
     average = "the mean of each image's own" if summary.average == "per_image" else "pooled"
     count = f"{summary.images} images, {len(summary.points)} points of {len(summary.labels)} codecs"
     parts = [f"# {dataset}", f"{count}. bpp is {average}. Protocols: {ids}."]

@@ -25,8 +25,10 @@ from benchmark.figures.style import (
     short_names,
     title,
 )
+from benchmark.interval import Interval, point_interval
 from benchmark.published import IMAGES, PublishedCurve
 from benchmark.rate_distortion import Measure, curves, excluded
+from benchmark.set_metric import FEW_IMAGES
 from benchmark.summarise import Edition, Point, Summary
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ PANEL_INCHES = 2.35  # height without the legend
 TICKS = (1.0, 2.0, 5.0)
 # Metrics whose axis is logarithmic once values span more than this ratio: on a linear one,
 # realistic codecs at an FID of 1 to 5 are one line under those at 50.
-RATIOS, WIDE_RATIO = ("fid256", "kid256"), 10
+RATIOS = ("fid256", "fid256_inf", "kid256", "fd_alex", "fd_squeeze")
+WIDE_RATIO = 10
 
 
 class Drawing(NamedTuple):
@@ -56,6 +59,8 @@ class Drawn(NamedTuple):
     edition: Edition
     bpp: list[float]
     values: list[float]
+    bars: Sequence[Interval | None]  # of each value, of metrics of sets
+    few: bool  # a metric of sets, over few images
 
 
 class Panel(NamedTuple):
@@ -96,13 +101,18 @@ def draw_rate_curves(
         every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, panel in zip(every_axes, panels, strict=True):
             others |= draw_published(axes, panel.overlaid, looks)
-            for label, (edition, bpp, values) in panel.lines.items():
+            for label, (edition, bpp, values, bars, _) in panel.lines.items():
                 (handles[label],) = axes.plot(
                     bpp,
                     values,
                     label=", ".join((names[label], *edition.caveats)),
                     **line(looks[label], bool(edition.caveats)),
                 )
+                for rate, bar in zip(bpp, bars, strict=True):
+                    if bar is not None:
+                        axes.vlines(
+                            rate, *bar, colors=looks[label].colour, linewidth=0.7, alpha=0.6
+                        )
             _frame(axes, panel, linear_rate)
         title(every_axes[0], f"{dataset}, {_images(summary, measures, dataset)} images")
         ordered = [handles[label] for label in names if label in handles]
@@ -130,11 +140,20 @@ def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, 
     """Lines with any point inside the crop; all lines where none has."""
     lines = {}
     for label, points in found.items():
-        means = [point.means[measure.column] for point in points]
-        places = [(m.bpp, measure.drawn(m.value)) for m in means if m.bpp and m.value is not None]
-        lines[label] = Drawn(points[0].edition, [x for x, _ in places], [y for _, y in places])
+        rates, values, bars = [], [], []
+        for point in points:
+            mean = point.means[measure.column]
+            if mean.bpp and mean.value is not None:
+                rates.append(mean.bpp)
+                values.append(measure.drawn(mean.value))
+                bars.append(point_interval(point, measure) if measure.of_sets else None)
+        lines[label] = Drawn(points[0].edition, rates, values, bars, _few(points, measure))
     inside = {label: drawn for label, drawn in lines.items() if min(drawn.bpp) <= CROP_BPP}
     return inside or lines
+
+
+def _few(points: Sequence[Point], measure: Measure) -> bool:
+    return measure.of_sets and any(p.means[measure.column].images < FEW_IMAGES for p in points)
 
 
 def _frame(axes: "Axes", panel: Panel, linear_rate: bool) -> None:
@@ -164,7 +183,8 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool) -> None:
         # else 1, 2 and 5 would leave one tick or none
         _plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
     axes.set_xlabel("Rate (bit per pixel)")
-    axes.set_ylabel(measure.axis_label + (" ↓" if measure.better == "lower" else ""))
+    few = ", few" if any(drawn.few for drawn in panel.lines.values()) else ""
+    axes.set_ylabel(measure.axis_label + few + (" ↓" if measure.better == "lower" else ""))
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -217,6 +237,10 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str
     if recorded:
         names = ", ".join(label for label in summary.labels if label in recorded)
         parts.append(f"Streams recorded in a pack: {names}.")
+    if any(measure.of_sets for measure in measures):
+        parts.append("Bars: 95 % intervals over images, by the infinitesimal jackknife.")
+    if any(_few(drawn, measure) for measure in measures):
+        parts.append(f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased.")
     if any(point.edition.caveats for point in drawn):
         parts.append("Dashed lines with open markers carry the caveat in the legend.")
     return " ".join(parts)

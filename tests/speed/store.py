@@ -1,0 +1,150 @@
+"""A store of 1,000,000 rows, made once -> seconds to open it, list done cells, read it, summarise.
+
+    python tests/speed/store.py [--rows 1000000] [--repeated 10000] [--shard-rows 100]
+
+40 codecs at 8 settings of as many images as that needs, usual metrics, in shards of 50,000 rows;
+`--repeated` of the cells have a second version, in shards of `--shard-rows`, as a run leaves them
+that was interrupted. Each step runs in a process of its own that has nothing cached; processor time
+counts, since the machine may be busy. Exit code 1 where the steps take more than five seconds.
+"""
+
+import argparse
+import hashlib
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+
+import numpy as np
+import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmark.protocol import protocols
+from benchmark.registry import METRICS
+from benchmark.schema import table_schema
+from benchmark.store import Store
+
+CODECS, SETTINGS = 40, 8
+SHARD_ROWS = 50_000
+MOST_SECONDS = 5.0
+STEPS = ("done", "table", "summarise")
+
+
+def main() -> int:
+    """Make the store, then time each step."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeated", type=int, default=10_000)
+    parser.add_argument("--shard-rows", type=int, default=100)
+    parser.add_argument("--folder", type=Path, help="where to keep the store, for more rounds")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.step:
+        _time(chosen.step, chosen.folder)
+        return 0
+    with TemporaryDirectory(prefix="rdrbench-") as temporary:
+        folder = chosen.folder or Path(temporary) / "many"
+        if not folder.exists():
+            make(Store(folder), chosen.rows, chosen.repeated, chosen.shard_rows)
+        shards = list((folder / "per_image").glob("*.parquet"))
+        size = sum(path.stat().st_size for path in shards)
+        print(f"{chosen.rows} rows, {chosen.repeated} repeated, {len(shards)} shards, {size} bytes")
+        seconds = 0.0
+        for step in STEPS:
+            own = [sys.executable, __file__, "--folder", str(folder), "--step", step]
+            told = subprocess.run(own, check=True, capture_output=True, text=True).stdout
+            print(told, end="", flush=True)
+            seconds += float(told.split()[1])
+    print(f"together   {seconds:6.2f} s processor, at most {MOST_SECONDS:g} wanted")
+    return 0 if seconds <= MOST_SECONDS else 1
+
+
+def make(store: Store, rows: int, repeated: int, shard_rows: int) -> None:
+    """The rows of every codec and setting of one image after another, as runs leave them."""
+    table = _table(rows)
+    for start in range(0, rows, SHARD_ROWS):
+        store._write_shard(table.slice(start, SHARD_ROWS))
+    again = table.take(np.linspace(0, rows - 1, repeated).astype(np.int64))
+    later = pa.array(["2026-06-01T00:00:00.000+00:00"] * repeated)
+    again = again.set_column(again.schema.get_field_index("finished_utc"), "finished_utc", later)
+    again = again.cast(table_schema())
+    for start in range(0, repeated, shard_rows):
+        store._write_shard(again.slice(start, shard_rows))
+
+
+def _table(rows: int) -> pa.Table:
+    number = np.arange(rows)
+    image, setting = number // (CODECS * SETTINGS), number // CODECS % SETTINGS
+    codec = number % CODECS
+    generator = np.random.default_rng(0)
+    digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(rows)]
+    names = [f"folder/photograph-{i:05d}.png" for i in range(int(image.max()) + 1)]
+    of_image = [hashlib.sha256(name.encode()).hexdigest() for name in names]
+    num_bytes = generator.integers(2_000, 200_000, rows)
+    columns: dict[str, object] = {
+        "cell": digests,
+        "run": np.full(rows, "20260101T000000-0123abcd"),
+        "codec": [f"codec{i:02d}" for i in codec],
+        "variant": np.full(rows, "option=value"),
+        "setting_name": np.full(rows, "quality"),
+        "setting_value": setting.astype(float),
+        "dataset": np.full(rows, "many"),
+        "image": [names[i] for i in image],
+        "image_sha256": [of_image[i] for i in image],
+        "width_px": np.full(rows, 768),
+        "height_px": np.full(rows, 512),
+        "source_lossy": np.zeros(rows, bool),
+        "status": np.full(rows, "ok"),
+        "num_bytes": num_bytes,
+        "bytes_origin": np.full(rows, "measured"),
+        "bpp": 8 * num_bytes / (768 * 512),
+        "stream_sha256": digests[::-1],
+        "decoded_sha256": digests[1:] + digests[:1],
+        "encode_seconds": generator.random(rows),
+        "decode_seconds": generator.random(rows),
+        "timing": np.zeros(rows, bool),
+        "jobs": np.full(rows, 2),
+        "threads": np.full(rows, 1),
+        "machine": np.full(rows, "Some CPU, 2 cores"),
+        "device": np.full(rows, "cpu"),
+        "codec_version": np.full(rows, "library 1.2.3"),
+        "command": np.full(rows, "encode -q {quality}"),
+        "timed": np.full(rows, "one call in this process"),
+        "fingerprint": np.full(rows, "f" * 64),
+        "revision": np.full(rows, 1),
+        "caveat": np.full(rows, ""),
+        "coding_protocol": np.full(rows, "coding/1"),
+        "finished_utc": np.datetime_as_string(np.datetime64("2026-01-01", "ms") + number),
+    }
+    for name, protocol in protocols(METRICS).items():
+        if name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex"):
+            columns |= {name: generator.random(rows), f"{name}_protocol": np.full(rows, protocol)}
+    schema = table_schema()
+    arrays = [
+        pa.array(columns[one.name], one.type) if one.name in columns else pa.nulls(rows, one.type)
+        for one in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _time(step: str, folder: Path) -> None:
+    from benchmark.summarise import summarise
+
+    table = Store(folder).table() if step == "summarise" else None
+    wall, own = perf_counter(), process_time()
+    if step == "done":
+        count = len(Store(folder).done())
+    elif table is None:
+        count = Store(folder).table().num_rows
+    else:
+        count = len(summarise(table).points)
+    own, wall = process_time() - own, perf_counter() - wall
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{step:10} {own:6.2f} s processor, {wall:6.2f} s wall, {count} found, {peak:.1f} GiB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
