@@ -215,9 +215,15 @@ def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
         one.with_type(pa.dictionary(pa.int32(), pa.string())) if one.name in shared else one
         for one in fields
     )
+    return _joined([coded.empty_table(), *(_read_shard(path, columns, shared) for path in paths)])
+
+
+def _read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> pa.Table:
     # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
-    tables = [pq.ParquetFile(path, read_dictionary=shared).read(columns) for path in paths]
-    return _joined([coded.empty_table(), *tables])
+    metadata = pq.read_metadata(path)
+    of_shard = set(metadata.schema.to_arrow_schema().names)  # an older one lacks later columns
+    dictionaries = [name for name in shared if name in of_shard]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=dictionaries).read(columns)
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -122,6 +122,15 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
     assert found == {"old": None, "new": True}
 
 
+def test_rows_from_before_a_column_of_text_are_read(store):
+    store.append([row("old", psnr_db_protocol="psnr-rgb8/1")])
+    (shard,) = store.folder.glob("per_image/*.parquet")
+    pq.write_table(pq.ParquetFile(shard).read().drop(["reason", "psnr_db_protocol"]), shard)
+    store.append([row("new", psnr_db_protocol="psnr-rgb8/1")])
+    found = {one["cell"]: one["psnr_db_protocol"] for one in store.table().to_pylist()}
+    assert found == {"old": None, "new": "psnr-rgb8/1"}
+
+
 def test_a_runs_record_is_read_back_and_a_damaged_one_is_told(store):
     store.begin("r1", {"arguments": ["run"]})
     assert store.record("r1") == {"arguments": ["run"]}
