@@ -92,10 +92,10 @@ def run_program(
 
     It gets a process group of its own, and whatever is left of that group, or of others that it
     began (on Linux), is killed when the program ends, fails or runs out of time, so nothing
-    outlives the call. `ProgramFailed` carries the end of its standard error. Output goes through files, so that a program that never stops
-    writing to standard error cannot block us or fill our memory; nor can it fill the disk, since no
-    file that it writes can grow beyond `LARGEST_FILE_BYTES` (on Linux). Exit codes that are not
-    `accepted` are failures.
+    outlives the call. `ProgramFailed` carries the end of its standard error. Output goes through
+    files, so that a program that never stops writing to standard error cannot block us or fill our
+    memory; nor can it fill the disk, since no file that it writes can grow beyond
+    `LARGEST_FILE_BYTES` (on Linux). Exit codes that are not `accepted` are failures.
     """
     name = Path(command[0]).name
     mark = uuid4().hex

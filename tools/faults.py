@@ -1,0 +1,91 @@
+"""The tests of faults to the table in docs/reliability.md: what was run, injected and lost.
+
+    python tools/faults.py --quick     minutes: a few of each
+    python tools/faults.py --all       an hour or two: 100 kills, 10,000 streams, packs and images
+
+The table takes the place of the one in the document and is printed. Exit code 1 where a test fails
+or anything was lost, and then the table says so.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+TESTS = sorted((ROOT / "tests").glob("test_faults_*.py"))
+
+
+class Line(NamedTuple):
+    """One kind of fault."""
+
+    fault: str
+    runs: int
+    injected: int
+    losses: int
+
+
+def main() -> int:
+    """Run the tests, write the table."""
+    parser = argparse.ArgumentParser()
+    much = parser.add_mutually_exclusive_group(required=True)
+    much.add_argument("--quick", action="store_true")
+    much.add_argument("--all", action="store_true")
+    chosen = parser.parse_args()
+    with TemporaryDirectory(prefix="rdrbench-") as folder:
+        report = Path(folder) / "report.xml"
+        words = [sys.executable, "-m", "pytest", f"--junitxml={report}", *map(str, TESTS)]
+        words += ["-o", "junit_family=xunit1"]  # the other kind has no properties of tests
+        marks = [] if chosen.all else ["-m", "not slow"]
+        ended = subprocess.run([*words, *marks], cwd=ROOT, check=False)
+        lines, failed, skipped = read(report.read_text())
+    how = "--all" if chosen.all else "--quick"
+    text = table(lines, failed, skipped, f"python tools/faults.py {how}")
+    sys.stdout.write(text)
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    DOCUMENT.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+    return 1 if ended.returncode or any(line.losses for line in lines) else 0
+
+
+def read(report: str) -> tuple[list[Line], list[str], list[str]]:
+    """Lines, those of one kind added up; names of tests that failed; reasons of those skipped."""
+    found: dict[str, Line] = {}
+    failed, skipped = [], []
+    for case in ElementTree.fromstring(report).iter("testcase"):
+        told = {one.get("name"): one.get("value", "") for one in case.iter("property")}
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(case.get("name", ""))
+        if (skip := case.find("skipped")) is not None:
+            skipped.append(f"{case.get('name', '')}: {skip.get('message', '')}")
+        if "fault" in told:
+            new = Line(told["fault"], int(told["runs"]), int(told["injected"]), int(told["losses"]))
+            old = found.get(new.fault, Line(new.fault, 0, 0, 0))
+            sums = (a + b for a, b in zip(old[1:], new[1:], strict=True))
+            found[new.fault] = Line(new.fault, *sums)
+    return list(found.values()), failed, skipped
+
+
+def table(
+    lines: Iterable[Line], failed: Iterable[str], skipped: Iterable[str], command: str
+) -> str:
+    """As markdown."""
+    text = (
+        f"Made by `{command}`.\n\n| fault | runs | faults injected | losses |\n|---|--:|--:|--:|\n"
+    )
+    for line in lines:
+        text += f"| {line.fault} | {line.runs:,} | {line.injected:,} | {line.losses:,} |\n"
+    for name in failed:
+        text += f"\n**Failed:** {name}\n"
+    for reason in skipped:
+        text += f"\nNot run: {reason}\n"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
