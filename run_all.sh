@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A bare Linux machine with Python 3.11 or 3.12 -> rate-distortion curves of every codec that runs on it.
 #
-#   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report; the
-#                        same of JPEG and VTM on Kodak where `bench` finds that
+#   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report and its
+#                        page; the same of JPEG and VTM on Kodak where `bench` finds that
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/paper
 #   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
@@ -153,7 +153,7 @@ measure_and_report() { # dataset, codecs; a failed cell is 1, and the others sti
   local status=0
   .venv/bin/bench run --codecs "$2" --dataset "$1" --no-table || status=$?
   [ "$status" -le 1 ] || return "$status"
-  .venv/bin/bench report --dataset "$1" || return
+  .venv/bin/bench report --dataset "$1" --page || return
   return "$status"
 }
 

@@ -126,9 +126,15 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-SAMPLE = ["bench run --codecs all --dataset sample --no-table", "bench report --dataset sample"]
+SAMPLE = [
+    "bench run --codecs all --dataset sample --no-table",
+    "bench report --dataset sample --page",
+]
 LOOK = "bench plan --codecs jpeg --dataset kodak"  # fails where the dataset is not
-KODAK = ["bench run --codecs jpeg,vtm --dataset kodak --no-table", "bench report --dataset kodak"]
+KODAK = [
+    "bench run --codecs jpeg,vtm --dataset kodak --no-table",
+    "bench report --dataset kodak --page",
+]
 BENCH = [*SAMPLE, LOOK, *KODAK]
 
 

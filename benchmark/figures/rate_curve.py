@@ -237,8 +237,12 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str
     if recorded:
         names = ", ".join(label for label in summary.labels if label in recorded)
         parts.append(f"Streams recorded in a pack: {names}.")
-    if any(measure.of_sets for measure in measures):
-        parts.append("Bars: 95 % intervals over images, by the infinitesimal jackknife.")
+    of_sets = [measure.label for measure in measures if measure.of_sets]
+    if of_sets:
+        parts.append(
+            f"{', '.join(of_sets)}: one value of the whole set, no mean; bars are 95 % intervals "
+            "over images, by the infinitesimal jackknife."
+        )
     if any(_few(drawn, measure) for measure in measures):
         parts.append(f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased.")
     if any(point.edition.caveats for point in drawn):

@@ -150,7 +150,8 @@ page.curves.caption = (measure) => {
   const shown = page.curves.visible().flatMap((codec) => page.curves.drawnPoints(codec));
   const counts = [...new Set(shown.map((point) => point.means[measure.column].images))].sort();
   const parts = [
-    `${data.dataset}: means over ${counts.join(" or ") || 0} images; rate is the ${data.average} ` +
+    `${data.dataset}: ${measure.by_image ? "means over" : "one value of the whole set of"} ` +
+      `${counts.join(" or ") || 0} images; rate is the ${data.average} ` +
       `(${data.coding}); ${page.nameOf(measure)} by ${measure.protocol}` +
       `${measure.better === "lower" ? ", lower is better" : ""}.`,
   ];
