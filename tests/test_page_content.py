@@ -4,10 +4,13 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
+import sys
 import warnings
 from html import escape, unescape
 
 import pytest
+from PIL import Image
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -22,7 +25,7 @@ from benchmark.page.document import json_text
 from benchmark.rate_distortion import Measure
 from benchmark.store import Store
 from measured import row
-from page_results import HOSTILE, IMAGES, METRICS, data_of, make_page, measure, png
+from page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, measure, png
 from test_report import app
 
 
@@ -237,3 +240,23 @@ def test_the_report_writes_the_page_when_asked(tmp_path):
     assert str(report / "page.html") in done.output.splitlines()
     assert "pictures of 0 of 2 streams" in done.output
     assert escape("jpeg") in (report / "page.html").read_text()
+
+
+def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there_are(
+    tmp_path, coffee
+):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(coffee).save(tmp_path / "photos" / "coffee.png")
+    words = ["--dataset", str(tmp_path / "photos"), "--results", str(tmp_path / "results")]
+    many = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
+    points = ["--points", "ours.q=1,4", "--metrics", "psnr", "--no-table"]
+    for command in (["run", "--codecs", "ours:beta=0", *points], ["report", "--page"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmark", *command, *words],
+            capture_output=True,
+            text=True,
+            env=many,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "pictures of 2 of 2 streams" in done.stdout + done.stderr

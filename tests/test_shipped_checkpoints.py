@@ -58,13 +58,15 @@ def test_all_checkpoints_together_are_small():
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= LARGEST_BYTES
 
 
-@pytest.mark.parametrize(("dataset", "images"), [("kodak", 24), ("sample", 4)])
-def test_there_are_rows_of_this_very_checkpoint_at_every_rate_and_beta(dataset, images):
+@pytest.mark.parametrize(
+    ("dataset", "images", "betas"), [("kodak", 24, BETAS), ("sample", 4, (BETAS[0], BETAS[-1]))]
+)
+def test_there_are_rows_of_this_very_checkpoint_at_every_rate_and_beta(dataset, images, betas):
     found = {
         (row["variant"], row["setting_value"], row["image"]) for row in shipped(dataset, "ours")
     }
     settings = {(variant, q) for variant, q, _ in found}
-    assert settings >= {(beta, q / 2) for beta in BETAS for q in range(9)}
+    assert settings >= {(beta, q / 2) for beta in betas for q in range(9)}
     assert len({image for *_, image in found}) == images
     assert len(found) == len(settings) * images
 

@@ -85,9 +85,11 @@ def write_pictures(
     `sources` has photographs by the sha256 of their pixels, or why there are none; `chosen` are
     those with pictures.
     """
+    from benchmark.engine.local import pin_pools
     from benchmark.page.content import Decoded
     from benchmark.run import Progress
 
+    pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     wanted = {place: row for place, row in rows.items() if place[2] in chosen}
     decoders: dict[tuple[str, str], Codec | str] = {}
     decoded: dict[Place, Decoded] = {}

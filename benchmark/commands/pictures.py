@@ -214,10 +214,12 @@ def _decoded(
     evidence: "Evidence", chosen: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Crop], dict[str, str]]:
     """What streams decode to, and why others do not, by name."""
+    from benchmark.engine.local import pin_pools
     from benchmark.execute import Failed
     from benchmark.reconstruct import reconstruct
     from benchmark.registry import CodecSpec, load_codec
 
+    pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     kept, failed = [], {}
     for name, row in chosen.items():
         try:
