@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmark.figures.rate_curve import Drawing
+from benchmark.figures.rate_curve import FEW, Drawing, of_few
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     SINGLE_COLUMN_INCHES,
@@ -67,7 +67,8 @@ def draw_ablation(
                 (handles[label],) = axes.plot(
                     bpp, values, label=label, **line(looks[label], caveat=False)
                 )
-            _frame(axes, measure)
+            few = any(of_few(points, measure) for points in found.values())
+            _frame(axes, measure, few)
         title(every_axes[0], f"{dataset}, {summary.images} images")
         legend_below(figure, [handles[label] for label in summary.labels if label in handles])
     return Drawing(figure, _caption(summary, [measure for measure, _ in panels], dataset, trained))
@@ -90,10 +91,11 @@ def _places(points: Sequence[Point], measure: Measure) -> tuple[list[float], lis
     return [bpp for bpp, _ in known], [value for _, value in known]
 
 
-def _frame(axes: "Axes", measure: Measure) -> None:
+def _frame(axes: "Axes", measure: Measure, few: bool) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("Rate (bit per pixel)")
-    axes.set_ylabel(measure.axis_label + (" ↓" if measure.better == "lower" else ""))
+    label = measure.axis_label + ", few" * few
+    axes.set_ylabel(label + (" ↓" if measure.better == "lower" else ""))
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -107,6 +109,8 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str, traine
     ]
     if any(measure.better == "lower" for measure in measures):
         parts.append("An arrow down: lower is better.")
+    if any(of_few(summary.points, measure) for measure in measures):
+        parts.append(FEW)
     refused = {label for measure in measures for label, _, _ in excluded(summary, measure)}
     if refused:
         names = ", ".join(label for label in summary.labels if label in refused)

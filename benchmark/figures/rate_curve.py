@@ -4,7 +4,7 @@ Published curves may lie over the measured ones, or stand alone.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.figures.published_curve import (
@@ -44,6 +44,7 @@ TICKS = (1.0, 2.0, 5.0)
 # realistic codecs at an FID of 1 to 5 are one line under those at 50.
 RATIOS = ("fid256", "fid256_inf", "kid256", "fd_alex", "fd_squeeze")
 WIDE_RATIO = 10
+FEW = f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased."
 
 
 class Drawing(NamedTuple):
@@ -147,12 +148,13 @@ def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, 
                 rates.append(mean.bpp)
                 values.append(measure.drawn(mean.value))
                 bars.append(point_interval(point, measure) if measure.of_sets else None)
-        lines[label] = Drawn(points[0].edition, rates, values, bars, _few(points, measure))
+        lines[label] = Drawn(points[0].edition, rates, values, bars, of_few(points, measure))
     inside = {label: drawn for label, drawn in lines.items() if min(drawn.bpp) <= CROP_BPP}
     return inside or lines
 
 
-def _few(points: Sequence[Point], measure: Measure) -> bool:
+def of_few(points: Iterable[Point], measure: Measure) -> bool:
+    """Whether a metric of sets was taken of so few images that it is marked."""
     return measure.of_sets and any(p.means[measure.column].images < FEW_IMAGES for p in points)
 
 
@@ -243,8 +245,8 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str
             f"{', '.join(of_sets)}: one value of the whole set, no mean; bars are 95 % intervals "
             "over images, by the infinitesimal jackknife."
         )
-    if any(_few(drawn, measure) for measure in measures):
-        parts.append(f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased.")
+    if any(of_few(drawn, measure) for measure in measures):
+        parts.append(FEW)
     if any(point.edition.caveats for point in drawn):
         parts.append("Dashed lines with open markers carry the caveat in the legend.")
     return " ".join(parts)
