@@ -3,12 +3,14 @@
     bench run --codecs ours,hyperprior:weights=matched --dataset kodak --metrics all --results fresh
     tools/ship_results.py fresh kodak checkpoints ours hyperprior:weights=matched
     git add -f results/kodak
+    tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
 
 Takes every row of the codecs, named as tables name them or without their options, into the shard
 `shipped-checkpoints`, the records of the runs that measured them, and what metrics of sets were
 reduced there (by `bench report`, say): features and streams do not come along.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -23,7 +25,7 @@ from benchmark.store import Store
 RESULTS = Path(__file__).parent.parent / "results"
 
 
-def main(source: Path, dataset: str, name: str, codecs: list[str]) -> None:
+def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -> None:
     """Write the shard anew; a codec without rows ends it."""
     measured = Store(source / dataset).table()
     labels = [
@@ -38,7 +40,7 @@ def main(source: Path, dataset: str, name: str, codecs: list[str]) -> None:
     rows = measured.filter(pa.array([bool(both & set(codecs)) for both in labels]))
     if set(rows["status"].to_pylist()) != {"ok"}:
         raise SystemExit("some of the rows are failures: measure them again")
-    target = Store(RESULTS / dataset)
+    target = Store(into / dataset)
     path = target.ship(name, rows)
     reduced = Reductions(source / dataset)
     if reduced:
@@ -49,7 +51,7 @@ def main(source: Path, dataset: str, name: str, codecs: list[str]) -> None:
         record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())
         text = json.dumps(without_places(record), indent=1, sort_keys=True)
         (runs / f"{run}.json").write_text(text)
-    sys.stdout.write(f"{path.relative_to(RESULTS.parent)}: {rows.num_rows} rows\n")
+    sys.stdout.write(f"{path}: {rows.num_rows} rows\n")
 
 
 def without_places(record: Any) -> Any:
@@ -63,4 +65,10 @@ def without_places(record: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("source", type=Path)
+    parser.add_argument("dataset")
+    parser.add_argument("name")
+    parser.add_argument("codecs", nargs="+")
+    parser.add_argument("--into", type=Path, default=RESULTS)
+    main(**vars(parser.parse_args()))
