@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from benchmark.figures.complexity import draw_complexity, measured_block, published_blocks
 from benchmark.figures.labels import Label, place_labels
@@ -306,6 +307,32 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     frames = plate.figure.axes[0].patches
     assert {(one.get_x(), one.get_y(), one.get_width()) for one in frames} == {(1, 2, 4)}
     assert r"One & 0.2541 & 31.46 & -- \\" in latex(plate.table, {})
+
+
+def words_in(figure):
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_network_with_a_caveat_carries_it_in_every_figure_and_caption():
+    caveat = "reduced network, trained for an hour on a CPU"
+    mine = [
+        row("ours", q, image, variant=f"beta={beta}", setting_name="q", num_bytes=900 * 2**q,
+            psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), caveat=caveat,
+            timing=True)
+        for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
+    ]  # fmt: skip
+    summary = summarise(table(mine))
+    both = [panel(one, "kodak", summary, POINTS, 2.0) for one in (PSNR, LPIPS)]
+    walk = trails(*both, summary, POINTS, "kodak", 0.9)
+    for plate in (
+        draw_surface(grid(summary, PSNR, [LPIPS]), "Kodak"),
+        draw_plane([Plane(0.9, tuple(walk))], PSNR, LPIPS, LOOKS, "Kodak", 24),
+        draw_complexity([measured_block(summary, "kodak")], looks(summary.labels)),
+    ):
+        assert caveat in words_in(plate.figure)
+        assert caveat in plate.caption
+    tile = Tile("CRDR", np.zeros((8, 8, 3), np.uint8), {"Rate (bpp)": 0.1}, {}, None, (caveat,))
+    assert caveat in words_in(draw_pictures([tile], 4, "").figure)
 
 
 def test_greek_letters_are_commands_in_latex(clic):

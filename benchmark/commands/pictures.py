@@ -280,9 +280,11 @@ def _crop_tiles(
             **{f"{m.column}_protocol": one.row[f"{m.column}_protocol"] for m in _measures()},
             "recorded": bool(one.row["recorded"]),
             "version": one.row["codec_version"],
+            "caveat": one.row["caveat"],
             "stream_sha256": one.row["stream_sha256"],
         }
-        tiles.append(Tile(one.name, window.of(one.pixels), values, record))
+        caveats = (one.row["caveat"],) if one.row["caveat"] else ()
+        tiles.append(Tile(one.name, window.of(one.pixels), values, record, None, caveats))
     return tiles
 
 
@@ -291,7 +293,9 @@ def _crops_caption(
 ) -> str:
     sources = "; ".join(
         f"{one.name}: {one.row['codec_version']} at {one.row['setting_name']}="
-        f"{one.row['setting_value']:g}" + ", recorded in a pack" * bool(one.row["recorded"])
+        f"{one.row['setting_value']:g}"
+        + ", recorded in a pack" * bool(one.row["recorded"])
+        + (f", {one.row['caveat']}" if one.row["caveat"] else "")
         for one in kept
     )
     rules = dict.fromkeys(

@@ -56,6 +56,7 @@ def draw_ablation(
     from matplotlib.figure import Figure
 
     looks = _looks(summary.labels, own)
+    caveats = dict.fromkeys(caveat for one in summary.points for caveat in one.edition.caveats)
     handles = {}
     with paper_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
@@ -69,7 +70,7 @@ def draw_ablation(
                 )
             few = any(of_few(points, measure) for points in found.values())
             _frame(axes, measure, few)
-        title(every_axes[0], f"{dataset}, {summary.images} images")
+        title(every_axes[0], "; ".join([f"{dataset}, {summary.images} images", *caveats]))
         legend_below(figure, [handles[label] for label in summary.labels if label in handles])
     return Drawing(figure, _caption(summary, [measure for measure, _ in panels], dataset, trained))
 
@@ -107,6 +108,9 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str, traine
         f"(protocols {', '.join(ids)}).",
         trained,
     ]
+    caveats = {caveat for point in summary.points for caveat in point.edition.caveats}
+    if caveats:
+        parts.append(f"All of it: {', '.join(sorted(caveats))}.")
     if any(measure.better == "lower" for measure in measures):
         parts.append("An arrow down: lower is better.")
     if any(of_few(summary.points, measure) for measure in measures):

@@ -35,6 +35,7 @@ class Bar(NamedTuple):
     encode: tuple[float, float]
     decode: tuple[float, float]
     timed: str  # what the seconds contain, or which machine and table they are from
+    caveats: tuple[str, ...] = ()
 
 
 class Block(NamedTuple):
@@ -59,9 +60,9 @@ def measured_block(summary: Summary | None, dataset: str) -> Block | None:
                 _span([p.means[name].value for p in of[label]])
                 for of, name in zip((encode, decode), TIMED, strict=True)
             ]
-            timed = encode[label][0].edition.timed
+            edition = encode[label][0].edition
             name = measured_names().get(label, names[label])
-            bars.append(Bar(name, label, spans[0], spans[1], timed))
+            bars.append(Bar(name, label, spans[0], spans[1], edition.timed, edition.caveats))
     where = f"{titled(dataset)}, {summary.images} images, {summary.machine}"
     return Block("s/MP", where, True, tuple(bars)) if bars else None
 
@@ -122,10 +123,11 @@ def _draw_block(axes: "Axes", block: Block, looks: Mapping[str, Look], tight: fl
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.08)
-    axes.set_yticks(range(len(ordered)), [bar.name for bar in ordered])
+    axes.set_yticks(range(len(ordered)), [bar.name + "*" * bool(bar.caveats) for bar in ordered])
     axes.set_ylim(len(ordered) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"Time ({block.unit})")
+    caveats = dict.fromkeys(caveat for bar in ordered for caveat in bar.caveats)
+    axes.set_xlabel(f"Time ({block.unit})" + "".join(f"\n* {caveat}" for caveat in caveats))
     title(axes, block.where)
     frame(axes)
     axes.spines["left"].set_visible(False)
@@ -165,6 +167,7 @@ def _records(blocks: Sequence[Block]) -> list[dict[str, Any]]:
             "decode_slowest": bar.decode[1],
             "where": block.where,
             "timed": bar.timed,
+            "caveat": ", ".join(bar.caveats),
         }
         for block in blocks
         for bar in _ordered(block)
@@ -186,6 +189,7 @@ def _caption(blocks: Sequence[Block]) -> str:
             for bar in block.bars:
                 kinds.setdefault(bar.timed, []).append(bar.name)
             parts += [f"{', '.join(names)}: timed is {kind}." for kind, names in kinds.items()]
+            parts += [f"{bar.name}: {', '.join(bar.caveats)}." for bar in block.bars if bar.caveats]
         else:
             sources: dict[str, list[str]] = {}
             for bar in block.bars:

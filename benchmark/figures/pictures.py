@@ -1,6 +1,7 @@
 """Tiles of pixels with words in; a sheet of pictures with the numbers under each out."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.codec import Pixels
@@ -15,6 +16,7 @@ GAP_INCHES = 0.05
 HEADING_INCHES, LINE_INCHES = 0.15, 0.115
 EDGE_INCHES = 0.02
 HEADING_POINTS, WORDS_POINTS = 7.0, 6.2
+CAVEAT_CHARACTERS = 38  # that fit below a picture of a quarter of the page
 
 
 class Tile(NamedTuple):
@@ -25,6 +27,7 @@ class Tile(NamedTuple):
     values: Mapping[str, float | None]  # by label with unit; None where there is no number
     record: Mapping[str, Any]  # for the csv; empty for the source
     box: tuple[int, int, int] | None = None  # left, top, side of a frame around a part
+    caveats: tuple[str, ...] = ()
 
 
 def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Plate:
@@ -83,7 +86,7 @@ def _show(axes: "Axes", tile: Tile) -> None:
 
 
 def _words(tile: Tile) -> list[str]:
-    """Two lines: rate and decibels, then what has no unit."""
+    """Rate and decibels, then what has no unit, then what else has to be known of it."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
     first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]
@@ -92,7 +95,8 @@ def _words(tile: Tile) -> list[str]:
         for label, value in known.items()
         if "(bpp)" not in label and "dB" not in label
     ]
-    return [", ".join(line) for line in (first, rest) if line]
+    caveats = [line for caveat in tile.caveats for line in wrap(caveat, CAVEAT_CHARACTERS)]
+    return [*(", ".join(line) for line in (first, rest) if line), *caveats]
 
 
 def _table(tiles: Sequence[Tile]) -> Table | None:

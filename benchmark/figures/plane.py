@@ -1,5 +1,6 @@
 """Trails through distortion and realism in; the plane of both at some rates, drawn, out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,7 +61,7 @@ def draw_plane(
         note = _note(planes)
         order = list(dict.fromkeys(family_of(system)[0] for system in SYSTEMS))
         ordered = sorted(
-            entries.values(), key=lambda entry: order.index(entry.name.partition(" (")[0])
+            entries.values(), key=lambda entry: order.index(re.split(r" \(|, ", entry.name)[0])
         )
         legend_and_note(figure, ordered, GROUPS, note)
         for axes, plane in zip(every_axes, planes, strict=True):
@@ -97,7 +98,7 @@ def _label_ends(axes: "Axes", trails: Sequence[Trail], looks: Mapping[str, Look]
 
 def _name(trail: Trail) -> str:
     beside = trail.group == OURS and not trail.measured
-    return f"{trail.name} (published)" if beside else trail.name
+    return f"{trail.name} (published)" if beside else ", ".join([trail.name, *trail.caveats])
 
 
 def _frame(axes: "Axes", distortion: Measure) -> None:

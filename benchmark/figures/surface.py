@@ -38,7 +38,7 @@ def draw_surface(found: Grid, dataset: str) -> Plate:
         _draw_solid(solid, found, colours, scale)
         _draw_flat(flat, found, colours, scale)
         figure.colorbar(mpl.cm.ScalarMappable(scale, colours), cax=bar, label="β")
-        title(flat, f"{dataset}, {found.images} images")
+        title(flat, "; ".join([f"{dataset}, {found.images} images", *found.caveats]))
         place_labels(flat, _rates(found))
     return Plate(figure, _caption(found, dataset), records(found), _table(found))
 
@@ -100,7 +100,7 @@ def _caption(found: Grid, dataset: str) -> str:
     parts = [
         f"Rate, {found.distortion.label} and {found.realism.label} of CRDR over q and β "
         f"({betas}) on {dataset}: means over {found.images} images, measured here with "
-        f"{found.version} (protocols {', '.join(found.protocols)}). "
+        f"{', '.join([found.version, *found.caveats])} (protocols {', '.join(found.protocols)}). "
         "Right: the same points; each line is one q, the bytes hardly depend on β."
     ]
     if found.realism.column in BETWEEN_PICTURES:

@@ -41,10 +41,15 @@ class Curve(NamedTuple):
     def name(self) -> str:
         """What legends call it."""
         if self.measured:
-            caveats = dict.fromkeys(spot.note for spot in self.spots if spot.note)
-            return ", ".join([self.system.name, *caveats])
+            return ", ".join([self.system.name, *self.caveats])
         beside = self.system.keeps_published
         return f"{self.system.name} (published)" if beside else self.system.name
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Of its network, where it was measured; without any where it was published."""
+        notes = dict.fromkeys(spot.note for spot in self.spots if spot.note)
+        return tuple(notes) if self.measured else ()
 
     @property
     def protocols(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class Grid(NamedTuple):
     realism_values: NDArray[np.float64]
     images: int
     version: str
+    caveats: tuple[str, ...]
     protocols: tuple[str, str]
 
 
@@ -102,5 +103,6 @@ def _grid(
         values(realism.column),
         points[0].means[distortion.column].images,
         points[0].edition.version,
+        tuple(dict.fromkeys(caveat for point in points for caveat in point.edition.caveats)),
         (summary.protocols[distortion.column], summary.protocols[realism.column]),
     )

@@ -45,6 +45,7 @@ class Trail(NamedTuple):
     look: str
     measured: bool
     steps: tuple[Step, ...]
+    caveats: tuple[str, ...] = ()
 
 
 class Walk(NamedTuple):
@@ -120,7 +121,9 @@ def trails(
         # the group's first system is the one whose look stands for all of it
         look = found[key].look if key in found else first.system.look
         steps = sorted((*before, step), key=lambda one: -one.realism.value)
-        found[key] = Trail(family, first.system.group, look, first.measured, tuple(steps))
+        found[key] = Trail(
+            family, first.system.group, look, first.measured, tuple(steps), first.caveats
+        )
     order = [family_of(system)[0] for system in SYSTEMS]
     return sorted(found.values(), key=lambda trail: (order.index(trail.name), not trail.measured))
 
@@ -164,6 +167,7 @@ def measured_trail(
         return None
     whole = [curves(summary, measure) for measure in (distortion, realism)]
     steps = []
+    caveats: dict[str, None] = {}
     for beta, points in betas(summary).items():
         label = points[0].label
         x = at_rate(_rates(whole[0].get(label, ()), distortion), bpp, by_decades=False)
@@ -173,7 +177,10 @@ def measured_trail(
             x = x._replace(protocol=summary.protocols[distortion.column], source=version)
             y = y._replace(protocol=summary.protocols[realism.column], source=version)
             steps.append(Step(f"β={beta:g}", x, y))
-    return Trail("CRDR", OURS, "ours:beta=3.84", True, tuple(steps)) if steps else None
+            caveats |= dict.fromkeys(points[0].edition.caveats)
+    if not steps:
+        return None
+    return Trail("CRDR", OURS, "ours:beta=3.84", True, tuple(steps), tuple(caveats))
 
 
 def records(bpp: float, found: Sequence[Trail]) -> list[dict[str, Any]]:
