@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.figures.labels import Label, place_labels
 from benchmark.figures.plate import Plate, frame
+from benchmark.figures.rate_curve import FEW
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, paper_style, title
 from benchmark.figures.table import Table
 from benchmark.paper.grid import BETWEEN_PICTURES, Grid, records
+from benchmark.set_metric import FEW_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +35,12 @@ def draw_surface(found: Grid, dataset: str) -> Plate:
     with paper_style():
         figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, HEIGHT_INCHES))
         solid: Any = figure.add_axes((0.0, 0.0, 0.53, 1.04), projection="3d")
-        flat = figure.add_axes((0.575, 0.15, 0.33, 0.77))
-        bar = figure.add_axes((0.93, 0.15, 0.014, 0.77))
+        flat = figure.add_axes((0.575, 0.15, 0.33, 0.73))
+        bar = figure.add_axes((0.93, 0.15, 0.014, 0.73))
         _draw_solid(solid, found, colours, scale)
         _draw_flat(flat, found, colours, scale)
         figure.colorbar(mpl.cm.ScalarMappable(scale, colours), cax=bar, label="β")
-        title(flat, "; ".join([f"{dataset}, {found.images} images", *found.caveats]))
+        title(flat, "\n".join([f"{dataset}, {found.images} images", *found.caveats]))
         place_labels(flat, _rates(found))
     return Plate(figure, _caption(found, dataset), records(found), _table(found))
 
@@ -55,9 +57,7 @@ def _draw_solid(axes: Any, found: Grid, colours: Any, scale: Any) -> None:
     for column in range(len(found.settings)):
         axes.plot(x[:, column], y[:, column], z[:, column], color="#777777", linewidth=0.6)
     axes.set_xlabel(found.distortion.axis_label, labelpad=-5)
-    axes.set_ylabel(
-        found.realism.axis_label + " ↓" * (found.realism.better == "lower"), labelpad=-5
-    )
+    axes.set_ylabel(_realism(found), labelpad=-5)
     axes.set_zlabel("Rate (bit per pixel)", labelpad=-4, rotation=90)
     axes.tick_params(labelsize=6, pad=-2)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -75,8 +75,17 @@ def _draw_flat(axes: "Axes", found: Grid, colours: Any, scale: Any) -> None:
         axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
-    axes.set_ylabel(found.realism.axis_label + " ↓" * (found.realism.better == "lower"))
+    axes.set_ylabel(_realism(found))
     frame(axes)
+
+
+def _realism(found: Grid) -> str:
+    few = ", few" * _is_few(found)
+    return found.realism.axis_label + few + " ↓" * (found.realism.better == "lower")
+
+
+def _is_few(found: Grid) -> bool:
+    return found.realism.of_sets and found.images < FEW_IMAGES
 
 
 def _rates(found: Grid) -> list[Label]:
@@ -103,6 +112,8 @@ def _caption(found: Grid, dataset: str) -> str:
         f"{', '.join([found.version, *found.caveats])} (protocols {', '.join(found.protocols)}). "
         "Right: the same points; each line is one q, the bytes hardly depend on β."
     ]
+    if _is_few(found):
+        parts.append(FEW)
     if found.realism.column in BETWEEN_PICTURES:
         parts.append(
             f"{found.realism.label} stands in for a distance between distributions, which takes at "
