@@ -130,8 +130,9 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
     summary = summary_of(["HRRGAN", "SGAN"], extra=sweep("jpeg"))
     drawing = draw_ablation(summary, [PSNR, LPIPS], "HRRGAN", "kodak", TRAINED)
     axes = drawing.figure.axes
-    assert [one.get_ylabel() for one in axes] == ["PSNR (dB)", "LPIPS (AlexNet) ↓"]
-    for panel, measure in zip(axes, (PSNR, LPIPS), strict=True):
+    labels = ["PSNR (dB)", "LPIPS (AlexNet) ↓", "Change (dB)", "Change (%) ↓"]
+    assert [one.get_ylabel() for one in axes] == labels
+    for panel, measure in zip(axes[:2], (PSNR, LPIPS), strict=True):
         lines = {line.get_label(): line for line in panel.get_lines()}
         assert list(lines) == ["HRRGAN", "SGAN"]
         points = [point for point in summary.points if point.label == "SGAN"]
@@ -141,6 +142,22 @@ def test_one_panel_a_metric_and_one_curve_a_variant_through_the_means():
         assert (lines["HRRGAN"].get_color(), lines["HRRGAN"].get_marker()) == OWN
     assert "coding/1, psnr-rgb8/1" in drawing.caption
     assert TRAINED in drawing.caption
+
+
+def test_below_stand_the_changes_from_the_method_itself():
+    rows, labels = [], {}
+    for name, psnr, lpips in (("HRRGAN", 30.0, 0.2), ("SGAN", 30.25, 0.25)):
+        variant = f"beta=3.84:checkpoint=a/{name}.safetensors"
+        labels[label_of("ours", variant)] = name
+        rows += sweep("ours", variant=variant, psnr_db=psnr, lpips_alex=lpips)
+    summary = named(summarise(table(rows)), labels)
+    drawing = draw_ablation(summary, [PSNR, LPIPS], "HRRGAN", "kodak", TRAINED)
+    decibels, percent = drawing.figure.axes[2:]
+    own, other = decibels.get_lines()
+    assert set(own.get_ydata()) == {0.0}
+    assert other.get_ydata().tolist() == [0.25] * len(own.get_ydata())
+    assert percent.get_lines()[1].get_ydata() == pytest.approx(25)
+    assert "changes from HRRGAN at equal settings" in drawing.caption
 
 
 def test_metrics_without_values_have_no_panel():
@@ -161,6 +178,6 @@ def test_no_two_of_seven_discriminators_look_the_same():
     drawing = draw_ablation(
         summary_of(list(DISCRIMINATORS.values())), [PSNR], "independent", "set", TRAINED
     )
-    (axes,) = drawing.figure.axes
+    axes, _ = drawing.figure.axes
     looks = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
     assert len(looks) == len({colour for colour, _ in looks}) == 7

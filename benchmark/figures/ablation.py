@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_INCHES = 2.35  # height without the legend
+CHANGE_INCHES = 1.45  # of the panels below
 OWN = Look("#D55E00", "*")  # of the method itself, as everywhere
 # Okabe and Ito's others and two of Tol's, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#882255", "#999933")
@@ -46,11 +47,13 @@ def draw_ablation(
 ) -> Drawing | None:
     """One panel a measure that has values, one curve a variant; None where no point may be drawn.
 
+    Below, as variants may differ by less than a marker, the same as changes from the method itself.
     own: the label of the method that the others differ from. trained: on what budget, a sentence
     for the caption.
     """
     panels = [(measure, curves(summary, measure)) for measure in measures]
     panels = [(measure, found) for measure, found in panels if found]
+    compared = any(own in found and len(found) > 1 for _, found in panels)
     if not panels:
         return None
     from matplotlib.figure import Figure
@@ -60,19 +63,31 @@ def draw_ablation(
     handles = {}
     with paper_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
-        figure = Figure(figsize=(width, PANEL_INCHES), layout="constrained")
-        every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (measure, found) in zip(every_axes, panels, strict=True):
+        heights = [PANEL_INCHES, CHANGE_INCHES][: 1 + compared]
+        figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+        rows = figure.subplots(len(heights), len(panels), squeeze=False, height_ratios=heights)
+        for place, (measure, found) in enumerate(panels):
+            few = ", few" * any(of_few(points, measure) for points in found.values())
+            mark = few + (" ↓" if measure.better == "lower" else "")
             for label, points in found.items():
+                properties = line(looks[label], caveat=False)
                 bpp, values = _places(points, measure)
-                (handles[label],) = axes.plot(
-                    bpp, values, label=label, **line(looks[label], caveat=False)
-                )
-            few = any(of_few(points, measure) for points in found.values())
-            _frame(axes, measure, few)
-        title(every_axes[0], "; ".join([f"{dataset}, {summary.images} images", *caveats]))
+                (handles[label],) = rows[0, place].plot(bpp, values, label=label, **properties)
+                if compared:
+                    changes = _changes(points, found.get(own, ()), measure)
+                    rows[1, place].plot(*changes, **properties)
+            _frame(rows[0, place], measure.axis_label + mark)
+            if compared:
+                _frame(rows[1, place], _unit_of_change(measure) + mark)
+        title(rows[0, 0], "; ".join([f"{dataset}, {summary.images} images", *caveats]))
         legend_below(figure, [handles[label] for label in summary.labels if label in handles])
-    return Drawing(figure, _caption(summary, [measure for measure, _ in panels], dataset, trained))
+    caption = _caption(summary, [measure for measure, _ in panels], dataset, trained)
+    if compared:
+        caption += (
+            f" Below: changes from {own} at equal settings, at the variant's own rate; "
+            "where lower is better, in percent of it."
+        )
+    return Drawing(figure, caption)
 
 
 def _looks(labels: Sequence[str], own: str) -> dict[str, Look]:
@@ -92,11 +107,34 @@ def _places(points: Sequence[Point], measure: Measure) -> tuple[list[float], lis
     return [bpp for bpp, _ in known], [value for _, value in known]
 
 
-def _frame(axes: "Axes", measure: Measure, few: bool) -> None:
+def _changes(
+    points: Sequence[Point], reference: Sequence[Point], measure: Measure
+) -> tuple[list[float], list[float]]:
+    """Rates, and how values differ from the reference's at equal settings, as the figure says."""
+    by_setting = {point.setting: point.means[measure.column].value for point in reference}
+    rates, changes = [], []
+    for point in points:
+        mean, old = point.means[measure.column], by_setting.get(point.setting)
+        if mean.bpp and mean.value is not None and old:
+            lower = 100 * (mean.value / old - 1)
+            rates.append(mean.bpp)
+            changes.append(
+                lower
+                if measure.better == "lower"
+                else measure.drawn(mean.value) - measure.drawn(old)
+            )
+    return rates, changes
+
+
+def _unit_of_change(measure: Measure) -> str:
+    unit = "%" if measure.better == "lower" else "dB" if "dB" in measure.axis_label else ""
+    return f"Change ({unit})" if unit else "Change"
+
+
+def _frame(axes: "Axes", label: str) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("Rate (bit per pixel)")
-    label = measure.axis_label + ", few" * few
-    axes.set_ylabel(label + (" ↓" if measure.better == "lower" else ""))
+    axes.set_ylabel(label)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
