@@ -3,6 +3,7 @@
 import csv
 import json
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from benchmark.commands import pictures
 from benchmark.commands.figures import SUFFIXES
 from benchmark.commands.plates import open_paper
 from benchmark.datasets.sample import open_sample
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.evidence import gather, packs_beside
 from benchmark.image import read_image
 from benchmark.paper.crop import Window
@@ -98,6 +99,29 @@ def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, mon
         "No LPIPS (AlexNet): no weight file"
         in (folder_of(tmp_path) / "distortions.txt").read_text()
     )
+
+
+def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", "")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    (tmp_path / "paper").mkdir()
+    shipped = Path(__file__).parent.parent / "results" / "paper" / "distortions.csv"
+    first = records(shipped)[0]["pixels_sha256"]
+    copy = tmp_path / "paper" / "distortions.csv"
+    copy.write_text(shipped.read_text().replace(first, "0"))
+    done = draw(tmp_path, "distortions")
+    assert done.exit_code == 0, done.output
+    found = [one["lpips_alex"] for one in records(folder_of(tmp_path) / "distortions.csv")]
+    assert found[0] == ""
+    assert [float(value) for value in found[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
+    told = (folder_of(tmp_path) / "distortions.txt").read_text()
+    assert "LPIPS (AlexNet): recorded, of the same pixels" in told
+    copy.write_text("pixels_sha256,psnr_db\nab,24\n")
+    failed = draw(tmp_path, "distortions").exception
+    assert isinstance(failed, StoreError)
+    assert "distortions.csv cannot be read: it has no column" in str(failed)
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):

@@ -1,16 +1,18 @@
 """The paper's figures that show pictures: kept streams decoded again, a photograph distorted."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.commands.plates import Made, Paper
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import BenchError, StoreError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from benchmark.codec import Pixels
     from benchmark.evidence import Evidence
     from benchmark.figures.pictures import Tile
     from benchmark.paper.crop import Window
+    from benchmark.paper.recorded import Recorded
     from benchmark.rate_distortion import Measure
     from benchmark.source import Source
 
@@ -19,6 +21,7 @@ CROP_PX = 160
 MOST_CROPS, CROPS_A_ROW = 6, 4  # the photograph and its own crop come first
 FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are cropped first
 DISTORTED, DISTORTED_PSNR_DB = "astronaut.png", 24.0
+RECORDED = Path("paper", "distortions.csv")  # in the results: the figure's csv, drawn elsewhere
 BPP = "Rate (bpp)"
 
 
@@ -73,8 +76,12 @@ def crops(paper: Paper, wanted: Wanted) -> Made:
 
 
 def distortions(paper: Paper) -> Made:
-    """A photograph changed in three ways by one mean squared error, and what metrics say of it."""
+    """A photograph changed in three ways by one mean squared error, and what metrics say of it.
+
+    A metric whose weights are not here comes from RECORDED, of the same pixels by the same rules.
+    """
     from benchmark.datasets.sample import open_sample
+    from benchmark.digest import pixels_sha256
     from benchmark.figures.pictures import Tile, draw_pictures
     from benchmark.image import read_image
     from benchmark.paper.distortion import equal_distortions, squared_error
@@ -86,10 +93,18 @@ def distortions(paper: Paper) -> Made:
         return Made(None, (f"no distortions: {missing}",))
     photograph = read_image(files[DISTORTED]).pixels
     scorer, measures = Scorer(METRICS, "cpu"), _measures()
+    known = _recorded(paper.results / RECORDED, [one.column for one in measures])
+    elsewhere: dict[str, None] = {}
     tiles = [Tile("Source", photograph, {}, {})]
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, DISTORTED_PSNR_DB):
         columns = scorer.score(DISTORTED, photograph, pixels, tuple(METRICS))
+        digest = pixels_sha256(pixels)
+        for one in measures:
+            key = digest, one.column, columns[f"{one.column}_protocol"]
+            if columns[one.column] is None and key in known:
+                columns[one.column] = known[key]
+                elsewhere[one.label] = None
         values = {one.label: columns[one.column] for one in measures}
         reasons |= {
             one.label: columns[f"{one.column}_reason"]
@@ -101,6 +116,7 @@ def distortions(paper: Paper) -> Made:
             "photograph": f"sample/{DISTORTED}",
             "squared_error": squared_error(photograph, pixels),
             "samples": photograph.size,
+            "pixels_sha256": digest,
             **{one.column: columns[one.column] for one in measures},
             **{f"{one.column}_protocol": columns[f"{one.column}_protocol"] for one in measures},
         }
@@ -113,9 +129,22 @@ def distortions(paper: Paper) -> Made:
         f"channel's mean, the blur is Gaussian, the noise white. Measured (protocols {rules}). "
         "LPIPS: lower is better."
     )
+    if elsewhere:
+        caption += f" {', '.join(elsewhere)}: recorded, of the same pixels."
     said = tuple(f"distortions have no {label}: {why}" for label, why in reasons.items())
     caption += "".join(f"\nNo {label}: {why}." for label, why in reasons.items())
     return Made(draw_pictures(tiles, len(tiles), caption), said)
+
+
+def _recorded(path: Path, columns: Sequence[str]) -> "Recorded":
+    from benchmark.paper.recorded import recorded_values
+
+    try:
+        return recorded_values(path.read_text(encoding="utf-8"), columns)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
 
 
 def _measures() -> "list[Measure]":
