@@ -283,6 +283,12 @@ def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
     assert "cannot be read" in bench("check", tmp_path / "old", tmp_path / "old", code=4)
 
 
+def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
+    Store(tmp_path / "kodak").append(sweep("jpeg"))
+    monkeypatch.setattr("benchmark.check.check", lambda *_: 1 / 0)
+    assert "ZeroDivisionError" in bench("check", tmp_path / "kodak", tmp_path / "kodak", code=4)
+
+
 def test_the_reference_is_not_measured_into(stored, crops):
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
     with pytest.raises(UsageError, match="let --results name another folder"):

@@ -3,13 +3,14 @@
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
-from benchmark.errors import StoreError, UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from benchmark.check import Check, Wanted
@@ -123,8 +124,11 @@ def check(
         _print(found)
         for path, text in _files(found, markdown, junit, as_json).items():
             write_whole(path.parent, {path.name: text}, what="verdict")
-    except StoreError as error:
-        print(f"bench: {error}", file=sys.stderr)  # 1 would say that something regressed
+    except (UsageError, Unavailable, typer.Exit):
+        raise
+    except Exception as error:  # whatever it is, 1 would say that something regressed
+        told = str(error) if isinstance(error, BenchError) else traceback.format_exc()
+        print(f"bench: {told}", file=sys.stderr)
         raise typer.Exit(NO_VERDICT) from None
     raise typer.Exit(found.exit_code)
 
