@@ -49,6 +49,14 @@ def seen_by(network):
     return seen
 
 
+def test_a_stage_in_float32_is_so_whatever_the_recipe_says():
+    coarse, fine, asked_for = (
+        learner_of(toy(), {"float32": float32}, autocast=autocast).update().numbers
+        for float32, autocast in ((False, True), (False, False), (True, True))
+    )
+    assert asked_for == fine != coarse
+
+
 @pytest.mark.parametrize("balanced", [False, True])
 def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     stage = {"batch": 4, "mixed_levels": True, "balanced": balanced}

@@ -12,7 +12,6 @@ from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suite import (
     LAMBDAS,
     LEARNING_RATE,
-    crops_of,
     matched_suite,
     matched_widths,
     single_rate,
@@ -43,16 +42,24 @@ def test_each_matched_network_sees_what_ours_sees_for_a_level():
     ]  # fmt: skip
     total = sum(stage.steps * stage.batch for stage in night.stages)
     assert members["ours"].recipe == night
+    coarse = sum(stage.steps * stage.batch for stage in night.stages if not stage.float32)
+    assert 0 < coarse < total
     for number, lmbda in enumerate(LAMBDAS, start=1):
         one = members[f"hyperprior-{number}"]
-        assert total / 5 <= crops_of(one.recipe) < total / 5 + night.stages[0].batch
-        (stage,) = one.recipe.stages
+        assert total / 5 <= one.recipe.crops_before(2) < total / 5 + 2 * night.stages[0].batch
+        stage, last = one.recipe.stages
+        assert coarse / 5 <= stage.steps * stage.batch < coarse / 5 + stage.batch
+        assert (stage.float32, last.float32) == (False, True)
+        assert last.learning_rate / stage.learning_rate == pytest.approx(
+            night.stages[-1].learning_rate / night.stages[0].learning_rate
+        )
+        assert (last.lambdas, last.decay_at) == (stage.lambdas, night.stages[-1].decay_at)
         assert (one.lmbda, stage.kind, stage.learning_rate) == (lmbda, "single_rate", LEARNING_RATE)
         # 150 MSE + weight bpp is CompressAI's 255^2 lambda MSE + bpp, times the weight
         assert stage.lambdas[0] * lmbda * 255**2 == pytest.approx(150, rel=1e-12)
         assert (stage.decay, stage.decay_at) == (night.stages[0].decay, night.stages[0].decay_at)
     whole = members["hyperprior-whole-3"]
-    assert total <= crops_of(whole.recipe) < total + night.stages[0].batch
+    assert total <= whole.recipe.crops_before(2) < total + 2 * night.stages[0].batch
     assert (whole.lmbda, whole.widths) == (LAMBDAS[2], members["hyperprior-3"].widths)
 
 

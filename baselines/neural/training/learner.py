@@ -243,7 +243,8 @@ class Learner:
         return torch.where(real[:, None, None, None], batch.crops, pictures.float())
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._recipe.autocast)
+        reduced = self._recipe.autocast and not self.stage.float32
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=reduced)
 
     def _average(self, numbers: dict[str, Tensor]) -> dict[str, float]:
         trained = [*self._parameters, *self._quantiles]

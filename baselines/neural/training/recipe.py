@@ -72,6 +72,7 @@ class Stage:
     zero_beta_share: float = 0.0  # of the crops, on top of what the uniform draw gives
     map_share: float = 0.0  # of the batches: q and beta by region
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
+    float32: bool = False  # whatever the recipe's `autocast` says
 
 
 @dataclass(frozen=True, slots=True)

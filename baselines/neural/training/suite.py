@@ -39,53 +39,56 @@ def matched_suite(recipe: Recipe, learning_rate: float | None = None) -> tuple[M
     """
     widths = matched_widths(recipe.sizes)
     levels = NAMED[recipe.sizes].rate_levels
-    whole = crops_of(recipe)
     members = [Member("ours", "ours", 0.0, (0, 0), recipe)]
-    budgets = [(number, "", -(-whole // levels)) for number in range(1, len(LAMBDAS) + 1)]
-    for number, kind, crops in [*budgets, (WHOLE, "-whole", whole)]:
+    budgets = [(number, "", levels) for number in range(1, len(LAMBDAS) + 1)]
+    for number, kind, parts in [*budgets, (WHOLE, "-whole", 1)]:
         lmbda = LAMBDAS[number - 1]
-        single = single_rate(recipe, lmbda, crops, learning_rate)
+        single = single_rate(recipe, lmbda, parts, learning_rate)
         members.append(Member(f"hyperprior{kind}-{number}", HYPERPRIOR, lmbda, widths, single))
     return tuple(members)
 
 
-def crops_of(recipe: Recipe) -> int:
-    """How many a run of the recipe sees."""
-    return recipe.crops_before(len(recipe.stages))
-
-
 def single_rate(
-    recipe: Recipe, lmbda: float, crops: int | None = None, learning_rate: float | None = None
+    recipe: Recipe, lmbda: float, parts: int = 1, learning_rate: float | None = None
 ) -> Recipe:
-    """The recipe of a network for one rate that sees at least so many crops, by default as many.
+    """The recipe of a network for one rate: at least one of `parts` equal parts of its crops.
 
     lmbda: in CompressAI's convention. A recipe that consists of one single-rate stage is taken as
-    it is; of any other, the first stage gives the schedule, the learning rate is `LEARNING_RATE`
-    unless given, and crops are as large as the largest of its stages.
+    it is. Of any other, the stages that autocast and those in float32 become one stage each, with
+    the schedule of the first of them; crops are as large as the largest of the recipe. The first
+    learning rate is `LEARNING_RATE` unless given; a second one is to it as those of the recipe are.
     """
     first = recipe.stages[0]
-    weight = (rate_weight(lmbda),)
-    if len(recipe.stages) == 1 and first.kind == "single_rate" and crops is None:
+    if len(recipe.stages) == 1 and first.kind == "single_rate" and parts == 1:
         rate = first.learning_rate if learning_rate is None else learning_rate
-        return replace(recipe, stages=(replace(first, lambdas=weight, learning_rate=rate),))
-    wanted = crops_of(recipe) if crops is None else crops
-    stage = Stage(
-        kind="single_rate",
-        steps=-(-wanted // first.batch),
-        batch=first.batch,
-        crop_px=max(stage.crop_px for stage in recipe.stages),
-        learning_rate=LEARNING_RATE if learning_rate is None else learning_rate,
-        lambdas=weight,
-        decay_at=first.decay_at,
-        decay=first.decay,
-        final_share=first.final_share,
-        warm_up_steps=first.warm_up_steps,
-        prior_rate_factor=first.prior_rate_factor,
-        quantile_learning_rate=first.quantile_learning_rate,
-        clip_norm=first.clip_norm,
-        balanced=first.balanced,
-    )
-    return replace(recipe, stages=(stage,))
+        only = replace(first, lambdas=(rate_weight(lmbda),), learning_rate=rate)
+        return replace(recipe, stages=(only,))
+    rate = LEARNING_RATE if learning_rate is None else learning_rate
+    stages = []
+    for float32 in sorted({stage.float32 for stage in recipe.stages}):
+        alike = [stage for stage in recipe.stages if stage.float32 == float32]
+        like = alike[0]
+        crops = -(-sum(stage.steps * stage.batch for stage in alike) // parts)
+        stages.append(
+            Stage(
+                kind="single_rate",
+                steps=-(-crops // like.batch),
+                batch=like.batch,
+                crop_px=max(stage.crop_px for stage in recipe.stages),
+                learning_rate=rate * (like.learning_rate / first.learning_rate),
+                lambdas=(rate_weight(lmbda),),
+                decay_at=like.decay_at,
+                decay=like.decay,
+                final_share=like.final_share,
+                warm_up_steps=like.warm_up_steps,
+                prior_rate_factor=like.prior_rate_factor,
+                quantile_learning_rate=like.quantile_learning_rate,
+                clip_norm=like.clip_norm,
+                balanced=like.balanced,
+                float32=float32,
+            )
+        )
+    return replace(recipe, stages=tuple(stages))
 
 
 def matched_widths(size: str) -> tuple[int, int]:
