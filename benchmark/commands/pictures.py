@@ -323,7 +323,7 @@ def _crops_caption(
     sources = "; ".join(
         f"{one.name}: {one.row['codec_version']} at {one.row['setting_name']}="
         f"{one.row['setting_value']:g}"
-        + ", recorded in a pack" * bool(one.row["recorded"])
+        + ", recorded elsewhere" * bool(one.row["recorded"])
         + (f", {one.row['caveat']}" if one.row["caveat"] else "")
         for one in kept
     )

@@ -238,7 +238,7 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str
     recorded = {point.label for point in drawn if point.edition.recorded}
     if recorded:
         names = ", ".join(label for label in summary.labels if label in recorded)
-        parts.append(f"Streams recorded in a pack: {names}.")
+        parts.append(f"Recorded elsewhere, not coded here: {names}.")
     of_sets = [measure.label for measure in measures if measure.of_sets]
     if of_sets:
         parts.append(

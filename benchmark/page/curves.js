@@ -37,7 +37,7 @@ page.curves.hover = (point, measure) => {
   }
   parts.push(page.lines(codec.version));
   for (const caveat of codec.caveats) parts.push(page.lines(`caveat: ${caveat}`));
-  if (codec.recorded) parts.push("streams recorded in a pack");
+  if (codec.recorded) parts.push("recorded elsewhere");
   return parts.join("<br>");
 };
 

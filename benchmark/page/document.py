@@ -143,7 +143,7 @@ def _codecs(content: Content) -> str:
     rows = [
         (
             label,
-            one.version + "; recorded in a pack" * one.recorded,
+            one.version + "; recorded elsewhere" * one.recorded,
             "; ".join(one.caveats),
             ", ".join(one.devices),
             one.command,
