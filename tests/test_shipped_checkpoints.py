@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.interpolate import Akima1DInterpolator
 
+from baselines.compressai_card import verified_card
+from baselines.compressai_zoo import CompressAI
 from baselines.crdr import CRDR, SHIPPED
 from baselines.neural.card import load_card
+from baselines.neural.training.recipe import load_recipe
 from benchmark.codec import Setting
 from benchmark.datasets.sample import open_sample
 from benchmark.image import read_image
@@ -21,6 +24,7 @@ from benchmark.store import SHIPPED as SHIPPED_ROWS
 RESULTS = Path(__file__).parent.parent / "results"
 CARD = load_card(SHIPPED / "ours.safetensors")
 LARGEST_BYTES = 24 << 20
+HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
 COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
 
@@ -104,6 +108,36 @@ def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, varian
     anchor, ours = (cut(psnr_curve(*one), 0.5) for one in ((codec, variant), ("ours", BETAS[0])))
     assert min(len(anchor.bpp), len(ours.bpp)) >= 4
     assert bd_rate(anchor, ours).value <= most_percent
+
+
+@pytest.mark.parametrize(("weights", "numbers"), [("matched", [1, 2, 3, 4])])
+def test_there_are_rows_of_the_very_hyperpriors_that_come_along(weights, numbers):
+    codec = CompressAI(model="bmshj2018-hyperprior", weights=weights)
+    assert [setting.value for setting in codec.sweep] == numbers
+    for dataset, images in (("kodak", 24), ("sample", 4)):
+        rows = [
+            row for row in shipped(dataset, "compressai") if row["variant"] == HYPERPRIOR + weights
+        ]
+        assert {row["fingerprint"] for row in rows} == {codec.describe().fingerprint}
+        assert {row["caveat"] for row in rows} == {codec.describe().caveat}
+        assert len({(row["setting_value"], row["image"]) for row in rows}) == len(rows)
+        assert len(rows) == len(numbers) * images
+
+
+def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level():
+    recipe = load_recipe("night")
+    crops = recipe.crops_before(len(recipe.stages))
+    assert f"{crops} crops of 128 px" in CARD.training_data
+    for number in range(1, 5):
+        assert verified_card(SHIPPED / f"hyperprior-{number}.safetensors").crops >= crops / 5
+
+
+def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
+    anchor, ours = (
+        psnr_curve(*one) for one in (("compressai", HYPERPRIOR + "matched"), ("ours", BETAS[0]))
+    )
+    assert list(anchor.quality) == sorted(anchor.quality)
+    assert bd_rate(anchor, ours).value < 0
 
 
 def test_a_row_is_measured_again_here():
