@@ -110,7 +110,9 @@ def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, varian
     assert bd_rate(anchor, ours).value <= most_percent
 
 
-@pytest.mark.parametrize(("weights", "numbers"), [("matched", [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("weights", "numbers"), [("matched", [1, 2, 3, 4]), ("matched-whole", [3])]
+)
 def test_there_are_rows_of_the_very_hyperpriors_that_come_along(weights, numbers):
     codec = CompressAI(model="bmshj2018-hyperprior", weights=weights)
     assert [setting.value for setting in codec.sweep] == numbers
@@ -124,12 +126,13 @@ def test_there_are_rows_of_the_very_hyperpriors_that_come_along(weights, numbers
         assert len(rows) == len(numbers) * images
 
 
-def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level():
+def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level_and_one_as_many_in_all():
     recipe = load_recipe("night")
     crops = recipe.crops_before(len(recipe.stages))
     assert f"{crops} crops of 128 px" in CARD.training_data
     for number in range(1, 5):
         assert verified_card(SHIPPED / f"hyperprior-{number}.safetensors").crops >= crops / 5
+    assert verified_card(SHIPPED / "hyperprior-whole-3.safetensors").crops >= crops
 
 
 def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
