@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
 LEGEND_POINTS, NOTE_POINTS = 6.3, 5.8
+LEAST_LEGEND_POINTS = 4.5
 NOTE_CHARACTERS_AN_INCH = 21.5  # of NOTE_POINTS type
 ROW_INCHES = 0.118  # of a legend
 NOTE_INCHES = 0.095  # of a line of a note
@@ -133,39 +135,48 @@ def _columns(entries: Sequence[Entry], groups: Sequence[str]) -> list[tuple[str,
 def _place_columns(
     figure: "Figure", columns: Sequence[tuple[str, Sequence[Entry]]], top: float
 ) -> None:
-    """Legends of one column each, with equal gaps between them over the figure's width."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Legends of one column each, with equal gaps between them over the figure's width.
 
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    legends, widths = [], []
-    for heading, column in columns:
-        legend = figure.legend(
-            handles=[entry.handle for entry in column],
-            labels=[entry.name for entry in column],
-            title=heading or " ",
-            loc="upper left",
-            bbox_to_anchor=(0, top),
-            borderaxespad=0,
-            borderpad=0.1,
-            frameon=False,
-            alignment="left",
-            handlelength=2.1,
-            handletextpad=0.5,
-            labelspacing=0.25,
-            fontsize=LEGEND_POINTS,
-            title_fontproperties={"size": LEGEND_POINTS, "weight": "bold"},
-        )
-        legend.set_in_layout(False)
-        widths.append(legend.get_window_extent(renderer).width / figure.bbox.width)
-        legends.append(legend)
+    In smaller type where they would run into each other.
+    """
     begun = [bool(heading) for heading, _ in columns]
-    rest = 0.98 - sum(widths) - NARROW_GAP * begun.count(False)
-    gap = rest / max(begun.count(True), 1)
+    points = LEGEND_POINTS
+    while True:
+        legends = [_legend(figure, heading, column, points) for heading, column in columns]
+        widths = [legend.get_window_extent().width / figure.bbox.width for legend in legends]
+        rest = 0.98 - sum(widths) - NARROW_GAP * begun.count(False)
+        gap = rest / max(begun.count(True), 1)
+        if gap >= NARROW_GAP or points <= LEAST_LEGEND_POINTS:
+            break
+        for legend in legends:
+            legend.remove()
+        points -= 0.2
     left = 0.01 - gap / 2
     for legend, width, first in zip(legends, widths, begun, strict=True):
         left += gap if first else NARROW_GAP
         legend.set_bbox_to_anchor((left, top))
         left += width
+
+
+def _legend(figure: "Figure", heading: str, column: Sequence[Entry], points: float) -> "Legend":
+    """One column, somewhere."""
+    legend = figure.legend(
+        handles=[entry.handle for entry in column],
+        labels=[entry.name for entry in column],
+        title=heading or " ",
+        loc="upper left",
+        borderaxespad=0,
+        borderpad=0.1,
+        frameon=False,
+        alignment="left",
+        handlelength=2.1,
+        handletextpad=0.5,
+        labelspacing=0.25,
+        fontsize=points,
+        title_fontproperties={"size": points, "weight": "bold"},
+    )
+    legend.set_in_layout(False)
+    return legend
 
 
 def _broken(note: str, width_inches: float) -> list[str]:
