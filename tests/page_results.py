@@ -86,10 +86,10 @@ def make_page(
 
 
 def make_page_of_sets(path: Path) -> list[float]:
-    """A page of FID/256 alone at one point, each image's column its value and influence."""
+    """A page of FID/256 alone at a point, with a caveat: each image's value and influence."""
     values = [12.0, 10.5, 14.0, 11.5]
     fid = Measure.named("fid256")
-    rows = table([row("jpeg", 10, name) for name in ("a", "bb", "ccc", "dddd")])
+    rows = table([row("jpeg", 10, name, caveat="a trial") for name in ("a", "bb", "ccc", "dddd")])
     texts = pa.array([None] * len(values), pa.string())
     columns = (pa.array(values), pa.array(["fid256/x"] * len(values)), texts)
     for name, column in zip(metric_columns(fid.column), columns, strict=True):

@@ -339,7 +339,9 @@ def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_
     assert curve["y"] == pytest.approx([values.mean()])
     assert curve["error"]
     assert f"interval: {low:.4f} to {high:.4f}" in curve["hover"][0]
-    assert "fewer than 50 images" in page.locator("#curve-caption").inner_text()
+    caption = page.locator("#curve-caption").inner_text()
+    assert "fewer than 50 images" in caption
+    assert "dashes: jpeg (a trial)." in caption
     page.uncheck("#intervals")
     assert not curves_of(page)[0]["error"]
     assert not page.locator("#images").is_visible()
@@ -443,8 +445,8 @@ def test_an_address_opens_what_it_was_taken_from(visit, file, data):
     assert again.locator("#viewer-title").inner_text() == "webp quality=40"
     assert again.locator("#image-table [aria-current]").inner_text() == HOSTILE
     again.keyboard.press("Escape")
-    assert again.evaluate("document.activeElement.id") == "chart"
-    assert again.url.endswith("page.html#")
+    again.wait_for_function("document.activeElement.id === 'chart'")
+    again.wait_for_function("location.href.endsWith('page.html#')")
 
 
 def test_names_stay_names(visit, file):

@@ -168,6 +168,11 @@ page.curves.caption = (measure) => {
   if (!measure.by_image && Math.min(...counts) < data.few_images) {
     parts.push(`Over fewer than ${data.few_images} images, where such metrics are biased.`);
   }
+  const warned = page.curves.visible().map((one) => data.codecs[one]).filter((one) => one.caveats.length);
+  if (warned.length) {
+    const told = warned.map((one) => `${one.name} (${one.caveats.join("; ")})`);
+    parts.push(`Open markers, dashes: ${told.join(", ")}.`);
+  }
   const overlays = page.curves.overlays();
   if (overlays.length) {
     parts.push("Open markers, broken lines: published, sources in the hover; bars and bands there are reading errors.");
