@@ -445,8 +445,8 @@ def test_an_address_opens_what_it_was_taken_from(visit, file, data):
     assert again.locator("#viewer-title").inner_text() == "webp quality=40"
     assert again.locator("#image-table [aria-current]").inner_text() == HOSTILE
     again.keyboard.press("Escape")
-    again.wait_for_function("document.activeElement.id === 'chart'")
-    again.wait_for_function("location.href.endsWith('page.html#')")
+    again.wait_for_selector("#chart:focus")
+    again.wait_for_url("**/page.html#")
 
 
 def test_names_stay_names(visit, file):
