@@ -59,7 +59,6 @@ def draw_ablation(
     from matplotlib.figure import Figure
 
     looks = _looks(summary.labels, own)
-    caveats = dict.fromkeys(caveat for one in summary.points for caveat in one.edition.caveats)
     handles = {}
     with paper_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
@@ -79,7 +78,7 @@ def draw_ablation(
             _frame(rows[0, place], measure.axis_label + mark)
             if compared:
                 _frame(rows[1, place], _unit_of_change(measure) + mark)
-        title(rows[0, 0], "; ".join([f"{dataset}, {summary.images} images", *caveats]))
+        title(rows[0, 0], "; ".join([f"{dataset}, {summary.images} images", *_caveats(summary)]))
         legend_below(figure, [handles[label] for label in summary.labels if label in handles])
     caption = _caption(summary, [measure for measure, _ in panels], dataset, trained)
     if compared:
@@ -139,6 +138,10 @@ def _frame(axes: "Axes", label: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _caveats(summary: Summary) -> list[str]:
+    return list(dict.fromkeys(c for point in summary.points for c in point.edition.caveats))
+
+
 def _caption(summary: Summary, measures: Sequence[Measure], dataset: str, trained: str) -> str:
     ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
     parts = [
@@ -146,7 +149,7 @@ def _caption(summary: Summary, measures: Sequence[Measure], dataset: str, traine
         f"(protocols {', '.join(ids)}).",
         trained,
     ]
-    caveats = {caveat for point in summary.points for caveat in point.edition.caveats}
+    caveats = _caveats(summary)
     if caveats:
         parts.append(f"All of it: {', '.join(sorted(caveats))}.")
     if any(measure.better == "lower" for measure in measures):

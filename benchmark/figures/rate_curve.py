@@ -155,7 +155,12 @@ def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, 
 
 def of_few(points: Iterable[Point], measure: Measure) -> bool:
     """Whether a metric of sets was taken of so few images that it is marked."""
-    return measure.of_sets and any(p.means[measure.column].images < FEW_IMAGES for p in points)
+    return any(is_few(measure, point.means[measure.column].images) for point in points)
+
+
+def is_few(measure: Measure, images: int) -> bool:
+    """The same of one set."""
+    return measure.of_sets and images < FEW_IMAGES
 
 
 def _frame(axes: "Axes", panel: Panel, linear_rate: bool) -> None:

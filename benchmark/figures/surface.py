@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.figures.labels import Label, place_labels
 from benchmark.figures.plate import Plate, frame
-from benchmark.figures.rate_curve import FEW
+from benchmark.figures.rate_curve import FEW, is_few
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, paper_style, title
 from benchmark.figures.table import Table
 from benchmark.paper.grid import BETWEEN_PICTURES, Grid, records
-from benchmark.set_metric import FEW_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,12 +79,8 @@ def _draw_flat(axes: "Axes", found: Grid, colours: Any, scale: Any) -> None:
 
 
 def _realism(found: Grid) -> str:
-    few = ", few" * _is_few(found)
+    few = ", few" * is_few(found.realism, found.images)
     return found.realism.axis_label + few + " ↓" * (found.realism.better == "lower")
-
-
-def _is_few(found: Grid) -> bool:
-    return found.realism.of_sets and found.images < FEW_IMAGES
 
 
 def _rates(found: Grid) -> list[Label]:
@@ -112,7 +107,7 @@ def _caption(found: Grid, dataset: str) -> str:
         f"{', '.join([found.version, *found.caveats])} (protocols {', '.join(found.protocols)}). "
         "Right: the same points; each line is one q, the bytes hardly depend on β."
     ]
-    if _is_few(found):
+    if is_few(found.realism, found.images):
         parts.append(FEW)
     if found.realism.column in BETWEEN_PICTURES:
         parts.append(
