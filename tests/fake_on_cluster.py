@@ -31,8 +31,15 @@ def leave_trace(pixels: Pixels, setting: Setting) -> None:
         (Path(os.environ["BENCH_TRACES"]) / name).touch()
 
 
+def wait_at_the_gate(setting: Setting) -> None:
+    """At the setting in the middle, for as long as the file that is named so is there."""
+    gate = os.environ.get("BENCH_GATE")
+    while gate and setting.value == 16 and Path(gate).exists():
+        time.sleep(0.02)
+
+
 class Traced:
-    """Stores the upper bits; each call of encode leaves a trace and takes a while."""
+    """Stores the upper bits; each call of encode leaves a trace and takes a while, if asked to."""
 
     name = "traced"
     sweep = (Setting("step", 64), Setting("step", 16), Setting("step", 1))
@@ -45,6 +52,7 @@ class Traced:
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         if pixels.shape != WARM_UP:
             leave_trace(pixels, setting)
+            wait_at_the_gate(setting)
             time.sleep(float(os.environ.get("BENCH_PAUSE", "0")))
         step = int(setting.value)
         return np.uint16([*pixels.shape[:2], step]).tobytes() + (pixels // step).tobytes()

@@ -30,7 +30,7 @@ def shell(script: str) -> list[str]:
 def is_running(process_id: int) -> bool:
     try:
         state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"  # the container's first process may be slow to collect orphans
 

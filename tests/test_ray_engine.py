@@ -20,6 +20,7 @@ from benchmark.registry import parse_codec
 from benchmark.select import select
 from benchmark.source import Source, probe
 from benchmark.store import Store
+from test_external import is_running
 from test_ray_worker import CODECS, FAKES, conditions, stable, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -130,16 +131,21 @@ def parent(process_id):
 
 
 def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_none(
-    cluster, sources, traces, monkeypatch
+    cluster, sources, traces, tmp_path, monkeypatch
 ):
-    todo = cells(f"{CODECS}:Traced", sources)
-    monkeypatch.setenv("BENCH_PAUSE", "1")
+    """Three workers, and three cells at a gate: when all those are begun, each worker is at one."""
+    todo, gate = cells(f"{CODECS}:Traced", sources), tmp_path / "gate"
+    gate.touch()
+    monkeypatch.setenv("BENCH_GATE", str(gate))
     lost = cluster.add()
     (raylet,) = (one.process.pid for one in lost.all_processes["raylet"])
     running, done = cluster.run(todo, jobs=3), []
-    while raylet not in map(parent, at_work(traces)):
+    while sum(setting == "16" for setting, _ in begun(traces)) < 3:
         done.append(next(running))
+    (worker,) = (process for process in at_work(traces) if parent(process) == raylet)
     cluster.ray.remove_node(lost, allow_graceful=False)
+    assert until(lambda: not is_running(worker), 60), "it outlives its node"
+    gate.unlink()
     done = [one for one in [*done, *running] if one is not None]
     counts = begun(traces)
     monkeypatch.undo()
