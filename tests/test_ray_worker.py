@@ -208,7 +208,7 @@ def running(words):
     return [int(number) for number in found.stdout.split()]
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=120):
     for _ in range(seconds * 20):
         if condition():
             return True
