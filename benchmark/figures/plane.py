@@ -1,6 +1,5 @@
 """Trails through distortion and realism in; the plane of both at some rates, drawn, out."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,8 +15,8 @@ from benchmark.figures.plate import (
 )
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, Look, paper_style, title
 from benchmark.figures.table import Table
-from benchmark.paper.systems import GROUPS, OURS, SYSTEMS
-from benchmark.paper.traversal import Trail, family_of, records
+from benchmark.paper.systems import GROUPS, OURS
+from benchmark.paper.traversal import Trail, rank, records
 from benchmark.rate_distortion import Measure
 
 if TYPE_CHECKING:
@@ -46,24 +45,17 @@ def draw_plane(
     """
     from matplotlib.figure import Figure
 
-    entries: dict[str, Entry] = {}
     with paper_style():
         figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, PANEL_INCHES), layout="constrained")
         every_axes = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
         for axes, plane in zip(every_axes, planes, strict=True):
             for trail in plane.trails:
                 _draw(axes, trail, looks[trail.look])
-                entries.setdefault(_name(trail), _entry(trail, looks[trail.look]))
             _frame(axes, distortion)
             title(axes, f"{dataset} at {plane.bpp:g} bpp")
         _limits(every_axes[0], planes)
         every_axes[0].set_ylabel(f"{realism.label} (better upwards)")
-        note = _note(planes)
-        order = list(dict.fromkeys(family_of(system)[0] for system in SYSTEMS))
-        ordered = sorted(
-            entries.values(), key=lambda entry: order.index(re.split(r" \(|, ", entry.name)[0])
-        )
-        legend_and_note(figure, ordered, GROUPS, note)
+        legend_and_note(figure, _entries(planes, looks), GROUPS, _note(planes))
         for axes, plane in zip(every_axes, planes, strict=True):
             _label_ends(axes, plane.trails, looks)
     return Plate(
@@ -114,6 +106,14 @@ def _limits(axes: "Axes", planes: Sequence[Plane]) -> None:
         step.realism.value for plane in planes for trail in plane.trails for step in trail.steps
     ]
     axes.set_ylim(max(values) * 1.5, min(values) / 1.5)
+
+
+def _entries(planes: Sequence[Plane], looks: Mapping[str, Look]) -> list[Entry]:
+    """Each name once, as the first rate shows it that has it."""
+    found: dict[str, Entry] = {}
+    for trail in sorted((trail for plane in planes for trail in plane.trails), key=rank):
+        found.setdefault(_name(trail), _entry(trail, looks[trail.look]))
+    return list(found.values())
 
 
 def _entry(trail: Trail, look: Look) -> Entry:

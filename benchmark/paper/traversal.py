@@ -124,8 +124,13 @@ def trails(
         found[key] = Trail(
             family, first.system.group, look, first.measured, tuple(steps), first.caveats
         )
+    return sorted(found.values(), key=rank)
+
+
+def rank(trail: Trail) -> tuple[int, bool]:
+    """Sorts trails: in the order of `SYSTEMS`, measured before published."""
     order = [family_of(system)[0] for system in SYSTEMS]
-    return sorted(found.values(), key=lambda trail: (order.index(trail.name), not trail.measured))
+    return order.index(trail.name), not trail.measured
 
 
 def family_of(system: System) -> tuple[str, str]:

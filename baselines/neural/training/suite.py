@@ -54,9 +54,10 @@ def single_rate(
     """The recipe of a network for one rate: at least one of `parts` equal parts of its crops.
 
     lmbda: in CompressAI's convention. A recipe that consists of one single-rate stage is taken as
-    it is. Of any other, the stages that autocast and those in float32 become one stage each, with
-    the schedule of the first of them; crops are as large as the largest of the recipe. The first
-    learning rate is `LEARNING_RATE` unless given; a second one is to it as those of the recipe are.
+    it is. Of any other, the stages that autocast and those in float32 become one stage each, in the
+    order of the recipe and with the schedule of the first of them; crops are as large as the
+    largest of the recipe. The first learning rate is `LEARNING_RATE` unless given; a second one is
+    to it as those of the recipe are.
     """
     first = recipe.stages[0]
     if len(recipe.stages) == 1 and first.kind == "single_rate" and parts == 1:
@@ -65,7 +66,7 @@ def single_rate(
         return replace(recipe, stages=(only,))
     rate = LEARNING_RATE if learning_rate is None else learning_rate
     stages = []
-    for float32 in sorted({stage.float32 for stage in recipe.stages}):
+    for float32 in dict.fromkeys(stage.float32 for stage in recipe.stages):
         alike = [stage for stage in recipe.stages if stage.float32 == float32]
         like = alike[0]
         crops = -(-sum(stage.steps * stage.batch for stage in alike) // parts)
