@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from benchmark.external import (
     run_program,
     use_program_folder,
 )
+from processes import is_running, until
 
 ROOT = Path(__file__).parent.parent
 SOON = 0.5  # seconds
@@ -27,21 +27,9 @@ def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
 
-def is_running(process_id: int) -> bool:
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"  # the container's first process may be slow to collect orphans
-
-
 def ended(process_id: int) -> bool:
     """SIGKILL is delivered at once but carried out a little later."""
-    for _ in range(100):
-        if not is_running(process_id):
-            return True
-        time.sleep(0.02)
-    return False
+    return until(lambda: not is_running(process_id), 2)
 
 
 def test_standard_output_is_returned_as_bytes():

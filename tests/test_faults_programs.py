@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmark.store import Store
 from fault_ledger import tell
+from processes import running
 
 FAKES = Path(__file__).with_name("fakes.py")
 SECONDS = 2.0  # that a program may take
@@ -71,15 +72,11 @@ def rows_of(results):
     return Store(folder).table().to_pylist()
 
 
-def running(mark):
-    return subprocess.run(["pgrep", "-f", mark], capture_output=True, check=False).stdout.split()
-
-
 def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     images, tmp_path, record_property, monkeypatch
 ):
     """None is left running, and what one says of its size is nothing to the harness."""
-    scripts, mark = tmp_path / "scripts", f"31.{os.getpid()}"
+    scripts, mark = tmp_path / "scripts", f"301.{os.getpid()}"
     scripts.mkdir()
     named = {**MISBEHAVING, **HONEST_ENOUGH}
     codecs = [codec(scripts, name, script, mark) for name, script in named.items()]

@@ -20,8 +20,8 @@ from benchmark.registry import parse_codec
 from benchmark.select import select
 from benchmark.source import Source, probe
 from benchmark.store import Store
-from test_external import is_running
-from test_ray_worker import CODECS, FAKES, conditions, stable, until
+from processes import is_running, until
+from test_ray_worker import CODECS, FAKES, conditions, stable
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -222,7 +222,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(
     monkeypatch.setenv("BENCH_PAUSE", "1.05")  # slow rows are stored at once
     nowhere = subprocess.DEVNULL
     first = subprocess.Popen(command(cluster, images, results), stdout=nowhere, stderr=nowhere)
-    assert until(lambda: stored(results)), "no row was stored"
+    assert until(lambda: stored(results), 120), "no row was stored"
     first.send_signal(signal.SIGKILL)
     first.wait()
     before = stored(results)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from benchmark.registry import CodecSpec, parse_codec
 from benchmark.select import select
 from benchmark.source import Source, probe
 from benchmark.store import Store
+from processes import running, until
 
 HERE = Path(__file__).parent
 FAKES, CODECS = HERE / "fakes.py", HERE / "fake_on_cluster.py"
@@ -203,19 +202,6 @@ def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
     assert not supplies.has_features(NOWHERE, "alex/1", "ab")
 
 
-def running(words):
-    found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False)
-    return [int(number) for number in found.stdout.split()]
-
-
-def until(condition, seconds=120):
-    for _ in range(seconds * 20):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):
     sleeping = f"sleep 90.{os.getpid()}"
     codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
@@ -223,7 +209,7 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     worker = hire()
     worker._start()
     worker._connection.send(Parcel(cell, source.file.path.read_bytes()))
-    assert until(lambda: running(f"^{sleeping}"))
+    assert until(lambda: running(f"^{sleeping}"), 120)
     watcher = worker._process
     assert running("ray_bench import main")
     os.kill(watcher.pid, signal.SIGKILL)  # as Ray does to the children of a worker that it ends

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmark.store import Store
+from processes import running, until
 
 FAKES = Path(__file__).with_name("fakes.py")
 VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
@@ -96,12 +96,11 @@ def start(*words, own_group=False):
 
 def wait_for_rows(results, more_than):
     """Until the run has stored more rows than that; slow cells are stored at once."""
-    for _ in range(2400):
-        stored = len(stable_rows(results)) if list(results.glob("*/per_image")) else 0
-        if stored > more_than:
-            return
-        time.sleep(0.05)
-    pytest.fail("no row was stored for 120 s")
+
+    def more():
+        return list(results.glob("*/per_image")) and len(stable_rows(results)) > more_than
+
+    assert until(more, 120), "no row was stored"
 
 
 def test_a_run_killed_again_and_again_ends_with_the_table_of_an_unbroken_one(images, tmp_path):
@@ -134,19 +133,11 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     assert 0 < len(stable_rows(results)) < 18
 
 
-def running(words):
-    return subprocess.run(["pgrep", "-f", words], capture_output=True, check=False).stdout
-
-
 def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
-    sleeping = f"sleep 31.{os.getpid()}"  # told apart from that of another test run
+    sleeping = f"sleep 301.{os.getpid()}"  # told apart from that of another test run
     codec = f"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
     process = start("run", "--codecs", codec, "--dataset", images, "--results", results)
-    for _ in range(2400):
-        if running(f"^{sleeping}"):
-            break
-        time.sleep(0.05)
-    assert running(f"^{sleeping}")
+    assert until(lambda: running(f"^{sleeping}"), 120)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130

@@ -22,6 +22,7 @@ from benchmark.commands.training_progress import last_report, sentence, show_tra
 from benchmark.engine.interruption import passed_on
 from benchmark.errors import Unavailable, UsageError
 from benchmark.training_curves import curves, read_journal
+from processes import until
 from tiny_training import bench, write_photographs, write_recipe
 
 STEPS = 4  # of the recipe, in two stages
@@ -169,10 +170,7 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(
     recipe = write_recipe(tmp_path / "long.toml", 100_000, 0, processes=processes)
     out = tmp_path / "r"
     process = start(*words(place, out, recipe=recipe))
-    for _ in range(1200):
-        if (out / "journal.jsonl").exists():
-            break
-        time.sleep(0.05)
+    assert until((out / "journal.jsonl").exists, 60)
     os.kill(process.pid, number)  # this process alone, not its group
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

@@ -8,7 +8,6 @@ import csv
 import json
 import os
 import re
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailabl
 from benchmark.external import find_program, program_folders, run_program
 from benchmark.pack import SHIPPED, open_pack
 from benchmark.registry import CodecSpec
+from processes import running
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 ANCHORS, KODAK = SHARED / "anchors" / "vtm-23.13", SHARED / "kodak"
@@ -277,8 +277,7 @@ def test_a_hanging_encoder_is_stopped_with_everything_it_started(
     monkeypatch.setattr(vtm, "_timeout_seconds", lambda num_pixels: 1.0)
     with pytest.raises(ProgramFailed, match="was stopped after 1 s"):
         codec.encode(photo, Setting("qp", 27))
-    left = subprocess.run(["pgrep", "-f", f"^sleep {sleeping}"], capture_output=True, check=False)
-    assert left.stdout == b""
+    assert not running(f"^sleep {sleeping}")
 
 
 DECODER = """#!{python}

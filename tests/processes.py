@@ -1,0 +1,34 @@
+"""Other processes: which of them run, and waiting for what they do."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def is_running(process_id: int) -> bool:
+    """Whether it does anything; one that only waits to be collected does not."""
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # the container's first process may be slow to collect orphans
+
+
+def running(pattern: str) -> list[int]:
+    """The processes whose command line has a match of a regular expression."""
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
+
+
+def until(condition: Callable[[], Any], seconds: int = 30) -> bool:
+    """Wait for something to be so; whether it came.
+
+    A program that is to be ended within the time has to last longer by itself.
+    """
+    for _ in range(seconds * 20):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
