@@ -74,6 +74,11 @@ class Stage:
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
 
+    @property
+    def crops(self) -> int:
+        """How many it sees."""
+        return self.steps * self.batch
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -97,7 +102,7 @@ class Recipe:
 
     def crops_before(self, index: int) -> int:
         """Seen in those stages."""
-        return sum(stage.steps * stage.batch for stage in self.stages[:index])
+        return sum(stage.crops for stage in self.stages[:index])
 
 
 def load_recipe(name: str) -> Recipe:

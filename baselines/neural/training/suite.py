@@ -69,7 +69,7 @@ def single_rate(
     for float32 in dict.fromkeys(stage.float32 for stage in recipe.stages):
         alike = [stage for stage in recipe.stages if stage.float32 == float32]
         like = alike[0]
-        crops = -(-sum(stage.steps * stage.batch for stage in alike) // parts)
+        crops = -(-sum(stage.crops for stage in alike) // parts)
         stages.append(
             Stage(
                 kind="single_rate",

@@ -1,9 +1,9 @@
 """One training step on several processes -> the same gradients in all of them.
 
 On the CPU two processes of one thread each do as much work as one of two threads, or more: that
-depends on the processor (`tests/speed/training.py` compares). Every process holds the
-whole network and takes its part of each batch; gradients, and a few numbers beside them, are
-averaged, so that all do the same update and none has to send its weights.
+depends on the processor (`tests/speed/training.py` compares). Every process holds the whole network
+and takes its part of each batch; gradients, and a few numbers beside them, are averaged, so that
+all do the same update and none has to send its weights.
 """
 
 import os
