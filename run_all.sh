@@ -171,7 +171,7 @@ check_and_test() { # arguments of pytest
   .venv/bin/ruff check
   .venv/bin/ruff format --check
   .venv/bin/mypy
-  "$PYTHON" -m pytest -p tests.skip_account "$@"
+  "$PYTHON" -m pytest -p tests.support.skip_account "$@"
 }
 
 case "$*" in

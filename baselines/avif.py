@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
-from benchmark.external import files_sha256, package_folder
+from benchmark.system.programs import files_sha256, package_folder
 
 
 class AVIF:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from baselines.png import read_png, write_png
+from baselines.formats.png import read_png, write_png
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
-from benchmark.external import file_sha256, find_program, private_folder, run_program
+from benchmark.system.programs import file_sha256, find_program, private_folder, run_program
 
 
 class Command:

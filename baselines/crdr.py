@@ -17,13 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from baselines.neural.card import load_card
+from baselines.neural.checkpoint.card import load_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
-from benchmark.weights import find_weights
+from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
-    from baselines.neural.codec import PictureCodec
+    from baselines.neural.crdr.codec import PictureCodec
 
 REVISION = 1
 DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
@@ -82,8 +82,8 @@ class CRDR:
         """The stream; grey pictures, laid over the image, may say q and beta block by block."""
         if setting.name != "q" or not 0 <= setting.value <= HIGHEST_Q:
             raise BadOption(f"ours has no {setting}: its setting is q, 0 to {HIGHEST_Q:g}")
-        from baselines.neural.level_picture import levels_of
-        from baselines.neural.windows import SMALL
+        from baselines.neural.bitstream.level_picture import levels_of
+        from baselines.neural.bitstream.windows import SMALL
 
         height, width, _ = pixels.shape
         q = setting.value if q_map is None else levels_of(q_map, width, height)
@@ -112,8 +112,8 @@ def _loaded(path: Path, _sha256: str, device: str) -> "PictureCodec":
     # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
     # ten times as long where they do not have a core each: the entropy path waits often.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from baselines.neural.checkpoint import load_checkpoint
-    from baselines.neural.codec import PictureCodec
+    from baselines.neural.checkpoint.checkpoint import load_checkpoint
+    from baselines.neural.crdr.codec import PictureCodec
 
     return PictureCodec(load_checkpoint(path), device)
 

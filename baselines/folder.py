@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
-from baselines.png import read_png
+from baselines.formats.png import read_png
 from benchmark.codec import CodecInfo, Declared, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.external import file_sha256
+from benchmark.system.programs import file_sha256
 
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}

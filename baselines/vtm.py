@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from baselines.ffmpeg import (
+from baselines.formats.ffmpeg import (
     PictureFormat,
     check_qp,
     decode_to_y4m,
     ffmpeg_version,
     find_decoder,
 )
-from baselines.y4m import read_y4m, sample_type
-from baselines.ycbcr import (
+from baselines.formats.y4m import read_y4m, sample_type
+from baselines.formats.ycbcr import (
     conversion_alone,
     conversion_floor_db,
     eight_bits,
@@ -29,7 +29,7 @@ from baselines.ycbcr import (
 )
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
-from benchmark.external import (
+from benchmark.system.programs import (
     files_sha256,
     find_program,
     private_folder,

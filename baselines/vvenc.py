@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from baselines.ffmpeg import (
+from baselines.formats.ffmpeg import (
     PictureFormat,
     VideoCodec,
     check_qp,
@@ -14,10 +14,10 @@ from baselines.ffmpeg import (
     find_ffmpeg,
     versions,
 )
-from baselines.ycbcr import conversion_floor_db
+from baselines.formats.ycbcr import conversion_floor_db
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
-from benchmark.external import file_sha256
+from benchmark.system.programs import file_sha256
 
 CODEC = VideoCodec("libvvenc", "vvc")
 PRESETS = ("faster", "fast", "medium", "slow", "slower")

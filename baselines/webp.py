@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
-from benchmark.external import files_sha256, package_folder
+from benchmark.system.programs import files_sha256, package_folder
 
 
 class WebP:

@@ -1,14 +1,14 @@
 """Pixels to an HEVC intra picture and back: x265 codes, ffmpeg's own decoder decodes.
 
 That decoder makes a picture of a damaged or truncated stream without a word, therefore two bytes of
-checksum (CRC-16/XMODEM, big-endian) precede what `baselines.ffmpeg` makes.
+checksum (CRC-16/XMODEM, big-endian) precede what `baselines.formats.ffmpeg` makes.
 """
 
 from binascii import crc_hqx
 from collections.abc import Mapping
 from typing import ClassVar
 
-from baselines.ffmpeg import (
+from baselines.formats.ffmpeg import (
     PictureFormat,
     VideoCodec,
     check_qp,
@@ -19,10 +19,10 @@ from baselines.ffmpeg import (
     find_ffmpeg,
     versions,
 )
-from baselines.ycbcr import conversion_floor_db
+from baselines.formats.ycbcr import conversion_floor_db
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream
-from benchmark.external import file_sha256
+from benchmark.system.programs import file_sha256
 
 CODEC = VideoCodec("libx265", "hevc")
 # all but placebo, which takes no picture whose sides are under 32

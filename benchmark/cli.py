@@ -5,14 +5,15 @@ import sys
 
 import typer
 
-from benchmark.commands.ablation import ablation
+from baselines.commands.ablation import ablation
+from baselines.commands.checkpoint import checkpoint
+from baselines.commands.decode import decode
+from baselines.commands.encode import encode
+from baselines.commands.train import train
 from benchmark.commands.audit import audit
 from benchmark.commands.baseline import baseline
 from benchmark.commands.check import check
-from benchmark.commands.checkpoint import checkpoint
-from benchmark.commands.decode import decode
 from benchmark.commands.doctor import doctor
-from benchmark.commands.encode import encode
 from benchmark.commands.fetch import fetch
 from benchmark.commands.figures import figures
 from benchmark.commands.list import list_names
@@ -24,7 +25,6 @@ from benchmark.commands.report import report
 from benchmark.commands.rescore import rescore
 from benchmark.commands.run import run
 from benchmark.commands.tradeoff import tradeoff
-from benchmark.commands.train import train
 from benchmark.errors import BenchError, Unavailable, UsageError
 
 app = typer.Typer(

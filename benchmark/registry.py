@@ -21,7 +21,7 @@ CODECS = {
     "x265": "baselines.x265:X265",
     "vvenc": "baselines.vvenc:VVenC",
     "vtm": "baselines.vtm:VTM",
-    "compressai": "baselines.compressai_zoo:CompressAI",
+    "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",
 }

@@ -18,9 +18,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmark.comparable_rows import label_of
-from benchmark.reductions import Reductions
-from benchmark.store import Store
+from benchmark.analysis.comparable import label_of
+from benchmark.rows.reductions import Reductions
+from benchmark.rows.store import Store
 
 RESULTS = Path(__file__).parent.parent / "results"
 

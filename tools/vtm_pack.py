@@ -16,7 +16,7 @@ from pathlib import Path
 
 from baselines.vtm import VTM
 from benchmark.codec import CodecInfo
-from benchmark.export_pack import write_pack
+from benchmark.packs.export_pack import write_pack
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.registry import CodecSpec
 

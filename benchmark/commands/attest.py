@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmark.matrix import Matrix
-    from benchmark.measure import Conditions
-    from benchmark.run import Failure
+    from benchmark.measure.run import Failure
+    from benchmark.measure.workbench import Conditions
+    from benchmark.plan.matrix import Matrix
 
 
 def refuse_attesting(keep: bool, engine: str) -> None:
@@ -22,8 +22,8 @@ def refuse_attesting(keep: bool, engine: str) -> None:
 
 def attest_cells(matrix: "Matrix", conditions: "Conditions", quiet: bool) -> "list[Failure]":
     """Decode every stream that is not attested yet; what is not afterwards, with reasons."""
+    from benchmark.audit.independent_decode import Terms, attest, kept_streams
     from benchmark.commands.progress import show_progress
-    from benchmark.redecode import Terms, attest, kept_streams
 
     kept = kept_streams(matrix.store, [cell.key for cell in matrix.cells])
     # What codecs may run was said on the command line.

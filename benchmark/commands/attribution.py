@@ -7,7 +7,7 @@ from benchmark.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmark.attribution import Part
+    from benchmark.analysis.attribution import Part
     from benchmark.commands.report import Stored
     from benchmark.figures.table import Table
 
@@ -16,12 +16,12 @@ SHOWN_IMAGES = 3  # of each setting
 
 def print_attribution(metric: str, stored: "Stored") -> None:
     """Of one metric; `attribution_<column>.csv` goes beside the report."""
-    from benchmark.attribution import attribution
+    from benchmark.analysis.attribution import attribution
     from benchmark.commands.report import print_table
-    from benchmark.commands.whole_files import write_whole
     from benchmark.figures.table import csv_text
     from benchmark.protocol import protocol_of
     from benchmark.registry import metric_class
+    from benchmark.system.whole_files import write_whole
 
     kind = metric_class(metric)
     protocol = protocol_of(metric)

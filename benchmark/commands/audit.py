@@ -10,10 +10,10 @@ from benchmark.commands import options
 from benchmark.commands.audit_decode import audit_decode
 
 if TYPE_CHECKING:
-    from benchmark.attest import Verdict
-    from benchmark.ceiling import Ceiling
-    from benchmark.pack import Pack
-    from benchmark.source import Source
+    from benchmark.audit.colour_round_trip import Ceiling
+    from benchmark.audit.pack_audit import Verdict
+    from benchmark.datasets.source import Source
+    from benchmark.packs.pack import Pack
 
 SHOWN_PROBLEMS = 20
 
@@ -50,16 +50,16 @@ def audit_pack(
     Images that are not here are decoded all the same, and not scored. Exit code 1 if anything
     differs.
     """
-    from benchmark import attest
+    from benchmark.audit import pack_audit as attest
     from benchmark.commands.outcome import interruptible
     from benchmark.commands.progress import show_progress
-    from benchmark.device import use_device
-    from benchmark.engine.local import prepare_workers
-    from benchmark.measure import Conditions
-    from benchmark.pack import open_pack, refuse_code
+    from benchmark.measure.engine.local import prepare_workers
+    from benchmark.measure.unscored import metric_names
+    from benchmark.measure.workbench import Conditions
+    from benchmark.packs.pack import open_pack, refuse_code
     from benchmark.registry import METRICS
-    from benchmark.unscored import metric_names
-    from benchmark.weights import use_weights_folder
+    from benchmark.system.device import use_device
+    from benchmark.system.weights import use_weights_folder
 
     names = tuple(name for name in metric_names(metrics) if name in METRICS)
     chosen = use_device(device)
@@ -94,13 +94,13 @@ def audit_ceiling(
 
     Exit code 1 if a conversion loses more than a right one does, or bytes do not rise.
     """
-    from benchmark.ceiling import converting_codecs, measure_ceiling
+    from benchmark.audit.colour_round_trip import converting_codecs, measure_ceiling
+    from benchmark.datasets.image import read_image
     from benchmark.errors import Unavailable, UsageError
-    from benchmark.external import use_program_folder
-    from benchmark.image import read_image
-    from benchmark.matrix import Request, open_sources
-    from benchmark.pack import open_pack
+    from benchmark.packs.pack import open_pack
+    from benchmark.plan.matrix import Request, open_sources
     from benchmark.registry import parse_codec, resolve, split_unescaped
+    from benchmark.system.programs import use_program_folder
 
     use_program_folder(options.VTM_VARIABLE, vtm_dir)
     opened = [open_pack(path) for path in packs or ()]
@@ -129,7 +129,7 @@ def _sources(
 ) -> "dict[tuple[str, int], Source]":
     """The images that are here, by the sha256 of their pixels and their width."""
     from benchmark.errors import BenchError
-    from benchmark.matrix import Request, open_sources
+    from benchmark.plan.matrix import Request, open_sources
     from benchmark.registry import DATASETS
 
     named = dict.fromkeys(line.cells["dataset"] for line in pack.lines.values())

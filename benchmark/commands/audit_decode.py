@@ -9,8 +9,8 @@ import typer
 from benchmark.commands import options
 
 if TYPE_CHECKING:
+    from benchmark.audit.independent_decode import Findings, Kept
     from benchmark.figures.table import Table
-    from benchmark.redecode import Findings, Kept
 
 SHOWN_PROBLEMS = 20
 
@@ -35,15 +35,15 @@ def audit_decode(
     Each codec variant gets processes of its own, which are told its name and given streams: no
     sources, no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
     """
+    from benchmark.audit.independent_decode import Findings, Terms, audit_decode, kept_streams
     from benchmark.commands.outcome import interruptible
     from benchmark.commands.progress import show_progress
     from benchmark.commands.report import datasets_with_results
-    from benchmark.device import use_device
-    from benchmark.external import use_program_folder
-    from benchmark.provenance import cores, machine
-    from benchmark.redecode import Findings, Terms, audit_decode, kept_streams
-    from benchmark.store import Store
-    from benchmark.weights import use_weights_folder
+    from benchmark.rows.store import Store
+    from benchmark.system.device import use_device
+    from benchmark.system.machine import cores, machine
+    from benchmark.system.programs import use_program_folder
+    from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     use_program_folder(options.VTM_VARIABLE, vtm_dir)
@@ -83,8 +83,8 @@ def _print(kept: "list[Kept]", findings: "Findings", levels: int) -> None:
 
 
 def _table(findings: "Findings", levels: int) -> "Table":
+    from benchmark.audit.independent_decode import VERDICTS
     from benchmark.figures.table import Table
-    from benchmark.redecode import VERDICTS
 
     headers = ["codec", "encoded on", "decoded on", *VERDICTS]
     headers[3 + VERDICTS.index("within")] = f"within {levels} level{'s' * (levels != 1)}"
@@ -96,7 +96,7 @@ def _table(findings: "Findings", levels: int) -> "Table":
 
 
 def _for_machines(kept: "list[Kept]", findings: "Findings") -> dict[str, Any]:
-    from benchmark.redecode import VERDICTS
+    from benchmark.audit.independent_decode import VERDICTS
 
     return {
         "datasets": {one.store.folder.name: one.streams for one in kept},

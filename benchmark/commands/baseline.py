@@ -31,7 +31,7 @@ def save(
     results: options.Results = Path("results"),
 ) -> None:
     """Keep today's rows under a name: small files for version control, never written twice."""
-    from benchmark.baseline import rows_to_keep, save_baseline
+    from benchmark.check.baseline import rows_to_keep, save_baseline
     from benchmark.commands.report import datasets_with_results
 
     parts = [
@@ -47,7 +47,7 @@ def save(
 @baseline.command("list")
 def list_all(results: options.Results = Path("results")) -> None:
     """Name, date, commit and content of each."""
-    from benchmark.baseline import list_baselines
+    from benchmark.check.baseline import list_baselines
     from benchmark.commands.report import print_table
     from benchmark.figures.table import Table
 

@@ -13,8 +13,8 @@ from benchmark.commands import options
 from benchmark.errors import BenchError, Unavailable, UsageError
 
 if TYPE_CHECKING:
-    from benchmark.check import Check, Wanted
-    from benchmark.commands.candidate import Candidate
+    from benchmark.check.candidate import Candidate
+    from benchmark.check.check import Check, Wanted
 
 NO_VERDICT = 4
 
@@ -88,11 +88,11 @@ def check(
     Exit code 0 equivalent or improved, 1 regressed, 3 undecided, 4 nothing measured, failed cells
     or not comparable, 2 if what was asked for cannot be, 130 if interrupted.
     """
-    from benchmark.check import Wanted
-    from benchmark.commands.candidate import Candidate
-    from benchmark.commands.whole_files import write_whole
-    from benchmark.margin import parse_margins
-    from benchmark.unscored import metric_names
+    from benchmark.check.candidate import Candidate
+    from benchmark.check.check import Wanted
+    from benchmark.check.margin import parse_margins
+    from benchmark.measure.unscored import metric_names
+    from benchmark.system.whole_files import write_whole
 
     sets = list(rows or ())
     runs = bool(against and codec and not sets)
@@ -134,8 +134,8 @@ def check(
 
 
 def _two_sets(first: str, second: str, dataset: str, baselines: Path, wanted: "Wanted") -> "Check":
-    from benchmark.check import check
-    from benchmark.commands.candidate import rows_of
+    from benchmark.check.candidate import rows_of
+    from benchmark.check.check import check
 
     sets = {where: _dataset_folders(where, baselines) for where in (first, second)}
     shared = set(sets[first]) & set(sets[second])
@@ -153,9 +153,9 @@ def _two_sets(first: str, second: str, dataset: str, baselines: Path, wanted: "W
 
 
 def _candidate(candidate: "Candidate", against: str, baselines: Path, wanted: "Wanted") -> "Check":
-    from benchmark.check import Check, check
-    from benchmark.commands.candidate import measured
-    from benchmark.pairing import NotComparable
+    from benchmark.check.candidate import measured
+    from benchmark.check.check import Check, check
+    from benchmark.check.pairing import NotComparable
 
     folders = _dataset_folders(against, baselines)
     try:
@@ -167,7 +167,7 @@ def _candidate(candidate: "Candidate", against: str, baselines: Path, wanted: "W
 
 def _dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
     """Folders with rows by dataset, of a dataset's folder, a results folder or a baseline."""
-    from benchmark.baseline import FOLDER, find_baseline, list_baselines
+    from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 
     folder = Path(where)
     if (folder / "per_image").is_dir():
@@ -183,8 +183,7 @@ def _dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
 
 
 def _print(found: "Check") -> None:
-    from benchmark.commands.report import print_table
-    from benchmark.figures.verdict_table import (
+    from benchmark.check.verdict_table import (
         findings_table,
         headline,
         sentences,
@@ -192,6 +191,7 @@ def _print(found: "Check") -> None:
         subjects,
         timing_table,
     )
+    from benchmark.commands.report import print_table
 
     for line in subjects(found):
         print(line)
@@ -210,8 +210,8 @@ def _print(found: "Check") -> None:
 def _files(
     found: "Check", markdown: Path | None, junit: Path | None, as_json: Path | None
 ) -> dict[Path, str]:
-    from benchmark.figures.verdict_table import check_markdown
-    from benchmark.junit import junit_xml
+    from benchmark.check.junit import junit_xml
+    from benchmark.check.verdict_table import check_markdown
 
     files: dict[Path, str] = {}
     if markdown is not None:

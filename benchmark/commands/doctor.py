@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from benchmark.commands import options
 
 if TYPE_CHECKING:
-    from benchmark.doctor import Finding
+    from benchmark.audit.installation import Finding
 
 
 def doctor(
@@ -15,14 +15,14 @@ def doctor(
     vtm_dir: options.VtmDir = None,
 ) -> None:
     """Say which codecs, metrics and datasets can be used here, and what the others lack."""
-    from benchmark.doctor import (
+    from benchmark.audit.installation import (
         examine_codecs,
         examine_datasets,
         examine_machine,
         examine_metrics,
     )
-    from benchmark.external import use_program_folder
-    from benchmark.weights import use_weights_folder
+    from benchmark.system.programs import use_program_folder
+    from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     use_program_folder(options.VTM_VARIABLE, vtm_dir)

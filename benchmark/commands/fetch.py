@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmark.datasets.download import Progress
 
 LINE_SECONDS = 30.0
-COMPRESSAI_WEIGHTS = "baselines.compressai_weights"
+COMPRESSAI_WEIGHTS = "baselines.compressai.weights"
 COMPRESSAI_EXAMPLE = "compressai:model=bmshj2018-hyperprior:metric=mse"
 
 
@@ -129,7 +129,7 @@ def _is_there(name: str, folders: list[Path]) -> bool:
 
 def _fetch_weights(files: Sequence[Weights]) -> None:
     from benchmark.datasets.download import fetch as download
-    from benchmark.weights import find_weights, weight_folders
+    from benchmark.system.weights import find_weights, weight_folders
 
     for url, name, size_bytes, sha256 in files:
         try:

@@ -11,8 +11,8 @@ from benchmark.commands import options
 from benchmark.errors import StoreError, UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from benchmark.commands.plates import Made, Paper
     from benchmark.figures.plate import Plate
+    from benchmark.paper.plates import Made, Paper
 
 SUFFIXES = ("pdf", "png", "csv", "tex", "txt")  # of a figure's files; txt is its caption
 
@@ -53,8 +53,8 @@ def paper(
     Nothing is downloaded or measured: what cannot be drawn from what is there is told in a
     sentence, and the exit code is 0.
     """
-    from benchmark.commands.plates import open_paper
-    from benchmark.weights import use_weights_folder
+    from benchmark.paper.plates import open_paper
+    from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     makers = _makers(photograph, window, bpp)
@@ -76,7 +76,7 @@ def _makers(
     photograph: str, window: str, bpp: float | None
 ) -> "Mapping[str, Callable[[Paper], Made]]":
     """What makes each figure, by file name, in the paper's order."""
-    from benchmark.commands import pictures, plates
+    from benchmark.paper import pictures, plates
 
     wanted = pictures.Wanted(photograph, _window(window), bpp)
     return {

@@ -22,7 +22,7 @@ def merge(
     import json
 
     from benchmark.commands.outcome import interruptible
-    from benchmark.merge_folders import merge_folders
+    from benchmark.rows.merge import merge_folders
 
     merged = []
     with interruptible("what was copied stays; the same command goes on from there"):

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from benchmark.matrix import Matrix
-from benchmark.run import Failure
+from benchmark.measure.run import Failure
+from benchmark.plan.matrix import Matrix
 
 if TYPE_CHECKING:
-    from benchmark.summarise import Summary
+    from benchmark.analysis.summarise import Summary
 
 SHOWN_FAILURES = 10
 
@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
     def summary(self, allow_few: bool) -> "Summary":
         """Of the rows that were asked for."""
-        from benchmark.reduce import summarise_with_sets
+        from benchmark.analysis.reduce import summarise_with_sets
         from benchmark.registry import METRICS
 
         names = tuple(dict.fromkeys((*METRICS, *self.metrics)))
@@ -92,8 +92,8 @@ def print_problems(
 
 
 def _print_for_people(outcome: Outcome, with_table: bool, allow_few: bool) -> None:
+    from benchmark.analysis.rate_distortion import Measure
     from benchmark.commands.report import print_summary
-    from benchmark.rate_distortion import Measure
 
     sources = outcome.matrix.sources
     if outcome.asked().num_rows and with_table:
@@ -115,7 +115,7 @@ def _print_for_people(outcome: Outcome, with_table: bool, allow_few: bool) -> No
 
 def _nulls(outcome: Outcome) -> list[tuple[str, int, str]]:
     """Metrics without a value: column, count of cells, reason."""
-    from benchmark.metric import metric_columns
+    from benchmark.metrics.metric import metric_columns
     from benchmark.registry import metric_class, scored_by_image
 
     rows, found = outcome.asked(), []

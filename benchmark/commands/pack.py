@@ -34,9 +34,9 @@ def export(
 ) -> None:
     """Put finished cells and their kept streams into a pack."""
     from benchmark.errors import UnknownName, UsageError
-    from benchmark.export_pack import export_pack
+    from benchmark.packs.export_pack import export_pack
     from benchmark.registry import parse_codec, resolve, split_unescaped
-    from benchmark.store import Store
+    from benchmark.rows.store import Store
 
     specs = [
         spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
@@ -65,8 +65,8 @@ def import_(
     """
     import sys
 
-    from benchmark.import_pack import import_pack
-    from benchmark.pack import open_pack, refuse_code
+    from benchmark.packs.import_pack import import_pack
+    from benchmark.packs.pack import open_pack, refuse_code
 
     opened = open_pack(path)
     if not trust:

@@ -36,11 +36,11 @@ def plan(
     from benchmark.commands.outcome import print_problems
     from benchmark.commands.simulation import imagined, simulation, simulation_line
     from benchmark.errors import Unavailable
-    from benchmark.estimate import estimate
-    from benchmark.external import use_program_folder
-    from benchmark.matrix import Request, open_matrix
-    from benchmark.provenance import cores
-    from benchmark.weights import use_weights_folder
+    from benchmark.plan.estimate import estimate
+    from benchmark.plan.matrix import Request, open_matrix
+    from benchmark.system.machine import cores
+    from benchmark.system.programs import use_program_folder
+    from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     use_program_folder(options.VTM_VARIABLE, vtm_dir)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from benchmark.run import Progress
+from benchmark.measure.run import Progress
 
 LINE_SECONDS = 30.0
 

@@ -10,9 +10,9 @@ from benchmark.commands import options
 from benchmark.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from benchmark.published import Panel, PublishedPoint
-    from benchmark.rate_distortion import Measure
-    from benchmark.summarise import Summary
+    from benchmark.analysis.rate_distortion import Measure
+    from benchmark.analysis.summarise import Summary
+    from benchmark.published.points import Panel, PublishedPoint
 
 SHIPPED = Path(__file__).parents[2] / "results" / "published" / "points.csv"
 
@@ -39,11 +39,11 @@ def check(
 
     Exit code 1 where they differ by more than anything known explains.
     """
-    from benchmark.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
+    from benchmark.analysis.rate_distortion import Measure
     from benchmark.commands.report import datasets_with_results, print_table, read_results
     from benchmark.figures.table import Table
-    from benchmark.published import IMAGES
-    from benchmark.rate_distortion import Measure
+    from benchmark.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
+    from benchmark.published.points import IMAGES
     from benchmark.registry import METRICS
 
     names = [name for name in METRICS if Measure.named(name).column in COLUMNS]
@@ -98,7 +98,7 @@ def read_points(results: Path) -> "tuple[PublishedPoint, ...]":
 
     Raises `StoreError` where neither can be read.
     """
-    from benchmark.published import parse
+    from benchmark.published.points import parse
 
     path = results / "published" / "points.csv"
     path = path if path.exists() else SHIPPED
@@ -112,7 +112,7 @@ def read_points(results: Path) -> "tuple[PublishedPoint, ...]":
 
 def chosen_points(results: Path, names: str) -> "tuple[PublishedPoint, ...]":
     """Those of the systems named by `--published`, comma-separated."""
-    from benchmark.published import select
+    from benchmark.published.points import select
     from benchmark.registry import split_unescaped
 
     if not names:
@@ -129,7 +129,12 @@ def panels_of(
     mix: bool,
 ) -> "Mapping[str, Panel]":
     """What may be drawn over each measure; `UsageError` for other images or a mixture."""
-    from benchmark.published import check_same_images, panel, published_curves, refuse_mixture
+    from benchmark.published.points import (
+        check_same_images,
+        panel,
+        published_curves,
+        refuse_mixture,
+    )
 
     panels = {
         measure.column: panel(
@@ -148,7 +153,7 @@ def panels_of(
 
 def list_published() -> None:
     """System, variant, dataset, metric, protocol, origin and count of the published points."""
-    from benchmark.published import inventory
+    from benchmark.published.points import inventory
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
     lines = [headers, *inventory(read_points(Path("results")))]

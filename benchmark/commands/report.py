@@ -13,11 +13,11 @@ from benchmark.errors import UnknownName, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from benchmark.comparable_rows import Average
+    from benchmark.analysis.comparable import Average
+    from benchmark.analysis.rate_distortion import Comparison, Measure
+    from benchmark.analysis.summarise import Summary
     from benchmark.figures.table import Table
-    from benchmark.published import Panel, PublishedPoint
-    from benchmark.rate_distortion import Comparison, Measure
-    from benchmark.summarise import Summary
+    from benchmark.published.points import Panel, PublishedPoint
 
 DEFAULT_ANCHOR = "jpeg"
 SHOWN_SENTENCES = 20
@@ -79,11 +79,11 @@ def report(
     results: options.Results = Path("results"),
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs."""
+    from benchmark.analysis.rate_distortion import Measure
     from benchmark.commands.attribution import print_attribution
-    from benchmark.commands.page import asked_page, write_page
     from benchmark.commands.published import chosen_points, panels_of
-    from benchmark.rate_distortion import Measure
-    from benchmark.unscored import metric_names
+    from benchmark.measure.unscored import metric_names
+    from benchmark.page.write import asked_page, write_page
 
     wanted = asked_page(page, page_images, results, data_dir, dataset)
     names = metric_names(f"{metrics},{attribute}" if attribute and metrics != "all" else metrics)
@@ -101,14 +101,17 @@ def report(
         if attribute:
             print_attribution(attribute, stored)
         if wanted:
-            write_page(wanted, stored, measures, deltas, panels, bool(points), linear)
+            print(
+                *write_page(wanted, stored, measures, deltas, panels, bool(points), linear),
+                sep="\n",
+            )
 
 
 def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
     """A compact table of the points on the terminal, less usual and unmeasured metrics left out."""
-    from benchmark.commands.report_figures import OVERVIEW
     from benchmark.figures.table import means_table
     from benchmark.registry import SET_METRICS, metric_class
+    from benchmark.report.figures import OVERVIEW
 
     columns = {metric_class(name).column for name in (*OVERVIEW, *SET_METRICS)}
     shown = [one for one in measures if one.column in columns and summary.values_of(one.column)]
@@ -144,12 +147,12 @@ def read_results(
     attested_only: bool = False,
 ) -> Stored:
     """A dataset's rows of these codecs, summarised, and its runs."""
-    from benchmark.evidence import attested
+    from benchmark.analysis.reduce import with_set_metrics
+    from benchmark.analysis.summarise import summarise
+    from benchmark.packs.evidence import attested
     from benchmark.protocol import protocols
-    from benchmark.reduce import with_set_metrics
     from benchmark.registry import SET_METRICS
-    from benchmark.store import Store
-    from benchmark.summarise import summarise
+    from benchmark.rows.store import Store
 
     stored, _, subset = name.partition(":")
     folder = results / stored
@@ -179,7 +182,7 @@ def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from benchmark.comparable_rows import label_of
+    from benchmark.analysis.comparable import label_of
     from benchmark.registry import split_unescaped
 
     if subset:
@@ -222,13 +225,13 @@ def _report_one(
     panels: "Mapping[str, Panel]",
 ) -> "tuple[Table, Table] | str":
     """Figures, tables and text of a dataset; its tables of BD-rates, or why there are none."""
-    from benchmark.commands.report_figures import draw, every_file_name
-    from benchmark.commands.whole_files import write_whole
-    from benchmark.figures.document import left_out, report_text
+    from benchmark.analysis.interval import records
     from benchmark.figures.style import file_bytes, short_names
     from benchmark.figures.table import bd_records, csv_text, latex, markdown, means_table
-    from benchmark.interval import records
-    from benchmark.published import left_out as left_out_published
+    from benchmark.published.points import left_out as left_out_published
+    from benchmark.report.document import left_out, report_text
+    from benchmark.report.figures import draw, every_file_name
+    from benchmark.system.whole_files import write_whole
 
     summary = stored.summary
     measured = [measure for measure in measures if summary.values_of(measure.column)]
@@ -271,8 +274,8 @@ def _compare(
     summary: "Summary", measures: "Sequence[Measure]", anchor: str, up_to_bpp: float | None
 ) -> "tuple[list[Comparison], tuple[Table, Table] | str]":
     """BD-rates, and their tables (overview, details) or why there are none."""
+    from benchmark.analysis.rate_distortion import compare
     from benchmark.figures.table import bd_overview, bd_table
-    from benchmark.rate_distortion import compare
 
     if anchor not in summary.labels:
         others = ", ".join(summary.labels)

@@ -24,13 +24,13 @@ def rescore(
 
     from benchmark.commands.outcome import interruptible, print_problems
     from benchmark.commands.progress import show_progress
-    from benchmark.device import use_device
-    from benchmark.matrix import Request, open_sources, open_store
-    from benchmark.measure import Conditions
+    from benchmark.measure.run import run_tasks
+    from benchmark.measure.unscored import metric_names, unscored
+    from benchmark.measure.workbench import Conditions
+    from benchmark.plan.matrix import Request, open_sources, open_store
     from benchmark.registry import scored_by_image
-    from benchmark.run import run_tasks
-    from benchmark.unscored import metric_names, unscored
-    from benchmark.weights import use_weights_folder
+    from benchmark.system.device import use_device
+    from benchmark.system.weights import use_weights_folder
 
     names = scored_by_image(metric_names(metrics))
     use_weights_folder(weights_dir)

@@ -9,10 +9,10 @@ import typer
 from benchmark.commands import options
 
 if TYPE_CHECKING:
-    from benchmark.commands.engine import Place
     from benchmark.commands.outcome import Outcome
-    from benchmark.matrix import Matrix
-    from benchmark.measure import Conditions
+    from benchmark.measure.engine.choose import Place
+    from benchmark.measure.workbench import Conditions
+    from benchmark.plan.matrix import Matrix
 
 
 def run(
@@ -56,14 +56,14 @@ def run(
     interrupted.
     """
     from benchmark.commands.attest import attest_cells, refuse_attesting
-    from benchmark.commands.engine import choose_place
     from benchmark.commands.outcome import finish, interruptible
-    from benchmark.external import use_program_folder
-    from benchmark.matrix import Request, open_matrix
-    from benchmark.measure import Conditions
+    from benchmark.measure.engine.choose import choose_place
+    from benchmark.measure.unscored import metric_names
+    from benchmark.measure.workbench import Conditions
+    from benchmark.plan.matrix import Request, open_matrix
     from benchmark.registry import scored_by_image
-    from benchmark.unscored import metric_names
-    from benchmark.weights import use_weights_folder
+    from benchmark.system.programs import use_program_folder
+    from benchmark.system.weights import use_weights_folder
 
     asked = metric_names(metrics)
     names = scored_by_image(asked)
@@ -99,9 +99,9 @@ def _measure(
 ) -> "Outcome":
     from benchmark.commands.outcome import Outcome
     from benchmark.commands.progress import show_progress
-    from benchmark.estimate import CostModel, longest_first
-    from benchmark.run import run_tasks
-    from benchmark.unscored import unscored
+    from benchmark.measure.run import run_tasks
+    from benchmark.measure.unscored import unscored
+    from benchmark.plan.estimate import CostModel, longest_first
 
     store, sources = matrix.store, matrix.sources
     failures = []
@@ -127,7 +127,7 @@ def _begin(matrix: "Matrix", conditions: "Conditions", place: "Place") -> None:
     from dataclasses import asdict
 
     from benchmark.protocol import protocols
-    from benchmark.provenance import run_record
+    from benchmark.rows.provenance import run_record
 
     record = run_record(
         sys.argv[1:],

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from benchmark.matrix import Request
-    from benchmark.plan import Cell
+    from benchmark.plan.cells import Cell
+    from benchmark.plan.matrix import Request
 
 
 def simulation(
     cells: "Sequence[Cell]", table: "pa.Table", nodes: int, workers_per_node: int
 ) -> dict[str, Any]:
     """What to print as json; cells for a GPU have one worker a node beside the others."""
-    from benchmark.estimate import CostModel
-    from benchmark.simulate import simulate
+    from benchmark.plan.estimate import CostModel
+    from benchmark.plan.simulate import simulate
 
     model = CostModel(table)
     lanes = {"cpu": nodes * workers_per_node, "cuda": nodes}
@@ -57,10 +57,10 @@ def imagined(
     The dataset's own pictures are taken where they are here and only a codec is missing.
     """
     from benchmark.errors import Unavailable
-    from benchmark.matrix import open_sources
-    from benchmark.select import parse_points
-    from benchmark.simulate import imagined_cells, typical_sources
-    from benchmark.store import Store
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.select import parse_points
+    from benchmark.plan.simulate import imagined_cells, typical_sources
+    from benchmark.rows.store import Store
 
     try:
         images = list(open_sources(request).images)

@@ -11,11 +11,11 @@ from benchmark.errors import UnknownName, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from benchmark.analysis.rate_distortion import Measure
+    from benchmark.analysis.summarise import Point
+    from benchmark.analysis.tradeoff import Trade
     from benchmark.commands.report import Stored
     from benchmark.figures.table import Table
-    from benchmark.rate_distortion import Measure
-    from benchmark.summarise import Point
-    from benchmark.tradeoff import Trade
 
 
 def tradeoff(
@@ -39,11 +39,11 @@ def tradeoff(
     """
     from dataclasses import asdict
 
+    from benchmark.analysis.rate_distortion import Measure, curves
+    from benchmark.analysis.tradeoff import trades
     from benchmark.commands.report import print_table, read_results
     from benchmark.figures.table import csv_text
-    from benchmark.rate_distortion import Measure, curves
-    from benchmark.tradeoff import trades
-    from benchmark.unscored import metric_names
+    from benchmark.measure.unscored import metric_names
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
@@ -100,8 +100,8 @@ def _table(
     realism: "Measure",
     stored: "Stored",
 ) -> "Table":
+    from benchmark.analysis.interval import CONFIDENCE, DRAWS
     from benchmark.figures.table import NOTHING, Table
-    from benchmark.interval import CONFIDENCE, DRAWS
 
     percent = f"{100 * CONFIDENCE:.0f} %"
     headers = (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.datasets.download import (
     Progress,
     fetch,

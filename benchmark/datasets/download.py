@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from benchmark.digest import file_sha256
 from benchmark.errors import Unavailable
+from benchmark.system.digest import file_sha256
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18

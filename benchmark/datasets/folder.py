@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from benchmark.cache import cache_folder
-from benchmark.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.errors import Unavailable, UsageError
+from benchmark.system.cache import cache_folder
 
 VARIABLE = "BENCH_DATA"
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")

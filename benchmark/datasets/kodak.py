@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.datasets.download import Progress, fetch, publish
 from benchmark.datasets.folder import find_images
+from benchmark.datasets.source import Refused, probe
 from benchmark.errors import Unavailable
-from benchmark.provenance import cores
-from benchmark.source import Refused, probe
+from benchmark.system.machine import cores
 
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.dataset import Dataset, ImageFile
-from benchmark.digest import file_sha256
+from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.errors import Unavailable
-from benchmark.external import package_folder
+from benchmark.system.digest import file_sha256
+from benchmark.system.programs import package_folder
 
 PICTURES = {
     "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",

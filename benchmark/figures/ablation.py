@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from benchmark.analysis.rate_distortion import Measure, curves, excluded
+from benchmark.analysis.summarise import Point, Summary
 from benchmark.figures.rate_curve import FEW, Drawing, of_few
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
@@ -15,8 +17,6 @@ from benchmark.figures.style import (
     paper_style,
     title,
 )
-from benchmark.rate_distortion import Measure, curves, excluded
-from benchmark.summarise import Point, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmark.analysis.rate_distortion import Measure, curves
+from benchmark.analysis.summarise import TIMED, Summary
+from benchmark.analysis.systems import measured_names, titled
 from benchmark.figures.plate import Plate, frame
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
@@ -14,10 +17,7 @@ from benchmark.figures.style import (
     title,
 )
 from benchmark.figures.table import NOTHING, Table
-from benchmark.paper.complexity import DECODE, ENCODE, Complexity
-from benchmark.paper.systems import measured_names, titled
-from benchmark.rate_distortion import Measure, curves
-from benchmark.summarise import TIMED, Summary
+from benchmark.published.complexity import DECODE, ENCODE, Complexity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

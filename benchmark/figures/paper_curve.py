@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.analysis.rate_distortion import Curve as Rates
+from benchmark.analysis.rate_distortion import Measure, Refused, bd_rate
+from benchmark.analysis.systems import GROUPS, OURS, SYSTEMS
 from benchmark.figures.plate import (
     Entry,
     Plate,
@@ -19,10 +22,7 @@ from benchmark.figures.plate import (
 )
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, Look, paper_style, title
 from benchmark.figures.table import DOUBTFUL, NOTHING, Table
-from benchmark.paper.curves import Curve, Panel, records
-from benchmark.paper.systems import GROUPS, OURS, SYSTEMS
-from benchmark.rate_distortion import Curve as Rates
-from benchmark.rate_distortion import Measure, Refused, bd_rate
+from benchmark.published.curves import Curve, Panel, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.systems import GROUPS, OURS
 from benchmark.figures.labels import Label, place_labels
 from benchmark.figures.plate import (
     Entry,
@@ -15,9 +17,7 @@ from benchmark.figures.plate import (
 )
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, Look, paper_style, title
 from benchmark.figures.table import Table
-from benchmark.paper.systems import GROUPS, OURS
-from benchmark.paper.traversal import Trail, rank, records
-from benchmark.rate_distortion import Measure
+from benchmark.published.traversal import Trail, rank, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.analysis.rate_distortion import Measure
 from benchmark.figures.style import MARKER_POINTS, Look
-from benchmark.published import COUNTERPARTS, PublishedCurve, slug
-from benchmark.rate_distortion import Measure
+from benchmark.published.points import COUNTERPARTS, PublishedCurve, slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.analysis.interval import Interval, point_interval
+from benchmark.analysis.rate_distortion import Measure, curves, excluded
+from benchmark.analysis.summarise import Edition, Point, Summary
 from benchmark.figures.published_curve import (
     Overlaid,
     draw_published,
@@ -25,11 +28,8 @@ from benchmark.figures.style import (
     short_names,
     title,
 )
-from benchmark.interval import Interval, point_interval
-from benchmark.published import IMAGES, PublishedCurve
-from benchmark.rate_distortion import Measure, curves, excluded
-from benchmark.set_metric import FEW_IMAGES
-from benchmark.summarise import Edition, Point, Summary
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.published.points import IMAGES, PublishedCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ what one network does.
 
 from typing import TYPE_CHECKING, Any
 
+from benchmark.analysis.grid import BETWEEN_PICTURES, Grid, records
 from benchmark.figures.labels import Label, place_labels
 from benchmark.figures.plate import Plate, frame
 from benchmark.figures.rate_curve import FEW, is_few
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, paper_style, title
 from benchmark.figures.table import Table
-from benchmark.paper.grid import BETWEEN_PICTURES, Grid, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

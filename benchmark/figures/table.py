@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.rate_distortion import Comparison, Delta, ImagesDelta, Measure, Refused
-from benchmark.summarise import SECONDS, Mean, Point, Summary
+from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, Refused
+from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
 LATEX = {

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from benchmark.analysis.rate_distortion import Measure, curves, excluded
+from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.figures.rate_curve import Drawing
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
@@ -15,8 +17,6 @@ from benchmark.figures.style import (
     short_names,
     title,
 )
-from benchmark.rate_distortion import Measure, curves, excluded
-from benchmark.summarise import TIMED, Point, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

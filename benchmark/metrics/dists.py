@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from benchmark.backbone import DEVIATION, MEAN, VGG16, Pool, load_pinned
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.weights import find_weights
+from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Pool, load_pinned
+from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from benchmark.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.inception import SHA256, Inception, find_inception
-from benchmark.patches import SIDE_PX, cut_patches
-from benchmark.set_metric import Features
+from benchmark.metrics.distribution_metric import Features
+from benchmark.metrics.inception import SHA256, Inception, find_inception
+from benchmark.metrics.patches import SIDE_PX, cut_patches
+from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class PatchSpace(ABC):
         return torch.float32 if self._device == "cpu" else torch.float64
 
     def features(self, pixels: Pixels) -> Features:
-        """(patches, dimensions), in the order of `benchmark.patches`.
+        """(patches, dimensions), in the order of `benchmark.metrics.patches`.
 
         Raises `NotMeasurable` where the image has no patch.
         """

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
+from benchmark.metrics.distribution_metric import Features, Reduced
 from benchmark.metrics.gaussian import (
     EPSILON,
     Centred,
@@ -22,7 +23,6 @@ from benchmark.metrics.gaussian import (
     factor,
     nuclear_norm,
 )
-from benchmark.set_metric import Features, Reduced
 
 BLOCK_PATCHES = 2048  # at 2048 dimensions 34 MB a block of float64
 

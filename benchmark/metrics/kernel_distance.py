@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
-from benchmark.set_metric import Features, Reduced
+from benchmark.metrics.distribution_metric import Features, Reduced
 
 BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches at a time, 4 MB
 

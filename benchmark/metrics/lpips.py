@@ -10,7 +10,9 @@ and imports torchvision.
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from benchmark.backbone import (
+from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable
+from benchmark.system.backbone import (
     ALEXNET,
     EPSILON,
     LPIPS_VERSION,
@@ -20,8 +22,6 @@ from benchmark.backbone import (
     VGG16,
     Backbone,
 )
-from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable
 
 if TYPE_CHECKING:
     from torch import Tensor

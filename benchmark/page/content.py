@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from benchmark.interval import CONFIDENCE, point_interval
+from benchmark.analysis.interval import CONFIDENCE, point_interval
+from benchmark.analysis.rate_distortion import Measure, excluded
+from benchmark.analysis.summarise import SECONDS, Point, Summary
+from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.page.colour import on_dark
-from benchmark.published import PublishedCurve
-from benchmark.rate_distortion import Measure, excluded
-from benchmark.set_metric import FEW_IMAGES
-from benchmark.summarise import SECONDS, Point, Summary
+from benchmark.published.points import PublishedCurve
 
 DIGITS = 6
 SYMBOLS = {

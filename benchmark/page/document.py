@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmark.interval import CONFIDENCE
+from benchmark.analysis.interval import CONFIDENCE
 from benchmark.page.content import Content, Grid, page_data
 
 STYLES = ("style.css", "viewer.css")

@@ -50,15 +50,15 @@ def main() -> int:
 
     from ray.cluster_utils import Cluster
 
-    from benchmark.dataset import ImageFile
-    from benchmark.engine.cluster import connect, session
-    from benchmark.engine.local import Task
-    from benchmark.engine.ray import RayEngine
-    from benchmark.measure import Conditions
-    from benchmark.plan import Cell, plan
-    from benchmark.select import select
-    from benchmark.simulate import simulate
-    from benchmark.source import Source, probe
+    from benchmark.datasets.dataset import ImageFile
+    from benchmark.datasets.source import Source, probe
+    from benchmark.measure.engine.cluster import connect, session
+    from benchmark.measure.engine.local import Task
+    from benchmark.measure.engine.ray import RayEngine
+    from benchmark.measure.workbench import Conditions
+    from benchmark.plan.cells import Cell, plan
+    from benchmark.plan.select import select
+    from benchmark.plan.simulate import simulate
 
     quiet = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **quiet})

@@ -22,14 +22,14 @@ from peer import verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from baselines.neural.checkpoint import load_checkpoint
-from baselines.neural.codec import PictureCodec
-from baselines.neural.coder import Decoder, Encoder
-from baselines.neural.fixed.entropy_path import EntropyPath, Latents
-from baselines.neural.model import CRDR
-from baselines.neural.raster import to_images
-from baselines.neural.sizes import NAMED
-from tiny_checkpoint import noise, write_checkpoint
+from baselines.neural.blocks.raster import to_images
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.crdr.codec import PictureCodec
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.entropy.coder import Decoder, Encoder
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
+from support.tiny_checkpoint import noise, write_checkpoint
 
 HEIGHT, WIDTH = 512, 768
 TARGET_SECONDS = {"small": 1.5, "micro": 0.5}  # each way

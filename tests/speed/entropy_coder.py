@@ -23,9 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from peer import verdict
 
-from baselines.neural.coder import Decoder, Distributions, Encoder
-from baselines.neural.fixed.tables import LARGEST_SCALE, LEAST_SCALE, NUM_SCALES, make_tables
-from benchmark.external import package_folder
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
+from baselines.neural.entropy.fixed.tables import (
+    LARGEST_SCALE,
+    LEAST_SCALE,
+    NUM_SCALES,
+    make_tables,
+)
+from benchmark.system.programs import package_folder
 
 MOST_MILLISECONDS = 30.0
 SLICES, SLICE_SHAPE, Z_SHAPE = 10, (32, 32, 48), (192, 8, 12)
@@ -59,7 +64,7 @@ def _normal(generator: np.random.Generator, indices: NDArray[np.uint8]) -> Piece
 
 
 class Ours:
-    """`baselines.neural.coder`."""
+    """`baselines.neural.entropy.coder`."""
 
     def __init__(self, tables: dict[str, NDArray[np.int32]]) -> None:
         self.rows = Distributions(tables["cdf"], tables["cdf_length"], tables["cdf_offset"])

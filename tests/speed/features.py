@@ -27,11 +27,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark import inception
-from benchmark.external import package_folder
-from benchmark.metrics import feature_spaces
+from benchmark.metrics import feature_spaces, inception
 from benchmark.metrics.feature_spaces import Inception256
-from benchmark.torchvision_import import import_torchvision
+from benchmark.system.programs import package_folder
+from benchmark.system.torchvision_import import import_torchvision
 
 
 class Took(NamedTuple):

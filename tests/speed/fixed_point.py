@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from peer import verdict
 
-from baselines.neural.fixed.entropy_path import EntropyPath
-from baselines.neural.fixed.fractions import default_fractions, fraction_tables
-from baselines.neural.fixed.selftest import KERNELS, Choice, exact_kernel
-from baselines.neural.fixed.tables import make_tables
-from baselines.neural.model import CRDR
-from baselines.neural.sizes import NAMED
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath
+from baselines.neural.entropy.fixed.fractions import default_fractions, fraction_tables
+from baselines.neural.entropy.fixed.selftest import KERNELS, Choice, exact_kernel
+from baselines.neural.entropy.fixed.tables import make_tables
 
 HEIGHT, WIDTH = 512, 768
 MOST = {"full": 1.0, "small": 1.0}  # of float32; the smallest networks take no time anyway

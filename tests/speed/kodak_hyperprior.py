@@ -66,8 +66,8 @@ def main() -> int:
 
 def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
     """What the streams hold beside the entropy-coded strings, mean over images."""
-    from baselines.compressai_container import unpack
-    from benchmark.store import Store
+    from baselines.compressai.container import unpack
+    from benchmark.rows.store import Store
 
     (stored,) = results.iterdir()
     shares = []
@@ -84,7 +84,7 @@ def write_checkpoint(path: Path, kodak: Path) -> None:
     """A state dict as CompressAI's training saves it, of the network described above."""
     import torch
 
-    from benchmark.torchvision_import import import_torchvision
+    from benchmark.system.torchvision_import import import_torchvision
 
     import_torchvision()
     from compressai.zoo import image_models

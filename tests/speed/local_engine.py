@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from peer import kodak_folder, verdict
 
-from benchmark.provenance import cores
+from benchmark.system.machine import cores
 
 LOOK_SECONDS = 0.2
 TICKS = os.sysconf("SC_CLK_TCK")

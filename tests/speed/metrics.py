@@ -30,11 +30,11 @@ from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.external import package_folder
 from benchmark.metrics.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.metrics.ms_ssim import MSSSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
-from benchmark.torchvision_import import import_torchvision
+from benchmark.system.programs import package_folder
+from benchmark.system.torchvision_import import import_torchvision
 
 Measure = Callable[[Pixels, Pixels], float]
 OF_TORCHVISION = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmark.protocol import protocols
 from benchmark.registry import METRICS
-from benchmark.schema import table_schema
-from benchmark.store import Store
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
 
 CODECS, SETTINGS = 40, 8
 SHARD_ROWS = 50_000
@@ -131,7 +131,7 @@ def _table(rows: int) -> pa.Table:
 
 
 def _time(step: str, folder: Path) -> None:
-    from benchmark.summarise import summarise
+    from benchmark.analysis.summarise import summarise
 
     table = Store(folder).table() if step == "summarise" else None
     wall, own = perf_counter(), process_time()

@@ -15,8 +15,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from baselines.neural.model import CRDR
-from baselines.neural.sizes import NAMED
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, Stage

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from baselines.neural.layers import convolution
+from baselines.neural.blocks.layers import convolution
 from benchmark.errors import UnknownName
 
 IMAGE_CHANNELS = 3

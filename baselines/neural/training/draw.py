@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baselines.neural.control import Control
-from baselines.neural.realism import HIGHEST_BETA
+from baselines.neural.blocks.control import Control
+from baselines.neural.crdr.realism import HIGHEST_BETA
 from baselines.neural.training.recipe import Stage
 
 BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from baselines.compressai_card import MatchedCard, save_matched
-from baselines.neural.bundle import make_bundle
-from baselines.neural.card import Card
-from baselines.neural.model import CRDR
+from baselines.compressai.card import MatchedCard, save_matched
+from baselines.neural.checkpoint.bundle import make_bundle
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.crdr.model import CRDR
 from baselines.neural.training.checkpointing import FILE as STATE
 from baselines.neural.training.checkpointing import load_state
 from baselines.neural.training.journal import Journal

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.channel_attention import InterpolationChannelAttention
-from baselines.neural.layers import ResidualAttention, ResidualBottleneck
-from baselines.neural.model import CRDR
-from baselines.neural.realism import ConditionedBottleneck
+from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
+from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.realism import ConditionedBottleneck
 
 NOISE = 0.003  # standard deviation of what is added to the kernels of a transform
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda

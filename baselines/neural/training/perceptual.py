@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from benchmark.backbone import ALEXNET, EPSILON, SCALE, SHIFT
+from benchmark.system.backbone import ALEXNET, EPSILON, SCALE, SHIFT
 
 
 class Perceptual(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from baselines.neural.sizes import NAMED
+from baselines.neural.crdr.sizes import NAMED
 from benchmark.errors import UsageError
 
 FOLDER = Path(__file__).parent / "recipes"

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.model import CRDR
-from baselines.neural.sizes import NAMED
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.training.initialise import initialise
 from baselines.neural.training.loop import Request, run_request
 from baselines.neural.training.photographs import load_photographs
@@ -84,7 +84,7 @@ def make_network(subject: Subject, recipe: Recipe) -> nn.Module:
     """With weights as they come."""
     if subject.model == "ours":
         return CRDR(NAMED[recipe.sizes])
-    from baselines.neural.training.zoo import ZooNetwork
+    from baselines.compressai.network import ZooNetwork
 
     return ZooNetwork(subject.model.removeprefix("compressai:"), subject.widths)
 
@@ -94,7 +94,7 @@ def initialise_network(subject: Subject, recipe: Recipe, network: nn.Module, cro
     if isinstance(network, CRDR):
         initialise(network, crops, recipe.stages[0].lambdas)
     else:
-        from baselines.neural.training.zoo import rate_weight
+        from baselines.compressai.network import rate_weight
 
         network.initialise(crops, rate_weight(subject.lmbda))  # type: ignore[operator]
 

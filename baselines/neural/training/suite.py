@@ -9,10 +9,10 @@ has the same shape, and the loss is the same 150 MSE + weight bpp.
 from dataclasses import replace
 from typing import NamedTuple
 
-from baselines.neural.sizes import NAMED
-from baselines.neural.sizes import macs_per_pixel as macs_of_ours
+from baselines.compressai.network import MATCHED_WIDTHS, macs_per_pixel, rate_weight
+from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
 from baselines.neural.training.recipe import Recipe, Stage
-from baselines.neural.training.zoo import MATCHED_WIDTHS, macs_per_pixel, rate_weight
 
 ARCHITECTURE = "bmshj2018-hyperprior"
 HYPERPRIOR = f"compressai:{ARCHITECTURE}"

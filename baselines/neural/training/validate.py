@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from baselines.neural.control import Control
+from baselines.neural.blocks.control import Control
 from baselines.neural.training.rate_distortion import lambda_at, terms
 from baselines.neural.training.recipe import Stage
 from benchmark.codec import Pixels

@@ -1,0 +1,1 @@
+"""Sub-commands of `bench` that the contenders bring."""

@@ -1,0 +1,57 @@
+"""`bench checkpoint import`: weights of CRDR's authors to a checkpoint that our codec takes."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BUNDLE = "baselines.neural.checkpoint.bundle"  # as text: the harness knows no contender by import
+NAME = "ours.safetensors"
+CROP = 256  # pixels, of each photograph that says how large activations become
+
+checkpoint = typer.Typer(
+    help="Make checkpoints of our codec.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+
+@checkpoint.callback()
+def _group() -> None:
+    """Make checkpoints of our codec."""
+
+
+@checkpoint.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="The authors' state dict: crdr.pth.tar.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"Where to write it; default: {NAME} where weights are looked for."),
+    ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(min=0, help="Training steps, for the card; 0 marks all rows as untrained."),
+    ] = 5_000_000,
+    training_data: Annotated[
+        str, typer.Option(help="What it was trained on, for the card.")
+    ] = "Open Images, 1.1 million (as published, not checked)",
+    half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
+) -> None:
+    """Write the weights, the integer tables that the codec needs, and a json card beside them."""
+    from benchmark.datasets.image import read_image
+    from benchmark.datasets.sample import open_sample
+    from benchmark.errors import UsageError
+    from benchmark.system.weights import weight_folders
+
+    target = out or weight_folders()[0] / NAME
+    if target.suffix != ".safetensors":
+        raise UsageError(f"--out {target}: the name of a checkpoint ends in .safetensors")
+    images = [read_image(image.path).pixels[-CROP:, -CROP:] for image in open_sample().images]
+    try:
+        card = import_module(BUNDLE).import_checkpoint(
+            file, target, images, steps=steps, training_data=training_data, half=half
+        )
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
+    print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")

@@ -1,0 +1,35 @@
+"""`bench decode`: one stream of our codec to one PNG."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options
+
+
+def decode(
+    stream: Annotated[Path, typer.Argument(help="What `bench encode` wrote.")],
+    image: Annotated[Path, typer.Argument(help="Where to write the image, a PNG.")],
+    beta: Annotated[
+        float | None, typer.Option(help="Realism, 0 to 5.12, instead of what the stream says.")
+    ] = None,
+    checkpoint: options.Checkpoint = "",
+    device: options.DeviceName = "cpu",
+    weights_dir: options.WeightsDir = None,
+) -> None:
+    """Decode a stream of our codec."""
+    from io import BytesIO
+
+    from PIL.Image import fromarray
+
+    from baselines.commands.stream import our_codec, read, written
+    from benchmark.errors import UsageError
+
+    if image.suffix.lower() != ".png":
+        raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
+    pixels = our_codec(0.0, checkpoint, device, weights_dir).decode(read(stream), beta=beta)
+    png = BytesIO()
+    fromarray(pixels).save(png, "PNG")
+    written(image, png.getvalue())
+    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels")

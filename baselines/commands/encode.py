@@ -1,0 +1,44 @@
+"""`bench encode`: one image file to one stream of our codec."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.commands import options
+
+MAP_HELP = (
+    "A grey picture of any size, laid over the image: black is 0, white {}; each block of 64 x 64 "
+    "pixels takes the mean of what lies over it, in 16 levels."
+)
+
+
+def encode(
+    image: Annotated[Path, typer.Argument(help="PNG, JPEG, WebP, TIFF or PPM.")],
+    stream: Annotated[Path, typer.Argument(help="Where to write the stream: out.crdr.")],
+    q: Annotated[float, typer.Option("--q", help="Rate, 0 (lowest) to 4, in sixteenths.")] = 2.0,
+    beta: Annotated[
+        float, typer.Option(help="Realism for the header, 0 to 5.12; a decoder may use another.")
+    ] = 0.0,
+    q_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("q = 4"))] = None,
+    beta_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("beta = 5.12"))] = None,
+    checkpoint: options.Checkpoint = "",
+    device: options.DeviceName = "cpu",
+    weights_dir: options.WeightsDir = None,
+    flatten: options.Flatten = False,
+) -> None:
+    """Code an image with our codec; --q-map and --beta-map control it block by block."""
+    from baselines.commands.stream import our_codec, written
+    from benchmark.codec import Setting
+    from benchmark.datasets.image import read_image
+
+    codec = our_codec(beta, checkpoint, device, weights_dir)
+    pixels = read_image(image, flatten).pixels
+    maps = {
+        name: read_image(path, flatten=True).pixels if path else None
+        for name, path in (("q_map", q_map), ("beta_map", beta_map))
+    }
+    data = codec.encode(pixels, Setting("q", q), **maps)
+    written(stream, data)
+    height, width, _ = pixels.shape
+    print(f"{stream}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp")

@@ -1,0 +1,290 @@
+"""`bench train`: photographs to a trained network or a suite of them, a part at a time."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from benchmark.commands import options
+from benchmark.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from baselines.neural.training.session import Run, Session
+    from benchmark.codec import Pixels
+
+SUITES = ("matched",)
+Given = TypeVar("Given")
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="A folder of photographs, or a dataset (repeatable)."),
+]
+RecipeName = Annotated[
+    str | None, typer.Option("--recipe", help="smoke, night, lease, paper, or a .toml file.")
+]
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(min=0, help="Stop after so many, all saved; the same command goes on."),
+]
+ValidationName = Annotated[
+    str,
+    typer.Option("--validation", help="Photographs never learnt from: a dataset, or a folder."),
+]
+Half = Annotated[bool, typer.Option("--half", help="Round the exported weights to float16.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
+
+
+def train(
+    recipe: RecipeName = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run, or of the suite.")] = None,
+    model: Annotated[
+        str, typer.Option(help="ours, hyperprior, or compressai:NAME, one of its networks.")
+    ] = "ours",
+    suite: Annotated[
+        str | None,
+        typer.Option(help="matched: ours, and hyperpriors that see as much, one after the other."),
+    ] = None,
+    max_minutes: MaxMinutes = None,
+    device: options.DeviceName = "auto",
+    lmbda: Annotated[
+        float | None, typer.Option(help="Of a hyperprior, as CompressAI's: 0.0008 to 0.018.")
+    ] = None,
+    widths: Annotated[
+        str | None,
+        typer.Option(help="Of a hyperprior: N,M; default: the work per pixel of ours."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of hyperpriors, instead of the suite's.")
+    ] = None,
+    validation: ValidationName = "sample",
+    weights_dir: options.WeightsDir = None,
+    export_now: Annotated[
+        bool, typer.Option("--export-now", help="Train nothing: export what there is so far.")
+    ] = False,
+    half: Half = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train, or go on with what was begun; what is finished becomes a checkpoint with its card.
+
+    Exit code 0 when all is finished or the minutes are over, 2 if what was asked for cannot be
+    done, 130 if interrupted: then, too, all is saved.
+    """
+    from baselines.neural.training.session import export
+    from benchmark.commands.outcome import interruptible
+    from benchmark.system.weights import use_weights_folder
+
+    use_weights_folder(weights_dir)
+    folder, name = required("out", out), required("recipe", recipe)
+    with interruptible("what is saved stays; the same command goes on from there"):
+        if suite is None:
+            runs = [_single(model, name, folder, lmbda, widths, learning_rate)]
+            words = ["--model", model, *_given(lmbda=lmbda, widths=widths)]
+        else:
+            if model != "ours" or lmbda is not None or widths is not None:
+                raise UsageError("--suite says itself which models it trains: leave those out")
+            runs = _suite(suite, name, folder, learning_rate)
+            words = ["--suite", suite]
+        words = ["train", *words, *_given(recipe=name, learning_rate=learning_rate)]
+        session = open_session(words, data, validation, device, max_minutes, half)
+        if not export_now:
+            train_all(runs, session, quiet)
+            return
+        begun = [run for run in runs if run.folder.exists()] or runs
+        for run in begun:
+            print(f"{run.target}: checkpoint {export(run, session).sha256[:8]}, {how_far(run)}")
+
+
+def required(name: str, value: Given | None) -> Given:
+    """An option that a command cannot do without."""
+    if value is None:
+        raise UsageError(f"--{name} is missing: see --help")
+    return value
+
+
+def open_session(
+    words: Sequence[str],
+    data: Sequence[str] | None,
+    validation: str,
+    device: str,
+    max_minutes: float | None,
+    half: bool,
+) -> "Session":
+    """Options, checked. words: the command as a card tells it, without data."""
+    from time import monotonic
+
+    from baselines.neural.training.session import Session
+    from benchmark.system.device import use_device
+
+    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
+    places = required("data", data or None)
+    told = [word for place in places for word in ("--data", place)]
+    return Session(
+        data=tuple(path for place in places for path in _files_of(place)),
+        data_name=", ".join(map(_data_name, places)),
+        validation=_photographs(validation),
+        device=use_device(device),
+        deadline=deadline,
+        command=shlex.join(["bench", *words, *told]),
+        half=half,
+    )
+
+
+def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
+    """Each run to its end and to a checkpoint; `typer.Exit` where time or a signal ends it."""
+    from baselines.neural.training.session import is_complete
+
+    for run in runs:
+        if is_complete(run):
+            print(f"{run.target}: finished before, {run.steps} steps")
+            continue
+        _train_one(run, session, quiet)
+        if run is not runs[-1]:
+            stop_if_over(run, session)
+
+
+def stop_if_over(run: "Run", session: "Session") -> None:
+    """Between two runs."""
+    if session.is_over:
+        print(f"the time is over after {run.name}; the same command goes on with the next")
+        raise typer.Exit(0)
+
+
+def how_far(run: "Run") -> str:
+    """In words."""
+    from baselines.neural.training.session import place_of
+
+    stage, step, done = place_of(run)
+    if done == run.steps:
+        return f"finished, {done} steps"
+    where = f", in stage {stage} of {len(run.stages)} at step {step}" if stage else ""
+    return f"{done} of {run.steps} steps ({100 * done / run.steps:.0f} %){where}"
+
+
+def _train_one(run: "Run", session: "Session", quiet: bool) -> None:
+    import sys
+
+    from baselines.commands.training_progress import show_training
+    from baselines.neural.training.curves import JOURNAL
+    from baselines.neural.training.session import Ended, export, go_on
+
+    if not quiet:
+        print(f"{run.name}: {how_far(run)}, on {session.device}", file=sys.stderr, flush=True)
+    shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet)
+    ended = go_on(run, session, shown)
+    if ended is Ended.FINISHED:
+        card = export(run, session)
+        print(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}", flush=True)
+        return
+    why = "interrupted" if ended is Ended.INTERRUPTED else "the time is over"
+    print(f"{run.folder}: {why} after {how_far(run)}; the same command goes on from there")
+    raise typer.Exit(130 if ended is Ended.INTERRUPTED else 0)
+
+
+def _single(
+    model: str,
+    recipe: str,
+    folder: Path,
+    lmbda: float | None,
+    widths: str | None,
+    learning_rate: float | None,
+) -> "Run":
+    from baselines.neural.training.session import OURS, Run, model_named, trainer
+
+    name, asked = model_named(model), trainer("recipe").load_recipe(recipe)
+    if name == OURS:
+        if lmbda is not None or widths is not None or learning_rate is not None:
+            raise UsageError(
+                "ours takes no --lmbda, --widths or --learning-rate: one network has all rates, "
+                "and the recipe says the rest"
+            )
+        return Run(folder.name, folder, folder / "ours.safetensors", name, 0.0, (0, 0), asked)
+    if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
+        raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
+    suite = trainer("suite")
+    single = suite.single_rate(asked, lmbda, learning_rate=_rate(learning_rate))
+    chosen = _pair(widths) if widths else suite.matched_widths(asked.sizes)
+    target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
+    return Run(folder.name, folder, target, name, lmbda, chosen, single)
+
+
+def _suite(name: str, recipe: str, folder: Path, learning_rate: float | None) -> "list[Run]":
+    from baselines.neural.training.session import Run, trainer
+
+    if name not in SUITES:
+        raise UnknownName("suite", name, SUITES)
+    asked = trainer("recipe").load_recipe(recipe)
+    return [
+        Run(
+            one.name,
+            folder / one.name,
+            folder / f"{one.name}.safetensors",  # where --weights-dir finds it
+            one.model,
+            one.lmbda,
+            one.widths,
+            one.recipe,
+        )
+        for one in trainer("suite").matched_suite(asked, learning_rate=_rate(learning_rate))
+    ]
+
+
+def _rate(asked: float | None) -> float | None:
+    if asked is not None and not (asked > 0 and math.isfinite(asked)):
+        raise UsageError(f"--learning-rate {asked:g}: it is above 0")
+    return asked
+
+
+def _pair(text: str) -> tuple[int, int]:
+    try:
+        n, m = (int(part) for part in text.split(","))
+    except ValueError:
+        n = m = 0
+    if min(n, m) < 1:
+        raise UsageError(f"--widths {text!r} is not of the form N,M: 48,172")
+    return n, m
+
+
+def _given(**values: object) -> list[str]:
+    """Options that are not at their default, as words."""
+    found = []
+    for name, value in values.items():
+        if value is not None:
+            found += [f"--{name.replace('_', '-')}", str(value)]
+    return found
+
+
+def _files_of(place: str) -> list[Path]:
+    """A folder as it is, a dataset's images; raises `UsageError`."""
+    from benchmark.datasets.folder import data_folders
+    from benchmark.registry import DATASETS, dataset_opener
+
+    if Path(place).is_dir():
+        return [Path(place)]
+    if place not in DATASETS:
+        raise UsageError(f"--data {place}: there is no such folder or dataset")
+    return [image.path for image in dataset_opener(place)(data_folders()).images]
+
+
+def _data_name(place: str) -> str:
+    """For a card: a dataset's name, or a folder's without what lies above its parent.
+
+    >>> _data_name("/data/train/part-1"), _data_name("sample")
+    ('train/part-1', 'sample')
+    """
+    from benchmark.registry import DATASETS
+
+    return place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
+
+
+def _photographs(dataset: str) -> "list[Pixels]":
+    from benchmark.datasets.folder import data_folders, open_folder
+    from benchmark.datasets.image import read_image
+    from benchmark.registry import DATASETS, dataset_opener
+
+    if dataset in DATASETS or not Path(dataset).exists():
+        opened = dataset_opener(dataset)(data_folders())
+    else:
+        opened = open_folder(Path(dataset))
+    return [read_image(image.path).pixels for image in opened.images]

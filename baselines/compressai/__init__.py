@@ -1,0 +1,1 @@
+"""CompressAI's learned codecs as contenders."""

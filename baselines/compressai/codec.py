@@ -1,0 +1,225 @@
+"""CompressAI's learned image codecs: pixels <-> bitstreams of its compress() and decompress().
+
+    compressai:model=bmshj2018-hyperprior:metric=mse
+    compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
+    compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
+    compressai:model=bmshj2018-hyperprior:weights=random
+    hyperprior:weights=matched        the same model, reduced, as this project trained it
+    hyperprior:weights=matched-whole
+
+The sweep holds the qualities whose weight files are here. Padding (zeros, centred, to multiples of
+64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers but
+for the stream's header, 8 to 10 bytes, which CompressAI does not write and does not count.
+
+Encoder and decoder compute the entropy model's parameters in floating point: a stream is decoded
+right on the kind of device, with the versions and the number of threads that it was made with.
+CompressAI's decoder trusts its input: a stream whose lengths are right and whose payload is
+damaged gives a wrong picture, not an error.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from baselines.compressai.card import verified_card
+from baselines.compressai.container import (
+    MAX_PIXELS,
+    Stream,
+    long_enough,
+    most_pixels,
+    pack,
+    unpack,
+)
+from baselines.compressai.weights import (
+    AUTOREGRESSIVE,
+    QUALITIES,
+    RANDOM_SEED,
+    NetworkSource,
+    find_sources,
+    network,
+)
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
+from benchmark.system.programs import files_sha256, package_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+REVISION = 2
+DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
+STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
+STRING_TAIL = 64  # bytes for the start of the decoder and what it reads ahead
+LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
+MATCHED_CAVEATS = {
+    "matched": "reduced, trained by this project",
+    "matched-whole": "reduced, trained by this project at the whole budget",
+}
+
+
+class CompressAI:
+    """One model of the zoo, trained for one metric, at all qualities whose weights are here.
+
+    `weights` is "published", or "random" for a seeded, untrained network. "matched" are networks of
+    fewer channels that this project trained, with the work a pixel of its own codec and a level's
+    share of that one's training; "matched-whole" has all of it. `checkpoint` names state dicts of
+    one's own instead, `{quality}` in the file's name standing for a number. `device` is cpu or
+    cuda; by default what the harness chose, and the CPU for autoregressive models, whose latents
+    are coded one position at a time.
+    """
+
+    name = "compressai"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        metric: str = "mse",
+        weights: str = "published",
+        checkpoint: str = "",
+        device: str = "",
+    ) -> None:
+        package_folder("compressai")
+        self._model, self._metric = model, metric
+        self._device = _choose_device(device, model)
+        self._sources = find_sources(model, metric, weights, checkpoint, self._device)
+        self._kind = next(iter(self._sources.values())).weights
+        self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
+
+    def describe(self) -> CodecInfo:
+        """Version, call, CompressAI's licence, sha256 of the weights."""
+        sources = list(self._sources.values())
+        versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
+        paths = [source.path for source in sources if source.path is not None]
+        seeded = f"{RANDOM_SEED} {versions} {self._model}"
+        return CodecInfo(
+            version="; ".join((versions, *self._trainings())),
+            command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
+            f"compress() and decompress(), zeros around it to multiples of {STEP}",
+            licence="BSD-3-Clause-Clear",
+            fingerprint=files_sha256(paths) if paths else sha256(seeded.encode()).hexdigest(),
+            revision=REVISION,
+            timed="one call in this process: padding, transforms, entropy coding",
+            device=self._device,
+            caveat=self._caveat(),
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """The stream of an image of at most `MAX_PIXELS`."""
+        height, width, _ = pixels.shape
+        if height * width > MAX_PIXELS:
+            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
+        net = network(self._source(setting))
+        with _inference():
+            coded = net.compress(self._padded(pixels))  # type: ignore[operator]
+        strings = tuple(only for (only,) in coded["strings"])
+        return pack(long_enough(Stream(int(setting.value), width, height, strings)))
+
+    def decode(self, data: bytes) -> Pixels:
+        """The image, rounded to 8 bits; raises `CorruptStream` for what is not a whole stream."""
+        import torch
+
+        stream = unpack(data, num_strings=1 if "factorized" in self._model else 2)
+        if stream.quality not in self._sources:
+            raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
+        if stream.width * stream.height > most_pixels(len(data)):
+            size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
+            raise CorruptStream(f"the stream claims {size}: no picture comes to so few")
+        net = network(self._sources[stream.quality])
+        left, top, wide, high = padding(stream.width, stream.height)
+        factor = int(net.downsampling_factor)  # type: ignore[arg-type]
+        shape = (high // factor, wide // factor)
+        strings = [[_guarded(string, net, wide, high)] for string in stream.strings]
+        with _inference():
+            decoded = net.decompress(strings, shape)["x_hat"][0]  # type: ignore[operator]
+            decoded = decoded[:, top : top + stream.height, left : left + stream.width]
+            levels = decoded.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+            pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+        return pixels
+
+    def _source(self, setting: Setting) -> NetworkSource:
+        quality = int(setting.value)
+        if setting.name != "quality" or quality != setting.value or quality not in self._sources:
+            here = ", ".join(map(str, self._sources))
+            raise BadOption(f"{self._model} has no {setting} here; it has quality {here}")
+        return self._sources[quality]
+
+    def _padded(self, pixels: Pixels) -> "Tensor":
+        import torch
+        from torch.nn import functional
+
+        height, width, _ = pixels.shape
+        left, top, wide, high = padding(width, height)
+        levels = torch.from_numpy(pixels.astype(np.float32)).to(self._device)
+        planes = levels.permute(2, 0, 1)[None] / 255
+        return functional.pad(planes, (left, wide - width - left, top, high - height - top))
+
+    def _trainings(self) -> list[str]:
+        """How the networks were trained, where that was done here; qualities alike are one."""
+        if self._kind not in MATCHED_CAVEATS:
+            return []
+        paths = [source.path for source in self._sources.values() if source.path is not None]
+        return list(dict.fromkeys(verified_card(path).training for path in paths))
+
+    def _caveat(self) -> str:
+        if self._kind == "random":
+            return "random weights"
+        if self._kind in MATCHED_CAVEATS:
+            return MATCHED_CAVEATS[self._kind]
+        missing = [q for q in range(1, QUALITIES[self._model] + 1) if q not in self._sources]
+        if missing and self._kind == "published":
+            return f"no weights for quality {', '.join(map(str, missing))}"
+        return ""
+
+
+def padding(width: int, height: int) -> tuple[int, int, int, int]:
+    """Columns on the left, rows on top, width and height with what CompressAI's evaluation pads.
+
+    >>> padding(451, 64)
+    (30, 0, 512, 64)
+    """
+    wide, high = (math.ceil(side / STEP) * STEP for side in (width, height))
+    return (wide - width) // 2, (high - height) // 2, wide, high
+
+
+def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
+    if asked not in ("", "cpu", "cuda"):
+        raise BadOption(f"device={asked}: it is cpu or cuda")
+    if not asked and model in AUTOREGRESSIVE:
+        return "cpu"
+    if (asked or os.environ.get(DEVICE_VARIABLE)) != "cuda":
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Unavailable("torch cannot use a GPU here: leave device=cuda out")
+    return "cuda"
+
+
+def _guarded(string: bytes, net: "nn.Module", wide: int, high: int) -> bytes:
+    """The string and zeros behind it, for where a damaged one leads CompressAI's decoder.
+
+    It takes at most four bytes for a symbol, and each four bits of the string may announce an
+    escaped symbol of fifteen times four bits. Only a string made for it gets beyond the zeros.
+    """
+    symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)  # type: ignore[arg-type]
+    return string + bytes(15 * len(string) + 4 * symbols + STRING_TAIL)
+
+
+@contextmanager
+def _inference() -> "Iterator[None]":
+    """Without gradients, and on a GPU with the same kernels in every call: a decoder needs that."""
+    import torch
+
+    with (
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ),
+    ):
+        yield

@@ -1,0 +1,97 @@
+"""Entropy-coded strings of a CompressAI network to one stream of bytes, and back; no torch.
+
+    quality        1 byte: which of the model's networks decodes it
+    width, height  a varint each, in pixels
+    lengths        a varint for each string, in bytes
+    strings        one after another; the last byte of the last one ends the stream
+
+A varint holds 7 bits a byte, lowest first, the top bit set on all but the last. How many strings
+there are follows from the model and is not written. For a photograph all of it is 8 to 10 bytes.
+"""
+
+from typing import NamedTuple
+
+from baselines.formats.varint import varint
+from benchmark.errors import CorruptStream
+
+MAX_QUALITY = 255
+MAX_PIXELS = 1 << 26  # a network needs about 130 bytes of memory a pixel: 8.7 GB at this size
+VARINT_BYTES = 5
+# A few damaged bytes must not take minutes and gigabytes. A photograph has ten times as many.
+FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
+
+
+class Stream(NamedTuple):
+    """What is in a stream."""
+
+    quality: int  # 0..255
+    width: int  # pixels
+    height: int  # pixels
+    strings: tuple[bytes, ...]
+
+
+def pack(stream: Stream) -> bytes:
+    """The bytes of a stream.
+
+    >>> pack(Stream(3, 768, 512, (b"latent", b"z"))).hex(" ")
+    '03 80 06 80 04 06 01 6c 61 74 65 6e 74 7a'
+    """
+    sizes = (stream.width, stream.height, *map(len, stream.strings))
+    header = bytes([stream.quality]) + b"".join(map(varint, sizes))
+    return header + b"".join(stream.strings)
+
+
+def unpack(data: bytes, num_strings: int) -> Stream:
+    """What `pack` was given.
+
+    Raises `CorruptStream` where the bytes do not add up to exactly one stream of that many strings,
+    or claim an image of no pixels or of more than `MAX_PIXELS`; nothing is allocated before that.
+    """
+    if not data:
+        raise CorruptStream("the stream is empty")
+    position, numbers = 1, []
+    for _ in range(2 + num_strings):
+        number, position = _read_varint(data, position)
+        numbers.append(number)
+    width, height, *lengths = numbers
+    if not 0 < width * height <= MAX_PIXELS:
+        raise CorruptStream(f"the stream claims an image of {width} x {height} pixels")
+    if position + sum(lengths) != len(data):
+        raise CorruptStream(
+            f"the stream is {len(data)} bytes long, its header says {position + sum(lengths)}"
+        )
+    strings = []
+    for length in lengths:
+        strings.append(data[position : position + length])
+        position += length
+    return Stream(data[0], width, height, tuple(strings))
+
+
+def most_pixels(num_bytes: int) -> int:
+    """How many pixels a decoder makes of so many bytes: .0078 bpp, beyond a small picture.
+
+    >>> most_pixels(0), most_pixels(768)
+    (262144, 1048576)
+    """
+    return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
+
+
+def long_enough(stream: Stream) -> Stream:
+    """With zeros behind the last string, where a decoder would refuse so many pixels otherwise.
+
+    Only pictures without anything in them come to so few bytes; entropy decoders ignore the zeros.
+    """
+    lacking = stream.width * stream.height - most_pixels(sum(map(len, stream.strings)))
+    if lacking <= 0:
+        return stream
+    *others, last = stream.strings
+    return stream._replace(strings=(*others, last + bytes(-(-lacking // PIXELS_PER_BYTE))))
+
+
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+    number = 0
+    for place, byte in enumerate(data[position : position + VARINT_BYTES]):
+        number |= (byte & 0x7F) << (7 * place)
+        if byte <= 0x7F:
+            return number, position + place + 1
+    raise CorruptStream("the stream ends, or makes no sense, within its header")

@@ -1,0 +1,177 @@
+"""CompressAI's networks with a hyperprior -> what the trainer asks of a network: pictures and bits.
+
+The architectures are CompressAI's own, at any widths, and trained as CompressAI trains them: the
+decoder sees the latent with uniform noise, the same that its bits are counted with. There is one
+network for each rate, so that rate and realism are taken and not looked at. This is the one file of
+the trainer that needs CompressAI, imported with the first network.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.crdr.model import Estimate
+from baselines.neural.training.initialise import LEAST_SPREAD, Transform, transforms_of
+
+MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
+# N and M for the work of `baselines.neural.crdr.sizes.MICRO`, 14.6 k multiply-accumulates per
+# pixel. The zoo's own M / N, 1.5 to 1.7, would be no fair choice at this size: what the principal
+# components of N=50, M=91 can hold ends at 30.9 dB on Kodak, whatever the rate; those of these widths hold
+# 35.4 dB, those of MICRO's 34.2 dB.
+MATCHED_WIDTHS = (48, 172)
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
+NOISE = 0.001  # standard deviation of what is added to the kernels of a transform
+
+
+class ZooNetwork(nn.Module):
+    """A network of CompressAI's, `codec`, between images in [-1, 1] and an estimate.
+
+    model: one of `MODELS`. widths: CompressAI's N and M. Raises `ValueError` for other models.
+    """
+
+    def __init__(self, model: str, widths: tuple[int, int]) -> None:
+        super().__init__()
+        if model not in MODELS:
+            raise ValueError(f"{model} is none of {', '.join(MODELS)}")
+        from baselines.compressai.weights import importable
+
+        with importable():
+            from compressai.registry import MODELS as ARCHITECTURES
+        self.model, self.widths = model, widths
+        self.has_means = model == "mbt2018-mean"
+        self.codec: Any = ARCHITECTURES[model](*widths)
+
+    def forward(
+        self,
+        images: Tensor,
+        rate: object = None,
+        realism: object = None,
+        *,
+        noisy: bool = True,
+    ) -> Estimate:
+        """(N, 3, H, W) in [-1, 1], multiples of 64, to pictures about [-1, 1] and float32 bits.
+
+        Bits and pictures are those of latents with uniform noise, or of rounded ones, through which
+        there is no gradient. Under autocast, what is rounded and what counts bits stays in float32.
+        """
+        net = self.codec
+        latents = net.g_a((images + 1) / 2).float()
+        hyper = net.h_a(latents if self.has_means else latents.abs()).float()
+        with torch.autocast(images.device.type, enabled=False):
+            hyper, z_likelihoods = net.entropy_bottleneck(hyper, training=noisy)
+        predicted = net.h_s(hyper).float()
+        scales, means = predicted.chunk(2, 1) if self.has_means else (predicted, None)
+        with torch.autocast(images.device.type, enabled=False):
+            latents, y_likelihoods = net.gaussian_conditional(
+                latents, scales, means=means, training=noisy
+            )
+            y_bits, z_bits = (
+                -likelihoods.log2().sum((1, 2, 3)) for likelihoods in (y_likelihoods, z_likelihoods)
+            )
+        return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits)
+
+    def initialise(self, images: Tensor, weight: float) -> None:
+        """Start as an orthogonal transform, stage by stage, as `ours` does.
+
+        Normalisations start near the identity, scales at the latent's own. images: (n, 3, h, w) in
+        [-1, 1], sides multiples of 16, on the device of the network. weight: of a bit a pixel
+        beside 150 MSE (`rate_weight`); it says how coarse the latent is to be.
+        """
+        net = self.codec
+        transforms = transforms_of((images + 1) / 2, (net.N, net.N, net.N, net.M))
+        gain = GAIN / math.sqrt(weight)
+        spread = images.new_full((net.M,), LEAST_SPREAD)
+        spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+        spread.clamp_(min=LEAST_SPREAD)
+        with torch.no_grad():
+            for layer, transform in zip(net.g_a[::2], transforms, strict=True):
+                _set_downsampling(layer, transform)
+            for layer, transform in zip(reversed(net.g_s[::2]), transforms, strict=True):
+                _set_upsampling(layer, transform)
+            for layer in (*net.g_a[1::2], *net.g_s[1::2]):
+                layer.beta.copy_(layer.beta_reparam.init(torch.ones_like(layer.beta)))
+                layer.gamma.copy_(layer.gamma_reparam.init(GAMMA * torch.eye(net.N).to(images)))
+            net.g_a[6].weight *= gain
+            net.g_a[6].bias *= gain
+            net.g_s[0].weight /= gain
+            net.h_a[0].weight /= spread[:, None, None]
+            net.h_s[4].bias[: net.M] = spread
+
+    def plain(self) -> Any:
+        """CompressAI's network alone; parameters are shared."""
+        return self.codec
+
+    def quantile_loss(self) -> Tensor:
+        """CompressAI's auxiliary loss; its gradient reaches the prior's quantiles only."""
+        loss: Tensor = self.codec.aux_loss()
+        return loss
+
+
+def _set_downsampling(layer: nn.Conv2d, transform: Transform) -> None:
+    """A 5 x 5 convolution of stride 2 as the transform; channels to spare stay as they are."""
+    k, c = transform.basis.shape[:2]
+    nn.init.normal_(layer.weight[:k], std=NOISE)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    layer.weight[:k, :c, 2:4, 2:4] += transform.basis
+    layer.bias[:k] = -(transform.basis.sum((2, 3)) @ transform.mean)  # type: ignore[index]
+
+
+def _set_upsampling(layer: nn.ConvTranspose2d, transform: Transform) -> None:
+    """A 5 x 5 transposed convolution of stride 2 as the transform's transpose."""
+    k, c = transform.basis.shape[:2]
+    nn.init.normal_(layer.weight[:, :c], std=NOISE)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    layer.weight[:k, :c, 2:4, 2:4] += transform.basis
+    layer.bias[:c] = transform.mean  # type: ignore[index]
+
+
+def rate_weight(lmbda: float) -> float:
+    """The weight of a bit a pixel beside 150 MSE, MSE in [0, 1], from CompressAI's lambda.
+
+    CompressAI minimises lambda 255^2 MSE + bpp. The function is its own inverse.
+
+    >>> round(rate_weight(0.0067), 4)
+    0.3443
+    """
+    return 150 / (lmbda * 255**2)
+
+
+class _Layer(NamedTuple):
+    inputs: int
+    outputs: int
+    kernel: int
+    macs_at: int  # where its kernel is applied: one position for so many pixels
+
+
+def macs_per_pixel(model: str, widths: tuple[int, int]) -> float:
+    """Multiply-accumulates of encoding and decoding, the hyper-decoder once, for each pixel.
+
+    As for the project's own sizes (`baselines.neural.crdr.sizes`), and with the products of GDN's
+    matrices, which are 1 x 1 convolutions of the squares.
+
+    >>> macs_per_pixel("bmshj2018-hyperprior", MATCHED_WIDTHS)
+    14645.625
+    """
+    return sum(
+        layer.inputs * layer.outputs * layer.kernel**2 / layer.macs_at
+        for layer in _layers(model, *widths)
+    )
+
+
+def _layers(model: str, n: int, m: int) -> Iterator[_Layer]:
+    for _ in ("analysis", "synthesis"):  # a transposed convolution has the mirrored cost
+        for stage, (near, far) in enumerate(((3, n), (n, n), (n, n), (n, m)), start=1):
+            yield _Layer(near, far, 5, 4**stage)
+            if stage < 4:
+                yield _Layer(n, n, 1, 4**stage)
+    yield _Layer(m, n, 3, 16**2)
+    yield _Layer(n, n, 5, 32**2)
+    yield _Layer(n, n, 5, 64**2)
+    first, second, last = (m, m * 3 // 2, m * 2) if model == "mbt2018-mean" else (n, n, m)
+    yield _Layer(n, first, 5, 64**2)
+    yield _Layer(first, second, 5, 32**2)
+    yield _Layer(second, last, 3, 16**2)

@@ -1,0 +1,288 @@
+"""A model of CompressAI's zoo -> its weight files on this disk -> a network ready to code."""
+
+import math
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from baselines.compressai.card import read_tensors, verified_card
+from baselines.neural.checkpoint.torch_file import load_tensors
+from benchmark.errors import BadOption, Unavailable, UnknownName
+from benchmark.system.programs import file_sha256
+from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.weights import find_weights, weight_folders
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Numbers of qualities; 1 is the lowest rate. Known here since importing CompressAI takes seconds.
+QUALITIES = {
+    "bmshj2018-factorized": 8,
+    "bmshj2018-factorized-relu": 8,
+    "bmshj2018-hyperprior": 8,
+    "mbt2018-mean": 8,
+    "mbt2018": 8,
+    "cheng2020-anchor": 6,
+    "cheng2020-attn": 6,
+}
+METRICS = ("mse", "ms-ssim")
+AUTOREGRESSIVE = ("mbt2018", "cheng2020-anchor", "cheng2020-attn")
+UNPUBLISHED = ("bmshj2018-factorized-relu",)
+# Files are named MODEL-QUALITY-HASH or MODEL-ms-ssim-QUALITY-HASH, but for these.
+FILE_STEMS = {
+    ("bmshj2018-factorized", "mse"): "bmshj2018-factorized-prior",
+    ("cheng2020-anchor", "ms-ssim"): "cheng2020_anchor-ms-ssim",
+    ("cheng2020-attn", "mse"): "cheng2020_attn-mse",
+    ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
+}
+QUALITY_MARK = "{quality}"
+# Networks of this project's own training: what their files' names begin with, by model.
+MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
+SHIPPED = Path(__file__).parents[1] / "checkpoints"
+WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
+Kind = Literal["published", "matched", "matched-whole", "random", "checkpoint"]
+RANDOM_SEED = 0
+KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
+
+
+class PublishedFile(NamedTuple):
+    """One of CompressAI's weight files."""
+
+    url: str
+    name: str
+    sha256_prefix: str  # 8 hexadecimal digits, also at the end of the name
+
+
+class NetworkSource(NamedTuple):
+    """Everything a network is made from; two equal ones give the same network."""
+
+    model: str
+    quality: int
+    weights: Kind
+    path: Path | None  # None for random weights
+    sha256: str  # of the file
+    device: str
+
+
+def find_sources(
+    model: str, metric: str, weights: str, checkpoint: str, device: str
+) -> dict[int, NetworkSource]:
+    """Networks to code with, by quality, lowest first; options as in the adapter's constructor.
+
+    Raises `UnknownName` or `BadOption` for what makes no sense, `Unavailable` for missing files.
+    """
+    if model not in QUALITIES:
+        raise UnknownName("compressai model", model, QUALITIES)
+    if metric not in METRICS:
+        raise UnknownName("compressai metric", metric, METRICS)
+    if weights not in WEIGHTS:
+        one_of = f"{', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}"
+        raise BadOption(f"weights={weights}: it is {one_of}; for files, checkpoint=FILE")
+    if checkpoint and weights != "published":
+        raise BadOption(f"weights={weights} and checkpoint=FILE exclude each other")
+    if weights == "random":
+        return {
+            quality: NetworkSource(model, quality, "random", None, "", device)
+            for quality in range(1, QUALITIES[model] + 1)
+        }
+    if checkpoint:
+        files = find_checkpoints(checkpoint)
+    elif weights == "published":
+        files = find_published(model, metric)
+    else:
+        files = find_matched(model, metric, whole=weights == "matched-whole")
+    kind = cast(Kind, "checkpoint" if checkpoint else weights)
+    return {
+        quality: NetworkSource(model, quality, kind, path, file_sha256(path), device)
+        for quality, path in files.items()
+    }
+
+
+def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
+    """Where CompressAI publishes the weights of a model. Imports CompressAI.
+
+    Raises `BadOption` where there are none.
+    """
+    with importable():
+        from compressai.zoo.image import model_urls
+    try:
+        url = str(model_urls[model][metric][quality])
+    except KeyError:
+        raise BadOption(
+            f"CompressAI publishes no weights for {model}, {metric}, quality {quality}"
+        ) from None
+    name = url.rpartition("/")[2]
+    return PublishedFile(url, name, name.removesuffix(".pth.tar")[-8:])
+
+
+def file_pattern(model: str, metric: str, quality: int) -> str:
+    """Glob pattern of a published file's name, the digits of its hash left open.
+
+    >>> file_pattern("mbt2018", "ms-ssim", 2)
+    'mbt2018-ms-ssim-2-????????.pth.tar'
+    """
+    plain = model if metric == "mse" else f"{model}-{metric}"
+    return f"{FILE_STEMS.get((model, metric), plain)}-{quality}-????????.pth.tar"
+
+
+def find_published(model: str, metric: str) -> dict[int, Path]:
+    """The published files that are here, by quality, each checked against the hash in its name.
+
+    Raises `Unavailable` where there is none or one is damaged.
+    """
+    if model in UNPUBLISHED:
+        raise Unavailable(
+            f"CompressAI publishes no weights of {model}: give checkpoint=FILE or weights=random"
+        )
+    found: dict[int, Path] = {}
+    missing = None
+    remedy = f"run `bench fetch compressai:model={model}:metric={metric}`"
+    for quality in range(1, QUALITIES[model] + 1):
+        try:
+            path = find_weights([file_pattern(model, metric, quality)], remedy)
+        except Unavailable as reason:
+            missing = missing or reason
+            continue
+        expected, actual = path.name.removesuffix(".pth.tar")[-8:], file_sha256(path)
+        if not actual.startswith(expected):
+            raise Unavailable(
+                f"{path} is damaged: its sha256 begins with {actual[:8]}; delete it and {remedy}"
+            )
+        found[quality] = path
+    if not found and missing:
+        raise missing
+    return found
+
+
+def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
+    """Networks that this project trained, by quality, each checked against its card.
+
+    whole: those trained with all that this project's own codec was, not with a level's share of it.
+    From the first place that has any: where weights are looked for, then what comes along. Raises
+    `BadOption` for what is never trained here, `Unavailable` for files missing or damaged.
+    """
+    if model not in MATCHED_STEMS or metric != "mse":
+        known = ", ".join(MATCHED_STEMS)
+        raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
+    stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
+    for folder in (*weight_folders(), SHIPPED):
+        with suppress(Unavailable):
+            found = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
+            break
+    else:
+        raise Unavailable(
+            f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
+            "what comes along: train them with `bench train --suite matched`"
+        )
+    for path in found.values():
+        card = verified_card(path)
+        if card.model != model:
+            raise Unavailable(f"{path} holds {card.model} by its card, not {model}")
+    return found
+
+
+def find_checkpoints(pattern: str) -> dict[int, Path]:
+    """State dicts of one's own: a file, or one for each number that `{quality}` stands for.
+
+    A single file without the mark is quality 1. Raises `Unavailable` where there is no such file.
+    """
+    if QUALITY_MARK not in pattern:
+        if not Path(pattern).is_file():
+            raise Unavailable(f"no checkpoint {pattern}")
+        return {1: Path(pattern)}
+    folder, _, name = pattern.rpartition("/")
+    if QUALITY_MARK in folder or name.count(QUALITY_MARK) != 1:
+        raise BadOption(f"checkpoint={pattern}: {QUALITY_MARK} goes into the file's name, once")
+    before, _, after = name.partition(QUALITY_MARK)
+    number = re.compile(re.escape(before) + "([1-9][0-9]?)" + re.escape(after))
+    parent = Path(folder or ("/" if pattern.startswith("/") else "."))
+    files = parent.iterdir() if parent.is_dir() else iter(())
+    found = {int(hit[1]): path for path in files if (hit := number.fullmatch(path.name))}
+    if not found:
+        raise Unavailable(f"no checkpoint {pattern} with a number from 1 to 99 for {QUALITY_MARK}")
+    return dict(sorted(found.items()))
+
+
+_kept: OrderedDict[NetworkSource, "nn.Module"] = OrderedDict()
+
+
+def network(source: NetworkSource) -> "nn.Module":
+    """The network, on its device; made once a process while `KEPT_BYTES` hold it.
+
+    Encoder and decoder share it: its parameters are only read.
+    """
+    if source in _kept:
+        _kept.move_to_end(source)
+    else:
+        _kept[source] = _make(source)
+        while len(_kept) > 1 and sum(map(_num_bytes, _kept.values())) > KEPT_BYTES:
+            _kept.popitem(last=False)
+    return _kept[source]
+
+
+def _make(source: NetworkSource) -> "nn.Module":
+    with importable():
+        from compressai.registry import MODELS
+        from compressai.zoo.image import cfgs
+    import torch
+
+    from baselines.compressai.inference import accelerate
+
+    architecture = MODELS[source.model]
+    made: Any
+    if source.path is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(RANDOM_SEED)
+            made = architecture(*cfgs[source.model][source.quality])
+    else:
+        try:
+            matched = source.weights.startswith("matched")
+            state = read_tensors(source.path) if matched else _state_dict(source.path)
+            made = architecture.from_state_dict(state)
+        except (KeyError, RuntimeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
+    # Published and matched files carry the tables that their streams are coded with; those of a
+    # checkpoint may be older than its weights, so they are computed, as CompressAI's own evaluation
+    # does it.
+    made.update(force=source.weights in ("checkpoint", "random"))
+    return accelerate(made.eval().requires_grad_(False)).to(source.device)
+
+
+def _state_dict(path: Path) -> dict[str, Any]:
+    from pickle import UnpicklingError
+
+    with importable():
+        from compressai.zoo import load_state_dict as with_present_names
+    try:
+        loaded = load_tensors(path)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise Unavailable(
+            f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
+        ) from error
+    for key in ("network", "state_dict", "model_state_dict"):  # names that training scripts use
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict):
+        raise Unavailable(f"{path} holds a {type(loaded).__name__}, not a state dict")
+    renamed: dict[str, Any] = with_present_names(loaded)
+    return renamed
+
+
+def _num_bytes(made: "nn.Module") -> int:
+    held = [*made.parameters(), *made.buffers()]
+    return sum(math.prod(tensor.shape) * tensor.element_size() for tensor in held)
+
+
+@contextmanager
+def importable() -> Iterator[None]:
+    """Let CompressAI be imported inside: it imports torchvision, and torch_geometric with it."""
+    import_torchvision()
+    with warnings.catch_warnings():
+        # torch_geometric scripts its functions while it is imported, which torch 2.13 deprecates
+        warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
+        yield

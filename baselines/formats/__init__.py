@@ -1,0 +1,1 @@
+"""File and colour formats that several codecs share."""

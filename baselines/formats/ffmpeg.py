@@ -1,0 +1,203 @@
+"""One picture to a stream and back, through a video codec of the ffmpeg that imageio-ffmpeg brings.
+
+The stream is one byte and an elementary stream (Annex B), no container. The byte holds how many
+columns (high four bits) and rows (low four bits) were added at the right and the bottom, by
+repeating the last one: both encoders refuse sides under 16, and 4:2:0 needs even ones.
+
+Colours are converted by `baselines.formats.ycbcr` in both directions. ffmpeg is forbidden to
+convert anything; it is told the pixel format, BT.709 and the full range, the encoders write them into
+the stream, and the decoder's output is read in the format that the stream names.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from baselines.formats.y4m import read_y4m, sample_type
+from baselines.formats.ycbcr import (
+    Rounding,
+    Subsampling,
+    conversion_alone,
+    rgb_to_ycbcr,
+    ycbcr_to_rgb,
+)
+from benchmark.codec import Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.system.programs import private_folder, run_program
+
+SMALLEST_SIDE = 16
+TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
+QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
+COLOURS = ("-color_range", "pc", "-colorspace", "bt709", "-color_primaries", "bt709")
+COLOURS_OF_SRGB = (*COLOURS, "-color_trc", "iec61966-2-1")
+
+
+class PictureFormat(NamedTuple):
+    """How a video codec takes its samples."""
+
+    depth: int  # bits per sample: 8 or 10
+    subsampling: Subsampling
+
+    @property
+    def pixel_format(self) -> str:
+        """ffmpeg's name for it: "yuv444p", "yuv420p10le"."""
+        return f"yuv{self.subsampling}p" + ("" if self.depth == 8 else f"{self.depth}le")
+
+    def __str__(self) -> str:
+        chroma = "444" if self.subsampling == 444 else "420 by Lanczos-3"
+        return f"RGB as BT.709 full-range YCbCr {chroma}, {self.depth} bits, rounded"
+
+
+class VideoCodec(NamedTuple):
+    """An encoder and the stream it makes, which names ffmpeg's decoder and raw format too."""
+
+    encoder: str  # "libx265"
+    stream: str  # "hevc"
+
+
+@cache
+def find_ffmpeg(codec: VideoCodec) -> Path:
+    """The program, known to have encoder and decoder; `Unavailable` where it is not so."""
+    return _ffmpeg_with({"encoder": codec.encoder, "decoder": codec.stream}, codec.encoder)
+
+
+@cache
+def find_decoder(stream: str) -> Path:
+    """The program, known to have a decoder of that name; `Unavailable` where it is not so."""
+    return _ffmpeg_with({"decoder": stream}, f"decoding {stream}")
+
+
+@cache
+def ffmpeg_version(program: Path) -> str:
+    """Its release: "ffmpeg 7.0.2"."""
+    told = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
+    found = re.match(r"ffmpeg version (\S+)", told)
+    return f"ffmpeg {found[1] if found else 'of unknown version'}"
+
+
+@cache
+def versions(program: Path, codec: VideoCodec, banner: str) -> str:
+    """Of the encoder's library, which `banner` (a regular expression) finds in its log, and ffmpeg.
+
+    Codes a grey picture, since an encoder tells its version only when it starts.
+    """
+    picture = f"color=gray:s={SMALLEST_SIDE}x{SMALLEST_SIDE}"
+    trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", codec.encoder]
+    log = run_program(
+        [program, "-hide_banner", "-nostdin", "-nostats", *trial, "-f", "null", "-"],
+        timeout_seconds=60,
+        with_stderr=True,
+    ).decode(errors="replace")
+    library = re.search(banner, log)
+    release = library[1] if library else "of unknown version"
+    return f"{codec.encoder} {release}, {ffmpeg_version(program)}"
+
+
+def check_qp(codec: str, setting: Setting, largest: int) -> None:
+    """`BadOption` unless the setting is a whole QP from 0 to `largest`."""
+    if setting.name != "qp" or setting.value not in range(largest + 1):
+        raise BadOption(f"{codec} takes a whole qp from 0 to {largest}, not {setting}")
+
+
+def encode_command(
+    program: str, codec: VideoCodec, layout: PictureFormat, options: Sequence[str]
+) -> list[str]:
+    """The command line up to the name of the file it writes; {width} and {height} stay open."""
+    return [
+        *(program, *QUIET, "-noauto_conversion_filters"),
+        *("-f", "rawvideo", "-pixel_format", layout.pixel_format),
+        *("-video_size", "{width}x{height}", "-framerate", "1", *COLOURS_OF_SRGB, "-i", "pipe:0"),
+        *("-frames:v", "1", "-c:v", codec.encoder, *options, "-f", codec.stream),
+    ]
+
+
+def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
+    """One byte of padding and the elementary stream; `command` is from `encode_command`."""
+    height, width, _ = pixels.shape
+    padded, columns, rows = _pad(pixels, layout.subsampling)
+    planes = rgb_to_ycbcr(padded, layout.depth, layout.subsampling)
+    size = {"{width}x{height}": f"{width + columns}x{height + rows}"}
+    with private_folder() as folder:
+        stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
+        run_program(
+            [*(size.get(word, word) for word in command), stream],
+            timeout_seconds=TIMEOUT_SECONDS,
+            stdin=b"".join(plane.astype(sample_type(layout.depth)).tobytes() for plane in planes),
+        )
+        data = stream.read_bytes() if stream.exists() else b""
+    if not data:
+        raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote nothing")
+    return bytes([columns << 4 | rows]) + data
+
+
+def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
+    """The picture; `ProgramFailed` or `CorruptStream` for anything but one whole picture."""
+    if not data:
+        raise CorruptStream(f"an empty stream is no {codec.stream}")
+    picture = read_y4m(decode_to_y4m(program, codec.stream, data[1:]))
+    if not picture.full_range:
+        raise CorruptStream("the stream does not say that its samples have the full range")
+    columns, rows = data[0] >> 4, data[0] & 15
+    height, width = picture.planes.luma.shape
+    if columns >= width or rows >= height:
+        raise CorruptStream(f"padding of {columns}x{rows} cannot be in {width}x{height} pixels")
+    pixels = ycbcr_to_rgb(picture.planes, picture.depth)
+    return np.ascontiguousarray(pixels[: height - rows, : width - columns])
+
+
+def decode_to_y4m(program: Path, stream: str, data: bytes) -> bytes:
+    """An elementary stream as YUV4MPEG2; `ProgramFailed` where ffmpeg finds fault with it."""
+    # probing would decode the picture a first time, only to throw it away
+    source = ["-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
+    raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
+    return run_program(
+        [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
+        timeout_seconds=TIMEOUT_SECONDS,
+        stdin=data,
+    )
+
+
+def _ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
+    """The program that imageio-ffmpeg brings, if it has these encoders and decoders."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError as error:
+        remedy = "install the Python package imageio-ffmpeg"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    try:
+        program = Path(get_ffmpeg_exe())
+    except RuntimeError as error:
+        remedy = "install a wheel of imageio-ffmpeg that contains one"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    for kind, name in parts.items():
+        try:
+            told = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)
+        except ProgramFailed as error:
+            raise Unavailable(f"{who} needs a working ffmpeg: {error}") from error
+        if not told.startswith(f"{kind.capitalize()} {name} ".encode()):
+            remedy = "install a newer imageio-ffmpeg"
+            raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
+    return program
+
+
+def convert_picture(pixels: Pixels, layout: PictureFormat, rounding: Rounding) -> Pixels:
+    """The picture padded, through both colour conversions, and cut again: nothing is coded."""
+    height, width, _ = pixels.shape
+    padded, _, _ = _pad(pixels, layout.subsampling)
+    return conversion_alone(padded, *layout, rounding)[:height, :width]
+
+
+def _pad(pixels: Pixels, subsampling: Subsampling) -> tuple[Pixels, int, int]:
+    """The picture with its last column and row repeated, and how often each is."""
+    height, width, _ = pixels.shape
+    columns, rows = (_padding(side, subsampling) for side in (width, height))
+    return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
+
+
+def _padding(side: int, subsampling: Subsampling) -> int:
+    padded = max(side, SMALLEST_SIDE)
+    return padded + (padded % 2 if subsampling == 420 else 0) - side

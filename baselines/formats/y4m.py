@@ -1,0 +1,41 @@
+"""A YUV4MPEG2 file of one picture to its planes: what ffmpeg and VTM's decoder hand out."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from baselines.formats.ycbcr import Planes
+from benchmark.errors import CorruptStream
+
+
+class Picture(NamedTuple):
+    """Decoded samples and what the file says of them."""
+
+    planes: Planes  # 4:4:4 or 4:2:0
+    depth: int  # bits per sample: 8 or 10
+    full_range: bool  # whether it says so; what it does not say may still be true
+
+
+def read_y4m(file: bytes) -> Picture:
+    """The picture; `CorruptStream` for anything but exactly one whole one."""
+    header, _, frame = file.partition(b"\n")
+    marker, _, samples = frame.partition(b"\n")
+    told = {word[:1]: word[1:] for word in header.decode("ascii", "replace").split()[1:]}
+    colours = re.fullmatch(r"(444|420)(?:p10|jpeg|mpeg2|paldv)?", told.get("C", ""))
+    if not header.startswith(b"YUV4MPEG2 ") or not marker.startswith(b"FRAME") or not colours:
+        raise CorruptStream("the stream does not hold a picture in 4:4:4 or 4:2:0")
+    height, width, depth = int(told["H"]), int(told["W"]), 10 if "p10" in colours[0] else 8
+    half = 2 if colours[1] == "420" else 1
+    shapes = [(height, width)] + 2 * [(-(-height // half), -(-width // half))]
+    ends = np.cumsum([rows * columns for rows, columns in shapes])
+    if len(samples) != ends[-1] * np.dtype(sample_type(depth)).itemsize:
+        raise CorruptStream("the stream does not hold exactly one whole picture")
+    flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
+    planes = Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
+    return Picture(planes, depth, b" XCOLORRANGE=FULL" in header)
+
+
+def sample_type(depth: int) -> str:
+    """numpy's name of a sample as raw files hold it: a byte, or two with the lower one first."""
+    return "u1" if depth == 8 else "<u2"

@@ -1,0 +1,1 @@
+"""The container of learned codecs, its control maps and its tiles."""

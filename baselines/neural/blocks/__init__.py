@@ -1,0 +1,1 @@
+"""Layers that learned codecs are built from."""

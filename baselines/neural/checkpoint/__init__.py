@@ -1,0 +1,1 @@
+"""Checkpoints of learned codecs and the cards beside them."""

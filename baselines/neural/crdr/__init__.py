@@ -1,0 +1,1 @@
+"""CRDR, the method of this project: network, objective, sizes."""

@@ -1,0 +1,74 @@
+"""A realism weight beta -> what it adds inside the decoder's residual blocks.
+
+::
+
+    beta ─ fourier ─ 20 ─ linear, relu, linear ─ C ─┬─ linear ─> + after the block's 1st convolution
+                                                    ├─ linear ─> + after its 2nd
+                                                    └─ linear ─> + after its 3rd
+
+Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023). All of
+it is computed once for each distinct beta; where beta is a map, results are gathered by position.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.layers import ResidualBottleneck
+from baselines.neural.crdr.sizes import FOURIER_CHANNELS
+
+HIGHEST_BETA = 5.12
+
+
+def fourier(betas: Tensor) -> Tensor:
+    """(K,) in [0, 5.12] to (K, 20): ten sines, then ten cosines, of 2^i times beta as [-1, 1].
+
+    >>> fourier(torch.tensor([2.56]))[0, [0, 9, 10, 19]]
+    tensor([0., 0., 1., 1.])
+    """
+    frequencies = 2.0 ** torch.arange(FOURIER_CHANNELS // 2, device=betas.device)
+    angles = ((betas / HIGHEST_BETA - 0.5) * 2)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class RealismEmbedding(nn.Module):
+    """Beta as a vector: two linear layers on its Fourier features."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(FOURIER_CHANNELS, width), nn.ReLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, realism: Control) -> Control:
+        """Levels (K,) to vectors (K, width)."""
+        return realism.map(lambda betas: self.layers(fourier(betas)))
+
+
+class ConditionedBottleneck(ResidualBottleneck):
+    """A residual bottleneck with a projection of the embedded beta added behind each convolution.
+
+    Behind the ReLU, where there is one.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels)
+        inside = channels // 2
+        self.project = nn.ModuleList(nn.Linear(width, one) for one in (inside, inside, channels))
+
+    def forward(self, features: Tensor, condition: Control) -> Tensor:  # type: ignore[override]
+        """(N, C, H, W) and vectors (K, width) to the shape of the features."""
+        first, second, third = (condition.map(one) for one in self.project)
+        inside = first.shift(self.reduce(features).relu_())
+        inside = second.shift(self.mix(inside).relu_())
+        return third.shift(self.expand(inside)).add_(features)
+
+
+class ConditionedBottlenecks(nn.ModuleList):
+    """Several in a row."""
+
+    def forward(self, features: Tensor, condition: Control) -> Tensor:
+        """As one."""
+        for block in self:
+            features = block(features, condition)
+        return features

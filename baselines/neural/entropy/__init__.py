@@ -1,0 +1,1 @@
+"""Entropy models and coders of learned codecs."""

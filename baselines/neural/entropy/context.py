@@ -1,0 +1,77 @@
+"""What the hyper-decoder gives, slice by slice -> mean and scale of each slice of the latent.
+
+::
+
+    mean support ──┬───────────────┬─ mean_i ── mu_i ───────┐
+    slices decoded ┤               │                        ├─ code ─ y_i ─┬─ + ─> decoded slice i
+    scale support ─┴─ scale_i ─ sigma_i ────────────────────┘              │  │
+                                   └───────────────────────── residual_i ──┘  │
+                                                                  └ .5 tanh ──┘
+
+`code` stands for whatever turns (index, mu, sigma) into the slice's values: quantising and counting
+bits in training, reading symbols in a decoder. Minnen, Singh, "Channel-wise autoregressive entropy
+models for learned image compression" (ICIP 2020). All that happens in here besides `code` is
+convolution, ReLU, concatenation, and .5 tanh of the residual, which is added: a decoder can
+do it in integers.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.layers import convolution
+from baselines.neural.crdr.sizes import Sizes
+
+# (index of the slice, mean, scale), both (N, c, h, w) -> values (N, c, h, w)
+CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
+
+
+def slice_transform(inputs: int, outputs: int, sizes: Sizes) -> nn.Sequential:
+    """Three convolutions with ReLUs between them; (N, inputs, h, w) to (N, outputs, h, w)."""
+    widths = (inputs, *sizes.context, outputs)
+    first, second, third = (
+        convolution(widths[i], widths[i + 1], kernel)
+        for i, kernel in enumerate(sizes.context_kernels)
+    )
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+
+
+class ChannelContext(nn.Module):
+    """Channel-wise autoregressive means and scales, with latent residual prediction.
+
+    The first `support_slices` decoded slices, not the latest ones, inform every later slice. With
+    no slices at all, the hyper-decoder's outputs are the latent's mean and scale, coded at once.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.widths = sizes.slices
+        self.support_slices = sizes.support_slices
+        known = [
+            sizes.support + sum(sizes.slices[: min(i, sizes.support_slices)])
+            for i in range(len(sizes.slices))
+        ]
+        pairs = list(zip(known, sizes.slices, strict=True))
+        self.mean = nn.ModuleList(slice_transform(k, width, sizes) for k, width in pairs)
+        self.scale = nn.ModuleList(slice_transform(k, width, sizes) for k, width in pairs)
+        self.residual = nn.ModuleList(
+            slice_transform(k + width, width, sizes) for k, width in pairs
+        )
+
+    def support(self, hyper: Tensor, decoded: Sequence[Tensor]) -> Tensor:
+        """The hyper-decoder's part and the slices that inform the next one, concatenated."""
+        return torch.cat([hyper, *decoded[: self.support_slices]], dim=1)
+
+    def forward(self, mean_support: Tensor, scale_support: Tensor, code: CodeSlice) -> Tensor:
+        """Two (N, support, h, w) to the decoded latent (N, M, h, w)."""
+        if not self.widths:
+            return code(0, mean_support, scale_support)
+        decoded: list[Tensor] = []
+        for i in range(len(self.widths)):
+            for_mean = self.support(mean_support, decoded)
+            for_scale = self.support(scale_support, decoded)
+            values = code(i, self.mean[i](for_mean), self.scale[i](for_scale))
+            correction: Tensor = self.residual[i](torch.cat([for_mean, values], dim=1))
+            decoded.append(values + 0.5 * correction.tanh())
+        return torch.cat(decoded, dim=1)

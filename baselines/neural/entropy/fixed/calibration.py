@@ -1,0 +1,91 @@
+"""Latents of some images -> the fractions with which the integers follow the float model best."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.entropy.fixed.fractions import (
+    LARGEST_FRACTION,
+    activation_names,
+    branches,
+)
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
+from baselines.neural.entropy.fixed.network import convolutions
+
+HEADROOM = 2.0  # other images' activations may be larger
+
+
+class _Errors:
+    """For each activation and fraction, the sum of squared errors of rounding and clipping."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.sums = {name: torch.zeros(LARGEST_FRACTION + 1).double() for name in names}
+
+    def add(self, name: str, values: Tensor) -> None:
+        wide = values.detach().double()
+        for fraction in range(LARGEST_FRACTION + 1):
+            step = 2.0**-fraction
+            cut = (wide.abs() * HEADROOM - ACTIVATION_LIMIT * step).clamp(min=0).square().sum()
+            self.sums[name][fraction] += float(cut) + wide.numel() * step**2 / 12
+
+    def best(self) -> dict[str, int]:
+        return {name: int(sums.argmin()) for name, sums in self.sums.items()}
+
+
+@torch.no_grad()
+def calibrate(model: CRDR, latents: Iterable[Tensor]) -> dict[str, int]:
+    """One fraction for each of `activation_names`, of least squared error over these images.
+
+    latents: y as the encoder gives it, (N, M, h, w) each, of images and rates like those that will
+    be coded. An activation's error is that of rounding and of clipping it, as if it were HEADROOM
+    times as large.
+    """
+    errors = _Errors(activation_names(model))
+    hooks = _listen(model, errors)
+    try:
+        for latent in latents:
+            _follow(model, latent, errors)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return errors.best()
+
+
+def _listen(model: CRDR, errors: _Errors) -> list[torch.utils.hooks.RemovableHandle]:
+    hooks = []
+    for branch, modules in branches(model).items():
+        for i, (layer, relu) in enumerate(convolutions(modules, branch)):
+            name = f"{branch}.{i}"
+            if name in errors.sums:
+                hooks.append(layer.register_forward_hook(_recorder(name, errors, relu=relu)))
+    return hooks
+
+
+def _recorder(name: str, errors: _Errors, *, relu: bool):  # type: ignore[no-untyped-def]
+    def record(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        errors.add(name, output.relu() if relu else output)
+
+    return record
+
+
+def _follow(model: CRDR, latent: Tensor, errors: _Errors) -> None:
+    """Decode the latent as the float model does, recording what no layer gives."""
+    rounded = model.round_hyper(model.hyper_analyse(latent))
+    errors.add("z", rounded)
+    mean_support, scale_support = model.hyper_synthesise(rounded)
+    if not model.context.widths:
+        return
+    errors.add("support.mean", mean_support)
+    errors.add("support.scale", scale_support)
+    slices = torch.split(latent, list(model.context.widths), dim=1)
+
+    def code(index: int, mean: Tensor, _scale: Tensor) -> Tensor:
+        symbols = torch.round(slices[index] - mean)
+        return symbols + mean
+
+    decoded = model.context(mean_support, scale_support, code)
+    errors.add("support.mean", decoded)  # all of it: the residual's transforms see every slice
+    informing = sum(model.context.widths[: model.context.support_slices])
+    errors.add("support.scale", decoded[:, :informing])

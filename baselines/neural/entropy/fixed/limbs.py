@@ -1,0 +1,123 @@
+"""Integer activations and weights -> their exact sums of products, through int8 matrix products.
+
+A number of two limbs is v = 128 h + l, l in -64..63. For activations a and weights w of two limbs
+
+    a w = 128^2 ah wh + 128 (ah wl + al wh) + al wl
+    ah wl + al wh = (ah + al)(wh + wl) - ah wh - al wl
+
+takes three products (Karatsuba), whose factors all lie in -127..127 because numbers are limited to
+63 * 128 + 63. Weights of one limb take two: a w = 128 ah w + al w.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from baselines.neural.entropy.fixed.grid import LIMB_BITS
+
+LARGEST_LIMB = 127
+BASE = 1 << LIMB_BITS
+ALIGNMENT = 16  # cuBLAS multiplies int8 matrices whose sides are multiples of 8
+LEAST_ROWS = 24  # and the first of which has more than 16 rows
+
+
+def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Integers of at most 63 * 128 + 63 -> high limb, low limb and their sum, int8.
+
+    >>> [int(limb) for limb in limbs(torch.tensor([-8127], dtype=torch.int16))]
+    [-63, -63, -126]
+    """
+    high = (values + BASE // 2) >> LIMB_BITS
+    low = values - (high << LIMB_BITS)
+    return high.to(torch.int8), low.to(torch.int8), (high + low).to(torch.int8)
+
+
+def planes(weight: Tensor) -> tuple[Tensor, ...]:
+    """Weights on a grid of either precision -> what activations are multiplied with, int8."""
+    return (weight.to(torch.int8),) if int(weight.abs().max()) <= LARGEST_LIMB else limbs(weight)
+
+
+class LimbSums:
+    """The fast kernel: an ordinary convolution without padding, as int8 products with int32 sums.
+
+    weight: int16 (out, kernel height, kernel width, in), within the limits of `grid`. The input is
+    unfolded along its width alone: each row of the kernel then is a product with some of the
+    unfolded rows, which for a single image lie together already.
+    """
+
+    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+        self.outputs, *self.kernel, self.inputs = weight.shape
+        self.stride = stride
+        rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
+        padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
+        rows = functional.pad(rows, padding)
+        self.planes = planes(rows)  # (kernel height, out, kernel width * in)
+        self.coarse = len(self.planes) == 1
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """int16 (N, H, W, in), within the limit -> float64 integers (N, rows, columns, out)."""
+        high, low, both = limbs(activations)
+        if self.coarse:
+            (plane,) = self.planes
+            return self._sums(high, plane).double().mul_(BASE).add_(self._sums(low, plane))
+        high_sums, low_sums = self._sums(high, self.planes[0]), self._sums(low, self.planes[1])
+        mixed = self._sums(both, self.planes[2]).sub_(high_sums).sub_(low_sums)
+        return high_sums.double().mul_(BASE).add_(mixed).mul_(BASE).add_(low_sums)
+
+    def _sums(self, limb: Tensor, plane: Tensor) -> Tensor:
+        """int8 (N, H, W, in), one limb of the weights -> int32 (N, rows, columns, out)."""
+        unfolded = self._unfold(limb)
+        count, height, columns, _ = unfolded.shape
+        rows = (height - self.kernel[0]) // self.stride[0] + 1
+        total: Tensor | None = None
+        for y in range(self.kernel[0]):
+            seen = unfolded[:, y :: self.stride[0]][:, :rows]
+            # Contiguous: _int_mm takes views with overlapping rows, and gets them wrong.
+            matrix = seen.contiguous().view(count * rows * columns, -1)
+            products = _products(matrix, plane[y])
+            total = products if total is None else total.add_(products)
+        assert total is not None
+        return total[:, : self.outputs].view(count, rows, columns, self.outputs)
+
+    def _unfold(self, limb: Tensor) -> Tensor:
+        """int8 (N, H, W, in) -> (N, H, columns, kernel width * in, aligned)."""
+        count, height, width, _ = limb.shape
+        columns = (width - self.kernel[1]) // self.stride[1] + 1
+        across, down, along, one = limb.contiguous().stride()
+        windows = limb.contiguous().as_strided(
+            (count, height, columns, self.kernel[1], self.inputs),
+            (across, down, along * self.stride[1], along, one),
+        )
+        flat = windows.contiguous().view(count, height, columns, -1)
+        return functional.pad(flat, (0, -flat.shape[3] % ALIGNMENT))
+
+
+class NarrowLimbSums(LimbSums):
+    """The same in four products, with weights of at most 64, for processors that saturate.
+
+    Without VNNI, x86 adds two products to 16 bits, activations having been made positive by adding
+    128: 255 * 64 * 2 just stays below 2^15. Coarse weights are halved, w = w // 2 + (w - w // 2).
+    """
+
+    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+        super().__init__(weight, stride, device)
+        whole, self.step = self.planes[0], 1 if self.coarse else BASE
+        half = whole >> 1
+        self.planes = (half, whole - half) if self.coarse else self.planes[:2]
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """As `LimbSums`."""
+        high, low, _ = limbs(activations)
+        return self._both(high).mul_(BASE).add_(self._both(low))
+
+    def _both(self, limb: Tensor) -> Tensor:
+        first, second = (self._sums(limb, plane) for plane in self.planes)
+        return first.double().mul_(self.step).add_(second)
+
+
+def _products(matrix: Tensor, plane: Tensor) -> Tensor:
+    """int8 (n, k) and (out, k) -> int32 (n, out)."""
+    few = LEAST_ROWS - len(matrix)
+    if few <= 0:
+        return torch._int_mm(matrix, plane.t())
+    return torch._int_mm(functional.pad(matrix, (0, 0, 0, few)), plane.t())[: len(matrix)]

@@ -1,0 +1,144 @@
+"""A device -> the kernel that computes there: exact, found out by comparison, and fast."""
+
+from collections.abc import Mapping
+from functools import cache
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from baselines.neural.entropy.fixed.convolution import Kernel, Sums
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, WEIGHT_LIMIT, Precision
+from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums
+from baselines.neural.entropy.fixed.reference import Float64Sums
+from benchmark.errors import Unavailable
+
+# The fastest one first, where it is exact.
+KERNELS: Mapping[str, Kernel] = {
+    "limbs": LimbSums,
+    "narrow limbs": NarrowLimbSums,
+    "reference": Float64Sums,
+}
+TIMES = 3
+TOLERATED = 2.0  # times slower: short clockings on a busy machine are not worth more
+
+
+class Choice(NamedTuple):
+    """A kernel, its name, and why not another one (empty where all of them are exact)."""
+
+    name: str
+    kernel: Kernel
+    note: str
+
+
+class _Case(NamedTuple):
+    inputs: int
+    kernel: int
+    outputs: int
+    size: int  # height and width of the input
+    stride: int
+    precision: Precision
+
+
+# Sums beyond 2^24, sizes that are no multiples of eight, a stride, a single position.
+CASES = (
+    _Case(320, 5, 16, 6, 1, Precision.FINE),
+    _Case(64, 3, 24, 11, 1, Precision.COARSE),
+    _Case(21, 3, 13, 9, 2, Precision.FINE),
+    _Case(5, 1, 3, 1, 1, Precision.COARSE),
+)
+
+
+def exact_kernel(device: torch.device) -> Choice:
+    """Found once for each device, and for oneDNN on and off. Raises `Unavailable` without any."""
+    return _exact_kernel(str(device), torch.backends.mkldnn.enabled)
+
+
+@cache
+def _exact_kernel(device_name: str, onednn: bool) -> Choice:
+    return choose(torch.device(device_name), KERNELS)
+
+
+def choose(device: torch.device, kernels: Mapping[str, Kernel]) -> Choice:
+    """The first of the kernels that is exact on the device, unless a later one is far faster.
+
+    Raises `Unavailable` where none is exact.
+    """
+    failed = [name for name, kernel in kernels.items() if not is_exact(kernel, device)]
+    exact = {name: kernel for name, kernel in kernels.items() if name not in failed}
+    if not exact:
+        raise Unavailable(f"no integer kernel is exact on {device}: use the device cpu")
+    seconds = {name: _seconds(kernel, device) for name, kernel in exact.items()}
+    limit = TOLERATED * min(seconds.values())
+    name = next(name for name, taken in seconds.items() if taken <= limit)
+    note = f"not exact on {device}: {', '.join(failed)}" if failed else ""
+    return Choice(name, exact[name], note)
+
+
+def is_exact(kernel: Kernel, device: torch.device) -> bool:
+    """Whether its sums equal int64 arithmetic for extreme and for random numbers."""
+    for case in CASES:
+        weight, activations = _adversarial(case)
+        stride = (case.stride, case.stride)
+        try:
+            sums = kernel(torch.from_numpy(weight), stride, device)(
+                torch.from_numpy(activations).to(device)
+            )
+        except (RuntimeError, TypeError, ValueError):  # what the device or its library cannot do
+            return False
+        if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations, stride)):
+            return False
+    return True
+
+
+def integer_sums(
+    weight: NDArray[np.int16], activations: NDArray[np.int16], stride: tuple[int, int]
+) -> NDArray[np.int64]:
+    """The definition: weight (out, kh, kw, in), activations (N, H, W, in) -> (N, rows, cols, out).
+
+    An ordinary convolution without padding in NumPy's int64, tap by tap.
+    """
+    _, high, wide, _ = weight.shape
+    rows = (activations.shape[1] - high) // stride[0] + 1
+    columns = (activations.shape[2] - wide) // stride[1] + 1
+    sums = np.zeros((len(activations), rows, columns, len(weight)), np.int64)
+    for y in range(high):
+        for x in range(wide):
+            seen = activations[:, y :: stride[0], x :: stride[1]][:, :rows, :columns]
+            sums += seen.astype(np.int64) @ weight[:, y, x].T.astype(np.int64)
+    return sums
+
+
+def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Weights and activations of which a half lie at, or next to, the ends of their ranges."""
+    random = np.random.default_rng(0)
+
+    def numbers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:
+        values = random.integers(-limit, limit + 1, shape)
+        extremes = limit - random.integers(0, 2, shape)
+        values[0::4] = extremes[0::4]
+        values[1::4] = -extremes[1::4]
+        return values.astype(np.int16)
+
+    weight = numbers(
+        WEIGHT_LIMIT[case.precision], (case.outputs, case.kernel, case.kernel, case.inputs)
+    )
+    return weight, numbers(ACTIVATION_LIMIT, (4, case.size, case.size, case.inputs))
+
+
+def _seconds(kernel: Kernel, device: torch.device) -> float:
+    weight, activations = _adversarial(_Case(64, 5, 128, 12, 1, Precision.FINE))
+    sums, on_device = (
+        kernel(torch.from_numpy(weight), (1, 1), device),
+        torch.from_numpy(activations).to(device),
+    )
+    return min(_once(sums, on_device) for _ in range(TIMES))
+
+
+def _once(sums: Sums, activations: Tensor) -> float:
+    started = perf_counter()
+    sums(activations).cpu()  # a copy to the CPU waits for an accelerator
+    return perf_counter() - started

@@ -1,0 +1,130 @@
+"""Everything transcendental on the entropy path, as integers: made once, then only read.
+
+A checkpoint stores what `make_tables` gave: a decoder never computes a table, since two machines'
+exp or erf need not agree in the last bit. (`make_tables` itself computes in decimal numbers, whose
+results are specified to the last digit, and decides with exactly rounded operations.)
+"""
+
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
+
+CDF_BITS = 16
+NUM_SCALES = 64
+LEAST_SCALE, LARGEST_SCALE = Decimal("0.11"), Decimal(256)
+REACH = Decimal("6.1094102048693")  # standard deviations, outside which lies a mass of 1e-9
+TANH_FRACTION = 9  # of the argument; the result has OUTPUT_FRACTION
+TANH_LIMIT = 4095  # arguments within +-8, beyond which the result stays the same
+DIGITS = 40
+
+
+def make_tables() -> dict[str, Tensor]:
+    """All tables of the entropy path, by name.
+
+    half_tanh   int16 (8191,): .5 tanh(i / 2^9) on the grid 2^-12, for i from -4095 to 4095
+    thresholds  int32 (63,): a scale on the grid 2^-12 has as index the number of thresholds below
+                it: 0 for negative scales, 63 for the largest
+    cdf         int32 (64, longest): row i begins with 0 and rises to 2^16; then zeros
+    cdf_length  int32 (64,): entries of a row that count, one more than it has symbols
+    cdf_offset  int32 (64,): what a row's first symbol stands for; the next ones stand for the
+                following integers, the last one for everything outside
+
+    The 64 scales are exp of numbers from ln .11 to ln 256, evenly spaced; the thresholds are the
+    geometric means of neighbours. A row holds the normal distribution of its scale: the mass of
+    each unit interval times 2^16, rounded, at least 1, and as CompressAI has it (Bégaint et al.,
+    arXiv 2011.03029) up to the integer beyond which a mass of 1e-9 is left.
+    """
+    with localcontext() as context:
+        context.prec = DIGITS
+        step = (LARGEST_SCALE.ln() - LEAST_SCALE.ln()) / (NUM_SCALES - 1)
+        scales = [(LEAST_SCALE.ln() + step * i).exp() for i in range(NUM_SCALES)]
+        grid = Decimal(2**OUTPUT_FRACTION)
+        between = [(scale * (step / 2).exp() * grid) for scale in scales[:-1]]
+        thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in between]
+        rows = [_gaussian_row(scale) for scale in scales]
+        half_tanh = [_half_tanh(i) for i in range(-TANH_LIMIT, TANH_LIMIT + 1)]
+    cdf = np.zeros((NUM_SCALES, max(map(len, rows)) + 1), np.int32)
+    for i, frequencies in enumerate(rows):
+        cdf[i, 1 : len(frequencies) + 1] = np.cumsum(frequencies)
+    lengths = np.array([len(frequencies) + 1 for frequencies in rows], np.int32)
+    return {
+        "half_tanh": torch.tensor(half_tanh, dtype=torch.int16),
+        "thresholds": torch.tensor(thresholds, dtype=torch.int32),
+        "cdf": torch.from_numpy(cdf),
+        "cdf_length": torch.from_numpy(lengths),
+        "cdf_offset": torch.from_numpy(-(lengths - 3) // 2),
+    }
+
+
+def scale_index(scales: Tensor, thresholds: Tensor) -> Tensor:
+    """Integers on the grid 2^-12 -> rows of `cdf`, uint8: how many thresholds are below each.
+
+    >>> scale_index(torch.tensor([-5, 100, 101, 999]), torch.tensor([100, 200])).tolist()
+    [0, 0, 1, 2]
+    """
+    return torch.bucketize(scales.contiguous(), thresholds, out_int32=True).to(torch.uint8)
+
+
+def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:
+    """Integers on the grid 2^-9, within TANH_LIMIT -> .5 tanh, integers on the grid 2^-12."""
+    return table[arguments.to(torch.int64) + TANH_LIMIT]
+
+
+def _half_tanh(argument: int) -> int:
+    power = (Decimal(argument) / 2 ** (TANH_FRACTION - 1)).exp()  # e^2x
+    value = (power - 1) / (power + 1) * 2 ** (OUTPUT_FRACTION - 1)
+    return int(value.to_integral_value(ROUND_HALF_EVEN))
+
+
+def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
+    """Frequencies of -reach..reach and of the escape, summing to 2^16, each at least 1."""
+    reach = int((scale * REACH).to_integral_value(ROUND_FLOOR)) + 1
+    # Below each half-integer .5, 1.5, ..., from the middle: the distribution function minus 1/2.
+    inside = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
+    middle = 2 * inside[0]
+    right = [after - before for before, after in pairwise(inside)]
+    escape = 1 - 2 * inside[-1]
+    masses = np.array([float(m) for m in (*reversed(right), middle, *right, escape)])
+    return frequencies(masses)
+
+
+def _central_mass(z: Decimal) -> Decimal:
+    """Of the standard normal distribution between 0 and z >= 0: Phi(z) - 1/2.
+
+    phi(z) (z + z^3 / 3 + z^5 / (3 * 5) + ...): Abramowitz and Stegun, 26.2.11.
+    """
+    term, total, odd = z, z, 1
+    while term > total.scaleb(-DIGITS):
+        odd += 2
+        term *= z * z / odd
+        total += term
+    return total * (-z * z / 2).exp() / (2 * PI).sqrt()
+
+
+PI = Decimal("3.14159265358979323846264338327950288419716939937511")
+
+
+def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Probabilities -> integers of at least 1 that sum to 2^16, those of the shortest code, nearly.
+
+    Webster's rule: while the rounded numbers miss the sum, one is taken from the symbol, or given
+    to it, for which the ratio of its mass to its frequency suffers least.
+
+    >>> frequencies(np.array([0.5, 0.5, 0.0]))
+    array([32767, 32768,     1], dtype=int32)
+    """
+    rounded = np.rint(masses * 2**CDF_BITS)
+    counts: NDArray[np.int32] = np.maximum(1, rounded).astype(np.int32)
+    while (missing := 2**CDF_BITS - int(counts.sum())) != 0:
+        if missing > 0:
+            counts[np.argmax(masses / (counts + 0.5))] += 1
+        else:
+            taken = np.where(counts > 1, masses / np.maximum(counts - 0.5, 0.5), np.inf)
+            counts[np.argmin(taken)] -= 1
+    return counts

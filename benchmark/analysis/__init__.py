@@ -1,0 +1,1 @@
+"""Rows to numbers that may be compared: means, BD-rates, intervals, trade-offs."""

@@ -1,0 +1,53 @@
+"""Rows in; how much each image moves a metric at each setting out. Pure."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from benchmark.analysis.comparable import Rows, label_of
+from benchmark.codec import Setting
+from benchmark.metrics.metric import metric_columns
+from benchmark.protocol import CODING
+
+
+class Part(NamedTuple):
+    """What one image does to a codec's number at one setting."""
+
+    label: str
+    setting: str
+    images: int
+    value: float  # of the whole set
+    image: str
+    influence: float  # derivative of the value to the image's weight, scaled as a mean has it
+    without: float  # the value without the image, to first order
+
+
+def attribution(table: pa.Table, column: str, protocol: str) -> list[Part]:
+    """Every image of every point, the points as they stand in the table, the largest part first.
+
+    The column is of a metric of images, or one that `reduce.with_set_metrics` has filled.
+    """
+    rows = Rows(table, CODING)
+    value_column, protocol_column, _ = metric_columns(column)
+    values = np.where(
+        rows.ok & rows.equal(protocol_column, protocol), rows.numbers(value_column), np.nan
+    )
+    of_point: dict[int, list[int]] = defaultdict(list)
+    for at in np.flatnonzero(np.isfinite(values)).tolist():
+        of_point[int(rows.point[at])].append(at)
+    names = ("codec", "variant", "setting_name", "setting_value", "image")
+    texts = table.select(names).take(pa.array(rows.index)).to_pylist()
+    parts = []
+    for places in of_point.values():
+        if len(places) < 2:
+            continue
+        value = float(np.mean(values[places]))
+        for at in sorted(places, key=lambda at: -abs(values[at] - value)):
+            row, influence = texts[at], float(values[at] - value)
+            label = label_of(row["codec"], row["variant"])
+            setting = str(Setting(row["setting_name"], row["setting_value"]))
+            without = value - influence / (len(places) - 1)
+            parts.append(Part(label, setting, len(places), value, row["image"], influence, without))
+    return parts

@@ -1,0 +1,90 @@
+"""A metric's values by image in; the interval of the whole set's number out. Pure.
+
+Images are what a number varies with, so an interval says what other images of the same kind would
+have given; it says nothing of the difference of two codecs, for which images have to be paired
+(`bench tradeoff`, `bench check`).
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Point, Summary
+
+CONFIDENCE = 0.95
+DRAWS = 1000
+SEED = 0
+
+Real = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """Both ends, at CONFIDENCE."""
+
+    low: float
+    high: float
+
+
+@cache
+def image_draws(images: int) -> Real:
+    """Weights (DRAWS, images) of row sum 1: images drawn with replacement.
+
+    They depend on the number of images alone, so two codecs on the same images share their draws:
+    a paired bootstrap.
+    """
+    drawn = np.random.default_rng(SEED).multinomial(images, np.full(images, 1 / images), DRAWS)
+    return np.asarray(drawn / images, np.float64)
+
+
+def bootstrap_interval(values: Real) -> Interval:
+    """Of a mean over images: the percentiles of the means of draws of images."""
+    low, high = np.quantile(image_draws(len(values)) @ values, _tails())
+    return Interval(float(low), float(high))
+
+
+def jackknife_interval(values: Real) -> Interval:
+    """Of a metric of sets: value and influence an image (`set_metric.Reduced`), (images,).
+
+    Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
+    drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
+    interval is wide (B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982).
+    """
+    from scipy.stats import t
+
+    images = len(values)
+    error = np.std(values, ddof=1) / np.sqrt(images)
+    low, high = values.mean() + t.ppf(_tails(), images - 1) * error
+    return Interval(float(low), float(high))
+
+
+def point_interval(point: Point, measure: Measure) -> Interval | None:
+    """That of a point's mean; None for fewer than two images with a finite value."""
+    values = point.image_values[measure.column][np.argsort(point.image_ids)]
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return None
+    return jackknife_interval(values) if measure.of_sets else bootstrap_interval(values)
+
+
+def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
+    """`Summary.for_machines`, each of these means followed by the ends of its interval."""
+    found = []
+    for record, point in zip(summary.for_machines(), summary.points, strict=True):
+        widened: dict[str, Any] = {}
+        intervals = {measure.column: point_interval(point, measure) for measure in measures}
+        for name, value in record.items():
+            widened[name] = value
+            if name in intervals:
+                ends = intervals[name]
+                widened[f"{name}_low"] = ends.low if ends else None
+                widened[f"{name}_high"] = ends.high if ends else None
+        found.append(widened)
+    return found
+
+
+def _tails() -> Real:
+    return np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

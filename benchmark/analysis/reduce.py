@@ -1,0 +1,170 @@
+"""Rows and kept features in; the same rows with columns of set metrics out.
+
+A set metric has no value of a single image. What its column holds of each is the value of the set
+plus the influence of the image (`set_metric.Reduced`), so that a mean over the images of a point is
+the metric of that set, and their spread is what its interval is made of.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmark.analysis.comparable import Average, Rows, Whole
+from benchmark.analysis.summarise import Summary, summarise
+from benchmark.errors import NotMeasurable
+from benchmark.metrics.distribution_metric import Reduced, SetMetric
+from benchmark.metrics.metric import metric_columns
+from benchmark.protocol import CODING, protocol_of, protocols
+from benchmark.registry import SET_METRICS, metric_class
+from benchmark.rows.features import FeatureFolder
+from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
+
+
+def with_set_metrics(
+    table: pa.Table,
+    folder: Path,
+    names: Sequence[str],
+    common: bool = False,
+    allow_few: bool = False,
+    report: Callable[[int, int], None] = lambda done, points: None,
+) -> pa.Table:
+    """The table of a store with value, protocol and reason of each of these set metrics added.
+
+    `folder` is the store's; what is reduced is kept there. The rows of a point that `summarise`
+    would take form its set; with `common`, of the images that all points have. `allow_few` has sets
+    below a metric's least number of images reduced all the same. `report` is told how many of all
+    points are done.
+    """
+    rows = Rows(table, CODING)
+    ok = rows.common(rows.ok) if common else rows.ok
+    bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
+    points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
+    reducer = _Reducer(rows, folder, allow_few)
+    for place, name in enumerate(names):
+        column = _Column(rows, name)
+        for number, point in enumerate(points):
+            reducer.fill(column, point)
+            report(place * len(points) + number + 1, len(names) * len(points))
+        reducer.keep()
+        table = column.appended_to(table)
+    return table
+
+
+def summarise_with_sets(
+    table: pa.Table,
+    folder: Path,
+    names: Sequence[str],
+    average: Average = "per_image",
+    common: bool = False,
+    allow_few: bool = False,
+) -> Summary:
+    """Points of a store's rows in these metrics, of images and of sets."""
+    sets = [name for name in names if name in SET_METRICS]
+    whole = with_set_metrics(table, folder, sets, common, allow_few)
+    return summarise(whole, protocols(names), average, common)
+
+
+class _Column:
+    """A set metric's column while it is filled."""
+
+    def __init__(self, rows: Rows, name: str) -> None:
+        self.metric: SetMetric = metric_class(name)()
+        self.protocol = protocol_of(name)
+        space = metric_class(self.metric.space)
+        count, protocol, reason = metric_columns(space.column)
+        self.space_protocol = str(space.protocol)
+        self.counted = ~np.isnan(rows.numbers(count)) & rows.equal(protocol, space.protocol)
+        self.row_reasons = _texts(rows, reason)
+        self._index = rows.index
+        self._values: list[float | None] = [None] * rows.table.num_rows
+        self._reasons: list[str | None] = [None] * rows.table.num_rows
+
+    def value(self, at: int, value: float) -> None:
+        """Of the row at a place in `Rows`."""
+        self._values[self._index[at]] = value
+
+    def null(self, at: int, reason: str) -> None:
+        """Why the row at a place in `Rows` has none."""
+        self._reasons[self._index[at]] = reason
+
+    def appended_to(self, table: pa.Table) -> pa.Table:
+        """The table with value, protocol id and reason."""
+        ids = [None if value is None else self.protocol for value in self._values]
+        value, protocol, reason = metric_columns(self.metric.column)
+        table = table.append_column(value, pa.array(self._values, pa.float64()))
+        table = table.append_column(protocol, pa.array(ids, pa.string()))
+        return table.append_column(reason, pa.array(self._reasons, pa.string()))
+
+
+class _Reducer:
+    """Sets of rows to values, through what was reduced before and what features are kept."""
+
+    def __init__(self, rows: Rows, folder: Path, allow_few: bool) -> None:
+        self._allow_few = allow_few
+        self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
+        self._new: list[Reduction] = []
+        hashes = (_texts(rows, name) for name in ("image_sha256", "decoded_sha256"))
+        self._pairs = [Pair(*both) for both in zip(*hashes, strict=True)]
+
+    def fill(self, column: _Column, point: Whole) -> None:
+        """Values or reasons of one point's rows, given by their places in `Rows`."""
+        for at in point[~column.counted[point]].tolist():
+            column.null(at, column.row_reasons[at] or _not_computed(column.metric))
+        places = {self._pairs[at]: at for at in point[column.counted[point]].tolist()}
+        if not places:
+            return
+        pairs = sorted(places)
+        try:
+            reduced = self._reduce(column, pairs)
+        except NotMeasurable as why:
+            for at in places.values():
+                column.null(at, str(why))
+            return
+        for pair, influence in zip(pairs, reduced.influence.tolist(), strict=True):
+            column.value(places[pair], reduced.value + influence)
+
+    def keep(self) -> None:
+        """Write what was reduced since the last time."""
+        self._reductions.add(self._new)
+        self._new = []
+
+    def _reduce(self, column: _Column, pairs: Sequence[Pair]) -> Reduced:
+        metric = column.metric
+        if len(pairs) < metric.min_images and not self._allow_few:
+            raise NotMeasurable(
+                f"{metric.label} of {len(pairs)} images says little: it is given from "
+                f"{metric.min_images} on, below with --allow-few"
+            )
+        key = reduction_key(column.protocol, pairs)
+        known = self._reductions.get(key)
+        if known is not None:
+            return known
+        reference, decoded, gone = [], [], 0
+        for pair in pairs:
+            expected = self._features.read(column.space_protocol, pair.source)
+            found = self._features.read(column.space_protocol, pair.decoded)
+            if expected is None or found is None:
+                gone += 1
+            else:
+                reference.append(expected)
+                decoded.append(found)
+        if gone:
+            raise NotMeasurable(
+                f"the features of {gone} of {len(pairs)} images are not kept here: "
+                f"`bench rescore --metrics {metric.column}` makes them again"
+            )
+        reduced = metric.reduce(reference, decoded)
+        self._new.append(Reduction(key, metric.column, column.protocol, reduced))
+        return reduced
+
+
+def _texts(rows: Rows, column: str) -> list[str]:
+    """A column of the chosen rows; empty for null."""
+    return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]
+
+
+def _not_computed(metric: SetMetric) -> str:
+    return f"not computed: `bench rescore --metrics {metric.column}` does it from kept streams"

@@ -1,0 +1,1 @@
+"""Independent verification of streams, archives, adapters and the installation."""

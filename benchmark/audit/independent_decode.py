@@ -1,0 +1,259 @@
+"""Stored rows in; their kept streams decoded again from the streams alone, and compared, out.
+
+A hash tells equal pixels from others, not how far apart they are. Where the pixels differ and were
+made on another kind of device than this audit's, the stream is decoded once more on that kind, in
+another fresh process: if that gives the recorded hash, these are the recorded pixels, and the
+difference can be measured. Else it is only known that there is one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.codec import Pixels
+from benchmark.errors import StoreError
+from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.execute import Failed
+from benchmark.measure.run import Failure, Progress
+from benchmark.registry import CodecSpec, names_code
+from benchmark.rows.store import Store
+from benchmark.system.digest import pixels_sha256
+
+Row = Mapping[str, Any]
+Verdict = Literal["identical", "within", "different", "not decodable"]
+VERDICTS: tuple[Verdict, ...] = ("identical", "within", "different", "not decodable")
+COLUMNS = (
+    *("codec", "variant", "setting_name", "setting_value", "image"),
+    *("stream_sha256", "decoded_sha256", "machine", "device"),
+)
+ROWS_AT_ONCE = 200  # that a crash can take
+FOREIGN = "the row itself names the program or Python file to run; --trust runs it"
+
+
+class Journey(NamedTuple):
+    """Which codec, where its streams were encoded, where they were decoded again."""
+
+    codec: str
+    encoded: str  # "cuda, Some CPU, 16 cores"
+    decoded: str
+
+
+@dataclass
+class Findings:
+    """What an audit came to; sums, so that those of several datasets add up."""
+
+    counts: dict[Journey, Counter[Verdict]] = field(default_factory=lambda: defaultdict(Counter))
+    levels: Counter[Journey] = field(default_factory=Counter)  # the largest measured difference
+    problems: list[Failure] = field(default_factory=list)
+    unavailable: Counter[str] = field(default_factory=Counter)  # codecs that cannot run here: why
+    not_kept: int = 0  # rows whose stream was not kept
+    declared: int = 0  # rows that never had a stream
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a codec that runs here gave other pixels than recorded, or none."""
+        return bool(self.problems)
+
+
+class Kept(NamedTuple):
+    """What a store has to decode."""
+
+    store: Store
+    table: pa.Table  # that the rows are of, each at its place `at`
+    rows: Mapping[CodecSpec, Mapping[str, list[Row]]]  # by codec variant and stream
+    not_kept: int  # rows without failure whose stream was not kept
+    declared: int  # rows that never had one
+
+    @property
+    def streams(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.rows.values()))
+
+
+class Terms(NamedTuple):
+    """How an audit is made."""
+
+    device: str  # where streams are decoded: cpu or cuda, which a codec may take or leave
+    machine: str
+    jobs: int
+    levels: int = 1  # the largest difference that counts as "within"
+    trusted: bool = False  # run codecs that a row names by their program or Python file
+
+
+def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
+    """Rows without failure of a store; with `cells`, of these, and only what is not attested."""
+    table = store.table()
+    chosen = pc.equal(table["status"], "ok")
+    if cells is not None:
+        chosen = pc.and_(chosen, pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))
+        chosen = pc.and_(chosen, pc.invert(table["attested"].fill_null(False)))
+    table = table.filter(chosen)
+    found: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    not_kept = declared = 0
+    for at, row in enumerate(table.select(COLUMNS).to_pylist()):
+        if row["stream_sha256"] is None:
+            declared += 1
+        elif not store.has_stream(row["stream_sha256"]):
+            not_kept += 1
+        else:
+            spec = CodecSpec.of(row["codec"], row["variant"])
+            found[spec][row["stream_sha256"]].append({**row, "at": at})
+    return Kept(store, table, {spec: found[spec] for spec in sorted(found)}, not_kept, declared)
+
+
+def audit_decode(
+    kept: Kept, terms: Terms, findings: Findings, report: Callable[[Progress], None]
+) -> Iterator[Row]:
+    """Decode every kept stream again; yields the rows whose pixels came out identical.
+
+    What comes of it goes to `findings`. A stream of several rows is decoded once.
+    """
+    findings.not_kept += kept.not_kept
+    findings.declared += kept.declared
+    finished = 0
+    for spec, rows in kept.rows.items():
+        audit = _Audit(kept.store, spec, rows, terms, findings)
+        for done in audit.carry_out():
+            if done is not None:
+                finished += 1
+                yield from done
+            report(Progress(finished, len(findings.problems)))
+
+
+def attest(kept: Kept, terms: Terms, report: Callable[[Progress], None]) -> list[Failure]:
+    """Decode every kept stream again, and store what comes out identical as attested.
+
+    Returns what is not, with its reason.
+    """
+    findings = Findings()
+    places: list[int] = []
+    try:
+        for row in audit_decode(kept, terms, findings, report):
+            places.append(row["at"])
+            if len(places) >= ROWS_AT_ONCE:
+                _store_attested(kept, places)
+                places = []
+    finally:
+        _store_attested(kept, places)
+        kept.store.compact()
+    failures = list(findings.problems)
+    failures += [Failure(f"{n} cells", "attest", why) for why, n in findings.unavailable.items()]
+    if kept.not_kept:
+        failures.append(Failure(f"{kept.not_kept} cells", "attest", "no stream of them was kept"))
+    if kept.declared:
+        why = "they have no stream: their sizes are declared"
+        failures.append(Failure(f"{kept.declared} cells", "attest", why))
+    return failures
+
+
+def _store_attested(kept: Kept, places: list[int]) -> None:
+    rows = kept.table.take(pa.array(places, pa.int64()))
+    at = rows.schema.get_field_index("attested")
+    yes = pa.array([True] * rows.num_rows, pa.bool_())
+    kept.store.add(rows.set_column(at, rows.schema.field(at), yes))
+
+
+class _Audit:
+    """One codec variant of one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        spec: CodecSpec,
+        rows: Mapping[str, list[Row]],
+        terms: Terms,
+        findings: Findings,
+    ) -> None:
+        self._store, self._spec, self._rows = store, spec, rows
+        self._terms, self._findings = terms, findings
+        self._reference: Decoder | None = None  # on the kind of device that rows are of
+
+    def carry_out(self) -> Iterator[list[Row] | None]:
+        """For each stream its rows that are identical; None now and then while there is none."""
+        if names_code(self._spec) and not self._terms.trusted:
+            for name in self._rows:
+                yield self._cannot_run(name, FOREIGN)
+            return
+        unread: list[str] = []
+        try:
+            for done in decode_all(
+                self._spec, self._read(unread), self._terms.device, self._terms.jobs
+            ):
+                yield None if done is None else self._compare(*done)
+        finally:
+            if self._reference is not None:
+                self._reference.end()
+        yield from ([] for _ in unread)
+
+    def _read(self, unread: list[str]) -> Iterator[tuple[str, bytes]]:
+        for name, rows in self._rows.items():
+            try:
+                data = self._store.stream(name)
+            except (StoreError, OSError) as error:
+                unread.append(name)
+                for row in rows:
+                    self._settle(row, self._terms.device, "not decodable", str(error))
+                continue
+            if data is not None:
+                yield name, data
+
+    def _cannot_run(self, name: str, why: str) -> list[Row]:
+        self._findings.unavailable[f"{self._spec.label}: {why}"] += len(self._rows[name])
+        return []
+
+    def _compare(self, name: str, where: Ready | Failed, pixels: Pixels | Failed) -> list[Row]:
+        if isinstance(where, Failed):
+            return self._cannot_run(name, where.reason)
+        identical = []
+        for row in self._rows[name]:
+            if isinstance(pixels, Failed):
+                self._settle(row, where.device, "not decodable", pixels.reason)
+            elif pixels_sha256(pixels) == row["decoded_sha256"]:
+                self._settle(row, where.device, "identical")
+                identical.append(row)
+            elif where.device == row["device"]:
+                self._settle(row, where.device, "different", "it decodes to other pixels")
+            else:
+                self._measure(row, where.device, pixels)
+        return identical
+
+    def _measure(self, row: Row, device: str, pixels: Pixels) -> None:
+        """How far apart, where the recorded pixels can be had on the kind of device they are of."""
+        recorded = self._as_recorded(row)
+        if recorded is None or recorded.shape != pixels.shape:
+            why = f"other pixels than on {row['device']}, by how much is unknown"
+            self._settle(row, device, "different", why)
+            return
+        most = int(np.abs(recorded.astype(np.int16) - pixels).max())
+        journey = self._journey(row, device)
+        self._findings.levels[journey] = max(self._findings.levels[journey], most)
+        verdict: Verdict = "within" if most <= self._terms.levels else "different"
+        self._settle(row, device, verdict, f"it differs by up to {most} levels")
+
+    def _as_recorded(self, row: Row) -> Pixels | None:
+        if self._reference is None:
+            self._reference = Decoder(self._spec, str(row["device"]))
+        data = self._store.stream(row["stream_sha256"])
+        if data is None or isinstance(self._reference.ready, Failed):
+            return None
+        self._reference.send(data)
+        pixels = self._reference.receive()
+        if isinstance(pixels, Failed) or pixels_sha256(pixels) != row["decoded_sha256"]:
+            return None
+        return pixels
+
+    def _settle(self, row: Row, device: str, verdict: Verdict, what: str = "") -> None:
+        self._findings.counts[self._journey(row, device)][verdict] += 1
+        if verdict in ("different", "not decodable"):
+            at = f"{row['setting_name']}={row['setting_value']:g}"
+            cell = f"{self._spec.label} {at} {row['image']}"
+            self._findings.problems.append(Failure(cell, verdict, what))
+
+    def _journey(self, row: Row, device: str) -> Journey:
+        here = f"{device}, {self._terms.machine}"
+        return Journey(self._spec.label, f"{row['device']}, {row['machine']}", here)

@@ -1,0 +1,168 @@
+"""What runs on this machine, and what is missing for the rest. Gathers facts, prints nothing."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from benchmark.codec import CodecInfo
+from benchmark.errors import BadOption, BenchError, Unavailable
+from benchmark.packs.pack import shipped_packs, with_variant
+from benchmark.protocol import protocol_of
+from benchmark.registry import (
+    ALIASES,
+    CODECS,
+    DATASETS,
+    METRICS,
+    SET_METRICS,
+    dataset_opener,
+    load_codec,
+    metric_class,
+    parse_codec,
+    resolve,
+    scored_by_image,
+)
+from benchmark.system.cache import cache_folder
+
+# What Pillow's own wheels bring and a self-built Pillow or pillow-simd may lack, as PIL.features
+# names it. No codec and no dataset needs one of them.
+OF_THE_WHEEL = {
+    "libjpeg_turbo": "libjpeg-turbo",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "libtiff": "compressed TIFF",
+    "jpg_2000": "JPEG 2000",
+    "littlecms2": "colour profiles",
+}
+
+
+class Finding(NamedTuple):
+    """A codec, metric or dataset: whether it can be used here, and why not."""
+
+    name: str
+    state: Literal["ready", "recorded", "options", "missing"]
+    what: str  # version, place or protocol where ready, else what it needs and how to get it
+    licence: str = ""
+
+
+class ImagingLibrary(NamedTuple):
+    """The one that `import PIL` finds: Pillow and pillow-simd share that name."""
+
+    name: str
+    version: str
+    jpeg: str  # "libjpeg-turbo 3.2.0"
+    lacks: tuple[str, ...]  # of what Pillow's wheel has
+
+
+def examine_codecs() -> list[Finding]:
+    """Every codec of the registry, constructed without options; those that need some say which."""
+    return [_attempt(name, _of_codec) for name in [*CODECS, *ALIASES]]
+
+
+def examine_metrics() -> list[Finding]:
+    """Every metric, or its feature space, constructed for the CPU: whether its weights are here."""
+
+    def look(name: str) -> Finding:
+        (of_image,) = scored_by_image([name])
+        metric_class(of_image)("cpu")
+        return Finding(name, "ready", protocol_of(name))
+
+    return [_attempt(name, look) for name in (*METRICS, *SET_METRICS)]
+
+
+def examine_datasets(data_dir: Path | None = None) -> list[Finding]:
+    """Every dataset: how many images of it are where."""
+    from benchmark.datasets.folder import data_folders
+
+    def look(name: str) -> Finding:
+        images = dataset_opener(name)(data_folders(data_dir)).images
+        return Finding(name, "ready", f"{len(images)} images in {images[0].path.parent}")
+
+    return [_attempt(name, look) for name in DATASETS]
+
+
+def imaging_library() -> ImagingLibrary:
+    """Name, version, libjpeg and shortcomings of what `import PIL` finds."""
+    import PIL
+    from PIL import features
+
+    turbo = features.version("libjpeg_turbo")
+    return ImagingLibrary(
+        # pillow-simd numbers itself as a post-release of the Pillow that it follows
+        name="pillow-simd" if ".post" in PIL.__version__ else "Pillow",
+        version=PIL.__version__,
+        jpeg=f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}",
+        lacks=tuple(title for name, title in OF_THE_WHEEL.items() if not features.check(name)),
+    )
+
+
+def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
+    """(what, how it is) of the machine, the libraries that decide numbers, and the folders used."""
+    from benchmark.datasets.folder import data_folders
+    from benchmark.system.machine import machine
+    from benchmark.system.weights import weight_folders
+
+    pillow = imaging_library()
+    lacks = f"; lacks {', '.join(pillow.lacks)}, which nothing here needs" if pillow.lacks else ""
+    return [
+        ("processor", machine()),
+        ("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"),
+        ("system", platform.platform()),
+        ("Python", f"{platform.python_version()}, {sys.executable}"),
+        ("PIL", f"{pillow.name} {pillow.version} with {pillow.jpeg}{lacks}"),
+        ("torch", _torch()),
+        ("weights", _folders(weight_folders())),
+        ("datasets", _folders(data_folders(data_dir))),
+        ("cache", _folders([cache_folder()])),
+    ]
+
+
+def _of_codec(name: str) -> Finding:
+    spec = resolve(parse_codec(name))[0]
+    codec = load_codec(spec)
+    try:
+        info: CodecInfo = codec.describe()
+    except Unavailable as missing:
+        pack = with_variant(shipped_packs(), spec)
+        if pack is None:
+            raise
+        info = pack.infos[spec]
+        images = len({line.image_sha256 for line in pack.lines.values() if line.spec == spec})
+        what = f"{info.version} of {images} images, from {pack.path}; for others, {missing}"
+        return Finding(name, "recorded", what, info.licence)
+    caveat = f" ({info.caveat})" if info.caveat else ""
+    return Finding(name, "ready", f"{info.version}{caveat}", info.licence)
+
+
+def _attempt(name: str, look: Callable[[str], Finding]) -> Finding:
+    try:
+        return look(name)
+    except BadOption as error:
+        return Finding(name, "options", str(error))
+    except BenchError as error:
+        return Finding(name, "missing", str(error))
+    except Exception as error:  # a broken library is what a doctor is called for
+        return Finding(name, "missing", f"it is broken: {type(error).__name__}: {error}")
+
+
+def _torch() -> str:
+    """The build, from its version alone: importing torch takes seconds."""
+    from benchmark.system.device import GPU_MARKS
+
+    gpu = any(Path(mark).exists() for mark in GPU_MARKS)
+    try:
+        build = version("torch")
+    except PackageNotFoundError:
+        return "not installed"
+    if not gpu:
+        return f"{build}; no GPU"
+    if build.endswith("+cpu"):
+        return f"{build}; there is a GPU that this build cannot use"
+    return f"{build}; a GPU"
+
+
+def _folders(folders: list[Path]) -> str:
+    return ", ".join(f"{folder}{'' if folder.exists() else ' (absent)'}" for folder in folders)

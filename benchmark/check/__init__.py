@@ -1,0 +1,1 @@
+"""Two sets of rows to a verdict: is the new one better, equal or worse?"""

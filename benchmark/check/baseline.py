@@ -1,0 +1,147 @@
+"""Named references: the rows of a moment, kept apart from what is measured later.
+
+    results/baselines/<name>/origin.json                     when, from where, by which commit
+                            /<dataset>/per_image/baseline.parquet
+                            /<dataset>/runs/<run>.json       the records of the runs behind them
+                            /<dataset>/sets/                 values of set metrics
+
+Small enough for version control: rows, no streams. Written once and whole; a name is never reused.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmark.analysis.comparable import Rows, label_of
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.protocol import CODING
+from benchmark.registry import split_unescaped
+from benchmark.rows.store import Store
+from benchmark.system.machine import commit
+
+FOLDER = "baselines"  # below results/
+ORIGIN = "origin.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Origin(NamedTuple):
+    """Where a baseline comes from."""
+
+    name: str
+    saved_utc: str
+    commit: str | None
+    source: str  # the results folder
+    rows: Mapping[str, int]  # by dataset
+    codecs: tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """A dataset's rows to keep, and the store they lie in."""
+
+    dataset: str
+    folder: Path
+    table: pa.Table
+    codecs: tuple[str, ...]
+
+
+def rows_to_keep(folder: Path, dataset: str, codecs: str) -> Part:
+    """A dataset's rows of these codecs (names or labels, or "all"), of each the latest edition.
+
+    dataset may be a part, clic2020:mobile. Raises `UsageError` where there are none.
+    """
+    table = Store(folder).table()
+    subset = dataset.partition(":")[2]
+    if subset:
+        table = table.filter(pc.starts_with(table["image"], f"{subset}/"))
+    pairs = zip(table["codec"].to_pylist(), table["variant"].to_pylist(), strict=True)
+    names = [(codec, label_of(codec, variant or "")) for codec, variant in pairs]
+    asked = {text.strip() for text in split_unescaped(codecs, ",")}
+    unknown = asked - {name for both in names for name in both} - {"all"}
+    if unknown or not names:
+        raise UsageError(f"{folder} has no rows of {', '.join(sorted(unknown)) or dataset}")
+    chosen = [codecs == "all" or bool(asked & set(both)) for both in names]
+    table = table.filter(pa.array(chosen, pa.bool_()))
+    table = table.take(pa.array(Rows(table, CODING).index))
+    labels = {label for (_, label), one in zip(names, chosen, strict=True) if one}
+    return Part(dataset.partition(":")[0], folder, table, tuple(sorted(labels)))
+
+
+def save_baseline(results: Path, name: str, parts: Sequence[Part]) -> Path:
+    """Write a baseline; `UsageError` where the name is taken or makes no folder."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of a baseline: use letters, digits, . _ -")
+    folder = results / FOLDER / name
+    if folder.exists():
+        raise UsageError(
+            f"there is a baseline {name} already, and it is not written twice: take another name, "
+            f"or remove {folder}"
+        )
+    origin = Origin(
+        name,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        commit(),
+        str(results),
+        {part.dataset: part.table.num_rows for part in parts},
+        tuple(sorted({codec for part in parts for codec in part.codecs})),
+    )
+    draft = folder.with_name(f".{name}.{uuid4().hex}.part")
+    try:
+        try:
+            for part in parts:
+                _write(draft / part.dataset, part)
+            (draft / ORIGIN).write_text(json.dumps(origin._asdict(), indent=1) + "\n")
+            os.replace(draft, folder)  # it is there whole, or not
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+def list_baselines(results: Path) -> list[Origin]:
+    """Those below a results folder, by name."""
+    return [
+        _origin(path) for path in sorted((results / FOLDER).glob(f"*/{ORIGIN}"))
+    ]  # fmt: skip
+
+
+def find_baseline(results: Path, name: str) -> Path:
+    """The folder of a baseline: a results folder of its own; raises `UnknownName`."""
+    folder = results / FOLDER / name
+    if not NAME.fullmatch(name) or not (folder / ORIGIN).is_file():
+        raise UnknownName("baseline", name, [one.name for one in list_baselines(results)])
+    return folder
+
+
+def _write(folder: Path, part: Part) -> None:
+    (folder / "per_image").mkdir(parents=True)
+    pq.write_table(part.table, folder / "per_image" / "baseline.parquet", compression="zstd")
+    runs = set(part.table["run"].to_pylist())
+    for path in sorted((part.folder / "runs").glob("*.json")):
+        if path.stem in runs:
+            _copy(path, folder / "runs")
+    for path in sorted((part.folder / "sets").glob("*.parquet")):
+        _copy(path, folder / "sets")
+
+
+def _copy(path: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(path, folder / path.name)
+
+
+def _origin(path: Path) -> Origin:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        return Origin(**{**record, "codecs": tuple(record["codecs"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{path} is no record of a baseline: {error}") from error

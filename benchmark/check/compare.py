@@ -1,0 +1,315 @@
+"""Pairs of codec variants in; how much worse each image became, metric by metric, out. Pure.
+
+Quality is judged at equal rate. A metric in dB by the BD-rate of each image: percent of bits that
+the new variant needs more for equal quality. Others by the BD-metric of each image: how much worse
+the value is at equal rate, in percent of the reference's mean value. Seconds by their ratio, paired
+image by image. In all of them positive is worse.
+
+A metric of sets has no curve of a single image. Its BD-metric is that of the set, and an image's
+change is that plus what the image does to it: the derivatives of the BD-metric to all values and
+rates, times the image's influence on each (the infinitesimal jackknife).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.analysis.comparable import Mask, Real, Rows
+from benchmark.analysis.rate_distortion import (
+    Curve,
+    Delta,
+    Measure,
+    Refused,
+    bd_quality,
+    bd_rate,
+    curves,
+    excluded,
+    image_curves,
+)
+from benchmark.analysis.summarise import Point
+from benchmark.check.pairing import Pair
+from benchmark.registry import SET_METRICS
+
+Kind = Literal["BD-rate", "BD-metric", "ratio"]
+
+IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
+STEP = 1e-4  # of the range of a curve: for derivatives
+TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
+
+
+class Criterion(NamedTuple):
+    """What is judged, and how."""
+
+    name: str  # of the metric in the registry, or a column of seconds
+    label: str  # "PSNR (dB)"
+    kind: Kind
+
+
+class Left(NamedTuple):
+    """An image without a number, and why."""
+
+    image: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """How much worse each image became, in percent."""
+
+    criterion: Criterion
+    images: tuple[str, ...]
+    percent: Real  # (images,), positive is worse
+    level: float | None = None  # the value that BD-metrics are percent of
+    unit: float = 1.0  # percent to what tables of BD-metrics say: units of the metric, its sign
+    out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
+    beyond: tuple[str, ...] = ()  # the new curve lies wholly above
+    unknown: tuple[Left, ...] = ()  # the reference has a curve there, the new variant has none
+    left_out: tuple[Left, ...] = ()  # the reference itself has no curve
+    doubtful: int = 0  # images whose curves hardly meet
+    nothing: str = ""  # why there is nothing at all
+
+
+class AtSetting(NamedTuple):
+    """Means at one setting, of the reference and of what is checked. Not judged: the rate moves."""
+
+    label: str
+    setting: str
+    bpp: tuple[float, float]
+    values: Mapping[str, tuple[float | None, float | None]]  # by metric column
+
+
+def criterion(name: str) -> Criterion:
+    """How a metric of the registry is judged."""
+    return Criterion(
+        name, Measure.named(name).axis_label, "BD-rate" if name in IN_DECIBELS else "BD-metric"
+    )
+
+
+def changes(pair: Pair, name: str) -> Changes:
+    """A metric's change on every image of a pair."""
+    how, measure = criterion(name), Measure.named(name)
+    points = []
+    for side in (pair.reference, pair.test):
+        found = curves(side.summary, measure).get(side.label, [])
+        if not found:
+            why = [one.why for one in excluded(side.summary, measure)]
+            return _nothing(how, f"{side.label}, {why[0] if why else 'no value'}")
+        points.append(found)
+    level = _level(points[0], measure.column)
+    if how.kind == "BD-metric" and not level:
+        return _nothing(how, f"the mean value of {pair.reference.label} is 0: no percent of it")
+    if name in SET_METRICS:
+        return _of_set(how, measure, pair, points, level)
+    return _of_images(how, measure, pair, points, level)
+
+
+def time_changes(pair: Pair) -> list[Changes]:
+    """How much longer coding took, of rows measured alone on both sides and on one machine."""
+    both = pair.reference, pair.test
+    sides = [Rows(side.rows, side.summary.protocols["coding"]) for side in both]
+    found = []
+    for column, label in TIMES.items():
+        how = Criterion(column, label, "ratio")
+        why = _why_no_times(sides)
+        if why:
+            found.append(_nothing(how, why))
+            continue
+        before, after = (np.log(rows.numbers(column)) for rows in sides)
+        images = sides[0].image  # both sides have the same cells, in one order
+        logs = np.bincount(images, after - before) / np.bincount(images)
+        found.append(Changes(how, pair.images, np.asarray(100 * np.expm1(logs), np.float64)))
+    return found
+
+
+def at_equal_settings(pair: Pair, names: Sequence[str]) -> list[AtSetting]:
+    """Means beside each other, setting by setting."""
+    columns = [Measure.named(name).column for name in names]
+    before, after = ({p.setting: p for p in one.summary.points} for one in pair[1:3])
+    return [
+        AtSetting(
+            pair.label,
+            str(at),
+            (before[at].bpp or 0.0, after[at].bpp or 0.0),
+            {c: (before[at].means[c].value, after[at].means[c].value) for c in columns},
+        )
+        for at in pair.settings
+    ]
+
+
+def _nothing(how: Criterion, why: str) -> Changes:
+    return Changes(how, (), np.empty(0), nothing=why)
+
+
+def _level(points: Sequence[Point], column: str) -> float:
+    """The mean of the reference's values over settings and images."""
+    values = [point.means[column].value for point in points]
+    return abs(math.fsum(value for value in values if value is not None)) / len(values)
+
+
+def _of_images(
+    how: Criterion, measure: Measure, pair: Pair, points: Sequence[Sequence[Point]], level: float
+) -> Changes:
+    before, after = (image_curves(side, measure) for side in points)
+    delta = bd_rate if how.kind == "BD-rate" else bd_quality
+    scale = 1.0 if how.kind == "BD-rate" else -100 / level
+    numbers: list[tuple[str, float]] = []
+    reach: dict[str, list[str]] = {"below": [], "above": []}
+    unknown, left_out, doubtful = [], [], 0
+    for image, name in sorted(enumerate(pair.images), key=lambda one: one[1]):
+        if image not in before or image not in after:
+            continue  # neither is null alone: such points are no part of `curves`
+        found = delta(before[image], after[image])
+        if isinstance(found, Delta):
+            numbers.append((name, scale * found.value))
+            doubtful += found.doubtful
+        elif isinstance(delta(before[image], before[image]), Refused):
+            left_out.append(_left(name, found))
+        elif where := _wholly(before[image], after[image]):
+            reach[where].append(name)
+        else:
+            unknown.append(_left(name, found))
+    return Changes(
+        how,
+        tuple(name for name, _ in numbers),
+        np.array([value for _, value in numbers], np.float64),
+        None if how.kind == "BD-rate" else level,
+        _unit(how, measure, level),
+        tuple(reach["below"]),
+        tuple(reach["above"]),
+        tuple(unknown),
+        tuple(left_out),
+        doubtful,
+        "" if numbers or any(reach.values()) else _why_nothing(unknown, left_out),
+    )
+
+
+def _unit(how: Criterion, measure: Measure, level: float) -> float:
+    if how.kind == "BD-rate":
+        return 1.0
+    return (1 if measure.better == "lower" else -1) * level / 100
+
+
+def _left(image: str, refused: Refused) -> Left:
+    return Left(image, refused.reason.replace("the anchor", "the reference"))
+
+
+def _why_nothing(unknown: Sequence[Left], left_out: Sequence[Left]) -> str:
+    both = [*unknown, *left_out]
+    return f"in no image: {both[0].why}" if both else "no image has a value on both sides"
+
+
+def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
+    """Whether a curve spends as much and still never reaches the other's lowest quality, or more.
+
+    >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
+    >>> _wholly(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
+    'below'
+    """
+    if not len(before.bpp) or not len(after.bpp):
+        return ""
+    if after.quality.max() < before.quality.min() and after.bpp.max() >= before.bpp.min():
+        return "below"
+    if after.quality.min() > before.quality.max() and after.bpp.min() <= before.bpp.max():
+        return "above"
+    return ""
+
+
+def _of_set(
+    how: Criterion, measure: Measure, pair: Pair, points: Sequence[Sequence[Point]], level: float
+) -> Changes:
+    values = np.stack([p.image_values[measure.column] for side in points for p in side])
+    has = np.isfinite(values).all(axis=0)
+    images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
+    sets = [_set_curve(side, measure, has) for side in points]
+    found = bd_quality(*(one.curve for one in sets))
+    if isinstance(found, Refused):
+        where = _wholly(*(one.curve for one in sets))
+        return Changes(
+            how,
+            (),
+            np.empty(0),
+            level,
+            _unit(how, measure, level),
+            out_of_reach=images if where == "below" else (),
+            beyond=images if where == "above" else (),
+            nothing="" if where else _left("", found).why,
+        )
+    change = np.full(len(images), found.value)
+    for side, one in enumerate(sets):
+
+        def of_side(curve: Curve, side: int = side) -> float:
+            both = [curve if place == side else sets[place].curve for place in (0, 1)]
+            moved = bd_quality(*both)
+            return moved.value if isinstance(moved, Delta) else found.value
+
+        change += _derivatives(of_side, one.curve.bpp, one.curve.quality, 0) @ one.rate_influence
+        change += _derivatives(of_side, one.curve.quality, one.curve.bpp, 1) @ one.influence
+    return Changes(
+        how,
+        images,
+        -100 / level * change,
+        level,
+        _unit(how, measure, level),
+        doubtful=len(images) if found.doubtful else 0,
+    )
+
+
+class _SetCurve(NamedTuple):
+    """The curve of a set, and what each image does to its points: (points, images)."""
+
+    curve: Curve
+    influence: Real
+    rate_influence: Real
+
+
+def _set_curve(points: Sequence[Point], measure: Measure, has: Mask) -> _SetCurve:
+    sign = 1 if measure.better == "higher" else -1
+    values = np.array([point.image_values[measure.column][has] for point in points])
+    rates = np.array([point.image_bpp[has] for point in points])
+    bpp, quality = rates.mean(axis=1), sign * values.mean(axis=1)
+    return _SetCurve(
+        Curve(bpp, quality), sign * values - quality[:, None], rates - bpp[:, None]
+    )  # fmt: skip
+
+
+def _derivatives(
+    value: Callable[[Curve], float], moved: Real, kept: Real, moved_place: Literal[0, 1]
+) -> Real:
+    """Of a function of a curve to each of its rates (place 0) or qualities (place 1); central."""
+    step = STEP * float(np.ptp(moved) or 1.0)
+    found = np.empty(len(moved))
+    for place in range(len(moved)):
+        both = []
+        for sign in (-1, 1):
+            shifted = moved.copy()
+            shifted[place] += sign * step
+            curve = Curve(shifted, kept) if moved_place == 0 else Curve(kept, shifted)
+            both.append(value(curve))
+        found[place] = (both[1] - both[0]) / (2 * step)
+    return found
+
+
+def _why_no_times(sides: Sequence[Rows]) -> str:
+    machines = set()
+    for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
+        alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
+        if not alone.all():
+            return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"
+        for column in TIMES:
+            if not (rows.numbers(column) > 0).all():
+                return f"rows of {whose} have no seconds"
+        machines |= {tuple(one) for one in zip(*_where(rows), strict=True)}
+    if len(machines) > 1:
+        return "they were timed on different machines"
+    return ""
+
+
+def _where(rows: Rows) -> list[list[str]]:
+    found = []
+    for column in ("machine", "device"):
+        numbers, names = rows.codes(column)
+        found.append([str(names[number]) for number in numbers.tolist()])
+    return found

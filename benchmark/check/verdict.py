@@ -1,0 +1,218 @@
+"""Changes and margins in; a verdict on each metric and one over all of them out. Pure.
+
+regressed          the mean change is above the margin, at the confidence asked for
+improved           it is below minus the margin
+equivalent         it is inside the margin
+undecided          too few images to say; how many would be needed stands beside it
+nothing measured   there is nothing to judge by
+
+Each of the three claims is corrected over all metrics and codec variants by Holm's method, on its
+own: that any metric is called regressed without being so is as improbable as was asked for, and
+likewise for the other two.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.check.compare import Changes, Left
+from benchmark.check.equivalence import Claims, Evidence, claims, holm, images_needed
+from benchmark.check.margin import METRIC, RATE, TIME, Margin
+
+Verdict = Literal["regressed", "improved", "equivalent", "undecided", "nothing measured"]
+
+EXIT_CODES: Mapping[Verdict, int] = {
+    "equivalent": 0,
+    "improved": 0,
+    "regressed": 1,
+    "undecided": 3,
+    "nothing measured": 4,
+}
+# The first of these that any metric has is the verdict over all.
+ORDER: tuple[Verdict, ...] = (
+    "regressed",
+    "nothing measured",
+    "undecided",
+    "improved",
+    "equivalent",
+)
+WORST = 3  # images that are named
+ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
+KEYS = {"BD-rate": RATE, "BD-metric": METRIC, "ratio": TIME}
+
+
+class Named(NamedTuple):
+    """An image and its change in percent; positive is worse."""
+
+    image: str
+    percent: float
+
+
+class Finding(NamedTuple):
+    """A verdict on one metric of one codec variant. Percent; positive is worse."""
+
+    label: str  # of the codec variant
+    metric: str  # in the registry, or a column of seconds
+    metric_label: str
+    kind: str  # "BD-rate", "BD-metric", "ratio"
+    verdict: Verdict
+    why: str  # a sentence; empty where the numbers say it
+    margin_percent: float | None
+    images: int  # in the mean
+    change_percent: float | None = None
+    lower_percent: float | None = None  # each bound holds at the confidence, this metric alone
+    upper_percent: float | None = None
+    deviation_percent: float | None = None  # of single images
+    level: float | None = None  # the value that percent are of, for BD-metrics
+    change: float | None = None  # for BD-metrics: in units of the metric, sign as measured
+    p: Claims | None = None  # corrected
+    images_needed: int | None = None  # of an undecided one
+    worst: tuple[Named, ...] = ()
+    out_of_reach: tuple[str, ...] = ()
+    unknown: tuple[Left, ...] = ()
+    left_out: tuple[Left, ...] = ()
+    doubtful: int = 0
+
+
+class Compared(NamedTuple):
+    """A metric's changes, and the codec variant they are of."""
+
+    label: str
+    changes: Changes
+
+
+def judge(
+    compared: Sequence[Compared], margins: Mapping[str, Margin], confidence: float
+) -> list[Finding]:
+    """A finding each; all of them are one family for Holm's correction."""
+    widths = [_width(one.changes, margins) for one in compared]
+    evidence = [Evidence(c.percent) if len(c.percent) else None for _, c in compared]
+    tested = [place for place, found in enumerate(evidence) if found is not None]
+    raw = {
+        place: claims(found, widths[place])
+        for place in tested
+        if (found := evidence[place]) is not None
+    }
+    corrected = {
+        place: Claims(*p)
+        for place, *p in zip(
+            tested, *(holm([raw[place][claim] for place in tested]) for claim in range(3)),
+            strict=True,
+        )
+    }  # fmt: skip
+    level = (1 - confidence) / max(len(tested), 1)
+    return [
+        _finding(one, evidence[place], widths[place], corrected.get(place), confidence, level)
+        for place, one in enumerate(compared)
+    ]
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """The verdict over all metrics."""
+    verdicts = {finding.verdict for finding in findings}
+    return next((one for one in ORDER if one in verdicts), "nothing measured")
+
+
+def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
+    """The margin in percent."""
+    margin = margins.get(changes.criterion.name) or margins[KEYS[changes.criterion.kind]]
+    if margin.percent:
+        return margin.value
+    return 100 * margin.value / changes.level if changes.level else margin.value
+
+
+def _finding(
+    one: Compared,
+    evidence: Evidence | None,
+    margin: float,
+    p: Claims | None,
+    confidence: float,
+    level: float,
+) -> Finding:
+    changes = one.changes
+    how = changes.criterion
+    verdict, why, needed = _verdict(changes, evidence, margin, p, confidence, level)
+    found = Finding(
+        one.label,
+        how.name,
+        how.label,
+        how.kind,
+        verdict,
+        why,
+        margin,
+        len(changes.images),
+        out_of_reach=changes.out_of_reach,
+        unknown=changes.unknown,
+        left_out=changes.left_out,
+        doubtful=changes.doubtful,
+        level=changes.level,
+    )
+    if evidence is None:
+        return found
+    mean = float(evidence.mean[0])
+    lower, upper = (float(bound[0]) for bound in evidence.bounds(confidence))
+    order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
+    return found._replace(
+        change_percent=mean,
+        lower_percent=lower if math.isfinite(lower) else None,
+        upper_percent=upper if math.isfinite(upper) else None,
+        deviation_percent=float(evidence.deviation[0]) if evidence.images > 1 else None,
+        change=None if changes.level is None else mean * changes.unit,
+        p=p,
+        images_needed=needed,
+        worst=tuple(Named(changes.images[at], float(changes.percent[at])) for at in order),
+    )
+
+
+class _Said(NamedTuple):
+    verdict: Verdict
+    why: str = ""
+    images_needed: int | None = None
+
+
+def _verdict(
+    changes: Changes,
+    evidence: Evidence | None,
+    margin: float,
+    p: Claims | None,
+    confidence: float,
+    level: float,
+) -> _Said:
+    if changes.out_of_reach:
+        which = _count(changes.out_of_reach)
+        return _Said("regressed", f"on {which} it never reaches the reference's lowest quality")
+    if evidence is None or p is None:
+        return _without_numbers(changes)
+    alpha = 1 - confidence + ROUNDING
+    if p.worse <= alpha:
+        return _Said("regressed")
+    if min(p.equal, p.better) > alpha:
+        return _undecided(evidence, margin, level)
+    if changes.unknown:  # whatever became of them, it may be the worst
+        which = _count([one.image for one in changes.unknown])
+        why = changes.unknown[0].why
+        return _Said("undecided", f"the others would pass, but {which} cannot be compared: {why}")
+    return _Said("equivalent" if p.equal <= alpha else "improved")
+
+
+def _without_numbers(changes: Changes) -> _Said:
+    if changes.beyond and not changes.unknown:
+        which = _count(changes.beyond)
+        return _Said("improved", f"on {which} it lies wholly above the reference")
+    return _Said("nothing measured", changes.nothing or changes.unknown[0].why)
+
+
+def _undecided(evidence: Evidence, margin: float, level: float) -> _Said:
+    if evidence.images < 2:
+        return _Said("undecided", "one image says nothing of the next: measure more")
+    needed = images_needed(float(evidence.mean[0]), float(evidence.deviation[0]), margin, level)
+    if needed is None:
+        return _Said("undecided", "the change lies at the margin: no number of images is enough")
+    needed = max(needed, evidence.images + 1)
+    return _Said("undecided", f"about {needed} images like these would be needed", needed)
+
+
+def _count(images: Sequence[str]) -> str:
+    return images[0] if len(images) == 1 else f"{len(images)} images ({images[0]}, ...)"

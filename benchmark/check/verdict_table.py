@@ -1,0 +1,175 @@
+"""A check in; what people read of it out: tables, sentences, and the markdown of a pull request."""
+
+from collections.abc import Sequence
+
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.check.check import Check
+from benchmark.check.compare import AtSetting
+from benchmark.check.verdict import Finding
+from benchmark.figures.table import NOTHING, Table, markdown
+from benchmark.registry import METRICS, SET_METRICS, metric_class
+
+SIGNS = {
+    "regressed": "❌", "improved": "✅", "equivalent": "✅", "undecided": "❔",
+    "nothing measured": "⚠️", "not comparable": "⚠️",
+}  # fmt: skip
+MEANING = {
+    "regressed": "worse by more than the margin",
+    "improved": "better by more than the margin",
+    "equivalent": "every change is inside its margin",
+    "undecided": "too few images to say",
+    "nothing measured": "something that was to be judged has no numbers",
+    "not comparable": "the two sets of rows are not of the same thing",
+}
+SHOWN_IMAGES = 3
+
+
+def findings_table(check: Check) -> Table:
+    """A row a codec variant and metric: the verdict and the numbers behind it."""
+    several = len(check.findings)
+    percent = f"{100 * check.wanted.confidence:g} %"
+    headers = ("codec", "metric", "by", "verdict", "change", "at least", "at most", "margin")
+    notes = [
+        "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
+        "(BD-metric). Positive is worse.",
+        f"Each bound holds with {percent} confidence"
+        + (f"; verdicts are corrected for {several} of them (Holm)." if several > 1 else "."),
+    ]
+    return Table((*headers, "images"), tuple(map(_finding_row, check.findings)), 4, tuple(notes))
+
+
+def timing_table(check: Check) -> Table | None:
+    """The same of seconds; None where nothing was timed on both sides."""
+    rows = [_finding_row(one) for one in check.timing if one.verdict != "nothing measured"]
+    if not rows:
+        return None
+    judged = "judged" if check.wanted.fail_on_timing else "reported, not judged"
+    headers = ("codec", "seconds", "by", "verdict", "change", "at least", "at most", "margin")
+    notes = (f"Seconds of images timed alone on one machine, pair by pair; {judged}.",)
+    return Table((*headers, "images"), tuple(rows), 4, notes)
+
+
+def settings_table(check: Check) -> Table | None:
+    """Means at equal settings, before and after."""
+    if not check.at_settings:
+        return None
+    measures = [
+        Measure.named(name)
+        for name in (*METRICS, *SET_METRICS)
+        if metric_class(name).column in check.at_settings[0].values
+    ]
+    headers = ["codec", "setting", "bpp", *(measure.label for measure in measures)]
+    rows = tuple(_setting_row(one, measures) for one in check.at_settings)
+    note = "Means at equal settings, and by how much they moved: not judged, since the rate moves."
+    return Table(tuple(headers), rows, 2, (note,))
+
+
+def sentences(check: Check) -> list[str]:
+    """What stands below the tables: reasons, the worst images, images without a number."""
+    found = []
+    judged = [*check.findings, *(check.timing if check.wanted.fail_on_timing else ())]
+    for one in judged:
+        name = f"{one.label}, {one.metric_label}"
+        if one.why:
+            found.append(f"{one.verdict}: {name}: {one.why}")
+        if one.worst and one.worst[0].percent > 0:
+            worst = ", ".join(f"{image} {by:+.2f} %" for image, by in one.worst if by > 0)
+            found.append(f"worst images: {name}: {worst}")
+        if one.out_of_reach:
+            found.append(f"out of reach: {name}: {_listed(one.out_of_reach)}")
+        for what, left in (("not judged", one.left_out), ("no curve", one.unknown)):
+            if left and one.verdict != "nothing measured":
+                images = _listed([image for image, _ in left])
+                found.append(f"{what}: {name}: {images}: {left[0].why}")
+        if one.doubtful:
+            found.append(f"doubtful: {name}: curves of {one.doubtful} images hardly meet")
+    return [*found, *check.notes]
+
+
+def headline(check: Check) -> str:
+    """One line: the verdict, what it means and whom it is due to."""
+    due = _due(check)
+    return f"verdict: {check.verdict}: {check.why or MEANING[check.verdict]}{due}"
+
+
+def subjects(check: Check) -> list[str]:
+    """What was held against what."""
+    return [
+        f"{one.label} ({_short(one.version)}) against {one.reference_label} "
+        f"({_short(one.reference_version)}) of {check.reference}: {one.images} images, "
+        f"{len(one.settings)} settings"
+        + (f", {one.identical} streams of the same bytes" if one.identical else "")
+        for one in check.subjects
+    ]
+
+
+def check_markdown(check: Check, title: str = "bench check") -> str:
+    """The text of a comment: verdict first, details folded."""
+    lines = [f"### {SIGNS[check.verdict]} {title}: {check.verdict}", ""]
+    lines += [(check.why or MEANING[check.verdict]) + _due(check) + ".", ""]
+    lines += [f"- {one}" for one in subjects(check)]
+    if check.findings:
+        lines += ["", markdown(findings_table(check))]
+    lines += [f"- {sentence}" for sentence in sentences(check)]
+    details = [table for table in (timing_table(check), settings_table(check)) if table]
+    if details:
+        lines += ["", "<details><summary>Seconds, and means at equal settings</summary>", ""]
+        for table in details:
+            lines += [markdown(table)]
+        lines += ["</details>"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def numbers(finding: Finding) -> str:
+    """The numbers behind a verdict in one line; empty for none."""
+    if finding.change_percent is None:
+        return ""
+    _, _, by, _, change, low, high, margin, images = _finding_row(finding)
+    return f"{by} {change} ({low} to {high}), margin {margin}, {images} images"
+
+
+def _due(check: Check) -> str:
+    judged = [*check.findings, *(check.timing if check.wanted.fail_on_timing else ())]
+    names = [f"{f.label} {f.metric_label}" for f in judged if f.verdict == check.verdict]
+    return f" ({', '.join(names)})" if names and len(names) < len(judged) else ""
+
+
+def _finding_row(finding: Finding) -> tuple[str, ...]:
+    return (
+        finding.label,
+        finding.metric_label,
+        finding.kind,
+        finding.verdict,
+        _percent(finding.change_percent),
+        _percent(finding.lower_percent),
+        _percent(finding.upper_percent),
+        NOTHING if finding.margin_percent is None else f"±{finding.margin_percent:.3g} %",
+        str(finding.images),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:+.2f} %"
+
+
+def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
+    before, after = at.bpp
+    cells = [at.label, at.setting, f"{after:.4f} ({100 * (after / before - 1):+.2f} %)"]
+    for measure in measures:
+        was, now = at.values[measure.column]
+        decimals = 2 if "dB" in measure.label else 4
+        if was is None or now is None:
+            cells.append(NOTHING)
+        else:
+            cells.append(f"{now:.{decimals}f} ({now - was:+.{decimals}f})")
+    return tuple(cells)
+
+
+def _short(version: str) -> str:
+    """Of a checkpoint, its digest and steps, not what it was trained on."""
+    return version.partition(";")[0].partition(", ")[0]
+
+
+def _listed(images: Sequence[str]) -> str:
+    rest = len(images) - SHOWN_IMAGES
+    return ", ".join(images[:SHOWN_IMAGES]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,156 @@
+"""The address of a Ray cluster -> a connection to it, and what its nodes have."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from multiprocessing.connection import Client
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.errors import Unavailable, UsageError
+from benchmark.system.device import VARIABLE, Device
+
+REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
+# What the driver's options and the user set for codecs, metrics and their weights.
+PREFIX, OTHERS = "BENCH_", ("VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
+
+
+class Node(NamedTuple):
+    """A machine of the cluster, with what `ray start` said that it may use."""
+
+    address: str
+    cpus: float
+    gpus: float
+
+
+class Cluster(NamedTuple):
+    """The machines that were there when this process connected; more may come, and these go."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> int:
+        """Workers for codecs on the CPU that fit."""
+        return int(sum(node.cpus for node in self.nodes))
+
+    def gpu_workers(self, gpus_per_worker: float) -> int:
+        """Workers for codecs on a GPU that fit; a worker does not span nodes, nor GPUs in part.
+
+        >>> Cluster((Node("a", 8, 2), Node("b", 8, 1))).gpu_workers(0.4)
+        6
+        """
+        if gpus_per_worker >= 1:
+            return sum(int(node.gpus / gpus_per_worker) for node in self.nodes)
+        return sum(int(node.gpus) * int(1 / gpus_per_worker) for node in self.nodes)
+
+
+def connect(address: str) -> Cluster:
+    """Join a running cluster from one of its machines; `auto` finds the one of this machine.
+
+    Raises `Unavailable` where Ray is not installed or does not answer, `UsageError` for what is no
+    address.
+    """
+    ray = import_ray()
+    found = _recorded() if address == "auto" else address
+    if found:
+        _knock(found)
+    with _signals_kept():
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except (OSError, RuntimeError, ValueError, AssertionError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise Unavailable(
+                f"no Ray cluster answers at {address} ({reason}): {REMEDY}"
+            ) from error
+    return Cluster(tuple(_nodes(ray)))
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Work on the cluster that was joined: what Ray prints goes to standard error; then leave it.
+
+    Its notes on nodes and workers that were lost would stand in the middle of a summary.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        import_ray().shutdown()
+
+
+def import_ray() -> Any:
+    """The package, without its telemetry; `Unavailable` where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise Unavailable(
+            "--engine ray needs the Python package ray: "
+            "`pip install -r requirements-ray.lock` (docs/cluster.md)"
+        ) from error
+    return ray
+
+
+def use_device(asked: str, cluster: Cluster) -> Device:
+    """`auto`, `cpu` or `cuda` to where codecs of the cluster run, told to them by `$BENCH_DEVICE`.
+
+    The driver's own machine needs no GPU.
+    """
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
+    has_gpus = any(node.gpus for node in cluster.nodes)
+    if asked == "cuda" and not has_gpus:
+        raise Unavailable("--device cuda: no node of the cluster has a GPU; leave the option out")
+    device: Device = "cuda" if has_gpus and asked != "cpu" else "cpu"
+    os.environ[VARIABLE] = device
+    return device
+
+
+def environment() -> dict[str, str]:
+    """The variables that codecs and metrics ask for, as this process has them."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX) or name in OTHERS
+    }
+
+
+def _recorded() -> str:
+    """Where the last `ray start` of this machine left its address; nothing if it left none."""
+    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        return os.environ.get("RAY_ADDRESS") or file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes for somebody to answer."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise UsageError(f"--address {address!r} is neither auto nor HOST:PORT")
+    try:
+        Client((host, int(port))).close()
+    except OSError as error:
+        what = f"no Ray cluster answers at {address} ({error.strerror or error})"
+        raise Unavailable(f"{what}: {REMEDY}") from error
+
+
+def _nodes(ray: Any) -> Iterator[Node]:
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            yield Node(node["NodeManagerAddress"], has.get("CPU", 0), has.get("GPU", 0))
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, which would hide an interruption from the run."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,187 @@
+"""Streams to pixels in fresh processes: each is given the name of a codec and bytes, nothing else.
+
+It never has a source, an encoder's output beside the stream, a row or a hash. One process decodes
+the streams of one codec variant, one after another, and ends with them.
+"""
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.measure.engine.local import CONTEXT, GRACE_SECONDS, how_it_ended, prepare_workers
+from benchmark.measure.execute import Failed, explain
+from benchmark.registry import CodecSpec, load_codec
+from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
+
+TICK_SECONDS = 1.0
+
+
+class Ready(NamedTuple):
+    """A decoder that can begin."""
+
+    device: str  # where it decodes: cpu or cuda
+
+
+class Decoder:
+    """One process for one codec variant. After `Failed` of stage "load" it decodes nothing."""
+
+    def __init__(self, spec: CodecSpec, device: str) -> None:
+        """device: cpu or cuda, which a codec may take or leave."""
+        self._spec, self._device = spec, device
+        self._start()
+
+    def _start(self) -> None:
+        prepare_workers()
+        self.connection, theirs = CONTEXT.Pipe()
+        environment = {**os.environ, DEVICE_VARIABLE: self._device}
+        self._process: BaseProcess = CONTEXT.Process(
+            target=serve, args=(theirs, environment, self._spec), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._greeting: Ready | Failed | None = None
+        self._busy = False
+
+    @property
+    def ready(self) -> Ready | Failed:
+        """Where it decodes, or why it cannot; waits until it is known."""
+        if self._greeting is None:
+            try:
+                self._greeting = self.connection.recv()
+            except (EOFError, OSError):
+                self._greeting = Failed("load", self._how_it_ended())
+        return self._greeting
+
+    def send(self, stream: bytes) -> None:
+        """Begin to decode; `receive` has what comes of it."""
+        self.ready  # noqa: B018 - comes before everything else
+        self._busy = True
+        with suppress(OSError):  # a process that is gone is found out by `receive`
+            self.connection.send_bytes(stream)
+
+    def receive(self) -> Pixels | Failed:
+        """The pixels; a process that fell over the stream is replaced."""
+        try:
+            outcome: Pixels | Failed = self.connection.recv()
+        except (EOFError, OSError):
+            outcome = Failed("worker", self._how_it_ended())
+            self._start()
+        self._busy = False
+        return outcome
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the present process."""
+        return self._process.pid
+
+    def waits(self, seconds: float) -> bool:
+        """Whether nothing came back for so long."""
+        return not self.connection.poll(seconds)
+
+    def stop(self) -> None:
+        """Kill it over the stream in work; the next one has a new process."""
+        self._process.kill()
+        self._how_it_ended()
+        self._start()
+
+    def end(self) -> None:
+        """Let an idle process finish; one that is busy is killed."""
+        self.connection.close()
+        if self._busy:
+            self._process.terminate()
+        self._process.join(timeout=GRACE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _how_it_ended(self) -> str:
+        self._process.join()
+        self.connection.close()
+        return f"the process that decoded it {how_it_ended(self._process.exitcode or 0)}"
+
+
+def decode_all(
+    spec: CodecSpec, streams: Iterable[tuple[str, bytes]], device: str, jobs: int
+) -> Iterator[tuple[str, Ready | Failed, Pixels | Failed] | None]:
+    """Named streams of one codec variant to (name, where, pixels), in the order of completion.
+
+    None at least once a second while nothing completes. A decoder on a GPU has no other beside it.
+    """
+    waiting = iter(streams)
+    following = next(waiting, None)
+    decoders: list[Decoder] = []
+    names: dict[Any, tuple[str, Decoder]] = {}
+    try:
+        while following or names:
+            if following and len(names) < _width(decoders, jobs):
+                idle = [one for one in decoders if one.connection not in names]
+                decoder = idle[0] if idle else Decoder(spec, device)
+                if not idle:
+                    decoders.append(decoder)
+                name, stream = following
+                following = next(waiting, None)
+                if isinstance(decoder.ready, Failed):
+                    yield name, decoder.ready, decoder.ready
+                else:
+                    decoder.send(stream)
+                    names[decoder.connection] = name, decoder
+                continue
+            done = wait(list(names), timeout=TICK_SECONDS)
+            for connection in done:
+                name, decoder = names.pop(connection)
+                where = decoder.ready
+                yield name, where, decoder.receive()
+            if not done:
+                yield None
+    finally:
+        for decoder in decoders:
+            decoder.end()
+
+
+def _width(decoders: Sequence[Decoder], jobs: int) -> int:
+    on_gpu = any(isinstance(one.ready, Ready) and one.ready.device == "cuda" for one in decoders)
+    return 1 if on_gpu or not decoders else jobs
+
+
+def serve(connection: Connection, environment: dict[str, str], spec: CodecSpec) -> None:
+    """The life of a decoder's process: streams come in, pixels go out."""
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
+        try:
+            codec = load_codec(spec)
+        except Exception as error:
+            connection.send(Failed("load", explain(error)))
+            return
+        connection.send(Ready(_device_of(codec)))
+        while True:
+            stream = connection.recv_bytes()
+            connection.send(_decoded(codec, stream))
+
+
+def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
+    try:
+        pixels: object = codec.decode(stream)
+    except Exception as error:  # adapters run foreign code; any exception is that stream's result
+        return Failed("decode", explain(error))
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
+        return pixels
+    return Failed("verify", f"decode gave {type(pixels).__name__}, not pixels")
+
+
+def _device_of(codec: Any) -> str:
+    try:
+        device: str = codec.describe().device
+    except Unavailable:  # of what only the encoder needs
+        return "cpu"
+    return device

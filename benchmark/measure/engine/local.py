@@ -1,0 +1,264 @@
+"""Cells to measured rows on this machine: worker processes, one thread each, a lane per device.
+
+A worker takes the cells of one image after another, so that a source is read and prepared once.
+A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
+and another worker goes on.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import forkserver, get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
+
+from benchmark.measure.execute import Failed
+from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_row
+from benchmark.plan.cells import Cell
+from benchmark.registry import FEATURE_SPACES, METRICS
+
+Task = Cell | Rescore
+
+# Two oversubscribed cores make some metrics 27 times slower, so every numeric pool gets one thread.
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+
+CONTEXT = get_context("forkserver")
+PRELOADED = [
+    "benchmark.cli",
+    "benchmark.datasets.image",
+    "benchmark.measure.workbench",
+    *{module.partition(":")[0] for module in (*METRICS.values(), *FEATURE_SPACES.values())},
+]
+
+# One codes entropy on the CPU while the other has the GPU; alone where time is measured.
+GPU_WORKERS = 2
+TICK_SECONDS = 1.0
+GRACE_SECONDS = 5.0
+
+
+class Finished(NamedTuple):
+    """A task and what came of it."""
+
+    task: Task
+    outcome: Measured | Failed
+
+
+class WorkerError(RuntimeError):
+    """A fault of the harness itself inside a worker; carries the worker's traceback."""
+
+
+def pin_pools() -> None:
+    """Have every numeric library of this process and its children use one thread."""
+    for variable in POOLS:
+        os.environ[variable] = "1"
+
+
+def prepare_workers() -> None:
+    """Begin to load what every worker needs, beside what this process does until there are tasks.
+
+    A server process imports it once and forks workers off itself: it has one thread, so no lock is
+    copied while another thread holds it. It keeps the environment of now; `work` brings it up to
+    date but for the numeric pools, which are read when numpy is imported.
+    """
+    pin_pools()
+    CONTEXT.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+
+
+def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
+    """Do all tasks in `conditions.jobs` processes, those for a GPU in `GPU_WORKERS` beside them.
+
+    Yields in the order of completion, and None at least once a second while nothing completes.
+    Closing the iterator ends the workers.
+    """
+    prepare_workers()
+    lanes = _lanes(tasks, conditions)
+    workers = [_Worker(lane, conditions) for lane in lanes for _ in range(lane.workers)]
+    try:
+        for worker in workers:
+            worker.take()
+        while busy := [worker for worker in workers if worker.tasks]:
+            ready = wait([worker.connection for worker in busy], timeout=TICK_SECONDS)
+            for worker in busy:
+                if worker.connection in ready:
+                    finished = worker.collect()
+                    worker.take()
+                    yield finished
+            if not ready:
+                yield None
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@dataclass
+class _Lane:
+    """Tasks that wait for the same kind of worker, kept together by image."""
+
+    workers: int
+    images: dict[str, deque[Task]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    left: int = 0
+
+    def add(self, task: Task) -> None:
+        self.images.setdefault(_image(task), deque()).append(task)
+        self.left += 1
+
+    def plenty(self) -> bool:
+        """Whether every worker has two more tasks before the lane is empty."""
+        return self.left > 2 * self.workers
+
+    def next(self, image: str) -> Task | None:
+        """A task of this image; else of one nobody works on; else of the longest queue."""
+        if image not in self.images:
+            if not self.images:
+                return None
+            free = next((key for key in self.images if key not in self.taken), None)
+            image = free or max(self.images, key=lambda key: len(self.images[key]))
+            self.taken.add(image)
+        queue = self.images[image]
+        task = queue.popleft()
+        self.left -= 1
+        if not queue:
+            del self.images[image]
+        return task
+
+
+def _lanes(tasks: Sequence[Task], conditions: Conditions) -> list[_Lane]:
+    on_gpu = 1 if conditions.timing else GPU_WORKERS
+    lanes = {"cpu": _Lane(conditions.jobs), "cuda": _Lane(on_gpu)}
+    for task in tasks:
+        lanes[_device(task)].add(task)
+    for lane in lanes.values():
+        lane.workers = min(lane.workers, lane.left)
+    return list(lanes.values())
+
+
+def _image(task: Task) -> str:
+    return task.source.sha256 if isinstance(task, Cell) else str(task.row["image_sha256"])
+
+
+def _device(task: Task) -> str:
+    return task.info.device if isinstance(task, Cell) else str(task.row["device"])
+
+
+class _Worker:
+    """A process, the pipe to it, and the tasks it has: one in work, one that waits.
+
+    The one that waits spares the worker the pause in which this process stores a result. There is
+    none towards the end of a lane, where it would keep a task from a worker that is free.
+    """
+
+    def __init__(self, lane: _Lane, conditions: Conditions) -> None:
+        self._lane, self._conditions = lane, conditions
+        self.tasks: deque[Task] = deque()
+        self._image = ""
+        self._start()
+
+    def _start(self) -> None:
+        self.connection, theirs = CONTEXT.Pipe()
+        self._process: BaseProcess = CONTEXT.Process(
+            target=work, args=(theirs, self._conditions, dict(os.environ)), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def take(self) -> None:
+        """Give the worker what it lacks, as far as there is something left in its lane."""
+        wanted = 2 if self._lane.plenty() else 1
+        while len(self.tasks) < wanted and (task := self._lane.next(self._image)) is not None:
+            self._image = _image(task)
+            self.tasks.append(task)
+            self._send(task)
+
+    def collect(self) -> Finished:
+        """The outcome of the task in work; a worker that fell is replaced."""
+        task = self.tasks.popleft()
+        try:
+            outcome = self.connection.recv()
+        except (EOFError, OSError):
+            outcome = self._fell(task)
+        if isinstance(outcome, str):
+            raise WorkerError(outcome)
+        return Finished(task, outcome)
+
+    def end(self) -> None:
+        """Let an idle worker finish, stop a busy one; one deep in native code is killed."""
+        if self.tasks:
+            self._process.terminate()
+        else:
+            self._send(None)
+        self._process.join(timeout=GRACE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self.connection.close()
+
+    def _send(self, task: Task | None) -> None:
+        with suppress(OSError):  # a worker that is gone already is found out by `collect`
+            self.connection.send(task)
+
+    def _fell(self, task: Task) -> Measured | Failed:
+        self._process.join()
+        self.connection.close()
+        how = how_it_ended(self._process.exitcode or 0)
+        failed = Failed("worker", f"the process that worked on this cell {how}")
+        self._start()
+        for waiting in self.tasks:
+            self._send(waiting)
+        if isinstance(task, Cell):
+            return Measured(failed_row(task, self._conditions, failed), None)
+        return failed
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words, after the process that had it.
+
+    >>> how_it_ended(-11), how_it_ended(3)
+    ('was killed by SIGSEGV', 'ended with code 3')
+    """
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def work(connection: Connection, conditions: Conditions, environment: dict[str, str]) -> None:
+    """The life of a worker: tasks come in, outcomes go out, until None or the end of the pipe."""
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    # An exception, so that a program that is running is ended on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        _serve(connection, conditions)
+
+
+def _serve(connection: Connection, conditions: Conditions) -> None:
+    from traceback import format_exc
+
+    bench: Workbench | None = None
+    while (task := _receive(connection)) is not None:
+        reply: Measured | Failed | str
+        try:
+            bench = bench or Workbench(conditions)
+            reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+        except Exception:
+            reply = format_exc()
+        connection.send(reply)
+
+
+def _receive(connection: Connection) -> Task | None:
+    try:
+        task: Task | None = connection.recv()
+    except EOFError:  # the driver is gone
+        return None
+    return task

@@ -1,0 +1,192 @@
+"""A process that measures for a worker of Ray, and may die of a codec: orders in, replies out.
+
+    python -P -c "from benchmark.measure.engine.ray_bench import main; main()" CONNECTION OBITUARY
+
+Both are descriptors of pipes. The worker itself stays: a crash in native code ends this process
+alone, and the second pipe says how. (Run with -m, its classes would be other ones to the worker.)
+"""
+
+import os
+import select
+import signal
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import sleep
+from traceback import format_exc
+from typing import Any, NamedTuple
+
+from benchmark.codec import CodecInfo, Pixels
+from benchmark.datasets.source import Source
+from benchmark.measure.execute import Failed, explain
+from benchmark.measure.resources import Supplies
+from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
+from benchmark.packs.pack import Pack
+from benchmark.plan.cells import Cell
+from benchmark.registry import CodecSpec, load_codec
+
+GRACE_SECONDS = 5.0
+
+
+class Outfit(NamedTuple):
+    """What every task of a worker needs; the first order."""
+
+    conditions: Conditions
+    files: dict[str, bytes]  # Python files of users' codecs, by their paths in specs
+
+
+class Wanted(NamedTuple):
+    """A codec that tasks will ask for, and what it is where the run was planned.
+
+    The reply is why it cannot run here as it does there, or nothing.
+    """
+
+    spec: CodecSpec
+    info: CodecInfo | None  # None where only its decoder is asked for
+
+
+class Parcel(NamedTuple):
+    """A task with what its worker may not find on its own disk; the reply is its outcome."""
+
+    task: Cell | Rescore
+    image: bytes | None  # the source's file; None for the one of the parcel before
+    pack: Pack | None = None  # of this cell's stream alone
+    stream: bytes | None = None  # of the row to score again
+    kept: frozenset[tuple[str, str]] = frozenset()  # features: protocol and sha256 of pixels
+
+
+class Fault(NamedTuple):
+    """The reply where the harness itself failed."""
+
+    traceback: str
+
+
+Order = Outfit | Wanted | Parcel
+Reply = Measured | Failed | Fault | str
+
+
+class Delivered(Supplies):
+    """What came with the parcels, and for the rest this machine's disk."""
+
+    def __init__(self, files: dict[str, bytes], folder: Path) -> None:
+        super().__init__()
+        self._files, self._folder = files, folder
+        self._parcel: Parcel | None = None
+        self._image = b""
+
+    def open(self, parcel: Parcel) -> None:
+        """Supply what belongs to this task from now on."""
+        self._parcel = parcel
+        self._image = self._image if parcel.image is None else parcel.image
+
+    def pixels(self, source: Source, flatten: bool) -> Pixels:
+        """Of the file that came along."""
+        from benchmark.datasets.image import decode_image
+
+        return decode_image(source.file.name, self._image, flatten).pixels
+
+    def codec(self, spec: CodecSpec) -> Any:
+        """Of a Python file of the user's, the one that came along."""
+        path, _, attribute = spec.name.partition(":")
+        if path not in self._files:
+            return load_codec(spec)
+        folder = self._folder / str(list(self._files).index(path))
+        folder.mkdir(exist_ok=True)
+        copy = folder / Path(path).name
+        if not copy.exists():
+            copy.write_bytes(self._files[path])
+        return load_codec(spec._replace(name=f"{copy}:{attribute}"))
+
+    def pack(self, cell: Cell) -> Pack | None:
+        """The part of it that came along."""
+        return self._parcel.pack if self._parcel else None
+
+    def stream(self, folder: Path, digest: str | None) -> bytes | None:
+        """The one that came along."""
+        return self._parcel.stream if self._parcel else None
+
+    def has_features(self, folder: Path, protocol: str, pixels_sha256: str) -> bool:
+        """Whether they were kept when the parcel was sent, or are seen on a disk that is shared."""
+        told = self._parcel is not None and (protocol, pixels_sha256) in self._parcel.kept
+        return told or super().has_features(folder, protocol, pixels_sha256)
+
+
+def lack(supplies: Supplies, wanted: Wanted) -> str:
+    """Why a codec cannot run here as where the run was planned; empty where it can."""
+    try:
+        codec = supplies.codec(wanted.spec)
+        here = codec.describe() if wanted.info else None
+    except Exception as error:  # constructors run foreign code as well
+        return explain(error)
+    there = wanted.info
+    if here and there and _identity(here) != _identity(there):
+        return (
+            f"what codes is another one than where the run was planned: {here.version} "
+            f"({here.fingerprint[:8]}, {here.device}) instead of {there.version} "
+            f"({there.fingerprint[:8]}, {there.device})"
+        )
+    return ""
+
+
+def _identity(info: CodecInfo) -> tuple[str, int, str]:
+    return info.fingerprint, info.revision, info.device
+
+
+def main() -> None:
+    """Fork: one works, the other waits for its end and tells it.
+
+    Ray kills the children of a worker that ends, at once. The one that works is a child's child,
+    and so has the time to end the program that it runs.
+    """
+    connection, obituary = (Connection(int(number)) for number in sys.argv[1:3])
+    working = get_context("fork").Process(target=_work, args=(connection, obituary))
+    working.start()
+    connection.close()
+    working.join()
+    with suppress(OSError):  # nobody may be left to be told
+        obituary.send(working.exitcode)
+
+
+def _work(connection: Connection, obituary: Connection) -> None:
+    obituary.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    # An exception, so that a program that is running is ended on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with, args=(connection.fileno(),), daemon=True).start()
+    with suppress(KeyboardInterrupt, EOFError, ConnectionError):
+        _serve(connection)
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process when nobody listens at the other end any more."""
+    hung_up = select.poll()
+    hung_up.register(descriptor, 0)  # a hang-up is always told
+    hung_up.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # deep in native code, which hears no signal
+
+
+def _serve(connection: Connection) -> None:
+    outfit: Outfit = connection.recv()
+    with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
+        supplies = Delivered(outfit.files, Path(folder))
+        bench: Workbench | None = None
+        while True:
+            order: Wanted | Parcel = connection.recv()
+            reply: Reply
+            try:
+                if isinstance(order, Wanted):
+                    reply = lack(supplies, order)
+                else:
+                    bench = bench or Workbench(outfit.conditions, supplies)
+                    supplies.open(order)
+                    task = order.task
+                    reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+            except Exception:
+                reply = Fault(format_exc())
+            connection.send(reply)

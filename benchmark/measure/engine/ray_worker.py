@@ -1,0 +1,154 @@
+"""A worker of Ray: holds one lane of a node, and a process for the codecs, which it outlives."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.measure.engine.cluster import import_ray
+from benchmark.measure.engine.local import POOLS, how_it_ended
+from benchmark.measure.engine.ray_bench import Fault, Order, Outfit, Parcel, Reply, Wanted
+from benchmark.measure.execute import Failed
+from benchmark.measure.workbench import Measured, failed_row
+from benchmark.plan.cells import Cell
+from benchmark.registry import CodecSpec
+from benchmark.system.machine import machine
+
+ROOT = Path(__file__).parents[3]
+PARTS = ("benchmark", "baselines")
+END_SECONDS = 20.0
+MAIN = "from benchmark.measure.engine.ray_bench import main; main()"
+
+
+class Hello(NamedTuple):
+    """What a worker finds where it runs."""
+
+    node: str  # Ray's id
+    address: str
+    machine: str
+    refusal: str  # why it cannot take part in this run; empty where it can
+    lacks: dict[CodecSpec, str]  # why codecs cannot run there
+
+
+class Worker:
+    """Made an actor by the driver; its methods are called one after another.
+
+    environment: of the driver, as far as codecs and metrics ask for it. code: its `code_sha256`.
+    """
+
+    def __init__(self, outfit: Outfit, environment: dict[str, str], code: str) -> None:
+        conditions = replace(outfit.conditions, machine=machine())
+        self._outfit = outfit._replace(conditions=conditions)
+        self._environment, self._code = environment, code
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sent = ""  # the image that the process has
+
+    def hello(self, wanted: Sequence[Wanted]) -> Hello:
+        """Where this is, and what of these codecs runs there."""
+        ray = import_ray()
+        node = ray.get_runtime_context().get_node_id()
+        address = ray.util.get_node_ip_address()
+        here = self._outfit.conditions.machine
+        if code_sha256() != self._code:
+            why = "its rdrbench is another version than the driver's: install the same on both"
+            return Hello(node, address, here, why, {})
+        lacks: dict[CodecSpec, str] = {}
+        for one in wanted:
+            try:
+                reason = self._ask(one)
+            except _DiedError as died:
+                reason = f"the process that loaded it {died}"
+            if isinstance(reason, Fault):
+                reason = reason.traceback
+            if reason:
+                lacks[one.spec] = str(reason)
+        return Hello(node, address, here, "", lacks)
+
+    def work(self, parcel: Parcel, image: NDArray[np.uint8] | None) -> Measured | Failed | Fault:
+        """The outcome of a task; image: the bytes of its source's file, (n,)."""
+        task = parcel.task
+        source = task.source
+        try:
+            if source is not None and image is not None and source.sha256 != self._sent:
+                parcel = parcel._replace(image=image.tobytes())
+            reply = self._ask(parcel)
+            self._sent = source.sha256 if source is not None else self._sent
+        except _DiedError as died:
+            failed = Failed("worker", f"the process that worked on this cell {died}")
+            if isinstance(task, Cell):
+                return Measured(failed_row(task, self._outfit.conditions, failed), None)
+            return failed
+        return cast(Measured | Failed | Fault, reply)
+
+    def _ask(self, order: Order) -> Reply:
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send(order)
+            reply: Reply = self._connection.recv()
+        except (EOFError, OSError):
+            raise _DiedError(self._bury()) from None
+        return reply
+
+    def _start(self) -> None:
+        self._connection, theirs = Pipe()
+        self._obituary, told = Pipe(duplex=False)
+        descriptors = (theirs.fileno(), told.fileno())
+        own = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", MAIN, *map(str, descriptors)],
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                **self._environment,
+                **dict.fromkeys(POOLS, "1"),
+                "PYTHONPATH": os.pathsep.join(own),
+            },
+        )
+        theirs.close()
+        told.close()
+        self._connection.send(self._outfit)
+
+    def _bury(self) -> str:
+        """How the process ended; another is started for the next order."""
+        assert self._process is not None
+        code = _last_word(self._obituary)
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for end in (self._connection, self._obituary):
+            end.close()
+        self._process, self._sent = None, ""
+        return how_it_ended(code)
+
+
+class _DiedError(Exception):
+    """The process for codecs is gone; the message says how it ended."""
+
+
+def code_sha256() -> str:
+    """Of the Python files of this project: two machines of one digest measure alike."""
+    digest = sha256()
+    for path in sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _last_word(obituary: Connection) -> int:
+    try:
+        return int(obituary.recv()) if obituary.poll(END_SECONDS) else -9
+    except (EOFError, OSError):  # who watched over it was killed with it
+        return -9

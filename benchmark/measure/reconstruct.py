@@ -1,0 +1,19 @@
+"""A stored row and its stream to the pixels that were scored, or why they cannot be had again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.measure.execute import Failed, decode_again
+from benchmark.system.digest import pixels_sha256
+
+
+def reconstruct(decoder: Codec, row: Mapping[str, Any], stream: bytes | None) -> Pixels | Failed:
+    """Decoded again and compared with the sha256 of what was measured."""
+    setting = Setting(row["setting_name"], row["setting_value"])
+    decoded = decode_again(decoder, row["image"], setting, stream)
+    if isinstance(decoded, Failed):
+        return decoded
+    if pixels_sha256(decoded) != row["decoded_sha256"]:
+        return Failed("verify", "the stream decodes to other pixels than it did when measured")
+    return decoded

@@ -1,0 +1,256 @@
+"""One cell to one row: read, encode, decode, score. What a worker holds."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
+from benchmark.datasets.source import Source
+from benchmark.errors import BenchError
+from benchmark.measure.execute import Coded, Failed, execute_within_memory, explain
+from benchmark.measure.extract import Extracted, Extractor, Picture
+from benchmark.measure.reconstruct import reconstruct
+from benchmark.measure.resources import Supplies
+from benchmark.measure.score import Scorer
+from benchmark.packs.pack import Recorded
+from benchmark.plan.cells import Cell
+from benchmark.protocol import CODING, bits_per_pixel
+from benchmark.registry import FEATURE_SPACES, CodecSpec
+from benchmark.rows.features import ImageFeatures
+from benchmark.rows.provenance import new_run_id
+from benchmark.system.digest import pixels_sha256
+from benchmark.system.machine import cores, machine
+
+Row = dict[str, Any]
+
+IN_TILES = "in tiles where the GPU's memory did not hold an image"
+
+
+class Measured(NamedTuple):
+    """A finished cell: its row, its stream where there is one to keep, and new features."""
+
+    row: Row
+    stream: bytes | None
+    features: tuple[ImageFeatures, ...] = ()
+
+
+class Rescore(NamedTuple):
+    """Metrics to fill in for a row whose stream was kept; without its source, none."""
+
+    row: Row
+    source: Source | None
+    metrics: tuple[str, ...]
+    folder: Path  # of the store that kept the stream
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is the same for all cells of a run and belongs into every row."""
+
+    run: str
+    metrics: tuple[str, ...]  # of images, and feature spaces
+    device: str  # of metrics: cpu or cuda
+    flatten: bool
+    timing: bool
+    jobs: int
+    threads: int
+    machine: str
+    folder: Path  # of the store
+
+    @classmethod
+    def here(
+        cls,
+        metrics: tuple[str, ...],
+        device: str,
+        flatten: bool,
+        jobs: int | None,
+        timing: bool,
+        folder: Path,
+    ) -> "Conditions":
+        """Those of a new run on this machine; timed cells are measured one at a time."""
+        return cls(
+            run=new_run_id(folder),
+            metrics=metrics,
+            device=device,
+            flatten=flatten,
+            timing=timing,
+            jobs=1 if timing else jobs or cores(),
+            threads=1,
+            machine=machine(),
+            folder=folder,
+        )
+
+
+class Workbench:
+    """Codecs, metrics and the last source, kept between cells; one a worker."""
+
+    def __init__(self, conditions: Conditions, supplies: Supplies | None = None) -> None:
+        self._conditions = conditions
+        self._supplies = supplies or Supplies()
+        spaces = [name for name in conditions.metrics if name in FEATURE_SPACES]
+        of_images = [name for name in conditions.metrics if name not in FEATURE_SPACES]
+        self._scorer = Scorer(of_images, conditions.device)
+        self._extractor = Extractor(spaces, conditions.device)
+        self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
+        self._warm: set[tuple[CodecSpec, Setting]] = set()
+        self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
+
+    def measure(self, cell: Cell) -> Measured:
+        """Carry out a cell; whatever goes wrong with image or codec is a failed row."""
+        try:
+            pixels = self._pixels(cell.source)
+            encoder, decoder = self._pair(cell.codec)
+            if (pack := self._supplies.pack(cell)) is not None:
+                encoder = Recorded(pack, cell.codec, encoder)
+        except (BenchError, OSError) as error:
+            missing = Failed("load", explain(error))
+            return Measured(failed_row(cell, self._conditions, missing), None)
+        self._warm_up(cell, encoder, decoder)
+        name = cell.source.file.name
+        outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting)
+        if isinstance(outcome, Failed):
+            return Measured(failed_row(cell, self._conditions, outcome), None)
+        row = {**_origin(cell, self._conditions), **_coded_columns(outcome, cell.source)}
+        if tiled:
+            row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
+        source = Picture(cell.source.sha256, pixels)
+        decoded = Picture(row["decoded_sha256"], outcome.decoded)
+        scored = self._score(source, decoded, self._conditions.folder, self._conditions.metrics)
+        row.update(scored.columns)
+        if isinstance(encoder, Recorded):
+            line = encoder.line(cell.source.sha256, cell.source.width_px, cell.setting)
+            row["encode_seconds"] = line.encode_seconds
+        return Measured(row, outcome.stream, scored.features)
+
+    def rescore(self, task: Rescore) -> Measured | Failed:
+        """The row with more metrics, decoded again from its stream; its other columns stay."""
+        row = task.row
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        try:
+            stream = self._supplies.stream(task.folder, row["stream_sha256"])
+            _, decoder = self._pair(spec)
+        except (BenchError, OSError) as error:
+            return Failed("load", explain(error))
+        decoded = reconstruct(decoder, row, stream)
+        if isinstance(decoded, Failed):
+            return decoded
+        scored = Extracted({}, ())
+        if task.source is not None:
+            try:
+                pixels = self._pixels(task.source)
+            except (BenchError, OSError) as error:
+                return Failed("load", explain(error))
+            source = Picture(task.source.sha256, pixels)
+            again = Picture(row["decoded_sha256"], decoded)
+            scored = self._score(source, again, task.folder, task.metrics)
+        filled = {**row, **scored.columns, "finished_utc": _now()}
+        return Measured(filled, None, scored.features)
+
+    def _score(
+        self, source: Picture, decoded: Picture, folder: Path, names: tuple[str, ...]
+    ) -> Extracted:
+        """These metrics of images and feature spaces, of the run's."""
+        spaces = [name for name in names if name in FEATURE_SPACES]
+        of_images = [name for name in names if name not in FEATURE_SPACES]
+        columns = self._scorer.score(source.sha256, source.pixels, decoded.pixels, of_images)
+        is_kept = partial(self._supplies.has_features, folder)
+        extracted = self._extractor.extract(source, decoded, is_kept, spaces)
+        return Extracted({**columns, **extracted.columns}, extracted.features)
+
+    def _pixels(self, source: Source) -> Pixels:
+        if self._source[0] != source.sha256:
+            pixels = self._supplies.pixels(source, self._conditions.flatten)
+            if pixels_sha256(pixels) != source.sha256:
+                raise BenchError(f"{source.file.name} has changed since the run began: run again")
+            self._source = (source.sha256, pixels)
+        return self._source[1]
+
+    def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
+        if spec not in self._codecs:
+            self._codecs[spec] = (self._supplies.codec(spec), self._supplies.codec(spec))
+        return self._codecs[spec]
+
+    def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:
+        # Loading a network or a program from disk happens once a setting and is not coding time.
+        if (cell.codec, cell.setting) in self._warm or isinstance(
+            encoder, DeclaresSizes | Recorded
+        ):
+            return
+        self._warm.add((cell.codec, cell.setting))
+        with suppress(
+            Exception
+        ):  # what fails here fails again, and is recorded, in the cell itself
+            decoder.decode(encoder.encode(_warm_up_picture(), cell.setting))
+
+
+def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Row:
+    """The row of a cell that has no stream."""
+    return {
+        **_origin(cell, conditions),
+        "status": "failed",
+        "stage": failed.stage,
+        "reason": failed.reason,
+    }
+
+
+def _coded_columns(coded: Coded, source: Source) -> Row:
+    return {
+        "status": "ok",
+        "num_bytes": coded.num_bytes,
+        "bytes_origin": "declared" if coded.stream is None else "measured",
+        "bpp": bits_per_pixel(coded.num_bytes, source.width_px, source.height_px),
+        "stream_sha256": None if coded.stream is None else sha256(coded.stream).hexdigest(),
+        "decoded_sha256": pixels_sha256(coded.decoded),
+        "encode_seconds": coded.encode_seconds,
+        "decode_seconds": coded.decode_seconds,
+    }
+
+
+def _origin(cell: Cell, conditions: Conditions) -> Row:
+    return {
+        "cell": cell.key,
+        "run": conditions.run,
+        "codec": cell.codec.name,
+        "variant": cell.codec.variant,
+        "setting_name": cell.setting.name,
+        "setting_value": float(cell.setting.value),
+        "dataset": cell.dataset,
+        "image": cell.source.file.name,
+        "image_sha256": cell.source.sha256,
+        "width_px": cell.source.width_px,
+        "height_px": cell.source.height_px,
+        "source_lossy": cell.source.lossy,
+        "timing": conditions.timing,
+        "jobs": conditions.jobs,
+        "threads": conditions.threads,
+        "machine": conditions.machine,
+        "device": cell.info.device,
+        "codec_version": cell.info.version,
+        "command": cell.info.command,
+        "timed": cell.info.timed,
+        "fingerprint": cell.info.fingerprint,
+        "revision": cell.info.revision,
+        "caveat": cell.info.caveat,
+        "coding_protocol": CODING,
+        "finished_utc": _now(),
+        "recorded": cell.pack is not None,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _warm_up_picture() -> Pixels:
+    """A smooth ramp with some noise, 96 x 128: large enough for every codec."""
+    rows, columns = np.mgrid[0:96, 0:128]
+    ramp = np.stack([rows * 2, columns * 2, rows + columns], axis=-1)
+    noise = np.random.default_rng(0).integers(0, 16, ramp.shape)
+    picture: Pixels = np.clip(ramp + noise, 0, 255).astype(np.uint8)
+    return picture

@@ -1,0 +1,1 @@
+"""Bitstream archives: streams with their rows, for others to decode and score."""

@@ -1,0 +1,172 @@
+"""Stored rows and streams to an anchor pack: a folder, or a tar that is always the same bytes."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from benchmark.analysis.comparable import Rows
+from benchmark.codec import CodecInfo
+from benchmark.errors import StoreError, UsageError
+from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
+from benchmark.protocol import CODING
+from benchmark.registry import CodecSpec
+from benchmark.rows.schema import CELL_COLUMNS, table_schema
+from benchmark.rows.store import Store
+
+Row = Mapping[str, Any]
+
+# What a row says of its codec stands once in pack.json; the rest of these a pack cannot know or has
+# the same value in every line.
+LEFT_OUT = frozenset(
+    (
+        *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
+        *("codec_version", "command", "timed", "fingerprint", "revision", "caveat", "device"),
+    )
+)
+ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def pack_columns() -> list[str]:
+    """The columns of rows.csv."""
+    metrics: list[str] = table_schema().names[len(CELL_COLUMNS) :]
+    return [name for name, *_ in CELL_COLUMNS if name not in LEFT_OUT] + metrics
+
+
+def export_pack(
+    out: Path, stores: Sequence[Store], codecs: Sequence[CodecSpec], notes: Sequence[str]
+) -> int:
+    """A pack of everything finished of these codec variants; returns the number of streams.
+
+    Of each variant, the version that its latest run measured. Raises `UsageError` where a variant
+    has nothing, or a stream was not kept.
+    """
+    rows: list[Row] = []
+    streams: dict[str, bytes] = {}
+    licences: dict[str, str] = {}
+    for store in stores:
+        found = _finished(store, codecs)
+        rows += found
+        for row in found:
+            data = store.stream(row["stream_sha256"])
+            if data is None:
+                raise UsageError(
+                    f"the stream of {row['codec']} {row['setting_name']}={row['setting_value']:g} "
+                    f"of {row['image']} was not kept in {store.folder}: it cannot be in a pack"
+                )
+            streams[row["stream_sha256"]] = data
+        for run in {row["run"] for row in found}:
+            told = store.record(run).get("codecs", {})
+            licences |= {text: info["licence"] for text, info in told.items()}
+    infos = infos_of(rows, licences)
+    for spec in codecs:
+        if spec not in infos:
+            where = ", ".join(str(store.folder) for store in stores)
+            raise UsageError(f"{where} has no finished cell of {spec.text}")
+    write_pack(out, rows, infos, streams, notes)
+    return len(rows)
+
+
+def write_pack(
+    out: Path,
+    rows: Sequence[Row],
+    infos: Mapping[CodecSpec, CodecInfo],
+    streams: Mapping[str, bytes],
+    notes: Sequence[str],
+) -> None:
+    """Write the pack, whole or not at all; a name that ends in .tar makes a tar.
+
+    `streams` by their sha256. Raises `UsageError` where something is there already.
+    """
+    name = out.name.removesuffix(".tar")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{out}: a pack's name is of letters, digits, dots, - and _")
+    if out.exists():
+        raise UsageError(f"{out} is there already: remove it, or give another name")
+    told = {
+        "format": FORMAT,
+        "name": name,
+        "streams": len(rows),
+        "notes": list(notes),
+        "codecs": [
+            {"codec": spec.name, "variant": spec.variant, "info": asdict(info)}
+            for spec, info in sorted(infos.items())
+        ],
+    }
+    files = {
+        INDEX: (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
+        ROWS: _csv(rows),
+        **{f"{STREAMS}/{digest}": streams[digest] for digest in sorted(streams)},
+    }
+    draft = out.with_name(f".{uuid4().hex}.part")
+    try:
+        try:
+            _write_tar(draft, name, files) if out.suffix == ".tar" else _write_folder(draft, files)
+            os.replace(draft, out)
+        finally:
+            draft.unlink(missing_ok=True) if draft.is_file() else shutil.rmtree(draft, True)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec, CodecInfo]:
+    """What the rows say of each codec variant; `licences` by the variant's spec as text.
+
+    Raises `UsageError` where a variant's rows are of two versions.
+    """
+    found: dict[CodecSpec, CodecInfo] = {}
+    for row in rows:
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        info = CodecInfo(
+            version=row["codec_version"],
+            command=row["command"],
+            licence=licences.get(spec.text, "NOASSERTION"),
+            fingerprint=row["fingerprint"],
+            revision=row["revision"],
+            timed=row["timed"],
+            device=row["device"],
+            caveat=row["caveat"] or "",
+        )
+        if found.setdefault(spec, info) != info:
+            raise UsageError(f"rows of {spec.text} are of several versions: export one")
+    return found
+
+
+def _finished(store: Store, codecs: Sequence[CodecSpec]) -> list[Row]:
+    table = store.table()
+    chosen = Rows(table, CODING)
+    rows: list[Row] = table.take(chosen.index[chosen.ok]).to_pylist()
+    return [row for row in rows if CodecSpec.of(row["codec"], row["variant"]) in codecs]
+
+
+def _csv(rows: Sequence[Row]) -> bytes:
+    columns, text = pack_columns(), io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in sorted(rows, key=lambda row: [row[name] for name in ORDER]):
+        writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
+    return text.getvalue().encode()
+
+
+def _write_folder(draft: Path, files: Mapping[str, bytes]) -> None:
+    (draft / STREAMS).mkdir(parents=True)
+    for name, content in files.items():
+        (draft / name).write_bytes(content)
+
+
+def _write_tar(draft: Path, root: str, files: Mapping[str, bytes]) -> None:
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{root}/{name}")
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))

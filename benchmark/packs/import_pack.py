@@ -1,0 +1,121 @@
+"""An anchor pack to rows and streams in the store, marked as recorded."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from benchmark.errors import BadPack
+from benchmark.packs.export_pack import LEFT_OUT
+from benchmark.packs.pack import Line, Pack
+from benchmark.plan.cells import cell_key
+from benchmark.protocol import bits_per_pixel
+from benchmark.rows.provenance import new_run_id, run_record
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+
+Row = dict[str, Any]
+STORE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # no path out of the results folder
+
+
+class Imported(NamedTuple):
+    """What an import came to, in one dataset."""
+
+    folder: Path
+    added: int
+    there: int  # had a row before
+
+
+def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Imported]:
+    """Add the pack's rows, but for cells that have one, and keep its streams.
+
+    Every row and stream of a dataset is checked before anything of it is written (`BadPack`).
+    """
+    by_store: dict[str, list[Line]] = {}
+    for line in pack.lines.values():
+        by_store.setdefault(_store_name(pack, line), []).append(line)
+    return [
+        _import_dataset(pack, lines, Store(results / name), arguments)
+        for name, lines in sorted(by_store.items())
+    ]
+
+
+def row_of(pack: Pack, line: Line, run: str) -> Row:
+    """A line of the pack as a row of the store; `BadPack` where a value is none of its column."""
+    kinds = {field.name: field.type for field in table_schema()}
+    info = pack.infos[line.spec]
+    try:
+        row: Row = {
+            name: _value(text, kinds[name])
+            for name, text in line.cells.items()
+            if name in kinds and name not in LEFT_OUT
+        }
+        bpp = bits_per_pixel(line.num_bytes, line.width_px, row["height_px"])
+        source = line.image_sha256, line.width_px, row["coding_protocol"]
+    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BadPack(pack.path, f"a line of {line.image} cannot be read ({reason})") from error
+    return row | {
+        "cell": cell_key(line.spec, info, line.setting, *source),
+        "run": run,
+        "variant": line.spec.variant,
+        "status": "ok",
+        "bytes_origin": "measured",
+        "bpp": bpp,
+        "timing": False,  # a timed row is one of this machine
+        "codec_version": info.version,
+        "command": info.command,
+        "timed": info.timed,
+        "fingerprint": info.fingerprint,
+        "revision": info.revision,
+        "caveat": info.caveat,
+        "device": info.device,
+        "recorded": True,
+    }
+
+
+def _import_dataset(
+    pack: Pack, lines: Sequence[Line], store: Store, arguments: list[str]
+) -> Imported:
+    run = new_run_id(store.folder)
+    rows = [row_of(pack, line, run) for line in lines]
+    streams = [pack.stream(line) for line in lines]
+    done = store.done()
+    fresh = [row for row in rows if row["cell"] not in done]
+    if fresh:
+        told = {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+        codecs = {spec.text: asdict(info) for spec, info in pack.infos.items()}
+        facts = {"imported": told, "notes": list(pack.notes), "codecs": codecs}
+        store.begin(run, run_record(arguments, **facts))
+        for stream in streams:
+            store.keep(stream)
+        store.append(fresh)
+        store.compact()
+    return Imported(store.folder, len(fresh), len(rows) - len(fresh))
+
+
+def _value(text: str | None, kind: pa.DataType) -> Any:
+    if not text:
+        return None
+    if pa.types.is_integer(kind):
+        number = int(text)
+        if number.bit_length() > 63:
+            raise ValueError(f"a number of {number.bit_length()} bits")
+        return number
+    if pa.types.is_floating(kind):
+        return float(text)
+    if pa.types.is_boolean(kind):
+        if text not in ("True", "False"):
+            raise ValueError(f"{text!r} is neither True nor False")
+        return text == "True"
+    return text
+
+
+def _store_name(pack: Pack, line: Line) -> str:
+    name = (line.cells.get("dataset") or "").partition(":")[0]
+    if not STORE_NAME.fullmatch(name):
+        raise BadPack(pack.path, f"{name!r} is no name of a dataset")
+    return name

@@ -1,0 +1,107 @@
+"""Which measurements a run consists of. Pure: no disk, no codec, no clock."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.codec import CodecInfo, Setting
+from benchmark.datasets.source import Source
+from benchmark.packs.pack import Pack
+from benchmark.protocol import CODING
+from benchmark.registry import CodecSpec
+
+NAMES_SHOWN = 5
+
+
+class Contender(NamedTuple):
+    """A codec variant that runs here, with the settings to measure it at."""
+
+    spec: CodecSpec
+    info: CodecInfo
+    sweep: tuple[Setting, ...]
+    pack: Pack | None = None  # whose streams stand in for the encoder
+    encoder_lacks: str = ""  # why that is so, unless the pack was asked for
+
+    def can_code(self, source: Source, setting: Setting) -> bool:
+        """Whether there is an encoder, or a recorded stream."""
+        found = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
+        return self.pack is None or found is not None
+
+
+class Cell(NamedTuple):
+    """One measurement to make."""
+
+    codec: CodecSpec
+    info: CodecInfo
+    setting: Setting
+    dataset: str
+    source: Source
+    pack: Path | None = None  # where the stream is recorded, if the codec need not encode
+
+    @property
+    def key(self) -> str:
+        """The identity of its row in the store."""
+        source = self.source.sha256, self.source.width_px
+        return cell_key(self.codec, self.info, self.setting, *source, CODING)
+
+
+def cell_key(
+    codec: CodecSpec,
+    info: CodecInfo,
+    setting: Setting,
+    source_sha256: str,
+    width_px: int,
+    coding_protocol: str,
+) -> str:
+    """sha256 of all that decides the stream.
+
+    Another library, weight file, adapter revision or coding rule is another cell, so an old row is
+    never taken for a new one, nor measured again.
+    """
+    parts = [
+        codec.name,
+        codec.variant,
+        info.fingerprint,
+        info.revision,
+        setting.name,
+        float(setting.value),
+        source_sha256,
+        width_px,
+        coding_protocol,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:
+    """Every codec × setting × image, images outermost so that an early stop is a fair sample.
+
+    Of a codec whose streams come from a pack, what the pack has; `lacking` tells the rest.
+    """
+    return [
+        Cell(one.spec, one.info, setting, dataset, source, one.pack.path if one.pack else None)
+        for source in sources
+        for one in contenders
+        for setting in one.sweep
+        if one.can_code(source, setting)
+    ]
+
+
+def lacking(contender: Contender, sources: Sequence[Source]) -> str:
+    """A sentence on the images that a contender's pack lacks, wholly or in part; empty for none."""
+    if contender.pack is None:
+        return ""
+    images = [
+        source.file.name
+        for source in sources
+        if not all(contender.can_code(source, setting) for setting in contender.sweep)
+    ]
+    if not images:
+        return ""
+    shown = ", ".join(images[:NAMES_SHOWN]) + (", ..." if len(images) > NAMES_SHOWN else "")
+    whose = f"{contender.encoder_lacks}; and " if contender.encoder_lacks else ""
+    return (
+        f"{whose}{contender.pack.path} has no streams, or not at every setting, of "
+        f"{len(images)} of {len(sources)} images: {shown}"
+    )

@@ -1,0 +1,180 @@
+"""How long cells will take, from rows measured earlier and typical times, and their order. Pure."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.plan.cells import Cell
+
+Basis = Literal["measured", "typical", "unknown"]
+Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds a megapixel
+Kind = tuple[str, str, str, str]  # codec, variant, device, name of the setting
+
+# Encoding and decoding by default options on one core of a shared AMD EPYC, photographs of Kodak
+# and `sample`; `ours` on cuda is an A100 (results/published/complexity.csv). They are a beginning:
+# what is measured of a codec scales its curve, and a setting that is measured stands for itself.
+TYPICAL: Mapping[tuple[str, str, str], Curve] = {
+    ("raw", "cpu", "bits"): ((8, 0.01),),
+    ("jpeg", "cpu", "quality"): ((5, 0.013), (50, 0.02), (95, 0.035)),
+    ("webp", "cpu", "quality"): ((1, 0.15), (50, 0.18), (85, 0.26)),
+    ("jpeg2000", "cpu", "psnr"): ((22, 0.33), (43, 0.45)),
+    ("avif", "cpu", "quality"): ((5, 0.5), (50, 1.6), (90, 2.7)),
+    ("jpegxl", "cpu", "distance"): ((0.5, 1.7), (3, 1.1), (15, 1.0)),
+    ("x265", "cpu", "qp"): ((22, 4.4), (32, 3.3), (47, 1.9)),
+    ("vvenc", "cpu", "qp"): ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4)),
+    ("vtm", "cpu", "qp"): ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19)),
+    ("compressai", "cpu", "quality"): ((1, 1.5), (3, 2.1), (8, 6)),
+    ("ours", "cpu", "q"): ((0, 1.6), (4, 1.7)),
+    ("ours", "cuda", "q"): ((0, 0.39), (4, 0.39)),
+}
+
+
+class Estimate(NamedTuple):
+    """Seconds of coding on one core, and the cells that nothing, or little, is known about."""
+
+    seconds: float
+    unknown: int
+    typical: int = 0  # cells whose codec was never measured, but has a typical time
+
+
+class CostModel:
+    """Seconds of coding a cell, learned from the rows of a table.
+
+    Seconds per pixel of the same codec, variant, device and setting: all seconds over all pixels,
+    since large images decide how long a run takes. Of a setting that was not measured, what the
+    measured ones of its variant say, or else of its codec: they scale the codec's typical curve, or
+    where it has none, are interpolated between (the logarithm over the setting, flat outside). Of a
+    codec never measured, the typical time. Metrics come on top. What a pack has recorded took its
+    time elsewhere: it is not learned from, and takes none.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        sums: dict[Kind, dict[float, _Sum]] = defaultdict(dict)
+        for row in _sums(table):
+            kind = (row["codec"], row["variant"], row["device"], row["setting_name"])
+            sums[kind][row["setting_value"]] = _Sum(row["seconds_sum"], row["pixels_sum"])
+        self._by_variant = dict(sums)
+        self._by_codec: dict[Kind, dict[float, _Sum]] = defaultdict(dict)
+        for (codec, _, device, name), values in sums.items():
+            whole = self._by_codec[codec, "", device, name]
+            for value, one in values.items():
+                whole[value] = whole.get(value, _Sum(0, 0)) + one
+
+    def seconds(self, cell: Cell) -> float | None:
+        """None where nothing is known of the codec."""
+        if cell.pack is not None:
+            return 0.0
+        rate = self._rate(cell)
+        return None if rate is None else rate * cell.source.width_px * cell.source.height_px
+
+    def basis(self, cell: Cell) -> Basis:
+        """What the seconds are made of."""
+        if cell.pack is not None or self._measured(cell):
+            return "measured"
+        return "typical" if _typical(cell) else "unknown"
+
+    def _measured(self, cell: Cell) -> Mapping[float, "_Sum"]:
+        codec, variant, device, name = (
+            cell.codec.name,
+            cell.codec.variant,
+            cell.info.device,
+            cell.setting.name,
+        )
+        own = self._by_variant.get((codec, variant, device, name))
+        return own or self._by_codec.get((codec, "", device, name), {})
+
+    def _rate(self, cell: Cell) -> float | None:
+        """Seconds a pixel."""
+        measured, typical, value = self._measured(cell), _typical(cell), float(cell.setting.value)
+        if value in measured:
+            return measured[value].rate
+        if not measured:
+            return interpolated(typical, value) / 1e6 if typical else None
+        if typical:
+            expected = math.fsum(
+                interpolated(typical, at) / 1e6 * one.pixels for at, one in measured.items()
+            )
+            found = math.fsum(one.seconds for one in measured.values())
+            return interpolated(typical, value) / 1e6 * (found / expected)
+        return interpolated([(at, measured[at].rate) for at in sorted(measured)], value)
+
+
+class _Sum(NamedTuple):
+    seconds: float
+    pixels: float
+
+    def __add__(self, other: object) -> "_Sum":
+        assert isinstance(other, _Sum)
+        return _Sum(self.seconds + other.seconds, self.pixels + other.pixels)
+
+    @property
+    def rate(self) -> float:
+        return self.seconds / self.pixels
+
+
+def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
+    """The logarithm of a curve, linear between its points and flat outside them.
+
+    >>> interpolated([(10, 1.0), (20, 100.0)], 15), interpolated([(10, 1.0), (20, 100.0)], 40)
+    (10.0, 100.0)
+    """
+    for (left, low), (right, high) in pairwise(curve):
+        if left <= at <= right:
+            if low <= 0 or high <= 0:  # a clock too coarse for it
+                return max(low, high)
+            share = (at - left) / (right - left)
+            return float(low ** (1 - share) * high**share)
+    return curve[0][1] if at < curve[0][0] else curve[-1][1]
+
+
+def estimate(cells: Iterable[Cell], table: pa.Table) -> Estimate:
+    """The sum of what a `CostModel` of the table says of the cells."""
+    model, all_of_them = CostModel(table), list(cells)
+    known = [model.seconds(cell) for cell in all_of_them]
+    return Estimate(
+        math.fsum(one for one in known if one is not None),
+        known.count(None),
+        sum(model.basis(cell) == "typical" for cell in all_of_them),
+    )
+
+
+def longest_first(cells: Sequence[Cell], table: pa.Table) -> list[Cell]:
+    """The same cells, those of each image by falling time; images stay in order.
+
+    So that the last cells of a run, when some workers have nothing left to do, are short ones. A
+    cell of unknown length comes before the others, the highest rate first.
+    """
+    expected = expected_seconds(table)
+    place = {source: at for at, source in enumerate(dict.fromkeys(c.source for c in cells))}
+
+    def key(at: int) -> tuple[int, float, int]:
+        seconds = expected(cells[at])
+        return place[cells[at].source], -math.inf if seconds is None else -seconds, -at
+
+    return [cells[at] for at in sorted(range(len(cells)), key=key)]  # -at: sweeps rise
+
+
+def expected_seconds(table: pa.Table) -> Callable[[Cell], float | None]:
+    """A function: the seconds that coding a cell takes on one core, None where nothing is known."""
+    return CostModel(table).seconds
+
+
+def _typical(cell: Cell) -> Curve:
+    return TYPICAL.get((cell.codec.name, cell.info.device, cell.setting.name), ())
+
+
+def _sums(table: pa.Table) -> list[dict[str, Any]]:
+    keys = ["codec", "variant", "device", "setting_name", "setting_value"]
+    seconds = pc.add(table["encode_seconds"], table["decode_seconds"])
+    pixels = pc.multiply(table["width_px"], table["height_px"])
+    coded_here = pc.invert(pc.fill_null(table["recorded"], False))
+    timed = table.select(keys).append_column("seconds", seconds)
+    timed = timed.append_column("pixels", pixels).filter(pc.and_(pc.is_valid(seconds), coded_here))
+    sums = timed.group_by(keys).aggregate([("seconds", "sum"), ("pixels", "sum")])
+    found: list[dict[str, Any]] = sums.to_pylist()
+    return found

@@ -1,0 +1,101 @@
+"""A request to cells: dataset, sources, contenders, store opened, and what is left to do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.datasets.dataset import Dataset
+from benchmark.datasets.source import Refused, Source, probe, without_twins
+from benchmark.errors import Unavailable, UsageError
+from benchmark.packs.pack import open_pack
+from benchmark.plan.cells import Cell, Contender, lacking, plan
+from benchmark.plan.select import Selection, parse_points, select
+from benchmark.rows.store import Store
+from benchmark.system.machine import cores
+
+
+class Request(NamedTuple):
+    """What the options of `bench run`, `plan` and `rescore` have in common."""
+
+    dataset: str
+    results: Path
+    data_dir: Path | None
+    limit: int | None
+    flatten: bool
+    packs: tuple[Path, ...] = ()
+
+
+class Sources(NamedTuple):
+    """The photographs of a request, and those of them that cannot be measured."""
+
+    dataset: Dataset
+    images: tuple[Source, ...]
+    refused: tuple[Refused, ...]
+
+
+class Matrix(NamedTuple):
+    """All cells of a request, and those that the store does not have yet."""
+
+    sources: Sources
+    selection: Selection
+    store: Store
+    cells: tuple[Cell, ...]
+    to_do: tuple[Cell, ...]
+
+
+def open_sources(request: Request) -> Sources:
+    """Find the dataset and look at its images (the first `limit` of them)."""
+    from benchmark.datasets.folder import data_folders, open_folder
+    from benchmark.registry import DATASETS, dataset_opener
+
+    if request.dataset in DATASETS or not Path(request.dataset).exists():
+        dataset: Dataset = dataset_opener(request.dataset)(data_folders(request.data_dir))
+    else:
+        dataset = open_folder(Path(request.dataset))
+    found = without_twins(probe(dataset.images[: request.limit], request.flatten, cores()))
+    return Sources(
+        dataset,
+        tuple(one for one in found if isinstance(one, Source)),
+        tuple(one for one in found if isinstance(one, Refused)),
+    )
+
+
+def open_store(request: Request, dataset: Dataset) -> Store:
+    """The store of the dataset below the results folder."""
+    return Store(request.results / dataset.store_name)
+
+
+def open_matrix(request: Request, codecs: str, points: Sequence[str], timed: bool) -> Matrix:
+    """Codecs × settings × images, and what of it is not done.
+
+    Cells that are to be timed are coded here: packs have no part in them.
+    """
+    if timed and request.packs:
+        raise UsageError("--timing measures encoders, and --pack does without: leave out one")
+    packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
+    selection = select(codecs, parse_points(points), packs, recorded=not timed)
+    sources = open_sources(request)
+    selection = _for_images(selection, sources.images, named=codecs != "all")
+    store = open_store(request, sources.dataset)
+    cells = plan(selection.contenders, sources.dataset.name, sources.images)
+    done = store.done(timed)
+    to_do = tuple(cell for cell in cells if cell.key not in done)
+    return Matrix(sources, selection, store, tuple(cells), to_do)
+
+
+def _for_images(selection: Selection, images: Sequence[Source], named: bool) -> Selection:
+    """The selection, with what packs lack of the images among what is skipped.
+
+    A codec that was `named` and has no cell at all cannot run (`Unavailable`).
+    """
+    kept: list[Contender] = []
+    skipped = list(selection.skipped)
+    for one in selection.contenders:
+        reason = lacking(one, images)
+        if reason:
+            skipped.append((one.spec.text, reason))
+        if not reason or any(one.can_code(image, at) for image in images for at in one.sweep):
+            kept.append(one)
+        elif named:
+            raise Unavailable(f"{one.spec.text} cannot run here: {reason}")
+    return Selection(tuple(kept), tuple(skipped))

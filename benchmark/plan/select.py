@@ -1,0 +1,149 @@
+"""What the command line asks for to what can run here: contenders, skipped ones with reasons."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from benchmark.codec import Codec, Setting
+from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
+from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
+from benchmark.plan.cells import Contender
+from benchmark.registry import (
+    ALIASES,
+    CODECS,
+    NEED_OPTIONS,
+    CodecSpec,
+    load_codec,
+    names_code,
+    parse_codec,
+    resolve,
+    split_unescaped,
+)
+
+BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
+
+Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
+
+
+class Selection(NamedTuple):
+    """What runs, and what would have run but for something missing."""
+
+    contenders: tuple[Contender, ...]
+    skipped: tuple[tuple[str, str], ...]  # (codec as asked for, reason)
+
+
+def every_codec() -> list[str]:
+    """What `--codecs all` stands for: all that runs by its bare name, short names included."""
+    return [*(name for name in CODECS if name not in NEED_OPTIONS), *ALIASES]
+
+
+def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Settings given by hand.
+
+    >>> parse_points(["jpeg.quality=10,30", "vvenc.qp=22"])
+    {('jpeg', 'quality'): (10, 30), ('vvenc', 'qp'): (22,)}
+    """
+    points = {}
+    for text in texts:
+        left, equals, right = text.partition("=")
+        codec, dot, setting = left.rpartition(".")
+        try:
+            values = tuple(_number(part) for part in right.split(","))
+        except ValueError:
+            values = ()
+        if not (equals and dot and codec and setting and values):
+            raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+        points[codec, setting] = values
+    return points
+
+
+def select(
+    codecs: str, points: Points, packs: Sequence[Pack] = (), recorded: bool = True
+) -> Selection:
+    """Contenders for a `--codecs` list, in the order given; `all` skips what cannot run here.
+
+    Of codec variants that `packs` have, the streams come from there. Where a codec cannot encode
+    here, they come from a pack that the project ships, unless `recorded` streams are of no use.
+    Raises `Unavailable` where a codec asked for by name lacks something, `UsageError` for the rest.
+    """
+    everything = codecs == "all"
+    in_packs = [spec for pack in packs for spec in pack.infos] if everything else []
+    own = [spec.text for spec in in_packs if not names_code(spec)]
+    texts = [*every_codec(), *own] if everything else split_unescaped(codecs, ",")
+    contenders: dict[CodecSpec, Contender] = {}
+    skipped = [(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+    used: set[tuple[str, str]] = set()
+    for text in texts:
+        try:
+            for spec in resolve(parse_codec(text.strip())):
+                contender = _contender(spec, packs, recorded)
+                contenders[spec] = at_points(contender, points, used)
+        except (Unavailable, BadPack) as missing:
+            if not everything:
+                raise Unavailable(f"{text} cannot run here: {missing}") from missing
+            skipped.append((text, str(missing)))
+    _refuse_equal_labels(contenders)
+    if not skipped:
+        _refuse_unused(packs, list(contenders.values()))
+    unused = set(points) - used
+    if unused:
+        codec, setting = sorted(unused)[0]
+        _explain_unused(codec, setting, list(contenders.values()))
+    return Selection(tuple(contenders.values()), tuple(skipped))
+
+
+def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
+    seen: dict[str, CodecSpec] = {}
+    for spec in specs:
+        other = seen.setdefault(spec.label, spec)
+        if other != spec:
+            raise UsageError(
+                f"{other.text!r} and {spec.text!r} would both be called {spec.label!r}: "
+                "give one of them another name=..."
+            )
+
+
+def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> None:
+    for pack in packs:
+        if not any(one.pack is not None and one.pack.path == pack.path for one in contenders):
+            held = ", ".join(spec.text for spec in pack.infos)
+            raise UsageError(f"no codec of --codecs takes a stream from {pack.path}: it has {held}")
+
+
+def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
+    codec: Codec = load_codec(spec)
+    lacks = ""
+    pack = with_variant(packs, spec)
+    if pack is None:
+        try:
+            return Contender(spec, codec.describe(), tuple(codec.sweep))
+        except Unavailable as missing:
+            pack = with_variant(shipped_packs(), spec) if recorded else None
+            if pack is None:
+                raise
+            lacks = str(missing)
+    codec = Recorded(pack, spec, codec)
+    return Contender(spec, codec.describe(), codec.sweep, pack, lacks)
+
+
+def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
+    """The contender at the points given for it, if any are; they are added to `used`."""
+    spec, sweep = contender.spec, contender.sweep
+    for name in {setting.name for setting in sweep}:
+        for asked in (spec.name, spec.text):
+            if (asked, name) in points:
+                used.add((asked, name))
+                sweep = tuple(Setting(name, value) for value in points[asked, name])
+    return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
+
+
+def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:
+    of_codec = [c for c in contenders if codec in (c.spec.name, c.spec.text)]
+    if not of_codec:
+        raise UnknownName("codec among --codecs", codec, {c.spec.name for c in contenders})
+    names = {point.name for contender in of_codec for point in contender.sweep}
+    raise UnknownName(f"setting of {codec}", setting, names)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value

@@ -1,0 +1,1 @@
+"""Points that papers published, and how they compare with measured ones."""

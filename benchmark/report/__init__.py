@@ -1,0 +1,1 @@
+"""The report of a dataset: figures, tables and text from stored rows."""

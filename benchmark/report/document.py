@@ -1,0 +1,115 @@
+"""A summary, its tables and captions in; the report as one markdown text out."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.analysis.rate_distortion import Excluded, Measure, excluded
+from benchmark.analysis.summarise import Edition, Summary
+from benchmark.figures.table import Table, markdown
+
+LONGEST_LIST = 100
+
+
+def report_text(
+    dataset: str,
+    summary: Summary,
+    measures: Sequence[Measure],
+    captions: Mapping[str, str],
+    means: Table,
+    deltas: Sequence[Table] | str,
+    runs: Sequence[Mapping[str, Any]],
+) -> str:
+    """`captions` has, by file name without suffix, the figures; `deltas` may be why there are none.
+
+    `runs` are the records of the runs, oldest first. The text depends on nothing else: the same
+    results give the same bytes.
+    """
+    ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols_in_use.items())
+    average = "the mean of each image's own" if summary.average == "per_image" else "pooled"
+    count = f"{summary.images} images, {len(summary.points)} points of {len(summary.labels)} codecs"
+    parts = [f"# {dataset}", f"{count}. bpp is {average}. Protocols: {ids}."]
+    if summary.dropped:
+        parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
+    parts.append("## Figures" if captions else "## No figures\n\nNo point may be drawn.")
+    parts += [f"![{name}]({name}.png)\n\n{caption}" for name, caption in captions.items()]
+    if "timing" not in captions:
+        parts.append("No timing figure: no row was measured alone (`bench run --timing`).")
+    parts += [
+        "## Bjøntegaard deltas",
+        deltas if isinstance(deltas, str) else "\n".join(map(markdown, deltas)),
+    ]
+    parts += ["## Means", markdown(means)]
+    parts += ["## What is left out", _bullets(left_out(summary, measures, runs))]
+    parts += ["## Codecs", markdown(_codecs(summary))]
+    if runs:
+        last = runs[-1]
+        facts = f"commit {last.get('commit')}, {last.get('machine')}, {last.get('started_utc')}"
+        parts.append(f"The last of {len(runs)} runs: {facts}.")
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def left_out(
+    summary: Summary, measures: Sequence[Measure], runs: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
+    """Sentences on failed cells, points that may not be drawn, older rows, skips and refusals."""
+    sentences = []
+    for point in summary.points:
+        for reason, count in point.failures:
+            sentences.append(f"failed: {point.label} {point.setting}, {_cells(count)}, {reason}")
+    for measure in measures:
+        if not summary.values_of(measure.column):
+            sentences.append(f"no values of {measure.label}: {_common_reason(summary, measure)}")
+    measures = [measure for measure in measures if summary.values_of(measure.column)]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[Excluded, list[str]] = {}
+    for measure in measures:
+        for one in excluded(summary, measure):
+            reasons.setdefault(one, []).append(measure.label)
+    for one, labels in reasons.items():
+        which = "" if len(labels) == len(measures) else f" ({', '.join(labels)})"
+        by_reason.setdefault((one.label, one.why + which), []).append(one.setting)
+    for (label, why), settings in by_reason.items():
+        sentences.append(f"not drawn or compared: {label} {', '.join(settings)}: {why}")
+    if any(point.missing for point in summary.points):
+        sentences.append(
+            "points with fewer images than others: `bench run` completes them, or --common "
+            "restricts all points to the images that all have"
+        )
+    for old in summary.left_out:
+        sentences.append(f"not counted: {old.rows} rows of {old.label}: {old.why}")
+    if runs:
+        refused = dict(runs[-1].get("refused_images") or ())
+        skipped = dict(runs[-1].get("skipped_codecs") or ())
+        sentences += [f"refused by the last run: {name}: {why}" for name, why in refused.items()]
+        sentences += [f"skipped by the last run: {name}: {why}" for name, why in skipped.items()]
+    return sentences
+
+
+def _common_reason(summary: Summary, measure: Measure) -> str:
+    """The most frequent reason why a metric has no value."""
+    counts: Counter[str] = Counter()
+    for point in summary.points:
+        counts.update(dict(point.means[measure.column].reasons))
+    return counts.most_common(1)[0][0] if counts else "it was not computed; use `bench rescore`"
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return "Nothing."
+    shown = [f"- {sentence}" for sentence in sentences[:LONGEST_LIST]]
+    more = len(sentences) - len(shown)
+    return "\n".join([*shown, *([f"- and {more} more"] if more else [])])
+
+
+def _codecs(summary: Summary) -> Table:
+    editions: dict[str, Edition] = {point.label: point.edition for point in summary.points}
+    rows = tuple(
+        (label, one.version, f"`{one.command}`", one.timed, ", ".join(one.caveats))
+        for label, one in editions.items()
+    )
+    return Table(("codec", "version", "call", "what is timed", "caveat"), rows, 5)

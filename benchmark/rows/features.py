@@ -1,0 +1,128 @@
+"""Feature vectors on disk: one file an image and feature space, named by the pixels they are of.
+
+    results/<dataset>/features/<space protocol>/ab/abcd....npy    float32 (patches, dimensions)
+
+What is here can be made again by decoding; the folder is kept below a size by dropping the files
+that were used longest ago. Copying it into another results folder, or over another one, is safe:
+equal names are equal contents.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import numpy as np
+
+from benchmark.errors import StoreError, UsageError
+from benchmark.metrics.distribution_metric import Features
+
+BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
+BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 dimensions
+CACHE_TAG = "CACHEDIR.TAG"
+# Backup programs know it: https://bford.info/cachedir
+CACHE_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
+
+
+class ImageFeatures(NamedTuple):
+    """The features of one image's patches, and where they belong."""
+
+    protocol: str  # of the feature space
+    pixels_sha256: str
+    features: Features
+
+
+class FeatureFolder:
+    """The features of one dataset, below `results/<dataset>/features`."""
+
+    def __init__(self, store_folder: Path) -> None:
+        self.folder = store_folder / "features"
+
+    def has(self, protocol: str, pixels_sha256: str) -> bool:
+        """Whether there is a file; it is not looked into."""
+        return self._path(protocol, pixels_sha256).exists()
+
+    def read(self, protocol: str, pixels_sha256: str) -> Features | None:
+        """The features of an image; None where there are none.
+
+        A damaged file counts as none and is removed, so that it is made again.
+        """
+        path = self._path(protocol, pixels_sha256)
+        try:
+            found = np.load(path, allow_pickle=False)
+            whole = found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError):
+            whole = False
+        with suppress(OSError):  # a folder that may only be read
+            if whole:
+                os.utime(path)  # so that `prune` sees what is in use
+            else:
+                path.unlink()
+        return found if whole else None
+
+    def keep(self, one: ImageFeatures) -> None:
+        """Write the features of an image; a file that is there is replaced by its like."""
+        path = self._path(one.protocol, one.pixels_sha256)
+        draft = path.with_name(f".{uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with draft.open("wb") as file:
+                    np.save(file, one.features.astype(np.float32, copy=False), allow_pickle=False)
+                os.replace(draft, path)  # readers see all of it or none of it
+            finally:
+                draft.unlink(missing_ok=True)
+            tag = self.folder / CACHE_TAG
+            if not tag.exists():
+                tag.write_text(CACHE_TAG_TEXT)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}; what was stored before is "
+                "kept, so mend that and run again"
+            ) from error
+
+    def prune(self, budget_bytes: float) -> int:
+        """Drop the files used longest ago until the rest fit; returns how many were dropped."""
+        files = sorted(self._files(), key=lambda file: file.used)
+        size = sum(file.num_bytes for file in files)
+        dropped = 0
+        for file in files:
+            if size <= budget_bytes:
+                break
+            with suppress(OSError):
+                file.path.unlink()
+                dropped += 1
+            size -= file.num_bytes
+        return dropped
+
+    def _files(self) -> "Iterator[_File]":
+        for path in self.folder.glob("*/*/*.npy"):
+            with suppress(OSError):  # gone since, by another run
+                state = path.stat()
+                yield _File(state.st_mtime, state.st_size, path)
+
+    def _path(self, protocol: str, pixels_sha256: str) -> Path:
+        folder = self.folder / protocol.replace("/", "_")
+        return folder / pixels_sha256[:2] / f"{pixels_sha256}.npy"
+
+
+class _File(NamedTuple):
+    used: float
+    num_bytes: int
+    path: Path
+
+
+def features_budget_bytes() -> float:
+    """How much a dataset's features may take: `$BENCH_FEATURES_GIB`, or 20 GiB."""
+    text = os.environ.get(BUDGET_VARIABLE, "")
+    try:
+        gib = float(text) if text else BUDGET_GIB
+    except ValueError:
+        gib = -1.0
+    if not 0 <= gib < float("inf"):
+        raise UsageError(f"${BUDGET_VARIABLE} is {text!r}: set it to a number of GiB")
+    return gib * 2**30

@@ -1,0 +1,259 @@
+"""Results of several machines to one folder: rows, streams, run records, features, reductions.
+
+Everything is copied whole or not at all, rows last, and what is there already is left alone: a
+merge that was interrupted is repeated, and one that was repeated changes nothing. A cell that has
+other bytes, or other decoded pixels, in another place is a conflict: the row that was there first
+stands, and the conflict is told each time.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.codec import Setting
+from benchmark.errors import StoreError, UsageError
+from benchmark.registry import CodecSpec
+from benchmark.rows.reductions import Reductions
+from benchmark.rows.store import SHIPPED, Store
+from benchmark.rows.versions import merge_versions
+
+Row = dict[str, Any]
+
+PARTS = ("per_image", "runs", "streams", "features", "sets")
+RESULT = ("num_bytes", "stream_sha256", "decoded_sha256")  # what two measurements agree in
+PLACE = "place"  # the number of the folder that a row is from, the target's 0
+
+
+class Merged(NamedTuple):
+    """What came to one dataset's folder, and what could not."""
+
+    dataset: str
+    rows: int
+    streams: int
+    runs: int
+    features: int
+    reductions: int
+    conflicts: tuple[str, ...]  # sentences that name both rows and where they are from
+    damaged: tuple[str, ...]  # sentences on files that were left out
+
+
+def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
+    """Add what results folders hold to another one, dataset by dataset.
+
+    Raises `UsageError` for a folder that is none of results, before anything is written.
+    """
+    by_dataset: dict[str, list[Path]] = {}
+    for folder in folders:
+        if target.exists() and folder.exists() and folder.samefile(target):
+            raise UsageError(
+                f"{folder} is merged into itself: leave it out, or name another --into"
+            )
+        for dataset in _datasets(folder):
+            by_dataset.setdefault(dataset, []).append(folder / dataset)
+    return (
+        _merge_dataset(name, parts, target / name) for name, parts in sorted(by_dataset.items())
+    )
+
+
+def _datasets(folder: Path) -> list[str]:
+    if any((folder / part).is_dir() for part in PARTS):
+        raise UsageError(f"{folder} is of one dataset: give the results folder that it lies in")
+    found = (path for path in folder.glob("*") if any((path / part).is_dir() for part in PARTS))
+    names = [path.name for path in found]
+    if not names:
+        raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
+    return names
+
+
+def _merge_dataset(name: str, sources: Sequence[Path], folder: Path) -> Merged:
+    target = Store(folder)
+    damaged: list[str] = []
+    conflicts: list[str] = []
+    streams = runs = features = 0
+    for source in sources:
+        streams += _copy_streams(Store(source), target, damaged)
+        features += _copy_new(source, folder, "features/*/*/*.npy")
+        _copy_new(source, folder, "features/CACHEDIR.TAG")
+        runs += _copy_runs(source, folder, conflicts)
+        _copy_shipped(source, folder, conflicts)
+    reductions = sum(_merge_reductions(source, folder) for source in sources)
+    new, told = _new_rows([target, *map(Store, sources)])
+    if new.num_rows:
+        target.add(new)
+        target.compact()
+    return Merged(
+        name, new.num_rows, streams, runs, features, reductions, (*conflicts, *told), tuple(damaged)
+    )
+
+
+def _new_rows(stores: Sequence[Store]) -> tuple[pa.Table, list[str]]:
+    """What the first store lacks of the rows of the others, and the conflicts among all."""
+    tables = [_at(store.versions(), place) for place, store in enumerate(stores)]
+    shipped = [_at(store.versions(shipped=True), place) for place, store in enumerate(stores)]
+    disputed = _disputed(pa.concat_tables([*tables, *shipped]))
+    standing = merge_versions(tables[0].drop_columns([PLACE]))
+    added: list[pa.Table] = []
+    for table in tables[1:]:
+        accepted = _accepted(table, disputed).drop_columns([PLACE])
+        found = _additions(merge_versions(accepted), standing)
+        if found.num_rows:
+            added.append(found)
+            standing = merge_versions(pa.concat_tables([standing, found]))
+    sentences = sorted(_sentence(versions, stores) for versions in disputed.values())
+    return pa.concat_tables([standing.schema.empty_table(), *added]), sentences
+
+
+def _disputed(table: pa.Table) -> dict[str, list[Row]]:
+    """By cell, the rows that do not agree, that which stands before all others."""
+    ok = table.filter(pc.equal(table["status"], "ok"))
+    counted = ok.group_by("cell").aggregate([(name, "count_distinct") for name in RESULT])
+    several = [pc.greater(counted[f"{name}_count_distinct"], 1) for name in RESULT]
+    cells = counted["cell"].filter(pc.or_(pc.or_(several[0], several[1]), several[2]))
+    by_cell: dict[str, list[Row]] = {}
+    for row in sorted(ok.filter(_among(ok, cells)).to_pylist(), key=lambda row: int(row[PLACE])):
+        by_cell.setdefault(row["cell"], []).append(row)
+    for cell, rows in by_cell.items():
+        first = [row for row in rows if row[PLACE] == rows[0][PLACE]]
+        (stands,) = merge_versions(pa.Table.from_pylist(first, schema=ok.schema)).to_pylist()
+        by_cell[cell] = [stands, *rows]
+    return by_cell
+
+
+def _accepted(table: pa.Table, disputed: dict[str, list[Row]]) -> pa.Table:
+    """The rows that agree with what stands."""
+    doubtful = _among(table, pa.array(list(disputed), pa.string()))
+    agreeing = [
+        row
+        for row in table.filter(doubtful).to_pylist()
+        if row["status"] != "ok" or _agree(row, disputed[row["cell"]][0])
+    ]
+    certain = table.filter(pc.invert(doubtful))
+    return pa.concat_tables([certain, pa.Table.from_pylist(agreeing, schema=table.schema)])
+
+
+def _at(table: pa.Table, place: int) -> pa.Table:
+    return table.append_column(PLACE, pa.array([place] * table.num_rows, pa.int64()))
+
+
+def _additions(found: pa.Table, standing: pa.Table) -> pa.Table:
+    """Rows, one a cell, that would change the standing ones if they were there too."""
+    at = pc.index_in(found["cell"], value_set=standing["cell"])
+    absent = pc.is_null(at)
+    both = found.filter(pc.invert(absent))
+    against = standing.take(pc.drop_null(at))
+    differs = pa.chunked_array([pa.array([False] * both.num_rows, pa.bool_())])
+    for name in both.column_names:
+        equal = pc.fill_null(pc.equal(both[name], against[name]), False)
+        neither = pc.and_(pc.is_null(both[name]), pc.is_null(against[name]))
+        differs = pc.or_(differs, pc.invert(pc.or_(equal, neither)))
+    changes = [
+        row
+        for row, old in zip(
+            both.filter(differs).to_pylist(), against.filter(differs).to_pylist(), strict=True
+        )
+        if _merged(old, row, found.schema) != old
+    ]
+    return pa.concat_tables(
+        [found.filter(absent), pa.Table.from_pylist(changes, schema=found.schema)]
+    )
+
+
+def _merged(old: Row, new: Row, schema: pa.Schema) -> Row:
+    (row,) = merge_versions(pa.Table.from_pylist([old, new], schema=schema)).to_pylist()
+    merged: Row = row
+    return merged
+
+
+def _agree(one: Row, other: Row) -> bool:
+    pairs = [(one[name], other[name]) for name in RESULT]
+    return all(a is None or b is None or a == b for a, b in pairs)
+
+
+def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
+    row = versions[0]
+    label = CodecSpec.of(row["codec"], row["variant"]).label
+    setting = Setting(row["setting_name"], row["setting_value"])
+    different: dict[tuple[Any, ...], str] = {}
+    for one in versions:
+        decoded = (one["decoded_sha256"] or "unknown pixels")[:8]
+        what = f"{one['num_bytes']} bytes ({(one['stream_sha256'] or 'declared')[:8]})"
+        where = f"{stores[one[PLACE]].folder} (run {one['run']}, {one['machine']})"
+        result = tuple(one[name] for name in RESULT)
+        different.setdefault(result, f"{what}, decoded to {decoded}, in {where}")
+    return (
+        f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stands"
+    )
+
+
+def _among(table: pa.Table, cells: "pa.Array | pa.ChunkedArray") -> pa.ChunkedArray:
+    return pc.is_in(table["cell"], value_set=cells)
+
+
+def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
+    count = 0
+    for path in source.streams():
+        if target.has_stream(path.name):
+            continue
+        data = path.read_bytes()
+        if sha256(data).hexdigest() != path.name:
+            damaged.append(f"{path} is left out: its bytes do not match its name")
+            continue
+        target.keep(data)
+        count += 1
+    return count
+
+
+def _copy_runs(source: Path, folder: Path, conflicts: list[str]) -> int:
+    for path in sorted(source.glob("runs/*.json")):
+        there = folder / path.relative_to(source)
+        if there.exists() and there.read_bytes() != path.read_bytes():
+            conflicts.append(f"{there} and {path} tell of one run in two ways; the first stands")
+    return _copy_new(source, folder, "runs/*.json")
+
+
+def _copy_shipped(source: Path, folder: Path, conflicts: list[str]) -> None:
+    shards = f"per_image/{SHIPPED}*.parquet"
+    for path in sorted(source.glob(shards)):
+        there = folder / path.relative_to(source)
+        if there.exists() and there.read_bytes() != path.read_bytes():
+            conflicts.append(
+                f"{there} and {path} are of two versions of the project; the first stands"
+            )
+    _copy_new(source, folder, shards)
+
+
+def _merge_reductions(source: Path, folder: Path) -> int:
+    target = Reductions(folder)
+    new = Reductions(source).lacking_in(target)
+    target.add(new)
+    return len(new)
+
+
+def _copy_new(source: Path, folder: Path, pattern: str) -> int:
+    """Files that are not there by their names; how many."""
+    count = 0
+    for path in source.glob(pattern):
+        there = folder / path.relative_to(source)
+        if path.name.startswith(".") or there.exists():
+            continue
+        draft = there.with_name(f".{uuid4().hex}.part")
+        try:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(path, draft)
+                os.replace(draft, there)  # readers see all of it or none of it
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{there} cannot be written: {error.strerror or error}; mend that and merge again"
+            ) from error
+        count += 1
+    return count

@@ -1,0 +1,141 @@
+"""Set metrics that were reduced before, on disk, by what they were reduced from.
+
+    results/<dataset>/sets/*.parquet     values and each image's influence, written once
+                          /shipped*      such as come with the project
+
+A key names the protocol of the metric and the pixels of every pair in the set, so a value can
+neither be stale nor be mistaken for that of other images; folders of several machines merge by
+copying.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.errors import StoreError
+from benchmark.metrics.distribution_metric import Reduced
+from benchmark.rows.store import SHIPPED
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("column", pa.string()),
+        pa.field("protocol", pa.string()),
+        pa.field("value", pa.float64()),
+        pa.field("influence", pa.list_(pa.float64())),
+    ]
+)
+MOST_SHARDS = 16  # beyond it they are put together
+
+
+class Pair(NamedTuple):
+    """A source and what a codec made of it, by the sha256 of their pixels."""
+
+    source: str
+    decoded: str
+
+
+class Reduction(NamedTuple):
+    """A set metric and what it was reduced from; influences go with the pairs in sorted order."""
+
+    key: str
+    column: str
+    protocol: str
+    reduced: Reduced
+
+
+def reduction_key(protocol: str, pairs: Iterable[Pair]) -> str:
+    """The same for the same set in any order."""
+    text = json.dumps([protocol, sorted(pairs)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Reductions:
+    """Those of one dataset, below `results/<dataset>/sets`."""
+
+    def __init__(self, store_folder: Path) -> None:
+        self.folder = store_folder / "sets"
+        self._read_from: list[Path] = []
+        self._known: dict[str, Reduction] = {}
+        for path in sorted(self.folder.glob("*.parquet")):
+            self._known |= {one.key: one for one in _read(path)}
+            self._read_from += [] if path.name.startswith(SHIPPED) else [path]
+
+    def get(self, key: str) -> Reduced | None:
+        """What was reduced under this key."""
+        found = self._known.get(key)
+        return found.reduced if found else None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, new: Sequence[Reduction]) -> None:
+        """Keep them; a folder that cannot be written costs only the time to reduce again."""
+        if not new:
+            return
+        self._known |= {one.key: one for one in new}
+        together = len(self._read_from) >= MOST_SHARDS
+        path = self.folder / f"{uuid4().hex}.parquet"
+        with suppress(StoreError):
+            self._write(path, list(self._known.values()) if together else new)
+            for old in self._read_from if together else ():
+                old.unlink(missing_ok=True)
+            self._read_from = [path] if together else [*self._read_from, path]
+
+    def lacking_in(self, other: "Reductions") -> list[Reduction]:
+        """Those that the other folder does not have."""
+        return [one for key, one in self._known.items() if key not in other._known]
+
+    def ship(self, name: str, others: "Reductions") -> Path:
+        """Write those of another folder as such that come with the project, anew."""
+        path = self.folder / f"{SHIPPED}-{name}.parquet"
+        self._write(path, [others._known[key] for key in sorted(others._known)])
+        return path
+
+    def _write(self, path: Path, reductions: Sequence[Reduction]) -> None:
+        rows = [
+            {
+                "key": one.key,
+                "column": one.column,
+                "protocol": one.protocol,
+                "value": one.reduced.value,
+                "influence": one.reduced.influence.tolist(),
+            }
+            for one in reductions
+        ]
+        draft = path.with_name(f".{uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                table = pa.Table.from_pylist(rows, schema=SCHEMA)
+                pq.write_table(table, draft, compression="zstd")
+                os.replace(draft, path)
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _read(path: Path) -> list[Reduction]:
+    try:
+        rows = pq.ParquetFile(path).read([field.name for field in SCHEMA]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read: {error}; remove it") from error
+    return [
+        Reduction(
+            row["key"],
+            row["column"],
+            row["protocol"],
+            Reduced(row["value"], np.array(row["influence"], np.float64)),
+        )
+        for row in rows
+    ]

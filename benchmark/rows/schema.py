@@ -1,0 +1,76 @@
+"""The columns of the table of measurements: name, type, unit, meaning. One row a cell."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from benchmark.metrics.metric import metric_columns
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+
+TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
+    ("cell", TEXT, "", "sha256 of everything that decides the stream; a row's identity"),
+    ("run", TEXT, "", "runs/<run>.json holds commit, machine, versions"),
+    ("codec", TEXT, "", "name in the registry, or path.py:Class"),
+    ("variant", TEXT, "", "options that differ from the defaults: subsampling=444"),
+    ("setting_name", TEXT, "", "name of the rate control: quality"),
+    ("setting_value", REAL, "", "its value"),
+    ("dataset", TEXT, "", "name of the dataset the image was taken from"),
+    ("image", TEXT, "", "name within the dataset"),
+    ("image_sha256", TEXT, "", "of the source's pixels"),
+    ("width_px", WHOLE, "px", "of the source"),
+    ("height_px", WHOLE, "px", "of the source"),
+    ("source_lossy", YES_NO, "", "the source's file is itself lossily coded"),
+    ("status", TEXT, "", "ok or failed"),
+    ("stage", TEXT, "", "where it failed: load, encode, decode, verify, worker"),
+    ("reason", TEXT, "", "why it failed"),
+    ("num_bytes", WHOLE, "bytes", "of the whole stream, header included"),
+    ("bytes_origin", TEXT, "", "measured, or declared by a list"),
+    ("bpp", REAL, "bit/px", "8 num_bytes / (width_px height_px)"),
+    ("stream_sha256", TEXT, "", "of the stream; its name under streams/"),
+    ("decoded_sha256", TEXT, "", "of the decoded pixels"),
+    ("encode_seconds", REAL, "s", "wall clock of the one call"),
+    ("decode_seconds", REAL, "s", "wall clock of the one call"),
+    ("timing", YES_NO, "", "measured alone, by bench run --timing"),
+    ("jobs", WHOLE, "", "cells measured at the same time"),
+    ("threads", WHOLE, "", "threads of every numeric library"),
+    ("machine", TEXT, "", "processor and core count"),
+    ("device", TEXT, "", "where the codec ran: cpu or cuda"),
+    ("codec_version", TEXT, "", "CodecInfo.version"),
+    ("command", TEXT, "", "CodecInfo.command"),
+    ("timed", TEXT, "", "CodecInfo.timed: what the seconds contain"),
+    ("fingerprint", TEXT, "", "CodecInfo.fingerprint"),
+    ("revision", WHOLE, "", "CodecInfo.revision of the adapter"),
+    ("caveat", TEXT, "", "what has to be said of the codec: random weights"),
+    ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
+    ("finished_utc", TEXT, "", "ISO 8601"),
+    ("recorded", YES_NO, "", "of a pack, or come with the project: seconds stand in no mean"),
+    ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
+)
+
+
+def table_schema() -> pa.Schema:
+    """All columns, units and meanings as field metadata."""
+    fields = [_field(*column) for column in CELL_COLUMNS]
+    for name in METRICS:
+        metric = metric_class(name)
+        value, protocol, reason = metric_columns(metric.column)
+        fields += [
+            _field(value, REAL, metric.label, f"{metric.better} is better; null has a reason"),
+            _field(protocol, TEXT, "", f"protocol id of {value}"),
+            _field(reason, TEXT, "", f"why {value} is null"),
+        ]
+    for name in FEATURE_SPACES:
+        space = metric_class(name)
+        count, protocol, reason = metric_columns(space.column)
+        fields += [
+            _field(count, WHOLE, "", f"patches whose {name} features are kept; null has a reason"),
+            _field(protocol, TEXT, "", f"protocol id of the features behind {count}"),
+            _field(reason, TEXT, "", f"why {count} is null"),
+        ]
+    return pa.schema(fields)
+
+
+def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})

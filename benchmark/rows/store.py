@@ -1,0 +1,239 @@
+"""Rows and streams on disk: shards written once and whole, streams named by their sha256.
+
+    results/<dataset>/per_image/*.parquet   rows; several shards may hold versions of one cell
+                     /per_image/shipped*    rows that come with the project, marked as recorded
+                     /runs/<run>.json       where they come from
+                     /streams/ab/abcd...    the bytes
+
+What comes with the project is shown until a cell of the same codec and variant is measured here,
+and never counts as done.
+A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
+and `table` shows one row a cell.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmark.errors import StoreError
+from benchmark.rows.schema import table_schema
+from benchmark.rows.versions import merge_versions
+
+Row = dict[str, Any]
+
+SHIPPED = "shipped"  # what the names of shards begin with that come with the project
+SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
+UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
+SHA256 = re.compile("[0-9a-f]{64}")
+
+# Arrow's own allocator asks the system anew for what it has just given back: half of the processor
+# time that a million rows take (tests/speed/store.py).
+pa.set_memory_pool(pa.system_memory_pool())
+
+
+class Store:
+    """The results of one dataset, below `results/<dataset>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shards = folder / "per_image"
+
+    def begin(self, run: str, record: dict[str, Any]) -> None:
+        """Write a run's record; the first write, so an unwritable folder is found out at once."""
+        text = json.dumps(record, indent=1, sort_keys=True, default=str)
+        self._write(self.folder / "runs" / f"{run}.json", text.encode())
+
+    def record(self, run: str) -> dict[str, Any]:
+        """A run's record; empty where there is none."""
+        path = self.folder / "runs" / f"{run}.json"
+        try:
+            record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        return record
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows as one shard, complete or absent."""
+        if rows:
+            self._write_shard(pa.Table.from_pylist(list(rows), schema=table_schema()))
+
+    def add(self, rows: pa.Table) -> None:
+        """The same of a table, with the columns that `versions` has."""
+        if rows.num_rows:
+            self._write_shard(rows)
+
+    def keep(self, stream: bytes) -> str:
+        """Keep a stream; returns its sha256, which is its name."""
+        digest = hashlib.sha256(stream).hexdigest()
+        path = self._stream_path(digest)
+        if not path.exists():
+            self._write(path, stream)
+        return digest
+
+    def stream(self, digest: str | None) -> bytes | None:
+        """A kept stream; None where it was not kept. Raises `StoreError` where it has changed."""
+        path = self._stream_path(digest) if digest else None
+        if path is None or not path.exists():
+            return None
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StoreError(f"{path} is damaged: its bytes do not match its name; remove it")
+        return data
+
+    def has_stream(self, digest: str | None) -> bool:
+        """Whether a stream was kept; its bytes are not looked at."""
+        known = digest is not None and SHA256.fullmatch(digest) is not None
+        return known and self._stream_path(str(digest)).exists()
+
+    def done(self, timed: bool = False) -> set[str]:
+        """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
+        table = self._read(["cell", "status", "timing"])
+        keep = pc.equal(table["status"], "ok")
+        if timed:
+            keep = pc.and_(keep, table["timing"])
+        return set(table.filter(keep)["cell"].to_pylist())
+
+    def table(self) -> pa.Table:
+        """One row a cell, the best version of each; see `merge_rows`."""
+        own, shipped = self._read(None), self._read(None, shipped=True)
+        measured_here = pc.is_in(_kind(shipped), value_set=pc.unique(_kind(own)), skip_nulls=True)
+        return _plain(merge_versions(_joined([own, shipped.filter(pc.invert(measured_here))])))
+
+    def versions(self, shipped: bool = False) -> pa.Table:
+        """Every row of every cell, as measured here or as it came with the project."""
+        return _plain(self._read(None, shipped))
+
+    def streams(self) -> Iterator[Path]:
+        """The files of kept streams, not looked into."""
+        return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
+
+    def compact(self) -> None:
+        """Put small shards together, unless another run is reading or doing the same."""
+        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
+            if not held:
+                return
+            small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
+            if len(small) > 1:
+                self._write_shard(_plain(merge_versions(_concatenated(small, None))))
+                for path in small:
+                    path.unlink()
+
+    def ship(self, name: str, rows: pa.Table) -> Path:
+        """Write rows that are to come with the project as the shard `shipped-<name>`, anew."""
+        recorded = pa.array([True] * rows.num_rows, rows.schema.field("recorded").type)
+        marked = rows.set_column(rows.schema.get_field_index("recorded"), "recorded", recorded)
+        path = self._shards / f"{SHIPPED}-{name}.parquet"
+        self._write_table(path, marked.select(table_schema().names).cast(table_schema()))
+        return path
+
+    def _paths(self, shipped: bool = False) -> list[Path]:
+        paths = sorted(self._shards.glob("*.parquet"))
+        return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
+
+    def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
+        with self._lock(fcntl.LOCK_SH):  # so that no shard is put away between listing and reading
+            try:
+                return _concatenated(self._paths(shipped), columns)
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
+
+    def _write_shard(self, table: pa.Table) -> None:
+        self._write_table(self._shards / f"{uuid4().hex}.parquet", table)
+
+    def _write_table(self, path: Path, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._write(path, sink.getvalue())
+
+    def _write(self, path: Path, content: "bytes | pa.Buffer") -> None:
+        draft = path.with_name(f".{uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with draft.open("wb") as file:
+                    file.write(content)
+                    if path.suffix == ".parquet":
+                        file.flush()
+                        os.fsync(file.fileno())
+                os.replace(draft, path)  # readers see all of it or none of it
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written: {error.strerror or error}; what was stored before is "
+                "kept, so mend that and run again"
+            ) from error
+
+    def _stream_path(self, digest: str) -> Path:
+        if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
+            raise StoreError(f"{self.folder} has a row whose stream is called {digest!r}")
+        return self.folder / "streams" / digest[:2] / digest
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[bool]:
+        """Hold the lock of the shards; yields False where it is held by another or cannot be."""
+        try:
+            handle = os.open(self._shards, os.O_RDONLY)
+        except OSError:
+            yield False  # nothing stored yet
+            return
+        try:
+            try:
+                fcntl.flock(handle, kind)
+                held = True
+            except OSError:  # taken, or a file system without locks
+                held = False
+            yield held
+        finally:
+            os.close(handle)
+
+
+def _kind(table: pa.Table) -> pa.ChunkedArray:
+    """Codec and variant of each row in one text."""
+    parts = (table[name].cast(pa.string()) for name in ("codec", "variant"))
+    return pc.binary_join_element_wise(*parts, "\n")
+
+
+def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
+    """Rows of shards; texts that many rows share are dictionaries, a quarter of the time."""
+    schema = table_schema()
+    names = schema.names if columns is None else columns
+    shared = [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
+    fields = [schema.field(name) for name in names]
+    coded = pa.schema(
+        one.with_type(pa.dictionary(pa.int32(), pa.string())) if one.name in shared else one
+        for one in fields
+    )
+    return _joined([coded.empty_table(), *(_read_shard(path, columns, shared) for path in paths)])
+
+
+def _read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> pa.Table:
+    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
+    metadata = pq.read_metadata(path)
+    of_shard = set(metadata.schema.to_arrow_schema().names)  # an older one lacks later columns
+    dictionaries = [name for name in shared if name in of_shard]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=dictionaries).read(columns)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One below the other, with one dictionary a column; what a shard lacks is null."""
+    return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    return table.cast(table_schema())
+
+
+def _row_count(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)

@@ -1,0 +1,292 @@
+"""Weight files of AlexNet, SqueezeNet 1.1 and VGG-16 in; the feature maps that metrics compare out.
+
+The networks as torchvision publishes them, without their classifiers. They are repeated here
+because importing torchvision costs 1.3 s and 300 MB a process. How much each channel counts in
+LPIPS is in files of the package lpips 0.1.4.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from benchmark.errors import Unavailable
+from benchmark.system.digest import file_sha256
+from benchmark.system.weights import find_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+LPIPS_VERSION = "0.1.4"
+SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's normalisation for [-1, 1], rounded as lpips has it
+SCALE = (0.458, 0.448, 0.450)
+EPSILON = 1e-10
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1], as torchvision documents it
+DEVIATION = (0.229, 0.224, 0.225)
+# What torch.load and a look into its result raise for a file that is something else
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    UnpicklingError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+
+
+class Step(Protocol):
+    """A part of a layer."""
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        ...
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it; the one given may still be in use elsewhere."""
+        ...
+
+
+class Pool(NamedTuple):
+    """A maximum at every second pixel."""
+
+    side_px: int = 3
+    ceil_mode: bool = False  # whether a last window that reaches beyond the edge counts
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        return ()
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it."""
+        from torch.nn import functional
+
+        return functional.max_pool2d(signal, self.side_px, stride=2, ceil_mode=self.ceil_mode)
+
+
+class Convolution(NamedTuple):
+    """A convolution, followed by a ReLU."""
+
+    name: str  # as torchvision has it
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        return f"{self.name}.weight", f"{self.name}.bias"
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it."""
+        from torch.nn import functional
+
+        weight, bias = (weights[name] for name in self.tensors)
+        return functional.conv2d(signal, weight, bias, self.stride, self.padding).relu_()
+
+
+class Fire(NamedTuple):
+    """Few channels, and from these a 1 x 1 and a 3 x 3 convolution side by side."""
+
+    name: str
+
+    @property
+    def parts(self) -> tuple[Convolution, Convolution, Convolution]:
+        """The first, and the two that read it."""
+        return (
+            Convolution(f"{self.name}.squeeze"),
+            Convolution(f"{self.name}.expand1x1"),
+            Convolution(f"{self.name}.expand3x3", padding=1),
+        )
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the weights."""
+        return tuple(name for part in self.parts for name in part.tensors)
+
+    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+        """The signal after it."""
+        import torch
+
+        squeeze, *expansions = self.parts
+        few = squeeze.apply(signal, weights)
+        return torch.cat([expand.apply(few, weights) for expand in expansions], dim=1)
+
+
+class Backbone(NamedTuple):
+    """A network of which some layers are compared."""
+
+    name: str
+    file: str  # whose file it is, and its name
+    patterns: tuple[str, ...]  # names under which it is sought
+    fetched_as: str  # by `bench fetch`
+    sha256: str
+    min_side_px: int
+    heads: str  # lpips' file of how much each channel counts
+    layers: tuple[tuple[Step, ...], ...]  # the end of each is compared
+    # "tensors": of their bytes in the order of `tensors`, the same for a whole torchvision
+    # checkpoint and for a file of its features alone
+    sha256_of: Literal["tensors", "file"] = "tensors"
+
+    @property
+    def tensors(self) -> list[str]:
+        """Names of all weights, first layer first."""
+        return [name for layer in self.layers for step in layer for name in step.tensors]
+
+    def find(self) -> Path:
+        """The weight file, unread; `Unavailable` where there is none."""
+        return find_weights(
+            self.patterns,
+            f"run `bench fetch {self.fetched_as}`, or put {self.file} into one of them",
+        )
+
+    def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
+        """The weights on a device; `Unavailable` where the file holds something else."""
+        if self.sha256_of == "file":
+            content = load_pinned(path, self.sha256, self.file)
+            tensors = {name: content[name] for name in self.tensors}
+        else:
+            tensors = self._load_tensors(path)
+        return {name: channels_last(one).to(device, dtype) for name, one in tensors.items()}
+
+    def _load_tensors(self, path: Path) -> "dict[str, Tensor]":
+        import torch
+
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = {name: content[name] for name in self.tensors}
+            digest = hashlib.sha256(b"".join(one.numpy().tobytes() for one in tensors.values()))
+        except UNREADABLE as error:
+            raise Unavailable(f"{path} cannot be read as {self.file}: replace it") from error
+        if digest.hexdigest() != self.sha256:
+            raise Unavailable(
+                f"{path} is not the {self.name} that LPIPS is defined with: replace it by "
+                f"{self.file}"
+            )
+        return tensors
+
+    def importances(self) -> "list[Tensor]":
+        """How much each channel of each layer counts in LPIPS, float32 (1, channels, 1, 1).
+
+        `Unavailable` where lpips 0.1.4 is not installed.
+        """
+        import torch
+
+        file = _file_of_lpips(self.heads)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
+
+    def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
+        """Each layer's output, one at a time; `signal` is (n, 3, height, width), normalised.
+
+        It is computed on demand: torch's modes are those in which it is taken.
+        """
+        for layer in self.layers:
+            for step in layer:
+                signal = step.apply(signal, weights)
+            yield signal
+
+
+def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
+    """What is in a weight file that is known to the byte, `file` in words.
+
+    It is not opened as one before its digest is right, `Unavailable` where it is not.
+    """
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read as {file}: replace it") from error
+    if digest != sha256:
+        raise Unavailable(
+            f"{path} is not {file}, its sha256 begins with {digest[:8]} instead of {sha256[:8]}: "
+            "replace it"
+        )
+    import torch
+
+    content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def _file_of_lpips(name: str) -> Path:
+    try:
+        package = distribution("lpips")
+    except PackageNotFoundError:
+        raise Unavailable("the Python package 'lpips' is not installed") from None
+    if package.version != LPIPS_VERSION:
+        raise Unavailable(
+            f"LPIPS is defined with lpips {LPIPS_VERSION}, and {package.version} is installed:"
+            f" install lpips=={LPIPS_VERSION}"
+        )
+    return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
+
+
+def channels_last(tensor: "Tensor") -> "Tensor":
+    """On the CPU that makes AlexNet a sixth, SqueezeNet more than twice as fast."""
+    import torch
+
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def _same(*names: str) -> tuple[Convolution, ...]:
+    """Convolutions of 3 x 3, one after another, that keep height and width."""
+    return tuple(Convolution(name, padding=1) for name in names)
+
+
+ALEXNET = Backbone(
+    name="AlexNet",
+    file="torchvision's alexnet-owt-7be5be79.pth",
+    patterns=("alexnet-owt-*.pth", "alexnet_features.pth"),
+    fetched_as="alexnet",
+    sha256="2b566cc3a4d6f0a7343701af22f461f1ac3dcd03a3ac28cce10968a1d3c85fdc",
+    heads="alex.pth",
+    min_side_px=31,  # below it nothing is left to pool before the third convolution
+    layers=(
+        (Convolution("features.0", stride=4, padding=2),),
+        (Pool(), Convolution("features.3", padding=2)),
+        (Pool(), Convolution("features.6", padding=1)),
+        (Convolution("features.8", padding=1),),
+        (Convolution("features.10", padding=1),),
+    ),
+)
+SQUEEZENET = Backbone(
+    name="SqueezeNet 1.1",
+    file="torchvision's squeezenet1_1-b8a52dc0.pth",
+    patterns=("squeezenet1_1-*.pth", "squeezenet1_1_features.pth"),
+    fetched_as="squeezenet",
+    sha256="31a70309e8549af9ed7a9ac21db00c246844293b72a774f4d1a18e9edfde8605",
+    heads="squeeze.pth",
+    # The third pool needs 2 pixels on a side, so the second 4, the first 8, and the convolution
+    # of stride 2 before it 17
+    min_side_px=17,
+    layers=(
+        (Convolution("features.0", stride=2),),
+        (Pool(ceil_mode=True), Fire("features.3"), Fire("features.4")),
+        (Pool(ceil_mode=True), Fire("features.6"), Fire("features.7")),
+        (Pool(ceil_mode=True), Fire("features.9")),
+        (Fire("features.10"),),
+        (Fire("features.11"),),
+        (Fire("features.12"),),
+    ),
+)
+# Its tensors' own digest is nowhere published, the file's is: in its name and in many places
+VGG16 = Backbone(
+    name="VGG-16",
+    file="torchvision's vgg16-397923af.pth",
+    patterns=("vgg16-397923af.pth",),
+    fetched_as="vgg",
+    sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    sha256_of="file",
+    heads="vgg.pth",
+    min_side_px=16,  # it is halved four times
+    layers=(
+        _same("features.0", "features.2"),
+        (Pool(side_px=2), *_same("features.5", "features.7")),
+        (Pool(side_px=2), *_same("features.10", "features.12", "features.14")),
+        (Pool(side_px=2), *_same("features.17", "features.19", "features.21")),
+        (Pool(side_px=2), *_same("features.24", "features.26", "features.28")),
+    ),
+)

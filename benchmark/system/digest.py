@@ -1,0 +1,67 @@
+"""sha256 of files and pixels, remembered by path, size and time of change."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from benchmark.codec import Pixels
+from benchmark.system.cache import cache_folder
+
+
+def pixels_sha256(pixels: Pixels) -> str:
+    """Of the height x width x 3 bytes, row by row; the identity of a source or a reconstruction."""
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Of the file's bytes; read again only when its size or time of change differs."""
+    return str(remembered(path, "sha256", lambda: _hash_file(path)))
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """One fingerprint of several files, in the given order, names left out."""
+    together = hashlib.sha256()
+    for path in paths:
+        together.update(bytes.fromhex(file_sha256(path)))
+    return together.hexdigest()
+
+
+def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
+    """`compute()` (a json value), or what it gave last time for this unchanged file.
+
+    The memory is a convenience: where it cannot be read or written, everything is computed.
+    """
+    status = path.stat()
+    place = os.fsencode(path.resolve()).decode(errors="backslashreplace")  # may be no UTF-8
+    key = f"{what} {place} {status.st_size} {status.st_mtime_ns}"
+    try:
+        with closing(_memory()) as memory:
+            row = memory.execute("select value from digest where key = ?", (key,)).fetchone()
+            if row is not None:
+                return json.loads(row[0])
+            value = compute()
+            with memory:
+                memory.execute(
+                    "insert or replace into digest values (?, ?)", (key, json.dumps(value))
+                )
+            return value
+    except (sqlite3.Error, OSError):
+        return compute()
+
+
+def _memory() -> sqlite3.Connection:
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    memory = sqlite3.connect(folder / "digests.sqlite", timeout=10)
+    memory.execute("create table if not exists digest (key text primary key, value text)")
+    return memory
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

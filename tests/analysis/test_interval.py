@@ -1,0 +1,78 @@
+"""Intervals of means and of metrics of sets, against simulations and textbook values."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmark.analysis.interval import (
+    bootstrap_interval,
+    image_draws,
+    jackknife_interval,
+    point_interval,
+    records,
+)
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Edition, Point, summarise
+from benchmark.codec import Setting
+from support.measured import sweep, table
+
+PSNR = Measure.named("psnr")
+FD = Measure("fd", "FD", "lower", of_sets=True)
+
+
+def point(values, order=None):
+    ids = np.arange(len(values)) if order is None else order
+    edition = Edition("jpeg", "jpeg", "1", "", "", (), ())
+    columns = {"psnr_db": np.asarray(values, float), "fd": np.asarray(values, float)}
+    return Point(
+        edition, Setting("q", 1), 1.0, len(values), 0, 0, (), {}, ids, np.ones(len(values)), columns
+    )
+
+
+def test_a_jackknife_interval_of_a_mean_is_students():
+    values = np.random.default_rng(1).gamma(2, size=24)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert jackknife_interval(values) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_a_bootstrap_interval_agrees_with_scipys():
+    values = np.random.default_rng(2).gamma(2, size=24)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(3)
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    # a thousand draws know a 2.5 % quantile of a normal mean to about a tenth of its spread
+    assert bootstrap_interval(values) == pytest.approx(tuple(theirs), abs=0.06 * width)
+
+
+def test_draws_are_of_images_with_replacement_and_the_same_for_every_codec():
+    draws = image_draws(24)
+    assert draws.sum(axis=1) == pytest.approx(np.ones(len(draws)), abs=1e-12)
+    assert draws.mean(axis=0) == pytest.approx(np.full(24, 1 / 24), rel=0.1)
+    assert np.any(draws == 0)
+    assert np.array_equal(draws, image_draws(24))
+
+
+def test_a_points_interval_does_not_depend_on_the_order_of_its_images():
+    values = np.random.default_rng(4).gamma(2, size=9)
+    order = np.random.default_rng(5).permutation(9)
+    assert point_interval(point(values), PSNR) == point_interval(point(values[order], order), PSNR)
+
+
+def test_images_without_a_finite_value_are_left_out():
+    known = point_interval(point([30.0, 31.0, 33.0]), FD)
+    assert point_interval(point([30.0, np.nan, 31.0, np.inf, 33.0]), FD) == known
+
+
+def test_a_single_image_has_no_interval():
+    assert point_interval(point([30.0]), PSNR) is None
+
+
+def test_records_carry_both_ends_beside_the_mean():
+    summary = summarise(table(sweep("jpeg")))
+    for record, of_point in zip(records(summary, [PSNR]), summary.points, strict=True):
+        ends = point_interval(of_point, PSNR)
+        assert (record["psnr_db_low"], record["psnr_db_high"]) == ends
+        assert ends.low < record["psnr_db"] < ends.high
+        names = list(record)
+        assert names.index("psnr_db_low") == names.index("psnr_db") + 1

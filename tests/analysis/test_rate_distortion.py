@@ -1,0 +1,219 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import Akima1DInterpolator
+
+from benchmark.analysis.rate_distortion import (
+    Curve,
+    Delta,
+    ImagesDelta,
+    Measure,
+    Refused,
+    bd_quality,
+    bd_rate,
+    compare,
+    curves,
+    cut,
+    excluded,
+    pareto_front,
+)
+from benchmark.analysis.summarise import summarise
+from support.measured import row, sweep, table
+
+PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
+LPIPS = Measure("lpips_alex", "LPIPS", "lower")
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", saturating=True)
+ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
+
+
+def line(bpp, offset_db, db_per_decade):
+    """Quality linear in log rate: what Akima's interpolation reproduces exactly."""
+    rates = np.array(bpp)
+    return Curve(rates, offset_db + db_per_decade * np.log10(rates))
+
+
+@settings(deadline=None)
+@given(st.floats(0.05, 20))
+def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
+    found = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
+    assert found.value == pytest.approx(100 * (factor - 1), abs=1e-9 * max(1, 100 * factor))
+    assert found.overlap == 1
+
+
+def test_a_fifth_less_rate_is_minus_twenty_percent_and_the_same_curve_is_zero():
+    assert bd_rate(ANCHOR, Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)).value == pytest.approx(-20)
+    assert bd_rate(ANCHOR, ANCHOR) == Delta(0.0, 1.0)
+    assert bd_quality(ANCHOR, ANCHOR) == Delta(0.0, 1.0)
+
+
+def test_a_decibel_more_is_a_bd_metric_of_one_decibel():
+    better = Curve(ANCHOR.bpp, ANCHOR.quality + 1)
+    assert bd_quality(ANCHOR, better).value == pytest.approx(1, abs=1e-12)
+
+
+def test_lines_in_log_rate_differ_as_computed_by_hand():
+    # log10 rate is (q - 30) / 10 and (q - 31) / 8: on the shared qualities, 21 to 35.8 dB, the
+    # mean difference is that at their middle.
+    anchor, test = line([0.1, 0.3, 1, 4], 30, 10), line([0.05, 0.2, 1, 4], 31, 8)
+    low = max(anchor.quality[0], test.quality[0])
+    high = min(anchor.quality[-1], test.quality[-1])
+    middle = (low + high) / 2
+    expected = 100 * (10 ** ((middle - 31) / 8 - (middle - 30) / 10) - 1)
+    assert bd_rate(anchor, test).value == pytest.approx(expected, abs=1e-9)
+
+
+def test_bd_rate_is_the_integral_between_akima_curves():
+    test = Curve(np.array([0.07, 0.15, 0.4, 0.9, 1.2, 1.9]), np.array([27.0, 31, 35, 37, 38.5, 41]))
+    low, high = 28.0, 40.0
+    curve = [Akima1DInterpolator(c.quality, np.log10(c.bpp)) for c in (ANCHOR, test)]
+    at = low + (np.arange(200_000) + 0.5) / 200_000 * (high - low)
+    expected = 100 * (10 ** np.mean(curve[1](at) - curve[0](at)) - 1)
+    assert bd_rate(ANCHOR, test).value == pytest.approx(expected, abs=1e-7)
+
+
+def test_points_below_the_pareto_front_change_nothing():
+    dominated = Curve(np.append(ANCHOR.bpp, [0.3, 1.6]), np.append(ANCHOR.quality, [30.0, 39.0]))
+    cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
+    assert bd_rate(dominated, cheaper) == bd_rate(ANCHOR, cheaper)
+    front = pareto_front(dominated)
+    assert front.bpp.tolist() == ANCHOR.bpp.tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
+def test_the_pareto_front_is_what_nothing_beats(points):
+    front = pareto_front(Curve(*map(np.array, zip(*points, strict=True))))
+    kept = set(zip(front.bpp.tolist(), front.quality.tolist(), strict=True))
+    for bpp, quality in points:
+        beaten = any(b <= bpp and q >= quality and (b, q) != (bpp, quality) for b, q in points)
+        assert ((bpp, quality) in kept) == (not beaten)
+
+
+def test_fewer_than_four_points_are_refused_with_whose_they_are():
+    short = Curve(ANCHOR.bpp[:3], ANCHOR.quality[:3])
+    assert "the anchor has 3 of the 4" in bd_rate(short, ANCHOR).reason
+    assert "it has 3 of the 4" in bd_quality(ANCHOR, short).reason
+
+
+def test_points_that_the_pareto_front_leaves_out_do_not_count():
+    falling = Curve(np.array([0.1, 0.2, 0.3, 0.4]), np.array([30.0, 32, 31, 34]))
+    assert bd_rate(ANCHOR, falling) == Refused(
+        "it has 3 of the 4 points that are needed on the Pareto front (4 measured)"
+    )
+
+
+def test_a_cut_curve_ends_on_the_interpolated_curve_at_that_rate():
+    straight = line([0.1, 0.2, 0.4, 0.8, 1.6], 40, 10)
+    found = cut(straight, 0.5)
+    assert found.bpp.tolist() == [0.1, 0.2, 0.4, 0.5]
+    assert found.quality[-1] == pytest.approx(40 + 10 * math.log10(0.5), abs=1e-12)
+    assert cut(straight, 2.0).bpp.tolist() == straight.bpp.tolist()
+    assert cut(straight, 0.4).bpp.tolist() == [0.1, 0.2, 0.4]
+    assert cut(straight, 0.05).bpp.size == 0
+
+
+def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
+    low = Curve(ANCHOR.bpp[:4], ANCHOR.quality[:4])
+    half_below = Curve(ANCHOR.bpp * [0.5, 0.5, 0.5, 0.5, 7], ANCHOR.quality)
+    found = bd_rate(cut(low, 0.8), cut(half_below, 0.4))
+    assert found.value == pytest.approx(-50, abs=1e-9)
+
+
+def test_curves_that_never_meet_are_refused():
+    above = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
+    assert isinstance(bd_rate(ANCHOR, above), Refused)
+    assert isinstance(bd_quality(ANCHOR, above), Delta)
+    assert isinstance(bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)), Refused)
+
+
+@pytest.mark.parametrize(("shift_db", "doubtful"), [(3.9, False), (4.1, True)])
+def test_less_than_half_an_overlap_is_marked(shift_db, doubtful):
+    # Two ranges of 12 dB, moved by s, share (12 - s) of (12 + s): half at s = 4.
+    found = bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + shift_db))
+    assert found.overlap == pytest.approx((12 - shift_db) / (12 + shift_db))
+    assert found.doubtful is doubtful
+
+
+def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keeps_its_sign():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for one in rows:
+        one["num_bytes"] = int((30 if one["codec"] == "webp" else 40) * one["setting_value"])
+    (found,) = compare(summarise(table(rows)), LPIPS, "jpeg")
+    assert found.rate.value == pytest.approx(-25, abs=1e-6)
+    assert found.images_rate.value == pytest.approx(-25, abs=1e-6)
+    assert found.quality.value < 0
+
+
+def test_ms_ssim_is_compared_in_decibels():
+    summary = summarise(table([*sweep("jpeg"), *sweep("webp", ms_ssim=None)]))
+    rows = sweep("jpeg") + [
+        one | {"ms_ssim": 1 - (1 - one["ms_ssim"]) / 10} for one in sweep("webp")
+    ]
+    (found,) = compare(summarise(table(rows)), MS_SSIM, "jpeg")
+    assert found.quality.value == pytest.approx(10, abs=1e-9)  # a tenth of 1 - x is 10 dB
+    assert "ms_ssim of 0 of 3 images" in excluded(summary, MS_SSIM)[0].why
+    assert MS_SSIM.axis_label == "MS-SSIM (dB)"
+
+
+def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
+    factors = {"a": 0.5, "bb": 1.0, "ccc": 0.9}
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for one in rows:
+        one["num_bytes"] = int(1000 * one["setting_value"])
+        if one["codec"] == "webp":
+            one["num_bytes"] = int(one["num_bytes"] * factors[one["image"]])
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert found.images_rate == ImagesDelta(pytest.approx(-20, abs=1e-9), 3, 0, 0)
+    assert found.rate.value == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
+
+
+def test_an_image_whose_curves_cannot_be_compared_is_counted_apart():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for one in rows:
+        if one["image"] == "a":
+            one["psnr_db"] = 30.0
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert (found.images_rate.images, found.images_rate.refused) == (2, 1)
+
+
+def test_incomplete_points_are_neither_drawn_nor_compared():
+    rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
+    summary = summarise(table(rows))
+    assert list(curves(summary, PSNR)) == ["jpeg"]
+    assert {(one.label, one.why) for one in excluded(summary, PSNR)} == {("webp", "2 of 3 images")}
+    (found,) = compare(summary, PSNR, "jpeg")
+    assert found.rate == found.quality == Refused("webp has no complete point")
+
+
+def test_points_with_identical_images_are_not_drawn():
+    rows = [row("raw", 8, name, psnr_db=math.inf, ms_ssim=1.0) for name in "ab"]
+    rows += [row("jpeg", 5, "a"), row("jpeg", 5, "b", psnr_db=math.inf)]
+    summary = summarise(table(rows))
+    assert curves(summary, PSNR) == {}
+    assert [one.why for one in excluded(summary, PSNR)] == [
+        "identical to the source in 2 of 2 images",
+        "identical to the source in 1 of 2 images",
+    ]
+    assert list(curves(summary, MS_SSIM)) == ["jpeg"]
+    assert list(curves(summary, LPIPS)) == ["raw", "jpeg"]
+
+
+def test_curves_run_from_low_rate_to_high_by_the_bpp_of_the_metrics_images():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for one in rows:
+        if one["image"] == "a":
+            one["ms_ssim"] = None
+    (points, _) = curves(summarise(table(rows)), MS_SSIM).values()
+    rates = [point.means["ms_ssim"].bpp for point in points]
+    assert rates == sorted(rates)
+    assert all(point.means["ms_ssim"].images == 2 for point in points)
+    assert rates[0] != points[0].bpp
+
+
+def test_a_measure_knows_its_metric():
+    assert Measure.named("psnr") == PSNR
+    assert Measure.named("lpips").better == "lower"
+    assert Measure.named("ms_ssim") == MS_SSIM

@@ -1,0 +1,302 @@
+"""Set metrics from features kept per image: with fakes whose numbers follow by hand."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from PIL import Image
+
+from benchmark import registry
+from benchmark.analysis.reduce import with_set_metrics
+from benchmark.analysis.summarise import summarise
+from benchmark.commands.report import read_results
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.image import read_image
+from benchmark.datasets.source import probe
+from benchmark.measure.unscored import unscored
+from benchmark.measure.workbench import Conditions, Rescore
+from benchmark.plan.cells import plan
+from benchmark.plan.select import select
+from benchmark.protocol import protocol_of
+from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.store import Store
+from support.fake_realism import Colours
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+NAMES = ("psnr", "colours")
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "fake_realism:Colours")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", "fake_realism:NoColours")
+    monkeypatch.setitem(registry.SET_METRICS, "shift", "fake_realism:Shift")
+    monkeypatch.setitem(registry.SET_METRICS, "shift_many", "fake_realism:ShiftOfMany")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    files = []
+    for number in range(4):
+        path = folder / f"{number}.png"
+        Image.effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB").save(path)
+        files.append(ImageFile(path.name, path))
+    return probe(files, False, 1)
+
+
+def measure(folder, sources, names=NAMES, kind="Honest"):
+    """Rows of a codec that keeps every 64th, 16th or single level, in this process."""
+    from benchmark.measure.workbench import Workbench
+
+    store = Store(folder / "test")
+    cells = plan(select(f"{FAKES}:{kind}", {}).contenders, "test", sources)
+    bench = Workbench(conditions(store, names))
+    measured = [bench.measure(cell) for cell in cells]
+    kept = FeatureFolder(store.folder)
+    for one in measured:
+        store.keep(one.stream)
+        for features in one.features:
+            kept.keep(features)
+    store.append([one.row for one in measured])
+    return store
+
+
+def conditions(store, names=NAMES):
+    return Conditions(
+        run="20260101T000000-aa", metrics=names, device="cpu", flatten=False, timing=False,
+        jobs=1, threads=1, machine="test", folder=store.folder,
+    )  # fmt: skip
+
+
+def values(store, *names, **options):
+    """Means by step of the set metrics, as `summarise` has them."""
+    table = with_set_metrics(store.table(), store.folder, names, **options)
+    protocols = {"coding": "coding/1"} | {
+        registry.metric_class(name).column: protocol_of(name) for name in names
+    }
+    return {
+        point.setting.value: point.means[names[0]] for point in summarise(table, protocols).points
+    }
+
+
+def expected(sources, step):
+    """Mean movement of a photograph's grey levels, computed from the pixels."""
+    moved = []
+    for source in sources:
+        pixels = read_image(source.file.path, False).pixels.astype(int)
+        coarse = np.clip(pixels // step * step + step // 2, 0, 255)
+        halves = zip(np.array_split(pixels, 2), np.array_split(coarse, 2), strict=True)
+        moved.append(np.mean([(b - a).mean() for a, b in halves]))
+    return np.array(moved)
+
+
+def test_the_mean_of_the_column_is_the_metric_of_the_set(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    for step, mean in values(store, "shift").items():
+        assert mean.value == pytest.approx(expected(sources, int(step)).mean(), abs=1e-5)
+        assert mean.images == len(sources)
+
+
+def test_an_images_value_is_that_of_the_set_and_its_influence(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    table = with_set_metrics(store.table(), store.folder, ["shift"])
+    rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
+    found = {row["image"]: row["shift"] for row in rows}
+    by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
+    assert [found[s.file.name] for s in sources] == pytest.approx(by_hand.tolist(), abs=1e-5)
+    assert {row["shift_protocol"] for row in rows} == {"shift/1-1"}
+
+
+def test_a_row_counts_its_patches_under_the_protocol_of_the_space(tmp_path, sources):
+    rows = measure(tmp_path, sources).table().to_pylist()
+    assert {row["colours_patches_protocol"] for row in rows} == {"colours/1"}
+    assert {row["colours_patches_reason"] for row in rows} == {None}
+
+
+def test_sources_are_extracted_once_however_many_codecs_and_settings(tmp_path, sources):
+    Colours.calls = 0
+    measure(tmp_path, sources)
+    lossy = 2 * len(sources)  # step 1 gives the source itself: the same pixels, no second file
+    assert Colours.calls == len(sources) + lossy
+    files = list((tmp_path / "test" / "features" / "colours_1").glob("*/*.npy"))
+    assert len(files) == len(sources) + lossy
+
+
+def test_what_was_reduced_once_needs_no_features_again(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    before = values(store, "shift")
+    shutil.rmtree(store.folder / "features")
+    assert values(store, "shift") == before
+
+
+def test_dropped_features_give_null_with_the_remedy_and_rescore_brings_the_same_value(
+    tmp_path, sources
+):
+    store = measure(tmp_path, sources)
+    whole = values(store, "shift")
+    shutil.rmtree(store.folder / "features")
+    shutil.rmtree(store.folder / "sets")
+    mean = values(store, "shift")[64.0]
+    assert mean.value is None
+    assert "the features of 4 of 4 images are not kept here: `bench rescore" in mean.reasons[0][0]
+    tasks = unscored(store.table(), sources, NAMES, store.folder, again=True)
+    assert len(tasks) == 12
+    assert all(isinstance(task, Rescore) and task.metrics == ("colours",) for task in tasks)
+    run_tasks_here(tasks, store)
+    assert values(store, "shift") == whole
+
+
+def run_tasks_here(tasks, store):
+    """`rescore` in this process, where the fakes are registered."""
+    from benchmark.measure.record import Recorder
+    from benchmark.measure.workbench import Workbench
+
+    bench, recorder = Workbench(conditions(store)), Recorder(store, keep_streams=True)
+    for task in tasks:
+        recorder.add(bench.rescore(task))
+    recorder.close()
+
+
+def test_merging_the_folders_of_two_machines_equals_the_whole(tmp_path, sources):
+    whole = values(measure(tmp_path / "whole", sources), "shift")
+    one = measure(tmp_path / "one", sources[:2])
+    other = measure(tmp_path / "other", sources[2:])
+    for kind in ("per_image", "features", "streams"):
+        shutil.copytree(other.folder / kind, one.folder / kind, dirs_exist_ok=True)
+    merged = values(one, "shift")
+    assert merged.keys() == whole.keys()
+    for step, mean in merged.items():
+        assert mean.value == pytest.approx(whole[step].value, rel=1e-9, abs=1e-12)
+
+
+def test_a_set_that_grows_is_reduced_anew(tmp_path, sources):
+    store = measure(tmp_path, sources[:3])
+    few = values(store, "shift")[64.0]
+    measure(tmp_path, sources)
+    many = values(store, "shift")[64.0]
+    assert (few.images, many.images) == (3, 4)
+    assert few.value == pytest.approx(expected(sources[:3], 64).mean(), abs=1e-5)
+    assert many.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+
+
+def test_too_few_images_are_refused_unless_asked_for(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    mean = values(store, "shift_many")[64.0]
+    assert mean.value is None
+    assert "of 4 images says little: it is given from 100 on" in mean.reasons[0][0]
+    asked = values(store, "shift_many", allow_few=True)[64.0]
+    assert asked.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+
+
+def test_missing_weights_are_a_null_with_the_reason(tmp_path, sources):
+    store = measure(tmp_path, sources, names=("psnr", "no_colours"))
+    rows = store.table().to_pylist()
+    assert {row["no_colours_patches"] for row in rows} == {None}
+    assert {row["no_colours_patches_reason"] for row in rows} == {
+        "no weight file for colours: fetch it"
+    }
+    assert all(row["psnr_db"] for row in rows)
+
+
+def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
+    store = measure(tmp_path, sources, names=("psnr",))
+    assert (
+        "not computed: `bench rescore --metrics shift`"
+        in values(store, "shift")[64.0].reasons[0][0]
+    )
+
+
+def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):
+    path = tmp_path_factory.mktemp("row") / "row.png"
+    Image.effect_noise((40, 1), 50).convert("RGB").save(path)
+    thin = probe([ImageFile("row.png", path)], False, 1)
+    store = measure(tmp_path, [*sources, *thin])
+    mean = values(store, "shift")[64.0]
+    assert mean.images == len(sources)
+    assert ("one row has no halves", 1) in mean.reasons
+    assert mean.value == pytest.approx(expected(sources, 64).mean(), abs=1e-5)
+
+
+def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    measure(tmp_path, sources[:2], kind="Honest:caveat=other")
+    table = with_set_metrics(store.table(), store.folder, ["shift"], common=True)
+    found = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
+    honest = expected(sources[:2], 64)
+    assert sorted(found) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)
+
+
+def test_two_commands_agree_through_the_store(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    stored = read_results(tmp_path, "test", "all", ("psnr", "shift"))
+    assert [p.means["shift"].value for p in stored.summary.points] == pytest.approx(
+        [values(store, "shift")[p.setting.value].value for p in stored.summary.points], abs=1e-12
+    )
+
+
+def test_a_damaged_feature_file_is_made_again_not_believed(tmp_path, sources):
+    store = measure(tmp_path, sources)
+    victim = next((store.folder / "features").glob("*/*/*.npy"))
+    victim.write_bytes(victim.read_bytes()[:-5])
+    kept = FeatureFolder(store.folder)
+    assert kept.read("colours/1", victim.stem) is None
+    tasks = unscored(store.table(), sources, NAMES, store.folder, again=True)
+    assert 0 < len(tasks) < 12
+    run_tasks_here(tasks, store)
+    assert len(kept.read("colours/1", victim.stem)) == 2
+
+
+def test_features_stay_below_their_size_and_the_oldest_go_first(tmp_path):
+    import os
+
+    kept = FeatureFolder(tmp_path)
+    for number in range(4):
+        sha256 = f"{number:064x}"
+        kept.keep(ImageFeatures("colours/1", sha256, np.full((2, 3), number, np.float32)))
+        path = next((tmp_path / "features").glob(f"*/*/{sha256}.npy"))
+        os.utime(path, (number, number))
+    size = path.stat().st_size
+    assert kept.prune(2.5 * size) == 2
+    assert [kept.has("colours/1", f"{number:064x}") for number in range(4)] == [False] * 2 + [
+        True
+    ] * 2
+    assert np.array_equal(kept.read("colours/1", f"{3:064x}"), np.full((2, 3), 3, np.float32))
+
+
+def test_reading_renews_what_prune_goes_by(tmp_path):
+    import os
+
+    kept = FeatureFolder(tmp_path)
+    for number in range(2):
+        sha256 = f"{number:064x}"
+        kept.keep(ImageFeatures("colours/1", sha256, np.zeros((2, 3), np.float32)))
+        path = next((tmp_path / "features").glob(f"*/*/{sha256}.npy"))
+        os.utime(path, (number, number))
+    kept.read("colours/1", f"{0:064x}")
+    kept.prune(1.5 * path.stat().st_size)
+    assert kept.has("colours/1", f"{0:064x}")
+    assert not kept.has("colours/1", f"{1:064x}")
+
+
+def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sources):
+    measured = measure(tmp_path / "there", sources)
+    here = Store(tmp_path / "here" / "test")
+    here.ship("checkpoints", measured.table())
+    assert unscored(here.table(), sources, ("psnr_y", "colours"), here.folder, again=True) == []
+    shutil.copytree(measured.folder / "streams", here.folder / "streams")
+    assert len(unscored(here.table(), sources, ("psnr_y",), here.folder, again=True)) == 12
+
+
+def test_what_was_reduced_may_come_along_without_features(tmp_path, sources):
+    from benchmark.rows.reductions import Reductions
+
+    measured = measure(tmp_path / "there", sources)
+    whole = values(measured, "shift")
+    here = Store(tmp_path / "here" / "test")
+    here.ship("checkpoints", measured.table())
+    Reductions(here.folder).ship("checkpoints", Reductions(measured.folder))
+    assert values(here, "shift") == whole
+    assert not (here.folder / "features").exists()

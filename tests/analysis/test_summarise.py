@@ -1,0 +1,256 @@
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from benchmark.analysis.comparable import label_of
+from benchmark.analysis.summarise import SECONDS, TIMED, summarise
+from benchmark.codec import Setting
+from support.measured import PROTOCOLS, failed, row, sweep, table
+
+
+def point(summary, label, quality):
+    (found,) = (
+        p for p in summary.points if p.label == label and p.setting == Setting("quality", quality)
+    )
+    return found
+
+
+def test_every_mean_is_that_of_the_images_and_stands_beside_its_count():
+    rows = [row("jpeg", 50, name) for name in ("a", "bb", "cccc")] + [row("webp", 9, "a")]
+    found = point(summarise(table(rows)), "jpeg", 50)
+    assert found.images == 3
+    assert found.bpp == pytest.approx(fmean(one["bpp"] for one in rows[:3]), abs=1e-12)
+    for name in ("psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", *SECONDS):
+        mean = found.means[name]
+        assert mean.value == pytest.approx(fmean(one[name] for one in rows[:3]), abs=1e-12)
+        assert (mean.images, mean.infinite, mean.missing) == (3, 0, 0)
+        assert mean.bpp == found.bpp
+
+
+def test_bpp_is_the_mean_of_the_images_own_unless_pooled_is_asked_for():
+    rows = [
+        row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20),
+        row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40),
+    ]
+    assert summarise(table(rows)).points[0].bpp == 0.75
+    assert summarise(table(rows), average="pooled").points[0].bpp == pytest.approx(2 / 3, abs=1e-15)
+
+
+def test_the_order_of_rows_changes_no_bit():
+    rows = [*sweep("jpeg", "abcdefgh"), *sweep("webp", "abcdefgh")]
+    for one in rows:
+        one["psnr_db"] = random.Random(one["cell"]).uniform(20, 40)
+    shuffled = random.Random(1).sample(rows, len(rows))
+    assert summarise(table(rows)).for_machines() == summarise(table(shuffled)).for_machines()
+
+
+def test_of_two_library_versions_the_later_run_stands_and_the_older_is_counted():
+    new = sweep("jpeg", run="20250301T000000-aa", fingerprint="new", codec_version="2.0")
+    # Filling in a metric of old cells renews finished_utc, and must not make them the latest.
+    old = sweep(
+        "jpeg", fingerprint="old", finished_utc="2026-01-01T00:00:00.000+00:00", psnr_db=9.0
+    )
+    summary = summarise(table([*old, *new, *sweep("webp")]))
+    assert {one.edition.version for one in summary.points if one.label == "jpeg"} == {"2.0"}
+    of_new = fmean(one["psnr_db"] for one in new if one["setting_value"] == 5)
+    mean = point(summary, "jpeg", 5).means["psnr_db"]
+    assert mean.value == pytest.approx(of_new, abs=1e-12)
+    (left,) = summary.left_out
+    assert (left.label, left.rows) == ("jpeg", 18)
+    assert "1.0" in left.why
+
+
+def test_a_revision_of_the_adapter_is_an_edition_too():
+    rows = [row("jpeg", 5, "a", revision=2, run="z"), row("jpeg", 5, "b", revision=1)]
+    summary = summarise(table(rows))
+    assert [one.images for one in summary.points] == [1]
+    assert summary.left_out[0].rows == 1
+
+
+def test_rows_of_another_coding_protocol_are_left_out_and_said():
+    rows = [row("jpeg", 5, "a"), row("jpeg", 5, "b", coding_protocol="coding/0", run="z")]
+    summary = summarise(table(rows))
+    assert summary.points[0].images == 1
+    (left,) = summary.left_out
+    assert left.rows == 1
+    assert "coding/0" in left.why
+
+
+def test_values_under_another_metric_protocol_never_meet():
+    rows = [row("jpeg", 5, name, psnr_db=30.0) for name in "ab"]
+    rows.append(row("jpeg", 5, "c", psnr_db=90.0, psnr_db_protocol="psnr-rgb8/0"))
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images) == (30.0, 2)
+    assert mean.reasons == ((f"measured by another rule than {PROTOCOLS['psnr_db']}", 1),)
+    older = {"coding": PROTOCOLS["coding"], "psnr_db": "psnr-rgb8/0"}
+    assert summarise(table(rows), older).points[0].means["psnr_db"].value == 90.0
+
+
+def test_a_point_that_lacks_images_others_have_says_how_many():
+    rows = [*(row("jpeg", 5, name) for name in "abc"), *(row("webp", 5, name) for name in "ab")]
+    summary = summarise(table(rows))
+    assert summary.images == 3
+    assert (point(summary, "webp", 5).images, point(summary, "webp", 5).missing) == (2, 1)
+    assert point(summary, "jpeg", 5).missing == 0
+
+
+def test_common_restricts_all_points_to_the_images_that_all_have():
+    rows = [*(row("jpeg", 5, name) for name in ("a", "bb", "ccc")), row("webp", 5, "bb")]
+    summary = summarise(table(rows), common=True)
+    assert (summary.images, summary.dropped) == (1, 2)
+    assert [one.images for one in summary.points] == [1, 1]
+    assert point(summary, "jpeg", 5).means["psnr_db"].value == row("jpeg", 5, "bb")["psnr_db"]
+
+
+def test_a_point_without_any_stream_does_not_empty_the_common_images():
+    rows = [row("jpeg", 5, "a"), failed("webp", 5, "a", "encode", "no")]
+    summary = summarise(table(rows), common=True)
+    assert (summary.images, point(summary, "jpeg", 5).images) == (1, 1)
+    assert point(summary, "webp", 5).bpp is None
+
+
+def test_common_is_decided_for_each_metric():
+    rows = [row(codec, 5, name) for codec in ("jpeg", "webp") for name in ("a", "bb")]
+    rows[3]["lpips_alex"] = None
+    found = point(summarise(table(rows), common=True), "jpeg", 5)
+    assert found.means["psnr_db"].images == 2
+    assert found.means["lpips_alex"].images == 1
+    assert found.means["lpips_alex"].bpp == rows[0]["bpp"]
+
+
+def test_identical_images_are_counted_apart_and_not_averaged():
+    rows = [row("jpeg", 5, "a", psnr_db=float("inf")), row("jpeg", 5, "b", psnr_db=40.0)]
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images, mean.infinite, mean.missing) == (40.0, 1, 1, 0)
+    rows[1]["psnr_db"] = float("inf")
+    mean = summarise(table(rows)).points[0].means["psnr_db"]
+    assert (mean.value, mean.images, mean.infinite) == (None, 0, 2)
+
+
+def test_failed_cells_are_counted_with_their_reasons():
+    rows = [
+        row("jpeg", 5, "a"),
+        failed("jpeg", 5, "b", "encode", "boom"),
+        failed("jpeg", 5, "c", "encode", "boom"),
+        failed("jpeg", 5, "d", "decode", "broken"),
+    ]
+    (found,) = summarise(table(rows)).points
+    assert (found.images, found.failed) == (1, 3)
+    assert found.failures == (("encode: boom", 2), ("decode: broken", 1))
+
+
+def test_a_null_metric_keeps_its_reason_and_its_bpp_is_of_the_images_that_have_it():
+    rows = [row("jpeg", 5, name) for name in ("a", "bb")]
+    rows[1] |= {"ms_ssim": None, "ms_ssim_reason": "image under 161 px"}
+    rows.append(row("webp", 5, "bb"))
+    mean = point(summarise(table(rows)), "jpeg", 5).means["ms_ssim"]
+    assert (mean.images, mean.missing, mean.bpp) == (1, 1, rows[0]["bpp"])
+    assert mean.reasons == (("image under 161 px", 1),)
+
+
+def test_timed_means_are_of_timed_rows_on_the_machine_of_the_latest():
+    megapixels = 100 * 80 / 1e6
+    rows = [
+        row("jpeg", 5, "a", timing=True, machine="new", encode_seconds=0.5, run="z"),
+        row("jpeg", 5, "b", timing=True, machine="old", encode_seconds=7.0),
+        row("jpeg", 5, "c", timing=False, machine="new", encode_seconds=9.0, run="z"),
+    ]
+    summary = summarise(table(rows))
+    mean = summary.points[0].means[TIMED[0]]
+    assert summary.machine == "new"
+    assert (mean.value, mean.images) == (pytest.approx(0.5 / megapixels, rel=1e-12), 1)
+    assert summarise(table(rows[2:])).machine == ""
+
+
+def test_recorded_seconds_are_in_no_mean_and_everything_else_of_the_row_is():
+    recorded = {"recorded": True, "timing": True, "encode_seconds": 99.0}
+    alone = point(summarise(table([row("vtm", 5, "a", **recorded)])), "vtm", 5)
+    for name in (*SECONDS, *TIMED):
+        assert (alone.means[name].value, alone.means[name].images) == (None, 0)
+    rows = [row("vtm", 5, "a", **recorded), row("vtm", 5, "bb", timing=True)]
+    found = point(summarise(table(rows)), "vtm", 5)
+    assert found.means["psnr_db"].value == pytest.approx(fmean(r["psnr_db"] for r in rows))
+    assert found.means["encode_seconds"].value == 0.2
+    assert found.means["encode_seconds_per_megapixel"].value == pytest.approx(0.2 / 0.008)
+    assert found.edition.recorded
+    assert not summarise(table([row("vtm", 5, "a")])).points[0].edition.recorded
+
+
+def test_an_image_with_two_rows_at_one_point_counts_once_and_the_later_row_stands():
+    later = row("jpeg", 5, "a", psnr_db=31.0, finished_utc="2025-02-01T00:00:00.000+00:00")
+    (found,) = summarise(table([later, row("jpeg", 5, "a", psnr_db=30.0)])).points
+    assert (found.images, found.means["psnr_db"].value) == (1, 31.0)
+
+
+def test_caveats_and_declared_sizes_reach_the_point():
+    rows = [row("mine", 5, "a", caveat="random weights", bytes_origin="declared")]
+    assert summarise(table(rows)).points[0].edition.caveats == ("random weights", "bytes=declared")
+    assert summarise(table([row("jpeg", 5, "a")])).points[0].edition.caveats == ()
+
+
+def test_codecs_come_as_the_registry_lists_them_and_points_by_rate():
+    rows = [*sweep("zzz"), *sweep("webp"), *reversed(sweep("jpeg"))]
+    summary = summarise(table(rows))
+    assert summary.labels == ("jpeg", "webp", "zzz")
+    rates = [one.bpp for one in summary.points if one.label == "jpeg"]
+    assert rates == sorted(rates)
+
+
+def test_variants_that_would_share_a_label_keep_their_whole_names():
+    rows = [row("a/mine.py:Mine", 5, "x"), row("b/mine.py:Mine", 5, "x"), row("c/it.py:It", 5, "x")]
+    assert set(summarise(table(rows)).labels) == {"a/mine.py:Mine", "b/mine.py:Mine", "it.py:It"}
+
+
+def test_no_rows_give_no_points():
+    summary = summarise(table([]))
+    assert (summary.points, summary.images, summary.labels) == ((), 0, ())
+
+
+def test_records_for_machines_are_json_without_nan():
+    rows = [*sweep("jpeg"), failed("webp", 5, "a", "encode", "no")]
+    rows[0]["psnr_db"] = None
+    rows[1]["psnr_db"] = float("inf")
+    records = summarise(table(rows)).for_machines()
+    text = json.dumps(records, allow_nan=False)
+    assert json.loads(text)[0]["psnr_db_images"] == 1
+    assert records[0]["psnr_db_infinite"] == 1
+    assert records[-1]["bpp"] is None
+
+
+@pytest.mark.parametrize(
+    "variant", ["metric=mse:model=bmshj2018-hyperprior", "model=bmshj2018-hyperprior"]
+)
+def test_the_short_name_stands_for_the_codec_with_and_without_its_defaults(variant):
+    assert label_of("compressai", variant) == "hyperprior"
+    assert label_of("compressai", "metric=ms-ssim:model=bmshj2018-hyperprior") != "hyperprior"
+
+
+WITHOUT_HEAVY_PACKAGES = """
+import sys
+
+class Refuse:
+    def find_spec(name, path=None, target=None):
+        if name in ("pandas", "torch", "scipy", "matplotlib", "seaborn"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refuse)
+sys.path[:0] = sys.argv[1:]
+from support.measured import sweep, table
+from benchmark.commands.report import print_summary
+from benchmark.analysis.summarise import summarise
+from benchmark.analysis.rate_distortion import Measure
+print_summary(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
+"""
+
+
+def test_a_summary_is_made_and_printed_where_heavy_packages_cannot_be_imported():
+    tests = Path(__file__).parents[1]
+    command = [sys.executable, "-c", WITHOUT_HEAVY_PACKAGES, str(tests), str(tests.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("jpeg") == 6

@@ -1,0 +1,109 @@
+"""At equal rate and realism: surfaces whose distortion has a closed form."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmark.analysis.interval import DRAWS
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Edition, Point
+from benchmark.analysis.tradeoff import trades
+from benchmark.codec import Setting
+
+PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
+FD = Measure("fd", "FD", "lower")
+IMAGES = 8
+SPREAD = np.linspace(-1, 1, IMAGES)  # of mean 0: what images differ by
+
+
+def point(label, setting, bpp, psnr, fd, psnr_spread=0.0, fd_spread=0.0):
+    edition = Edition(label, label.partition(":")[0], "1", "", "", (), ())
+    values = {"psnr_db": psnr + psnr_spread * SPREAD, "fd": fd + fd_spread * SPREAD}
+    return Point(
+        edition, Setting("q", setting), bpp, IMAGES, 0, 0, (), {},
+        np.arange(IMAGES), np.full(IMAGES, bpp), values,
+    )  # fmt: skip
+
+
+def surface(psnr_at, fd_at, betas=(0.0, 1.0, 2.0), rates=(0.1, 0.2, 0.4, 0.8)):
+    """One curve a beta; metrics as functions of log rate and beta."""
+    return [
+        [
+            point(f"ours:beta={b}", r, r, psnr_at(math.log(r), b), fd_at(math.log(r), b))
+            for r in rates
+        ]
+        for b in betas
+    ]
+
+
+def test_on_a_bilinear_surface_the_difference_is_the_closed_form():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    theirs = point("jpeg", 1, 0.3, 28.0, 10 - 3 * math.log(0.3) - 4 * 1.3)  # that of beta = 1.3
+    (one,) = trades([theirs], ours, PSNR, FD)
+    assert one.verdict == "equal"
+    assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 1.3, abs=1e-9)
+    assert one.difference == pytest.approx(one.other - 28.0, abs=1e-12)
+    assert (one.low, one.high) == pytest.approx((one.difference, one.difference), abs=1e-9)
+    assert (one.certainty, one.draws) == (1.0, DRAWS)
+
+
+def test_where_every_variant_is_more_realistic_the_least_realistic_one_is_given():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    (one,) = trades([point("jpeg", 1, 0.3, 28.0, 90.0)], ours, PSNR, FD)
+    assert one.verdict == "more realistic"
+    assert one.other == pytest.approx(35 + 4 * math.log(0.3), abs=1e-9)  # beta 0
+
+
+def test_where_every_variant_is_less_realistic_the_most_realistic_one_is_given():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    (one,) = trades([point("gan", 1, 0.3, 28.0, 0.5)], ours, PSNR, FD)
+    assert one.verdict == "less realistic"
+    assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 2, abs=1e-9)  # beta 2
+
+
+def test_a_rate_that_no_variant_reaches_has_no_number():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    (one,) = trades([point("jpeg", 1, 0.9, 28.0, 5.0)], ours, PSNR, FD)
+    assert (one.verdict, one.difference, one.draws) == ("other rates", None, 0)
+
+
+def test_the_interval_is_that_of_the_mean_of_paired_differences():
+    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
+    theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=1.0)
+    (one,) = trades([theirs], ours, PSNR, FD)
+    spread = np.std(2.0 * SPREAD) / math.sqrt(IMAGES)  # images' differences are 1 + 2 SPREAD
+    assert one.difference == pytest.approx(1.0, abs=1e-12)
+    # normal quantiles; a bootstrap of 1000 draws knows its bounds to about a tenth of the spread
+    assert one.high - one.low == pytest.approx(2 * 1.96 * spread, rel=0.12)
+
+
+def test_images_that_agree_for_both_codecs_cancel_out():
+    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
+    theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=3.0)
+    (one,) = trades([theirs], ours, PSNR, FD)
+    assert one.high - one.low == pytest.approx(0, abs=1e-9)
+
+
+def test_a_distortion_that_is_better_when_lower_keeps_its_sign():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    lpips = Measure("fd", "FD", "lower")
+    psnr = Measure("psnr_db", "PSNR", "higher")
+    theirs = point("jpeg", 1, 0.3, 35 + 4 * math.log(0.3) - 1.0, 20.0)  # PSNR of beta = 1
+    (one,) = trades([theirs], ours, lpips, psnr)
+    assert one.verdict == "equal"
+    assert one.difference == pytest.approx(10 - 3 * math.log(0.3) - 4 - 20.0, abs=1e-9)
+    assert one.low <= one.difference + 1e-9
+
+
+def test_the_order_of_images_and_curves_does_not_matter():
+    rng = np.random.default_rng(3)
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    theirs = point("jpeg", 1, 0.3, 28.0, 8.0, psnr_spread=2.0, fd_spread=0.5)
+    order = rng.permutation(IMAGES)
+    shuffled = Point(
+        theirs.edition, theirs.setting, 0.3, IMAGES, 0, 0, (), {},
+        theirs.image_ids[order], theirs.image_bpp[order],
+        {name: values[order] for name, values in theirs.image_values.items()},
+    )  # fmt: skip
+    assert trades([theirs], ours, PSNR, FD) == trades([shuffled], ours[::-1], PSNR, FD)

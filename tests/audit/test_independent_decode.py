@@ -1,0 +1,260 @@
+"""Kept streams decoded by processes that have nothing else: what they find and attest."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.audit.independent_decode import Findings, Terms, attest, audit_decode, kept_streams
+from benchmark.codec import Setting
+from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.execute import Failed
+from benchmark.measure.record import Recorder
+from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.plan.matrix import Request, open_matrix
+from benchmark.registry import CodecSpec
+from benchmark.rows.store import Store
+from support.fakes import Honest
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+
+
+def bench(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, words)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(2):
+        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+def run(images, results, codec, *more):
+    return bench(
+        "run", "--codecs", f"{FAKES}:{codec}", "--dataset", images, "--metrics", "psnr",
+        "--results", results, "--json", *more,
+    )  # fmt: skip
+
+
+def measured(images, results, codec):
+    """A store with two images at three settings of a codec, coded in this process."""
+    request = Request(str(images), results, None, None, False)
+    matrix = open_matrix(request, f"{FAKES}:{codec}", (), False)
+    conditions = Conditions.here(("psnr",), "cpu", False, 1, False, matrix.store.folder)
+    bench = Workbench(conditions)
+    recorder = Recorder(matrix.store, keep_streams=True)
+    for cell in matrix.cells:
+        recorder.add(bench.measure(cell))
+    recorder.close()
+    assert matrix.store.table()["status"].to_pylist() == ["ok"] * 6
+    return matrix.store
+
+
+def audited(store, device="cpu", **more):
+    findings = Findings()
+    terms = Terms(device, "here", 2, trusted=True, **more)
+    identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
+    return findings, identical
+
+
+def counts(findings):
+    (only,) = findings.counts.values()
+    return dict(only)
+
+
+@pytest.fixture
+def decoder():
+    one = Decoder(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
+    yield one
+    one.end()
+
+
+def test_a_decoder_is_another_process_and_gives_the_codecs_own_pixels(decoder, photo):
+    stream = Honest().encode(photo, Setting("step", 16))
+    decoder.send(stream)
+    assert (decoder.receive() == Honest().decode(stream)).all()
+    assert decoder.ready == Ready("cpu")
+
+
+def test_a_stream_that_kills_the_decoder_takes_nothing_else_with_it(photo):
+    spec = CodecSpec(f"{FAKES}:DiesOnDecode", ())
+    streams = [(str(step), Honest().encode(photo, Setting("step", step))) for step in (64, 16, 1)]
+    found = {name: pixels for name, _, pixels in filter(None, decode_all(spec, streams, "cpu", 2))}
+    assert found.pop("16") == Failed("worker", "the process that decoded it was killed by SIGSEGV")
+    assert sorted(found) == ["1", "64"]
+    assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in found.items())
+
+
+def test_a_decoder_that_hangs_can_be_stopped_and_goes_on(photo):
+    one = Decoder(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
+    try:
+        stream = Honest().encode(photo, Setting("step", 16))
+        one.stop()
+        one.send(stream)
+        assert not one.waits(60)
+        assert one.receive().shape == photo.shape
+    finally:
+        one.end()
+
+
+def test_an_honest_store_is_identical_on_both_kinds_of_device(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Honest")
+    for device in ("cpu", "cuda"):  # Honest takes neither
+        findings, identical = audited(store, device)
+        assert counts(findings) == {"identical": 6}
+        assert len(identical) == 6
+        assert not findings.problems
+
+
+@pytest.mark.parametrize(
+    ("brighter", "levels", "verdict"), [(1, 1, "within"), (3, 2, "different"), (3, 3, "within")]
+)
+def test_another_device_is_compared_in_levels_with_the_recorded_one(
+    images, tmp_path, brighter, levels, verdict
+):
+    store = measured(images, tmp_path / "r", f"Drifts:levels={brighter}")
+    assert counts(audited(store)[0]) == {"identical": 6}
+    findings, identical = audited(store, "cuda", levels=levels)
+    assert counts(findings) == {verdict: 6}
+    assert list(findings.levels.values()) == [brighter]
+    assert identical == []
+    (journey,) = findings.counts
+    assert journey.decoded == "cuda, here"
+    assert journey.encoded.startswith("cpu, ")
+
+
+def test_pixels_that_nothing_gives_any_more_are_different_by_an_unknown_amount(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Honest")
+    rows = store.table()
+    at = rows.schema.get_field_index("decoded_sha256")
+    forged = rows.set_column(at, rows.schema.field(at), [["0" * 64] * rows.num_rows])
+    other = Store(tmp_path / "other")
+    other.add(forged)
+    for path in store.streams():
+        other.keep(path.read_bytes())
+    assert counts(audited(other)[0]) == {"different": 6}
+    at = rows.schema.get_field_index("device")
+    third = Store(tmp_path / "third")
+    third.add(forged.set_column(at, rows.schema.field(at), [["cuda"] * rows.num_rows]))
+    for path in store.streams():
+        third.keep(path.read_bytes())
+    findings, _ = audited(third)
+    assert counts(findings) == {"different": 6}
+    assert "unknown" in findings.problems[0].reason
+
+
+def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Whispers")
+    findings, _ = audited(store)
+    assert counts(findings) == {"not decodable": 6}
+    assert "never heard of it" in findings.problems[0].reason
+    done = run(images, tmp_path / "r", "Whispers", "--attest")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["failed"]) == 6
+    assert store.table()["attested"].to_pylist() == [None] * 6
+
+
+def test_damaged_lost_and_undecodable_streams_are_told_apart(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Honest")
+    damaged, lost, *_ = sorted(store.streams())
+    damaged.write_bytes(b"other bytes")
+    lost.unlink()
+    findings, _ = audited(store)
+    assert sum(map(sum, (one.values() for one in findings.counts.values()))) == 5
+    assert sum(one["identical"] for one in findings.counts.values()) == 4
+    assert findings.not_kept == 1
+    (problem,) = findings.problems
+    assert "is damaged" in problem.reason
+
+
+def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(images, tmp_path):
+    store = measured(images, tmp_path / "r", "Honest")
+    rows = store.table()
+    other = Store(tmp_path / "other")
+    for name, value in (("codec", "compressai"), ("variant", "model=mbt2018")):
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, rows.schema.field(at), [[value] * rows.num_rows])
+    other.add(rows)
+    for path in store.streams():
+        other.keep(path.read_bytes())
+    findings, _ = audited(other)
+    assert list(findings.unavailable.values()) == [6]
+    assert not findings.problems
+
+
+def test_rows_that_name_what_to_run_are_not_run_without_trust(images, tmp_path):
+    """A stranger's results could name any program."""
+    results = tmp_path / "r"
+    measured(images, results, "Honest")
+    done = bench("audit", "decode", results)
+    assert done.returncode == 0
+    assert "skipped  6 rows of fakes.py:Honest: the row itself names the program" in done.stdout
+    trusting = bench("audit", "decode", results, "--trust", "--json")
+    (line,) = json.loads(trusting.stdout)["table"]
+    assert line["identical"] == 6
+
+
+def test_a_run_can_be_attested_at_once_or_afterwards_and_is_attested_once(images, tmp_path):
+    results = tmp_path / "r"
+    store = measured(images, results, "Honest")
+    assert store.table()["attested"].to_pylist() == [None] * 6
+    assert run(images, results, "Honest", "--attest").returncode == 0
+    assert store.table()["attested"].to_pylist() == [True] * 6
+    left = kept_streams(store, store.table()["cell"].to_pylist())
+    assert left.streams == 0
+    more = bench(
+        "run", "--codecs", "jpeg", "--points", "jpeg.quality=50", "--dataset", images,
+        "--metrics", "psnr", "--results", results, "--no-table", "--attest",
+    )  # fmt: skip
+    assert more.returncode == 0
+    assert store.table()["attested"].to_pylist() == [True] * 8
+
+
+def test_a_metric_filled_in_later_leaves_a_row_attested(images, tmp_path):
+    results = tmp_path / "r"
+    store = measured(images, results, "Honest")
+    kept = kept_streams(store, store.table()["cell"].to_pylist())
+    attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None)
+    words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
+    assert bench(*words).returncode == 0
+    rows = store.table()
+    assert rows["attested"].to_pylist() == [True] * 6
+    assert rows["psnr_y_db"].null_count == 0
+
+
+def test_reports_and_figures_may_insist_on_attested_rows(images, tmp_path):
+    results = tmp_path / "r"
+    store = measured(images, results, "Honest")
+    refused = bench("report", "--results", results, "--attested-only")
+    assert refused.returncode == 2
+    assert "has no attested rows" in refused.stderr
+    kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
+    assert attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None) == []
+    assert bench("report", "--results", results, "--attested-only").returncode == 0
+    (means,) = results.rglob("means.csv")
+    with means.open(newline="") as file:
+        assert sum(int(line["images"]) for line in csv.DictReader(file)) == 3
+    words = ("--results", results, "--attested-only", "--only", "complexity")
+    drawn = bench("figures", "paper", *words)
+    assert drawn.returncode == 0, drawn.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [(("--no-keep",), "leave --no-keep out"), (("--engine", "ray"), "with --engine local")],
+)
+def test_what_cannot_be_attested_is_refused_before_anything_runs(images, tmp_path, more, says):
+    done = run(images, tmp_path / "r", "Honest", "--attest", *more)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (tmp_path / "r").exists()

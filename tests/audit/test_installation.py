@@ -1,0 +1,122 @@
+"""The doctor names everything there is, gets nothing wrong about it, and outlives the ill."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import PIL
+import pytest
+from PIL import features
+
+from benchmark.audit import installation as doctor
+from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS, SET_METRICS
+from benchmark.system import device
+
+
+def by_name(findings):
+    return {finding.name: finding for finding in findings}
+
+
+def test_every_codec_metric_and_dataset_is_named():
+    assert set(by_name(doctor.examine_codecs())) == {*CODECS, *ALIASES}
+    assert set(by_name(doctor.examine_metrics())) == {*METRICS, *SET_METRICS}
+    assert set(by_name(doctor.examine_datasets())) == set(DATASETS)
+
+
+def test_codecs_that_come_with_the_wheels_are_ready_and_say_what_they_are():
+    codecs = by_name(doctor.examine_codecs())
+    for name in ("raw", "jpeg", "webp", "avif", "jpegxl", "jpeg2000", "x265", "vvenc"):
+        assert codecs[name].state == "ready", codecs[name]
+        assert codecs[name].licence
+    assert PIL.__version__ in codecs["jpeg"].what
+
+
+def test_a_codec_that_only_has_recorded_streams_says_which_and_what_the_others_need(
+    monkeypatch, tmp_path
+):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    vtm = by_name(doctor.examine_codecs())["vtm"]
+    assert (vtm.state, vtm.licence) == ("recorded", "BSD-3-Clause")
+    assert vtm.what.startswith("VTM 23.13 of 28 images, from ")
+    assert vtm.what.endswith("name its folder by --vtm-dir or $VTM_DIR")
+    monkeypatch.setattr("benchmark.packs.pack.SHIPPED", tmp_path)
+    vtm = by_name(doctor.examine_codecs())["vtm"]
+    assert (vtm.state, "'EncoderAppStatic' is not on the PATH" in vtm.what) == ("missing", True)
+
+
+def test_a_codec_without_its_options_is_not_called_missing():
+    command = by_name(doctor.examine_codecs())["command"]
+    assert (command.state, "encode=" in command.what) == ("options", True)
+
+
+def test_what_lacks_weights_or_files_says_how_to_get_them():
+    assert by_name(doctor.examine_codecs())["hyperprior"].state == "missing"
+    metrics = by_name(doctor.examine_metrics())
+    for name, weights in {"lpips": "alexnet", "lpips_squeeze": "squeezenet"}.items():
+        assert metrics[name].state == "missing"
+        assert f"bench fetch {weights}" in metrics[name].what
+    kodak = by_name(doctor.examine_datasets())["kodak"]
+    assert (kodak.state, "bench fetch kodak" in kodak.what) == ("missing", True)
+
+
+def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):
+    ill = {"raw": "baselines.raw:Raw", "jpeg": "fakes:NoSuchClass", "webp": "no_such_wheel:Codec"}
+    monkeypatch.setattr(doctor, "CODECS", ill)
+    monkeypatch.setattr("benchmark.registry.CODECS", ill)
+    codecs = by_name(doctor.examine_codecs())
+    assert codecs["raw"].state == "ready"
+    assert "NoSuchClass" in codecs["jpeg"].what
+    assert "no_such_wheel" in codecs["webp"].what
+
+
+def test_a_library_that_raises_anything_at_all_is_one_line(monkeypatch):
+    def explode(spec):
+        raise RuntimeError("libgl is gone")
+
+    monkeypatch.setattr(doctor, "load_codec", explode)
+    assert by_name(doctor.examine_codecs())["raw"].what.endswith("RuntimeError: libgl is gone")
+
+
+def test_a_self_built_pillow_simd_is_recognised_with_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(PIL, "__version__", "12.1.1.post0")
+    monkeypatch.setattr(features, "check", lambda name: name not in ("webp", "avif"))
+    monkeypatch.setattr(features, "version", lambda name: "2.1.5")
+    found = doctor.imaging_library()
+    assert found == ("pillow-simd", "12.1.1.post0", "libjpeg-turbo 2.1.5", ("WebP", "AVIF"))
+
+
+def test_the_installed_imaging_library_is_told_as_it_is():
+    found = doctor.imaging_library()
+    assert found.version == PIL.__version__
+    assert found.jpeg.endswith(str(features.version("libjpeg_turbo") or features.version("jpg")))
+    assert ("WebP" in found.lacks) == (not features.check("webp"))
+
+
+@pytest.mark.parametrize(
+    ("build", "gpu", "told"),
+    [
+        ("2.13.0+cpu", False, "2.13.0+cpu; no GPU"),
+        ("2.13.0+cpu", True, "2.13.0+cpu; there is a GPU that this build cannot use"),
+        ("2.13.0", True, "2.13.0; a GPU"),
+    ],
+)
+def test_torch_and_the_gpu_are_told_together(monkeypatch, tmp_path, build, gpu, told):
+    (tmp_path / "gpu").touch()
+    monkeypatch.setattr(device, "GPU_MARKS", (str(tmp_path / ("gpu" if gpu else "none")),))
+    monkeypatch.setattr(doctor, "version", lambda package: build)
+    assert dict(doctor.examine_machine())["torch"] == told
+
+
+def test_without_learned_parts_the_command_imports_no_torch_and_shows_every_name(tmp_path):
+    blocked = "import sys; sys.modules['torch'] = None; from benchmark.cli import app; app()"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, "doctor", "--data-dir", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in [*CODECS, *METRICS, *DATASETS, "torch", "cache"]:
+        assert f"\n  {name} " in done.stdout

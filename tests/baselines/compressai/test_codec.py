@@ -1,0 +1,361 @@
+import ctypes
+import hashlib
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.compressai import weights as compressai_weights
+from baselines.compressai.codec import CompressAI, padding
+from baselines.compressai.container import pack, unpack
+from baselines.compressai.weights import (
+    METRICS,
+    QUALITIES,
+    UNPUBLISHED,
+    file_pattern,
+    importable,
+    published_weights,
+)
+from benchmark.codec import Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
+
+ROOT = Path(__file__).parents[3]
+CHANNELS = {
+    True: (8,),
+    False: (8, 12),
+}  # by "is one of Cheng's": small networks, so that tests are quick
+LATENT_DEVIATION = 3.0
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch):
+    monkeypatch.setattr(compressai_weights, "_kept", OrderedDict())
+
+
+def small_network(model: str) -> torch.nn.Module:
+    """CompressAI's own network, seeded, narrow, with latents that are not all zero."""
+    with importable():
+        from compressai.registry import MODELS
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = MODELS[model](*CHANNELS["cheng" in model]).eval()
+        probe = network.g_a(torch.rand(1, 3, 64, 64)).detach()
+    last = [layer for layer in network.g_a if isinstance(layer, torch.nn.Conv2d)][-1]
+    with torch.no_grad():
+        last.weight.mul_(LATENT_DEVIATION / probe.std())
+        last.bias.mul_(LATENT_DEVIATION / probe.std())
+    network.update(force=True)
+    return network
+
+
+def save(network: torch.nn.Module, path: Path) -> str:
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+def save_as_published(network: torch.nn.Module, folder: Path, stem: str) -> Path:
+    draft = folder / "draft"
+    save(network, draft)
+    digest = hashlib.sha256(draft.read_bytes()).hexdigest()
+    return draft.rename(folder / f"{stem}-{digest[:8]}.pth.tar")
+
+
+def stock_coded(network: torch.nn.Module, photo: Pixels) -> tuple[list[bytes], Pixels]:
+    """Strings and reconstruction as CompressAI's evaluation script makes them."""
+    from compressai.ops import compute_padding
+    from torch.nn.functional import pad
+
+    image = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None] / 255
+    around, off = compute_padding(*photo.shape[:2], min_div=64)
+    with torch.no_grad():
+        coded = network.compress(pad(image, around))
+        decoded = pad(network.decompress(coded["strings"], coded["shape"])["x_hat"], off)
+    levels = (decoded * 255).clamp(0, 255).round().byte()
+    return [string for (string,) in coded["strings"]], levels[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("model", QUALITIES)
+def test_streams_and_pictures_are_those_of_compressai(model, tmp_path, photo):
+    network = small_network(model)
+    path = save(network, tmp_path / "own.pth.tar")
+    stream = CompressAI(model=model, checkpoint=path).encode(photo, Setting("quality", 1))
+    strings, expected = stock_coded(network, photo)
+    assert list(unpack(stream, len(strings)).strings) == strings
+    compressai_weights._kept.clear()  # the decoder makes its own network
+    decoded = CompressAI(model=model, checkpoint=path).decode(stream)
+    assert decoded.shape == photo.shape
+    assert np.abs(decoded.astype(int) - expected).max() <= 1  # a value beside .5 rounds either way
+    assert np.mean(decoded != expected) < 1e-3
+    assert len(np.unique(decoded)) > 10  # a picture, not one grey
+
+
+@pytest.mark.parametrize("model", ["bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean"])
+def test_the_decoder_sees_the_latents_that_the_network_itself_rounds(model, tmp_path, photo):
+    crop = np.ascontiguousarray(photo[:128, :192])
+    network = small_network(model)
+    codec = CompressAI(model=model, checkpoint=save(network, tmp_path / "own.pth.tar"))
+    decoded = codec.decode(codec.encode(crop, Setting("quality", 1)))
+    with torch.no_grad():
+        x_hat = network(torch.from_numpy(crop).permute(2, 0, 1)[None] / 255)["x_hat"][0]
+    expected = (x_hat * 255).clamp(0, 255).round().permute(1, 2, 0).numpy()
+    assert np.abs(decoded - expected).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 64), (63, 65), (512, 768), (300, 451)])
+def test_padding_is_that_of_compressais_evaluation(size):
+    with importable():
+        from compressai.ops import compute_padding
+    height, width = size
+    left, top, wide, high = padding(width, height)
+    expected, _ = compute_padding(height, width, min_div=64)
+    assert (left, wide - width - left, top, high - height - top) == expected
+
+
+def test_file_patterns_find_the_published_names_and_no_others():
+    with importable():
+        from compressai.zoo.image import model_urls
+    published = {
+        url.rpartition("/")[2]: (model, metric, quality)
+        for model, by_metric in model_urls.items()
+        for metric, by_quality in by_metric.items()
+        for quality, url in by_quality.items()
+    }
+    for model in set(QUALITIES) - set(UNPUBLISHED):
+        for metric in METRICS:
+            for quality in range(1, QUALITIES[model] + 1):
+                pattern = file_pattern(model, metric, quality)
+                hits = [what for name, what in published.items() if Path(name).match(pattern)]
+                assert hits == [(model, metric, quality)]
+    assert len(published) == 2 * sum(
+        n for model, n in QUALITIES.items() if model not in UNPUBLISHED
+    )
+
+
+def test_a_published_file_is_told_with_address_name_and_hash():
+    found = published_weights("bmshj2018-hyperprior", "mse", 3)
+    assert found.name == "bmshj2018-hyperprior-3-6d87be32.pth.tar"
+    assert found.url.endswith(f"/{found.name}")
+    assert found.sha256_prefix == "6d87be32"
+    with pytest.raises(BadOption, match="publishes no weights"):
+        published_weights("bmshj2018-factorized-relu", "mse", 3)
+
+
+def test_published_files_that_are_here_make_the_sweep_and_missing_ones_are_told(
+    tmp_path, monkeypatch, photo
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    network = small_network("bmshj2018-hyperprior")
+    for quality in (5, 2):
+        save_as_published(network, tmp_path, f"bmshj2018-hyperprior-{quality}")
+    codec = CompressAI(model="bmshj2018-hyperprior")
+    assert codec.sweep == (Setting("quality", 2), Setting("quality", 5))
+    assert codec.describe().caveat == "no weights for quality 1, 3, 4, 6, 7, 8"
+    stream = codec.encode(photo, Setting("quality", 5))
+    assert list(unpack(stream, 2).strings) == stock_coded(network, photo)[0]
+
+
+def test_published_weights_code_with_the_tables_in_their_file(tmp_path, monkeypatch, photo):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    network = small_network("bmshj2018-hyperprior")
+    network.entropy_bottleneck.quantiles.data *= 2  # tables computed anew would be wider
+    save_as_published(network, tmp_path, "bmshj2018-hyperprior-1")
+    stream = CompressAI(model="bmshj2018-hyperprior").encode(photo, Setting("quality", 1))
+    assert list(unpack(stream, 2).strings) == stock_coded(network, photo)[0]
+
+
+def test_a_checkpoint_codes_with_tables_made_from_its_weights(tmp_path, photo):
+    network = small_network("bmshj2018-hyperprior")
+    network.entropy_bottleneck.quantiles.data *= 2  # so the tables in the file are out of date
+    path = save(network, tmp_path / "own.pth")
+    network.update(force=True)
+    stream = CompressAI(model="bmshj2018-hyperprior", checkpoint=path).encode(
+        photo, Setting("quality", 1)
+    )
+    assert list(unpack(stream, 2).strings) == stock_coded(network, photo)[0]
+
+
+def test_a_damaged_weight_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    (tmp_path / "mbt2018-mean-1-e522738d.pth.tar").write_bytes(b"not it")
+    with pytest.raises(
+        Unavailable, match=r"mbt2018-mean-1-e522738d.pth.tar is damaged.*bench fetch"
+    ):
+        CompressAI(model="mbt2018-mean")
+
+
+def test_missing_weights_say_how_to_get_them():
+    with pytest.raises(
+        Unavailable,
+        match=r"mbt2018-ms-ssim-1-.*run `bench fetch compressai:model=mbt2018:metric=ms-ssim`",
+    ):
+        CompressAI(model="mbt2018", metric="ms-ssim")
+
+
+def test_random_weights_are_told_and_the_same_in_every_instance(photo):
+    first = CompressAI(model="bmshj2018-hyperprior", weights="random")
+    stream = first.encode(photo, first.sweep[0])
+    compressai_weights._kept.clear()
+    torch.rand(1)
+    state = torch.random.get_rng_state()
+    second = CompressAI(model="bmshj2018-hyperprior", weights="random")
+    assert second.encode(photo, second.sweep[0]) == stream
+    assert first.describe() == second.describe()
+    assert first.describe().caveat == "random weights"
+    assert torch.equal(torch.random.get_rng_state(), state)
+    other = CompressAI(model="mbt2018-mean", weights="random")
+    assert other.describe().fingerprint != first.describe().fingerprint
+
+
+def test_one_checkpoint_a_number_makes_a_curve(tmp_path):
+    for number in (10, 9):
+        (tmp_path / f"lambda-{number}.pth").write_bytes(bytes([number]))
+    (tmp_path / "lambda-best.pth").write_bytes(b"")
+    codec = CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/lambda-{{quality}}.pth")
+    assert [setting.value for setting in codec.sweep] == [9, 10]
+    assert codec.describe().caveat == ""
+    with pytest.raises(Unavailable, match="no checkpoint"):
+        CompressAI(model="mbt2018-mean", checkpoint=f"{tmp_path}/mu-{{quality}}.pth")
+
+
+@pytest.mark.parametrize("wrap", ["network", "state_dict", "model_state_dict"])
+def test_a_training_checkpoint_is_unwrapped(wrap, tmp_path, photo):
+    network = small_network("bmshj2018-factorized")
+    parallel = {f"module.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"epoch": 3, wrap: parallel}, tmp_path / "own.pth")
+    codec = CompressAI(model="bmshj2018-factorized", checkpoint=str(tmp_path / "own.pth"))
+    stream = codec.encode(photo, Setting("quality", 1))
+    assert list(unpack(stream, 1).strings) == stock_coded(network, photo)[0]
+
+
+class Boom:
+    def __reduce__(self):
+        return os.mkdir, ("boom",)
+
+
+def test_code_inside_a_checkpoint_is_not_run(tmp_path, monkeypatch, photo):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weights": Boom()}, tmp_path / "evil.pth")
+    codec = CompressAI(model="mbt2018-mean", checkpoint="evil.pth")
+    with pytest.raises(Unavailable, match=r"evil.pth cannot be read"):
+        codec.encode(photo, codec.sweep[0])
+    assert not (tmp_path / "boom").exists()
+
+
+def test_weights_of_another_model_are_refused(tmp_path, photo):
+    path = save(small_network("bmshj2018-factorized"), tmp_path / "own.pth")
+    codec = CompressAI(model="mbt2018-mean", checkpoint=path)
+    with pytest.raises(Unavailable, match=r"own.pth holds no mbt2018-mean"):
+        codec.encode(photo, codec.sweep[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"model": "bmshj2018-hyperpior"}, UnknownName),
+        ({"model": "mbt2018", "metric": "psnr"}, UnknownName),
+        ({"model": "mbt2018", "weights": "trained"}, BadOption),
+        ({"model": "mbt2018", "weights": "random", "checkpoint": "own.pth"}, BadOption),
+        ({"model": "mbt2018", "weights": "matched"}, BadOption),
+        ({"model": "mbt2018", "weights": "random", "device": "tpu"}, BadOption),
+        ({"model": "bmshj2018-factorized-relu"}, Unavailable),
+        ({"model": "mbt2018", "checkpoint": "nowhere.pth"}, Unavailable),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, error):
+    with pytest.raises(error):
+        CompressAI(**options)
+
+
+def test_what_cannot_be_coded_is_refused(photo):
+    codec = CompressAI(model="bmshj2018-factorized", weights="random")
+    for wrong in (Setting("quality", 9), Setting("quality", 1.5), Setting("qp", 1)):
+        with pytest.raises(BadOption, match="it has quality 1, 2, 3, 4, 5, 6, 7, 8"):
+            codec.encode(photo, wrong)
+    with pytest.raises(ImageRefused, match="more than"):
+        codec.encode(np.broadcast_to(np.uint8(0), (1 << 13, (1 << 13) + 1, 3)), codec.sweep[0])
+    with pytest.raises(CorruptStream, match="quality 200"):
+        codec.decode(bytes([200, 1, 1, 1, 0]))
+
+
+def test_networks_beyond_the_memory_for_them_are_dropped_oldest_first(tmp_path, monkeypatch, photo):
+    for number in (1, 2, 3):
+        save(small_network("bmshj2018-factorized"), tmp_path / f"{number}.pth")
+    codec = CompressAI(model="bmshj2018-factorized", checkpoint=f"{tmp_path}/{{quality}}.pth")
+    one_two = codec.sweep[:2]
+    for setting in one_two:
+        codec.encode(photo, setting)
+    held = sum(map(compressai_weights._num_bytes, compressai_weights._kept.values()))
+    monkeypatch.setattr(compressai_weights, "KEPT_BYTES", held)
+    codec.encode(photo, one_two[0])
+    codec.encode(photo, codec.sweep[2])
+    assert [source.quality for source in compressai_weights._kept] == [1, 3]
+
+
+@pytest.fixture
+def fill_fresh_memory():
+    """Lets the C library fill memory that it hands out with a byte; 0 to stop."""
+    perturb = -6  # M_PERTURB in glibc's malloc.h
+    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda option, byte: None)  # glibc only
+    yield lambda byte: set_option(perturb, byte)
+    set_option(perturb, 0)
+
+
+@pytest.mark.parametrize("model", ["bmshj2018-hyperprior", "mbt2018"])
+def test_a_damaged_payload_gives_a_picture_that_no_memory_behind_it_decides(
+    model, tmp_path, fill_fresh_memory
+):
+    rng = np.random.default_rng(0)
+    codec = CompressAI(model=model, checkpoint=save(small_network(model), tmp_path / "own.pth"))
+    whole = codec.encode(rng.integers(0, 256, (70, 60, 3), np.uint8), Setting("quality", 1))
+    header, rest = whole[:6], len(whole) - 6
+    noise = [rng.integers(0, 256, rest, np.uint8).tobytes() for _ in range(3)]
+    damaged = [header + payload for payload in (bytes(rest), b"\xff" * rest, *noise)]
+    pictures = []
+    for byte in (1, 170):
+        fill_fresh_memory(byte)
+        for stream in (*damaged, bytes([1, 60, 70, 0, 0])):
+            pictures.append(codec.decode(stream).tobytes())
+    assert pictures[:6] == pictures[6:]
+    assert len(set(pictures)) > 3
+
+
+def test_a_flat_picture_has_the_bytes_that_its_decoder_asks_for(tmp_path):
+    codec = CompressAI(
+        model="bmshj2018-hyperprior",
+        checkpoint=save(small_network("bmshj2018-hyperprior"), tmp_path / "own.pth"),
+    )
+    flat = np.full((600, 700, 3), 128, np.uint8)
+    data = codec.encode(flat, Setting("quality", 1))
+    stream = unpack(data, 2)
+    longer = pack(stream._replace(strings=(*stream.strings[:-1], stream.strings[-1] + bytes(500))))
+    assert codec.decode(data).shape == flat.shape
+    assert (codec.decode(longer) == codec.decode(data)).all(), "zeros behind a string are nothing"
+    with pytest.raises(CorruptStream, match="claims 8000 x 8000 pixels in"):
+        codec.decode(pack(stream._replace(width=8000, height=8000)))
+
+
+def test_choosing_and_describing_imports_neither_torch_nor_compressai(tmp_path):
+    path = save(small_network("mbt2018-mean"), tmp_path / "own.pth")
+    run_in_fresh_process(
+        "import sys\n"
+        "from baselines.compressai.codec import CompressAI\n"
+        f"CompressAI(model='mbt2018-mean', checkpoint={path!r}).describe()\n"
+        "assert not {'torch', 'compressai', 'torchvision'} & set(sys.modules)\n"
+    )
+
+
+def run_in_fresh_process(code: str, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

@@ -1,0 +1,387 @@
+"""Streams: every field at its ends, every cut, and two thousand that were tampered with."""
+
+import random
+import re
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baselines.neural.bitstream.container import (
+    BETA_GRID,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MAX_TILE_PIXELS,
+    Q_GRID,
+    Stream,
+    Tiling,
+    checksum,
+    pack,
+    tiles,
+    unpack,
+)
+from baselines.neural.bitstream.level_map import map_shape
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
+from benchmark.errors import CorruptStream
+from support.fault_ledger import mutated
+
+FORMAT = Path(__file__).parents[4] / "docs" / "bitstream.md"
+KODAK = Stream(b"\x12\x34\x56\x78", 768, 512, 40, 96, (b"payload" * 500,))
+UNTILED_HEADER = 15
+
+
+def signed(data: bytes) -> bytes:
+    """The same bytes with a checksum that fits."""
+    return data[:-2] + checksum(data[:-2])
+
+
+def with_bytes(start: int, replaced: int, new: bytes) -> bytes:
+    """A Kodak stream with some of its bytes replaced, and a checksum that fits."""
+    data = pack(KODAK)
+    return signed(data[:start] + new + data[start + replaced :])
+
+
+def assert_same(first: Stream, second: Stream) -> None:
+    for name, one, other in zip(Stream._fields, first, second, strict=True):
+        if isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, other)
+        else:
+            assert one == other, name
+
+
+@st.composite
+def any_stream(draw: st.DrawFn) -> Stream:
+    width, height = draw(st.integers(1, 2048)), draw(st.integers(1, 2048))
+    steps = range(1, -(-max(width, height) // 64))
+    tiling = None
+    if steps and draw(st.booleans()):
+        step = draw(st.sampled_from(steps)) * 64
+        tiling = Tiling(step, 16 * draw(st.integers(0, min(step // 16, 255))))
+    count = len(tiles(width, height, tiling))
+    lengths = draw(st.lists(st.sampled_from([0, 1, 127, 128, 300]), min_size=1, max_size=5))
+
+    def control(highest: int) -> int | np.ndarray:
+        if draw(st.booleans()):
+            return draw(st.integers(0, highest))
+        generator = np.random.default_rng(draw(st.integers(0, 99)))
+        most = draw(st.integers(1, 16))
+        return generator.integers(0, most, map_shape(width, height)).astype(np.uint8)
+
+    return Stream(
+        draw(st.binary(min_size=4, max_size=4)),
+        width,
+        height,
+        control(64),
+        control(128),
+        tuple(bytes([i & 255]) * lengths[i % len(lengths)] for i in range(count)),
+        tiling,
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_stream())
+def test_what_is_packed_is_unpacked(stream):
+    assert_same(unpack(pack(stream)), stream)
+
+
+def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
+    assert len(pack(KODAK)) == UNTILED_HEADER + len(KODAK.payloads[0])
+    tall = KODAK._replace(width=64, height=MAX_SIDE)
+    wide = KODAK._replace(width=MAX_SIDE, height=1)
+    for stream in (tall, wide):
+        assert len(pack(stream)) <= 15 + len(KODAK.payloads[0])
+    large = Stream(b"abcd", 16384, 8192, 64, 128, (b"x" * 300,) * 32, Tiling(2048, 128))
+    header = len(pack(large)) - 32 * 300
+    assert header == 16 + 2 + 31 * 2
+
+
+@pytest.mark.parametrize("level", [0, 15])
+def test_a_constant_map_costs_one_byte_more_than_the_number_that_it_replaces(level):
+    mapped = KODAK._replace(
+        q=np.full((8, 12), level, np.uint8), beta=np.full((8, 12), level, np.uint8)
+    )
+    assert len(pack(mapped)) == len(pack(KODAK)) + 2
+    assert_same(unpack(pack(mapped)), mapped)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": bytes(4)},
+        {"checkpoint": b"\xff" * 4},
+        {"width": 1, "height": 1},
+        {"width": 127},
+        {"width": 128},
+        {"width": 1, "height": MAX_SIDE},
+        {"width": MAX_SIDE, "height": 1},
+        {"width": MAX_TILE_PIXELS // 64, "height": 64},
+        {"q": 0},
+        {"q": 64},
+        {"beta": 0},
+        {"beta": 128},
+        {"payloads": (b"",)},
+        {"payloads": (bytes(100_000),)},
+        {"payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
+        {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
+        {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
+        {"width": MAX_SIDE, "height": 2048, "payloads": (b"",) * 32, "tiling": Tiling(2048, 0)},
+    ],
+    ids=str,
+)
+def test_every_field_reaches_its_ends(changes):
+    stream = KODAK._replace(**{"width": 768, "height": 256, **changes})
+    if stream.tiling and len(tiles(stream.width, stream.height, stream.tiling)) != len(
+        stream.payloads
+    ):
+        stream = stream._replace(height=512)
+    assert_same(unpack(pack(stream)), stream)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"checkpoint": b"abc"}, "4 bytes"),
+        ({"width": 0}, "0 x 512"),
+        ({"height": MAX_SIDE + 1}, "a side has"),
+        ({"width": MAX_SIDE, "height": 2049}, "at most 134217728"),
+        ({"width": MAX_TILE_PIXELS // 512 + 1}, "come in tiles"),
+        ({"q": 65}, "not 0..64"),
+        ({"q": -1}, "not 0..64"),
+        ({"beta": 129}, "not 0..128"),
+        ({"q": np.zeros((12, 8), np.uint8)}, "map of q"),
+        ({"beta": np.full((8, 12), 16, np.uint8)}, "levels"),
+        ({"payloads": ()}, "0 payloads for 1"),
+        ({"payloads": (b"", b"")}, "2 payloads for 1"),
+        ({"payloads": (b"",) * 3, "tiling": Tiling(512, 0)}, "3 payloads for 2"),
+        ({"tiling": Tiling(0, 0)}, "tiles of 0"),
+        ({"tiling": Tiling(100, 0)}, "tiles of 100"),
+        ({"tiling": Tiling(64 * 256, 0)}, "multiples of 64"),
+        ({"tiling": Tiling(512, 8)}, "margin of 8"),
+        ({"tiling": Tiling(128, 144)}, "margin of 144"),
+        ({"tiling": Tiling(768, 0)}, "for an image of 768 x 512"),
+        ({"width": 4096, "height": 4096, "tiling": Tiling(2112, 0)}, "2112 x 2112"),
+    ],
+    ids=str,
+)
+def test_what_no_stream_can_hold_is_refused(changes, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        pack(KODAK._replace(**changes))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "begin otherwise"),
+        (b"C", "begin otherwise"),
+        (b"C\xd2", "ends after"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(60), "begin otherwise"),
+        (b"\xff\xd8\xff\xe0" + bytes(60), "begin otherwise"),
+        (b"CRDR" + bytes(60), "begin otherwise"),
+        (with_bytes(2, 1, b"\x00"), "version 0"),
+        (with_bytes(2, 1, b"\x20"), "version 2"),
+        (with_bytes(2, 1, b"\x18"), "flag"),
+        (with_bytes(7, 2, b"\x00"), "0 x 512"),
+        (with_bytes(7, 2, b"\x80\x00"), "superfluous"),
+        (with_bytes(7, 2, b"\x81\x80\x04"), "65537 x 512"),
+        (with_bytes(7, 4, b"\x80\x80\x04\x81\x10"), "65536 x 2049"),
+        (with_bytes(7, 2, b"\xff" * 4 + b"\x7f"), "34359738367 x 512"),
+        (with_bytes(7, 2, b"\x80" * 5 + b"\x01"), "more than 5"),
+        (with_bytes(7, 2, b"\x81\x40"), "come in tiles"),
+        (with_bytes(11, 1, b"\x41"), "q is step 65"),
+        (with_bytes(12, 1, b"\x81"), "beta is step 129"),
+        (with_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\x01\x10"), "level 16"),
+        (with_bytes(2, 9, b"\x11" + bytes(4) + b"\x01\x01" + b"\xff\x7f"), "bytes left of 16383"),
+        (with_bytes(2, 9, b"\x12" + bytes(4) + b"\x01\x01" + b"\x01\x00"), "map"),
+        (with_bytes(2, 1, b"\x14"), "tiles of 7168"),
+        (signed(b"C\xd2\x10" + bytes(3) + b"??"), "bytes left of 4"),
+        (signed(pack(KODAK)[:11] + b"??"), "bytes left of 1"),
+    ],
+)
+def test_a_wrong_field_is_named(data, reason):
+    with pytest.raises(CorruptStream, match=reason):
+        unpack(data)
+
+
+def test_a_tile_that_is_longer_than_the_stream_is_refused():
+    stream = Stream(b"abcd", 128, 64, 0, 0, (b"1234", b"5678"), Tiling(64, 0))
+    data = pack(stream)
+    at = data.index(b"\x041234")
+    for length, reason in (
+        (9, "left of 9"),
+        (0x7F, "left of 127"),
+        (0x80, "more than|left of|end"),
+    ):
+        with pytest.raises(CorruptStream, match=reason):
+            unpack(signed(data[:at] + bytes([length]) + data[at + 1 :]))
+
+
+def test_every_cut_and_every_appended_byte_is_noticed():
+    whole = pack(KODAK._replace(q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
+    for length in range(len(whole)):
+        with pytest.raises(CorruptStream):
+            unpack(whole[:length])
+    for more in range(256):
+        with pytest.raises(CorruptStream):
+            unpack(whole + bytes([more]))
+
+
+def test_every_flipped_bit_and_every_flipped_pair_of_neighbours_is_noticed():
+    whole = pack(KODAK)
+    number = int.from_bytes(whole, "big")
+    for bit in range(8 * len(whole) - 1):
+        for flip in (1, 3):
+            with pytest.raises(CorruptStream):
+                unpack((number ^ flip << bit).to_bytes(len(whole), "big"))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        b"\x10abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0",
+        b"\x10abcd" + b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\x7f" + b"\0\0",
+        b"\x13abcd" + b"\x80\x80\x04\x80\x10" + b"\xff\xff\xff\xff\x7f",
+        b"\x14abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0\x01\x00" + b"\xff\xff\xff\xff\x7f" * 4,
+        b"\x14abcd" + b"\x80\x80\x04\x80\x10" + b"\0\0\x01\x00" + b"\0" * 4,
+    ],
+)
+def test_a_stream_that_claims_much_takes_little_memory(claim):
+    data = signed(b"C\xd2" + claim + b"??")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptStream):
+            unpack(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
+
+
+def test_tiles_cover_the_image_once():
+    for width, height, tiling in (
+        (200, 130, Tiling(64, 16)),
+        (64, 1000, Tiling(128, 128)),
+        (5, 7, None),
+    ):
+        covered = np.zeros((height, width), int)
+        for left, top, across, down in tiles(width, height, tiling):
+            assert across > 0
+            assert down > 0
+            covered[top : top + down, left : left + across] += 1
+        assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("grid", [Q_GRID, BETA_GRID])
+def test_a_value_goes_to_the_nearest_step_and_stays_there(grid):
+    values = np.linspace(0, grid.value(grid.highest), 5001)
+    for value in values:
+        step = grid.step(float(value))
+        assert abs(grid.value(step) - value) <= 0.5 / grid.steps_per_unit + 1e-9
+        assert grid.step(grid.value(step)) == step
+    for wrong in (-0.001, grid.value(grid.highest) + 0.001, float("nan")):
+        with pytest.raises(ValueError, match=grid.name):
+            grid.step(wrong)
+
+
+def test_the_ranges_are_those_of_the_paper():
+    assert (Q_GRID.value(64), BETA_GRID.value(128)) == (4.0, 5.12)
+    assert (Q_GRID.value(20), BETA_GRID.value(96)) == (1.25, 3.84)
+
+
+def test_the_example_of_the_format_is_a_stream():
+    text = FORMAT.read_text()
+    example = bytes.fromhex(re.search(r"```hex\n(.+?)```", text, re.DOTALL)[1])
+    stream = unpack(example)
+    assert (stream.width, stream.height, stream.q, stream.beta) == (768, 512, 40, 96)
+    assert pack(stream) == example
+
+
+# A codec in little: z tells the distributions of the first slice, each slice those of the next.
+ROWS = Distributions(
+    np.array([[0, 65000, 65536, 0, 0, 0], [0, 9000, 50000, 60000, 65000, 65536]]),
+    np.array([3, 6]),
+    np.array([0, -1]),
+)
+SLICES = 4
+
+
+def rows_after(symbols: np.ndarray) -> np.ndarray:
+    return (symbols & 1).astype(np.uint8)
+
+
+def encode_tile(seed: int, width: int, height: int) -> bytes:
+    generator = np.random.default_rng(seed)
+    encoder, indices = Encoder(), np.ones((-(-height // 8), -(-width // 8)), np.uint8)
+    for _ in range(SLICES):
+        symbols = np.rint(generator.standard_normal(indices.shape) * 1.3).astype(np.int32)
+        encoder.add(symbols, ROWS, indices)
+        indices = rows_after(symbols)
+    return encoder.finish()
+
+
+def decode_all(data: bytes, most_pixels: int) -> int:
+    """Number of symbols; an honest decoder would go on to the image, in memory of its size."""
+    stream = unpack(data)
+    if stream.width * stream.height > most_pixels:
+        return 0
+    count = 0
+    pieces = tiles(stream.width, stream.height, stream.tiling)
+    for tile, payload in zip(pieces, stream.payloads, strict=True):
+        decoder = Decoder(payload)
+        indices = np.ones((-(-tile.height // 8), -(-tile.width // 8)), np.uint8)
+        for _ in range(SLICES):
+            symbols = decoder.take(ROWS, indices)
+            count += symbols.size
+            indices = rows_after(symbols)
+        decoder.finish()
+    return count
+
+
+def real_streams() -> list[bytes]:
+    generator = np.random.default_rng(0)
+    streams = []
+    for i in range(8):
+        width, height = (int(side) for side in generator.integers(65, 300, 2))
+        tiling = Tiling(64, 16) if i % 2 else None
+        pieces = tiles(width, height, tiling)
+        payloads = tuple(encode_tile(i + k, p.width, p.height) for k, p in enumerate(pieces))
+        levels = generator.integers(0, 3, map_shape(width, height)).astype(np.uint8)
+        q, beta = (levels if i % 4 == 0 else 17), (levels if i % 3 == 0 else 96)
+        streams.append(pack(Stream(b"abcd", width, height, q, beta, payloads, tiling)))
+    return streams
+
+
+def test_of_two_thousand_mutated_streams_none_passes_and_none_passes_unharmed_with_a_checksum():
+    streams, chance = real_streams(), random.Random(0)
+    for stream in streams:
+        assert decode_all(stream, MAX_PIXELS) > 0
+    noticed = 0
+    for i in range(2000):
+        original = streams[i % len(streams)]
+        changed = mutated(original, chance)
+        if changed == original:
+            continue
+        with pytest.raises(CorruptStream):
+            unpack(changed)
+        noticed += 1
+    assert noticed > 1900
+
+
+def test_two_thousand_mutated_streams_with_checksums_that_fit_stay_within_bounds():
+    streams, chance = real_streams(), random.Random(1)
+    passed = refused = 0
+    tracemalloc.start()
+    try:
+        for i in range(2000):
+            changed = signed(mutated(streams[i % len(streams)], chance) + b"??")
+            try:
+                passed += decode_all(changed, 1 << 20) > 0
+            except CorruptStream:
+                refused += 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused > 1500
+    assert peak < 20_000_000

@@ -1,0 +1,268 @@
+"""Maps of levels: exact, short where they are smooth, harmless where they are damaged."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from baselines.neural.bitstream.container import BETA_GRID, Q_GRID
+from baselines.neural.bitstream.level_map import (
+    decode_levels,
+    encode_levels,
+    level_steps,
+    map_shape,
+    nearest_levels,
+)
+from benchmark.errors import CorruptStream
+
+SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
+ANY_MAP = st.integers(0, 15).flatmap(
+    lambda highest: arrays(np.uint8, SHAPES, elements=st.integers(0, highest))
+)
+ROWS, COLUMNS = np.mgrid[0:32, 0:32]
+DISTANCE = np.hypot(ROWS - 15, COLUMNS - 12)
+
+
+class Reference:
+    """A decoder of maps, written from docs/bitstream.md."""
+
+    def __init__(self, data: bytes, rows: int, columns: int) -> None:
+        self.bytes, self.state = list(data), 0
+        self.counts: dict[tuple[str, int], list[int]] = {}
+        self.fill()
+        self.level = np.zeros((rows, columns), int)
+        for y, x in np.ndindex(rows, columns):
+            self.level[y, x] = self.next(y, x) if y or x else self.first()
+        assert (self.state, self.bytes) == (0, [])
+
+    def fill(self) -> None:
+        while self.state < 2**24 and self.bytes:
+            self.state = 256 * self.state + self.bytes.pop(0)
+
+    def interval(self, zero: int) -> bool:
+        place = self.state % 4096
+        yes = place >= zero
+        wide, begin = (4096 - zero, zero) if yes else (zero, 0)
+        self.state = self.state // 4096 * wide + place - begin
+        self.fill()
+        return yes
+
+    def decide(self, kind: str, which: int) -> bool:
+        counts = self.counts.setdefault((kind, which), [1, 5 if kind == "foretold" else 1])
+        yes = self.interval(4096 * counts[0] // sum(counts))
+        counts[yes] += 2
+        if sum(counts) > 254:
+            counts[:] = ((count + 1) // 2 for count in counts)
+        return yes
+
+    def first(self) -> int:
+        return sum(2**bit for bit in (3, 2, 1, 0) if self.interval(2048))
+
+    def next(self, y: int, x: int) -> int:
+        left = self.level[y, x - 1] if x else self.level[y - 1, x]
+        up = self.level[y - 1, x] if y else left
+        corner = self.level[y - 1, x - 1] if x and y else up
+        if not x:
+            left = corner = up
+        unrest = min(max(left, up, corner) - min(left, up, corner), 2)
+        foretold = sorted((left, up, left + up - corner))[1]
+        if self.decide("foretold", unrest):
+            return foretold
+        if left != up and foretold in (left, up):
+            other = up if foretold == left else left
+            if self.decide("other", unrest):
+                return other
+        if foretold in (0, 15):
+            sign = 1 if foretold == 0 else -1
+        else:
+            sign = 1 if self.decide("higher", unrest) else -1
+        distance = 1
+        while 0 <= foretold + sign * (distance + 1) <= 15 and self.decide("further", distance):
+            distance += 1
+        return foretold + sign * distance
+
+
+def bits_per_block(levels: np.ndarray) -> float:
+    levels = levels.astype(np.uint8)
+    data = encode_levels(levels)
+    np.testing.assert_array_equal(decode_levels(data, *levels.shape), levels)
+    return 8 * len(data) / levels.size
+
+
+@settings(max_examples=200, deadline=None)
+@given(ANY_MAP)
+def test_what_is_encoded_is_decoded_also_by_the_reference(levels):
+    data = encode_levels(levels)
+    decoded = decode_levels(data, *levels.shape)
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, levels)
+    if len(data) > 1:
+        np.testing.assert_array_equal(Reference(data, *levels.shape).level, levels)
+
+
+@pytest.mark.parametrize("level", range(16))
+@pytest.mark.parametrize("shape", [(1, 1), (8, 12), (1, 1024), (181, 181)])
+def test_a_constant_map_is_one_byte(level, shape):
+    data = encode_levels(np.full(shape, level, np.uint8))
+    assert data == bytes([level])
+    assert (decode_levels(data, *shape) == level).all()
+
+
+def test_smooth_maps_cost_little_and_noise_hardly_more_than_its_four_bits():
+    noise = np.random.default_rng(0).integers(0, 16, (32, 32))
+    assert bits_per_block(np.where(DISTANCE < 8, 12, 2)) < 0.2
+    assert bits_per_block(COLUMNS // 2) < 0.2
+    assert bits_per_block(np.rint(15 * np.exp(-(DISTANCE**2) / 100))) < 1.2
+    assert 4 <= bits_per_block(noise) < 4.6
+
+
+def test_a_smooth_map_of_a_photograph_costs_a_few_bytes():
+    small = np.where(
+        np.hypot(*(np.mgrid[0:8, 0:12] - np.array([3, 7])[:, None, None])) < 2.6, 12, 2
+    )
+    assert len(encode_levels(small.astype(np.uint8))) <= 12
+
+
+def test_two_blocks_are_coded_as_worked_out_by_hand():
+    half, no_of_likely = 2048, 4096 // 6  # counts 1 and 5
+    begins = {"no": lambda no: (0, no), "yes": lambda no: (no, 4096 - no)}
+    told = [
+        *(begins[bit](half) for bit in ("no", "yes", "no", "yes")),  # 5 in four bits
+        begins["no"](no_of_likely),  # 7 is not the 5 that was foretold
+        begins["yes"](half),  # but higher
+        begins["yes"](half),  # by more than 1
+        begins["no"](half),  # not by more than 2
+    ]
+    state = 0
+    for begin, width in reversed(told):
+        state = state // width * 4096 + begin + state % width
+    expected = state.to_bytes(4, "big").lstrip(b"\0").rjust(2, b"\0")
+    assert encode_levels(np.array([[5, 7]], np.uint8)) == expected
+
+
+def test_a_map_costs_the_entropy_of_its_decisions():
+    # Left half 0, right half 15, once in each of 60 rows: with replicated edges every block but
+    # the first is foretold, except where the halves meet.
+    levels = np.where(np.arange(40) < 20, 0, 15)[None].repeat(60, 0).astype(np.uint8)
+    no, yes = [1] * 3, [5] * 3  # by how much the neighbours differ: 0, 1, more than 1
+    bits = 4.0
+    for y, row in enumerate(levels):
+        for x in range(len(row)):
+            if x == y == 0:
+                continue
+            unrest = 2 if y and x == 20 else 0
+            foretold = (y, x) != (0, 20)
+            share = (no[unrest] if not foretold else yes[unrest]) / (no[unrest] + yes[unrest])
+            bits -= math.log2(share)
+            no[unrest], yes[unrest] = no[unrest] + 2 * (not foretold), yes[unrest] + 2 * foretold
+            if no[unrest] + yes[unrest] > 254:
+                no[unrest], yes[unrest] = (no[unrest] + 1) // 2, (yes[unrest] + 1) // 2
+    bits += 14  # "further" at even odds, from 1 to 15
+    assert 8 * len(encode_levels(levels)) == pytest.approx(bits, abs=16)
+
+
+@pytest.fixture(scope="module")
+def blob() -> tuple[bytes, np.ndarray]:
+    levels = np.rint(15 * np.exp(-(DISTANCE**2) / 100)).astype(np.uint8)
+    return encode_levels(levels), levels
+
+
+def assert_harmless(data: bytes, rows: int, columns: int) -> bool:
+    """Whether the damage was noticed."""
+    try:
+        levels = decode_levels(data, rows, columns)
+    except CorruptStream:
+        return True
+    assert levels.shape == (rows, columns)
+    assert levels.dtype == np.uint8
+    assert levels.max() <= 15
+    return False
+
+
+def test_every_cut_ends_in_a_corrupt_stream_or_a_map(blob):
+    data, _ = blob
+    noticed = [assert_harmless(data[:length], 32, 32) for length in range(len(data))]
+    assert noticed[0]
+
+
+def test_bytes_behind_a_map_are_noticed(blob):
+    data, _ = blob
+    with pytest.raises(CorruptStream, match="does not end"):
+        decode_levels(data + bytes(9), 32, 32)
+    with pytest.raises(CorruptStream, match="does not end"):
+        decode_levels(b"\xff\xff", 1, 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60), SHAPES)
+def test_any_bytes_end_in_a_corrupt_stream_or_a_map(data, shape):
+    assert_harmless(data, *shape)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\x10", "level 16"),
+        (b"\xff", "level 255"),
+        (b"\0\x12\x34", "zero byte"),
+    ],
+)
+def test_what_no_map_begins_with_is_refused(data, reason):
+    with pytest.raises(CorruptStream, match=reason):
+        decode_levels(data, 3, 3)
+
+
+def test_a_map_that_needs_no_bits_still_has_two_bytes():
+    levels = np.array([[0, 1]], np.uint8)
+    assert encode_levels(levels) == b"\0\0"
+    np.testing.assert_array_equal(decode_levels(b"\0\0", 1, 2), levels)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        np.full((2, 2), 16, np.uint8),
+        np.zeros((2, 2), np.int64),
+        np.zeros((2, 2, 1), np.uint8),
+        np.zeros((0, 2), np.uint8),
+    ],
+)
+def test_what_is_no_map_is_refused(levels):
+    with pytest.raises(ValueError, match="not a map"):
+        encode_levels(levels)
+
+
+def test_levels_stand_for_sixteenths_of_the_range_and_the_last_for_all_of_it():
+    levels = np.arange(16, dtype=np.uint8)[None]
+    q = [Q_GRID.value(int(step)) for step in level_steps(levels, Q_GRID.highest)[0]]
+    beta = [BETA_GRID.value(int(step)) for step in level_steps(levels, BETA_GRID.highest)[0]]
+    assert q == [k / 4 for k in range(15)] + [4.0]
+    assert beta == pytest.approx([0.32 * k for k in range(15)] + [5.12], abs=1e-12)
+    assert {0.0, 2.56, 3.84, 5.12} < set(beta)
+
+
+def test_the_nearest_level_is_the_nearest():
+    fractions = np.linspace(0, 1, 977)[None]
+    values = np.array([*range(15), 16]) / 16
+    found = nearest_levels(fractions)
+    assert found.dtype == np.uint8
+    error = np.abs(values[found] - fractions)
+    np.testing.assert_array_equal(error, np.abs(fractions[..., None] - values).min(axis=-1))
+    assert nearest_levels(np.array([[1, 3, 27, 30]]) / 32).tolist() == [[0, 1, 13, 14]]
+
+
+@pytest.mark.parametrize("fraction", [-0.01, 1.01, math.nan])
+def test_a_fraction_outside_the_range_has_no_level(fraction):
+    with pytest.raises(ValueError, match="range"):
+        nearest_levels(np.array([[0.5, fraction]]))
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((1, 1), (1, 1)), ((64, 65), (2, 1)), ((768, 512), (8, 12))]
+)
+def test_a_map_covers_every_block_begun(size, shape):
+    assert map_shape(*size) == shape

@@ -1,0 +1,171 @@
+"""Checkpoints of CRDR's authors, at a small size of the same structure: read whole or refused."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from baselines.neural.crdr.authors import import_authors
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import FULL, TINY, Sizes
+from benchmark.errors import Unavailable
+from support.authors_weights import DERIVED_SHAPES, authors_shapes, authors_state, old_spelling
+
+SHRUNKEN = Sizes(
+    encoder=(12, 12, 12),
+    decoder=(16, 16, 16),
+    latent=20,
+    hyper_latent=12,
+    blocks=3,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=5,
+    hyper_encoder=(20, 16),
+    hyper_decoder=(12, 16),
+    hyper_kernel=5,
+    support=20,
+    slices=(2,) * 10,
+    support_slices=5,
+    context=(14, 8),
+    context_kernels=(5, 5, 3),
+    condition=32,
+)  # the published widths over 16
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    return authors_state(SHRUNKEN)
+
+
+def saved(folder: Path, content: object) -> Path:
+    path = folder / "crdr.pth.tar"
+    torch.save(content, path)
+    return path
+
+
+def imported(folder: Path, content: object) -> tuple[Sizes, State]:
+    return import_authors(saved(folder, content))
+
+
+def test_the_shrunken_network_is_the_published_one_in_small():
+    assert authors_shapes(SHRUNKEN) == {
+        key: tuple(axis // 16 if axis >= 32 else axis for axis in shape)
+        for key, shape in authors_shapes(FULL).items()
+    }
+
+
+@pytest.mark.parametrize("sizes", [SHRUNKEN, TINY, replace(TINY, support_slices=3)])
+def test_the_sizes_are_read_from_the_shapes_and_every_parameter_is_filled(tmp_path, sizes):
+    found, ours = imported(tmp_path, authors_state(sizes))
+    assert found == sizes
+    network = CRDR(found)
+    network.load_state_dict(ours, strict=True)
+    assert all(value.dtype == torch.float32 and value.is_contiguous() for value in ours.values())
+    theirs = authors_state(sizes)
+    total = sum(value.numel() for key, value in theirs.items() if key not in DERIVED_SHAPES)
+    assert sum(value.numel() for value in ours.values()) == total
+
+
+def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, state):
+    _, plain = imported(tmp_path, state)
+    old = {old_spelling(key): value for key, value in state.items()}
+    assert sum(key.startswith("entropy_model_z._matrix") for key in old) == 5
+    for content in (
+        {"comp_model": state, "iteration": 7},
+        {"comp_model": {f"module.{key}": value for key, value in state.items()}},
+        {"state_dict": old},
+        old,
+        {key: value for key, value in state.items() if key not in DERIVED_SHAPES},
+        {key: value.double() for key, value in state.items()},
+    ):
+        _, other = imported(tmp_path, content)
+        assert other.keys() == plain.keys()
+        assert all(torch.equal(other[name], value) for name, value in plain.items())
+
+
+def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, state):
+    """Theirs is a transposed convolution of stride 1."""
+    sizes, ours = imported(tmp_path, state)
+    network = CRDR(sizes)
+    network.load_state_dict(ours)
+    features = torch.randn(1, 16, 5, 7)
+    theirs = functional.conv_transpose2d(
+        features,
+        state["hyperdecoder.hd_std.conv3.weight"],
+        state["hyperdecoder.hd_std.conv3.bias"],
+        padding=1,
+    )
+    torch.testing.assert_close(network.hyper_synthesis.scale[4](features), theirs)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"encoder.conv9.weight": torch.zeros(1)}, r"no place here for encoder\.conv9\.weight$"),
+        ({f"spare.{i}": torch.zeros(1) for i in range(9)}, r"spare\.0.* and 5 more$"),
+        ({"decoder.conv4.bias": None}, r"lacks decoder\.conv4\.bias$"),
+        ({"encoder.conv4.weight": None}, r"no encoder\.conv4\.weight$"),
+        ({"entropy_model_z.matrices.0": None}, r"lacks entropy_model_z\.matrices\.0$"),
+        (
+            {"entropy_model_z.biases.2": torch.zeros(12, 4, 1)},
+            r"do not fit.*biases\.2 \(12, 4, 1\)",
+        ),
+        ({"decoder.block2.block1.proj_2.bias": torch.zeros(9)}, r"proj_2\.bias \(9,\)$"),
+        ({"encoder.conv1.bias": torch.zeros(12, dtype=torch.int64)}, r"do not fit.*conv1\.bias"),
+        ({"hyperdecoder.hd_std.conv3.weight": torch.zeros(320)}, r"do not fit.*hd_std\.conv3"),
+        ({"hyperdecoder.hd_mu.conv3.weight": torch.zeros(320)}, "is no CRDR checkpoint"),
+        ({"encoder.conv1.weight": torch.zeros(12, 3, 4, 4)}, "is no CRDR checkpoint.*kernel"),
+        ({"decoder.mlp.0.weight": torch.zeros(0, 20)}, "is no CRDR checkpoint.*width"),
+        (
+            {"decoder.mlp.2.bias": torch.tensor([0.0] * 31 + [torch.nan])},
+            r"not finite in decoder\.mlp\.2\.bias$",
+        ),
+        ({"spare": torch.zeros(1).expand(10**9)}, "larger than the file"),
+    ],
+)
+def test_a_key_too_many_too_few_or_misshapen_is_one_error(tmp_path, state, change, reason):
+    changed = {key: value for key, value in (state | change).items() if value is not None}
+    with pytest.raises(Unavailable, match=reason):
+        imported(tmp_path, changed)
+
+
+def test_a_prior_in_two_spellings_at_once_is_refused(tmp_path, state):
+    with pytest.raises(Unavailable, match=r"twice entropy_model_z\.matrices\.0$"):
+        imported(tmp_path, state | {"entropy_model_z._matrix0": torch.zeros(12, 3, 1)})
+
+
+class Payload:
+    """What a pickle can smuggle in: a call."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("was_executed"),))
+
+
+def test_foreign_and_hostile_files_end_in_one_error(tmp_path, monkeypatch, state):
+    monkeypatch.chdir(tmp_path)
+    whole = saved(tmp_path, state).read_bytes()
+    cases = {
+        "empty": b"",
+        "text": b"not weights",
+        "cut": whole[: len(whole) // 2],
+        "pickle": pickle.dumps(Payload()),
+    }
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Unavailable, match=f"{name} cannot be read"):
+            import_authors(tmp_path / name)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        imported(tmp_path, {"comp_model": state, "more": Payload()})
+    assert not (tmp_path / "was_executed").exists()
+    for content in ([1, 2], {"comp_model": {1: torch.zeros(1)}}, {"a": "b"}, torch.zeros(3)):
+        with pytest.raises(Unavailable, match="holds no state dict"):
+            imported(tmp_path, content)
+    with pytest.raises(Unavailable, match="no checkpoint"):
+        import_authors(tmp_path / "missing.pth.tar")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        import_authors(tmp_path)

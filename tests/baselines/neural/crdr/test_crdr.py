@@ -1,0 +1,422 @@
+"""Our codec as a whole: streams of a tiny network, in every configuration, whole and spoilt."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from shutil import copyfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from baselines.crdr import CRDR
+from baselines.neural.bitstream.container import Stream, Tiling, checksum, pack, unpack
+from baselines.neural.bitstream.level_map import map_shape
+from baselines.neural.bitstream.level_picture import levels_of
+from baselines.neural.bitstream.windows import LARGE, tiling_of
+from baselines.neural.blocks.raster import padded, to_images, to_pixels
+from baselines.neural.checkpoint.card import card_path
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.crdr.codec import PictureCodec
+from baselines.neural.entropy.fixed.limbs import LimbSums
+from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.selftest import Choice
+from benchmark.cli import app
+from benchmark.codec import Setting
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import BadOption, BenchError, CorruptStream, ImageRefused, Unavailable
+from support.tiny_checkpoint import noise, write_checkpoint
+
+ROOT = Path(__file__).parents[4]
+SIZES = [(1, 1), (1, 7), (7, 1), (17, 33), (64, 64), (65, 128), (181, 203)]
+KERNELS = (Choice("limbs", LimbSums, ""), Choice("reference", Float64Sums, ""))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
+    write_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def codec(checkpoint: Path) -> PictureCodec:
+    return PictureCodec(load_checkpoint(checkpoint))
+
+
+@pytest.fixture
+def one_configuration_for_good():
+    """Threads and oneDNN are as they were afterwards."""
+    threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    yield
+    torch.set_num_threads(threads)
+    torch.backends.mkldnn.enabled = onednn
+
+
+def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:
+    """y as the float encoder gives it of the whole image."""
+    with torch.inference_mode():
+        return codec._model.analyse(to_images(padded(pixels), torch.device("cpu")), q)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_any_size_comes_back_and_pays_at_most_18_bytes_beside_its_symbols(codec, size):
+    data = codec.encode(noise(*size), 2.5, 3.84)
+    (payload,) = unpack(data).payloads
+    assert len(data) - len(payload) <= 18
+    decoded = codec.decode(data)
+    assert decoded.shape == (*size, 3)
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.c_contiguous
+
+
+def test_padding_mirrors_and_where_the_side_is_too_short_repeats():
+    ramp = np.arange(40, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
+    high = padded(ramp)
+    assert high.shape == (64, 64, 3)
+    assert high[:, 0, 0].tolist() == [*range(40), *range(38, 14, -1)]
+    assert (high == high[:, :1]).all()
+    assert padded(ramp[:3])[:, 0, 0].tolist() == [0, 1, *[2] * 62]
+
+
+@pytest.mark.parametrize("image", open_sample().images, ids=lambda image: image.name)
+def test_the_decoder_has_the_encoders_latents_over_the_sample_images(codec, image):
+    """No further from y than rounding (one half) and the residual prediction (one half) may go."""
+    pixels = read_image(image.path).pixels
+    for q in (0.0, 4.0):
+        decoded = codec.latents(codec.encode(pixels, q, 0.0))
+        error = (decoded - analysed(codec, pixels, q)).abs()
+        assert error.max() < 1.001
+        assert error.mean() < 0.35
+        assert len(decoded.round().unique()) > 10
+
+
+def test_a_stream_has_the_same_latents_in_every_configuration(
+    checkpoint, one_configuration_for_good
+):
+    codecs = [PictureCodec(load_checkpoint(checkpoint), choice=choice) for choice in KERNELS]
+    pixels = noise(181, 203)
+    streams, latents, pictures = set(), [], []
+    for threads, onednn, codec in product((1, 2), (True, False), codecs):
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = onednn
+        streams.add(codec.encode(pixels, 2.0, 2.56))
+    for data, threads, onednn, codec in product(streams, (1, 2), (True, False), codecs):
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = onednn
+        latents.append((data, codec.latents(data)))
+        pictures.append((data, codec.decode(data).astype(int)))
+    first, one = dict(reversed(latents)), dict(reversed(pictures))
+    assert all(torch.equal(found, first[data]) for data, found in latents)
+    assert max(np.abs(found - one[data]).max() for data, found in pictures) <= 1
+
+
+@pytest.mark.parametrize("image", open_sample().images, ids=lambda image: image.name)
+def test_the_sample_images_have_the_same_latents_in_every_configuration(
+    checkpoint, codec, one_configuration_for_good, image
+):
+    limbs, reference = (PictureCodec(load_checkpoint(checkpoint), choice=one) for one in KERNELS)
+    data = codec.encode(read_image(image.path).pixels, 2.5, 0.0)
+    expected = codec.latents(data)
+    # The int8 kernel is slow without oneDNN; a smaller picture has that pair too.
+    for threads, onednn, other in (
+        (1, True, limbs), (2, True, limbs), (1, True, reference), (2, False, reference),
+    ):  # fmt: skip
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = onednn
+        assert torch.equal(other.latents(data), expected)
+
+
+def test_200_random_images_have_the_same_latents_by_either_kernel(
+    checkpoint, codec, one_configuration_for_good
+):
+    torch.set_num_threads(1)
+    limbs, reference = (PictureCodec(load_checkpoint(checkpoint), choice=one) for one in KERNELS)
+    random = np.random.default_rng(3)
+    for seed in range(200):
+        height, width = random.integers(1, 130, 2)
+        data = codec.encode(noise(height, width, seed), random.uniform(0, 4), 0.0)
+        assert torch.equal(limbs.latents(data), reference.latents(data))
+
+
+def test_a_stream_decodes_in_a_fresh_process_in_another_configuration(checkpoint, codec, tmp_path):
+    data = codec.encode(noise(97, 131), 2.0, 2.56)
+    (tmp_path / "a.crdr").write_bytes(data)
+    script = f"""
+import numpy, torch
+from pathlib import Path
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.crdr.codec import PictureCodec
+from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.selftest import Choice
+torch.set_num_threads(2)
+torch.backends.mkldnn.enabled = False
+loaded = load_checkpoint(Path({str(checkpoint)!r}))
+codec = PictureCodec(loaded, choice=Choice("reference", Float64Sums, ""))
+data = Path("a.crdr").read_bytes()
+numpy.savez("found.npz", latents=codec.latents(data).numpy(), pixels=codec.decode(data))
+"""
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True
+    )
+    with np.load(tmp_path / "found.npz") as found:
+        assert np.array_equal(found["latents"], codec.latents(data).numpy())
+        assert np.abs(found["pixels"].astype(int) - codec.decode(data)).max() <= 1
+
+
+def test_the_encoder_does_not_see_beta_and_a_decoder_may_choose_another(codec):
+    pixels = noise(97, 131)
+    plain, real = codec.encode(pixels, 2.0, 0.0), codec.encode(pixels, 2.0, 3.84)
+    assert unpack(plain)._replace(beta=96) == unpack(real)
+    chosen = codec.decode(plain, beta=3.84)
+    assert np.array_equal(chosen, codec.decode(real))
+    assert not np.array_equal(chosen, codec.decode(plain))
+
+
+def test_q_is_rounded_to_the_headers_grid_before_encoding(codec):
+    pixels = noise(97, 131)
+    assert codec.encode(pixels, 1.3, 0.0) == codec.encode(pixels, 1.3125, 0.0)
+    assert codec.encode(pixels, 1.25, 0.0) != codec.encode(pixels, 1.3125, 0.0)
+
+
+def test_a_constant_map_is_the_same_picture_for_less_than_four_bytes(codec):
+    pixels = noise(150, 210)
+    levels = np.full(map_shape(210, 150), 12, np.uint8)  # q = 3, beta = 3.84
+    scalar, mapped = codec.encode(pixels, 3.0, 3.84), codec.encode(pixels, levels, levels)
+    assert len(mapped) - len(scalar) < 4
+    assert unpack(mapped).payloads == unpack(scalar).payloads
+    assert np.array_equal(codec.decode(mapped), codec.decode(scalar))
+
+
+def test_a_map_acts_where_it_says(codec):
+    """Far from where two maps differ, both give the same latents and the same pixels."""
+    pixels = noise(64, 640)
+    left, right = np.zeros((2, 1, 10), np.uint8)
+    right[:, 9] = 15
+    streams = codec.encode(pixels, left, left), codec.encode(pixels, right, right)
+    one, other = (codec.decode(data).astype(int) for data in streams)
+    assert np.abs(one[:, -64:] - other[:, -64:]).mean() > 0.1
+    assert np.abs(one[:, :128] - other[:, :128]).max() <= 1
+
+
+def test_tiles_see_all_that_their_pixels_depend_on(codec):
+    pixels = noise(200, 460)
+    tiling = Tiling(192, 144)
+    data = codec.encode(pixels, 2.0, 2.56, tiling)
+    assert len(unpack(data).payloads) == 6
+    decoded, latents = codec.decode(data), codec.latents(data)
+    error = (latents - analysed(codec, pixels, 2.0)).abs()
+    assert error.max() < 1.001
+    with torch.inference_mode():
+        whole = to_pixels(codec._model.synthesise(latents, 2.0, 2.56))[:200, :460]
+    assert np.abs(decoded.astype(int) - whole).max() <= 1
+
+
+def test_maps_and_tiles_go_together(codec):
+    pixels = noise(200, 460)
+    levels = np.arange(32, dtype=np.uint8).reshape(4, 8) % 16
+    data = codec.encode(pixels, levels, levels, Tiling(192, 144))
+    decoded, latents = codec.decode(data), codec.latents(data)
+    stands_for = torch.from_numpy(levels.astype(np.float32) + (levels == 15))[None, None]
+    with torch.inference_mode():
+        images = codec._model.synthesise(latents, stands_for / 4, stands_for * 0.32)
+    assert np.abs(decoded.astype(int) - to_pixels(images)[:200, :460]).max() <= 1
+
+
+def test_only_what_is_too_large_for_one_piece_comes_in_tiles():
+    assert tiling_of(1448, 1448) is None
+    assert tiling_of(2048, 2048) == LARGE
+    assert tiling_of(2**21, 1) is None  # refused for its side, not for lack of tiles
+
+
+@pytest.mark.parametrize("repaired", [False, True], ids=["as it is", "checksum repaired"])
+def test_spoilt_streams_are_corrupt_streams_or_pictures(codec, repaired):
+    random = np.random.default_rng(1)
+    levels = np.array([[3, 9], [1, 15]], np.uint8)
+    sound = [
+        codec.encode(noise(40, 56), 2.0, 2.56),
+        codec.encode(noise(70, 90), levels, levels),
+        codec.encode(noise(70, 90), 2.0, 2.56, Tiling(64, 16)),
+    ]
+    ended = {"picture": 0, "error": 0}
+    for number in range(240 if repaired else 1800):
+        data = bytearray(sound[number % 3])
+        for _ in range(random.integers(1, 4)):
+            # Half of the damage to the first bytes, where the structure is.
+            end = len(data) if random.integers(2) else min(24, len(data))
+            place = int(random.integers(end))
+            kind = random.integers(4)
+            if kind == 0:
+                data[place] ^= 1 << int(random.integers(8))
+            elif kind == 1:
+                data[place] = int(random.integers(256))
+            elif kind == 2:
+                del data[place : place + int(random.integers(1, 9))]
+            else:
+                data[place:place] = random.bytes(int(random.integers(1, 9)))
+        spoilt = bytes(data)
+        if repaired:
+            spoilt = spoilt[:-2] + checksum(spoilt[:-2])
+        try:
+            decoded = codec.decode(spoilt)
+        except CorruptStream:  # nothing else is caught
+            ended["error"] += 1
+        else:
+            assert decoded.ndim == 3
+            ended["picture"] += 1
+    assert ended["error"] > 200
+    assert repaired or ended["picture"] <= 60  # the damage that changed nothing
+
+
+def test_a_stream_of_another_checkpoint_names_both(codec):
+    data = pack(
+        unpack(codec.encode(noise(8, 8), 2.0, 0.0))._replace(checkpoint=b"\x01\x02\x03\x04")
+    )
+    with pytest.raises(CorruptStream, match=f"checkpoint 01020304, .* {codec.identity.hex()}$"):
+        codec.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n" + bytes(100), b"C\xd2", bytes(64)])
+def test_a_foreign_file_is_refused(codec, data):
+    with pytest.raises(CorruptStream):
+        codec.decode(data)
+
+
+def test_a_payload_for_a_larger_image_is_refused(codec):
+    (payload,) = unpack(codec.encode(noise(8, 8), 2.0, 0.0)).payloads
+    with pytest.raises(CorruptStream):
+        codec.decode(pack(Stream(codec.identity, 1024, 1024, 32, 0, (payload,))))
+
+
+def test_an_image_that_no_stream_holds_is_refused(codec):
+    with pytest.raises(ImageRefused, match="70000 x 1 pixels"):
+        codec.encode(np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
+
+
+def test_a_map_of_another_size_is_refused(codec):
+    with pytest.raises(ValueError, match=r"a map of shape \(2, 2\)"):
+        codec.encode(noise(64, 64), np.zeros((2, 2), np.uint8), 0.0)
+
+
+def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoint, tmp_path):
+    (tmp_path / "torch.py").write_text("raise AssertionError('torch was imported')\n")
+    script = f"from baselines.crdr import CRDR; CRDR(beta=0, checkpoint={str(checkpoint)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}.describe()"],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert CRDR(beta=0, checkpoint=str(checkpoint)).describe().caveat == "untrained"
+
+
+def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
+    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
+    with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
+        CRDR(beta=0)
+    with pytest.raises(Unavailable, match="no checkpoint nowhere"):
+        CRDR(beta=0, checkpoint="nowhere")
+
+
+def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, checkpoint, tmp_path):
+    for path in (checkpoint, card_path(checkpoint)):
+        copyfile(path, tmp_path / f"ours{path.suffix}")
+        copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
+    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
+    assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
+
+
+def test_a_checkpoint_without_its_tables_cannot_code(checkpoint):
+    loaded = load_checkpoint(checkpoint)
+    del loaded.tables["z_cdf"]
+    with pytest.raises(Unavailable, match="z_cdf"):
+        PictureCodec(loaded)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [(Setting("quality", 2), "no quality=2"), (Setting("q", 4.1), "q=4.1"),
+     (Setting("q", float("nan")), "q=nan")],
+)  # fmt: skip
+def test_settings_that_do_not_exist_are_refused(checkpoint, setting, says):
+    with pytest.raises(BadOption, match=says):
+        CRDR(beta=0, checkpoint=str(checkpoint)).encode(noise(8, 8), setting)
+
+
+def test_a_beta_out_of_range_is_refused(checkpoint):
+    with pytest.raises(BadOption, match="beta=6"):
+        CRDR(beta=6, checkpoint=str(checkpoint))
+    with pytest.raises(BadOption, match="beta is -1"):
+        CRDR(beta=0, checkpoint=str(checkpoint)).decode(b"", beta=-1)
+
+
+def test_a_picture_of_levels_is_averaged_over_blocks():
+    random = np.random.default_rng(5)
+    grey = random.integers(0, 256, (100, 150, 1), np.uint8).repeat(3, axis=2)
+    blocks = [[grey[y : y + 64, x : x + 64].mean() / 255 for x in (0, 64, 128)] for y in (0, 64)]
+    expected = np.minimum(np.floor(np.array(blocks) * 16 + 0.5), 15)
+    assert np.abs(levels_of(grey, 150, 100) - expected).max() <= 0
+    halves = np.zeros((2, 2, 3), np.uint8)
+    halves[:, 1] = 255
+    assert levels_of(halves, 128, 640).tolist() == [[0, 15]] * 10
+    assert levels_of(halves, 192, 64).tolist() == [[0, 8, 15]]
+
+
+def run(*words: object) -> str:
+    """What a command says; its error is raised."""
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    pixels, ramp = noise(100, 150), np.tile(np.linspace(0, 255, 150).astype(np.uint8), (100, 1))
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    Image.fromarray(ramp).save(tmp_path / "map.png")
+    stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
+    said = run("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
+    assert f"{stream.stat().st_size} bytes" in said
+    assert stream.read_bytes() == codec.encode(pixels, 2.5, 3.84)
+    run("decode", stream, out)
+    assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
+    run("decode", stream, out, "--beta", 0)
+    assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), 0.0))
+    maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
+    run("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
+    assert unpack(stream.read_bytes()).q.tolist() == [[3, 10, 14]] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("encode", "none.png", "out.crdr"), "none.png is not a file"),
+        (("encode", "in.png", "out.crdr", "--q", 9), "no q=9"),
+        (("encode", "in.png", "no/where.crdr"), "cannot be written"),
+        (("encode", "in.png", "out.crdr", "--checkpoint", "no.safetensors"), "no checkpoint no"),
+        (("decode", "none.crdr", "out.png"), "none.crdr cannot be read"),
+        (("decode", "in.png", "out.png"), "no stream of this codec"),
+        (("decode", "in.png", "out.jpg"), "becomes a PNG"),
+        (("checkpoint", "import", "in.png"), "cannot be read as weights"),
+        (("checkpoint", "import", "in.png", "--out", "x.pt"), "ends in .safetensors"),
+    ],
+)
+def test_a_command_that_cannot_do_it_says_so_in_one_sentence(
+    checkpoint, tmp_path, monkeypatch, words, says
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(noise(8, 8)).save("in.png")
+    with pytest.raises(BenchError, match=says) as refusal:
+        run(*words)
+    assert "\n" not in str(refusal.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.png"}

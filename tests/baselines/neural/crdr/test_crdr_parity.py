@@ -1,0 +1,171 @@
+"""The float network against golden values of the authors' code, stage by stage, at full size."""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.neural.crdr.authors import import_authors
+from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.crdr.realism import fourier
+from baselines.neural.crdr.sizes import FULL
+from conftest import SHARED
+from support.authors_weights import authors_shapes, authors_state, listed_shapes, old_spelling
+
+PARITY = SHARED / "data" / "parity"
+Q = 1.3
+BETAS = (0.0, 3.84)
+
+needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")
+pytestmark = needs_parity
+
+
+@cache
+def golden(name: str) -> Tensor:
+    """A golden value of the crop, or by its full name."""
+    with np.load(PARITY / "golden.npz") as values:
+        return torch.from_numpy(values[name])
+
+
+def stage(name: str) -> Tensor:
+    return golden(f"256x256.q1.3.{name}")
+
+
+@pytest.fixture(scope="module")
+def state():
+    return authors_state(FULL)
+
+
+@pytest.fixture(scope="module")
+def network(state, tmp_path_factory):
+    """The authors' file as training wrote it, in the older spelling, imported."""
+    path = tmp_path_factory.mktemp("authors") / "crdr.pth.tar"
+    torch.save({"comp_model": {old_spelling(key): value for key, value in state.items()}}, path)
+    sizes, imported = import_authors(path)
+    path.unlink()
+    assert sizes == FULL
+    with torch.device("meta"):
+        made = CRDR(sizes)
+    made.load_state_dict(imported, assign=True)
+    return made.eval().requires_grad_(False)
+
+
+def largest_difference(ours: Tensor, theirs: Tensor) -> float:
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).abs().max())
+
+
+def test_the_written_keys_are_those_of_the_authors_code():
+    assert authors_shapes(FULL) == listed_shapes(PARITY / "state_dict_keys.txt")
+
+
+def test_the_filled_weights_have_the_listed_sha256(state):
+    listed = dict(
+        reversed(line.split()) for line in (PARITY / "weights_sha256.txt").read_text().splitlines()
+    )
+    filled = {
+        key: hashlib.sha256(value.numpy().tobytes()).hexdigest()
+        for key, value in state.items()
+        if key in listed
+    }
+    assert filled.items() <= listed.items()
+    assert len(filled) == 583
+
+
+def test_the_latent_is_theirs(network):
+    latents = network.analyse(golden("256x256.x"), Q)
+    assert largest_difference(latents, stage("y")) < 1e-4
+
+
+def test_the_hyper_latent_is_theirs(network):
+    assert largest_difference(network.hyper_analyse(stage("y")), stage("z")) < 1e-5
+
+
+def test_the_rounded_hyper_latent_is_theirs_to_the_bit(network):
+    assert torch.equal(network.round_hyper(stage("z")), stage("z_hat"))
+    symbols = (stage("z") - network.prior.medians()[:, None, None]).round()
+    assert torch.equal(symbols, stage("z_sym").float())
+
+
+def test_the_hyper_decoder_gives_their_supports(network):
+    mean, scale = network.hyper_synthesise(stage("z_hat"))
+    assert largest_difference(torch.cat([mean, scale], 1), stage("hyper_out")) < 1e-5
+
+
+def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(network):
+    mean_support, scale_support = stage("hyper_out").chunk(2, 1)
+    decoded = list(stage("y_hat").chunk(10, 1))
+    means, scales, residuals = (stage(name).chunk(10, 1) for name in ("mu", "sigma", "lrp_pre"))
+    symbols = stage("y_sym").float().chunk(10, 1)
+    context = network.context
+    for i in range(10):
+        for_mean = context.support(mean_support, decoded[:i])
+        for_scale = context.support(scale_support, decoded[:i])
+        assert largest_difference(context.mean[i](for_mean), means[i]) < 1e-5
+        assert largest_difference(context.scale[i](for_scale), scales[i]) < 1e-5
+        values = means[i] + symbols[i]
+        residual = context.residual[i](torch.cat([for_mean, values], 1))
+        assert largest_difference(residual, residuals[i]) < 1e-5
+
+
+def test_their_symbols_walk_through_the_context_to_their_latent(network):
+    symbols = stage("y_sym").float().chunk(10, 1)
+    decoded = network.context(
+        *stage("hyper_out").chunk(2, 1), lambda i, mean, _scale: mean + symbols[i]
+    )
+    assert largest_difference(decoded, stage("y_hat")) < 1e-5
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_the_embedded_beta_is_theirs(network, beta):
+    features = fourier(torch.tensor([beta]))
+    assert largest_difference(features, golden(f"beta{beta}.fourier")) < 1e-6
+    condition = network.synthesis.embedding.layers(features)
+    assert largest_difference(condition, golden(f"beta{beta}.cond")) < 1e-5
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_the_picture_is_theirs(network, beta):
+    images = network.synthesise(stage("y_hat"), Q, beta)
+    assert largest_difference(images, stage(f"b{beta}.dec_raw")) < 1e-5
+    assert largest_difference(images.clamp(-1, 1), stage(f"b{beta}.recon")) < 1e-5
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_another_q_gives_the_picture_of_their_stream(network, beta):
+    """Their header holds q in sixteenths, so that their decoder uses 1.25 for 1.3."""
+    images = network.synthesise(stage("y_hat"), 1.25, beta).clamp(-1, 1)
+    assert largest_difference(images, stage(f"b{beta}.recon_decompress")) < 1e-5
+
+
+def test_the_estimated_bits_are_theirs(network):
+    """Of the rounded latents: golden values of their own likelihoods, in bits per pixel."""
+    y_bpp, z_bpp = (value / 256**2 for value in estimated_bits(network))
+    theirs = stage("bpp_y_z")
+    assert y_bpp == pytest.approx(float(theirs[0]), rel=1e-5)
+    assert z_bpp == pytest.approx(float(theirs[1]), rel=1e-5)
+
+
+def estimated_bits(network: CRDR) -> tuple[float, float]:
+    residuals = stage("y_sym").float()
+    y_bits = gaussian_bits(residuals, stage("sigma")).double().sum()
+    return float(y_bits), float(network.prior.bits(stage("z_hat")).double().sum())
+
+
+def test_a_free_run_flips_next_to_no_symbol(network, record_property):
+    """Some y - mu lie within 1.4e-6 of a rounding edge, and a flip spreads to later slices."""
+    latents = network.analyse(golden("256x256.x"), Q)
+    slices, symbols = latents.chunk(10, 1), []
+
+    def quantise(i: int, mean: Tensor, _scale: Tensor) -> Tensor:
+        symbols.append((slices[i] - mean).round())
+        return symbols[-1] + mean
+
+    hyper = network.round_hyper(network.hyper_analyse(latents))
+    decoded = network.context(*network.hyper_synthesise(hyper), quantise)
+    flipped = int((torch.cat(symbols, 1) != stage("y_sym").float()).sum())
+    record_property("flipped_symbols", flipped)
+    assert flipped <= 0.001 * decoded.numel()

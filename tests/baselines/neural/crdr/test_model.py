@@ -1,0 +1,470 @@
+"""The float network: sizes, control by number, vector and map, priors, gradients."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from torch import nn
+
+from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
+from baselines.neural.blocks.control import Control, control_of
+from baselines.neural.blocks.layers import ResidualBottleneck
+from baselines.neural.crdr import model
+from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
+from baselines.neural.crdr.sizes import (
+    FULL,
+    MICRO,
+    NAMED,
+    SMALL,
+    TINY,
+    Sizes,
+    costs,
+    macs_per_pixel,
+    without_context,
+)
+from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
+from baselines.neural.entropy.hyperprior import TAIL_MASS, FactorisedPrior, at_least
+
+EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
+each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
+FORMATS = (torch.contiguous_format, torch.channels_last)
+each_format = pytest.mark.parametrize("memory_format", FORMATS, ids=str)
+
+
+def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Every parameter moved at random, so that nothing is the identity or zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return module
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> CRDR:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return shaken(CRDR(TINY))
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return noise(2, 3, 64, 128).clamp(-1, 1)
+
+
+def test_full_has_the_published_number_of_parameters_in_every_part():
+    with torch.device("meta"):
+        network = CRDR(FULL)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in children(network)}
+    assert counts == {
+        "analysis": 7_357_632,
+        "synthesis": 13_378_115,
+        "hyper_analysis": 4_199_168,
+        "hyper_synthesis": 5_776_896,
+        "prior": 11_712,
+        "context": 96_989_440,
+    }
+    assert sum(counts.values()) == 127_712_963
+    assert network.prior.quantiles.numel() == 576
+
+
+def children(network: CRDR) -> list[tuple[str, nn.Module]]:
+    return list(network.named_children())
+
+
+@each_size
+def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
+    with torch.device("meta"):
+        network = CRDR(sizes)
+        macs = dict.fromkeys((name for name, _ in children(network)), 0)
+        for name, part in children(network):
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                    module.register_forward_hook(products_into(macs, name))
+        level = Control(torch.zeros(1), None)
+        latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
+        supports = network.hyper_synthesise(network.hyper_analyse(latents))
+        decoded = network.context(*supports, lambda _i, mean, _scale: mean)
+        assert network.synthesise(decoded, level, level).shape == (1, 3, 64, 128)
+    counted = {
+        name: (sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128))
+        for name, part in children(network)
+    }
+    assert {part: tuple(cost) for part, cost in costs(sizes).items()} | {
+        "context": tuple(costs(sizes).get("context", (0, 0)))
+    } == counted
+    assert macs_per_pixel(sizes) == sum(macs.values()) / (64 * 128)
+
+
+def products_into(macs, name):
+    def hook(module, inputs, output):
+        transposed = isinstance(module, nn.ConvTranspose2d)
+        positions = (inputs[0] if transposed else output).shape[2:].numel()
+        macs[name] += positions * module.weight.numel()
+
+    return hook
+
+
+def test_the_named_sizes_stay_within_what_they_are_for():
+    parameters = {n: sum(c.parameters for c in costs(s).values()) for n, s in NAMED.items()}
+    assert parameters["full"] == 127_712_963
+    assert 8e6 <= parameters["small"] <= 12e6
+    assert parameters["micro"] <= 1e6
+    assert macs_per_pixel(MICRO) <= 20_000
+
+
+def test_sizes_survive_json_and_anything_else_is_refused():
+    for sizes in EVERY_SIZE.values():
+        assert Sizes.from_json(sizes.to_json()) == sizes
+    record = TINY.to_json()
+    for change in (
+        {"latent": 13},
+        {"latent": 12.0},
+        {"attention": 1},
+        {"slices": [2] * 65},
+        {"slices": 12},
+        {"encoder": [8, 6]},
+        {"encoder": [8, 6, 10**9]},
+        {"outer_kernel": 4},
+        {"support_slices": 5},
+        {"blocks": -1},
+        {"blocks": 10**9},
+        {"blocks": True},
+        {"rate_levels": 1},
+        {"unknown": 1},
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            Sizes.from_json(record | change)
+    with pytest.raises(ValueError, match="fields"):
+        Sizes.from_json({})
+
+
+@each_format
+def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
+    attention = shaken(InterpolationChannelAttention(6, 5))
+    features = noise(2, 6, 4, 6).contiguous(memory_format=memory_format)
+    levels = torch.tensor([[[[0.0, 1.3, 4.0]]], [[[1.3, 2.0, 0.0]]]])
+    found = attention(features, control_of(levels, 4, features))
+    for n in range(2):
+        for x in range(6):
+            level = float(levels[n, 0, 0, x // 2])
+            low, part = min(int(level), 3), level - min(int(level), 3)
+            gain = attention.gain[low] * (1 - part) + attention.gain[low + 1] * part
+            bias = attention.bias[low] * (1 - part) + attention.bias[low + 1] * part
+            for y in range(4):
+                expected = features[n, :, y, x] * gain.exp().log1p() + bias
+                torch.testing.assert_close(found[n, :, y, x], expected)
+    assert found.is_contiguous(memory_format=memory_format)
+
+
+@each_format
+def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(memory_format):
+    embedding, block = shaken(RealismEmbedding(7)), shaken(ConditionedBottleneck(8, 7))
+    features = noise(2, 8, 4, 4).contiguous(memory_format=memory_format)
+    betas = torch.tensor([[[[0.0, 3.84], [5.12, 0.0]]], [[[1.0, 1.0], [0.0, 2.0]]]])
+    found = block(features, embedding(control_of(betas, 5.12, features)))
+    fine = betas[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
+    angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(10)
+    vectors = embedding.layers(torch.cat([angles.sin(), angles.cos()], -1))
+    first, second, third = (project(vectors).permute(0, 3, 1, 2) for project in block.project)
+    inside = block.reduce(features).relu() + first
+    inside = block.mix(inside).relu() + second
+    torch.testing.assert_close(found, block.expand(inside) + third + features)
+    assert found.is_contiguous(memory_format=memory_format)
+
+
+@each_format
+def test_one_level_for_each_picture_is_each_picture_alone(tiny, images, memory_format):
+    q, beta = torch.tensor([0.7, 4.0]), torch.tensor([3.84, 0.0])
+    images = images.contiguous(memory_format=memory_format)
+    latents = tiny.analyse(images, q)
+    decoded = tiny.synthesise(latents, q, beta)
+    for i in range(2):
+        alone = tiny.analyse(images[i : i + 1], float(q[i]))
+        torch.testing.assert_close(latents[i : i + 1], alone)
+        alone = tiny.synthesise(latents[i : i + 1], float(q[i]), float(beta[i]))
+        torch.testing.assert_close(decoded[i : i + 1], alone)
+
+
+@each_format
+def test_a_map_constant_over_a_picture_is_its_one_level_to_the_bit(tiny, images, memory_format):
+    """A level of its own in each picture, so that nothing can treat the map as a number."""
+    images = images.contiguous(memory_format=memory_format)
+    q, beta = torch.tensor([0.7, 4.0]), torch.tensor([3.84, 0.0])
+    q_map, beta_map = (one.reshape(2, 1, 1, 1).repeat(1, 1, 1, 2) for one in (q, beta))
+    latents = tiny.analyse(images, q)
+    assert torch.equal(tiny.analyse(images, q_map), latents)
+    assert torch.equal(tiny.synthesise(latents, q_map, beta_map), tiny.synthesise(latents, q, beta))
+    constant = torch.full((2, 1, 1, 2), 1.25)
+    assert torch.equal(tiny.analyse(images, constant), tiny.analyse(images, 1.25))
+
+
+@pytest.mark.parametrize(
+    "q", [1.25, torch.tensor([[[[0.0, 3.5]]], [[[2.0, 2.0]]]])], ids=["number", "map"]
+)
+def test_without_gradients_the_values_are_the_same_and_the_inputs_are_kept(tiny, images, q):
+    latents = tiny.analyse(images, q)
+    decoded = tiny.synthesise(latents, q, 3.84)
+    inputs = images.clone(), latents.detach().clone()
+    with torch.no_grad():
+        assert torch.equal(tiny.analyse(inputs[0], q), latents)
+        assert torch.equal(tiny.synthesise(inputs[1], q, 3.84), decoded)
+    assert torch.equal(inputs[0], images)
+    assert torch.equal(inputs[1], latents)
+
+
+def test_a_map_changes_the_picture_only_near_where_it_changes(tiny):
+    latents = noise(1, 12, 4, 64)
+    plain = tiny.synthesise(latents, 2.0, 0.0)
+    beta = torch.zeros(1, 1, 1, 16)
+    beta[..., 0] = 5.12
+    changed = tiny.synthesise(latents, 2.0, beta)
+    assert not torch.allclose(changed[..., :64], plain[..., :64])
+    torch.testing.assert_close(changed[..., 512:], plain[..., 512:])
+
+
+def test_vectors_are_computed_once_for_each_distinct_level(tiny):
+    rows = []
+    hook = tiny.synthesis.embedding.layers[0].register_forward_hook(
+        lambda _module, inputs, _output: rows.append(len(inputs[0]))
+    )
+    beta = torch.tensor([0.0, 3.84, 0.0, 1.0]).reshape(1, 1, 2, 2)
+    tiny.synthesise(noise(1, 12, 8, 8), 1.0, beta)
+    hook.remove()
+    assert rows == [3]
+
+
+@pytest.mark.parametrize("level", [-0.1, 4.1, math.nan, torch.tensor([0.0, 5.0])])
+def test_a_level_out_of_range_is_refused(tiny, images, level):
+    with pytest.raises(ValueError, match=r"not within 0\.\.4"):
+        tiny.analyse(images, level)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 1, 0, 1), (2, 2, 1, 1), (1, 1, 1, 1), (0,)])
+def test_levels_that_fit_no_picture_are_refused(tiny, images, shape):
+    with pytest.raises(ValueError, match="levels of shape"):
+        tiny.analyse(images, torch.zeros(shape))
+
+
+def test_a_map_that_does_not_divide_a_layer_is_refused(tiny, images):
+    with pytest.raises(ValueError, match="levels of shape"):
+        tiny.analyse(images, torch.zeros(2, 1, 1, 3))
+
+
+def test_an_image_that_is_no_multiple_of_the_stride_is_refused(tiny):
+    with pytest.raises(ValueError, match="multiples of 64"):
+        tiny.analyse(torch.zeros(1, 3, 64, 96), 0.0)
+
+
+def test_a_new_network_is_the_same_at_every_rate(images):
+    network = CRDR(TINY)
+    torch.testing.assert_close(network.analyse(images, 0.0), network.analyse(images, 3.5))
+
+
+def test_neither_latents_nor_bits_depend_on_beta_but_the_picture_does(tiny, images):
+    plain, real = (tiny(images, 2.0, beta, noisy=False) for beta in (0.0, 3.84))
+    assert torch.equal(plain.y_bits, real.y_bits)
+    assert torch.equal(plain.z_bits, real.z_bits)
+    assert not torch.allclose(plain.images, real.images)
+
+
+@pytest.mark.parametrize("sizes", [TINY, without_context(TINY)], ids=["context", "none"])
+def test_the_decoder_rebuilds_the_latent_from_symbols_alone(sizes, images):
+    network = shaken(CRDR(sizes)).requires_grad_(False)
+    latents = network.analyse(images, 1.0) * 10
+    hyper = network.round_hyper(network.hyper_analyse(latents))
+    offsets = hyper - network.prior.medians()[:, None, None]
+    torch.testing.assert_close(offsets, offsets.round())
+    widths = sizes.slices or (sizes.latent,)
+    values = latents.split(widths, dim=1)
+    symbols: list[torch.Tensor] = []
+
+    def encode(i, mean, scale):
+        assert mean.shape == scale.shape == values[i].shape
+        symbols.append((values[i] - mean).round())
+        return symbols[i] + mean
+
+    encoded = network.context(*network.hyper_synthesise(hyper), encode)
+    decoded = network.context(
+        *network.hyper_synthesise(hyper), lambda i, mean, _scale: symbols[i] + mean
+    )
+    assert torch.equal(encoded, decoded)
+    assert max(float(one.abs().max()) for one in symbols) > 1
+    assert float((decoded - latents).abs().max()) <= 1.0  # half a step and half of tanh
+
+
+def test_only_the_first_slices_inform_the_later_ones():
+    network = shaken(CRDR(replace(TINY, support_slices=1))).requires_grad_(False)
+    supports = (noise(1, 10, 4, 4), noise(1, 10, 4, 4, seed=2))
+
+    def walk(changed: int) -> list[torch.Tensor]:
+        means = []
+
+        def code(i, mean, _scale):
+            means.append(mean)
+            return torch.full_like(mean, float(i == changed))
+
+        network.context(*supports, code)
+        return means
+
+    plain = walk(-1)
+    assert [torch.equal(a, b) for a, b in zip(walk(1), plain, strict=True)] == [True] * 4
+    assert [torch.equal(a, b) for a, b in zip(walk(0), plain, strict=True)] == [True] + [False] * 3
+
+
+def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):
+    network = shaken(CRDR(TINY))
+    estimate = network(images, torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0]))
+    bits = estimate.y_bits + estimate.z_bits
+    assert estimate.images.shape == images.shape
+    assert bits.shape == (2,)
+    (estimate.images.square().mean() + bits.mean()).backward()
+    without = {n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()}
+    assert without == {"prior.quantiles"}
+    network.zero_grad()
+    network.prior.quantile_loss().backward()
+    reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == {"prior.quantiles"}
+
+
+def test_rounding_lets_the_gradient_of_the_picture_through(images):
+    """Bits of rounded latents have none for the encoder; the medians are not learned this way."""
+    network = shaken(CRDR(TINY))
+    network(images, 1.0, noisy=False).images.square().mean().backward()
+    reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {"analysis.layers.0.weight", "hyper_analysis.0.weight"} <= reached
+    network.zero_grad()
+    with torch.no_grad():
+        network.hyper_analysis[4].weight.zero_()  # no way to the encoder but through y itself
+    network(images, 1.0, noisy=False).images.square().mean().backward()
+    assert network.analysis.layers[0].weight.grad.any()
+    network.zero_grad()
+    network(images, 1.0, noisy=False).z_bits.sum().backward()
+    assert network.prior.quantiles.grad is None
+    assert network.prior.matrices[0].grad is not None
+
+
+def test_the_trained_picture_is_the_decoded_one(tiny, images):
+    latents = tiny.analyse(images, 1.0)
+    hyper = tiny.round_hyper(tiny.hyper_analyse(latents))
+    slices = latents.split(TINY.slices, dim=1)
+    decoded = tiny.context(
+        *tiny.hyper_synthesise(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
+    )
+    pictures = tiny.synthesise(decoded, 1.0, 3.84)
+    torch.testing.assert_close(tiny(images, 1.0, 3.84).images, pictures)
+
+
+def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
+    """Latents differ, being made in bfloat16; counted in it, bits would be off by 1/256."""
+    with torch.no_grad():
+        single = tiny(images, 1.0, noisy=False)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = tiny(images, 1.0, noisy=False)
+            latents = tiny.analyse(images, 1.0).float()
+            hyper = tiny.round_hyper(tiny.hyper_analyse(latents).float())
+        z_bits = tiny.prior.bits(hyper).sum((1, 2, 3))
+    assert mixed.y_bits.dtype == mixed.z_bits.dtype == torch.float32
+    torch.testing.assert_close(mixed.z_bits, z_bits, rtol=1e-6, atol=0)
+    torch.testing.assert_close(mixed.y_bits, single.y_bits, rtol=0.05, atol=0)
+
+
+def test_under_autocast_all_that_counts_bits_is_single_precision(images, monkeypatch):
+    network, seen = CRDR(TINY), []
+    count_y, count_z = model.gaussian_bits, network.prior.bits
+    monkeypatch.setattr(
+        model, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
+    )
+    monkeypatch.setattr(network.prior, "bits", lambda one: (seen.append(one), count_z(one))[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        network(images, 1.0)
+    assert [one.dtype for one in seen] == [torch.float32] * (1 + 2 * 4)
+
+
+def test_noise_changes_the_bits_and_leaves_the_picture(tiny, images):
+    first, second = tiny(images, 1.0), tiny(images, 1.0)
+    rounded, again = (tiny(images, 1.0, noisy=False) for _ in range(2))
+    assert torch.equal(first.images, rounded.images)
+    assert not torch.equal(first.y_bits, second.y_bits)
+    assert not torch.equal(first.z_bits, second.z_bits)
+    assert torch.equal(rounded.y_bits, again.y_bits)
+
+
+def test_gaussian_bits_are_those_of_the_normal_distribution():
+    residuals, scales = np.meshgrid(np.arange(-6.0, 7.0), [0.01, 0.11, 0.5, 2.0, 30.0])
+    found = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
+    bounded = np.maximum(scales, 0.11)
+    mass = norm.sf((np.abs(residuals) - 0.5) / bounded) - norm.sf(
+        (np.abs(residuals) + 0.5) / bounded
+    )
+    expected = -np.log2(np.maximum(mass, 1e-9))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_a_bound_holds_values_up_and_lets_them_climb():
+    values = torch.tensor([0.0, 0.0, 2.0], requires_grad=True)
+    bounded = at_least(values, 1.0)
+    assert bounded.tolist() == [1.0, 1.0, 2.0]
+    (bounded * torch.tensor([-1.0, 1.0, 1.0])).sum().backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == [-1.0, 0.0, 1.0]
+
+
+def test_the_factorised_prior_is_a_distribution_over_whole_steps():
+    prior = shaken(FactorisedPrior(4)).requires_grad_(False).double()
+    rows = torch.linspace(-50, 50, 1001).double().repeat(4, 1)
+    logits = prior.cumulative(rows)
+    assert bool((logits.diff(dim=1) > 0).all())
+    steps = torch.arange(-400, 401.0).double().reshape(1, 1, 1, -1).repeat(1, 4, 1, 1) + 0.3
+    mass = (2 ** -prior.bits(steps)).sum(3)
+    # each of the 801 steps counts for no less than the least likelihood
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=801e-9)
+
+
+def test_bits_far_out_on_either_side_do_not_cancel_in_single_precision():
+    prior = shaken(FactorisedPrior(2)).requires_grad_(False)
+    values = torch.tensor([-150.0, -120.0, 120.0, 150.0]).repeat(1, 2, 1, 1)
+    bits = prior.bits(values)
+    assert float(bits.min()) > 15
+    torch.testing.assert_close(
+        bits.double(), prior.double().bits(values.double()), rtol=1e-4, atol=0
+    )
+
+
+def test_bits_of_z_are_counted_by_channel():
+    prior = shaken(FactorisedPrior(3)).requires_grad_(False)
+    values = 4 * noise(2, 3, 2, 5)
+    for n, c, y, x in ((0, 0, 0, 0), (1, 2, 1, 4), (1, 0, 0, 3)):
+        value = values[n, c, y, x]
+        ends = prior.cumulative((value + torch.tensor([-0.5, 0.5])).repeat(3, 1))[c].sigmoid()
+        torch.testing.assert_close(prior.bits(values)[n, c, y, x], -(ends[1] - ends[0]).log2())
+
+
+def test_the_quantile_loss_leads_to_the_median_and_the_tails():
+    prior = FactorisedPrior(2)
+    optimiser = torch.optim.Adam([prior.quantiles], lr=3.0)
+    for step in range(400):
+        optimiser.param_groups[0]["lr"] = 3.0 * (1 - step / 400)
+        optimiser.zero_grad()
+        prior.quantile_loss().backward()
+        optimiser.step()
+    reached = prior.cumulative(prior.quantiles).sigmoid().detach()
+    expected = torch.tensor([TAIL_MASS / 2, 0.5, 1 - TAIL_MASS / 2]).repeat(2, 1)
+    torch.testing.assert_close(reached, expected, rtol=0.1, atol=1e-3)
+    torch.testing.assert_close(reached[:, 0], expected[:, 0], rtol=0.3, atol=0)
+
+
+def test_the_transforms_can_be_had_without_any_control():
+    """As a codec of one rate would: plain blocks in sequence, there and back."""
+    encoder = nn.Sequential(*(layer for layer, _ in analysis_layers(SMALL)))
+    decoder = nn.Sequential(*(layer for layer, _ in synthesis_layers(SMALL, conditioned=False)))
+    assert decoder(encoder(torch.zeros(1, 3, 64, 64))).shape == (1, 3, 64, 64)
+    assert sum(isinstance(m, ResidualBottleneck) for m in decoder.modules()) == 2 * 3 + 2 * 6

@@ -1,0 +1,240 @@
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from baselines.neural.entropy.fixed.bounds import BoundExceeded, prove
+from baselines.neural.entropy.fixed.convolution import Grid, IntegerConvolution
+from baselines.neural.entropy.fixed.geometry import axes, interleave, ordinary_weight
+from baselines.neural.entropy.fixed.grid import (
+    ACTIVATION_LIMIT,
+    WEIGHT_LIMIT,
+    Precision,
+    integer_weights,
+)
+from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums, limbs
+from baselines.neural.entropy.fixed.network import FixedSequence
+from baselines.neural.entropy.fixed.reference import Float64Sums
+
+CPU = torch.device("cpu")
+KERNELS = [LimbSums, NarrowLimbSums, Float64Sums]
+IN_FRACTION, OUT_FRACTION = 7, 6
+LAYERS = [
+    nn.Conv2d(8, 16, 5, padding=2),
+    nn.Conv2d(5, 3, 3, padding=1),
+    nn.Conv2d(24, 8, 1),
+    nn.Conv2d(3, 7, (3, 5), stride=(2, 1), padding=(0, 2)),
+    nn.Conv2d(16, 8, 5, stride=2, padding=2, bias=False),
+    nn.ConvTranspose2d(8, 6, 5, stride=2, padding=2, output_padding=1),
+    nn.ConvTranspose2d(4, 8, 3, stride=2, padding=1, output_padding=1),
+    nn.ConvTranspose2d(3, 5, (4, 3), stride=(2, 3), padding=(1, 0)),
+]
+each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
+each_kernel = pytest.mark.parametrize("kernel", KERNELS)
+
+
+def in_integers(layer: nn.Module, kernel=Float64Sums, precision=Precision.FINE, relu=False):
+    return IntegerConvolution(
+        layer,
+        Grid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
+        relu=relu,
+        precision=precision,
+        kernel=kernel,
+        device=CPU,
+        name="layer",
+    )
+
+
+def extreme(shape: tuple[int, ...], limit: int, seed: int) -> torch.Tensor:
+    """A third of the numbers at either end of the range, the others anywhere in it."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(-limit, limit + 1, shape, generator=generator)
+    ends = torch.randint(-1, 2, shape, generator=generator)
+    return torch.where(ends == 0, values, ends * limit).to(torch.int16)
+
+
+def expected_output(layer: nn.Module, activations: torch.Tensor, precision: Precision):
+    """torch's own layer on int64 weights and activations, then rounding and clipping."""
+    transposed = isinstance(layer, nn.ConvTranspose2d)
+    made = integer_weights(
+        layer.weight,
+        layer.bias,
+        out_dim=1 if transposed else 0,
+        in_fraction=IN_FRACTION,
+        precision=precision,
+    )
+    channels_first = activations.to(torch.int64).permute(0, 3, 1, 2)
+    weight = made.weight.to(torch.int64)
+    if transposed:
+        # Of float64, which holds these sums exactly: torch has no transposed one for integers.
+        sums = functional.conv_transpose2d(
+            channels_first.double(),
+            weight.double(),
+            None,
+            layer.stride,
+            layer.padding,
+            layer.output_padding,
+        ).to(torch.int64)
+    else:
+        sums = functional.conv2d(channels_first, weight, None, layer.stride, layer.padding)
+    sums += made.bias.to(torch.int64).view(-1, 1, 1)
+    shift = (made.scale + IN_FRACTION - OUT_FRACTION).view(-1, 1, 1)
+    assert shift.min() > 0
+    rounded = (sums + (1 << shift >> 1)) >> shift
+    return rounded.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).permute(0, 2, 3, 1)
+
+
+@each_layer
+@each_kernel
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("size", [(1, 1), (6, 9)])
+def test_a_layer_gives_what_torch_gives_in_64_bit_integers(layer, kernel, precision, size):
+    try:
+        expected = expected_output(
+            layer, extreme((3, *size, layer.in_channels), ACTIVATION_LIMIT, 1), precision
+        )
+    except RuntimeError:  # torch, too, finds no place for its kernel
+        with pytest.raises(ValueError, match="too small"):
+            in_integers(layer)(torch.zeros(3, *size, layer.in_channels, dtype=torch.int16))
+        return
+    activations = extreme((3, *size, layer.in_channels), ACTIVATION_LIMIT, 1)
+    assert torch.equal(in_integers(layer, kernel, precision)(activations).long(), expected)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "output_padding"),
+    [
+        (kernel, stride, padding, output_padding)
+        for kernel, stride, padding in product(range(1, 7), range(1, 4), range(4))
+        for output_padding in range(stride)
+        if padding < kernel and stride > 1
+    ],
+)
+def test_a_transposed_convolution_is_an_ordinary_one_with_interleaved_phases(
+    kernel, stride, padding, output_padding
+):
+    layer = nn.ConvTranspose2d(2, 3, kernel, stride, padding, output_padding, bias=False)
+    weight = torch.randint(-9, 10, layer.weight.shape).double()
+    layer = layer.double()
+    layer.weight.data = weight
+    activations = torch.randint(-9, 10, (2, 4, 5, 2)).double()
+    height, width = axes(layer)
+    size = height.output_length(4), width.output_length(5)
+    if min(size) < 1:
+        return
+    ordinary = ordinary_weight(layer, weight, height, width).permute(0, 3, 1, 2)
+    padded = functional.pad(
+        activations.permute(0, 3, 1, 2), (width.before, width.after, height.before, height.after)
+    )
+    phases = functional.conv2d(padded, ordinary).permute(0, 2, 3, 1)
+    expected = layer(activations.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    assert torch.equal(interleave(phases, height, width, size), expected)
+
+
+@each_layer
+def test_the_output_is_close_to_that_of_the_float_layer(layer):
+    """Half a step of the output, and what rounded weights and biases add up to."""
+    activations = extreme((1, 6, 9, layer.in_channels), 40, 2)
+    exact = (layer.double())(activations.permute(0, 3, 1, 2).double() / 2**IN_FRACTION)
+    layer.float()
+    fixed = in_integers(layer)(activations).permute(0, 3, 1, 2).double() / 2**OUT_FRACTION
+    out_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    made = integer_weights(
+        layer.weight, None, out_dim=out_dim, in_fraction=IN_FRACTION, precision=Precision.FINE
+    )
+    taps = layer.weight.numel() // layer.out_channels
+    per_weight = 2.0 ** -(made.scale.double() + 1)
+    tolerance = 2.0 ** -(OUT_FRACTION + 1) + per_weight * (taps * 40 + 1) / 2**IN_FRACTION
+    assert ((fixed - exact).abs() <= tolerance.view(-1, 1, 1)).all()
+    assert (fixed - exact).abs().max() > 0
+
+
+@each_kernel
+def test_a_relu_cuts_what_is_below_zero_and_nothing_else(kernel):
+    activations = extreme((1, 6, 9, 8), ACTIVATION_LIMIT, 3)
+    plain = in_integers(LAYERS[0], kernel)(activations)
+    assert plain.min() < 0
+    assert torch.equal(in_integers(LAYERS[0], kernel, relu=True)(activations), plain.clamp(min=0))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 4), (4, 1), (9, 4)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_no_view_of_the_input_is_taken_for_a_matrix(kernel, stride):
+    """Some windows and rows have a shape whose view would overlap, or leave out some memory."""
+    layer = nn.Conv2d(16, 16, kernel, stride)
+    activations = extreme((1, 9, 4, 16), ACTIVATION_LIMIT, 5)
+    expected = expected_output(layer, activations, Precision.FINE)
+    assert torch.equal(in_integers(layer, LimbSums)(activations).long(), expected)
+
+
+def test_limbs_and_their_sum_never_reach_minus_128_and_add_up_to_the_number():
+    values = torch.arange(-ACTIVATION_LIMIT, ACTIVATION_LIMIT + 1, dtype=torch.int16)
+    high, low, both = (limb.long() for limb in limbs(values))
+    assert torch.equal(128 * high + low, values.long())
+    assert torch.equal(both, high + low)
+    assert max(high.abs().max(), low.abs().max(), both.abs().max()) <= 127
+    assert max(WEIGHT_LIMIT.values()) <= ACTIVATION_LIMIT
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_a_sum_that_int32_might_not_hold_is_refused_by_name(precision):
+    weight = torch.full((1, 1, 1, 140_000), WEIGHT_LIMIT[precision], dtype=torch.int16)
+    nothing = torch.zeros(1, dtype=torch.float64)
+    prove(weight[..., :130_000], nothing, torch.tensor([12]), "mean.3.0")
+    with pytest.raises(BoundExceeded, match=r"mean\.3\.0: the int32 sum .* too many inputs"):
+        prove(weight, nothing, torch.tensor([12]), "mean.3.0")
+
+
+@pytest.mark.parametrize(("bias", "shift"), [(2.0**52, 10), (2.0**40, -12), (0.0, -40)])
+def test_a_sum_that_float64_might_not_hold_is_refused_by_name(bias, shift):
+    weight = torch.full((1, 1, 1, 1000), 8127, dtype=torch.int16)
+    with pytest.raises(BoundExceeded, match=r"scale\.0\.0: a sum may reach"):
+        prove(weight, torch.tensor([bias]).double(), torch.tensor([shift]), "scale.0.0")
+
+
+def test_a_channel_without_weights_gives_its_bias():
+    layer = nn.Conv2d(8, 3, 3)
+    layer.weight.data[1] = 0
+    layer.bias.data[1] = 100.25
+    output = in_integers(layer)(extreme((1, 5, 5, 8), ACTIVATION_LIMIT, 6))
+    assert (output[..., 1] == 100.25 * 2**OUT_FRACTION).all()
+
+
+def test_a_layer_with_an_enormous_bias_is_refused_when_it_is_made():
+    layer = nn.Conv2d(8, 8, 1)
+    layer.bias.data[3] = 1e20
+    with pytest.raises(BoundExceeded, match=r"layer: a sum may reach .* bias are too big"):
+        in_integers(layer)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(8, 8, 3, groups=2),
+        nn.Conv2d(8, 8, 3, dilation=2),
+        nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(8, 8, 3, padding="same"),
+        nn.ConvTranspose2d(8, 8, 3, stride=2, padding=5),
+    ],
+    ids=str,
+)
+def test_layers_of_other_kinds_are_refused(layer):
+    with pytest.raises(ValueError, match="padding"):
+        in_integers(layer)
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        nn.Sequential(nn.ReLU(), nn.Conv2d(2, 2, 1)),
+        nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(2, 2, 1), nn.Sigmoid()),
+    ],
+)
+def test_modules_that_are_neither_convolution_nor_its_relu_are_refused(modules):
+    with pytest.raises(ValueError, match=r"mean\.0: .* cannot be executed in integers"):
+        FixedSequence(
+            modules, (7, 7), precision=Precision.FINE, kernel=LimbSums, device=CPU, name="mean.0"
+        )

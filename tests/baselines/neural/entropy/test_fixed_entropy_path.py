@@ -1,0 +1,187 @@
+"""What the integer network computes: the float model's numbers, within the bounds of its grids."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
+from baselines.neural.entropy.fixed.bounds import BoundExceeded
+from baselines.neural.entropy.fixed.calibration import calibrate
+from baselines.neural.entropy.fixed.entropy_path import symbols_of, to_float
+from baselines.neural.entropy.fixed.fractions import (
+    LARGEST_FRACTION,
+    activation_names,
+    default_fractions,
+)
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
+from baselines.neural.entropy.fixed.tables import make_tables
+from support.fixed_network import SIZES, decode, latents, network, path_of, z_symbols
+
+each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return make_tables()
+
+
+@each_size
+def test_the_integers_approach_the_float_model_digit_by_digit(sizes, tables, monkeypatch):
+    """Two more binary digits of every activation leave about a quarter of the error."""
+    monkeypatch.setattr(
+        entropy_path_module, "PRECISION", dict.fromkeys(entropy_path_module.PRECISION, 2)
+    )
+    model = network(sizes)
+    symbols = latents(2, sizes).div(4).round().long()
+    expected = float_model(model, z_symbols(2, sizes), symbols)
+    errors = []
+    for digits in (2, 4, 6):
+        fractions = {name: digits + i % 2 for i, name in enumerate(activation_names(model))}
+        path = path_of(model, tables, fractions)
+        found = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
+        errors.append(
+            [rms(to_float(one) - exact) for one, exact in zip(found, expected, strict=True)]
+        )
+    for coarse, fine in pairwise(errors):
+        assert all(2.5 < c / f < 6 for c, f in zip(coarse, fine, strict=True))
+    assert all(e < 0.03 * rms(exact) for e, exact in zip(errors[-1], expected, strict=True))
+
+
+def rms(values: torch.Tensor) -> float:
+    return float(values.square().mean().sqrt())
+
+
+def means_scales_decoded(path, hyper, symbols, monkeypatch):
+    """All three as integers on the grid 2^-12; the scales are listened to."""
+    scales = []
+    index = entropy_path_module.scale_index
+
+    def listening(found, thresholds):
+        scales.append(found.permute(0, 3, 1, 2))
+        return index(found, thresholds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(entropy_path_module, "scale_index", listening)
+        _, means, decoded = decode(path, hyper, symbols)
+    return means, torch.cat(scales, dim=1), decoded
+
+
+def float_model(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor):
+    """Means, scales and decoded latents for given symbols, in float64."""
+    double = copy.deepcopy(model).double()
+    means, scales = [], []
+
+    def code(index, mean, scale):
+        means.append(mean)
+        scales.append(scale)
+        return mean + parts[index]
+
+    with torch.no_grad():
+        parts = symbols.double().split(double.sizes.slices or double.sizes.latent, dim=1)
+        rounded = hyper.double() + double.prior.medians()[:, None, None]
+        decoded = double.context(*double.hyper_synthesise(rounded), code)
+    return torch.cat(means, dim=1), torch.cat(scales, dim=1), decoded
+
+
+@each_size
+def test_calibrated_fractions_leave_room_and_do_not_waste_it(sizes):
+    """Everything seen is within the range, and at most two binary digits stay unused."""
+    model = network(sizes)
+    with torch.no_grad():
+        model.hyper_synthesis.scale[0].bias[0] = -1e4  # cut off by the ReLU behind it
+    values = [latents(2, sizes), latents(1, sizes, seed=3) * 1.5]
+    largest: dict[str, float] = {}
+
+    def see(name, tensor):
+        largest[name] = max(largest.get(name, 0.0), float(tensor.abs().max()))
+
+    with torch.no_grad():
+        for one in values:
+            rounded = model.round_hyper(model.hyper_analyse(one))
+            see("z", rounded)
+            see("hyper.scale.0", model.hyper_synthesis.scale[:2](rounded))
+            see("hyper.mean.1", model.hyper_synthesis.mean[:4](rounded))
+            mean, scale = model.hyper_synthesise(rounded)
+            if sizes.slices:
+                see("mean.0.0", model.context.mean[0][:2](mean))
+                see("support.scale", scale)
+                if sizes.support_slices:
+                    informing = sum(sizes.slices[: sizes.support_slices])
+                    see("support.scale", one[:, :informing])
+                see("support.mean", mean)
+                see("support.mean", one)  # as decoded, nearly
+    found = calibrate(model, values)
+    assert set(found) == set(activation_names(model))
+    for name, most in largest.items():
+        reach = ACTIVATION_LIMIT / 2 ** found[name]
+        assert most < reach
+        assert found[name] == LARGEST_FRACTION or reach < 4 * most * 1.1
+
+
+def test_calibration_leaves_the_model_as_it_was():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    calibrate(model, [latents(1)])
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_what_is_decoded_goes_to_float32_and_back_without_loss(tables):
+    ends = torch.tensor([2**23 - 1, 1 - 2**23, 12345])
+    assert torch.equal((to_float(ends).double() * 4096).long(), ends)
+
+
+def test_an_encoder_sends_the_rounded_difference_within_what_can_be_decoded():
+    values = torch.tensor([1.4, -7.6, 1e9, -1e9])
+    means = torch.tensor([4096, 2048, 0, 0], dtype=torch.int32)
+    assert symbols_of(values, means).tolist() == [0, -8, 2046, -2046]
+
+
+def test_slices_are_taken_in_turn(tables):
+    model = network()
+    path = path_of(model, tables)
+    walk = path.begin(z_symbols(1))
+    with pytest.raises(ValueError, match="after its parameters"):
+        walk.accept(torch.zeros(1, 2, 8, 12))
+    walk.parameters()
+    walk.accept(torch.zeros(1, 2, 8, 12))
+    with pytest.raises(ValueError, match="1 of 4 slices are decoded"):
+        walk.decoded()
+
+
+def test_fractions_of_another_model_or_out_of_range_are_refused(tables):
+    model = network()
+    fractions = default_fractions(model)
+    for wrong, message in (
+        ({**fractions, "mean.9.0": 7}, "do not fit the model: mean.9.0"),
+        ({name: 7 for name in fractions if name != "z"}, "do not fit the model: z"),
+        ({**fractions, "z": 13}, "the fraction z is 13, not 0..12"),
+        ({**fractions, "z": -1}, "the fraction z is -1, not 0..12"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            path_of(model, tables, wrong)
+
+
+def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(tables):
+    model = network()
+    for name in ("thresholds", "half_tanh"):
+        for kept in ({}, {name: tables[name][1:]}):
+            others = {one: table for one, table in tables.items() if one != name}
+            with pytest.raises(ValueError, match=f"no table {name} of"):
+                path_of(model, {**others, **kept})
+    for median in (float("nan"), float("inf"), -1e30):
+        with torch.no_grad():
+            model.prior.quantiles[2, 1] = median
+        with pytest.raises(ValueError, match="a median of z is not a number below"):
+            path_of(model, tables)
+
+
+def test_weights_too_large_for_exact_sums_are_refused(tables):
+    model = network()
+    with torch.no_grad():
+        model.context.mean[1][2].bias[0] = 1e20
+    with pytest.raises(BoundExceeded, match=r"mean\.1\.1: a sum may reach"):
+        path_of(model, tables)

@@ -1,0 +1,103 @@
+from time import sleep
+
+import pytest
+import torch
+
+from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums
+from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.selftest import KERNELS, choose, exact_kernel, is_exact
+from benchmark.errors import Unavailable
+
+CPU = torch.device("cpu")
+
+
+class Wrong:
+    """The limb kernel with one flaw, which does not show everywhere."""
+
+    def __init__(self, flaw):
+        self.flaw = flaw
+
+    def __call__(self, weight, stride, device):
+        exact = LimbSums(weight, stride, device)
+        return lambda activations: self.flaw(exact(activations), weight)
+
+
+def float32_sums(sums, _weight):
+    """Right up to 2^24."""
+    return sums.float().double()
+
+
+def saturated(sums, _weight):
+    """As if something on the way were 16 bits wide: right for all but the largest sums."""
+    return sums.clamp(max=sums.abs().max() - 1)
+
+
+def one_off(sums, _weight):
+    """Right in all places but one."""
+    sums.view(-1)[-1] += 1
+    return sums
+
+
+def only_multiples_of_eight(sums, weight):
+    """As some libraries do, it leaves out what does not fill a register."""
+    if weight[0].numel() % 8:
+        sums = sums - 1
+    return sums
+
+
+def unsupported(_sums, _weight):
+    raise RuntimeError("no int8 here")
+
+
+FLAWS = [float32_sums, saturated, one_off, only_multiples_of_eight, unsupported]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_all_kernels_are_exact_here(name):
+    assert is_exact(KERNELS[name], CPU)
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_wrong_kernel_is_found_out_and_the_reference_takes_its_place(flaw):
+    choice = choose(CPU, {"limbs": Wrong(flaw), "reference": Float64Sums})
+    assert choice.name == "reference"
+    assert choice.kernel is Float64Sums
+    assert choice.note == "not exact on cpu: limbs"
+
+
+def saturating_int_mm(matrix, other):
+    """int8 products as x86 has them without VNNI: pairs of products are added in 16 bits."""
+    positive = matrix.int().add(128).view(len(matrix), -1, 2, 1)
+    weights = other.int().view(1, -1, 2, other.shape[1])
+    pairs = (positive * weights).sum(dim=2).clamp(-(2**15), 2**15 - 1)
+    return (pairs.sum(dim=1) - 128 * other.int().sum(dim=0)).int()
+
+
+def test_on_processors_that_saturate_narrow_limbs_take_over(monkeypatch):
+    monkeypatch.setattr(torch, "_int_mm", saturating_int_mm)
+    assert not is_exact(LimbSums, CPU)
+    assert is_exact(NarrowLimbSums, CPU)
+
+
+def test_a_kernel_that_is_far_slower_than_the_next_is_not_taken():
+    def slow(weight, stride, device):
+        exact = LimbSums(weight, stride, device)
+
+        def sums(activations):
+            sleep(0.2)
+            return exact(activations)
+
+        return sums
+
+    choice = choose(CPU, {"slow": slow, "reference": Float64Sums})
+    assert choice == ("reference", Float64Sums, "")
+
+
+def test_without_an_exact_kernel_there_is_no_entropy_path():
+    with pytest.raises(Unavailable, match="no integer kernel is exact on cpu"):
+        choose(CPU, {"limbs": Wrong(one_off)})
+
+
+def test_the_choice_is_made_once_for_a_device():
+    assert exact_kernel(CPU) is exact_kernel(CPU)
+    assert exact_kernel(CPU).note == ""

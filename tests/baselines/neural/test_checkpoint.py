@@ -1,0 +1,241 @@
+"""Checkpoints on disk: what is saved comes back; anything else ends in one error."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from baselines.neural.checkpoint.checkpoint import Card, load_card, load_checkpoint, save_checkpoint
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import TINY, without_context
+from benchmark.errors import Unavailable
+from benchmark.system.programs import file_sha256
+
+CARD = Card(
+    sizes=TINY,
+    training_data="1,138 photographs",
+    steps=1200,
+    command="bench train --size tiny",
+    commit="0123abc",
+    measured={"sample_q2_bpp": 0.36, "sample_q2_psnr_db": 30.95},
+)
+TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    """A checkpoint as written."""
+    path = tmp_path / "deep" / "tiny.safetensors"
+    save_checkpoint(path, CRDR(TINY), CARD, TABLES)
+    return path
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    path, model = tmp_path / "tiny.safetensors", CRDR(TINY)
+    written = save_checkpoint(path, model, CARD, TABLES)
+    assert written == replace(CARD, sha256=file_sha256(path))
+    assert written.identity == bytes.fromhex(file_sha256(path))
+    found = load_checkpoint(path)
+    assert found.card == load_card(path) == written
+    assert not found.model.training
+    assert torch.equal(found.tables["z"], TABLES["z"])
+    assert found.tables["z"].dtype == torch.int32
+    ours, theirs = model.state_dict(), found.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(parameter.requires_grad for parameter in found.model.parameters())
+    assert {one.name for one in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
+
+
+def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
+    model = CRDR(without_context(TINY))
+    card = replace(CARD, sizes=model.sizes)
+    save_checkpoint(tmp_path / "whole.safetensors", model, card)
+    save_checkpoint(tmp_path / "half.safetensors", model, card, half=True)
+    whole, half = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
+    assert {value.dtype for value in load_file(half).values()} == {torch.float16}
+    assert half.stat().st_size < 0.65 * whole.stat().st_size  # names and shapes take some
+    found = load_checkpoint(half).model.state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(found[name], value.half().float())
+        assert found[name].dtype == torch.float32
+
+
+def test_the_card_holds_everything_in_plain_json(path):
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["sha256"] == file_sha256(path)
+    assert record["sizes"]["latent"] == 12
+    assert {"training_data", "steps", "command", "commit", "measured"} <= record.keys()
+
+
+def test_the_same_network_has_the_same_identity(tmp_path):
+    model = CRDR(TINY)
+    first, second = (
+        save_checkpoint(tmp_path / f"{i}.safetensors", model, replace(CARD, steps=i))
+        for i in range(2)
+    )
+    assert first.identity == second.identity
+    with torch.no_grad():
+        model.synthesis.attentions[0].bias[0, 0] += 1e-3
+    assert save_checkpoint(tmp_path / "2.safetensors", model, CARD).identity != first.identity
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path, half):
+    model = CRDR(TINY)
+    with torch.no_grad():
+        model.analysis.layers[0].bias[0] = 1e6 if half else torch.inf
+    path = tmp_path / "tiny.safetensors"
+    with pytest.raises(ValueError, match=r"not finite as .*: analysis\.layers\.0\.bias"):
+        save_checkpoint(path, model, CARD, half=half)
+    with pytest.raises(ValueError, match="different sizes"):
+        save_checkpoint(path, CRDR(without_context(TINY)), CARD)
+    with pytest.raises(ValueError, match="the table z holds"):
+        save_checkpoint(path, CRDR(TINY), CARD, {"z": torch.zeros(1)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
+    """Or none, where the new tensors are there and the new card is not."""
+    before = load_checkpoint(path).card
+    replace_file, calls = os.replace, []
+
+    def interrupted(source, target):
+        calls.append(target)
+        if len(calls) == interrupted_at:
+            raise KeyboardInterrupt
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    interrupted_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, CRDR(TINY), CARD)
+    assert load_checkpoint(path).card == before
+    calls.clear()
+    interrupted_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, CRDR(TINY), CARD)
+    with pytest.raises(Unavailable, match="damaged or of another checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_missing_file_says_which(path):
+    with pytest.raises(Unavailable, match=r"no checkpoint .*other\.safetensors with its card"):
+        load_checkpoint(path.with_name("other.safetensors"))
+    path.unlink()
+    with pytest.raises(Unavailable, match=r"no checkpoint .*tiny\.safetensors: No such file"):
+        load_checkpoint(path)
+
+
+def test_a_flipped_bit_is_noticed(path):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Unavailable, match="is damaged or of another checkpoint"):
+        load_checkpoint(path)
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+
+
+def bless(path: Path) -> None:
+    """Let the card vouch for whatever the tensors' file holds now."""
+    rewrite(path, sha256=file_sha256(path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"sizes": []},
+        {"sizes": TINY.to_json() | {"latent": 10**9}},
+        {"sizes": {}},
+        {"sizes": TINY.to_json() | {"slices": [0.5]}},
+        {"steps": -1},
+        {"steps": True},
+        {"steps": "1"},
+        {"sha256": "ab"},
+        {"sha256": "X" * 64},
+        {"sha256": None},
+        {"training_data": 3},
+        {"measured": {"x": "y"}},
+        {"measured": {"x": float("nan")}},
+        {"measured": {"x": 10**400}},
+        {"measured": [1]},
+    ],
+    ids=str,
+)
+def test_a_card_that_makes_no_sense_is_one_error(path, changes):
+    rewrite(path, **changes)
+    with pytest.raises(Unavailable, match=r"tiny\.json is no card of a checkpoint: \w"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[" * 200_000, '"' + "x" * (1 << 20) + '"', "\udcff"], ids=range(6)
+)
+def test_a_card_that_is_no_card_is_one_error(path, text):
+    path.with_suffix(".json").write_text(text, errors="surrogateescape")
+    with pytest.raises(Unavailable, match="is no card of a checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_card_too_large_is_not_read(path):
+    card = path.with_suffix(".json")
+    card.write_text(card.read_text() + " " * (1 << 20))
+    with pytest.raises(Unavailable, match="larger than 1 MiB"):
+        load_card(path)
+
+
+def test_tensors_of_another_network_are_refused_before_any_is_read(path):
+    rewrite(path, sizes=without_context(TINY).to_json())
+    with pytest.raises(Unavailable, match=r"does not hold its card's network: context\."):
+        load_checkpoint(path)
+    rewrite(path, sizes=replace(TINY, condition=18).to_json())
+    with pytest.raises(Unavailable, match=r"does not hold .*: synthesis\.embedding"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 8, b"\xff\xff\xff\x7f\0\0\0\0{}", (2).to_bytes(8, "little") + b"[]", b"x" * 99],
+    ids=range(5),
+)
+def test_a_file_that_is_no_safetensors_is_one_error(path, content):
+    path.write_bytes(content)
+    bless(path)
+    with pytest.raises(Unavailable, match="cannot be read as safetensors"):
+        load_checkpoint(path)
+
+
+def test_a_truncated_file_whose_card_vouches_for_it_is_one_error(path):
+    whole = path.read_bytes()
+    for kept in (len(whole) - 1, len(whole) // 2, 9):
+        path.write_bytes(whole[:kept])
+        bless(path)
+        with pytest.raises(Unavailable, match="cannot be read as safetensors"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("analysis.layers.0.bias", torch.full((8,), torch.nan)),
+        ("analysis.layers.0.bias", torch.zeros(8, dtype=torch.float64)),
+        ("analysis.layers.0.bias", torch.zeros(8, dtype=torch.int32)),
+        ("tables.z", torch.zeros(3)),
+        ("tables.z", torch.zeros(3, dtype=torch.bool)),
+    ],
+    ids=str,
+)
+def test_values_of_the_wrong_kind_are_one_error(path, name, value):
+    save_file(load_file(path) | {name: value}, path)
+    bless(path)
+    with pytest.raises(Unavailable, match=f"cannot be used: {name} holds"):
+        load_checkpoint(path)

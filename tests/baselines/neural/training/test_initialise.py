@@ -1,0 +1,170 @@
+"""The orthogonal transform that training starts from, against numpy's and by what it is for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import conv_transpose2d
+
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
+from baselines.neural.training import initialise as module
+from baselines.neural.training.initialise import STEP, initialise, transform_of, transforms_of
+from baselines.neural.training.photographs import draw_crops, pack
+from baselines.neural.training.rate_distortion import terms
+from support.training_fixtures import LAMBDAS
+
+KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96
+PLAIN = replace(
+    TINY,
+    attention=False,
+    encoder=KEPT[:3],
+    decoder=KEPT[2::-1],
+    latent=KEPT[3],
+    slices=(10, 20),
+    support_slices=1,
+)
+
+
+@pytest.fixture(scope="module")
+def crops(coffee):
+    """Of a photograph, (16, 3, 128, 128) in [-1, 1]."""
+    return draw_crops(pack([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """No noise on top of the transform."""
+    monkeypatch.setattr(module, "NOISE", 0.0)
+
+
+def patches(features):
+    """2 x 2 neighbours, by hand: (places, 4 c) as c, row, column."""
+    n, c, h, w = features.shape
+    cells = features.numpy().reshape(n, c, h // 2, 2, w // 2, 2)
+    return cells.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 4 * c).astype(np.float64)
+
+
+def synthesised(coefficients, transform):
+    basis = transform.basis
+    return conv_transpose2d(coefficients, basis, stride=2) + transform.mean[:, None, None]
+
+
+def made(sizes: Sizes, crops, lambdas=LAMBDAS):
+    torch.manual_seed(5)
+    network = CRDR(sizes)
+    initialise(network, crops, lambdas)
+    return network
+
+
+def test_the_basis_is_orthonormal(crops):
+    basis = transform_of(crops, 7).basis.flatten(1)
+    assert basis.shape == (7, 12)
+    assert torch.allclose(basis @ basis.T, torch.eye(7), atol=1e-5)
+
+
+def test_it_is_the_karhunen_loeve_transform(crops):
+    """The right singular vectors of the centred patches, strongest first."""
+    found = transform_of(crops, 12)
+    rows = patches(crops)
+    centred = rows - crops.double().mean((0, 2, 3)).numpy().repeat(4)
+    _, values, vectors = np.linalg.svd(centred, full_matrices=False)
+    spread = values / np.sqrt(len(rows))
+    assert found.spread.numpy() == pytest.approx(spread, rel=1e-3, abs=1e-5)
+    agreement = np.abs((found.basis.flatten(1).double().numpy() * vectors).sum(1))
+    apart = np.diff(spread) < -0.02 * spread[:-1]  # where the next one is close, they may mix
+    assert apart.sum() >= 5
+    assert (agreement[:-1][apart & np.append(True, apart[:-1])] > 0.99).all()
+
+
+def test_a_complete_transform_loses_nothing(crops):
+    transform = transform_of(crops, 12)
+    assert torch.allclose(synthesised(transform.analyse(crops), transform), crops, atol=1e-5)
+
+
+def test_coefficients_are_those_of_the_patches_by_hand(crops):
+    transform = transform_of(crops, 5)
+    found = transform.analyse(crops)
+    expected = (patches(crops) - transform.mean.numpy().repeat(4)) @ transform.basis.flatten(
+        1
+    ).numpy().T
+    assert np.abs(found.permute(0, 2, 3, 1).reshape(-1, 5).numpy() - expected).max() < 1e-4
+    assert found.std((0, 2, 3), correction=0).tolist() == pytest.approx(
+        transform.spread.tolist(), rel=1e-2
+    )
+
+
+def test_each_transform_is_fitted_to_what_the_one_before_gives(crops):
+    first, second, third = transforms_of(crops, [8, 100, 9])
+    assert torch.equal(first.basis, transform_of(crops, 8).basis)
+    features = first.analyse(crops)
+    assert torch.equal(second.basis, transform_of(features, 100).basis)
+    assert len(second.basis) == 32, "no more components than neighbours"
+    assert torch.equal(third.basis, transform_of(second.analyse(features), 9).basis)
+
+
+@pytest.mark.parametrize("level", range(5))
+@pytest.mark.usefixtures("exact")
+def test_the_decoder_inverts_the_encoder_on_images_that_lie_in_the_kept_subspace(crops, level):
+    transforms = transforms_of(crops, KEPT)
+    kept = crops
+    for transform in transforms:
+        kept = transform.analyse(kept)
+    for transform in reversed(transforms):
+        kept = synthesised(kept, transform)
+    assert (kept - crops).abs().max() > 0.05, "something was left out"
+    network = made(PLAIN, crops)
+    with torch.no_grad():
+        decoded = network.synthesise(network.analyse(kept, float(level)), float(level), 2.56)
+    assert torch.allclose(decoded, kept, atol=2e-4)
+
+
+@pytest.mark.usefixtures("exact")
+def test_the_latent_is_scaled_as_coarse_as_its_lambda_asks(crops):
+    network = made(PLAIN, crops)
+    with torch.no_grad():
+        deviations = [float(network.analyse(crops, float(q)).std()) for q in range(5)]
+    steps = [deviation / deviations[2] for deviation in deviations]
+    assert steps == pytest.approx([(0.4 / weight) ** 0.5 for weight in LAMBDAS], rel=1e-4)
+    coefficients = crops
+    for transform in transforms_of(crops, KEPT):
+        coefficients = transform.analyse(coefficients)
+    assert deviations[2] == pytest.approx(STEP * float(coefficients.std()), rel=1e-4)
+
+
+@pytest.mark.usefixtures("exact")
+def test_scales_start_as_the_latent_s_spread_at_the_middle_rate(crops):
+    network = made(PLAIN, crops)
+    spread = transforms_of(crops, KEPT)[-1].spread * STEP
+    starts = torch.cat([transform[-1].bias for transform in network.context.scale]).detach()
+    assert starts.tolist() == pytest.approx(spread.clamp(min=0.15).tolist(), rel=1e-4)
+    plain = made(without_context(PLAIN), crops)
+    assert plain.hyper_synthesis.scale[-1].bias.tolist() == pytest.approx(starts.tolist())
+
+
+def mean_loss(network, crops, level):
+    """150 MSE + lambda bpp of rounded latents."""
+    with torch.no_grad():
+        found = network(crops, float(level), noisy=False)
+    of_crops = terms(crops, found.images, found.y_bits + found.z_bits)
+    return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
+
+
+@pytest.mark.parametrize("sizes", [TINY, MICRO], ids=["tiny", "micro"])
+def test_the_initialised_network_codes_far_better_than_a_random_one(coffee, crops, sizes):
+    """On crops that it was not fitted to; half the loss is some 3 dB at the same bits."""
+    unseen = torch.from_numpy(coffee[-128:, -256:].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    torch.manual_seed(5)
+    random = CRDR(sizes)
+    started = made(sizes, crops)
+    for level in (2, 4):
+        assert mean_loss(started, unseen, level) < 0.5 * mean_loss(random, unseen, level)
+
+
+def test_a_single_rate_s_lambda_sets_all_levels(crops):
+    network = made(TINY, crops, lambdas=[0.05])
+    gains = torch.nn.functional.softplus(network.analysis.attentions[-1].gain)
+    inverse = torch.nn.functional.softplus(network.synthesis.attentions[0].gain)
+    assert torch.allclose(gains, torch.full_like(gains, STEP))
+    assert torch.allclose(inverse, torch.full_like(gains, 1 / STEP))

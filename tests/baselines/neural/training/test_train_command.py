@@ -1,0 +1,315 @@
+"""`bench train`, with networks of some thousand parameters and runs of some steps."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+from multiprocessing import get_context
+
+import pyarrow.parquet as pq
+import pytest
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+import baselines.neural.training.session
+from baselines.commands.training_progress import last_report, sentence, show_training
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.training.curves import curves, read_journal
+from benchmark.errors import Unavailable, UsageError
+from benchmark.system.interruption import passed_on
+from support.processes import until
+from support.tiny_training import bench, write_photographs, write_recipe
+
+STEPS = 4  # of the recipe, in two stages
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with photos/, unseen/ and recipe.toml."""
+    folder = tmp_path_factory.mktemp("training")
+    write_photographs(folder)
+    write_recipe(folder / "recipe.toml")
+    return folder
+
+
+def words(place, out, *more, recipe="recipe.toml"):
+    return (
+        "train", "--recipe", place / recipe, "--data", place / "photos",
+        "--validation", place / "unseen", "--out", out, *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unbroken(place):
+    """A finished run: its folder and what was printed."""
+    folder = place / "unbroken"
+    return folder, bench(*words(place, folder))
+
+
+def card(path):
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(place, unbroken):
+    folder, done = unbroken
+    assert done.exit_code == 0
+    loaded = load_checkpoint(folder / "ours.safetensors")
+    assert (loaded.card.steps, loaded.model.sizes) == (STEPS, NAMED["tiny"])
+    assert loaded.tables
+    data = f"{place.name}/photos"
+    assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
+    recipe, photos = place / "recipe.toml", place / "photos"
+    assert loaded.card.command == f"bench train --model ours --recipe {recipe} --data {photos}"
+    assert f"checkpoint {loaded.card.sha256[:8]}, finished, 4 steps" in done.stdout
+
+
+def test_progress_comes_in_lines_where_there_is_no_terminal(place, unbroken, tmp_path):
+    _, done = unbroken
+    line = (
+        r"unbroken: stage 2 of 2, step 2 of 2, loss \d\S*, \d\.\d{3} bpp, validation -?\d\.\d{4}, "
+        r"\S+ steps/s, \S+ crops/s, 0 s left, 0 skipped"
+    )
+    assert re.fullmatch(line, done.stderr.splitlines()[-1])
+    assert "unbroken: 0 of 4 steps (0 %), on cpu" in done.stderr
+    quiet = bench(*words(place, tmp_path / "q", "--quiet", "--max-minutes", 0))
+    assert quiet.stderr == ""
+
+
+def test_what_is_finished_is_not_trained_again(place, unbroken):
+    folder, _ = unbroken
+    before = (folder / "state.pt").stat().st_mtime_ns
+    again = bench(*words(place, folder))
+    assert again.stdout == f"{folder}/ours.safetensors: finished before, 4 steps\n"
+    assert (folder / "state.pt").stat().st_mtime_ns == before
+
+
+def test_a_run_in_pieces_ends_with_the_weights_of_an_unbroken_one(place, unbroken, tmp_path):
+    out = tmp_path / "pieces"
+    said = []
+    for _ in range(STEPS):
+        done = bench(*words(place, out, "--max-minutes", 0))
+        assert done.exit_code == 0
+        said.append(done.stdout.partition("after ")[2].partition(";")[0])
+    assert said[0] == "1 of 4 steps (25 %), in stage 1 of 2 at step 1"
+    assert said[2] == "3 of 4 steps (75 %), in stage 2 of 2 at step 1"
+    ours, whole = (card(one / "ours.safetensors") for one in (out, unbroken[0]))
+    assert ours["sha256"] == whole["sha256"]
+    mine, other = (pq.read_table(one / "losses.parquet") for one in (out, unbroken[0]))
+    same = ["stage", "step", "run_step", "crops", "loss", "bpp", "generator", "validation_loss"]
+    assert mine.select(same).equals(other.select(same))
+
+
+def test_the_losses_are_a_table_with_units_and_the_journals_numbers(unbroken):
+    folder, _ = unbroken
+    table = pq.read_table(folder / "losses.parquet")
+    units = {field.name: (field.metadata or {}).get(b"unit") for field in table.schema}
+    assert (units["bpp"], units["steps_per_second"]) == (b"bit/px", b"1/s")
+    assert table["run_step"].to_pylist() == [1, 2, 3, 4]
+    assert table["crops"].to_pylist() == [2, 4, 6, 8]
+    assert table["stage"].to_pylist() == [1, 1, 2, 2]
+    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    assert table["loss"].to_pylist() == [line["loss"] for line in lines]
+    assert table["discriminator"].null_count == 2
+    assert table["validation_loss"].to_pylist()[1] == lines[1]["validation_loss"]
+    points = pq.read_table(folder / "validation.parquet")
+    assert points.filter(points.column("stage").to_numpy() == 2).num_rows == 10
+    assert points.to_pylist()[3]["psnr_db"] == lines[1]["validation"][3]["psnr_db"]
+
+
+def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    reports = [{"stage": 0, "step": step, "loss": float(step)} for step in (1, 2, 3)]
+    again = {"stage": 0, "step": 2, "loss": float("nan"), "gradient": 1.5}
+    lines = [*map(json.dumps, reports), '{"stage": 0, "st', json.dumps(again), '{"stage"']
+    journal.write_text("\n".join(lines))
+    entries = read_journal(journal)
+    assert [entry["step"] for entry in entries] == [1, 2]
+    rows = curves(entries, [(4, 8)]).losses.to_pylist()
+    assert [row["loss"] for row in rows] == [1.0, None]
+    assert [row["gradient"] for row in rows] == [None, 1.5]
+    assert last_report(journal)["gradient"] == 1.5
+
+
+def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
+    out = tmp_path / "r"
+    with pytest.raises(UsageError, match="holds no training run yet"):
+        bench(*words(place, out, "--export-now"))
+    bench(*words(place, out, "--max-minutes", 0))
+    assert not (out / "ours.safetensors").exists()
+    done = bench(*words(place, out, "--export-now"))
+    assert "1 of 4 steps" in done.stdout
+    assert card(out / "ours.safetensors")["steps"] == 1
+    assert len(read_journal(out / "journal.jsonl")) == 1
+    goes_on = bench(*words(place, out, "--max-minutes", 0))
+    assert "after 2 of 4 steps" in goes_on.stdout
+
+
+def start(*given):
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *map(str, given)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+
+
+@pytest.mark.parametrize(
+    ("processes", "number"),
+    [(1, signal.SIGINT), pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow)],
+)
+def test_a_signal_stops_a_run_after_a_step_with_everything_saved(
+    place, tmp_path, processes, number
+):
+    recipe = write_recipe(tmp_path / "long.toml", 100_000, 0, processes=processes)
+    out = tmp_path / "r"
+    process = start(*words(place, out, recipe=recipe))
+    assert until((out / "journal.jsonl").exists, 60)
+    os.kill(process.pid, number)  # this process alone, not its group
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    found = re.search(r"interrupted after (\d+) of 100000 steps", said)
+    assert found, said
+    assert "Traceback" not in errors
+    reached = pq.read_table(out / "losses.parquet")["run_step"].to_pylist()[-1]
+    assert reached == int(found[1]) > 0
+    if processes == 1:
+        goes_on = bench(*words(place, out, "--max-minutes", 0, recipe=recipe))
+        assert f"after {reached + 1} of 100000 steps" in goes_on.stdout
+
+
+def test_a_signal_is_noticed_whoever_handles_it_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with passed_on() as came:
+        assert not came()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    with passed_on() as came:
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.raise_signal(signal.SIGINT)
+        assert came()
+        assert came()
+
+
+def test_a_signal_reaches_the_processes_that_work_for_this_one():
+    worker = get_context("spawn").Process(target=time.sleep, args=(100,))
+    with passed_on() as came:
+        worker.start()
+        signal.raise_signal(signal.SIGTERM)
+        worker.join(60)
+        assert came()
+    assert worker.exitcode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--data", "nowhere"), "--data nowhere: there is no such folder or dataset"),
+        (("--device", "tpu"), "'tpu' is none of auto, cpu, cuda"),
+        (("--lmbda", "0.01"), "ours takes no --lmbda"),
+        (("--model", "hyperprior"), "needs --lmbda above 0"),
+        (("--model", "hyperprior", "--lmbda", "-1"), "needs --lmbda above 0"),
+        (("--model", "hyperprior", "--lmbda", "nan"), "needs --lmbda above 0"),
+        (
+            ("--model", "hyperprior", "--lmbda", "0.01", "--widths", "8"),
+            "'8' is not of the form N,M",
+        ),
+        (
+            ("--model", "hyperprior", "--lmbda", "0.01", "--learning-rate", "0"),
+            "--learning-rate 0: it is above 0",
+        ),
+        (("--suite", "mached"), "Did you mean 'matched'"),
+        (("--suite", "matched", "--lmbda", "0.01"), "leave those out"),
+        (("--model", "hyperpior"), "Did you mean 'hyperprior'"),
+        (("--validation", "kodac"), "Did you mean 'kodak'"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(place, tmp_path, given, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        bench(*words(place, tmp_path / "r", *given))
+
+
+def test_what_is_missing_is_told(place, tmp_path):
+    for lacking in ("--recipe", "--data", "--out"):
+        given = list(words(place, tmp_path / "r"))
+        at = given.index(lacking)
+        with pytest.raises(UsageError, match=f"{lacking} is missing"):
+            bench(*given[:at], *given[at + 2 :])
+    with pytest.raises(UsageError, match="No recipe 'nigt'"):
+        bench("train", "--recipe", "nigt", "--out", tmp_path)
+
+
+def test_a_gpu_that_is_not_there_is_told(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.system.device.GPU_MARKS", ())
+    with pytest.raises(Unavailable, match="this machine shows no GPU"):
+        bench(*words(place, tmp_path / "r", "--device", "cuda"))
+
+
+def test_weights_that_the_last_stage_needs_are_missed_before_the_first(place, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml")
+    recipe.write_text(recipe.read_text() + "lpips_per_beta = 0.390625\n")
+    with pytest.raises(Unavailable, match="alexnet"):
+        bench(*words(place, tmp_path / "r", recipe=recipe))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_of_another_run_or_in_use_or_that_is_a_file_is_refused(place, unbroken, tmp_path):
+    folder, _ = unbroken
+    other = write_recipe(tmp_path / "recipe.toml", rate_steps=3, realism_steps=1)
+    with pytest.raises(UsageError, match="is a run of another model, recipe"):
+        bench(*words(place, folder, recipe=other))
+    assert card(folder / "ours.safetensors")["steps"] == STEPS
+    used = tmp_path / "used"
+    used.mkdir()
+    handle = os.open(used, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(UsageError, match="is being trained by another process"):
+        bench(*words(place, used))
+    os.close(handle)
+    with pytest.raises(UsageError, match=r"recipe.toml cannot be used: File exists"):
+        bench(*words(place, other))
+
+
+def test_a_failure_in_a_worker_process_is_told_as_in_this_one(tmp_path):
+    trace = "\n\n-- Process 0 terminated with the following error:\nTraceback ...:\n  File ...\n"
+    for kind, raised in ((Unavailable, "Unavailable"), (UsageError, "UnknownName")):
+        told = ProcessRaisedException(f"{trace}benchmark.errors.{raised}: no weights\n", 0, 1)
+        with pytest.raises(kind, match=r"^no weights$"):
+            baselines.neural.training.session._raise_explained(told, tmp_path)
+    fault = ProcessRaisedException(f"{trace}ValueError: a fault\n", 0, 1)
+    with pytest.raises(ProcessRaisedException):
+        baselines.neural.training.session._raise_explained(fault, tmp_path)
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_has_a_bar(unbroken, tmp_path, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    journal = unbroken[0] / "journal.jsonl"
+    with show_training(journal, "run", [(2, 2), (2, 2)], quiet=False):
+        pass
+    shown = terminal.getvalue()
+    assert "4/4" in shown
+    assert "0 s left, 0 skipped" in " ".join(shown.split())
+
+
+def test_the_time_left_counts_the_stages_to_come():
+    report = {
+        "stage": 0, "step": 75, "loss": 1.0, "bpp": 0.5, "skipped": 2,
+        "steps_per_second": 0.25, "crops_per_second": 1.0,
+    }  # fmt: skip
+    # 25 x 4 crops, one a second
+    assert "2 min left" in sentence(report, [(100, 4)])
+    # and 1000 x 8 of the next stage
+    assert "2 h 15 min left" in sentence(report, [(100, 4), (1000, 8)])

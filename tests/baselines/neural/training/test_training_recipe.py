@@ -1,0 +1,208 @@
+"""Recipes: what ships, what is refused and how, and the learning rate at every corner."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from baselines.neural.training.discriminators import DISCRIMINATORS
+from baselines.neural.training.objectives import OBJECTIVES
+from baselines.neural.training.recipe import FOLDER, GanObjective, Judge, load_recipe, recipe_from
+from baselines.neural.training.schedule import rate_factor
+from benchmark.errors import UsageError
+from support.training_fixtures import STAGE, recipe_of, stage_of
+
+SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
+HEAD = 'sizes = "tiny"\n'
+WHOLE_STAGE = """
+[[stage]]
+kind = "multi_rate"
+steps = 3
+batch = 2
+crop_px = 64
+learning_rate = 1e-3
+decay_at = 1
+lambdas = [3.4, 1.2, 0.4, 0.13, 0.05]
+"""
+BELOW, TARGETS = "lambda_below = 0.1\n", "targets_bpp = [1, 2, 3, 4, 5]\n"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_recipe_that_ships_can_be_loaded(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.stages
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_stages_come_in_the_order_of_the_paper(name):
+    kinds = [stage.kind for stage in load_recipe(name).stages]
+    assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
+
+
+def test_the_paper_s_recipe_is_that_of_the_published_configuration():
+    """config/crdr_stage_{1,2,3}.yaml of github.com/iwa-shi/CRDR, commit 6eeec5d9, and its base."""
+    recipe = load_recipe("paper")
+    assert (recipe.sizes, recipe.initialise) == ("full", "random")
+    first, second, third = recipe.stages
+    assert [one.kind for one in recipe.stages] == ["single_rate", "multi_rate", "realism"]
+    assert [one.steps for one in recipe.stages] == [1_000_000, 1_000_000, 3_000_000]
+    for stage in recipe.stages:
+        assert (stage.batch, stage.crop_px) == (8, 256)
+        assert (stage.learning_rate, stage.quantile_learning_rate) == (1e-4, 1e-3)
+        assert (stage.clip_norm, stage.warm_up_steps, stage.prior_rate_factor) == (1, 0, 1)
+        falls = round(stage.steps * 0.8)
+        around = [rate_factor(stage, step) for step in (0, falls - 1, falls, stage.steps - 1)]
+        assert around == [1, 1, 0.1, 0.1]
+        ours = (stage.balanced, stage.mixed_levels, stage.map_share, stage.zero_beta_share)
+        assert not any((*ours, *stage.frozen))
+    assert first.lambdas == (0.05,)
+    assert first.targets_bpp == (1.5,)
+    assert second.lambdas == (3.6, 1.8, 0.8, 0.4, 0.1)
+    assert second.targets_bpp == (0.08, 0.16, 0.36, 0.72, 1.2)
+    assert third.lambdas == (3.4, 1.3, 0.4, 0.12, 0.05)
+    assert not third.targets_bpp, "a target of 0: the first lambda always holds"
+    for stage in (first, second):
+        assert stage.lambda_below == 2**-6
+        assert (stage.lpips, stage.lpips_per_beta, stage.gan_per_beta) == (1, 0, 0)
+    # LPIPS 1 and the adversarial loss .001 at beta 2.56.
+    assert (third.lpips, third.lpips_per_beta, third.gan_per_beta) == (0, 1 / 2.56, 0.001 / 2.56)
+    assert (third.objective, third.discriminator) == ("hrrgan", "independent")
+    assert third.discriminator_channels == (64, 128, 256, 512)
+    assert third.discriminator_learning_rate == 1e-4
+
+
+def test_a_recipe_may_name_every_objective_and_discriminator_there_is():
+    assert set(get_args(GanObjective)) == set(OBJECTIVES)
+    assert set(get_args(Judge)) == set(DISCRIMINATORS)
+
+
+def test_a_recipe_s_file_gives_its_fields(tmp_path):
+    path = tmp_path / "mine.toml"
+    head = HEAD + 'seed = 5\nprocesses = 2\ninitialise = "pca"\ncompiled = true\n'
+    path.write_text(head + WHOLE_STAGE + 'frozen = ["analysis"]\nmixed_levels = true\n')
+    recipe = load_recipe(str(path))
+    assert (recipe.name, recipe.sizes, recipe.seed, recipe.processes) == ("mine", "tiny", 5, 2)
+    assert (recipe.initialise, recipe.compiled, recipe.autocast) == ("pca", True, False)
+    (stage,) = recipe.stages
+    assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (3, 2, 64, 1e-3)
+    assert stage.lambdas == (3.4, 1.2, 0.4, 0.13, 0.05)
+    assert (stage.decay_at, type(stage.decay_at)) == (1, float)
+    assert (stage.frozen, stage.mixed_levels, stage.balanced) == (("analysis",), True, False)
+
+
+def replaced(old, new):
+    text = HEAD + WHOLE_STAGE
+    assert old in text
+    return text.replace(old, new)
+
+
+def with_stage(line):
+    return HEAD + WHOLE_STAGE + line
+
+
+MALFORMED = {
+    "no toml": ("sizes = ", "cannot be read as a recipe"),
+    "bytes": (b"\xff\xfe", "cannot be read as a recipe"),
+    "nothing": ("", "sizes"),
+    "no stages": (HEAD, "[[stage]]"),
+    "stage as a table": (replaced("[[stage]]", "[stage]"), "[[stage]]"),
+    "stage as a number": ('sizes = "tiny"\nstage = 3', "[[stage]]"),
+    "stages": ("stages = 3\n" + HEAD + WHOLE_STAGE, "no field 'stages'"),
+    "unknown size": (replaced('"tiny"', '"huge"'), "sizes is 'huge'"),
+    "unknown field": ("speed = 3\n" + HEAD + WHOLE_STAGE, "no field 'speed'"),
+    "unknown field of a stage": (with_stage("speed = 3"), "in stage 1, it has no field 'speed'"),
+    "missing field": (replaced("batch = 2\n", ""), "in stage 1, it lacks batch"),
+    "second stage": (HEAD + WHOLE_STAGE + WHOLE_STAGE + "batches = 3", "in stage 2"),
+    "text for a number": (replaced("steps = 3", 'steps = "3"'), "steps is '3'"),
+    "fraction of a step": (replaced("steps = 3", "steps = 3.5"), "steps is 3.5"),
+    "truth for a number": (replaced("steps = 3", "steps = true"), "steps is True"),
+    "number for truth": (with_stage("balanced = 1"), "balanced is 1"),
+    "number for a list": (re.sub(r"\[3.4.*\]", "0.1", HEAD + WHOLE_STAGE), "lambdas is 0.1"),
+    "text in a list": (replaced("3.4", '"3.4"'), "lambdas is '3.4'"),
+    "too few lambdas": (replaced("3.4, ", ""), "5 lambdas"),
+    "no lambdas": (re.sub(r"\[3.4.*\]", "[]", HEAD + WHOLE_STAGE), "lambdas"),
+    "lambda of zero": (replaced("3.4", "0"), "lambdas"),
+    "negative lambda": (replaced("3.4", "-1"), "lambdas is -1"),
+    "five lambdas for one rate": (replaced("multi_rate", "single_rate"), "1 lambdas"),
+    "unknown kind": (replaced("multi_rate", "many_rates"), "kind is 'many_rates'"),
+    "no steps": (replaced("steps = 3", "steps = 0"), "steps is 0"),
+    "no crops": (replaced("batch = 2", "batch = 0"), "batch is 0"),
+    "odd crop": (replaced("crop_px = 64", "crop_px = 100"), "crop_px is 100"),
+    "negative rate": (replaced("learning_rate = 1e-3", "learning_rate = -1"), "learning_rate"),
+    "infinite rate": (replaced("learning_rate = 1e-3", "learning_rate = inf"), "learning_rate"),
+    "rate of nan": (replaced("learning_rate = 1e-3", "learning_rate = nan"), "learning_rate"),
+    "late decay": (replaced("decay_at = 1", "decay_at = 1.5"), "decay_at is 1.5"),
+    "decay at once": (replaced("decay_at = 1", "decay_at = 0"), "decay_at"),
+    "unknown decay": (with_stage('decay = "cosine"'), "decay is 'cosine'"),
+    "rising decay": (with_stage("final_share = 2"), "final_share is 2.0"),
+    "share of maps": (with_stage("map_share = 1.1"), "map_share is 1.1"),
+    "share of zeros": (with_stage("zero_beta_share = -0.1"), "zero_beta_share is -0.1"),
+    "too few targets": (with_stage(BELOW + "targets_bpp = [0.1]"), "targets_bpp"),
+    "targets of mixed rates": (with_stage(BELOW + TARGETS + "mixed_levels = true"), "mixed_levels"),
+    "targets of maps": (with_stage(BELOW + TARGETS + "map_share = 0.5"), "map_share"),
+    "targets alone": (with_stage(TARGETS), "lambda_below"),
+    "unknown objective": (with_stage('objective = "wgan"'), "objective is 'wgan'"),
+    "unknown discriminator": (with_stage('discriminator = "none"'), "discriminator is 'none'"),
+    "one channel": (with_stage("discriminator_channels = [4]"), "discriminator_channels"),
+    "no channel": (with_stage("discriminator_channels = [4, 0]"), "discriminator_channels is 0"),
+    "negative seed": ("seed = -1\n" + HEAD + WHOLE_STAGE, "seed is -1"),
+    "no processes": ("processes = 0\n" + HEAD + WHOLE_STAGE, "processes is 0"),
+    "three processes": ("processes = 3\n" + HEAD + WHOLE_STAGE, "3 processes"),
+    "no reports": ("report_every_steps = 0\n" + HEAD + WHOLE_STAGE, "report_every_steps is 0"),
+    "no validation": (
+        "validate_every_steps = 0\n" + HEAD + WHOLE_STAGE,
+        "validate_every_steps is 0",
+    ),
+    "unknown initialisation": ('initialise = "zeros"\n' + HEAD + WHOLE_STAGE, "initialise is"),
+}
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_a_malformed_recipe_is_one_sentence_that_names_the_field(tmp_path, fault):
+    text, named = MALFORMED[fault]
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError, match=re.escape(named)) as caught:
+        load_recipe(str(path))
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+def test_the_recipe_that_the_faults_are_made_from_is_whole():
+    assert recipe_of({}).stages == recipe_from("x", {"sizes": "tiny", "stage": [STAGE]}).stages
+
+
+def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    for name in ("nigth", str(tmp_path / "absent.toml")):
+        with pytest.raises(UsageError, match=r"No recipe .*: it is one of .*night"):
+            load_recipe(name)
+
+
+def factors(**different):
+    stage = stage_of(**different)
+    return [rate_factor(stage, step) for step in range(stage.steps)]
+
+
+def test_the_published_schedule_is_constant_and_then_a_tenth():
+    stage = stage_of(steps=1_000_000, decay_at=0.8, decay="step", final_share=0.1)
+    steps = (0, 1, 799_999, 800_000, 999_999)
+    assert [rate_factor(stage, step) for step in steps] == [1, 1, 1, 0.1, 0.1]
+
+
+def test_the_rate_rises_evenly_over_the_warm_up():
+    assert factors(steps=7, warm_up_steps=4) == [0.25, 0.5, 0.75, 1, 1, 1, 1]
+
+
+def test_without_warm_up_and_decay_it_is_constant():
+    assert factors(steps=5, decay_at=1.0) == [1] * 5
+    assert factors(steps=5, decay_at=1.0, decay="linear", final_share=0.0) == [1] * 5
+
+
+def test_a_linear_decay_is_a_straight_line_to_the_final_share():
+    found = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
+    assert found == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
+    stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
+    assert rate_factor(stage, 10) == pytest.approx(0.2, abs=1e-12), "where a next step would be"

@@ -1,0 +1,352 @@
+"""What is particular to raw, JPEG, WebP, AVIF, JPEG XL and JPEG 2000: read from their bytes."""
+
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from baselines.avif import AVIF
+from baselines.jpeg import JPEG
+from baselines.jpeg2000 import JPEG2000
+from baselines.jpegxl import JPEGXL
+from baselines.raw import Raw
+from baselines.webp import WebP
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, Unavailable
+
+KODAK = Path(__file__).parents[3] / "shared" / "data" / "kodak"
+
+
+def quality(value: float) -> Setting:
+    return Setting("quality", value)
+
+
+def noise(height: int, width: int) -> Pixels:
+    return np.random.default_rng(11).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def psnr(reference: Pixels, decoded: Pixels) -> float:
+    error = reference.astype(np.float64) - decoded
+    return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) up to the scan's data; ITU-T T.81, annex B."""
+    assert data[:2] == b"\xff\xd8"
+    start = 2
+    while True:
+        _, marker, length = struct.unpack_from(">BBH", data, start)
+        yield marker, data[start + 4 : start + 2 + length]
+        if marker == 0xDA:
+            return
+        start += 2 + length
+
+
+def boxes(data: bytes) -> dict[bytes, bytes]:
+    """Box type to content, in one level of an ISO base media file; types have to be distinct."""
+    found, start = {}, 0
+    while start < len(data):
+        size, kind = struct.unpack_from(">I4s", data, start)
+        assert kind not in found
+        found[kind] = data[start + 8 : start + size]
+        start += size
+    assert start == len(data)
+    return found
+
+
+def avif_properties(data: bytes) -> dict[bytes, bytes]:
+    """Of the only item: ISO/IEC 23008-12, 9.3; `meta` is a full box, with version and flags."""
+    return boxes(boxes(boxes(boxes(data)[b"meta"][4:])[b"iprp"])[b"ipco"])
+
+
+def codestream_segments(data: bytes) -> dict[bytes, bytes]:
+    """Marker to content in a JPEG 2000 main header; ISO/IEC 15444-1, annex A."""
+    assert data[:2] == b"\xff\x4f"
+    found, start = {}, 2
+    while (marker := data[start : start + 2]) != b"\xff\x90":
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        found[marker] = data[start + 4 : end]
+        start = end
+    return found
+
+
+class Bits:
+    """A JPEG XL header read bit by bit, lowest first; ISO/IEC 18181-1, 9.2."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest = int.from_bytes(data, "little")
+
+    def take(self, count: int) -> int:
+        value = self.rest & ((1 << count) - 1)
+        self.rest >>= count
+        return value
+
+    def side(self) -> int:
+        return 1 + self.take((9, 13, 18, 30)[self.take(2)])
+
+
+def test_raw_is_four_bytes_of_header_and_the_pixels():
+    pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
+    data = Raw().encode(pixels, Setting("bits", 8))
+    assert data == b"\x02\x00\x01\x00\x01\x02\x03\x04\x05\x06"
+    assert np.array_equal(Raw().decode(data), pixels)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x01\x00\x01", b"\x01\x00\x01\x00ab", b"\x01\x00\x01\x00abcd", bytes(4)],
+    ids=["no header", "too short", "too long", "no pixel"],
+)
+def test_raw_refuses_a_length_that_its_header_does_not_say(data: bytes):
+    with pytest.raises(CorruptStream):
+        Raw().decode(data)
+
+
+def test_raw_refuses_a_side_that_its_header_cannot_say():
+    with pytest.raises(BadOption, match="65535"):
+        Raw().encode(np.zeros((1, 65536, 3), np.uint8), Setting("bits", 8))
+
+
+@pytest.mark.parametrize("value", [5, 50, 95, 100])
+def test_jpeg_is_what_pillow_saves_when_asked_for_a_quality_alone(photo: Pixels, value: int):
+    plain = BytesIO()
+    Image.fromarray(photo).save(plain, "JPEG", quality=value)
+    assert JPEG().encode(photo, quality(value)) == plain.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "luma_sampling"), [(420, 0x22), (422, 0x21), (444, 0x11)], ids=str
+)
+def test_jpeg_subsampling_is_the_one_in_the_frame_header(
+    photo: Pixels, subsampling: int, luma_sampling: int
+):
+    frame = dict(jpeg_segments(JPEG(subsampling=subsampling).encode(photo, quality(50))))[0xC0]
+    assert struct.unpack_from(">BHHB", frame) == (8, 181, 203, 3)
+    assert [frame[7], frame[10], frame[13]] == [luma_sampling, 0x11, 0x11]
+
+
+@pytest.mark.parametrize("optimize", [0, 1])
+def test_jpeg_has_no_segment_that_decoding_does_not_need(photo: Pixels, optimize: int):
+    segments = list(jpeg_segments(JPEG(optimize=optimize).encode(photo, quality(50))))
+    assert [marker for marker, _ in segments[:1]] == [0xE0]
+    assert segments[0][1][:5] == b"JFIF\0"
+    assert len(segments[0][1]) == 14  # no thumbnail
+    assert {marker for marker, _ in segments[1:]} == {0xDB, 0xC0, 0xC4, 0xDA}
+
+
+@pytest.mark.parametrize("value", [95, 100])
+@pytest.mark.parametrize("subsampling", [420, 444])
+def test_optimised_jpeg_of_noise_holds_the_same_coefficients_in_fewer_bytes(
+    monkeypatch: pytest.MonkeyPatch, subsampling: int, value: int
+):
+    monkeypatch.setattr("PIL.ImageFile.MAXBLOCK", 65536)  # Pillow's own, whatever ran before
+    pixels = noise(301, 300)
+    plain = JPEG(subsampling=subsampling).encode(pixels, quality(value))
+    small = JPEG(subsampling=subsampling, optimize=1).encode(pixels, quality(value))
+    assert len(small) < len(plain)
+    assert np.array_equal(JPEG().decode(small), JPEG().decode(plain))
+
+
+@pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
+@pytest.mark.parametrize(
+    ("value", "bpp", "decibel"),
+    [(10, 0.32659, 26.672), (50, 0.90552, 32.174), (90, 2.34632, 38.034)],
+)
+def test_jpeg_on_kodak_gives_the_means_that_others_measured(value: int, bpp: float, decibel: float):
+    """CompressAI's `bench jpeg`, with libjpeg-turbo 2.1.5 and 3.2.0; digits as it prints them."""
+    rates, qualities = [], []
+    for path in sorted(KODAK.glob("kodim*.png")):
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+        data = JPEG().encode(pixels, quality(value))
+        rates.append(8 * len(data) / (768 * 512))
+        qualities.append(psnr(pixels, JPEG().decode(data)))
+    assert len(rates) == 24
+    assert np.mean(rates) == pytest.approx(bpp, abs=0.5e-5)
+    assert np.mean(qualities) == pytest.approx(decibel, abs=0.5e-3)
+
+
+def test_webp_is_one_lossy_chunk(photo: Pixels):
+    data = WebP().encode(photo, quality(50))
+    riff, size, form, kind, chunk_size = struct.unpack_from("<4sI4s4sI", data)
+    assert (riff, form, kind) == (b"RIFF", b"WEBP", b"VP8 ")
+    assert len(data) == 8 + size == 20 + chunk_size
+    assert struct.unpack_from("<3sHH", data, 23) == (b"\x9d\x01\x2a", 203, 181)  # RFC 6386, 9.1
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "profile", "shift"), [(420, 0, 3), (422, 2, 2), (444, 1, 0)], ids=str
+)
+def test_avif_is_coded_as_stated_and_holds_one_bare_item(
+    photo: Pixels, subsampling: int, profile: int, shift: int
+):
+    data = AVIF(subsampling=subsampling).encode(photo, quality(50))
+    assert boxes(data).keys() == {b"ftyp", b"meta", b"mdat"}
+    assert boxes(boxes(data)[b"meta"][4:]).keys() == {b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp"}
+    properties = avif_properties(data)
+    assert properties.keys() == {b"ispe", b"pixi", b"av1C", b"colr"}
+    assert struct.unpack(">4xII", properties[b"ispe"]) == (203, 181)
+    assert properties[b"pixi"][4:] == bytes((3, 8, 8, 8))
+    # BT.709 primaries, sRGB transfer, BT.601 matrix, full range
+    assert struct.unpack(">4sHHHB", properties[b"colr"]) == (b"nclx", 1, 13, 6, 0x80)
+    assert properties[b"av1C"][1] >> 5 == profile
+    assert properties[b"av1C"][2] >> 4 & 7 == 0  # not over 8 bits, not monochrome
+    assert properties[b"av1C"][2] >> 2 & 3 == shift
+
+
+def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo: Pixels):
+    """All default: 8-bit sRGB coded as XYB, no profile, no extra channel, no orientation."""
+    data = JPEGXL().encode(photo, Setting("distance", 2))
+    assert data[:2] == b"\xff\x0a"
+    bits = Bits(data[2:20])
+    assert bits.take(1) == 0  # sides are not given in units of 8
+    assert bits.side() == 181
+    assert bits.take(3) == 0  # nor is the width a ratio
+    assert bits.side() == 203
+    assert bits.take(1) == 1  # all default
+
+
+def test_jpeg2000_states_the_wavelet_and_carries_no_comment(photo: Pixels):
+    segments = codestream_segments(JPEG2000().encode(photo, Setting("psnr", 34)))
+    assert segments.keys() == {b"\xff\x51", b"\xff\x52", b"\xff\x5c"}  # SIZ, COD, QCD
+    _, progression, layers, colour_transform, levels = struct.unpack_from(
+        ">BBHBB", segments[b"\xff\x52"]
+    )
+    assert (progression, layers, colour_transform, levels) == (2, 1, 1, 4)
+    assert segments[b"\xff\x52"][9] == 0  # 9/7 irreversible
+
+
+def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo: Pixels):
+    signed = imagecodecs.jpeg2k_encode(photo, 34, codecformat="j2k", reversible=False)
+    data = JPEG2000().encode(photo, Setting("psnr", 34))
+    assert b"OpenJPEG" in signed
+    assert len(signed) > len(data)
+    assert np.array_equal(JPEG2000().decode(data), imagecodecs.jpeg2k_decode(signed))
+
+
+@pytest.mark.parametrize("target", [28, 33.5, 40])
+def test_jpeg2000_meets_the_psnr_it_is_asked_for(coffee: Pixels, target: float):
+    data = JPEG2000().encode(coffee, Setting("psnr", target))
+    assert psnr(coffee, JPEG2000().decode(data)) == pytest.approx(target, abs=0.4)
+
+
+@pytest.mark.parametrize(
+    ("default", "other", "setting"),
+    [
+        (WebP(), WebP(method=6), quality(50)),
+        (AVIF(), AVIF(speed=9), quality(50)),
+        (JPEGXL(), JPEGXL(effort=3), Setting("distance", 2)),
+    ],
+    ids=["webp", "avif", "jpegxl"],
+)
+def test_effort_changes_the_stream_and_is_stated(
+    coffee: Pixels, default: Codec, other: Codec, setting: Setting
+):
+    assert default.encode(coffee, setting) != other.encode(coffee, setting)
+    assert default.describe().command != other.describe().command
+    assert default.describe().fingerprint == other.describe().fingerprint
+
+
+@pytest.mark.parametrize(
+    "codec", [JPEG(), WebP(), AVIF(), JPEGXL(), JPEG2000()], ids=lambda c: c.name
+)
+def test_a_stream_cut_anywhere_is_refused(photo: Pixels, codec: Codec):
+    data = codec.encode(photo, codec.sweep[2])
+    for length in (1, 2, 12, 40, len(data) // 4, len(data) - 10, len(data) - 2, len(data) - 1):
+        with pytest.raises((OSError, RuntimeError, ValueError)):
+            codec.decode(data[:length])
+
+
+@pytest.mark.parametrize(
+    ("codec", "setting"),
+    [
+        (Raw(), Setting("bits", 10)),
+        (JPEG(), quality(0)),
+        (JPEG(), quality(101)),
+        (JPEG(), quality(50.5)),
+        (JPEG(), Setting("effort", 5)),
+        (WebP(), quality(-1)),
+        (WebP(), quality(101)),
+        (AVIF(), quality(100)),
+        (AVIF(), quality(7.5)),
+        (JPEGXL(), Setting("distance", 0)),
+        (JPEGXL(), Setting("distance", 26)),
+        (JPEGXL(), quality(1)),
+        (JPEG2000(), Setting("psnr", 0.5)),
+        (JPEG2000(), Setting("ratio", 20)),
+    ],
+    ids=lambda value: (
+        getattr(value, "name", None) if not isinstance(value, Setting) else str(value)
+    ),
+)
+def test_a_setting_that_would_be_bent_silently_is_refused(
+    photo: Pixels, codec: Codec, setting: Setting
+):
+    with pytest.raises(BadOption, match=str(setting)):
+        codec.encode(photo, setting)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        (JPEG, {"subsampling": 411}),
+        (JPEG, {"optimize": 2}),
+        (WebP, {"method": 7}),
+        (AVIF, {"speed": 11}),
+        (AVIF, {"subsampling": 400}),
+        (JPEGXL, {"effort": 0}),
+    ],
+)
+def test_an_option_out_of_range_is_refused(codec: type, options: dict[str, int]):
+    with pytest.raises(BadOption, match=str(*options.values())):
+        codec(**options)
+
+
+@pytest.mark.parametrize(
+    ("codec", "libraries"),
+    [
+        (WebP, {"_webp", "libwebp", "libwebpdemux", "libsharpyuv"}),
+        (AVIF, {"_avif", "libavif", "libaom"}),
+        (JPEGXL, {"_jpegxl", "libjxl", "libjxl_cms", "libjxl_threads"}),
+        (JPEG2000, {"_jpeg2k", "libopenjp2"}),
+    ],
+)
+def test_the_fingerprint_covers_every_library_that_codes(
+    monkeypatch: pytest.MonkeyPatch, codec: type, libraries: set[str]
+):
+    monkeypatch.setattr(f"{codec.__module__}.files_sha256", lambda paths: [*paths])
+    paths = codec().describe().fingerprint
+    assert {re.split("[-.]", path.name)[0] for path in paths} == libraries
+    assert len(paths) == len(libraries)
+
+
+@pytest.mark.parametrize(
+    ("codec", "part"),
+    [(WebP, "WEBP"), (AVIF, "AVIF"), (JPEGXL, "JPEGXL"), (JPEG2000, "JPEG2K")],
+)
+def test_a_missing_library_makes_the_codec_unavailable(
+    monkeypatch: pytest.MonkeyPatch, codec: type, part: str
+):
+    monkeypatch.setattr(getattr(imagecodecs, part), "available", False)
+    with pytest.raises(Unavailable, match=codec.name):
+        codec()
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(Unavailable, match=codec.name):
+        codec()
+
+
+def test_importing_the_modules_imports_no_library():
+    modules = ", ".join(f"baselines.{name}" for name in ("webp", "avif", "jpegxl", "jpeg2000"))
+    program = f"import sys, {modules}; print('imagecodecs' in sys.modules)"
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert finished.stdout == "False\n"

@@ -1,0 +1,158 @@
+"""What comes along trained, and the rows that come with it: they belong together."""
+
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.interpolate import Akima1DInterpolator
+
+from baselines.compressai.card import verified_card
+from baselines.compressai.codec import CompressAI
+from baselines.crdr import CRDR, SHIPPED
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.training.recipe import load_recipe
+from benchmark.analysis.rate_distortion import Curve, bd_rate, cut
+from benchmark.codec import Setting
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
+from benchmark.metrics.psnr import psnr
+from benchmark.rows.store import SHIPPED as SHIPPED_ROWS
+
+RESULTS = Path(__file__).parents[2] / "results"
+CARD = load_card(SHIPPED / "ours.safetensors")
+LARGEST_BYTES = 24 << 20
+HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
+BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
+COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
+
+
+def shipped(dataset, codec):
+    """Rows that come along; of `ours`, those of the checkpoint that comes along."""
+    return [
+        row
+        for shard in (RESULTS / dataset / "per_image").glob(f"{SHIPPED_ROWS}-*.parquet")
+        for row in pq.read_table(shard).to_pylist()
+        if row["codec"] == codec and (codec != "ours" or row["fingerprint"] == CARD.sha256)
+    ]
+
+
+@cache
+def means_on_kodak(codec, variant):
+    """{setting: {column: mean over the images}}, lowest rate first."""
+    values = defaultdict(list)
+    for row in shipped("kodak", codec):
+        if row["variant"] == variant:
+            values[row["setting_value"]].append([row[column] for column in COLUMNS])
+    means = {
+        setting: dict(zip(COLUMNS, np.mean(rows, axis=0), strict=True))
+        for setting, rows in values.items()
+    }
+    return dict(sorted(means.items(), key=lambda item: item[1]["bpp"]))
+
+
+def psnr_curve(codec, variant):
+    means = means_on_kodak(codec, variant).values()
+    return Curve(*(np.array([point[column] for point in means]) for column in COLUMNS[:2]))
+
+
+def test_all_checkpoints_together_are_small():
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= LARGEST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images", "betas"), [("kodak", 24, BETAS), ("sample", 4, (BETAS[0], BETAS[-1]))]
+)
+def test_there_are_rows_of_this_very_checkpoint_at_every_rate_and_beta(dataset, images, betas):
+    found = {
+        (row["variant"], row["setting_value"], row["image"]) for row in shipped(dataset, "ours")
+    }
+    settings = {(variant, q) for variant, q, _ in found}
+    assert settings >= {(beta, q / 2) for beta in betas for q in range(9)}
+    assert len({image for *_, image in found}) == images
+    assert len(found) == len(settings) * images
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_rate_and_quality_rise_with_q_and_half_levels_lie_on_the_curve(beta):
+    means = means_on_kodak("ours", beta)
+    assert list(means) == sorted(means)
+    rates, quality = psnr_curve("ours", beta)
+    assert list(quality) == sorted(quality)
+    between = Akima1DInterpolator(np.log(rates[::2]), quality[::2])(np.log(rates[1::2]))
+    assert max(abs(quality[1::2] - between)) <= 0.05
+
+
+def test_beta_changes_no_bit():
+    num_bytes = defaultdict(set)
+    for row in shipped("kodak", "ours"):
+        num_bytes[row["setting_value"], row["image"]].add(row["num_bytes"])
+    assert len(num_bytes) == 9 * 24
+    assert all(len(sizes) == 1 for sizes in num_bytes.values())
+
+
+@pytest.mark.parametrize("q", range(5))
+def test_realism_costs_less_than_a_decibel_and_the_judge_it_never_met_sees_it(q):
+    plain, real = (means_on_kodak("ours", beta)[q] for beta in (BETAS[0], BETAS[-1]))
+    assert 0 < plain["psnr_db"] - real["psnr_db"] <= 1
+    assert real["lpips_squeeze"] <= 0.85 * plain["lpips_squeeze"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "variant", "most_percent"),
+    [("jpeg", "optimize=1", -55), ("webp", "", 0), ("jpeg2000", "", 0)],
+)
+def test_one_network_needs_fewer_bits_than_the_field_at_equal_psnr(codec, variant, most_percent):
+    anchor, ours = (cut(psnr_curve(*one), 0.5) for one in ((codec, variant), ("ours", BETAS[0])))
+    assert min(len(anchor.bpp), len(ours.bpp)) >= 4
+    assert bd_rate(anchor, ours).value <= most_percent
+
+
+@pytest.mark.parametrize(
+    ("weights", "numbers"), [("matched", [1, 2, 3, 4]), ("matched-whole", [3])]
+)
+def test_there_are_rows_of_the_very_hyperpriors_that_come_along(weights, numbers):
+    codec = CompressAI(model="bmshj2018-hyperprior", weights=weights)
+    assert [setting.value for setting in codec.sweep] == numbers
+    for dataset, images in (("kodak", 24), ("sample", 4)):
+        rows = [
+            row for row in shipped(dataset, "compressai") if row["variant"] == HYPERPRIOR + weights
+        ]
+        assert {row["fingerprint"] for row in rows} == {codec.describe().fingerprint}
+        assert {row["caveat"] for row in rows} == {codec.describe().caveat}
+        assert len({(row["setting_value"], row["image"]) for row in rows}) == len(rows)
+        assert len(rows) == len(numbers) * images
+
+
+def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level_and_one_as_many_in_all():
+    recipe = load_recipe("night")
+    crops = recipe.crops_before(len(recipe.stages))
+    assert f"{crops} crops of 128 px" in CARD.training_data
+    for number in range(1, 5):
+        assert verified_card(SHIPPED / f"hyperprior-{number}.safetensors").crops >= crops / 5
+    assert verified_card(SHIPPED / "hyperprior-whole-3.safetensors").crops >= crops
+
+
+def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
+    anchor, ours = (
+        psnr_curve(*one) for one in (("compressai", HYPERPRIOR + "matched"), ("ours", BETAS[0]))
+    )
+    assert list(anchor.quality) == sorted(anchor.quality)
+    assert bd_rate(anchor, ours).value < 0
+
+
+def test_a_row_is_measured_again_here():
+    """Another processor may round a latent to the other side: by a thousandth, not more."""
+    pixels = {one.name: one.path for one in open_sample().images}
+    codec = CRDR(beta=0)
+    for row in shipped("sample", "ours"):
+        if row["image"] == "coffee.png" and (row["variant"], row["setting_value"]) == ("beta=0", 2):
+            source = read_image(pixels["coffee.png"]).pixels
+            stream = codec.encode(source, Setting("q", 2))
+            assert len(stream) == pytest.approx(row["num_bytes"], rel=1e-3)
+            assert psnr(source, codec.decode(stream)) == pytest.approx(row["psnr_db"], abs=0.01)
+            break
+    else:
+        pytest.fail("no row")

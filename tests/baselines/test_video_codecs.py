@@ -1,0 +1,268 @@
+"""x265 and VVenC: what their streams say, read by ffmpeg's header parser, and what comes back."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from baselines import vvenc, x265
+from baselines.formats import ffmpeg
+from baselines.formats.ffmpeg import VideoCodec, encode_picture, find_ffmpeg
+from baselines.vvenc import VVenC
+from baselines.x265 import X265
+from benchmark.codec import Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.system.programs import run_program
+
+QPS = (47, 42, 37, 32, 27, 22)
+PARAMETER_SETS_AND_PICTURE = {
+    "hevc": {"Video Parameter Set", "Sequence Parameter Set", "Picture Parameter Set"}
+    | {"Slice Segment Header"},
+    "vvc": {"Sequence Parameter Set", "Picture Parameter Set", "Slice Header"}
+    | {"Prefix Adaptation parameter set"},
+}
+
+
+class Case(NamedTuple):
+    """A codec, its video codec, and the bytes of ours that precede the elementary stream."""
+
+    codec: X265 | VVenC
+    video: VideoCodec
+    header: int
+
+
+CASES = {
+    "x265": Case(X265(), x265.CODEC, 3),
+    "x265:10": Case(X265(depth=10), x265.CODEC, 3),
+    "x265:420": Case(X265(subsampling=420), x265.CODEC, 3),
+    "x265:420:10": Case(X265(subsampling=420, depth=10), x265.CODEC, 3),
+    "vvenc": Case(VVenC(preset="faster"), vvenc.CODEC, 1),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture
+def crop(coffee: Pixels) -> Pixels:
+    return np.ascontiguousarray(coffee[150:214, 250:346])
+
+
+def psnr(reference: Pixels, decoded: Pixels) -> float:
+    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
+
+
+def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:
+    """Names of the units in the stream with their number, and the last value of every field."""
+    source = ["-hide_banner", "-nostdin", "-f", case.video.stream, "-i", "pipe:0", "-map", "0:0"]
+    trace = ["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]
+    told = run_program(
+        [find_ffmpeg(case.video), *source, *trace],
+        timeout_seconds=60,
+        stdin=data[case.header :],
+        with_stderr=True,
+    ).decode()
+    lines = re.findall(r"\[trace_headers @ \w+\] (.*)", told)
+    packet = next(at for at, line in enumerate(lines) if line.startswith("Packet: "))
+    units: Counter[str] = Counter()
+    fields: dict[str, int] = {}
+    for line in lines[packet + 1 :]:
+        field = re.fullmatch(r"\d+ +(\S+) .*= (-?\d+)", line)
+        if field:
+            fields[field[1]] = int(field[2])
+        else:
+            units[line] += 1
+    return units, fields
+
+
+@pytest.mark.parametrize("qp", QPS)
+def test_every_block_is_coded_with_the_qp_asked_for(case: Case, qp: int, crop: Pixels):
+    data = case.codec.encode(crop, Setting("qp", qp))
+    _, fields = headers(case, data)
+    if case.video.stream == "hevc":
+        assert 26 + fields["init_qp_minus26"] + fields["slice_qp_delta"] == qp
+        assert fields["cu_qp_delta_enabled_flag"] == 0
+    else:
+        assert 26 + fields["pps_init_qp_minus26"] + fields["sh_qp_delta"] == qp
+        assert fields["pps_cu_qp_delta_enabled_flag"] == 0
+
+
+def test_a_stream_is_parameter_sets_and_one_picture(case: Case, crop: Pixels):
+    """No supplemental enhancement information, which is where x265 puts 2 kB of its settings."""
+    data = case.codec.encode(crop, Setting("qp", 22))
+    units, fields = headers(case, data)
+    assert set(units) <= PARAMETER_SETS_AND_PICTURE[case.video.stream]
+    assert units["Slice Segment Header"] + units["Slice Header"] == 1
+    assert not re.search(rb"[ -~]{12,}", data[:100])
+    timing = {name: value for name, value in fields.items() if "timing" in name}
+    assert set(timing.values()) <= {0}
+
+
+def test_the_stream_says_bt709_full_range_and_its_format(case: Case, crop: Pixels):
+    _, fields = headers(case, case.codec.encode(crop, Setting("qp", 37)))
+    if case.video.stream == "hevc":
+        depth = 10 if "10 bits" in case.codec.describe().command else 8
+        chroma = 1 if "YCbCr 420" in case.codec.describe().command else 3
+        assert fields["video_full_range_flag"] == fields["matrix_coefficients"] == 1
+        assert fields["bit_depth_luma_minus8"] == fields["bit_depth_chroma_minus8"] == depth - 8
+        assert fields["chroma_format_idc"] == chroma
+    else:
+        assert fields["vui_full_range_flag"] == fields["vui_matrix_coeffs"] == 1
+        assert (fields["sps_bitdepth_minus8"], fields["sps_chroma_format_idc"]) == (2, 1)
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+def test_ffmpeg_decodes_what_x265_reconstructed(depth: int, photo: Pixels):
+    parameters = f"{x265.PARAMETERS}:hash=1"
+    options = ["-preset", "veryslow", "-tune", "psnr", "-qp", "32", "-x265-params", parameters]
+    checksum_is_correct(x265.CODEC, ffmpeg.PictureFormat(depth, 444), options, photo)
+
+
+@pytest.mark.parametrize("preset", ["faster", "fast"])
+def test_ffmpeg_decodes_what_vvenc_reconstructed(preset: str, photo: Pixels):
+    parameters = f"{vvenc.PARAMETERS}:seidecodedpicturehash=md5"
+    options = ["-preset", preset, "-qpa", "0", "-qp", "32", "-vvenc-params", parameters]
+    checksum_is_correct(vvenc.CODEC, vvenc.LAYOUT, options, photo)
+
+
+def checksum_is_correct(
+    codec: VideoCodec, layout: ffmpeg.PictureFormat, options: list[str], photo: Pixels
+) -> None:
+    """The encoder writes an MD5 of its own reconstruction, which the decoder compares with its."""
+    program = find_ffmpeg(codec)
+    command = ffmpeg.encode_command(str(program), codec, layout, options)
+    verify = ["-hide_banner", "-nostdin", "-loglevel", "debug", "-err_detect", "crccheck"]
+    told = run_program(
+        [program, *verify, "-f", codec.stream, "-i", "pipe:0", "-f", "null", "-"],
+        timeout_seconds=60,
+        stdin=encode_picture(photo, layout, command)[1:],
+        with_stderr=True,
+    ).decode()
+    verdicts = re.findall(r"Verifying checksum.*", told)
+    assert verdicts
+    assert all("correct" in verdict and "mismatch" not in verdict for verdict in verdicts)
+
+
+@pytest.mark.parametrize("size", [(15, 16), (16, 15), (16, 17), (1, 40), (3, 2), (33, 18)])
+def test_the_byte_in_front_holds_the_rows_and_columns_added(
+    case: Case, size: tuple[int, int], coffee: Pixels
+):
+    height, width = size
+    source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
+    data = case.codec.encode(source, Setting("qp", 22))
+    even = 2 if "YCbCr 420" in case.codec.describe().command else 1
+    padded = [-(-max(side, 16) // even) * even for side in size]
+    assert data[case.header - 1] == (padded[1] - width) << 4 | (padded[0] - height)
+    decoded = case.codec.decode(data)
+    assert decoded.shape == source.shape
+    assert psnr(source, decoded) > 30
+
+
+def test_padding_repeats_the_edge_and_is_cut_off_at_the_right_and_the_bottom():
+    source = np.zeros((20, 17, 3), np.uint8)
+    source[:, -1] = 255
+    decoded = VVenC(preset="faster").decode(VVenC(preset="faster").encode(source, Setting("qp", 2)))
+    assert decoded[:, :13].max() < 60
+    assert decoded[:, -1].min() > 195
+
+
+def test_the_better_format_is_better_at_high_rates(photo: Pixels):
+    def quality(codec: X265) -> float:
+        return psnr(photo, codec.decode(codec.encode(photo, Setting("qp", 4))))
+
+    assert quality(X265(depth=10)) > quality(X265()) > quality(X265(subsampling=420))
+
+
+def test_the_preset_reaches_the_encoder(crop: Pixels):
+    fast, slow = X265(preset="ultrafast"), X265(preset="veryslow")
+    assert fast.encode(crop, fast.sweep[2]) != slow.encode(crop, slow.sweep[2])
+    assert "-preset ultrafast" in fast.describe().command
+    faster, medium = VVenC(preset="faster"), VVenC(preset="medium")
+    assert faster.encode(crop, faster.sweep[2]) != medium.encode(crop, medium.sweep[2])
+
+
+@pytest.mark.parametrize("preset", x265.PRESETS)
+def test_every_preset_of_x265_takes_the_smallest_picture(preset: str, coffee: Pixels):
+    codec = X265(preset=preset)
+    assert codec.decode(codec.encode(coffee[:1, :1], codec.sweep[0])).shape == (1, 1, 3)
+
+
+def test_versions_are_told(case: Case):
+    assert re.match(r"lib(x265|vvenc) \d+\.\d+\S*, ffmpeg \S*\d", case.codec.describe().version)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: X265(preset="fastest"),
+        lambda: X265(subsampling=422),
+        lambda: X265(depth=12),
+        lambda: VVenC(preset="veryslow"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(make: type[X265]):
+    with pytest.raises(BadOption, match=r"(preset|subsampling|depth) is "):
+        make()
+
+
+@pytest.mark.parametrize("setting", [Setting("qp", 64), Setting("qp", 30.5), Setting("q", 30)])
+def test_a_setting_that_is_no_qp_is_refused(case: Case, setting: Setting, crop: Pixels):
+    with pytest.raises(BadOption, match="takes a whole qp from 0 to"):
+        case.codec.encode(crop, setting)
+
+
+def test_a_truncated_or_repeated_stream_is_refused(case: Case, crop: Pixels):
+    data = case.codec.encode(crop, Setting("qp", 27))
+    for spoilt in (data[:-2], data[: len(data) * 9 // 10], data[:1], data + data[case.header :]):
+        with pytest.raises((CorruptStream, ProgramFailed)):
+            case.codec.decode(spoilt)
+
+
+def test_one_wrong_bit_in_a_stream_of_x265_is_found(crop: Pixels):
+    """Its decoder would make a slightly different picture of it, without an error."""
+    data = bytearray(X265().encode(crop, Setting("qp", 27)))
+    data[-20] ^= 8
+    with pytest.raises(CorruptStream, match="its checksum does not match"):
+        X265().decode(bytes(data))
+
+
+@pytest.fixture
+def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that imageio-ffmpeg takes for ffmpeg."""
+    program = tmp_path / "ffmpeg"
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    find_ffmpeg.cache_clear()
+    yield program
+    find_ffmpeg.cache_clear()
+
+
+def test_an_ffmpeg_without_the_encoder_or_decoder_is_unavailable(pretend: Path):
+    pretend.write_text("#!/bin/sh\necho \"Codec '${3#*=}' is not recognized by FFmpeg.\"\n")
+    pretend.chmod(0o755)
+    with pytest.raises(Unavailable, match="ffmpeg has no encoder libvvenc: install a newer"):
+        VVenC()
+    only_encoders = "case $* in *encoder=*) echo Encoder libx265 [x265]: ;; esac"
+    pretend.write_text(f"#!/bin/sh\n{only_encoders}\n")
+    with pytest.raises(Unavailable, match="ffmpeg has no decoder hevc: install a newer"):
+        X265()
+
+
+def test_an_ffmpeg_that_does_not_run_is_unavailable(pretend: Path):
+    with pytest.raises(Unavailable, match="libx265 needs a working ffmpeg: ffmpeg could not be"):
+        X265()
+
+
+def test_an_encoder_that_writes_nothing_is_told(crop: Pixels, tmp_path: Path):
+    idle = tmp_path / "idle"
+    idle.write_text("#!/bin/sh\n")
+    idle.chmod(0o755)
+    with pytest.raises(ProgramFailed, match="idle ended without an error and wrote nothing"):
+        encode_picture(crop, vvenc.LAYOUT, [os.fspath(idle)])

@@ -1,0 +1,356 @@
+"""VTM: its streams in the shipped pack against published numbers, its command line against a stub.
+
+The streams, their PSNRs and the two ways of getting 8-bit RGB out of them were made elsewhere, by
+VTM's own encoder and decoder and by other code than ours.
+"""
+
+import csv
+import json
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baselines import vtm
+from baselines.formats.y4m import read_y4m
+from baselines.vtm import VTM
+from benchmark.codec import Pixels, Setting
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.packs.pack import SHIPPED, open_pack
+from benchmark.registry import CodecSpec
+from benchmark.system.programs import find_program, program_folders, run_program
+from support.processes import running
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+ANCHORS, KODAK = SHARED / "anchors" / "vtm-23.13", SHARED / "kodak"
+PACK = SHIPPED / "vtm-23.13.tar"
+SPEC = CodecSpec("vtm", ())
+LAST_DIGIT = 5.1e-6  # half a unit of the fifth decimal, the last one that the numbers have
+# Image, size, QP -> bytes, PSNR by way of 8 bits, PSNR from the internal 10 bits.
+POINTS = {
+    ("astronaut", 512, 512, 37): (7428, 32.1279, 32.1647),
+    ("chelsea", 451, 300, 22): (19731, 40.74377, 40.98951),
+    ("coffee", 600, 400, 47): (1408, 26.05244, 26.06585),
+    ("motorcycle_left", 741, 500, 32): (25170, 33.88672, 33.94445),
+}
+
+
+@cache
+def sample(name: str) -> Pixels:
+    files = {file.name: file.path for file in open_sample().images}
+    return read(files[f"{name}.png"])
+
+
+def read(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def psnr(reference: Pixels, decoded: Pixels) -> float:
+    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
+
+
+def from_ten_bits(data: bytes) -> Pixels:
+    """The samples that the decoder has inside, over 4, through the inverse matrix, rounded once."""
+    planes = read_y4m(VTM()._decoded(data)).planes
+    luma, cb, cr = (plane / 4 - offset for plane, offset in zip(planes, (0, 128, 128), strict=True))
+    red, blue = luma + 1.5748 * cr, luma + 1.8556 * cb
+    green = (luma - 0.2126 * red - 0.0722 * blue) / 0.7152
+    return np.clip(np.rint(np.stack([red, green, blue], axis=2)), 0, 255).astype(np.uint8)
+
+
+def recorded(image: str, qp: float) -> bytes:
+    pack = open_pack(PACK)
+    (line,) = (
+        line
+        for line in pack.lines.values()
+        if (line.image, line.setting.value) == (f"{image}.png", qp)
+    )
+    return pack.stream(line)
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[0]}-{point[3]}")
+def test_the_shipped_streams_decode_to_the_published_numbers(point: tuple[str, int, int, int]):
+    name, width, height, qp = point
+    num_bytes, via_8_bits, via_10_bits = POINTS[point]
+    data, source = recorded(name, qp), sample(name)
+    assert len(data) == num_bytes
+    decoded = VTM().decode(data)
+    assert decoded.shape == source.shape == (height, width, 3)
+    assert psnr(source, decoded) == pytest.approx(via_8_bits, abs=LAST_DIGIT)
+    assert psnr(source, from_ten_bits(data)) == pytest.approx(via_10_bits, abs=LAST_DIGIT)
+
+
+@pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
+def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
+    """Every point: hash, bytes, and the PSNR that a run from the pack measured."""
+    lines = open_pack(PACK).lines
+    with (ANCHORS / "points.csv").open(newline="") as file:
+        points = list(csv.DictReader(file))
+    assert len(points) == len(lines) == 168
+    for point in points:
+        setting = Setting("qp", float(point["qp"]))
+        line = lines[SPEC, point["pixels_sha256"], int(point["width"]), setting]
+        assert line.stream_sha256 == point["stream_sha256"]
+        assert line.num_bytes == int(point["bytes"])
+        assert line.encode_seconds == float(point["encode_seconds"])
+        told = float(point["psnr_rgb_db_via_8bit"])
+        assert float(line.cells["psnr_db"]) == pytest.approx(told, abs=LAST_DIGIT)
+        for metric in ("psnr_y_db", "ms_ssim", "lpips_alex", "lpips_squeeze"):
+            assert float(line.cells[metric]) > 0
+
+
+@pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
+@pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
+@pytest.mark.parametrize("name", ["kodim04", "kodim23"])  # one of them upright
+def test_anchors_of_kodak_decode_to_their_psnr_by_both_ways(name: str):
+    with (ANCHORS / "points.csv").open(newline="") as file:
+        points = [point for point in csv.DictReader(file) if point["image"] == name]
+    source = read(KODAK / f"{name}.png")
+    assert len(points) == 6
+    for point in points:
+        data = (ANCHORS / point["stream"]).read_bytes()
+        by_8, by_10 = float(point["psnr_rgb_db_via_8bit"]), float(point["psnr_rgb_db_via_10bit"])
+        assert psnr(source, VTM().decode(data)) == pytest.approx(by_8, abs=LAST_DIGIT)
+        assert psnr(source, from_ten_bits(data)) == pytest.approx(by_10, abs=LAST_DIGIT)
+
+
+def test_the_info_of_the_pack_is_that_of_the_adapter():
+    info = open_pack(PACK).infos[SPEC]
+    assert info.version == "VTM 23.13"
+    assert info.command == VTM().command_text()
+    assert "ffmpeg's native VVC decoder" in info.command
+
+
+STUB = """#!{python}
+import json, sys
+if "--help" in sys.argv:
+    print("\\nVVCSoftware: VTM Encoder Version 23.13 [Linux][GCC 12.2.0][64 bit] [SIMD=AVX2] \\n")
+    sys.exit(1)
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+open({log!r}, "w").write(json.dumps(sys.argv[1:]))
+{act}
+"""
+COPIES = 'open(words["-b"], "wb").write(open(words["-i"], "rb").read())'
+
+
+class Folder:
+    """VTM's source folder after a build: bin/EncoderAppStatic and cfg/encoder_intra_vtm.cfg."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.log = root, root / "called.json"
+        (root / "bin").mkdir(parents=True)
+        (root / "cfg").mkdir()
+        (root / "cfg" / "encoder_intra_vtm.cfg").write_text("InternalBitDepth : 10\n")
+        self.stub(COPIES)
+
+    def stub(self, act: str, text: str = STUB) -> None:
+        program = self.root / "bin" / "EncoderAppStatic"
+        program.write_text(text.format(python=sys.executable, log=str(self.log), act=act))
+        program.chmod(0o755)
+
+    def called(self) -> list[str]:
+        words: list[str] = json.loads(self.log.read_text())
+        return words
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    made = Folder(tmp_path / "VTM")
+    monkeypatch.setenv("VTM_DIR", str(made.root))
+    return made
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.parametrize(("depth", "sample_type"), [(8, np.uint8), (10, np.dtype("<u2"))])
+def test_the_encoder_is_given_rounded_bt709_planes_of_the_whole_range(
+    depth: int, sample_type: type, folder: Folder, photo: Pixels
+):
+    """H.273: Y' = .2126 R + .7152 G + .0722 B, Cb = (B - Y') / 1.8556, Cr = (R - Y') / 1.5748."""
+    given = np.frombuffer(VTM(depth=depth).encode(photo, Setting("qp", 27)), sample_type)
+    red, green, blue = np.moveaxis(photo / 255, 2, 0)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    top, middle = 2**depth - 1, 2 ** (depth - 1)
+    exact = [top * luma]
+    exact += [top * part + middle for part in ((blue - luma) / 1.8556, (red - luma) / 1.5748)]
+    planes = np.clip(np.stack(exact), 0, top)
+    assert np.abs(given.reshape(planes.shape) - planes).max() <= 0.5 + 1e-9
+
+
+def test_the_call_is_the_published_one(folder: Folder, photo: Pixels):
+    VTM().encode(photo, Setting("qp", 27))
+    words = folder.called()
+    source, stream = words[1], words[9]
+    assert words == [
+        *("-i", source, "-c", str(folder.root / "cfg" / "encoder_intra_vtm.cfg"), "-q", "27"),
+        *("-o", "/dev/null", "-b", stream, "-wdt", "203", "-hgt", "181", "-fr", "1", "-f", "1"),
+        *("--InputChromaFormat=444", "--InputBitDepth=8", "--ConformanceWindowMode=1"),
+    ]
+    assert not Path(source).exists(), "nothing is left behind"
+    told = re.sub(r"\{\w+\}|\S+\.(cfg|yuv|vvc)", "*", VTM().command_text().partition(";")[0])
+    paths = (source, stream, words[3])
+    run = ["*" if word in (*paths, "27", "203", "181") else word for word in words]
+    assert told.split()[1:] == run, "what describe() says is what is run"
+    VTM(depth=10).encode(photo, Setting("qp", 22))
+    assert "--InputBitDepth=10" in folder.called()
+
+
+def test_version_and_fingerprint_are_of_the_program_and_its_configuration(folder: Folder):
+    info = VTM().describe()
+    assert re.fullmatch(r"VTM 23\.13, decoded by ffmpeg \S+", info.version)
+    (folder.root / "cfg" / "encoder_intra_vtm.cfg").write_text("InternalBitDepth : 8\n")
+    other = VTM().describe().fingerprint
+    assert other != info.fingerprint
+    folder.stub("pass")
+    assert VTM().describe().fingerprint not in (other, info.fingerprint)
+
+
+def test_the_program_is_also_found_on_the_path_and_directly_in_the_folder(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("VTM_DIR", str(folder.root / "bin"))
+    assert VTM().describe().version.startswith("VTM 23.13")
+    monkeypatch.delenv("VTM_DIR")
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "EncoderAppStatic"
+    link.symlink_to(folder.root / "bin" / "EncoderAppStatic")
+    monkeypatch.setenv("PATH", f"{link.parent}{os.pathsep}{os.environ['PATH']}")
+    assert VTM().describe().version.startswith("VTM 23.13")
+
+
+def test_without_the_encoder_streams_are_decoded_and_the_rest_says_what_is_missing(
+    nowhere: None, photo: Pixels
+):
+    codec = VTM()
+    assert codec.decode(recorded("coffee", 47)).shape == (400, 600, 3)
+    remedy = "'EncoderAppStatic' is not on the PATH: build VTM, and name its folder by --vtm-dir"
+    with pytest.raises(Unavailable, match=remedy):
+        codec.describe()
+    with pytest.raises(Unavailable, match=remedy):
+        codec.encode(photo, Setting("qp", 27))
+    with pytest.raises(Unavailable, match="'DecoderAppStatic' is not on the PATH"):
+        VTM(decoder="vtm")
+
+
+def test_a_program_that_is_not_vtm_or_does_not_run_or_lacks_its_configuration_is_told(
+    folder: Folder,
+):
+    folder.stub("", text="#!/bin/sh\necho HM software: Encoder Version 16.20\n")
+    with pytest.raises(Unavailable, match="does not say that it is VTM's encoder"):
+        VTM().describe()
+    folder.stub("", text="#!/bin/sh\necho no libstdc++ >&2; exit 127\n")
+    with pytest.raises(Unavailable, match=r"does not run: .* exit code 127; it said: no libstdc"):
+        VTM().describe()
+    folder.stub(COPIES)
+    (folder.root / "cfg" / "encoder_intra_vtm.cfg").unlink()
+    with pytest.raises(Unavailable, match=r"no encoder_intra_vtm\.cfg beside it or in \.\./cfg"):
+        VTM().describe()
+
+
+def test_a_failure_keeps_what_the_program_said(folder: Folder, photo: Pixels):
+    folder.stub("sys.exit('Error: QP exceeds supported range')")
+    with pytest.raises(ProgramFailed, match=r"exit code 1; it said: Error: QP exceeds"):
+        VTM().encode(photo, Setting("qp", 27))
+    folder.stub("pass")
+    with pytest.raises(ProgramFailed, match="ended without an error and wrote nothing"):
+        VTM().encode(photo, Setting("qp", 27))
+
+
+def test_a_hanging_encoder_is_stopped_with_everything_it_started(
+    folder: Folder, photo: Pixels, monkeypatch: pytest.MonkeyPatch
+):
+    sleeping = f"37.{os.getpid()}"
+    folder.stub(f"import subprocess; subprocess.run(['sleep', '{sleeping}'])")
+    codec = VTM()
+    codec.describe()
+    monkeypatch.setattr(vtm, "_timeout_seconds", lambda num_pixels: 1.0)
+    with pytest.raises(ProgramFailed, match="was stopped after 1 s"):
+        codec.encode(photo, Setting("qp", 27))
+    assert not running(f"^sleep {sleeping}")
+
+
+DECODER = """#!{python}
+import shutil, subprocess, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert words["-d"] == "0", "the decoder's own depth"
+call = [{ffmpeg!r}, "-loglevel", "error", "-f", "vvc", "-i", words["-b"], "-strict", "-1"]
+subprocess.run([*call, words["-o"]], check=True)
+"""
+
+
+def test_vtms_own_decoder_is_asked_for_ten_bits_and_read_as_y4m(folder: Folder):
+    """The stub is ffmpeg behind VTM's options."""
+    program = folder.root / "bin" / "DecoderAppStatic"
+    program.write_text(DECODER.format(python=sys.executable, ffmpeg=str(VTM()._decoder)))
+    program.chmod(0o755)
+    own, data = VTM(decoder="vtm"), recorded("chelsea", 22)
+    assert np.array_equal(own.decode(data), VTM().decode(data))
+    assert "decoded by DecoderAppStatic" in own.describe().command
+    assert "ffmpeg" not in own.describe().version + own.describe().timed
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: data + data,
+        lambda data: bytes(500),
+        lambda data: np.random.default_rng(5).bytes(1000),
+    ],
+    ids=["nothing", "half", "all but a byte", "twice", "zeros", "garbage"],
+)
+def test_bytes_that_are_no_whole_stream_are_refused(spoil):
+    with pytest.raises((CorruptStream, ProgramFailed)):
+        VTM().decode(spoil(recorded("chelsea", 37)))
+
+
+def test_a_vvc_stream_of_another_format_is_refused(photo: Pixels):
+    from baselines.vvenc import VVenC
+
+    other = VVenC(preset="faster")
+    with pytest.raises(CorruptStream, match="not of 10 bits in 4:4:4"):
+        VTM().decode(other.encode(photo, Setting("qp", 37))[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"depth": 9}, "depth is 8 or 10"), ({"decoder": "hm"}, "decoder is ffmpeg or vtm")],
+)
+def test_an_option_that_makes_no_sense_is_refused(options, says):
+    with pytest.raises(BadOption, match=says):
+        VTM(**options)
+
+
+@pytest.mark.parametrize("setting", [Setting("qp", 64), Setting("qp", 30.5), Setting("q", 30)])
+def test_a_setting_that_is_no_qp_is_refused(setting: Setting, folder: Folder, photo: Pixels):
+    with pytest.raises(BadOption, match="takes a whole qp from 0 to 63"):
+        VTM().encode(photo, setting)
+
+
+def real_encoder() -> str:
+    """Why there is none of the version that made the pack; empty where there is one."""
+    try:
+        program = find_program("EncoderAppStatic", "build it", program_folders("VTM_DIR"))
+        told = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
+    except (Unavailable, ProgramFailed) as missing:
+        return f"needs VTM's EncoderAppStatic: {missing}"
+    return "" if b"Version 23.13 " in told else "needs VTM's EncoderAppStatic of version 23.13"
+
+
+@pytest.mark.skipif(bool(real_encoder()), reason=real_encoder() or "it is there")
+@pytest.mark.parametrize("name", ["chelsea", "coffee"])
+def test_the_real_encoder_gives_the_streams_of_the_pack(name: str):
+    assert VTM().encode(sample(name), Setting("qp", 47)) == recorded(name, 47)

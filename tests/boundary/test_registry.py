@@ -1,0 +1,158 @@
+"""Names to codecs: specs as typed, options converted, one helpful error for each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark.plan.select import every_codec, parse_points, select
+from benchmark.registry import (
+    ALIASES,
+    CodecSpec,
+    dataset_opener,
+    load_codec,
+    metric_class,
+    parse_codec,
+    resolve,
+)
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+
+
+def fake(name, options=""):
+    return f"{FAKES}:{name}{options}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["jpeg", "jpeg:optimize=1:subsampling=444", r"command:decode=a\:b:encode=x\,y", "./m.py:M:a=1"],
+)
+def test_a_spec_goes_to_text_and_back(text):
+    spec = parse_codec(text)
+    assert spec.text == text
+    assert CodecSpec.of(spec.name, spec.variant) == spec
+
+
+def test_a_misspelt_codec_gets_a_suggestion():
+    with pytest.raises(UnknownName, match=r"No codec 'jpgeg'\. Did you mean 'jpeg'"):
+        parse_codec("jpgeg")
+
+
+def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
+    told = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
+    assert len(select(",".join(told), {}).contenders) == 2
+    commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
+    with pytest.raises(UsageError, match="would both be called 'copy'"):
+        select(f"{commands},{commands.replace('values=1', 'values=2')}", {})
+
+
+def test_a_bare_name_stands_for_its_default_variants():
+    assert [spec.text for spec in resolve(parse_codec("ours"))] == ["ours:beta=0", "ours:beta=3.84"]
+    kept = resolve(parse_codec("ours:checkpoint=:beta=2.56"))
+    assert [spec.text for spec in kept] == ["ours:beta=2.56"]
+
+
+def test_options_may_follow_a_short_name_and_win_over_its_own():
+    bare = {"model": "bmshj2018-hyperprior", "metric": "mse"}
+    assert parse_codec("hyperprior").options == tuple(sorted(bare.items()))
+    spec = parse_codec("hyperprior:device=cpu:metric=ms-ssim")
+    assert spec.name == "compressai"
+    assert dict(spec.options) == bare | {"metric": "ms-ssim", "device": "cpu"}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_every_short_name_means_what_it_is_short_for(alias):
+    assert parse_codec(alias) == parse_codec(ALIASES[alias])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jpeg:optimize",
+        "jpeg:=1",
+        "jpeg:optimize=1:optimize=0",
+        "hyperprior:metric",
+        "hyperprior:device=cpu:device=cuda",
+    ],
+)
+def test_a_malformed_option_is_refused(text):
+    with pytest.raises(BadOption):
+        parse_codec(text)
+
+
+def test_options_arrive_with_the_type_the_constructor_declares():
+    assert load_codec(parse_codec(fake("Honest", ":pause=0.5")))._pause == 0.5
+
+
+def test_an_option_of_the_wrong_type_is_refused():
+    with pytest.raises(BadOption, match="pause='long' is not of type float"):
+        load_codec(parse_codec(fake("Honest", ":pause=long")))
+
+
+def test_an_option_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(BadOption, match="no option 'speed'; it has: pause, caveat"):
+        load_codec(parse_codec(fake("Honest", ":speed=3")))
+
+
+def test_an_option_at_its_default_is_no_variant():
+    with_default = resolve(parse_codec(fake("Honest", ":pause=0.0")))
+    assert with_default == [CodecSpec(f"{FAKES}:Honest", ())]
+
+
+def test_a_missing_file_or_class_is_one_sentence():
+    with pytest.raises(UsageError, match=r"no file nowhere\.py"):
+        load_codec(parse_codec("nowhere.py:Codec"))
+    with pytest.raises(UnknownName, match="Did you mean 'Honest'"):
+        load_codec(parse_codec(fake("Honestt")))
+    with pytest.raises(UsageError, match=r"write .*fakes\.py:ClassName"):
+        parse_codec(str(FAKES))
+
+
+def test_unknown_metrics_and_datasets_get_suggestions():
+    with pytest.raises(UnknownName, match="Did you mean 'ms_ssim'"):
+        metric_class("ms-ssim")
+    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
+        dataset_opener("kodac")
+
+
+def test_everything_includes_short_names_and_no_codec_that_needs_options():
+    assert set(ALIASES) < set(every_codec())
+    assert "command" not in every_codec()
+
+
+def test_asked_for_by_name_a_missing_codec_is_an_error():
+    with pytest.raises(Unavailable, match="cannot run here: the program 'nonesuch'"):
+        select(fake("Missing"), {})
+
+
+def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
+    names = [fake("Missing"), fake("Honest")]
+    monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: names)
+    selection = select("all", {})
+    assert [c.spec.name for c in selection.contenders] == [fake("Honest")]
+    assert selection.skipped == (
+        (fake("Missing"), "the program 'nonesuch' is not on the PATH: install it"),
+    )
+
+
+def test_points_replace_the_sweep_of_every_variant_of_their_codec():
+    points = parse_points([f"{fake('Honest')}.step=8,4"])
+    selection = select(f"{fake('Honest')},{fake('Honest', ':caveat=x')}", points)
+    values = [[setting.value for setting in c.sweep] for c in selection.contenders]
+    assert values == [[8, 4], [8, 4]]
+
+
+def test_points_for_a_setting_that_does_not_exist_name_those_that_do():
+    with pytest.raises(UnknownName, match="Did you mean 'step'"):
+        select(fake("Honest"), parse_points([f"{fake('Honest')}.steps=8"]))
+
+
+def test_points_for_a_codec_that_is_not_run_are_refused():
+    with pytest.raises(UnknownName, match="No codec among --codecs 'webp'"):
+        select(fake("Honest"), parse_points(["webp.quality=8"]))
+
+
+@pytest.mark.parametrize("text", ["jpeg", "jpeg.quality", "quality=3", "jpeg.quality=a", ".q=1"])
+def test_malformed_points_are_refused(text):
+    with pytest.raises(UsageError, match=r"codec\.setting=1,2,3"):
+        parse_points([text])

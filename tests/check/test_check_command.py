@@ -1,0 +1,344 @@
+"""`bench check` and `bench baseline` as a user runs them: real codecs, files, exit codes."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from baselines.crdr import SHIPPED
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from benchmark.cli import app
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.rows.store import Store
+from support.measured import sweep
+
+ROOT = Path(__file__).parents[2]
+QUALITIES = "jpeg.quality=10,30,50,70,90"
+
+
+@pytest.fixture(scope="module")
+def crops(coffee, tmp_path_factory):
+    """Six photographs of 96 x 96."""
+    folder = tmp_path_factory.mktemp("data") / "crops"
+    folder.mkdir()
+    for number in range(6):
+        crop = coffee[40 : 40 + 96, 90 * number : 90 * number + 96]
+        Image.fromarray(crop).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stored(crops, tmp_path_factory):
+    """Results of plain JPEG and, in another folder, of JPEG with Huffman tables of each image."""
+    folder = tmp_path_factory.mktemp("stored")
+    for codec in ("jpeg", "jpeg:optimize=1"):
+        bench(
+            "run", "--codecs", codec, "--points", QUALITIES, "--dataset", crops, "--metrics",
+            "psnr", "--jobs", 1, "--results", folder / codec.replace(":", "-"),
+        )  # fmt: skip
+    return folder
+
+
+def bench(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def last_line(text):
+    return text.rstrip().splitlines()[-1]
+
+
+def store_of(results):
+    (folder,) = (path.parent for path in results.glob("*/per_image"))
+    return folder
+
+
+def measured_once(folder):
+    return len(list(folder.rglob("runs/*.json")))
+
+
+def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_codes(stored):
+    plain, optimised = stored / "jpeg", stored / "jpeg-optimize=1"
+    better = bench("check", plain, optimised)
+    assert last_line(better).startswith("verdict: improved")
+    worse = bench("check", optimised, plain, code=1)
+    assert last_line(worse).startswith("verdict: regressed")
+    equal = bench("check", plain, plain)
+    assert last_line(equal).startswith("verdict: equivalent")
+    assert "30 streams of the same bytes" in equal
+    assert "worst images" in worse
+    assert "worst images" not in equal
+    assert "not judged: the reference has no ms_ssim, lpips" in worse
+
+
+def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
+    """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
+    bench("check", store_of(stored / "jpeg"), stored / "jpeg-optimize=1", "--json", tmp_path / "c")
+    found = json.loads((tmp_path / "c").read_text())
+    (finding,) = found["findings"]
+    both = tmp_path / "both"
+    for codec in ("jpeg", "jpeg-optimize=1"):
+        shutil.copytree(stored / codec, both, dirs_exist_ok=True)
+    bench("report", "--results", both, "--metrics", "psnr")
+    table = next(both.glob("*/report/bd_rate.csv")).read_text().splitlines()
+    record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))
+    assert finding["images"] == 6
+    assert finding["lower_percent"] < finding["change_percent"] < finding["upper_percent"] < 0
+    assert {one["setting"] for one in found["at_equal_settings"]} == {
+        f"quality={quality}" for quality in (10, 30, 50, 70, 90)
+    }
+
+
+def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_is(
+    stored, crops, tmp_path
+):
+    words = (
+        "check", "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--against",
+        stored / "jpeg", "--dataset", crops, "--metrics", "psnr", "--jobs", 1, "--results",
+        tmp_path / "new",
+    )  # fmt: skip
+    first = bench(*words)
+    assert "30 cells measured" in first
+    second = bench(*words)
+    assert "0 cells measured" in second
+    assert last_line(first) == last_line(second)
+    assert last_line(first).startswith("verdict: improved")
+    assert measured_once(tmp_path / "new") == 1
+    fewer = ("--limit", 3, "--points", "jpeg.quality=10,30,50,70", "--margin", "bd_rate=27%")
+    limited = bench(*words, *fewer, code=3)
+    assert "3 images, 4 settings" in limited
+    assert "images like these would be needed" in limited
+
+
+def test_one_image_is_undecided_lost_metrics_are_nothing_measured(stored):
+    found = bench("check", stored / "jpeg", stored / "jpeg", "--metrics", "lpips", code=4)
+    assert last_line(found).startswith("verdict: nothing measured")
+    assert "no value" in found or "not computed" in found or "lpips_alex of 0" in found
+
+
+def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
+    shutil.copytree(stored / "jpeg", tmp_path / "old")
+    shutil.copytree(stored / "jpeg", tmp_path / "new")
+    store = Store(store_of(tmp_path / "new"))
+    row = store.table().to_pylist()[0]
+    store.append([
+        {**row, "cell": "another", "setting_value": 95.0, "status": "failed", "stage": "encode",
+         "reason": "it broke"},
+    ])  # fmt: skip
+    found = bench("check", tmp_path / "old", tmp_path / "new", code=4)
+    assert re.search(r"verdict: not comparable: 1 cells .* failed: quality=95 .*it broke", found)
+
+
+def test_other_images_are_refused_before_anything_is_measured(stored, crops, tmp_path):
+    other = tmp_path / "crops"
+    shutil.copytree(crops, other)
+    Image.new("RGB", (96, 96), "teal").save(other / "6.png")
+    words = ("check", "--codec", "jpeg", "--against", store_of(stored / "jpeg"), "--dataset", other)
+    (store,) = (path.parent for path in (stored / "jpeg").glob("*/per_image"))
+    moved = tmp_path / "old" / _store_name(other)
+    shutil.copytree(store, moved)
+    words = ("check", "--codec", "jpeg", "--against", tmp_path / "old", "--dataset", other)
+    found = bench(*words, "--results", tmp_path / "new", code=4)
+    assert "1 of crops" in found or "6.png" in found
+    assert "--common" in found
+    assert not (tmp_path / "new").exists()
+
+
+def test_settings_that_the_reference_lacks_are_refused_before_they_are_measured(
+    stored, crops, tmp_path
+):
+    found = bench(
+        "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops, "--results",
+        tmp_path / "new", "--points", "jpeg.quality=10,20", code=4,
+    )  # fmt: skip
+    assert "has no quality=20" in found
+    assert not (tmp_path / "new").exists()
+
+
+def _store_name(folder):
+    from benchmark.datasets.folder import open_folder
+
+    return open_folder(folder).store_name
+
+
+def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
+    markdown, junit, as_json = (tmp_path / "out" / name for name in ("c.md", "c.xml", "c.json"))
+    bench(
+        "check", stored / "jpeg-optimize=1", stored / "jpeg", "--markdown", markdown, "--junit",
+        junit, "--json", as_json, code=1,
+    )  # fmt: skip
+    found = json.loads(as_json.read_text())
+    assert (found["verdict"], found["exit_code"]) == ("regressed", 1)
+    (finding,) = found["findings"]
+    assert len(finding["worst"]) == 3
+    text = markdown.read_text()
+    assert text.startswith("### ❌ bench check: regressed")
+    assert f"{finding['change_percent']:+.2f} %" in text
+    assert finding["worst"][0]["image"] in text
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
+    failure = suite.find("testcase/failure")
+    assert f"{finding['change_percent']:+.2f} %" in failure.get("message")
+    assert finding["worst"][0]["image"] in failure.text
+
+
+def test_junit_has_an_error_where_nobody_knows_and_none_where_all_is_well(stored, tmp_path):
+    bench("check", stored / "jpeg", stored / "jpeg", "--junit", tmp_path / "a.xml")
+    bench(
+        "check", stored / "jpeg", stored / "jpeg", "--codec", "vtm", "--junit", tmp_path / "b.xml",
+        code=4,
+    )  # fmt: skip
+    for name, errors in (("a.xml", "0"), ("b.xml", "1")):
+        suite = ElementTree.parse(tmp_path / name).getroot()
+        assert (suite.get("errors"), suite.get("failures")) == (errors, "0")
+
+
+def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
+    images = [f"{number}.png" for number in range(6)]
+    Store(tmp_path / "old" / "set").append(sweep("jpeg", images, timing=True))
+    Store(tmp_path / "new" / "set").append(
+        sweep("jpeg", images, timing=True, decode_seconds=0.3, run="20260101T000000-aa")
+    )
+    words = ("check", tmp_path / "old", tmp_path / "new")
+    reported = bench(*words)
+    assert "decoding" in reported
+    assert "+200.00 %" in reported
+    assert "reported, not judged" in reported
+    judged = bench(*words, "--fail-on-timing", code=1)
+    assert "decoding" in last_line(judged)
+    assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
+
+
+def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(stored / "jpeg", results)
+    saved = bench("baseline", "save", "v1", "--results", results)
+    folder = results / "baselines" / "v1"
+    assert str(folder) in saved
+    assert not list(folder.rglob("streams"))
+    (rows,) = folder.rglob("*.parquet")
+    assert rows.stat().st_size < 60_000
+    assert list(folder.rglob("runs/*.json"))
+    assert "v1" in bench("baseline", "list", "--results", results)
+    with pytest.raises(UsageError, match="not written twice"):
+        bench("baseline", "save", "v1", "--results", results)
+    with pytest.raises(UsageError, match="no name of a baseline"):
+        bench("baseline", "save", "../v2", "--results", results)
+    words = ("check", "v1", stored / "jpeg-optimize=1", "--baselines", results)
+    assert last_line(bench(*words)).startswith("verdict: improved")
+    with pytest.raises(UnknownName, match="Known: v1"):
+        bench("check", "v2", stored / "jpeg", "--baselines", results)
+    bench(
+        "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
+        "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
+    )  # fmt: skip
+
+
+def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):
+    Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
+    bench("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
+    rows = Store(tmp_path / "baselines" / "some" / "set").table()
+    assert set(rows["codec"].to_pylist()) == {"webp"}
+    (tmp_path / "baselines" / ".half.123.part").mkdir()
+    assert "half" not in bench("baseline", "list", "--results", tmp_path)
+    with pytest.raises(UsageError, match="no rows of avif"):
+        bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        ((), UsageError, "two sets of rows"),
+        (("one",), UsageError, "two sets of rows"),
+        (("one", "two", "--against", "three"), UsageError, "two sets of rows"),
+        (("--against", "results"), UsageError, "two sets of rows"),
+        (("--codec", "jpeg"), UsageError, "two sets of rows"),
+        (("nothing", "nowhere"), UsageError, "nothing is no folder with results, nor a baseline"),
+        (("a", "b", "--margin", "x"), UsageError, "--margin"),
+        (("a", "b", "--metrics", "lpisp"), UnknownName, "Did you mean 'lpips'"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(tmp_path, words, error, said):
+    with pytest.raises(error, match=said):
+        bench("check", *words, "--baselines", tmp_path)
+
+
+def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
+    folder = tmp_path / "old" / "set" / "per_image"
+    folder.mkdir(parents=True)
+    (folder / "damaged.parquet").write_bytes(b"not parquet")
+    with pytest.raises(StoreError):
+        Store(folder.parent).table()
+    assert "cannot be read" in bench("check", tmp_path / "old", tmp_path / "old", code=4)
+
+
+def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
+    Store(tmp_path / "kodak").append(sweep("jpeg"))
+    monkeypatch.setattr("benchmark.check.check.check", lambda *_: 1 / 0)
+    assert "ZeroDivisionError" in bench("check", tmp_path / "kodak", tmp_path / "kodak", code=4)
+
+
+def test_the_reference_is_not_measured_into(stored, crops):
+    words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
+    with pytest.raises(UsageError, match="let --results name another folder"):
+        bench(*words, "--results", stored / "jpeg")
+
+
+@pytest.fixture(scope="module")
+def photographs(coffee, tmp_path_factory):
+    """Five photographs of 64 x 64, one block of the codec each."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for number in range(5):
+        crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]
+        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regressed(
+    photographs, tmp_path
+):
+    """The network that comes along; one without training has no curve: its rate does not move."""
+    shipped = load_checkpoint(SHIPPED / "ours.safetensors")
+    again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
+    save_checkpoint(again, shipped.model, shipped.card, shipped.tables)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weights in shipped.model.named_parameters():
+            if name.startswith("synthesis"):
+                weights.mul_(1 + 0.03 * torch.randn(weights.shape, generator=random))
+    save_checkpoint(spoilt, shipped.model, shipped.card, shipped.tables)
+    run = ("--dataset", photographs, "--metrics", "psnr", "--jobs", 1)
+    bench(
+        "run", "--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3", "--results",
+        tmp_path / "old", *run,
+    )  # fmt: skip
+    words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
+    equal = bench(*words, "--checkpoint", again, "--results", tmp_path / "new")
+    assert last_line(equal).startswith("verdict: equivalent")
+    worse = bench(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
+    assert last_line(worse).startswith("verdict: regressed")
+    assert "worst images" in worse
+
+
+def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):
+    (source,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "checking.md").read_text(), re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, codec in (("results", "jpeg"), ("results/checks", "jpeg-optimize=1")):
+        shutil.copytree(store_of(stored / codec), tmp_path / name / "kodak")
+    printed = []
+    exec(source, {"print": lambda *words: printed.append(" ".join(map(str, words)))})
+    assert printed[0] == "improved 0"
+    assert any("psnr" in line for line in printed[1:])

@@ -1,0 +1,271 @@
+"""Pairs of rows and their changes, against changes that were put there and the jackknife."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import benchmark.check.compare
+from benchmark.analysis.rate_distortion import Curve, bd_quality
+from benchmark.check.check import Wanted, check
+from benchmark.check.compare import at_equal_settings, changes, time_changes
+from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from support.measured import failed, row, table
+
+IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
+QUALITIES = (5, 10, 20, 40, 60, 80)
+PIXELS = 100 * 80
+
+
+def rows_of(rows, name="old"):
+    return RowSet(f"results/{name}", Path("nowhere"), table(rows))
+
+
+def curved(codec="jpeg", images=IMAGES, bits=1.0, **changed):
+    """Rows whose metrics are lines over log10 of the rate, by which Akima's curves are exact."""
+    found = []
+    for number, image in enumerate(images):
+        for quality in QUALITIES:
+            num_bytes = 20_000 * quality + 997 * number
+            at = math.log10(num_bytes)
+            values = {
+                "num_bytes": round(num_bytes * (bits[number] if np.ndim(bits) else bits)),
+                "psnr_db": 10 + 5 * at + number,
+                "lpips_alex": 1.2 - 0.15 * at - 0.01 * number,
+                "ms_ssim": 1 - 10 ** (-0.3 * at),
+            }
+            for name, change in changed.items():
+                values[name] += change[number] if np.ndim(change) else change
+            found.append(row(codec, quality, image, **values))
+    return found
+
+
+def curved_at(**columns):
+    return [one | columns for one in curved()]
+
+
+def paired(old, new, metrics=("psnr", "ms_ssim", "lpips"), **options):
+    found = pair_up(rows_of(old), rows_of(new, "new"), metrics, **options)
+    (pair,) = found.pairs
+    return pair
+
+
+def by_image(found, images=IMAGES):
+    values = dict(zip(found.images, found.percent.tolist(), strict=True))
+    assert values.keys() == set(images)
+    return np.array([values[image] for image in images])
+
+
+def test_bits_by_image_come_back_as_its_bd_rate():
+    factors = np.array([1.02, 0.97, 1.0, 1.1, 1.005])
+    pair = paired(curved(), curved(bits=factors))
+    for metric in ("psnr", "ms_ssim"):
+        found = changes(pair, metric)
+        assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
+        assert found.criterion.kind == "BD-rate"
+
+
+def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_positive():
+    more = np.array([0.002, -0.001, 0.0, 0.004, 0.003])
+    old = curved()
+    pair = paired(old, curved(lpips_alex=more))
+    found = changes(pair, "lpips")
+    level = np.mean([one["lpips_alex"] for one in old])
+    assert found.level == pytest.approx(level)
+    assert by_image(found) == pytest.approx(100 * more / level, abs=1e-8)
+    assert by_image(found) * found.unit == pytest.approx(more, abs=1e-10)
+
+
+def test_the_rate_that_moves_at_equal_quality_is_no_change_of_quality_at_equal_rate():
+    """All the points move along one curve: more bits, and what they buy."""
+    more = 1.05
+    shift = math.log10(more)
+    new = curved(bits=more, psnr_db=5 * shift, lpips_alex=-0.15 * shift)
+    pair = paired(curved(), new)
+    assert changes(pair, "psnr").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    assert changes(pair, "lpips").percent == pytest.approx(np.zeros(5), abs=1e-2)
+    first = at_equal_settings(pair, ["psnr"])[0]
+    assert first.bpp[1] / first.bpp[0] == pytest.approx(1.05, abs=1e-4)
+    was, now = first.values["psnr_db"]
+    assert now - was == pytest.approx(5 * shift, abs=1e-9)
+
+
+def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
+    found = changes(paired(curved(), curved(psnr_db=[0, 0, 0, -20, 0])), "psnr")
+    assert found.out_of_reach == ("dddd",)
+    assert sorted(found.images) == ["a", "bb", "ccc", "eeeee"]
+    found = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
+    assert (found.beyond, found.out_of_reach) == (("bb",), ())
+
+
+def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
+    bent = curved()
+    for one in bent:
+        if one["image"] == "ccc" and one["setting_value"] > 10:
+            one["psnr_db"] = 35.0  # so that more rate buys nothing
+    found = changes(paired(curved(), bent), "psnr")
+    assert [one.image for one in found.unknown] == ["ccc"]
+    assert "needed on the Pareto front" in found.unknown[0].why
+    found = changes(paired(bent, curved()), "psnr")
+    assert [one.image for one in found.left_out] == ["ccc"]
+    assert found.unknown == ()
+    assert len(found.percent) == 4
+
+
+def test_a_metric_of_sets_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(monkeypatch):
+    monkeypatch.setattr(benchmark.check.compare, "SET_METRICS", {"lpips": "as if it were one"})
+    random = np.random.default_rng(0)
+    images = tuple(f"{number:03d}" for number in range(60))
+    old, new = curved(images=images), curved(images=images)
+    for one in (*old, *new):
+        one["lpips_alex"] += random.normal(0, 0.02)
+        one["num_bytes"] = int(one["num_bytes"] * random.uniform(0.9, 1.1))
+    found = changes(paired(old, new), "lpips")
+
+    def delta(left_out=None):
+        curves = []
+        for rows in (old, new):
+            kept = [one for one in rows if one["image"] != left_out]
+            at = [[one for one in kept if one["setting_value"] == q] for q in QUALITIES]
+            bpp = [np.mean([8 * one["num_bytes"] / PIXELS for one in some]) for some in at]
+            curves.append(
+                Curve(np.array(bpp), np.array([-np.mean([o["lpips_alex"] for o in s]) for s in at]))
+            )
+        return -100 / found.level * bd_quality(*curves).value
+
+    whole, size = delta(), len(images)
+    pseudo = np.array([size * whole - (size - 1) * delta(image) for image in images])
+    assert found.percent.mean() == pytest.approx(whole, abs=1e-9)
+    assert by_image(found, images) == pytest.approx(pseudo, abs=0.1 * pseudo.std())
+    assert found.percent.std() == pytest.approx(pseudo.std(), rel=0.02)
+
+
+def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine():
+    old, slower = curved_at(timing=True), curved_at(timing=True)
+    factors = dict(zip(IMAGES, (1.5, 1.5, 2, 1.2, 1.8), strict=True))
+    for one in slower:
+        one["encode_seconds"] *= factors[one["image"]]
+    encoding, decoding = time_changes(paired(old, slower))
+    assert by_image(encoding) == pytest.approx(100 * (np.array(list(factors.values())) - 1))
+    assert decoding.percent == pytest.approx(np.zeros(5))
+    assert "not timed" in time_changes(paired(old, curved()))[0].nothing
+    elsewhere = [one | {"machine": "another"} for one in slower]
+    assert "different machines" in time_changes(paired(old, elsewhere))[0].nothing
+    recorded = [one | {"recorded": True} for one in slower]
+    assert "not timed" in time_changes(paired(old, recorded))[0].nothing
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (curved(images=IMAGES[:4]), "images are not the same: only results/old has eeeee; --comm"),
+        (curved(images=("x", "y")), "images are not the same"),
+        ([o for o in curved() if o["setting_value"] != 40], "settings are not the same: .*=40"),
+        ([o for o in curved() if o["setting_value"] != 40 or o["image"] != "bb"], "lacks .* bb"),
+        (curved_at(setting_name="qp"), "settings are not the same"),
+        (curved_at(coding_protocol="coding/0"), "coding of results/old is by the rule coding/1"),
+        (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by lpips-alex/old"),
+        ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
+         "1 cells of jpeg of results/new failed: quality=90 a: encode: it broke"),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
+    with pytest.raises(NotComparable, match=words):
+        paired(curved(), new)
+    found = check(rows_of(curved()), rows_of(new, "new"))
+    assert (found.verdict, found.exit_code) == ("not comparable", 4)
+
+
+def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
+    old = [one | {"lpips_alex_protocol": "lpips-alex/0"} for one in curved()]
+    assert len(changes(paired(old, old), "lpips").percent) == 5
+
+
+def test_common_compares_the_images_and_settings_that_both_have():
+    new = [one for one in curved(images=IMAGES[:4]) if one["setting_value"] != 40]
+    pair = paired(curved(), new, common=True)
+    assert sorted(pair.images) == list(IMAGES[:4])
+    assert [at.value for at in pair.settings] == [5, 10, 20, 60, 80]
+    with pytest.raises(NotComparable, match="no image in common"):
+        paired(curved(), curved(images=("x", "y")), common=True)
+
+
+def test_codecs_are_paired_whatever_their_checkpoints_and_several_checkpoints_are_refused():
+    def ours(variant):
+        return curved_at(codec="ours", variant=variant)
+
+    old = [*ours("beta=0"), *ours("beta=3.84"), *curved("webp")]
+    new = [
+        *ours("beta=0:checkpoint=new.safetensors"),
+        *ours("beta=3.84:checkpoint=new.safetensors"),
+    ]
+    for place, one in enumerate([*old, *new]):
+        one["cell"] = str(place)
+    found = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"])
+    assert [pair.label for pair in found.pairs] == ["ours:beta=0", "ours:beta=3.84"]
+    assert [(p.reference.label, p.test.label) for p in found.pairs] == [
+        ("ours:beta=0", "ours:beta=0:checkpoint=new.safetensors"),
+        ("ours:beta=3.84", "ours:beta=3.84:checkpoint=new.safetensors"),
+    ]
+    assert found.notes == ("webp of results/old has no counterpart in results/new",)
+    with pytest.raises(NotComparable, match="--codec"):
+        pair_up(rows_of(old), rows_of([*new, *ours("beta=0:checkpoint=b")], "new"), ["psnr"])
+    one = pair_up(rows_of(old), rows_of(new, "new"), ["psnr"], codec="ours:beta=0")
+    assert len(one.pairs) == 1
+
+
+def test_one_codec_a_side_is_a_pair_and_two_that_share_nothing_are_not():
+    assert paired(curved("webp"), curved("jpeg")).label == "jpeg"
+    with pytest.raises(NotComparable, match=r"no codec in common.*--reference-codec"):
+        paired([*curved("webp"), *curved("avif")], [*curved("jpeg"), *curved("vtm")])
+    pair = paired(
+        [*curved("webp"), *curved("avif")], curved(), codec="jpeg", reference_codec="avif"
+    )
+    assert pair.reference.label == "avif"
+    with pytest.raises(NotComparable, match="has no rows of jpg"):
+        paired(curved(), curved(), codec="jpg")
+
+
+def test_only_the_edition_of_the_latest_run_is_compared():
+    stale = curved(psnr_db=-5.0)
+    for one in stale:
+        one.update(fingerprint="0" * 64, run="20240101T000000-aa", cell="old " + one["cell"])
+    assert changes(paired(curved(), [*stale, *curved()]), "psnr").percent == pytest.approx(
+        np.zeros(5)
+    )
+
+
+def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
+    without = [one | {"lpips_alex": None, "lpips_alex_protocol": None} for one in curved()]
+    found = check(rows_of(without), rows_of(without, "new"))
+    assert found.verdict == "equivalent"
+    assert {one.metric for one in found.findings} == {"psnr", "ms_ssim"}
+    assert any("lpips" in note for note in found.notes)
+    lost = check(rows_of(curved()), rows_of(without, "new"))
+    assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
+    asked = check(rows_of(without), rows_of(without, "new"), Wanted(metrics=("psnr", "lpips")))
+    assert asked.exit_code == 4
+
+
+def test_the_same_rows_are_equivalent_and_a_few_percent_more_bits_a_regression():
+    same = check(rows_of(curved()), rows_of(curved(), "new"))
+    assert (same.verdict, same.exit_code) == ("equivalent", 0)
+    bits = [1.03, 1.04, 1.035, 1.03, 1.041]
+    worse = check(rows_of(curved()), rows_of(curved(bits=bits), "new"))
+    assert (worse.verdict, worse.exit_code) == ("regressed", 1)
+    better = check(rows_of(curved(bits=bits)), rows_of(curved(), "new"))
+    assert (better.verdict, better.exit_code) == ("improved", 0)
+    unsure = check(rows_of(curved()), rows_of(curved(bits=[1.03, 0.97, 1, 1.04, 0.99]), "new"))
+    assert (unsure.verdict, unsure.exit_code) == ("undecided", 3)
+
+
+def test_seconds_decide_only_where_they_are_asked_to():
+    old, slow = curved_at(timing=True), curved_at(timing=True, encode_seconds=0.5)
+    sets = rows_of(old), rows_of(slow, "new")
+    assert check(*sets).exit_code == 0
+    assert check(*sets).timing[0].verdict == "regressed"
+    assert check(*sets, Wanted(fail_on_timing=True)).exit_code == 1
+    assert check(*sets, Wanted(metrics=("psnr",), fail_on_timing=True)).findings[0].verdict == (
+        "equivalent"
+    )

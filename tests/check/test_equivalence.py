@@ -1,0 +1,297 @@
+"""Error rates of the verdicts, by simulation; the arithmetic against textbooks."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
+
+from benchmark.check.compare import Changes, Criterion, Left
+from benchmark.check.equivalence import (
+    MOST_IMAGES,
+    POWER,
+    Claims,
+    Evidence,
+    claims,
+    holm,
+    images_needed,
+)
+from benchmark.check.margin import Margin, parse_margins
+from benchmark.check.verdict import Compared, judge, overall
+from benchmark.errors import UnknownName, UsageError
+
+DRAWS = 1000
+LEVEL = 0.05
+MARGIN = 1.0
+DEVIATION = 1.5  # of single images
+# Three standard errors of a share of 5 % among so many draws.
+BY_CHANCE = 3 * math.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
+IMAGES = 24  # of Kodak
+RESAMPLES = 1999
+
+
+def normal(random, shape):
+    return random.normal(size=shape)
+
+
+def skewed(random, shape):
+    """Skewness 1: a few images suffer much more than the others."""
+    return random.gamma(4, 1, shape) / 2 - 2
+
+
+def skewed_the_other_way(random, shape):
+    return -skewed(random, shape)
+
+
+def heavy_tailed(random, shape):
+    return random.standard_t(5, shape) / math.sqrt(5 / 3)
+
+
+SHAPES = (normal, skewed, skewed_the_other_way, heavy_tailed)
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+
+
+def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
+    """How often each claim is made where the true mean change is `effect`."""
+    random = np.random.default_rng(7)
+    sample = effect + deviation * shape(random, (images, draws))
+    found = Evidence(sample, RESAMPLES)
+    inside = np.maximum(found.p_below(MARGIN), found.p_above(-MARGIN)) <= LEVEL
+    worse, better = found.p_above(MARGIN) <= LEVEL, found.p_below(-MARGIN) <= LEVEL
+    assert not (inside & worse).any()
+    return {"regressed": worse.mean(), "equivalent": inside.mean(), "improved": better.mean()}
+
+
+@each_shape
+@pytest.mark.parametrize("effect", [0.0, MARGIN / 2])
+def test_no_effect_and_half_the_margin_are_hardly_ever_called_regressed(shape, effect):
+    found = verdicts(shape, effect)
+    assert found["regressed"] <= LEVEL
+    assert found["improved"] <= LEVEL
+    assert found["equivalent"] > 0.4  # and it is no test that never decides
+
+
+@each_shape
+def test_twice_the_margin_hardly_ever_passes_and_is_mostly_seen(shape):
+    found = verdicts(shape, 2 * MARGIN)
+    assert found["equivalent"] + found["improved"] <= LEVEL
+    assert found["regressed"] > 0.75
+
+
+@each_shape
+def test_at_the_margin_itself_either_error_is_as_rare_as_promised(shape):
+    found = verdicts(shape, MARGIN)
+    assert found["regressed"] <= LEVEL + BY_CHANCE
+    assert found["equivalent"] <= LEVEL + BY_CHANCE
+
+
+def test_at_the_margin_the_errors_are_not_much_rarer_than_promised_either():
+    found = verdicts(normal, MARGIN, draws=4000)
+    assert min(found["regressed"], found["equivalent"]) > LEVEL / 2
+
+
+def test_strong_skew_costs_a_little_where_students_t_alone_errs_twice_as_often_as_promised():
+    random = np.random.default_rng(3)
+    lognormal = -random.lognormal(0, 0.6, (IMAGES, 4000)) + math.exp(0.18)
+    alone = (ttest_1samp(lognormal, 0, alternative="greater").pvalue <= LEVEL).mean()
+    assert alone > 0.09
+    ours = (Evidence(lognormal, RESAMPLES).p_above(0) <= LEVEL).mean()
+    assert ours < 0.075
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.3, 2.0, -1.8])
+def test_so_many_images_as_it_asks_for_decide_four_times_out_of_five(effect):
+    images = images_needed(effect, DEVIATION, MARGIN, LEVEL)
+    found = verdicts(normal, effect, images)
+    true = "equivalent" if abs(effect) < MARGIN else "regressed" if effect > 0 else "improved"
+    slack = 3 * math.sqrt(POWER * (1 - POWER) / DRAWS)
+    assert POWER - slack - 0.03 < found[true] < POWER + slack + 0.03
+
+
+def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not():
+    random = np.random.default_rng(5)
+    shared = random.normal(size=(IMAGES, DRAWS))
+    p_values = []
+    for _ in range(4):  # metrics of the same images agree in part
+        mixed = (shared + random.normal(size=shared.shape)) / math.sqrt(2)
+        p_values.append(Evidence(MARGIN + mixed, RESAMPLES).p_above(MARGIN))
+    raw = np.array(p_values)
+    corrected = np.array([holm(column) for column in raw.T.tolist()]).T
+    assert (raw <= LEVEL).any(axis=0).mean() > 0.1
+    assert (corrected <= LEVEL).any(axis=0).mean() <= LEVEL + BY_CHANCE
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.5))
+def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, level):
+    """Closed testing: every set of hypotheses with this one in it, at Bonferroni's level."""
+    everything = range(len(p_values))
+    sets = [set(one) for n in everything for one in combinations(everything, n + 1)]
+    for place, adjusted in enumerate(holm(p_values)):
+        smallest = [len(one) * min(p_values[i] for i in one) for one in sets if place in one]
+        assert adjusted == pytest.approx(min(1, max(smallest)), abs=1e-12)
+        assert (adjusted <= level) == (max(smallest) <= level) or adjusted == pytest.approx(level)
+
+
+def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
+    random = np.random.default_rng(1)
+    sample = random.normal(0.1, 1, (400, 20))
+    found = Evidence(sample)
+    expected = ttest_1samp(sample, 0, alternative="greater").pvalue
+    assert (found.p_above(0) >= expected - 1e-12).all()
+    assert found.p_above(0) == pytest.approx(expected, abs=0.02)
+    assert found.p_below(0) == pytest.approx(1 - expected, abs=0.02)
+
+
+def test_two_images_come_out_as_students_t_has_it_in_closed_form():
+    """With one degree of freedom t is Cauchy's: mean 10.5, standard error .5."""
+    found = Evidence(np.array([10.0, 11.0]))
+    assert found.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
+    assert found.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
+
+
+def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
+    tiny = Evidence(np.array([0, 0, 0, 0, -0.001]))
+    assert claims(tiny, 1.0).equal < 0.01
+    assert all(math.isfinite(bound[0]) for bound in tiny.bounds(0.95))
+    large = Evidence(np.array([0, 0, 0, 0, 4.0]))
+    assert min(claims(large, 1.0)) > 0.05
+
+
+def test_a_bound_is_where_the_p_value_is_the_level():
+    sample = np.random.default_rng(2).gamma(2, 1, 24)
+    found = Evidence(sample)
+    lower, upper = (bound[0] for bound in found.bounds(0.95))
+    for bound, p_value in ((lower, found.p_above), (upper, found.p_below)):
+        sign = 1 if bound == upper else -1
+        assert p_value(bound + sign * 1e-6)[0] <= LEVEL < p_value(bound - sign * 1e-3)[0]
+    assert lower < sample.mean() < upper
+    assert upper - sample.mean() > sample.mean() - lower  # it leans as the changes do
+
+
+def test_the_same_changes_get_the_same_verdict_and_their_order_decides_nothing_much():
+    sample = np.random.default_rng(4).normal(size=24)
+    assert Evidence(sample).p_above(0)[0] == Evidence(sample).p_above(0)[0]
+    turned = Evidence(sample[::-1]).p_above(0)[0]
+    assert turned == pytest.approx(Evidence(sample).p_above(0)[0], abs=0.02)
+
+
+def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
+    assert claims(Evidence(np.zeros(4)), 1.0).equal < 0.001
+    assert claims(Evidence(np.zeros(4)), 1.0).worse > 0.99
+    assert claims(Evidence(np.full(4, 2.0)), 1.0).worse < 0.001
+    assert claims(Evidence(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0)
+    assert [b[0] for b in Evidence(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
+
+
+def test_images_needed_grow_as_the_square_of_the_deviation_and_end_somewhere():
+    few, many = (images_needed(0, sd, 1.0, LEVEL) for sd in (5, 10))
+    assert many == pytest.approx(4 * few, rel=0.02)
+    assert images_needed(1.0, 1.0, 1.0, LEVEL) is None
+    assert images_needed(0.999, 1.0, 1.0, LEVEL) is None
+    assert images_needed(0.0, 1.0, 1.0, LEVEL) < MOST_IMAGES
+    assert images_needed(0.0, math.inf, 1.0, LEVEL) is None
+
+
+def changed(percent, kind="BD-rate", name="psnr", **more):
+    images = tuple(f"{number}.png" for number in range(len(percent)))
+    return Compared("c", Changes(Criterion(name, name, kind), images, np.array(percent), **more))
+
+
+def judged(*compared, margin="", confidence=0.95):
+    return judge(compared, parse_margins(margin), confidence)
+
+
+def test_each_verdict_is_given_where_it_should_be():
+    random = np.random.default_rng(6)
+    noise = random.normal(0, 0.3, 24)
+    found = judged(
+        changed(3 + noise), changed(noise), changed(-3 + noise), changed(1 + noise),
+        changed([], nothing="no value"),
+    )  # fmt: skip
+    assert [one.verdict for one in found] == [
+        "regressed", "equivalent", "improved", "undecided", "nothing measured",
+    ]  # fmt: skip
+    assert found[0].change_percent == pytest.approx(3 + noise.mean())
+    worst = np.argsort(-noise)[:3]
+    assert [one.image for one in found[0].worst] == [f"{at}.png" for at in worst]
+    assert found[0].worst[0].percent == pytest.approx(3 + noise.max())
+    assert found[4].why == "no value"
+
+
+def test_the_worst_verdict_outranks_the_others():
+    noise = np.random.default_rng(6).normal(0, 0.3, 24)
+    better, equal, worse = (changed(shift + noise) for shift in (-3, 0, 3))
+    unsure, nothing = changed(1 + noise), changed([], nothing="no value")
+    assert overall(judged(better, equal)) == "improved"
+    assert overall(judged(equal, equal)) == "equivalent"
+    assert overall(judged(better, equal, unsure)) == "undecided"
+    assert overall(judged(better, equal, unsure, nothing)) == "nothing measured"
+    assert overall(judged(better, equal, unsure, nothing, worse)) == "regressed"
+    assert overall([]) == "nothing measured"
+
+
+def test_an_undecided_metric_says_how_many_images_it_would_take():
+    (found,) = judged(changed(0.5 + np.random.default_rng(8).normal(0, 3, 24)))
+    assert found.verdict == "undecided"
+    expected = images_needed(found.change_percent, found.deviation_percent, 1.0, 1 - 0.95)
+    assert found.images_needed == expected > 24
+    assert f"about {expected} images" in found.why
+    assert judged(changed([0.0]))[0].why == "one image says nothing of the next: measure more"
+
+
+def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
+    sample = 2 + np.random.default_rng(9).normal(0, 0.2, 24)
+    lpips = changed(sample, "BD-metric", "lpips", level=0.2, unit=0.002)
+    (found,) = judged(lpips)
+    assert (found.verdict, found.change) == ("regressed", pytest.approx(0.002 * sample.mean()))
+    assert judged(lpips, margin="lpips=3%")[0].verdict == "equivalent"
+    assert judged(lpips, margin="bd_metric=3%")[0].verdict == "equivalent"
+    assert judged(lpips, margin="bd_rate=3%")[0].verdict == "regressed"
+    (found,) = judged(lpips, margin="lpips=0.006")
+    assert (found.verdict, found.margin_percent) == ("equivalent", pytest.approx(3))
+
+
+def test_confidence_decides_how_sure_a_verdict_is():
+    noise = np.random.default_rng(10).normal(0, 0.8, 24)
+    sample = 1.35 + noise - noise.mean()
+    assert judged(changed(sample), confidence=0.9)[0].verdict == "regressed"
+    assert judged(changed(sample), confidence=0.9999)[0].verdict == "undecided"
+
+
+def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass():
+    calm = np.random.default_rng(11).normal(0, 0.1, 23)
+    (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
+    assert (lost.verdict, "lost.png" in lost.why) == ("regressed", True)
+    (unknown,) = judged(changed(calm, unknown=(Left("bent.png", "it has 3 points"),)))
+    assert unknown.verdict == "undecided"
+    assert "bent.png" in unknown.why
+    assert "3 points" in unknown.why
+    (still,) = judged(changed(calm + 4, unknown=(Left("bent.png", "it has 3 points"),)))
+    assert still.verdict == "regressed"
+    assert judged(changed([], beyond=("a", "b")))[0].verdict == "improved"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("lpips", UsageError, "not of the form"),
+        ("lpisp=1%", UnknownName, "Did you mean 'lpips'"),
+        ("psnr=0", UsageError, "a positive number"),
+        ("psnr=-1%", UsageError, "a positive number"),
+        ("psnr=nan%", UsageError, "a positive number"),
+        ("bd_rate=0.1", UsageError, "write bd_rate=0.1%"),
+    ],
+)
+def test_a_margin_that_makes_no_sense_is_refused(text, error, words):
+    with pytest.raises(error, match=words):
+        parse_margins(text)
+
+
+def test_margins_are_read_and_the_others_stay():
+    found = parse_margins("bd_rate=2%, lpips=0.01")
+    assert found["bd_rate"] == Margin(2.0, percent=True)
+    assert found["lpips"] == Margin(0.01, percent=False)
+    assert found["time"] == parse_margins("")["time"]

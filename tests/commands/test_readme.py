@@ -1,0 +1,46 @@
+"""The README is true: its codec runs by following it alone, and its commands exist."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_the_codec_of_the_readme_runs_as_written(tmp_path):
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(source.splitlines()) <= 35
+    (tmp_path / "quantise.py").write_text(source)
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((70, 50), 40).convert("RGB").save(tmp_path / "photos" / "noise.png")
+    words = "run --codecs ./quantise.py:Quantise,jpeg --dataset photos --metrics psnr --json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *words.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    points = json.loads(done.stdout)["summary"]
+    mine = [point["psnr_db"] for point in points if "Quantise" in point["codec"]]
+    assert mine == sorted(mine)
+    assert len(mine) == 5
+
+
+def test_every_command_the_readme_names_exists():
+    named = set(re.findall(r"\bbench ([a-z]+)\b", README))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    missing = {name for name in named if name not in done.stdout}
+    assert missing == set()

@@ -1,0 +1,171 @@
+"""`bench run`, `report` and `tradeoff` with metrics of sets, as a user has them: real networks."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from PIL import Image, ImageFilter
+
+from benchmark.analysis.reduce import summarise_with_sets
+from benchmark.rows.store import Store
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
+METRICS = ("psnr", "fd_alex", "fd_squeeze")
+POINTS = ("jpeg.quality=10,30,50,80", "webp.quality=1,20,60,90")
+
+pytestmark = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(11)
+    for number in range(4):
+        noise = Image.fromarray(rng.integers(0, 256, (260, 390, 3), np.uint8), "RGB")
+        noise.filter(ImageFilter.GaussianBlur(2 + number)).save(folder / f"{number}.png")
+    return folder
+
+
+def bench(*words, check=True):
+    command = [sys.executable, "-m", "benchmark", *map(str, words)]
+    environment = {**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=check, cwd=ROOT, env=environment
+    )
+
+
+def run_words(photographs, results):
+    points = [word for point in POINTS for word in ("--points", point)]
+    return (
+        "run", "--codecs", "jpeg,webp", "--dataset", photographs, "--metrics", ",".join(METRICS),
+        "--results", results, *points,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(photographs, tmp_path_factory):
+    results = tmp_path_factory.mktemp("whole")
+    done = bench(*run_words(photographs, results))
+    return results, done.stdout
+
+
+def store_of(results):
+    (folder,) = (path.parent for path in Path(results).glob("*/per_image"))
+    return Store(folder)
+
+
+def set_values(results):
+    store = store_of(results)
+    summary = summarise_with_sets(store.table(), store.folder, METRICS)
+    return {
+        (point.label, str(point.setting), name): point.means[name].value
+        for point in summary.points
+        for name in METRICS[1:]
+    }
+
+
+def test_a_run_ends_with_the_metrics_of_the_sets(whole):
+    _, printed = whole
+    assert "FD (AlexNet)" in printed
+    assert "FD (SqueezeNet)" in printed
+
+
+def test_a_run_killed_and_resumed_gives_the_same_sets(whole, photographs, tmp_path):
+    words = [sys.executable, "-m", "benchmark", *map(str, run_words(photographs, tmp_path))]
+    environment = {**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)}
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and not list(tmp_path.glob("*/per_image/*.parquet")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    bench(*run_words(photographs, tmp_path))
+    assert set_values(tmp_path) == set_values(whole[0])
+
+
+def test_two_half_runs_merge_to_the_whole(whole, photographs, tmp_path):
+    results = []
+    for half in (0, 1):
+        folder = tmp_path / f"machine{half}" / photographs.name
+        folder.mkdir(parents=True)
+        for path in sorted(photographs.iterdir())[half::2]:
+            shutil.copy(path, folder)
+        results.append(tmp_path / f"results{half}")
+        bench(*run_words(folder, results[half]))
+    first, second = (store_of(one).folder for one in results)
+    for kind in ("per_image", "features"):
+        shutil.copytree(second / kind, first / kind, dirs_exist_ok=True)
+    merged, expected = set_values(results[0]), set_values(whole[0])
+    assert merged.keys() == expected.keys()
+    for key, value in merged.items():
+        assert value == pytest.approx(expected[key], rel=1e-9)
+
+
+def test_a_report_draws_sets_with_intervals_and_names_the_images_behind_them(whole):
+    results, _ = whole
+    done = bench("report", "--results", results, "--attribute", "fd_squeeze")
+    report = store_of(results).folder / "report"
+    assert (report / "fd_alex.pdf").exists()
+    assert "infinitesimal jackknife" in (report / "report.md").read_text()
+    with (report / "means.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(
+        float(row["fd_alex_low"]) < float(row["fd_alex"]) < float(row["fd_alex_high"])
+        for row in rows
+    )
+    with (report / "attribution_fd_squeeze.csv").open() as file:
+        parts = list(csv.DictReader(file))
+    assert len(parts) == 2 * 4 * 4  # codecs, settings, images
+    assert "without the image" in done.stdout
+
+
+def test_fid_of_few_images_is_refused_with_the_option_that_allows_it(whole):
+    results, _ = whole
+    store = store_of(results)
+    table = store.table()
+    summary = summarise_with_sets(table, store.folder, ("fid256",))
+    assert all(point.means["fid256"].value is None for point in summary.points)
+    assert not pc.any(pc.is_valid(table["inception256_patches"])).as_py()
+
+
+def test_tradeoff_says_who_has_the_higher_psnr_at_equal_rate_and_realism(whole, tmp_path):
+    results, _ = whole
+    name = store_of(results).folder.name
+    file = tmp_path / "tradeoff.csv"
+    done = bench(
+        "tradeoff", "webp", "jpeg", "--realism", "fd_squeeze", "--results", results,
+        "--dataset", name, "--csv", file,
+    )  # fmt: skip
+    assert "equal realism: webp interpolated" in done.stdout
+    with file.open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert [row["label"] for row in rows] == ["jpeg"] * 4
+    assert {row["verdict"] for row in rows} <= {
+        "equal", "more realistic", "less realistic", "other rates"
+    }  # fmt: skip
+
+
+def test_tradeoff_refuses_what_cannot_be_compared_in_one_sentence(whole):
+    results, _ = whole
+    name = store_of(results).folder.name
+    words = ("tradeoff", "webp", "jpeg", "--results", results, "--dataset", name)
+    for more, said in (
+        (("--realism", "fid256"), "FID/256"),
+        (("--realism", "psnr"), "and not the same"),
+        (("--realism", "fd_alexa"), "Did you mean 'fd_alex'?"),
+    ):
+        done = bench(*words, *more, check=False)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr

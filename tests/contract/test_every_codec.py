@@ -1,0 +1,204 @@
+"""The contract of benchmark.codec, over every codec in the registry that runs here."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.errors import Unavailable
+from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS, load_codec, parse_codec, resolve
+from support.tiny_checkpoint import write_checkpoint
+
+WITH_OPTIONS = ("compressai:model=bmshj2018-factorized:metric=mse:weights=random",)
+ELSEWHERE = {
+    "folder": "codes nothing: sizes are declared",
+    "command": "the contract is that of the user's programs",
+}
+SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
+# An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
+UNTRAINED = ("ours", *(spec for spec in SPECS if "weights=random" in spec))
+TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
+SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
+
+
+class Pair(NamedTuple):
+    """Two instances, so that nothing but the bytes can cross over."""
+
+    encoder: Codec
+    decoder: Codec
+
+
+@cache
+def one_pair(spec: str) -> Pair:
+    first, *_ = resolve(parse_codec(spec))
+    return Pair(load_codec(first), load_codec(first))
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds a checkpoint of `ours`."""
+    folder = tmp_path_factory.mktemp("weights")
+    write_checkpoint(folder / "ours.safetensors")
+    return folder
+
+
+@pytest.fixture(params=SPECS)
+def pair(
+    request: pytest.FixtureRequest,
+    own_cache: None,
+    tiny_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Pair:
+    if request.param == "ours":
+        monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
+    try:
+        found = one_pair(request.param)
+        found.encoder.describe()  # where a codec says that it can decode but not encode here
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    return found
+
+
+over_codecs_with_a_curve = pytest.mark.parametrize("pair", TRAINED, indirect=True)
+
+
+def middle(codec: Codec) -> Setting:
+    return codec.sweep[len(codec.sweep) // 2]
+
+
+def psnr(reference: Pixels, decoded: Pixels) -> float:
+    error = reference.astype(np.float64) - decoded
+    with np.errstate(divide="ignore"):  # raw makes no error
+        return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+
+def noise(height: int, width: int) -> Pixels:
+    return np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_every_codec_is_tested_here_or_said_to_be_elsewhere():
+    assert {spec.partition(":")[0] for spec in SPECS} | ELSEWHERE.keys() == CODECS.keys()
+    assert {parse_codec(alias).name for alias in ALIASES} <= CODECS.keys()
+
+
+def test_a_description_is_complete(pair: Pair, request: pytest.FixtureRequest):
+    codec = pair.encoder
+    info = codec.describe()
+    assert request.node.callspec.params["pair"].partition(":")[0] == codec.name
+    assert all((info.version, info.command, info.licence, info.timed))
+    assert f"{{{codec.sweep[0].name}}}" in info.command
+    assert re.fullmatch("[0-9a-f]{64}", info.fingerprint)
+    assert info.fingerprint != sha256(b"").hexdigest()
+    assert info.revision >= 1
+    assert info == pair.decoder.describe()
+
+
+def test_a_sweep_is_made_of_distinct_settings_of_one_name(pair: Pair):
+    sweep = pair.encoder.sweep
+    assert len({setting.name for setting in sweep}) == 1
+    assert len({str(setting) for setting in sweep}) == len(sweep) >= 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_tiny_images_come_back_in_their_size(pair: Pair, size: tuple[int, int]):
+    decoded = pair.decoder.decode(pair.encoder.encode(noise(*size), middle(pair.encoder)))
+    assert decoded.shape == (*size, 3)
+    assert decoded.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda photo: photo,
+        lambda photo: np.repeat(photo[:, :, 1:2], 3, axis=2),
+        lambda photo: noise(97, 131),
+    ],
+    ids=["photo", "grey", "noise"],
+)
+def test_images_of_every_kind_come_back(
+    pair: Pair, photo: Pixels, make: Callable[[Pixels], Pixels]
+):
+    source = make(photo)
+    data = pair.encoder.encode(source, middle(pair.encoder))
+    decoded = pair.decoder.decode(data)
+    assert isinstance(data, bytes)
+    assert decoded.shape == source.shape
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.c_contiguous
+
+
+@over_codecs_with_a_curve
+def test_rate_and_quality_rise_along_the_sweep(pair: Pair, photo: Pixels):
+    last = len(pair.encoder.sweep) - 1
+    picked = sorted({0, last // 3, 2 * last // 3, last})
+    streams = [pair.encoder.encode(photo, pair.encoder.sweep[at]) for at in picked]
+    sizes = [len(data) for data in streams]
+    quality = [psnr(photo, pair.decoder.decode(data)) for data in streams]
+    assert sizes == sorted(set(sizes))
+    assert quality == sorted(quality)
+
+
+@over_codecs_with_a_curve
+def test_colours_keep_their_place_and_range(pair: Pair):
+    """Swapped channels, a wrong matrix or range would move a patch by tens of levels."""
+    colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (0, 0, 0), (255, 255, 255)]
+    source = np.array([colours], np.uint8).repeat(32, axis=0).repeat(32, axis=1)
+    decoded = pair.decoder.decode(pair.encoder.encode(source, pair.encoder.sweep[-1]))
+    for number, colour in enumerate(colours):
+        inside = decoded[8:24, 32 * number + 8 : 32 * number + 24]
+        assert np.abs(inside.mean(axis=(0, 1)) - colour).max() < 3
+
+
+def test_the_same_pixels_give_the_same_bytes_whatever_came_before(pair: Pair, photo: Pixels):
+    setting = middle(pair.encoder)
+    first = pair.encoder.encode(photo, setting)
+    pair.encoder.encode(noise(17, 33), pair.encoder.sweep[0])
+    assert pair.encoder.encode(photo, setting) == first
+
+
+def test_the_source_is_read_and_never_written(pair: Pair, photo: Pixels):
+    writable, locked = photo.copy(), photo.copy()
+    locked.setflags(write=False)
+    setting = middle(pair.encoder)
+    assert pair.encoder.encode(writable, setting) == pair.encoder.encode(locked, setting)
+    assert np.array_equal(writable, photo)
+
+
+def test_a_view_codes_like_its_copy(pair: Pair, photo: Pixels):
+    view = photo[::-2, 5:100:3]
+    setting = middle(pair.encoder)
+    assert pair.encoder.encode(view, setting) == pair.encoder.encode(view.copy(), setting)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: bytes(200),
+        lambda data: np.random.default_rng(3).bytes(1000),
+    ],
+    ids=["half", "nothing", "zeros", "garbage"],
+)
+def test_bytes_that_are_no_stream_are_refused(
+    pair: Pair, photo: Pixels, spoil: Callable[[bytes], bytes]
+):
+    spoilt = spoil(pair.encoder.encode(photo, middle(pair.encoder)))
+    with pytest.raises(Exception):  # noqa: B017, PT011 - any exception makes a failed row
+        pair.decoder.decode(spoilt)
+
+
+def test_a_stream_of_a_black_image_holds_no_text(pair: Pair):
+    """Nearly all of it is header, and neither black nor the finest quantisers read as letters."""
+    data = pair.encoder.encode(np.zeros((40, 56, 3), np.uint8), pair.encoder.sweep[-1])
+    runs = re.findall(rb"[A-Za-z0-9 .,:;=/_-]{18,}", data)
+    in_rising_order = [list(run) == sorted(run) for run in runs]  # JPEG's Huffman tables
+    assert all(in_rising_order)
+    for word in (b"Exif", b"ICC", b"http", b"x265", b"Lavc", b"Lavf", b"omment", b"Created"):
+        assert word not in data

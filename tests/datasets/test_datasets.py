@@ -1,0 +1,338 @@
+"""Datasets: which files, in which order, under which name, and never another picture unnoticed."""
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.datasets import clic2020, kodak, sample
+from benchmark.datasets.clic2020 import MOBILE, PROFESSIONAL, open_clic2020, open_professional
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.folder import data_folders, find_images, open_folder
+from benchmark.datasets.image import read_image
+from benchmark.datasets.kodak import open_kodak
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import Unavailable, UsageError
+from benchmark.registry import DATASETS, dataset_opener
+from benchmark.system.digest import pixels_sha256
+
+SHARED = Path(__file__).parents[3] / "shared"
+KODAK = SHARED / "data" / "kodak"
+needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def names_of(images: Sequence[ImageFile]) -> list[str]:
+    return [image.name for image in images]
+
+
+# any folder
+
+
+def test_a_folder_is_its_images_sorted_by_path_and_nothing_else(tmp_path):
+    wanted = ["A.PNG", "b.jpeg", "sub/a.png", "sub/deep/c.TIFF", "z.webp"]
+    touch(tmp_path, *reversed(wanted), "notes.txt", "no_suffix", "x.gif", "x.png.part")
+    touch(tmp_path, ".hidden.png", "._a.png", ".cache/d.png", "sub/.thumbs/e.png")
+    assert names_of(open_folder(tmp_path).images) == wanted
+
+
+def test_equal_names_in_two_folders_are_two_images(tmp_path):
+    touch(tmp_path, "day/1.png", "night/1.png")
+    images = open_folder(tmp_path).images
+    assert names_of(images) == ["day/1.png", "night/1.png"]
+    assert [image.path for image in images] == [tmp_path / "day/1.png", tmp_path / "night/1.png"]
+
+
+def test_odd_names_are_kept_and_can_be_stored_as_text(tmp_path):
+    odd = ["two\nlines.png", "comma, colon: 'quote'.png", "größe.png", " .png"]
+    touch(tmp_path, *odd)
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    images = open_folder(tmp_path).images
+    assert set(names_of(images)) == {*odd, "\\xff.png"}
+    assert all(image.path.exists() and image.name.encode() for image in images)
+
+
+def test_a_folder_called_like_an_image_is_searched_not_listed(tmp_path):
+    touch(tmp_path, "album.png/1.png")
+    assert names_of(open_folder(tmp_path).images) == ["album.png/1.png"]
+
+
+def test_links_to_images_count_and_links_to_folders_do_not(tmp_path):
+    touch(tmp_path, "set/a.png", "elsewhere/b.png")
+    (tmp_path / "set/b.png").symlink_to(tmp_path / "elsewhere/b.png")
+    (tmp_path / "set/loop").symlink_to(tmp_path / "set")
+    assert names_of(open_folder(tmp_path / "set").images) == ["a.png", "b.png"]
+
+
+def test_results_of_two_folders_with_one_title_never_mix(tmp_path):
+    touch(tmp_path, "one/images/a.png", "two/images/a.png")
+    first, second = (open_folder(tmp_path / name / "images").name for name in ("one", "two"))
+    assert first != second
+    assert {first[:-6], second[:-6]} == {"images-"}
+
+
+def test_a_folder_has_one_name_however_it_is_reached(tmp_path, monkeypatch):
+    touch(tmp_path, "images/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    monkeypatch.chdir(tmp_path / "images")
+    paths = [tmp_path / "images", tmp_path / "link", Path("."), Path("../images/")]
+    assert len({open_folder(path).name for path in paths}) == 1
+
+
+@pytest.mark.parametrize("title", ["my: photos/2024", "..dots", "größe", "\n"])
+def test_the_name_of_a_dataset_can_be_the_name_of_a_folder(title, tmp_path):
+    touch(tmp_path, f"{title}/a.png")
+    dataset = open_folder(tmp_path / title)
+    assert set(dataset.name) <= set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+    )
+    assert not dataset.name.startswith(".")
+    assert dataset.store_name == dataset.name
+
+
+@pytest.mark.parametrize("make", ["empty", "missing", "file"])
+def test_a_folder_without_images_is_one_sentence(make, tmp_path):
+    path = tmp_path / make
+    if make == "empty":
+        touch(path, "readme.txt")
+    elif make == "file":
+        touch(tmp_path, "file")
+    with pytest.raises(UsageError, match=make):
+        open_folder(path)
+
+
+def test_folders_are_searched_in_the_order_that_is_promised(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA", f"/first{os.pathsep}{os.pathsep}/second")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    expected = [Path("/first"), Path("/second"), Path("/cache/rdrbench/datasets")]
+    assert data_folders() == expected
+    assert data_folders(tmp_path) == [tmp_path, *expected]
+    with pytest.raises(UsageError, match="--data-dir /nowhere"):
+        data_folders(Path("/nowhere"))
+
+
+def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
+    def look(place: Path) -> list[ImageFile]:
+        if "broken" in place.name:
+            raise Unavailable(f"{place} lacks b.png")
+        return [ImageFile(name, place / name) for name in "ba"] if place.name == "whole" else []
+
+    whole = find_images("set", [tmp_path], ["none", "broken", "whole"], look)
+    assert whole == (
+        ImageFile("a", tmp_path / "whole/a"),
+        ImageFile("b", tmp_path / "whole/b"),
+    )
+    with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
+        find_images("set", [tmp_path], ["none", "broken", "broken too"], look)
+    with pytest.raises(Unavailable, match=rf"not in {tmp_path}\): run `bench fetch set`"):
+        find_images("set", [tmp_path], ["none"], look)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_registered_opener_can_be_called_with_folders(name, tmp_path):
+    opener = dataset_opener(name)
+    if name == "sample":
+        assert opener([tmp_path]).name == name
+    else:
+        with pytest.raises(Unavailable, match=f"not in {tmp_path}.*run `bench fetch {name}`"):
+            opener([tmp_path])
+
+
+# sample
+
+
+def test_the_sample_is_four_photographs_of_the_promised_sizes():
+    dataset = open_sample([])
+    shapes = {image.name: read_image(image.path).pixels.shape for image in dataset.images}
+    assert dataset.name == "sample"
+    assert shapes == {
+        "astronaut.png": (512, 512, 3),
+        "chelsea.png": (300, 451, 3),
+        "coffee.png": (400, 600, 3),
+        "motorcycle_left.png": (500, 741, 3),
+    }
+
+
+def test_a_sample_that_is_missing_or_changed_is_one_clear_error(tmp_path, monkeypatch):
+    shutil.copytree(open_sample([]).images[0].path.parent, tmp_path / "data")
+    monkeypatch.setattr(sample, "package_folder", lambda name: tmp_path)
+    assert len(open_sample([]).images) == 4
+    with (tmp_path / "data" / "coffee.png").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(Unavailable, match=r"coffee\.png is not the photograph"):
+        open_sample([])
+    (tmp_path / "data" / "coffee.png").unlink()
+    with pytest.raises(Unavailable, match=r"coffee\.png cannot be read"):
+        open_sample([])
+
+
+# kodak
+
+
+@needs_kodak
+@pytest.mark.parametrize("folder", [KODAK, KODAK.parent])
+def test_kodak_is_24_pictures_from_kodim01_to_kodim24(folder):
+    dataset = open_kodak([folder])
+    assert dataset.name == "kodak"
+    assert names_of(dataset.images) == [f"kodim{number:02d}.png" for number in range(1, 25)]
+    assert {image.path.parent for image in dataset.images} <= {KODAK, folder}
+
+
+@needs_kodak
+def test_the_table_of_kodak_agrees_with_the_published_sums():
+    lines = (KODAK / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split() for line in lines)}
+    assert {name: facts.file_sha256 for name, facts in kodak.PICTURES.items()} == sums
+    assert {name: facts.size_bytes for name, facts in kodak.PICTURES.items()} == {
+        name: (KODAK / name).stat().st_size for name in sums
+    }
+
+
+@pytest.fixture
+def kodak_copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "copy" / "kodak"
+    folder.mkdir(parents=True)
+    for name in kodak.PICTURES:
+        (folder / name).symlink_to(KODAK / name)
+    return folder
+
+
+def replace(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    pixels = np.array(Image.open(path))
+    path.unlink()
+    Image.fromarray(change(pixels)).save(path, compress_level=1)
+
+
+@needs_kodak
+def test_kodak_compressed_anew_is_the_same_dataset(kodak_copy):
+    replace(kodak_copy / "kodim07.png", lambda pixels: pixels)
+    assert len(open_kodak([kodak_copy.parent]).images) == 24
+
+
+@needs_kodak
+def test_a_picture_that_differs_in_one_sample_is_not_kodaks(kodak_copy):
+    def change(pixels: np.ndarray) -> np.ndarray:
+        pixels[511, 767, 2] ^= 1
+        return pixels
+
+    replace(kodak_copy / "kodim07.png", change)
+    with pytest.raises(Unavailable, match=r"kodim07\.png is not the picture"):
+        open_kodak([kodak_copy.parent])
+
+
+@needs_kodak
+def test_kodaks_bytes_in_another_shape_are_not_kodak(kodak_copy):
+    replace(kodak_copy / "kodim07.png", lambda pixels: pixels.reshape(256, 1536, 3))
+    with pytest.raises(Unavailable, match=r"kodim07\.png is not the picture"):
+        open_kodak([kodak_copy.parent])
+
+
+@needs_kodak
+def test_a_copy_of_kodak_that_lacks_a_picture_names_it_and_the_next_folder_is_tried(kodak_copy):
+    (kodak_copy / "kodim24.png").unlink()
+    with pytest.raises(Unavailable, match=r"lacks kodim24\.png.*bench fetch kodak"):
+        open_kodak([kodak_copy.parent])
+    assert open_kodak([kodak_copy.parent, KODAK.parent]).images[23].path.parent == KODAK
+
+
+@needs_kodak
+def test_a_broken_picture_of_kodak_is_named(kodak_copy):
+    (kodak_copy / "kodim09.png").unlink()
+    (kodak_copy / "kodim09.png").write_bytes((KODAK / "kodim09.png").read_bytes()[:5000])
+    with pytest.raises(Unavailable, match=r"kodim09\.png cannot be decoded"):
+        open_kodak([kodak_copy.parent])
+
+
+def test_the_hashes_of_kodak_are_of_pixels_not_files():
+    assert len({facts.pixels_sha256 for facts in kodak.PICTURES.values()}) == 24
+    if KODAK.exists():
+        pixels = np.asarray(Image.open(KODAK / "kodim20.png"))
+        assert pixels_sha256(pixels).startswith(kodak.PICTURES["kodim20.png"].pixels_sha256)
+
+
+# CLIC 2020
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def make_clic(folder: Path, count: int, size: tuple[int, int] = (2048, 1371)) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        (folder / f"{number:03d}.png").write_bytes(png_header(*size))
+    return folder
+
+
+def test_clic_is_428_images_in_two_subsets(tmp_path):
+    make_clic(tmp_path / "clic2020/professional", 250)
+    make_clic(tmp_path / "clic2020/mobile", 178)
+    whole, professional = open_clic2020([tmp_path]), open_professional([tmp_path])
+    assert (whole.name, whole.store_name, len(whole.images)) == ("clic2020", "clic2020", 428)
+    assert names_of(whole.images) == sorted(names_of(whole.images))
+    assert whole.images[0].name == "mobile/000.png"
+    assert professional.name == "clic2020:professional"
+    assert professional.images == whole.images[178:]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "clic2020/professional",
+        "CLIC2020Professional_test/professional",
+        "CLIC2020Professional_test",
+        "professional",
+    ],
+)
+def test_clic_is_found_as_the_official_archive_unpacks(place, tmp_path):
+    folder = make_clic(tmp_path / place, 250)
+    (folder / "._000.png").write_bytes(b"resource fork")
+    images = open_professional([tmp_path / "empty", tmp_path]).images
+    assert images[249] == ImageFile("professional/249.png", folder / "249.png")
+
+
+@pytest.mark.parametrize("count", [41, 249, 251])
+def test_another_number_of_images_is_another_set(count, tmp_path):
+    make_clic(tmp_path / "clic2020/professional", count)
+    with pytest.raises(Unavailable, match=f"{count} PNG files instead of the 250"):
+        open_professional([tmp_path])
+
+
+def test_an_image_of_an_impossible_size_is_named(tmp_path):
+    folder = make_clic(tmp_path / "clic2020/professional", 250)
+    for width, height in ((9000, 1000), (1000, 9000), (40, 1000), (1000, 40)):
+        (folder / "007.png").write_bytes(png_header(width, height))
+        with pytest.raises(Unavailable, match=rf"007\.png has {width} x {height} pixels"):
+            open_professional([tmp_path])
+    (folder / "007.png").write_bytes(b"<html>not found</html> and more")
+    with pytest.raises(Unavailable, match=r"007\.png is not a PNG file"):
+        open_professional([tmp_path])
+    (folder / "007.png").write_bytes(b"")
+    with pytest.raises(Unavailable, match=r"007\.png cannot be read"):
+        open_professional([tmp_path])
+
+
+def test_a_copy_of_clic_in_half_size_is_refused(tmp_path):
+    make_clic(tmp_path / "clic2020/professional", 250, (1024, 685))
+    make_clic(tmp_path / "clic2020/mobile", 178, (1024, 685))
+    with pytest.raises(Unavailable, match=r"about 1\.202e\+09"):
+        open_clic2020([tmp_path])
+
+
+def test_the_archives_are_those_of_the_2020_test_set():
+    assert (PROFESSIONAL.num_images, MOBILE.num_images) == (250, 178)
+    assert PROFESSIONAL.url.endswith("/clic/test/CLIC2020Professional_test.zip")
+    assert MOBILE.url.endswith("/clic/test/CLIC2020Mobile_test.zip")
+    assert round(clic2020.PIXELS) == 1_202_157_653

@@ -1,0 +1,149 @@
+"""Encoders that misbehave, in a run beside one that does not: failed rows, and the run goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.rows.store import Store
+from support.fault_ledger import tell
+from support.processes import running
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+SECONDS = 2.0  # that a program may take
+
+# Each is a shell script with $1 the source and $2 the stream; the decoder is `cp` of a PNG.
+MISBEHAVING = {
+    "hangs": "sleep {mark}",
+    "hangs and ignores being asked to stop": "trap '' TERM INT HUP; while :; do sleep {mark}; done",
+    "writes nothing": "true",
+    "writes nothing and fails": "echo no such luck >&2; exit 3",
+    "writes an empty stream": ": > $2",
+    "complains for ever": "exec yes no such luck >&2",
+    "talks for ever": "exec yes",
+    "kills itself": "kill -SEGV $$",
+    "removes its own folder": 'rm -rf "$(dirname $2)"',
+    "makes its stream a folder": "mkdir $2",
+    "makes its stream a pipe": "mkfifo $2",
+    "never stops writing its stream": "exec cat /dev/zero > $2",
+}
+# These end well: what they claim or leave behind does not count.
+HONEST_ENOUGH = {
+    "lies about its size": "cp $1 $2; echo encoded to 1 byte, .001 bpp; echo 1 > $2.size",
+    "forks a child that outlives it": "cp $1 $2; sleep {mark} & true",
+    "forks a child in a session of its own": "cp $1 $2; setsid sh -c 'sleep {mark}' & true",
+    "leaves a child that writes to its stream": "cp $1 $2; (sleep 1; echo more >> $2) & true",
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.effect_noise((24, 20), 40).convert("RGB").save(folder / "0.png")
+    return folder
+
+
+def codec(folder, name, script, mark):
+    path = folder / f"{len(list(folder.iterdir()))}.sh"
+    path.write_text(script.replace("{mark}", mark) + "\n")
+    label = name.replace(" ", "-")
+    return (
+        rf"command:name={label}:encode=sh {path} {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1:"
+        f"timeout_seconds={SECONDS}"
+    )
+
+
+def bench_run(codecs, images, results, *more):
+    words = ["run", "--codecs", ",".join(codecs), "--dataset", str(images), "--metrics", "psnr"]
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *words, "--results", str(results), "--json", *more],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def rows_of(results):
+    (folder,) = results.iterdir()
+    return Store(folder).table().to_pylist()
+
+
+def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
+    images, tmp_path, record_property, monkeypatch
+):
+    """None is left running, and what one says of its size is nothing to the harness."""
+    scripts, mark = tmp_path / "scripts", f"301.{os.getpid()}"
+    scripts.mkdir()
+    named = {**MISBEHAVING, **HONEST_ENOUGH}
+    codecs = [codec(scripts, name, script, mark) for name, script in named.items()]
+    # The default is a GiB, which takes a while to write.
+    (tmp_path / "sitecustomize.py").write_text(HOOK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    started = time.monotonic()
+    done = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
+    seconds = time.monotonic() - started
+    rows = {row["variant"]: row for row in rows_of(tmp_path / "results") if row["variant"]}
+    by_name = {
+        name: row
+        for name in named
+        for variant, row in rows.items()
+        if f"name={name.replace(' ', '-')}:" in variant
+    }
+    honest = [row for row in rows_of(tmp_path / "results") if not row["variant"]]
+    losses = len(named) - len(by_name) + 3 - sum(row["status"] == "ok" for row in honest)
+    losses += sum(by_name[name]["status"] != "failed" for name in MISBEHAVING)
+    size = (images / "0.png").stat().st_size
+    for name in HONEST_ENOUGH:
+        losses += by_name[name]["status"] != "ok"
+        losses += by_name[name]["bpp"] != 8 * by_name[name]["num_bytes"] / (24 * 20)
+        losses += abs(by_name[name]["num_bytes"] - size) > size / 2
+    losses += sum(len(by_name[name]["reason"].splitlines()) != 1 for name in MISBEHAVING)
+    left = running(mark)
+    losses += len(left)
+    tell(record_property, "external encoders that misbehave", len(named), len(named), losses)
+    assert done.returncode == 1
+    assert losses == 0, (left, [(name, row["reason"]) for name, row in by_name.items()])
+    assert seconds < 300
+    assert len(json.loads(done.stdout)["failed"]) == len(MISBEHAVING)
+
+
+HOOK = """
+import sys
+from importlib.machinery import PathFinder
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = super().find_spec(name, path, target)
+        if found is not None and name == "benchmark.system.programs":
+            execute = found.loader.exec_module
+            def smaller(module):
+                execute(module)
+                module.LARGEST_FILE_BYTES = 1 << 20
+            found.loader.exec_module = smaller
+        return found
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"])
+def test_native_code_that_crashes_is_a_failed_row_with_its_signal(
+    how, images, tmp_path, record_property
+):
+    """SIGKILL is what the kernel sends where memory runs out."""
+    done = bench_run([f"{FAKES}:DiesOnDecode:how={how}"], images, tmp_path / "results")
+    rows = {row["setting_value"]: row for row in rows_of(tmp_path / "results")}
+    losses = 3 - len(rows) + sum(rows[step]["status"] != "ok" for step in (64.0, 1.0))
+    fallen = rows[16.0]
+    losses += fallen["status"] != "failed"
+    expected = "MemoryError" if how == "memory" else f"was killed by {how}"
+    losses += expected not in (fallen["reason"] or "")
+    tell(record_property, "native code that crashes", 1, 1, losses)
+    assert losses == 0, fallen
+    assert done.returncode == 1
+    assert hasattr(signal, how) or how == "memory"

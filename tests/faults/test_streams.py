@@ -1,0 +1,122 @@
+"""Mutated streams of the codecs that own their container: an error in a sentence or a picture each.
+
+They are decoded in a process of their own, as `bench audit decode` does it. A crash, an error that
+is not explained, more than ten seconds or four GiB is a loss.
+"""
+
+import random
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from baselines.compressai import container as compressai_container
+from baselines.compressai.weights import importable
+from baselines.formats.varint import varint
+from baselines.neural.bitstream.container import checksum
+from benchmark.measure.engine.decoders import Decoder
+from benchmark.measure.execute import Failed
+from benchmark.registry import CodecSpec, load_codec, parse_codec
+from support.fault_ledger import mutated, tell
+from support.tiny_checkpoint import noise, write_checkpoint
+
+MOST_SECONDS, MOST_BYTES = 10.0, 4 << 30
+UNEXPLAINED = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit): ")
+SIZES = ((40, 56), (70, 90), (1, 1), (33, 7))
+
+
+def raw(folder: Path) -> CodecSpec:
+    return CodecSpec("raw", ())
+
+
+def ours(folder: Path) -> CodecSpec:
+    write_checkpoint(folder / "ours.safetensors")
+    return parse_codec(f"ours:beta=2.56:checkpoint={folder / 'ours.safetensors'}")
+
+
+def compressai(folder: Path) -> CodecSpec:
+    import torch
+
+    with importable():
+        from compressai.models import ScaleHyperprior
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = ScaleHyperprior(16, 24)
+    network.update(force=True)
+    torch.save(network.state_dict(), folder / "small.pth")
+    return parse_codec(f"hyperprior:checkpoint={folder / 'small.pth'}")
+
+
+def claiming(make, data: bytes, chance: random.Random) -> bytes:
+    """The same payload for an image of another size, in a header without fault."""
+    width, height = (chance.choice((1, 64, 700, 3000, 8192, 60_000)) for _ in range(2))
+    if make is raw:
+        return struct.pack("<HH", width, height) + data[4:]
+    if make is compressai:
+        other = compressai_container.unpack(data, 2)._replace(width=width, height=height)
+        return compressai_container.pack(other)
+    # Sides below 128 px are a byte each, behind the first seven.
+    return signed(data[:7] + varint(width) + varint(height) + data[9:])
+
+
+def signed(data: bytes) -> bytes:
+    """With the checksum of our container put right, so that what is behind it is met as well."""
+    return data[:-2] + checksum(data[:-2])
+
+
+def peak_bytes(process_id: int | None) -> int:
+    try:
+        status = Path(f"/proc/{process_id}/status").read_text()
+    except OSError:
+        return 0
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
+
+@pytest.mark.parametrize("make", [raw, ours, compressai], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "number", [150, pytest.param(10_000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_mutated_stream_is_an_error_in_a_sentence_or_a_picture(
+    make, number, tmp_path, record_property
+):
+    spec = make(tmp_path)
+    codec = load_codec(spec)
+    settings = [codec.sweep[0], codec.sweep[-1]]
+    sound = [codec.encode(noise(*size), at) for size in SIZES for at in settings]
+    chance = random.Random(0)
+    lost: list[str] = []
+    pictures = errors = 0
+    decoder = Decoder(spec, "cpu")
+    try:
+        for at in range(number):
+            whole = sound[at % len(sound)]
+            if at % 10 == 9:
+                stream = claiming(make, whole, chance)
+            elif make is ours and at % 2:
+                stream = signed(mutated(whole, chance) + b"??")
+            else:
+                stream = mutated(whole, chance)
+            decoder.send(stream)
+            if decoder.waits(MOST_SECONDS):
+                decoder.stop()
+                lost.append(f"hung over {stream[:40].hex()}")
+                continue
+            outcome = decoder.receive()
+            if peak_bytes(decoder.process_id) > MOST_BYTES:
+                decoder.stop()
+                lost.append(f"took memory over {stream[:40].hex()}")
+            elif not isinstance(outcome, Failed):
+                pictures += 1
+            elif outcome.stage == "worker" or UNEXPLAINED.match(outcome.reason):
+                lost.append(f"{outcome.reason} over {stream[:40].hex()}")
+            else:
+                errors += 1
+    finally:
+        decoder.end()
+    tell(record_property, f"streams of {make.__name__} mutated", number, number, len(lost))
+    assert lost == []
+    assert pictures + errors == number
+    assert errors > number / 4
+    whole = noise(*SIZES[0])
+    assert codec.decode(codec.encode(whole, settings[-1])).shape == whole.shape

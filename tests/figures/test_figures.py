@@ -1,0 +1,325 @@
+import csv
+import io
+import re
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.analysis.rate_distortion import Measure, compare
+from benchmark.analysis.summarise import summarise
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import (
+    DOTS_PER_INCH,
+    DOUBLE_COLUMN_INCHES,
+    FAMILIES,
+    SINGLE_COLUMN_INCHES,
+    file_bytes,
+    looks,
+    short_names,
+)
+from benchmark.figures.table import (
+    Table,
+    bd_overview,
+    bd_records,
+    bd_table,
+    csv_text,
+    escape_latex,
+    latex,
+    markdown,
+    means_table,
+    plain,
+)
+from benchmark.figures.timing import draw_timing
+from benchmark.report.document import left_out, report_text
+from support.measured import failed, row, sweep, table
+
+PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
+LPIPS = Measure("lpips_alex", "LPIPS", "lower")
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", saturating=True)
+TWELVE = [
+    "jpeg", "jpeg:subsampling=444", "webp", "jpeg2000", "avif", "jpegxl", "x265", "vvenc",
+    "compressai:model=mbt2018-mean", "compressai:model=cheng2020-anchor", "zzz", "ours",
+]  # fmt: skip
+
+
+def summary_of(labels, **columns):
+    rows = []
+    for place, label in enumerate(labels):
+        codec, _, variant = label.partition(":")
+        for one in sweep(codec, variant=variant, **columns):
+            rows.append(one | {"num_bytes": int(one["num_bytes"] * (1 - place / 20))})
+    return summarise(table(rows))
+
+
+def draw(summary, measures=(PSNR,), **options):
+    return draw_rate_curves(summary, measures, looks(summary.labels), "set", **options)
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_no_two_codecs_look_the_same():
+    many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
+    labels = [*FAMILIES, "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
+    found = looks([label for label in labels if label != "bmshj2018-hyperprior"])
+    assert len(set(found.values())) == len(found)
+
+
+def test_a_known_codec_looks_the_same_whoever_else_is_there():
+    alone, among = looks(["webp"]), looks(TWELVE)
+    assert alone["webp"] == among["webp"] == FAMILIES["webp"]
+    assert looks(["hyperprior"])["hyperprior"] == FAMILIES["bmshj2018-hyperprior"]
+    mse, ms_ssim = "compressai:model=mbt2018", "compressai:metric=ms-ssim:model=mbt2018"
+    found = looks([mse, ms_ssim])
+    assert found[mse] == FAMILIES["mbt2018"] != found[ms_ssim]
+    assert looks([ms_ssim])[ms_ssim] == found[ms_ssim]
+
+
+def test_short_names_stay_different():
+    labels = ["./a/x.py:Mine", "./b/x.py:Mine", "folder:path=/data/hific/"]
+    assert short_names(labels) == {**{k: k for k in labels[:2]}, labels[2]: "folder path=hific"}
+
+
+def test_curves_are_drawn_through_the_means():
+    summary = summary_of(["jpeg", "webp"])
+    (axes,) = draw(summary).figure.axes
+    points = [point for point in summary.points if point.label == "webp"]
+    drawn = lines_of(axes)["webp"]
+    assert drawn.get_xdata().tolist() == [point.bpp for point in points]
+    assert drawn.get_ydata().tolist() == [point.means["psnr_db"].value for point in points]
+    assert (drawn.get_color(), drawn.get_marker()) == FAMILIES["webp"]
+
+
+def test_ms_ssim_is_drawn_in_decibels_and_the_axis_says_so():
+    summary = summary_of(["jpeg"])
+    drawing = draw(summary, [MS_SSIM])
+    (axes,) = drawing.figure.axes
+    values = [point.means["ms_ssim"].value for point in summary.points]
+    expected = -10 * np.log10(1 - np.array(values))
+    assert lines_of(axes)["jpeg"].get_ydata() == pytest.approx(expected, abs=1e-12)
+    assert axes.get_ylabel() == "MS-SSIM (dB)"
+    assert "-10 log10(1 - mean MS-SSIM)" in drawing.caption
+
+
+@pytest.mark.parametrize(("measures", "width"), [([PSNR], 3.25), ([PSNR, MS_SSIM, LPIPS], 6.875)])
+def test_twelve_curves_have_a_legend_that_hides_nothing(measures, width):
+    summary = summary_of(TWELVE, caveat="random weights")
+    figure = draw(summary, measures).figure
+    figure.draw_without_rendering()
+    renderer = figure._get_renderer()
+    (legend,) = figure.legends
+    box = legend.get_window_extent(renderer)
+    assert figure.get_size_inches()[0] == width
+    assert len(legend.get_texts()) == 12
+    assert len(figure.axes) == len(measures)
+    for axes in figure.axes:
+        assert axes.get_tightbbox(renderer).y0 >= box.y1 - 0.5  # half a pixel of rounding
+        assert axes.bbox.height / figure.dpi > 1.2
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    texts = [text.get_window_extent(renderer) for text in legend.get_texts()]
+    crowded = [
+        (a, b) for a in texts for b in texts if a is not b and a.shrunk(0.9, 0.7).overlaps(b)
+    ]
+    assert crowded == []
+
+
+def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
+    rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
+    summary = summarise(table(rows))
+    assert draw(summary).caption.endswith("Recorded elsewhere, not coded here: vtm.")
+    timing = draw_timing(summary, looks(summary.labels), "set")
+    assert [label.get_text() for label in timing.figure.axes[0].get_yticklabels()] == ["jpeg"]
+    shown = means_table(summary, [PSNR])
+    assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
+    assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
+    assert shown.notes == ("Recorded elsewhere, not timed here: vtm.",)
+
+
+def test_what_carries_a_caveat_is_dashed_open_and_named():
+    rows = [*sweep("jpeg"), *sweep("ours", caveat="random weights")]
+    summary = summarise(table(rows))
+    drawing = draw(summary)
+    lines = lines_of(drawing.figure.axes[0])
+    line = lines["ours, random weights"]
+    assert line.is_dashed()
+    assert line.get_markerfacecolor() == "white"
+    assert not lines["jpeg"].is_dashed()
+    assert "caveat" in drawing.caption
+
+
+def test_declared_sizes_are_named_in_the_legend():
+    summary = summarise(table(sweep("folder", bytes_origin="declared")))
+    assert list(lines_of(draw(summary).figure.axes[0])) == ["folder, bytes=declared"]
+
+
+def test_points_over_fewer_images_are_not_drawn_and_the_caption_says_so():
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    rows = [one for one in rows if (one["codec"], one["image"]) != ("webp", "a")]
+    drawing = draw(summarise(table(rows)))
+    assert list(lines_of(drawing.figure.axes[0])) == ["jpeg"]
+    assert "Points of webp that are not comparable are left out" in drawing.caption
+
+
+def test_nothing_comparable_gives_no_figure():
+    rows = [row("jpeg", 5, "a"), row("webp", 5, "b")]
+    assert draw(summarise(table(rows))) is None
+
+
+def test_the_crop_shows_no_point_beyond_it_and_leaves_out_who_has_nothing_inside():
+    rows = [*sweep("jpeg"), *(row("raw", 8, name, num_bytes=24_000) for name in ("a", "bb", "ccc"))]
+    for quality, num_bytes in ((85, 2900), (90, 3100)):
+        rows += [row("jpeg", quality, name, num_bytes=num_bytes) for name in ("a", "bb", "ccc")]
+    drawing = draw(summarise(table(rows)), [LPIPS])
+    (axes,) = drawing.figure.axes
+    assert list(lines_of(axes)) == ["jpeg"]
+    assert 2.9 < axes.get_xlim()[1] < 3.1
+    assert "Points of raw, jpeg beyond 3 bpp are not shown" in drawing.caption
+
+
+def test_a_linear_rate_axis_starts_at_zero():
+    summary = summary_of(["jpeg"])
+    assert draw(summary, linear_rate=True).figure.axes[0].get_xlim()[0] == 0
+    assert draw(summary).figure.axes[0].get_xscale() == "log"
+
+
+def test_files_have_the_papers_width_embedded_truetype_and_no_date():
+    drawing = draw(summary_of(["jpeg", "webp"]))
+    png, pdf = file_bytes(drawing.figure, "png"), file_bytes(drawing.figure, "pdf")
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.width == round(SINGLE_COLUMN_INCHES * DOTS_PER_INCH)
+    objects = pdf + b"".join(_inflated(pdf))
+    assert b"/FontFile2" in objects
+    assert b"/Type3" not in objects
+    assert b"CreationDate" not in objects
+    again = draw(summary_of(["jpeg", "webp"]))
+    assert (file_bytes(again.figure, "png"), file_bytes(again.figure, "pdf")) == (png, pdf)
+
+
+def _inflated(pdf):
+    for found in re.finditer(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
+        try:
+            yield zlib.decompress(found.group(1))
+        except zlib.error:
+            continue
+
+
+def test_the_timing_figure_shows_timed_rows_alone():
+    megapixels = 100 * 80 / 1e6
+    rows = sweep("jpeg", timing=True, encode_seconds=0.4) + sweep("webp", encode_seconds=9.0)
+    summary = summarise(table(rows))
+    drawing = draw_timing(summary, looks(summary.labels), "set")
+    encode, decode = drawing.figure.axes
+    (line,) = encode.get_lines()
+    assert line.get_xdata() == pytest.approx([0.4 / megapixels] * 6, rel=1e-12)
+    assert len(decode.get_lines()) == 1
+    assert [text.get_text() for text in encode.get_yticklabels()] == ["jpeg"]
+    assert "Some CPU" in drawing.caption
+    assert "webp" in drawing.caption
+
+
+def test_without_timed_rows_there_is_no_timing_figure():
+    summary = summary_of(["jpeg"])
+    assert draw_timing(summary, looks(summary.labels), "set") is None
+
+
+def test_timings_of_different_things_are_told_apart_in_the_figure():
+    rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
+    summary = summarise(table(rows))
+    figure = draw_timing(summary, looks(summary.labels), "set").figure
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["jpeg$^a$", "vvenc$^b$"]
+    assert figure.get_supxlabel().splitlines() == ["a  one call", "b  program start"]
+
+
+def test_long_names_get_a_wide_timing_figure():
+    rows = sweep("./mine.py:ACodecWithAVeryLongName", variant="effort=7", timing=True)
+    summary = summarise(table(rows))
+    figure = draw_timing(summary, looks(summary.labels), "set").figure
+    assert figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
+
+
+def test_the_table_of_means_shows_counts_where_they_differ():
+    rows = [row("jpeg", 5, name, psnr_db=30.0) for name in "abc"]
+    rows += [row("raw", 8, name, psnr_db=float("inf")) for name in "ab"]
+    rows += [failed("raw", 8, "c", "encode", "boom")]
+    rows[0] |= {"lpips_alex": None}
+    rows[1] |= {"psnr_db": float("inf")}
+    found = means_table(summarise(table(rows)), [PSNR, LPIPS])
+    raw, jpeg = found.rows
+    assert found.headers[2:6] == ("images", "bpp", "PSNR (dB)", "LPIPS")
+    assert jpeg[2] == "3"
+    assert jpeg[4] == "30.00 (2, ∞ 1)"
+    assert jpeg[5].endswith("(2)")
+    assert (raw[2], raw[4], raw[-1]) == ("2 of 3", "∞ 2", "1")
+
+
+def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
+    rows = [*sweep("jpeg"), row("webp", 5, "a"), row("webp", 5, "bb"), row("webp", 5, "ccc")]
+    rows += [one | {"psnr_db": one["psnr_db"] + 8} for one in sweep("avif")]
+    comparisons = compare(summarise(table(rows)), PSNR, "jpeg")
+    found = bd_table(comparisons, [PSNR], "jpeg")
+    webp, avif = found.rows
+    assert webp[2:] == ("–", "–", "–", "–", "–")
+    assert avif[2].endswith("†")
+    assert any("it has 1 of the 4 points" in note for note in found.notes)
+    assert any("less than half" in note for note in found.notes)
+    assert bd_overview(comparisons, [PSNR], "jpeg").rows == (("webp", "–"), ("avif", avif[2]))
+    webp_record, avif_record = bd_records(comparisons, "jpeg")
+    assert webp_record["bd_rate_percent"] is None
+    assert "1 of the 4" in webp_record["reason"]
+    assert avif_record["images_bd_rate_images"] == 3
+
+
+def test_latex_escapes_what_it_would_take_for_commands():
+    found = latex(Table(("a_b", "c & d"), (("x%", "-1.5"), ("{y}", "∞ 2")), 1), {"x%": "x"})
+    assert r"a\_b & c \& d \\" in found
+    assert r"x & $-$1.5 \\" in found
+    assert r"\{y\} & $\infty$ 2 \\" in found
+    assert found.count(r"\toprule") == found.count(r"\bottomrule") == 1
+    assert escape_latex("\\{") == r"\textbackslash{}\{"
+    assert not re.search(r"(?<!\\)[%&#_](?!.*usepackage)", escape_latex("50% & #1_2"))
+
+
+def test_latex_groups_are_apart_only_where_the_first_column_repeats():
+    repeated = Table(("a", "b"), (("x", "1"), ("x", "2"), ("y", "3")), 2)
+    assert latex(repeated, {}).count(r"\addlinespace") == 1
+    assert r"\addlinespace" not in latex(repeated._replace(rows=repeated.rows[1:]), {})
+
+
+def test_csv_keeps_every_digit_and_every_count():
+    summary = summary_of(["jpeg", "webp"])
+    records = list(csv.DictReader(io.StringIO(csv_text(summary.for_machines()))))
+    assert [float(one["psnr_db"]) for one in records] == [
+        point.means["psnr_db"].value for point in summary.points
+    ]
+    assert {one["psnr_db_images"] for one in records} == {"3"}
+    assert csv_text([]) == "\n"
+
+
+def test_plain_and_markdown_tables_have_a_line_a_row():
+    found = means_table(summary_of(["jpeg", "webp"]), [PSNR])
+    assert len(plain(found).splitlines()) == 1 + 12
+    assert len(markdown(found).splitlines()) == 2 + 12
+    assert len({line.count("|") for line in markdown(found).splitlines()}) == 1
+
+
+def test_the_text_says_what_is_left_out_and_why():
+    rows = [*sweep("jpeg"), *sweep("jpeg", fingerprint="old", run="1")]
+    rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
+    summary = summarise(table(rows))
+    runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
+    sentences = left_out(summary, [PSNR], runs)
+    assert "failed: webp quality=5, 1 cell, encode: boom" in sentences
+    assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
+    assert "not counted: 18 rows of jpeg: an older version: 1.0, adapter 1" in sentences
+    assert "skipped by the last run: vvenc: no ffmpeg" in sentences
+    assert "refused by the last run: x.png: 16 bit" in sentences
+    assert any("--common" in sentence for sentence in sentences)
+    text = report_text(
+        "set", summary, [PSNR], {"psnr_db": "Caption."}, means_table(summary, [PSNR]), "None.", runs
+    )
+    assert all(f"- {sentence}" in text for sentence in sentences)
+    assert "![psnr_db](psnr_db.png)\n\nCaption." in text

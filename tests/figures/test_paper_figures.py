@@ -1,0 +1,358 @@
+"""The paper's figures: drawn is what the csv beside them says, captions name their sources."""
+
+import csv
+from io import StringIO
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from benchmark.analysis.grid import grid
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import SYSTEMS
+from benchmark.figures.complexity import draw_complexity, measured_block, published_blocks
+from benchmark.figures.labels import Label, place_labels
+from benchmark.figures.paper_curve import draw_paper_curves
+from benchmark.figures.pictures import Tile, draw_pictures
+from benchmark.figures.plane import Plane, draw_plane
+from benchmark.figures.style import DOUBLE_COLUMN_INCHES, file_bytes, looks, paper_style
+from benchmark.figures.surface import draw_surface
+from benchmark.figures.table import csv_text, latex
+from benchmark.published.complexity import parse_complexity
+from benchmark.published.curves import panel
+from benchmark.published.points import parse
+from benchmark.published.traversal import trails
+from support.measured import row, table
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+POINTS = parse((PUBLISHED / "points.csv").read_text(encoding="utf-8"))
+SECONDS = parse_complexity((PUBLISHED / "complexity.csv").read_text(encoding="utf-8"))
+PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
+FID = Measure("fid256", "FID/256", "lower")
+LOOKS = looks([*(s.look for s in SYSTEMS), *(one.look for one in SECONDS), "jpeg", "webp"])
+KODAK = [f"kodim{number:02}" for number in range(1, 25)]
+
+
+def rows(codec, variant="", **columns):
+    return [
+        row(codec, q, image, variant=variant, num_bytes=120 * 2**q, **columns)
+        for q in (0, 1, 2, 3)
+        for image in KODAK
+    ]
+
+
+@pytest.fixture(scope="module")
+def clic():
+    panels = [panel(one, "clic2020", None, POINTS, 0.8) for one in (PSNR, FID)]
+    return draw_paper_curves(panels, LOOKS, "CLIC2020 test", 428, "MS-ILLM")
+
+
+@pytest.fixture(scope="module")
+def kodak():
+    mine = rows("jpeg") + rows("ours", "beta=0") + rows("ours", "beta=3.84", caveat="a trial")
+    mine += rows("vtm", recorded=True)
+    summary = summarise(table(mine))
+    panels = [panel(one, "kodak", summary, POINTS, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
+    return draw_paper_curves(panels, LOOKS, "Kodak", 24, "VTM")
+
+
+@pytest.fixture(scope="module")
+def long_names():
+    mine = rows("ours", "beta=3.84", caveat="reduced network, trained on a CPU")
+    mine += rows("ours", "beta=0", caveat="reduced network, trained on a CPU")
+    trained = "model=bmshj2018-hyperprior:weights=matched"
+    mine += rows("compressai", trained, caveat="reduced, trained by this project")
+    summary = summarise(table(mine))
+    panels = [panel(one, "kodak", summary, POINTS, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
+    return draw_paper_curves(panels, LOOKS, "Kodak", 24, "VTM")
+
+
+@pytest.fixture(scope="module")
+def plane():
+    both = [panel(one, "clic2020", None, POINTS, 2.0) for one in (PSNR, FID)]
+    planes = [
+        Plane(bpp, tuple(trails(*both, None, POINTS, "clic2020", bpp))) for bpp in (0.093, 0.323)
+    ]
+    return draw_plane(planes, PSNR, FID, LOOKS, "CLIC2020 test", 428)
+
+
+def as_read(plate):
+    """The csv as a reader of the file finds it."""
+    return list(csv.DictReader(StringIO(csv_text(plate.records), newline="")))
+
+
+def curves_of(axes):
+    return {line.get_label(): line for line in axes.get_lines() if line.get_label()[0] != "_"}
+
+
+def places_of(line):
+    return [*zip(*line.get_data(), strict=True)]
+
+
+def plain(name):
+    return name.removesuffix(" (published)").removesuffix(", a trial")
+
+
+def boxes_apart(boxes):
+    return all(not first.overlaps(second) for first, second in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("figure", ["clic", "kodak"])
+def test_curves_are_drawn_where_their_csv_says(figure, request):
+    plate = request.getfixturevalue(figure)
+    records = as_read(plate)
+    metrics = list(dict.fromkeys(one["metric"] for one in records))
+    assert len(metrics) == len(plate.figure.axes)
+    for axes, metric in zip(plate.figure.axes, metrics, strict=True):
+        drawn = {
+            (plain(name), line.get_markerfacecolor() != "white"): places_of(line)
+            for name, line in curves_of(axes).items()
+        }
+        told: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+        for one in records:
+            if one["metric"] == metric:
+                key = one["system"], one["measured"] == "True"
+                told.setdefault(key, []).append((float(one["bpp"]), float(one["drawn"])))
+        assert drawn == told
+
+
+def test_saturating_metrics_are_in_decibels_in_figure_and_csv(kodak):
+    one = next(r for r in as_read(kodak) if r["metric"] == "ms_ssim" and r["system"] == "HiFiC")
+    assert float(one["drawn"]) == pytest.approx(-10 * np.log10(1 - float(one["value"])), abs=1e-12)
+
+
+@pytest.mark.parametrize("figure", ["clic", "kodak", "plane"])
+def test_captions_name_count_and_protocol_and_source_of_every_curve(figure, request):
+    plate = request.getfixturevalue(figure)
+    caption = plate.caption
+    assert f"means over {24 if figure == 'kodak' else 428} images" in caption
+    for one in as_read(plate):
+        for name in ("source", "protocol"):
+            found = [one[key] for key in one if key.rpartition("_")[2] == name]
+            for text in found:
+                if name == "protocol" or text:
+                    assert text in caption or text == "coding/1", text
+        assert one["system"] in caption
+
+
+def test_digitised_numbers_have_their_reading_error_in_figure_and_words(clic):
+    psnr, fid = clic.figure.axes
+    assert "Bars and bands: reading error of digitised numbers." in note_of(clic)
+    ends = {tuple(np.round(segment, 9).ravel()) for bars in psnr.collections
+            if hasattr(bars, "get_segments") for segment in bars.get_segments()}  # fmt: skip
+    known = [p for p in POINTS if p.system == "DIRAC-1" and p.metric == "psnr_db"]
+    (dirac,) = [p for p in known if p.dataset == "clic2020"]
+    low, high = dirac.value - dirac.value_error, dirac.value + dirac.value_error
+    assert tuple(np.round((dirac.bpp, low, dirac.bpp, high), 9)) in ends
+    (band,) = [one for one in fid.collections if not hasattr(one, "get_segments")]  # VTM's line
+    assert band.get_facecolor()[0][:3] == pytest.approx(colour(LOOKS["vtm"].colour))
+
+
+def colour(text):
+    return tuple(int(text[at : at + 2], 16) / 255 for at in (1, 3, 5))
+
+
+def note_of(plate):
+    return " ".join(" ".join(text.get_text() for text in plate.figure.texts).split())
+
+
+def test_a_figure_of_mixed_protocols_says_so_itself(clic, kodak, plane):
+    assert "Protocols mixed: a psnr-rgb8/1; b psnr-rgb/reported;" in note_of(clic)
+    names = [text.get_text() for legend in clic.figure.legends for text in legend.get_texts()]
+    assert r"HiFiC$^{\mathrm{a,d}}$" in names
+    assert "DC-VIC" in names  # of the panels' own rules
+    own = "without a letter psnr-rgb8/1, ms-ssim-rgb8/1 and lpips-alex/0.1.4-2b566cc3."
+    assert note_of(kodak).endswith(own)
+    assert "Protocols mixed" in note_of(plane)
+
+
+def test_measured_curves_are_filled_and_published_ones_are_open_and_labelled(kodak):
+    psnr = curves_of(kodak.figure.axes[0])
+    measured, published = psnr["CRDR β=3.84, a trial"], psnr["CRDR β=3.84 (published)"]
+    assert measured.get_markerfacecolor() == measured.get_color() == published.get_color()
+    assert published.get_markerfacecolor() == "white"
+    assert published.is_dashed()
+    assert not measured.is_dashed()
+    assert measured.get_marker() == published.get_marker()
+    assert "JPEG" in psnr
+    assert "Measured and recorded (a pack, or shipped rows): VTM (1.0)." in kodak.caption
+
+
+@pytest.mark.parametrize("figure", ["clic", "kodak", "long_names", "plane"])
+def test_legends_notes_and_axes_keep_apart_inside_the_figure(figure, request):
+    figure = request.getfixturevalue(figure).figure
+    assert figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
+    with paper_style():
+        figure.draw_without_rendering()
+    renderer = figure._get_renderer()
+    boxes = [legend.get_window_extent(renderer) for legend in figure.legends]
+    boxes += [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
+    assert boxes_apart(boxes)
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
+    assert min(box.y0 for box in boxes) >= 0
+    assert all(axes.bbox.height / figure.dpi > 1.5 for axes in figure.axes)
+
+
+def test_a_system_looks_the_same_in_every_figure(clic, kodak, plane):
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for plate in (clic, kodak, plane):
+        for axes in plate.figure.axes:
+            for name, line in curves_of(axes).items():
+                if line.get_marker() not in ("", "None"):
+                    known = seen.setdefault(plain(name), set())
+                    known.add((line.get_color(), line.get_marker()))
+    assert {name for name, found in seen.items() if len(found) > 1} == set()
+
+
+def test_the_plane_is_drawn_where_its_csv_says(plane):
+    records = as_read(plane)
+    for axes, rate in zip(plane.figure.axes, ("0.093", "0.323"), strict=True):
+        drawn = {plain(name): places_of(line) for name, line in curves_of(axes).items()}
+        told: dict[str, list[tuple[float, float]]] = {}
+        for one in records:
+            if one["target_bpp"] == rate:
+                place = float(one["distortion"]), float(one["realism"])
+                told.setdefault(one["system"], []).append(place)
+        assert drawn == told
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]
+
+
+def test_words_in_the_plane_do_not_cover_each_other(plane):
+    with paper_style():
+        plane.figure.draw_without_rendering()
+    for axes in plane.figure.axes:
+        assert axes.texts
+        assert boxes_apart([text.get_window_extent() for text in axes.texts])
+
+
+def test_a_label_goes_where_nothing_is():
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(3, 3)).subplots()
+    axes.plot([0.5] * 50, np.linspace(0.5, 1, 50))  # upwards, where a label would go first
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    place_labels(axes, [Label("here", 0.5, 0.5, "black"), Label("here", 0.5, 0.5, "black")])
+    first, second = (text.get_window_extent() for text in axes.texts)
+    at = axes.transData.transform((0.5, 0.5))
+    assert first.y1 < at[1]
+    assert not first.overlaps(second)
+
+
+def test_the_surface_and_its_lines_are_the_grid():
+    values = {0: ((31.0, 35.0), (0.16, 0.04)), 1.28: ((30.5, 34.5), (0.08, 0.02)),
+              3.84: ((30.0, 34.0), (0.02, 0.005))}  # fmt: skip
+    mine = [
+        row("ours", q, image, variant=f"beta={beta:g}", setting_name="q", num_bytes=900 * 2**q,
+            psnr_db=psnr[q], lpips_alex=lpips[q])
+        for beta, (psnr, lpips) in values.items() for q in (0, 1) for image in KODAK
+    ]  # fmt: skip
+    plate = draw_surface(grid(summarise(table(mine)), PSNR, [LPIPS]), "Kodak")
+    records = as_read(plate)
+    solid, flat, _ = plate.figure.axes
+    for setting, line in curves_of(flat).items():
+        told = [(float(r["psnr_db"]), float(r["lpips_alex"])) for r in records
+                if r["setting"] == setting]  # fmt: skip
+        assert places_of(line) == told
+    assert len(curves_of(flat)) == 2
+    by_beta = [np.stack(line.get_data_3d(), axis=1) for line in solid.get_lines()[:3]]
+    told = [[float(r[name]) for name in ("psnr_db", "lpips_alex", "bpp")] for r in records]
+    assert np.array_equal(np.concatenate(by_beta), np.array(told))
+    assert "stands in for a distance between distributions" in plate.caption
+    assert "means over 24 images" in plate.caption
+    assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in plate.caption
+
+
+def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
+    timed = [
+        row(codec, q, image, timing=True, encode_seconds=0.008 * q * slow, decode_seconds=0.004 * q)
+        for codec, slow in (("jpeg", 1), ("webp", 20)) for q in (5, 40) for image in "abc"
+    ]  # fmt: skip
+    block = measured_block(summarise(table(timed)), "set")
+    plate = draw_complexity([block, *published_blocks(SECONDS)], LOOKS)
+    records = as_read(plate)
+    mine = {one["system"]: one for one in records if one["measured"] == "True"}
+    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s a megapixel
+    assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
+    assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
+    assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)
+    left, right = plate.figure.axes
+    assert left.get_xlabel() == "Time (s/MP)"
+    assert right.get_xlabel() == "Time (s per image of CLIC2020 test)"
+    for axes, of in ((left, list(mine.values())), (right, records[len(mine) :])):
+        names = [text.get_text() for text in axes.get_yticklabels()]
+        assert names == [one["system"] for one in of]
+        for marker, column in ((">", "encode_fastest"), ("<", "decode_fastest")):
+            drawn = [float(line.get_xdata()[0]) for line in axes.get_lines()
+                     if line.get_marker() == marker and line.get_label()[0] == "_"]  # fmt: skip
+            assert drawn == [float(one[column]) for one in of]
+    assert "SSCL (AAAI 2026), Table 2 of the paper" in plate.caption
+    assert "compare within one alone" in plate.caption
+    assert "set, 3 images, Some CPU, 2 cores" in plate.caption
+    decoders = [float(one["decode_fastest"]) for one in records[len(mine) :]]
+    assert all(first <= second for first, second in pairwise(decoders))
+    assert measured_block(summarise(table(rows("jpeg"))), "set") is None
+
+
+def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
+    chance = np.random.default_rng(3)
+    pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
+    values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.456, "LPIPS (AlexNet)": None}
+    tiles = [
+        Tile("Source", pictures[0], {}, {}, (1, 2, 4)),
+        Tile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
+        Tile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
+    ]
+    plate = draw_pictures(tiles, 2, "a caption")
+    shown = [axes.get_images()[0].get_array() for axes in plate.figure.axes]
+    assert all(np.array_equal(a, b) for a, b in zip(shown, pictures, strict=True))
+    assert all(axes.get_images()[0].get_interpolation() == "nearest" for axes in plate.figure.axes)
+    words = [text.get_text() for text in plate.figure.texts]
+    assert words == ["Source", "One", "0.254 bpp, 31.46 dB", "Two", "0.254 bpp, 31.46 dB",
+                     "LPIPS 0.1234"]  # fmt: skip
+    assert [one["system"] for one in plate.records] == ["One", "Two"]
+    frames = plate.figure.axes[0].patches
+    assert {(one.get_x(), one.get_y(), one.get_width()) for one in frames} == {(1, 2, 4)}
+    assert r"One & 0.2541 & 31.46 & -- \\" in latex(plate.table, {})
+
+
+def words_in(figure):
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_a_network_with_a_caveat_carries_it_in_every_figure_and_caption():
+    caveat = "reduced network, trained for an hour on a CPU"
+    mine = [
+        row("ours", q, image, variant=f"beta={beta}", setting_name="q", num_bytes=900 * 2**q,
+            psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), caveat=caveat,
+            timing=True)
+        for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
+    ]  # fmt: skip
+    summary = summarise(table(mine))
+    both = [panel(one, "kodak", summary, POINTS, 2.0) for one in (PSNR, LPIPS)]
+    walk = trails(*both, summary, POINTS, "kodak", 0.9)
+    for plate in (
+        draw_surface(grid(summary, PSNR, [LPIPS]), "Kodak"),
+        draw_plane([Plane(0.9, tuple(walk))], PSNR, LPIPS, LOOKS, "Kodak", 24),
+        draw_complexity([measured_block(summary, "kodak")], looks(summary.labels)),
+    ):
+        assert caveat in words_in(plate.figure)
+        assert caveat in plate.caption
+    tile = Tile("CRDR", np.zeros((8, 8, 3), np.uint8), {"Rate (bpp)": 0.1}, {}, None, (caveat,))
+    assert caveat in words_in(draw_pictures([tile], 4, "").figure)
+
+
+def test_greek_letters_are_commands_in_latex(clic):
+    text = latex(clic.table, {})
+    assert r"CRDR $\beta$=3.84 & published & 17" in text
+    assert text.isascii() or not {"β", "α"} & set(text)
+
+
+def test_files_have_no_dates_and_fonts_that_are_embedded(plane):
+    pdf = file_bytes(plane.figure, "pdf")
+    assert b"/Type3" not in pdf
+    assert pdf == file_bytes(plane.figure, "pdf")

@@ -1,0 +1,217 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import summarise
+from benchmark.cli import app
+from benchmark.errors import UsageError
+from benchmark.figures.published_curve import look_label
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import FAMILIES, file_bytes, looks
+from benchmark.published.points import panel, parse, published_curves, select
+from benchmark.rows.store import Store
+from support.measured import row, table
+
+FILE = Path(__file__).parents[2] / "results" / "published" / "points.csv"
+POINTS = parse(FILE.read_text(encoding="utf-8"))
+PSNR, MS_SSIM = Measure.named("psnr"), Measure.named("ms_ssim")
+FID = Measure("fid256", "FID", "lower")
+IMAGES = [f"{n}" for n in range(24)]
+
+
+def rows(codec="jpeg", images=IMAGES):
+    return [
+        row(codec, q, image, num_bytes=int(20 * q + 100))
+        for q in (5, 20, 40, 80)
+        for image in images
+    ]
+
+
+def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False):
+    points = select(POINTS, names)
+    summary = summarise(table(rows())) if measured else None
+    published = {
+        measure.column: panel(
+            published_curves(points, dataset, measure.column),
+            summary.protocols.get(measure.column) if summary else None,
+            mix,
+        ).drawn
+        for measure in measures
+    }
+    labels = {look_label(curve) for curves in published.values() for curve in curves}
+    found = looks([*(summary.labels if summary else ()), *labels])
+    return draw_rate_curves(summary, measures, found, dataset, published=published)
+
+
+def lines_of(axes):
+    return {line.get_label().partition("$")[0]: line for line in axes.get_lines()}
+
+
+def note_of(figure):
+    (legend,) = figure.legends
+    return " ".join(legend.get_title().get_text().split())
+
+
+def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
+    with FILE.open(newline="", encoding="utf-8") as file:
+        mine = [r for r in csv.DictReader(file) if (r["system"], r["variant"]) == (system, variant)]
+    mine = [r for r in mine if (r["dataset"], r["metric"]) == (dataset, metric)]
+    return sorted(tuple(float(r[column]) for column in columns) for r in mine)
+
+
+def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_them():
+    drawing = draw(["hific:"])
+    (axes,) = drawing.figure.axes
+    lines = lines_of(axes)
+    line = lines["HiFiC"]
+    assert list(zip(*line.get_data(), strict=True)) == from_csv("HiFiC", "", "kodak", "psnr_db")
+    assert line.get_markerfacecolor() == "white"
+    assert line.is_dashed()
+    assert (line.get_color(), line.get_marker()) == FAMILIES["hific"]
+    assert lines["jpeg"].get_markerfacecolor() != "white"
+    assert not lines["jpeg"].is_dashed()
+    assert line.get_zorder() < lines["jpeg"].get_zorder()
+    assert note_of(drawing.figure) == "Open markers, broken lines: published."
+    assert "HiFiC: HiFiC official data.csv (NeurIPS 2020" in drawing.caption
+    assert "Published rates are as their sources count them" in drawing.caption
+
+
+def test_the_axes_hold_the_published_points_too():
+    (axes,) = draw(["hific:"]).figure.axes
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for bpp, value in from_csv("HiFiC", "", "kodak", "psnr_db"):
+        assert left < bpp < right
+        assert low < value < high
+
+
+def test_a_codec_of_ours_and_its_published_curve_look_alike():
+    lines = lines_of(draw(["jpeg:Pillow 7.1.2"]).figure.axes[0])
+    measured, published = lines["jpeg"], lines["JPEG (Pillow 7.1.2)"]
+    assert measured.get_color() == published.get_color()
+    assert measured.get_marker() == published.get_marker()
+
+
+def test_digitised_points_have_bars_as_long_as_their_reading_error():
+    drawing = draw(["dirac-100"], mix=True)
+    (axes,) = drawing.figure.axes
+    columns = ("bpp", "value", "bpp_error", "value_error")
+    expected = from_csv("DIRAC-100", "", "kodak", "psnr_db", columns)
+    assert {point[2:] for point in expected} == {(0.0005, 0.02)}
+    ends = {
+        tuple(np.round(segment, 9).ravel())
+        for bars in axes.collections
+        for segment in bars.get_segments()
+    }
+    for x, y, dx, dy in expected:
+        assert tuple(np.round((x, y - dy, x, y + dy), 9)) in ends
+        assert tuple(np.round((x - dx, y, x + dx, y), 9)) in ends
+    assert "bars: reading error" in note_of(drawing.figure)
+    assert "Reading error in PSNR (dB): DIRAC-100 ± 0.02." in drawing.caption
+    assert not draw(["hific:"]).figure.axes[0].collections
+
+
+def test_samples_of_a_drawn_line_are_a_band_without_markers():
+    drawing = draw(["ivr:with U-Net"], mix=True)
+    (axes,) = drawing.figure.axes
+    line = lines_of(axes)["IVR (with U-Net)"]
+    assert line.get_marker() == ""
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    bpp, value = from_csv("IVR", "with U-Net", "kodak", "psnr_db")[0]
+    at = corners[np.isclose(corners[:, 0], bpp), 1]
+    assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
+    assert "bands: reading error" in note_of(drawing.figure)
+
+
+def test_a_figure_of_mixed_protocols_says_so_itself_and_marks_who_follows_which():
+    drawing = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM), mix=True)
+    legend = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+    assert legend == [
+        "jpeg", r"CRDR beta=0$^{\mathrm{a}}$", "HiFiC", r"ELIC (mse)$^{\mathrm{b,c}}$"
+    ]  # fmt: skip
+    assert note_of(drawing.figure).endswith(
+        "Protocols mixed: a psnr-rgb8-truncated/1; b psnr-rgb/reported; c ms-ssim-rgb/reported; "
+        "without a letter psnr-rgb8/1, ms-ssim-rgb8/1."
+    )
+    assert "Protocols mixed in PSNR (dB): psnr-rgb8-truncated/1 CRDR beta=0; " in drawing.caption
+    alone = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM))
+    assert "mixed" not in note_of(alone.figure) + alone.caption
+    assert list(lines_of(alone.figure.axes[0])) == ["HiFiC", "jpeg"]
+
+
+def test_published_curves_stand_alone_where_nothing_is_measured():
+    names = ["crdr:beta=3.84", "multi-realism", "pq-mim", "vtm:version 20.0"]
+    drawing = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True)
+    psnr, fid = drawing.figure.axes
+    assert psnr.get_title(loc="left") == "clic2020, 428 images"
+    assert fid.get_ylabel() == "FID ↓"
+    assert "PQ-MIM" in lines_of(fid)
+    assert "PQ-MIM" not in lines_of(psnr)
+    sweeps = [p.value for p in POINTS if p.kind == "step" and p.metric == "fid"]
+    drawn = np.concatenate([line.get_ydata() for line in fid.get_lines()])
+    assert not set(sweeps) & set(drawn) - {5.21}  # beta=2.56 itself
+    assert drawing.caption.startswith("clic2020: means over 428 images (protocols psnr-rgb8-trunc")
+
+
+def test_fid_is_on_a_logarithmic_axis_where_it_spans_more_than_a_decade():
+    wide = draw(["crdr"], (PSNR, FID), "clic2020", measured=False, mix=True).figure
+    assert [axes.get_yscale() for axes in wide.axes] == ["linear", "log"]
+    (fid,) = draw(["multi-realism:beta=2.56"], (FID,), "clic2020", measured=False).figure.axes
+    assert fid.get_yscale() == "linear"
+
+
+def test_thirteen_systems_have_a_legend_and_a_note_that_fit_the_figure():
+    names = [
+        "crdr:beta=0", "crdr:beta=3.84", "hific", "multi-realism", "dirac-1", "dirac-100", "hfd",
+        "pq-mim", "ms-illm", "egic", "dc-vic", "vtm", "jpeg",
+    ]  # fmt: skip
+    figure = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True).figure
+    figure.draw_without_rendering()
+    renderer = figure._get_renderer()
+    box = figure.legends[0].get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert all(axes.get_tightbbox(renderer).y0 >= box.y1 - 0.5 for axes in figure.axes)
+    assert all(axes.bbox.height / figure.dpi > 1.2 for axes in figure.axes)
+    assert b"/Type3" not in file_bytes(figure, "pdf")
+
+
+def fill(folder, images=IMAGES):
+    Store(folder / "kodak").append(rows(images=images))
+    return folder
+
+
+def report(folder, *arguments):
+    words = ["report", "--results", str(folder), "--metrics", "psnr", *arguments]
+    return CliRunner().invoke(app, words)
+
+
+def test_the_report_lays_published_points_over_and_says_what_is_left_out(tmp_path):
+    done = report(fill(tmp_path), "--published", "hific,hfd")
+    assert done.exit_code == 0, done.output
+    assert "not drawn: published psnr_db of HiFiC (run by DiffEIC)" in done.stdout
+    assert "nothing published on kodak in these metrics: HFD" in done.stdout
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    assert "Published (open markers, broken lines): HiFiC: HiFiC official data.csv" in text
+
+
+def test_the_report_refuses_a_mixture_unless_asked_for_one(tmp_path):
+    fill(tmp_path)
+    done = report(tmp_path, "--published", "crdr,hific")
+    assert isinstance(done.exception, UsageError)
+    assert "--mix-protocols draws both" in str(done.exception)
+    assert not (tmp_path / "kodak" / "report").exists()
+    mixed = report(tmp_path, "--published", "crdr,hific", "--mix-protocols")
+    assert mixed.exit_code == 0, mixed.output
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    assert "Protocols mixed in PSNR (dB): psnr-rgb8-truncated/1 CRDR beta=3.84, CRDR beta=0" in text
+
+
+def test_the_report_refuses_published_means_beside_part_of_the_images(tmp_path):
+    done = report(fill(tmp_path, IMAGES[:4]), "--published", "hific", "--mix-protocols")
+    assert isinstance(done.exception, UsageError)
+    assert "24 images, these results are of 4" in str(done.exception)

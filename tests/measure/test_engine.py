@@ -1,0 +1,158 @@
+"""Real worker processes: the rows one process gives, and no death takes more than its own cell."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.source import Source, probe
+from benchmark.measure.engine.local import Finished, carry_out
+from benchmark.measure.workbench import Conditions, Rescore, Workbench
+from benchmark.plan.cells import plan
+from benchmark.plan.select import select
+from benchmark.rows.store import Store
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc"}
+
+
+def conditions(**changes):
+    same = {"run": "r", "device": "cpu", "flatten": False, "timing": False, "threads": 1}
+    same["folder"] = Path("unwritten")
+    return Conditions(**{**same, "metrics": ("psnr",), "jobs": 2, "machine": "test", **changes})
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("images")
+    files = []
+    for number in range(3):
+        path = folder / f"{number}.png"
+        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(path)
+        files.append(ImageFile(path.name, path))
+    found = probe(files, False, 1)
+    assert all(isinstance(one, Source) for one in found)
+    return found
+
+
+def cells(kind, sources):
+    return plan(select(f"{FAKES}:{kind}", {}).contenders, "test", sources)
+
+
+def finished(tasks, conditions):
+    return [done for done in carry_out(tasks, conditions) if done is not None]
+
+
+def stable(row):
+    return {key: value for key, value in row.items() if key not in VOLATILE}
+
+
+def test_two_workers_give_the_rows_that_one_process_gives(sources):
+    tasks = cells("Honest", sources)
+    bench = Workbench(conditions())
+    alone = {cell.key: stable(bench.measure(cell).row) for cell in tasks}
+    together = {d.task.key: stable(d.outcome.row) for d in finished(tasks, conditions())}
+    assert together == alone
+    assert len(alone) == 9
+
+
+def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_go_on(sources):
+    done = finished(cells("Segfaults", sources), conditions())
+    assert len(done) == 9
+    failed = [d.outcome.row for d in done if d.outcome.row["status"] == "failed"]
+    assert {row["setting_value"] for row in failed} == {16.0}
+    assert {row["stage"] for row in failed} == {"worker"}
+    assert {row["reason"] for row in failed} == {
+        "the process that worked on this cell was killed by SIGSEGV"
+    }
+    assert len({row["image"] for row in failed}) == 3
+
+
+def notes(log):
+    for line in log.read_text().splitlines():
+        device, process, began, ended = line.split()
+        yield device, process, float(began), float(ended)
+
+
+def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_path):
+    log = tmp_path / "log"
+    done = finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1))
+    assert {d.outcome.row["status"] for d in done} == {"ok"}
+    told = list(notes(log))
+    gpu, cpu = ([one for one in told if one[0] == device] for device in ("cuda", "cpu"))
+    assert len(gpu) == len(cpu) == 9
+    assert len({one[1] for one in told}) == 2
+    together = [
+        (one, other)
+        for one in gpu
+        for other in cpu
+        if one[1] != other[1] and max(one[2], other[2]) < min(one[3], other[3])
+    ]
+    assert together, "the GPU waited for entropy coding"
+
+
+def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):
+    log = tmp_path / "log"
+    finished(cells(f"OnGpu:log={log}", sources), conditions(jobs=1, timing=True))
+    assert len({process for _, process, *_ in notes(log)}) == 1
+
+
+def test_an_image_that_changes_during_the_run_is_a_failed_row(sources, tmp_path):
+    moved = tmp_path / "0.png"
+    moved.write_bytes(sources[1].file.path.read_bytes())
+    changed = sources[0]._replace(file=ImageFile("0.png", moved))
+    (first, *_) = finished(cells("Honest", [changed]), conditions(jobs=1))
+    assert first.outcome.row["stage"] == "load"
+    assert "has changed since the run began" in first.outcome.row["reason"]
+
+
+def test_closing_the_iterator_ends_the_workers(sources):
+    import multiprocessing
+
+    running = carry_out(cells("Honest:pause=0.2", sources), conditions())
+    assert isinstance(next(one for one in running if one), Finished)
+    running.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_the_same_cell_rescored_keeps_its_columns_and_gains_the_metric(sources, tmp_path):
+    store = Store(tmp_path / "store")
+    (cell, *_) = cells("Honest", sources)
+    measured = Workbench(conditions(metrics=())).measure(cell)
+    store.keep(measured.stream)
+    bench = Workbench(conditions(run="later"))
+    again = bench.rescore(Rescore(measured.row, cell.source, ("psnr",), store.folder))
+    direct = Workbench(conditions()).measure(cell)
+    assert again.row["psnr_db"] == direct.row["psnr_db"]
+    gained = {"psnr_db", "psnr_db_protocol", "psnr_db_reason", "finished_utc"}
+    assert {k: v for k, v in again.row.items() if k not in gained} == {
+        k: v for k, v in measured.row.items() if k not in gained
+    }
+
+
+def test_a_stream_that_decodes_to_other_pixels_is_not_scored(sources, tmp_path):
+    store = Store(tmp_path / "store")
+    (cell, *_) = cells("Honest", sources)
+    bench = Workbench(conditions())
+    measured = bench.measure(cell)
+    store.keep(measured.stream)
+    forged = {**measured.row, "decoded_sha256": "0" * 64}
+    failed = bench.rescore(Rescore(forged, cell.source, ("psnr",), store.folder))
+    assert failed.stage == "verify"
+
+
+def test_without_its_stream_a_row_cannot_be_rescored(sources, tmp_path):
+    (cell, *_) = cells("Honest", sources)
+    bench = Workbench(conditions())
+    row = bench.measure(cell).row
+    failed = bench.rescore(Rescore(row, cell.source, ("psnr",), tmp_path))
+    assert failed.reason == "its stream was not kept"
+
+
+def test_bpp_counts_the_whole_stream_over_the_pixels_of_the_source(sources):
+    (cell, *_) = cells("Honest", sources)
+    measured = Workbench(conditions()).measure(cell)
+    assert measured.row["num_bytes"] == len(measured.stream) == 6 + 40 * 30 * 3
+    assert measured.row["bpp"] == pytest.approx(8 * (6 + 3600) / 1200, abs=1e-12)

@@ -1,0 +1,69 @@
+"""One cell: what codecs can do wrong becomes a result with a stage and a reason."""
+
+import numpy as np
+import pytest
+
+from benchmark.codec import Setting
+from benchmark.measure.execute import Coded, Failed, decode_again, execute
+from support import fakes
+
+STEP = Setting("step", 16)
+
+
+def run(kind, photo, setting=STEP):
+    return execute(kind(), kind(), "photo.png", photo, setting)
+
+
+def test_an_honest_codec_gives_its_stream_and_what_comes_out_of_it(photo):
+    coded = run(fakes.Honest, photo, Setting("step", 1))
+    assert isinstance(coded, Coded)
+    assert np.array_equal(coded.decoded, photo)
+    assert coded.num_bytes == len(coded.stream) == photo.size + 6
+
+
+def test_seconds_cover_each_call_alone(photo):
+    slow = fakes.Honest(pause=0.05)
+    coded = execute(slow, fakes.Honest(), "photo.png", photo, STEP)
+    assert coded.encode_seconds >= 0.05
+    assert coded.decode_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "reason"),
+    [
+        (fakes.CrashesOnEncode, "encode", "RuntimeError: no rate control for this image"),
+        (fakes.CrashesOnDecode, "decode", "ValueError: bad stream"),
+        (fakes.Shrinks, "verify", "decoded (180, 203, 3), expected (181, 203, 3)"),
+        (fakes.ReturnsFloats, "verify", "decode gave float64, not an array of uint8"),
+        (fakes.ReturnsText, "verify", "encode gave str, not bytes"),
+        (fakes.Remembers, "decode", "AssertionError: this instance never encoded"),
+    ],
+)
+def test_a_misbehaving_codec_is_a_failure_with_its_reason(kind, stage, reason, photo):
+    assert run(kind, photo) == Failed(stage, reason)
+
+
+def test_a_codec_that_scribbles_on_its_input_does_not_change_the_reference(photo):
+    before = photo.copy()
+    coded = run(fakes.Scribbles, photo, Setting("step", 1))
+    assert np.array_equal(photo, before)
+    assert np.array_equal(coded.decoded, before)
+
+
+def test_a_declared_size_has_no_stream_and_no_seconds(coffee):
+    coded = run(fakes.Told, coffee)
+    assert (coded.stream, coded.num_bytes, coded.encode_seconds) == (None, 1000, None)
+
+
+def test_a_declared_reconstruction_of_another_size_fails(photo):
+    assert run(fakes.Told, photo).stage == "verify"
+
+
+def test_decoding_again_needs_the_stream(photo):
+    stream = fakes.Honest().encode(photo, STEP)
+    assert np.array_equal(
+        decode_again(fakes.Honest(), "photo.png", STEP, stream), fakes.Honest().decode(stream)
+    )
+    assert decode_again(fakes.Honest(), "photo.png", STEP, None) == Failed(
+        "load", "its stream was not kept"
+    )

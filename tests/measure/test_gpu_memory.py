@@ -1,0 +1,115 @@
+"""An image that a GPU's memory does not hold: coded once more in tiles, and the row says so."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.crdr import CRDR
+from benchmark.codec import CodesInTiles, Setting
+from benchmark.errors import OutOfDeviceMemory
+from benchmark.measure.execute import Coded, Failed, execute_within_memory, lacks_memory
+from support import fake_on_cluster as fakes
+
+STEP = Setting("step", 16)
+SMALL, LARGE = (np.zeros((height, 30, 3), np.uint8) for height in (40, 41))
+
+
+def code(codec, pixels):
+    return execute_within_memory(codec, codec, "photo.png", pixels, STEP)
+
+
+def test_what_fits_is_coded_whole():
+    coded, tiled = code(fakes.ShortOfMemory(), SMALL)
+    assert isinstance(coded, Coded)
+    assert (tiled, coded.stream[-4:] == b"tile") == (False, False)
+
+
+def test_what_does_not_fit_is_coded_once_more_in_tiles():
+    coded, tiled = code(fakes.ShortOfMemory(), LARGE)
+    assert isinstance(coded, Coded)
+    assert (tiled, coded.stream[-4:]) == (True, b"tile")
+
+
+class NeverFits(fakes.ShortOfMemory):
+    calls = 0
+
+    def encode(self, pixels, setting):
+        type(self).calls += 1
+        raise OutOfDeviceMemory("CUDA out of memory")
+
+
+def test_it_is_tried_twice_and_no_more_and_the_failure_says_both():
+    failed, tiled = code(NeverFits(), LARGE)
+    assert NeverFits.calls == 2
+    assert (failed.stage, tiled) == ("encode", False)
+    assert failed.reason == "CUDA out of memory; once more in tiles, encode: CUDA out of memory"
+
+
+class NoTiles(fakes.Traced):
+    def encode(self, pixels, setting):
+        raise OutOfDeviceMemory("CUDA out of memory")
+
+
+class Misguided(fakes.ShortOfMemory):
+    def encode(self, pixels, setting):
+        raise ValueError("out of memory of the word")
+
+
+@pytest.mark.parametrize("codec", [NoTiles(), Misguided()])
+def test_without_tiles_or_for_another_reason_it_fails_at_once(codec):
+    failed, tiled = code(codec, LARGE)
+    assert isinstance(failed, Failed)
+    assert not tiled
+    assert "once more" not in failed.reason
+
+
+def test_torchs_own_error_counts_and_memory_of_the_host_does_not():
+    import torch
+
+    assert lacks_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert lacks_memory(torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    assert not lacks_memory(MemoryError())
+    assert not lacks_memory(RuntimeError("out of memory"))
+
+
+def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):
+    from test_ray_worker import conditions
+
+    from benchmark.datasets.dataset import ImageFile
+    from benchmark.datasets.image import read_image
+    from benchmark.datasets.source import probe
+    from benchmark.measure.workbench import IN_TILES, Workbench
+    from benchmark.plan.cells import plan
+    from benchmark.plan.select import select
+
+    files = []
+    for pixels in (SMALL, LARGE):
+        from PIL import Image
+
+        path = tmp_path / f"{len(pixels)}.png"
+        Image.fromarray(pixels + np.uint8(len(pixels))).save(path)
+        files.append(ImageFile(path.name, path))
+        assert read_image(path).pixels.shape == pixels.shape
+    spec = f"{Path(fakes.__file__)}:ShortOfMemory"
+    cells = plan(select(spec, {}).contenders, "test", probe(files, False, 1))
+    bench = Workbench(conditions())
+    told = {cell.source.height_px: bench.measure(cell).row["caveat"] for cell in cells}
+    assert told == {40: "", 41: IN_TILES}
+
+
+def test_ours_can_do_with_tiles_and_its_decoder_reads_them(photo):
+    codec = CRDR(beta=0)
+    assert isinstance(codec, CodesInTiles)
+    crop = np.ascontiguousarray(photo[:150, :203])
+    crop = np.concatenate([crop, crop[:, ::-1]], axis=1)  # 406 px: two tiles of 256
+    whole, tiled = (
+        codec.encode(crop, Setting("q", 0)),
+        codec.in_tiles().encode(crop, Setting("q", 0)),
+    )
+    assert whole != tiled
+    decoded = codec.decode(tiled)
+    assert decoded.shape == crop.shape
+    error = np.abs(decoded.astype(int) - codec.decode(whole).astype(int))
+    assert error.mean() < 2, "tiles show the same picture"
+    assert codec.encode(crop, Setting("q", 0)) == whole, "the codec itself still codes whole"

@@ -1,0 +1,276 @@
+"""A real cluster of several nodes on this machine: the same rows, whatever dies in the middle."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.source import Source, probe
+from benchmark.errors import BenchError
+from benchmark.measure.engine.cluster import connect
+from benchmark.measure.engine.ray import MOST_LOSSES, RayEngine
+from benchmark.measure.workbench import Workbench
+from benchmark.plan.cells import plan
+from benchmark.plan.select import select
+from benchmark.registry import parse_codec
+from benchmark.rows.store import Store
+from support.processes import is_running, until
+from support.ray_cells import CODECS, FAKES, conditions, stable
+
+pytest.importorskip("ray", reason="Ray is not installed")
+
+STORE_BYTES = 80 << 20  # the least that Ray takes
+
+
+class Here:
+    """The cluster, and this process as its driver."""
+
+    def __init__(self):
+        from ray.cluster_utils import Cluster
+
+        quiet = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+        self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quiet})
+        self.add(num_gpus=1)
+        self.connected = connect(self.ray.address)
+
+    def add(self, **resources):
+        return self.ray.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **resources)
+
+    def run(self, cells, remarks=None, **changes):
+        """Outcomes as they come, and None now and then."""
+        told = {} if remarks is None else remarks
+        engine = RayEngine(self.connected, lambda task: None, 1.0, told)
+        return engine.carry_out(cells, conditions(**changes))
+
+    def rows(self, cells, remarks=None, **changes):
+        """By cell, each once."""
+        done = [one for one in self.run(cells, remarks, **changes) if one is not None]
+        assert {key: n for key, n in Counter(d.task.key for d in done).items() if n > 1} == {}
+        return {one.task.key: one.outcome.row for one in done}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import ray
+
+    here = Here()
+    yield here
+    ray.shutdown()
+    here.ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder, files = tmp_path_factory.mktemp("images"), []
+    for number in range(3):
+        path = folder / f"{number}.png"
+        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(path)
+        files.append(ImageFile(path.name, path))
+    found = probe(files, False, 1)
+    assert all(isinstance(one, Source) for one in found)
+    return found
+
+
+def cells(spec, sources):
+    return plan(select(spec, {}).contenders, "test", sources)
+
+
+def alone(cells, **changes):
+    """What one process gives."""
+    bench = Workbench(conditions(**changes))
+    return {cell.key: stable(bench.measure(cell).row) for cell in cells}
+
+
+@pytest.fixture
+def traces(tmp_path, monkeypatch):
+    """Where codecs on nodes leave a file each time that they encode."""
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    monkeypatch.setenv("BENCH_TRACES", str(folder))
+    return folder
+
+
+def begun(folder):
+    """How often a cell was begun, by setting and picture."""
+    return Counter(tuple(path.name.split("-")[:2]) for path in folder.iterdir())
+
+
+def at_work(folder):
+    """The process ids of the workers of Ray that have begun a cell."""
+    return {int(path.name.split("-")[2]) for path in folder.iterdir()}
+
+
+def test_several_nodes_give_the_rows_that_one_process_gives_and_crashes_stay_rows(
+    cluster, sources, traces, monkeypatch
+):
+    """Two codecs in one run: one that is honest, and one that dies in native code."""
+    honest, dying = cells(f"{CODECS}:Traced", sources), cells(f"{FAKES}:Segfaults", sources)
+    monkeypatch.setenv("BENCH_PAUSE", "0.2")
+    found = cluster.rows(honest + dying)
+    assert len(at_work(traces)) == 2, "a worker on each node"
+    monkeypatch.undo()
+    assert {cell.key: stable(found[cell.key]) for cell in honest} == alone(honest)
+    failed = [row for row in found.values() if row["status"] == "failed"]
+    assert {row["reason"] for row in failed} == {
+        "the process that worked on this cell was killed by SIGSEGV"
+    }
+    assert {row["setting_value"] for row in failed} == {16.0}
+    assert (len(found), len(failed)) == (18, 3)
+
+
+def parent(process_id):
+    """Of a worker: the raylet of its node."""
+    stat = Path(f"/proc/{process_id}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_none(
+    cluster, sources, traces, tmp_path, monkeypatch
+):
+    """Three workers, and three cells at a gate: when all those are begun, each worker is at one."""
+    todo, gate = cells(f"{CODECS}:Traced", sources), tmp_path / "gate"
+    gate.touch()
+    monkeypatch.setenv("BENCH_GATE", str(gate))
+    lost = cluster.add()
+    (raylet,) = (one.process.pid for one in lost.all_processes["raylet"])
+    running, done = cluster.run(todo, jobs=3), []
+    while sum(setting == "16" for setting, _ in begun(traces)) < 3:
+        done.append(next(running))
+    (worker,) = (process for process in at_work(traces) if parent(process) == raylet)
+    cluster.ray.remove_node(lost, allow_graceful=False)
+    assert until(lambda: not is_running(worker)), "it outlives its node"
+    gate.unlink()
+    done = [one for one in [*done, *running] if one is not None]
+    counts = begun(traces)
+    monkeypatch.undo()
+    assert len(done) == len({one.task.key for one in done}) == 9
+    assert {one.task.key: stable(one.outcome.row) for one in done} == alone(todo, jobs=3)
+    assert sorted(counts.values()) == [1] * 8 + [2], "the cell in work there was begun again"
+
+
+def test_a_worker_that_is_killed_gives_its_cell_to_another(cluster, sources, traces):
+    found = cluster.rows(cells(f"{CODECS}:KillsItsWorker", sources[:1]))
+    assert {row["status"] for row in found.values()} == {"ok"}
+    assert sorted(begun(traces).values()) == [1, 1, 2]
+
+
+def test_a_cell_that_takes_every_worker_with_it_is_a_failed_row_in_the_end(
+    cluster, sources, traces
+):
+    found = cluster.rows(cells(f"{CODECS}:KillsItsWorker:times=99", sources[:1]))
+    failed = {row["setting_value"]: row for row in found.values() if row["status"] == "failed"}
+    assert list(failed) == [16.0]
+    assert failed[16.0]["stage"] == "worker"
+    assert failed[16.0]["reason"].startswith("3 workers were lost while they worked on this cell")
+    assert failed[16.0]["reason"].endswith("; of the last one, the process ended")
+    assert sorted(begun(traces).values()) == [1, 1, MOST_LOSSES]
+
+
+def test_codecs_for_a_gpu_have_a_lane_of_their_own_with_a_gpu_and_others_see_none(cluster, sources):
+    both = cells(f"{CODECS}:OnGpu", sources[:1]) + cells(f"{CODECS}:OnCpu", sources[:1])
+    outcomes = [one.outcome for one in cluster.run(both) if one is not None]
+    assert [one.row["status"] for one in outcomes] == ["ok"] * 6
+    samples = 6 + 40 * 30 * 3
+    told = {(one.row["device"], one.stream[samples:]) for one in outcomes}
+    assert told == {("cuda", b"0"), ("cpu", b"")}, "the first GPU of its node, and none"
+
+
+def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_measured(
+    cluster, sources, monkeypatch
+):
+    both = cells(f"{CODECS}:OnlyThere", sources[:1]) + cells(f"{FAKES}:Honest", sources[:1])
+    monkeypatch.setenv("BENCH_ON_A_NODE", "1")
+    remarks = {}
+    found = cluster.rows(both, remarks)
+    assert Counter(row["status"] for row in found.values()) == {"ok": 3, "failed": 3}
+    (reason,) = {row["reason"] for row in found.values() if row["status"] == "failed"}
+    label = parse_codec(f"{CODECS}:OnlyThere").text
+    assert reason.startswith(f"no node can run {label}: node ")
+    assert reason.endswith("the program 'nonesuch' is not on the PATH: install it")
+    assert any(f"cannot run {label}: the program 'nonesuch'" in remark for remark in remarks)
+
+
+def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.engine.ray.code_sha256", lambda: "another")
+    with pytest.raises(BenchError, match="its rdrbench is another version than the driver's"):
+        cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
+
+
+def command(cluster, images, results, *more):
+    words = ["run", "--codecs", f"{CODECS}:KillsItsWorker", "--dataset", images, "--limit", "2"]
+    words += ["--metrics", "psnr", *more]
+    place = ["--engine", "ray", "--address", cluster.ray.address, "--results", results]
+    return [sys.executable, "-m", "benchmark", *map(str, [*words, *place])]
+
+
+def stored(results):
+    rows = [row for folder in results.glob("*") for row in Store(folder).table().to_pylist()]
+    return {row["cell"]: row for row in rows}
+
+
+def test_a_driver_that_is_killed_goes_on_where_it_was(
+    cluster, sources, traces, tmp_path, monkeypatch
+):
+    """A worker of each image is killed as well: what Ray says of it is no part of the summary."""
+    images, results = sources[0].file.path.parent, tmp_path / "results"
+    monkeypatch.setenv("BENCH_PAUSE", "1.05")  # slow rows are stored at once
+    nowhere = subprocess.DEVNULL
+    first = subprocess.Popen(command(cluster, images, results), stdout=nowhere, stderr=nowhere)
+    assert until(lambda: stored(results), 120), "no row was stored"
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = stored(results)
+    assert 0 < len(before) < 6
+    words = command(cluster, images, results, "--json")
+    second = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["measured"] == 6 - len(before)
+    after, counts = stored(results), begun(traces)
+    assert {key: after[key] for key in before} == before, "no finished cell is measured again"
+    again = sum(counts.values()) - 6 - 2
+    assert 0 <= again <= 3, "only what was in work, or on its way, when the driver died"
+    (folder,) = results.iterdir()
+    store = Store(folder)
+    record = store.record(next(iter(set(store.table()["run"].to_pylist()))))
+    assert record["engine"] == "ray"
+    assert sum(node["cpus"] for node in record["nodes"]) >= 2
+    monkeypatch.undo()
+    bench = Workbench(conditions())
+    direct = [bench.measure(cell) for cell in cells(f"{CODECS}:Traced", sources[:2])]
+    expected = {(one.row["image"], one.row["setting_value"]): one for one in direct}
+    for row in after.values():
+        one = expected.pop((row["image"], row["setting_value"]))
+        assert (row["status"], row["psnr_db"]) == ("ok", one.row["psnr_db"])
+        assert store.stream(row["stream_sha256"]) == one.stream
+    assert not expected
+
+
+def test_without_a_cluster_and_where_it_cannot_be_used_one_sentence_says_so(sources, tmp_path):
+    words = ["run", "--codecs", f"{FAKES}:Honest", "--dataset", str(sources[0].file.path.parent)]
+    for more, told in [
+        (["--engine", "rays"], "--engine 'rays' is none of local, ray"),
+        (["--engine", "ray", "--timing"], "--timing measures one machine"),
+        (
+            ["--engine", "ray", "--address", "ray://a:1"],
+            "'ray://a:1' is neither auto nor HOST:PORT",
+        ),
+        (
+            ["--engine", "ray", "--address", "localhost:1"],
+            "no Ray cluster answers at localhost:1 (",
+        ),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmark", *words, *more, "--results", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert told in done.stderr

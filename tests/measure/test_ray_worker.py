@@ -1,0 +1,255 @@
+"""What runs on a node, without Ray: what came along is used, and a codec dies alone."""
+
+import os
+import signal
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.codec import CodecInfo, Setting
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.source import Source, probe
+from benchmark.measure.engine.cluster import Cluster, Node, environment
+from benchmark.measure.engine.ray_bench import Delivered, Outfit, Parcel, Wanted, lack
+from benchmark.measure.engine.ray_lane import Hand, Job, Lane
+from benchmark.measure.engine.ray_parcel import only, wanted
+from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
+from benchmark.measure.workbench import Rescore, Workbench
+from benchmark.packs.pack import open_pack
+from benchmark.plan.cells import Cell, plan
+from benchmark.plan.select import select
+from benchmark.registry import CodecSpec, parse_codec
+from benchmark.rows.store import Store
+from support.processes import running, until
+from support.ray_cells import CODECS, FAKES, HERE, conditions, stable
+
+PACK = HERE.parents[1] / "results" / "packs" / "vtm-23.13.tar"
+NOWHERE = Path("not on this machine")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "a.png"
+    Image.effect_noise((50, 40), 50).convert("RGB").save(path)
+    (found,) = probe([ImageFile(path.name, path)], False, 1)
+    assert isinstance(found, Source)
+    return found
+
+
+def elsewhere(source):
+    """The source as a node without shared storage knows it, and the bytes that travel."""
+    gone = source._replace(file=ImageFile(source.file.name, NOWHERE / "a.png"))
+    return gone, np.frombuffer(source.file.path.read_bytes(), np.uint8)
+
+
+def cells(spec, source):
+    return plan(select(spec, {}).contenders, "test", [source])
+
+
+@pytest.fixture
+def hire():
+    workers = []
+
+    def make(files=(), environment=None, **changes):
+        shipped = {str(path): Path(path).read_bytes() for path in files}
+        worker = Worker(Outfit(conditions(**changes), shipped), environment or {}, code_sha256())
+        workers.append(worker)
+        return worker
+
+    yield make
+    for worker in workers:
+        if worker._process is not None:
+            worker._connection.close()
+            worker._process.wait(30)
+
+
+def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source, hire):
+    worker = hire([FAKES])
+    gone, image = elsewhere(source)
+    bench = Workbench(conditions())
+    for here in cells(f"{FAKES}:Honest", source):
+        there = worker.work(Parcel(here._replace(source=gone), None), image)
+        expected = bench.measure(here)
+        assert stable(there.row) == stable(expected.row)
+        assert there.stream == expected.stream
+        assert there.row["machine"] != "driver", "a row names the machine that measured it"
+
+
+def test_a_codecs_crash_is_a_failed_row_with_its_signal_and_the_worker_goes_on(source, hire):
+    worker = hire([FAKES])
+    gone, image = elsewhere(source)
+    outcomes = [
+        worker.work(Parcel(cell._replace(source=gone), None), image)
+        for cell in cells(f"{FAKES}:Segfaults", source)
+    ]
+    assert [one.row["status"] for one in outcomes] == ["ok", "failed", "ok"]
+    assert outcomes[1].row["stage"] == "worker"
+    assert outcomes[1].row["reason"] == "the process that worked on this cell was killed by SIGSEGV"
+
+
+def test_an_image_is_sent_to_the_process_once_and_again_to_one_that_follows(source, hire):
+    worker, sent = hire([FAKES]), []
+    gone, image = elsewhere(source)
+    ask = worker._ask
+    worker._ask = lambda order: (sent.append(order.image is not None), ask(order))[1]
+    for cell in cells(f"{FAKES}:Segfaults", source):
+        worker.work(Parcel(cell._replace(source=gone), None), image)
+    assert sent == [True, False, True]
+
+
+def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
+    source, hire, tmp_path
+):
+    path = tmp_path / "mine.py"
+    path.write_bytes(FAKES.read_bytes())
+    (cell, *_) = cells(f"{path}:Honest", source)
+    worker = hire([path])
+    path.write_text("raise RuntimeError('the file of the node')")
+    gone, image = elsewhere(source)
+    outcome = worker.work(Parcel(cell._replace(source=gone), None), image)
+    assert (outcome.row["status"], outcome.row["codec"]) == ("ok", f"{path}:Honest")
+
+
+def test_a_users_file_that_was_not_shipped_is_one_sentence(tmp_path):
+    path = tmp_path / "mine.py"
+    spec = CodecSpec(f"{path}:Honest", ())
+    assert lack(Delivered({}, tmp_path), Wanted(spec, None)) == f"no file {path}"
+
+
+def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source, hire):
+    spec = parse_codec(f"{CODECS}:OnlyThere")
+    assert hire([CODECS])._ask(Wanted(spec, None)) == ""
+    reason = hire([CODECS], {"BENCH_ON_A_NODE": "1"})._ask(Wanted(spec, None))
+    assert reason == "the program 'nonesuch' is not on the PATH: install it"
+
+
+def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", "/w")
+    monkeypatch.setenv("VTM_DIR", "/v")
+    monkeypatch.setenv("SOMEBODYS_SECRET", "s")
+    told = environment()
+    assert (told["BENCH_WEIGHTS"], told["VTM_DIR"]) == ("/w", "/v")
+    assert "SOMEBODYS_SECRET" not in told
+    assert "PATH" not in told
+
+
+def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):
+    spec = parse_codec(f"{CODECS}:Another")
+    there = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
+    reason = lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), Wanted(spec, there))
+    assert f"build {os.getpid()}" in reason
+    assert reason.endswith("instead of build 1 (11111111, cpu)")
+    same = replace(there, fingerprint=f"{os.getpid():064d}")
+    assert not lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), Wanted(spec, same))
+
+
+def test_a_stream_of_a_pack_travels_with_its_cell(hire):
+    from benchmark.datasets.sample import open_sample
+
+    (found, *_) = probe(open_sample([]).images[:1], False, 1)
+    pack = open_pack(PACK)
+    spec = next(iter(pack.infos))
+    cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", found, PACK)
+    part = only(pack, cell)
+    assert len(part.lines) == 1
+    gone, image = elsewhere(found)
+    there = hire().work(
+        Parcel(cell._replace(source=gone, pack=NOWHERE / "vtm.tar"), None, pack=part), image
+    )
+    here = Workbench(conditions()).measure(cell)
+    assert here.row["status"] == "ok"
+    assert stable(there.row) == stable(here.row)
+    assert there.row["encode_seconds"] == here.row["encode_seconds"], "as recorded"
+    assert there.stream == here.stream
+
+
+def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp_path):
+    store = Store(tmp_path / "store")
+    (cell, *_) = cells(f"{FAKES}:Honest", source)
+    measured = Workbench(conditions(metrics=())).measure(cell)
+    store.keep(measured.stream)
+    gone, image = elsewhere(source)
+    task = Rescore(measured.row, gone, ("psnr",), NOWHERE)
+    again = hire([FAKES]).work(Parcel(task, None, stream=measured.stream), image)
+    expected = Workbench(conditions()).rescore(
+        Rescore(measured.row, source, ("psnr",), store.folder)
+    )
+    assert stable(again.row) == stable(expected.row)
+    assert again.row["psnr_db"] > 0
+
+
+def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
+    supplies = Delivered({}, tmp_path)
+    assert not supplies.has_features(NOWHERE, "squeeze/1", "ab")
+    supplies.open(Parcel(None, None, kept=frozenset({("squeeze/1", "ab")})))
+    assert supplies.has_features(NOWHERE, "squeeze/1", "ab")
+    assert not supplies.has_features(NOWHERE, "alex/1", "ab")
+
+
+def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):
+    sleeping = f"sleep 90.{os.getpid()}"
+    codec = rf"command:encode=sh -c '{sleeping}' {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1"
+    (cell,) = cells(codec, source)
+    worker = hire()
+    worker._start()
+    worker._connection.send(Parcel(cell, source.file.path.read_bytes()))
+    assert until(lambda: running(f"^{sleeping}"), 120)
+    watcher = worker._process
+    assert running("ray_bench import main")
+    os.kill(watcher.pid, signal.SIGKILL)  # as Ray does to the children of a worker that it ends
+    worker._connection.close()
+    assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"
+    watcher.wait()
+    worker._process = None
+
+
+def hand(lane, node, *lacks):
+    hello = Hello(node, node, "machine", "", dict.fromkeys(map(parse_codec, lacks), "why"))
+    return Hand(lane, None, None, hello)
+
+
+def job(source, codec="jpeg"):
+    info = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
+    return Job(Cell(parse_codec(codec), info, Setting("quality", 10), "test", source), False)
+
+
+def test_a_job_goes_to_another_node_than_the_one_that_was_lost_over_it_while_there_is_one(source):
+    lane = Lane("cpu", 3, {})
+    same, neighbour, other = hand(lane, "a"), hand(lane, "a"), hand(lane, "b")
+    lost = job(source)
+    lost.lost_on.append(same.hello)
+    lane.back([lost])
+    assert lane.next(same, [same, neighbour, other]) is None
+    assert lane.next(neighbour, [same, neighbour, other]) is None
+    assert lane.next(other, [same, neighbour, other]) is lost
+    lane.back([lost])
+    assert lane.next(neighbour, [same, neighbour]) is lost, "there is no other node left"
+    lane.back([lost])
+    unfit = hand(lane, "b", "jpeg")
+    assert lane.next(same, [same, unfit]) is lost, "the other node lacks the codec"
+
+
+def test_a_worker_takes_what_its_node_can_run_and_leaves_the_rest_of_the_bundle(source):
+    lane = Lane("cpu", 2, {})
+    first, second, third = job(source, "webp"), job(source, "jpeg"), job(source, "webp")
+    lane.waiting.append(deque([first, second, third]))
+    without = hand(lane, "a", "jpeg")
+    assert [lane.next(without, [without]) for _ in range(3)] == [first, third, None]
+    other = hand(lane, "b")
+    assert lane.next(other, [without, other]) is second
+
+
+def test_a_codec_whose_streams_are_all_recorded_is_asked_for_its_decoder_alone(source):
+    encoded, recorded = job(source, "jpeg").task, job(source, "vtm").task
+    asked = wanted([encoded, recorded._replace(pack=PACK)])
+    assert [(one.spec.name, one.info is None) for one in asked] == [("jpeg", False), ("vtm", True)]
+
+
+def test_workers_on_gpus_do_not_span_nodes_nor_share_what_is_left_of_two():
+    nodes = Cluster((Node("a", 4, 2), Node("b", 4, 3), Node("c", 16, 0)))
+    assert nodes.cpus == 24
+    assert [nodes.gpu_workers(share) for share in (0.3, 0.5, 1, 2, 4)] == [15, 10, 5, 2, 0]

@@ -1,0 +1,209 @@
+"""DISTS against its formula as it is published, in float64, through torchvision's layers."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.metrics import dists as module
+from benchmark.metrics.dists import DISTS
+from benchmark.system.backbone import VGG16
+from benchmark.system.torchvision_import import import_torchvision
+
+TOLERANCE = 1e-6  # as stated in the docstring
+CHANNELS = (3, 64, 128, 256, 512, 512)
+NETWORK_FILE, IMPORTANCES_FILE = "vgg16-397923af.pth", "dists_weights.pt"
+
+
+class Drawn:
+    """A folder with weights of the right shapes, and the same in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        generator = torch.Generator().manual_seed(11)
+        self.folder = folder
+        torchvision = import_torchvision()
+        with torch.device("meta"):
+            features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+        self.features: nn.Sequential = features.to_empty(device="cpu")
+        for tensor in self.features.state_dict().values():
+            spread = 0.1 if tensor.dim() == 1 else (2 / tensor[0].numel()) ** 0.5
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * spread)
+        state = {f"features.{name}": one for name, one in self.features.state_dict().items()}
+        torch.save({"classifier.0.bias": torch.ones(2), **state}, folder / NETWORK_FILE)
+        self.importances = {
+            name: torch.rand(1, sum(CHANNELS), 1, 1, generator=generator)
+            for name in ("alpha", "beta")
+        }
+        torch.save(self.importances, folder / IMPORTANCES_FILE)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    return Drawn(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def drawn(written: Drawn, monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    """Weights that `DISTS` finds and accepts."""
+    network = module.NETWORK._replace(sha256=sha256(written.folder / NETWORK_FILE))
+    monkeypatch.setattr(module, "NETWORK", network)
+    monkeypatch.setattr(module, "SHA256", sha256(written.folder / IMPORTANCES_FILE))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(written.folder))
+    return written
+
+
+def layers_of(drawn: Drawn, pixels: Pixels) -> list[Tensor]:
+    """Of the paper's network, in float64."""
+    unit = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float64)) / 255
+    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)
+    window = np.hanning(5)[1:-1]
+    window = torch.from_numpy(np.outer(window, window) / window.sum() ** 2)
+    found, signal = [unit], (unit - mean) / deviation
+    for step in drawn.features:
+        if isinstance(step, nn.MaxPool2d):
+            found.append(signal)
+            alone = signal.transpose(0, 1) ** 2  # every channel as an image of its own
+            signal = functional.conv2d(alone, window[None, None], stride=2, padding=1)
+            signal = torch.sqrt(signal + 1e-12).transpose(0, 1)
+        elif isinstance(step, nn.Conv2d):
+            assert step.bias is not None
+            signal = functional.conv2d(signal, step.weight.double(), step.bias.double(), padding=1)
+        else:
+            signal = functional.relu(signal)
+    return found  # what follows the last ReLU is a maximum that DISTS leaves out
+
+
+def published(drawn: Drawn, reference: Pixels, decoded: Pixels) -> float:
+    """1 - sum(alpha l + beta s), with means, variances and the covariance as they are written."""
+    alpha, beta = (drawn.importances[name].double().flatten() for name in ("alpha", "beta"))
+    total = alpha.sum() + beta.sum()
+    similar, first = 0.0, 0
+    with torch.inference_mode():
+        for x, y in zip(layers_of(drawn, reference), layers_of(drawn, decoded), strict=True):
+            for one, other in zip(x[0], y[0], strict=True):
+                mean, other_mean = one.mean(), other.mean()
+                covariance = (one * other).mean() - mean * other_mean
+                variances = one.var(correction=0) + other.var(correction=0)
+                lightness = (2 * mean * other_mean + 1e-6) / (mean**2 + other_mean**2 + 1e-6)
+                structure = (2 * covariance + 1e-6) / (variances + 1e-6)
+                similar += float(alpha[first] * lightness + beta[first] * structure)
+                first += 1
+    assert first == sum(CHANNELS)
+    return 1 - similar / float(total)
+
+
+def dists(reference: Pixels, decoded: Pixels, device: str = "cpu") -> float:
+    metric = DISTS(device)
+    return metric.compare(metric.prepare(reference), decoded)
+
+
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize(("height", "width"), [(61, 83), (1, 5)])
+def test_an_image_gets_the_value_of_the_published_formula(drawn, coffee, device, height, width):
+    source = np.ascontiguousarray(coffee[200 : 200 + height, 200 : 200 + width])
+    for decoded in (through_jpeg(source, 10), 255 - source):
+        expected = published(drawn, source, decoded)
+        assert expected > 100 * TOLERANCE
+        assert dists(source, decoded, device) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_identical_images_are_at_no_distance(drawn, photo):
+    crop = np.ascontiguousarray(photo[:70, :50])
+    assert dists(crop, crop.copy()) == 0
+
+
+def test_a_source_is_prepared_once_for_many_images(drawn, photo):
+    crop, metric = np.ascontiguousarray(photo[:40, :40]), DISTS()
+    prepared = metric.prepare(crop)
+    for quality in (10, 60, 10):
+        decoded = through_jpeg(crop, quality)
+        assert metric.compare(prepared, decoded) == dists(crop, decoded)
+
+
+def test_a_reconstruction_cropped_by_one_pixel_is_refused(drawn, photo):
+    crop = np.ascontiguousarray(photo[:32, :32])
+    with pytest.raises(ValueError, match="shapes differ"):
+        dists(crop, crop[:, :-1])
+
+
+def test_a_file_of_something_else_is_unavailable(drawn, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", f"{tmp_path}{os.pathsep}{drawn.folder}")
+    for name, whose in (
+        (NETWORK_FILE, "torchvision's vgg16-397923af.pth"),
+        (IMPORTANCES_FILE, "the weights.pt of DISTS_pytorch 0.1"),
+    ):
+        (tmp_path / name).write_bytes(b"text")
+        with pytest.raises(Unavailable, match=f"is not {whose}, its sha256 begins with 982"):
+            DISTS()
+        (tmp_path / name).unlink()
+    DISTS()
+
+
+def test_the_authors_package_is_enough_where_it_is_installed(drawn, tmp_path, monkeypatch):
+    (tmp_path / NETWORK_FILE).symlink_to(drawn.folder / NETWORK_FILE)
+    (tmp_path / "DISTS_pytorch").mkdir()
+    (tmp_path / "DISTS_pytorch" / "weights.pt").symlink_to(drawn.folder / IMPORTANCES_FILE)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    installed = SimpleNamespace(locate_file=lambda name: tmp_path / name)
+    monkeypatch.setattr(module, "distribution", {"DISTS_pytorch": installed}.__getitem__)
+    DISTS()
+
+    def nothing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(module, "distribution", nothing)
+    with pytest.raises(
+        Unavailable, match=r"no weight file dists_weights\.pt in .*`bench fetch dis"
+    ):
+        DISTS()
+
+
+def test_missing_weights_are_noticed_before_torch_is_imported(tmp_path):
+    program = """
+import sys
+from benchmark.errors import Unavailable
+from benchmark.metrics.dists import DISTS
+try:
+    DISTS()
+except Unavailable as reason:
+    print("torch" in sys.modules, reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "TORCH_HOME": str(tmp_path), "BENCH_WEIGHTS": ""},
+    )
+    assert done.stdout.startswith("False no weight file vgg16-397923af.pth in")
+    assert "run `bench fetch vgg`, or put torchvision's vgg16-397923af.pth" in done.stdout
+
+
+def test_the_protocol_names_the_release_and_both_weights():
+    assert DISTS.protocol == "dists/0.1-397923af-f5e65c96"
+    assert VGG16.sha256.startswith("397923af")
+    assert module.SHA256.startswith("f5e65c96")

@@ -1,0 +1,453 @@
+"""Frechet distances against closed forms, other programs and weights varied one by one."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from benchmark.errors import NotMeasurable
+from benchmark.metrics import frechet as module
+from benchmark.metrics.frechet import (
+    FID256,
+    FDAlex,
+    FDSqueeze,
+    FIDInfinity,
+    frechet,
+    frechet_at_infinity,
+    random_halves,
+)
+from benchmark.metrics.gaussian import GaussianSums, distance, distance_of_features, factor
+from benchmark.system.torchvision_import import import_torchvision
+
+
+def sums_of(mean, covariance, count=1000):
+    return GaussianSums(count, mean, covariance * (count - 1))
+
+
+def rotation(generator, size):
+    return np.linalg.qr(generator.standard_normal((size, size)))[0]
+
+
+def correlated(generator, samples, size, smallest=0.05):
+    """Features with a mean, and standard deviations from 1 down along turned axes."""
+    spread = np.geomspace(1, smallest, size)[:, None] * rotation(generator, size)
+    return (generator.standard_normal((samples, size)) + 0.7) @ spread
+
+
+def image_set(generator, images, size, most_patches):
+    """Images of 1 to so many patches, those of one image alike, and a decoding of them."""
+    counts = generator.integers(1, most_patches + 1, images)
+    spread = np.geomspace(1, 0.05, size)[:, None] * rotation(generator, size)
+    reference = [
+        (generator.standard_normal((n, size)) + 0.6 * generator.standard_normal(size) + 1) @ spread
+        for n in counts
+    ]
+    decoded = [0.9 * x + 0.3 * generator.standard_normal(x.shape) @ spread for x in reference]
+    return reference, decoded
+
+
+def weighted_distance(reference, decoded, weights):
+    """The distance under weights of images, with n / (n - 1) as it is: a second program for it."""
+    each = np.repeat(weights, [len(x) for x in reference])
+    share = each / each.sum()
+    scaled, means = [], []
+    for images in (reference, decoded):
+        vectors = np.concatenate(images).astype(np.float64)
+        means.append(share @ vectors)
+        unbiased = len(share) / (len(share) - 1)
+        scaled.append((vectors - means[-1]) * np.sqrt(share * unbiased)[:, None])
+    first, second = scaled
+    squares = np.sum(first**2) + np.sum(second**2) + np.sum((means[0] - means[1]) ** 2)
+    return squares - 2 * np.linalg.norm(first @ second.T, "nuc")
+
+
+def derivatives(function, images, step=1e-3):
+    """Of a function of the images' weights at 1, times the number of images; of fourth order."""
+
+    def across(way):
+        return function(1 + way) - function(1 - way)
+
+    ways = step * np.eye(images)
+    return [images * (8 * across(w) - across(2 * w)) / (12 * step) for w in ways]
+
+
+def left_out(function, reference, decoded):
+    """The value without each of the images."""
+    return np.array(
+        [
+            function([*reference[:i], *reference[i + 1 :]], [*decoded[:i], *decoded[i + 1 :]]).value
+            for i in range(len(reference))
+        ]
+    )
+
+
+@pytest.mark.parametrize("shape", ["full", "one is singular", "both are"])
+def test_covariances_that_commute_have_the_distance_of_their_deviations(shape):
+    generator = np.random.default_rng(1)
+    axes = rotation(generator, 60)
+    first, second = generator.uniform(0.001, 4, (2, 60))
+    if shape != "full":
+        first[:25] = 0
+    if shape == "both are":
+        second[15:30] = 0
+    means = generator.standard_normal((2, 60))
+    sums = [
+        sums_of(mean, axes.T @ (variances[:, None] * axes))
+        for mean, variances in zip(means, (first, second), strict=True)
+    ]
+    expected = np.sum((means[0] - means[1]) ** 2) + np.sum((np.sqrt(first) - np.sqrt(second)) ** 2)
+    assert distance(*sums) == pytest.approx(expected, rel=1e-10)
+
+
+def test_in_one_dimension_it_is_the_textbook_formula():
+    assert distance(
+        sums_of(np.array([1.0]), np.array([[4.0]])), sums_of(np.array([3.0]), np.array([[25.0]]))
+    ) == pytest.approx((1 - 3) ** 2 + (2 - 5) ** 2, rel=1e-14)
+
+
+def test_it_agrees_with_the_root_of_a_matrix():
+    generator = np.random.default_rng(2)
+    sets = [correlated(generator, 500, 80), 1.1 * correlated(generator, 400, 80)]
+    covariances = [np.cov(x, rowvar=False) for x in sets]
+    root = sqrtm(covariances[0] @ covariances[1])
+    step = sets[0].mean(axis=0) - sets[1].mean(axis=0)
+    expected = step @ step + np.trace(covariances[0] + covariances[1]) - 2 * np.trace(root).real
+    found = distance(*map(GaussianSums.of, sets))
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert distance_of_features(*sets) == found
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("samples", [300, 40])
+def test_it_agrees_with_pytorch_fid(samples):
+    import_torchvision()
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    generator = np.random.default_rng(3)
+    first = correlated(generator, samples, 64).astype(np.float32)
+    second = (0.9 * first + 0.2 * correlated(generator, samples, 64)).astype(np.float32)
+    statistics = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (first, second)]
+    expected = calculate_frechet_distance(*statistics[0], *statistics[1])
+    # With 40 samples of 64 dimensions, the rounding of a singular product is what pytorch-fid has
+    # errors of: its root is a sum of some 25 roots of numbers around 1e-17.
+    assert distance_of_features(first, second) == pytest.approx(
+        expected, rel=1e-6, abs=0 if samples > 64 else 1e-6
+    )
+
+
+def test_a_matrix_of_patches_and_one_of_dimensions_give_the_same():
+    generator = np.random.default_rng(4)
+    first = correlated(generator, 50, 70)
+    second = 0.8 * first + 0.1 * correlated(generator, 50, 70)
+    by_patches = distance_of_features(first, second)
+    assert distance(GaussianSums.of(first), GaussianSums.of(second)) == pytest.approx(
+        by_patches, rel=1e-10
+    )
+    doubled = distance_of_features(np.repeat(first, 2, axis=0), np.repeat(second, 2, axis=0))
+    step = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    assert doubled == pytest.approx(step + (by_patches - step) * (49 / 50) * (100 / 99), rel=1e-10)
+
+
+def test_sets_of_different_sizes_may_be_compared():
+    generator = np.random.default_rng(5)
+    first, second = correlated(generator, 30, 40), correlated(generator, 90, 40)
+    expected = distance(GaussianSums.of(first), GaussianSums.of(second))
+    assert distance_of_features(first, second) == pytest.approx(expected, rel=1e-12)
+    assert distance_of_features(first, second[:20]) == pytest.approx(
+        distance(GaussianSums.of(first), GaussianSums.of(second[:20])), rel=1e-10
+    )
+
+
+@pytest.mark.parametrize("samples", [300, 40])
+@pytest.mark.parametrize("smallest", [0.1, 1e-7])
+@pytest.mark.parametrize("dead", [0, 30])
+def test_identical_sets_have_distance_0_within_rounding(samples, smallest, dead):
+    features = correlated(np.random.default_rng(6), samples, 60, smallest)
+    features[:, :dead] = 3.25
+    trace = np.trace(np.cov(features, rowvar=False))
+    for found in (
+        distance_of_features(features, features),
+        distance(GaussianSums.of(features), GaussianSums.of(features[::-1])),
+        frechet([features], [features]).value,
+    ):
+        assert 0 <= found <= 1e-12 * trace
+
+
+def test_small_variances_keep_their_digits():
+    """Where squares of singular values reach down to 1e-28 of the largest."""
+    generator = np.random.default_rng(7)
+    sets = [correlated(generator, 400, 100, 1e-7) for _ in range(2)]
+    step = sets[0].mean(axis=0) - sets[1].mean(axis=0)
+    thin = [np.linalg.qr((x - x.mean(axis=0)) / math.sqrt(399))[1] for x in sets]
+    squares = np.sum(thin[0] ** 2) + np.sum(thin[1] ** 2) + step @ step
+    expected = squares - 2 * np.linalg.norm(thin[0] @ thin[1].T, "nuc")
+    assert distance(*map(GaussianSums.of, sets)) == pytest.approx(expected, rel=1e-11)
+
+
+def test_features_that_do_not_vary_have_the_distance_of_their_means():
+    still, other = np.ones((9, 3)), np.array([[1.0, 1, 4]] * 9)
+    assert distance(GaussianSums.of(still), GaussianSums.of(other)) == 9
+    assert distance_of_features(still, other) == 9
+    alone = frechet([still], [other])
+    assert alone.value == 9
+    assert alone.influence.tolist() == [0]
+
+
+def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
+    generator = np.random.default_rng(23)
+    first, second = 1e6 * generator.standard_normal((2, 20, 6))
+    first[:, 3:] = second[:, :3] = 0
+    traces = np.trace(np.cov(first, rowvar=False) + np.cov(second, rowvar=False))
+    expected = traces + np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    found = frechet([first[:9], first[9:]], [second[:9], second[9:]])
+    assert found.value == pytest.approx(expected, rel=1e-13)
+    assert distance_of_features(first, second) == pytest.approx(expected, rel=1e-13)
+    assert np.isfinite(found.influence).all()
+
+
+def test_a_factor_has_as_many_rows_as_the_covariance_has_rank():
+    features = correlated(np.random.default_rng(8), 30, 50)
+    covariance = np.cov(features, rowvar=False)
+    found = factor(covariance)
+    assert found.shape == (29, 50)
+    np.testing.assert_allclose(found.T @ found, covariance, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_halves_together_are_the_whole(offset):
+    features = correlated(np.random.default_rng(9), 90, 20) + offset
+    whole = GaussianSums.of(features)
+    parts = [GaussianSums.of(x) for x in (features[:1], features[1:50], features[50:])]
+    for joined in (parts[0] + parts[1] + parts[2], parts[2] + (parts[1] + parts[0])):
+        assert joined.count == 90
+        np.testing.assert_allclose(joined.mean, whole.mean, rtol=1e-14)
+        np.testing.assert_allclose(joined.scatter, whole.scatter, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        joined.covariance(), np.cov(features, rowvar=False), rtol=0, atol=1e-11
+    )
+    other = GaussianSums.of(2 * features)
+    assert distance(joined, other) == pytest.approx(distance(whole, other), rel=1e-9)
+
+
+def test_nothing_added_changes_nothing():
+    features = correlated(np.random.default_rng(10), 9, 4)
+    whole, nothing = GaussianSums.of(features), GaussianSums.of(features[:0])
+    for joined in (whole + nothing, nothing + whole):
+        assert joined.count == 9
+        np.testing.assert_allclose(joined.scatter, whole.scatter, rtol=1e-14)
+    assert (nothing + nothing).count == 0
+
+
+def test_under_two_samples_there_is_no_covariance():
+    one = np.ones((1, 5))
+    with pytest.raises(NotMeasurable, match="at least two patches, here are 1"):
+        GaussianSums.of(one).covariance()
+    with pytest.raises(NotMeasurable, match="at least two patches, here are 1"):
+        distance_of_features(one, one)
+    for images in ([one], [], [one[:0], one]):
+        with pytest.raises(NotMeasurable, match="at least two patches"):
+            frechet(images, images)
+    with pytest.raises(NotMeasurable, match="at least two images"):
+        frechet_at_infinity([np.ones((4, 5))], [np.ones((4, 5))])
+
+
+@pytest.mark.parametrize("measure", [frechet, frechet_at_infinity])
+def test_sets_that_do_not_belong_together_are_refused(measure):
+    three, four = np.ones((3, 2)), np.ones((4, 2))
+    for reference, decoded in (
+        ([three, four], [four, three]),
+        ([three, four], [three]),
+        ([three, np.ones((3, 5))], [three, np.ones((3, 5))]),
+    ):
+        with pytest.raises(ValueError, match="differ in shape"):
+            measure(reference, decoded)
+    with pytest.raises(ValueError, match="finite"):
+        measure([three, four], [three, np.where(four > 0, np.nan, 0)])
+
+
+DIMENSIONS = pytest.mark.parametrize("size", [6, 200], ids=["more patches", "more dimensions"])
+
+
+@DIMENSIONS
+@pytest.mark.parametrize("dead", [0, 2])
+def test_the_influence_of_an_image_is_the_derivative_to_its_weight(monkeypatch, size, dead):
+    monkeypatch.setattr(module, "BLOCK_PATCHES", 10)
+    reference, decoded = image_set(np.random.default_rng(11), 12, size, 8)
+    for features in (*reference, *decoded):
+        features[:, :dead] = 0
+    for features in decoded:
+        features[:, dead : 2 * dead] = 1
+    found = frechet(reference, decoded)
+    assert found.value == pytest.approx(
+        weighted_distance(reference, decoded, np.ones(12)), rel=1e-10
+    )
+    expected = derivatives(lambda weights: weighted_distance(reference, decoded, weights), 12)
+    np.testing.assert_allclose(
+        found.influence, expected, rtol=0, atol=1e-7 * np.abs(expected).max()
+    )
+    assert found.influence.sum() == pytest.approx(0, abs=1e-12 * np.abs(expected).sum())
+
+
+def test_influences_foretell_the_value_without_an_image():
+    reference, decoded = image_set(np.random.default_rng(12), 40, 6, 12)
+    found = frechet(reference, decoded)
+    exact = left_out(frechet, reference, decoded) - found.value
+    foretold = -found.influence / 39
+    assert np.corrcoef(exact, foretold)[0, 1] > 0.99
+    assert np.abs(exact - foretold).max() < 0.25 * np.abs(exact).max()
+    assert set(np.argsort(exact)[-3:]) == set(np.argsort(foretold)[-3:])
+
+
+def test_without_spread_the_influence_is_that_of_a_mean():
+    """Then the distance is the square of a difference of means."""
+    reference = [np.full((2, 1), x) for x in (0.0, 0.0, 0.0)]
+    steps = np.array([1.0, 1.0, 1.0])
+    decoded = [x + step for x, step in zip(reference, steps, strict=True)]
+    assert frechet(reference, decoded).influence.tolist() == [0, 0, 0]
+
+
+@DIMENSIONS
+@pytest.mark.parametrize("measure", [frechet, frechet_at_infinity])
+def test_the_order_of_images_does_not_matter(monkeypatch, measure, size):
+    monkeypatch.setattr(module, "BLOCK_PATCHES", 10)
+    reference, decoded = image_set(np.random.default_rng(13), 11, size, 8)
+    order = np.random.default_rng(14).permutation(11)
+    found = measure(reference, decoded)
+    shuffled = measure([reference[i] for i in order], [decoded[i] for i in order])
+    assert shuffled.value == pytest.approx(found.value, rel=1e-10)
+    np.testing.assert_allclose(shuffled.influence, found.influence[order], rtol=0, atol=1e-9)
+
+
+@DIMENSIONS
+def test_float32_features_count_as_the_numbers_that_they_are(size):
+    reference, decoded = (
+        [x.astype(np.float32) for x in images]
+        for images in image_set(np.random.default_rng(15), 9, size, 6)
+    )
+    wide = [[x.astype(np.float64) for x in images] for images in (reference, decoded)]
+    assert frechet(reference, decoded).value == frechet(*wide).value
+    for images in (reference, decoded):
+        assert all(x.dtype == np.float32 for x in images)
+
+
+@DIMENSIONS
+def test_images_of_one_patch_or_none_have_their_place(size):
+    generator = np.random.default_rng(16)
+    reference, decoded = image_set(generator, 15, size, 1)
+    whole = frechet(reference, decoded)
+    assert whole.value == pytest.approx(
+        distance_of_features(np.concatenate(reference), np.concatenate(decoded)), rel=1e-12
+    )
+    empty = reference[0][:0]
+    beside = frechet([empty, *reference], [empty, *decoded])
+    assert beside.value == pytest.approx(whole.value, rel=1e-12)
+    np.testing.assert_allclose(beside.influence, [0, *(whole.influence * 16 / 15)], atol=1e-12)
+
+
+def gaussian_images(generator, images, patches, size):
+    """Images whose patches share half of their variance, decoded with a bias, a loss and noise."""
+    shared = generator.standard_normal((images, 1, size))
+    own = generator.standard_normal((images, patches, size))
+    reference = (shared + own) * math.sqrt(0.5)
+    noise = generator.standard_normal(reference.shape)
+    return reference, 0.6 * reference + 0.5 + 0.2 * noise
+
+
+def true_distance(size):
+    return size * (0.5**2 + (1 - math.sqrt(0.6**2 + 0.2**2)) ** 2)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    generator, images, draws = np.random.default_rng(17), 80, 200
+    inside = {"images": 0, "patches": 0}
+    for _ in range(draws):
+        sets = gaussian_images(generator, images, 6, 3)
+        for unit, shape in (("images", (images, 6, 3)), ("patches", (images * 6, 1, 3))):
+            found = frechet(*(list(x.reshape(shape)) for x in sets))
+            count = len(found.influence)
+            error = math.sqrt(np.sum(found.influence**2) / (count * (count - 1)))
+            inside[unit] += abs(found.value - true_distance(3)) < 1.96 * error
+    # .95 with a standard error of .015; patches taken for independent have intervals too short.
+    assert 0.90 <= inside["images"] / draws <= 0.995
+    assert inside["patches"] / draws < 0.85
+
+
+def test_extrapolation_takes_the_bias_of_few_images_away():
+    generator = np.random.default_rng(18)
+    plain, extrapolated = [], []
+    for _ in range(40):
+        reference, _ = gaussian_images(generator, 60, 3, 24)
+        decoded = 0.8 * reference + 0.2 * generator.standard_normal(reference.shape)
+        plain.append(frechet(list(reference), list(decoded)).value)
+        extrapolated.append(frechet_at_infinity(list(reference), list(decoded)).value)
+    truth = 24 * (1 - math.sqrt(0.8**2 + 0.2**2)) ** 2
+    error = np.std(extrapolated, ddof=1) / math.sqrt(40)
+    bias = np.mean(plain) - truth
+    assert bias > 8 * error
+    assert abs(np.mean(extrapolated) - truth) < bias / 4
+    assert np.std(extrapolated) < 1.5 * np.std(plain)
+
+
+@pytest.mark.parametrize("images", [8, 9])
+def test_extrapolation_is_a_line_through_all_images_and_two_halves(images):
+    reference, decoded = image_set(np.random.default_rng(19), images, 5, 6)
+    halves = random_halves(reference)
+    assert sorted(np.concatenate(halves)) == list(range(images))
+    assert sorted(len(half) for half in halves) == [images // 2, (images + 1) // 2]
+
+    def extrapolate(weights):
+        at_halves = [
+            weighted_distance(
+                [reference[i] for i in half], [decoded[i] for i in half], weights[half]
+            )
+            for half in halves
+        ]
+        inverse = [1 / images, np.mean([1 / len(half) for half in halves])]
+        values = [weighted_distance(reference, decoded, weights), np.mean(at_halves)]
+        return np.polyfit(inverse, values, 1)[1]
+
+    found = frechet_at_infinity(reference, decoded)
+    assert found.value == pytest.approx(extrapolate(np.ones(images)), rel=1e-9)
+    expected = derivatives(extrapolate, images)
+    np.testing.assert_allclose(
+        found.influence, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
+    )
+
+
+def test_extrapolated_from_identical_sets_it_is_0():
+    reference, _ = image_set(np.random.default_rng(20), 10, 5, 6)
+    assert frechet_at_infinity(reference, reference).value == pytest.approx(0, abs=1e-12)
+
+
+def test_halves_are_the_same_images_whatever_their_last_digits():
+    reference, _ = image_set(np.random.default_rng(21), 30, 16, 6)
+    moved = [x * (1 + 1e-7 * (i % 3)) for i, x in enumerate(reference)]
+    for half, other in zip(random_halves(reference), random_halves(moved), strict=True):
+        assert half.tolist() == other.tolist()
+
+
+def test_columns_with_other_features_than_inceptions_are_not_called_fid():
+    kinds = (FID256, FIDInfinity, FDAlex, FDSqueeze)
+    assert [kind.column for kind in kinds] == ["fid256", "fid256_inf", "fd_alex", "fd_squeeze"]
+    assert len({kind.label for kind in kinds}) == 4
+    for kind in kinds:
+        assert ("FID" in kind.label) == (kind.space == "inception256")
+        assert kind.min_images == (50 if kind.space == "inception256" else 2)
+    assert FDAlex.protocol == FID256.protocol != FIDInfinity.protocol
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [
+        (FID256, frechet),
+        (FIDInfinity, frechet_at_infinity),
+        (FDAlex, frechet),
+        (FDSqueeze, frechet),
+    ],
+)
+def test_a_column_is_its_reduction(kind, function):
+    sets = image_set(np.random.default_rng(22), 6, 4, 5)
+    found, expected = kind().reduce(*sets), function(*sets)
+    assert found.value == expected.value
+    np.testing.assert_array_equal(found.influence, expected.influence)

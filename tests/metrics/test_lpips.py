@@ -1,0 +1,389 @@
+"""LPIPS against the forward pass of the lpips package, and which weights it accepts."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+from importlib.metadata import PackageNotFoundError
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmark.codec import Pixels
+from benchmark.commands.options import USUAL_METRICS
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.measure.unscored import metric_names
+from benchmark.metrics.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.registry import METRICS
+from benchmark.system import backbone
+from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
+from benchmark.system.torchvision_import import import_torchvision
+
+WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
+needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
+TOLERANCE = 1e-6  # as stated in the docstring
+
+
+class Case(NamedTuple):
+    """A metric, and what the package and torchvision call its parts."""
+
+    metric: type[LPIPS]
+    net: str
+    file: str
+    whole: str
+    sought: str
+    last_bias: str
+    min_side_px: int
+    sizes: tuple[tuple[int, int], ...]  # of images; 0 is the smallest
+    other_weights: str  # what is said of them
+
+
+OF_TENSORS = r"is not the .* that LPIPS is defined with"
+SIZES = ((0, 0), (0, 77), (64, 64), (181, 203), (400, 600))
+ALEX = Case(
+    LPIPSAlex,
+    "alex",
+    "alexnet_features.pth",
+    "alexnet-owt-7be5be79.pth",
+    "alexnet-owt-*.pth or alexnet_features.pth",
+    "features.10.bias",
+    31,
+    SIZES,
+    OF_TENSORS,
+)
+SQUEEZE = Case(
+    LPIPSSqueeze,
+    "squeeze",
+    "squeezenet1_1_features.pth",
+    "squeezenet1_1-b8a52dc0.pth",
+    "squeezenet1_1-*.pth or squeezenet1_1_features.pth",
+    "features.12.expand3x3.bias",
+    17,
+    SIZES,
+    OF_TENSORS,
+)
+VGG = Case(
+    LPIPSVGG,
+    "vgg",
+    "vgg16-397923af.pth",
+    "vgg16-397923af.pth",
+    "vgg16-397923af.pth",
+    "features.28.bias",
+    16,
+    ((0, 0), (0, 77), (64, 64), (81, 93)),
+    r"is not torchvision's vgg16-397923af\.pth, its sha256 begins with \w{8} instead of \w{8}: ",
+)
+CASES = (ALEX, SQUEEZE, VGG)
+by_tensors = pytest.mark.parametrize(
+    "case", [ALEX, SQUEEZE], indirect=True, ids=["alex", "squeeze"]
+)
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.net)
+def case(request: pytest.FixtureRequest) -> Case:
+    chosen: Case = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def loaded(case: Case) -> dict[str, torch.Tensor]:
+    """The network's published weights, or drawn ones of VGG-16."""
+    if case is VGG:
+        return drawn_vgg()
+    if not WEIGHTS.exists():
+        pytest.skip("needs ../shared/data/weights")
+    tensors: dict[str, torch.Tensor] = torch.load(WEIGHTS / case.file, weights_only=True)
+    return tensors
+
+
+def vgg_features() -> torch.nn.Sequential:
+    """Of torchvision, without the 120 million numbers behind them."""
+    vgg = import_torchvision().models.vgg
+    with torch.device("meta"):
+        layers: torch.nn.Sequential = vgg.make_layers(vgg.cfgs["D"])
+    return layers.to_empty(device="cpu")
+
+
+def drawn_vgg() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    drawn = {}
+    for name, tensor in vgg_features().state_dict().items():
+        spread = 0.1 if tensor.dim() == 1 else (2 / tensor[0].numel()) ** 0.5
+        drawn[f"features.{name}"] = torch.randn(tensor.shape, generator=generator) * spread
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def folder(
+    case: Case, loaded: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Where the weights lie."""
+    if case is not VGG:
+        return WEIGHTS
+    drawn = tmp_path_factory.mktemp("vgg")
+    torch.save({"classifier.6.bias": torch.ones(2), **loaded}, drawn / case.file)
+    return drawn
+
+
+@pytest.fixture
+def weights(
+    case: Case, loaded: dict[str, torch.Tensor], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, torch.Tensor]:
+    """The network's, where the metric finds them, and to change."""
+    monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
+    if case is VGG:
+        digest = hashlib.sha256((folder / case.file).read_bytes()).hexdigest()
+        monkeypatch.setattr(LPIPSVGG, "backbone", VGG16._replace(sha256=digest))
+    return {name: tensor.clone() for name, tensor in loaded.items()}
+
+
+@pytest.fixture
+def picture(case: Case, photo: Pixels) -> Pixels:
+    """Small, where the network is large."""
+    return np.ascontiguousarray(photo[:70, :90]) if case is VGG else photo
+
+
+@pytest.fixture(scope="module")
+def peer(case: Case, loaded: dict[str, torch.Tensor]) -> Any:
+    """The network of the lpips package with the same weights in it."""
+    torchvision = import_torchvision()
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
+        patch.setattr(
+            torchvision.models, "vgg16", lambda **_: SimpleNamespace(features=vgg_features())
+        )
+        from lpips import LPIPS
+
+        network = LPIPS(net=case.net, pnet_rand=True, verbose=False)
+    for name, parameter in network.net.named_parameters():  # slice2.3.weight
+        parameter.data.copy_(loaded[f"features.{name.partition('.')[2]}"])
+    return network
+
+
+def forward(network: Any, *images: Pixels) -> float:
+    scaled = (
+        torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)) / 127.5 - 1
+        for image in images
+    )
+    with torch.inference_mode():
+        return float(network(*scaled))
+
+
+def lpips(case: Case, reference: Pixels, decoded: Pixels, device: str = "cpu") -> float:
+    metric = case.metric(device)
+    return metric.compare(metric.prepare(reference), decoded)
+
+
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize(
+    ("case", "height", "width"),
+    [
+        pytest.param(case, *size, id="-".join(map(str, (case.net, *size))))
+        for case in CASES
+        for size in case.sizes
+    ],
+    indirect=["case"],
+)
+def test_an_image_gets_the_value_of_the_lpips_package(
+    case, peer, weights, coffee, device, height, width
+):
+    height, width = height or case.min_side_px, width or case.min_side_px
+    source = np.ascontiguousarray(coffee[-height:, -width:])
+    decoded = through_jpeg(source, 20)
+    expected = forward(peer, source, decoded)
+    assert lpips(case, source, decoded, device) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_source_is_prepared_once_for_many_images(case, weights, picture):
+    metric = case.metric()
+    prepared = metric.prepare(picture)
+    for quality in (10, 60, 10):
+        decoded = through_jpeg(picture, quality)
+        assert metric.compare(prepared, decoded) == lpips(case, picture, decoded)
+
+
+def test_identical_images_are_at_no_distance(case, weights, picture):
+    assert lpips(case, picture, picture.copy()) == 0
+
+
+def test_the_number_of_threads_moves_nothing_beyond_the_tolerance(case, weights, picture):
+    decoded, before = through_jpeg(picture, 10), torch.get_num_threads()
+    values = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            values.append(lpips(case, picture, decoded))
+    finally:
+        torch.set_num_threads(before)
+    assert values[0] == pytest.approx(values[1], abs=TOLERANCE)
+
+
+def test_below_a_length_neither_the_package_nor_we_have_a_value(case, peer, weights, coffee):
+    small = np.ascontiguousarray(coffee[: case.min_side_px - 1, :80])
+    with pytest.raises(RuntimeError, match="too small"):
+        forward(peer, small, small)
+    lengths = f"{case.min_side_px} px on the shorter side, this image has {case.min_side_px - 1}"
+    with pytest.raises(NotMeasurable, match=f"at least {lengths}"):
+        case.metric().prepare(small)
+
+
+def test_a_reconstruction_cropped_by_one_pixel_is_refused(case, weights, picture):
+    with pytest.raises(ValueError, match="shapes differ"):
+        lpips(case, picture, picture[:, :-1])
+
+
+@by_tensors
+def test_a_whole_checkpoint_is_the_same_as_its_features_alone(
+    case, weights, photo, tmp_path, monkeypatch
+):
+    expected = lpips(case, photo, through_jpeg(photo, 10))
+    whole = {"classifier.1.weight": torch.ones(3), **dict(reversed(weights.items()))}
+    torch.save(whole, tmp_path / case.whole)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    assert lpips(case, photo, through_jpeg(photo, 10)) == expected
+
+
+def test_one_changed_weight_is_another_network(case, weights, tmp_path, monkeypatch):
+    weights[case.last_bias][255] += 1e-3
+    torch.save(weights, tmp_path / case.file)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match=case.other_weights):
+        case.metric()
+
+
+class MakesFolder:
+    """Unpickled by anything that trusts it, makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self._folder),)
+
+
+def test_a_file_of_something_else_is_unavailable_and_is_not_run(case, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    file, trap = tmp_path / case.file, tmp_path / "trap"
+    tensors, listed, counted = BytesIO(), BytesIO(), BytesIO()
+    torch.save({"features.0.weight": torch.zeros(3)}, tensors)
+    torch.save([1, 2, 3], listed)
+    names = case.metric.backbone.tensors
+    torch.save(dict.fromkeys(names, 1), counted)
+    contents = [b"", b"text", tensors.getvalue(), tensors.getvalue()[:-40], listed.getvalue()]
+    contents += [counted.getvalue(), pickle.dumps({names[0]: MakesFolder(trap)}, protocol=2)]
+    unreadable = r"\.pth cannot be read as torchvision's"
+    if case is VGG:  # which is not opened for it
+        unreadable = case.other_weights
+    for content in contents:
+        file.write_bytes(content)
+        with pytest.raises(Unavailable, match=unreadable):
+            case.metric()
+    assert not trap.exists()
+
+
+def test_a_folder_in_place_of_the_file_is_unavailable(case, tmp_path, monkeypatch):
+    (tmp_path / case.file).mkdir()
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"\.pth cannot be read as torchvision's"):
+        case.metric()
+
+
+def test_tensors_of_the_right_shapes_and_other_values_are_refused(case, tmp_path, monkeypatch):
+    names = case.metric.backbone.tensors
+    torch.save({name: torch.zeros(4) for name in names}, tmp_path / case.file)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match=case.other_weights):
+        case.metric()
+
+
+def test_another_release_of_lpips_is_refused(case, tmp_path, monkeypatch):
+    (tmp_path / case.file).write_bytes(b"")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
+    with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
+        case.metric()
+
+
+def test_without_the_package_of_the_heads_it_is_unavailable(case, tmp_path, monkeypatch):
+    def nothing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    (tmp_path / case.file).write_bytes(b"")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(backbone, "distribution", nothing)
+    with pytest.raises(Unavailable, match="'lpips' is not installed"):
+        case.metric()
+
+
+def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
+    program = """
+import sys
+from benchmark.errors import Unavailable
+from benchmark.metrics import lpips
+try:
+    lpips.NAME()
+except Unavailable as reason:
+    print("torch" in sys.modules, reason)
+"""
+    environment = {**os.environ, "TORCH_HOME": str(tmp_path), "BENCH_WEIGHTS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("NAME", case.metric.__name__)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert done.stdout.startswith(f"False no weight file {case.sought} in")
+    assert done.stdout.endswith(f"or put torchvision's {case.whole} into one of them\n")
+
+
+@needs_weights
+@by_tensors
+def test_nothing_but_torch_is_imported_and_no_random_number_drawn(case):
+    program = """
+import sys
+import numpy as np
+import torch
+from benchmark.metrics import lpips
+state = torch.get_rng_state()
+metric = lpips.NAME()
+metric.compare(metric.prepare(np.zeros((64, 64, 3), np.uint8)), np.ones((64, 64, 3), np.uint8))
+print(torch.equal(state, torch.get_rng_state()), {"torchvision", "lpips"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program.replace("NAME", case.metric.__name__)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "BENCH_WEIGHTS": str(WEIGHTS)},
+    )
+    assert done.stdout == "True set()\n"
+
+
+def test_the_protocol_names_the_release_and_the_weights():
+    assert LPIPSAlex.protocol == "lpips-alex/0.1.4-2b566cc3"
+    assert ALEXNET.sha256.startswith("2b566cc3")
+    assert LPIPSSqueeze.protocol == "lpips-squeeze/0.1.4-31a70309"
+    assert SQUEEZENET.sha256.startswith("31a70309")
+    assert LPIPSVGG.protocol == "lpips-vgg/0.1.4-397923af"
+    assert VGG16.sha256.startswith("397923af")
+
+
+def test_a_run_measures_the_judge_and_large_networks_only_where_they_are_asked_for():
+    asked = {"lpips_squeeze", "lpips_vgg", "dists"}
+    assert set(METRICS) - set(metric_names(USUAL_METRICS)) == asked
+    assert set(metric_names("all")) > asked

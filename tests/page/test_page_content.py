@@ -1,0 +1,262 @@
+"""What the report page says, compared with the rows it is made of; no browser."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from html import escape, unescape
+
+import pytest
+from PIL import Image
+from scipy import stats
+from typer.testing import CliRunner
+
+from benchmark.analysis.interval import records
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.cli import app
+from benchmark.commands.report import read_results
+from benchmark.errors import StoreError, UsageError
+from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
+from benchmark.page.colour import DARK_PAGE, contrast, on_dark
+from benchmark.page.content import SYMBOLS
+from benchmark.page.document import json_text
+from benchmark.page.write import asked_page
+from benchmark.rows.store import Store
+from support.measured import row
+from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, measure, png
+
+
+@pytest.fixture(scope="module")
+def measured_once(tmp_path_factory, coffee):
+    folder = tmp_path_factory.mktemp("page")
+    return measure(folder, coffee)
+
+
+@pytest.fixture
+def results(measured_once, tmp_path):
+    """A copy, so that a test may take things away."""
+    shutil.copytree(measured_once.parent / "photos", tmp_path / "photos")
+    shutil.copytree(measured_once, tmp_path / "results", ignore=shutil.ignore_patterns("report"))
+    return tmp_path / "results"
+
+
+def page_of(results, **options):
+    return make_page(results, str(results.parent / "photos"), **options)
+
+
+def rows_of(results):
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    return [one for one in Store(folder).table().to_pylist() if one["status"] == "ok"]
+
+
+@pytest.fixture(scope="module")
+def page(measured_once):
+    return page_of(measured_once)
+
+
+def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
+    data, rows = data_of(page), rows_of(measured_once)
+    seen = 0
+    for point in data["points"]:
+        label = data["codecs"][point["codec"]]["label"]
+        for at, image in enumerate(point["images"]):
+            [one] = [
+                row
+                for row in rows
+                if (row["image"], f"{row['setting_name']}={row['setting_value']:g}")
+                == (data["images"][image]["name"], point["setting"])
+                and f"{row['codec']}:{row['variant']}".rstrip(":") == label
+            ]
+            assert point["image_bpp"][at] == pytest.approx(one["bpp"], rel=1e-5)
+            for column in ("psnr_db", "ms_ssim"):
+                shown = point["image_values"][column][at]
+                assert shown == pytest.approx(one[column], rel=1e-5)
+            assert point["pictures"][at] == f"pictures/{one['decoded_sha256']}.png"
+            seen += 1
+    assert seen == len(rows) == 48
+
+
+def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
+    for one in rows_of(measured_once):
+        for name in (one["decoded_sha256"], one["image_sha256"]):
+            pixels = png(page.parent / "pictures" / f"{name}.png")
+            assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
+
+
+def test_an_interval_is_the_one_that_the_tables_have(page, measured_once):
+    [folder] = [path.parent for path in measured_once.glob("*/per_image")]
+    summary = read_results(measured_once, folder.name, "all", METRICS).summary
+    measures = [Measure.named(name) for name in METRICS]
+    points = data_of(page)["points"]
+    known = 0
+    for record, point in zip(records(summary, measures), points, strict=True):
+        for column in ("psnr_db", "ms_ssim"):
+            ends = point["means"][column].get("interval")
+            low, high = record[f"{column}_low"], record[f"{column}_high"]
+            known += ends is not None
+            assert ends == (None if low is None else pytest.approx([low, high], rel=1e-5))
+    assert known == 32
+    quantiles = stats.t.ppf(0.975, [1, 2])
+    assert data_of(page)["quantiles"] == pytest.approx(quantiles, rel=1e-5)
+
+
+@pytest.mark.parametrize("colour", sorted({*SPARE_COLOURS, *(x.colour for x in FAMILIES.values())}))
+def test_every_colour_can_be_read_on_the_dark_page(colour):
+    assert contrast(on_dark(colour), DARK_PAGE) >= 4.5
+
+
+def test_every_marker_of_the_figures_has_a_symbol():
+    assert {*SPARE_MARKERS, *(look.marker for look in FAMILIES.values())} <= SYMBOLS.keys()
+
+
+def test_names_are_text_wherever_they_stand(page):
+    text = page.read_text()
+    assert "<img" in HOSTILE
+    assert "<img src=x" not in text
+    assert HOSTILE in [image["name"] for image in data_of(page)["images"]]
+    assert json_text({"a": "</script>\u2028<!--"}).isascii()
+    tags = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert "<img" not in tags
+
+
+def test_the_page_asks_for_nothing_but_its_pictures(page):
+    text = page.read_text()
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src 'none'; img-src 'self' file: data: blob:;")
+    assert not re.search(r"<(link|script|img|iframe)[^>]+(src|href)=\"(?!data:,)", text)
+
+
+def test_what_failed_and_what_made_it_is_said(page):
+    text = unescape(page.read_text())
+    assert re.search(r"<h3>Failed cells</h3><ul><li>.*?CrashesOnEncode step=64, 3 cells", text)
+    for said in ("coding/1", "psnr-rgb8/1", "ms-ssim-rgb8/1", "libwebp", "3 images"):
+        assert said in text
+
+
+def test_a_budget_keeps_so_many_photographs_and_says_how_to_get_the_rest(results):
+    page = page_of(results)
+    assert len(list((page.parent / "pictures").iterdir())) == 48 + 3
+    page = page_of(results, images="1")
+    data = data_of(page)
+    shown = [image["picture"] is not None for image in data["images"]]
+    assert sum(shown) == 1
+    assert len(list((page.parent / "pictures").iterdir())) == 16 + 1
+    [sentence] = data["absent"]
+    assert "--page-images all" in sentence
+    for point in data["points"]:
+        for image, picture in zip(point["images"], point["pictures"], strict=True):
+            assert isinstance(picture, str) == shown[image]
+    assert not list((page_of(results, images="0").parent / "pictures").iterdir())
+
+
+@pytest.mark.parametrize("images", ["some", "-1", "1.5", ""])
+def test_a_budget_that_is_no_number_is_refused(images, tmp_path):
+    with pytest.raises(UsageError, match="--page-images"):
+        asked_page(True, images, tmp_path, None, "kodak")
+
+
+def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
+    kept = {one["stream_sha256"]: one for one in rows_of(results)}
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    gone, damaged = sorted(kept)[:2]
+    (folder / "streams" / gone[:2] / gone).unlink()
+    (folder / "streams" / damaged[:2] / damaged).write_bytes(b"no stream")
+    data = data_of(page_of(results))
+    pictures = [picture for point in data["points"] for picture in point["pictures"]]
+    assert sum(isinstance(picture, int) for picture in pictures) == 2
+    said = " ".join(data["absent"])
+    assert "was not kept; `bench run --codecs" in said
+    assert "is damaged" in said
+
+
+def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):
+    dataset = str(results.parent / "photos")
+    shutil.rmtree(dataset)
+    data = data_of(make_page(results, dataset))
+    assert {image["picture"] for image in data["images"]} == {None}
+    assert all("--dataset path/to/it" in image["absent"] for image in data["images"])
+    assert all(isinstance(p, str) for point in data["points"] for p in point["pictures"])
+
+
+def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
+    photos = results.parent / "photos"
+    shutil.copy(photos / IMAGES[0], photos / IMAGES[2])
+    shutil.copy(photos / IMAGES[1], photos / IMAGES[0])
+    (photos / IMAGES[1]).unlink()
+    pictures = {image["name"]: image for image in data_of(page_of(results))["images"]}
+    by_name = {one["image"]: one["image_sha256"] for one in rows_of(results)}
+    assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.png"
+    assert pictures[IMAGES[2]]["picture"] is None
+    assert "other pixels" in pictures[IMAGES[2]]["absent"]
+
+
+def test_a_page_that_cannot_be_finished_leaves_the_earlier_one(results, monkeypatch):
+    page = page_of(results)
+    before = page.read_bytes()
+    replace = os.replace
+
+    def full(draft, target):
+        if str(target).endswith("page.html"):
+            raise OSError(28, "No space left on device")
+        replace(draft, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StoreError, match="No space left"):
+        page_of(results, images="1")
+    assert page.read_bytes() == before
+    assert not list(page.parent.rglob("*.part"))
+    assert len(list((page.parent / "pictures").iterdir())) == 48 + 3
+
+
+def test_published_curves_come_with_source_and_reference(tmp_path):
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [row("jpeg", q, name) for q in (10, 20, 30, 40) for name in names]
+    Store(tmp_path / "kodak").append(rows)
+    data = data_of(make_page(tmp_path, "kodak", published="vtm"))
+    assert data["published_shown"]
+    assert {one["name"].split()[0] for one in data["published"]["psnr_db"]} == {"VTM"}
+    [vtm] = [one for one in data["published"]["psnr_db"] if one["name"] == "VTM (CompressAI)"]
+    assert vtm["source"]
+    assert all(point["reference"] for point in vtm["points"])
+    offered = data_of(make_page(tmp_path, "kodak"))
+    assert not offered["published_shown"]
+    curves = offered["published"]["psnr_db"]
+    assert {curve["protocol"] for curve in curves} == {"psnr-rgb8/1"}
+    assert {curve["name"] for curve in curves} > {"VTM (CompressAI)"}
+
+
+def test_the_report_writes_the_page_when_asked(tmp_path):
+    Store(tmp_path / "kodak").append([row("jpeg", q, "a") for q in (10, 20)])
+    report = tmp_path / "kodak" / "report"
+    options = ["--results", str(tmp_path), "--metrics", "psnr"]
+    with warnings.catch_warnings():
+        done = CliRunner().invoke(app, options)
+        assert (done.exit_code, (report / "page.html").exists()) == (0, False)
+        done = CliRunner().invoke(app, [*options, "--page"])
+    assert done.exit_code == 0, done.output
+    assert str(report / "page.html") in done.output.splitlines()
+    assert "pictures of 0 of 2 streams" in done.output
+    assert escape("jpeg") in (report / "page.html").read_text()
+
+
+def test_pictures_of_networks_are_decoded_as_in_a_run_however_many_threads_there_are(
+    tmp_path, coffee
+):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(coffee).save(tmp_path / "photos" / "coffee.png")
+    words = ["--dataset", str(tmp_path / "photos"), "--results", str(tmp_path / "results")]
+    many = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "3"}
+    points = ["--points", "ours.q=1,4", "--metrics", "psnr", "--no-table"]
+    for command in (["run", "--codecs", "ours:beta=0", *points], ["report", "--page"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmark", *command, *words],
+            capture_output=True,
+            text=True,
+            env=many,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "pictures of 2 of 2 streams" in done.stdout + done.stderr

@@ -1,0 +1,238 @@
+"""`bench figures paper` on a bare machine and on one with measured rows."""
+
+import csv
+import json
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.codec import Setting
+from benchmark.commands.figures import SUFFIXES
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.packs.evidence import gather, packs_beside
+from benchmark.paper import pictures
+from benchmark.paper.crop import Window
+from benchmark.paper.plates import open_paper
+from benchmark.registry import load_codec, parse_codec
+from benchmark.rows.store import Store
+from support.measured import sweep
+
+PHOTOGRAPH = "chelsea.png"  # the smallest
+
+
+def bench(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def draw(results, only, *more):
+    return bench("figures", "paper", "--results", results, "--only", only, *more)
+
+
+def folder_of(results):
+    return results / "figures" / "paper"
+
+
+def names_in(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def records(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """jpeg and webp of two photographs; VTM of them is in the pack that ships."""
+    measured = tmp_path_factory.mktemp("results")
+    done = bench(
+        "run", "--codecs", "jpeg,webp", "--dataset", "sample", "--limit", 2, "--metrics", "psnr",
+        "--results", measured, "--jobs", 1, "--no-table",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return measured
+
+
+def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
+    drawn = ["curves_kodak", "complexity"]
+    absent = ["realism_surface", "ablation_gan", "ablation_discriminator", "crops"]
+    done = draw(tmp_path, ",".join(drawn + absent))
+    assert done.exit_code == 0, done.output
+    assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn for s in SUFFIXES}
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn]
+    for name in absent:
+        (sentence,) = [line for line in lines if line.startswith(f"no {name}: ")]
+        assert "bench" in sentence or "./run_all.sh" in sentence
+    told = "curves_kodak has published points alone of CRDR β=3.84, CRDR β=0: `bench run"
+    assert sum(line.startswith(told) for line in lines) == 1
+    # the pack's rows of VTM are on Kodak without a run, as recorded
+    vtm = [r for r in records(folder_of(tmp_path) / "curves_kodak.csv") if r["system"] == "VTM"]
+    assert {(r["how"], r["images"], r["source"]) for r in vtm} == {("recorded", "24", "VTM 23.13")}
+    at_qp_27 = [r for r in vtm if r["setting"] == "qp=27" and r["metric"] == "psnr_db"]
+    assert [(round(float(r["bpp"]), 5), round(float(r["value"]), 3)) for r in at_qp_27] == [
+        (0.87446, 37.453)
+    ]
+    caption = (folder_of(tmp_path) / "curves_kodak.txt").read_text()
+    assert "Measured and recorded (a pack, or shipped rows): VTM (VTM 23.13)." in caption
+    assert not (tmp_path / "kodak").exists()
+
+
+def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", "")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    done = draw(tmp_path, "distortions")
+    assert done.exit_code == 0, done.output
+    assert "distortions have no LPIPS (AlexNet): no weight file" in done.stdout
+    found = records(folder_of(tmp_path) / "distortions.csv")
+    assert len({one["squared_error"] for one in found}) == 1
+    assert len({one["psnr_db"] for one in found}) == 1
+    assert {one["lpips_alex"] for one in found} == {""}
+    assert (
+        "No LPIPS (AlexNet): no weight file"
+        in (folder_of(tmp_path) / "distortions.txt").read_text()
+    )
+
+
+def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", "")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    (tmp_path / "paper").mkdir()
+    shipped = Path(__file__).parents[2] / "results" / "paper" / "distortions.csv"
+    first = records(shipped)[0]["pixels_sha256"]
+    copy = tmp_path / "paper" / "distortions.csv"
+    copy.write_text(shipped.read_text().replace(first, "0"))
+    done = draw(tmp_path, "distortions")
+    assert done.exit_code == 0, done.output
+    found = [one["lpips_alex"] for one in records(folder_of(tmp_path) / "distortions.csv")]
+    assert found[0] == ""
+    assert [float(value) for value in found[1:]] == pytest.approx([0.3663, 0.3415], abs=1e-4)
+    told = (folder_of(tmp_path) / "distortions.txt").read_text()
+    assert "LPIPS (AlexNet): recorded, of the same pixels" in told
+    copy.write_text("pixels_sha256,psnr_db\nab,24\n")
+    failed = draw(tmp_path, "distortions").exception
+    assert isinstance(failed, StoreError)
+    assert "distortions.csv cannot be read: it has no column" in str(failed)
+
+
+def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
+    wanted = pictures.Wanted(f"sample/{PHOTOGRAPH}", (40, 30, 64), 0.6)
+    plate = pictures.crops(open_paper(measured, None), wanted).plate
+    rows = {one["system"]: one for one in plate.records}
+    assert list(rows) == ["VTM", "JPEG", "WebP"]
+    assert [rows[name]["recorded"] for name in rows] == [True, False, False]
+    path = next(one.path for one in open_sample().images if one.name == PHOTOGRAPH)
+    source = read_image(path).pixels
+    stored = {
+        (row["codec"], row["setting_value"]): row
+        for row in gather(measured, "sample", packs_beside(measured)).table.to_pylist()
+        if row["image"] == PHOTOGRAPH
+    }
+    quality = float(rows["JPEG"]["setting"].partition("=")[2])
+    stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
+    decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
+    _, cut, *codecs = [axes.get_images()[0].get_array() for axes in plate.figure.axes]
+    window = Window(40, 30, 64)
+    assert np.array_equal(cut, window.of(source))
+    assert np.array_equal(codecs[1], window.of(decoded))
+    assert rows["JPEG"]["bpp"] == 8 * len(stream) / (451 * 300)
+    for codec, name in (("vtm", "VTM"), ("jpeg", "JPEG"), ("webp", "WebP")):
+        setting = float(rows[name]["setting"].partition("=")[2])
+        assert rows[name]["bpp"] == stored[codec, setting]["bpp"]
+        assert rows[name]["psnr_db"] == stored[codec, setting]["psnr_db"]
+        others = [row["bpp"] for (one, _), row in stored.items() if one == codec]
+        assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == rows[name]["bpp"]
+
+
+def test_crops_come_with_files_and_go_again_when_their_streams_do(measured, tmp_path):
+    done = draw(measured, "crops", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}
+    assert "decoded from real streams" in (tmp_path / "crops.txt").read_text()
+    assert "VTM: VTM 23.13 at qp=" in (tmp_path / "crops.txt").read_text()
+    empty = tmp_path / "empty"
+    gone = draw(empty, "crops", "--out", tmp_path)
+    assert gone.exit_code == 0
+    assert "no crops: " in gone.stdout
+    assert names_in(tmp_path) == set()
+
+
+def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, tmp_path):
+    table = Store(measured / "sample").table()
+    rows = table.to_pylist()
+    for one in rows:
+        if one["codec"] == "webp":
+            one["decoded_sha256"] = "0" * 64
+    other = Store(tmp_path / "sample")
+    other.append(rows)
+    for digest in {row["stream_sha256"] for row in rows}:
+        other.keep(Store(measured / "sample").stream(digest))
+    made = pictures.crops(
+        open_paper(tmp_path, None), pictures.Wanted(f"sample/{PHOTOGRAPH}", None, None)
+    )
+    assert [one["system"] for one in made.plate.records] == ["VTM", "JPEG"]
+    assert made.sentences[0] == (
+        "crops lack WebP: the stream decodes to other pixels than it did when measured"
+    )
+
+
+def test_mistakes_are_told(measured, tmp_path):
+    for words, kind, text in (
+        (("--only", "crosp"), UnknownName, "Did you mean 'crops'"),
+        (("--only", "crops", "--window", "1,2"), UsageError, "not of the form LEFT,TOP,SIDE"),
+        (("--only", "crops", "--window", "0,0,0"), UsageError, "no part of a picture"),
+        (("--only", "crops", "--window", "400,0,64", "--photograph", f"sample/{PHOTOGRAPH}"),
+         UsageError, "not inside a picture of 451 x 300"),
+        (("--only", "crops", "--photograph", "sample/none.png"), UsageError, "no kept stream"),
+    ):  # fmt: skip
+        done = bench("figures", "paper", "--results", measured, "--out", tmp_path, *words)
+        assert isinstance(done.exception, kind), done.output
+        assert text in str(done.exception)
+
+
+def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
+    out = tmp_path / "trial"
+    for name, psnr in (("sgan", 30.0), ("hrrgan", 31.0)):
+        variant = f"beta=3.84:checkpoint={out}/{name}-independent.safetensors"
+        Store(out / "results" / "kodak").append(
+            [one | {"psnr_db": psnr} for one in sweep("ours", variant=variant)]
+        )
+        card = {"steps": 700, "training_data": "12 photographs"}
+        (out / f"{name}-independent.json").write_text(json.dumps(card))
+    done = draw(tmp_path, "ablation_gan,ablation_discriminator")
+    assert done.exit_code == 0, done.output
+    assert "no ablation_discriminator: " in done.stdout
+    found = records(folder_of(tmp_path) / "ablation_gan.csv")
+    assert {(r["variant"], r["value"]) for r in found if r["metric"] == "psnr_db"} == {
+        ("SGAN", "30.0"), ("HRRGAN", "31.0")
+    }  # fmt: skip
+    caption = (folder_of(tmp_path) / "ablation_gan.txt").read_text()
+    assert "Each variant: 700 steps on 12 photographs, from one network." in caption
+
+
+def test_own_rows_stand_before_those_of_packs(tmp_path):
+    packs = packs_beside(tmp_path)
+    bare = gather(tmp_path, "sample", packs)
+    rows = bare.table.to_pylist()
+    assert {row["codec"] for row in rows} == {"vtm"}
+    assert len(rows) == len(bare.lines) == 24
+    first = {**rows[0], "recorded": False, "run": "20990101T000000-aa", "num_bytes": 7}
+    stream = bare.stream(rows[0])
+    Store(tmp_path / "sample").append([first])
+    both = gather(tmp_path, "sample", packs)
+    assert both.table.num_rows == 24
+    (mine,) = [row for row in both.table.to_pylist() if row["cell"] == first["cell"]]
+    assert mine["num_bytes"] == 7
+    assert not both.has_stream(mine)  # it was not kept
+    Store(tmp_path / "sample").keep(stream)
+    assert both.has_stream(mine)
+    assert both.stream(mine) == stream

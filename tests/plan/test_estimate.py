@@ -1,0 +1,163 @@
+"""What cells are expected to take, and when a cluster would be done with them."""
+
+import json
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.codec import CodecInfo, Setting
+from benchmark.datasets.clic2020 import PIXELS, typical_sizes
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.source import Source
+from benchmark.plan.cells import Cell
+from benchmark.plan.estimate import TYPICAL, CostModel, interpolated
+from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
+from benchmark.registry import CODECS, codec_class, parse_codec
+from support.measured import row, table
+
+INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
+EIGHT_QPS = "vtm.qp=22,25,27,30,32,37,42,47"
+
+
+def cell(codec="vtm", setting=("qp", 32), pixels=1_000_000, device="cpu"):
+    source = Source(ImageFile("a", Path("a")), "a" * 64, pixels, 1, False)
+    info = replace(INFO, device=device)
+    return Cell(parse_codec(codec), info, Setting(*setting), "kodak", source)
+
+
+def timed(codec, setting, seconds, megapixels=1.0, **more):
+    name, value = setting
+    return row(
+        codec, value, "x", setting_name=name, encode_seconds=seconds, decode_seconds=0.0,
+        width_px=int(megapixels * 1e6), height_px=1, **more,
+    )  # fmt: skip
+
+
+def seconds(rows, *what, **more):
+    return CostModel(table(rows)).seconds(cell(*what, **more))
+
+
+def test_a_setting_that_was_measured_counts_all_its_seconds_over_all_its_pixels():
+    rows = [timed("vtm", ("qp", 32), 100.0, 1.0), timed("vtm", ("qp", 32), 500.0, 2.0)]
+    assert seconds(rows, pixels=3_000_000) == pytest.approx(600.0, rel=1e-12)
+
+
+def test_a_machine_that_is_twice_as_fast_is_so_at_settings_that_were_not_measured():
+    prior = dict(TYPICAL["vtm", "cpu", "qp"])
+    rows = [timed("vtm", ("qp", qp), prior[qp] / 2) for qp in (27, 42)]
+    assert seconds(rows, setting=("qp", 22)) == pytest.approx(prior[22] / 2, rel=1e-12)
+    assert seconds(rows, setting=("qp", 47)) == pytest.approx(prior[47] / 2, rel=1e-12)
+
+
+def test_between_settings_of_a_codec_without_a_typical_time_the_logarithm_is_interpolated():
+    rows = [timed("mine", ("level", 2), 4.0), timed("mine", ("level", 6), 64.0)]
+    model = CostModel(table(rows))
+    mine = cell()._replace(codec=cell().codec._replace(name="mine"))
+    found = [model.seconds(mine._replace(setting=Setting("level", at))) for at in (2, 4, 6, 9)]
+    assert found == pytest.approx([4, 16, 64, 64], rel=1e-12)
+
+
+def test_another_variant_stands_in_for_one_that_was_never_measured():
+    rows = [timed("jpeg", ("quality", 50), 3.0)]
+    assert seconds(rows, "jpeg:optimize=1", ("quality", 50)) == pytest.approx(3.0, rel=1e-12)
+    own = [*rows, timed("jpeg", ("quality", 50), 5.0, variant="optimize=1")]
+    assert seconds(own, "jpeg:optimize=1", ("quality", 50)) == pytest.approx(5.0, rel=1e-12)
+
+
+def test_times_of_a_gpu_say_nothing_of_a_cpu():
+    rows = [timed("ours", ("q", 2), 1000.0, device="cuda")]
+    model = CostModel(table(rows))
+    on_cpu, on_gpu = cell("ours", ("q", 2)), cell("ours", ("q", 2), device="cuda")
+    assert model.seconds(on_gpu) == pytest.approx(1000.0, rel=1e-12)
+    assert model.seconds(on_cpu) == pytest.approx(1.65, abs=0.05)
+    assert (model.basis(on_gpu), model.basis(on_cpu)) == ("measured", "typical")
+
+
+def test_nothing_is_said_of_a_codec_that_nobody_measured():
+    mine = cell()._replace(codec=cell().codec._replace(name="mine"))
+    model = CostModel(table([]))
+    assert (model.seconds(mine), model.basis(mine)) == (None, "unknown")
+
+
+def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values():
+    for (codec, _, name), curve in TYPICAL.items():
+        assert codec in CODECS
+        if codec != "compressai":  # whose sweep depends on the model
+            assert name in {setting.name for setting in codec_class(parse_codec(codec)).sweep}
+        values = [value for value, _ in curve]
+        assert values == sorted(set(values))
+        assert all(rate > 0 for _, rate in curve)
+
+
+def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
+    curve = ((1, 2.0), (3, 8.0), (4, 1.0))
+    assert [interpolated(curve, at) for at, _ in curve] == pytest.approx([2, 8, 1])
+    assert interpolated(((1, 0.0), (2, 5.0)), 1.5) == 5.0
+
+
+def clic_and_vtm():
+    points = {("vtm", "qp"): tuple(map(float, EIGHT_QPS.partition("=")[2].split(",")))}
+    return imagined_cells("vtm", points, "clic2020", typical_sources("clic2020", None))
+
+
+def test_the_imagined_test_set_of_clic_has_its_pictures_and_about_its_pixels():
+    parts = [typical_sizes(f"clic2020:{part}") for part in ("mobile", "professional")]
+    assert [len(part) for part in parts] == [178, 250]
+    assert len(typical_sizes("clic2020")) == 428
+    pixels = sum(width * height for width, height in typical_sizes("clic2020"))
+    assert pixels == pytest.approx(PIXELS, rel=0.02)
+    assert len(clic_and_vtm()) == 428 * 8
+
+
+@pytest.mark.parametrize("workers", [8, 64, 256])
+def test_clic_through_vtm_is_within_5_percent_of_the_ideal(workers):
+    found = simulate(clic_and_vtm(), CostModel(table([])).seconds, workers)
+    assert found.makespan.seconds <= 1.05 * found.makespan.ideal
+    assert (found.cells, found.unknown) == (3424, 0)
+
+
+@pytest.mark.parametrize("workers", [8, 64, 256])
+def test_it_still_is_where_every_cell_takes_up_to_twice_or_half_what_was_expected(workers):
+    draw, model = random.Random(3), CostModel(table([]))
+    factor: dict[str, float] = {}
+
+    def actual(one: Cell) -> float:
+        key = f"{one.source.sha256} {one.setting}"
+        return (model.seconds(one) or 0) * factor.setdefault(key, 2 ** draw.uniform(-1, 1))
+
+    found = simulate(clic_and_vtm(), model.seconds, workers, actual)
+    assert found.makespan.seconds <= 1.05 * found.makespan.ideal
+
+
+def test_a_simulation_of_cells_that_nothing_is_known_of_says_how_many():
+    known, unknown = cell(), cell()._replace(codec=cell().codec._replace(name="mine"))
+    found = simulate([known, unknown, known], CostModel(table([])).seconds, 2)
+    assert (found.cells, found.unknown) == (2, 1)
+    assert found.makespan.ideal == pytest.approx(113.0, rel=1e-12)
+
+
+def test_bench_plan_simulates_without_dataset_or_program(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    words = ["plan", "--codecs", "vtm", "--dataset", "clic2020", "--points", EIGHT_QPS, "--json"]
+    words += ["--results", str(tmp_path), "--data-dir", str(tmp_path)]
+    done = CliRunner().invoke(app, [*words, "--nodes", "16", "--workers-per-node", "4"])
+    facts = json.loads(done.stdout)
+    expected = simulate(clic_and_vtm(), CostModel(table([])).seconds, 64)
+    assert (facts["cells"], facts["cluster"]["workers"]) == (3424, 64)
+    assert math.isclose(facts["cluster"]["seconds"], expected.makespan.seconds)
+    assert facts["cluster"]["cells_by_typical_times"] == 3424
+
+
+def test_bench_plan_of_a_dataset_that_is_here_simulates_what_is_to_do(tmp_path):
+    words = ["plan", "--codecs", "raw", "--dataset", "sample", "--jobs", "2", "--json"]
+    words += ["--results", str(tmp_path)]
+    done = CliRunner().invoke(app, [*words, "--nodes", "2"])
+    facts = json.loads(done.stdout)
+    assert facts["cluster"]["ideal_seconds"] == pytest.approx(facts["coding_seconds"], rel=1e-12)
+    assert facts["cluster"]["workers"] == 2
+    assert "cluster" not in json.loads(CliRunner().invoke(app, words).stdout)

@@ -1,0 +1,106 @@
+"""Bundles and makespans: against every possible assignment, Graham's bound, and a list of sizes."""
+
+import math
+import random
+from fractions import Fraction
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.plan.schedule import PARTS, bundles, makespan
+
+WHOLE = st.lists(st.integers(1, 20), min_size=1, max_size=7)
+
+
+def best(durations, workers):
+    """The smallest makespan of all assignments, tried one by one."""
+    return min(
+        max(sum(d for d, at in zip(durations, places, strict=True) if at == w) for w in who)
+        for who in [range(workers)]
+        for places in product(who, repeat=len(durations))
+    )
+
+
+def event_by_event(durations, workers):
+    """The same rule played through in time: at each moment the first idle worker takes the next."""
+    waiting, ends, now = list(durations), {}, 0
+    while waiting or ends:
+        idle = [worker for worker in range(workers) if worker not in ends]
+        while waiting and idle:
+            ends[idle.pop(0)] = now + waiting.pop(0)
+        now = min(ends.values())
+        ends = {worker: end for worker, end in ends.items() if end > now}
+    return now
+
+
+@settings(max_examples=60, deadline=None)
+@given(WHOLE, st.integers(1, 3))
+def test_longest_first_keeps_grahams_bound_to_the_best_of_all_assignments(durations, workers):
+    found = makespan(sorted(durations, reverse=True), workers)
+    optimum = best(durations, workers)
+    assert optimum <= found.seconds
+    assert Fraction(found.seconds, optimum) <= Fraction(4, 3) - Fraction(1, 3 * workers)
+    assert max(found.ideal, found.longest) <= optimum + 1e-9
+
+
+def test_grahams_worst_case_is_found_exactly():
+    """2m + 1 cells of 2m-1, 2m-1, ..., m+1, m+1, m, m, m: 4m - 1 where 3m is possible."""
+    durations = [5, 5, 4, 4, 3, 3, 3]
+    assert makespan(durations, 3).seconds == 11
+    assert best(durations, 3) == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(WHOLE, st.integers(1, 4))
+def test_the_makespan_is_that_of_the_rule_played_through_in_time(durations, workers):
+    found = makespan(durations, workers)
+    assert found.seconds == event_by_event(durations, workers)
+    assert found.ideal == pytest.approx(sum(durations) / workers, abs=1e-12)
+
+
+def of_cells(cells, workers):
+    """Bundles of (image, seconds) pairs; None for unknown seconds."""
+    return bundles(cells, lambda c: c[0], lambda c: c[1], lambda c: 1.0, workers)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.floats(0.001, 1000)), st.uuids()),
+        max_size=40,
+    ),
+    st.integers(1, 8),
+)
+def test_every_task_is_in_one_bundle_of_its_image_and_bundles_are_small(cells, workers):
+    found = of_cells(cells, workers)
+    assert sorted(str(cell) for bundle in found for cell in bundle) == sorted(map(str, cells))
+    known = math.fsum(c[1] for c in cells if c[1] is not None)
+    for bundle in found:
+        assert len({cell[0] for cell in bundle}) == 1
+        if len(bundle) > 1 and bundle[0][1] is not None:
+            share = known / workers
+            assert math.fsum(c[1] for c in bundle) <= share / PARTS * (1 + 1e-9)
+
+
+def test_unknown_tasks_come_first_and_then_the_longest_bundles():
+    cells = [("a", 1.0), ("a", 50.0), ("b", None), ("b", 9.0)]
+    assert of_cells(cells, 1) == [[("b", None)], [("a", 50.0)], [("b", 9.0)], [("a", 1.0)]]
+
+
+def test_many_short_cells_of_an_image_go_together_and_images_spread_over_the_workers():
+    cells = [(image, 1.0) for image in range(10) for _ in range(100)]
+    found = of_cells(cells, 1)
+    assert [len(bundle) for bundle in found] == [25] * 40
+    assert {len(bundle) for bundle in of_cells(cells, 25)} == {1}
+
+
+def test_a_bundle_in_the_way_costs_a_fraction_of_a_share_where_costs_differ_by_five_orders():
+    draw = random.Random(7)
+    cells = [(draw.randrange(400), 10 ** draw.uniform(-2, 3)) for _ in range(4000)]
+    for workers in (1, 8, 64):
+        told = [math.fsum(c[1] for c in bundle) for bundle in of_cells(cells, workers)]
+        found = makespan(told, workers)
+        assert found.seconds <= found.ideal * (1 + 1 / PARTS) + found.longest
+        assert found.excess < 0.05

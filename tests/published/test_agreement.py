@@ -1,0 +1,206 @@
+import csv
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import summarise
+from benchmark.cli import app
+from benchmark.published.agreement import TOLERANCE_DB, Agreement, NotCompared, agreements
+from benchmark.published.points import PublishedPoint, parse
+from benchmark.rows.store import Store
+from conftest import SHARED
+from support.measured import row, table
+
+ROOT = Path(__file__).parents[2]
+POINTS = parse((ROOT / "results" / "published" / "points.csv").read_text(encoding="utf-8"))
+PSNR, MS_SSIM = Measure.named("psnr"), Measure.named("ms_ssim")
+ANCHORS = SHARED / "data" / "anchors" / "vtm-23.13" / "points.csv"
+SIDE = 20_000  # px, so that a byte is 2e-8 bpp
+
+# CompressAI's results/image/8bit-decoded/kodak at the commit of the published points: the same
+# networks as its usual table, their pictures rounded to 8 bits.
+ROUNDED_BPP = (
+    0.13129340277777776, 0.20889282226562503, 0.3198581271701389, 0.47835625542534727,
+    0.6686876085069443, 0.9388258192274304, 1.2591722276475694, 1.6602240668402775,
+)  # fmt: skip
+ROUNDED_PSNR = (
+    27.57799522082011, 29.191601514816284, 30.964398622512817, 32.82667779922485,
+    34.50927464167277, 36.71643273035685, 38.542534033457436, 40.49336210886637,
+)  # fmt: skip
+ROUNDED_MS_SSIM = (
+    0.9172840416431427, 0.9419818868239721, 0.960970920821031, 0.9747916981577873,
+    0.9834806794921557, 0.9891728932658831, 0.9927823270360628, 0.9954107900460561,
+)  # fmt: skip
+# bpp, PSNR and MS-SSIM of `jpeg` on Kodak with libjpeg-turbo 3.2.0, quality 10 to 90.
+TURBO = (
+    (0.32658894856770837, 26.671820361330663, 0.8942427369975791),
+    (0.6597925821940105, 30.491472872108314, 0.9631529345574518),
+    (0.905520968967014, 32.17381570095742, 0.9768760047167618),
+    (1.3676003350151908, 34.52213057457712, 0.9866362239940689),
+    (2.3463228013780384, 38.033973341635495, 0.9932896230391508),
+)
+
+
+def rows_of(codec, bpp, psnr, ms_ssim=None, images=24, **columns):
+    """Rows whose means are these."""
+    found = []
+    for place, rate in enumerate(bpp):
+        values = {"psnr_db": psnr[place], "num_bytes": round(rate * SIDE**2 / 8)}
+        values["ms_ssim"] = 0.9 if ms_ssim is None else ms_ssim[place]
+        size = {"width_px": SIDE, "height_px": SIDE}
+        found += [row(codec, place, f"{n}", **values, **size, **columns) for n in range(images)]
+    return found
+
+
+def compared(rows, measures=(PSNR,), points=POINTS):
+    return agreements(summarise(table(rows)), points, "kodak", measures)
+
+
+def published_of(system, variant, metric):
+    mine = [p for p in POINTS if (p.system, p.variant, p.dataset) == (system, variant, "kodak")]
+    return zip(*sorted((p.bpp, p.value) for p in mine if p.metric == metric), strict=True)
+
+
+HYPERPRIOR = {"variant": "model=bmshj2018-hyperprior"}
+
+
+def test_the_published_numbers_themselves_agree():
+    bpp, psnr = published_of("WebP", "Pillow 7.1.2", "psnr_db")
+    (found,) = compared(rows_of("webp", bpp[2:8], psnr[2:8]))
+    assert found[:4] == ("webp", "WebP (Pillow 7.1.2)", "psnr_db", 6)
+    assert found.verdict == "agrees"
+    assert found.largest_db == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.9 * TOLERANCE_DB, "agrees"), (0.2, "differs"), (-0.2, "differs")]
+)
+def test_a_shift_is_measured_and_flagged_where_nothing_explains_it(shift, verdict):
+    bpp, psnr = published_of("WebP", "Pillow 7.1.2", "psnr_db")
+    (found,) = compared(rows_of("webp", bpp[2:8], [value + shift for value in psnr[2:8]]))
+    assert found.verdict == verdict
+    assert found.mean_db == pytest.approx(shift, abs=1e-6)
+    assert bool(found.why) == (verdict == "differs")
+
+
+def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
+    """A published line, straight over the logarithm of the rate; ours lies .03 dB above it."""
+    line = [
+        PublishedPoint(
+            "WebP", "Pillow 7.1.2", "", "point", "kodak", 10**x, "psnr_db", 30 + 5 * x,
+            "psnr-rgb8/1", "coding/1", "author_csv", None, None, "", "s", "r",
+        )
+        for x in np.linspace(-1, 0, 6)
+    ]  # fmt: skip
+    rates = [10**x for x in (-1.2, -0.83, -0.5, -0.11, 0.2)]
+    rows = rows_of("webp", rates, [30.03 + 5 * math.log10(rate) for rate in rates])
+    (found,) = compared(rows, points=line)
+    assert (found.points, found.verdict) == (3, "agrees")
+    assert (found.mean_db, found.largest_db) == pytest.approx((0.03, 0.03), abs=1e-6)
+    bent = [value**2 for value in (5.0, 5.2, 5.4, 5.6, 5.8)]
+    (far,) = compared(rows_of("webp", [3, 4, 5, 6, 7], bent), points=line)
+    assert far == NotCompared("webp", "WebP (Pillow 7.1.2)", "psnr_db", "no rate in common")
+    (few,) = compared(rows, points=line[:3])
+    assert few.why == "3 published points are too few to interpolate"
+
+
+def test_rounding_explains_what_compressai_found_between_its_own_two_tables():
+    rows = rows_of("compressai", ROUNDED_BPP, ROUNDED_PSNR, ROUNDED_MS_SSIM, **HYPERPRIOR)
+    psnr, ms_ssim = compared(rows, (PSNR, MS_SSIM))
+    assert psnr.label == ms_ssim.label == "hyperprior"
+    assert psnr.largest_db == pytest.approx(40.49336 - 40.55687, abs=1e-4)
+    assert psnr.verdict == ms_ssim.verdict == "explained"
+    assert psnr.why == "published before rounding to 8 bits"
+    worse = [value - 0.15 for value in ROUNDED_PSNR]
+    (found,) = compared(rows_of("compressai", ROUNDED_BPP, worse, **HYPERPRIOR))
+    assert found.verdict == "differs"
+    better = [value + 0.15 for value in ROUNDED_PSNR]
+    (found,) = compared(rows_of("compressai", ROUNDED_BPP, better, **HYPERPRIOR))
+    assert found.verdict == "differs"
+
+
+def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
+    bpp, psnr, ms_ssim = zip(*TURBO, strict=True)
+    found = compared(rows_of("jpeg", bpp, psnr, ms_ssim), (PSNR, MS_SSIM))
+    assert [one.verdict for one in found] == ["explained", "explained"]
+    assert all("libjpeg 9d" in one.why for one in found)
+    assert 0.09 < found[0].mean_db < 0.13
+    (worse,) = compared(rows_of("jpeg", bpp, [value - 0.25 for value in psnr]))
+    assert worse.verdict == "differs"
+
+
+@pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors/vtm-23.13")
+def test_vtm_agrees_and_a_truncating_conversion_is_flagged():
+    means = defaultdict(list)
+    with ANCHORS.open() as file:
+        for one in csv.DictReader(file):
+            if one["dataset"] == "kodak":
+                bpp = 8 * int(one["bytes"]) / (int(one["width"]) * int(one["height"]))
+                means[one["qp"]].append((bpp, float(one["psnr_rgb_db_via_8bit"])))
+    assert {len(images) for images in means.values()} == {24}
+    bpp, psnr = zip(*(np.mean(images, axis=0) for images in means.values()), strict=True)
+    (found,) = compared(rows_of("vtm", bpp, psnr))
+    assert (found.points, found.verdict) == (5, "agrees")
+    assert found.largest_db == pytest.approx(0.0376, abs=1e-3)
+    (truncated,) = compared(rows_of("vtm", bpp, [value - 0.5 for value in psnr]))
+    assert truncated.verdict == "differs"
+
+
+def test_other_weights_and_caveats_are_not_compared():
+    (ours,) = compared(rows_of("ours", (0.1, 0.2), (28, 29), variant="beta=3.84"))
+    assert ours.why == "ours are other weights"
+    authors = "checkpoint 0: 5000000 steps, Open Images, 1.1 million"
+    bpp, psnr = published_of("CRDR", "beta=3.84", "psnr_db")
+    rows = rows_of("ours", bpp[::4], psnr[::4], variant="beta=3.84", codec_version=authors)
+    (found,) = compared(rows)
+    assert found.verdict == "agrees"
+    rows = rows_of("compressai", (0.2, 0.4), (28, 29), caveat="random weights", **HYPERPRIOR)
+    assert [one.why for one in compared(rows)] == ["ours are random weights"]
+    trained = {"variant": "model=bmshj2018-hyperprior:weights=matched"}
+    assert compared(rows_of("compressai", (0.2, 0.4), (28, 29), **trained)) == []
+
+
+def test_truncation_explains_the_authors_numbers():
+    bpp, psnr = published_of("CRDR", "beta=0", "psnr_db")
+    mse = [255**2 / 10 ** (value / 10) - 1 / 4 for value in psnr]
+    rounded = [10 * math.log10(255**2 / value) for value in mse]
+    authors = "checkpoint 0: 5000000 steps, Open Images, 1.1 million"
+    (found,) = compared(rows_of("ours", bpp, rounded, variant="beta=0", codec_version=authors))
+    assert isinstance(found, Agreement)
+    assert found.verdict == "explained"
+    assert found.why == "published of pictures truncated to 8 bits"
+
+
+def check(results, *arguments):
+    return CliRunner().invoke(app, ["published", "check", "--results", str(results), *arguments])
+
+
+def test_the_command_shows_verdicts_and_fails_where_one_is_flagged(tmp_path):
+    bpp, psnr = published_of("WebP", "Pillow 7.1.2", "psnr_db")
+    Store(tmp_path / "kodak").append(rows_of("webp", bpp[2:8], psnr[2:8]))
+    done = check(tmp_path, "--dataset", "kodak")
+    assert done.exit_code == 1  # these MS-SSIMs are .9
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["kodak", "webp", "WebP", "(Pillow", "7.1.2)", "psnr_db", "agrees", "6"] in [
+        line[:8] for line in lines
+    ]
+    assert any(line[5:7] == ["ms_ssim", "differs"] for line in lines)
+    assert "differs: webp, ms_ssim, kodak: no known difference makes more than" in done.stdout
+
+
+def test_part_of_a_dataset_is_not_compared(tmp_path):
+    Store(tmp_path / "kodak").append(rows_of("webp", (0.3, 0.5), (29, 31), images=4))
+    done = check(tmp_path)
+    assert done.exit_code == 0
+    assert "not compared: kodak: 4 of its 24 images" in done.stdout
+
+
+def test_without_anything_to_compare_one_sentence_says_so(tmp_path):
+    Store(tmp_path / "sample").append(rows_of("webp", (0.3, 0.5), (29, 31), images=4))
+    done = check(tmp_path)
+    assert "nothing to compare" in str(done.exception)

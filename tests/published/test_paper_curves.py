@@ -1,0 +1,292 @@
+"""Which numbers stand for which system of the paper, and where each lies at one rate."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark.analysis.grid import grid
+from benchmark.analysis.grid import records as grid_records
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import MAY_MEET, SYSTEMS
+from benchmark.errors import StoreError
+from benchmark.figures.style import looks
+from benchmark.published.complexity import parse_complexity
+from benchmark.published.curves import panel, records, too_few, whole_set
+from benchmark.published.points import parse
+from benchmark.published.traversal import at_rate, measured_trail, trails
+from support.measured import row, table
+
+RESULTS = Path(__file__).parents[2] / "results"
+FILE = RESULTS / "published" / "points.csv"
+POINTS = parse(FILE.read_text(encoding="utf-8"))
+PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
+SQUEEZE = Measure.named("lpips_squeeze")
+FID = Measure("fid256", "FID/256", "lower")
+KODAK = [f"kodim{number:02}" for number in range(1, 25)]
+SQUEEZE_RULE = "lpips-squeeze/0.1.4-31a70309"
+HIGH = 99.0
+
+
+def rows(codec, images=KODAK, variant="", settings=(1, 2, 3, 4), **columns):
+    return [
+        row(codec, q, image, variant=variant, num_bytes=100 * 2**q, **columns)
+        for q in settings
+        for image in images
+    ]
+
+
+def from_csv(system, variant, dataset, metric):
+    with FILE.open(newline="", encoding="utf-8") as file:
+        found = [
+            r for r in csv.DictReader(file) if (r["system"], r["variant"]) == (system, variant)
+        ]
+    found = [r for r in found if (r["dataset"], r["metric"]) == (dataset, metric)]
+    return sorted((float(r["bpp"]), float(r["value"])) for r in found)
+
+
+def of(one, name):
+    return {curve.name: curve for curve in one.curves}[name]
+
+
+def test_every_system_has_a_look_of_its_own_and_published_points_that_exist():
+    assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
+    found = looks([system.look for system in SYSTEMS])
+    assert len(set(found.values())) == len({system.look for system in SYSTEMS}) == len(SYSTEMS)
+    there = {(point.system, point.variant) for point in POINTS}
+    for system in SYSTEMS:
+        assert there.issuperset(system.published)
+        assert system.published or system.measured
+
+
+def test_curves_are_the_points_of_the_csv_lowest_rate_first():
+    one = panel(PSNR, "clic2020", None, POINTS, HIGH)
+    hific = of(one, "HiFiC")
+    assert [(s.bpp, s.value) for s in hific.spots] == from_csv("HiFiC", "", "clic2020", "psnr_db")
+    assert {s.images for s in hific.spots} == {428}
+    assert not hific.measured
+    assert of(one, "CRDR β=0 (published)").spots[0].setting == "q=0"
+    told = [r for r in records([one]) if r["system"] == "HiFiC"]
+    assert [(r["bpp"], r["value"], r["source"]) for r in told] == [
+        (s.bpp, s.value, s.source) for s in hific.spots
+    ]
+
+
+def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
+    one = panel(PSNR, "clic2020", None, POINTS, 0.12)
+    assert all(curve.spots for curve in one.curves)
+    assert max(spot.bpp for curve in one.curves for spot in curve.spots) <= 0.12
+    assert "HiFiC" not in {curve.name for curve in one.curves}  # begins at .129
+
+
+def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
+    # read from a figure of another paper, which has a BPG point and a line of VTM of all 428 images
+    ((bpp, value),) = from_csv("BPG", "version 0.9.8", "clic2020", "psnr_db")
+    bpg = [p for p in POINTS if p.system == "BPG" and p.metric == "psnr_db"]
+    merged = whole_set([p for p in bpg if p.variant == "4:4:4 x265"], "clic2020")
+    (near,) = [point for point in merged if abs(point.bpp - bpp) < 0.001]
+    assert near.value == pytest.approx(value, abs=0.01)  # the reading error
+    vtm = of(panel(PSNR, "clic2020", None, POINTS, HIGH), "VTM")
+    line = from_csv("VTM", "version 20.0", "clic2020", "psnr_db")
+    at_03 = dict(line)[0.3]
+    (spot,) = [spot for spot in vtm.spots if abs(spot.bpp - 0.3) < 0.001]
+    assert spot.value == pytest.approx(at_03, abs=0.04)  # its reading error
+    assert spot.note == "mean of professional and mobile, weighted 250:178"
+
+
+def test_parts_that_do_not_match_give_nothing():
+    vtm = [p for p in POINTS if (p.system, p.variant, p.metric) == ("VTM", "CompressAI", "psnr_db")]
+    professional = [p for p in vtm if p.dataset == "clic2020:professional"]
+    mobile = [p for p in vtm if p.dataset == "clic2020:mobile"]
+    assert len(whole_set(professional + mobile, "clic2020")) == len(mobile)
+    assert whole_set(professional + mobile[1:], "clic2020") == []
+    assert whole_set(professional, "clic2020") == []
+
+
+def test_two_sources_of_one_point_are_one_point():
+    curve = of(panel(FID, "clic2020", None, POINTS, HIGH), "DIRAC-100")
+    assert len(from_csv("DIRAC-100", "", "clic2020", "fid")) == 4
+    assert [round(spot.bpp, 3) for spot in curve.spots] == [0.088, 0.104, 0.147]
+    assert {spot.source for spot in curve.spots} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
+
+
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS, FID])
+@pytest.mark.parametrize("dataset", ["clic2020", "kodak"])
+def test_only_rules_that_are_named_meet(measure, dataset):
+    one = panel(measure, dataset, None, POINTS, HIGH)
+    rules = {rule for curve in one.curves for rule in curve.protocols}
+    assert rules <= set(MAY_MEET[measure.column])
+    assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
+
+
+def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods():
+    mine = rows("jpeg") + rows("ours", variant="beta=0") + rows("ours", variant="beta=3.84")
+    one = panel(PSNR, "kodak", summarise(table(mine)), POINTS, HIGH)
+    jpeg = [curve for curve in one.curves if curve.system.name == "JPEG"]
+    assert [curve.measured for curve in jpeg] == [True]
+    ours = [curve for curve in one.curves if curve.system.name == "CRDR β=3.84"]
+    assert [(curve.measured, curve.name) for curve in ours] == [
+        (False, "CRDR β=3.84 (published)"),
+        (True, "CRDR β=3.84"),
+    ]
+    assert [spot.value for spot in jpeg[0].spots] == pytest.approx(
+        [20 + q / 5 + len("kodim01") / 7 for q in (1, 2, 3, 4)]
+    )
+    assert {spot.how for spot in jpeg[0].spots} == {"measured"}
+    assert {spot.protocol for spot in jpeg[0].spots} == {"psnr-rgb8/1"}
+
+
+def test_part_of_the_images_is_left_out_with_a_sentence():
+    summary = summarise(table(rows("jpeg", KODAK[:4])))
+    one = panel(PSNR, "kodak", summary, POINTS, HIGH)
+    assert not of(one, "JPEG").measured
+    assert too_few(summary, "kodak", [PSNR]) == [
+        "kodak: measured rows of jpeg are not drawn: 4 of 24 images"
+    ]
+    assert too_few(summarise(table(rows("jpeg"))), "kodak", [PSNR]) == []
+
+
+def test_rows_of_a_pack_say_so():
+    summary = summarise(table(rows("vtm", recorded=True)))
+    assert {s.how for s in of(panel(PSNR, "kodak", summary, POINTS, HIGH), "VTM").spots} == {
+        "recorded"
+    }
+
+
+def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm():
+    curve = [(0.1, 30.0), (0.4, 34.0)]
+    assert at_rate(curve, 0.2, by_decades=False) is None  # too wide a gap
+    assert at_rate([*curve, (0.16, 31.0)], 0.2, by_decades=False) is None
+    found = at_rate([(0.1, 8.0), (0.2, 2.0)], 0.1 * 2**0.5, by_decades=True)
+    assert found.value == pytest.approx(4.0)
+    assert found.how == "interpolated"
+    beyond = at_rate([(0.1, 30.0), (0.2, 31.0)], 0.22, by_decades=False)
+    assert (beyond.bpp, beyond.value, beyond.how) == (0.2, 31.0, "point")
+    assert at_rate([(0.1, 30.0)], 0.12, by_decades=False) is None
+
+
+def of_beta(beta, psnr, lpips, squeeze=None):
+    """Kodak at 1.28 and 2.56 bpp with these two values a metric."""
+    return [
+        row(
+            "ours", q, image, variant=f"beta={beta:g}", setting_name="q",
+            num_bytes=1280 * 2**q, psnr_db=psnr[q], lpips_alex=lpips[q],
+            **({"lpips_squeeze": squeeze[q], "lpips_squeeze_protocol": SQUEEZE_RULE}
+               if squeeze else {}),
+        )
+        for q in (0, 1)
+        for image in KODAK
+    ]  # fmt: skip
+
+
+def test_the_traversal_of_beta_is_what_hand_made_rows_say():
+    mine = [
+        *of_beta(3.84, (30.0, 34.0), (0.02, 0.005)),
+        *of_beta(0, (31.0, 35.0), (0.16, 0.04)),
+        *of_beta(1.28, (30.5, 34.5), (0.08, 0.02)),
+    ]
+    trail = measured_trail(summarise(table(mine)), PSNR, LPIPS, 1.28 * 2**0.5)
+    assert trail.measured
+    assert [step.setting for step in trail.steps] == ["β=0", "β=1.28", "β=3.84"]
+    # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
+    assert [s.distortion.value for s in trail.steps] == pytest.approx([33.0, 32.5, 32.0])
+    assert [s.realism.value for s in trail.steps] == pytest.approx([0.08, 0.04, 0.01])
+    exact = measured_trail(summarise(table(mine)), PSNR, LPIPS, 2.56)
+    assert [s.distortion.value for s in exact.steps] == pytest.approx([35.0, 34.5, 34.0])
+    assert measured_trail(summarise(table(mine)), PSNR, LPIPS, 9.0) is None
+    assert measured_trail(summarise(table(mine)), PSNR, FID, 2.56) is None
+
+
+def test_rows_of_another_checkpoint_do_not_mix_into_a_traversal():
+    mine = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
+    more = [*mine, *of_beta(1.28, (30.5, 34.5), (0.08, 0.02))]
+    other = [
+        one | {"variant": one["variant"] + ":checkpoint=b.safetensors", "cell": one["cell"] + "b",
+               "psnr_db": 50.0}
+        for one in more
+    ]  # fmt: skip
+    trail = measured_trail(summarise(table(mine + other)), PSNR, LPIPS, 2.56)
+    assert [s.distortion.value for s in trail.steps] == pytest.approx([35.0, 34.0])
+    alone = measured_trail(summarise(table(other)), PSNR, LPIPS, 2.56)
+    assert [s.distortion.value for s in alone.steps] == pytest.approx([50.0] * 3)
+
+
+def test_a_published_walk_goes_from_its_first_end_over_its_steps_to_its_last():
+    both = [panel(one, "clic2020", None, POINTS, 2.0) for one in (PSNR, FID)]
+    found = {one.name: one for one in trails(*both, None, POINTS, "clic2020", 0.093)}
+    walk = found["Multi-Realism"]
+    assert [step.setting for step in walk.steps] == [
+        "β=0", *(f"marker {n} of 9 from β=0".replace("β", "beta") for n in range(1, 10)), "β=2.56"
+    ]  # fmt: skip
+    assert (walk.steps[3].distortion.value, walk.steps[3].realism.value) == (31.797, 19.9)
+    egic = found["EGIC"]
+    assert [step.realism.value for step in egic.steps] == [
+        28.0,
+        21.08,
+        13.4,
+        8.17,
+        5.21,
+        3.86,
+        3.44,
+    ]
+    assert "EGIC α=1" not in found
+    crdr = found["CRDR"]
+    assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
+    assert crdr.steps[1].realism.value == pytest.approx(5.21, abs=0.005)  # q=.25, .0918 bpp
+    assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
+    wider = {one.name: one for one in trails(*both, None, POINTS, "clic2020", 0.323)}
+    assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
+    assert "DC-VIC" not in wider  # ends at .137 bpp
+
+
+def test_a_surface_needs_several_betas_and_shared_settings():
+    two = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
+    why = grid(summarise(table(two)), PSNR, [LPIPS])
+    assert why == "2 values of beta are measured, a surface needs 3"
+    three = [*two, *of_beta(1.28, (30.5, 34.5), (0.08, 0.02))]
+    found = grid(summarise(table(three)), PSNR, [SQUEEZE, LPIPS])
+    assert found.realism.column == "lpips_alex"  # nothing has the other
+    assert found.betas == (0.0, 1.28, 3.84)
+    assert found.settings == ("q=0", "q=1")
+    assert found.distortion_values.tolist() == [[31.0, 35.0], [30.5, 34.5], [30.0, 34.0]]
+    assert found.bpp[0].tolist() == pytest.approx([1.28, 2.56])
+    assert [one["lpips_alex"] for one in grid_records(found)] == pytest.approx(
+        [0.16, 0.04, 0.08, 0.02, 0.02, 0.005]
+    )
+    lonely = [one for one in three if not (one["variant"] == "beta=0" and one["setting_value"])]
+    assert "no measure of realism" in grid(summarise(table(lonely)), PSNR, [LPIPS])
+
+
+def test_a_surface_is_of_the_held_out_metric_where_that_is_measured():
+    values = {0: ((31.0, 35.0), (0.16, 0.04)), 1.28: ((30.5, 34.5), (0.08, 0.02)),
+              3.84: ((30.0, 34.0), (0.02, 0.005))}  # fmt: skip
+    mine = [one for beta, (psnr, lpips) in values.items()
+            for one in of_beta(beta, psnr, lpips, squeeze=lpips)]  # fmt: skip
+    assert grid(summarise(table(mine)), PSNR, [LPIPS, SQUEEZE]).realism == SQUEEZE
+
+
+def test_published_seconds_are_typed_and_have_their_origin():
+    path = RESULTS / "published" / "complexity.csv"
+    found = {one.system: one for one in parse_complexity(path.read_text(encoding="utf-8"))}
+    assert found["CRDR"].values == {
+        "encode_seconds": 0.51,
+        "decode_seconds": 0.58,
+        "memory_gb": 4.31,
+        "parameters_millions": 127.7,
+    }
+    assert found["CRDR"].look == "ours:beta=3.84"
+    assert (found["DiffEIC"].source, found["DiffEIC"].dataset) == ("SSCL (AAAI 2026)", "clic2020")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    with pytest.raises(StoreError, match="line 2 of the published seconds lacks its origin"):
+        parse_complexity("\n".join([lines[0], "CRDR,encode_seconds,1,s,clic2020,A100,table,,x"]))
+    with pytest.raises(StoreError, match="other columns"):
+        parse_complexity("system,value\n")
+
+
+def test_a_system_without_points_has_no_curve():
+    fewer = tuple(replace(p, dataset="elsewhere") if p.system == "HFD" else p for p in POINTS)
+    names = {curve.name for curve in panel(PSNR, "clic2020", None, fewer, HIGH).curves}
+    assert "HFD" not in names
+    assert "HiFiC" in names

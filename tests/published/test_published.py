@@ -1,0 +1,311 @@
+import csv
+import importlib.util
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.published.points import (
+    COUNTERPARTS,
+    IMAGES,
+    PublishedPoint,
+    check_same_images,
+    inventory,
+    left_out,
+    panel,
+    parse,
+    published_curves,
+    refuse_mixture,
+    select,
+)
+from benchmark.registry import DATASETS, METRICS, metric_class
+from conftest import SHARED
+from support.lean_process import HEAVY, bench_without
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "results" / "published" / "points.csv"
+TEXT = FILE.read_text(encoding="utf-8")
+POINTS = parse(TEXT)
+SOURCE = SHARED / "data" / "published" / "published.csv"
+needs_source = pytest.mark.skipif(
+    not SOURCE.exists(), reason="needs ../shared/data/published/published.csv"
+)
+OURS = {metric_class(name).protocol for name in METRICS}
+
+
+def values(system, variant, dataset, metric):
+    """(bpp, value), lowest rate first."""
+    found = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
+    return sorted((p.bpp, p.value) for p in found if (p.dataset, p.metric) == (dataset, metric))
+
+
+def protocols_of(system, dataset, metric, variant=""):
+    mine = [p for p in POINTS if (p.system, p.variant) == (system, variant)]
+    return {p.protocol for p in mine if (p.dataset, p.metric) == (dataset, metric)}
+
+
+def load_importer():
+    spec = importlib.util.spec_from_file_location("importer", ROOT / "tools/import_published.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_row_of_the_source_is_lost_and_no_number_changed():
+    """Counts and exact decimal sums, taken from the source with other programs."""
+    assert len(POINTS) == len(set(POINTS)) == 4402
+    assert Counter(p.how for p in POINTS) == {"author_csv": 4223, "digitised": 153, "table": 26}
+    sums = {
+        "psnr_db": (1625, 53910.0175357928943468),
+        "fid": (302, 7247.0527810024836238),
+        "ms_ssim": (1355, 1286.51530923218971066),
+        "lpips_alex": (352, 51.908005883801593645),
+        "dists": (337, 36.907399106601993087),
+    }
+    for metric, (count, total) in sums.items():
+        found = [p.value for p in POINTS if p.metric == metric]
+        assert len(found) == count
+        assert math.fsum(found) == pytest.approx(total, abs=1e-9)
+    assert math.fsum(p.bpp for p in POINTS) == pytest.approx(2670.321483471393495497, abs=1e-9)
+
+
+def test_points_are_where_their_papers_have_them():
+    beta, test_set = "beta=3.84", "clic2020"
+    assert values("CRDR", beta, test_set, "psnr_db")[0] == pytest.approx((0.0797, 30.16), abs=5e-3)
+    assert values("CRDR", beta, test_set, "fid")[0] == pytest.approx((0.0797, 5.72), abs=5e-3)
+    assert values("CRDR", beta, test_set, "dists")[0][1] == pytest.approx(0.0748, abs=5e-5)
+    assert values("CRDR", "beta=0", test_set, "fid")[-1] == pytest.approx((0.7246, 7.62), abs=5e-3)
+    assert values("HiFiC", "", test_set, "fid") == [
+        pytest.approx(point, abs=5e-3) for point in ((0.129, 4.20), (0.250, 2.38), (0.374, 1.67))
+    ]
+    assert (0.8748101128472224, 37.419793158067485) in values(
+        "VTM", "CompressAI", "kodak", "psnr_db"
+    )
+    assert values("Multi-Realism", "beta=0", test_set, "fid")[-1] == (0.3238, 13.44)
+    assert values("PQ-MIM", "", test_set, "fid") == [(0.1292, 3.692)]
+
+
+@needs_source
+def test_the_import_can_be_repeated_to_the_byte(tmp_path):
+    with SOURCE.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    load_importer().write(rows, tmp_path / "points.csv")
+    assert (tmp_path / "points.csv").read_bytes() == FILE.read_bytes()
+    for row, point in zip(rows, POINTS, strict=True):
+        assert (row["source_title"], row["source_ref"]) == (point.source, point.reference)
+        assert (row["how"], float(row["value"])) == (point.how, point.value)
+
+
+def test_what_the_import_does_not_know_ends_it():
+    row = {
+        "codec": "CRDR", "variant": "q=0.0 beta=3.84", "dataset": "kodak", "bpp": "0.1",
+        "metric": "psnr", "value": "30", "metric_protocol": "some other words",
+        "source_title": "t", "source_ref": "github:iwa-shi/CRDR:f@c", "how": "author_csv",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"no entry of PROTOCOLS for .'some other words'"):
+        load_importer().converted(row)
+    with pytest.raises(ValueError, match="no entry of VARIANTS for CRDR 'fast'"):
+        load_importer().converted(row | {"variant": "fast"})
+
+
+def test_every_system_of_the_papers_comparison_has_these_metrics():
+    found = defaultdict(lambda: defaultdict(set))
+    for point in POINTS:
+        if point.dataset in ("kodak", "clic2020"):
+            name = (
+                point.system if point.system != "Multi-Realism" else (point.system, point.variant)
+            )
+            found[name][point.dataset].add(point.metric)
+    perceptual = {"psnr_db", "fid", "lpips_alex", "dists"}
+    assert found["CRDR"] == {"clic2020": perceptual, "kodak": perceptual - {"fid"}}
+    assert found["HiFiC"]["clic2020"] >= {"psnr_db", "ms_ssim", "fid", "kid", "lpips_alex"}
+    assert found["HiFiC"]["kodak"] >= {"psnr_db", "ms_ssim", "lpips_alex"}
+    assert found["Multi-Realism", "beta=0"] == {"clic2020": {"psnr_db", "fid"}}
+    assert found["Multi-Realism", "beta=2.56"] == {
+        "clic2020": {"psnr_db", "fid"}, "kodak": {"psnr_db"}
+    }  # fmt: skip
+    assert found["DIRAC-1"] == {"clic2020": {"psnr_db", "fid"}}
+    assert found["DIRAC-100"] == {
+        "clic2020": {"psnr_db", "fid", "lpips_alex"}, "kodak": {"psnr_db", "lpips_alex"}
+    }  # fmt: skip
+    assert found["HFD"] == {"clic2020": {"psnr_db", "fid"}}
+    assert found["PQ-MIM"] == {"clic2020": {"fid"}}
+    assert found["ELIC"]["kodak"] >= {"psnr_db", "ms_ssim"}
+    assert found["Charm"] == {"kodak": {"psnr_db"}}
+    assert found["IVR"] == {"kodak": {"psnr_db"}}
+    assert found["Hyperprior"] == {"kodak": {"psnr_db", "ms_ssim"}}
+    assert found["VTM"]["clic2020"] == {"psnr_db", "fid"}
+    assert found["VTM"]["kodak"] >= {"psnr_db", "ms_ssim"}
+    assert found["JPEG"]["clic2020"] == {"psnr_db", "fid"}
+    assert found["JPEG"]["kodak"] >= {"psnr_db", "ms_ssim"}
+
+
+def test_a_number_has_our_id_only_where_our_rule_made_it():
+    assert protocols_of("HiFiC", "kodak", "psnr_db") == {"psnr-rgb8/1"}
+    assert protocols_of("JPEG", "kodak", "ms_ssim", "Pillow 7.1.2") == {"ms-ssim-rgb8/1"}
+    truncated = [p for p in POINTS if p.system in ("CRDR", "DC-VIC")]
+    assert not {p.protocol for p in truncated} & OURS
+    assert all("truncated" in p.protocol for p in truncated)
+    unrounded = protocols_of("Hyperprior", "kodak", "psnr_db", "CompressAI mse")
+    assert unrounded == {"psnr-rgb-unrounded/1"}
+    assert not {p.protocol for p in POINTS if p.how == "digitised"} & OURS
+    # odd sides are padded, and only CLIC2020 and DIV2K have any
+    assert protocols_of("MS-ILLM", "kodak", "ms_ssim") == {"ms-ssim-rgb8/1"}
+    assert protocols_of("MS-ILLM", "clic2020", "ms_ssim") == {"ms-ssim-rgb8-padded/1"}
+    assert {p.protocol for p in POINTS if p.metric == "lpips_alex"}.isdisjoint(OURS)
+
+
+def test_diffeics_fid_and_pictures_meet_nobody_elses():
+    theirs = [p for p in POINTS if p.source.startswith("DiffEIC")]
+    others = [p for p in POINTS if not p.source.startswith("DiffEIC")]
+    assert {p.protocol for p in theirs}.isdisjoint(p.protocol for p in others)
+    assert {p.dataset for p in theirs} & {p.dataset for p in others} == {"kodak"}
+    illm = {p.setting: p.value for p in theirs if (p.system, p.metric) == ("MS-ILLM", "fid")}
+    assert illm["quality_3"] == pytest.approx(7.10, abs=0.005)
+    assert values("MS-ILLM", "", "clic2020", "fid")[2][1] == pytest.approx(2.65, abs=0.006)
+
+
+def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    ids = {p.protocol for p in POINTS} | {p.rate_protocol for p in POINTS}
+    assert {name for name in ids if f"`{name}`" not in text} == set()
+
+
+def test_datasets_and_metrics_bear_the_names_that_results_have():
+    assert set(IMAGES) == set(DATASETS) - {"sample"}
+    assert set(IMAGES) < {p.dataset for p in POINTS}
+    columns = {metric_class(name).column for name in METRICS}
+    assert columns & {p.metric for p in POINTS} == {"psnr_db", "ms_ssim", "lpips_alex", "dists"}
+    assert COUNTERPARTS.keys() < {(p.system, p.variant) for p in POINTS}
+
+
+def test_every_digitised_value_has_a_reading_error_and_no_other():
+    for point in POINTS:
+        assert (point.value_error is not None) == (point.how == "digitised")
+        assert point.kind == "point" or point.how == "digitised"
+    hidden = [p for p in POINTS if p.setting in ("marker 6 from low realism",)]
+    assert [p.value_error for p in hidden] == [0.08]
+
+
+def test_a_damaged_file_is_one_sentence_that_names_the_line():
+    lines = TEXT.splitlines(keepends=True)
+    with pytest.raises(StoreError, match="other columns than system, variant"):
+        parse("system,value\n")
+    for broken, why in (
+        (lines[1].replace(",author_csv,", ",guessed,"), "how is 'guessed', not one of author_csv"),
+        (lines[1].replace(",30.16398689001634,", ",,"), "could not convert"),
+        (lines[1].rpartition(",")[0] + ",\n", "no reference"),
+        ("CRDR\n", "NoneType"),
+    ):
+        with pytest.raises(StoreError, match=f"line 3 of the published points: .*{why}"):
+            parse(lines[0] + lines[1] + broken)
+
+
+def test_systems_and_variants_can_be_chosen():
+    assert {p.system for p in select(POINTS, ["hific", "Multi-Realism"])} == {
+        "HiFiC", "Multi-Realism"
+    }  # fmt: skip
+    assert {p.variant for p in select(POINTS, ["multi-realism:beta=2.56"])} == {"beta=2.56"}
+    assert {p.variant for p in select(POINTS, ["hific:"])} == {""}
+    assert select(POINTS, ["all"]) == POINTS
+    with pytest.raises(UnknownName, match="Did you mean 'hific'"):
+        select(POINTS, ["hifc"])
+    with pytest.raises(UnknownName, match=r"'crdr:beta=1'\. Did you mean 'crdr:beta=0'"):
+        select(POINTS, ["crdr:beta=1"])
+
+
+def test_a_curve_is_one_variant_of_one_source_by_rate_and_walks_are_none():
+    curves = published_curves(POINTS, "clic2020", "fid256")
+    realism = [curve for curve in curves if curve.system == "Multi-Realism"]
+    assert {curve.variant for curve in realism} == {"beta=0", "beta=2.56"}
+    assert len(realism) == 5  # two sources for one, three for the other
+    for curve in curves:
+        rates = [point.bpp for point in curve.points]
+        assert rates == sorted(rates)
+        assert {p.source for p in curve.points} == {curve.source}
+    (psnr,) = [
+        c for c in published_curves(POINTS, "kodak", "psnr_db") if c.name == "JPEG (Pillow 7.1.2)"
+    ]
+    assert len(psnr.points) == 19
+
+
+def panels_of(names, protocols, mix=False):
+    points = select(POINTS, names)
+    return {
+        column: panel(published_curves(points, "kodak", column), protocol, mix)
+        for column, protocol in protocols.items()
+    }
+
+
+KODAK = {"psnr_db": "psnr-rgb8/1", "ms_ssim": "ms-ssim-rgb8/1", "lpips_alex": "lpips-alex/0.1.4-x"}
+
+
+def test_a_system_of_other_rules_alone_is_refused_in_one_sentence_unless_mixed():
+    panels = panels_of(["crdr", "hific:"], KODAK)
+    assert [c.name for c in panels["psnr_db"].drawn] == ["HiFiC"]
+    with pytest.raises(UsageError) as refused:
+        refuse_mixture(panels, KODAK)
+    assert str(refused.value) == (
+        "CRDR beta=3.84 cannot stand beside these results: its psnr_db is by "
+        "psnr-rgb8-truncated/1, theirs by psnr-rgb8/1; --mix-protocols draws both, and the figure "
+        "says so."
+    )
+    mixed = panels_of(["crdr", "hific:"], KODAK, mix=True)
+    refuse_mixture(mixed, KODAK)
+    assert [c.name for c in mixed["psnr_db"].drawn] == ["CRDR beta=3.84", "CRDR beta=0", "HiFiC"]
+
+
+def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_said():
+    panels = panels_of(["hific:"], KODAK)
+    refuse_mixture(panels, KODAK)
+    assert panels["lpips_alex"].drawn == ()
+    assert left_out(select(POINTS, ["hific:", "hfd"]), panels, "kodak") == [
+        "not drawn: published lpips_alex of HiFiC: lpips-alex/hific is another rule than that of "
+        "the measured rows (--mix-protocols draws them)",
+        "nothing published on kodak in these metrics: HFD",
+    ]
+
+
+def test_without_measured_rows_the_first_systems_rule_is_the_panels():
+    curves = published_curves(select(POINTS, ["crdr", "dc-vic", "hific"]), "clic2020", "fid256")
+    found = panel(curves, None)
+    assert {curve.system for curve in found.drawn} == {"CRDR", "DC-VIC"}
+    assert {curve.system for curve in found.refused} == {"HiFiC"}
+
+
+def test_other_images_or_averages_are_refused():
+    check_same_images("kodak", 24, "per_image")
+    with pytest.raises(UsageError, match="kodak are of 24 images, these results are of 4"):
+        check_same_images("kodak", 4, "per_image")
+    with pytest.raises(UsageError, match="leave out --pooled"):
+        check_same_images("kodak", 24, "pooled")
+
+
+def test_the_list_accounts_for_every_point(tmp_path):
+    rows = inventory(POINTS)
+    assert sum(int(row[-1]) for row in rows) == 4402
+    assert ("HiFiC", "", "clic2020", "fid", "fid256/hific", "author_csv", "3") in rows
+    shown = bench_without(HEAVY, tmp_path, "list", "--published")
+    assert len(shown.splitlines()) == len(rows) + 1
+    assert ["PQ-MIM", "clic2020", "fid", "fid256/reported", "digitised", "1"] in [
+        line.split() for line in shown.splitlines()
+    ]
+
+
+def test_points_among_the_results_are_used_before_the_projects(tmp_path):
+    own = tmp_path / "published" / "points.csv"
+    own.parent.mkdir()
+    own.write_text("nothing\n")
+    (tmp_path / "kodak" / "per_image").mkdir(parents=True)
+    done = CliRunner().invoke(app, ["published", "check", "--results", str(tmp_path)])
+    assert isinstance(done.exception, StoreError)
+    assert str(own) in str(done.exception)
+
+
+def test_a_point_is_hashable_and_knows_its_name():
+    assert isinstance(POINTS[0], PublishedPoint)
+    assert POINTS[0].slug == "crdr"

@@ -1,0 +1,167 @@
+import csv
+import os
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmark.commands.report import report
+from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.rows.store import Store
+from support.measured import row, sweep
+
+app = typer.Typer()
+app.command()(report)
+
+
+def fill(folder, rows, dataset="kodak"):
+    Store(folder / dataset).append(rows)
+    return folder
+
+
+def bench_report(results, *arguments):
+    done = CliRunner().invoke(app, ["--results", str(results), *arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    rows = [*sweep("jpeg", timing=True), *sweep("webp")]
+    return fill(tmp_path_factory.mktemp("results"), rows)
+
+
+@pytest.fixture(scope="module")
+def printed(results):
+    return bench_report(results)
+
+
+def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
+    figures = ["curves", "psnr_db", "psnr_y_db", "ms_ssim", "lpips_alex", "timing"]
+    expected = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
+    expected |= {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
+    folder = results / "kodak" / "report"
+    assert contents(folder).keys() == expected | {"report.md"}
+    text = (folder / "report.md").read_text()
+    assert all(f"({name}.png)" in text for name in figures)
+
+
+def test_the_terminal_shows_the_means_the_bd_rates_and_where_the_files_are(results, printed):
+    assert "kodak: 3 images, 2 codecs" in printed
+    assert printed.count("quality=") >= 12
+    assert "BD-rate" in printed
+    for path in (results / "kodak" / "report").glob("*.pdf"):
+        assert str(path) in printed.splitlines()
+
+
+def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
+    rows = [*sweep("webp"), *reversed(sweep("jpeg", timing=True))]
+    for one in rows:
+        fill(tmp_path, [one])
+    bench_report(tmp_path)
+    assert contents(tmp_path / "kodak" / "report") == contents(results / "kodak" / "report")
+
+
+def test_figures_that_can_no_longer_be_drawn_go(tmp_path):
+    fill(tmp_path, sweep("jpeg", timing=True))
+    bench_report(tmp_path, "--metrics", "psnr")
+    folder = tmp_path / "kodak" / "report"
+    assert (folder / "timing.pdf").exists()
+    fill(tmp_path, sweep("jpeg", fingerprint="new", run="20260101T000000-aa"))
+    (folder / "notes.txt").write_text("mine")
+    said = bench_report(tmp_path, "--metrics", "psnr")
+    assert "bench run --timing" in said
+    assert not (folder / "timing.pdf").exists()
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
+    rows = [*sweep("jpeg"), *sweep("webp")]
+    for one in rows:
+        one["num_bytes"] = int((40 if one["codec"] == "jpeg" else 20) * one["setting_value"])
+    fill(tmp_path, rows)
+    bench_report(tmp_path, "--anchor", "webp", "--metrics", "psnr")
+    with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
+        (record,) = csv.DictReader(file)
+    assert (record["codec"], record["anchor"]) == ("jpeg", "webp")
+    assert float(record["bd_rate_percent"]) == pytest.approx(100, abs=1e-9)
+    assert record["images_bd_rate_images"] == "3"
+
+
+def test_a_missing_default_anchor_is_said_and_a_mistyped_one_is_an_error(tmp_path):
+    fill(tmp_path, [*sweep("webp"), *sweep("avif")])
+    assert "the anchor jpeg has no rows; --anchor takes one of webp, avif" in bench_report(
+        tmp_path, "--metrics", "psnr"
+    )
+    with pytest.raises(UnknownName, match="Did you mean 'webp'"):
+        bench_report(tmp_path, "--anchor", "webbp")
+
+
+def test_common_brings_back_points_that_lack_images(tmp_path):
+    rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
+    fill(tmp_path, rows)
+    assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr")
+    said = bench_report(tmp_path, "--metrics", "psnr", "--common")
+    assert "kodak: 2 images, 2 codecs" in said
+    assert "not drawn" not in said
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    assert "Restricted to the images that all points have; left out: 1." in text
+
+
+def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
+    rows = [*sweep("jpeg", ["mobile/a", "professional/b"]), *sweep("webp", ["mobile/a"])]
+    fill(tmp_path, rows, "clic2020")
+    said = bench_report(
+        tmp_path, "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
+    )
+    assert "clic2020:mobile: 1 images, 1 codecs" in said
+    assert "jpeg" not in said.replace("the anchor jpeg", "")
+    assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
+    with pytest.raises(UnknownName, match="Did you mean 'webp'"):
+        bench_report(tmp_path, "--codecs", "wepb")
+
+
+def test_every_dataset_that_has_results_is_reported(tmp_path):
+    fill(fill(tmp_path, [row("jpeg", 5, "a")], "one"), [row("jpeg", 5, "a")], "two")
+    said = bench_report(tmp_path, "--metrics", "psnr")
+    assert "one: 1 images" in said
+    assert "two: 1 images" in said
+
+
+def test_without_rows_one_sentence_says_what_to_do(tmp_path):
+    with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
+        bench_report(tmp_path)
+    fill(tmp_path, [row("jpeg", 5, "a")])
+    with pytest.raises(UnknownName, match=r"'kodac'\. Did you mean 'kodak'"):
+        bench_report(tmp_path, "--dataset", "kodac")
+    with pytest.raises(UsageError, match=r"no rows of kodak:mobile"):
+        bench_report(tmp_path, "--dataset", "kodak:mobile")
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence_and_leaves_no_draft(tmp_path):
+    fill(tmp_path, [row("jpeg", 5, "a")])
+    (tmp_path / "kodak" / "report" / "means.md").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"report in .* cannot be written: Is a directory"):
+        bench_report(tmp_path, "--metrics", "psnr")
+    assert not list((tmp_path / "kodak" / "report").glob(".*"))
+
+
+def test_a_report_that_is_interrupted_leaves_the_earlier_files_whole(tmp_path, monkeypatch):
+    fill(tmp_path, [row("jpeg", 5, "a")])
+    bench_report(tmp_path, "--metrics", "psnr")
+    before = contents(tmp_path / "kodak" / "report")
+    fill(tmp_path, [row("jpeg", 9, "a")])
+
+    def interrupt(draft, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(StoreError, match="No space left"):
+        bench_report(tmp_path, "--metrics", "psnr")
+    assert contents(tmp_path / "kodak" / "report") == before

@@ -1,0 +1,304 @@
+"""Results of several machines in one folder: all of it, once, and no disagreement hidden."""
+
+import hashlib
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import StoreError, UsageError
+from benchmark.metrics.distribution_metric import Reduced
+from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.merge import merge_folders
+from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.store import Store
+from support.measured import failed, row
+
+LATER = "2025-01-02T00:00:00.000+00:00"
+
+
+def cell(quality, image, data=None, **more):
+    """A row and its stream, which differ between cells unless given."""
+    stream = data or f"stream {quality} {image}".encode()
+    told = {
+        "num_bytes": len(stream),
+        "stream_sha256": hashlib.sha256(stream).hexdigest(),
+        "decoded_sha256": hashlib.sha256(b"decoded " + stream).hexdigest(),
+        **more,
+    }
+    return row("jpeg", quality, image, **told), stream
+
+
+def machine(results, cells, run, dataset="kodak"):
+    """A results folder as a run leaves it."""
+    store = Store(results / dataset)
+    store.begin(run, {"machine": run})
+    for one, stream in cells:
+        store.keep(stream)
+        store.append([{**one, "run": run, "machine": f"machine of {run}"}])
+    return results
+
+
+def merged(into, *folders):
+    return list(merge_folders(folders, into))
+
+
+def rows(results, dataset="kodak"):
+    found = Store(results / dataset).table().to_pylist()
+    return sorted(found, key=lambda one: one["cell"])
+
+
+def content(results):
+    """Every file, by its place; shards, whose names are random, by their rows."""
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in sorted(results.rglob("*"))
+        if path.is_file() and "per_image" not in path.parts
+    }
+
+
+CELLS = [cell(quality, image) for quality in (10, 20) for image in "abc"]
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Two machines with a part each, and one that did it all."""
+    first = machine(tmp_path / "first", CELLS[:4], "run-a")
+    second = machine(tmp_path / "second", CELLS[3:], "run-b")
+    return first, second, machine(tmp_path / "whole", CELLS, "run-w")
+
+
+def without_place(found):
+    return [{k: v for k, v in one.items() if k not in ("run", "machine")} for one in found]
+
+
+def test_two_halves_are_the_whole(three, tmp_path):
+    first, second, whole = three
+    into = tmp_path / "into"
+    (told,) = merged(into, first, second)
+    assert (told.dataset, told.rows, told.streams, told.runs) == ("kodak", 6, 6, 2)
+    assert (told.conflicts, told.damaged) == ((), ())
+    assert without_place(rows(into)) == without_place(rows(whole))
+    assert {path.name for path in Store(into / "kodak").streams()} == {
+        path.name for path in Store(whole / "kodak").streams()
+    }
+    assert Store(into / "kodak").record("run-b") == {"machine": "run-b"}
+
+
+def test_the_order_of_the_folders_and_repeating_it_change_nothing(three, tmp_path):
+    first, second, _ = three
+    merged(tmp_path / "ab", first, second)
+    merged(tmp_path / "ba", second)
+    merged(tmp_path / "ba", first)
+    assert without_place(rows(tmp_path / "ab")) == without_place(rows(tmp_path / "ba"))
+    shards = sorted((tmp_path / "ab" / "kodak" / "per_image").iterdir())
+    before = content(tmp_path / "ab")
+    (again,) = merged(tmp_path / "ab", second, first)
+    assert again[1:6] == (0, 0, 0, 0, 0)
+    assert sorted((tmp_path / "ab" / "kodak" / "per_image").iterdir()) == shards
+    assert content(tmp_path / "ab") == before
+
+
+def test_into_a_folder_that_is_in_use_only_what_is_new_is_added(three):
+    first, second, whole = three
+    (told,) = merged(first, second)
+    assert (told.rows, told.streams, told.runs) == (2, 2, 1)
+    assert without_place(rows(first)) == without_place(rows(whole))
+    shared = CELLS[3][0]["cell"]
+    assert next(one["run"] for one in rows(first) if one["cell"] == shared) == "run-a"
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        cell(10, "a", data=b"other bytes of another length"),
+        cell(10, "a", decoded_sha256="d" * 64),
+    ],
+    ids=["bytes", "pixels"],
+)
+def test_a_cell_with_another_result_is_told_with_both_origins_and_the_first_stands(
+    tmp_path, different
+):
+    first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
+    changed, stream = different
+    changed = {**changed, "finished_utc": LATER, "timing": True}
+    second = machine(tmp_path / "second", [(changed, stream), cell(20, "a")], "run-b")
+    for _ in range(2):
+        (told,) = merged(first, second)
+        (sentence,) = told.conflicts
+        assert sentence.startswith("jpeg quality=10 a: ")
+        for origin in (first, second, "run run-a, machine of run-a", "run run-b, machine of run-b"):
+            assert str(origin) in sentence
+        assert sentence.endswith("the first stands")
+        kept = {one["setting_value"]: one for one in rows(first)}
+        assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
+        assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]
+        assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
+
+
+def test_a_disagreement_of_two_folders_is_told_where_neither_is_the_target(tmp_path):
+    first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
+    second = machine(tmp_path / "second", [cell(10, "a", data=b"other")], "run-b")
+    (told,) = merged(tmp_path / "into", first, second)
+    assert len(told.conflicts) == 1
+    assert [one["run"] for one in rows(tmp_path / "into")] == ["run-a"]
+    assert len(list(Store(tmp_path / "into" / "kodak").streams())) == 2, "both can be looked at"
+
+
+def test_a_disagreement_within_one_folder_is_told_and_what_stands_there_stands(tmp_path):
+    changed, stream = cell(10, "a", data=b"other")
+    twice = [cell(10, "a"), ({**changed, "finished_utc": LATER}, stream)]
+    first = machine(tmp_path / "first", twice, "run-a")
+    (before,) = rows(first)
+    (told,) = merged(tmp_path / "into", first)
+    assert len(told.conflicts) == 1
+    (after,) = rows(tmp_path / "into")
+    assert after["stream_sha256"] == before["stream_sha256"] == changed["stream_sha256"]
+
+
+def test_failures_and_seconds_are_no_conflict_and_a_success_wins(tmp_path):
+    done, stream = cell(10, "a")
+    lost = failed("jpeg", 10, "a", "worker", "lost")
+    first = machine(tmp_path / "first", [], "run-a")
+    Store(first / "kodak").append([{**lost, "finished_utc": LATER}])
+    slower = ({**done, "encode_seconds": 9.0}, stream)
+    second = machine(tmp_path / "second", [slower], "run-b")
+    (told,) = merged(first, second)
+    assert (told.conflicts, [one["status"] for one in rows(first)]) == ((), ["ok"])
+
+
+def test_a_metric_that_only_the_other_machine_computed_is_taken_over(tmp_path):
+    done, stream = cell(10, "a")
+    bare = {key: value for key, value in done.items() if not key.startswith("lpips_alex")}
+    first = machine(tmp_path / "first", [(bare, stream)], "run-a")
+    second = machine(tmp_path / "second", [(done, stream)], "run-b")
+    assert rows(first)[0]["lpips_alex"] is None
+    assert merged(first, second)[0].rows == 1
+    assert rows(first)[0]["lpips_alex"] == done["lpips_alex"]
+    assert merged(first, second)[0].rows == 0
+
+
+def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tmp_path):
+    first, second, whole = three
+    shutil.rmtree(second)
+    victim = next(Store(first / "kodak").streams())
+    victim.write_bytes(b"damaged")
+    (told,) = merged(tmp_path / "into", first)
+    assert told.damaged == (f"{victim} is left out: its bytes do not match its name",)
+    assert not Store(tmp_path / "into" / "kodak").has_stream(victim.name)
+    merged(tmp_path / "into", whole)
+    assert Store(tmp_path / "into" / "kodak").stream(victim.name)
+
+
+def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):
+    first, second, _ = three
+    Store(second / "kodak").begin("run-a", {"machine": "another"})
+    (told,) = merged(tmp_path / "into", first, second)
+    (sentence,) = told.conflicts
+    assert "runs/run-a.json tell of one run in two ways" in sentence
+    assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
+
+
+def test_features_and_reductions_come_along(three, tmp_path):
+    first, second, _ = three
+    features = FeatureFolder(second / "kodak")
+    features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))
+    pairs = [Pair("s", "d")]
+    reduced = Reduction(reduction_key("fd/1", pairs), "fd", "fd/1", Reduced(1.5, np.array([0.25])))
+    Reductions(second / "kodak").add([reduced])
+    (told,) = merged(tmp_path / "into", first, second)
+    assert (told.features, told.reductions) == (1, 1)
+    into = tmp_path / "into" / "kodak"
+    assert FeatureFolder(into).read("squeeze256/1", "ab" * 32).tolist() == [[1, 1, 1]] * 2
+    found = Reductions(into).get(reduced.key)
+    assert (found.value, found.influence.tolist()) == (1.5, [0.25])
+    assert (into / "features" / "CACHEDIR.TAG").exists()
+
+
+def test_rows_that_came_with_the_project_stay_what_they_are(three, tmp_path):
+    first, second, _ = three
+    store = Store(first / "kodak")
+    store.ship("checkpoints", Store(second / "kodak").table())
+    merged(tmp_path / "into", first)
+    into = Store(tmp_path / "into" / "kodak")
+    assert into.versions(shipped=True).num_rows == 3
+    assert len(into.done()) == 4, "they never count as done"
+
+
+def test_an_interrupted_merge_is_repeated_and_ends_the_same(three, tmp_path, monkeypatch):
+    """Broken off before each file that it puts in its place, one after another."""
+    first, second, whole = three
+    real, into = os.replace, tmp_path / "into"
+    for allowed in range(40):
+        left = [allowed]
+
+        def replace(draft, path, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            real(draft, path)
+
+        shutil.rmtree(into, ignore_errors=True)
+        monkeypatch.setattr(os, "replace", replace)
+        try:
+            merged(into, first, second)
+            broke = False
+        except KeyboardInterrupt:
+            broke = True
+        monkeypatch.undo()
+        assert not list(into.rglob(".*.part")), "a draft was left"
+        for one in rows(into):
+            assert Store(into / "kodak").has_stream(one["stream_sha256"]), "a row before its stream"
+        merged(into, first, second)
+        assert without_place(rows(into)) == without_place(rows(whole))
+        if not broke:
+            break
+    assert allowed > 6
+
+
+def test_a_full_disk_is_one_sentence(three, tmp_path, monkeypatch):
+    first, _, _ = three
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StoreError, match="No space left on device; mend that and merge again"):
+        merged(tmp_path / "into", first)
+
+
+def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(three, tmp_path):
+    first, _, _ = three
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folders, told in [
+        ([first, empty], "is no folder of results"),
+        ([first, tmp_path / "absent"], "is no folder of results"),
+        ([first / "kodak"], "is of one dataset: give the results folder that it lies in"),
+        ([tmp_path / "into", first], "is merged into itself"),
+    ]:
+        into = tmp_path / "into"
+        into.mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match=told):
+            merged(into, *folders)
+        assert not list(into.iterdir())
+
+
+def test_the_command_tells_conflicts_and_leaves_with_1(three, tmp_path):
+    first, second, _ = three
+    into = tmp_path / "into"
+    words = ["merge", str(first), str(second), "--into", str(into)]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
+    assert done.stdout.startswith("kodak: 6 rows, 6 streams, 2 runs, ")
+    odd = machine(tmp_path / "odd", [cell(10, "a", data=b"other")], "run-o")
+    done = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into)])
+    assert done.exit_code == 1
+    assert "\nconflict jpeg quality=10 a: " in done.stdout
+    told = CliRunner().invoke(app, ["merge", str(odd), "--into", str(into), "--json"])
+    facts = json.loads(told.stdout)["kodak"]
+    assert (told.exit_code, facts["rows"], len(facts["conflicts"])) == (1, 0, 1)

@@ -1,0 +1,261 @@
+"""Rows and streams on disk: whole or absent, merged by cell, readable whatever happened."""
+
+import os
+import threading
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark.errors import StoreError
+from benchmark.measure.record import Recorder
+from benchmark.measure.workbench import Measured
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+
+
+def row(cell="a", status="ok", **more):
+    base = {"cell": cell, "status": status, "timing": False, "finished_utc": "2026-01-01T00:00:00"}
+    return {**base, **more}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results with späces" / "kodak")
+
+
+def test_what_is_appended_is_read_back_with_types_and_units(store):
+    store.append([row(num_bytes=12, bpp=0.5, psnr_db=30.25, setting_value=10.0)])
+    table = store.table()
+    assert table.select(["cell", "num_bytes", "bpp", "psnr_db"]).to_pylist() == [
+        {"cell": "a", "num_bytes": 12, "bpp": 0.5, "psnr_db": 30.25}
+    ]
+    assert table.schema.equals(table_schema())
+    (shard,) = (store.folder / "per_image").glob("*.parquet")
+    assert pq.read_schema(shard).field("encode_seconds").metadata[b"unit"] == b"s"
+
+
+def test_an_empty_store_has_no_rows_and_nothing_done(store):
+    assert store.table().num_rows == 0
+    assert store.done() == set()
+
+
+def test_only_cells_without_failure_are_done(store):
+    store.append([row("a"), row("b", "failed"), row("c", timing=True)])
+    assert store.done() == {"a", "c"}
+    assert store.done(timed=True) == {"c"}
+
+
+def test_rows_that_come_with_the_project_are_shown_until_their_codec_is_measured_here(store):
+    ours, vtm = {"codec": "ours", "variant": "beta=0"}, {"codec": "vtm", "variant": ""}
+    store.append([row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)])
+    shipped = store.ship("checkpoints", store.table())
+    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
+        own.unlink()
+    assert store.done() == set(), "nothing was measured here"
+    assert {one["cell"]: one["recorded"] for one in store.table().to_pylist()} == {
+        "a": True,
+        "b": True,
+        "v": True,
+    }
+    content = shipped.read_bytes()
+    store.append([row("a", bpp=0.75, **ours)])
+    store.append([row("c", bpp=1.0, **{**ours, "variant": "beta=3.84"})])
+    store.compact()
+    assert shipped.read_bytes() == content
+    assert store.done() == {"a", "c"}
+    shown = {one["cell"]: (one["bpp"], one["recorded"]) for one in store.table().to_pylist()}
+    assert shown == {"a": (0.75, None), "c": (1.0, None), "v": (None, True)}
+
+
+def test_an_interrupted_write_leaves_only_the_earlier_shard(store, monkeypatch):
+    store.append([row("a")])
+
+    def interrupted(draft, shard):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.append([row("b")])
+    assert store.done() == {"a"}
+    assert len(list((store.folder / "per_image").iterdir())) == 1, "the draft is gone"
+
+
+def test_a_later_success_replaces_a_failure_but_not_the_other_way_round(store):
+    store.append([row("a", "failed", reason="disk")])
+    store.append([row("a", finished_utc="2026-01-02", num_bytes=5)])
+    store.append([row("a", "failed", finished_utc="2026-01-03")])
+    (merged,) = store.table().to_pylist()
+    assert (merged["status"], merged["num_bytes"], merged["reason"]) == ("ok", 5, None)
+
+
+def test_a_timed_row_stands_and_takes_metrics_from_the_others(store):
+    psnr = {"psnr_db": 30.0, "psnr_db_protocol": "psnr-rgb8/1"}
+    store.append([row("a", finished_utc="2026-01-02", encode_seconds=9.0, **psnr)])
+    store.append([row("a", timing=True, encode_seconds=1.0)])
+    (merged,) = store.table().to_pylist()
+    assert (merged["encode_seconds"], merged["timing"], merged["psnr_db"]) == (1.0, True, 30.0)
+
+
+def test_a_value_under_an_old_protocol_never_hides_one_under_the_present_one(store):
+    store.append([row("a", finished_utc="2026-01-02", psnr_db=1.0, psnr_db_protocol="psnr/0")])
+    store.append([row("a", psnr_db=30.0, psnr_db_protocol="psnr-rgb8/1")])
+    (merged,) = store.table().to_pylist()
+    assert (merged["psnr_db"], merged["psnr_db_protocol"]) == (30.0, "psnr-rgb8/1")
+
+
+def test_what_was_coded_here_stands_before_what_a_pack_recorded(store):
+    store.append([row("a", encode_seconds=1.0)])
+    store.append([row("a", finished_utc="2026-01-02", encode_seconds=9.0, recorded=True)])
+    (merged,) = store.table().to_pylist()
+    assert (merged["encode_seconds"], bool(merged["recorded"])) == (1.0, False)
+
+
+def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(store):
+    store.append([row("old", num_bytes=1)])
+    (shard,) = (store.folder / "per_image").glob("*.parquet")
+    pq.write_table(pq.read_table(shard).drop_columns(["recorded"]), shard)
+    assert store.table()["recorded"].to_pylist() == [None]
+    store.append([row("new", recorded=True)])
+    assert store.done() == {"old", "new"}
+    store.compact()
+    found = {r["cell"]: r["recorded"] for r in store.table().to_pylist()}
+    assert found == {"old": None, "new": True}
+
+
+def test_rows_from_before_a_column_of_text_are_read(store):
+    store.append([row("old", psnr_db_protocol="psnr-rgb8/1")])
+    (shard,) = store.folder.glob("per_image/*.parquet")
+    pq.write_table(pq.ParquetFile(shard).read().drop(["reason", "psnr_db_protocol"]), shard)
+    store.append([row("new", psnr_db_protocol="psnr-rgb8/1")])
+    found = {one["cell"]: one["psnr_db_protocol"] for one in store.table().to_pylist()}
+    assert found == {"old": None, "new": "psnr-rgb8/1"}
+
+
+def test_a_runs_record_is_read_back_and_a_damaged_one_is_told(store):
+    store.begin("r1", {"arguments": ["run"]})
+    assert store.record("r1") == {"arguments": ["run"]}
+    assert store.record("r2") == {}
+    (store.folder / "runs" / "r1.json").write_text("{")
+    with pytest.raises(StoreError, match=r"r1\.json cannot be read"):
+        store.record("r1")
+
+
+def test_compaction_leaves_one_shard_and_the_same_table(store):
+    for cell in "cab":
+        store.append([row(cell, num_bytes=ord(cell))])
+    store.append([row("a", "failed")])
+    before = sorted(store.table().to_pylist(), key=lambda r: r["cell"])
+    store.compact()
+    assert sorted(store.table().to_pylist(), key=lambda r: r["cell"]) == before
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
+
+
+def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
+    store, monkeypatch
+):
+    store.append([row("a", num_bytes=1)])
+    store.append([row("b", num_bytes=2)])
+
+    def crash(path, missing_ok=False):
+        if path.suffix == ".parquet":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.unlink", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.compact()
+    monkeypatch.undo()
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 3
+    assert sorted(r["num_bytes"] for r in store.table().to_pylist()) == [1, 2]
+
+
+def test_runs_that_append_compact_and_read_at_once_lose_no_row(store):
+    store.append([row("start")])
+    problems = []
+
+    def use(name):
+        mine = Store(store.folder)
+        try:
+            for number in range(12):
+                mine.append([row(f"{name}{number}")])
+                mine.compact()
+                assert f"{name}{number}" in mine.done()
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in "xyz"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert len(store.done()) == 37
+
+
+def test_a_stream_is_named_by_its_sha256_and_comes_back(store):
+    digest = store.keep(b"abc")
+    assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180
+    assert store.stream(digest) == b"abc"
+    assert store.stream("0" * 64) is None
+    assert store.stream(None) is None
+
+
+def test_a_damaged_stream_is_an_error_not_a_result(store):
+    digest = store.keep(b"stream")
+    (store.folder / "streams" / digest[:2] / digest).write_bytes(b"strean")
+    with pytest.raises(StoreError, match="its bytes do not match its name"):
+        store.stream(digest)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file" / "kodak")
+    with pytest.raises(StoreError, match="cannot be written: Not a directory"):
+        store.begin("run", {})
+
+
+def test_a_full_disk_is_one_clear_error_and_the_rows_stay_readable(store, monkeypatch):
+    store.append([row("a")])
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device; what was stored before is kept"):
+        store.append([row("b")])
+    assert store.done() == {"a"}
+
+
+def test_slow_rows_are_written_at_once_and_fast_ones_soon(store):
+    now = [0.0]
+    recorder = Recorder(store, keep_streams=True, clock=lambda: now[0])
+    recorder.add(Measured(row("fast"), b"bytes"))
+    assert store.done() == set()
+    now[0] = 4.9
+    recorder.tick()
+    assert store.done() == {"fast"}
+    recorder.add(Measured(row("slow", encode_seconds=0.9, decode_seconds=0.2), None))
+    assert store.done() == {"fast", "slow"}
+
+
+def test_a_long_run_of_slow_rows_never_leaves_a_shard_for_each(store, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.record.MANY_SHARDS", 5)
+    recorder = Recorder(store, keep_streams=True)
+    for number in range(12):
+        recorder.add(Measured(row(f"slow{number:02d}", encode_seconds=2.0), None))
+    assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1 + 2
+    assert len(store.done()) == 12
+
+
+def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):
+    (tmp_path / "secret").write_text("of the user")
+    for name in ("../../../secret", str(tmp_path / "secret"), "ab/../../secret"):
+        assert not store.has_stream(name)
+        with pytest.raises(StoreError, match="has a row whose stream is called"):
+            store.stream(name)
+
+
+def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
+    Recorder(store, keep_streams=True).add(Measured(row(), b"kept"))
+    Recorder(store, keep_streams=False).add(Measured(row(), b"dropped"))
+    kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
+    assert kept == [b"kept"]

@@ -1,0 +1,365 @@
+"""The locks fit the project; run_all.sh does what it says, with stand-ins for Python and pip."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+LOCKS = (
+    *("requirements.lock", "requirements-cpu.lock", "requirements-simd.lock"),
+    "requirements-ray.lock",
+)
+PROGRAMS = (
+    *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
+    *("readlink", "rm", "sha256sum", "tail", "timeout", "uname"),
+)
+# Stands in for Python and all programs of .venv: notes how it was called, fails when told to.
+STAND_IN = """#!/usr/bin/env bash
+call="${0##*/} $*"
+printf '%s\\n' "${call//$'\\n'/ }" >>"$CALLS"
+case "$call" in
+  *"import os, platform, sys"*) printf '%s' "$OBJECTION" ;;
+  "cc "*" -E -") cat >/dev/null ;;
+  *"-m venv --clear .venv")
+    mkdir -p .venv/bin
+    for name in python bench ruff mypy; do cp "$0" ".venv/bin/$name"; done ;;
+esac
+[[ -z "$REFUSED" || "$call" != *"$REFUSED"* ]] || { echo "refused: $call"; exit "$CODE"; }
+"""
+
+
+def pins(lock: str) -> dict[str, str]:
+    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
+    return dict(found)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_is_versions_and_hashes_and_no_addresses(lock):
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    requirements = text.replace("\\\n", " ").splitlines()
+    assert requirements
+    for line in requirements:
+        assert re.fullmatch(r"[a-z0-9._-]+==\S+(\s+--hash=sha256:[0-9a-f]{64})+\s*", line)
+
+
+def test_every_dependency_is_locked_at_a_version_that_it_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
+    locked = pins("requirements.lock")
+    for requirement in map(Requirement, [*asked, *project["build-system"]["requires"]]):
+        assert locked[requirement.name] in requirement.specifier, requirement
+
+
+def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned_twice():
+    """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
+    version = pins("requirements-ray.lock")["ray"]
+    assert not set(pins("requirements-ray.lock")) & set(pins("requirements.lock"))
+    together = pins("requirements-ray.lock") | pins("requirements.lock")
+    try:
+        ray = distribution("ray")
+    except PackageNotFoundError:
+        pytest.skip("Ray is not installed")
+    assert ray.version == version
+    for requirement in map(Requirement, ray.requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            assert together[requirement.name.lower()] in requirement.specifier, requirement
+
+
+def test_torch_for_the_cpu_is_the_locked_torch():
+    assert pins("requirements-cpu.lock") == {"torch": f"{pins('requirements.lock')['torch']}+cpu"}
+
+
+class Checkout:
+    """A copy of what run_all.sh reads, on a machine that has one Python: the stand-in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.bin, self.calls = folder / "a b", folder / "bin", folder / "calls"
+        (self.root / ".ci").mkdir(parents=True)
+        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.root / name)
+        self.bin.mkdir()
+        for program in PROGRAMS:
+            (self.bin / program).symlink_to(str(shutil.which(program)))
+        self.program("python3.11")
+
+    def program(self, name: str, text: str = STAND_IN) -> None:
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def run(
+        self,
+        *arguments: str,
+        refused: str = "",
+        code: int = 1,
+        objection: str = "",
+        script: str = "run_all.sh",
+    ) -> tuple[int, str, list[str]]:
+        """Exit code, everything said, and the calls of the stand-ins in order."""
+        self.calls.write_text("")
+        done = subprocess.run(
+            [self.root / script, *arguments],
+            env={
+                "PATH": str(self.bin),
+                "CALLS": str(self.calls),
+                "REFUSED": refused,
+                "CODE": str(code),
+                "OBJECTION": objection,
+            },
+            cwd=self.bin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, self.calls.read_text().splitlines()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+SAMPLE = [
+    "bench run --codecs all --dataset sample --no-table",
+    "bench report --dataset sample --page",
+]
+LOOK = "bench plan --codecs jpeg --dataset kodak"  # fails where the dataset is not
+KODAK = [
+    "bench run --codecs jpeg,vtm --dataset kodak --no-table",
+    "bench report --dataset kodak --page",
+]
+BENCH = [*SAMPLE, LOOK, *KODAK]
+
+
+def of_bench(calls):
+    return [call for call in calls if call.startswith("bench")]
+
+
+def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
+    code, said, calls = checkout.run()
+    assert (code, of_bench(calls)) == (0, BENCH), said
+    assert sum("venv --clear" in call for call in calls) == 1
+    assert "Pillow stays: to build pillow-simd, this machine lacks a C compiler" in said
+    code, said, calls = checkout.run()
+    assert (code, calls, said) == (0, ["python -c ", *BENCH], "")
+
+
+def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
+    _, _, calls = checkout.run("setup")
+    installs = [call for call in calls if re.match(r"python -m pip .* install ", call)]
+    assert len(installs) == 3  # torch, the rest, the project itself
+    for call in installs:
+        assert "--no-deps" in call
+        assert "--require-hashes" in call or ("--no-index" in call and "--editable ." in call)
+
+
+def test_beside_torch_for_the_cpu_no_library_of_cuda_is_installed(checkout):
+    checkout.run("setup")
+    installed = set(re.findall(r"^[\w.-]+(?===)", packages(checkout), re.MULTILINE))
+    left_out = set(pins("requirements.lock")) - installed
+    assert {"torch", "triton", "nvidia-cublas", "cuda-toolkit"} <= left_out
+    assert all(name.startswith(("torch", "triton", "nvidia-", "cuda-")) for name in left_out)
+    assert {"torchvision", "torch-geometric"} <= installed
+
+
+def test_where_there_is_no_torch_for_the_cpu_the_whole_lock_is_installed(checkout):
+    code, _, _ = checkout.run("setup", refused="requirements-cpu.lock")
+    assert (code, packages(checkout)) == (0, (ROOT / "requirements.lock").read_text())
+
+
+def test_with_a_gpu_the_whole_lock_is_installed(checkout):
+    checkout.program("nvidia-smi")
+    _, _, calls = checkout.run("setup")
+    assert not any("requirements-cpu.lock" in call for call in calls)
+    assert packages(checkout) == (ROOT / "requirements.lock").read_text()
+
+
+def packages(checkout):
+    return (checkout.root / ".venv" / "packages.lock").read_text()
+
+
+def test_a_failed_installation_says_why_and_is_begun_again(checkout):
+    code, said, _ = checkout.run("setup", refused="packages.lock")
+    assert code == 1
+    assert "refused: python -m pip" in said
+    assert said.splitlines()[-1].startswith("run_all.sh: pip could not install requirements.lock")
+    code, _, calls = checkout.run("setup")
+    assert code == 0
+    assert any("venv --clear" in call for call in calls)
+
+
+def test_another_lock_sets_up_anew_and_another_pyproject_only_the_project(checkout):
+    checkout.run("setup")
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("\n")
+    _, _, calls = checkout.run("setup")
+    assert [call.split()[-2:] for call in calls[1:]] == [["--editable", "."]]
+    with (checkout.root / "requirements.lock").open("a") as file:
+        file.write("\n")
+    _, _, calls = checkout.run("setup")
+    assert any("venv --clear" in call for call in calls)
+
+
+def test_a_checkout_that_has_moved_is_set_up_anew(checkout, tmp_path):
+    checkout.run("setup")
+    checkout.root = checkout.root.rename(tmp_path / "elsewhere")
+    _, _, calls = checkout.run("setup")
+    assert any("venv --clear" in call for call in calls)
+
+
+def test_a_failed_cell_is_the_exit_code_and_the_others_are_reported(checkout):
+    code, _, calls = checkout.run(refused="bench run", code=1)
+    assert (code, of_bench(calls)) == (1, BENCH)
+
+
+def of_pillow(calls):
+    return [re.sub(r".*no-input (?:--no-cache-dir )?", "", call) for call in calls if "pil" in call]
+
+
+def test_pillow_simd_is_tried_elsewhere_before_it_replaces_pillow(checkout):
+    checkout.program("cc")
+    code, said, calls = checkout.run("setup")
+    assert (code, said.splitlines()[-1]) == (0, "pillow-simd takes the place of Pillow")
+    wheel, elsewhere, check, away, here, check_again = of_pillow(calls)
+    assert "--require-hashes --no-binary pillow-simd -r requirements-simd.lock" in wheel
+    assert "--target .venv/pillow-simd/here" in elsewhere
+    assert check == check_again == "python tools/check_pillow_simd.py"
+    assert away == "uninstall --yes pillow"
+    assert here.startswith("install --no-deps --no-index .venv/pillow-simd/")
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("wheel --wheel-dir", "could not be built"),
+        ("--target .venv/pillow-simd", "could not be built"),
+        ("check_pillow_simd.py", "was built and does not work: refused: python tools/check"),
+    ],
+)
+def test_pillow_is_not_touched_where_pillow_simd_fails(checkout, refused, told):
+    checkout.program("cc")
+    code, said, calls = checkout.run("setup", refused=refused)
+    assert (code, told in said.splitlines()[-1]) == (0, True), said
+    assert not any("uninstall" in call for call in calls)
+
+
+def test_pillow_comes_back_where_pillow_simd_fails_in_its_place(checkout):
+    checkout.program("cc")
+    code, said, calls = checkout.run("setup", refused="--no-index .venv/pillow-simd")
+    assert (code, said.splitlines()[-1][:14]) == (0, "Pillow is back")
+    assert of_pillow(calls)[-1] == "uninstall --yes pillow-simd"
+    assert "-r .venv/packages.lock" in calls[-2]  # the last one installs the project
+
+
+@pytest.mark.parametrize("code", [2, 130])
+def test_a_run_that_could_not_be_made_is_the_end(checkout, code):
+    assert checkout.run(refused="bench run", code=code)[0] == code
+    assert of_bench(checkout.run(refused="bench run", code=code)[2]) == SAMPLE[:1]
+
+
+def test_a_failed_report_is_the_exit_code(checkout):
+    code, _, calls = checkout.run(refused="bench report", code=5)
+    assert (code, of_bench(calls)) == (5, SAMPLE)
+
+
+def test_where_there_is_no_kodak_only_the_sample_is_measured(checkout):
+    code, said, calls = checkout.run(refused="bench plan", code=2)
+    assert (code, of_bench(calls), "refused" in said) == (0, [*SAMPLE, LOOK], False)
+
+
+def test_what_fails_on_kodak_is_the_exit_code(checkout):
+    code, _, calls = checkout.run(refused="jpeg,vtm", code=1)
+    assert (code, of_bench(calls)) == (1, BENCH)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "selection"), [(["test"], " -m not slow"), (["test", "--all"], "")]
+)
+def test_the_tests_are_all_checks_in_turn(checkout, arguments, selection):
+    checkout.run("setup")
+    checkout.run("test")
+    code, _, calls = checkout.run(*arguments)
+    assert code == 0
+    assert calls[1:] == [
+        *("ruff check", "ruff format --check", "mypy "),
+        f"python -m pytest -p tests.support.skip_account{selection}",
+    ]
+
+
+def test_the_tests_bring_ray_along_once_and_nothing_else_does(checkout):
+    def installs(*arguments, **more):
+        code, said, calls = checkout.run(*arguments, **more)
+        return code, said, sum("requirements-ray.lock" in call for call in calls)
+
+    assert installs("setup")[2] == installs()[2] == installs("paper")[2] == 0
+    code, said, tried = installs("test", refused="requirements-ray.lock")
+    assert (code, tried) == (0, 1)
+    assert "Ray could not be installed: its tests skip" in said
+    assert [installs("test")[2], installs("test", "--all")[2]] == [1, 0]
+
+
+@pytest.mark.parametrize("check", ["ruff check", "ruff format", "mypy", "-m pytest"])
+def test_a_check_that_fails_is_the_exit_code(checkout, check):
+    checkout.run("setup")
+    assert checkout.run("test", refused=check, code=3)[0] == 3
+
+
+def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
+    checkout.run("setup")
+    code, _, calls = checkout.run("paper")
+    assert (code, of_bench(calls)) == (0, ["bench figures paper"])
+    assert checkout.run("paper", refused="bench figures", code=2)[0] == 2
+
+
+def test_continuous_integration_runs_the_tests(checkout):
+    _, _, calls = checkout.run(script=".ci/run")
+    assert calls[-1].endswith("-m pytest -p tests.support.skip_account -m not slow")
+
+
+@pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
+def test_continuous_integration_tries_to_install_chromium_and_does_without(checkout, refused):
+    checkout.program("apt-get")
+    code, said, calls = checkout.run(script=".ci/run", refused=refused)
+    tried = [call.split()[1] for call in calls if call.startswith("apt-get")]
+    tries = ["install", "update", "install"] if refused else ["install"]
+    assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
+    assert (code, "no Chromium could be installed" in said) == (0, bool(refused and tried))
+    assert calls[-1].endswith("-m pytest -p tests.support.skip_account -m not slow")
+    checkout.program("chromium")
+    assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
+
+
+@pytest.mark.parametrize("arguments", [["papers"], ["test", "--slow"], ["--all"], ["setup", "x"]])
+def test_an_unknown_argument_is_one_line_and_2(checkout, arguments):
+    code, said, calls = checkout.run(*arguments)
+    assert (code, calls) == (2, [])
+    assert said == "run_all.sh: usage: ./run_all.sh [setup | paper | test [--all]]\n"
+
+
+def test_without_a_python_one_line_says_which_are_right(checkout):
+    (checkout.bin / "python3.11").unlink()
+    code, said, _ = checkout.run()
+    assert (code, said.count("\n")) == (1, 1)
+    assert "Python 3.11 or 3.12" in said
+
+
+def test_with_another_python_only_the_line_names_it(checkout):
+    code, said, _ = checkout.run(objection="is Python 3.13")
+    assert (code, said.count("\n")) == (1, 1)
+    assert f"{checkout.bin}/python3.11 is Python 3.13" in said
+
+
+def test_a_python_on_the_path_that_does_not_run_is_passed_over(checkout):
+    checkout.program("python3.12")
+    checkout.program("python3.11", "#!/usr/bin/env bash\necho no such version >&2\nexit 127\n")
+    code, said, calls = checkout.run("setup")
+    assert code == 0
+    assert f"Setting up .venv with {checkout.bin}/python3.12" in said
+    assert calls[1] == "python3.12 -m venv --clear .venv"

@@ -1,0 +1,1 @@
+"""Fakes, fixtures and small checkpoints that several tests share."""

@@ -1,0 +1,62 @@
+"""A feature space and set metrics whose numbers can be worked out by hand; no weights."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.distribution_metric import Features, Reduced
+
+
+class Colours:
+    """Mean colour of the upper and of the lower half: two patches, three dimensions."""
+
+    column = "colours_patches"
+    protocol = "colours/1"
+    calls = 0
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def features(self, pixels: Pixels) -> Features:
+        type(self).calls += 1
+        if len(pixels) < 2:
+            raise NotMeasurable("one row has no halves")
+        halves = np.array_split(pixels.astype(np.float32), 2)
+        return np.stack([half.mean(axis=(0, 1)) for half in halves]).astype(np.float32)
+
+
+class NoColours(Colours):
+    """The same without its weights."""
+
+    column = "no_colours_patches"
+    protocol = "no-colours/1"
+
+    def __init__(self, device: str) -> None:
+        raise Unavailable("no weight file for colours: fetch it")
+
+
+class Shift:
+    """How far the mean of all feature values moved; a mean over images, so all is known of it."""
+
+    column = "shift"
+    label = "Shift"
+    better: Literal["higher", "lower"] = "lower"
+    protocol = "shift/1"
+    space = "colours"
+    min_images = 2
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        pairs = zip(reference, decoded, strict=True)
+        moved = np.array([float(np.mean(b - a)) for a, b in pairs])
+        return Reduced(float(moved.mean()), moved - moved.mean())
+
+
+class ShiftOfMany(Shift):
+    """Refused below a hundred images."""
+
+    column = "shift_many"
+    protocol = "shift-many/1"
+    min_images = 100

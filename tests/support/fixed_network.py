@@ -1,0 +1,73 @@
+"""Sizes -> a small entropy path to test, symbols for it, and what it makes of them."""
+
+from dataclasses import replace
+
+import torch
+
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.sizes import TINY, without_context
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of
+from baselines.neural.entropy.fixed.fractions import default_fractions, fraction_tables
+
+SIZES = {
+    "tiny": TINY,
+    "no context": without_context(TINY),
+    "no support": replace(TINY, support_slices=0),
+    "one slice": replace(TINY, slices=(12,), support_slices=1),
+}
+
+
+def network(sizes=TINY) -> CRDR:
+    """With weights that make all means, scales and residuals differ, and scales of all sizes."""
+    torch.manual_seed(0)
+    model = CRDR(sizes).eval()
+    with torch.no_grad():
+        model.prior.quantiles[:, 1].uniform_(-3, 3)
+        for parameter in (*model.hyper_synthesis.parameters(), *model.context.parameters()):
+            parameter.mul_(3)
+    return model
+
+
+def path_of(model, tables, fractions=None, **options) -> EntropyPath:
+    """As from a checkpoint that holds these tables and fractions."""
+    kept = {**tables, **fraction_tables(fractions or default_fractions(model))}
+    return EntropyPath(model, kept, **options)
+
+
+def latents(count: int, sizes=TINY, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, sizes.latent, 8, 12, generator=generator)
+    return values * torch.logspace(-1, 1.3, sizes.latent).view(-1, 1, 1)
+
+
+def z_symbols(count: int, sizes=TINY, seed: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-9, 10, (count, sizes.hyper_latent, 2, 3), generator=generator)
+
+
+def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
+    """All symbols, scale indices and means, and what is decoded; int64."""
+    walk = path.begin(hyper)
+    found: list[list[torch.Tensor]] = [[], [], []]
+    for part in values.split(path.widths, dim=1):
+        indices, means = walk.parameters()
+        symbols = symbols_of(part, means)
+        walk.accept(symbols)
+        for kept, one in zip(found, (symbols, indices, means), strict=True):
+            kept.append(one.long())
+    return [*(torch.cat(parts, dim=1) for parts in found), walk.decoded().long()]
+
+
+def decode(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor):
+    """Scale indices, means and the decoded latents, from the symbols alone; int64."""
+    walk = path.begin(hyper)
+    found: list[list[torch.Tensor]] = [[], []]
+    for part in symbols.split(path.widths, dim=1):
+        for kept, one in zip(found, walk.parameters(), strict=True):
+            kept.append(one.long())
+        walk.accept(part)
+    return [*(torch.cat(parts, dim=1) for parts in found), walk.decoded().long()]
+
+
+def same(first, second) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))

@@ -1,0 +1,84 @@
+"""Rows of measurements that never were, for the tests of what comes after the store."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from benchmark.protocol import protocols
+from benchmark.registry import METRICS
+from benchmark.rows.schema import table_schema
+
+PROTOCOLS = protocols(METRICS)
+WIDTH, HEIGHT = 100, 80
+
+
+def row(codec: str, quality: float, image: str, **columns: Any) -> dict[str, Any]:
+    """A finished cell whose numbers follow from its setting and image, unless given."""
+    metrics = {
+        "psnr_db": 20 + quality / 5 + len(image) / 7,
+        "psnr_y_db": 21 + quality / 5 + len(image) / 7,
+        "ms_ssim": 1 - 1 / (2 + quality),
+        "lpips_alex": 1 / (2 + quality),
+    }
+    ids = {f"{name}_protocol": PROTOCOLS[name] for name in metrics}
+    num_bytes = columns.get("num_bytes", int(20 * quality + 10 * len(image)))
+    filled = {
+        "run": "20250101T000000-aa",
+        "codec": codec,
+        "variant": "",
+        "setting_name": "quality",
+        "setting_value": float(quality),
+        "dataset": "set",
+        "image": image,
+        "image_sha256": hashlib.sha256(image.encode()).hexdigest(),
+        "width_px": WIDTH,
+        "height_px": HEIGHT,
+        "status": "ok",
+        "num_bytes": num_bytes,
+        "bytes_origin": "measured",
+        "bpp": 8 * num_bytes / (WIDTH * HEIGHT),
+        "encode_seconds": 0.2,
+        "decode_seconds": 0.1,
+        "timing": False,
+        "jobs": 2,
+        "threads": 1,
+        "machine": "Some CPU, 2 cores",
+        "device": "cpu",
+        "codec_version": "1.0",
+        "command": "call({quality})",
+        "timed": "one call",
+        "fingerprint": "f" * 64,
+        "revision": 1,
+        "caveat": "",
+        "coding_protocol": PROTOCOLS["coding"],
+        "finished_utc": "2025-01-01T00:00:00.000+00:00",
+        **metrics,
+        **ids,
+        **columns,
+    }
+    parts = [filled[n] for n in ("codec", "variant", "setting_value", "image", "fingerprint")]
+    return {"cell": "/".join(map(str, parts)), **filled}
+
+
+def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> dict[str, Any]:
+    """A cell without a stream."""
+    nothing = dict.fromkeys(
+        ["num_bytes", "bytes_origin", "bpp", "encode_seconds", "decode_seconds"]
+        + [name for name in PROTOCOLS if name != "coding"]
+        + [f"{name}_protocol" for name in PROTOCOLS if name != "coding"]
+    )
+    return row(codec, quality, image) | nothing | {
+        "status": "failed", "stage": stage, "reason": reason
+    }  # fmt: skip
+
+
+def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """With the columns that the store gives."""
+    return pa.Table.from_pylist(list(rows), schema=table_schema())
+
+
+def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any) -> list[Any]:
+    """Six settings of each image."""
+    return [row(codec, q, image, **columns) for q in (5, 10, 20, 40, 60, 80) for image in images]

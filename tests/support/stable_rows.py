@@ -1,0 +1,55 @@
+"""Rows without what differs between two runs, and what a run that was cut off has lost."""
+
+import hashlib
+import json
+from collections import defaultdict
+
+import pyarrow.parquet as pq
+
+VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
+
+
+def stable(store):
+    rows = [{k: v for k, v in r.items() if k not in VOLATILE} for r in store.table().to_pylist()]
+    return sorted(rows, key=lambda row: row["cell"])
+
+
+def unreadable(store):
+    """Files of a store that are there under their name and are not whole."""
+    bad = []
+    for path in store.folder.glob("per_image/*.parquet"):
+        try:
+            pq.ParquetFile(path).read()
+        except Exception:
+            bad.append(path)
+    for path in store.streams():
+        if hashlib.sha256(path.read_bytes()).hexdigest() != path.name:
+            bad.append(path)
+    for path in store.folder.glob("runs/*.json"):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            bad.append(path)
+    return bad
+
+
+def measured_twice(store):
+    """Cells with rows of two measurements; a shard and its compacted copy are one."""
+    found = defaultdict(set)
+    for row in store.versions().to_pylist():
+        found[row["cell"]].add((row["run"], row["finished_utc"]))
+    return [cell for cell, versions in found.items() if len(versions) > 1]
+
+
+def losses_of(store, before):
+    """What must not be, after a kill; and the cells that are stored now."""
+    if store is None:
+        return len(before), set()
+    done = store.done()
+    without_stream = [
+        row
+        for row in store.table().to_pylist()
+        if row["status"] == "ok" and not store.has_stream(row["stream_sha256"])
+    ]
+    lost = len(before - done) + len(unreadable(store)) + len(measured_twice(store))
+    return lost + len(without_stream), done

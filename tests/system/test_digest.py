@@ -1,0 +1,54 @@
+"""Hashes, and the memory that spares computing them again."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.system.cache import cache_folder
+from benchmark.system.digest import file_sha256, files_sha256, pixels_sha256, remembered
+
+
+def test_pixels_are_hashed_row_by_row_whatever_their_layout(photo):
+    expected = hashlib.sha256(photo.tobytes()).hexdigest()
+    assert pixels_sha256(np.asfortranarray(photo)) == expected
+    assert pixels_sha256(photo[::-1]) != expected
+
+
+def test_an_unchanged_file_is_looked_at_once(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    looks = []
+    for _ in range(2):
+        assert remembered(path, "look", lambda: looks.append(1) or [1, "a"]) == [1, "a"]
+    assert len(looks) == 1
+
+
+def test_a_file_that_changed_is_looked_at_again_even_at_the_same_size(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    first = file_sha256(path)
+    path.write_bytes(b"abd")
+    os.utime(path, ns=(0, 1))
+    assert file_sha256(path) == hashlib.sha256(b"abd").hexdigest() != first
+
+
+def test_names_that_are_no_text_and_a_memory_that_cannot_be_written_do_no_harm(
+    tmp_path, monkeypatch
+):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n.png"))
+    path.write_bytes(b"abc")
+    expected = hashlib.sha256(b"abc").hexdigest()
+    assert file_sha256(path) == file_sha256(path) == expected
+    (tmp_path / "cache").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache" / "rdrbench"
+    assert file_sha256(path) == expected
+
+
+def test_the_fingerprint_of_several_files_depends_on_each_and_on_their_order(tmp_path):
+    one, two = tmp_path / "1", tmp_path / "2"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    assert files_sha256([one, two]) != files_sha256([two, one]) != files_sha256([one])

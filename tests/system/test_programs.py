@@ -1,0 +1,227 @@
+"""Programs that end, fail, hang, fork, flood and ignore their input: nothing outlives the call."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import ProgramFailed, Unavailable, UsageError
+from benchmark.system import programs as external
+from benchmark.system.programs import (
+    find_program,
+    package_folder,
+    private_folder,
+    program_folders,
+    run_program,
+    use_program_folder,
+)
+from support.processes import is_running, until
+
+ROOT = Path(__file__).parents[2]
+SOON = 0.5  # seconds
+
+
+def shell(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+def ended(process_id: int) -> bool:
+    """SIGKILL is delivered at once but carried out a little later."""
+    return until(lambda: not is_running(process_id), 2)
+
+
+def test_standard_output_is_returned_as_bytes():
+    assert run_program(["printf", r"a\0b\n"], timeout_seconds=10) == b"a\0b\n"
+
+
+def test_standard_input_is_delivered_whole():
+    sent = os.urandom(300_000)  # more than a pipe holds
+    assert run_program(["cat"], timeout_seconds=10, stdin=sent) == sent
+
+
+def test_input_that_a_program_does_not_read_is_no_error():
+    assert run_program(["true"], timeout_seconds=10, stdin=bytes(300_000)) == b""
+
+
+def test_standard_error_follows_the_output_where_it_is_asked_for():
+    script = shell("echo out; echo err >&2")
+    assert run_program(script, timeout_seconds=10) == b"out\n"
+    assert run_program(script, timeout_seconds=10, with_stderr=True) == b"out\nerr\n"
+
+
+def test_a_program_runs_in_the_folder_it_is_given(tmp_path: Path):
+    told = run_program(["pwd", "-P"], timeout_seconds=10, folder=tmp_path)
+    assert Path(told.decode().strip()) == tmp_path.resolve()
+
+
+def test_a_failure_tells_exit_code_and_what_was_said():
+    with pytest.raises(ProgramFailed, match=r"^sh ended with exit code 3; it said: no such luck$"):
+        run_program(shell("echo no such luck >&2; exit 3"), timeout_seconds=10)
+
+
+@pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (9, "SIGKILL"), (40, "signal 40")])
+def test_a_signal_is_told_by_its_name(number: int, name: str):
+    with pytest.raises(ProgramFailed, match=f"^sh was killed by {name}$"):
+        run_program(shell(f"kill -{number} $$"), timeout_seconds=10)
+
+
+def test_only_the_end_of_a_long_complaint_is_kept():
+    script = shell("i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >&2; exit 1")
+    with pytest.raises(ProgramFailed, match=r"line 1999$") as caught:
+        run_program(script, timeout_seconds=30)
+    assert len(str(caught.value)) <= external.STDERR_KEPT_CHARACTERS + 100
+
+
+def test_a_program_that_is_not_there_is_named():
+    with pytest.raises(ProgramFailed, match=r"^nothing-of-the-kind could not be started: No such"):
+        run_program(["/nowhere/nothing-of-the-kind"], timeout_seconds=10)
+
+
+def test_a_file_that_is_no_program_is_named(tmp_path: Path):
+    (tmp_path / "notes").write_text("no program")
+    with pytest.raises(ProgramFailed, match=r"^notes could not be started: Permission denied"):
+        run_program([tmp_path / "notes"], timeout_seconds=10)
+
+
+def test_a_timeout_ends_the_whole_group_and_keeps_what_was_said(tmp_path: Path):
+    """The grandchild is in the background of a child that is in the background of the program."""
+    note = tmp_path / "grandchild"
+    script = f"echo begun >&2; sh -c 'sleep 300 & echo $! > {note}; wait' & wait"
+    with pytest.raises(ProgramFailed, match=r"^sh was stopped after 0.5 s; it said: begun$"):
+        run_program(shell(script), timeout_seconds=SOON)
+    assert ended(int(note.read_text()))
+
+
+def test_a_child_that_outlives_its_program_is_ended_without_waiting_for_it(tmp_path: Path):
+    """It also holds on to standard output, which would block a reader of a pipe."""
+    note = tmp_path / "child"
+    script = f"sleep 300 & echo $! > {note}; echo done"
+    assert run_program(shell(script), timeout_seconds=60) == b"done\n"
+    assert ended(int(note.read_text()))
+
+
+def test_a_child_that_left_the_group_is_ended_with_what_it_began_and_no_other_is(tmp_path: Path):
+    notes = [tmp_path / "daemon", tmp_path / "child"]
+    inner = f"echo $$ > {notes[0]}; sleep 300 & echo $! > {notes[1]}; wait"
+    script = f"setsid sh -c '{inner}' & while [ ! -s {notes[1]} ]; do sleep .01; done; echo done"
+    other = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        assert run_program(shell(script), timeout_seconds=60) == b"done\n"
+        assert all(ended(int(note.read_text())) for note in notes)
+        assert is_running(other.pid)
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_program_that_hangs_on_input_it_never_reads_is_stopped():
+    with pytest.raises(ProgramFailed, match=r"^sleep was stopped after"):
+        run_program(["sleep", "300"], timeout_seconds=SOON, stdin=bytes(1_000_000))
+
+
+def test_a_program_that_ignores_being_asked_to_stop_is_stopped():
+    with pytest.raises(ProgramFailed, match=r"^sh was stopped after"):
+        run_program(shell("trap '' TERM INT HUP; while :; do sleep 1; done"), timeout_seconds=SOON)
+
+
+def test_endless_complaints_end_at_the_largest_file(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(external, "LARGEST_FILE_BYTES", 1 << 20)
+    with pytest.raises(ProgramFailed, match=r"^sh was stopped: it wrote more than 1048576 bytes"):
+        run_program(shell("exec yes >&2"), timeout_seconds=5)
+
+
+def test_endless_output_ends_at_the_largest_file(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(external, "LARGEST_FILE_BYTES", 1 << 20)
+    with pytest.raises(ProgramFailed, match=r"wrote more than 1048576 bytes to a file$"):
+        run_program(["yes"], timeout_seconds=5)
+
+
+def test_the_limit_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(external, "LARGEST_FILE_BYTES", 10)
+    run_program(["true"], timeout_seconds=10)
+    (tmp_path / "ours").write_bytes(bytes(1000))
+
+
+def test_an_interrupted_call_ends_the_program(tmp_path: Path):
+    """Ctrl-C reaches us, not the program, which has a session of its own."""
+    note = tmp_path / "program"
+    script = f"""
+import os, signal, threading, time
+from benchmark.system import programs as external
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+begun = threading.Event()
+external._limit_files = lambda process_id: begun.set()
+def interrupt():
+    begun.wait()
+    while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+external.run_program(["sh", "-c", "echo $$ > {note}; sleep 300"], timeout_seconds=300)
+"""
+    with pytest.raises(ProgramFailed, match=r"KeyboardInterrupt$"):
+        run_program([sys.executable, "-c", script], timeout_seconds=60, folder=ROOT)
+    assert ended(int(note.read_text()))
+
+
+def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run_program(["echo", "done"], timeout_seconds=10)
+    with pytest.raises(ProgramFailed):
+        run_program(["false"], timeout_seconds=10)
+    with private_folder() as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "file").write_text("anything")
+        assert folder.parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_is_found_by_name_and_by_path(tmp_path: Path):
+    assert find_program("sh", "install it").is_file()
+    program = tmp_path / "mine"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert find_program(str(program), "install it") == program
+
+
+def test_the_users_folder_and_its_bin_come_before_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MINE_DIR", raising=False)
+    assert program_folders("MINE_DIR") == []
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "sh"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("MINE_DIR", "")  # so that it is put back
+    use_program_folder("MINE_DIR", tmp_path)
+    assert find_program("sh", "install it", program_folders("MINE_DIR")) == program
+    assert find_program("env", "install it", program_folders("MINE_DIR")).is_file()
+    remedy = f"is not in {tmp_path} or on the PATH: build it"
+    with pytest.raises(Unavailable, match=remedy):
+        find_program("no-such-program", "build it", program_folders("MINE_DIR"))
+    with pytest.raises(UsageError, match="none is not a folder of programs"):
+        use_program_folder("MINE_DIR", tmp_path / "none")
+
+
+def test_only_exit_codes_that_are_accepted_are_no_failure():
+    told = ["sh", "-c", "echo usage; exit 1"]
+    assert run_program(told, timeout_seconds=10, accepted=(0, 1)) == b"usage\n"
+    with pytest.raises(ProgramFailed, match="ended with exit code 1"):
+        run_program(told, timeout_seconds=10)
+    with pytest.raises(ProgramFailed, match="ended with exit code 2"):
+        run_program(["sh", "-c", "exit 2"], timeout_seconds=10, accepted=(0, 1))
+
+
+def test_a_missing_program_comes_with_its_remedy():
+    with pytest.raises(Unavailable, match=r"'no-such-program' is not on the PATH: install it$"):
+        find_program("no-such-program", "install it")
+
+
+def test_a_package_is_found_without_importing_it():
+    assert (package_folder("skimage") / "__init__.py").is_file()
+    with pytest.raises(Unavailable, match="'no_such_package' is not installed"):
+        package_folder("no_such_package")
