@@ -6,7 +6,7 @@ and new numbers never meet in one mean, figure or verdict.
 
 from collections.abc import Iterable
 
-from benchmark.registry import SET_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 # Source pixels to `encode`, the whole stream counted, decoded from the bytes alone by an instance
 # that never encoded, 8-bit RGB of the source's size back; bpp as in `bits_per_pixel`.
@@ -28,13 +28,13 @@ def protocols(metrics: Iterable[str]) -> dict[str, str]:
 
 
 def protocol_of(name: str) -> str:
-    """Protocol id of a metric; of a metric of sets that of its reduction and its features in one.
+    """Return a metric's protocol id; a distribution metric's names its reduction and its features.
 
     >>> protocol_of("psnr"), protocol_of("fid256")
     ('psnr-rgb8/1', 'fid256/1-pytorch-fid-0.3.0-6726825d')
     """
     kind = metric_class(name)
-    if name not in SET_METRICS:
+    if name not in DISTRIBUTION_METRICS:
         return str(kind.protocol)
     of_features = metric_class(kind.space).protocol
     versions = (one.partition("/")[2] for one in (kind.protocol, of_features))

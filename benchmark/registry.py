@@ -42,14 +42,14 @@ METRICS = {
     "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
     "dists": "benchmark.metrics.dists:DISTS",
 }
-# Networks whose features metrics of sets are computed from
+# Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
     "inception256": "benchmark.metrics.feature_spaces:Inception256",
     "alex256": "benchmark.metrics.feature_spaces:Alex256",
     "squeeze256": "benchmark.metrics.feature_spaces:Squeeze256",
 }
 # Numbers of whole sets of images, reduced from features of one of the spaces
-SET_METRICS = {
+DISTRIBUTION_METRICS = {
     "fid256": "benchmark.metrics.frechet:FID256",
     "fid256_inf": "benchmark.metrics.frechet:FIDInfinity",
     "kid256": "benchmark.metrics.kernel_distance:KID256",
@@ -189,18 +189,24 @@ def load_codec(spec: CodecSpec) -> Any:
 
 def metric_class(name: str) -> type[Any]:
     """The class of a metric of images or sets, or of a feature space, by its short name."""
-    known = {**METRICS, **SET_METRICS, **(FEATURE_SPACES if name in FEATURE_SPACES else {})}
+    known = {
+        **METRICS,
+        **DISTRIBUTION_METRICS,
+        **(FEATURE_SPACES if name in FEATURE_SPACES else {}),
+    }
     found: type[Any] = _named("metric", known, name)
     return found
 
 
 def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
-    """What has to be computed of each image for these metrics: a set metric's is its feature space.
+    """Return what is computed per image for these metrics: itself, or a metric's feature space.
 
     >>> scored_by_image(["psnr", "fid256", "kid256"])
     ('psnr', 'inception256')
     """
-    of_images = [metric_class(name).space if name in SET_METRICS else name for name in names]
+    of_images = [
+        metric_class(name).space if name in DISTRIBUTION_METRICS else name for name in names
+    ]
     return tuple(dict.fromkeys(of_images))
 
 

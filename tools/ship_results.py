@@ -6,8 +6,8 @@
     tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
 
 Takes every row of the codecs, named as tables name them or without their options, into the shard
-`shipped-checkpoints`, the records of the runs that measured them, and what metrics of sets were
-reduced there (by `bench report`, say): features and streams do not come along.
+`shipped-checkpoints`, the records of the runs that measured them, and what distribution metrics
+were reduced there (by `bench report`, say): features and streams do not come along.
 """
 
 import argparse

@@ -194,7 +194,7 @@ def _summary(
     import pyarrow.compute as pc
 
     from benchmark.analysis.comparable import label_of
-    from benchmark.analysis.reduce import summarise_with_sets
+    from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.figures.ablation import named
     from benchmark.plan.matrix import Request, open_sources
     from benchmark.registry import parse_codec
@@ -210,4 +210,4 @@ def _summary(
     )
     names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
     folder = results / opened.store_name
-    return named(summarise_with_sets(table.filter(kept), folder, metrics), names)
+    return named(summarise_with_distributions(table.filter(kept), folder, metrics), names)

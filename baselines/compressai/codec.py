@@ -66,7 +66,7 @@ class CompressAI:
     """One model of the zoo, trained for one metric, at all qualities whose weights are here.
 
     `weights` is "published", or "random" for a seeded, untrained network. "matched" are networks of
-    fewer channels that this project trained, with the work a pixel of its own codec and a level's
+    fewer channels that this project trained, with the work per pixel of its own codec and a level's
     share of that one's training; "matched-whole" has all of it. `checkpoint` names state dicts of
     one's own instead, `{quality}` in the file's name standing for a number. `device` is cpu or
     cuda; by default what the harness chose, and the CPU for autoregressive models, whose latents

@@ -19,8 +19,8 @@ from baselines.neural.training.initialise import LEAST_SPREAD, Transform, transf
 MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
 # N and M for the work of `baselines.neural.crdr.sizes.MICRO`, 14.6 k multiply-accumulates per
 # pixel. The zoo's own M / N, 1.5 to 1.7, would be no fair choice at this size: what the principal
-# components of N=50, M=91 can hold ends at 30.9 dB on Kodak, whatever the rate; those of these widths hold
-# 35.4 dB, those of MICRO's 34.2 dB.
+# components of N=50, M=91 can hold ends at 30.9 dB on Kodak, whatever the rate; those of these
+# widths hold 35.4 dB, those of MICRO's 34.2 dB.
 MATCHED_WIDTHS = (48, 172)
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1

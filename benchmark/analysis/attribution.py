@@ -27,7 +27,7 @@ class Part(NamedTuple):
 def attribution(table: pa.Table, column: str, protocol: str) -> list[Part]:
     """Every image of every point, the points as they stand in the table, the largest part first.
 
-    The column is of a metric of images, or one that `reduce.with_set_metrics` has filled.
+    The column is of a metric of images, or one that `reduce.with_distribution_metrics` has filled.
     """
     rows = Rows(table, CODING)
     value_column, protocol_column, _ = metric_columns(column)

@@ -12,15 +12,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from benchmark.errors import Unavailable
 from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
+from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 Average = Literal["per_image", "pooled"]
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 class LeftOut(NamedTuple):
@@ -46,39 +43,39 @@ class Rows:
         last[:-1] = (np.diff(point[order]) != 0) | (np.diff(image[order]) != 0)
         order = order[last]
         self.table = table
-        self.index: Whole = np.flatnonzero(present)[order]  # of the row in `table`
-        self.point: Whole = _dense(point[order])
-        self.variant: Whole = variant[self.index]
-        self.image: Whole = image[order]
-        self.latest: Whole = latest[self.index]
+        self.index: Int64Array = np.flatnonzero(present)[order]  # of the row in `table`
+        self.point: Int64Array = _dense(point[order])
+        self.variant: Int64Array = variant[self.index]
+        self.image: Int64Array = image[order]
+        self.latest: Int64Array = latest[self.index]
         self.points = int(self.point.max(initial=-1)) + 1
-        self.ok: Mask = self.equal("status", "ok")
-        self.failed: Mask = ~self.ok
+        self.ok: BoolArray = self.equal("status", "ok")
+        self.failed: BoolArray = ~self.ok
         area = self.numbers("width_px") * self.numbers("height_px")
-        self.pixels: Whole = np.where(self.ok, area, 1).astype(np.int64)
-        self.bytes: Whole = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
+        self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
+        self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
         self.left_out = _left_out(table, present, coding_protocol)
 
-    def numbers(self, column: str) -> Real:
+    def numbers(self, column: str) -> Float64Array:
         """A column of numbers or yes and no; NaN for null."""
         values = self.table[column].cast(pa.float64()).to_numpy()
         return np.asarray(values, np.float64)[self.index]
 
-    def codes(self, column: str) -> tuple[Whole, list[Any]]:
+    def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """A column as numbers of its distinct values, and these values, sorted, null last."""
         numbers, values = codes(self.table[column])
         return numbers[self.index], values
 
-    def equal(self, column: str, text: str) -> Mask:
+    def equal(self, column: str, text: str) -> BoolArray:
         """Where a column has this text."""
         numbers, values = self.codes(column)
         return np.asarray(numbers == (values.index(text) if text in values else -1))
 
-    def images_of(self, has: Mask) -> int:
+    def images_of(self, has: BoolArray) -> int:
         """How many images the marked rows are of."""
         return int(np.count_nonzero(np.bincount(self.image[has])))
 
-    def common(self, has: Mask) -> Mask:
+    def common(self, has: BoolArray) -> BoolArray:
         """Of the marked rows, those of images that all points with any marked row have."""
         points = len(np.unique(self.point[has]))
         size = int(self.image.max(initial=-1)) + 1
@@ -113,7 +110,7 @@ def _short_names(codec: str) -> dict[str, str]:
     return names
 
 
-def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Whole, list[Any]]:
+def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
     """Each row's place among a column's sorted distinct values, and these values, null last."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -124,7 +121,9 @@ def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Whole, list[Any]]:
     return place[encoded.indices.to_numpy()], encoded.dictionary.take(order).to_pylist()
 
 
-def _grouped(table: pa.Table, columns: Sequence[str], within: Whole | None = None) -> Whole:
+def _grouped(
+    table: pa.Table, columns: Sequence[str], within: Int64Array | None = None
+) -> Int64Array:
     """A number for each row, equal where all these columns (and `within`) are, ordered as they."""
     group = np.zeros(len(table), np.int64) if within is None else within
     for column in columns:
@@ -133,7 +132,7 @@ def _grouped(table: pa.Table, columns: Sequence[str], within: Whole | None = Non
     return group
 
 
-def _dense(numbers: Whole) -> Whole:
+def _dense(numbers: Int64Array) -> Int64Array:
     """The same order, without gaps."""
     size = int(numbers.max(initial=-1)) + 1
     if size > 8 * len(numbers):
@@ -143,7 +142,7 @@ def _dense(numbers: Whole) -> Whole:
     return np.asarray((np.cumsum(used) - 1)[numbers])
 
 
-def _rank(table: pa.Table) -> Whole:
+def _rank(table: pa.Table) -> Int64Array:
     """Later rows are higher. The run comes first: filling in a metric renews `finished_utc`."""
     ranks = [
         pc.rank(column.fill_null("").combine_chunks(), tiebreaker="dense").to_numpy()
@@ -152,7 +151,9 @@ def _rank(table: pa.Table) -> Whole:
     return np.asarray((ranks[0].astype(np.int64) << 32) + ranks[1].astype(np.int64))
 
 
-def _present(table: pa.Table, coding_protocol: str, latest: Whole, variant: Whole) -> Mask:
+def _present(
+    table: pa.Table, coding_protocol: str, latest: Int64Array, variant: Int64Array
+) -> BoolArray:
     comparable = pc.equal(table["coding_protocol"], coding_protocol).fill_null(False)
     present = np.asarray(comparable.to_numpy(), np.bool_)
     edition = _grouped(table, ("fingerprint", "revision"), variant)
@@ -164,7 +165,7 @@ def _present(table: pa.Table, coding_protocol: str, latest: Whole, variant: Whol
     return np.asarray(present & (edition == newest[variant]))
 
 
-def _left_out(table: pa.Table, present: Mask, coding_protocol: str) -> tuple[LeftOut, ...]:
+def _left_out(table: pa.Table, present: BoolArray, coding_protocol: str) -> tuple[LeftOut, ...]:
     # pa.array would do the same, and import pandas for it.
     bits = pa.py_buffer(np.packbits(~present, bitorder="little"))
     table = table.filter(pa.Array.from_buffers(pa.bool_(), len(present), [None, bits]))

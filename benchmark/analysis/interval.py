@@ -10,16 +10,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.system.arrays import Float64Array
 
 CONFIDENCE = 0.95
 DRAWS = 1000
 SEED = 0
-
-Real = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -30,7 +28,7 @@ class Interval(NamedTuple):
 
 
 @cache
-def image_draws(images: int) -> Real:
+def image_draws(images: int) -> Float64Array:
     """Weights (DRAWS, images) of row sum 1: images drawn with replacement.
 
     They depend on the number of images alone, so two codecs on the same images share their draws:
@@ -40,14 +38,14 @@ def image_draws(images: int) -> Real:
     return np.asarray(drawn / images, np.float64)
 
 
-def bootstrap_interval(values: Real) -> Interval:
+def bootstrap_interval(values: Float64Array) -> Interval:
     """Of a mean over images: the percentiles of the means of draws of images."""
     low, high = np.quantile(image_draws(len(values)) @ values, _tails())
     return Interval(float(low), float(high))
 
 
-def jackknife_interval(values: Real) -> Interval:
-    """Of a metric of sets: value and influence an image (`set_metric.Reduced`), (images,).
+def jackknife_interval(values: Float64Array) -> Interval:
+    """Of a distribution metric: value and influence an image (`set_metric.Reduced`), (images,).
 
     Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
     drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
@@ -86,5 +84,5 @@ def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any
     return found
 
 
-def _tails() -> Real:
+def _tails() -> Float64Array:
     return np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

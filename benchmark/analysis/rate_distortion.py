@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
-from benchmark.registry import SET_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 LEAST_POINTS = 4
 LEAST_OVERLAP = 0.5  # of the range that the two curves span together; below it the delta is marked
@@ -39,7 +39,7 @@ class Measure:
     def named(cls, name: str) -> "Measure":
         """The metric of that name in the registry."""
         metric = metric_class(name)
-        saturating, of_sets = metric.column in SATURATING, name in SET_METRICS
+        saturating, of_sets = metric.column in SATURATING, name in DISTRIBUTION_METRICS
         return cls(metric.column, metric.label, metric.better, saturating, of_sets)
 
     @property

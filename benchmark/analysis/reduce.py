@@ -1,8 +1,8 @@
-"""Rows and kept features in; the same rows with columns of set metrics out.
+"""Rows and kept features in; the same rows with columns of distribution metrics out.
 
-A set metric has no value of a single image. What its column holds of each is the value of the set
-plus the influence of the image (`set_metric.Reduced`), so that a mean over the images of a point is
-the metric of that set, and their spread is what its interval is made of.
+A distribution metric has no value of a single image. What its column holds of each is the value of
+the set plus the influence of the image (`set_metric.Reduced`), so that a mean over the images of a
+point is the metric of that set, and their spread is what its interval is made of.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +12,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, Rows, Whole
+from benchmark.analysis.comparable import Average, Rows
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.distribution_metric import Reduced, SetMetric
+from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING, protocol_of, protocols
-from benchmark.registry import SET_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
+from benchmark.system.arrays import Int64Array
 
 
-def with_set_metrics(
+def with_distribution_metrics(
     table: pa.Table,
     folder: Path,
     names: Sequence[str],
@@ -31,7 +32,7 @@ def with_set_metrics(
     allow_few: bool = False,
     report: Callable[[int, int], None] = lambda done, points: None,
 ) -> pa.Table:
-    """The table of a store with value, protocol and reason of each of these set metrics added.
+    """Add value, protocol and reason of each of these distribution metrics to a table of rows.
 
     `folder` is the store's; what is reduced is kept there. The rows of a point that `summarise`
     would take form its set; with `common`, of the images that all points have. `allow_few` has sets
@@ -53,7 +54,7 @@ def with_set_metrics(
     return table
 
 
-def summarise_with_sets(
+def summarise_with_distributions(
     table: pa.Table,
     folder: Path,
     names: Sequence[str],
@@ -62,16 +63,16 @@ def summarise_with_sets(
     allow_few: bool = False,
 ) -> Summary:
     """Points of a store's rows in these metrics, of images and of sets."""
-    sets = [name for name in names if name in SET_METRICS]
-    whole = with_set_metrics(table, folder, sets, common, allow_few)
+    sets = [name for name in names if name in DISTRIBUTION_METRICS]
+    whole = with_distribution_metrics(table, folder, sets, common, allow_few)
     return summarise(whole, protocols(names), average, common)
 
 
 class _Column:
-    """A set metric's column while it is filled."""
+    """A distribution metric's column while it is filled."""
 
     def __init__(self, rows: Rows, name: str) -> None:
-        self.metric: SetMetric = metric_class(name)()
+        self.metric: DistributionMetric = metric_class(name)()
         self.protocol = protocol_of(name)
         space = metric_class(self.metric.space)
         count, protocol, reason = metric_columns(space.column)
@@ -109,7 +110,7 @@ class _Reducer:
         hashes = (_texts(rows, name) for name in ("image_sha256", "decoded_sha256"))
         self._pairs = [Pair(*both) for both in zip(*hashes, strict=True)]
 
-    def fill(self, column: _Column, point: Whole) -> None:
+    def fill(self, column: _Column, point: Int64Array) -> None:
         """Values or reasons of one point's rows, given by their places in `Rows`."""
         for at in point[~column.counted[point]].tolist():
             column.null(at, column.row_reasons[at] or _not_computed(column.metric))
@@ -166,5 +167,5 @@ def _texts(rows: Rows, column: str) -> list[str]:
     return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]
 
 
-def _not_computed(metric: SetMetric) -> str:
+def _not_computed(metric: DistributionMetric) -> str:
     return f"not computed: `bench rescore --metrics {metric.column}` does it from kept streams"

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, LeftOut, Mask, Real, Rows, Whole, label_of
+from benchmark.analysis.comparable import Average, LeftOut, Rows, label_of
 from benchmark.codec import Setting
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
+from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 SECONDS = ("encode_seconds", "decode_seconds")  # never of rows recorded in a pack
 # Only of rows measured alone, on one machine: that of the latest such row.
@@ -61,9 +62,13 @@ class Point:
     failed: int
     failures: Tally
     means: Mapping[str, Mean]  # of every metric column, of SECONDS and of TIMED
-    image_ids: Whole  # (images,) numbers that stand for images, ascending, the same in all points
-    image_bpp: Real  # (images,)
-    image_values: Mapping[str, Real]  # (images,) of each metric column; NaN where there is none
+    image_ids: (
+        Int64Array  # (images,) numbers that stand for images, ascending, the same in all points
+    )
+    image_bpp: Float64Array  # (images,)
+    image_values: Mapping[
+        str, Float64Array
+    ]  # (images,) of each metric column; NaN where there is none
 
     @property
     def label(self) -> str:
@@ -122,8 +127,8 @@ def _record(point: Point) -> dict[str, Any]:
 
 
 def mean_bpp(
-    num_bytes: Whole, num_pixels: Whole, point: Whole, points: int, average: Average
-) -> Real:
+    num_bytes: Int64Array, num_pixels: Int64Array, point: Int64Array, points: int, average: Average
+) -> Float64Array:
     """Bits per pixel of each of `points` points; `point` (n,) says which one a row belongs to.
 
     "per_image": mean of each image's own bpp (the usual table).
@@ -182,7 +187,9 @@ def summarise(
     )
 
 
-def _means(rows: Rows, values: Real, has: Mask, average: Average, common: bool) -> list[Mean]:
+def _means(
+    rows: Rows, values: Float64Array, has: BoolArray, average: Average, common: bool
+) -> list[Mean]:
     """The mean of each point over the marked rows that have a value."""
     has = has & ~np.isnan(values)
     has = rows.common(has) if common else has
@@ -201,7 +208,7 @@ def _means(rows: Rows, values: Real, has: Mask, average: Average, common: bool) 
 
 def _metric_means(
     rows: Rows, column: str, protocol: str, average: Average, common: bool
-) -> tuple[Real, list[Mean]]:
+) -> tuple[Float64Array, list[Mean]]:
     """Values of a metric (NaN for none) and their means."""
     value_column, protocol_column, reason_column = metric_columns(column)
     values = np.where(rows.ok, rows.numbers(value_column), np.nan)
@@ -232,7 +239,9 @@ def _timed_means(rows: Rows, average: Average, common: bool) -> tuple[str, dict[
     }
 
 
-def _tallies(rows: Rows, marked: Mask, code: Whole, texts: Sequence[str]) -> dict[int, Tally]:
+def _tallies(
+    rows: Rows, marked: BoolArray, code: Int64Array, texts: Sequence[str]
+) -> dict[int, Tally]:
     """The most frequent texts of the marked rows, by point."""
     pairs = rows.point[marked] * len(texts) + code[marked]
     found: dict[int, dict[str, int]] = defaultdict(dict)
@@ -247,7 +256,10 @@ def _tallies(rows: Rows, marked: Mask, code: Whole, texts: Sequence[str]) -> dic
 
 
 def _points(
-    rows: Rows, means: Mapping[str, list[Mean]], values: Mapping[str, Real], average: Average
+    rows: Rows,
+    means: Mapping[str, list[Mean]],
+    values: Mapping[str, Float64Array],
+    average: Average,
 ) -> list[Point]:
     failures = _failures(rows)
     failed = np.bincount(rows.point[rows.failed], minlength=rows.points).tolist()

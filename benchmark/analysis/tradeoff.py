@@ -7,7 +7,7 @@ surface: at the other's rate each variant is one pair of realism and distortion,
 the variant's curve, and between these pairs distortion is interpolated at the other's realism.
 
 Certainty comes from the images: they are drawn anew with replacement, both codecs' together, and
-the comparison is repeated. A metric of sets enters with its influence an image
+the comparison is repeated. A distribution metric enters with its influence an image
 (`set_metric.Reduced`), that is to first order.
 """
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmark.analysis.interval import CONFIDENCE, image_draws
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Point
+from benchmark.system.arrays import Float64Array
 
-Real = NDArray[np.float64]  # (draws,), the first of which are the means themselves
 Grid = NDArray[np.float64]  # (curves or points, draws)
 Verdict = Literal["equal", "more realistic", "less realistic", "other rates"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -31,9 +31,9 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 class Place(NamedTuple):
     """Where a point lies, in each draw of images; distortion and realism larger is better."""
 
-    log_rate: Real
-    distortion: Real
-    realism: Real
+    log_rate: Float64Array
+    distortion: Float64Array
+    realism: Float64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ def trades(
     return sorted(found, key=lambda one: one.bpp)
 
 
-def _weights(images: int) -> Real:
+def _weights(images: int) -> Float64Array:
     """(1 + DRAWS, images) of row sum 1: the whole set, then sets drawn with replacement."""
     return np.vstack([np.full(images, 1 / images), image_draws(images)])
 
 
-def _place(point: Point, distortion: Measure, realism: Measure, weights: Real) -> Place:
+def _place(point: Point, distortion: Measure, realism: Measure, weights: Float64Array) -> Place:
     order = np.argsort(point.image_ids)
     means = [
         weights @ values[order]
@@ -135,13 +135,13 @@ def _trade(
     )
 
 
-def _at_rate(curves: Sequence[Sequence[Place]], log_rate: Real) -> tuple[Grid, Grid]:
+def _at_rate(curves: Sequence[Sequence[Place]], log_rate: Float64Array) -> tuple[Grid, Grid]:
     """Realism and distortion of each variant at a rate, linear in its logarithm between settings.
 
     (variants, draws); NaN where a curve does not reach the rate.
     """
-    realism: list[Real] = []
-    distortion: list[Real] = []
+    realism: list[Float64Array] = []
+    distortion: list[Float64Array] = []
     for curve in curves:
         rates = np.stack([place.log_rate for place in curve])
         for found, axes in (
@@ -152,7 +152,9 @@ def _at_rate(curves: Sequence[Sequence[Place]], log_rate: Real) -> tuple[Grid, G
     return np.stack(realism), np.stack(distortion)
 
 
-def _at_realism(known: Grid, values: Grid, realism: Real) -> tuple[NDArray[np.int64], Real]:
+def _at_realism(
+    known: Grid, values: Grid, realism: Float64Array
+) -> tuple[NDArray[np.int64], Float64Array]:
     """In each draw, which of VERDICTS, and the distortion at this realism or nearest to it."""
     lowest, highest = (
         np.nanmin(known, axis=0, initial=np.inf),
@@ -167,7 +169,7 @@ def _at_realism(known: Grid, values: Grid, realism: Real) -> tuple[NDArray[np.in
     return verdicts, _interpolated(inside, known, values)
 
 
-def _interpolated(at: Real, known: Grid, values: Grid) -> Real:
+def _interpolated(at: Float64Array, known: Grid, values: Grid) -> Float64Array:
     """Linear interpolation in each column of its own; NaN outside, columns sorted here.
 
     at (draws,), known and values (points, draws); points of NaN are not there.

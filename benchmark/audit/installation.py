@@ -16,8 +16,8 @@ from benchmark.registry import (
     ALIASES,
     CODECS,
     DATASETS,
+    DISTRIBUTION_METRICS,
     METRICS,
-    SET_METRICS,
     dataset_opener,
     load_codec,
     metric_class,
@@ -70,7 +70,7 @@ def examine_metrics() -> list[Finding]:
         metric_class(of_image)("cpu")
         return Finding(name, "ready", protocol_of(name))
 
-    return [_attempt(name, look) for name in (*METRICS, *SET_METRICS)]
+    return [_attempt(name, look) for name in (*METRICS, *DISTRIBUTION_METRICS)]
 
 
 def examine_datasets(data_dir: Path | None = None) -> list[Finding]:

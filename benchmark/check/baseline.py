@@ -3,7 +3,7 @@
     results/baselines/<name>/origin.json                     when, from where, by which commit
                             /<dataset>/per_image/baseline.parquet
                             /<dataset>/runs/<run>.json       the records of the runs behind them
-                            /<dataset>/sets/                 values of set metrics
+                            /<dataset>/sets/                 values of distribution metrics
 
 Small enough for version control: rows, no streams. Written once and whole; a name is never reused.
 """

@@ -12,7 +12,14 @@ from benchmark.check.check import USUAL, read_rows
 from benchmark.check.pairing import NotComparable, RowSet, without_weights
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import DATASETS, SET_METRICS, CodecSpec, metric_class, parse_codec, resolve
+from benchmark.registry import (
+    DATASETS,
+    DISTRIBUTION_METRICS,
+    CodecSpec,
+    metric_class,
+    parse_codec,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from benchmark.plan.matrix import Matrix, Request, Sources
@@ -234,8 +241,8 @@ def _asked(matrices: "list[Matrix]") -> RowSet:
 
 
 def _sets_of(rows: pa.Table) -> list[str]:
-    """Set metrics whose features the reference has."""
-    spaces = {name: metric_class(metric_class(name).space).column for name in SET_METRICS}
+    """Distribution metrics whose features the reference has."""
+    spaces = {name: metric_class(metric_class(name).space).column for name in DISTRIBUTION_METRICS}
     return [name for name, column in spaces.items() if rows[column].null_count < rows.num_rows]
 
 

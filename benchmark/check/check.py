@@ -18,7 +18,7 @@ from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, Pair, RowSet, pair_up
 from benchmark.check.verdict import EXIT_CODES, Compared, Finding, Verdict, judge, overall
 from benchmark.errors import UsageError
-from benchmark.registry import SET_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 Outcome = Verdict | Literal["not comparable"]
 
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
     codec: str = ""  # name or label to keep; empty for all
     reference_codec: str = ""  # the same of the reference; empty for `codec`
     common: bool = False  # compare the images and settings that both have
-    allow_few: bool = False  # set metrics of few images
+    allow_few: bool = False  # distribution metrics of few images
     fail_on_timing: bool = False
 
 
@@ -104,7 +104,7 @@ def read_rows(folder: Path) -> RowSet:
 
 def check(reference: RowSet, new: RowSet, wanted: Wanted = Wanted()) -> Check:  # noqa: B008
     """Hold new rows against a reference, image by image."""
-    asked = wanted.metrics or (*USUAL, *SET_METRICS)
+    asked = wanted.metrics or (*USUAL, *DISTRIBUTION_METRICS)
     try:
         found = pair_up(
             reference,
@@ -149,7 +149,7 @@ def _measured(pair: Pair, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _notes(absent: Sequence[str]) -> list[str]:
-    shown = [name for name in absent if name not in SET_METRICS]
+    shown = [name for name in absent if name not in DISTRIBUTION_METRICS]
     return [f"not judged: the reference has no {', '.join(shown)}"] if shown else []
 
 

@@ -5,9 +5,9 @@ the new variant needs more for equal quality. Others by the BD-metric of each im
 the value is at equal rate, in percent of the reference's mean value. Seconds by their ratio, paired
 image by image. In all of them positive is worse.
 
-A metric of sets has no curve of a single image. Its BD-metric is that of the set, and an image's
-change is that plus what the image does to it: the derivatives of the BD-metric to all values and
-rates, times the image's influence on each (the infinitesimal jackknife).
+A distribution metric has no curve of a single image. Its BD-metric is that of the set, and an
+image's change is that plus what the image does to it: the derivatives of the BD-metric to all
+values and rates, times the image's influence on each (the infinitesimal jackknife).
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.comparable import Mask, Real, Rows
+from benchmark.analysis.comparable import Rows
 from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
@@ -31,7 +31,8 @@ from benchmark.analysis.rate_distortion import (
 )
 from benchmark.analysis.summarise import Point
 from benchmark.check.pairing import Pair
-from benchmark.registry import SET_METRICS
+from benchmark.registry import DISTRIBUTION_METRICS
+from benchmark.system.arrays import BoolArray, Float64Array
 
 Kind = Literal["BD-rate", "BD-metric", "ratio"]
 
@@ -61,7 +62,7 @@ class Changes:
 
     criterion: Criterion
     images: tuple[str, ...]
-    percent: Real  # (images,), positive is worse
+    percent: Float64Array  # (images,), positive is worse
     level: float | None = None  # the value that BD-metrics are percent of
     unit: float = 1.0  # percent to what tables of BD-metrics say: units of the metric, its sign
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
@@ -101,7 +102,7 @@ def changes(pair: Pair, name: str) -> Changes:
     level = _level(points[0], measure.column)
     if how.kind == "BD-metric" and not level:
         return _nothing(how, f"the mean value of {pair.reference.label} is 0: no percent of it")
-    if name in SET_METRICS:
+    if name in DISTRIBUTION_METRICS:
         return _of_set(how, measure, pair, points, level)
     return _of_images(how, measure, pair, points, level)
 
@@ -261,11 +262,11 @@ class _SetCurve(NamedTuple):
     """The curve of a set, and what each image does to its points: (points, images)."""
 
     curve: Curve
-    influence: Real
-    rate_influence: Real
+    influence: Float64Array
+    rate_influence: Float64Array
 
 
-def _set_curve(points: Sequence[Point], measure: Measure, has: Mask) -> _SetCurve:
+def _set_curve(points: Sequence[Point], measure: Measure, has: BoolArray) -> _SetCurve:
     sign = 1 if measure.better == "higher" else -1
     values = np.array([point.image_values[measure.column][has] for point in points])
     rates = np.array([point.image_bpp[has] for point in points])
@@ -276,8 +277,11 @@ def _set_curve(points: Sequence[Point], measure: Measure, has: Mask) -> _SetCurv
 
 
 def _derivatives(
-    value: Callable[[Curve], float], moved: Real, kept: Real, moved_place: Literal[0, 1]
-) -> Real:
+    value: Callable[[Curve], float],
+    moved: Float64Array,
+    kept: Float64Array,
+    moved_place: Literal[0, 1],
+) -> Float64Array:
     """Of a function of a curve to each of its rates (place 0) or qualities (place 1); central."""
     step = STEP * float(np.ptp(moved) or 1.0)
     found = np.empty(len(moved))

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
-Real = NDArray[np.float64]
+from benchmark.system.arrays import Float64Array
 
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
@@ -35,28 +34,28 @@ class Evidence:
     changes: (images,) or (images, samples), finite. Numbers that come out are (samples,).
     """
 
-    def __init__(self, changes: Real, resamples: int = RESAMPLES) -> None:
+    def __init__(self, changes: Float64Array, resamples: int = RESAMPLES) -> None:
         columns = np.asarray(changes, np.float64).reshape(len(changes), -1)
         self.images = len(columns)
-        self.mean: Real = columns.mean(axis=0)
+        self.mean: Float64Array = columns.mean(axis=0)
         spread = columns.std(axis=0, ddof=1) if self.images > 1 else np.full(len(self.mean), np.inf)
-        self.deviation: Real = spread
+        self.deviation: Float64Array = spread
         self._error = spread / math.sqrt(max(self.images, 1))
         self._resampled = _studentised(columns - self.mean, resamples) if self.images > 1 else None
 
-    def p_above(self, bound: float) -> Real:
+    def p_above(self, bound: float) -> Float64Array:
         """How likely a mean this far above is where the true one is `bound` or less."""
         return self._p(bound, 1)
 
-    def p_below(self, bound: float) -> Real:
+    def p_below(self, bound: float) -> Float64Array:
         """How likely a mean this far below is where the true one is `bound` or more."""
         return self._p(bound, -1)
 
-    def bounds(self, confidence: float) -> tuple[Real, Real]:
+    def bounds(self, confidence: float) -> tuple[Float64Array, Float64Array]:
         """A lower and an upper bound, each of which holds with this confidence."""
         return self._reach(-1, confidence), self._reach(1, confidence)
 
-    def _p(self, bound: float, sign: int) -> Real:
+    def _p(self, bound: float, sign: int) -> Float64Array:
         if self._resampled is None:
             return np.ones_like(self.mean)
         ahead = sign * (self.mean - bound)
@@ -66,7 +65,7 @@ class Evidence:
         resampled = (1 + by_chance) / (1 + len(self._resampled))
         return np.asarray(np.maximum(student.sf(far, self.images - 1), resampled))
 
-    def _reach(self, sign: int, confidence: float) -> Real:
+    def _reach(self, sign: int, confidence: float) -> Float64Array:
         """The bound whose test has a p-value of 1 - confidence."""
         if self._resampled is None:
             return np.full_like(self.mean, sign * np.inf)
@@ -78,7 +77,7 @@ class Evidence:
         return np.where(self._error > 0, self.mean + sign * quantile * self._error, self.mean)
 
 
-def _studentised(centred: Real, resamples: int) -> Real:
+def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
     """(resamples, samples): mean over its standard error, of images drawn with replacement.
 
     All samples see the same draws, and so do all metrics of the same images.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import METRICS, SET_METRICS
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 
 RATE, METRIC, TIME = "bd_rate", "bd_metric", "time"
 
@@ -42,7 +42,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
     Margin(value=1.0, percent=True)
     """
     margins = dict(DEFAULTS)
-    known = (*DEFAULTS, *METRICS, *SET_METRICS)
+    known = (*DEFAULTS, *METRICS, *DISTRIBUTION_METRICS)
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, amount = part.partition("=")
         if not equals:

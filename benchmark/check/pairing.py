@@ -1,7 +1,8 @@
 """Two sets of rows in; pairs of codec variants over the same images and settings out, or why not.
 
-Reads no rows; set metrics are looked up beside them. What would make a comparison say something
-else than it seems to is refused: other protocols, images or settings, and cells that failed.
+Reads no rows; distribution metrics are looked up beside them. What would make a comparison say
+something else than it seems to is refused: other protocols, images or settings, and cells that
+failed.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from benchmark.errors import BenchError
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
-from benchmark.registry import SET_METRICS, CodecSpec, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, CodecSpec, metric_class
 
 # Options that say which weights a codec runs with, not what it is.
 OF_WEIGHTS = ("checkpoint",)
@@ -36,7 +37,7 @@ class RowSet(NamedTuple):
     """Rows of one dataset, and what sentences call them."""
 
     name: str  # "results/kodak"
-    folder: Path  # of the store, for set metrics
+    folder: Path  # of the store, for distribution metrics
     rows: pa.Table  # columns of `schema.table_schema`
 
 
@@ -190,10 +191,12 @@ def _refuse_failed(rows: Rows, whose: str) -> None:
 def _pair(
     reference: _Variant, test: _Variant, metrics: Sequence[str], common: bool, allow_few: bool
 ) -> Pair:
-    protocols = _protocols(reference, test, [name for name in metrics if name not in SET_METRICS])
+    protocols = _protocols(
+        reference, test, [name for name in metrics if name not in DISTRIBUTION_METRICS]
+    )
     names = {**test.names, **reference.names}
     settings, images = _shared(reference, test, names, common)
-    sets = [name for name in metrics if name in SET_METRICS]
+    sets = [name for name in metrics if name in DISTRIBUTION_METRICS]
     wanted = {(setting, image) for setting in settings for image in images}
     sides = [_side(one, wanted, protocols, sets, allow_few) for one in (reference, test)]
     ordered = tuple(sorted(settings, key=lambda at: (at.name, at.value)))
@@ -217,9 +220,9 @@ def _side(
     places = sorted(place for cell, place in variant.cells.items() if cell in wanted)
     rows = variant.rows.table.take(pa.array(variant.rows.index[places]))
     if sets:
-        from benchmark.analysis.reduce import with_set_metrics
+        from benchmark.analysis.reduce import with_distribution_metrics
 
-        rows = with_set_metrics(rows, variant.folder, sets, allow_few=allow_few)
+        rows = with_distribution_metrics(rows, variant.folder, sets, allow_few=allow_few)
     of_sets = {key: one for key, one in present_protocols(sets).items() if key != "coding"}
     summary = summarise(rows, {**protocols, **of_sets})
     version = summary.points[0].edition.version

@@ -7,7 +7,7 @@ from benchmark.check.check import Check
 from benchmark.check.compare import AtSetting
 from benchmark.check.verdict import Finding
 from benchmark.figures.table import NOTHING, Table, markdown
-from benchmark.registry import METRICS, SET_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 
 SIGNS = {
     "regressed": "❌", "improved": "✅", "equivalent": "✅", "undecided": "❔",
@@ -55,7 +55,7 @@ def settings_table(check: Check) -> Table | None:
         return None
     measures = [
         Measure.named(name)
-        for name in (*METRICS, *SET_METRICS)
+        for name in (*METRICS, *DISTRIBUTION_METRICS)
         if metric_class(name).column in check.at_settings[0].values
     ]
     headers = ["codec", "setting", "bpp", *(measure.label for measure in measures)]

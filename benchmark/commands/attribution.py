@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmark.analysis.attribution import Part
-    from benchmark.commands.report import Stored
+    from benchmark.analysis.stored import Stored
     from benchmark.figures.table import Table
 
 SHOWN_IMAGES = 3  # of each setting
@@ -17,7 +17,7 @@ SHOWN_IMAGES = 3  # of each setting
 def print_attribution(metric: str, stored: "Stored") -> None:
     """Of one metric; `attribution_<column>.csv` goes beside the report."""
     from benchmark.analysis.attribution import attribution
-    from benchmark.commands.report import print_table
+    from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.protocol import protocol_of
     from benchmark.registry import metric_class

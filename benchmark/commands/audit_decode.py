@@ -35,10 +35,10 @@ def audit_decode(
     Each codec variant gets processes of its own, which are told its name and given streams: no
     sources, no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
     """
+    from benchmark.analysis.stored import datasets_with_results
     from benchmark.audit.independent_decode import Findings, Terms, audit_decode, kept_streams
     from benchmark.commands.outcome import interruptible
     from benchmark.commands.progress import show_progress
-    from benchmark.commands.report import datasets_with_results
     from benchmark.rows.store import Store
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores, machine
@@ -65,7 +65,7 @@ def audit_decode(
 
 
 def _print(kept: "list[Kept]", findings: "Findings", levels: int) -> None:
-    from benchmark.commands.report import print_table
+    from benchmark.commands.output import print_table
 
     if findings.counts:
         print_table(_table(findings, levels))

@@ -31,8 +31,8 @@ def save(
     results: options.Results = Path("results"),
 ) -> None:
     """Keep today's rows under a name: small files for version control, never written twice."""
+    from benchmark.analysis.stored import datasets_with_results
     from benchmark.check.baseline import rows_to_keep, save_baseline
-    from benchmark.commands.report import datasets_with_results
 
     parts = [
         rows_to_keep(results / name.partition(":")[0], name, codecs)
@@ -48,7 +48,7 @@ def save(
 def list_all(results: options.Results = Path("results")) -> None:
     """Name, date, commit and content of each."""
     from benchmark.check.baseline import list_baselines
-    from benchmark.commands.report import print_table
+    from benchmark.commands.output import print_table
     from benchmark.figures.table import Table
 
     found = list_baselines(results)

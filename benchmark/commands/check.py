@@ -191,7 +191,7 @@ def _print(found: "Check") -> None:
         subjects,
         timing_table,
     )
-    from benchmark.commands.report import print_table
+    from benchmark.commands.output import print_table
 
     for line in subjects(found):
         print(line)

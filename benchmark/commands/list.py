@@ -5,7 +5,14 @@ from typing import Annotated
 import typer
 
 from benchmark.commands.published import list_published
-from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS, NEED_OPTIONS, SET_METRICS
+from benchmark.registry import (
+    ALIASES,
+    CODECS,
+    DATASETS,
+    DISTRIBUTION_METRICS,
+    METRICS,
+    NEED_OPTIONS,
+)
 
 
 def list_names(
@@ -31,5 +38,5 @@ def list_names(
     print("metrics")
     for name in METRICS:
         print(f"  {name}")
-    for name in SET_METRICS:
+    for name in DISTRIBUTION_METRICS:
         print(f"  {name:<34}of whole sets")

@@ -47,12 +47,12 @@ class Outcome(NamedTuple):
 
     def summary(self, allow_few: bool) -> "Summary":
         """Of the rows that were asked for."""
-        from benchmark.analysis.reduce import summarise_with_sets
+        from benchmark.analysis.reduce import summarise_with_distributions
         from benchmark.registry import METRICS
 
         names = tuple(dict.fromkeys((*METRICS, *self.metrics)))
         folder = self.matrix.store.folder
-        return summarise_with_sets(self.asked(), folder, names, allow_few=allow_few)
+        return summarise_with_distributions(self.asked(), folder, names, allow_few=allow_few)
 
 
 def finish(outcome: Outcome, as_json: bool, with_table: bool, allow_few: bool) -> None:
@@ -93,7 +93,7 @@ def print_problems(
 
 def _print_for_people(outcome: Outcome, with_table: bool, allow_few: bool) -> None:
     from benchmark.analysis.rate_distortion import Measure
-    from benchmark.commands.report import print_summary
+    from benchmark.commands.output import print_summary
 
     sources = outcome.matrix.sources
     if outcome.asked().num_rows and with_table:

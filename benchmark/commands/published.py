@@ -1,20 +1,16 @@
 """`bench published check`: our measured points against published ones of the same codec."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
-from benchmark.errors import StoreError, UsageError
+from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmark.analysis.rate_distortion import Measure
-    from benchmark.analysis.summarise import Summary
-    from benchmark.published.points import Panel, PublishedPoint
+    pass
 
-SHIPPED = Path(__file__).parents[2] / "results" / "published" / "points.csv"
 
 published = typer.Typer(
     help="Numbers from papers and repositories.",
@@ -40,10 +36,12 @@ def check(
     Exit code 1 where they differ by more than anything known explains.
     """
     from benchmark.analysis.rate_distortion import Measure
-    from benchmark.commands.report import datasets_with_results, print_table, read_results
+    from benchmark.analysis.stored import datasets_with_results, read_results
+    from benchmark.commands.output import print_table
     from benchmark.figures.table import Table
     from benchmark.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
     from benchmark.published.points import IMAGES
+    from benchmark.published.read import read_points
     from benchmark.registry import METRICS
 
     names = [name for name in METRICS if Measure.named(name).column in COLUMNS]
@@ -93,67 +91,10 @@ def check(
         raise typer.Exit(1)
 
 
-def read_points(results: Path) -> "tuple[PublishedPoint, ...]":
-    """The published points among these results, else those of the project.
-
-    Raises `StoreError` where neither can be read.
-    """
-    from benchmark.published.points import parse
-
-    path = results / "published" / "points.csv"
-    path = path if path.exists() else SHIPPED
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except StoreError as error:
-        raise StoreError(f"{path}: {error}") from error
-
-
-def chosen_points(results: Path, names: str) -> "tuple[PublishedPoint, ...]":
-    """Those of the systems named by `--published`, comma-separated."""
-    from benchmark.published.points import select
-    from benchmark.registry import split_unescaped
-
-    if not names:
-        return ()
-    asked = [name.strip().replace("\\,", ",") for name in split_unescaped(names, ",")]
-    return select(read_points(results), asked)
-
-
-def panels_of(
-    points: "Sequence[PublishedPoint]",
-    summary: "Summary",
-    measures: "Sequence[Measure]",
-    dataset: str,
-    mix: bool,
-) -> "Mapping[str, Panel]":
-    """What may be drawn over each measure; `UsageError` for other images or a mixture."""
-    from benchmark.published.points import (
-        check_same_images,
-        panel,
-        published_curves,
-        refuse_mixture,
-    )
-
-    panels = {
-        measure.column: panel(
-            published_curves(points, dataset, measure.column),
-            summary.protocols[measure.column],
-            mix,
-        )
-        for measure in measures
-        if summary.values_of(measure.column)
-    }
-    if any(one.drawn or one.refused for one in panels.values()):
-        check_same_images(dataset, summary.images, summary.average)
-    refuse_mixture(panels, summary.protocols)
-    return panels
-
-
 def list_published() -> None:
     """System, variant, dataset, metric, protocol, origin and count of the published points."""
     from benchmark.published.points import inventory
+    from benchmark.published.read import read_points
 
     headers = ("system", "variant", "dataset", "metric", "protocol", "how", "points")
     lines = [headers, *inventory(read_points(Path("results")))]

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmark.analysis.rate_distortion import Measure
+    from benchmark.analysis.stored import Stored
     from benchmark.analysis.summarise import Point
     from benchmark.analysis.tradeoff import Trade
-    from benchmark.commands.report import Stored
     from benchmark.figures.table import Table
 
 
@@ -40,8 +40,9 @@ def tradeoff(
     from dataclasses import asdict
 
     from benchmark.analysis.rate_distortion import Measure, curves
+    from benchmark.analysis.stored import read_results
     from benchmark.analysis.tradeoff import trades
-    from benchmark.commands.report import print_table, read_results
+    from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.measure.unscored import metric_names
 

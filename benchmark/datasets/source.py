@@ -35,7 +35,7 @@ def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Sourc
         return list(pool.map(lambda file: _probe(file, flatten), files))
 
 
-def without_twins(found: Sequence[Source | Refused]) -> list[Source | Refused]:
+def without_duplicates(found: Sequence[Source | Refused]) -> list[Source | Refused]:
     """The same list, a second image of the same pixels refused: it would count twice in a mean."""
     first: dict[tuple[str, int], str] = {}
     kept: list[Source | Refused] = []

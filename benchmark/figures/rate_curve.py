@@ -60,8 +60,8 @@ class Drawn(NamedTuple):
     edition: Edition
     bpp: list[float]
     values: list[float]
-    bars: Sequence[Interval | None]  # of each value, of metrics of sets
-    few: bool  # a metric of sets, over few images
+    bars: Sequence[Interval | None]  # of each value, of distribution metrics
+    few: bool  # a distribution metric, over few images
 
 
 class Panel(NamedTuple):
@@ -154,7 +154,7 @@ def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, 
 
 
 def of_few(points: Iterable[Point], measure: Measure) -> bool:
-    """Whether a metric of sets was taken of so few images that it is marked."""
+    """Whether a distribution metric was taken of so few images that it is marked."""
     return any(is_few(measure, point.means[measure.column].images) for point in points)
 
 

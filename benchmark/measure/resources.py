@@ -14,7 +14,7 @@ from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.features import FeatureFolder
 
 
-class Supplies:
+class Resources:
     """Those of this machine's disk."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from benchmark.datasets.source import Source
 from benchmark.errors import UnknownName
 from benchmark.measure.workbench import Rescore
 from benchmark.metrics.metric import metric_columns
-from benchmark.registry import FEATURE_SPACES, METRICS, SET_METRICS, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 
@@ -56,7 +56,7 @@ def unscored(
 
 def metric_names(text: str) -> tuple[str, ...]:
     """A `--metrics` list as names; `all` is every metric, an unknown one is refused."""
-    known = (*METRICS, *SET_METRICS)
+    known = (*METRICS, *DISTRIBUTION_METRICS)
     if text == "all":
         return known
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))

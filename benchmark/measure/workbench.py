@@ -16,7 +16,7 @@ from benchmark.errors import BenchError
 from benchmark.measure.execute import Coded, Failed, execute_within_memory, explain
 from benchmark.measure.extract import Extracted, Extractor, Picture
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.measure.resources import Supplies
+from benchmark.measure.resources import Resources
 from benchmark.measure.score import Scorer
 from benchmark.packs.pack import Recorded
 from benchmark.plan.cells import Cell
@@ -90,9 +90,9 @@ class Conditions:
 class Workbench:
     """Codecs, metrics and the last source, kept between cells; one a worker."""
 
-    def __init__(self, conditions: Conditions, supplies: Supplies | None = None) -> None:
+    def __init__(self, conditions: Conditions, resources: Resources | None = None) -> None:
         self._conditions = conditions
-        self._supplies = supplies or Supplies()
+        self._resources = resources or Resources()
         spaces = [name for name in conditions.metrics if name in FEATURE_SPACES]
         of_images = [name for name in conditions.metrics if name not in FEATURE_SPACES]
         self._scorer = Scorer(of_images, conditions.device)
@@ -106,7 +106,7 @@ class Workbench:
         try:
             pixels = self._pixels(cell.source)
             encoder, decoder = self._pair(cell.codec)
-            if (pack := self._supplies.pack(cell)) is not None:
+            if (pack := self._resources.pack(cell)) is not None:
                 encoder = Recorded(pack, cell.codec, encoder)
         except (BenchError, OSError) as error:
             missing = Failed("load", explain(error))
@@ -133,7 +133,7 @@ class Workbench:
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
         try:
-            stream = self._supplies.stream(task.folder, row["stream_sha256"])
+            stream = self._resources.stream(task.folder, row["stream_sha256"])
             _, decoder = self._pair(spec)
         except (BenchError, OSError) as error:
             return Failed("load", explain(error))
@@ -159,13 +159,13 @@ class Workbench:
         spaces = [name for name in names if name in FEATURE_SPACES]
         of_images = [name for name in names if name not in FEATURE_SPACES]
         columns = self._scorer.score(source.sha256, source.pixels, decoded.pixels, of_images)
-        is_kept = partial(self._supplies.has_features, folder)
+        is_kept = partial(self._resources.has_features, folder)
         extracted = self._extractor.extract(source, decoded, is_kept, spaces)
         return Extracted({**columns, **extracted.columns}, extracted.features)
 
     def _pixels(self, source: Source) -> Pixels:
         if self._source[0] != source.sha256:
-            pixels = self._supplies.pixels(source, self._conditions.flatten)
+            pixels = self._resources.pixels(source, self._conditions.flatten)
             if pixels_sha256(pixels) != source.sha256:
                 raise BenchError(f"{source.file.name} has changed since the run began: run again")
             self._source = (source.sha256, pixels)
@@ -173,7 +173,7 @@ class Workbench:
 
     def _pair(self, spec: CodecSpec) -> tuple[Codec, Codec]:
         if spec not in self._codecs:
-            self._codecs[spec] = (self._supplies.codec(spec), self._supplies.codec(spec))
+            self._codecs[spec] = (self._resources.codec(spec), self._resources.codec(spec))
         return self._codecs[spec]
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:

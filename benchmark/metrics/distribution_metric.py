@@ -1,4 +1,4 @@
-"""The boundary between scoring and a metric of sets: features an image, then their reduction."""
+"""The boundary between scoring and a distribution metric: features per image, and a reduction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 
-FEW_IMAGES = 50  # below it a metric of sets is marked; FID and KID are given only when asked for
+FEW_IMAGES = (
+    50  # below it a distribution metric is marked; FID and KID are given only when asked for
+)
 
 Features = NDArray[np.float32]  # (patches of one image, dimensions)
 
@@ -44,7 +46,7 @@ class Reduced:
     influence: NDArray[np.float64]
 
 
-class SetMetric(Protocol):
+class DistributionMetric(Protocol):
     """A number for a set of decoded images against the set of their sources.
 
     All attributes can be read from the class, without the feature space's weights.

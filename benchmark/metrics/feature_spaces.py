@@ -1,4 +1,4 @@
-"""An image to one feature vector a patch of 256 px, for metrics of sets: three networks.
+"""An image to one feature vector a patch of 256 px, for distribution metrics: three networks.
 
 `Inception256` is what FID and KID are of: pytorch-fid's network, its scaling to 299 px, 2048 values
 (Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs Trained by a Two Time-Scale Update Rule

@@ -111,7 +111,7 @@ class LPIPSSqueeze(LPIPS):
 
 
 class LPIPSVGG(LPIPS):
-    """LPIPS with VGG-16 for the table: what many papers report; seconds a megapixel."""
+    """LPIPS with VGG-16 for the table: what many papers report; seconds per megapixel."""
 
     column = "lpips_vgg"
     label = "LPIPS (VGG-16)"

@@ -8,8 +8,8 @@ from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
     from benchmark.analysis.rate_distortion import Measure
+    from benchmark.analysis.stored import Stored
     from benchmark.analysis.summarise import Summary
-    from benchmark.commands.report import Stored
     from benchmark.figures.table import Table
     from benchmark.page.content import Content, Grid, Look
     from benchmark.published.points import Panel, PublishedCurve
@@ -130,8 +130,8 @@ def _published(
     shown: bool,
 ) -> "dict[str, Sequence[PublishedCurve]]":
     """Those asked for, else all that may stand beside these results, to be switched on."""
-    from benchmark.commands.published import read_points
     from benchmark.published.points import check_same_images, panel, published_curves
+    from benchmark.published.read import read_points
 
     if shown:
         return {column: one.drawn for column, one in panels.items()}

@@ -59,12 +59,12 @@ class Paper:
 
     def summary(self, dataset: str) -> "Summary | None":
         """Means of its rows; None where it has none."""
-        from benchmark.analysis.reduce import summarise_with_sets
-        from benchmark.registry import METRICS, SET_METRICS
+        from benchmark.analysis.reduce import summarise_with_distributions
+        from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 
         table, folder = self.evidence(dataset).table, self.results / dataset
-        names = (*METRICS, *SET_METRICS)
-        return summarise_with_sets(table, folder, names) if table.num_rows else None
+        names = (*METRICS, *DISTRIBUTION_METRICS)
+        return summarise_with_distributions(table, folder, names) if table.num_rows else None
 
     def datasets(self) -> list[str]:
         """Names of all that have rows, the paper's own first."""
@@ -89,9 +89,9 @@ class Paper:
 
 def open_paper(results: Path, data_dir: Path | None, attested_only: bool = False) -> Paper:
     """The published numbers and packs of a results folder, or those that the project ships."""
-    from benchmark.commands.published import SHIPPED, read_points
     from benchmark.packs.evidence import packs_beside
     from benchmark.published.complexity import parse_complexity
+    from benchmark.published.read import SHIPPED, read_points
 
     path = results / "published" / "complexity.csv"
     path = path if path.exists() else SHIPPED.with_name("complexity.csv")
@@ -177,9 +177,9 @@ def realism_surface(paper: Paper) -> Made:
     from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.systems import titled
     from benchmark.figures.surface import draw_surface
-    from benchmark.registry import METRICS, SET_METRICS
+    from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 
-    every = [Measure.named(name) for name in (*METRICS, *SET_METRICS)]
+    every = [Measure.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
     reasons = []
     for dataset in paper.datasets():
         summary = paper.summary(dataset)
@@ -201,19 +201,19 @@ def ablation(paper: Paper, kind: str) -> Made:
     """The rows that `bench ablation` left below the results."""
     from benchmark.analysis.grid import REALISM
     from benchmark.analysis.rate_distortion import Measure
-    from benchmark.analysis.reduce import summarise_with_sets
+    from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.analysis.systems import titled
     from benchmark.figures.ablation import draw_ablation, named
     from benchmark.figures.plate import Plate
     from benchmark.figures.table import means_table
-    from benchmark.registry import METRICS, SET_METRICS
+    from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 
-    metrics = (*METRICS, *SET_METRICS)
+    metrics = (*METRICS, *DISTRIBUTION_METRICS)
     for store in sorted(path.parent for path in paper.results.glob("*/results/*/per_image")):
         table, names, own = _variants(store, kind, paper.attested_only)
         if len(names) < 2:
             continue
-        summary = named(summarise_with_sets(table, store, metrics), names)
+        summary = named(summarise_with_distributions(table, store, metrics), names)
         every = [Measure.named(name) for name in metrics]
         shown = [one for one in every if one.column in ("psnr_db", *REALISM)]
         measures = [one for one in shown if summary.values_of(one.column)]

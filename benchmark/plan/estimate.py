@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from benchmark.plan.cells import Cell
 
 Basis = Literal["measured", "typical", "unknown"]
-Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds a megapixel
+Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel
 Kind = tuple[str, str, str, str]  # codec, variant, device, name of the setting
 
 # Encoding and decoding by default options on one core of a shared AMD EPYC, photographs of Kodak

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets.dataset import Dataset
-from benchmark.datasets.source import Refused, Source, probe, without_twins
+from benchmark.datasets.source import Refused, Source, probe, without_duplicates
 from benchmark.errors import Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
@@ -52,7 +52,7 @@ def open_sources(request: Request) -> Sources:
         dataset: Dataset = dataset_opener(request.dataset)(data_folders(request.data_dir))
     else:
         dataset = open_folder(Path(request.dataset))
-    found = without_twins(probe(dataset.images[: request.limit], request.flatten, cores()))
+    found = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     return Sources(
         dataset,
         tuple(one for one in found if isinstance(one, Source)),

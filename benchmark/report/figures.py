@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmark.analysis.rate_distortion import Measure
-    from benchmark.commands.report import Stored
+    from benchmark.analysis.stored import Stored
     from benchmark.figures.rate_curve import Drawing
     from benchmark.published.points import Panel
 
@@ -43,9 +43,9 @@ def draw(
 
 def every_file_name() -> set[str]:
     """Whatever a report may hold beside its text."""
-    from benchmark.registry import METRICS, SET_METRICS, metric_class
+    from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 
-    columns = (metric_class(name).column for name in (*METRICS, *SET_METRICS))
+    columns = (metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS))
     figures = ["curves", "timing", *columns]
     drawn = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
     return drawn | {

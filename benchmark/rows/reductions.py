@@ -1,4 +1,4 @@
-"""Set metrics that were reduced before, on disk, by what they were reduced from.
+"""Distribution metrics that were reduced before, on disk, by what they were reduced from.
 
     results/<dataset>/sets/*.parquet     values and each image's influence, written once
                           /shipped*      such as come with the project
@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """A set metric and what it was reduced from; influences go with the pairs in sorted order."""
+    """A distribution metric with its inputs; influences are ordered as the sorted pairs."""
 
     key: str
     column: str

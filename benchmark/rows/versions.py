@@ -10,13 +10,10 @@ the same stream and pixels is.
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-
-Whole = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from benchmark.system.arrays import BoolArray, Int64Array
 
 
 def merge_versions(table: pa.Table) -> pa.Table:
@@ -63,11 +60,11 @@ class _Versions:
         first = -np.arange(len(cells))  # of equal ones, as always
         self._order = np.lexsort((first, later, here, timed, self._ok, cells))
         last = np.diff(cells[self._order], append=-1) != 0
-        self.best: Whole = self._order[last]
+        self.best: Int64Array = self._order[last]
         self._starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))
         self._of_cell = np.cumsum(np.concatenate([[0], last[:-1]]))  # of each row in order
 
-    def first(self, worth: Whole) -> Whole:
+    def first(self, worth: Int64Array) -> Int64Array:
         """The best of the rows worth most, of each cell; of a failed one, the best row."""
         rows = len(worth)
         highest = np.maximum.reduceat(worth[self._order] * rows + np.arange(rows), self._starts)
@@ -83,7 +80,7 @@ class _Versions:
         return [True if one else None for one in found]
 
 
-def _worth(table: pa.Table, columns: tuple[str, str, str], protocol: str) -> Whole:
+def _worth(table: pa.Table, columns: tuple[str, str, str], protocol: str) -> Int64Array:
     """2 for the present protocol, 1 for a value, 3 for both."""
     value, row_protocol, _ = columns
     present = _codes(table, row_protocol) == _code(table, row_protocol, protocol)
@@ -95,7 +92,7 @@ def _encoded(table: pa.Table, column: str) -> pa.DictionaryArray:
     return table[column].combine_chunks().dictionary_encode()
 
 
-def _codes(table: pa.Table, column: str) -> Whole:
+def _codes(table: pa.Table, column: str) -> Int64Array:
     """A number for each row, equal where the text is; -1 for null."""
     indices = _encoded(table, column).indices
     return np.asarray(indices.fill_null(-1).to_numpy(), np.int64)
@@ -107,7 +104,7 @@ def _code(table: pa.Table, column: str, text: str) -> int:
     return found if found >= 0 else -2
 
 
-def _yes(table: pa.Table, column: str) -> Mask:
+def _yes(table: pa.Table, column: str) -> BoolArray:
     return np.asarray(table[column].fill_null(False).to_numpy(), np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""Intervals of means and of metrics of sets, against simulations and textbook values."""
+"""Intervals of means and of distribution metrics, against simulations and textbook values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Set metrics from features kept per image: with fakes whose numbers follow by hand."""
+"""Distribution metrics from features kept per image: with fakes whose numbers follow by hand."""
 
 import shutil
 from pathlib import Path
@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmark import registry
-from benchmark.analysis.reduce import with_set_metrics
+from benchmark.analysis.reduce import with_distribution_metrics
+from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
-from benchmark.commands.report import read_results
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import probe
@@ -32,8 +32,8 @@ NAMES = ("psnr", "colours")
 def _registered(monkeypatch):
     monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "fake_realism:Colours")
     monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", "fake_realism:NoColours")
-    monkeypatch.setitem(registry.SET_METRICS, "shift", "fake_realism:Shift")
-    monkeypatch.setitem(registry.SET_METRICS, "shift_many", "fake_realism:ShiftOfMany")
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "fake_realism:Shift")
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift_many", "fake_realism:ShiftOfMany")
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def conditions(store, names=NAMES):
 
 
 def values(store, *names, **options):
-    """Means by step of the set metrics, as `summarise` has them."""
-    table = with_set_metrics(store.table(), store.folder, names, **options)
+    """Means by step of the distribution metrics, as `summarise` has them."""
+    table = with_distribution_metrics(store.table(), store.folder, names, **options)
     protocols = {"coding": "coding/1"} | {
         registry.metric_class(name).column: protocol_of(name) for name in names
     }
@@ -102,7 +102,7 @@ def test_the_mean_of_the_column_is_the_metric_of_the_set(tmp_path, sources):
 
 def test_an_images_value_is_that_of_the_set_and_its_influence(tmp_path, sources):
     store = measure(tmp_path, sources)
-    table = with_set_metrics(store.table(), store.folder, ["shift"])
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"])
     rows = table.filter(pc.equal(table["setting_value"], 64.0)).to_pylist()
     found = {row["image"]: row["shift"] for row in rows}
     by_hand = expected(sources, 64)  # of a mean, value and influence together are its own part
@@ -223,7 +223,7 @@ def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_pa
 def test_common_restricts_a_set_to_the_images_that_all_points_have(tmp_path, sources):
     store = measure(tmp_path, sources)
     measure(tmp_path, sources[:2], kind="Honest:caveat=other")
-    table = with_set_metrics(store.table(), store.folder, ["shift"], common=True)
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"], common=True)
     found = table.filter(pc.equal(table["setting_value"], 64.0))["shift"].drop_null().to_pylist()
     honest = expected(sources[:2], 64)
     assert sorted(found) == pytest.approx(sorted([*honest, *honest]), abs=1e-5)

@@ -241,7 +241,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse)
 sys.path[:0] = sys.argv[1:]
 from support.measured import sweep, table
-from benchmark.commands.report import print_summary
+from benchmark.commands.output import print_summary
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.rate_distortion import Measure
 print_summary(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])

@@ -9,7 +9,7 @@ import pytest
 from PIL import features
 
 from benchmark.audit import installation as doctor
-from benchmark.registry import ALIASES, CODECS, DATASETS, METRICS, SET_METRICS
+from benchmark.registry import ALIASES, CODECS, DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.system import device
 
 
@@ -19,7 +19,7 @@ def by_name(findings):
 
 def test_every_codec_metric_and_dataset_is_named():
     assert set(by_name(doctor.examine_codecs())) == {*CODECS, *ALIASES}
-    assert set(by_name(doctor.examine_metrics())) == {*METRICS, *SET_METRICS}
+    assert set(by_name(doctor.examine_metrics())) == {*METRICS, *DISTRIBUTION_METRICS}
     assert set(by_name(doctor.examine_datasets())) == set(DATASETS)
 
 

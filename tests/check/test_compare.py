@@ -114,7 +114,9 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
 
 
 def test_a_metric_of_sets_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(monkeypatch):
-    monkeypatch.setattr(benchmark.check.compare, "SET_METRICS", {"lpips": "as if it were one"})
+    monkeypatch.setattr(
+        benchmark.check.compare, "DISTRIBUTION_METRICS", {"lpips": "as if it were one"}
+    )
     random = np.random.default_rng(0)
     images = tuple(f"{number:03d}" for number in range(60))
     old, new = curved(images=images), curved(images=images)

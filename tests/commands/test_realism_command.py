@@ -1,4 +1,4 @@
-"""`bench run`, `report` and `tradeoff` with metrics of sets, as a user has them: real networks."""
+"""`bench run`, `report` and `tradeoff` with distribution metrics of real networks."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image, ImageFilter
 
-from benchmark.analysis.reduce import summarise_with_sets
+from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.rows.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def store_of(results):
 
 def set_values(results):
     store = store_of(results)
-    summary = summarise_with_sets(store.table(), store.folder, METRICS)
+    summary = summarise_with_distributions(store.table(), store.folder, METRICS)
     return {
         (point.label, str(point.setting), name): point.means[name].value
         for point in summary.points
@@ -134,7 +134,7 @@ def test_fid_of_few_images_is_refused_with_the_option_that_allows_it(whole):
     results, _ = whole
     store = store_of(results)
     table = store.table()
-    summary = summarise_with_sets(table, store.folder, ("fid256",))
+    summary = summarise_with_distributions(table, store.folder, ("fid256",))
     assert all(point.means["fid256"].value is None for point in summary.points)
     assert not pc.any(pc.is_valid(table["inception256_patches"])).as_py()
 

@@ -14,8 +14,8 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
 from benchmark.measure.engine.cluster import Cluster, Node, environment
-from benchmark.measure.engine.ray_bench import Delivered, Outfit, Parcel, Wanted, lack
-from benchmark.measure.engine.ray_lane import Hand, Job, Lane
+from benchmark.measure.engine.ray_bench import Delivered, Parcel, Wanted, WorkerConfig, lack
+from benchmark.measure.engine.ray_lane import Job, Lane, WorkerHandle
 from benchmark.measure.engine.ray_parcel import only, wanted
 from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
 from benchmark.measure.workbench import Rescore, Workbench
@@ -56,7 +56,9 @@ def hire():
 
     def make(files=(), environment=None, **changes):
         shipped = {str(path): Path(path).read_bytes() for path in files}
-        worker = Worker(Outfit(conditions(**changes), shipped), environment or {}, code_sha256())
+        worker = Worker(
+            WorkerConfig(conditions(**changes), shipped), environment or {}, code_sha256()
+        )
         workers.append(worker)
         return worker
 
@@ -183,11 +185,11 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
 
 
 def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
-    supplies = Delivered({}, tmp_path)
-    assert not supplies.has_features(NOWHERE, "squeeze/1", "ab")
-    supplies.open(Parcel(None, None, kept=frozenset({("squeeze/1", "ab")})))
-    assert supplies.has_features(NOWHERE, "squeeze/1", "ab")
-    assert not supplies.has_features(NOWHERE, "alex/1", "ab")
+    resources = Delivered({}, tmp_path)
+    assert not resources.has_features(NOWHERE, "squeeze/1", "ab")
+    resources.open(Parcel(None, None, kept=frozenset({("squeeze/1", "ab")})))
+    assert resources.has_features(NOWHERE, "squeeze/1", "ab")
+    assert not resources.has_features(NOWHERE, "alex/1", "ab")
 
 
 def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(source, hire):
@@ -209,7 +211,7 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
 
 def hand(lane, node, *lacks):
     hello = Hello(node, node, "machine", "", dict.fromkeys(map(parse_codec, lacks), "why"))
-    return Hand(lane, None, None, hello)
+    return WorkerHandle(lane, None, None, hello)
 
 
 def job(source, codec="jpeg"):

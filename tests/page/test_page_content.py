@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from benchmark.analysis.interval import records
 from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.stored import read_results
 from benchmark.cli import app
-from benchmark.commands.report import read_results
 from benchmark.errors import StoreError, UsageError
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
 from benchmark.page.colour import DARK_PAGE, contrast, on_dark

@@ -20,7 +20,7 @@ from peer import verdict
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
-from baselines.neural.entropy.fixed.fractions import default_fractions, fraction_tables
+from baselines.neural.entropy.fixed.fractional_bits import default_fractions, fraction_tables
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice, exact_kernel
 from baselines.neural.entropy.fixed.tables import make_tables
 

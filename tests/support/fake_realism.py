@@ -1,4 +1,4 @@
-"""A feature space and set metrics whose numbers can be worked out by hand; no weights."""
+"""A feature space and distribution metrics whose numbers can be worked out by hand; no weights."""
 
 from collections.abc import Sequence
 from typing import Literal

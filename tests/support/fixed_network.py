@@ -7,7 +7,7 @@ import torch
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of
-from baselines.neural.entropy.fixed.fractions import default_fractions, fraction_tables
+from baselines.neural.entropy.fixed.fractional_bits import default_fractions, fraction_tables
 
 SIZES = {
     "tiny": TINY,

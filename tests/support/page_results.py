@@ -13,15 +13,16 @@ import pyarrow as pa
 from PIL import Image
 
 from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Pixels
-from benchmark.commands.published import chosen_points, panels_of
-from benchmark.commands.report import _compare, read_results
+from benchmark.commands.report import _compare
 from benchmark.metrics.metric import metric_columns
 from benchmark.page.content import Content, Decoded, Grid, Look, Photograph
 from benchmark.page.document import html_text
 from benchmark.page.write import asked_page, write_page
 from benchmark.protocol import CODING
+from benchmark.published.read import chosen_points, panels_of
 from benchmark.system.programs import package_folder
 from support.measured import row, table
 

@@ -18,7 +18,7 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.fixed.calibration import calibrate
-from baselines.neural.entropy.fixed.fractions import fraction_tables
+from baselines.neural.entropy.fixed.fractional_bits import fraction_tables
 from baselines.neural.entropy.fixed.tables import make_tables
 from benchmark.codec import Pixels
 

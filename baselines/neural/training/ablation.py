@@ -10,15 +10,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from baselines.neural.training.recipe import GanObjective, Judge, Recipe
+from baselines.neural.training.recipe import DiscriminatorDesign, GanObjective, Recipe
 from benchmark.errors import UnknownName, UsageError
 
 OBJECTIVE: GanObjective = "hrrgan"  # of the paper's method, as the next one
-DISCRIMINATOR: Judge = "independent"
+DISCRIMINATOR: DiscriminatorDesign = "independent"
 OBJECTIVES: Mapping[GanObjective, str] = MappingProxyType(
     {"sgan": "SGAN", "rgan": "RGAN", "ragan": "RaGAN", "hrrgan": "HRRGAN"}
 )
-DISCRIMINATORS: Mapping[Judge, str] = MappingProxyType(
+DISCRIMINATORS: Mapping[DiscriminatorDesign, str] = MappingProxyType(
     {
         "shared": "shared",
         "shared-conditioned": "shared, conditioned",
@@ -57,7 +57,7 @@ def ablation(kind: str, recipe: Recipe, only: tuple[str, ...] = ()) -> Ablation:
     *earlier, last = recipe.stages
     if not last.gan_per_beta:
         raise UsageError(f"the last stage of {recipe.name} has no GAN: its gan_per_beta is 0")
-    known: dict[str, tuple[GanObjective, Judge, str]]
+    known: dict[str, tuple[GanObjective, DiscriminatorDesign, str]]
     if kind == "gan":
         known = {one: (one, DISCRIMINATOR, label) for one, label in OBJECTIVES.items()}
     else:

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "recipes"
 
 Kind = Literal["single_rate", "multi_rate", "realism"]
 GanObjective = Literal["sgan", "rgan", "ragan", "hrrgan"]
-Judge = Literal[
+DiscriminatorDesign = Literal[
     "independent",
     "shared",
     "shared-conditioned",
@@ -66,7 +66,7 @@ class Stage:
     lpips_per_beta: float = 0.0
     gan_per_beta: float = 0.0
     objective: GanObjective = "hrrgan"
-    discriminator: Judge = "independent"
+    discriminator: DiscriminatorDesign = "independent"
     discriminator_channels: tuple[int, ...] = (64, 128, 256, 512)
     discriminator_learning_rate: float = 1e-4
     zero_beta_share: float = 0.0  # of the crops, on top of what the uniform draw gives

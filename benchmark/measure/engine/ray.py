@@ -2,9 +2,9 @@
 
 Longest bundles first (`benchmark.plan.schedule`); whoever is free takes the next. An image is put
 into the object store once and travels once to each node. A worker that is lost, with its process or
-its node, gives its cells back: the one in work is tried again, elsewhere if there is an elsewhere, and
-is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row at
-once, as on one machine, for it ends a process beside the worker (`ray_bench`).
+its node, gives its cells back: the one in work is tried again, elsewhere if there is an elsewhere,
+and is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row
+at once, as on one machine, for it ends a process beside the worker (`ray_bench`).
 """
 
 from collections import deque
@@ -17,8 +17,8 @@ from typing import Any
 from benchmark.errors import BenchError
 from benchmark.measure.engine.cluster import Cluster, environment, import_ray
 from benchmark.measure.engine.local import Finished, Task, WorkerError
-from benchmark.measure.engine.ray_bench import Fault, Outfit
-from benchmark.measure.engine.ray_lane import Hand, Job, Lane
+from benchmark.measure.engine.ray_bench import Fault, WorkerConfig
+from benchmark.measure.engine.ray_lane import Job, Lane, WorkerHandle
 from benchmark.measure.engine.ray_parcel import Packer, device_of, spec_of
 from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
 from benchmark.measure.execute import Failed, explain
@@ -81,7 +81,7 @@ class _Run:
         self._conditions, self._lanes, self._remarks = conditions, lanes, remarks
         self._packer = Packer(self._ray, tasks, conditions)
         self._code, self._environment = code_sha256(), environment()
-        self._hands: list[Hand] = []
+        self._hands: list[WorkerHandle] = []
         self._finished: deque[Finished] = deque()
         self._stillborn = 0
         self._heard = monotonic()
@@ -123,7 +123,7 @@ class _Run:
         self._hands = []
 
     def _hire(self, lane: Lane) -> None:
-        outfit = Outfit(replace(self._conditions, device=lane.device), self._packer.files)
+        outfit = WorkerConfig(replace(self._conditions, device=lane.device), self._packer.files)
         told = {**self._environment, "BENCH_DEVICE": lane.device}
         if lane.device == "cpu":
             told["CUDA_VISIBLE_DEVICES"] = ""
@@ -134,13 +134,13 @@ class _Run:
             )
             .remote(outfit, told, self._code)
         )
-        self._hands.append(Hand(lane, actor, actor.hello.remote(lane.wanted)))
+        self._hands.append(WorkerHandle(lane, actor, actor.hello.remote(lane.wanted)))
 
-    def _dismiss(self, hand: Hand) -> None:
+    def _dismiss(self, hand: WorkerHandle) -> None:
         with suppress(Exception):  # it may be gone, and Ray with it
             self._ray.kill(hand.actor)
 
-    def _hear(self, hand: Hand, reference: Any) -> None:
+    def _hear(self, hand: WorkerHandle, reference: Any) -> None:
         problems = self._ray.exceptions
         self._heard = monotonic()
         try:
@@ -159,7 +159,7 @@ class _Run:
             self._finish(hand.lane, job, reply)
             self._feed(hand)
 
-    def _greet(self, hand: Hand, hello: Hello) -> None:
+    def _greet(self, hand: WorkerHandle, hello: Hello) -> None:
         hand.hello = hello
         if hello.refusal:
             self._remarks[f"node {hello.address} takes no part: {hello.refusal}"] = None
@@ -172,7 +172,7 @@ class _Run:
             self._remarks[f"node {hello.address} cannot run {spec.text}: {reason}"] = None
         self._feed(hand)
 
-    def _feed(self, hand: Hand) -> None:
+    def _feed(self, hand: WorkerHandle) -> None:
         """Send jobs until the worker has enough: one, or where it is short another to follow."""
         while hand.has_room and (job := hand.lane.next(hand, self._hands)) is not None:
             try:
@@ -194,7 +194,7 @@ class _Run:
             return Measured(failed_row(task, conditions, failed), None)
         return failed
 
-    def _lose(self, hand: Hand, error: Exception) -> None:
+    def _lose(self, hand: WorkerHandle, error: Exception) -> None:
         """Take back what a worker had that is gone, and hire another."""
         self._hands.remove(hand)
         self._dismiss(hand)  # Ray may have lost its answer alone

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from benchmark.codec import CodecInfo, Pixels
 from benchmark.datasets.source import Source
 from benchmark.measure.execute import Failed, explain
-from benchmark.measure.resources import Supplies
+from benchmark.measure.resources import Resources
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
@@ -32,7 +32,7 @@ from benchmark.registry import CodecSpec, load_codec
 GRACE_SECONDS = 5.0
 
 
-class Outfit(NamedTuple):
+class WorkerConfig(NamedTuple):
     """What every task of a worker needs; the first order."""
 
     conditions: Conditions
@@ -65,11 +65,11 @@ class Fault(NamedTuple):
     traceback: str
 
 
-Order = Outfit | Wanted | Parcel
+Order = WorkerConfig | Wanted | Parcel
 Reply = Measured | Failed | Fault | str
 
 
-class Delivered(Supplies):
+class Delivered(Resources):
     """What came with the parcels, and for the rest this machine's disk."""
 
     def __init__(self, files: dict[str, bytes], folder: Path) -> None:
@@ -115,10 +115,10 @@ class Delivered(Supplies):
         return told or super().has_features(folder, protocol, pixels_sha256)
 
 
-def lack(supplies: Supplies, wanted: Wanted) -> str:
+def lack(resources: Resources, wanted: Wanted) -> str:
     """Why a codec cannot run here as where the run was planned; empty where it can."""
     try:
-        codec = supplies.codec(wanted.spec)
+        codec = resources.codec(wanted.spec)
         here = codec.describe() if wanted.info else None
     except Exception as error:  # constructors run foreign code as well
         return explain(error)
@@ -172,19 +172,19 @@ def _end_with(descriptor: int) -> None:
 
 
 def _serve(connection: Connection) -> None:
-    outfit: Outfit = connection.recv()
+    outfit: WorkerConfig = connection.recv()
     with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
-        supplies = Delivered(outfit.files, Path(folder))
+        resources = Delivered(outfit.files, Path(folder))
         bench: Workbench | None = None
         while True:
             order: Wanted | Parcel = connection.recv()
             reply: Reply
             try:
                 if isinstance(order, Wanted):
-                    reply = lack(supplies, order)
+                    reply = lack(resources, order)
                 else:
-                    bench = bench or Workbench(outfit.conditions, supplies)
-                    supplies.open(order)
+                    bench = bench or Workbench(outfit.conditions, resources)
+                    resources.open(order)
                     task = order.task
                     reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
             except Exception:

@@ -51,7 +51,7 @@ class Lane:
         if returned:
             self.waiting.appendleft(returned)
 
-    def next(self, hand: "Hand", hands: Sequence["Hand"]) -> Job | None:
+    def next(self, hand: "WorkerHandle", hands: Sequence["WorkerHandle"]) -> Job | None:
         """What this one of all hands works on next: of its bundle, else of the first it can take.
 
         It takes no job that it lacks the codec of, nor one that a worker of its node was lost over,
@@ -70,7 +70,7 @@ class Lane:
 
 
 @dataclass(eq=False)
-class Hand:
+class WorkerHandle:
     """A worker: its actor, the jobs it was sent with their references, the rest of its bundle."""
 
     lane: Lane
@@ -91,7 +91,7 @@ class Hand:
         return not self.sent or (len(self.sent) == 1 and self.sent[0][0].short)
 
 
-def _take(hand: Hand, jobs: deque[Job], hands: Sequence[Hand]) -> Job | None:
+def _take(hand: WorkerHandle, jobs: deque[Job], hands: Sequence[WorkerHandle]) -> Job | None:
     for place, job in enumerate(jobs):
         if _may(hand, job, hands):
             del jobs[place]
@@ -99,7 +99,7 @@ def _take(hand: Hand, jobs: deque[Job], hands: Sequence[Hand]) -> Job | None:
     return None
 
 
-def _may(hand: Hand, job: Job, hands: Sequence[Hand]) -> bool:
+def _may(hand: WorkerHandle, job: Job, hands: Sequence[WorkerHandle]) -> bool:
     if not _has(hand, job):
         return False
     nodes = {hello.node for hello in job.lost_on}
@@ -107,9 +107,9 @@ def _may(hand: Hand, job: Job, hands: Sequence[Hand]) -> bool:
     return _node(hand) not in nodes or all(_node(other) in nodes for other in others)
 
 
-def _has(hand: Hand, job: Job) -> bool:
+def _has(hand: WorkerHandle, job: Job) -> bool:
     return hand.hello is not None and spec_of(job.task) not in hand.hello.lacks
 
 
-def _node(hand: Hand) -> str:
+def _node(hand: WorkerHandle) -> str:
     return hand.hello.node if hand.hello is not None else ""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmark.measure.engine.cluster import import_ray
 from benchmark.measure.engine.local import POOLS, how_it_ended
-from benchmark.measure.engine.ray_bench import Fault, Order, Outfit, Parcel, Reply, Wanted
+from benchmark.measure.engine.ray_bench import Fault, Order, Parcel, Reply, Wanted, WorkerConfig
 from benchmark.measure.execute import Failed
 from benchmark.measure.workbench import Measured, failed_row
 from benchmark.plan.cells import Cell
@@ -45,7 +45,7 @@ class Worker:
     environment: of the driver, as far as codecs and metrics ask for it. code: its `code_sha256`.
     """
 
-    def __init__(self, outfit: Outfit, environment: dict[str, str], code: str) -> None:
+    def __init__(self, outfit: WorkerConfig, environment: dict[str, str], code: str) -> None:
         conditions = replace(outfit.conditions, machine=machine())
         self._outfit = outfit._replace(conditions=conditions)
         self._environment, self._code = environment, code

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.crdr.model import CRDR
-from baselines.neural.entropy.fixed.fractions import (
+from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
     branches,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.crdr.model import CRDR
-from baselines.neural.entropy.fixed.fractions import branches, fractions_in
+from baselines.neural.entropy.fixed.fractional_bits import branches, fractions_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,

@@ -11,7 +11,7 @@ from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
 from baselines.neural.entropy.fixed.bounds import BoundExceeded
 from baselines.neural.entropy.fixed.calibration import calibrate
 from baselines.neural.entropy.fixed.entropy_path import symbols_of, to_float
-from baselines.neural.entropy.fixed.fractions import (
+from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
     default_fractions,

@@ -11,7 +11,7 @@ import torch
 
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY
-from baselines.neural.entropy.fixed.fractions import activation_names
+from baselines.neural.entropy.fixed.fractional_bits import activation_names
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from support.fixed_network import SIZES, decode, encode, latents, network, path_of, same, z_symbols

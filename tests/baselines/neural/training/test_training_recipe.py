@@ -7,7 +7,13 @@ import pytest
 
 from baselines.neural.training.discriminators import DISCRIMINATORS
 from baselines.neural.training.objectives import OBJECTIVES
-from baselines.neural.training.recipe import FOLDER, GanObjective, Judge, load_recipe, recipe_from
+from baselines.neural.training.recipe import (
+    FOLDER,
+    DiscriminatorDesign,
+    GanObjective,
+    load_recipe,
+    recipe_from,
+)
 from baselines.neural.training.schedule import rate_factor
 from benchmark.errors import UsageError
 from support.training_fixtures import STAGE, recipe_of, stage_of
@@ -74,7 +80,7 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
 
 def test_a_recipe_may_name_every_objective_and_discriminator_there_is():
     assert set(get_args(GanObjective)) == set(OBJECTIVES)
-    assert set(get_args(Judge)) == set(DISCRIMINATORS)
+    assert set(get_args(DiscriminatorDesign)) == set(DISCRIMINATORS)
 
 
 def test_a_recipe_s_file_gives_its_fields(tmp_path):
