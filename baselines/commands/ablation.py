@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import benchmark
 from baselines.commands.train import (
     Data,
     MaxMinutes,
@@ -23,7 +24,6 @@ from benchmark.commands import options
 
 if TYPE_CHECKING:
     from baselines.neural.training.session import Run
-    from benchmark.analysis.summarise import Summary
 
 BETA = 3.84
 METRICS = "psnr,lpips,lpips_squeeze"
@@ -52,7 +52,7 @@ def ablation(
     Exit code as `bench train`; 1 if a cell failed.
     """
     from baselines.neural.training.session import trainer
-    from benchmark.commands.outcome import interruptible
+    from benchmark.commands.output import interruptible
     from benchmark.measure.unscored import metric_names
     from benchmark.system.weights import use_weights_folder
 
@@ -82,7 +82,10 @@ def ablation(
             f"Each variant: the last stage of {name}, {last.steps} steps of {last.batch} crops of "
             f"{last.crop_px} px, one seed, from one network; beta {BETA:g}."
         )
-        _draw(folder, kind, labels, dataset, names, own, trained)
+        for path in benchmark.write_ablation(
+            folder, kind, labels, dataset, names, folder / "results", own, trained
+        ):
+            print(path)
     if failed:
         raise typer.Exit(failed)
 
@@ -148,66 +151,3 @@ def _measure(
             raise
         return int(ended.exit_code)
     return 0
-
-
-def _draw(
-    folder: Path,
-    kind: str,
-    labels: dict[str, str],
-    dataset: str,
-    metrics: Sequence[str],
-    own: str,
-    trained: str,
-) -> None:
-    """Figure, caption and table of means from the stored rows."""
-    from benchmark.analysis.rate_distortion import Measure
-    from benchmark.errors import StoreError
-    from benchmark.figures.ablation import draw_ablation
-    from benchmark.figures.style import file_bytes
-    from benchmark.figures.table import markdown, means_table
-
-    summary = _summary(folder / "results", labels, dataset, metrics)
-    measures = [Measure.named(name) for name in metrics]
-    measured = [measure for measure in measures if summary.values_of(measure.column)]
-    drawing = draw_ablation(summary, measured, own, dataset, trained)
-    caption = drawing.caption if drawing else f"{dataset}: no point may be drawn. {trained}"
-    files: dict[str, bytes] = {}
-    if drawing:
-        files |= {f"{kind}.pdf": file_bytes(drawing.figure, "pdf")}
-        files |= {f"{kind}.png": file_bytes(drawing.figure, "png")}
-    text = f"# Ablation: {kind}\n\n{caption}\n\n{markdown(means_table(summary, measured))}"
-    files[f"{kind}.md"] = text.encode()
-    for name, content in files.items():
-        draft = folder / f".{name}.part"
-        try:
-            draft.write_bytes(content)
-            os.replace(draft, folder / name)
-        except OSError as error:
-            raise StoreError(f"{folder / name} cannot be written: {error.strerror}") from error
-        print(folder / name)
-
-
-def _summary(
-    results: Path, labels: dict[str, str], dataset: str, metrics: Sequence[str]
-) -> "Summary":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from benchmark.analysis.comparable import label_of
-    from benchmark.analysis.reduce import summarise_with_distributions
-    from benchmark.figures.ablation import named
-    from benchmark.plan.matrix import Request, open_sources
-    from benchmark.registry import parse_codec
-    from benchmark.rows.store import Store
-
-    opened = open_sources(Request(dataset, results, None, None, False)).dataset
-    specs = {parse_codec(text): label for text, label in labels.items()}
-    table = Store(results / opened.store_name).table()
-    images = pa.array([image.name for image in opened.images], pa.string())
-    variants = pa.array([spec.variant for spec in specs], pa.string())
-    kept = pc.and_(
-        pc.is_in(table["image"], value_set=images), pc.is_in(table["variant"], value_set=variants)
-    )
-    names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
-    folder = results / opened.store_name
-    return named(summarise_with_distributions(table.filter(kept), folder, metrics), names)

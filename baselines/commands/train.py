@@ -73,7 +73,7 @@ def train(
     done, 130 if interrupted: then, too, all is saved.
     """
     from baselines.neural.training.session import export
-    from benchmark.commands.outcome import interruptible
+    from benchmark.commands.output import interruptible
     from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)

@@ -21,7 +21,7 @@ def print_attribution(metric: str, stored: "Stored") -> None:
     from benchmark.figures.table import csv_text
     from benchmark.protocol import protocol_of
     from benchmark.registry import metric_class
-    from benchmark.system.whole_files import write_whole
+    from benchmark.system.atomic import write_files
 
     kind = metric_class(metric)
     protocol = protocol_of(metric)
@@ -33,7 +33,7 @@ def print_attribution(metric: str, stored: "Stored") -> None:
     print()
     print_table(_table(parts, kind.label, protocol))
     file = f"attribution_{kind.column}.csv"
-    write_whole(stored.folder, {file: csv_text([part._asdict() for part in parts])})
+    write_files(stored.folder, {file: csv_text([part._asdict() for part in parts])})
     print(stored.folder / file)
 
 

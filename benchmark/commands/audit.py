@@ -51,7 +51,7 @@ def audit_pack(
     differs.
     """
     from benchmark.audit import pack_audit as attest
-    from benchmark.commands.outcome import interruptible
+    from benchmark.commands.output import interruptible
     from benchmark.commands.progress import show_progress
     from benchmark.measure.engine.local import prepare_workers
     from benchmark.measure.unscored import metric_names

@@ -37,7 +37,7 @@ def audit_decode(
     """
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.audit.independent_decode import Findings, Terms, audit_decode, kept_streams
-    from benchmark.commands.outcome import interruptible
+    from benchmark.commands.output import interruptible
     from benchmark.commands.progress import show_progress
     from benchmark.rows.store import Store
     from benchmark.system.device import use_device

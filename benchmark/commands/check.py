@@ -92,7 +92,7 @@ def check(
     from benchmark.check.check import Wanted
     from benchmark.check.margin import parse_margins
     from benchmark.measure.unscored import metric_names
-    from benchmark.system.whole_files import write_whole
+    from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
     runs = bool(against and codec and not sets)
@@ -123,7 +123,7 @@ def check(
             found = _candidate(candidate, against, baselines, wanted)
         _print(found)
         for path, text in _files(found, markdown, junit, as_json).items():
-            write_whole(path.parent, {path.name: text}, what="verdict")
+            write_files(path.parent, {path.name: text}, what="verdict")
     except (UsageError, Unavailable, typer.Exit):
         raise
     except Exception as error:  # whatever it is, 1 would say that something regressed

@@ -21,7 +21,7 @@ def merge(
     """
     import json
 
-    from benchmark.commands.outcome import interruptible
+    from benchmark.commands.output import interruptible
     from benchmark.rows.merge import merge_folders
 
     merged = []

@@ -1,10 +1,7 @@
 """What a run leaves: the summary for people or machines, and the exit code."""
 
 import json
-import signal
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -62,17 +59,6 @@ def finish(outcome: Outcome, as_json: bool, with_table: bool, allow_few: bool) -
     else:
         _print_for_people(outcome, with_table, allow_few)
     raise typer.Exit(outcome.exit_code)
-
-
-@contextmanager
-def interruptible(meaning: str) -> Iterator[None]:
-    """Turn Ctrl-C or SIGTERM into one line and exit code 130."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"bench: interrupted; {meaning}", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def print_problems(

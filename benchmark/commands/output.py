@@ -1,7 +1,12 @@
-"""Tables and sentences on the terminal."""
+"""Tables and sentences on the terminal, and what an interruption says."""
 
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from benchmark.analysis.rate_distortion import Measure
@@ -24,8 +29,6 @@ def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
 
 def print_table(table: "Table") -> None:
     """With rules on a terminal that is wide enough, else as plain text."""
-    import sys
-
     from benchmark.figures.table import plain
 
     if sys.stdout.isatty():
@@ -57,3 +60,14 @@ def print_sentences(sentences: Sequence[str]) -> None:
         print(sentence)
     if len(sentences) > SHOWN_SENTENCES:
         print(f"and {len(sentences) - SHOWN_SENTENCES} more such lines, all in report.md")
+
+
+@contextmanager
+def interruptible(meaning: str) -> Iterator[None]:
+    """Turn Ctrl-C or SIGTERM into one line and exit code 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"bench: interrupted; {meaning}", file=sys.stderr)
+        raise typer.Exit(130) from None

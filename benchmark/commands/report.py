@@ -127,7 +127,7 @@ def _report_one(
     from benchmark.published.points import left_out as left_out_published
     from benchmark.report.document import left_out, report_text
     from benchmark.report.figures import draw, every_file_name
-    from benchmark.system.whole_files import write_whole
+    from benchmark.system.atomic import write_files
 
     summary = stored.summary
     measured = [measure for measure in measures if summary.values_of(measure.column)]
@@ -150,7 +150,7 @@ def _report_one(
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
-    write_whole(stored.folder, files, every_file_name() - files.keys())
+    write_files(stored.folder, files, every_file_name() - files.keys())
 
     print(f"\n{stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
     print_summary(summary, measures)

@@ -22,7 +22,8 @@ def rescore(
 
     import typer
 
-    from benchmark.commands.outcome import interruptible, print_problems
+    from benchmark.commands.outcome import print_problems
+    from benchmark.commands.output import interruptible
     from benchmark.commands.progress import show_progress
     from benchmark.measure.run import run_tasks
     from benchmark.measure.unscored import metric_names, unscored

@@ -56,7 +56,8 @@ def run(
     interrupted.
     """
     from benchmark.commands.attest import attest_cells, refuse_attesting
-    from benchmark.commands.outcome import finish, interruptible
+    from benchmark.commands.outcome import finish
+    from benchmark.commands.output import interruptible
     from benchmark.measure.engine.choose import choose_place
     from benchmark.measure.unscored import metric_names
     from benchmark.measure.workbench import Conditions

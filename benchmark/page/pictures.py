@@ -233,8 +233,8 @@ def _write(folder: Path, name: str, pixels: "Pixels") -> None:
 
     from PIL.Image import fromarray
 
-    from benchmark.system.whole_files import write_whole
+    from benchmark.system.atomic import write_files
 
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
-    write_whole(folder / FOLDER, {name: png.getvalue()}, what="page's picture")
+    write_files(folder / FOLDER, {name: png.getvalue()}, what="page's picture")

@@ -63,8 +63,8 @@ def write_page(
         sources_of,
         write_pictures,
     )
+    from benchmark.system.atomic import write_files
     from benchmark.system.programs import package_folder
-    from benchmark.system.whole_files import write_whole
 
     summary = stored.summary
     measured = [measure for measure in measures if summary.values_of(measure.column)]
@@ -97,7 +97,7 @@ def write_page(
     )
     plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
     text = html_text(content, plotly.read_text(encoding="utf-8"))
-    write_whole(stored.folder, {NAME: text}, what="page")
+    write_files(stored.folder, {NAME: text}, what="page")
     remove_others(stored.folder, pictures.files)
     size = size_of(stored.folder, pictures.files)
     return str(stored.folder / NAME), _said(content, size, len(pictures.files), FOLDER)

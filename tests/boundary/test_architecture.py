@@ -24,8 +24,39 @@ CONTENDERS_MAY_IMPORT = (
     "benchmark.registry",
     "benchmark.system",
 )
-PURE_PARTS = ("benchmark.metrics", "benchmark.figures", "benchmark.page")
-CLOSED_TO_PURE_PARTS = (*PURE_PARTS, "benchmark.datasets", "benchmark.rows.store")
+# Sub-commands of `bench` that contenders bring use the Python interface, and the terminal as the
+# harness does.
+CONTENDERS_VERBS_MAY_IMPORT = (
+    *CONTENDERS_MAY_IMPORT,
+    "benchmark.commands.options",
+    "benchmark.commands.output",
+)
+# The rooms of the harness in the order of the pipeline: each imports those before it.
+ROOMS = (
+    "system",
+    "datasets",
+    "metrics",
+    "rows",
+    "packs",
+    "plan",
+    "measure",
+    "analysis",
+    "published",
+    "figures",
+    "check",
+    "audit",
+    "report",
+    "paper",
+    "page",
+    "commands",
+)
+BOUNDARY = ("codec", "errors", "registry", "protocol")
+# Rooms that see less than those before them: what they are handed is pixels or tables.
+CLOSED_TO = {
+    "metrics": ("datasets",),
+    "figures": ("datasets", "rows", "packs", "plan", "measure"),
+}
+MOST_FILES_IN_A_ROOM = 16
 
 # A side effect -> the modules that cause it, and the only files that may.
 OWNERS = {
@@ -90,7 +121,10 @@ def called(source: Path) -> set[str]:
 @each_source
 def test_the_harness_knows_no_contender_and_a_contender_only_the_boundary(source):
     ours = {name for name in imports(source) if within(name, ("benchmark", "baselines"))}
-    if name_of(source).startswith("baselines/"):
+    if name_of(source).startswith("baselines/commands/"):
+        strangers = {name for name in ours if not within(name, CONTENDERS_VERBS_MAY_IMPORT)}
+        strangers -= {"benchmark"}
+    elif name_of(source).startswith("baselines/"):
         strangers = {name for name in ours if not within(name, CONTENDERS_MAY_IMPORT)}
     else:
         strangers = {name for name in ours if within(name, ("baselines",))}
@@ -98,11 +132,23 @@ def test_the_harness_knows_no_contender_and_a_contender_only_the_boundary(source
 
 
 @each_source
-def test_metrics_figures_and_page_see_neither_disk_nor_each_other(source):
-    part = ".".join(source.relative_to(ROOT).parts[:2]).removesuffix(".py")
-    if part in PURE_PARTS:
-        closed = tuple(name for name in CLOSED_TO_PURE_PARTS if name != part)
-        assert not {name for name in imports(source) if within(name, closed)}
+def test_a_room_imports_the_rooms_before_it_alone(source):
+    parts = source.relative_to(ROOT).with_suffix("").parts
+    if parts[0] != "benchmark" or parts[1] in ("__init__", "__main__", "cli", "interface"):
+        return
+    seen = {name.split(".")[1] for name in imports(source) if within(name, ("benchmark",))}
+    if parts[1] in BOUNDARY:
+        assert seen <= set(BOUNDARY)
+        return
+    assert parts[1] in ROOMS, "a new room takes its place in ROOMS and in docs/architecture.md"
+    before = {*BOUNDARY, *ROOMS[: ROOMS.index(parts[1]) + 1]} - set(CLOSED_TO.get(parts[1], ()))
+    assert seen <= before
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_few_enough_files_to_be_looked_over(room):
+    files = [path for path in (ROOT / "benchmark" / room).glob("*.py") if path.stem != "__init__"]
+    assert 0 < len(files) <= MOST_FILES_IN_A_ROOM
 
 
 @each_source

@@ -1,0 +1,43 @@
+"""Files written whole or not at all: a draft beside the target, then one rename."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from benchmark.errors import StoreError
+
+
+def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
+    """Write a file so that readers see its earlier content or all of the new one.
+
+    Missing parent folders are made; text is written as UTF-8. With `durable`, the content is on the
+    disk before the name is (fsync). Raises `OSError`, and then leaves neither draft nor target.
+    """
+    draft = path.with_name(f".{uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_files(
+    folder: Path, files: Mapping[str, str | bytes], gone: Iterable[str] = (), what: str = "report"
+) -> None:
+    """Write files by name, then remove those in `gone`, which an earlier call may have left.
+
+    Raises `StoreError` where the folder cannot be written.
+    """
+    try:
+        for name, content in files.items():
+            write_file(folder / name, content)
+        for name in gone:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"the {what} in {folder} cannot be written: {error.strerror}") from error
