@@ -55,7 +55,7 @@ def read_results(
     """A dataset's rows of these codecs, summarised, and its runs."""
     from benchmark.analysis.reduce import with_distribution_metrics
     from benchmark.analysis.summarise import summarise
-    from benchmark.packs.evidence import attested
+    from benchmark.packs.contents import verified_rows
     from benchmark.protocol import protocols
     from benchmark.registry import DISTRIBUTION_METRICS
     from benchmark.rows.store import Store
@@ -64,7 +64,7 @@ def read_results(
     folder = results / stored
     rows = Store(folder).table()
     if attested_only and rows.num_rows:
-        rows = attested(rows)
+        rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no attested rows: run the same with --attest")
     table = _only(rows, codecs, subset)

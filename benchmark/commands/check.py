@@ -159,8 +159,7 @@ def _candidate(candidate: "Candidate", against: str, baselines: Path, wanted: "W
     from benchmark.check.candidate import measured
     from benchmark.check.check import Check, check
     from benchmark.check.pairing import NotComparable
-    from benchmark.commands.outcome import print_outcome, run_with_progress
-    from benchmark.commands.output import interruptible
+    from benchmark.commands.output import interruptible, print_outcome, run_with_progress
 
     def run(request: "Request", matrix: "Matrix") -> "Outcome":
         outcome = run_with_progress(request, matrix=matrix)
