@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import StoreError
+from benchmark.rows.result_file import write_result
 from benchmark.rows.schema import table_schema
 from benchmark.rows.versions import merge_versions
 
@@ -63,7 +64,7 @@ class Store:
     def begin(self, run: str, record: dict[str, Any]) -> None:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
         text = json.dumps(record, indent=1, sort_keys=True, default=str)
-        self._write(self.folder / "runs" / f"{run}.json", text.encode())
+        write_result(self.folder / "runs" / f"{run}.json", text.encode())
 
     def record(self, run: str) -> dict[str, Any]:
         """A run's record; empty where there is none."""
@@ -92,7 +93,7 @@ class Store:
         digest = digest or hashlib.sha256(stream).hexdigest()
         path = self._stream_path(digest)
         if not path.exists():
-            self._write(path, stream)
+            write_result(path, stream)
         return digest
 
     def stream(self, digest: str | None) -> bytes | None:
@@ -172,26 +173,7 @@ class Store:
     def _write_table(self, path: Path, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        self._write(path, sink.getvalue())
-
-    def _write(self, path: Path, content: "bytes | pa.Buffer") -> None:
-        draft = path.with_name(f".{uuid4().hex}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with draft.open("wb") as file:
-                    file.write(content)
-                    if path.suffix == ".parquet":
-                        file.flush()
-                        os.fsync(file.fileno())
-                os.replace(draft, path)  # readers see all of it or none of it
-            finally:
-                draft.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written: {error.strerror or error}; what was stored before is "
-                "kept, so mend that and run again"
-            ) from error
+        write_result(path, memoryview(sink.getvalue()), durable=True)
 
     def _stream_path(self, digest: str) -> Path:
         if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere

@@ -24,7 +24,7 @@ from benchmark.errors import BadPack, ImageRefused, StoreError, Unavailable, Usa
 from benchmark.measure.engine.local import carry_out
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.export_pack import export_pack
-from benchmark.packs.import_pack import import_pack
+from benchmark.packs.import_pack import import_pack, row_of
 from benchmark.packs.pack import Recorded, open_pack
 from benchmark.plan.cells import Contender, lacking, plan
 from benchmark.plan.matrix import open_matrix
@@ -198,6 +198,23 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
     request = Request(codecs=(HONEST.text,), dataset=str(photos), packs=(pack_path,), timing=True)
     with pytest.raises(UsageError, match="leave out one"):
         open_matrix(request)
+
+
+def test_a_pack_beside_codecs_of_which_one_uses_it_is_accepted(pack_path):
+    chosen = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
+    assert [one.pack is None for one in chosen] == [True, False]
+
+
+@pytest.mark.parametrize("jobs", [2**63 - 1, 2**63, -(2**63)])
+def test_a_whole_number_of_a_pack_is_one_of_64_bits_with_sign_or_refused(pack_path, jobs):
+    pack = open_pack(pack_path)
+    one = next(iter(pack.streams.values()))
+    one = one._replace(fields={**one.fields, "jobs": str(jobs)})
+    if jobs == 2**63 - 1:
+        assert row_of(pack, one, "run")["jobs"] == jobs
+    else:
+        with pytest.raises(BadPack, match="a number of 64 bits"):
+            row_of(pack, one, "run")
 
 
 def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_other(
