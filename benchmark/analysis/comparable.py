@@ -5,6 +5,7 @@ Comparable rows share one coding protocol, and each codec variant comes in one e
 """
 
 from contextlib import suppress
+from copy import copy
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -46,6 +47,19 @@ class Rows:
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
         self.left_out = _left_out(table, newest.other, coding_protocol)
+
+    def with_columns_of(self, table: pa.Table) -> "Rows":
+        """Return the same rows with the columns of `table`, which has more of them."""
+        return self._changed(table=table)
+
+    def restricted(self, ok: BoolArray) -> "Rows":
+        """Return the same rows, of which only those marked count as coded without failure."""
+        return self._changed(ok=ok)
+
+    def _changed(self, **attributes: Any) -> "Rows":
+        rows = copy(self)
+        vars(rows).update(attributes)
+        return rows
 
     def numbers(self, column: str) -> Float64Array:
         """Return a column of numbers or booleans as float64; NaN for null."""
