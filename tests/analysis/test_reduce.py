@@ -58,7 +58,7 @@ def measure(folder, sources, names=NAMES, kind="Honest"):
     from benchmark.measure.workbench import Workbench
 
     store = Store(folder / "test")
-    cells = plan(select(f"{FAKES}:{kind}", {}).contenders, "test", sources)
+    cells = plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
     bench = Workbench(conditions(store, names))
     measured = [bench.measure(cell) for cell in cells]
     kept = FeatureFolder(store.folder)
