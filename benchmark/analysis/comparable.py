@@ -4,6 +4,7 @@ Comparable rows share one coding protocol, and each codec variant comes in one e
 (`rows.versions.newest_rows`).
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from copy import copy
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UnknownName
 from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
 from benchmark.rows.grouping import codes, equals
 from benchmark.rows.versions import newest_rows
@@ -99,6 +100,23 @@ def label_of(codec: str, variant: str) -> str:
     """
     spec = CodecSpec.of(codec, variant)
     return _short_names(codec).get(spec.text, spec.label)
+
+
+def find_label(asked: str, labels: Collection[str]) -> str:
+    """Return the one of `labels` that is meant: a label, a codec with one variant, or a spec.
+
+    Raises `UnknownName`.
+
+    >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
+    'jpeg:optimize=1'
+    """
+    variants = [label for label in labels if label.partition(":")[0] == asked]
+    if asked in labels or len(variants) == 1:
+        return asked if asked in labels else variants[0]
+    label = parse_codec(asked).label
+    if label in labels:
+        return label
+    raise UnknownName("codec with results", asked, labels)
 
 
 @cache
