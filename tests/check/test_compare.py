@@ -246,7 +246,9 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
     assert any("lpips" in note for note in found.notes)
     lost = check(rows_of(curved()), rows_of(without, "new"))
     assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
-    asked = check(rows_of(without), rows_of(without, "new"), CheckOptions(metrics=("psnr", "lpips")))
+    asked = check(
+        rows_of(without), rows_of(without, "new"), CheckOptions(metrics=("psnr", "lpips"))
+    )
     assert asked.exit_code == 4
 
 
@@ -268,6 +270,6 @@ def test_seconds_decide_only_where_they_are_asked_to():
     assert check(*sets).exit_code == 0
     assert check(*sets).timing[0].verdict == "regressed"
     assert check(*sets, CheckOptions(fail_on_timing=True)).exit_code == 1
-    assert check(*sets, CheckOptions(metrics=("psnr",), fail_on_timing=True)).findings[0].verdict == (
-        "equivalent"
-    )
+    assert check(*sets, CheckOptions(metrics=("psnr",), fail_on_timing=True)).findings[
+        0
+    ].verdict == ("equivalent")

@@ -197,7 +197,9 @@ def test_images_needed_grow_as_the_square_of_the_deviation_and_end_somewhere():
 
 def changed(percent, kind="BD-rate", name="psnr", **more):
     images = tuple(f"{number}.png" for number in range(len(percent)))
-    return LabelledChanges("c", Changes(Criterion(name, name, kind), images, np.array(percent), **more))
+    return LabelledChanges(
+        "c", Changes(Criterion(name, name, kind), images, np.array(percent), **more)
+    )
 
 
 def judged(*compared, margin="", confidence=0.95):
