@@ -62,7 +62,7 @@ def read_results(
     process. Raises `UsageError` if no rows are left.
     """
     from benchmark.analysis.reduce import summarise_store
-    from benchmark.packs.evidence import attested
+    from benchmark.packs.contents import verified_rows
     from benchmark.rows.store import Store
 
     stored, _, subset = name.partition(":")
@@ -70,7 +70,7 @@ def read_results(
     store = Store(folder)
     rows = store.table()
     if attested_only and rows.num_rows:
-        rows = attested(rows)
+        rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no attested rows: run the same with --attest")
     table = _only(rows, codecs, subset)

@@ -161,8 +161,7 @@ def _measured(
     from benchmark.check.check import check as compare
     from benchmark.check.pairing import NotComparable
     from benchmark.check.row_sets import dataset_folders
-    from benchmark.commands.outcome import print_outcome, run_with_progress
-    from benchmark.commands.output import interruptible
+    from benchmark.commands.output import interruptible, print_outcome, run_with_progress
 
     def run(request: "Request", matrix: "Matrix") -> "Outcome":
         outcome = run_with_progress(request, matrix=matrix)

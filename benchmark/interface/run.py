@@ -70,7 +70,7 @@ def run(
     data_dir, weights_dir, vtm_dir : path, optional
         Folders to search first for datasets, weight files and VTM's programs.
     progress : callable, optional
-        Shows how far the run is: `benchmark.commands.progress.show_progress`, which writes to
+        Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
         standard error, or any function like it.
 
     Returns

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -40,6 +40,17 @@ SHA256 = re.compile("[0-9a-f]{64}")
 # Arrow's own allocator asks the system anew for what it has just given back: half of the processor
 # time that a million rows take (tests/speed/store.py).
 pa.set_memory_pool(pa.system_memory_pool())
+
+
+class Stored(NamedTuple):
+    """All rows of a store at one time."""
+
+    table: pa.Table  # one row per cell
+    own: pa.Table  # cell, status and timing of every version measured here or imported
+
+    def done(self, timed: bool = False) -> set[str]:
+        """Return what `Store.done` does."""
+        return _done(self.own, timed)
 
 
 class Store:
@@ -77,9 +88,12 @@ class Store:
         if rows.num_rows:
             self._write_shard(rows)
 
-    def keep(self, stream: bytes) -> str:
-        """Keep a stream; returns its sha256, which is its name."""
-        digest = hashlib.sha256(stream).hexdigest()
+    def keep(self, stream: bytes, digest: str | None = None) -> str:
+        """Keep a stream under its sha256, and return that.
+
+        digest: the sha256 of `stream`, if the caller has computed it.
+        """
+        digest = digest or hashlib.sha256(stream).hexdigest()
         path = self._stream_path(digest)
         if not path.exists():
             self._write(path, stream)
@@ -101,18 +115,22 @@ class Store:
         return known and self._stream_path(str(digest)).exists()
 
     def done(self, timed: bool = False) -> set[str]:
-        """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
-        table = self._read(["cell", "status", "timing"])
-        keep = pc.equal(table["status"], "ok")
-        if timed:
-            keep = pc.and_(keep, table["timing"])
-        return set(table.filter(keep)["cell"].to_pylist())
+        """Return the keys of the cells with a row without failure (with `timed`, a timed one).
+
+        Bundled rows never count.
+        """
+        return _done(self._read(["cell", "status", "timing"]), timed)
 
     def table(self) -> pa.Table:
-        """One row a cell, the best version of each; see `merge_rows`."""
+        """Return one row per cell, the best version of each; see `versions.merge_versions`."""
+        return self.read().table
+
+    def read(self) -> "Stored":
+        """Read all rows once, for their table and for which cells are done."""
         own, shipped = self._read(None), self._read(None, shipped=True)
         measured_here = pc.is_in(_kind(shipped), value_set=pc.unique(_kind(own)), skip_nulls=True)
-        return _plain(merge_versions(_joined([own, shipped.filter(pc.invert(measured_here))])))
+        table = _joined([own, shipped.filter(pc.invert(measured_here))])
+        return Stored(_plain(merge_versions(table)), own.select(["cell", "status", "timing"]))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Every row of every cell, as measured here or as it came with the project."""
@@ -201,6 +219,13 @@ class Store:
             yield held
         finally:
             os.close(handle)
+
+
+def _done(table: pa.Table, timed: bool) -> set[str]:
+    keep = pc.equal(table["status"], "ok")
+    if timed:
+        keep = pc.and_(keep, table["timing"])
+    return set(table.filter(keep)["cell"].to_pylist())
 
 
 def _kind(table: pa.Table) -> pa.ChunkedArray:
