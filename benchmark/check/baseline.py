@@ -8,16 +8,14 @@
 Small enough for version control: rows, no streams. Written once and whole; a name is never reused.
 """
 
-import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-from uuid import uuid4
+from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +25,7 @@ from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import split_unescaped
 from benchmark.rows.store import Store
 from benchmark.rows.versions import newest_rows
+from benchmark.system.atomic import replacing
 from benchmark.system.machine import commit
 
 FOLDER = "baselines"  # below results/
@@ -34,7 +33,7 @@ ORIGIN = "origin.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class BaselineRecord(NamedTuple):
+class BaselineRecord(msgspec.Struct, frozen=True):
     """The record of a baseline: its name, date, commit and content."""
 
     name: str
@@ -86,7 +85,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
             f"there is a baseline {name} already, and it is not written twice: take another name, "
             f"or remove {folder}"
         )
-    origin = BaselineRecord(
+    record = BaselineRecord(
         name,
         datetime.now(UTC).isoformat(timespec="seconds"),
         commit(),
@@ -94,15 +93,12 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
         {part.dataset: part.table.num_rows for part in parts},
         tuple(sorted({codec for part in parts for codec in part.codecs})),
     )
-    draft = folder.with_name(f".{name}.{uuid4().hex}.part")
     try:
-        try:
+        with replacing(folder) as draft:
             for part in parts:
                 _write(draft / part.dataset, part)
-            (draft / ORIGIN).write_text(json.dumps(origin._asdict(), indent=1) + "\n")
-            os.replace(draft, folder)  # it is there whole, or not
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            text = msgspec.json.format(msgspec.json.encode(record), indent=1)
+            (draft / ORIGIN).write_bytes(text + b"\n")
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder
@@ -110,9 +106,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
 
 def list_baselines(results: Path) -> list[BaselineRecord]:
     """Return the records of the baselines below a results folder, by name."""
-    return [
-        _origin(path) for path in sorted((results / FOLDER).glob(f"*/{ORIGIN}"))
-    ]  # fmt: skip
+    return [_record(path) for path in sorted((results / FOLDER).glob(f"*/{ORIGIN}"))]
 
 
 def find_baseline(results: Path, name: str) -> Path:
@@ -139,9 +133,8 @@ def _copy(path: Path, folder: Path) -> None:
     shutil.copyfile(path, folder / path.name)
 
 
-def _origin(path: Path) -> BaselineRecord:
+def _record(path: Path) -> BaselineRecord:
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        return BaselineRecord(**{**record, "codecs": tuple(record["codecs"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=BaselineRecord)
+    except (OSError, msgspec.DecodeError) as error:
         raise StoreError(f"{path} is no record of a baseline: {error}") from error

@@ -172,7 +172,7 @@ def _measure(
     from benchmark.plan.matrix import open_matrix
 
     metrics = request.metrics or (*USUAL, *_distribution_metrics_of(reference.rows))
-    matrices = []
+    found = []
     for spec, before in counterparts.items():
         rows = reference.rows.filter(pc.equal(_specs(reference.rows), before))
         points = request.points or _points(spec, rows)
@@ -180,13 +180,14 @@ def _measure(
         matrix = open_matrix(asked)
         if not candidate.common:
             _refuse_other_settings(reference, {cell.setting for cell in matrix.cells}, rows)
-        matrices.append(matrix)
-        run(asked, matrix)  # failed cells are rows, and told with them
+        found.append(run(asked, matrix))  # failed cells are rows, and told with them
     if request.points:
-        settings = {cell.setting for matrix in matrices for cell in matrix.cells}
+        settings = {cell.setting for outcome in found for cell in outcome.cells}
         at = [setting in settings for setting in settings_of(reference.rows)]
         reference = reference._replace(rows=reference.rows.filter(pa.array(at, pa.bool_())))
-    return reference, _new_rows(matrices)
+    folder = found[0].matrix.store.folder
+    # The results folder may have rows of other checkpoints too, which these are not.
+    return reference, RowSet(str(folder), folder, pa.concat_tables([one.rows for one in found]))
 
 
 def _refuse_other_settings(reference: RowSet, asked: set[Setting], rows: pa.Table) -> None:
@@ -197,14 +198,6 @@ def _refuse_other_settings(reference: RowSet, asked: set[Setting], rows: pa.Tabl
             f"the settings are not the same: {reference.name} has no {names}; leave them out, or "
             "compare what both have with --common"
         )
-
-
-def _new_rows(matrices: "list[Matrix]") -> RowSet:
-    """Return the rows of the cells that were asked for, of this checkpoint alone."""
-    store = matrices[0].store
-    keys = pa.array([cell.key for matrix in matrices for cell in matrix.cells], pa.string())
-    table = store.table()
-    return RowSet(str(store.folder), store.folder, table.filter(pc.is_in(table["cell"], keys)))
 
 
 def _distribution_metrics_of(rows: pa.Table) -> list[str]:

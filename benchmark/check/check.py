@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import pyarrow.compute as pc
+
 from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
@@ -144,17 +146,12 @@ def _notes(absent: Sequence[str]) -> list[str]:
 
 
 def _compared_codec(pair: VariantPair) -> ComparedCodec:
-    streams = [
-        dict(
-            zip(
-                zip(*(side.rows[key].to_pylist() for key in KEY), strict=True),
-                side.rows["stream_sha256"].to_pylist(),
-                strict=True,
-            )
-        )
-        for side in (pair.reference, pair.test)
-    ]
-    same = [at for at, sha256 in streams[0].items() if sha256 and streams[1].get(at) == sha256]
+    key = ["image_sha256", "setting_name", "setting_value"]
+    before, after = (
+        side.rows.select([*key, "stream_sha256"]) for side in (pair.reference, pair.test)
+    )
+    both = before.join(after, key, right_suffix="_new", join_type="inner")
+    same = pc.sum(pc.equal(both["stream_sha256"], both["stream_sha256_new"])).as_py()
     return ComparedCodec(
         pair.test.label,
         pair.test.version,
@@ -162,12 +159,9 @@ def _compared_codec(pair: VariantPair) -> ComparedCodec:
         pair.reference.version,
         len(pair.images),
         tuple(map(str, pair.settings)),
-        len(same),
+        same or 0,
         pair.test.summary.protocols,
     )
-
-
-KEY = ("image_sha256", "setting_name", "setting_value")
 
 
 def _flat(finding: Finding) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from benchmark.analysis.comparable import Rows
 from benchmark.analysis.rate_distortion import (
@@ -308,7 +309,7 @@ def _derivatives(
 
 
 def _why_no_times(sides: Sequence[Rows]) -> str:
-    machines = set()
+    machines: set[tuple[str, ...]] = set()
     for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
         alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
         if not alone.all():
@@ -316,15 +317,8 @@ def _why_no_times(sides: Sequence[Rows]) -> str:
         for column in TIMES:
             if not (rows.numbers(column) > 0).all():
                 return f"rows of {whose} have no seconds"
-        machines |= {tuple(one) for one in zip(*_where(rows), strict=True)}
+        chosen = rows.table.select(["machine", "device"]).take(pa.array(rows.index))
+        machines |= set(zip(*chosen.to_pydict().values(), strict=True))
     if len(machines) > 1:
         return "they were timed on different machines"
     return ""
-
-
-def _where(rows: Rows) -> list[list[str]]:
-    found = []
-    for column in ("machine", "device"):
-        numbers, names = rows.codes(column)
-        found.append([str(names[number]) for number in numbers.tolist()])
-    return found

@@ -108,12 +108,12 @@ class Claims(NamedTuple):
     better: float  # below minus the margin
 
 
-def claims(evidence: MeanTests, margin: float, sample: int = 0) -> Claims:
+def claims(tests: MeanTests, margin: float, sample: int = 0) -> Claims:
     """Return the uncorrected p-values of one sample; `margin` is positive."""
     return Claims(
-        float(evidence.p_above(margin)[sample]),
-        float(max(evidence.p_below(margin)[sample], evidence.p_above(-margin)[sample])),
-        float(evidence.p_below(-margin)[sample]),
+        float(tests.p_above(margin)[sample]),
+        float(max(tests.p_below(margin)[sample], tests.p_above(-margin)[sample])),
+        float(tests.p_below(-margin)[sample]),
     )
 
 

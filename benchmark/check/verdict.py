@@ -88,24 +88,14 @@ def judge(
 ) -> list[Finding]:
     """Return a finding for each; all of them are one family for Holm's correction."""
     widths = [_width(one.changes, margins) for one in compared]
-    evidence = [MeanTests(c.percent) if len(c.percent) else None for _, c in compared]
-    tested = [place for place, found in enumerate(evidence) if found is not None]
-    raw = {
-        place: claims(found, widths[place])
-        for place in tested
-        if (found := evidence[place]) is not None
-    }
-    corrected = {
-        place: Claims(*p)
-        for place, *p in zip(
-            tested, *(holm([raw[place][claim] for place in tested]) for claim in range(3)),
-            strict=True,
-        )
-    }  # fmt: skip
-    level = (1 - confidence) / max(len(tested), 1)
+    tests = [MeanTests(c.percent) if len(c.percent) else None for _, c in compared]
+    raw = {at: claims(one, widths[at]) for at, one in enumerate(tests) if one is not None}
+    by_claim = [holm(p_values) for p_values in zip(*raw.values(), strict=True)]
+    corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
+    level = (1 - confidence) / max(len(raw), 1)
     return [
-        _finding(one, evidence[place], widths[place], corrected.get(place), confidence, level)
-        for place, one in enumerate(compared)
+        _finding(one, tests[at], widths[at], corrected.get(at), confidence, level)
+        for at, one in enumerate(compared)
     ]
 
 
@@ -125,7 +115,7 @@ def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
 
 def _finding(
     one: LabelledChanges,
-    evidence: MeanTests | None,
+    tests: MeanTests | None,
     margin: float,
     p: Claims | None,
     confidence: float,
@@ -133,7 +123,7 @@ def _finding(
 ) -> Finding:
     changes = one.changes
     how = changes.criterion
-    verdict, why, needed = _verdict(changes, evidence, margin, p, confidence, level)
+    verdict, why, needed = _verdict(changes, tests, margin, p, confidence, level)
     found = Finding(
         one.label,
         how.name,
@@ -149,16 +139,16 @@ def _finding(
         doubtful=changes.doubtful,
         level=changes.level,
     )
-    if evidence is None:
+    if tests is None:
         return found
-    mean = float(evidence.mean[0])
-    lower, upper = (float(bound[0]) for bound in evidence.bounds(confidence))
+    mean = float(tests.mean[0])
+    lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
     order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
     return found._replace(
         change_percent=mean,
         lower_percent=lower if math.isfinite(lower) else None,
         upper_percent=upper if math.isfinite(upper) else None,
-        deviation_percent=float(evidence.deviation[0]) if evidence.images > 1 else None,
+        deviation_percent=float(tests.deviation[0]) if tests.images > 1 else None,
         change=None if changes.level is None else mean * changes.unit,
         p=p,
         images_needed=needed,
@@ -174,7 +164,7 @@ class _Said(NamedTuple):
 
 def _verdict(
     changes: Changes,
-    evidence: MeanTests | None,
+    tests: MeanTests | None,
     margin: float,
     p: Claims | None,
     confidence: float,
@@ -183,13 +173,13 @@ def _verdict(
     if changes.out_of_reach:
         which = _count(changes.out_of_reach)
         return _Said("regressed", f"on {which} it never reaches the reference's lowest quality")
-    if evidence is None or p is None:
+    if tests is None or p is None:
         return _without_numbers(changes)
     alpha = 1 - confidence + ROUNDING
     if p.worse <= alpha:
         return _Said("regressed")
     if min(p.equal, p.better) > alpha:
-        return _undecided(evidence, margin, level)
+        return _undecided(tests, margin, level)
     if changes.unknown:  # whatever became of them, it may be the worst
         which = _count([one.image for one in changes.unknown])
         why = changes.unknown[0].why
@@ -204,13 +194,13 @@ def _without_numbers(changes: Changes) -> _Said:
     return _Said("nothing measured", changes.nothing or changes.unknown[0].why)
 
 
-def _undecided(evidence: MeanTests, margin: float, level: float) -> _Said:
-    if evidence.images < 2:
+def _undecided(tests: MeanTests, margin: float, level: float) -> _Said:
+    if tests.images < 2:
         return _Said("undecided", "one image says nothing of the next: measure more")
-    needed = images_needed(float(evidence.mean[0]), float(evidence.deviation[0]), margin, level)
+    needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
     if needed is None:
         return _Said("undecided", "the change lies at the margin: no number of images is enough")
-    needed = max(needed, evidence.images + 1)
+    needed = max(needed, tests.images + 1)
     return _Said("undecided", f"about {needed} images like these would be needed", needed)
 
 

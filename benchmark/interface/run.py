@@ -77,7 +77,7 @@ def run(
     -------
     Outcome
         ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
-        that were asked for (``rows()``, a pyarrow table). `load` makes a data frame of it.
+        that were asked for (``rows``, a pyarrow table). `load` makes a data frame of it.
 
     Raises
     ------

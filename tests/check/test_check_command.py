@@ -246,6 +246,18 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
     )  # fmt: skip
 
 
+def test_the_record_of_a_baseline_is_readable_text_and_a_damaged_one_is_refused(tmp_path):
+    Store(tmp_path / "set").append(sweep("jpeg"))
+    bench("baseline", "save", "v1", "--results", tmp_path)
+    path = tmp_path / "baselines" / "v1" / "origin.json"
+    record = json.loads(path.read_text())
+    assert (record["name"], record["rows"], record["codecs"]) == ("v1", {"set": 18}, ["jpeg"])
+    for damaged in ("{", json.dumps({**record, "rows": {"set": "many"}}), '{"name": "v1"}'):
+        path.write_text(damaged)
+        with pytest.raises(StoreError, match="is no record of a baseline"):
+            bench("baseline", "list", "--results", tmp_path)
+
+
 def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):
     Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
     bench("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
