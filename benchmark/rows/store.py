@@ -75,6 +75,10 @@ class Store:
             raise StoreError(f"{path} cannot be read: {error}") from error
         return record
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all runs, oldest first."""
+        return [self.record(path.stem) for path in sorted((self.folder / "runs").glob("*.json"))]
+
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent."""
         if rows:
