@@ -19,8 +19,7 @@ from benchmark.commands.pack import pack
 from benchmark.commands.plan import plan
 from benchmark.commands.published import published
 from benchmark.commands.report import report
-from benchmark.commands.rescore import rescore
-from benchmark.commands.run import run
+from benchmark.commands.run import rescore, run
 from benchmark.commands.tradeoff import tradeoff
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.registry import COMMANDS, load_command

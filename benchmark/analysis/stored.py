@@ -72,7 +72,7 @@ def read_results(
     if attested_only and rows.num_rows:
         rows = verified_rows(rows)
         if rows.num_rows == 0:
-            raise UsageError(f"{folder} has no attested rows: run the same with --attest")
+            raise UsageError(f"{folder} has no verified rows: run the same with --verify")
     table = _only(rows, codecs, subset)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")

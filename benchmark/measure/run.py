@@ -187,7 +187,7 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     kept = kept_streams(store, [cell.key for cell in outcome.cells])
     # What codecs may run was said in the request.
     terms = Terms(conditions.device, conditions.machine, conditions.jobs, trusted=True)
-    with progress("attesting", kept.streams) as report:
+    with progress("verifying", kept.streams) as report:
         failures = (*outcome.failures, *attest(kept, terms, report))
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 

@@ -19,7 +19,7 @@ LARGEST_READ = 4096
 def passed_on() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a signal came; for the main thread.
 
-    While other processes work for this one, it reaches them and this one goes on waiting. While
+    While other processes work for this one, it reaches them and this one keeps waiting. While
     none does, it is a `KeyboardInterrupt`, until the work sets handlers of its own. Those that were
     there before are back afterwards.
     """

@@ -161,7 +161,7 @@ def test_what_only_the_encoding_process_could_decode_is_found_out(images, tmp_pa
     findings, _ = audited(store)
     assert counts(findings) == {"not decodable": 6}
     assert "never heard of it" in findings.problems[0].reason
-    done = run(images, tmp_path / "r", "Whispers", "--attest")
+    done = run(images, tmp_path / "r", "Whispers", "--verify")
     assert done.returncode == 1
     assert len(json.loads(done.stdout)["failed"]) == 6
     assert store.table()["attested"].to_pylist() == [None] * 6
@@ -211,13 +211,13 @@ def test_a_run_can_be_attested_at_once_or_afterwards_and_is_attested_once(images
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     assert store.table()["attested"].to_pylist() == [None] * 6
-    assert run(images, results, "Honest", "--attest").returncode == 0
+    assert run(images, results, "Honest", "--verify").returncode == 0
     assert store.table()["attested"].to_pylist() == [True] * 6
     left = kept_streams(store, store.table()["cell"].to_pylist())
     assert left.streams == 0
     more = bench(
         "run", "--codecs", "jpeg", "--points", "jpeg.quality=50", "--dataset", images,
-        "--metrics", "psnr", "--results", results, "--no-table", "--attest",
+        "--metrics", "psnr", "--results", results, "--no-table", "--verify",
     )  # fmt: skip
     assert more.returncode == 0
     assert store.table()["attested"].to_pylist() == [True] * 8
@@ -238,16 +238,16 @@ def test_a_metric_filled_in_later_leaves_a_row_attested(images, tmp_path):
 def test_reports_and_figures_may_insist_on_attested_rows(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
-    refused = bench("report", "--results", results, "--attested-only")
+    refused = bench("report", "--results", results, "--verified-only")
     assert refused.returncode == 2
-    assert "has no attested rows" in refused.stderr
+    assert "has no verified rows" in refused.stderr
     kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
     assert attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None) == []
-    assert bench("report", "--results", results, "--attested-only").returncode == 0
+    assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:
         assert sum(int(line["images"]) for line in csv.DictReader(file)) == 3
-    words = ("--results", results, "--attested-only", "--only", "complexity")
+    words = ("--results", results, "--verified-only", "--only", "complexity")
     drawn = bench("figures", "paper", *words)
     assert drawn.returncode == 0, drawn.stderr
 
@@ -257,7 +257,7 @@ def test_reports_and_figures_may_insist_on_attested_rows(images, tmp_path):
     [(("--no-keep",), "leave --no-keep out"), (("--engine", "ray"), "with --engine local")],
 )
 def test_what_cannot_be_attested_is_refused_before_anything_runs(images, tmp_path, more, says):
-    done = run(images, tmp_path / "r", "Honest", "--attest", *more)
+    done = run(images, tmp_path / "r", "Honest", "--verify", *more)
     assert done.returncode == 2
     assert says in done.stderr
     assert not (tmp_path / "r").exists()

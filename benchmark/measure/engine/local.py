@@ -2,7 +2,7 @@
 
 A worker takes the cells of one image after another, so that a source is read and prepared once.
 A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
-and another worker goes on.
+and another worker continues.
 """
 
 import os
