@@ -99,6 +99,18 @@ def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path, wo
     assert not (tmp_path / "r").exists()
 
 
+def test_a_request_has_every_option_of_a_run(tmp_path):
+    from dataclasses import fields
+    from inspect import signature
+
+    from benchmark.plan.request import Request
+
+    offered = set(signature(benchmark.run).parameters) - {"progress"}
+    assert offered == {field.name for field in fields(Request)}
+    with pytest.raises(UsageError, match="decodes kept streams"):
+        benchmark.run("jpeg", results=tmp_path, verify=True, keep=False)
+
+
 def test_a_failed_cell_is_a_row_with_its_reason(tmp_path):
     found = benchmark.run(f"{FAKES}:CrashesOnEncode", results=tmp_path, limit=1, metrics="psnr")
     assert {one.stage for one in found.failures} == {"encode"}
