@@ -20,7 +20,7 @@ def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
     """A compact table of the points on the terminal, less usual and unmeasured metrics left out."""
     from benchmark.figures.table import means_table
     from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-    from benchmark.report.figures import OVERVIEW
+    from benchmark.report.report import OVERVIEW
 
     columns = {metric_class(name).column for name in (*OVERVIEW, *DISTRIBUTION_METRICS)}
     shown = [one for one in measures if one.column in columns and summary.values_of(one.column)]
