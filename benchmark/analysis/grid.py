@@ -57,7 +57,7 @@ def realism_grid(
     by_beta = betas(summary)
     if len(by_beta) < LEAST_BETAS:
         return f"{len(by_beta)} values of beta are measured, a surface needs {LEAST_BETAS}"
-    known = [one for one in realisms if one.realism and one.column in summary.protocols]
+    known = [one for one in realisms if one.realism is not None and one.column in summary.protocols]
     known.sort(key=lambda measure: measure.realism or 0)
     for realism in known:
         whole = [

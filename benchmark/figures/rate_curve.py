@@ -147,7 +147,8 @@ def _draw(
     )  # fmt: skip
     for point in curve.points:
         if point.interval is not None:
-            axes.vlines(point.bpp, *point.interval, colors=style.colour, linewidth=0.7, alpha=0.6)
+            ends = map(measure.drawn, point.interval)
+            axes.vlines(point.bpp, *ends, colors=style.colour, linewidth=0.7, alpha=0.6)
     if any(point.value_error or point.bpp_error for point in curve.points):
         _draw_errors(axes, curve, measure, style)
     return handle

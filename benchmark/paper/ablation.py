@@ -83,7 +83,9 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
             summary = _summary(table, store, variants, every_metric())
             if len(summary.labels) < 2:
                 continue
-            shown = [one for one in every_measure() if one.realism or one.column == "psnr_db"]
+            shown = [
+                one for one in every_measure() if one.realism is not None or one.column == "psnr_db"
+            ]
             measures = [one for one in shown if summary.values_of(one.column)]
             title = profile(store.name).title
             drawing = draw_ablation(summary, measures, variants.own, title, variants.trained)

@@ -291,7 +291,7 @@ def test_published_seconds_are_typed_and_have_their_origin():
     assert (found["DiffEIC"].source, found["DiffEIC"].dataset) == ("SSCL (AAAI 2026)", "clic2020")
     lines = path.read_text(encoding="utf-8").splitlines()
     with pytest.raises(
-        StoreError, match="line 2 of the published seconds: .*missing required field `source`"
+        StoreError, match=r"line 2 of the published seconds: .*missing required field `source`"
     ):
         parse_complexity("\n".join([lines[0], "CRDR,encode_seconds,1,s,clic2020,A100,table,,x"]))
     with pytest.raises(StoreError, match="other columns"):
