@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FLAT_POINTS, FLAT_NOTE_POINTS = (6.5, 5.8), 6  # of a flat legend, the larger first
 LEAST_LEGEND_POINTS = 4.5
 FLAT_CHARACTERS_PER_INCH, CHARACTERS_PER_INCH = 21, 21.5  # of a note's type
+NAME_CHARACTERS_PER_INCH = 16  # of a flat legend's larger type, beside the lines
 ROW_INCHES = 0.118  # of a legend
 NOTE_INCHES = 0.095  # of a line of a note
 MOST_ROWS = 6  # of a legend's column, its heading apart
@@ -32,7 +33,8 @@ class Entry(NamedTuple):
 def flat_legend(figure: "Figure", handles: "Sequence[Line2D]", note: str = "") -> None:
     """Add a legend under the axes, in as many columns as fit, and make the figure taller for it.
 
-    The note stands between the two, in lines that are no wider than the figure.
+    The note stands between the two, in lines that are no wider than the figure. Names that are
+    wider than the figure are broken into lines.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -40,14 +42,17 @@ def flat_legend(figure: "Figure", handles: "Sequence[Line2D]", note: str = "") -
     title = "\n".join(_lines(note, figure, FLAT_CHARACTERS_PER_INCH))
     widest = min(MOST_COLUMNS, len(handles))
     tried = [(columns, size) for size in FLAT_POINTS for columns in range(widest, 1, -1)]
-    for columns, points in [*tried, (1, FLAT_POINTS[0])]:
+    for columns, points in [*tried, (1, FLAT_POINTS[0]), (0, FLAT_POINTS[0])]:
+        if columns == 0:  # not even one fits
+            for handle in handles:
+                handle.set_label(_broken_name(str(handle.get_label()), figure))
         legend = figure.legend(
-            handles=list(handles), loc="outside lower center", ncols=columns, fontsize=points,
+            handles=list(handles), loc="outside lower center", ncols=max(columns, 1), fontsize=points,
             frameon=False, handlelength=1.8, handletextpad=0.5, columnspacing=0.8,
             labelspacing=0.3, borderpad=0.1, title=title, title_fontsize=FLAT_NOTE_POINTS,
         )  # fmt: skip
         box = legend.get_window_extent(renderer)
-        if box.width <= figure.bbox.width or columns == 1:
+        if box.width <= figure.bbox.width or columns == 0:
             break
         legend.remove()
     width, height = figure.get_size_inches()
@@ -135,6 +140,11 @@ def _column(figure: "Figure", heading: str, column: Sequence[Entry], points: flo
     )
     legend.set_in_layout(False)
     return legend
+
+
+def _broken_name(name: str, figure: "Figure") -> str:
+    characters = int(figure.get_size_inches()[0] * NAME_CHARACTERS_PER_INCH)
+    return "\n".join(wrap(name, characters, break_long_words=False, break_on_hyphens=False))
 
 
 def _lines(note: str, figure: "Figure", characters_per_inch: float) -> list[str]:

@@ -129,6 +129,20 @@ def test_twelve_curves_have_a_legend_that_hides_nothing(measures, width):
     assert crowded == []
 
 
+def test_names_wider_than_a_figure_of_one_column_are_broken_inside_it():
+    caveat = "reduced network, trained on a CPU for as many crops as the whole of this project has"
+    figure = draw(summary_of(["ours", "jpeg"], caveat=caveat)).figure
+    renderer = figure._get_renderer()
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert all("\n" in text for text in texts)
+    assert [" ".join(text.split()) for text in texts] == [f"ours, {caveat}", f"jpeg, {caveat}"]
+    box = legend.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))
