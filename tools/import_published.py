@@ -1,4 +1,4 @@
-"""A csv of numbers from papers and repositories -> points.csv: the same numbers under protocol ids.
+"""Import of published numbers: a csv of them to points.csv, the same under protocol ids.
 
     tools/import_published.py published.csv results/published/points.csv
 
@@ -115,7 +115,7 @@ STRINGS, RATE_REPORTED = "bpp-strings/1", "bpp/reported"
 
 
 class Reading(NamedTuple):
-    """How a number was read from a figure."""
+    """Kind and errors of a number that was read from a figure."""
 
     kind: str  # point or sample
     value_error: str  # as many units of the metric up and down
@@ -220,7 +220,10 @@ OWN_OF_DIFFEIC = ("DiffEIC", "RDEIC-2", "RDEIC-5")
 
 
 def converted(row: Row) -> dict[str, str]:
-    """A row of the source as a row of points.csv; `ValueError` where no entry covers it."""
+    """Return a row of the source as a row of points.csv.
+
+    Raises `ValueError` where no entry of the tables covers it.
+    """
     repository = row["source_ref"].removeprefix("github:").partition(":")[0]
     system = SYSTEMS.get(row["codec"], row["codec"])
     if system == "DIRAC":
@@ -269,7 +272,7 @@ def _note(row: Row, repository: str, note: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Numbers after an equals sign without a needless zero: beta=0.0 is beta=0."""
+    """Remove needless zeros of numbers after an equals sign: beta=0.0 is beta=0."""
     return re.sub(r"=([\d.]+)", lambda found: f"={float(found[1]):g}", text)
 
 
@@ -301,7 +304,7 @@ def _rate_protocol(row: Row, repository: str) -> str:
 
 
 def write(rows: Iterable[Row], path: Path) -> int:
-    """points.csv, rows in the order of the source; how many there are."""
+    """Write points.csv, rows in the order of the source; return how many there are."""
     records = [converted(row) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -312,7 +315,7 @@ def write(rows: Iterable[Row], path: Path) -> int:
 
 
 def write_complexity(path: Path) -> int:
-    """complexity.csv; how many rows there are."""
+    """Write complexity.csv; return how many rows there are."""
     records = [
         {"system": system, "metric": metric, "value": value, "unit": unit, **COMPLEXITY_ORIGIN}
         for system, values in COMPLEXITY.items()

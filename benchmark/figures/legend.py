@@ -47,8 +47,8 @@ def flat_legend(figure: "Figure", handles: "Sequence[Line2D]", note: str = "") -
             for handle in handles:
                 handle.set_label(_broken_name(str(handle.get_label()), figure))
         legend = figure.legend(
-            handles=list(handles), loc="outside lower center", ncols=max(columns, 1), fontsize=points,
-            frameon=False, handlelength=1.8, handletextpad=0.5, columnspacing=0.8,
+            handles=list(handles), loc="outside lower center", ncols=max(columns, 1),
+            fontsize=points, frameon=False, handlelength=1.8, handletextpad=0.5, columnspacing=0.8,
             labelspacing=0.3, borderpad=0.1, title=title, title_fontsize=FLAT_NOTE_POINTS,
         )  # fmt: skip
         box = legend.get_window_extent(renderer)

@@ -75,7 +75,7 @@ def _by_name(panels: Sequence[Panel]) -> dict[str, Curve]:
 
 
 def _hides(one: Panel) -> bool:
-    """Whether the outlier has points beyond the axis that the others' values span."""
+    """Return whether the outlier has points beyond the axis that the others' values span."""
     values = [
         (curve.system.name == OUTLIER, one.measure.drawn(point.value))
         for curve in one.curves

@@ -147,8 +147,8 @@ def _draw(
     )  # fmt: skip
     for point in curve.points:
         if point.interval is not None:
-            ends = map(measure.drawn, point.interval)
-            axes.vlines(point.bpp, *ends, colors=style.colour, linewidth=0.7, alpha=0.6)
+            low, high = (measure.drawn(end) for end in point.interval)
+            axes.vlines(point.bpp, low, high, colors=style.colour, linewidth=0.7, alpha=0.6)
     if any(point.value_error or point.bpp_error for point in curve.points):
         _draw_errors(axes, curve, measure, style)
     return handle

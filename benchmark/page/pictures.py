@@ -2,20 +2,30 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+from PIL.Image import fromarray
+
+from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.summarise import Summary
+from benchmark.codec import Codec, Pixels
+from benchmark.datasets.image import read_image
+from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, ImageRefused, Unavailable
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from benchmark.analysis.summarise import Summary
-    from benchmark.codec import Codec, Pixels
-    from benchmark.datasets.source import Source
-    from benchmark.measure.outcome import Progress
-    from benchmark.packs.evidence import Evidence
-    from benchmark.page.content import DecodedPicture, ImageKey, Photograph
+from benchmark.measure.engine.local import pin_pools
+from benchmark.measure.execute import Failed
+from benchmark.measure.outcome import Progress
+from benchmark.measure.reconstruct import reconstruct
+from benchmark.packs.evidence import Evidence
+from benchmark.page.content import DecodedPicture, ImageKey, Photograph
+from benchmark.plan.matrix import open_sources
+from benchmark.plan.request import Request
+from benchmark.registry import DATASETS, CodecSpec, load_codec
+from benchmark.system.atomic import write_files
 
 FOLDER = "pictures"  # beside the page
 StoredRow = Mapping[str, Any]
@@ -29,19 +39,13 @@ COLUMNS = (
 class Pictures(NamedTuple):
     """Pictures of photographs and streams that the page shows."""
 
-    photographs: "dict[int, Photograph]"  # by the numbers of `Point.image_ids`
-    decoded: "dict[ImageKey, DecodedPicture]"
+    photographs: dict[int, Photograph]  # by the numbers of `Point.image_ids`
+    decoded: dict[ImageKey, DecodedPicture]
     files: frozenset[str]  # names in FOLDER that the page refers to
 
 
-def rows_by_image(
-    table: "pa.Table", summary: "Summary", coding: str
-) -> "dict[ImageKey, StoredRow]":
+def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
     """Return the row of every image of every point."""
-    import numpy as np
-
-    from benchmark.analysis.comparable import Rows, label_of
-
     rows = Rows(table, coding)
     marked = np.flatnonzero(rows.ok)
     labels = set(summary.labels)
@@ -59,7 +63,7 @@ def rows_by_image(
 
 
 def chosen_photographs(
-    rows: "Mapping[ImageKey, StoredRow]", evidence: "Evidence", most: int | None
+    rows: Mapping[ImageKey, StoredRow], evidence: Evidence, most: int | None
 ) -> set[int]:
     """Return the `most` photographs with most streams, then by name; None returns all."""
     streams: dict[int, int] = {}
@@ -76,21 +80,17 @@ def chosen_photographs(
 
 def write_pictures(
     folder: Path,
-    rows: "Mapping[ImageKey, StoredRow]",
-    evidence: "Evidence",
-    sources: "Mapping[str, Source] | str",
+    rows: Mapping[ImageKey, StoredRow],
+    evidence: Evidence,
+    sources: Mapping[str, Source] | str,
     chosen: AbstractSet[int],
-    report: "Callable[[Progress], None]",
+    report: Callable[[Progress], None],
 ) -> Pictures:
     """Write the pictures that are not there yet, each named by the sha256 of its pixels.
 
     `sources` has photographs by the sha256 of their pixels, or why there are none; `chosen` are
     those with pictures; `report` is called with the state before every stream.
     """
-    from benchmark.measure.engine.local import pin_pools
-    from benchmark.measure.outcome import Progress
-    from benchmark.page.content import DecodedPicture
-
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     wanted = {place: row for place, row in rows.items() if place[2] in chosen}
     decoders: dict[tuple[str, str], Codec | str] = {}
@@ -129,12 +129,8 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str, Source] | str":
+def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
     """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
-    from benchmark.plan.matrix import open_sources
-    from benchmark.plan.request import Request
-    from benchmark.registry import DATASETS
-
     name = dataset.partition(":")[0]
     name = dataset if Path(dataset).is_dir() else name
     if name not in DATASETS and not Path(name).is_dir():
@@ -150,11 +146,8 @@ def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str,
 
 
 def _photograph(
-    folder: Path, row: StoredRow, chosen: bool, sources: "Mapping[str, Source] | str", count: int
-) -> "Photograph":
-    from benchmark.datasets.image import read_image
-    from benchmark.page.content import Photograph
-
+    folder: Path, row: StoredRow, chosen: bool, sources: Mapping[str, Source] | str, count: int
+) -> Photograph:
     shape = row["image"], row["width_px"], row["height_px"]
     if not chosen:
         return Photograph(*shape, None, _beyond(count))
@@ -179,14 +172,9 @@ def _photograph(
 def _decoded(
     folder: Path,
     row: StoredRow,
-    evidence: "Evidence",
-    decoders: "dict[tuple[str, str], Codec | str]",
-) -> "DecodedPicture":
-    from benchmark.measure.execute import Failed
-    from benchmark.measure.reconstruct import reconstruct
-    from benchmark.page.content import DecodedPicture
-    from benchmark.registry import CodecSpec, load_codec
-
+    evidence: Evidence,
+    decoders: dict[tuple[str, str], Codec | str],
+) -> DecodedPicture:
     name = f"{row['decoded_sha256']}.png"
     if (folder / FOLDER / name).exists():
         return DecodedPicture(f"{FOLDER}/{name}")
@@ -211,7 +199,7 @@ def _decoded(
     return DecodedPicture(f"{FOLDER}/{name}")
 
 
-def _has_stream(evidence: "Evidence", row: StoredRow) -> bool:
+def _has_stream(evidence: Evidence, row: StoredRow) -> bool:
     return bool(evidence.has_stream(row) or row["bytes_origin"] == "declared")
 
 
@@ -231,13 +219,7 @@ def _not_kept(row: StoredRow) -> str:
     return f"No picture: its stream was not kept; {again} --results OTHER` codes it again."
 
 
-def _write(folder: Path, name: str, pixels: "Pixels") -> None:
-    from io import BytesIO
-
-    from PIL.Image import fromarray
-
-    from benchmark.system.atomic import write_files
-
+def _write(folder: Path, name: str, pixels: Pixels) -> None:
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     write_files(folder / FOLDER, {name: png.getvalue()}, what="page's picture")

@@ -19,7 +19,7 @@ ENCODE, DECODE = "encode_seconds", "decode_seconds"
 
 
 class ComplexityRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One number of one system; the field names are the csv's columns."""
+    """A number of one system; the field names are the csv's columns."""
 
     system: Text
     metric: Text

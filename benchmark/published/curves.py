@@ -19,7 +19,7 @@ STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in syste
 
 
 class CurvePoint(NamedTuple):
-    """One point of a curve with its origin."""
+    """Point of a curve with its origin."""
 
     bpp: float
     value: float  # of the metric, as tables have it
@@ -280,7 +280,7 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
 
 
 def _whole(curve: Curve, dataset: str) -> bool:
-    """Whether the curve's means are over as many images as published ones."""
+    """Return whether the curve's means are over as many images as published ones."""
     wanted = profile(dataset).published_images
     return wanted is None or any(point.images == wanted for point in curve.points)
 
@@ -337,7 +337,7 @@ def _published(system: System, points: Sequence[PublishedPoint], dataset: str) -
 
 
 def _without_duplicates(points: Sequence[PublishedPoint]) -> list[PublishedPoint]:
-    """By rate; of what two sources have at one rate, the one that comes first in the csv."""
+    """Sort by rate; of what two sources have at one rate, keep the first of the csv."""
     kept: list[PublishedPoint] = []
     for point in points:
         duplicates = (

@@ -24,12 +24,12 @@ Kind = Literal["point", "sample", "step"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Record = TypeVar("Record", bound=msgspec.Struct)
 
-SHIPPED = Path(__file__).parents[2] / "results" / "published"
+BUNDLED = Path(__file__).parents[2] / "results" / "published"
 EVERYTHING = "all"
 
 
 class PublishedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One number of one system, as its source has it; the field names are the csv's columns."""
+    """A number of one system, as its source has it; the field names are the csv's columns."""
 
     system: Text  # "Multi-Realism"
     variant: str = ""  # "beta=2.56"; empty where the system comes in one
@@ -116,7 +116,7 @@ def read_points(results: Path) -> tuple[PublishedPoint, ...]:
 def read_published(results: Path, name: str) -> tuple[Path, str]:
     """Return path and text of a file of published numbers: the results' own or the project's."""
     path = results / "published" / name
-    path = path if path.exists() else SHIPPED / name
+    path = path if path.exists() else BUNDLED / name
     try:
         return path, path.read_text(encoding="utf-8")
     except OSError as error:

@@ -217,7 +217,7 @@ def _published_sweep(
     realism: Measure,
     bpp: float,
 ) -> RealismSweep | None:
-    """Its steps with both metrics near a rate; None where the csv has none between the ends."""
+    """Return a sweep's steps near a rate; None where the csv has none between its ends."""
     measures = {one.published or one.column: one for one in (distortion, realism)}
     steps: dict[tuple[str, str], dict[Measure, ValueAtRate]] = {}
     for variant in (sweep.first, sweep.steps, sweep.last):

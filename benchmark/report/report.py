@@ -178,16 +178,16 @@ def _draw(
         drawn = over[measure.column].drawn if measure.column in over else ()
         panels[measure.column] = panel._replace(curves=(*panel.curves, *drawn))
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]
-    look = styles([*summary.labels, *labels])
+    found = styles([*summary.labels, *labels])
     overview = [metric_class(metric).column for metric in OVERVIEW]
     several = [column for column in panels if column in overview]
     figures = {"curves": several} if len(several) > 1 else {}
     figures |= {column: [column] for column in panels}
     drawings = {
-        file: draw_rate_curves(summary, [panels[one] for one in columns], look, name, linear)
+        file: draw_rate_curves(summary, [panels[one] for one in columns], found, name, linear)
         for file, columns in figures.items()
     }
-    drawings["timing"] = draw_timing(summary, look, name)
+    drawings["timing"] = draw_timing(summary, found, name)
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
