@@ -40,8 +40,8 @@ def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
     with figure_style():
         figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, HEIGHT_INCHES))
         solid: Any = figure.add_axes((0.0, 0.0, 0.53, 1.04), projection="3d")
-        flat = figure.add_axes((0.575, 0.15, 0.33, 0.73))
-        bar = figure.add_axes((0.93, 0.15, 0.014, 0.73))
+        flat = figure.add_axes((0.575, 0.15, 0.315, 0.73))
+        bar = figure.add_axes((0.915, 0.15, 0.014, 0.73))
         _draw_solid(solid, found, colours, scale)
         _draw_flat(flat, found, colours, scale)
         figure.colorbar(mpl.cm.ScalarMappable(scale, colours), cax=bar, label="β")
