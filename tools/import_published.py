@@ -23,12 +23,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-Row = Mapping[str, str]
+from benchmark.figures.table import csv_text
+from benchmark.system.atomic import write_file
 
-COLUMNS = (
-    "system", "variant", "setting", "kind", "dataset", "bpp", "metric", "value", "protocol",
-    "rate_protocol", "how", "value_error", "bpp_error", "note", "source", "reference",
-)  # fmt: skip
+Row = Mapping[str, str]
 
 PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # their decoders give 8 bits
 
@@ -191,9 +189,6 @@ VARIANTS = [
 ]
 # SSCL's Table 2: seconds to encode and to decode, GB of GPU memory, and millions of parameters
 # where those are known. Seconds are of an image of CLIC2020, not of a megapixel.
-COMPLEXITY_COLUMNS = (
-    "system", "metric", "value", "unit", "dataset", "machine", "how", "source", "reference",
-)  # fmt: skip
 COMPLEXITY_METRICS = {
     "encode_seconds": "s", "decode_seconds": "s", "memory_gb": "GB", "parameters_millions": "10^6",
 }  # fmt: skip
@@ -306,11 +301,7 @@ def _rate_protocol(row: Row, repository: str) -> str:
 def write(rows: Iterable[Row], path: Path) -> int:
     """Write points.csv, rows in the order of the source; return how many there are."""
     records = [converted(row) for row in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    write_file(path, csv_text(records))
     return len(records)
 
 
@@ -321,10 +312,7 @@ def write_complexity(path: Path) -> int:
         for system, values in COMPLEXITY.items()
         for (metric, unit), value in zip(COMPLEXITY_METRICS.items(), values, strict=False)
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COMPLEXITY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    write_file(path, csv_text(records))
     return len(records)
 
 

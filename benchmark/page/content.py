@@ -38,8 +38,8 @@ class Photograph(NamedTuple):
     """A source image; its picture is a file beside the page, or `absent` says why there is none."""
 
     name: str
-    width_px: int
-    height_px: int
+    width: int  # px
+    height: int  # px
     picture: str | None
     absent: str = ""
 
@@ -109,7 +109,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "published_shown": content.published_shown,
         "measures": [_measure(content, measure) for measure in content.measures],
         "codecs": [_codec(content, label) for label in labels],
-        "images": [_photograph(content.photographs[number]) for number in order],
+        "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
         "absent": list(sentences),
         "published": {
@@ -156,16 +156,6 @@ def _legend(entry: LegendEntry) -> dict[str, str]:
         "colour": entry.colour,
         "colour_dark": on_dark(entry.colour),
         "symbol": SYMBOLS[entry.marker],
-    }
-
-
-def _photograph(photograph: Photograph) -> dict[str, Any]:
-    return {
-        "name": photograph.name,
-        "width": photograph.width_px,
-        "height": photograph.height_px,
-        "picture": photograph.picture,
-        "absent": photograph.absent,
     }
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from benchmark.analysis.grid import betas
-from benchmark.analysis.rate_distortion import Measure, curves
-from benchmark.analysis.summarise import Point, Summary
-from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS, System
-from benchmark.published.curves import SAME_RATE, Curve, Panel
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS
+from benchmark.published.curves import SAME_RATE, Curve, Panel, measured_panel
 from benchmark.published.points import PublishedPoint
 
 NEAR_RATE = 1.15  # the nearest point stands as it is where nothing lies on the other side
@@ -147,25 +147,21 @@ def measured_sweep(
     summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
 ) -> RealismSweep | None:
     """Return our codec at a rate, a step for each beta that was measured; None without any."""
-    if summary is None or not {distortion.column, realism.column} <= set(summary.protocols):
-        return None
-    of_distortion, of_realism = (curves(summary, measure) for measure in (distortion, realism))
+    of_distortion, of_realism = (
+        {curve.system.label: curve for curve in measured_panel(summary, measure).curves}
+        for measure in (distortion, realism)
+    )
     steps = []
     caveats: dict[str, None] = {}
-    for beta, points in betas(summary).items():
-        edition = points[0].edition
-        x = at_rate(_rates(of_distortion.get(edition.label, ()), distortion), bpp, False)
-        y = at_rate(_rates(of_realism.get(edition.label, ()), realism), bpp, True)
-        if x and y:
-            x, y = (
-                one._replace(protocol=summary.protocols[measure.column], source=edition.version)
-                for one, measure in ((x, distortion), (y, realism))
-            )
-            steps.append(Step(f"β={beta:g}", x, y))
-            caveats |= dict.fromkeys(edition.caveats)
+    for beta, points in (betas(summary) if summary else {}).items():
+        label = points[0].label
+        if label in of_distortion and label in of_realism:
+            step = _step(of_distortion[label], of_realism[label], bpp)
+            steps += [step._replace(setting=f"β={beta:g}")] if step else []
+            caveats |= dict.fromkeys(of_distortion[label].caveats) if step else {}
     if not steps:
         return None
-    own: System = next(system for system in PAPER_SYSTEMS if system.label == PAPER_OPTION)
+    own = next(system for system in PAPER_SYSTEMS if system.label == PAPER_OPTION)
     return RealismSweep(own.method, own.group, own.label, True, tuple(steps), tuple(caveats))
 
 
@@ -184,11 +180,6 @@ def records(plot: PlotAtRate) -> list[dict[str, Any]]:
         for sweep in plot.sweeps
         for step in sweep.steps
     ]
-
-
-def _rates(points: Sequence[Point], measure: Measure) -> list[tuple[float, float]]:
-    means = [point.means[measure.column] for point in points]
-    return [(mean.bpp, mean.value) for mean in means if mean.bpp and mean.value is not None]
 
 
 def _columns(name: str, value: ValueAtRate) -> dict[str, Any]:
