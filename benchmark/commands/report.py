@@ -53,8 +53,7 @@ def report(
     results: options.Results = Path("results"),
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs."""
-    from benchmark.commands.output import print_sentences, print_summary, print_table
-    from benchmark.commands.progress import show_progress
+    from benchmark.commands.output import print_sentences, print_summary, print_table, show_progress
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
 
@@ -75,7 +74,7 @@ def report(
         published,
         mix_protocols,
     )
-    progress = partial(show_progress, "decoding for the page", quiet=False)
+    progress = partial(show_progress, "decoding for the page")
     for one in write_reports(request):
         summary = one.stored.summary
         print(f"\n{one.stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")

@@ -20,7 +20,7 @@ from benchmark.measure.engine.local import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.packs.evidence import Evidence
+from benchmark.packs.contents import DatasetContents
 from benchmark.page.content import DecodedPicture, ImageKey, Photograph
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
@@ -63,13 +63,13 @@ def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageK
 
 
 def chosen_photographs(
-    rows: Mapping[ImageKey, StoredRow], evidence: Evidence, most: int | None
+    rows: Mapping[ImageKey, StoredRow], contents: DatasetContents, most: int | None
 ) -> set[int]:
     """Return the `most` photographs with most streams, then by name; None returns all."""
     streams: dict[int, int] = {}
     names: dict[int, str] = {}
     for (_, _, number), row in rows.items():
-        streams[number] = streams.get(number, 0) + _has_stream(evidence, row)
+        streams[number] = streams.get(number, 0) + _has_stream(contents, row)
         names[number] = row["image"]
     ordered = sorted(
         (number for number, count in streams.items() if count),
@@ -81,7 +81,7 @@ def chosen_photographs(
 def write_pictures(
     folder: Path,
     rows: Mapping[ImageKey, StoredRow],
-    evidence: Evidence,
+    contents: DatasetContents,
     sources: Mapping[str, Source] | str,
     chosen: AbstractSet[int],
     report: Callable[[Progress], None],
@@ -102,12 +102,12 @@ def write_pictures(
     failures = 0
     for done, (place, row) in enumerate(wanted.items()):
         report(Progress(done, failures))
-        decoded[place] = _decoded(folder, row, evidence, decoders)
+        decoded[place] = _decoded(folder, row, contents, decoders)
         failures += decoded[place].picture is None
     beyond = _beyond(len(chosen))
     for place, row in rows.items():
         if place not in decoded:
-            absent = beyond if _has_stream(evidence, row) else _not_kept(row)
+            absent = beyond if _has_stream(contents, row) else _not_kept(row)
             decoded[place] = DecodedPicture(None, absent)
     paths = [one.picture for one in photographs.values()]
     paths += [one.picture for one in decoded.values()]
@@ -172,13 +172,13 @@ def _photograph(
 def _decoded(
     folder: Path,
     row: StoredRow,
-    evidence: Evidence,
+    contents: DatasetContents,
     decoders: dict[tuple[str, str], Codec | str],
 ) -> DecodedPicture:
     name = f"{row['decoded_sha256']}.png"
     if (folder / FOLDER / name).exists():
         return DecodedPicture(f"{FOLDER}/{name}")
-    if not _has_stream(evidence, row):
+    if not _has_stream(contents, row):
         return DecodedPicture(None, _not_kept(row))
     key = row["codec"], row["variant"]
     if key not in decoders:
@@ -190,7 +190,7 @@ def _decoded(
     if isinstance(decoder, str):
         return DecodedPicture(None, decoder)
     try:
-        pixels = reconstruct(decoder, row, evidence.stream(row))
+        pixels = reconstruct(decoder, row, contents.stream(row))
     except BenchError as error:
         return DecodedPicture(None, f"No picture: {error}.")
     if isinstance(pixels, Failed):
@@ -199,8 +199,8 @@ def _decoded(
     return DecodedPicture(f"{FOLDER}/{name}")
 
 
-def _has_stream(evidence: Evidence, row: StoredRow) -> bool:
-    return bool(evidence.has_stream(row) or row["bytes_origin"] == "declared")
+def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
+    return bool(contents.has_stream(row) or row["bytes_origin"] == "declared")
 
 
 def _beyond(count: int) -> str:

@@ -13,7 +13,7 @@ from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import CROP_BPP
 from benchmark.figures.style import styles
 from benchmark.measure.outcome import Progress
-from benchmark.packs.evidence import gather, packs_beside
+from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.document import html_text
 from benchmark.page.pictures import (
@@ -78,13 +78,13 @@ def write_page(
     summary, folder = stored.summary, stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs = packs_beside(request.results)
-    evidence = gather(request.results, stored.name.partition(":")[0], packs)
+    contents = dataset_contents(request.results, stored.name.partition(":")[0], packs)
     dataset = request.dataset if Path(request.dataset).is_dir() else stored.name
     sources = sources_of(dataset, request.results, request.data_dir)
-    chosen = chosen_photographs(rows, evidence, request.photographs)
+    chosen = chosen_photographs(rows, contents, request.photographs)
     total = sum(number in chosen for _, _, number in rows)
     with show_progress(total) as tell:
-        pictures = write_pictures(folder, rows, evidence, sources, chosen, tell)
+        pictures = write_pictures(folder, rows, contents, sources, chosen, tell)
     published = _published(request, report, published_shown)
     content = Content(
         dataset=stored.name,

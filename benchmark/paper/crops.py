@@ -36,7 +36,7 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
         {name: [row["bpp"] for row in rows] for name, rows in found.rows.items()}
     )
     chosen, far = nearest(found.rows, bpp)
-    kept, failed = decode_streams(results.evidence(found.dataset), chosen)
+    kept, failed = decode_streams(results.contents(found.dataset), chosen)
     said = [f"crops lack {name}: {why}" for name, why in failed.items()]
     if far:
         said.append(

@@ -10,6 +10,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, Unavailable
 from benchmark.figures.pictures import Tile, draw_pictures
+from benchmark.measure.extract import HashedImage
 from benchmark.measure.score import Scorer
 from benchmark.paper.distortion import equal_distortions, squared_error
 from benchmark.paper.results import PaperFigure, PaperResults
@@ -38,8 +39,9 @@ def distortions(results: PaperResults) -> PaperFigure:
     elsewhere: dict[str, None] = {}
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, PSNR_DB):
-        columns = scorer.score(PHOTOGRAPH, photograph, pixels, METRICS)
         digest = pixels_sha256(pixels)
+        changed = HashedImage(digest, pixels)
+        columns = scorer.score(HashedImage(PHOTOGRAPH, photograph), changed, METRICS).columns
         for one in measures:
             key = digest, one.column, columns[f"{one.column}_protocol"]
             if columns[one.column] is None and key in known:

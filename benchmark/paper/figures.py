@@ -87,7 +87,7 @@ def complexity(results: PaperResults) -> PaperFigure:
     blocks = published_blocks(results.complexities)
     labels = [one.label for one in results.complexities]
     for dataset in results.datasets():
-        timed = results.evidence(dataset).table
+        timed = results.contents(dataset).table
         timed = timed.filter(pc.fill_null(timed["timing"], False))
         summary = summarise(timed) if timed.num_rows else None
         block = measured_block(summary, dataset)

@@ -12,7 +12,12 @@ from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import Style, styles
-from benchmark.packs.evidence import Evidence, attested, gather, packs_beside
+from benchmark.packs.contents import (
+    DatasetContents,
+    dataset_contents,
+    packs_beside,
+    verified_rows,
+)
 from benchmark.packs.pack import Pack
 from benchmark.published.complexity import Complexity, read_complexity
 from benchmark.published.points import PublishedPoint, read_points
@@ -43,7 +48,7 @@ class PaperResults:
     folder: Path
     data_dir: Path | None = None
     attested_only: bool = False
-    _evidence: dict[str, Evidence] = field(default_factory=dict)
+    _contents: dict[str, DatasetContents] = field(default_factory=dict)
     _summaries: dict[str, Summary | None] = field(default_factory=dict)
 
     @cached_property
@@ -61,19 +66,19 @@ class PaperResults:
         """Bitstream archives of the folder, or those of the project."""
         return packs_beside(self.folder)
 
-    def evidence(self, dataset: str) -> Evidence:
+    def contents(self, dataset: str) -> DatasetContents:
         """Return rows and streams of a dataset."""
-        if dataset not in self._evidence:
-            found = gather(self.folder, dataset, self.packs)
+        if dataset not in self._contents:
+            found = dataset_contents(self.folder, dataset, self.packs)
             if self.attested_only:
-                found = found._replace(table=attested(found.table))
-            self._evidence[dataset] = found
-        return self._evidence[dataset]
+                found = found._replace(table=verified_rows(found.table))
+            self._contents[dataset] = found
+        return self._contents[dataset]
 
     def summary(self, dataset: str) -> Summary | None:
         """Return means of a dataset's rows; None where it has none."""
         if dataset not in self._summaries:
-            table, folder = self.evidence(dataset).table, self.folder / dataset
+            table, folder = self.contents(dataset).table, self.folder / dataset
             self._summaries[dataset] = (
                 summarise_with_distributions(table, folder, every_metric())
                 if table.num_rows
@@ -85,9 +90,9 @@ class PaperResults:
         """Return names of all datasets that have rows: those of the registry, largest first."""
         stored = {path.parent.name for path in self.folder.glob("*/per_image")}
         recorded = {
-            (line.cells.get("dataset") or "").partition(":")[0]
+            (line.fields.get("dataset") or "").partition(":")[0]
             for pack in self.packs
-            for line in pack.lines.values()
+            for line in pack.streams.values()
         }
         known = list(dict.fromkeys(name.partition(":")[0] for name in reversed(DATASETS)))
         there = stored | recorded

@@ -11,7 +11,7 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.measure.engine.local import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.packs.evidence import Evidence
+from benchmark.packs.contents import DatasetContents
 from benchmark.paper.results import PaperResults
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
@@ -39,13 +39,13 @@ class MeasuredPhotograph(NamedTuple):
     rows: dict[str, list[StreamRow]]
 
 
-def rows_with_streams(evidence: Evidence) -> dict[str, dict[str, list[StreamRow]]]:
+def rows_with_streams(contents: DatasetContents) -> dict[str, dict[str, list[StreamRow]]]:
     """Return the newest rows with a stream at hand by image and system, the paper's first.
 
     Newest are those that means are taken over: under the present protocol, and of each codec
     variant the fingerprint and adapter revision of its latest run. `raw` is left out.
     """
-    table = evidence.table.take(newest_rows(evidence.table).index)
+    table = contents.table.take(newest_rows(contents.table).index)
     names = measured_names()
     order = [*names, *CODECS]
     found: dict[str, dict[str, list[StreamRow]]] = {}
@@ -58,7 +58,7 @@ def rows_with_streams(evidence: Evidence) -> dict[str, dict[str, list[StreamRow]
     labelled.sort(key=lambda one: (place(*one), one[1]["variant"]))
     for label, row in labelled:
         wanted = row["status"] == "ok" and row["stream_sha256"] and row["codec"] != "raw"
-        if wanted and evidence.has_stream(row):
+        if wanted and contents.has_stream(row):
             by_system = found.setdefault(row["image"], {})
             by_system.setdefault(names.get(label, label), []).append(row)
     return found
@@ -73,7 +73,7 @@ def best_photograph(results: PaperResults, asked: str) -> MeasuredPhotograph | s
     dataset, _, image = asked.partition("/")
     reasons = []
     for name in [dataset] if asked else results.datasets():
-        by_image = rows_with_streams(results.evidence(name))
+        by_image = rows_with_streams(results.contents(name))
         if asked and image not in by_image:
             raise UsageError(f"--photograph {asked}: {results.folder} has no kept stream of it")
         if not asked and not any(len(rows) > 1 for rows in by_image.values()):
@@ -95,7 +95,7 @@ def best_photograph(results: PaperResults, asked: str) -> MeasuredPhotograph | s
 
 
 def decode_streams(
-    evidence: Evidence, chosen: Mapping[str, StreamRow]
+    contents: DatasetContents, chosen: Mapping[str, StreamRow]
 ) -> tuple[list[DecodedStream], dict[str, str]]:
     """Return the pictures of these rows, and why others have none, by system."""
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
@@ -103,7 +103,7 @@ def decode_streams(
     for name, row in chosen.items():
         try:
             decoder = load_codec(CodecSpec.of(row["codec"], row["variant"]))
-            pixels = reconstruct(decoder, row, evidence.stream(row))
+            pixels = reconstruct(decoder, row, contents.stream(row))
         except BenchError as error:
             failed[name] = str(error)
             continue
@@ -127,5 +127,5 @@ def _sources(results: PaperResults, dataset: str) -> dict[str, Source] | str:
         opened = open_sources(Request(dataset=dataset, data_dir=results.data_dir))
     except Unavailable as missing:
         return str(missing)
-    measured = set(results.evidence(dataset).table["image_sha256"].to_pylist())
+    measured = set(results.contents(dataset).table["image_sha256"].to_pylist())
     return {one.file.name: one for one in opened.images if one.sha256 in measured}

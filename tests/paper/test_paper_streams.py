@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from benchmark.packs.evidence import gather
+from benchmark.packs.contents import dataset_contents
 from benchmark.paper.streams import rows_with_streams
 from benchmark.rows.store import Store
 from support.measured import row
@@ -26,7 +26,7 @@ def store(tmp_path):
 
 
 def versions(store):
-    found = rows_with_streams(gather(store.folder.parent, "garden", []))
+    found = rows_with_streams(dataset_contents(store.folder.parent, "garden", []))
     return [one["codec_version"] for one in found["a.png"]["JPEG"]]
 
 
