@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.metrics.presentation import Scale, presentation_of
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 LEAST_POINTS = 4
 LEAST_OVERLAP = 0.5  # of the range that the two curves span together; below it the delta is marked
-SATURATING = ("ms_ssim",)  # columns that crowd towards 1 and are drawn and integrated in dB
 
 Values = NDArray[np.float64]
 
@@ -32,15 +32,28 @@ class Measure:
     column: str  # "psnr_db"
     label: str  # "PSNR (dB)"
     better: Literal["higher", "lower"]
-    saturating: bool = False
+    scale: Scale = "linear"
+    realism: int | None = None  # rank among the metrics that may judge realism
+    published: str = ""  # name among published numbers, if it is not that of the column
+    meets: tuple[str, ...] = ()  # protocols of published numbers that the paper may draw beside it
     of_sets: bool = False  # reduced from features: values of single images are to first order
 
     @classmethod
     def named(cls, name: str) -> "Measure":
         """The metric of that name in the registry."""
         metric = metric_class(name)
-        saturating, of_sets = metric.column in SATURATING, name in DISTRIBUTION_METRICS
-        return cls(metric.column, metric.label, metric.better, saturating, of_sets)
+        return cls(
+            metric.column,
+            metric.label,
+            metric.better,
+            **presentation_of(metric)._asdict(),
+            of_sets=name in DISTRIBUTION_METRICS,
+        )
+
+    @property
+    def saturating(self) -> bool:
+        """Whether values crowd towards 1, so that they are drawn and integrated in dB."""
+        return self.scale == "saturating"
 
     @property
     def axis_label(self) -> str:
@@ -50,7 +63,7 @@ class Measure:
     def drawn(self, value: float) -> float:
         """The place of a value on the axis: the value itself, or -10 log10(1 - value).
 
-        >>> Measure("ms_ssim", "MS-SSIM", "higher", saturating=True).drawn(0.75)
+        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").drawn(0.75)
         6.0205...
         """
         if not self.saturating:

@@ -25,7 +25,7 @@ from support.measured import row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Measure("lpips_alex", "LPIPS", "lower")
-MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", saturating=True)
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
 ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
 
 
