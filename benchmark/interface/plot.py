@@ -6,14 +6,17 @@ import pandas as pd
 
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.errors import UsageError
+from benchmark.figures.legend import flat_legend
 from benchmark.figures.rate_curve import draw_panel
-from benchmark.figures.style import styles
+from benchmark.figures.style import figure_style, styles
 from benchmark.interface.tables import summarised
 from benchmark.published.curves import measured_panel
 from benchmark.registry import metric_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+SIZE_INCHES = (6.875, 4.0)  # of a new figure, with the legend below the axes
 
 
 def plot(
@@ -35,7 +38,7 @@ def plot(
     metric : str
         Name of a metric.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new pyplot figure.
+        Axes to draw on; by default those of a new pyplot figure, with the legend below them.
     common, allow_few : bool
         As in `summary`.
 
@@ -56,7 +59,12 @@ def plot(
     panel = measured_panel(found, measure)
     if not panel.curves:
         raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
-    axes = ax if ax is not None else plt.subplots()[1]
-    draw_panel(axes, panel, styles(found.labels))
-    axes.legend()
+    if ax is not None:
+        draw_panel(ax, panel, styles(found.labels))
+        ax.legend(fontsize="x-small", frameon=False)
+        return ax
+    with figure_style():
+        figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
+        drawn = draw_panel(axes, panel, styles(found.labels))
+        flat_legend(figure, [handle for _, handle in drawn])
     return axes

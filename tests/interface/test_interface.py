@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -251,6 +252,15 @@ def test_a_plot_has_the_means_as_its_curves(stored):
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of dists"):
         benchmark.plot(frame, metric="dists")
+
+
+def test_a_plot_without_axes_is_a_new_figure_with_every_codec_in_its_legend(stored):
+    axes = benchmark.plot(benchmark.load(stored))
+    (legend,) = axes.get_figure().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["jpeg", "webp"]
+    box, figure = legend.get_window_extent(), axes.get_figure().bbox
+    assert (box.width <= figure.width, box.height <= figure.height) == (True, True)
+    plt.close(axes.get_figure())
 
 
 def test_distribution_metrics_are_those_of_a_report(stored):
