@@ -9,7 +9,7 @@ BD-rate always means bits saved at equal quality.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -33,9 +33,10 @@ class Measure:
     label: str  # "PSNR (dB)"
     better: Literal["higher", "lower"]
     scale: Scale = "linear"
-    realism: int | None = None  # rank among the metrics that may judge realism
-    published: str = ""  # name among published numbers, if it is not that of the column
-    meets: tuple[str, ...] = ()  # protocols of published numbers that the paper may draw beside it
+    # of the class alone: rank as a judge of realism, name and protocols among published numbers
+    realism: int | None = field(default=None, compare=False)
+    published: str = field(default="", compare=False)
+    meets: tuple[str, ...] = field(default=(), compare=False)
     of_sets: bool = False  # reduced from features: values of single images are to first order
 
     @classmethod

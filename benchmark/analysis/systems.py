@@ -89,7 +89,7 @@ SYSTEMS = (
     ),
     System(
         "BPG", "bpg", "#6699CC", "H", PROGRAMS,
-        (("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8"), ("BPG", "4:4:4")),
+        (("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
     ),
     System("JPEG", "jpeg", "#000000", "s", PROGRAMS, (("JPEG", "Pillow 7.1.2"), ("JPEG", ""))),
     # not in the paper's figures
@@ -121,9 +121,11 @@ SYSTEMS = (
         "Cheng2020 attention", "compressai:model=cheng2020-attn", "#117733", "H", "",
         (("Cheng2020-attn", "CompressAI mse"),),
     ),
-    System("HiFiC without GAN", "hific-without-gan", "#4477AA", "p"),
-    System("StableCodec", "stablecodec", "#661100", "v"),
-    System("DiffEIC", "diffeic", "#777700", "D"),
+    System(
+        "HiFiC without GAN", "hific-without-gan", "#4477AA", "p", "", (("HiFiC without GAN", ""),)
+    ),
+    System("StableCodec", "stablecodec", "#661100", "v", "", (("StableCodec", ""),)),
+    System("DiffEIC", "diffeic", "#777700", "D", "", (("DiffEIC", ""),)),
     System("HM", "hm", "#332288", "d", "", (("HM", "CompressAI"),)),
 )  # fmt: skip
 PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)

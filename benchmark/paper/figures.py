@@ -15,7 +15,8 @@ from benchmark.figures.realism_plot import draw_realism_plots
 from benchmark.figures.surface import draw_surface
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
 from benchmark.published.complexity import measured_block, published_blocks
-from benchmark.published.curves import Panel, measured_panel, paper_panel, too_few
+from benchmark.published.curves import Panel, measured_panel
+from benchmark.published.paper_panel import paper_panel, too_few
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points

@@ -8,7 +8,8 @@ from benchmark.analysis.grid import betas
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS
-from benchmark.published.curves import SAME_RATE, Curve, Panel, measured_panel
+from benchmark.published.curves import Curve, Panel, measured_panel
+from benchmark.published.paper_panel import SAME_RATE
 from benchmark.published.points import PublishedPoint
 
 NEAR_RATE = 1.15  # the nearest point stands as it is where nothing lies on the other side

@@ -22,7 +22,8 @@ from benchmark.figures.style import DOUBLE_COLUMN_INCHES, figure_style, file_byt
 from benchmark.figures.surface import draw_surface
 from benchmark.figures.table import csv_text, latex
 from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
-from benchmark.published.curves import measured_panel, paper_panel
+from benchmark.published.curves import measured_panel
+from benchmark.published.paper_panel import paper_panel
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from support.measured import row, table

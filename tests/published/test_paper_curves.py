@@ -14,8 +14,9 @@ from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.errors import StoreError
 from benchmark.figures.style import styles
 from benchmark.published.complexity import parse_complexity
-from benchmark.published.curves import measured_panel, paper_panel, records, whole_set
-from benchmark.published.curves import too_few as too_few_of
+from benchmark.published.curves import measured_panel, records
+from benchmark.published.paper_panel import paper_panel, whole_set
+from benchmark.published.paper_panel import too_few as too_few_of
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import at_rate, measured_sweep, realism_sweeps
 from support.measured import row, table

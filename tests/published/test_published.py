@@ -314,3 +314,11 @@ def test_points_among_the_results_are_used_before_the_projects(tmp_path):
 def test_a_point_is_hashable_and_knows_its_name():
     assert isinstance(POINTS[0], PublishedPoint)
     assert POINTS[0].slug == "crdr"
+
+
+@pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])
+@pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
+def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
+    curves = published_curves(POINTS, dataset, Measure.named(metric))
+    labels = {curve.system.published[0]: curve.system.label for curve in curves}
+    assert len(set(labels.values())) == len(labels)
