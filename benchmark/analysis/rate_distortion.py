@@ -91,7 +91,7 @@ class Delta(NamedTuple):
         return self.overlap < LEAST_OVERLAP
 
 
-class Refused(NamedTuple):
+class NoDelta(NamedTuple):
     """The reason why there is no number."""
 
     reason: str
@@ -111,9 +111,9 @@ class Comparison(NamedTuple):
 
     column: str
     label: str
-    rate: Delta | Refused  # BD-rate of the mean curves, percent
-    images_rate: ImagesDelta | Refused  # mean of per-image BD-rates, percent
-    quality: Delta | Refused  # BD-metric of the mean curves, in units of the axis, sign as measured
+    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
+    images_rate: ImagesDelta | NoDelta  # mean of per-image BD-rates, percent
+    quality: Delta | NoDelta  # BD-metric of the mean curves, in units of the axis, sign as measured
 
 
 class Excluded(NamedTuple):
@@ -171,7 +171,7 @@ def compare(
             continue
         missing = [name for name in (anchor, label) if name not in of]
         if missing:
-            refused = Refused(f"{missing[0]} has no complete point")
+            refused = NoDelta(f"{missing[0]} has no complete point")
             found.append(Comparison(measure.column, label, refused, refused, refused))
             continue
         mean_anchor, mean_test = (
@@ -189,7 +189,7 @@ def compare(
     return found
 
 
-def bd_rate(anchor: Curve, test: Curve) -> Delta | Refused:
+def bd_rate(anchor: Curve, test: Curve) -> Delta | NoDelta:
     """Return the mean change of rate at equal quality in percent; negative for fewer bits."""
     fronts = pareto_front(anchor), pareto_front(test)
     refused = _refusal(fronts, (anchor, test)) or _apart(fronts[0].quality, fronts[1].quality)
@@ -204,7 +204,7 @@ def bd_rate(anchor: Curve, test: Curve) -> Delta | Refused:
     return Delta(float(value), _overlap(fronts[0].quality, fronts[1].quality))
 
 
-def bd_quality(anchor: Curve, test: Curve) -> Delta | Refused:
+def bd_quality(anchor: Curve, test: Curve) -> Delta | NoDelta:
     """Return the mean change of quality at equal rate; positive where `test` is better."""
     fronts = pareto_front(anchor), pareto_front(test)
     rates = np.log10(fronts[0].bpp), np.log10(fronts[1].bpp)
@@ -255,20 +255,20 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
     )
 
 
-def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> Refused | None:
+def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> NoDelta | None:
     for front, curve, whose in zip(fronts, whole, ("the anchor", "it"), strict=True):
         if len(front.bpp) < LEAST_POINTS:
-            return Refused(
+            return NoDelta(
                 f"{whose} has {len(front.bpp)} of the {LEAST_POINTS} points that are needed "
                 f"on the Pareto front ({len(curve.bpp)} measured)"
             )
     return None
 
 
-def _apart(anchor: Values, test: Values) -> Refused | None:
+def _apart(anchor: Values, test: Values) -> NoDelta | None:
     if _overlap(anchor, test) > 0:
         return None
-    return Refused("the curves have no quality or rate in common")
+    return NoDelta("the curves have no quality or rate in common")
 
 
 def _overlap(anchor: Values, test: Values) -> float:
@@ -278,8 +278,8 @@ def _overlap(anchor: Values, test: Values) -> float:
     return float(max(shared, 0) / spanned)
 
 
-def _in_units(delta: Delta | Refused, measure: Measure) -> Delta | Refused:
-    if isinstance(delta, Refused) or measure.better == "higher":
+def _in_units(delta: Delta | NoDelta, measure: Measure) -> Delta | NoDelta:
+    if isinstance(delta, NoDelta) or measure.better == "higher":
         return delta
     return delta._replace(value=-delta.value)
 
@@ -303,9 +303,9 @@ def _curve(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> C
 
 def _mean_of_images(
     anchor: Sequence[Point], test: Sequence[Point], measure: Measure, up_to_bpp: float | None
-) -> ImagesDelta | Refused:
+) -> ImagesDelta | NoDelta:
     if measure.of_sets:
-        return Refused("it is a metric of whole sets, with no curve of a single image")
+        return NoDelta("it is a metric of whole sets, with no curve of a single image")
     anchors, tests = image_curves(anchor, measure), image_curves(test, measure)
     deltas = [
         bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp))
@@ -313,8 +313,8 @@ def _mean_of_images(
     ]
     numbers = [delta for delta in deltas if isinstance(delta, Delta)]
     if not numbers:
-        reasons = [delta.reason for delta in deltas if isinstance(delta, Refused)]
-        return Refused(f"in no image: {reasons[0]}" if reasons else "no image in common")
+        reasons = [delta.reason for delta in deltas if isinstance(delta, NoDelta)]
+        return NoDelta(f"in no image: {reasons[0]}" if reasons else "no image in common")
     return ImagesDelta(
         math.fsum(delta.value for delta in numbers) / len(numbers),
         len(numbers),

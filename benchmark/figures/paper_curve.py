@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmark.analysis.rate_distortion import Curve as Rates
-from benchmark.analysis.rate_distortion import Measure, Refused, bd_rate
+from benchmark.analysis.rate_distortion import Measure, NoDelta, bd_rate
 from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS
 from benchmark.figures.captions import (
     grouped,
@@ -163,7 +163,7 @@ def _delta(one: Panel, curve: Curve | None, name: str) -> str:
     if not anchors or curve is None or curve.system.name == name:
         return NOTHING
     found = bd_rate(_rates(anchors[0], one.measure), _rates(curve, one.measure))
-    if isinstance(found, Refused):
+    if isinstance(found, NoDelta):
         return NOTHING
     return f"{found.value:+.1f}" + (DOUBTFUL if found.doubtful else "")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, Refused
+from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, NoDelta
 from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
@@ -79,14 +79,14 @@ def bd_table(
                 labels[comparison.column],
                 comparison.label,
                 _delta(rate, "+.2f"),
-                NOTHING if isinstance(of_images, Refused) else f"{of_images.value:+.2f}",
+                NOTHING if isinstance(of_images, NoDelta) else f"{of_images.value:+.2f}",
                 _images_of(of_images),
                 _delta(quality, "+.4g"),
                 f"{100 * rate.overlap:.0f}" if isinstance(rate, Delta) else NOTHING,
             )
         )
         for refused in found if isinstance(rate, Delta) else (rate, quality):
-            if isinstance(refused, Refused):
+            if isinstance(refused, NoDelta):
                 who = f"{comparison.label} ({labels[comparison.column]})"
                 whose = reasons.setdefault(refused.reason, [])
                 whose += [who] if who not in whose else []
@@ -231,18 +231,18 @@ def _mean(mean: Mean, images: int, form: str) -> str:
     return f"{mean.value:{form}}" + (f" ({inside})" if inside else "")
 
 
-def _delta(delta: Delta | Refused, form: str) -> str:
-    if isinstance(delta, Refused):
+def _delta(delta: Delta | NoDelta, form: str) -> str:
+    if isinstance(delta, NoDelta):
         return NOTHING
     return f"{delta.value:{form}}" + (DOUBTFUL if delta.doubtful else "")
 
 
-def _images_of(found: ImagesDelta | Refused) -> str:
-    if isinstance(found, Refused):
+def _images_of(found: ImagesDelta | NoDelta) -> str:
+    if isinstance(found, NoDelta):
         return NOTHING
     whole = found.images + found.refused
     return f"{found.images} of {whole}" if found.refused else str(found.images)
 
 
-def _value(found: Delta | ImagesDelta | Refused) -> float | None:
-    return None if isinstance(found, Refused) else found.value
+def _value(found: Delta | ImagesDelta | NoDelta) -> float | None:
+    return None if isinstance(found, NoDelta) else found.value

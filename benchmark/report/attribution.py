@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.analysis.attribution import Part, attribution
-from benchmark.analysis.stored import Stored
+from benchmark.analysis.attribution import ImageInfluence, attribution
+from benchmark.analysis.stored import DatasetResults
 from benchmark.errors import UsageError
 from benchmark.figures.table import Table, csv_text
 from benchmark.protocol import protocol_of
@@ -14,7 +14,7 @@ from benchmark.system.atomic import write_files
 SHOWN_IMAGES = 3  # of each setting
 
 
-def write_attribution(metric: str, stored: Stored) -> tuple[Table, Path]:
+def write_attribution(metric: str, stored: DatasetResults) -> tuple[Table, Path]:
     """Write `attribution_<column>.csv` beside the report; return the largest parts and its path.
 
     Raises `UsageError` where no point has values of two images.
@@ -31,7 +31,7 @@ def write_attribution(metric: str, stored: Stored) -> tuple[Table, Path]:
     return _table(parts, kind.label, protocol), stored.folder / file
 
 
-def _table(parts: Sequence[Part], label: str, protocol: str) -> Table:
+def _table(parts: Sequence[ImageInfluence], label: str, protocol: str) -> Table:
     rows, seen = [], dict[tuple[str, str], int]()
     for part in parts:
         point = (part.label, part.setting)

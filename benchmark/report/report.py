@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.analysis.comparable import find_label
 from benchmark.analysis.interval import records
 from benchmark.analysis.rate_distortion import Comparison, Measure, compare
-from benchmark.analysis.stored import Stored, datasets_with_results, read_results
+from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
@@ -62,7 +62,7 @@ class ReportRequest:
 class Report:
     """Report of one dataset, already written, and what pages and terminals show of it."""
 
-    stored: Stored
+    stored: DatasetResults
     measures: Sequence[Measure]  # those asked for
     measured: Sequence[Measure]  # those that have values
     means: Table
@@ -126,7 +126,7 @@ def compare_all(
 
 
 def _write(
-    request: ReportRequest, stored: Stored, measures: Sequence[Measure], anchor: str
+    request: ReportRequest, stored: DatasetResults, measures: Sequence[Measure], anchor: str
 ) -> Report:
     summary, folder = stored.summary, stored.folder
     measured = [measure for measure in measures if summary.values_of(measure.column)]
@@ -168,7 +168,7 @@ def _write(
 
 
 def _draw(
-    stored: Stored, measures: Sequence[Measure], linear: bool, over: Mapping[str, Overlay]
+    stored: DatasetResults, measures: Sequence[Measure], linear: bool, over: Mapping[str, Overlay]
 ) -> dict[str, Drawing]:
     """Return figures by file name, without those that would be empty."""
     summary, name = stored.summary, stored.name
