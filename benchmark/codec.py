@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
 
 
 class Setting(NamedTuple):
-    """One point of a codec's rate control.
+    """A point of a codec's rate control.
 
     >>> str(Setting("quality", 50)), str(Setting("distance", 1.5))
     ('quality=50', 'distance=1.5')
@@ -28,7 +28,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CodecInfo:
-    """What a stranger needs to make the same streams again; stored with every row."""
+    """Information needed to make the same streams again; stored with every row."""
 
     version: str  # of what does the coding: "libjpeg-turbo 3.1.2, Pillow 12.0.0"
     command: str  # the exact call or command line, the setting's place marked {quality}
@@ -57,15 +57,15 @@ class Codec(Protocol):
     sweep: tuple[Setting, ...]  # the default settings, lowest rate first
 
     def describe(self) -> CodecInfo:
-        """Version, call, licence and fingerprint of what runs."""
+        """Return version, call, licence and fingerprint of what codes."""
         ...
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """The whole stream of one image: everything `decode` needs, and nothing else."""
+        """Return the whole stream of one image: everything `decode` needs, and nothing else."""
         ...
 
     def decode(self, data: bytes) -> Pixels:
-        """The image, from the bytes alone."""
+        """Return the image, from the bytes alone."""
         ...
 
 
@@ -81,7 +81,7 @@ class DeclaresSizes(Protocol):
     """A codec whose program is out of reach: reconstructions on disk and a list of their sizes."""
 
     def declared(self, image: str, setting: Setting) -> Declared:
-        """The reconstruction of the dataset's image of that name, and its declared size."""
+        """Return the reconstruction of the dataset's image of that name, and its declared size."""
         ...
 
 
@@ -94,7 +94,7 @@ class CodesInTiles(Protocol):
     """
 
     def in_tiles(self) -> Codec:
-        """The same codec, coding every image in small tiles."""
+        """Return the same codec, coding every image in small tiles."""
         ...
 
 
@@ -108,7 +108,7 @@ class ConvertsColour(Protocol):
     conversion_floor_db: float  # PSNR that conversion alone keeps on a photograph; may be infinite
 
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """The pixels through both conversions, with nothing coded between.
+        """Convert the pixels and back, with nothing coded between.
 
         `truncated`: as if both cut off fractions where they have to round.
         """

@@ -1,4 +1,4 @@
-"""What can go wrong, one sentence each: what happened, to which file or cell, what to do.
+"""Errors whose message is one sentence: what happened, to which file or cell, what to do.
 
 BenchError                 every message is meant for the user and needs no traceback
 ├── UsageError             the command line asks for something that cannot be (exit code 2)
@@ -24,7 +24,7 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """The command line asks for something that cannot be."""
+    """A request for something that cannot be done."""
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
@@ -46,7 +46,7 @@ class BadOption(UsageError):  # noqa: N818
 
 
 class BadPack(UsageError):  # noqa: N818
-    """What was given as a pack of streams is none, or is not whole.
+    """A folder or file that was given as a pack of streams and is none, or is not whole.
 
     >>> str(BadPack(Path("vtm.tar"), "it holds no rows.csv"))
     'the pack vtm.tar cannot be used: it holds no rows.csv; get or export it again'
@@ -61,7 +61,7 @@ class Unavailable(BenchError):  # noqa: N818
 
 
 class ImageRefused(BenchError):  # noqa: N818
-    """One image cannot be measured; the others can."""
+    """An image that cannot be measured; the others can."""
 
 
 class NotMeasurable(BenchError):  # noqa: N818

@@ -1,4 +1,4 @@
-"""What has to be equal for two numbers to be comparable: protocol ids, and the rules behind them.
+"""Protocol ids, and the rules behind them: numbers are comparable if their ids are equal.
 
 `docs/protocol.md` says the same for people. A change of a rule is a change of its id, so that old
 and new numbers never meet in one mean, figure or verdict.
@@ -14,7 +14,7 @@ CODING = "coding/1"
 
 
 def bits_per_pixel(num_bytes: int, width_px: int, height_px: int) -> float:
-    """Bits of the whole stream over the pixels of the source; padding never divides.
+    """Return the bits of the whole stream over the pixels of the source; padding never divides.
 
     >>> bits_per_pixel(100, 20, 20)
     2.0
@@ -23,7 +23,7 @@ def bits_per_pixel(num_bytes: int, width_px: int, height_px: int) -> float:
 
 
 def protocols(metrics: Iterable[str]) -> dict[str, str]:
-    """Protocol id of coding and of every metric column."""
+    """Return the protocol ids of coding and of metrics, by column."""
     return {"coding": CODING, **{metric_class(name).column: protocol_of(name) for name in metrics}}
 
 

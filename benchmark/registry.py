@@ -1,4 +1,4 @@
-"""Names to classes, as text: listing codecs, metrics or datasets imports none of them."""
+"""Registry of codecs, metrics, datasets and commands as text: listing them imports none."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,7 +103,7 @@ class CodecSpec(NamedTuple):
 
     @classmethod
     def of(cls, name: str, variant: str) -> "CodecSpec":
-        """The spec that a row's columns `codec` and `variant` stand for."""
+        """Return the spec of a row's columns `codec` and `variant`."""
         return cls(name, _options(variant, split_unescaped(variant, ":") if variant else []))
 
     @property
@@ -118,13 +118,13 @@ class CodecSpec(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What tables and figures call it: the option `name` if it has one, no folders."""
+        """Name in tables and figures: the option `name` if given, else the spec without folders."""
         given = dict(self.options).get("name")
         return given or self._replace(name=self.name.rpartition("/")[2]).text
 
 
 def names_code(spec: CodecSpec) -> bool:
-    """Whether a spec itself says which program or Python file to run.
+    """Return whether a spec itself says which program or Python file to run.
 
     Such a spec is for whoever wrote it; rows and packs of strangers may have one too.
 
@@ -135,7 +135,7 @@ def names_code(spec: CodecSpec) -> bool:
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:
-    r"""Parts between separators that no backslash precedes; escapes are kept.
+    r"""Split a text at separators that no backslash precedes; escapes are kept.
 
     >>> split_unescaped(r"a:b\:c", ":")
     ['a', 'b\\:c']
@@ -149,7 +149,7 @@ def split_unescaped(text: str, separator: str) -> list[str]:
 
 
 def parse_codec(text: str) -> CodecSpec:
-    r"""A spec from the command line; `\:` and `\,` are a colon and a comma inside a value.
+    r"""Parse a spec from the command line; `\:` and `\,` stand for `:` and `,` inside a value.
 
     >>> parse_codec("jpeg:optimize=1")
     CodecSpec(name='jpeg', options=(('optimize', '1'),))
@@ -171,7 +171,7 @@ def parse_codec(text: str) -> CodecSpec:
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:
-    """The class behind a spec; a module that lacks its library is `Unavailable`."""
+    """Import the class of a spec; raise `Unavailable` if its module lacks a library."""
     path, _, attribute = (CODECS.get(spec.name) or spec.name).partition(":")
     if spec.name not in CODECS and not path.endswith(".py"):  # any class of any package, otherwise
         raise UnknownName("codec", spec.name, CODECS)
@@ -187,7 +187,7 @@ def codec_class(spec: CodecSpec) -> type[Any]:
 
 
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
-    """The variants a spec stands for, defaults left out: a bare name means its default variants."""
+    """Return the variants of a spec, without default options; a bare name may be several."""
     made = codec_class(spec)
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
     if variants and not spec.options:
@@ -198,7 +198,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 
 
 def load_codec(spec: CodecSpec) -> Any:
-    """A new instance, options converted to the types that the constructor declares."""
+    """Construct a codec, with options converted to the types that the constructor declares."""
     made = codec_class(spec)
     parameters = _parameters(made)
     values: dict[str, Any] = {}
@@ -218,7 +218,7 @@ def load_codec(spec: CodecSpec) -> Any:
 
 
 def metric_class(name: str) -> type[Any]:
-    """The class of a metric of images or sets, or of a feature space, by its short name."""
+    """Import the class of an image metric, distribution metric or feature space by its name."""
     known = {
         **METRICS,
         **DISTRIBUTION_METRICS,

@@ -1,4 +1,4 @@
-"""What runs on this machine, and what is missing for the rest. Gathers facts, prints nothing."""
+"""Examine this machine: what runs on it, and what is missing for the rest. No printing."""
 
 import os
 import platform
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 
 class ImagingLibrary(NamedTuple):
-    """The one that `import PIL` finds: Pillow and pillow-simd share that name."""
+    """The imaging library that `import PIL` finds: Pillow and pillow-simd share that name."""
 
     name: str
     version: str
@@ -58,12 +58,12 @@ class ImagingLibrary(NamedTuple):
 
 
 def examine_codecs() -> list[Finding]:
-    """Every codec of the registry, constructed without options; those that need some say which."""
+    """Construct every codec of the registry without options; those that need some say which."""
     return [_attempt(name, _of_codec) for name in [*CODECS, *ALIASES]]
 
 
 def examine_metrics() -> list[Finding]:
-    """Every metric, or its feature space, constructed for the CPU: whether its weights are here."""
+    """Construct every metric, or its feature space, for the CPU: are its weights here?"""
 
     def look(name: str) -> Finding:
         (of_image,) = scored_by_image([name])
@@ -74,7 +74,7 @@ def examine_metrics() -> list[Finding]:
 
 
 def examine_datasets(data_dir: Path | None = None) -> list[Finding]:
-    """Every dataset: how many images of it are where."""
+    """Open every dataset, and count its images."""
     from benchmark.datasets.folder import data_folders
 
     def look(name: str) -> Finding:
@@ -85,7 +85,7 @@ def examine_datasets(data_dir: Path | None = None) -> list[Finding]:
 
 
 def imaging_library() -> ImagingLibrary:
-    """Name, version, libjpeg and shortcomings of what `import PIL` finds."""
+    """Return name, version, libjpeg and missing parts of the imaging library."""
     import PIL
     from PIL import features
 
@@ -100,7 +100,7 @@ def imaging_library() -> ImagingLibrary:
 
 
 def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
-    """(what, how it is) of the machine, the libraries that decide numbers, and the folders used."""
+    """Return (name, fact) of machine, libraries that decide numbers, and folders used."""
     from benchmark.datasets.folder import data_folders
     from benchmark.system.machine import machine
     from benchmark.system.weights import weight_folders
@@ -149,7 +149,7 @@ def _attempt(name: str, look: Callable[[str], Finding]) -> Finding:
 
 
 def _torch() -> str:
-    """The build, from its version alone: importing torch takes seconds."""
+    """Describe torch's build by its version alone: importing torch takes seconds."""
     from benchmark.system.device import GPU_MARKS
 
     gpu = any(Path(mark).exists() for mark in GPU_MARKS)

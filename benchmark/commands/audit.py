@@ -94,7 +94,7 @@ def audit_pack(
     """
     from benchmark.audit import pack_audit
     from benchmark.commands.output import interruptible, show_progress
-    from benchmark.measure.engine.local import prepare_workers
+    from benchmark.measure.engine.local import worker_context
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack, refuse_code
     from benchmark.plan.request import Request
@@ -108,7 +108,7 @@ def audit_pack(
     opened = open_pack(path)
     if not trust:
         refuse_code(opened, "decode its streams")
-    prepare_workers()
+    worker_context()  # begins to load what workers need
     with interruptible("an audit leaves nothing behind"):
         sources, missing = pack_audit.find_sources(opened, dataset or (), data_dir, flatten)
         for name, reason in missing.items():

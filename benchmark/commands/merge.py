@@ -25,7 +25,7 @@ def merge(
     from benchmark.rows.merge import merge_folders
 
     merged = []
-    with interruptible("what was copied stays; the same command goes on from there"):
+    with interruptible("what was copied is kept; the same command resumes from there"):
         for one in merge_folders(folders, into):
             merged.append(one)
             if not as_json:

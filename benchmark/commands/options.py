@@ -81,7 +81,10 @@ Trust = Annotated[
 ]
 AttestedOnly = Annotated[
     bool,
-    typer.Option("--verified-only", help="Only rows that `bench run --verify` has verified."),
+    typer.Option(
+        "--verified-only",
+        help="Only rows that an independent decode has verified (`bench run --verify`).",
+    ),
 ]
 Checkpoint = Annotated[
     str,

@@ -23,7 +23,7 @@ class Coded(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Where and why there is nothing to score."""
+    """Stage and reason of a failure: there is nothing to score."""
 
     stage: Stage
     reason: str
@@ -60,9 +60,9 @@ def execute(
 def execute_within_memory(
     encoder: Codec, decoder: Codec, image: str, pixels: Pixels, setting: Setting
 ) -> tuple[Coded | Failed, bool]:
-    """As `execute`, and once more in tiles where a GPU's memory is too small and the codec can.
+    """Code one image as `execute` does; if a GPU's memory is too small, once more in tiles.
 
-    Returns also whether what came of it was coded in tiles.
+    Returns also whether the result was coded in tiles, which only `CodesInTiles` codecs can do.
     """
     outcome = execute(encoder, decoder, image, pixels, setting)
     if not (
@@ -85,7 +85,7 @@ def execute_within_memory(
 def decode_again(
     decoder: Codec, image: str, setting: Setting, stream: bytes | None
 ) -> Pixels | Failed:
-    """The reconstruction of a kept stream, or of a declared size."""
+    """Decode a kept stream again, or read the reconstruction of a declared size."""
     try:
         if isinstance(decoder, DeclaresSizes):
             return decoder.declared(image, setting).decoded
@@ -97,7 +97,7 @@ def decode_again(
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Whether a GPU's memory was too small; torch, which may be absent, is asked by name."""
+    """Return whether a GPU's memory was too small; torch's error is known by its name alone."""
     return isinstance(error, OutOfDeviceMemory) or any(
         kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
         for kind in type(error).__mro__
@@ -105,13 +105,13 @@ def lacks_memory(error: Exception) -> bool:
 
 
 def explain(error: Exception) -> str:
-    """One line about an exception: our own messages as they are, others with their type."""
+    """Return an exception as one line: our own messages as they are, others with their type."""
     text = " ".join(str(error).split())
     return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
 
 
 def _give_memory_back() -> None:
-    """What torch, if it is loaded, holds of a GPU in case it is needed again."""
+    """Free the GPU memory that torch, if it is loaded, keeps in reserve."""
     if (torch := sys.modules.get("torch")) is not None:
         torch.cuda.empty_cache()
 

@@ -45,7 +45,7 @@ class Journey(NamedTuple):
 
 @dataclass
 class Findings:
-    """What an audit came to; sums, so that those of several datasets add up."""
+    """Counts and problems of an audit; sums, so that those of several datasets add up."""
 
     counts: dict[Journey, Counter[Verdict]] = field(default_factory=lambda: defaultdict(Counter))
     levels: Counter[Journey] = field(default_factory=Counter)  # the largest measured difference
@@ -56,7 +56,7 @@ class Findings:
 
     @property
     def wrong(self) -> bool:
-        """Whether a codec that runs here gave other pixels than recorded, or none."""
+        """True if a codec that runs here gave other pixels than recorded, or none."""
         return bool(self.problems)
 
 
@@ -68,7 +68,7 @@ class Audited(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a store has to decode."""
+    """The rows of a store and their kept streams, to be decoded again."""
 
     store: Store
     table: pa.Table  # that the rows are of, each at its place `at`
@@ -78,12 +78,12 @@ class Kept(NamedTuple):
 
     @property
     def streams(self) -> int:
-        """How many there are."""
+        """Number of streams."""
         return sum(map(len, self.rows.values()))
 
 
 class Terms(NamedTuple):
-    """How an audit is made."""
+    """Options of an audit."""
 
     device: str  # where streams are decoded: cpu or cuda, which a codec may take or leave
     machine: str
@@ -93,7 +93,7 @@ class Terms(NamedTuple):
 
 
 def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
-    """Rows without failure of a store; with `cells`, of these, and only what is not attested."""
+    """Collect the rows without failure of a store; with `cells`, those of them not verified yet."""
     table = store.table()
     chosen = pc.equal(table["status"], "ok")
     if cells is not None:
@@ -118,7 +118,7 @@ def audit_decode(
 ) -> Iterator[Row]:
     """Decode every kept stream again; yields the rows whose pixels came out identical.
 
-    What comes of it goes to `findings`. A stream of several rows is decoded once.
+    Counts and problems are added to `findings`. A stream of several rows is decoded once.
     """
     findings.not_kept += kept.not_kept
     findings.declared += kept.declared
@@ -146,7 +146,7 @@ def audit_stores(stores: Iterable[Store], terms: Terms, progress: ShowsProgress)
 def attest(kept: Kept, terms: Terms, report: Callable[[Progress], None]) -> list[Failure]:
     """Decode every kept stream again, and store what comes out identical as attested.
 
-    Returns what is not, with its reason.
+    Returns the cells that are not verified, with reasons.
     """
     findings = Findings()
     places: list[int] = []
@@ -177,7 +177,7 @@ def _store_attested(kept: Kept, places: list[int]) -> None:
 
 
 class _Audit:
-    """One codec variant of one store."""
+    """An audit of one codec variant of one store."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class _Audit:
         self._reference: Decoder | None = None  # on the kind of device that rows are of
 
     def carry_out(self) -> Iterator[list[Row] | None]:
-        """For each stream its rows that are identical; None now and then while there is none."""
+        """Yield for each stream its identical rows; None about once a second in between."""
         if names_code(self._spec) and not self._terms.trusted:
             for name in self._rows:
                 yield self._cannot_run(name, FOREIGN)
@@ -241,7 +241,7 @@ class _Audit:
         return identical
 
     def _measure(self, row: Row, device: str, pixels: Pixels) -> None:
-        """How far apart, where the recorded pixels can be had on the kind of device they are of."""
+        """Measure the difference, if the recorded pixels can be made on their kind of device."""
         recorded = self._as_recorded(row)
         if recorded is None or recorded.shape != pixels.shape:
             why = f"other pixels than on {row['device']}, by how much is unknown"

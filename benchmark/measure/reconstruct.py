@@ -1,4 +1,4 @@
-"""A stored row and its stream to the pixels that were scored, or why they cannot be had again."""
+"""Reconstruct the pixels that were scored from a stored row and its stream."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from benchmark.system.digest import pixels_sha256
 
 
 def reconstruct(decoder: Codec, row: Mapping[str, Any], stream: bytes | None) -> Pixels | Failed:
-    """Decoded again and compared with the sha256 of what was measured."""
+    """Decode a row's stream and compare the pixels with the sha256 of what was measured."""
     setting = Setting(row["setting_name"], row["setting_value"])
     decoded = decode_again(decoder, row["image"], setting, stream)
     if isinstance(decoded, Failed):

@@ -1,4 +1,4 @@
-"""Measured cells to the store, soon enough that a crash loses next to nothing."""
+"""Write measured cells to the store, soon enough that a crash loses next to nothing."""
 
 from collections.abc import Callable
 from time import monotonic

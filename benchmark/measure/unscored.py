@@ -1,4 +1,4 @@
-"""Stored rows that lack a metric, as tasks that fill it in from the kept stream. Pure."""
+"""Find stored rows that lack a metric, as tasks that fill it in from the kept stream."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ def unscored(
     folder: Path,
     again: bool,
 ) -> list[Rescore]:
-    """Rows of these sources without failure that lack a metric under its present protocol.
+    """Return tasks for rows of these sources that lack a metric under its present protocol.
 
     With `again`, also those whose value is null with a reason, since the reason may be gone.
-    Of a feature space, rows whose features were dropped lack it too. Rows that came along without
-    their streams stay as they are. `folder` is the store's. Rows of one image stay together.
+    Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
+    without their streams, are left out. `folder` is the store's. Rows of one image stay together.
     """
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}

@@ -24,13 +24,13 @@ class Contender(NamedTuple):
     encoder_lacks: str = ""  # why that is so, unless the pack was asked for
 
     def can_code(self, source: Source, setting: Setting) -> bool:
-        """Whether there is an encoder, or a recorded stream."""
+        """Return whether there is an encoder, or a recorded stream."""
         found = self.pack and self.pack.find(self.spec, source.sha256, source.width_px, setting)
         return self.pack is None or found is not None
 
 
 class Cell(NamedTuple):
-    """One measurement to make."""
+    """A measurement to make: one image coded by one codec variant at one setting."""
 
     codec: CodecSpec
     info: CodecInfo
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 
 
 def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:
-    """Every codec × setting × image, images outermost so that an early stop is a fair sample.
+    """Return codecs x settings x images, images outermost: an early stop is a fair sample.
 
     Of a codec whose streams come from a pack, what the pack has; `lacking` tells the rest.
     """
@@ -61,7 +61,7 @@ def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source
 
 
 def lacking(contender: Contender, sources: Sequence[Source]) -> str:
-    """A sentence on the images that a contender's pack lacks, wholly or in part; empty for none."""
+    """Return a sentence on the images that a contender's pack lacks; empty for none."""
     if contender.pack is None:
         return ""
     images = [

@@ -66,14 +66,14 @@ class CostModel:
                 whole[value] = whole.get(value, _Sum(0, 0)) + one
 
     def seconds(self, cell: Cell) -> float | None:
-        """None where nothing is known of the codec."""
+        """Return the expected seconds of a cell; None if nothing is known of the codec."""
         if cell.pack is not None:
             return 0.0
         rate = self._rate(cell)
         return None if rate is None else rate * cell.source.width_px * cell.source.height_px
 
     def basis(self, cell: Cell) -> Basis:
-        """What the seconds are made of."""
+        """Return whether the expected seconds come from measured rows or from typical times."""
         if cell.pack is not None or self._measured(cell):
             return "measured"
         return "typical" if _typical(cell) else "unknown"
@@ -89,7 +89,7 @@ class CostModel:
         return own or self._by_codec.get((codec, "", device, name), {})
 
     def _rate(self, cell: Cell) -> float | None:
-        """Seconds a pixel."""
+        """Return the expected seconds per pixel."""
         measured, typical, value = self._measured(cell), _typical(cell), float(cell.setting.value)
         if value in measured:
             return measured[value].rate
@@ -118,7 +118,7 @@ class _Sum(NamedTuple):
 
 
 def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
-    """The logarithm of a curve, linear between its points and flat outside them.
+    """Interpolate the logarithm of a curve linearly; outside its points, return the nearest value.
 
     >>> interpolated([(10, 1.0), (20, 100.0)], 15), interpolated([(10, 1.0), (20, 100.0)], 40)
     (10.0, 100.0)

@@ -1,4 +1,4 @@
-"""Cells to bundles for workers, longest first, and how long so many workers take for them. Pure.
+"""Group cells into bundles, longest first, and compute the makespan of so many workers. Pure.
 
 A worker takes whole bundles: short cells of one image, so that its pixels travel and its metrics
 are prepared once for all of them, or one long cell. Whoever is free takes the longest bundle left,
@@ -26,7 +26,7 @@ class Makespan(NamedTuple):
 
     @property
     def excess(self) -> float:
-        """How much later than ideal, as a share of it.
+        """Excess of the makespan over the ideal, as a share of the ideal.
 
         >>> Makespan(6.0, 4.0, 3.0).excess
         0.5
@@ -65,7 +65,7 @@ def bundles(
     size: Callable[[Task], float],
     workers: int,
 ) -> list[list[Task]]:
-    """All tasks, in the order in which bundles are to be taken, and within one in order of work.
+    """Group all tasks into bundles, in the order in which workers take them and carry them out.
 
     Tasks of unknown seconds are in bundles of their own, made by `size` (any measure that they all
     share), which come before the others: they may be the longest.
@@ -106,7 +106,7 @@ def _bundles(
 
 
 def makespan(durations: Iterable[float], workers: int) -> Makespan:
-    """Of bundles taken in this order, each by the worker that is free first.
+    """Compute the makespan of bundles taken in this order, each by the worker that is free first.
 
     >>> makespan([3, 3, 2, 2, 2], 2)
     Makespan(seconds=7, ideal=6.0, longest=3)

@@ -1,4 +1,4 @@
-"""What the command line asks for to what can run here: contenders, skipped ones with reasons."""
+"""Select what can run here of the codecs asked for: contenders, and skipped ones with reasons."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -25,19 +25,19 @@ Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) ->
 
 
 class Selection(NamedTuple):
-    """What runs, and what would have run but for something missing."""
+    """Contenders that run here, and the codecs that lack something."""
 
     contenders: tuple[Contender, ...]
     skipped: tuple[tuple[str, str], ...]  # (codec as asked for, reason)
 
 
 def every_codec() -> list[str]:
-    """What `--codecs all` stands for: all that runs by its bare name, short names included."""
+    """Return what `--codecs all` stands for: codecs without required options, and aliases."""
     return [*(name for name in CODECS if name not in NEED_OPTIONS), *ALIASES]
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Settings given by hand.
+    """Parse settings given as `codec.setting=1,2,3`. Raises `UsageError` for other texts.
 
     >>> parse_points(["jpeg.quality=10,30", "vvenc.qp=22"])
     {('jpeg', 'quality'): (10, 30), ('vvenc', 'qp'): (22,)}
@@ -126,7 +126,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
 
 
 def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
-    """The contender at the points given for it, if any are; they are added to `used`."""
+    """Return the contender at the points given for it, if any; add these to `used`."""
     spec, sweep = contender.spec, contender.sweep
     for name in {setting.name for setting in sweep}:
         for asked in (spec.name, spec.text):

@@ -1,4 +1,4 @@
-"""Feature vectors on disk: one file an image and feature space, named by the pixels they are of.
+"""Feature vectors on disk: one file per image and feature space, named by the image's pixels.
 
     results/<dataset>/features/<space protocol>/ab/abcd....npy    float32 (patches, dimensions)
 
@@ -42,11 +42,11 @@ class FeatureFolder:
         self.folder = store_folder / "features"
 
     def has(self, protocol: str, pixels_sha256: str) -> bool:
-        """Whether there is a file; it is not looked into."""
+        """Return whether there is a file of features, without reading it."""
         return self._path(protocol, pixels_sha256).exists()
 
     def read(self, protocol: str, pixels_sha256: str) -> Features | None:
-        """The features of an image; None where there are none.
+        """Read the features of an image; return None if there are none.
 
         A damaged file counts as none and is removed, so that it is made again.
         """
@@ -105,7 +105,7 @@ class _File(NamedTuple):
 
 
 def features_budget_bytes() -> float:
-    """How much a dataset's features may take: `$BENCH_FEATURES_GIB`, or 20 GiB."""
+    """Return the limit on a dataset's features: `$BENCH_FEATURES_GIB`, or 20 GiB, in bytes."""
     text = os.environ.get(BUDGET_VARIABLE, "")
     try:
         gib = float(text) if text else BUDGET_GIB

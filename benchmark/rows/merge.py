@@ -1,4 +1,4 @@
-"""Results of several machines to one folder: rows, streams, run records, features, reductions.
+"""Merge results of several machines: rows, streams, run records, features, reductions.
 
 Everything is copied whole or not at all, rows last, and what is there already is left alone: a
 merge that was interrupted is repeated, and one that was repeated changes nothing. A cell that has
@@ -30,7 +30,7 @@ PLACE = "place"  # the number of the folder that a row is from, the target's 0
 
 
 class Merged(NamedTuple):
-    """What came to one dataset's folder, and what could not."""
+    """Counts of what was merged into a dataset's folder, with conflicts and damaged files."""
 
     dataset: str
     rows: int
@@ -92,7 +92,7 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path) -> Merged:
 
 
 def _new_rows(stores: Sequence[Store]) -> tuple[pa.Table, list[str]]:
-    """What the first store lacks of the rows of the others, and the conflicts among all."""
+    """Return the rows that the first store lacks, and the conflicts among all stores."""
     tables = [_at(store.versions(), place) for place, store in enumerate(stores)]
     shipped = [_at(store.versions(shipped=True), place) for place, store in enumerate(stores)]
     disputed = _disputed(pa.concat_tables([*tables, *shipped]))
@@ -109,7 +109,7 @@ def _new_rows(stores: Sequence[Store]) -> tuple[pa.Table, list[str]]:
 
 
 def _disputed(table: pa.Table) -> dict[str, list[Row]]:
-    """By cell, the rows that do not agree, that which stands before all others."""
+    """Return the rows that do not agree, by cell; the row that stands comes first."""
     ok = table.filter(pc.equal(table["status"], "ok"))
     counted = ok.group_by("cell").aggregate([(name, "count_distinct") for name in RESULT])
     several = [pc.greater(counted[f"{name}_count_distinct"], 1) for name in RESULT]
@@ -125,7 +125,7 @@ def _disputed(table: pa.Table) -> dict[str, list[Row]]:
 
 
 def _accepted(table: pa.Table, disputed: dict[str, list[Row]]) -> pa.Table:
-    """The rows that agree with what stands."""
+    """Return the rows that agree with the row that stands."""
     doubtful = _among(table, pa.array(list(disputed), pa.string()))
     agreeing = [
         row
@@ -141,7 +141,7 @@ def _at(table: pa.Table, place: int) -> pa.Table:
 
 
 def _additions(found: pa.Table, standing: pa.Table) -> pa.Table:
-    """Rows, one a cell, that would change the standing ones if they were there too."""
+    """Return rows, one per cell, that are new or would change the standing row of their cell."""
     at = pc.index_in(found["cell"], value_set=standing["cell"])
     absent = pc.is_null(at)
     both = found.filter(pc.invert(absent))
@@ -235,7 +235,7 @@ def _merge_reductions(source: Path, folder: Path) -> int:
 
 
 def _copy_new(source: Path, folder: Path, pattern: str) -> int:
-    """Files that are not there by their names; how many."""
+    """Copy files whose names are not there yet; return how many."""
     count = 0
     for path in source.glob(pattern):
         there = folder / path.relative_to(source)

@@ -1,4 +1,4 @@
-"""Where numbers come from: commit, machine, versions: a run's record."""
+"""Run ids and run records: commit, machine and versions behind numbers."""
 
 import platform
 import secrets
@@ -20,7 +20,7 @@ RUN_TIME = "%Y%m%dT%H%M%S"
 
 
 def new_run_id(folder: Path) -> str:
-    """Sorts by time, and differs between runs that start in the same second.
+    """Return an id that sorts by time and differs between runs of the same second.
 
     It comes after all runs in the folder of a store, whatever the clock says: the latest run of a
     codec is the one that tables and figures show.
@@ -34,7 +34,7 @@ def new_run_id(folder: Path) -> str:
 
 
 def run_record(arguments: list[str], **facts: Any) -> dict[str, Any]:
-    """Everything about this process that a reader of its rows may ask for, json values only."""
+    """Return facts of this process that readers of its rows may need, json values only."""
     return {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "arguments": arguments,

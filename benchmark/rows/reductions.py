@@ -1,7 +1,7 @@
-"""Distribution metrics that were reduced before, on disk, by what they were reduced from.
+"""Reduced distribution metrics on disk, by what they were reduced from.
 
     results/<dataset>/sets/*.parquet     values and each image's influence, written once
-                          /shipped*      such as come with the project
+                          /shipped*      those bundled with the project
 
 A key names the protocol of the metric and the pixels of every pair in the set, so a value can
 neither be stale nor be mistaken for that of other images; folders of several machines merge by
@@ -54,13 +54,13 @@ class Reduction(NamedTuple):
 
 
 def reduction_key(protocol: str, pairs: Iterable[Pair]) -> str:
-    """The same for the same set in any order."""
+    """Return a sha256 of the protocol and the pairs, equal for the same pairs in any order."""
     text = json.dumps([protocol, sorted(pairs)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Reductions:
-    """Those of one dataset, below `results/<dataset>/sets`."""
+    """Reduced distribution metrics of a dataset, in `results/<dataset>/sets`."""
 
     def __init__(self, store_folder: Path) -> None:
         self.folder = store_folder / "sets"
@@ -71,7 +71,7 @@ class Reductions:
             self._read_from += [] if path.name.startswith(SHIPPED) else [path]
 
     def get(self, key: str) -> Reduced | None:
-        """What was reduced under this key."""
+        """Return the value that was reduced under a key, or None."""
         found = self._known.get(key)
         return found.reduced if found else None
 
@@ -92,11 +92,11 @@ class Reductions:
             self._read_from = [path] if together else [*self._read_from, path]
 
     def lacking_in(self, other: "Reductions") -> list[Reduction]:
-        """Those that the other folder does not have."""
+        """Return the reductions that the other folder does not have."""
         return [one for key, one in self._known.items() if key not in other._known]
 
     def ship(self, name: str, others: "Reductions") -> Path:
-        """Write those of another folder as such that come with the project, anew."""
+        """Write the reductions of another folder as bundled ones, replacing earlier ones."""
         path = self.folder / f"{SHIPPED}-{name}.parquet"
         self._write(path, [others._known[key] for key in sorted(others._known)])
         return path

@@ -45,13 +45,13 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("caveat", TEXT, "", "what has to be said of the codec: random weights"),
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
-    ("recorded", YES_NO, "", "of a pack, or come with the project: seconds stand in no mean"),
+    ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
 
 
 def table_schema() -> pa.Schema:
-    """All columns, units and meanings as field metadata."""
+    """Return the schema of all columns, with units and meanings as field metadata."""
     fields = [_field(*column) for column in CELL_COLUMNS]
     for name in METRICS:
         metric = metric_class(name)

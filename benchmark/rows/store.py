@@ -1,12 +1,12 @@
 """Rows and streams on disk: shards written once and whole, streams named by their sha256.
 
     results/<dataset>/per_image/*.parquet   rows; several shards may hold versions of one cell
-                     /per_image/shipped*    rows that come with the project, marked as recorded
+                     /per_image/shipped*    rows bundled with the project, marked as recorded
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
 
-What comes with the project is shown until a cell of the same codec and variant is measured here,
-and never counts as done.
+Bundled rows are shown until a cell of the same codec and variant is measured here, and never count
+as done.
 A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
 and `table` shows one row a cell.
 """
@@ -33,7 +33,7 @@ from benchmark.rows.versions import merge_versions
 
 Row = dict[str, Any]
 
-SHIPPED = "shipped"  # what the names of shards begin with that come with the project
+SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -67,7 +67,7 @@ class Store:
         write_result(self.folder / "runs" / f"{run}.json", text.encode())
 
     def record(self, run: str) -> dict[str, Any]:
-        """A run's record; empty where there is none."""
+        """Return a run's record; empty if there is none."""
         path = self.folder / "runs" / f"{run}.json"
         try:
             record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -85,7 +85,7 @@ class Store:
             self._write_shard(pa.Table.from_pylist(list(rows), schema=table_schema()))
 
     def add(self, rows: pa.Table) -> None:
-        """The same of a table, with the columns that `versions` has."""
+        """Add a table, with the columns that `versions` returns, as one shard."""
         if rows.num_rows:
             self._write_shard(rows)
 
@@ -101,7 +101,7 @@ class Store:
         return digest
 
     def stream(self, digest: str | None) -> bytes | None:
-        """A kept stream; None where it was not kept. Raises `StoreError` where it has changed."""
+        """Return a kept stream, or None without one. Raises `StoreError` if it has changed."""
         path = self._stream_path(digest) if digest else None
         if path is None or not path.exists():
             return None
@@ -111,7 +111,7 @@ class Store:
         return data
 
     def has_stream(self, digest: str | None) -> bool:
-        """Whether a stream was kept; its bytes are not looked at."""
+        """Return whether a stream was kept, without reading it."""
         known = digest is not None and SHA256.fullmatch(digest) is not None
         return known and self._stream_path(str(digest)).exists()
 
@@ -134,15 +134,15 @@ class Store:
         return Stored(_plain(merge_versions(table)), own.select(["cell", "status", "timing"]))
 
     def versions(self, shipped: bool = False) -> pa.Table:
-        """Every row of every cell, as measured here or as it came with the project."""
+        """Return every row of every cell: those measured here, or the bundled ones."""
         return _plain(self._read(None, shipped))
 
     def streams(self) -> Iterator[Path]:
-        """The files of kept streams, not looked into."""
+        """Iterate over the files of kept streams, without reading them."""
         return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
 
     def compact(self) -> None:
-        """Put small shards together, unless another run is reading or doing the same."""
+        """Merge small shards into one, unless another run is reading or doing the same."""
         with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
             if not held:
                 return
@@ -153,7 +153,7 @@ class Store:
                     path.unlink()
 
     def ship(self, name: str, rows: pa.Table) -> Path:
-        """Write rows that are to come with the project as the shard `shipped-<name>`, anew."""
+        """Write rows to be bundled with the project as the shard `shipped-<name>`."""
         recorded = pa.array([True] * rows.num_rows, rows.schema.field("recorded").type)
         marked = rows.set_column(rows.schema.get_field_index("recorded"), "recorded", recorded)
         path = self._shards / f"{SHIPPED}-{name}.parquet"
@@ -211,13 +211,13 @@ def _done(table: pa.Table, timed: bool) -> set[str]:
 
 
 def _kind(table: pa.Table) -> pa.ChunkedArray:
-    """Codec and variant of each row in one text."""
+    """Return codec and variant of each row as one text."""
     parts = (table[name].cast(pa.string()) for name in ("codec", "variant"))
     return pc.binary_join_element_wise(*parts, "\n")
 
 
 def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
-    """Rows of shards; texts that many rows share are dictionaries, a quarter of the time."""
+    """Read the rows of shards; texts that many rows share are dictionaries, four times as fast."""
     schema = table_schema()
     names = schema.names if columns is None else columns
     shared = [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
@@ -238,7 +238,7 @@ def _read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) ->
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """One below the other, with one dictionary a column; what a shard lacks is null."""
+    """Concatenate tables, with one dictionary per column; columns that a shard lacks are null."""
     return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
 
 

@@ -1,10 +1,10 @@
-"""Where things that can be made again are kept: the user's cache folder."""
+"""The user's cache folder, for files that can be made again."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/rdrbench`, or `~/.cache/rdrbench`; not created here."""
+    """Return `$XDG_CACHE_HOME/rdrbench`, or `~/.cache/rdrbench`; not created here."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "rdrbench"

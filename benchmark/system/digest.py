@@ -14,17 +14,17 @@ from benchmark.system.cache import cache_folder
 
 
 def pixels_sha256(pixels: Pixels) -> str:
-    """Of the height x width x 3 bytes, row by row; the identity of a source or a reconstruction."""
+    """Hash the height x width x 3 bytes, row by row: the identity of a source or reconstruction."""
     return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """Of the file's bytes; read again only when its size or time of change differs."""
+    """Hash a file's bytes; they are read again only if its size or time of change differs."""
     return str(remembered(path, "sha256", lambda: _hash_file(path)))
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """One fingerprint of several files, in the given order, names left out."""
+    """Hash the contents of several files, in the given order, without their names."""
     together = hashlib.sha256()
     for path in paths:
         together.update(bytes.fromhex(file_sha256(path)))
@@ -32,9 +32,9 @@ def files_sha256(paths: Iterable[Path]) -> str:
 
 
 def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
-    """`compute()` (a json value), or what it gave last time for this unchanged file.
+    """Return `compute()` (a json value), or its last result for this unchanged file.
 
-    The memory is a convenience: where it cannot be read or written, everything is computed.
+    The memory is optional: if it cannot be read or written, everything is computed.
     """
     status = path.stat()
     place = os.fsencode(path.resolve()).decode(errors="backslashreplace")  # may be no UTF-8

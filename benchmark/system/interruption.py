@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM -> noticed, and told to the processes that work for this one.
+"""Notice SIGINT and SIGTERM, and pass them on to the processes that work for this one.
 
 For work that ends by itself, everything saved, after a signal: in this process, where it has
 handlers of its own, or in processes that `multiprocessing` has started.
@@ -17,7 +17,7 @@ LARGEST_READ = 4096
 
 @contextmanager
 def passed_on() -> Iterator[Callable[[], bool]]:
-    """Yields whether a signal came, whoever handled it; for the main thread.
+    """Yield a function that returns whether a signal came; for the main thread.
 
     While other processes work for this one, it reaches them and this one goes on waiting. While
     none does, it is a `KeyboardInterrupt`, until the work sets handlers of its own. Those that were

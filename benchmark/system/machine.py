@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Processor and cores that this process may use: "Intel Xeon ..., 2 cores"."""
+    """Return processor and cores that this process may use: "Intel Xeon ..., 2 cores"."""
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -19,12 +19,12 @@ def machine() -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use (a container or taskset may give it fewer than there are)."""
+    """Return the number of cores that this process may use (taskset may limit it)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str | None:
-    """The checked-out commit, "-dirty" where files differ; None outside a checkout."""
+    """Return the checked-out commit, with "-dirty" if files differ; None outside a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

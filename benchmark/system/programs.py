@@ -26,7 +26,7 @@ LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program 
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """The program's path, in one of the folders or else on the PATH.
+    """Return the path of a program, in one of the folders or else on the PATH.
 
     Raises `Unavailable`, which ends with what to do, where it is nowhere.
     """
@@ -39,7 +39,7 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
 
 
 def program_folders(variable: str) -> list[Path]:
-    """Where the user says that programs are: the folder in an environment variable, and its bin."""
+    """Return the folder that an environment variable names, and its bin; none if it is not set."""
     named = os.environ.get(variable)
     return [Path(named), Path(named) / "bin"] if named else []
 
@@ -53,7 +53,7 @@ def use_program_folder(variable: str, folder: Path | None) -> None:
 
 
 def package_folder(package: str) -> Path:
-    """The folder of an installed Python package, without importing it."""
+    """Return the folder of an installed Python package, without importing it."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable(f"the Python package {package!r} is not installed")
@@ -62,7 +62,7 @@ def package_folder(package: str) -> Path:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A temporary folder for one call of one program, gone afterwards."""
+    """Yield a temporary folder for one call of one program; it is removed afterwards."""
     with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -125,7 +125,7 @@ def run_program(
 
 
 def _limit_files(process_id: int) -> None:
-    """From outside: between fork and exec, Python code could meet a lock of another thread."""
+    """Limit file sizes from outside: between fork and exec, Python code could meet a held lock."""
     if sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = (
@@ -160,7 +160,7 @@ def _end_orphans(group: int, mark: str) -> None:
 
 
 def _children() -> list[int]:
-    """Of all threads of this process; none where the system does not tell."""
+    """Return the children of all threads of this process; none if the system does not tell."""
     found: list[int] = []
     for thread in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):

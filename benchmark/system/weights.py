@@ -1,4 +1,4 @@
-"""Where weight files are found: `--weights-dir` or `$BENCH_WEIGHTS`, then torch's own cache."""
+"""Find weight files: in `--weights-dir` or `$BENCH_WEIGHTS`, then in torch's own cache."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def use_weights_folder(folder: Path | None) -> None:
 
 
 def weight_folders() -> list[Path]:
-    """Every folder that is searched, the user's own first ($BENCH_WEIGHTS may name several)."""
+    """Return the folders that are searched, the user's own ($BENCH_WEIGHTS) first."""
     own = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     torch_home = os.environ.get("TORCH_HOME") or str(
         Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "torch"
@@ -27,7 +27,7 @@ def weight_folders() -> list[Path]:
 
 
 def find_weights(patterns: Sequence[str], remedy: str) -> Path:
-    """The first file matching one of the glob patterns, folder by folder, pattern by pattern.
+    """Return the first file matching a glob pattern, folder by folder, pattern by pattern.
 
     Raises `Unavailable`, ending with `remedy`, where there is none.
     """

@@ -14,9 +14,9 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
 from benchmark.measure.engine.cluster import Cluster, Node, environment
-from benchmark.measure.engine.ray_bench import Delivered, Parcel, Wanted, WorkerConfig, lack
-from benchmark.measure.engine.ray_lane import Job, Lane, WorkerHandle
-from benchmark.measure.engine.ray_parcel import only, wanted
+from benchmark.measure.engine.ray_bench import Delivered, NeededCodec, Payload, WorkerConfig, lack
+from benchmark.measure.engine.ray_payload import needed_codecs, only
+from benchmark.measure.engine.ray_queue import Job, WorkerHandle, WorkQueue
 from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
 from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.packs.pack import open_pack
@@ -74,7 +74,7 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source,
     gone, image = elsewhere(source)
     bench = Workbench(conditions())
     for here in cells(f"{FAKES}:Honest", source):
-        there = worker.work(Parcel(here._replace(source=gone), None), image)
+        there = worker.work(Payload(here._replace(source=gone), None), image)
         expected = bench.measure(here)
         assert stable(there.row) == stable(expected.row)
         assert there.stream == expected.stream
@@ -85,7 +85,7 @@ def test_a_codecs_crash_is_a_failed_row_with_its_signal_and_the_worker_goes_on(s
     worker = hire([FAKES])
     gone, image = elsewhere(source)
     outcomes = [
-        worker.work(Parcel(cell._replace(source=gone), None), image)
+        worker.work(Payload(cell._replace(source=gone), None), image)
         for cell in cells(f"{FAKES}:Segfaults", source)
     ]
     assert [one.row["status"] for one in outcomes] == ["ok", "failed", "ok"]
@@ -99,7 +99,7 @@ def test_an_image_is_sent_to_the_process_once_and_again_to_one_that_follows(sour
     ask = worker._ask
     worker._ask = lambda order: (sent.append(order.image is not None), ask(order))[1]
     for cell in cells(f"{FAKES}:Segfaults", source):
-        worker.work(Parcel(cell._replace(source=gone), None), image)
+        worker.work(Payload(cell._replace(source=gone), None), image)
     assert sent == [True, False, True]
 
 
@@ -112,20 +112,20 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
     worker = hire([path])
     path.write_text("raise RuntimeError('the file of the node')")
     gone, image = elsewhere(source)
-    outcome = worker.work(Parcel(cell._replace(source=gone), None), image)
+    outcome = worker.work(Payload(cell._replace(source=gone), None), image)
     assert (outcome.row["status"], outcome.row["codec"]) == ("ok", f"{path}:Honest")
 
 
 def test_a_users_file_that_was_not_shipped_is_one_sentence(tmp_path):
     path = tmp_path / "mine.py"
     spec = CodecSpec(f"{path}:Honest", ())
-    assert lack(Delivered({}, tmp_path), Wanted(spec, None)) == f"no file {path}"
+    assert lack(Delivered({}, tmp_path), NeededCodec(spec, None)) == f"no file {path}"
 
 
 def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source, hire):
     spec = parse_codec(f"{CODECS}:OnlyThere")
-    assert hire([CODECS])._ask(Wanted(spec, None)) == ""
-    reason = hire([CODECS], {"BENCH_ON_A_NODE": "1"})._ask(Wanted(spec, None))
+    assert hire([CODECS])._ask(NeededCodec(spec, None)) == ""
+    reason = hire([CODECS], {"BENCH_ON_A_NODE": "1"})._ask(NeededCodec(spec, None))
     assert reason == "the program 'nonesuch' is not on the PATH: install it"
 
 
@@ -142,11 +142,13 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):
     spec = parse_codec(f"{CODECS}:Another")
     there = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
-    reason = lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), Wanted(spec, there))
+    reason = lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), NeededCodec(spec, there))
     assert f"build {os.getpid()}" in reason
     assert reason.endswith("instead of build 1 (11111111, cpu)")
     same = replace(there, fingerprint=f"{os.getpid():064d}")
-    assert not lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), Wanted(spec, same))
+    assert not lack(
+        Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), NeededCodec(spec, same)
+    )
 
 
 def test_a_stream_of_a_pack_travels_with_its_cell(hire):
@@ -160,7 +162,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell(hire):
     assert len(part.streams) == 1
     gone, image = elsewhere(found)
     there = hire().work(
-        Parcel(cell._replace(source=gone, pack=NOWHERE / "vtm.tar"), None, pack=part), image
+        Payload(cell._replace(source=gone, pack=NOWHERE / "vtm.tar"), None, pack=part), image
     )
     here = Workbench(conditions()).measure(cell)
     assert here.row["status"] == "ok"
@@ -176,7 +178,7 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
     store.keep(measured.stream)
     gone, image = elsewhere(source)
     task = Rescore(measured.row, gone, ("psnr",), NOWHERE)
-    again = hire([FAKES]).work(Parcel(task, None, stream=measured.stream), image)
+    again = hire([FAKES]).work(Payload(task, None, stream=measured.stream), image)
     expected = Workbench(conditions()).rescore(
         Rescore(measured.row, source, ("psnr",), store.folder)
     )
@@ -187,7 +189,7 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
 def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
     resources = Delivered({}, tmp_path)
     assert not resources.has_features(NOWHERE, "squeeze/1", "ab")
-    resources.open(Parcel(None, None, kept=frozenset({("squeeze/1", "ab")})))
+    resources.open(Payload(None, None, kept=frozenset({("squeeze/1", "ab")})))
     assert resources.has_features(NOWHERE, "squeeze/1", "ab")
     assert not resources.has_features(NOWHERE, "alex/1", "ab")
 
@@ -198,7 +200,7 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     (cell,) = cells(codec, source)
     worker = hire()
     worker._start()
-    worker._connection.send(Parcel(cell, source.file.path.read_bytes()))
+    worker._connection.send(Payload(cell, source.file.path.read_bytes()))
     assert until(lambda: running(f"^{sleeping}"), 120)
     watcher = worker._process
     assert running("ray_bench import main")
@@ -209,9 +211,9 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     worker._process = None
 
 
-def hand(lane, node, *lacks):
+def worker(queue, node, *lacks):
     hello = Hello(node, node, "machine", "", dict.fromkeys(map(parse_codec, lacks), "why"))
-    return WorkerHandle(lane, None, None, hello)
+    return WorkerHandle(queue, None, None, hello)
 
 
 def job(source, codec="jpeg"):
@@ -220,34 +222,34 @@ def job(source, codec="jpeg"):
 
 
 def test_a_job_goes_to_another_node_than_the_one_that_was_lost_over_it_while_there_is_one(source):
-    lane = Lane("cpu", 3, {})
-    same, neighbour, other = hand(lane, "a"), hand(lane, "a"), hand(lane, "b")
+    queue = WorkQueue("cpu", 3, {})
+    same, neighbour, other = worker(queue, "a"), worker(queue, "a"), worker(queue, "b")
     lost = job(source)
     lost.lost_on.append(same.hello)
-    lane.back([lost])
-    assert lane.next(same, [same, neighbour, other]) is None
-    assert lane.next(neighbour, [same, neighbour, other]) is None
-    assert lane.next(other, [same, neighbour, other]) is lost
-    lane.back([lost])
-    assert lane.next(neighbour, [same, neighbour]) is lost, "there is no other node left"
-    lane.back([lost])
-    unfit = hand(lane, "b", "jpeg")
-    assert lane.next(same, [same, unfit]) is lost, "the other node lacks the codec"
+    queue.back([lost])
+    assert queue.next(same, [same, neighbour, other]) is None
+    assert queue.next(neighbour, [same, neighbour, other]) is None
+    assert queue.next(other, [same, neighbour, other]) is lost
+    queue.back([lost])
+    assert queue.next(neighbour, [same, neighbour]) is lost, "there is no other node left"
+    queue.back([lost])
+    unfit = worker(queue, "b", "jpeg")
+    assert queue.next(same, [same, unfit]) is lost, "the other node lacks the codec"
 
 
 def test_a_worker_takes_what_its_node_can_run_and_leaves_the_rest_of_the_bundle(source):
-    lane = Lane("cpu", 2, {})
+    queue = WorkQueue("cpu", 2, {})
     first, second, third = job(source, "webp"), job(source, "jpeg"), job(source, "webp")
-    lane.waiting.append(deque([first, second, third]))
-    without = hand(lane, "a", "jpeg")
-    assert [lane.next(without, [without]) for _ in range(3)] == [first, third, None]
-    other = hand(lane, "b")
-    assert lane.next(other, [without, other]) is second
+    queue.waiting.append(deque([first, second, third]))
+    without = worker(queue, "a", "jpeg")
+    assert [queue.next(without, [without]) for _ in range(3)] == [first, third, None]
+    other = worker(queue, "b")
+    assert queue.next(other, [without, other]) is second
 
 
 def test_a_codec_whose_streams_are_all_recorded_is_asked_for_its_decoder_alone(source):
     encoded, recorded = job(source, "jpeg").task, job(source, "vtm").task
-    asked = wanted([encoded, recorded._replace(pack=PACK)])
+    asked = needed_codecs([encoded, recorded._replace(pack=PACK)])
     assert [(one.spec.name, one.info is None) for one in asked] == [("jpeg", False), ("vtm", True)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.errors import UsageError
-from benchmark.measure.engine.local import Finished, Task, carry_out, image_of, prepare_workers
+from benchmark.measure.engine.local import Finished, Task, carry_out, image_of, worker_context
 from benchmark.measure.workbench import Conditions
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import CostModel
@@ -46,7 +46,7 @@ def choose_backend(request: Request) -> Backend:
 
 def _local(request: Request) -> Backend:
     device = use_device(request.device)
-    prepare_workers()
+    worker_context()  # begins to load what workers need
 
     def engine(model: CostModel) -> Engine:
         def ordered(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:

@@ -1,4 +1,4 @@
-"""The address of a Ray cluster -> a connection to it, and what its nodes have."""
+"""Connect to a Ray cluster by its address, and list the resources of its nodes."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ class Cluster(NamedTuple):
 
     @property
     def has_gpus(self) -> bool:
-        """Whether a node has a GPU; the driver's own machine needs none."""
+        """True if a node has a GPU; the driver's own machine needs none."""
         return any(node.gpus for node in self.nodes)
 
     @property
@@ -40,7 +40,7 @@ class Cluster(NamedTuple):
         return int(sum(node.cpus for node in self.nodes))
 
     def gpu_workers(self, gpus_per_worker: float) -> int:
-        """Workers for codecs on a GPU that fit; a worker does not span nodes, nor GPUs in part.
+        """Return how many workers of GPU codecs fit; a worker never spans nodes or parts of GPUs.
 
         >>> Cluster((Node("a", 8, 2), Node("b", 8, 1))).gpu_workers(0.4)
         6
@@ -85,7 +85,7 @@ def session() -> Iterator[None]:
 
 
 def import_ray() -> Any:
-    """The package, without its telemetry; `Unavailable` where it is not installed."""
+    """Import Ray without its telemetry; raise `Unavailable` if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -98,7 +98,7 @@ def import_ray() -> Any:
 
 
 def environment() -> dict[str, str]:
-    """The variables that codecs and metrics ask for, as this process has them."""
+    """Return the environment variables that codecs and metrics read."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -107,7 +107,7 @@ def environment() -> dict[str, str]:
 
 
 def _recorded() -> str:
-    """Where the last `ray start` of this machine left its address; nothing if it left none."""
+    """Return the address that the last `ray start` of this machine left; empty if there is none."""
     file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     try:
         return os.environ.get("RAY_ADDRESS") or file.read_text().strip()
@@ -116,7 +116,7 @@ def _recorded() -> str:
 
 
 def _knock(address: str) -> None:
-    """Ray itself waits for minutes for somebody to answer."""
+    """Raise `Unavailable` if nothing listens at the address: Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         raise UsageError(f"--address {address!r} is neither auto nor HOST:PORT")
@@ -136,7 +136,7 @@ def _nodes(ray: Any) -> Iterator[Node]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, which would hide an interruption from the run."""
+    """Keep the signal handlers: Ray takes SIGTERM, which would hide an interruption."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Streams to pixels in fresh processes: each is given the name of a codec and bytes, nothing else.
+"""Decode streams in fresh processes that get the name of a codec and bytes, and nothing else.
 
 It never has a source, an encoder's output beside the stream, a row or a hash. One process decodes
 the streams of one codec variant, one after another, and ends with them.
@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.measure.engine.local import CONTEXT, GRACE_SECONDS, how_it_ended, prepare_workers
+from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended, worker_context
 from benchmark.measure.execute import Failed, explain
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
@@ -31,18 +31,18 @@ class Ready(NamedTuple):
 
 
 class Decoder:
-    """One process for one codec variant. After `Failed` of stage "load" it decodes nothing."""
+    """A process that decodes one codec variant; after `Failed` of stage "load", nothing."""
 
     def __init__(self, spec: CodecSpec, device: str) -> None:
-        """device: cpu or cuda, which a codec may take or leave."""
+        """Start the process; device: cpu or cuda, which the codec may ignore."""
         self._spec, self._device = spec, device
         self._start()
 
     def _start(self) -> None:
-        prepare_workers()
-        self.connection, theirs = CONTEXT.Pipe()
+        context = worker_context()
+        self.connection, theirs = context.Pipe()
         environment = {**os.environ, DEVICE_VARIABLE: self._device}
-        self._process: BaseProcess = CONTEXT.Process(
+        self._process: BaseProcess = context.Process(
             target=serve, args=(theirs, environment, self._spec), daemon=True
         )
         self._process.start()
@@ -52,7 +52,7 @@ class Decoder:
 
     @property
     def ready(self) -> Ready | Failed:
-        """Where it decodes, or why it cannot; waits until it is known."""
+        """Device of the decoder, or why it cannot decode; waits until that is known."""
         if self._greeting is None:
             try:
                 self._greeting = self.connection.recv()
@@ -68,7 +68,7 @@ class Decoder:
             self.connection.send_bytes(stream)
 
     def receive(self) -> Pixels | Failed:
-        """The pixels; a process that fell over the stream is replaced."""
+        """Return the pixels; replace a process that died over the stream."""
         try:
             outcome: Pixels | Failed = self.connection.recv()
         except (EOFError, OSError):
@@ -79,11 +79,11 @@ class Decoder:
 
     @property
     def process_id(self) -> int | None:
-        """Of the present process."""
+        """Id of the present process."""
         return self._process.pid
 
     def waits(self, seconds: float) -> bool:
-        """Whether nothing came back for so long."""
+        """Wait up to so many seconds; return whether nothing came back."""
         return not self.connection.poll(seconds)
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ class Decoder:
 def decode_all(
     spec: CodecSpec, streams: Iterable[tuple[str, bytes]], device: str, jobs: int
 ) -> Iterator[tuple[str, Ready | Failed, Pixels | Failed] | None]:
-    """Named streams of one codec variant to (name, where, pixels), in the order of completion.
+    """Decode named streams of a codec variant; yield (name, where, pixels) as they complete.
 
     None at least once a second while nothing completes. A decoder on a GPU has no other beside it.
     """
@@ -152,7 +152,7 @@ def _width(decoders: Sequence[Decoder], jobs: int) -> int:
 
 
 def serve(connection: Connection, environment: dict[str, str], spec: CodecSpec) -> None:
-    """The life of a decoder's process: streams come in, pixels go out."""
+    """Serve streams in a decoder's process until the end of the pipe."""
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle

@@ -1,4 +1,4 @@
-"""Cells to measured rows on this machine: worker processes, one thread each, a lane per device.
+"""Measure cells on this machine: worker processes of one thread each, a queue per device.
 
 A worker takes the cells of one image after another, so that a source is read and prepared once.
 A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
@@ -33,7 +35,6 @@ POOLS = (
     "BLIS_NUM_THREADS",
 )
 
-CONTEXT = get_context("forkserver")
 PRELOADED = [
     "benchmark.cli",
     "benchmark.datasets.image",
@@ -64,16 +65,20 @@ def pin_pools() -> None:
         os.environ[variable] = "1"
 
 
-def prepare_workers() -> None:
-    """Begin to load what every worker needs, beside what this process does until there are tasks.
+@cache
+def worker_context() -> ForkServerContext:
+    """Return the context that starts workers; the first call begins to load what they need.
 
-    A server process imports it once and forks workers off itself: it has one thread, so no lock is
-    copied while another thread holds it. It keeps the environment of now; `work` brings it up to
-    date but for the numeric pools, which are read when numpy is imported.
+    A server process imports that once and forks workers off itself: it has one thread, so no lock
+    is copied while another thread holds it. It keeps the environment of the first call; `work`
+    brings it up to date except for the numeric pools, which are read when numpy is imported. Called
+    early, it loads while this process still plans.
     """
     pin_pools()
-    CONTEXT.set_forkserver_preload(PRELOADED)
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()
+    return context
 
 
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
@@ -82,9 +87,8 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
     Yields in the order of completion, and None at least once a second while nothing completes.
     Closing the iterator ends the workers.
     """
-    prepare_workers()
-    lanes = _lanes(tasks, conditions)
-    workers = [_Worker(lane, conditions) for lane in lanes for _ in range(lane.workers)]
+    queues = _queues(tasks, conditions)
+    workers = [_Worker(queue, conditions) for queue in queues for _ in range(queue.workers)]
     try:
         for worker in workers:
             worker.take()
@@ -103,7 +107,7 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
 
 
 @dataclass
-class _Lane:
+class _WorkQueue:
     """Tasks that wait for the same kind of worker, kept together by image."""
 
     workers: int
@@ -116,11 +120,11 @@ class _Lane:
         self.left += 1
 
     def plenty(self) -> bool:
-        """Whether every worker has two more tasks before the lane is empty."""
+        """Return whether there are more than two tasks per worker left."""
         return self.left > 2 * self.workers
 
     def next(self, image: str) -> Task | None:
-        """A task of this image; else of one nobody works on; else of the longest queue."""
+        """Return a task of this image, else of a free image, else of the image with most left."""
         if image not in self.images:
             if not self.images:
                 return None
@@ -135,14 +139,14 @@ class _Lane:
         return task
 
 
-def _lanes(tasks: Sequence[Task], conditions: Conditions) -> list[_Lane]:
+def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     on_gpu = 1 if conditions.timing else GPU_WORKERS
-    lanes = {"cpu": _Lane(conditions.jobs), "cuda": _Lane(on_gpu)}
+    queues = {"cpu": _WorkQueue(conditions.jobs), "cuda": _WorkQueue(on_gpu)}
     for task in tasks:
-        lanes[_device(task)].add(task)
-    for lane in lanes.values():
-        lane.workers = min(lane.workers, lane.left)
-    return list(lanes.values())
+        queues[_device(task)].add(task)
+    for queue in queues.values():
+        queue.workers = min(queue.workers, queue.left)
+    return list(queues.values())
 
 
 def image_of(task: Task) -> str:
@@ -158,33 +162,34 @@ class _Worker:
     """A process, the pipe to it, and the tasks it has: one in work, one that waits.
 
     The one that waits spares the worker the pause in which this process stores a result. There is
-    none towards the end of a lane, where it would keep a task from a worker that is free.
+    none towards the end of a queue, where it would keep a task from a worker that is free.
     """
 
-    def __init__(self, lane: _Lane, conditions: Conditions) -> None:
-        self._lane, self._conditions = lane, conditions
+    def __init__(self, queue: _WorkQueue, conditions: Conditions) -> None:
+        self._queue, self._conditions = queue, conditions
         self.tasks: deque[Task] = deque()
         self._image = ""
         self._start()
 
     def _start(self) -> None:
-        self.connection, theirs = CONTEXT.Pipe()
-        self._process: BaseProcess = CONTEXT.Process(
+        context = worker_context()
+        self.connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
             target=work, args=(theirs, self._conditions, dict(os.environ)), daemon=True
         )
         self._process.start()
         theirs.close()
 
     def take(self) -> None:
-        """Give the worker what it lacks, as far as there is something left in its lane."""
-        wanted = 2 if self._lane.plenty() else 1
-        while len(self.tasks) < wanted and (task := self._lane.next(self._image)) is not None:
+        """Give the worker what it lacks, as far as there is something left in its queue."""
+        wanted = 2 if self._queue.plenty() else 1
+        while len(self.tasks) < wanted and (task := self._queue.next(self._image)) is not None:
             self._image = image_of(task)
             self.tasks.append(task)
             self._send(task)
 
     def collect(self) -> Finished:
-        """The outcome of the task in work; a worker that fell is replaced."""
+        """Receive the outcome of the task in work; replace a worker that died."""
         task = self.tasks.popleft()
         try:
             outcome = self.connection.recv()
@@ -224,7 +229,7 @@ class _Worker:
 
 
 def how_it_ended(code: int) -> str:
-    """An exit code in words, after the process that had it.
+    """Describe an exit code, as the predicate of a sentence on the process.
 
     >>> how_it_ended(-11), how_it_ended(3)
     ('was killed by SIGSEGV', 'ended with code 3')
@@ -233,7 +238,7 @@ def how_it_ended(code: int) -> str:
 
 
 def work(connection: Connection, conditions: Conditions, environment: dict[str, str]) -> None:
-    """The life of a worker: tasks come in, outcomes go out, until None or the end of the pipe."""
+    """Serve tasks in a worker process until None or the end of the pipe."""
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle

@@ -18,8 +18,8 @@ from benchmark.errors import BenchError
 from benchmark.measure.engine.cluster import Cluster, environment, import_ray
 from benchmark.measure.engine.local import Finished, Task, WorkerError
 from benchmark.measure.engine.ray_bench import Fault, WorkerConfig
-from benchmark.measure.engine.ray_lane import Job, Lane, WorkerHandle
-from benchmark.measure.engine.ray_parcel import Packer, device_of, spec_of
+from benchmark.measure.engine.ray_payload import PayloadMaker, device_of, spec_of
+from benchmark.measure.engine.ray_queue import Job, WorkerHandle, WorkQueue
 from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
 from benchmark.measure.execute import Failed, explain
 from benchmark.measure.workbench import Conditions, Measured, failed_row
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 600.0  # after which a run without any worker is
 
 
 class RayEngine:
-    """Carries out tasks as `engine.local` does, on a cluster that this process is connected to.
+    """An engine that carries out tasks as `engine.local` does, on the connected cluster.
 
     seconds: what a task is expected to take, None for unknown. gpus_per_worker: of codecs that run
     on a GPU; .5 lets two share one. remarks: gets a sentence on each thing that a node lacks.
@@ -56,15 +56,15 @@ class RayEngine:
         Closing the iterator ends the workers.
         """
         on_gpu = {"num_gpus": self._gpus, "num_cpus": 0.0}
-        lanes = [
-            Lane("cuda", self._cluster.gpu_workers(self._gpus), on_gpu),
-            Lane("cpu", conditions.jobs, {"num_cpus": 1.0}),
+        queues = [
+            WorkQueue("cuda", self._cluster.gpu_workers(self._gpus), on_gpu),
+            WorkQueue("cpu", conditions.jobs, {"num_cpus": 1.0}),
         ]
-        run = _Run(tasks, conditions, lanes, self._remarks)
+        run = _Run(tasks, conditions, queues, self._remarks)
         try:
-            for lane in lanes:
-                own = [task for task in tasks if device_of(task) == lane.device]
-                run.fill(lane, own, self._seconds)
+            for queue in queues:
+                own = [task for task in tasks if device_of(task) == queue.device]
+                run.fill(queue, own, self._seconds)
             yield from run.outcomes()
         finally:
             run.end()
@@ -75,35 +75,37 @@ class _Run:
         self,
         tasks: Sequence[Task],
         conditions: Conditions,
-        lanes: Sequence[Lane],
+        queues: Sequence[WorkQueue],
         remarks: dict[str, None],
     ) -> None:
         self._ray = import_ray()
-        self._conditions, self._lanes, self._remarks = conditions, lanes, remarks
-        self._packer = Packer(self._ray, tasks, conditions)
+        self._conditions, self._queues, self._remarks = conditions, queues, remarks
+        self._payloads = PayloadMaker(self._ray, tasks, conditions)
         self._code, self._environment = code_sha256(), environment()
-        self._hands: list[WorkerHandle] = []
+        self._workers: list[WorkerHandle] = []
         self._finished: deque[Finished] = deque()
         self._stillborn = 0
         self._heard = monotonic()
 
     def fill(
-        self, lane: Lane, tasks: Sequence[Task], seconds: Callable[[Task], float | None]
+        self, queue: WorkQueue, tasks: Sequence[Task], seconds: Callable[[Task], float | None]
     ) -> None:
-        """Give a lane its tasks and its workers."""
-        if tasks and not lane.workers:
+        """Give a queue its tasks and its workers."""
+        if tasks and not queue.workers:
             raise BenchError(
                 f"{len(tasks)} cells are for a GPU, and the cluster has none, or none as large as "
                 "--gpus-per-worker"
             )
-        lane.fill(tasks, seconds)
-        for _ in range(min(lane.workers, lane.left)):
-            self._hire(lane)
+        queue.fill(tasks, seconds)
+        for _ in range(min(queue.workers, queue.left)):
+            self._hire(queue)
 
     def outcomes(self) -> Iterator[Finished | None]:
-        """Until nothing is left."""
-        while any(lane.left for lane in self._lanes):
-            asked = {hand.waits_for: hand for hand in self._hands if hand.waits_for is not None}
+        """Yield outcomes until nothing is left; None about once a second while there is none."""
+        while any(queue.left for queue in self._queues):
+            asked = {
+                worker.waits_for: worker for worker in self._workers if worker.waits_for is not None
+            }
             ready: list[Any] = []
             if asked:
                 ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=TICK_SECONDS)
@@ -119,29 +121,29 @@ class _Run:
 
     def end(self) -> None:
         """End all workers, whatever they are at."""
-        for hand in self._hands:
-            self._dismiss(hand)
-        self._hands = []
+        for worker in self._workers:
+            self._dismiss(worker)
+        self._workers = []
 
-    def _hire(self, lane: Lane) -> None:
-        outfit = WorkerConfig(replace(self._conditions, device=lane.device), self._packer.files)
-        told = {**self._environment, DEVICE_VARIABLE: lane.device}
-        if lane.device == "cpu":
+    def _hire(self, queue: WorkQueue) -> None:
+        config = WorkerConfig(replace(self._conditions, device=queue.device), self._payloads.files)
+        told = {**self._environment, DEVICE_VARIABLE: queue.device}
+        if queue.device == "cpu":
             told["CUDA_VISIBLE_DEVICES"] = ""
         actor = (
             self._ray.remote(Worker)
             .options(
-                scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0, **lane.resources
+                scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0, **queue.resources
             )
-            .remote(outfit, told, self._code)
+            .remote(config, told, self._code)
         )
-        self._hands.append(WorkerHandle(lane, actor, actor.hello.remote(lane.wanted)))
+        self._workers.append(WorkerHandle(queue, actor, actor.hello.remote(queue.wanted)))
 
-    def _dismiss(self, hand: WorkerHandle) -> None:
+    def _dismiss(self, worker: WorkerHandle) -> None:
         with suppress(Exception):  # it may be gone, and Ray with it
-            self._ray.kill(hand.actor)
+            self._ray.kill(worker.actor)
 
-    def _hear(self, hand: WorkerHandle, reference: Any) -> None:
+    def _hear(self, worker: WorkerHandle, reference: Any) -> None:
         problems = self._ray.exceptions
         self._heard = monotonic()
         try:
@@ -149,44 +151,44 @@ class _Run:
         except problems.RayTaskError as error:
             raise WorkerError(str(error)) from error
         except problems.RayError as error:
-            self._lose(hand, error)
+            self._lose(worker, error)
             return
         if isinstance(reply, Hello):
-            self._greet(hand, reply)
+            self._greet(worker, reply)
         elif isinstance(reply, Fault):
             raise WorkerError(reply.traceback)
         else:
-            job, _ = hand.sent.popleft()
-            self._finish(hand.lane, job, reply)
-            self._feed(hand)
+            job, _ = worker.sent.popleft()
+            self._finish(worker.queue, job, reply)
+            self._feed(worker)
 
-    def _greet(self, hand: WorkerHandle, hello: Hello) -> None:
-        hand.hello = hello
+    def _greet(self, worker: WorkerHandle, hello: Hello) -> None:
+        worker.hello = hello
         if hello.refusal:
             self._remarks[f"node {hello.address} takes no part: {hello.refusal}"] = None
-            self._hands.remove(hand)
-            self._dismiss(hand)
-            if not any(other.lane is hand.lane for other in self._hands):
+            self._workers.remove(worker)
+            self._dismiss(worker)
+            if not any(other.queue is worker.queue for other in self._workers):
                 raise BenchError(f"no node can work for this run: {'; '.join(self._remarks)}")
             return
         for spec, reason in hello.lacks.items():
             self._remarks[f"node {hello.address} cannot run {spec.text}: {reason}"] = None
-        self._feed(hand)
+        self._feed(worker)
 
-    def _feed(self, hand: WorkerHandle) -> None:
+    def _feed(self, worker: WorkerHandle) -> None:
         """Send jobs until the worker has enough: one, or where it is short another to follow."""
-        while hand.has_room and (job := hand.lane.next(hand, self._hands)) is not None:
+        while worker.has_room and (job := worker.queue.next(worker, self._workers)) is not None:
             try:
-                parcel, image = self._packer.parcel(job.task)
+                payload, image = self._payloads.payload(job.task)
             except (BenchError, OSError) as error:
                 failed = Failed("load", explain(error))
-                self._finish(hand.lane, job, self._failure(job.task, failed))
+                self._finish(worker.queue, job, self._failure(job.task, failed))
             else:
-                hand.sent.append((job, hand.actor.work.remote(parcel, image)))
+                worker.sent.append((job, worker.actor.work.remote(payload, image)))
 
-    def _finish(self, lane: Lane, job: Job, outcome: Measured | Failed) -> None:
-        lane.left -= 1
-        self._packer.done(job.task)
+    def _finish(self, queue: WorkQueue, job: Job, outcome: Measured | Failed) -> None:
+        queue.left -= 1
+        self._payloads.done(job.task)
         self._finished.append(Finished(job.task, outcome))
 
     def _failure(self, task: Task, failed: Failed, machine: str = "") -> Measured | Failed:
@@ -195,32 +197,32 @@ class _Run:
             return Measured(failed_row(task, conditions, failed), None)
         return failed
 
-    def _lose(self, hand: WorkerHandle, error: Exception) -> None:
+    def _lose(self, worker: WorkerHandle, error: Exception) -> None:
         """Take back what a worker had that is gone, and hire another."""
-        self._hands.remove(hand)
-        self._dismiss(hand)  # Ray may have lost its answer alone
-        sent = [job for job, _ in hand.sent]
-        hand.lane.back([*sent[1:], *hand.bundle])
-        if hand.hello is None:
+        self._workers.remove(worker)
+        self._dismiss(worker)  # Ray may have lost its answer alone
+        sent = [job for job, _ in worker.sent]
+        worker.queue.back([*sent[1:], *worker.bundle])
+        if worker.hello is None:
             self._stillborn += 1
         elif sent:
-            sent[0].lost_on.append(hand.hello)
+            sent[0].lost_on.append(worker.hello)
             if len(sent[0].lost_on) < MOST_LOSSES:
-                hand.lane.back(sent[:1])
+                worker.queue.back(sent[:1])
             else:
                 failed = Failed("worker", self._lost(sent[0], error))
-                outcome = self._failure(sent[0].task, failed, hand.hello.machine)
-                self._finish(hand.lane, sent[0], outcome)
-        colleagues = sum(other.lane is hand.lane for other in self._hands)
+                outcome = self._failure(sent[0].task, failed, worker.hello.machine)
+                self._finish(worker.queue, sent[0], outcome)
+        colleagues = sum(other.queue is worker.queue for other in self._workers)
         if self._stillborn >= MOST_STILLBORN:
             last = str(error).strip().splitlines()[-1]
             self._remarks[f"some workers cannot start: {last}"] = None
             if not colleagues:
                 raise BenchError(f"no worker can start on the cluster: {last}") from error
-        elif hand.lane.left > colleagues:
-            self._hire(hand.lane)
-        for other in list(self._hands):
-            if other.lane is hand.lane and other.hello is not None:
+        elif worker.queue.left > colleagues:
+            self._hire(worker.queue)
+        for other in list(self._workers):
+            if other.queue is worker.queue and other.hello is not None:
                 self._feed(other)
 
     def _lost(self, job: Job, error: Exception) -> str:
@@ -240,10 +242,10 @@ class _Run:
     def _give_up(self) -> None:
         """Fail what nobody can take, and the run where there is nobody."""
         quiet = monotonic() - self._heard
-        for lane in self._lanes:
-            own = [hand for hand in self._hands if hand.lane is lane]
-            there = [hand for hand in own if hand.hello is not None]
-            if not lane.left or any(hand.sent for hand in there):
+        for queue in self._queues:
+            own = [worker for worker in self._workers if worker.queue is queue]
+            there = [worker for worker in own if worker.hello is not None]
+            if not queue.left or any(worker.sent for worker in there):
                 continue
             if not there and quiet > PATIENCE_SECONDS:
                 raise BenchError(
@@ -251,13 +253,13 @@ class _Run:
                     "nodes, and run again; finished cells are kept"
                 )
             if there and (len(there) == len(own) or quiet > QUIET_SECONDS):
-                self._fail_the_rest(lane)
+                self._fail_the_rest(queue)
 
-    def _fail_the_rest(self, lane: Lane) -> None:
-        rest = [job for bundle in lane.waiting for job in bundle]
-        lane.waiting.clear()
+    def _fail_the_rest(self, queue: WorkQueue) -> None:
+        rest = [job for bundle in queue.waiting for job in bundle]
+        queue.waiting.clear()
         for job in rest:
             spec = spec_of(job.task)
             why = [remark for remark in self._remarks if f"cannot run {spec.text}: " in remark]
             failed = Failed("load", f"no node can run {spec.text}: {'; '.join(why)}")
-            self._finish(lane, job, self._failure(job.task, failed))
+            self._finish(queue, job, self._failure(job.task, failed))

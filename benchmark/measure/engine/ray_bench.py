@@ -33,13 +33,13 @@ GRACE_SECONDS = 5.0
 
 
 class WorkerConfig(NamedTuple):
-    """What every task of a worker needs; the first order."""
+    """Conditions and files that every task of a worker needs; its first order."""
 
     conditions: Conditions
     files: dict[str, bytes]  # Python files of users' codecs, by their paths in specs
 
 
-class Wanted(NamedTuple):
+class NeededCodec(NamedTuple):
     """A codec that tasks will ask for, and what it is where the run was planned.
 
     The reply is why it cannot run here as it does there, or nothing.
@@ -49,11 +49,11 @@ class Wanted(NamedTuple):
     info: CodecInfo | None  # None where only its decoder is asked for
 
 
-class Parcel(NamedTuple):
+class Payload(NamedTuple):
     """A task with what its worker may not find on its own disk; the reply is its outcome."""
 
     task: Cell | Rescore
-    image: bytes | None  # the source's file; None for the one of the parcel before
+    image: bytes | None  # the source's file; None for the one of the payload before
     pack: Pack | None = None  # of this cell's stream alone
     stream: bytes | None = None  # of the row to score again
     kept: frozenset[tuple[str, str]] = frozenset()  # features: protocol and sha256 of pixels
@@ -65,32 +65,32 @@ class Fault(NamedTuple):
     traceback: str
 
 
-Order = WorkerConfig | Wanted | Parcel
+Order = WorkerConfig | NeededCodec | Payload
 Reply = Measured | Failed | Fault | str
 
 
 class Delivered(Resources):
-    """What came with the parcels, and for the rest this machine's disk."""
+    """Resources that travelled with the payload; for the rest, this machine's disk."""
 
     def __init__(self, files: dict[str, bytes], folder: Path) -> None:
         super().__init__()
         self._files, self._folder = files, folder
-        self._parcel: Parcel | None = None
+        self._payload: Payload | None = None
         self._image = b""
 
-    def open(self, parcel: Parcel) -> None:
+    def open(self, payload: Payload) -> None:
         """Supply what belongs to this task from now on."""
-        self._parcel = parcel
-        self._image = self._image if parcel.image is None else parcel.image
+        self._payload = payload
+        self._image = self._image if payload.image is None else payload.image
 
     def pixels(self, source: Source, flatten: bool) -> Pixels:
-        """Of the file that came along."""
+        """Decode the image file of the payload."""
         from benchmark.datasets.image import decode_image
 
         return decode_image(source.file.name, self._image, flatten).pixels
 
     def codec(self, spec: CodecSpec) -> Any:
-        """Of a Python file of the user's, the one that came along."""
+        """Return a codec, from the Python file of the configuration if it is a user's own."""
         path, _, attribute = spec.name.partition(":")
         if path not in self._files:
             return load_codec(spec)
@@ -102,21 +102,21 @@ class Delivered(Resources):
         return load_codec(spec._replace(name=f"{copy}:{attribute}"))
 
     def pack(self, cell: Cell) -> Pack | None:
-        """The part of it that came along."""
-        return self._parcel.pack if self._parcel else None
+        """Return the part of the pack that is in the payload."""
+        return self._payload.pack if self._payload else None
 
     def stream(self, folder: Path, digest: str | None) -> bytes | None:
-        """The one that came along."""
-        return self._parcel.stream if self._parcel else None
+        """Return the stream of the payload."""
+        return self._payload.stream if self._payload else None
 
     def has_features(self, folder: Path, protocol: str, pixels_sha256: str) -> bool:
-        """Whether they were kept when the parcel was sent, or are seen on a disk that is shared."""
-        told = self._parcel is not None and (protocol, pixels_sha256) in self._parcel.kept
+        """Return whether they were kept when the payload was sent, or are on a shared disk."""
+        told = self._payload is not None and (protocol, pixels_sha256) in self._payload.kept
         return told or super().has_features(folder, protocol, pixels_sha256)
 
 
-def lack(resources: Resources, wanted: Wanted) -> str:
-    """Why a codec cannot run here as where the run was planned; empty where it can."""
+def lack(resources: Resources, wanted: NeededCodec) -> str:
+    """Return why a codec cannot run here as where the run was planned; empty if it can."""
     try:
         codec = resources.codec(wanted.spec)
         here = codec.describe() if wanted.info else None
@@ -172,18 +172,18 @@ def _end_with(descriptor: int) -> None:
 
 
 def _serve(connection: Connection) -> None:
-    outfit: WorkerConfig = connection.recv()
+    config: WorkerConfig = connection.recv()
     with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
-        resources = Delivered(outfit.files, Path(folder))
+        resources = Delivered(config.files, Path(folder))
         bench: Workbench | None = None
         while True:
-            order: Wanted | Parcel = connection.recv()
+            order: NeededCodec | Payload = connection.recv()
             reply: Reply
             try:
-                if isinstance(order, Wanted):
+                if isinstance(order, NeededCodec):
                     reply = lack(resources, order)
                 else:
-                    bench = bench or Workbench(outfit.conditions, resources)
+                    bench = bench or Workbench(config.conditions, resources)
                     resources.open(order)
                     task = order.task
                     reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)

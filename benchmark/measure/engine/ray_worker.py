@@ -1,4 +1,4 @@
-"""A worker of Ray: holds one lane of a node, and a process for the codecs, which it outlives."""
+"""A worker of Ray: holds one queue of a node, and a process for the codecs, which it outlives."""
 
 import os
 import subprocess
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from benchmark.measure.engine.cluster import import_ray
 from benchmark.measure.engine.local import POOLS, how_it_ended
-from benchmark.measure.engine.ray_bench import Fault, Order, Parcel, Reply, Wanted, WorkerConfig
+from benchmark.measure.engine.ray_bench import (
+    Fault,
+    NeededCodec,
+    Order,
+    Payload,
+    Reply,
+    WorkerConfig,
+)
 from benchmark.measure.execute import Failed
 from benchmark.measure.workbench import Measured, failed_row
 from benchmark.plan.cells import Cell
@@ -30,7 +37,7 @@ MAIN = "from benchmark.measure.engine.ray_bench import main; main()"
 
 
 class Hello(NamedTuple):
-    """What a worker finds where it runs."""
+    """A worker's report on the node where it runs."""
 
     node: str  # Ray's id
     address: str
@@ -45,19 +52,19 @@ class Worker:
     environment: of the driver, as far as codecs and metrics ask for it. code: its `code_sha256`.
     """
 
-    def __init__(self, outfit: WorkerConfig, environment: dict[str, str], code: str) -> None:
-        conditions = replace(outfit.conditions, machine=machine())
-        self._outfit = outfit._replace(conditions=conditions)
+    def __init__(self, config: WorkerConfig, environment: dict[str, str], code: str) -> None:
+        conditions = replace(config.conditions, machine=machine())
+        self._config = config._replace(conditions=conditions)
         self._environment, self._code = environment, code
         self._process: subprocess.Popen[bytes] | None = None
         self._sent = ""  # the image that the process has
 
-    def hello(self, wanted: Sequence[Wanted]) -> Hello:
-        """Where this is, and what of these codecs runs there."""
+    def hello(self, wanted: Sequence[NeededCodec]) -> Hello:
+        """Report the node, and which of these codecs cannot run on it."""
         ray = import_ray()
         node = ray.get_runtime_context().get_node_id()
         address = ray.util.get_node_ip_address()
-        here = self._outfit.conditions.machine
+        here = self._config.conditions.machine
         if code_sha256() != self._code:
             why = "its rdrbench is another version than the driver's: install the same on both"
             return Hello(node, address, here, why, {})
@@ -73,19 +80,19 @@ class Worker:
                 lacks[one.spec] = str(reason)
         return Hello(node, address, here, "", lacks)
 
-    def work(self, parcel: Parcel, image: NDArray[np.uint8] | None) -> Measured | Failed | Fault:
-        """The outcome of a task; image: the bytes of its source's file, (n,)."""
-        task = parcel.task
+    def work(self, payload: Payload, image: NDArray[np.uint8] | None) -> Measured | Failed | Fault:
+        """Carry out a task; image: bytes of its source's file, uint8 of shape (n,)."""
+        task = payload.task
         source = task.source
         try:
             if source is not None and image is not None and source.sha256 != self._sent:
-                parcel = parcel._replace(image=image.tobytes())
-            reply = self._ask(parcel)
+                payload = payload._replace(image=image.tobytes())
+            reply = self._ask(payload)
             self._sent = source.sha256 if source is not None else self._sent
         except _DiedError as died:
             failed = Failed("worker", f"the process that worked on this cell {died}")
             if isinstance(task, Cell):
-                return Measured(failed_row(task, self._outfit.conditions, failed), None)
+                return Measured(failed_row(task, self._config.conditions, failed), None)
             return failed
         return cast(Measured | Failed | Fault, reply)
 
@@ -117,10 +124,10 @@ class Worker:
         )
         theirs.close()
         told.close()
-        self._connection.send(self._outfit)
+        self._connection.send(self._config)
 
     def _bury(self) -> str:
-        """How the process ended; another is started for the next order."""
+        """Return how the process ended; another is started for the next order."""
         assert self._process is not None
         code = _last_word(self._obituary)
         try:
@@ -139,7 +146,7 @@ class _DiedError(Exception):
 
 
 def code_sha256() -> str:
-    """Of the Python files of this project: two machines of one digest measure alike."""
+    """Hash the Python files of this project: two machines with equal digests measure alike."""
     digest = sha256()
     for path in sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py")):
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Tasks to what travels with them: images in the object store, streams of packs, kept streams."""
+"""Make payloads of tasks: images in the object store, streams of packs, kept streams."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.errors import ImageRefused
 from benchmark.measure.engine.local import Task
-from benchmark.measure.engine.ray_bench import Parcel, Wanted
+from benchmark.measure.engine.ray_bench import NeededCodec, Payload
 from benchmark.measure.workbench import Conditions
 from benchmark.packs.pack import LARGEST_FILE_BYTES, STREAMS, Pack, open_pack
 from benchmark.plan.cells import Cell
@@ -19,8 +19,8 @@ from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 
 
-class Packer:
-    """The parcels of a run; `ray` is the connected package.
+class PayloadMaker:
+    """Maker of a run's payloads; `ray` is the connected package.
 
     files: the Python files of users' codecs, by their paths in specs.
     """
@@ -36,14 +36,14 @@ class Packer:
         paths = {spec_of(task).name.partition(":")[0] for task in tasks}
         self.files = {p: Path(p).read_bytes() for p in paths if p.endswith(".py")}
 
-    def parcel(self, task: Task) -> tuple[Parcel, Any]:
-        """A task as it travels, and the reference to its image, if it has one.
+    def payload(self, task: Task) -> tuple[Payload, Any]:
+        """Return a task's payload, and the reference to its image in the object store, if any.
 
         Raises `BenchError` or `OSError` where the driver cannot read what belongs to it.
         """
         source = task.source
         if source is None:
-            return Parcel(task, None, stream=_stream(task)), None
+            return Payload(task, None, stream=_stream(task)), None
         image = self._image(task)
         kept = frozenset(
             (protocol, source.sha256)
@@ -51,11 +51,11 @@ class Packer:
             if self._features.has(protocol, source.sha256)
         )
         if isinstance(task, Cell):
-            return Parcel(task, None, pack=self._pack(task), kept=kept), image
-        return Parcel(task, None, stream=_stream(task), kept=kept), image
+            return Payload(task, None, pack=self._pack(task), kept=kept), image
+        return Payload(task, None, stream=_stream(task), kept=kept), image
 
     def done(self, task: Task) -> None:
-        """An image whose last task is done leaves the object store."""
+        """Release a task's image from the object store if this was its last task."""
         image = image_of(task)
         self._left[image] -= 1
         if not self._left[image]:
@@ -90,7 +90,7 @@ class _InMemory:
 
 
 def only(pack: Pack, cell: Cell) -> Pack:
-    """What a pack holds of one cell; `BadPack` where its stream is damaged."""
+    """Return the part of a pack that one cell needs; raise `BadPack` if its stream is damaged."""
     source = cell.source
     one = pack.find(cell.codec, source.sha256, source.width_px, cell.setting)
     if one is None:
@@ -101,37 +101,37 @@ def only(pack: Pack, cell: Cell) -> Pack:
     return replace(pack, infos=infos, streams={key: one}, files=data)
 
 
-def wanted(tasks: Iterable[Task]) -> list[Wanted]:
-    """The codecs that tasks ask for; one whose streams all are there has to decode alone."""
-    found: dict[CodecSpec, Wanted] = {}
+def needed_codecs(tasks: Iterable[Task]) -> list[NeededCodec]:
+    """Return the codecs of tasks; `info` is None for one that only has to decode."""
+    found: dict[CodecSpec, NeededCodec] = {}
     for task in tasks:
         spec = spec_of(task)
         encodes = isinstance(task, Cell) and task.pack is None
         info = task.info if isinstance(task, Cell) and encodes else None
         if spec not in found or info is not None:
-            found[spec] = Wanted(spec, info)
+            found[spec] = NeededCodec(spec, info)
     return list(found.values())
 
 
 def spec_of(task: Task) -> CodecSpec:
-    """The codec of a task."""
+    """Return the codec variant of a task."""
     if isinstance(task, Cell):
         return task.codec
     return CodecSpec.of(task.row["codec"], task.row["variant"])
 
 
 def image_of(task: Task) -> str:
-    """The sha256 of the pixels that a task is about."""
+    """Return the sha256 of the pixels of a task's source."""
     return task.source.sha256 if isinstance(task, Cell) else str(task.row["image_sha256"])
 
 
 def device_of(task: Task) -> str:
-    """Where its codec runs: cpu or cuda."""
+    """Return where a task's codec runs: cpu or cuda."""
     return task.info.device if isinstance(task, Cell) else str(task.row["device"])
 
 
 def pixels_of(task: Task) -> float:
-    """How many its image has."""
+    """Return the number of pixels of a task's image."""
     if isinstance(task, Cell):
         return task.source.width_px * task.source.height_px
     return float(task.row["width_px"] * task.row["height_px"])
