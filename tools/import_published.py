@@ -1,4 +1,4 @@
-"""A csv of numbers from papers and repositories -> points.csv: the same numbers under protocol ids.
+"""Import of published numbers: a csv of them to points.csv, the same under protocol ids.
 
     tools/import_published.py published.csv results/published/points.csv
 
@@ -23,12 +23,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-Row = Mapping[str, str]
+from benchmark.figures.table import csv_text
+from benchmark.system.atomic import write_file
 
-COLUMNS = (
-    "system", "variant", "setting", "kind", "dataset", "bpp", "metric", "value", "protocol",
-    "rate_protocol", "how", "value_error", "bpp_error", "note", "source", "reference",
-)  # fmt: skip
+Row = Mapping[str, str]
 
 PROGRAMS = ("JPEG", "JPEG2000", "WebP", "AV1", "BPG", "HM", "VTM")  # their decoders give 8 bits
 
@@ -115,7 +113,7 @@ STRINGS, RATE_REPORTED = "bpp-strings/1", "bpp/reported"
 
 
 class Reading(NamedTuple):
-    """How a number was read from a figure."""
+    """Kind and errors of a number that was read from a figure."""
 
     kind: str  # point or sample
     value_error: str  # as many units of the metric up and down
@@ -191,9 +189,6 @@ VARIANTS = [
 ]
 # SSCL's Table 2: seconds to encode and to decode, GB of GPU memory, and millions of parameters
 # where those are known. Seconds are of an image of CLIC2020, not of a megapixel.
-COMPLEXITY_COLUMNS = (
-    "system", "metric", "value", "unit", "dataset", "machine", "how", "source", "reference",
-)  # fmt: skip
 COMPLEXITY_METRICS = {
     "encode_seconds": "s", "decode_seconds": "s", "memory_gb": "GB", "parameters_millions": "10^6",
 }  # fmt: skip
@@ -220,7 +215,10 @@ OWN_OF_DIFFEIC = ("DiffEIC", "RDEIC-2", "RDEIC-5")
 
 
 def converted(row: Row) -> dict[str, str]:
-    """A row of the source as a row of points.csv; `ValueError` where no entry covers it."""
+    """Return a row of the source as a row of points.csv.
+
+    Raises `ValueError` where no entry of the tables covers it.
+    """
     repository = row["source_ref"].removeprefix("github:").partition(":")[0]
     system = SYSTEMS.get(row["codec"], row["codec"])
     if system == "DIRAC":
@@ -269,7 +267,7 @@ def _note(row: Row, repository: str, note: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Numbers after an equals sign without a needless zero: beta=0.0 is beta=0."""
+    """Remove needless zeros of numbers after an equals sign: beta=0.0 is beta=0."""
     return re.sub(r"=([\d.]+)", lambda found: f"={float(found[1]):g}", text)
 
 
@@ -301,27 +299,20 @@ def _rate_protocol(row: Row, repository: str) -> str:
 
 
 def write(rows: Iterable[Row], path: Path) -> int:
-    """points.csv, rows in the order of the source; how many there are."""
+    """Write points.csv, rows in the order of the source; return how many there are."""
     records = [converted(row) for row in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    write_file(path, csv_text(records))
     return len(records)
 
 
 def write_complexity(path: Path) -> int:
-    """complexity.csv; how many rows there are."""
+    """Write complexity.csv; return how many rows there are."""
     records = [
         {"system": system, "metric": metric, "value": value, "unit": unit, **COMPLEXITY_ORIGIN}
         for system, values in COMPLEXITY.items()
         for (metric, unit), value in zip(COMPLEXITY_METRICS.items(), values, strict=False)
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COMPLEXITY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    write_file(path, csv_text(records))
     return len(records)
 
 

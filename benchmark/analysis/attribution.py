@@ -12,7 +12,7 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 
 
-class Part(NamedTuple):
+class ImageInfluence(NamedTuple):
     """The influence of one image on a codec's mean at one setting."""
 
     label: str
@@ -24,7 +24,7 @@ class Part(NamedTuple):
     without: float  # the value without the image, to first order
 
 
-def attribution(table: pa.Table, column: str, protocol: str) -> list[Part]:
+def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInfluence]:
     """Return the influence of every image of every point, the largest of a point first.
 
     column: of a metric of single images, or one that `reduce.with_distribution_metrics` has filled.
@@ -51,5 +51,7 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[Part]:
             label = label_of(row["codec"], row["variant"])
             setting = str(Setting(row["setting_name"], row["setting_value"]))
             without = value - influence / (len(places) - 1)
-            parts.append(Part(label, setting, len(places), value, row["image"], influence, without))
+            parts.append(
+                ImageInfluence(label, setting, len(places), value, row["image"], influence, without)
+            )
     return parts

@@ -1,4 +1,4 @@
-"""A summary in; rate, distortion and realism of our codec over q and beta, as arrays, out. Pure."""
+"""Rate, distortion and realism of our codec over q and beta, as arrays. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,17 +9,14 @@ from numpy.typing import NDArray
 from benchmark.analysis.rate_distortion import Measure, curves
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Setting
-from benchmark.published.traversal import betas
+from benchmark.registry import parse_codec
 
+OWN = "ours"
 LEAST_BETAS, LEAST_RATES = 3, 2
-# Columns that say how real pictures look, the best founded first: distances between distributions,
-# then, where fewer images than those take were measured, distances between pictures.
-REALISM = ("fid256", "fd_squeeze", "fd_alex", "lpips_squeeze", "lpips_alex")
-BETWEEN_PICTURES = ("lpips_squeeze", "lpips_alex")
 
 
-class Grid(NamedTuple):
-    """Arrays are (betas, rates), both ascending."""
+class RealismGrid(NamedTuple):
+    """Arrays of shape (betas, rates), both ascending, of one codec and checkpoint."""
 
     distortion: Measure
     realism: Measure
@@ -34,16 +31,34 @@ class Grid(NamedTuple):
     protocols: tuple[str, str]
 
 
-def grid(summary: Summary, distortion: Measure, realisms: Sequence[Measure]) -> Grid | str:
-    """Every beta at every setting that all betas have, or a clause on what is missing.
+def betas(summary: Summary) -> dict[float, list[Point]]:
+    """Return our codec's points by beta, of its default checkpoint or the one with most betas."""
+    by_rest: dict[tuple[tuple[str, str], ...], dict[float, list[Point]]] = {}
+    for point in summary.points:
+        if point.edition.codec != OWN or not point.label.startswith(f"{OWN}:"):
+            continue
+        options = dict(parse_codec(point.label).options)
+        beta = options.pop("beta", "")
+        if beta:
+            rest = by_rest.setdefault(tuple(sorted(options.items())), {})
+            rest.setdefault(float(beta), []).append(point)
+    best = by_rest.get(()) or max(by_rest.values(), key=len, default={})
+    return dict(sorted(best.items()))
 
-    Realism is the first of `realisms`, ordered as `REALISM`, that all these points have.
+
+def realism_grid(
+    summary: Summary, distortion: Measure, realisms: Sequence[Measure]
+) -> RealismGrid | str:
+    """Return every beta at every setting that all betas have, or a clause on what is missing.
+
+    Realism is judged by the best founded of `realisms` (`Measure.realism`) that all these points
+    have: a distance between distributions or, over few images, between pictures.
     """
     by_beta = betas(summary)
     if len(by_beta) < LEAST_BETAS:
         return f"{len(by_beta)} values of beta are measured, a surface needs {LEAST_BETAS}"
-    known = [one for one in realisms if one.column in REALISM and one.column in summary.protocols]
-    known.sort(key=lambda measure: REALISM.index(measure.column))
+    known = [one for one in realisms if one.realism is not None and one.column in summary.protocols]
+    known.sort(key=lambda measure: measure.realism or 0)
     for realism in known:
         whole = [
             _whole(summary, points[0].label, distortion, realism) for points in by_beta.values()
@@ -55,8 +70,8 @@ def grid(summary: Summary, distortion: Measure, realisms: Sequence[Measure]) -> 
     return f"no measure of realism has values at {LEAST_RATES} settings of all its betas"
 
 
-def records(found: Grid) -> list[dict[str, Any]]:
-    """One flat record a point."""
+def records(found: RealismGrid) -> list[dict[str, Any]]:
+    """Return one flat record for every point."""
     return [
         {
             "beta": beta,
@@ -74,7 +89,7 @@ def records(found: Grid) -> list[dict[str, Any]]:
 def _whole(
     summary: Summary, label: str, distortion: Measure, realism: Measure
 ) -> dict[Setting, Point]:
-    """Points of a variant that both figures may draw, by setting."""
+    """Return points of a variant that both metrics' figures may draw, by setting."""
     first, second = (curves(summary, measure).get(label, []) for measure in (distortion, realism))
     return {point.setting: point for point in first if point in second}
 
@@ -86,12 +101,12 @@ def _grid(
     whole: Sequence[dict[Setting, Point]],
     distortion: Measure,
     realism: Measure,
-) -> Grid:
+) -> RealismGrid:
     def values(column: str) -> NDArray[np.float64]:
         return np.array([[one[at].means[column].value for at in settings] for one in whole], float)
 
     points = [one[at] for one in whole for at in settings]
-    return Grid(
+    return RealismGrid(
         distortion,
         realism,
         betas,

@@ -9,18 +9,18 @@ BD-rate always means bits saved at equal quality.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.metrics.presentation import Scale, presentation_of
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 LEAST_POINTS = 4
 LEAST_OVERLAP = 0.5  # of the range that the two curves span together; below it the delta is marked
-SATURATING = ("ms_ssim",)  # columns that crowd towards 1 and are drawn and integrated in dB
 
 Values = NDArray[np.float64]
 
@@ -32,15 +32,29 @@ class Measure:
     column: str  # "psnr_db"
     label: str  # "PSNR (dB)"
     better: Literal["higher", "lower"]
-    saturating: bool = False
+    scale: Scale = "linear"
+    # of the class alone: rank as a judge of realism, name and protocols among published numbers
+    realism: int | None = field(default=None, compare=False)
+    published: str = field(default="", compare=False)
+    meets: tuple[str, ...] = field(default=(), compare=False)
     of_sets: bool = False  # reduced from features: values of single images are to first order
 
     @classmethod
     def named(cls, name: str) -> "Measure":
         """The metric of that name in the registry."""
         metric = metric_class(name)
-        saturating, of_sets = metric.column in SATURATING, name in DISTRIBUTION_METRICS
-        return cls(metric.column, metric.label, metric.better, saturating, of_sets)
+        return cls(
+            metric.column,
+            metric.label,
+            metric.better,
+            **presentation_of(metric)._asdict(),
+            of_sets=name in DISTRIBUTION_METRICS,
+        )
+
+    @property
+    def saturating(self) -> bool:
+        """Whether values crowd towards 1, so that they are drawn and integrated in dB."""
+        return self.scale == "saturating"
 
     @property
     def axis_label(self) -> str:
@@ -50,7 +64,7 @@ class Measure:
     def drawn(self, value: float) -> float:
         """The place of a value on the axis: the value itself, or -10 log10(1 - value).
 
-        >>> Measure("ms_ssim", "MS-SSIM", "higher", saturating=True).drawn(0.75)
+        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").drawn(0.75)
         6.0205...
         """
         if not self.saturating:
@@ -77,7 +91,7 @@ class Delta(NamedTuple):
         return self.overlap < LEAST_OVERLAP
 
 
-class Refused(NamedTuple):
+class NoDelta(NamedTuple):
     """The reason why there is no number."""
 
     reason: str
@@ -97,9 +111,9 @@ class Comparison(NamedTuple):
 
     column: str
     label: str
-    rate: Delta | Refused  # BD-rate of the mean curves, percent
-    images_rate: ImagesDelta | Refused  # mean of per-image BD-rates, percent
-    quality: Delta | Refused  # BD-metric of the mean curves, in units of the axis, sign as measured
+    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
+    images_rate: ImagesDelta | NoDelta  # mean of per-image BD-rates, percent
+    quality: Delta | NoDelta  # BD-metric of the mean curves, in units of the axis, sign as measured
 
 
 class Excluded(NamedTuple):
@@ -157,7 +171,7 @@ def compare(
             continue
         missing = [name for name in (anchor, label) if name not in of]
         if missing:
-            refused = Refused(f"{missing[0]} has no complete point")
+            refused = NoDelta(f"{missing[0]} has no complete point")
             found.append(Comparison(measure.column, label, refused, refused, refused))
             continue
         mean_anchor, mean_test = (
@@ -175,7 +189,7 @@ def compare(
     return found
 
 
-def bd_rate(anchor: Curve, test: Curve) -> Delta | Refused:
+def bd_rate(anchor: Curve, test: Curve) -> Delta | NoDelta:
     """Return the mean change of rate at equal quality in percent; negative for fewer bits."""
     fronts = pareto_front(anchor), pareto_front(test)
     refused = _refusal(fronts, (anchor, test)) or _apart(fronts[0].quality, fronts[1].quality)
@@ -190,7 +204,7 @@ def bd_rate(anchor: Curve, test: Curve) -> Delta | Refused:
     return Delta(float(value), _overlap(fronts[0].quality, fronts[1].quality))
 
 
-def bd_quality(anchor: Curve, test: Curve) -> Delta | Refused:
+def bd_quality(anchor: Curve, test: Curve) -> Delta | NoDelta:
     """Return the mean change of quality at equal rate; positive where `test` is better."""
     fronts = pareto_front(anchor), pareto_front(test)
     rates = np.log10(fronts[0].bpp), np.log10(fronts[1].bpp)
@@ -241,20 +255,20 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
     )
 
 
-def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> Refused | None:
+def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> NoDelta | None:
     for front, curve, whose in zip(fronts, whole, ("the anchor", "it"), strict=True):
         if len(front.bpp) < LEAST_POINTS:
-            return Refused(
+            return NoDelta(
                 f"{whose} has {len(front.bpp)} of the {LEAST_POINTS} points that are needed "
                 f"on the Pareto front ({len(curve.bpp)} measured)"
             )
     return None
 
 
-def _apart(anchor: Values, test: Values) -> Refused | None:
+def _apart(anchor: Values, test: Values) -> NoDelta | None:
     if _overlap(anchor, test) > 0:
         return None
-    return Refused("the curves have no quality or rate in common")
+    return NoDelta("the curves have no quality or rate in common")
 
 
 def _overlap(anchor: Values, test: Values) -> float:
@@ -264,8 +278,8 @@ def _overlap(anchor: Values, test: Values) -> float:
     return float(max(shared, 0) / spanned)
 
 
-def _in_units(delta: Delta | Refused, measure: Measure) -> Delta | Refused:
-    if isinstance(delta, Refused) or measure.better == "higher":
+def _in_units(delta: Delta | NoDelta, measure: Measure) -> Delta | NoDelta:
+    if isinstance(delta, NoDelta) or measure.better == "higher":
         return delta
     return delta._replace(value=-delta.value)
 
@@ -289,9 +303,9 @@ def _curve(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> C
 
 def _mean_of_images(
     anchor: Sequence[Point], test: Sequence[Point], measure: Measure, up_to_bpp: float | None
-) -> ImagesDelta | Refused:
+) -> ImagesDelta | NoDelta:
     if measure.of_sets:
-        return Refused("it is a metric of whole sets, with no curve of a single image")
+        return NoDelta("it is a metric of whole sets, with no curve of a single image")
     anchors, tests = image_curves(anchor, measure), image_curves(test, measure)
     deltas = [
         bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp))
@@ -299,8 +313,8 @@ def _mean_of_images(
     ]
     numbers = [delta for delta in deltas if isinstance(delta, Delta)]
     if not numbers:
-        reasons = [delta.reason for delta in deltas if isinstance(delta, Refused)]
-        return Refused(f"in no image: {reasons[0]}" if reasons else "no image in common")
+        reasons = [delta.reason for delta in deltas if isinstance(delta, NoDelta)]
+        return NoDelta(f"in no image: {reasons[0]}" if reasons else "no image in common")
     return ImagesDelta(
         math.fsum(delta.value for delta in numbers) / len(numbers),
         len(numbers),

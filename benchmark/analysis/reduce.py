@@ -5,7 +5,7 @@ of the set plus the image's influence (`distribution_metric.Reduced`), so that t
 images of a point is the metric of that set, and their spread is what its interval is made of.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +30,6 @@ def with_distribution_metrics(
     names: Sequence[str],
     common: bool = False,
     allow_few: bool = False,
-    report: Callable[[int, int], None] = lambda done, points: None,
 ) -> pa.Table:
     """Return the table with value, protocol and reason of each of these distribution metrics.
 
@@ -38,28 +37,19 @@ def with_distribution_metrics(
     that `summarise` would take form its set.
     common: restrict each set to the images that all points have.
     allow_few: also reduce sets below a metric's least number of images.
-    report: called with the number of points done and of all points.
     """
-    return _filled(Rows(table, CODING), folder, names, common, allow_few, report).table
+    return _filled(Rows(table, CODING), folder, names, common, allow_few).table
 
 
-def _filled(
-    rows: Rows,
-    folder: Path,
-    names: Sequence[str],
-    common: bool,
-    allow_few: bool,
-    report: Callable[[int, int], None] = lambda done, points: None,
-) -> Rows:
+def _filled(rows: Rows, folder: Path, names: Sequence[str], common: bool, allow_few: bool) -> Rows:
     ok = rows.common(rows.ok) if common else rows.ok
     bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
     points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
     reducer = _Reducer(rows, folder, allow_few)
-    for number_of_metric, name in enumerate(names):
+    for name in names:
         column = _Column(rows, name)
-        for number, point in enumerate(points):
+        for point in points:
             reducer.fill(column, point)
-            report(number_of_metric * len(points) + number + 1, len(names) * len(points))
         reducer.keep()
         rows = rows.with_columns_of(column.appended_to(rows.table))
     return rows

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary
 
 
-class Stored(NamedTuple):
+class DatasetResults(NamedTuple):
     """The results of a dataset: rows, their summary, and the records of the runs behind them."""
 
     name: str  # as the user calls it
@@ -53,7 +53,7 @@ def read_results(
     pooled: bool = False,
     allow_few: bool = False,
     attested_only: bool = False,
-) -> Stored:
+) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
     name: a dataset, or a part of one such as clic2020:mobile. codecs: comma-separated names or
@@ -79,7 +79,7 @@ def read_results(
     average: Average = "pooled" if pooled else "per_image"
     summary, table = summarise_store(table, folder, metrics, average, common, allow_few)
     report = folder / (f"report-{subset}" if subset else "report")
-    return Stored(name, report, summary, table, store.records())
+    return DatasetResults(name, report, summary, table, store.records())
 
 
 def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":

@@ -1,6 +1,13 @@
-"""The systems of the paper's comparison: what they are called, and which numbers are theirs."""
+"""The table of systems: names in figures, labels of rows, published variants, colours, markers.
 
+Colours are Okabe and Ito's (without the yellow, which is lost on white paper) and Tol's muted set:
+colour-blind readers can tell them apart, and the marker says the same without colour.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from benchmark.registry import ALIASES, CODECS, split_unescaped
 
 OURS, GENERATIVE, LEARNED, PROGRAMS = (
     "This method",
@@ -8,89 +15,176 @@ OURS, GENERATIVE, LEARNED, PROGRAMS = (
     "Trained for distortion",
     "Programs",
 )
-GROUPS = (OURS, GENERATIVE, LEARNED, PROGRAMS)  # as legends have them, from left to right
+GROUPS = (OURS, GENERATIVE, LEARNED, PROGRAMS)  # in legends, from left to right
+PAPER_OPTION = "ours:beta=3.84"  # the variant of our codec that has the plain style
 
 
 class System(NamedTuple):
-    """One system at one choice of realism."""
+    """A codec or published method at one choice of realism."""
 
-    name: str  # in legends
-    group: str
-    look: str  # label that `figures.style.looks` knows it by, the same in every figure
-    measured: str  # label of rows measured here; empty where nothing here can be that system
-    published: tuple[tuple[str, str], ...]  # system, variant: the first that has points stands
+    name: str  # in legends and tables
+    label: str  # of rows measured here, else a name of its own; styles go by it
+    colour: str = ""  # "#D55E00"; empty: a shade of the colour of its family
+    marker: str = ""  # as matplotlib names it
+    group: str = ""  # one of GROUPS; empty for systems that the paper's figures do not draw
+    # System and variant of published numbers. The paper draws the first that has points; of a
+    # codec that can be measured here, the first is what the same program or weights gave.
+    published: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """Label of rows measured here; empty where no codec of the registry is this system."""
+        name = self.label.partition(":")[0]
+        return self.label if name in CODECS or name in ALIASES else ""
 
     @property
     def keeps_published(self) -> bool:
         """Whether published points stay beside measured ones: another network of one method."""
         return self.group == OURS
 
+    @property
+    def method(self) -> str:
+        """Name without the choice of realism.
+
+        >>> SYSTEMS[0].method, SYSTEMS[0].choice, SYSTEMS[2].method, SYSTEMS[2].choice
+        ('CRDR', 'β=3.84', 'HiFiC', '')
+        """
+        return self.name.removesuffix(self.choice).rstrip()
+
+    @property
+    def choice(self) -> str:
+        """Choice of realism, as the name has it: "β=3.84"; empty where there is none."""
+        last = self.name.rpartition(" ")[2]
+        return last if "=" in last else ""
+
 
 SYSTEMS = (
-    System("CRDR β=3.84", OURS, "ours:beta=3.84", "ours:beta=3.84", (("CRDR", "beta=3.84"),)),
-    System("CRDR β=0", OURS, "ours:beta=0", "ours:beta=0", (("CRDR", "beta=0"),)),
-    System("HiFiC", GENERATIVE, "hific", "", (("HiFiC", ""),)),
+    System("CRDR β=3.84", "ours:beta=3.84", "#D55E00", "*", OURS, (("CRDR", "beta=3.84"),)),
+    System("CRDR β=0", "ours:beta=0", "", "", OURS, (("CRDR", "beta=0"),)),
+    System("HiFiC", "hific", "#0072B2", "^", GENERATIVE, (("HiFiC", ""),)),
     System(
-        "Multi-Realism β=2.56", GENERATIVE, "multi-realism", "", (("Multi-Realism", "beta=2.56"),)
+        "Multi-Realism β=2.56", "multi-realism", "#009E73", "v", GENERATIVE,
+        (("Multi-Realism", "beta=2.56"),),
     ),
     System(
-        "Multi-Realism β=0", GENERATIVE, "multi-realism:beta=0", "", (("Multi-Realism", "beta=0"),)
+        "Multi-Realism β=0", "multi-realism:beta=0", "", "", GENERATIVE,
+        (("Multi-Realism", "beta=0"),),
     ),
-    System("DIRAC-1", GENERATIVE, "dirac-1", "", (("DIRAC-1", ""),)),
-    System("DIRAC-100", GENERATIVE, "dirac-100", "", (("DIRAC-100", ""),)),
-    System("HFD", GENERATIVE, "hfd", "", (("HFD", ""),)),
-    System("PQ-MIM", GENERATIVE, "pq-mim", "", (("PQ-MIM", ""),)),
-    System("MS-ILLM", GENERATIVE, "ms-illm", "", (("MS-ILLM", ""),)),
-    System("EGIC α=1", GENERATIVE, "egic", "", (("EGIC", "alpha=1"),)),
-    System("DC-VIC", GENERATIVE, "dc-vic", "", (("DC-VIC", "oasis"),)),
-    System("ELIC", LEARNED, "elic", "", (("ELIC", "mse"),)),
-    System("Charm", LEARNED, "charm", "", (("Charm", ""),)),
-    System("IVR", LEARNED, "ivr", "", (("IVR", "with U-Net"),)),
-    System("Hyperprior", LEARNED, "hyperprior", "hyperprior", (("Hyperprior", "CompressAI mse"),)),
+    System("DIRAC-1", "dirac-1", "#CC79A7", "d", GENERATIVE, (("DIRAC-1", ""),)),
+    System("DIRAC-100", "dirac-100", "#CC79A7", "D", GENERATIVE, (("DIRAC-100", ""),)),
+    System("HFD", "hfd", "#E69F00", ">", GENERATIVE, (("HFD", ""),)),
+    System("PQ-MIM", "pq-mim", "#882255", "s", GENERATIVE, (("PQ-MIM", ""),)),
+    System("MS-ILLM", "ms-illm", "#000000", "o", GENERATIVE, (("MS-ILLM", ""),)),
+    System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
+    System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
+    System("ELIC", "elic", "#56B4E9", "s", LEARNED, (("ELIC", "mse"),)),
+    System("Charm", "charm", "#44AA99", "p", LEARNED, (("Charm", ""),)),
+    System("IVR", "ivr", "#999933", "<", LEARNED, (("IVR", "with U-Net"),)),
     System(
-        "Hyperprior, our budget",
-        LEARNED,
-        "hyperprior:weights=matched",
-        "hyperprior:weights=matched",
-        (),
+        "Hyperprior", "hyperprior", "#882255", "h", LEARNED, (("Hyperprior", "CompressAI mse"),)
     ),
-    System("VTM", PROGRAMS, "vtm", "vtm", (("VTM", "CompressAI"), ("VTM", "version 20.0"))),
-    System("BPG", PROGRAMS, "bpg", "", (("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8"))),
-    System("JPEG", PROGRAMS, "jpeg", "jpeg", (("JPEG", "Pillow 7.1.2"), ("JPEG", ""))),
-)
-
-# Rules of published numbers that meet in the paper's figures, by metric column; the figures say so.
-# All of FID's cut HiFiC's patches: they differ in rounding and in the port of Inception. Whatever
-# cuts or counts otherwise (fid/diffeic, fid/stablecodec) stays out.
-MAY_MEET = {
-    "psnr_db": (
-        "psnr-rgb8/1", "psnr-rgb8-truncated/1", "psnr-rgb-unrounded/1", "psnr-rgb/reported",
+    System("Hyperprior, our budget", "hyperprior:weights=matched", "", "", LEARNED),
+    System(
+        "VTM", "vtm", "#332288", "X", PROGRAMS, (("VTM", "CompressAI"), ("VTM", "version 20.0"))
     ),
-    "ms_ssim": ("ms-ssim-rgb8/1", "ms-ssim-rgb-unrounded/1", "ms-ssim-rgb/reported"),
-    "lpips_alex": (
-        "lpips-alex-truncated/0.1.4", "lpips-alex-unrounded/torchmetrics", "lpips-alex/hific",
-        "lpips-alex/reported",
+    System(
+        "BPG", "bpg", "#6699CC", "H", PROGRAMS,
+        (("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
     ),
-    "fid256": (
-        "fid256-truncated/pytorch-fid-0.3.0", "fid256/torch-fidelity", "fid256/hific",
-        "fid256/reported",
+    System("JPEG", "jpeg", "#000000", "s", PROGRAMS, (("JPEG", "Pillow 7.1.2"), ("JPEG", ""))),
+    # not in the paper's figures
+    System("Raw", "raw", "#666666", "x"),
+    System("WebP", "webp", "#CC79A7", "v", "", (("WebP", "Pillow 7.1.2"),)),
+    System("JPEG 2000", "jpeg2000", "#8C510A", "D"),
+    System("AVIF", "avif", "#56B4E9", "^"),
+    System("JPEG XL", "jpegxl", "#009E73", "P"),
+    System("x265", "x265", "#E69F00", "<"),
+    System("VVenC", "vvenc", "#0072B2", "o"),
+    System("Factorized prior", "compressai:model=bmshj2018-factorized", "#6699CC", ">"),
+    System(
+        "Hyperprior MS-SSIM", "compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "", "", "",
+        (("Hyperprior", "CompressAI ms-ssim"),),
     ),
-}  # fmt: skip
-
-# Codecs that are measured here and are not in the paper's curves.
-OTHERS = {
-    "raw": "Raw", "webp": "WebP", "jpeg2000": "JPEG 2000", "avif": "AVIF", "jpegxl": "JPEG XL",
-    "x265": "x265", "vvenc": "VVenC",
-}  # fmt: skip
-TITLES = {"clic2020": "CLIC2020 test", "kodak": "Kodak", "sample": "sample photographs"}
-
-
-def titled(dataset: str) -> str:
-    """The dataset as figures call it."""
-    return TITLES.get(dataset, dataset)
+    System(
+        "Mean-scale hyperprior", "compressai:model=mbt2018-mean", "#AA4499", "p", "",
+        (("MeanScaleHyperprior", "CompressAI mse"),),
+    ),
+    System(
+        "Joint autoregressive", "compressai:model=mbt2018", "#999933", "d", "",
+        (("JointAutoregressive", "CompressAI mse"),),
+    ),
+    System(
+        "Cheng2020 anchor", "compressai:model=cheng2020-anchor", "#44AA99", "8", "",
+        (("Cheng2020-anchor", "CompressAI mse"),),
+    ),
+    System(
+        "Cheng2020 attention", "compressai:model=cheng2020-attn", "#117733", "H", "",
+        (("Cheng2020-attn", "CompressAI mse"),),
+    ),
+    System(
+        "HiFiC without GAN", "hific-without-gan", "#4477AA", "p", "", (("HiFiC without GAN", ""),)
+    ),
+    System("StableCodec", "stablecodec", "#661100", "v", "", (("StableCodec", ""),)),
+    System("DiffEIC", "diffeic", "#777700", "D", "", (("DiffEIC", ""),)),
+    System("HM", "hm", "#332288", "d", "", (("HM", "CompressAI"),)),
+)  # fmt: skip
+PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
 
 
 def measured_names() -> dict[str, str]:
-    """What figures call codecs that are measured here, by label, the paper's own first."""
-    own = {system.measured: system.name for system in SYSTEMS if system.measured}
-    return {**own, **OTHERS}
+    """Return the names in figures of codecs that can be measured here, by label, in order."""
+    return {system.measured: system.name for system in SYSTEMS if system.measured}
+
+
+def short_names(labels: Sequence[str]) -> dict[str, str]:
+    """Return a short legend name for each label; whole labels where two would be the same.
+
+    >>> short_names(["jpeg", "compressai:metric=mse:model=mbt2018", "./a/mine.py:Mine:level=3"])
+    {'jpeg': 'jpeg', 'compressai:metric=mse:model=mbt2018': 'mbt2018',
+     './a/mine.py:Mine:level=3': 'Mine level=3'}
+    """
+    short = {label: _short(label) for label in labels}
+    names = list(short.values())
+    return {label: name if names.count(name) == 1 else label for label, name in short.items()}
+
+
+def family(label: str) -> str:
+    """Return the codec that a label's variants share a style with: a network of CompressAI, say.
+
+    >>> family("hyperprior"), family("ours:beta=0")
+    ('bmshj2018-hyperprior', 'ours')
+    """
+    name, options = _options(label)
+    return options.get("model", name) if name == "compressai" else name
+
+
+def plainness(label: str) -> int:
+    """Return 0 for the variant that has the family's own style, more for others."""
+    name, options = _options(label)
+    if name == "compressai":
+        options.pop("model", None)
+        if options.get("metric", "mse") == "mse":
+            options.pop("metric", None)
+    return 0 if label == PAPER_OPTION else len(options)
+
+
+def _options(label: str) -> tuple[str, dict[str, str]]:
+    """Split a label into name and options; a path.py:Class stays one name."""
+    name, *rest = split_unescaped(ALIASES.get(label, label), ":")
+    if name.endswith(".py") and rest:
+        name, rest = f"{name}:{rest[0]}", rest[1:]
+    return name, {key: value for key, _, value in (part.partition("=") for part in rest)}
+
+
+def _short(label: str) -> str:
+    if label in ALIASES:
+        return label
+    name, options = _options(label)
+    if name == "compressai":
+        name = options.pop("model", name)
+        if options.get("metric") == "mse":
+            options.pop("metric")
+    if ".py:" in name:
+        name = name.rpartition(":")[2]
+    values = [f"{key}={value.rstrip('/').rpartition('/')[2]}" for key, value in options.items()]
+    return " ".join([name, *values])

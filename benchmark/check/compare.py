@@ -23,7 +23,7 @@ from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
     Measure,
-    Refused,
+    NoDelta,
     bd_quality,
     bd_rate,
     curves,
@@ -171,7 +171,7 @@ def _of_images(
         if isinstance(found, Delta):
             numbers.append((name, scale * found.value))
             doubtful += found.doubtful
-        elif isinstance(delta(before[image], before[image]), Refused):
+        elif isinstance(delta(before[image], before[image]), NoDelta):
             left_out.append(_unjudged(name, found))
         elif where := _wholly(before[image], after[image]):
             reach[where].append(name)
@@ -198,7 +198,7 @@ def _unit(how: Criterion, measure: Measure, level: float) -> float:
     return (1 if measure.better == "lower" else -1) * level / 100
 
 
-def _unjudged(image: str, refused: Refused) -> UnjudgedImage:
+def _unjudged(image: str, refused: NoDelta) -> UnjudgedImage:
     return UnjudgedImage(image, refused.reason.replace("the anchor", "the reference"))
 
 
@@ -235,7 +235,7 @@ def _of_set(
     images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
     sets = [_set_curve(side, measure, has) for side in points]
     found = bd_quality(*(one.curve for one in sets))
-    if isinstance(found, Refused):
+    if isinstance(found, NoDelta):
         where = _wholly(*(one.curve for one in sets))
         return Changes(
             how,

@@ -94,8 +94,8 @@ def judge(
     corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
     level = (1 - confidence) / max(len(raw), 1)
     return [
-        _finding(one, tests[at], widths[at], corrected.get(at), confidence, level)
-        for at, one in enumerate(compared)
+        _finding(label, _Case(changes, tests[at], widths[at], corrected.get(at), confidence, level))
+        for at, (label, changes) in enumerate(compared)
     ]
 
 
@@ -113,25 +113,28 @@ def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
     return 100 * margin.value / changes.level if changes.level else margin.value
 
 
-def _finding(
-    one: LabelledChanges,
-    tests: MeanTests | None,
-    margin: float,
-    p: Claims | None,
-    confidence: float,
-    level: float,
-) -> Finding:
-    changes = one.changes
-    how = changes.criterion
-    verdict, why, needed = _verdict(changes, tests, margin, p, confidence, level)
+class _Case(NamedTuple):
+    """Everything that a finding follows from."""
+
+    changes: Changes
+    tests: MeanTests | None  # None without numbers
+    margin: float  # percent
+    p: Claims | None  # corrected
+    confidence: float
+    level: float  # of the first of Holm's steps
+
+
+def _finding(label: str, case: _Case) -> Finding:
+    changes, tests, how = case.changes, case.tests, case.changes.criterion
+    verdict, why, needed = _verdict(case)
     found = Finding(
-        one.label,
+        label,
         how.name,
         how.label,
         how.kind,
         verdict,
         why,
-        margin,
+        case.margin,
         len(changes.images),
         out_of_reach=changes.out_of_reach,
         unknown=changes.unknown,
@@ -142,7 +145,7 @@ def _finding(
     if tests is None:
         return found
     mean = float(tests.mean[0])
-    lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
+    lower, upper = (float(bound[0]) for bound in tests.bounds(case.confidence))
     order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
     return found._replace(
         change_percent=mean,
@@ -150,7 +153,7 @@ def _finding(
         upper_percent=upper if math.isfinite(upper) else None,
         deviation_percent=float(tests.deviation[0]) if tests.images > 1 else None,
         change=None if changes.level is None else mean * changes.unit,
-        p=p,
+        p=case.p,
         images_needed=needed,
         worst=tuple(WorstImage(changes.images[at], float(changes.percent[at])) for at in order),
     )
@@ -162,24 +165,18 @@ class _Said(NamedTuple):
     images_needed: int | None = None
 
 
-def _verdict(
-    changes: Changes,
-    tests: MeanTests | None,
-    margin: float,
-    p: Claims | None,
-    confidence: float,
-    level: float,
-) -> _Said:
+def _verdict(case: _Case) -> _Said:
+    changes, tests, p = case.changes, case.tests, case.p
     if changes.out_of_reach:
         which = _count(changes.out_of_reach)
         return _Said("regressed", f"on {which} it never reaches the reference's lowest quality")
     if tests is None or p is None:
         return _without_numbers(changes)
-    alpha = 1 - confidence + ROUNDING
+    alpha = 1 - case.confidence + ROUNDING
     if p.worse <= alpha:
         return _Said("regressed")
     if min(p.equal, p.better) > alpha:
-        return _undecided(tests, margin, level)
+        return _undecided(tests, case)
     if changes.unknown:  # whatever became of them, it may be the worst
         which = _count([one.image for one in changes.unknown])
         why = changes.unknown[0].why
@@ -194,10 +191,11 @@ def _without_numbers(changes: Changes) -> _Said:
     return _Said("nothing measured", changes.nothing or changes.unknown[0].why)
 
 
-def _undecided(tests: MeanTests, margin: float, level: float) -> _Said:
+def _undecided(tests: MeanTests, case: _Case) -> _Said:
     if tests.images < 2:
         return _Said("undecided", "one image says nothing of the next: measure more")
-    needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
+    mean, deviation = float(tests.mean[0]), float(tests.deviation[0])
+    needed = images_needed(mean, deviation, case.margin, case.level)
     if needed is None:
         return _Said("undecided", "the change lies at the margin: no number of images is enough")
     needed = max(needed, tests.images + 1)

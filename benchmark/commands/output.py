@@ -29,7 +29,7 @@ def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
     """Print a compact table of the points, without less usual and unmeasured metrics."""
     from benchmark.figures.table import means_table
     from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-    from benchmark.report.figures import OVERVIEW
+    from benchmark.report.report import OVERVIEW
 
     columns = {metric_class(name).column for name in (*OVERVIEW, *DISTRIBUTION_METRICS)}
     shown = [one for one in measures if one.column in columns and summary.values_of(one.column)]

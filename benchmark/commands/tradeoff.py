@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmark.analysis.rate_distortion import Measure
-    from benchmark.analysis.stored import Stored
+    from benchmark.analysis.stored import DatasetResults
     from benchmark.analysis.summarise import Point
     from benchmark.analysis.tradeoff import Tradeoff
     from benchmark.figures.table import Table
@@ -74,7 +74,7 @@ def _common(of_both: "Sequence[Mapping[str, Sequence[Point]]]", label: str) -> "
 
 
 def _variants(
-    known: "Mapping[str, list[Point]]", asked: str, stored: "Stored", realism: "Measure"
+    known: "Mapping[str, list[Point]]", asked: str, stored: "DatasetResults", realism: "Measure"
 ) -> "dict[str, list[Point]]":
     """Return the curve of a variant by its label, or of every variant by the codec's name."""
     found = {
@@ -99,7 +99,7 @@ def _table(
     codec: str,
     distortion: "Measure",
     realism: "Measure",
-    stored: "Stored",
+    stored: "DatasetResults",
 ) -> "Table":
     from benchmark.analysis.interval import CONFIDENCE, DRAWS
     from benchmark.figures.table import NOTHING, Table

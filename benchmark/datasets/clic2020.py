@@ -14,8 +14,14 @@ from benchmark.datasets.download import (
     unpack_images,
 )
 from benchmark.datasets.folder import find_images
+from benchmark.datasets.profile import Profile
 from benchmark.errors import Unavailable
 
+PROFILES = {
+    "clic2020": Profile("CLIC2020 test", 428, 0.8, "MS-ILLM"),
+    "clic2020:professional": Profile("clic2020:professional", 250),
+    "clic2020:mobile": Profile("clic2020:mobile", 178),
+}
 ADDRESS = "https://data.vision.ee.ethz.ch/cvl/clic/test"
 SIDES_PX = range(64, 8193)  # of an image that can be meant; the long ones have 2048
 # 0.15 bit a pixel allow 22,540,456 bytes for the whole test set (challenge.compression.cc/tasks)

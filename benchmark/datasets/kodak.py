@@ -7,10 +7,12 @@ from typing import NamedTuple
 from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.datasets.download import Progress, fetch, publish
 from benchmark.datasets.folder import find_images
+from benchmark.datasets.profile import Profile
 from benchmark.datasets.source import Refused, probe
 from benchmark.errors import Unavailable
 from benchmark.system.machine import cores
 
+PROFILES = {"kodak": Profile("Kodak", 24, 1.3, "VTM")}
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.datasets.dataset import Dataset, ImageFile
+from benchmark.datasets.profile import Profile
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.programs import package_folder
 
+PROFILES = {"sample": Profile("sample photographs")}
 PICTURES = {
     "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
     "chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",

@@ -1,11 +1,12 @@
-"""Words beside points in; each where it covers least, out."""
+"""Labels beside points, each placed where it covers least."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from benchmark.system.arrays import Float64Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ PAD_PIXELS = 1.0
 
 
 class Label(NamedTuple):
-    """Words at a point of the axes' data."""
+    """A text at a point, in data coordinates of the axes."""
 
     text: str
     x: float
@@ -34,7 +35,10 @@ class Label(NamedTuple):
 
 
 def place_labels(axes: "Axes", labels: Sequence[Label], points: float = 5.6) -> None:
-    """Annotate the axes, whose layout and limits must be final. The first labels choose first."""
+    """Annotate the axes, whose layout and limits must be final; earlier labels choose first.
+
+    points: size of the type.
+    """
     figure = axes.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]
     covered = _covered(axes)
@@ -65,8 +69,8 @@ def _annotate(
     )  # fmt: skip
 
 
-def _covered(axes: "Axes") -> NDArray[np.float64]:
-    """(points, 2): pixels of markers, counted several times, and along lines."""
+def _covered(axes: "Axes") -> Float64Array:
+    """Return pixels of shape (points, 2) at markers, counted several times, and along lines."""
     found = [np.empty((0, 2))]
     for line in axes.get_lines():
         places = line.get_transform().transform(np.column_stack(line.get_data()).astype(float))
@@ -78,9 +82,7 @@ def _covered(axes: "Axes") -> NDArray[np.float64]:
     return np.concatenate(found)
 
 
-def _cost(
-    box: "Bbox", covered: NDArray[np.float64], taken: Sequence["Bbox"], axes_box: "Bbox"
-) -> float:
+def _cost(box: "Bbox", covered: Float64Array, taken: Sequence["Bbox"], axes_box: "Bbox") -> float:
     grown = box.padded(2.5 * PAD_PIXELS)
     inside = (
         (covered[:, 0] > grown.x0) & (covered[:, 0] < grown.x1)

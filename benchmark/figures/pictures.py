@@ -1,12 +1,12 @@
-"""Tiles of pixels with words in; a sheet of pictures with the numbers under each out."""
+"""Sheets of pictures with their names and numbers under them."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.codec import Pixels
-from benchmark.figures.plate import GREY, Plate
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, paper_style
+from benchmark.figures.drawing import Drawing
+from benchmark.figures.style import DOUBLE_COLUMN_INCHES, GREY, figure_style
 from benchmark.figures.table import NOTHING, Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ CAVEAT_CHARACTERS = 38  # that fit below a picture of a quarter of the page
 
 
 class Tile(NamedTuple):
-    """A picture, what it is, and the numbers under it."""
+    """A picture with its heading and the numbers under it."""
 
     heading: str
     pixels: Pixels
@@ -30,8 +30,8 @@ class Tile(NamedTuple):
     caveats: tuple[str, ...] = ()
 
 
-def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Plate:
-    """Tiles row by row over two columns of a page, each as wide as its neighbours.
+def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Drawing:
+    """Draw tiles row by row over two columns of a page, each as wide as its neighbours.
 
     Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
     they are magnified.
@@ -46,7 +46,7 @@ def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Plate:
         width * max(tile.pixels.shape[0] / tile.pixels.shape[1] for tile in row) for row in rows
     ]
     whole = sum(heights) + len(rows) * (below + GAP_INCHES) + 2 * EDGE_INCHES
-    with paper_style():
+    with figure_style():
         figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, whole))
         top = whole - EDGE_INCHES
         for row, height in zip(rows, heights, strict=True):
@@ -69,7 +69,7 @@ def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Plate:
                     )  # fmt: skip
                     down -= HEADING_INCHES if weight == "bold" else LINE_INCHES
             top -= height + below + GAP_INCHES
-    return Plate(figure, caption, [tile.record for tile in tiles if tile.record], _table(tiles))
+    return Drawing(figure, caption, [tile.record for tile in tiles if tile.record], _table(tiles))
 
 
 def _show(axes: "Axes", tile: Tile) -> None:
@@ -86,7 +86,7 @@ def _show(axes: "Axes", tile: Tile) -> None:
 
 
 def _words(tile: Tile) -> list[str]:
-    """Rate and decibels, then what has no unit, then what else has to be known of it."""
+    """Return lines: rate and decibels, then values without unit, then caveats."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
     first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]

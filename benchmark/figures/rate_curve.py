@@ -1,185 +1,217 @@
-"""A summary in; figures of metrics against bits per pixel out, each with the caption it needs.
-
-Published curves may lie over the measured ones, or stand alone.
-"""
+"""Rate curves: the one renderer of panels of curves, and the figures of reports made of them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from benchmark.analysis.interval import Interval, point_interval
-from benchmark.analysis.rate_distortion import Measure, curves, excluded
-from benchmark.analysis.summarise import Edition, Point, Summary
-from benchmark.figures.published_curve import (
-    Overlaid,
-    draw_published,
-    mark_protocols,
-    places,
-    published_caption,
-    published_note,
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import OURS
+from benchmark.figures.captions import (
+    FEW,
+    LOWER,
+    axis_words,
+    letters,
+    marked,
+    panels_note,
+    published_rates,
+    published_sources,
+    reading_errors,
+    scale_sentences,
 )
+from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, plain_ticks, title
+from benchmark.figures.legend import flat_legend
 from benchmark.figures.style import (
+    BAND_OPACITY,
+    BAR_POINTS,
+    CAP_POINTS,
     DOUBLE_COLUMN_INCHES,
+    MOST_MARKERS,
+    PANEL_INCHES,
+    PAPER,
+    REPORT,
     SINGLE_COLUMN_INCHES,
-    Look,
-    legend_below,
+    CurveLayout,
+    Style,
+    figure_style,
     line,
-    paper_style,
-    short_names,
-    title,
 )
-from benchmark.metrics.distribution_metric import FEW_IMAGES
-from benchmark.published.points import IMAGES, PublishedCurve
+from benchmark.published.curves import Curve, CurvePoint, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 CROP_BPP = 3.0  # beyond it lies what compression papers do not compare
-PANEL_INCHES = 2.35  # height without the legend
-TICKS = (1.0, 2.0, 5.0)
-# Metrics whose axis is logarithmic once values span more than this ratio: on a linear one,
-# realistic codecs at an FID of 1 to 5 are one line under those at 50.
-RATIOS = ("fid256", "fid256_inf", "kid256", "fd_alex", "fd_squeeze")
-WIDE_RATIO = 10
-FEW = f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased."
-
-
-class Drawing(NamedTuple):
-    """A figure and what has to be said beside it."""
-
-    figure: "Figure"
-    caption: str
-
-
-class Drawn(NamedTuple):
-    """A codec's line in one panel, lowest rate first."""
-
-    edition: Edition
-    bpp: list[float]
-    values: list[float]
-    bars: Sequence[Interval | None]  # of each value, of distribution metrics
-    few: bool  # a distribution metric, over few images
-
-
-class Panel(NamedTuple):
-    """What is drawn on one pair of axes."""
-
-    measure: Measure
-    lines: dict[str, Drawn]
-    overlaid: Overlaid
+WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 
 
 def draw_rate_curves(
     summary: Summary | None,
-    measures: Sequence[Measure],
-    looks: Mapping[str, Look],
+    panels: Sequence[Panel],
+    styles: Mapping[str, Style],
     dataset: str,
     linear_rate: bool = False,
-    published: Mapping[str, Sequence[PublishedCurve]] | None = None,
 ) -> Drawing | None:
-    """One panel a measure, one legend below; None where no point may be drawn.
+    """Draw one panel for each metric and one legend below; None where no point may be drawn.
 
     One panel is a column wide (3.25 in), several share two columns (6.875 in). Rates are on a
     logarithmic axis unless asked otherwise: sweeps are geometric, and on a linear one a dozen
-    codecs meet in the lowest quarter. `published` has, by metric column, the curves to lay over the
-    measured ones; without a summary they stand alone. `looks` goes by label and `look_label`.
+    codecs meet in the lowest quarter. `summary` is of the measured curves, None where there are
+    published ones alone; `styles` goes by `System.label`.
     """
-    panels = [_panel(summary, measure, published or {}) for measure in measures]
-    panels = [panel for panel in panels if panel.lines or panel.overlaid.curves]
+    panels = [panel for panel in panels if panel.curves]
     if not panels:
         return None
     from matplotlib.figure import Figure
 
-    names = short_names(summary.labels) if summary else {}
-    handles: dict[str, Line2D] = {}
-    others: dict[str, Line2D] = {}
-    with paper_style():
+    handles: dict[tuple[bool, str], Line2D] = {}  # of measured curves and of published ones
+    with figure_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
         figure = Figure(figsize=(width, PANEL_INCHES), layout="constrained")
         every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, panel in zip(every_axes, panels, strict=True):
-            others |= draw_published(axes, panel.overlaid, looks)
-            for label, (edition, bpp, values, bars, _) in panel.lines.items():
-                (handles[label],) = axes.plot(
-                    bpp,
-                    values,
-                    label=", ".join((names[label], *edition.caveats)),
-                    **line(looks[label], bool(edition.caveats)),
-                )
-                for rate, bar in zip(bpp, bars, strict=True):
-                    if bar is not None:
-                        axes.vlines(
-                            rate, *bar, colors=looks[label].colour, linewidth=0.7, alpha=0.6
-                        )
-            _frame(axes, panel, linear_rate)
-        title(every_axes[0], f"{dataset}, {_images(summary, measures, dataset)} images")
-        ordered = [handles[label] for label in names if label in handles]
-        over = [panel.overlaid for panel in panels]
-        mark_protocols(others, over)
-        legend_below(figure, [*ordered, *others.values()], published_note(over))
-    shown = [panel.measure for panel in panels if panel.lines]
-    said = (
-        _caption(summary, shown, dataset) if summary and shown else _bare_caption(panels, dataset)
+            drawn = draw_panel(axes, panel, styles, linear_rate)
+            handles |= {(curve.measured, curve.name): one for curve, one in drawn}
+        counts = " or ".join(str(count) for count in _images(panels))
+        title(every_axes[0], f"{dataset}, {counts} images")
+        known = letters(panels)
+        for (measured, name), handle in handles.items():
+            if not measured:
+                handle.set_label(marked(name, panels, known))
+        order = [curve.name for curve in _ordered(summary, panels)]
+        mine = sorted((key for key in handles if key[0]), key=lambda key: order.index(key[1]))
+        entries = [handles[key] for key in (*mine, *(key for key in handles if not key[0]))]
+        flat_legend(figure, entries, panels_note(panels, filled=False))
+    shown = [panel for panel in panels if panel.measured]
+    said = _caption(summary, shown, dataset) if summary and shown else _bare(panels, dataset)
+    return Drawing(figure, " ".join([said, *_published_caption(panels)]))
+
+
+def draw_panel(
+    axes: "Axes",
+    panel: Panel,
+    styles: Mapping[str, Style],
+    linear_rate: bool = False,
+    layout: CurveLayout = REPORT,
+    outlier: str = "",
+) -> "list[tuple[Curve, Line2D]]":
+    """Draw the curves of a panel, frame its axes, and return each with its line.
+
+    Curves wholly beyond CROP_BPP are left out where others are not. The axis of values spans those
+    of all curves but the system named `outlier`.
+    """
+    shown = inside_crop(panel)
+    lines = [
+        (curve, _draw(axes, curve, panel.measure, styles[curve.system.label], layout))
+        for curve in shown
+    ]
+    framing = [curve for curve in shown if curve.system.name != outlier] or shown
+    _frame(axes, panel.measure, shown, framing, linear_rate, layout)
+    return lines
+
+
+def inside_crop(panel: Panel) -> list[Curve]:
+    """Return published curves, then measured ones with a point inside the crop, all if none has."""
+    inside = [c for c in panel.measured if min(point.bpp for point in c.points) <= CROP_BPP]
+    return [*panel.published, *(inside or panel.measured)]
+
+
+def places(curve: Curve, measure: Measure) -> tuple[list[float], list[float]]:
+    """Return rates, and values as the axis has them."""
+    return [p.bpp for p in curve.points], [measure.drawn(p.value) for p in curve.points]
+
+
+def curve_line(curve: Curve, style: Style, layout: CurveLayout) -> dict[str, Any]:
+    """Return Line2D properties of a curve; the paper's figures emphasise our own method."""
+    return line(
+        style,
+        layout,
+        published=not curve.measured,
+        sampled=curve.sampled,
+        caveat=bool(curve.caveats) and layout is not PAPER,
+        emphasis=curve.system.group == OURS,
     )
-    return Drawing(figure, " ".join([said, *published_caption(over)]))
 
 
-def _panel(
-    summary: Summary | None, measure: Measure, published: Mapping[str, Sequence[PublishedCurve]]
-) -> Panel:
-    measured = summary is not None and measure.column in summary.protocols
-    lines = _lines(curves(summary, measure), measure) if summary and measured else {}
-    protocol = summary.protocols[measure.column] if summary and lines else None
-    curves_over = tuple(published.get(measure.column, ()))
-    return Panel(measure, lines, Overlaid(measure, protocol, curves_over))
+def _draw(
+    axes: "Axes", curve: Curve, measure: Measure, style: Style, layout: CurveLayout
+) -> "Line2D":
+    ours = curve.system.group == OURS
+    order = 1.9 + 0.1 * curve.measured + 2 * ours  # measured curves lie over published ones
+    every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
+    bpp, values = places(curve, measure)
+    (handle,) = axes.plot(
+        bpp, values, label=curve.name, markevery=every, zorder=order,
+        **curve_line(curve, style, layout),
+    )  # fmt: skip
+    for point in curve.points:
+        if point.interval is not None:
+            low, high = (measure.drawn(end) for end in point.interval)
+            axes.vlines(point.bpp, low, high, colors=style.colour, linewidth=0.7, alpha=0.6)
+    if any(point.value_error or point.bpp_error for point in curve.points):
+        _draw_errors(axes, curve, measure, style)
+    return handle
 
 
-def _lines(found: Mapping[str, Sequence[Point]], measure: Measure) -> dict[str, Drawn]:
-    """Lines with any point inside the crop; all lines where none has."""
-    lines = {}
-    for label, points in found.items():
-        rates, values, bars = [], [], []
-        for point in points:
-            mean = point.means[measure.column]
-            if mean.bpp and mean.value is not None:
-                rates.append(mean.bpp)
-                values.append(measure.drawn(mean.value))
-                bars.append(point_interval(point, measure) if measure.of_sets else None)
-        lines[label] = Drawn(points[0].edition, rates, values, bars, of_few(points, measure))
-    inside = {label: drawn for label, drawn in lines.items() if min(drawn.bpp) <= CROP_BPP}
-    return inside or lines
+def _draw_errors(axes: "Axes", curve: Curve, measure: Measure, style: Style) -> None:
+    """Draw bars as long as the reading error, or a band around samples of a drawn line."""
+    bpp, values = places(curve, measure)
+    ends = [_ends(point, measure) for point in curve.points]
+    if curve.sampled:
+        low, high = zip(*ends, strict=True)
+        axes.fill_between(
+            bpp, low, high, color=style.colour, alpha=BAND_OPACITY, linewidth=0, zorder=1
+        )
+        return
+    below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
+    above = [high - value for value, (_, high) in zip(values, ends, strict=True)]
+    axes.errorbar(
+        bpp, values, yerr=[below, above], xerr=[point.bpp_error or 0 for point in curve.points],
+        fmt="none", ecolor=style.colour, elinewidth=BAR_POINTS, capsize=CAP_POINTS,
+        capthick=BAR_POINTS, zorder=1.8,
+    )  # fmt: skip
 
 
-def of_few(points: Iterable[Point], measure: Measure) -> bool:
-    """Whether a distribution metric was taken of so few images that it is marked."""
-    return any(is_few(measure, point.means[measure.column].images) for point in points)
+def _ends(point: CurvePoint, measure: Measure) -> tuple[float, float]:
+    """Return the lowest and highest place that a digitised number may have on the axis."""
+    error = point.value_error or 0
+    low, high = sorted(measure.drawn(point.value + sign * error) for sign in (-1, 1))
+    return low, high
 
 
-def is_few(measure: Measure, images: int) -> bool:
-    """The same of one set."""
-    return measure.of_sets and images < FEW_IMAGES
-
-
-def _frame(axes: "Axes", panel: Panel, linear_rate: bool) -> None:
-    """Limits from the points inside the crop, and the words on the axes."""
-    measure = panel.measure
-    lines = [(drawn.bpp, drawn.values) for drawn in panel.lines.values()]
-    lines += [places(curve, measure) for curve in panel.overlaid.curves]
-    points = [(x, y) for line in lines for x, y in zip(*line, strict=True)]
-    inside = [(x, y) for x, y in points if x <= CROP_BPP] or points
-    rates, values = [x for x, _ in inside], [y for _, y in inside]
-    margin = 0.04 * (max(values) - min(values)) or 0.05 * abs(max(values)) or 1.0
-    axes.set_ylim(min(values) - margin, max(values) + margin)
-    if measure.column in RATIOS and 0 < WIDE_RATIO * min(values) < max(values):
+def _frame(
+    axes: "Axes",
+    measure: Measure,
+    shown: Sequence[Curve],
+    framing: Sequence[Curve],
+    linear_rate: bool,
+    layout: CurveLayout,
+) -> None:
+    """Set limits from the points inside the crop, ticks, and the words on the axes."""
+    every = [point.bpp for curve in shown for point in curve.points]
+    rates = [bpp for bpp in every if bpp <= CROP_BPP] or every
+    values = [
+        measure.drawn(point.value)
+        for curve in framing
+        for point in curve.points
+        if point.bpp <= max(rates)
+    ]
+    low, high = min(values), max(values)
+    if measure.scale == "decades" and 0 < WIDE_RATIO * low < high:
         axes.set_yscale("log")
-        axes.set_ylim(min(values) / 1.2, max(values) * 1.2)
-        _plain_ticks(axes.yaxis)
-    room = 1.04 if linear_rate else 1.15
+        axes.set_ylim(low / 1.2, high * 1.2)
+        plain_ticks(axes.yaxis)
+    else:
+        margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+        if layout.most_ticks:
+            from matplotlib.ticker import MaxNLocator
+
+            axes.yaxis.set_major_locator(MaxNLocator(layout.most_ticks, steps=[1, 2, 5, 10]))
+    room = 1.04 if linear_rate else layout.room
     right = room * max(rates)
-    beyond = [x for x, _ in points if x > max(rates)]
+    beyond = [bpp for bpp in every if bpp > max(rates)]
     if beyond:
         right = min(right, math.sqrt(max(rates) * min(beyond)))  # so no marker is half shown
     if linear_rate:
@@ -187,79 +219,78 @@ def _frame(axes: "Axes", panel: Panel, linear_rate: bool) -> None:
     else:
         axes.set_xscale("log")
         axes.set_xlim(min(rates) / room, right)
-        # else 1, 2 and 5 would leave one tick or none
-        _plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
-    axes.set_xlabel("Rate (bit per pixel)")
-    few = ", few" if any(drawn.few for drawn in panel.lines.values()) else ""
-    axes.set_ylabel(measure.axis_label + few + (" ↓" if measure.better == "lower" else ""))
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+        plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
+    axes.set_xlabel(RATE_LABEL)
+    axes.set_ylabel(axis_words(measure, any(curve.few for curve in shown)))
+    frame(axes)
 
 
-def _plain_ticks(axis: "Axis", wide: bool = True) -> None:
-    """Numbers, not powers of ten, on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=TICKS) if wide else MaxNLocator(5))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+def _ordered(summary: Summary | None, panels: Sequence[Panel]) -> list[Curve]:
+    """Return the measured curves of all panels in the order of the summary's codecs."""
+    labels = summary.labels if summary else ()
+    curves = [curve for one in panels for curve in one.measured]
+    return sorted(curves, key=lambda curve: labels.index(curve.system.label))
 
 
-def _images(summary: Summary | None, measures: Sequence[Measure], dataset: str) -> str:
-    if summary is None:
-        return str(IMAGES[dataset])
-    counts = {
-        point.means[measure.column].images
-        for measure in measures
-        if measure.column in summary.protocols
-        for points in curves(summary, measure).values()
-        for point in points
-    }
-    return " or ".join(str(count) for count in sorted(counts))
+def _images(panels: Sequence[Panel]) -> list[int]:
+    """Return the numbers of images that the means are over: of measured curves, if any."""
+    curves = [curve for one in panels for curve in one.measured]
+    curves = curves or [curve for one in panels for curve in one.curves]
+    return sorted({point.images for curve in curves for point in curve.points if point.images})
 
 
-def _caption(summary: Summary, measures: Sequence[Measure], dataset: str) -> str:
+def _caption(summary: Summary, panels: Sequence[Panel], dataset: str) -> str:
+    def named(labels: set[str]) -> str:
+        return ", ".join(label for label in summary.labels if label in labels)
+
     average = "mean of each image's bpp" if summary.average == "per_image" else "pooled bpp"
+    measures = [panel.measure for panel in panels]
     ids = [summary.protocols[name] for name in ("coding", *(m.column for m in measures))]
-    parts = [
-        f"{dataset}: means over {_images(summary, measures, dataset)} images "
-        f"({average}; protocols {', '.join(ids)})."
-    ]
+    counts = " or ".join(str(count) for count in _images(panels))
+    parts = [f"{dataset}: means over {counts} images ({average}; protocols {', '.join(ids)})."]
     if summary.dropped:
         parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
-    if any(measure.saturating for measure in measures):
-        parts.append("MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM).")
-    if any(measure.better == "lower" for measure in measures):
-        parts.append("An arrow down: lower is better.")
-    drawn = [p for m in measures for points in curves(summary, m).values() for p in points]
-    beyond = {p.label for m in measures for p in drawn if (p.means[m.column].bpp or 0) > CROP_BPP}
+    parts += scale_sentences(measures)
+    drawn = [curve for panel in panels for curve in panel.measured]
+    beyond = {c.system.label for c in drawn if any(p.bpp > CROP_BPP for p in c.points)}
     if beyond:
-        names = ", ".join(label for label in summary.labels if label in beyond)
-        parts.append(f"Points of {names} beyond {CROP_BPP:g} bpp are not shown.")
-    refused = {label for measure in measures for label, _, _ in excluded(summary, measure)}
+        parts.append(f"Points of {named(beyond)} beyond {CROP_BPP:g} bpp are not shown.")
+    refused = {one.label for panel in panels for one in panel.excluded}
     if refused:
-        names = ", ".join(label for label in summary.labels if label in refused)
-        parts.append(f"Points of {names} that are not comparable are left out.")
-    recorded = {point.label for point in drawn if point.edition.recorded}
+        parts.append(f"Points of {named(refused)} that are not comparable are left out.")
+    recorded = {curve.system.label for curve in drawn if curve.recorded}
     if recorded:
-        names = ", ".join(label for label in summary.labels if label in recorded)
-        parts.append(f"Recorded elsewhere, not coded here: {names}.")
+        parts.append(f"Recorded elsewhere, not coded here: {named(recorded)}.")
     of_sets = [measure.label for measure in measures if measure.of_sets]
     if of_sets:
         parts.append(
             f"{', '.join(of_sets)}: one value of the whole set, no mean; bars are 95 % intervals "
             "over images, by the infinitesimal jackknife."
         )
-    if any(of_few(drawn, measure) for measure in measures):
+    if any(curve.few for curve in drawn):
         parts.append(FEW)
-    if any(point.edition.caveats for point in drawn):
+    if any(curve.caveats for curve in drawn):
         parts.append("Dashed lines with open markers carry the caveat in the legend.")
     return " ".join(parts)
 
 
-def _bare_caption(panels: Sequence[Panel], dataset: str) -> str:
-    """Where nothing is measured."""
-    ids = [protocol for panel in panels for protocol in panel.overlaid.protocols]
-    lower = any(panel.measure.better == "lower" for panel in panels)
-    said = f"{dataset}: means over {IMAGES[dataset]} images (protocols {', '.join(ids)})."
-    return said + " An arrow down: lower is better." * lower
+def _bare(panels: Sequence[Panel], dataset: str) -> str:
+    """Return the caption of a figure in which nothing is measured."""
+    ids = [protocol for panel in panels for protocol in panel.names_by_protocol]
+    counts = " or ".join(str(count) for count in _images(panels))
+    said = f"{dataset}: means over {counts} images (protocols {', '.join(ids)})."
+    return " ".join([said] + [LOWER] * any(one.measure.better == "lower" for one in panels))
+
+
+def _published_caption(panels: Sequence[Panel]) -> list[str]:
+    """Return sentences on sources, reading errors, rates and protocols of published curves."""
+    found = published_sources(curve for one in panels for curve in one.curves)
+    found += [sentence for one in panels for sentence in reading_errors(one)]
+    found += published_rates(panels)
+    for one in panels:
+        others = list(one.names_by_protocol.items())[1:]
+        if others:
+            rules = "; ".join(f"{protocol} {', '.join(names)}" for protocol, names in others)
+            said = f"Protocols mixed in {one.measure.label}: {rules}"
+            found.append(f"{said}; all others {one.own_protocol}.")
+    return found

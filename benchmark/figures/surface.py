@@ -1,4 +1,4 @@
-"""A grid of rate, distortion and realism in; the surface it spans and its lines of one rate out.
+"""Surface of rate, distortion and realism that one codec spans, and its lines of equal rate.
 
 After Blau and Michaeli, "Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff"
 (ICML 2019), whose surface is the least rate at each distortion and perceptual quality; this one is
@@ -7,44 +7,50 @@ what one network does.
 
 from typing import TYPE_CHECKING, Any
 
-from benchmark.analysis.grid import BETWEEN_PICTURES, Grid, records
+from benchmark.analysis.grid import RealismGrid, records
+from benchmark.figures.captions import FEW, axis_words
+from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, title
 from benchmark.figures.labels import Label, place_labels
-from benchmark.figures.plate import Plate, frame
-from benchmark.figures.rate_curve import FEW, is_few
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, paper_style, title
+from benchmark.figures.style import (
+    COLOUR_MAP,
+    DOUBLE_COLUMN_INCHES,
+    LABEL_GREY,
+    LINE_GREY,
+    figure_style,
+)
 from benchmark.figures.table import Table
+from benchmark.published.curves import is_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT_INCHES = 2.9
 MOST_LABELS = 5  # of rates
-COLOURS = "cividis"  # told apart by colour-blind readers
 VIEW = {"elev": 24, "azim": -128}
 
 
-def draw_surface(found: Grid, dataset: str) -> Plate:
-    """The surface on the left; on the right the same seen from above, a line a rate."""
+def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
+    """Draw the surface on the left and the same from above on the right, a line for each rate."""
     import matplotlib as mpl
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    colours = mpl.colormaps[COLOURS]
+    colours = mpl.colormaps[COLOUR_MAP]
     scale = Normalize(min(found.betas), max(found.betas))
-    with paper_style():
+    with figure_style():
         figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, HEIGHT_INCHES))
         solid: Any = figure.add_axes((0.0, 0.0, 0.53, 1.04), projection="3d")
-        flat = figure.add_axes((0.575, 0.15, 0.33, 0.73))
-        bar = figure.add_axes((0.93, 0.15, 0.014, 0.73))
+        flat = figure.add_axes((0.575, 0.15, 0.315, 0.73))
+        bar = figure.add_axes((0.915, 0.15, 0.014, 0.73))
         _draw_solid(solid, found, colours, scale)
         _draw_flat(flat, found, colours, scale)
         figure.colorbar(mpl.cm.ScalarMappable(scale, colours), cax=bar, label="β")
         title(flat, "\n".join([f"{dataset}, {found.images} images", *found.caveats]))
         place_labels(flat, _rates(found))
-    return Plate(figure, _caption(found, dataset), records(found), _table(found))
+    return Drawing(figure, _caption(found, dataset), records(found), _table(found))
 
 
-def _draw_solid(axes: Any, found: Grid, colours: Any, scale: Any) -> None:
+def _draw_solid(axes: Any, found: RealismGrid, colours: Any, scale: Any) -> None:
     x, y, z = found.distortion_values, found.realism_values, found.bpp
     faces = colours(scale([[beta] * len(found.settings) for beta in found.betas]))
     axes.plot_surface(
@@ -54,10 +60,10 @@ def _draw_solid(axes: Any, found: Grid, colours: Any, scale: Any) -> None:
     for row, beta in enumerate(found.betas):
         axes.plot(x[row], y[row], z[row], color=colours(scale(beta)), linewidth=1)
     for column in range(len(found.settings)):
-        axes.plot(x[:, column], y[:, column], z[:, column], color="#777777", linewidth=0.6)
+        axes.plot(x[:, column], y[:, column], z[:, column], color=LINE_GREY, linewidth=0.6)
     axes.set_xlabel(found.distortion.axis_label, labelpad=-5)
-    axes.set_ylabel(_realism(found), labelpad=-5)
-    axes.set_zlabel("Rate (bit per pixel)", labelpad=-4, rotation=90)
+    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)), labelpad=-5)
+    axes.set_zlabel(RATE_LABEL, labelpad=-4, rotation=90)
     axes.tick_params(labelsize=6, pad=-2)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((1, 1, 1, 0))
@@ -66,29 +72,24 @@ def _draw_solid(axes: Any, found: Grid, colours: Any, scale: Any) -> None:
     axes.set_box_aspect((1.15, 1.15, 0.9), zoom=0.97)
 
 
-def _draw_flat(axes: "Axes", found: Grid, colours: Any, scale: Any) -> None:
+def _draw_flat(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> None:
     x, y = found.distortion_values, found.realism_values
     for column, setting in enumerate(found.settings):
-        axes.plot(x[:, column], y[:, column], color="#777777", linewidth=0.7, label=setting)
+        axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
     for row, beta in enumerate(found.betas):
         axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
-    axes.set_ylabel(_realism(found))
+    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)))
     frame(axes)
 
 
-def _realism(found: Grid) -> str:
-    few = ", few" * is_few(found.realism, found.images)
-    return found.realism.axis_label + few + " ↓" * (found.realism.better == "lower")
-
-
-def _rates(found: Grid) -> list[Label]:
-    """The rates of some lines, at their least realistic points."""
+def _rates(found: RealismGrid) -> list[Label]:
+    """Return labels for the rates of some lines, at their least realistic points."""
     every = -(-len(found.settings) // MOST_LABELS)
     ends = found.bpp[0], found.distortion_values[0], found.realism_values[0]
     return [
-        Label(f"{rate:.2g} bpp", x, y, "#333333")
+        Label(f"{rate:.2g} bpp", x, y, LABEL_GREY)
         for rate, x, y in list(zip(*(end.tolist() for end in ends), strict=True))[::every]
     ]
 
@@ -99,7 +100,7 @@ def _few_ticks() -> Any:
     return MaxNLocator(4, prune="both")
 
 
-def _caption(found: Grid, dataset: str) -> str:
+def _caption(found: RealismGrid, dataset: str) -> str:
     betas = ", ".join(f"{beta:g}" for beta in found.betas)
     parts = [
         f"Rate, {found.distortion.label} and {found.realism.label} of CRDR over q and β "
@@ -109,7 +110,7 @@ def _caption(found: Grid, dataset: str) -> str:
     ]
     if is_few(found.realism, found.images):
         parts.append(FEW)
-    if found.realism.column in BETWEEN_PICTURES:
+    if not found.realism.of_sets:
         parts.append(
             f"{found.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
@@ -117,7 +118,7 @@ def _caption(found: Grid, dataset: str) -> str:
     return "\n".join(parts)
 
 
-def _table(found: Grid) -> Table:
+def _table(found: RealismGrid) -> Table:
     headers = ("β", "setting", "bpp", found.distortion.label, found.realism.label)
     rows = tuple(
         (f"{beta:g}", setting, f"{found.bpp[i, j]:.3f}", f"{found.distortion_values[i, j]:.2f}",

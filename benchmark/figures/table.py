@@ -1,11 +1,11 @@
-"""Summaries and comparisons in; tables as plain text, markdown, LaTeX and csv out."""
+"""Tables of means and BD-rates, and tables as plain text, markdown, LaTeX and csv."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, Refused
+from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, NoDelta
 from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
@@ -18,7 +18,7 @@ LATEX = {
 
 
 class Table(NamedTuple):
-    """Cells as text. The first `words` columns are text, the others numbers."""
+    """A table with cells as text. The first `words` columns are text, the others numbers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
 
 def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = True) -> Table:
-    """A row a point; each mean is over the row's images unless it says otherwise."""
+    """Return a row for each point; each mean is over the row's images unless it says otherwise."""
     points = summary.points
     failed = failed and any(point.failed for point in points)
     headers = ["codec", "setting", "images", "bpp", *(measure.label for measure in measures)]
@@ -62,7 +62,7 @@ def bd_table(
     anchor: str,
     up_to_bpp: float | None = None,
 ) -> Table:
-    """A row a metric and codec: BD-rate of the mean curves and mean of the images', BD-metric."""
+    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
     headers = (
         "metric", "codec", "BD-rate (%)", "mean of images' BD-rates (%)", "images",
         "BD-metric", "overlap (%)",
@@ -79,14 +79,14 @@ def bd_table(
                 labels[comparison.column],
                 comparison.label,
                 _delta(rate, "+.2f"),
-                NOTHING if isinstance(of_images, Refused) else f"{of_images.value:+.2f}",
+                NOTHING if isinstance(of_images, NoDelta) else f"{of_images.value:+.2f}",
                 _images_of(of_images),
                 _delta(quality, "+.4g"),
                 f"{100 * rate.overlap:.0f}" if isinstance(rate, Delta) else NOTHING,
             )
         )
         for refused in found if isinstance(rate, Delta) else (rate, quality):
-            if isinstance(refused, Refused):
+            if isinstance(refused, NoDelta):
                 who = f"{comparison.label} ({labels[comparison.column]})"
                 whose = reasons.setdefault(refused.reason, [])
                 whose += [who] if who not in whose else []
@@ -102,7 +102,7 @@ def bd_overview(
     anchor: str,
     up_to_bpp: float | None = None,
 ) -> Table:
-    """A row a codec, a column a metric: BD-rates of the mean curves."""
+    """Return a row for each codec, a column for each metric: BD-rates of the mean curves."""
     rates = {(one.label, one.column): one.rate for one in comparisons}
     rows = tuple(
         (label, *(_delta(rates[label, measure.column], "+.2f") for measure in measures))
@@ -125,7 +125,7 @@ def _cut_note(up_to_bpp: float | None) -> list[str]:
 def bd_records(
     comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None = None
 ) -> list[dict[str, Any]]:
-    """One flat record a comparison, at full precision; what is refused is empty, with a reason."""
+    """Return a flat record for each comparison, at full precision; refused ones have a reason."""
     return [
         {
             "metric": comparison.column,
@@ -146,7 +146,7 @@ def bd_records(
 
 
 def plain(table: Table) -> str:
-    """Columns separated by two spaces, numbers to the right, notes below."""
+    """Return columns separated by two spaces, numbers aligned to the right, notes below."""
     lines = [table.headers, *table.rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(table.headers))]
     texts = []
@@ -160,7 +160,7 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A pipe table, notes below.
+    """Return a pipe table, notes below.
 
     >>> print(markdown(Table(("codec", "bpp"), (("a|b", "1.0"),), 1)), end="")
     | codec | bpp |
@@ -178,7 +178,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table, names: Mapping[str, str]) -> str:
-    """A booktabs tabular, notes as comments; `names` shortens cells that are codec labels.
+    """Return a booktabs tabular, notes as comments; `names` shortens cells that are codec labels.
 
     A little space separates the groups of a table whose first column repeats.
     """
@@ -196,7 +196,7 @@ def latex(table: Table, names: Mapping[str, str]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    r"""Text as LaTeX prints it; a leading hyphen before a digit is a minus.
+    r"""Escape text for LaTeX; a leading hyphen before a digit is a minus.
 
     >>> escape_latex("a_b 5%"), escape_latex("-3.5"), escape_latex("∞")
     ('a\\_b 5\\%', '$-$3.5', '$\\infty$')
@@ -206,7 +206,7 @@ def escape_latex(text: str) -> str:
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records with the same keys, a header first; None is an empty field."""
+    """Return records with the same keys as csv, a header first; None is an empty field."""
     stream = StringIO()
     writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
@@ -231,18 +231,18 @@ def _mean(mean: Mean, images: int, form: str) -> str:
     return f"{mean.value:{form}}" + (f" ({inside})" if inside else "")
 
 
-def _delta(delta: Delta | Refused, form: str) -> str:
-    if isinstance(delta, Refused):
+def _delta(delta: Delta | NoDelta, form: str) -> str:
+    if isinstance(delta, NoDelta):
         return NOTHING
     return f"{delta.value:{form}}" + (DOUBTFUL if delta.doubtful else "")
 
 
-def _images_of(found: ImagesDelta | Refused) -> str:
-    if isinstance(found, Refused):
+def _images_of(found: ImagesDelta | NoDelta) -> str:
+    if isinstance(found, NoDelta):
         return NOTHING
     whole = found.images + found.refused
     return f"{found.images} of {whole}" if found.refused else str(found.images)
 
 
-def _value(found: Delta | ImagesDelta | Refused) -> float | None:
-    return None if isinstance(found, Refused) else found.value
+def _value(found: Delta | ImagesDelta | NoDelta) -> float | None:
+    return None if isinstance(found, NoDelta) else found.value

@@ -1,4 +1,4 @@
-"""A summary in; a figure of encode and decode seconds per megapixel out, from timed rows alone."""
+"""Encode and decode seconds per megapixel of rows that were timed alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from benchmark.analysis.rate_distortion import Measure, curves, excluded
 from benchmark.analysis.summarise import TIMED, Point, Summary
-from benchmark.figures.rate_curve import Drawing
+from benchmark.analysis.systems import short_names
+from benchmark.figures.drawing import Drawing, frame, title
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
+    REPORT,
     SINGLE_COLUMN_INCHES,
-    Look,
+    Style,
+    figure_style,
     line,
-    paper_style,
-    short_names,
-    title,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ LONG_NAME_CHARACTERS = 22
 MEASURES = tuple(Measure(column, column, "lower") for column in TIMED)
 
 
-def draw_timing(summary: Summary, looks: Mapping[str, Look], dataset: str) -> Drawing | None:
-    """A row a codec, a mark a setting; None where no row was timed.
+def draw_timing(summary: Summary, styles: Mapping[str, Style], dataset: str) -> Drawing | None:
+    """Draw one row for each codec, one mark for each setting; None where no row was timed.
 
     Codecs whose seconds contain different things (a program's start, say) bear a letter, explained
     under the figure.
@@ -42,7 +42,7 @@ def draw_timing(summary: Summary, looks: Mapping[str, Look], dataset: str) -> Dr
 
     letters, notes = _notes(summary, labels)
     names = short_names(summary.labels)
-    with paper_style():
+    with figure_style():
         lines = len(notes.splitlines())
         height = 0.7 + ROW_INCHES * len(labels) + NOTE_INCHES * lines
         wide = max(len(names[label]) for label in labels) > LONG_NAME_CHARACTERS
@@ -53,14 +53,14 @@ def draw_timing(summary: Summary, looks: Mapping[str, Look], dataset: str) -> Dr
             panels, MEASURES, timed, ("Encode", "Decode"), strict=True
         ):
             for row, label in enumerate(labels):
-                _draw_codec(axes, row, found.get(label, []), measure, looks[label])
+                _draw_codec(axes, row, found.get(label, []), measure, styles[label])
             axes.set_xscale("log")
             axes.set_xlabel(f"{what} (s/MP)")
             axes.xaxis.set_major_locator(LogLocator(numticks=5))
             axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.set_axisbelow(True)
             axes.tick_params(axis="y", length=0)
-            axes.spines[["top", "right", "left"]].set_visible(False)
+            frame(axes)
+            axes.spines["left"].set_visible(False)
         left, right = panels[0].get_xlim()
         panels[0].set_xlim(10 ** math.floor(math.log10(left)), 10 ** math.ceil(math.log10(right)))
         panels[0].set_yticks(
@@ -76,17 +76,17 @@ def draw_timing(summary: Summary, looks: Mapping[str, Look], dataset: str) -> Dr
 
 
 def _draw_codec(
-    axes: "Axes", row: int, points: Sequence[Point], measure: Measure, look: Look
+    axes: "Axes", row: int, points: Sequence[Point], measure: Measure, style: Style
 ) -> None:
     seconds = [point.means[measure.column].value for point in points]
     found = [value for value in seconds if value]
     if found:
         caveat = bool(points[0].edition.caveats)
-        axes.plot(found, [row] * len(found), **line(look, caveat))
+        axes.plot(found, [row] * len(found), **line(style, REPORT, caveat=caveat))
 
 
 def _notes(summary: Summary, labels: Sequence[str]) -> tuple[dict[str, str], str]:
-    """The superscript of each codec, and what superscripts and open markers mean."""
+    """Return the superscript of each codec, and the note on superscripts and open markers."""
     editions = {point.label: point.edition for point in summary.points if point.label in labels}
     kinds = list(dict.fromkeys(editions[label].timed for label in labels))
     letters = {kind: chr(ord("a") + place) for place, kind in enumerate(kinds)}
@@ -103,7 +103,7 @@ def _notes(summary: Summary, labels: Sequence[str]) -> tuple[dict[str, str], str
 def _caption(summary: Summary, dataset: str, images: str, letters: Mapping[str, str]) -> str:
     parts = [
         f"{dataset}: encode and decode seconds per megapixel, means over {images} images, one mark "
-        f"a setting; measured with nothing beside it on {summary.machine}."
+        f"for each setting; measured with nothing running beside it on {summary.machine}."
     ]
     devices = {p.label: p.edition.devices for p in summary.points if p.label in letters}
     gpu = [label for label, used in devices.items() if "cuda" in used]

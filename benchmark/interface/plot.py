@@ -4,14 +4,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from benchmark.analysis.rate_distortion import Measure, curves
+from benchmark.analysis.rate_distortion import Measure
 from benchmark.errors import UsageError
-from benchmark.figures.style import line, looks
+from benchmark.figures.legend import flat_legend
+from benchmark.figures.rate_curve import draw_panel
+from benchmark.figures.style import figure_style, styles
 from benchmark.interface.tables import summarised
+from benchmark.published.curves import measured_panel
 from benchmark.registry import metric_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+SIZE_INCHES = (6.875, 4.0)  # of a new figure, with the legend below the axes
 
 
 def plot(
@@ -33,7 +38,7 @@ def plot(
     metric : str
         Name of a metric.
     ax : matplotlib Axes, optional
-        Axes to draw on; by default those of a new pyplot figure.
+        Axes to draw on; by default those of a new pyplot figure, with the legend below them.
     common, allow_few : bool
         As in `summary`.
 
@@ -51,18 +56,15 @@ def plot(
     (name,) = metric_names([metric])
     measure = Measure.named(name)
     found = summarised(frame, (name,), common, "per_image", allow_few)
-    drawn = curves(found, measure)
-    if not drawn:
+    panel = measured_panel(found, measure)
+    if not panel.curves:
         raise UsageError(f"no point of {name} can be drawn: `summary` counts its values")
-    axes = ax if ax is not None else plt.subplots()[1]
-    styles = looks(found.labels)
-    for label, points in drawn.items():
-        means = [point.means[measure.column] for point in points]
-        places = [(m.bpp, measure.drawn(m.value)) for m in means if m.bpp and m.value is not None]
-        caveat = bool(points[0].edition.caveats)
-        axes.plot(*zip(*places, strict=True), label=label, **line(styles[label], caveat))
-    axes.set_xscale("log")
-    axes.set_xlabel("rate (bpp)")
-    axes.set_ylabel(measure.axis_label)
-    axes.legend()
+    if ax is not None:
+        draw_panel(ax, panel, styles(found.labels))
+        ax.legend(fontsize="x-small", frameon=False)
+        return ax
+    with figure_style():
+        figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
+        drawn = draw_panel(axes, panel, styles(found.labels))
+        flat_legend(figure, [handle for _, handle in drawn])
     return axes

@@ -24,8 +24,12 @@ def run(
     results: str | Path = "results",
     jobs: int | None = None,
     device: str = "auto",
+    engine: str = "local",
+    address: str = "auto",
+    gpus_per_worker: float = 1.0,
     timing: bool = False,
     keep: bool = True,
+    verify: bool = False,
     flatten: bool = False,
     packs: Sequence[str | Path] = (),
     data_dir: str | Path | None = None,
@@ -59,10 +63,15 @@ def run(
         Cells to measure at the same time; by default one per core.
     device : {"auto", "cpu", "cuda"}
         Device of codecs and metrics.
+    engine : {"local", "ray"}
+        Where to measure: this machine, or the machines of the Ray cluster at `address`
+        (HOST:PORT), with `gpus_per_worker` GPUs for each worker of a codec on a GPU.
     timing : bool
         Measure one cell at a time, so that seconds can be compared.
     keep : bool
         Keep the streams, from which metrics can be computed later.
+    verify : bool
+        Decode each kept stream again in a process that has nothing else; what differs is a failure.
     flatten : bool
         Accept images with transparency (laid on white) or in CMYK.
     packs : sequence of paths
@@ -101,9 +110,13 @@ def run(
         flatten=flatten,
         packs=tuple(map(Path, packs)),
         timing=timing,
+        engine=engine,
         device=device,
         jobs=jobs,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
         keep=keep,
+        verify=verify,
         results=Path(results),
         data_dir=_path(data_dir),
         weights_dir=_path(weights_dir),

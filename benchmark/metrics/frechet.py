@@ -23,6 +23,7 @@ from benchmark.metrics.gaussian import (
     factor,
     nuclear_norm,
 )
+from benchmark.metrics.presentation import Presentation
 
 BLOCK_PATCHES = 2048  # at 2048 dimensions 34 MB a block of float64
 
@@ -112,6 +113,16 @@ class FID256(FrechetDistance):
 
     column = "fid256"
     label = "FID/256"
+    # All of these cut HiFiC's patches; they differ in rounding and in the port of Inception.
+    presentation = Presentation(
+        "decades",
+        realism=1,
+        published="fid",
+        meets=(
+            "fid256-truncated/pytorch-fid-0.3.0", "fid256/torch-fidelity", "fid256/hific",
+            "fid256/reported",
+        ),
+    )  # fmt: skip
     space = "inception256"
     min_images = 50
 
@@ -128,6 +139,7 @@ class FIDInfinity:
     label = "FID∞/256"
     better: Literal["higher", "lower"] = "lower"
     protocol = "frechet-infinity/1"
+    presentation = Presentation("decades")
     space = "inception256"
     min_images = 50
 
@@ -141,6 +153,7 @@ class FDAlex(FrechetDistance):
 
     column = "fd_alex"
     label = "FD (AlexNet)"
+    presentation = Presentation("decades", realism=3)
     space = "alex256"
     min_images = 2
 
@@ -150,6 +163,7 @@ class FDSqueeze(FrechetDistance):
 
     column = "fd_squeeze"
     label = "FD (SqueezeNet)"
+    presentation = Presentation("decades", realism=2)
     space = "squeeze256"
     min_images = 2
 

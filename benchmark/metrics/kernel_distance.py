@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import Features, Reduced
+from benchmark.metrics.presentation import Presentation
 
 BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches at a time, 4 MB
 
@@ -61,6 +62,7 @@ class KID256:
     label = "KID/256"
     better: Literal["higher", "lower"] = "lower"
     protocol = "kernel-distance/1"
+    presentation = Presentation("decades", published="kid")
     space = "inception256"
     min_images = 50
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
+from benchmark.metrics.presentation import Presentation
 from benchmark.system.backbone import (
     ALEXNET,
     EPSILON,
@@ -98,6 +99,13 @@ class LPIPSAlex(LPIPS):
     column = "lpips_alex"
     label = "LPIPS (AlexNet)"
     protocol = f"lpips-alex/{LPIPS_VERSION}-{ALEXNET.sha256[:8]}"
+    presentation = Presentation(
+        realism=5,
+        meets=(
+            "lpips-alex-truncated/0.1.4", "lpips-alex-unrounded/torchmetrics", "lpips-alex/hific",
+            "lpips-alex/reported",
+        ),
+    )  # fmt: skip
     backbone = ALEXNET
 
 
@@ -107,6 +115,7 @@ class LPIPSSqueeze(LPIPS):
     column = "lpips_squeeze"
     label = "LPIPS (SqueezeNet)"
     protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
+    presentation = Presentation(realism=4)
     backbone = SQUEEZENET
 
 

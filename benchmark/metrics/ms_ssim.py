@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
+from benchmark.metrics.presentation import Presentation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +68,9 @@ class MSSSIM:
     label = "MS-SSIM"
     better: Literal["higher", "lower"] = "higher"
     protocol = "ms-ssim-rgb8/1"
+    presentation = Presentation(
+        "saturating", meets=("ms-ssim-rgb8/1", "ms-ssim-rgb-unrounded/1", "ms-ssim-rgb/reported")
+    )
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.metrics.presentation import Presentation
 
 Better = Literal["higher", "lower"]
 
@@ -31,6 +32,11 @@ class PSNR:
     label = "PSNR (dB)"
     better: Better = "higher"
     protocol = "psnr-rgb8/1"
+    presentation = Presentation(
+        meets=(
+            "psnr-rgb8/1", "psnr-rgb8-truncated/1", "psnr-rgb-unrounded/1", "psnr-rgb/reported",
+        )
+    )  # fmt: skip
 
     def __init__(self, device: str = "cpu") -> None:
         """`device` changes nothing: bringing the pixels there would take longer than this does."""

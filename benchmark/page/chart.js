@@ -1,4 +1,4 @@
-// The look that both charts share: axes, hovers, colours of the reader's theme.
+// Style that both charts share: axes, hovers, colours of the reader's theme.
 "use strict";
 
 page.ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

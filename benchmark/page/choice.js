@@ -1,4 +1,4 @@
-// What the viewer shows beside each other: codecs matched by rate, and the list of a point's images.
+// Choices of the viewer: codecs matched by rate, and the list of a point's images.
 "use strict";
 
 page.choice = { sort: null, down: false };

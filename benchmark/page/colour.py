@@ -1,12 +1,14 @@
-"""A colour chosen for white paper in; the same hue as it can be read on a dark page, out. Pure."""
+"""Colours chosen for white paper, made readable on a dark page. Pure."""
 
-DARK_PAGE = "#15171b"  # what style.css has for it
+from benchmark.figures.style import PAGE_DARK
+
+DARK_PAGE = PAGE_DARK["page"]
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do
 STEPS = 20
 
 
 def on_dark(colour: str) -> str:
-    """The colour itself where it stands out, else as little lighter as is needed.
+    """Return the colour, as little lighter as it needs to be for LEAST_CONTRAST on a dark page.
 
     >>> on_dark("#56B4E9"), contrast(on_dark("#332288"), DARK_PAGE) >= LEAST_CONTRAST
     ('#56B4E9', True)
@@ -17,7 +19,7 @@ def on_dark(colour: str) -> str:
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG's contrast ratio of two colours, 1 to 21.
+    """Return WCAG's contrast ratio of two colours, 1 to 21.
 
     >>> contrast("#000000", "#ffffff")
     21.0

@@ -1,4 +1,4 @@
-"""A summary, its published curves, tables and pictures in; what the page shows as json, out. Pure.
+"""Content of the page as json: points, curves, tables and pictures. Pure.
 
 Numbers keep six digits. The page's own javascript (model.js) reads what is written here.
 """
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from benchmark.analysis.interval import CONFIDENCE, point_interval
 from benchmark.analysis.rate_distortion import Measure, excluded
 from benchmark.analysis.summarise import SECONDS, Point, Summary
+from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.page.colour import on_dark
-from benchmark.published.points import PublishedCurve
+from benchmark.published.curves import Curve
 
 DIGITS = 6
 SYMBOLS = {
@@ -25,41 +26,32 @@ SYMBOLS = {
 ORIGINS = {"author_csv": "the authors' csv", "table": "a table", "digitised": "read from a figure"}
 
 
-class Look(NamedTuple):
-    """How a curve is drawn on paper, and what legends call it."""
+class LegendEntry(NamedTuple):
+    """Name of a curve in legends, with its colour and marker in the figures."""
 
     name: str
     colour: str  # "#D55E00"
     marker: str  # as matplotlib names it
 
 
-class Grid(NamedTuple):
-    """A table as text; the first `words` columns are text, the others numbers."""
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: int
-    notes: Sequence[str] = ()  # sentences under it
-
-
 class Photograph(NamedTuple):
-    """A source; its picture is a file beside the page, or why there is none."""
+    """A source image; its picture is a file beside the page, or `absent` says why there is none."""
 
     name: str
-    width_px: int
-    height_px: int
+    width: int  # px
+    height: int  # px
     picture: str | None
     absent: str = ""
 
 
-class Decoded(NamedTuple):
-    """What a stream decodes to: a file beside the page, or why there is none."""
+class DecodedPicture(NamedTuple):
+    """Decoded image of a stream: a file beside the page, or `absent` says why there is none."""
 
     picture: str | None
     absent: str = ""
 
 
-Place = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
+ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
 
 
 @dataclass(frozen=True)
@@ -69,23 +61,25 @@ class Content:
     dataset: str
     summary: Summary
     measures: Sequence[Measure]  # that have values
-    looks: Mapping[str, Look]  # by label, and by name of published curves
+    legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
     photographs: Mapping[int, Photograph]  # by the numbers of `Point.image_ids`
-    pictures: Mapping[Place, Decoded]
-    bd_rates: Sequence[Grid] | str  # tables, or why there are none
-    means: Grid
+    pictures: Mapping[ImageKey, DecodedPicture]
+    bd_rates: Sequence[Table] | str  # tables, or why there are none
+    means: Table
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
     packages: str  # with versions, of the last run
     missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
-    published: Mapping[str, Sequence[PublishedCurve]] = field(default_factory=dict)  # by column
+    published: Mapping[str, Sequence[Curve]] = field(default_factory=dict)  # by column
     published_shown: bool = False  # before anyone asks
     linear_rate: bool = False
-    most_bpp: float = math.inf  # rates that the curves begin with
-    wide_ratios: frozenset[str] = frozenset()  # columns whose axis is logarithmic if values are far
+    most_bpp: float = math.inf  # highest rate that the curves show at first
 
 
 def page_data(content: Content) -> dict[str, Any]:
-    """Nothing but dicts, lists, texts, numbers, booleans and None; infinity is the text "inf"."""
+    """Return the content as dicts, lists, texts, numbers, booleans and None.
+
+    Infinity is the text "inf".
+    """
     summary = content.summary
     labels = list(summary.labels)
     order = sorted(content.photographs, key=lambda number: content.photographs[number].name)
@@ -115,7 +109,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "published_shown": content.published_shown,
         "measures": [_measure(content, measure) for measure in content.measures],
         "codecs": [_codec(content, label) for label in labels],
-        "images": [_photograph(content.photographs[number]) for number in order],
+        "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
         "absent": list(sentences),
         "published": {
@@ -138,7 +132,7 @@ def _measure(content: Content, measure: Measure) -> dict[str, Any]:
         "protocol": content.summary.protocols[measure.column],
         "decimals": 2 if "dB" in measure.label else 4,
         "by_image": not measure.of_sets,
-        "wide": measure.column in content.wide_ratios,
+        "wide": measure.scale == "decades",
     }
 
 
@@ -146,7 +140,7 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
     edition = next(p.edition for p in content.summary.points if p.label == label)
     return {
         "label": label,
-        **_look(content.looks[label]),
+        **_legend(content.legend[label]),
         "version": edition.version,
         "call": edition.command,
         "timed": edition.timed,
@@ -156,22 +150,12 @@ def _codec(content: Content, label: str) -> dict[str, Any]:
     }
 
 
-def _look(look: Look) -> dict[str, str]:
+def _legend(entry: LegendEntry) -> dict[str, str]:
     return {
-        "name": look.name,
-        "colour": look.colour,
-        "colour_dark": on_dark(look.colour),
-        "symbol": SYMBOLS[look.marker],
-    }
-
-
-def _photograph(photograph: Photograph) -> dict[str, Any]:
-    return {
-        "name": photograph.name,
-        "width": photograph.width_px,
-        "height": photograph.height_px,
-        "picture": photograph.picture,
-        "absent": photograph.absent,
+        "name": entry.name,
+        "colour": entry.colour,
+        "colour_dark": on_dark(entry.colour),
+        "symbol": SYMBOLS[entry.marker],
     }
 
 
@@ -183,7 +167,7 @@ def _point(
     sentences: dict[str, int],
     reasons: Mapping[tuple[str, str, str], str],
 ) -> dict[str, Any]:
-    """Lists are by image, in one order; `pictures` has files, or numbers of `sentences`."""
+    """Return a point, lists by image; `pictures` has files or numbers of `sentences`."""
     setting = str(point.setting)
     numbers = point.image_ids.tolist()
     pictures: list[str | int] = []
@@ -215,7 +199,7 @@ def _point(
 
 
 def _mean(point: Point, measure: Measure, why_not: str | None) -> dict[str, Any]:
-    """A mean with its counts; a place on the axis only where it may be drawn."""
+    """Return a mean with its counts, and its place on the axis only where it may be drawn."""
     mean = point.means[measure.column]
     found: dict[str, Any] = {
         "value": _short(mean.value),
@@ -234,15 +218,15 @@ def _mean(point: Point, measure: Measure, why_not: str | None) -> dict[str, Any]
     return found
 
 
-def _published(content: Content, curve: PublishedCurve, measure: Measure) -> dict[str, Any]:
-    own = content.summary.protocols[measure.column]
+def _published(content: Content, curve: Curve, measure: Measure) -> dict[str, Any]:
+    own, first = content.summary.protocols[measure.column], curve.points[0]
     return {
-        **_look(content.looks[curve.name]),
-        "protocol": curve.protocol,
-        "other_rule": curve.protocol != own,
-        "sampled": curve.kind == "sample",
-        "source": curve.source,
-        "how": ORIGINS[curve.how],
+        **_legend(content.legend[curve.name]),
+        "protocol": first.protocol,
+        "other_rule": first.protocol != own,
+        "sampled": curve.sampled,
+        "source": first.source,
+        "how": ORIGINS[first.how],
         "points": [
             {
                 "setting": point.setting,
@@ -262,7 +246,7 @@ def _published(content: Content, curve: PublishedCurve, measure: Measure) -> dic
 
 
 def _reading_error(value: float, error: float | None, measure: Measure) -> list[Any] | None:
-    """The ends of what a digitised number may have been, as the axis has them."""
+    """Return the lowest and highest place that a digitised number may have on the axis."""
     if not error:
         return None
     ends = sorted(measure.drawn(value + sign * error) for sign in (-1, 1))
@@ -270,7 +254,7 @@ def _reading_error(value: float, error: float | None, measure: Measure) -> list[
 
 
 def _quantile(count: int) -> float:
-    """Of Student's t: standard errors on either side of a mean of so many that CONFIDENCE takes.
+    """Return the standard errors on either side of a mean over `count` images, by Student's t.
 
     >>> round(_quantile(11), 4)
     2.2281
@@ -281,7 +265,7 @@ def _quantile(count: int) -> float:
 
 
 def _short(value: float | None) -> float | str | None:
-    """Six digits; None for NaN.
+    """Return six digits of a number; None for NaN, text for infinity.
 
     >>> _short(1234.56789), _short(math.inf), _short(math.nan)
     (1234.57, 'inf', None)

@@ -217,12 +217,12 @@ page.curves.open = (point, from) => {
 
 page.curves.legend = () => {
   const codecs = page.data.codecs.map((codec, place) => ({
-    key: `codec ${place}`, name: codec.name, look: codec, drawing: page.drawing.codec(codec),
+    key: `codec ${place}`, name: codec.name, style: codec, drawing: page.drawing.codec(codec),
     detail: [codec.version, ...codec.caveats].join("; "),
   }));
   const names = new Map(page.curves.overlays().map((curve) => [curve.name, curve]));
   const published = [...names].map(([name, curve]) => ({
-    key: `published ${name}`, name, look: curve, drawing: page.drawing.published(curve),
+    key: `published ${name}`, name, style: curve, drawing: page.drawing.published(curve),
     detail: `${curve.source}; ${curve.protocol}`,
   }));
   page.legend(page.by("legend"), [["Measured", codecs], ["Published", published]],

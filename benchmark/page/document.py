@@ -1,4 +1,4 @@
-"""What a page shows and plotly's javascript in; the page as one HTML text, out.
+"""The page as one HTML text, with its styles, scripts and plotly's javascript inside.
 
 Nothing in it comes from a network. Texts of rows are escaped, and should one get through all the
 same, the page's own policy refuses scripts that are not among those written here, and addresses
@@ -14,7 +14,9 @@ from html import escape
 from pathlib import Path
 
 from benchmark.analysis.interval import CONFIDENCE
-from benchmark.page.content import Content, Grid, page_data
+from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
+from benchmark.figures.table import Table
+from benchmark.page.content import Content, page_data
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
@@ -26,7 +28,7 @@ POLICY = "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsaf
 
 
 def html_text(content: Content, plotly_javascript: str) -> str:
-    """The whole page; the same content gives the same text."""
+    """Return the whole page; the same content gives the same text."""
     scripts = [plotly_javascript, *map(_asset, SCRIPTS)]
     for script in scripts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
@@ -35,7 +37,7 @@ def html_text(content: Content, plotly_javascript: str) -> str:
     parts = {
         "policy": f"{POLICY}script-src {allowed}",
         "title": escape(f"{content.dataset}: rate, distortion and realism"),
-        "style": "\n".join(map(_asset, STYLES)),
+        "style": "\n".join([_colours(), *map(_asset, STYLES)]),
         "dataset": escape(content.dataset),
         "lede": escape(_lede(content)),
         "confidence": f"{100 * CONFIDENCE:.0f} %",
@@ -56,7 +58,7 @@ def html_text(content: Content, plotly_javascript: str) -> str:
 
 
 def json_text(data: Mapping[str, object]) -> str:
-    """Json that can stand in an HTML script element: no character there opens or closes anything.
+    """Return json for an HTML script element, without characters that open or close anything.
 
     >>> json_text({"name": "</script><b>&"})
     '{"name":"\\\\u003c/script\\\\u003e\\\\u003cb\\\\u003e\\\\u0026"}'
@@ -65,6 +67,15 @@ def json_text(data: Mapping[str, object]) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _colours() -> str:
+    """Return the CSS variables of the page's colours, for light and dark pages."""
+    light, dark = (
+        " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+        for colours in (PAGE_LIGHT, PAGE_DARK)
+    )
+    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
 
 
 def _asset(name: str) -> str:
@@ -85,18 +96,18 @@ def _lede(content: Content) -> str:
     )
 
 
-def table_html(grid: Grid, name: str, opens: bool = False) -> str:
-    """A table that scrolls by itself where it is wider than the page, its notes below.
+def table_html(table: Table, name: str, opens: bool = False) -> str:
+    """Return a table that scrolls by itself where it is wider than the page, its notes below.
 
     With `opens` each row is a point, whose setting (second column) is a button that opens it.
     """
-    kinds = ["text" if place < grid.words else "number" for place in range(len(grid.headers))]
+    kinds = ["text" if place < table.words else "number" for place in range(len(table.headers))]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(header)}</th>'
-        for kind, header in zip(kinds, grid.headers, strict=True)
+        for kind, header in zip(kinds, table.headers, strict=True)
     )
     lines, before = [], None
-    for number, row in enumerate(grid.rows):
+    for number, row in enumerate(table.rows):
         cells = [
             f'<td class="{kind}">{escape(_minus(cell) if kind == "number" else cell)}</td>'
             for kind, cell in zip(kinds, row, strict=True)
@@ -108,7 +119,7 @@ def table_html(grid: Grid, name: str, opens: bool = False) -> str:
         first = ' class="first"' if row[0] != before else ""
         before = row[0]
         lines.append(f"<tr{first}>{''.join(cells)}</tr>")
-    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in grid.notes)
+    notes = "".join(f'<p class="caption">{escape(note)}</p>' for note in table.notes)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{notes}"
@@ -116,11 +127,11 @@ def table_html(grid: Grid, name: str, opens: bool = False) -> str:
 
 
 def _minus(cell: str) -> str:
-    """A number as it is printed."""
+    """Return a number with a minus sign in place of a hyphen."""
     return f"−{cell[1:]}" if cell[:1] == "-" and cell[1:2].isdigit() else cell
 
 
-def _bd_rates(tables: Sequence[Grid] | str) -> str:
+def _bd_rates(tables: Sequence[Table] | str) -> str:
     if isinstance(tables, str):
         return f'<p class="note">{escape(tables)}</p>'
     overview, *details = tables
@@ -133,9 +144,9 @@ def _bd_rates(tables: Sequence[Grid] | str) -> str:
     return "\n".join(parts)
 
 
-def _means(grid: Grid) -> str:
+def _means(table: Table) -> str:
     said = '<p class="hint">A setting opens its images.</p>'
-    return said + table_html(grid, "All points", opens=True)
+    return said + table_html(table, "All points", opens=True)
 
 
 def _codecs(content: Content) -> str:
@@ -153,7 +164,7 @@ def _codecs(content: Content) -> str:
     ]
     headers = ("codec", "version or checkpoint", "caveat", "device", "call", "what is timed")
     notes = [f"Packages of the last run: {content.packages}."] if content.packages else []
-    return table_html(Grid(headers, rows, len(headers), notes), "Codecs").replace(
+    return table_html(Table(headers, tuple(rows), len(headers), tuple(notes)), "Codecs").replace(
         "<table>", '<table class="wordy">', 1
     )
 

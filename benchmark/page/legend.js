@@ -1,4 +1,4 @@
-// How curves look in; small drawings of them, and the legend's switches, out.
+// The legend: a small drawing of each curve's style, and switches for the curves.
 "use strict";
 
 // Corners of markers on a circle of radius 1, as [how many, turned by, inner radius].
@@ -21,10 +21,10 @@ page.outline = (symbol, x, y, radius) => {
 };
 
 // A piece of line with a marker; open and broken for what is published or carries a caveat.
-page.swatch = (look, { open = false, dashes = "", marker = true } = {}) => {
+page.swatch = (style, { open = false, dashes = "", marker = true } = {}) => {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
-  const colour = page.colour(look);
+  const colour = page.colour(style);
   const put = (tag, attributes) => {
     const made = document.createElementNS(space, tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -39,7 +39,7 @@ page.swatch = (look, { open = false, dashes = "", marker = true } = {}) => {
   });
   if (marker) {
     put("polygon", {
-      points: page.outline(look.symbol, 14, 7, look.symbol === "star" ? 6.4 : 4.8),
+      points: page.outline(style.symbol, 14, 7, style.symbol === "star" ? 6.4 : 4.8),
       fill: open ? "var(--page)" : colour, stroke: colour, "stroke-width": 1.4,
     });
   }
@@ -54,7 +54,7 @@ page.drawing = {
   }),
 };
 
-// A switch for each curve, and one for all; `curves` are {key, name, look, drawing, detail}.
+// A switch for each curve, and one for all; `curves` are {key, name, style, drawing, detail}.
 page.legend = (box, groups, hidden, changed) => {
   box.replaceChildren();
   const redraw = () => {
@@ -82,7 +82,7 @@ page.legend = (box, groups, hidden, changed) => {
           type: "button", className: "legend-entry", title: curve.detail,
           "data-key": curve.key, "aria-pressed": String(!hidden.has(curve.key)),
         },
-        page.swatch(curve.look, curve.drawing),
+        page.swatch(curve.style, curve.drawing),
         page.make("span", { textContent: curve.name })
       );
       button.addEventListener("click", (event) => {

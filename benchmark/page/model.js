@@ -1,4 +1,4 @@
-// The page's data as json in; lookups, numbers as text and elements, out.
+// The page's data: lookups in the json, numbers as text, elements.
 "use strict";
 const page = {};
 
@@ -72,7 +72,7 @@ page.dark = window.matchMedia("(prefers-color-scheme: dark)");
 page.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 page.narrow = window.matchMedia("(max-width: 760px)");
 
-page.colour = (look) => (page.dark.matches ? look.colour_dark : look.colour);
+page.colour = (style) => (page.dark.matches ? style.colour_dark : style.colour);
 
 page.by = (id) => document.getElementById(id);
 

@@ -1,24 +1,34 @@
-"""Points and kept streams in; PNGs of exactly the pixels that were scored, or why none, out."""
+"""Pictures of the page: PNGs of exactly the pixels that were scored, or why there are none."""
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+from PIL.Image import fromarray
+
+from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.summarise import Summary
+from benchmark.codec import Codec, Pixels
+from benchmark.datasets.image import read_image
+from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, ImageRefused, Unavailable
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from benchmark.analysis.summarise import Summary
-    from benchmark.codec import Codec, Pixels
-    from benchmark.datasets.source import Source
-    from benchmark.measure.outcome import Progress
-    from benchmark.packs.contents import DatasetContents
-    from benchmark.page.content import Decoded, Photograph, Place
+from benchmark.measure.engine.local import pin_pools
+from benchmark.measure.execute import Failed
+from benchmark.measure.outcome import Progress
+from benchmark.measure.reconstruct import reconstruct
+from benchmark.packs.contents import DatasetContents
+from benchmark.page.content import DecodedPicture, ImageKey, Photograph
+from benchmark.plan.matrix import open_sources
+from benchmark.plan.request import Request
+from benchmark.registry import DATASETS, CodecSpec, load_codec
+from benchmark.system.atomic import write_files
 
 FOLDER = "pictures"  # beside the page
-Row = Mapping[str, Any]
+StoredRow = Mapping[str, Any]
 COLUMNS = (
     "cell", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
     "image_sha256", "width_px", "height_px", "bytes_origin", "stream_sha256", "decoded_sha256",
@@ -27,24 +37,20 @@ COLUMNS = (
 
 
 class Pictures(NamedTuple):
-    """What the page shows of photographs and streams."""
+    """Pictures of photographs and streams that the page shows."""
 
-    photographs: "dict[int, Photograph]"  # by the numbers of `Point.image_ids`
-    decoded: "dict[Place, Decoded]"
+    photographs: dict[int, Photograph]  # by the numbers of `Point.image_ids`
+    decoded: dict[ImageKey, DecodedPicture]
     files: frozenset[str]  # names in FOLDER that the page refers to
 
 
-def rows_by_place(table: "pa.Table", summary: "Summary", coding: str) -> "dict[Place, Row]":
-    """The row behind every image of every point."""
-    import numpy as np
-
-    from benchmark.analysis.comparable import Rows, label_of
-
+def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
+    """Return the row of every image of every point."""
     rows = Rows(table, coding)
     marked = np.flatnonzero(rows.ok)
     labels = set(summary.labels)
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
-    found: dict[Place, Row] = {}
+    found: dict[ImageKey, StoredRow] = {}
     picked = table.select(list(COLUMNS)).take(rows.index[marked]).to_pylist()
     for row, number in zip(picked, rows.image[marked].tolist(), strict=True):
         label = label_of(row["codec"], row["variant"])
@@ -57,13 +63,13 @@ def rows_by_place(table: "pa.Table", summary: "Summary", coding: str) -> "dict[P
 
 
 def chosen_photographs(
-    rows: "Mapping[Place, Row]", evidence: "DatasetContents", most: int | None
+    rows: Mapping[ImageKey, StoredRow], contents: DatasetContents, most: int | None
 ) -> set[int]:
-    """Those with pictures: by most streams, then by name, `most` of them (None: all)."""
+    """Return the `most` photographs with most streams, then by name; None returns all."""
     streams: dict[int, int] = {}
     names: dict[int, str] = {}
     for (_, _, number), row in rows.items():
-        streams[number] = streams.get(number, 0) + _has_stream(evidence, row)
+        streams[number] = streams.get(number, 0) + _has_stream(contents, row)
         names[number] = row["image"]
     ordered = sorted(
         (number for number, count in streams.items() if count),
@@ -74,25 +80,21 @@ def chosen_photographs(
 
 def write_pictures(
     folder: Path,
-    rows: "Mapping[Place, Row]",
-    evidence: "DatasetContents",
-    sources: "Mapping[str, Source] | str",
+    rows: Mapping[ImageKey, StoredRow],
+    contents: DatasetContents,
+    sources: Mapping[str, Source] | str,
     chosen: AbstractSet[int],
-    report: "Callable[[Progress], None]",
+    report: Callable[[Progress], None],
 ) -> Pictures:
-    """Write what is not there yet; a file is named by the sha256 of its pixels.
+    """Write the pictures that are not there yet, each named by the sha256 of its pixels.
 
     `sources` has photographs by the sha256 of their pixels, or why there are none; `chosen` are
-    those with pictures.
+    those with pictures; `report` is called with the state before every stream.
     """
-    from benchmark.measure.engine.local import pin_pools
-    from benchmark.measure.outcome import Progress
-    from benchmark.page.content import Decoded
-
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     wanted = {place: row for place, row in rows.items() if place[2] in chosen}
     decoders: dict[tuple[str, str], Codec | str] = {}
-    decoded: dict[Place, Decoded] = {}
+    decoded: dict[ImageKey, DecodedPicture] = {}
     photographs = {
         number: _photograph(folder, row, number in chosen, sources, len(chosen))
         for number, row in {place[2]: row for place, row in rows.items()}.items()
@@ -100,13 +102,13 @@ def write_pictures(
     failures = 0
     for done, (place, row) in enumerate(wanted.items()):
         report(Progress(done, failures))
-        decoded[place] = _decoded(folder, row, evidence, decoders)
+        decoded[place] = _decoded(folder, row, contents, decoders)
         failures += decoded[place].picture is None
     beyond = _beyond(len(chosen))
     for place, row in rows.items():
         if place not in decoded:
-            absent = beyond if _has_stream(evidence, row) else _not_kept(row)
-            decoded[place] = Decoded(None, absent)
+            absent = beyond if _has_stream(contents, row) else _not_kept(row)
+            decoded[place] = DecodedPicture(None, absent)
     paths = [one.picture for one in photographs.values()]
     paths += [one.picture for one in decoded.values()]
     files = frozenset(path.partition("/")[2] for path in paths if path)
@@ -114,12 +116,12 @@ def write_pictures(
 
 
 def size_of(folder: Path, files: Iterable[str]) -> int:
-    """Bytes of these pictures."""
+    """Return the size of these pictures in bytes."""
     return sum((folder / FOLDER / name).stat().st_size for name in files)
 
 
 def remove_others(folder: Path, files: frozenset[str]) -> None:
-    """Pictures of an earlier page that this one does not show."""
+    """Remove pictures of an earlier page that this one does not show."""
     pictures = folder / FOLDER
     if pictures.is_dir():
         for path in pictures.glob("*.png"):
@@ -127,12 +129,8 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str, Source] | str":
-    """The dataset's photographs by the sha256 of their pixels, or why they are not at hand."""
-    from benchmark.plan.matrix import open_sources
-    from benchmark.plan.request import Request
-    from benchmark.registry import DATASETS
-
+def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
+    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
     name = dataset.partition(":")[0]
     name = dataset if Path(dataset).is_dir() else name
     if name not in DATASETS and not Path(name).is_dir():
@@ -148,11 +146,8 @@ def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str,
 
 
 def _photograph(
-    folder: Path, row: Row, chosen: bool, sources: "Mapping[str, Source] | str", count: int
-) -> "Photograph":
-    from benchmark.datasets.image import read_image
-    from benchmark.page.content import Photograph
-
+    folder: Path, row: StoredRow, chosen: bool, sources: Mapping[str, Source] | str, count: int
+) -> Photograph:
     shape = row["image"], row["width_px"], row["height_px"]
     if not chosen:
         return Photograph(*shape, None, _beyond(count))
@@ -176,20 +171,15 @@ def _photograph(
 
 def _decoded(
     folder: Path,
-    row: Row,
-    evidence: "DatasetContents",
-    decoders: "dict[tuple[str, str], Codec | str]",
-) -> "Decoded":
-    from benchmark.measure.execute import Failed
-    from benchmark.measure.reconstruct import reconstruct
-    from benchmark.page.content import Decoded
-    from benchmark.registry import CodecSpec, load_codec
-
+    row: StoredRow,
+    contents: DatasetContents,
+    decoders: dict[tuple[str, str], Codec | str],
+) -> DecodedPicture:
     name = f"{row['decoded_sha256']}.png"
     if (folder / FOLDER / name).exists():
-        return Decoded(f"{FOLDER}/{name}")
-    if not _has_stream(evidence, row):
-        return Decoded(None, _not_kept(row))
+        return DecodedPicture(f"{FOLDER}/{name}")
+    if not _has_stream(contents, row):
+        return DecodedPicture(None, _not_kept(row))
     key = row["codec"], row["variant"]
     if key not in decoders:
         try:
@@ -198,19 +188,19 @@ def _decoded(
             decoders[key] = f"No picture: it cannot be decoded here: {error}."
     decoder = decoders[key]
     if isinstance(decoder, str):
-        return Decoded(None, decoder)
+        return DecodedPicture(None, decoder)
     try:
-        pixels = reconstruct(decoder, row, evidence.stream(row))
+        pixels = reconstruct(decoder, row, contents.stream(row))
     except BenchError as error:
-        return Decoded(None, f"No picture: {error}.")
+        return DecodedPicture(None, f"No picture: {error}.")
     if isinstance(pixels, Failed):
-        return Decoded(None, f"No picture: {pixels.stage}: {pixels.reason}.")
+        return DecodedPicture(None, f"No picture: {pixels.stage}: {pixels.reason}.")
     _write(folder, name, pixels)
-    return Decoded(f"{FOLDER}/{name}")
+    return DecodedPicture(f"{FOLDER}/{name}")
 
 
-def _has_stream(evidence: "DatasetContents", row: Row) -> bool:
-    return bool(evidence.has_stream(row) or row["bytes_origin"] == "declared")
+def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
+    return bool(contents.has_stream(row) or row["bytes_origin"] == "declared")
 
 
 def _beyond(count: int) -> str:
@@ -220,8 +210,8 @@ def _beyond(count: int) -> str:
     )
 
 
-def _not_kept(row: Row) -> str:
-    """How to get a stream that is not there."""
+def _not_kept(row: StoredRow) -> str:
+    """Return a sentence on how to get a stream that is not there."""
     spec = f"{row['codec']}:{row['variant']}".rstrip(":")
     again = f"`bench run --codecs {spec} --dataset {row['dataset']}"
     if row["recorded"]:
@@ -229,13 +219,7 @@ def _not_kept(row: Row) -> str:
     return f"No picture: its stream was not kept; {again} --results OTHER` codes it again."
 
 
-def _write(folder: Path, name: str, pixels: "Pixels") -> None:
-    from io import BytesIO
-
-    from PIL.Image import fromarray
-
-    from benchmark.system.atomic import write_files
-
+def _write(folder: Path, name: str, pixels: Pixels) -> None:
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     write_files(folder / FOLDER, {name: png.getvalue()}, what="page's picture")

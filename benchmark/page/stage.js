@@ -1,4 +1,4 @@
-// An original and a decoded picture in; a pane that shows them at a place and zoom that all share.
+// Panes of an original and a decoded picture, at a place and zoom that all panes share.
 "use strict";
 
 // Scale is CSS pixels an image pixel; x, y where the picture's corner lies in the stage.

@@ -1,4 +1,4 @@
-// The page begins, and follows the reader's theme and width.
+// Start of the page; it follows the reader's theme and width.
 "use strict";
 
 page.curves.start();

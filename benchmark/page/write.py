@@ -1,25 +1,47 @@
-"""`bench report --page`: what the report shows, as one HTML page and a folder of pictures."""
+"""The page of a report: one HTML file and a folder of pictures beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
-
-if TYPE_CHECKING:
-    from benchmark.analysis.rate_distortion import Measure
-    from benchmark.analysis.stored import Stored
-    from benchmark.analysis.summarise import Summary
-    from benchmark.figures.table import Table
-    from benchmark.page.content import Content, Grid, Look
-    from benchmark.published.points import Panel, PublishedCurve
+from benchmark.figures.rate_curve import CROP_BPP
+from benchmark.figures.style import styles
+from benchmark.measure.outcome import Progress
+from benchmark.packs.contents import dataset_contents, packs_beside
+from benchmark.page.content import Content, LegendEntry
+from benchmark.page.document import html_text
+from benchmark.page.pictures import (
+    FOLDER,
+    chosen_photographs,
+    remove_others,
+    rows_by_image,
+    size_of,
+    sources_of,
+    write_pictures,
+)
+from benchmark.published.curves import Curve, published_curves
+from benchmark.published.overlay import check_same_images, overlay
+from benchmark.published.points import read_points
+from benchmark.report.document import left_out
+from benchmark.report.report import Report
+from benchmark.system.atomic import write_files
+from benchmark.system.programs import package_folder
 
 NAME = "page.html"
 ALL = "all"
 
+# Called with a number of steps: a context whose value is called with the state, often.
+ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 
-class Wanted(NamedTuple):
-    """A page that was asked for."""
+
+class PageRequest(NamedTuple):
+    """Choices of a page."""
 
     photographs: int | None  # with pictures at most; None: all of them
     results: Path
@@ -27,146 +49,106 @@ class Wanted(NamedTuple):
     dataset: str  # as it was asked for: a folder's name leads to its photographs
 
 
-def asked_page(
+def page_request(
     page: bool, images: str, results: Path, data_dir: Path | None, dataset: str
-) -> Wanted | None:
-    """What the options ask for; `UsageError` where they make no sense."""
+) -> PageRequest | None:
+    """Return the page that options ask for, None for no page.
+
+    Raises `UsageError` where they make no sense.
+    """
     if images != ALL and not images.isdecimal():
         raise UsageError(f"--page-images {images!r} is neither a number nor 'all'")
     if not page:
         return None
-    return Wanted(None if images == ALL else int(images), results, data_dir, dataset)
+    return PageRequest(None if images == ALL else int(images), results, data_dir, dataset)
 
 
 def write_page(
-    wanted: Wanted,
-    stored: "Stored",
-    measures: "Sequence[Measure]",
-    deltas: "tuple[Table, Table] | str",
-    panels: "Mapping[str, Panel]",
+    request: PageRequest,
+    report: Report,
     published_shown: bool,
     linear: bool,
+    show_progress: ShowProgress,
 ) -> tuple[str, str]:
-    """Write the pictures, then the page; remove an earlier page's files; return path and remark."""
-    from benchmark.commands.output import show_progress
-    from benchmark.figures.rate_curve import CROP_BPP, RATIOS
-    from benchmark.figures.table import means_table
-    from benchmark.packs.contents import dataset_contents, packs_beside
-    from benchmark.page.content import Content
-    from benchmark.page.document import html_text
-    from benchmark.page.pictures import (
-        FOLDER,
-        chosen_photographs,
-        remove_others,
-        rows_by_place,
-        size_of,
-        sources_of,
-        write_pictures,
-    )
-    from benchmark.system.atomic import write_files
-    from benchmark.system.programs import package_folder
+    """Write the pictures, then the page; remove an earlier page's files; return path and remark.
 
-    summary = stored.summary
-    measured = [measure for measure in measures if summary.values_of(measure.column)]
-    rows = rows_by_place(stored.table, summary, summary.protocols["coding"])
-    evidence = dataset_contents(
-        wanted.results, stored.name.partition(":")[0], packs_beside(wanted.results)
-    )
-    dataset = wanted.dataset if Path(wanted.dataset).is_dir() else stored.name
-    sources = sources_of(dataset, wanted.results, wanted.data_dir)
-    chosen = chosen_photographs(rows, evidence, wanted.photographs)
+    published_shown: whether published curves are visible before a reader asks for them.
+    """
+    stored, measured = report.stored, report.measured
+    summary, folder = stored.summary, stored.folder
+    rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
+    packs = packs_beside(request.results)
+    contents = dataset_contents(request.results, stored.name.partition(":")[0], packs)
+    dataset = request.dataset if Path(request.dataset).is_dir() else stored.name
+    sources = sources_of(dataset, request.results, request.data_dir)
+    chosen = chosen_photographs(rows, contents, request.photographs)
     total = sum(number in chosen for _, _, number in rows)
-    with show_progress("decoding for the page", total, quiet=False) as report:
-        pictures = write_pictures(stored.folder, rows, evidence, sources, chosen, report)
-    published = _published(wanted, stored, measured, panels, published_shown)
+    with show_progress(total) as tell:
+        pictures = write_pictures(folder, rows, contents, sources, chosen, tell)
+    published = _published(request, report, published_shown)
     content = Content(
         dataset=stored.name,
         summary=summary,
         measures=measured,
-        looks=_looks(summary, published),
+        legend=_legend(summary, published),
         photographs=pictures.photographs,
         pictures=pictures.decoded,
-        bd_rates=deltas if isinstance(deltas, str) else [_grid(table) for table in deltas],
-        means=_grid(means_table(summary, measured)),
+        bd_rates=report.deltas,
+        means=report.means,
         facts=_facts(summary, stored.runs),
         packages=_packages(stored.runs),
-        missing=_missing(summary, measures, stored.runs),
+        missing=_missing(summary, report.measures, stored.runs),
         published=published,
         published_shown=published_shown,
         linear_rate=linear,
         most_bpp=CROP_BPP,
-        wide_ratios=frozenset(RATIOS),
     )
     plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
     text = html_text(content, plotly.read_text(encoding="utf-8"))
-    write_files(stored.folder, {NAME: text}, what="page")
-    remove_others(stored.folder, pictures.files)
-    size = size_of(stored.folder, pictures.files)
-    return str(stored.folder / NAME), _said(content, size, len(pictures.files), FOLDER)
+    write_files(folder, {NAME: text}, what="page")
+    remove_others(folder, pictures.files)
+    size = size_of(folder, pictures.files)
+    return str(folder / NAME), _remark(content, size, len(pictures.files))
 
 
-def _said(content: "Content", size: int, files: int, folder: str) -> str:
+def _remark(content: Content, size: int, files: int) -> str:
+    """Return how many streams have pictures and where these are, and why others have none."""
     decoded = content.pictures.values()
-    shown = sum(one.picture is not None for one in decoded)
-    said = f"the page has pictures of {shown} of {len(decoded)} streams"
+    absent = Counter(one.absent for one in decoded if one.picture is None)
+    said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
     if files:
-        said += f": {files} files, {size / 1e6:.1f} MB, in {folder}/ beside it"
-    absent: dict[str, int] = {}
-    for one in decoded:
-        absent[one.absent] = absent.get(one.absent, 0) + (one.picture is None)
-    lines = [f"{count} × {why}" for why, count in absent.items() if count]
-    return "\n".join([said, *lines])
+        said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/ beside it"
+    return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
 
 
-def _grid(table: "Table") -> "Grid":
-    from benchmark.page.content import Grid
-
-    return Grid(table.headers, table.rows, table.words, table.notes)
-
-
-def _published(
-    wanted: Wanted,
-    stored: "Stored",
-    measured: "Sequence[Measure]",
-    panels: "Mapping[str, Panel]",
-    shown: bool,
-) -> "dict[str, Sequence[PublishedCurve]]":
-    """Those asked for, else all that may stand beside these results, to be switched on."""
-    from benchmark.published.points import check_same_images, panel, published_curves
-    from benchmark.published.read import read_points
-
+def _published(request: PageRequest, report: Report, shown: bool) -> dict[str, Sequence[Curve]]:
+    """Return the curves asked for, else all that may stand beside these results, to switch on."""
     if shown:
-        return {column: one.drawn for column, one in panels.items()}
-    summary = stored.summary
+        return {column: one.drawn for column, one in report.overlays.items()}
+    summary, name = report.stored.summary, report.stored.name
     try:
-        check_same_images(stored.name, summary.images, summary.average)
+        check_same_images(name, summary.images, summary.average)
     except UsageError:
         return {}
-    points = read_points(wanted.results)
+    points = read_points(request.results)
     return {
-        one.column: panel(
-            published_curves(points, stored.name, one.column), summary.protocols[one.column]
+        one.column: overlay(
+            published_curves(points, name, one), summary.protocols[one.column]
         ).drawn
-        for one in measured
+        for one in report.measured
     }
 
 
-def _looks(
-    summary: "Summary", published: "Mapping[str, Sequence[PublishedCurve]]"
-) -> "dict[str, Look]":
-    """As in the figures, by label, and by name of published curves."""
-    from benchmark.figures.published_curve import look_label
-    from benchmark.figures.style import looks, short_names
-    from benchmark.page.content import Look
-
+def _legend(summary: Summary, published: Mapping[str, Sequence[Curve]]) -> dict[str, LegendEntry]:
+    """Return entries as the figures have them, by label, and by name of published curves."""
     curves = [curve for found in published.values() for curve in found]
-    drawn = looks([*summary.labels, *map(look_label, curves)])
+    drawn = styles([*summary.labels, *(curve.system.label for curve in curves)])
     short = short_names(summary.labels)
-    found = {curve.name: Look(curve.name, *drawn[look_label(curve)]) for curve in curves}
-    return found | {label: Look(short[label], *drawn[label]) for label in summary.labels}
+    found = {one.name: LegendEntry(one.name, *drawn[one.system.label]) for one in curves}
+    return found | {label: LegendEntry(short[label], *drawn[label]) for label in summary.labels}
 
 
-def _facts(summary: "Summary", runs: "Sequence[Mapping[str, Any]]") -> list[tuple[str, str]]:
+def _facts(summary: Summary, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     average = "mean of each image's own" if summary.average == "per_image" else "pooled"
     images = f"{summary.images}"
     if summary.dropped:
@@ -177,7 +159,7 @@ def _facts(summary: "Summary", runs: "Sequence[Mapping[str, Any]]") -> list[tupl
         ("Bits per pixel", f"{average}, the whole stream counted"),
     ]
     if not runs:
-        return [*facts, ("Runs", "none here: these rows came along with the project")]
+        return [*facts, ("Runs", "none here: these rows are bundled with the project")]
     last = runs[-1]
     commit = str(last.get("commit") or "")
     started = str(last.get("started_utc") or "").replace("T", " ")[:16]
@@ -190,19 +172,17 @@ def _facts(summary: "Summary", runs: "Sequence[Mapping[str, Any]]") -> list[tupl
     return [*facts, ("Measured", ", ".join(filter(None, [*words, count])))]
 
 
-def _packages(runs: "Sequence[Mapping[str, Any]]") -> str:
+def _packages(runs: Sequence[Mapping[str, Any]]) -> str:
     found = (runs[-1].get("packages") or {}) if runs else {}
     return ", ".join(f"{name} {version}" for name, version in found.items() if version)
 
 
 def _missing(
-    summary: "Summary",
-    measures: "Sequence[Measure]",
-    runs: "Sequence[Mapping[str, Any]]",
+    summary: Summary,
+    measures: Sequence[Measure],
+    runs: Sequence[Mapping[str, Any]],
 ) -> dict[str, list[str]]:
-    """The report's sentences on what is not there, by what kind they are."""
-    from benchmark.report.document import left_out
-
+    """Return the report's sentences on what is missing, by heading."""
     headings = {
         "failed: ": "Failed cells",
         "skipped by the last run: ": "Skipped codecs",

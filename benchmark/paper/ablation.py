@@ -1,11 +1,39 @@
-"""Rows of variants of one codec to the files of an ablation: figure, caption, table of means."""
+"""Ablations: the files that a contender's training leaves, and the paper's figure of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmark.analysis.summarise import Summary
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.analysis.comparable import label_of
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.analysis.summarise import Summary
+from benchmark.datasets.profile import profile
+from benchmark.errors import StoreError
+from benchmark.figures.ablation import draw_ablation, named
+from benchmark.figures.drawing import Drawing
+from benchmark.figures.style import file_bytes
+from benchmark.figures.table import markdown, means_table
+from benchmark.packs.contents import verified_rows
+from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
+from benchmark.published.curves import measured_panel
+from benchmark.registry import open_dataset, parse_codec
+from benchmark.rows.store import Store
+from benchmark.system.atomic import write_files
+
+SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
+
+
+class Variants(msgspec.Struct, frozen=True):
+    """Variants of one codec that an ablation compares."""
+
+    labels: dict[str, str]  # names in figures, in order, by codec as `--codecs` has it
+    own: str  # name of the variant that is the method's own, or ""
+    trained: str  # a sentence on how the variants were trained
 
 
 def write_ablation(
@@ -18,19 +46,19 @@ def write_ablation(
     own: str,
     trained: str,
 ) -> list[Path]:
-    """Write `name`.pdf, .png and .md to `out`; return their paths.
+    """Write `name`.pdf, .png, .md and .variants.json to `out`; return the paths of the first three.
 
     labels: codecs, as `--codecs` has them, with the variants' names in the figure. own: the variant
     that is the method's own, or "". trained: a sentence on how the variants were trained.
     """
-    from benchmark.analysis.rate_distortion import Measure
-    from benchmark.figures.ablation import draw_ablation
-    from benchmark.figures.style import file_bytes
-    from benchmark.figures.table import markdown, means_table
-    from benchmark.system.atomic import write_files
-
-    summary = _summary(results, labels, dataset, metrics)
-    measures = [Measure.named(name) for name in metrics]
+    variants = Variants(dict(labels), own, trained)
+    opened = open_dataset(dataset)
+    folder = results / opened.store_name
+    images = pa.array([image.name for image in opened.images], pa.string())
+    table = Store(folder).table()
+    table = table.filter(pc.is_in(table["image"], value_set=images))
+    summary = _summary(table, folder, variants, metrics)
+    measures = [Measure.named(metric) for metric in metrics]
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
     caption = drawing.caption if drawing else f"{dataset}: no point may be drawn. {trained}"
@@ -40,30 +68,68 @@ def write_ablation(
         files |= {f"{name}.png": file_bytes(drawing.figure, "png")}
     text = f"# Ablation: {name}\n\n{caption}\n\n{markdown(means_table(summary, measured))}"
     files[f"{name}.md"] = text
-    write_files(out, files, what="ablation")
+    kept = msgspec.json.format(msgspec.json.encode(variants), indent=2)
+    write_files(out, {**files, name + SUFFIX: kept + b"\n"}, what="ablation")
     return [out / file for file in files]
 
 
-def _summary(
-    results: Path, labels: Mapping[str, str], dataset: str, metrics: Sequence[str]
-) -> "Summary":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from benchmark.analysis.comparable import label_of
-    from benchmark.analysis.reduce import summarise_with_distributions
-    from benchmark.figures.ablation import named
-    from benchmark.registry import open_dataset, parse_codec
-    from benchmark.rows.store import Store
-
-    opened = open_dataset(dataset)
-    specs = {parse_codec(text): label for text, label in labels.items()}
-    table = Store(results / opened.store_name).table()
-    images = pa.array([image.name for image in opened.images], pa.string())
-    variants = pa.array([spec.variant for spec in specs], pa.string())
-    kept = pc.and_(
-        pc.is_in(table["image"], value_set=images), pc.is_in(table["variant"], value_set=variants)
+def ablation(results: PaperResults, kind: str) -> PaperFigure:
+    """Draw an ablation that `bench ablation` left below the results."""
+    for path in sorted(results.folder.glob(f"*/{kind}{SUFFIX}")):
+        variants = _read(path)
+        for store in sorted(one.parent for one in path.parent.glob("results/*/per_image")):
+            table = Store(store).table()
+            table = verified_rows(table) if results.attested_only else table
+            summary = _summary(table, store, variants, every_metric())
+            if len(summary.labels) < 2:
+                continue
+            shown = [
+                one for one in every_measure() if one.realism is not None or one.column == "psnr_db"
+            ]
+            measures = [one for one in shown if summary.values_of(one.column)]
+            title = profile(store.name).title
+            drawing = draw_ablation(summary, measures, variants.own, title, variants.trained)
+            if drawing is not None:
+                return PaperFigure(_with_numbers(drawing, summary, measures))
+    said = (
+        f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
+        f"...` are below {results.folder}"
     )
+    return PaperFigure(None, (said,))
+
+
+def _read(path: Path) -> Variants:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Variants)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def _summary(table: pa.Table, folder: Path, variants: Variants, metrics: Sequence[str]) -> Summary:
+    """Return means of the variants' rows, by their names in figures."""
+    specs = {parse_codec(text): label for text, label in variants.labels.items()}
+    known = pa.array([spec.variant for spec in specs], pa.string())
     names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
-    folder = results / opened.store_name
-    return named(summarise_with_distributions(table.filter(kept), folder, metrics), names)
+    kept = table.filter(pc.is_in(table["variant"], value_set=known))
+    return named(summarise_with_distributions(kept, folder, metrics), names)
+
+
+def _with_numbers(drawing: Drawing, summary: Summary, measures: Sequence[Measure]) -> Drawing:
+    panels = [measured_panel(summary, measure) for measure in measures]
+    records: list[dict[str, Any]] = [
+        {
+            "metric": panel.measure.column,
+            "variant": curve.system.label,
+            "setting": point.setting,
+            "bpp": point.bpp,
+            "value": point.value,
+            "drawn": panel.measure.drawn(point.value),
+            "images": point.images,
+            "protocol": point.protocol,
+            "version": point.source,
+        }
+        for panel in panels
+        for curve in panel.curves
+        for point in curve.points
+    ]
+    return drawing._replace(records=records, table=means_table(summary, measures))

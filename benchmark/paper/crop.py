@@ -1,4 +1,4 @@
-"""Rows of one photograph and its pixels in; settings of about one rate, and where to look, out."""
+"""Choice of crops: settings of about one rate, and the part of a photograph with most detail."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 
-Row = Mapping[str, Any]
+StoredRow = Mapping[str, Any]
 
 LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
 CLOSE = 1.12
@@ -17,23 +17,23 @@ STRIDE_PX = 8
 
 
 class Window(NamedTuple):
-    """A square part of a picture."""
+    """Square part of a picture, in pixels."""
 
     left: int
     top: int
     side: int
 
     def of(self, pixels: Pixels) -> Pixels:
-        """That part of a picture, (side, side, 3)."""
+        """Return that part of a picture, of shape (side, side, 3)."""
         return pixels[self.top : self.top + self.side, self.left : self.left + self.side]
 
 
 def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
-    """A rate that the codecs' settings come near to together, by codec.
+    """Return a rate in bpp that the settings of all codecs come near to; `rates` are by codec.
 
-    The lowest at which the nearest settings are off by a factor of CLOSE in the geometric mean at
-    most, since codecs differ most at low rates; else the one at which they are off least. Only
-    rates of settings from LEAST_BPP to MOST_BPP are looked at, if there are any.
+    It is the lowest from which the nearest settings differ by a factor of at most CLOSE in the
+    geometric mean, since codecs differ most at low rates; else the one from which they differ
+    least. Only rates of settings from LEAST_BPP to MOST_BPP are candidates, if there are any.
 
     >>> matched_rate({"a": [0.1, 0.2], "b": [0.19, 0.5], "c": [0.22, 1.0]})
     0.19
@@ -49,8 +49,10 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
     return close[0] if close else min(usual, key=spread)
 
 
-def nearest(rows: Mapping[str, Sequence[Row]], bpp: float) -> tuple[dict[str, Row], list[str]]:
-    """By codec, the row nearest to a rate; and names of codecs whose nearest is too far off."""
+def nearest(
+    rows: Mapping[str, Sequence[StoredRow]], bpp: float
+) -> tuple[dict[str, StoredRow], list[str]]:
+    """Return the row nearest to a rate by codec, and the codecs whose nearest is too far off."""
     found = {
         name: min(of_codec, key=lambda row: abs(math.log(row["bpp"] / bpp)))
         for name, of_codec in rows.items()
@@ -62,7 +64,7 @@ def nearest(rows: Mapping[str, Sequence[Row]], bpp: float) -> tuple[dict[str, Ro
 
 
 def busiest(pixels: Pixels, side: int) -> Window:
-    """The square with most detail: the largest sum of absolute differences of neighbouring samples.
+    """Return the square with the largest sum of absolute differences of neighbouring samples.
 
     A picture smaller than the square gives the largest square inside it.
     """

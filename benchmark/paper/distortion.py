@@ -1,32 +1,30 @@
-"""A photograph in; three distortions of it with exactly the same mean squared error out. Pure.
+"""Three distortions of a photograph with exactly the same mean squared error. Pure.
 
-Pixels are (height, width, 3) uint8. Wang and Bovik's example ("Mean Squared Error: Love It or Leave
-It?", 2009): pictures that are equally far from the source, and do not look it.
+Pixels have shape (height, width, 3), uint8. Wang and Bovik's example ("Mean Squared Error: Love It
+or Leave It?", 2009): pictures that are equally far from the source, and do not look it.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
-
-Numbers = NDArray[np.float64]
+from benchmark.system.arrays import Float64Array
 
 SEED = 20
 STEPS = 40  # of the bisection: the strength to 12 digits
 
 
 class Distortion(NamedTuple):
-    """A changed photograph."""
+    """A photograph after a named change."""
 
     name: str
     pixels: Pixels
 
 
 def equal_distortions(photograph: Pixels, psnr_db: float) -> list[Distortion]:
-    """Less contrast, a blur, and noise, each with the same sum of squared errors, exactly.
+    """Return less contrast, a blur, and noise, each with exactly the same sum of squared errors.
 
     That sum is the PSNR's, rounded up to a whole number. Raises `ValueError` where a distortion
     cannot reach it on this photograph (a flat picture cannot be blurred).
@@ -39,19 +37,19 @@ def equal_distortions(photograph: Pixels, psnr_db: float) -> list[Distortion]:
     # else all samples of a level would be rounded to the next one together, and the error jump
     dither = chance.uniform(-0.5, 0.5, signal.shape)
 
-    def contrast(strength: float) -> Numbers:
+    def contrast(strength: float) -> Float64Array:
         return np.asarray(signal + strength * (mean - signal) + dither)
 
-    def blurred(strength: float) -> Numbers:
+    def blurred(strength: float) -> Float64Array:
         from scipy.ndimage import gaussian_filter
 
         sigma = 20 * strength
         return np.asarray(gaussian_filter(signal, (sigma, sigma, 0), mode="nearest"))
 
-    def noisy(strength: float) -> Numbers:
+    def noisy(strength: float) -> Float64Array:
         return signal + 128 * strength * noise
 
-    makers: dict[str, Callable[[float], Numbers]] = {
+    makers: dict[str, Callable[[float], Float64Array]] = {
         "Less contrast": contrast,
         "Blur": blurred,
         "Noise": noisy,
@@ -62,7 +60,7 @@ def equal_distortions(photograph: Pixels, psnr_db: float) -> list[Distortion]:
 
 
 def squared_error(reference: Pixels, changed: Pixels) -> int:
-    """Sum over all samples.
+    """Return the sum of squared differences over all samples.
 
     >>> squared_error(np.uint8([[[0, 7, 7]]]), np.uint8([[[255, 7, 5]]]))
     65029
@@ -72,9 +70,9 @@ def squared_error(reference: Pixels, changed: Pixels) -> int:
 
 
 def _of_error(
-    photograph: Pixels, make: Callable[[float], Numbers], wanted: int, name: str
+    photograph: Pixels, make: Callable[[float], Float64Array], wanted: int, name: str
 ) -> Pixels:
-    """The strongest distortion that stays below the error, and the rest in steps of one level."""
+    """Return the strongest distortion below the error, with the rest in steps of one level."""
     low, high = 0.0, 1.0
     if squared_error(photograph, _rounded(make(high))) < wanted:
         raise ValueError(f"{name} cannot change this photograph by as much")
@@ -89,7 +87,7 @@ def _of_error(
 
 
 def _with_rest(photograph: Pixels, changed: Pixels, rest: int, name: str) -> Pixels:
-    """So many samples that were right become wrong by one level; each adds one to the error."""
+    """Change `rest` samples that were right by one level; each adds one to the error."""
     right = np.flatnonzero((changed == photograph).ravel())
     if rest > len(right):
         raise ValueError(f"{name} cannot be made of exactly this error on this photograph")
@@ -100,5 +98,5 @@ def _with_rest(photograph: Pixels, changed: Pixels, rest: int, name: str) -> Pix
     return flat.reshape(changed.shape)
 
 
-def _rounded(signal: Numbers) -> Pixels:
+def _rounded(signal: Float64Array) -> Pixels:
     return np.clip(np.rint(signal), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Measured points and published ones of the same codec in; how far apart, and why, out. Pure.
+"""Agreement of measured points with published ones of the same codec, with known causes.
 
 At every measured rate inside the published curve, that curve is interpolated over the logarithm of
 the rate: by Akima's method, and by PCHIP as well, since where the two disagree neither is to be
@@ -11,15 +11,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import LEAST_POINTS, Measure, Values, curves
+from benchmark.analysis.rate_distortion import LEAST_POINTS, Measure, Values
 from benchmark.analysis.summarise import Summary
-from benchmark.published.points import (
-    COUNTERPARTS,
-    PublishedCurve,
-    PublishedPoint,
-    curve_name,
-    published_curves,
-)
+from benchmark.analysis.systems import SYSTEMS
+from benchmark.published.curves import Curve, measured_panel, published_curves
+from benchmark.published.points import PublishedPoint
 
 # dB. Two versions of one encoder lie so far apart: VTM 23.13 .02 to .04 dB above the published run
 # of an earlier one. What has to be noticed is ten times as much: truncating where VTM's colours are
@@ -31,21 +27,21 @@ Verdict = Literal["agrees", "explained", "differs"]
 
 
 class Band(NamedTuple):
-    """What a known difference makes of measured minus published, in dB."""
+    """Range of measured minus published, in dB, that a known difference explains."""
 
     low: float
     high: float
 
 
 class Cause(NamedTuple):
-    """A known difference, and what it makes of a published value (as the table has it)."""
+    """A known difference, and the band it gives for a published value (as the table has it)."""
 
     why: str
     band: Callable[[float], Band]
 
 
 class Agreement(NamedTuple):
-    """A codec of ours against a published curve under one metric."""
+    """Comparison of a measured codec with a published curve under one metric."""
 
     label: str
     published: str
@@ -59,7 +55,7 @@ class Agreement(NamedTuple):
 
 
 class NotCompared(NamedTuple):
-    """Why there is no comparison."""
+    """Reason why a measured codec is not compared with a published curve."""
 
     label: str
     published: str
@@ -72,7 +68,7 @@ def _mse(psnr_db: float) -> float:
 
 
 def _rounding(psnr_db: float) -> Band:
-    """Rounding to 8 bits adds the variance of a uniform error of one level, 1/12, to the MSE.
+    """Return the band of rounding to 8 bits, which adds 1/12 of a level squared to the MSE.
 
     >>> round(_rounding(40.5569).low, 3)  # CompressAI found -.064
     -0.063
@@ -81,7 +77,7 @@ def _rounding(psnr_db: float) -> Band:
 
 
 def _truncation(psnr_db: float) -> Band:
-    """Truncation adds 1/3, so 1/4 more than rounding.
+    """Return the band of truncation to 8 bits, which adds 1/3 to the MSE, 1/4 more than rounding.
 
     >>> round(_truncation(30).high, 3), round(_truncation(39).high, 3)
     (0.017, 0.135)
@@ -91,7 +87,7 @@ def _truncation(psnr_db: float) -> Band:
 
 
 def _rounding_ms_ssim(ms_ssim: float) -> Band:
-    """CompressAI's own tables of both: 7e-5 to 1.1e-4 less where pictures are rounded."""
+    """Return the band of rounding, 7e-5 to 1.1e-4 less in CompressAI's own tables of both."""
     return Band(10 * math.log10((1 - ms_ssim) / (1 - ms_ssim + 1.2e-4)), 0.0)
 
 
@@ -127,77 +123,64 @@ def agreements(
     dataset: str,
     measures: Sequence[Measure],
 ) -> list[Agreement | NotCompared]:
-    """Every measured codec with a published counterpart on this dataset, under each measure."""
+    """Compare every measured codec with its published counterpart on a dataset, by measure."""
     found: list[Agreement | NotCompared] = []
     for measure in measures:
-        published = published_curves(points, dataset, measure.column)
-        measured = curves(summary, measure)
-        for key, label in COUNTERPARTS.items():
-            if label not in summary.labels:
-                continue
-            for curve in published:
-                if (curve.system, curve.variant) != key:
-                    continue
-                why = _why_not(summary, label, measure, curve)
-                name = curve_name(*key)
-                if why is None and label not in measured:
-                    why = "no complete point is measured"
-                if why is not None:
-                    found.append(NotCompared(label, name, measure.column, why))
-                    continue
-                means = [point.means[measure.column] for point in measured[label]]
-                rates = np.array([mean.bpp for mean in means], np.float64)
-                values = [measure.drawn(mean.value) for mean in means if mean.value is not None]
-                found.append(
-                    _compare(
-                        label,
-                        curve,
-                        measure,
-                        (rates, np.array(values, np.float64)),
-                        _causes(label, measure, curve, summary),
-                    )
-                )
+        by_variant: dict[tuple[str, str], list[Curve]] = {}
+        for curve in published_curves(points, dataset, measure):
+            by_variant.setdefault(curve.system.published[0], []).append(curve)
+        measured = {one.system.label: one for one in measured_panel(summary, measure).measured}
+        for system in SYSTEMS:
+            if system.measured in summary.labels and system.published:
+                for curve in by_variant.get(system.published[0], ()):
+                    mine = measured.get(system.label)
+                    found.append(_agreement(summary, system.label, mine, measure, curve))
     return found
 
 
-def _why_not(summary: Summary, label: str, measure: Measure, curve: PublishedCurve) -> str | None:
+def _agreement(
+    summary: Summary, label: str, mine: Curve | None, measure: Measure, curve: Curve
+) -> Agreement | NotCompared:
+    why = _why_not(summary, label, measure, curve)
+    if why is not None:
+        return NotCompared(label, curve.name, measure.column, why)
+    if mine is None:
+        why = "no complete point is measured"
+        return NotCompared(label, curve.name, measure.column, why)
+    known = (
+        RULES.get((curve.protocols[0], summary.protocols[measure.column])),
+        CODECS.get((label, measure.column)),
+    )
+    return _compare(label, curve, measure, mine, [cause for cause in known if cause is not None])
+
+
+def _why_not(summary: Summary, label: str, measure: Measure, curve: Curve) -> str | None:
     editions = [point.edition for point in summary.points if point.label == label]
     wanted = WEIGHTS.get(label, "")
-    ours = summary.protocols[measure.column]
+    ours, theirs = summary.protocols[measure.column], curve.protocols[0]
     if any(edition.caveats for edition in editions):
         return f"ours are {', '.join(editions[0].caveats)}"
     if any(wanted not in edition.version for edition in editions):
         return "ours are other weights"
-    if curve.protocol != ours and (curve.protocol, ours) not in RULES:
-        return f"{curve.protocol} is another rule than {ours}"
+    if theirs != ours and (theirs, ours) not in RULES:
+        return f"{theirs} is another rule than {ours}"
     if len(curve.points) < LEAST_POINTS:
         return f"{len(curve.points)} published points are too few to interpolate"
     return None
 
 
-def _causes(label: str, measure: Measure, curve: PublishedCurve, summary: Summary) -> list[Cause]:
-    known = (
-        RULES.get((curve.protocol, summary.protocols[measure.column])),
-        CODECS.get((label, measure.column)),
-    )
-    return [cause for cause in known if cause is not None]
-
-
 def _compare(
-    label: str,
-    curve: PublishedCurve,
-    measure: Measure,
-    measured: tuple[Values, Values],
-    causes: Sequence[Cause],
+    label: str, curve: Curve, measure: Measure, mine: Curve, causes: Sequence[Cause]
 ) -> Agreement | NotCompared:
-    name = curve_name(curve.system, curve.variant)
     bpp = np.array([point.bpp for point in curve.points])
-    inside = (measured[0] >= bpp[0]) & (measured[0] <= bpp[-1])
+    rates = np.array([point.bpp for point in mine.points])
+    values = np.array([measure.drawn(point.value) for point in mine.points])
+    inside = (rates >= bpp[0]) & (rates <= bpp[-1])
     if not inside.any():
-        return NotCompared(label, name, measure.column, "no rate in common")
+        return NotCompared(label, curve.name, measure.column, "no rate in common")
     from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-    rates, values = measured[0][inside], measured[1][inside]
+    rates, values = rates[inside], values[inside]
     at, raw = np.log10(rates), np.array([point.value for point in curve.points])
     drawn = np.array([measure.drawn(value) for value in raw])
     akima = Akima1DInterpolator(np.log10(bpp), drawn)(at)
@@ -212,7 +195,7 @@ def _compare(
     verdict, why = _verdict(difference, slack, low, high, causes)
     return Agreement(
         label,
-        name,
+        curve.name,
         measure.column,
         len(rates),
         float(difference.mean()),

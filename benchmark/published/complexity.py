@@ -1,29 +1,42 @@
-"""The csv of published seconds, memory and parameters in; typed numbers, a system each, out. Pure.
+"""Seconds to encode and decode, published and measured, in blocks of one unit and machine.
 
 `results/published/complexity.csv` is made by `tools/import_published.py`.
 """
 
-import csv
-from collections.abc import Mapping
-from io import StringIO
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from benchmark.analysis.systems import SYSTEMS
-from benchmark.errors import StoreError
-from benchmark.published.points import slug
-from benchmark.published.traversal import family_of
+import msgspec
 
-COLUMNS = (
-    "system", "metric", "value", "unit", "dataset", "machine", "how", "source", "reference",
-)  # fmt: skip
+from benchmark.analysis.rate_distortion import Measure, curves
+from benchmark.analysis.summarise import TIMED, Summary
+from benchmark.analysis.systems import PAPER_SYSTEMS, measured_names, short_names
+from benchmark.datasets.profile import profile
+from benchmark.published.points import Text, parse_csv, read_published, slug
+
 ENCODE, DECODE = "encode_seconds", "decode_seconds"
 
 
+class ComplexityRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of one system; the field names are the csv's columns."""
+
+    system: Text
+    metric: Text
+    value: float
+    unit: Text
+    dataset: Text
+    machine: Text
+    how: Text
+    source: Text
+    reference: Text
+
+
 class Complexity(NamedTuple):
-    """What one source says of one system; seconds are of an image of the dataset."""
+    """Numbers of one system from one source; seconds are of an image of the dataset."""
 
     system: str
-    look: str  # label that `figures.style.looks` knows it by
+    label: str  # that styles go by
     values: Mapping[str, float]  # by metric
     dataset: str
     machine: str
@@ -32,24 +45,106 @@ class Complexity(NamedTuple):
 
 
 def parse_complexity(text: str) -> tuple[Complexity, ...]:
-    """Every system of the csv, in its order.
+    """Return every system of the csv, in its order.
 
-    Raises `StoreError` for other columns, and for a row that is no number or has no source.
+    Raises `StoreError` for other columns, and for a row without number or origin.
     """
-    reader = csv.DictReader(StringIO(text, newline=""))
-    if reader.fieldnames != list(COLUMNS):
-        raise StoreError(f"the published seconds have other columns than {', '.join(COLUMNS)}")
     found: dict[tuple[str, ...], dict[str, float]] = {}
-    for row in reader:
-        key = tuple(row[name] for name in ("system", "dataset", "machine", "source", "reference"))
-        if not all(key):
-            raise StoreError(f"line {reader.line_num} of the published seconds lacks its origin")
-        try:
-            found.setdefault(key, {})[row["metric"]] = float(row["value"])
-        except ValueError as error:
-            raise StoreError(f"line {reader.line_num} of the published seconds: {error}") from error
-    known = {family_of(system)[0]: system.look for system in reversed(SYSTEMS)}
+    for row in parse_csv(text, ComplexityRow, "published seconds"):
+        key = row.system, row.dataset, row.machine, row.source, row.reference
+        found.setdefault(key, {})[row.metric] = row.value
+    known = {system.method: system.label for system in reversed(PAPER_SYSTEMS)}
     return tuple(
         Complexity(key[0], known.get(key[0], slug(key[0])), values, *key[1:])
         for key, values in found.items()
     )
+
+
+def read_complexity(results: Path) -> tuple[Complexity, ...]:
+    """Return the published seconds among these results, or those of the project without any."""
+    return parse_complexity(read_published(results, "complexity.csv")[1])
+
+
+class Bar(NamedTuple):
+    """Seconds of a system: the means of its fastest and its slowest setting."""
+
+    name: str
+    label: str  # that styles go by
+    encode: tuple[float, float]
+    decode: tuple[float, float]
+    timed: str  # what the seconds contain, or which source and table they are from
+    caveats: tuple[str, ...] = ()
+
+
+class Block(NamedTuple):
+    """Systems in one unit, measured on one machine; the slowest decoder last."""
+
+    unit: str  # "s/MP"
+    where: str  # dataset and machine, as a title
+    measured: bool
+    bars: tuple[Bar, ...]
+
+
+def measured_block(summary: Summary | None, dataset: str) -> Block | None:
+    """Return seconds per megapixel of codecs that were timed alone; None without any."""
+    if summary is None:
+        return None
+    encode, decode = (curves(summary, Measure(name, name, "lower")) for name in TIMED)
+    names = {**short_names(summary.labels), **measured_names()}
+    bars = []
+    for label in summary.labels:
+        if label in encode and label in decode:
+            spans = [
+                _span([point.means[name].value for point in of[label]])
+                for of, name in zip((encode, decode), TIMED, strict=True)
+            ]
+            edition = encode[label][0].edition
+            bars.append(
+                Bar(names[label], label, spans[0], spans[1], edition.timed, edition.caveats)
+            )
+    where = f"{profile(dataset).title}, {summary.images} images, {summary.machine}"
+    return _block("s/MP", where, True, bars) if bars else None
+
+
+def published_blocks(rows: Sequence[Complexity]) -> list[Block]:
+    """Return one block for each machine and dataset, in seconds per whole image there."""
+    found: dict[tuple[str, str], list[Bar]] = {}
+    for row in rows:
+        if ENCODE in row.values and DECODE in row.values:
+            encode, decode = ((row.values[name], row.values[name]) for name in (ENCODE, DECODE))
+            bar = Bar(row.system, row.label, encode, decode, f"{row.source}, {row.reference}")
+            found.setdefault((row.machine, row.dataset), []).append(bar)
+    return [
+        _block(f"s per image of {profile(dataset).title}", f"published, {machine}", False, bars)
+        for (machine, dataset), bars in found.items()
+    ]
+
+
+def records(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """Return one flat record for every bar."""
+    return [
+        {
+            "system": bar.name,
+            "measured": block.measured,
+            "unit": block.unit,
+            "encode_fastest": bar.encode[0],
+            "encode_slowest": bar.encode[1],
+            "decode_fastest": bar.decode[0],
+            "decode_slowest": bar.decode[1],
+            "where": block.where,
+            "timed": bar.timed,
+            "caveat": ", ".join(bar.caveats),
+        }
+        for block in blocks
+        for bar in block.bars
+    ]
+
+
+def _block(unit: str, where: str, measured: bool, bars: Sequence[Bar]) -> Block:
+    ordered = sorted(bars, key=lambda bar: (bar.decode[0], bar.encode[0], bar.name))
+    return Block(unit, where, measured, tuple(ordered))
+
+
+def _span(values: Sequence[float | None]) -> tuple[float, float]:
+    known = [value for value in values if value is not None]
+    return min(known), max(known)

@@ -1,257 +1,131 @@
-"""A summary and published points in; one curve a system, each point with its origin, out. Pure."""
+"""Rate curves of measured and published points, in panels of what may stand side by side."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure, curves, excluded
-from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import MAY_MEET, SYSTEMS, System
-from benchmark.published.points import IMAGES, NAMES, PublishedPoint
+from benchmark.analysis.interval import Interval, point_interval
+from benchmark.analysis.rate_distortion import Excluded, Measure, curves, excluded
+from benchmark.analysis.summarise import Point, Summary
+from benchmark.analysis.systems import SYSTEMS, System, short_names
+from benchmark.datasets.profile import profile
+from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.published.points import PublishedPoint, curve_name, slug
 
-SAME_RATE = 1.04  # two sources of one point: the first of them stands
-PARTS = ("professional", "mobile")  # of clic2020, where sources have means of these alone
+LABELS = {system.label for system in SYSTEMS}
+STYLE_LABELS = {variant: system.label for system in SYSTEMS for variant in system.published}
 
 
-class Spot(NamedTuple):
-    """One point, and where it is from."""
+class CurvePoint(NamedTuple):
+    """Point of a curve with its origin."""
 
     bpp: float
-    value: float
+    value: float  # of the metric, as tables have it
     setting: str
     how: str  # measured, recorded (from a pack), or as published points have it
-    images: int
+    images: int | None  # that the value is a mean over; None where the source does not say
     protocol: str
     rate_protocol: str
     source: str
     note: str = ""
     value_error: float | None = None  # reading error, up and down
     bpp_error: float | None = None
+    reference: str = ""
+    interval: Interval | None = None  # of a distribution metric's value, as the axis has it
 
 
 class Curve(NamedTuple):
     """Points of one system in one metric, lowest rate first."""
 
-    system: System
+    system: System  # of the table, or made for a codec or published variant that it lacks
     measured: bool  # here; else published
-    sampled: bool  # off a drawn line: the points are not the author's
-    spots: tuple[Spot, ...]
+    points: tuple[CurvePoint, ...]
+    sampled: bool = False  # read off a drawn line: the points are not the author's
+    caveats: tuple[str, ...] = ()  # of the codec, where it was measured
+    few: bool = False  # a distribution metric over so few images that it is marked
 
     @property
     def name(self) -> str:
-        """What legends call it."""
+        """Name in legends."""
         if self.measured:
             return ", ".join([self.system.name, *self.caveats])
         beside = self.system.keeps_published
         return f"{self.system.name} (published)" if beside else self.system.name
 
     @property
-    def caveats(self) -> tuple[str, ...]:
-        """Of its network, where it was measured; without any where it was published."""
-        notes = dict.fromkeys(spot.note for spot in self.spots if spot.note)
-        return tuple(notes) if self.measured else ()
+    def protocols(self) -> tuple[str, ...]:
+        """Protocol ids of its points."""
+        return tuple(dict.fromkeys(point.protocol for point in self.points))
 
     @property
-    def protocols(self) -> tuple[str, ...]:
-        """Rules of its points."""
-        return tuple(dict.fromkeys(spot.protocol for spot in self.spots))
+    def recorded(self) -> bool:
+        """Whether streams of some rows come from a pack."""
+        return any(point.how == "recorded" for point in self.points)
 
 
 class Panel(NamedTuple):
-    """What is drawn on one pair of axes."""
+    """Curves of one metric on one pair of axes, and the measured points that are left out."""
 
     measure: Measure
     curves: tuple[Curve, ...]
+    excluded: tuple[Excluded, ...] = ()
+
+    @property
+    def measured(self) -> tuple[Curve, ...]:
+        """Curves of what was measured here."""
+        return tuple(curve for curve in self.curves if curve.measured)
+
+    @property
+    def published(self) -> tuple[Curve, ...]:
+        """Curves of published points."""
+        return tuple(curve for curve in self.curves if not curve.measured)
+
+    @property
+    def names_by_protocol(self) -> dict[str, list[str]]:
+        """Names of the curves by protocol id, the panel's own protocol first.
+
+        Its own is that of what was measured here; where nothing was, that of the first curve.
+        """
+        found: dict[str, list[str]] = {}
+        for curve in (*self.measured, *self.curves):
+            for protocol in curve.protocols:
+                names = found.setdefault(protocol, [])
+                names += [curve.name] if curve.name not in names else []
+        return found
+
+    @property
+    def own_protocol(self) -> str:
+        """First key of `names_by_protocol`."""
+        return next(iter(self.names_by_protocol))
 
 
-def panel(
-    measure: Measure,
-    dataset: str,
-    summary: Summary | None,
-    points: Sequence[PublishedPoint],
-    up_to_bpp: float,
-) -> Panel:
-    """Every system that has points on the dataset below a rate, in the order of `SYSTEMS`.
-
-    A measured curve takes the place of a published one of the same codec, but for our method, whose
-    published points are of another network. Measured means over fewer images than published ones
-    are left out (`too_few` tells which). Published points of a rule that is not in `MAY_MEET` are
-    left out.
-    """
-    found = []
-    here = _measured(measure, dataset, summary)
-    for system in SYSTEMS:
-        mine = here.get(system.measured)
-        if mine is None or system.keeps_published:
-            found.append(_published(system, measure, dataset, points))
-        found.append(Curve(system, True, False, mine) if mine else None)
-    cut = [
-        curve._replace(spots=tuple(spot for spot in curve.spots if spot.bpp <= up_to_bpp))
-        for curve in found
-        if curve is not None
-    ]
-    return Panel(measure, tuple(curve for curve in cut if curve.spots))
-
-
-def too_few(summary: Summary | None, dataset: str, measures: Sequence[Measure]) -> list[str]:
-    """A sentence on every measured system of the paper that lacks images of the dataset."""
-    if summary is None:
-        return []
-    reasons: dict[str, dict[str, None]] = {}
-    for measure in measures:
-        if measure.column not in summary.protocols:
-            continue
-        here = curves(summary, measure)
-        for label in (system.measured for system in SYSTEMS if system.measured):
-            whole = [p.means[measure.column].images for p in here.get(label, ())]
-            if whole and max(whole) != IMAGES.get(dataset, max(whole)):
-                why = f"{max(whole)} of {IMAGES[dataset]} images"
-                reasons.setdefault(label, {})[why] = None
-        for one in excluded(summary, measure):
-            if one.label not in here and any(one.label == s.measured for s in SYSTEMS):
-                reasons.setdefault(one.label, {})[one.why] = None
-    return [
-        f"{dataset}: measured rows of {label} are not drawn: {'; '.join(why)}"
-        for label, why in reasons.items()
-    ]
-
-
-def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-    """One flat record a point as it is drawn."""
-    return [
-        {
-            "metric": one.measure.column,
-            "system": curve.system.name,
-            "group": curve.system.group,
-            "measured": curve.measured,
-            "sampled": curve.sampled,
-            "setting": spot.setting,
-            "bpp": spot.bpp,
-            "value": spot.value,
-            "drawn": one.measure.drawn(spot.value),
-            "value_error": spot.value_error,
-            "bpp_error": spot.bpp_error,
-            "images": spot.images,
-            "how": spot.how,
-            "protocol": spot.protocol,
-            "rate_protocol": spot.rate_protocol,
-            "source": spot.source,
-            "note": spot.note,
-        }
-        for one in panels
-        for curve in one.curves
-        for spot in curve.spots
-    ]
-
-
-def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedPoint]:
-    """Points of a dataset of which a source has the parts alone, the i-th of one with the i-th of
-    the other: both are the codec's i-th setting. The mean over all images is the mean of the two,
-    weighted by their images, and exactly so for rates, which are means of each image's too.
-    """
-    by_part: list[list[PublishedPoint]] = [[], []]
-    for point in points:
-        name, _, part = point.dataset.partition(":")
-        if name == dataset and part in PARTS:
-            by_part[PARTS.index(part)].append(point)
-    if len(by_part[0]) != len(by_part[1]):
-        return []
-    by_part = [sorted(part, key=lambda point: point.bpp) for part in by_part if part]
-    if not by_part:
-        return []
-    weights = [IMAGES[f"{dataset}:{part}"] for part in PARTS]
-    return [
-        _merged(pair, weights, dataset)
-        for pair in zip(*by_part, strict=True)
-        if pair[0].setting == pair[1].setting
-    ]
-
-
-def _merged(
-    pair: tuple[PublishedPoint, ...], weights: Sequence[int], dataset: str
-) -> PublishedPoint:
-    def mean(numbers: Iterable[float]) -> float:
-        return sum(w * n for w, n in zip(weights, numbers, strict=True)) / sum(weights)
-
-    note = f"mean of {' and '.join(PARTS)}, weighted {weights[0]}:{weights[1]}"
-    return replace(
-        pair[0],
-        dataset=dataset,
-        bpp=mean(point.bpp for point in pair),
-        value=mean(point.value for point in pair),
-        note="; ".join(filter(None, [pair[0].note, note])),
-        reference="; ".join(point.reference for point in pair),
-    )
-
-
-def _published(
-    system: System, measure: Measure, dataset: str, points: Sequence[PublishedPoint]
-) -> Curve | None:
-    metric = NAMES.get(measure.column, measure.column)
-    for variant in system.published:
-        of_variant = [
-            point
-            for point in points
-            if (point.system, point.variant) == variant
-            and point.metric == metric
-            and point.kind != "step"
-            and point.protocol in MAY_MEET[measure.column]
-        ]
-        found = [p for p in of_variant if p.dataset == dataset] or whole_set(of_variant, dataset)
-        if found:
-            sampled = any(point.kind == "sample" for point in found)
-            spots = tuple(_spot(point, dataset) for point in _without_twins(found))
-            return Curve(system, False, sampled, spots)
-    return None
-
-
-def _without_twins(points: Sequence[PublishedPoint]) -> list[PublishedPoint]:
-    """By rate; of what two sources have at one rate, the one that comes first in the csv."""
-    kept: list[PublishedPoint] = []
-    for point in points:
-        twins = [
-            one
-            for one in kept
-            if one.source != point.source
-            and max(one.bpp, point.bpp) <= SAME_RATE * min(one.bpp, point.bpp)
-        ]
-        if not twins:
-            kept.append(point)
-    return sorted(kept, key=lambda point: point.bpp)
-
-
-def _spot(point: PublishedPoint, dataset: str) -> Spot:
-    return Spot(
-        point.bpp,
-        point.value,
-        point.setting,
-        point.how,
-        IMAGES[dataset],
-        point.protocol,
-        point.rate_protocol,
-        point.source,
-        point.note,
-        point.value_error,
-        point.bpp_error,
-    )
-
-
-def _measured(
-    measure: Measure, dataset: str, summary: Summary | None
-) -> Mapping[str, tuple[Spot, ...]]:
-    """By label, of points whose means are over the images that published ones are over."""
+def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
+    """Return the curves of every codec variant of a summary, and its points left out."""
     if summary is None or measure.column not in summary.protocols:
-        return {}
-    found: dict[str, list[Spot]] = {}
-    for label, points in curves(summary, measure).items():
-        for point in points:
-            mean = point.means[measure.column]
-            if mean.value is None or not mean.bpp:
-                continue
-            if mean.images != IMAGES.get(dataset, mean.images):
-                continue
-            edition = point.edition
-            spot = Spot(
+        return Panel(measure, ())
+    names = short_names(summary.labels)
+    systems = {label: System(names[label], label) for label in summary.labels}
+    found = [
+        _measured(systems[label], points, measure, summary)
+        for label, points in curves(summary, measure).items()
+    ]
+    kept = tuple(curve for curve in found if curve.points)
+    return Panel(measure, kept, tuple(excluded(summary, measure)))
+
+
+def is_few(measure: Measure, images: int) -> bool:
+    """Return whether a metric is a distribution metric over so few images that it is marked."""
+    return measure.of_sets and images < FEW_IMAGES
+
+
+def _measured(system: System, points: Sequence[Point], measure: Measure, summary: Summary) -> Curve:
+    edition = points[0].edition
+    spots = []
+    for point in points:
+        mean = point.means[measure.column]
+        if mean.value is None or not mean.bpp:
+            continue
+        spots.append(
+            CurvePoint(
                 mean.bpp,
                 mean.value,
                 str(point.setting),
@@ -261,6 +135,89 @@ def _measured(
                 summary.protocols["coding"],
                 edition.version,
                 "; ".join(edition.caveats),
+                interval=point_interval(point, measure) if measure.of_sets else None,
             )
-            found.setdefault(label, []).append(spot)
-    return {label: tuple(spots) for label, spots in found.items()}
+        )
+    few = any(is_few(measure, spot.images or 0) for spot in spots)
+    return Curve(system, True, tuple(spots), caveats=edition.caveats, few=few)
+
+
+def published_curves(
+    points: Iterable[PublishedPoint], dataset: str, measure: Measure
+) -> list[Curve]:
+    """Return a dataset's curves of published points, in the order of the csv.
+
+    A curve is one variant under one protocol from one source; its `System` has that variant alone.
+    """
+    metric = measure.published or measure.column
+    found: dict[tuple[tuple[str, str], ...], list[PublishedPoint]] = {}
+    for p in points:
+        if p.dataset == dataset and p.metric == metric and p.kind != "step":
+            key = (p.system, p.variant), (p.protocol, p.kind), (p.how, p.source)
+            found.setdefault(key, []).append(p)
+    return [
+        published_curve(
+            System(curve_name(*key[0]), style_label(*key[0]), published=(key[0],)),
+            sorted(group, key=lambda point: point.bpp),
+            dataset,
+        )
+        for key, group in found.items()
+    ]
+
+
+def style_label(system: str, variant: str) -> str:
+    """Return the label that a published variant's style goes by: that of its system, if known.
+
+    >>> style_label("VTM", "CompressAI"), style_label("CRDR", "beta=2"), style_label("TCM", "")
+    ('vtm', 'crdr:beta=2', 'tcm')
+    >>> style_label("WebP", "")  # of another program than the table's
+    'webp:variant='
+    """
+    known, name = STYLE_LABELS.get((system, variant)), slug(system)
+    option = variant if "=" in variant else f"variant={slug(variant)}"
+    return known or (f"{name}:{option}" if variant or name in LABELS else name)
+
+
+def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
+    """Return one flat record for every point of these panels, as it is drawn."""
+    return [
+        {
+            "metric": one.measure.column,
+            "system": curve.system.name,
+            "group": curve.system.group,
+            "measured": curve.measured,
+            "sampled": curve.sampled,
+            "setting": point.setting,
+            "bpp": point.bpp,
+            "value": point.value,
+            "drawn": one.measure.drawn(point.value),
+            "value_error": point.value_error,
+            "bpp_error": point.bpp_error,
+            "images": point.images,
+            "how": point.how,
+            "protocol": point.protocol,
+            "rate_protocol": point.rate_protocol,
+            "source": point.source,
+            "note": point.note,
+        }
+        for one in panels
+        for curve in one.curves
+        for point in curve.points
+    ]
+
+
+def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> Curve:
+    """Return the curve of a system through published points, which are sorted by rate."""
+    images = profile(dataset).published_images
+    return Curve(
+        system,
+        False,
+        tuple(
+            CurvePoint(
+                p.bpp, p.value, p.setting, p.how, images, p.protocol, p.rate_protocol, p.source,
+                p.note, p.value_error, p.bpp_error, p.reference,
+            )
+            for p in points
+        ),
+        sampled=any(point.kind == "sample" for point in points),
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A summary, its tables and captions in; the report as one markdown text out."""
+"""The report of a dataset as one markdown text, and sentences on what it leaves out."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ def report_text(
     deltas: Sequence[Table] | str,
     runs: Sequence[Mapping[str, Any]],
 ) -> str:
-    """`captions` has, by file name without suffix, the figures; `deltas` may be why there are none.
+    """Return the report; the same results give the same text.
 
-    `runs` are the records of the runs, oldest first. The text depends on nothing else: the same
-    results give the same bytes.
+    captions: of figures, by file name without suffix. deltas: tables of BD-rates, or why there are
+    none. runs: records of the runs, oldest first.
     """
     ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols_in_use.items())
     average = "the mean of each image's own" if summary.average == "per_image" else "pooled"
@@ -52,7 +52,7 @@ def report_text(
 def left_out(
     summary: Summary, measures: Sequence[Measure], runs: Sequence[Mapping[str, Any]] = ()
 ) -> list[str]:
-    """Sentences on failed cells, points that may not be drawn, older rows, skips and refusals."""
+    """Return sentences on failed cells, points not drawn, older rows, skips and refusals."""
     sentences = []
     for point in summary.points:
         for reason, count in point.failures:
@@ -87,7 +87,7 @@ def left_out(
 
 
 def _common_reason(summary: Summary, measure: Measure) -> str:
-    """The most frequent reason why a metric has no value."""
+    """Return the most frequent reason why a metric has no value."""
     counts: Counter[str] = Counter()
     for point in summary.points:
         counts.update(dict(point.means[measure.column].reasons))

@@ -11,7 +11,7 @@ from benchmark.analysis.rate_distortion import (
     Delta,
     ImagesDelta,
     Measure,
-    Refused,
+    NoDelta,
     bd_quality,
     bd_rate,
     compare,
@@ -25,7 +25,7 @@ from support.measured import row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Measure("lpips_alex", "LPIPS", "lower")
-MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", saturating=True)
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
 ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([28.0, 31.0, 34.5, 36.0, 40.0]))
 
 
@@ -100,7 +100,7 @@ def test_fewer_than_four_points_are_refused_with_whose_they_are():
 
 def test_points_that_the_pareto_front_leaves_out_do_not_count():
     falling = Curve(np.array([0.1, 0.2, 0.3, 0.4]), np.array([30.0, 32, 31, 34]))
-    assert bd_rate(ANCHOR, falling) == Refused(
+    assert bd_rate(ANCHOR, falling) == NoDelta(
         "it has 3 of the 4 points that are needed on the Pareto front (4 measured)"
     )
 
@@ -124,9 +124,9 @@ def test_a_cut_leaves_what_lies_above_out_of_the_bd_rate():
 
 def test_curves_that_never_meet_are_refused():
     above = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
-    assert isinstance(bd_rate(ANCHOR, above), Refused)
+    assert isinstance(bd_rate(ANCHOR, above), NoDelta)
     assert isinstance(bd_quality(ANCHOR, above), Delta)
-    assert isinstance(bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)), Refused)
+    assert isinstance(bd_quality(ANCHOR, Curve(100 * ANCHOR.bpp, ANCHOR.quality)), NoDelta)
 
 
 @pytest.mark.parametrize(("shift_db", "doubtful"), [(3.9, False), (4.1, True)])
@@ -185,7 +185,7 @@ def test_incomplete_points_are_neither_drawn_nor_compared():
     assert list(curves(summary, PSNR)) == ["jpeg"]
     assert {(one.label, one.why) for one in excluded(summary, PSNR)} == {("webp", "2 of 3 images")}
     (found,) = compare(summary, PSNR, "jpeg")
-    assert found.rate == found.quality == Refused("webp has no complete point")
+    assert found.rate == found.quality == NoDelta("webp has no complete point")
 
 
 def test_points_with_identical_images_are_not_drawn():

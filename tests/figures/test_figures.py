@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmark.analysis.rate_distortion import Measure, compare
 from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import short_names
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import (
     DOTS_PER_INCH,
@@ -16,8 +17,7 @@ from benchmark.figures.style import (
     FAMILIES,
     SINGLE_COLUMN_INCHES,
     file_bytes,
-    looks,
-    short_names,
+    styles,
 )
 from benchmark.figures.table import (
     Table,
@@ -32,12 +32,13 @@ from benchmark.figures.table import (
     plain,
 )
 from benchmark.figures.timing import draw_timing
+from benchmark.published.curves import measured_panel
 from benchmark.report.document import left_out, report_text
 from support.measured import failed, row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Measure("lpips_alex", "LPIPS", "lower")
-MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", saturating=True)
+MS_SSIM = Measure("ms_ssim", "MS-SSIM", "higher", "saturating")
 TWELVE = [
     "jpeg", "jpeg:subsampling=444", "webp", "jpeg2000", "avif", "jpegxl", "x265", "vvenc",
     "compressai:model=mbt2018-mean", "compressai:model=cheng2020-anchor", "zzz", "ours",
@@ -54,7 +55,8 @@ def summary_of(labels, **columns):
 
 
 def draw(summary, measures=(PSNR,), **options):
-    return draw_rate_curves(summary, measures, looks(summary.labels), "set", **options)
+    panels = [measured_panel(summary, measure) for measure in measures]
+    return draw_rate_curves(summary, panels, styles(summary.labels), "set", **options)
 
 
 def lines_of(axes):
@@ -64,18 +66,18 @@ def lines_of(axes):
 def test_no_two_codecs_look_the_same():
     many = [f"./c{n}.py:C{n}:level={level}" for n in range(20) for level in (1, 2, 3)]
     labels = [*FAMILIES, "hyperprior", "jpeg:optimize=1", "jpeg:subsampling=444", *many]
-    found = looks([label for label in labels if label != "bmshj2018-hyperprior"])
+    found = styles([label for label in labels if label != "bmshj2018-hyperprior"])
     assert len(set(found.values())) == len(found)
 
 
 def test_a_known_codec_looks_the_same_whoever_else_is_there():
-    alone, among = looks(["webp"]), looks(TWELVE)
+    alone, among = styles(["webp"]), styles(TWELVE)
     assert alone["webp"] == among["webp"] == FAMILIES["webp"]
-    assert looks(["hyperprior"])["hyperprior"] == FAMILIES["bmshj2018-hyperprior"]
+    assert styles(["hyperprior"])["hyperprior"] == FAMILIES["bmshj2018-hyperprior"]
     mse, ms_ssim = "compressai:model=mbt2018", "compressai:metric=ms-ssim:model=mbt2018"
-    found = looks([mse, ms_ssim])
+    found = styles([mse, ms_ssim])
     assert found[mse] == FAMILIES["mbt2018"] != found[ms_ssim]
-    assert looks([ms_ssim])[ms_ssim] == found[ms_ssim]
+    assert styles([ms_ssim])[ms_ssim] == found[ms_ssim]
 
 
 def test_short_names_stay_different():
@@ -127,11 +129,25 @@ def test_twelve_curves_have_a_legend_that_hides_nothing(measures, width):
     assert crowded == []
 
 
+def test_names_wider_than_a_figure_of_one_column_are_broken_inside_it():
+    caveat = "reduced network, trained on a CPU for as many crops as the whole of this project has"
+    figure = draw(summary_of(["ours", "jpeg"], caveat=caveat)).figure
+    renderer = figure._get_renderer()
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert all("\n" in text for text in texts)
+    assert [" ".join(text.split()) for text in texts] == [f"ours, {caveat}", f"jpeg, {caveat}"]
+    box = legend.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
 def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     rows = [*sweep("jpeg", timing=True), *sweep("vtm", timing=True, recorded=True)]
     summary = summarise(table(rows))
     assert draw(summary).caption.endswith("Recorded elsewhere, not coded here: vtm.")
-    timing = draw_timing(summary, looks(summary.labels), "set")
+    timing = draw_timing(summary, styles(summary.labels), "set")
     assert [label.get_text() for label in timing.figure.axes[0].get_yticklabels()] == ["jpeg"]
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
@@ -211,7 +227,7 @@ def test_the_timing_figure_shows_timed_rows_alone():
     megapixels = 100 * 80 / 1e6
     rows = sweep("jpeg", timing=True, encode_seconds=0.4) + sweep("webp", encode_seconds=9.0)
     summary = summarise(table(rows))
-    drawing = draw_timing(summary, looks(summary.labels), "set")
+    drawing = draw_timing(summary, styles(summary.labels), "set")
     encode, decode = drawing.figure.axes
     (line,) = encode.get_lines()
     assert line.get_xdata() == pytest.approx([0.4 / megapixels] * 6, rel=1e-12)
@@ -223,13 +239,13 @@ def test_the_timing_figure_shows_timed_rows_alone():
 
 def test_without_timed_rows_there_is_no_timing_figure():
     summary = summary_of(["jpeg"])
-    assert draw_timing(summary, looks(summary.labels), "set") is None
+    assert draw_timing(summary, styles(summary.labels), "set") is None
 
 
 def test_timings_of_different_things_are_told_apart_in_the_figure():
     rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
     summary = summarise(table(rows))
-    figure = draw_timing(summary, looks(summary.labels), "set").figure
+    figure = draw_timing(summary, styles(summary.labels), "set").figure
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["jpeg$^a$", "vvenc$^b$"]
     assert figure.get_supxlabel().splitlines() == ["a  one call", "b  program start"]
 
@@ -237,7 +253,7 @@ def test_timings_of_different_things_are_told_apart_in_the_figure():
 def test_long_names_get_a_wide_timing_figure():
     rows = sweep("./mine.py:ACodecWithAVeryLongName", variant="effort=7", timing=True)
     summary = summarise(table(rows))
-    figure = draw_timing(summary, looks(summary.labels), "set").figure
+    figure = draw_timing(summary, styles(summary.labels), "set").figure
     assert figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
 
 

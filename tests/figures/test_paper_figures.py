@@ -9,31 +9,38 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from benchmark.analysis.grid import grid
+from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import SYSTEMS
-from benchmark.figures.complexity import draw_complexity, measured_block, published_blocks
+from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.labels import Label, place_labels
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.pictures import Tile, draw_pictures
-from benchmark.figures.plane import Plane, draw_plane
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, file_bytes, looks, paper_style
+from benchmark.figures.realism_plot import draw_realism_plots
+from benchmark.figures.style import DOUBLE_COLUMN_INCHES, figure_style, file_bytes, styles
 from benchmark.figures.surface import draw_surface
 from benchmark.figures.table import csv_text, latex
-from benchmark.published.complexity import parse_complexity
-from benchmark.published.curves import panel
+from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
+from benchmark.published.curves import measured_panel
+from benchmark.published.paper_panel import paper_panel
 from benchmark.published.points import parse
-from benchmark.published.traversal import trails
+from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from support.measured import row, table
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 POINTS = parse((PUBLISHED / "points.csv").read_text(encoding="utf-8"))
 SECONDS = parse_complexity((PUBLISHED / "complexity.csv").read_text(encoding="utf-8"))
 PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
-FID = Measure("fid256", "FID/256", "lower")
-LOOKS = looks([*(s.look for s in SYSTEMS), *(one.look for one in SECONDS), "jpeg", "webp"])
+FID = Measure.named("fid256")
+STYLES = styles(
+    [*(s.label for s in PAPER_SYSTEMS), *(one.label for one in SECONDS), "jpeg", "webp"]
+)
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
+
+
+def panel(measure, dataset, summary, up_to_bpp):
+    return paper_panel(measure, dataset, measured_panel(summary, measure), POINTS, up_to_bpp)
 
 
 def rows(codec, variant="", **columns):
@@ -46,8 +53,8 @@ def rows(codec, variant="", **columns):
 
 @pytest.fixture(scope="module")
 def clic():
-    panels = [panel(one, "clic2020", None, POINTS, 0.8) for one in (PSNR, FID)]
-    return draw_paper_curves(panels, LOOKS, "CLIC2020 test", 428, "MS-ILLM")
+    panels = [panel(one, "clic2020", None, 0.8) for one in (PSNR, FID)]
+    return draw_paper_curves(panels, STYLES, "CLIC2020 test", 428, "MS-ILLM")
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +62,8 @@ def kodak():
     mine = rows("jpeg") + rows("ours", "beta=0") + rows("ours", "beta=3.84", caveat="a trial")
     mine += rows("vtm", recorded=True)
     summary = summarise(table(mine))
-    panels = [panel(one, "kodak", summary, POINTS, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
-    return draw_paper_curves(panels, LOOKS, "Kodak", 24, "VTM")
+    panels = [panel(one, "kodak", summary, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
+    return draw_paper_curves(panels, STYLES, "Kodak", 24, "VTM")
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +73,23 @@ def long_names():
     trained = "model=bmshj2018-hyperprior:weights=matched"
     mine += rows("compressai", trained, caveat="reduced, trained by this project")
     summary = summarise(table(mine))
-    panels = [panel(one, "kodak", summary, POINTS, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
-    return draw_paper_curves(panels, LOOKS, "Kodak", 24, "VTM")
+    panels = [panel(one, "kodak", summary, 1.3) for one in (PSNR, MS_SSIM, LPIPS)]
+    return draw_paper_curves(panels, STYLES, "Kodak", 24, "VTM")
 
 
 @pytest.fixture(scope="module")
-def plane():
-    both = [panel(one, "clic2020", None, POINTS, 2.0) for one in (PSNR, FID)]
-    planes = [
-        Plane(bpp, tuple(trails(*both, None, POINTS, "clic2020", bpp))) for bpp in (0.093, 0.323)
+def realism_plot():
+    both = [panel(one, "clic2020", None, 2.0) for one in (PSNR, FID)]
+    plots = [
+        PlotAtRate(bpp, tuple(realism_sweeps(*both, None, POINTS, "clic2020", bpp)))
+        for bpp in (0.093, 0.323)
     ]
-    return draw_plane(planes, PSNR, FID, LOOKS, "CLIC2020 test", 428)
+    return draw_realism_plots(plots, PSNR, FID, STYLES, "CLIC2020 test", 428)
 
 
-def as_read(plate):
+def as_read(drawing):
     """The csv as a reader of the file finds it."""
-    return list(csv.DictReader(StringIO(csv_text(plate.records), newline="")))
+    return list(csv.DictReader(StringIO(csv_text(drawing.records), newline="")))
 
 
 def curves_of(axes):
@@ -102,11 +110,11 @@ def boxes_apart(boxes):
 
 @pytest.mark.parametrize("figure", ["clic", "kodak"])
 def test_curves_are_drawn_where_their_csv_says(figure, request):
-    plate = request.getfixturevalue(figure)
-    records = as_read(plate)
+    drawing = request.getfixturevalue(figure)
+    records = as_read(drawing)
     metrics = list(dict.fromkeys(one["metric"] for one in records))
-    assert len(metrics) == len(plate.figure.axes)
-    for axes, metric in zip(plate.figure.axes, metrics, strict=True):
+    assert len(metrics) == len(drawing.figure.axes)
+    for axes, metric in zip(drawing.figure.axes, metrics, strict=True):
         drawn = {
             (plain(name), line.get_markerfacecolor() != "white"): places_of(line)
             for name, line in curves_of(axes).items()
@@ -124,12 +132,12 @@ def test_saturating_metrics_are_in_decibels_in_figure_and_csv(kodak):
     assert float(one["drawn"]) == pytest.approx(-10 * np.log10(1 - float(one["value"])), abs=1e-12)
 
 
-@pytest.mark.parametrize("figure", ["clic", "kodak", "plane"])
+@pytest.mark.parametrize("figure", ["clic", "kodak", "realism_plot"])
 def test_captions_name_count_and_protocol_and_source_of_every_curve(figure, request):
-    plate = request.getfixturevalue(figure)
-    caption = plate.caption
+    drawing = request.getfixturevalue(figure)
+    caption = drawing.caption
     assert f"means over {24 if figure == 'kodak' else 428} images" in caption
-    for one in as_read(plate):
+    for one in as_read(drawing):
         for name in ("source", "protocol"):
             found = [one[key] for key in one if key.rpartition("_")[2] == name]
             for text in found:
@@ -148,25 +156,25 @@ def test_digitised_numbers_have_their_reading_error_in_figure_and_words(clic):
     low, high = dirac.value - dirac.value_error, dirac.value + dirac.value_error
     assert tuple(np.round((dirac.bpp, low, dirac.bpp, high), 9)) in ends
     (band,) = [one for one in fid.collections if not hasattr(one, "get_segments")]  # VTM's line
-    assert band.get_facecolor()[0][:3] == pytest.approx(colour(LOOKS["vtm"].colour))
+    assert band.get_facecolor()[0][:3] == pytest.approx(colour(STYLES["vtm"].colour))
 
 
 def colour(text):
     return tuple(int(text[at : at + 2], 16) / 255 for at in (1, 3, 5))
 
 
-def note_of(plate):
-    return " ".join(" ".join(text.get_text() for text in plate.figure.texts).split())
+def note_of(drawing):
+    return " ".join(" ".join(text.get_text() for text in drawing.figure.texts).split())
 
 
-def test_a_figure_of_mixed_protocols_says_so_itself(clic, kodak, plane):
+def test_a_figure_of_mixed_protocols_says_so_itself(clic, kodak, realism_plot):
     assert "Protocols mixed: a psnr-rgb8/1; b psnr-rgb/reported;" in note_of(clic)
     names = [text.get_text() for legend in clic.figure.legends for text in legend.get_texts()]
     assert r"HiFiC$^{\mathrm{a,d}}$" in names
     assert "DC-VIC" in names  # of the panels' own rules
     own = "without a letter psnr-rgb8/1, ms-ssim-rgb8/1 and lpips-alex/0.1.4-2b566cc3."
     assert note_of(kodak).endswith(own)
-    assert "Protocols mixed" in note_of(plane)
+    assert "Protocols mixed" in note_of(realism_plot)
 
 
 def test_measured_curves_are_filled_and_published_ones_are_open_and_labelled(kodak):
@@ -178,14 +186,14 @@ def test_measured_curves_are_filled_and_published_ones_are_open_and_labelled(kod
     assert not measured.is_dashed()
     assert measured.get_marker() == published.get_marker()
     assert "JPEG" in psnr
-    assert "Measured and recorded (a pack, or shipped rows): VTM (1.0)." in kodak.caption
+    assert "Measured and recorded (a pack, or bundled rows): VTM (1.0)." in kodak.caption
 
 
-@pytest.mark.parametrize("figure", ["clic", "kodak", "long_names", "plane"])
+@pytest.mark.parametrize("figure", ["clic", "kodak", "long_names", "realism_plot"])
 def test_legends_notes_and_axes_keep_apart_inside_the_figure(figure, request):
     figure = request.getfixturevalue(figure).figure
     assert figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
-    with paper_style():
+    with figure_style():
         figure.draw_without_rendering()
     renderer = figure._get_renderer()
     boxes = [legend.get_window_extent(renderer) for legend in figure.legends]
@@ -198,10 +206,10 @@ def test_legends_notes_and_axes_keep_apart_inside_the_figure(figure, request):
     assert all(axes.bbox.height / figure.dpi > 1.5 for axes in figure.axes)
 
 
-def test_a_system_looks_the_same_in_every_figure(clic, kodak, plane):
+def test_a_system_has_one_style_in_every_figure(clic, kodak, realism_plot):
     seen: dict[str, set[tuple[str, str]]] = {}
-    for plate in (clic, kodak, plane):
-        for axes in plate.figure.axes:
+    for drawing in (clic, kodak, realism_plot):
+        for axes in drawing.figure.axes:
             for name, line in curves_of(axes).items():
                 if line.get_marker() not in ("", "None"):
                     known = seen.setdefault(plain(name), set())
@@ -209,9 +217,9 @@ def test_a_system_looks_the_same_in_every_figure(clic, kodak, plane):
     assert {name for name, found in seen.items() if len(found) > 1} == set()
 
 
-def test_the_plane_is_drawn_where_its_csv_says(plane):
-    records = as_read(plane)
-    for axes, rate in zip(plane.figure.axes, ("0.093", "0.323"), strict=True):
+def test_the_realism_plot_is_drawn_where_its_csv_says(realism_plot):
+    records = as_read(realism_plot)
+    for axes, rate in zip(realism_plot.figure.axes, ("0.093", "0.323"), strict=True):
         drawn = {plain(name): places_of(line) for name, line in curves_of(axes).items()}
         told: dict[str, list[tuple[float, float]]] = {}
         for one in records:
@@ -222,10 +230,10 @@ def test_the_plane_is_drawn_where_its_csv_says(plane):
         assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
-def test_words_in_the_plane_do_not_cover_each_other(plane):
-    with paper_style():
-        plane.figure.draw_without_rendering()
-    for axes in plane.figure.axes:
+def test_words_in_the_realism_plot_do_not_cover_each_other(realism_plot):
+    with figure_style():
+        realism_plot.figure.draw_without_rendering()
+    for axes in realism_plot.figure.axes:
         assert axes.texts
         assert boxes_apart([text.get_window_extent() for text in axes.texts])
 
@@ -251,9 +259,9 @@ def test_the_surface_and_its_lines_are_the_grid():
             psnr_db=psnr[q], lpips_alex=lpips[q])
         for beta, (psnr, lpips) in values.items() for q in (0, 1) for image in KODAK
     ]  # fmt: skip
-    plate = draw_surface(grid(summarise(table(mine)), PSNR, [LPIPS]), "Kodak")
-    records = as_read(plate)
-    solid, flat, _ = plate.figure.axes
+    drawing = draw_surface(realism_grid(summarise(table(mine)), PSNR, [LPIPS]), "Kodak")
+    records = as_read(drawing)
+    solid, flat, _ = drawing.figure.axes
     for setting, line in curves_of(flat).items():
         told = [(float(r["psnr_db"]), float(r["lpips_alex"])) for r in records
                 if r["setting"] == setting]  # fmt: skip
@@ -262,9 +270,9 @@ def test_the_surface_and_its_lines_are_the_grid():
     by_beta = [np.stack(line.get_data_3d(), axis=1) for line in solid.get_lines()[:3]]
     told = [[float(r[name]) for name in ("psnr_db", "lpips_alex", "bpp")] for r in records]
     assert np.array_equal(np.concatenate(by_beta), np.array(told))
-    assert "stands in for a distance between distributions" in plate.caption
-    assert "means over 24 images" in plate.caption
-    assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in plate.caption
+    assert "stands in for a distance between distributions" in drawing.caption
+    assert "means over 24 images" in drawing.caption
+    assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in drawing.caption
 
 
 def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
@@ -273,14 +281,14 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
         for codec, slow in (("jpeg", 1), ("webp", 20)) for q in (5, 40) for image in "abc"
     ]  # fmt: skip
     block = measured_block(summarise(table(timed)), "set")
-    plate = draw_complexity([block, *published_blocks(SECONDS)], LOOKS)
-    records = as_read(plate)
+    drawing = draw_complexity([block, *published_blocks(SECONDS)], STYLES)
+    records = as_read(drawing)
     mine = {one["system"]: one for one in records if one["measured"] == "True"}
     # 100 x 80 pixels: .04 and .32 s are 5 and 40 s a megapixel
     assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
     assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
     assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)
-    left, right = plate.figure.axes
+    left, right = drawing.figure.axes
     assert left.get_xlabel() == "Time (s/MP)"
     assert right.get_xlabel() == "Time (s per image of CLIC2020 test)"
     for axes, of in ((left, list(mine.values())), (right, records[len(mine) :])):
@@ -290,9 +298,9 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
             drawn = [float(line.get_xdata()[0]) for line in axes.get_lines()
                      if line.get_marker() == marker and line.get_label()[0] == "_"]  # fmt: skip
             assert drawn == [float(one[column]) for one in of]
-    assert "SSCL (AAAI 2026), Table 2 of the paper" in plate.caption
-    assert "compare within one alone" in plate.caption
-    assert "set, 3 images, Some CPU, 2 cores" in plate.caption
+    assert "SSCL (AAAI 2026), Table 2 of the paper" in drawing.caption
+    assert "compare within one alone" in drawing.caption
+    assert "set, 3 images, Some CPU, 2 cores" in drawing.caption
     decoders = [float(one["decode_fastest"]) for one in records[len(mine) :]]
     assert all(first <= second for first, second in pairwise(decoders))
     assert measured_block(summarise(table(rows("jpeg"))), "set") is None
@@ -307,17 +315,19 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
         Tile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
         Tile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
     ]
-    plate = draw_pictures(tiles, 2, "a caption")
-    shown = [axes.get_images()[0].get_array() for axes in plate.figure.axes]
+    drawing = draw_pictures(tiles, 2, "a caption")
+    shown = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
     assert all(np.array_equal(a, b) for a, b in zip(shown, pictures, strict=True))
-    assert all(axes.get_images()[0].get_interpolation() == "nearest" for axes in plate.figure.axes)
-    words = [text.get_text() for text in plate.figure.texts]
+    assert all(
+        axes.get_images()[0].get_interpolation() == "nearest" for axes in drawing.figure.axes
+    )
+    words = [text.get_text() for text in drawing.figure.texts]
     assert words == ["Source", "One", "0.254 bpp, 31.46 dB", "Two", "0.254 bpp, 31.46 dB",
                      "LPIPS 0.1234"]  # fmt: skip
-    assert [one["system"] for one in plate.records] == ["One", "Two"]
-    frames = plate.figure.axes[0].patches
+    assert [one["system"] for one in drawing.records] == ["One", "Two"]
+    frames = drawing.figure.axes[0].patches
     assert {(one.get_x(), one.get_y(), one.get_width()) for one in frames} == {(1, 2, 4)}
-    assert r"One & 0.2541 & 31.46 & -- \\" in latex(plate.table, {})
+    assert r"One & 0.2541 & 31.46 & -- \\" in latex(drawing.table, {})
 
 
 def words_in(figure):
@@ -333,15 +343,15 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_caption():
         for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
     ]  # fmt: skip
     summary = summarise(table(mine))
-    both = [panel(one, "kodak", summary, POINTS, 2.0) for one in (PSNR, LPIPS)]
-    walk = trails(*both, summary, POINTS, "kodak", 0.9)
-    for plate in (
-        draw_surface(grid(summary, PSNR, [LPIPS]), "Kodak"),
-        draw_plane([Plane(0.9, tuple(walk))], PSNR, LPIPS, LOOKS, "Kodak", 24),
-        draw_complexity([measured_block(summary, "kodak")], looks(summary.labels)),
+    both = [panel(one, "kodak", summary, 2.0) for one in (PSNR, LPIPS)]
+    sweeps = realism_sweeps(*both, summary, POINTS, "kodak", 0.9)
+    for drawing in (
+        draw_surface(realism_grid(summary, PSNR, [LPIPS]), "Kodak"),
+        draw_realism_plots([PlotAtRate(0.9, tuple(sweeps))], PSNR, LPIPS, STYLES, "Kodak", 24),
+        draw_complexity([measured_block(summary, "kodak")], styles(summary.labels)),
     ):
-        assert caveat in words_in(plate.figure)
-        assert caveat in plate.caption
+        assert caveat in words_in(drawing.figure)
+        assert caveat in drawing.caption
     tile = Tile("CRDR", np.zeros((8, 8, 3), np.uint8), {"Rate (bpp)": 0.1}, {}, None, (caveat,))
     assert caveat in words_in(draw_pictures([tile], 4, "").figure)
 
@@ -352,7 +362,7 @@ def test_greek_letters_are_commands_in_latex(clic):
     assert text.isascii() or not {"β", "α"} & set(text)
 
 
-def test_files_have_no_dates_and_fonts_that_are_embedded(plane):
-    pdf = file_bytes(plane.figure, "pdf")
+def test_files_have_no_dates_and_fonts_that_are_embedded(realism_plot):
+    pdf = file_bytes(realism_plot.figure, "pdf")
     assert b"/Type3" not in pdf
-    assert pdf == file_bytes(plane.figure, "pdf")
+    assert pdf == file_bytes(realism_plot.figure, "pdf")

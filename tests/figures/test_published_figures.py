@@ -9,17 +9,18 @@ from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UsageError
-from benchmark.figures.published_curve import look_label
 from benchmark.figures.rate_curve import draw_rate_curves
-from benchmark.figures.style import FAMILIES, file_bytes, looks
-from benchmark.published.points import panel, parse, published_curves, select
+from benchmark.figures.style import FAMILIES, file_bytes, styles
+from benchmark.published.curves import measured_panel, published_curves
+from benchmark.published.overlay import overlay
+from benchmark.published.points import parse, select
 from benchmark.rows.store import Store
 from support.measured import row, table
 
 FILE = Path(__file__).parents[2] / "results" / "published" / "points.csv"
 POINTS = parse(FILE.read_text(encoding="utf-8"))
 PSNR, MS_SSIM = Measure.named("psnr"), Measure.named("ms_ssim")
-FID = Measure("fid256", "FID", "lower")
+FID = Measure.named("fid256")
 IMAGES = [f"{n}" for n in range(24)]
 
 
@@ -34,17 +35,14 @@ def rows(codec="jpeg", images=IMAGES):
 def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False):
     points = select(POINTS, names)
     summary = summarise(table(rows())) if measured else None
-    published = {
-        measure.column: panel(
-            published_curves(points, dataset, measure.column),
-            summary.protocols.get(measure.column) if summary else None,
-            mix,
-        ).drawn
-        for measure in measures
-    }
-    labels = {look_label(curve) for curves in published.values() for curve in curves}
-    found = looks([*(summary.labels if summary else ()), *labels])
-    return draw_rate_curves(summary, measures, found, dataset, published=published)
+    panels = []
+    for measure in measures:
+        panel = measured_panel(summary, measure)
+        protocol = summary.protocols.get(measure.column) if summary else None
+        over = overlay(published_curves(points, dataset, measure), protocol, mix).drawn
+        panels.append(panel._replace(curves=(*panel.curves, *over)))
+    labels = {curve.system.label for panel in panels for curve in panel.curves}
+    return draw_rate_curves(summary, panels, styles(labels), dataset)
 
 
 def lines_of(axes):
@@ -109,7 +107,7 @@ def test_digitised_points_have_bars_as_long_as_their_reading_error():
     for x, y, dx, dy in expected:
         assert tuple(np.round((x, y - dy, x, y + dy), 9)) in ends
         assert tuple(np.round((x - dx, y, x + dx, y), 9)) in ends
-    assert "bars: reading error" in note_of(drawing.figure)
+    assert "Bars: reading error" in note_of(drawing.figure)
     assert "Reading error in PSNR (dB): DIRAC-100 ± 0.02." in drawing.caption
     assert not draw(["hific:"]).figure.axes[0].collections
 
@@ -124,7 +122,7 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
     bpp, value = from_csv("IVR", "with U-Net", "kodak", "psnr_db")[0]
     at = corners[np.isclose(corners[:, 0], bpp), 1]
     assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
-    assert "bands: reading error" in note_of(drawing.figure)
+    assert "Bands: reading error" in note_of(drawing.figure)
 
 
 def test_a_figure_of_mixed_protocols_says_so_itself_and_marks_who_follows_which():
@@ -135,7 +133,7 @@ def test_a_figure_of_mixed_protocols_says_so_itself_and_marks_who_follows_which(
     ]  # fmt: skip
     assert note_of(drawing.figure).endswith(
         "Protocols mixed: a psnr-rgb8-truncated/1; b psnr-rgb/reported; c ms-ssim-rgb/reported; "
-        "without a letter psnr-rgb8/1, ms-ssim-rgb8/1."
+        "without a letter psnr-rgb8/1 and ms-ssim-rgb8/1."
     )
     assert "Protocols mixed in PSNR (dB): psnr-rgb8-truncated/1 CRDR beta=0; " in drawing.caption
     alone = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM))
@@ -148,7 +146,7 @@ def test_published_curves_stand_alone_where_nothing_is_measured():
     drawing = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True)
     psnr, fid = drawing.figure.axes
     assert psnr.get_title(loc="left") == "clic2020, 428 images"
-    assert fid.get_ylabel() == "FID ↓"
+    assert fid.get_ylabel() == "FID/256 ↓"
     assert "PQ-MIM" in lines_of(fid)
     assert "PQ-MIM" not in lines_of(psnr)
     sweeps = [p.value for p in POINTS if p.kind == "step" and p.metric == "fid"]

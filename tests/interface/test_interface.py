@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -97,6 +98,18 @@ def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path, wo
     with pytest.raises(UnknownName, match=said):
         benchmark.run(results=tmp_path / "r", **words)
     assert not (tmp_path / "r").exists()
+
+
+def test_a_request_has_every_option_of_a_run(tmp_path):
+    from dataclasses import fields
+    from inspect import signature
+
+    from benchmark.plan.request import Request
+
+    offered = set(signature(benchmark.run).parameters) - {"progress"}
+    assert offered == {field.name for field in fields(Request)}
+    with pytest.raises(UsageError, match="decodes kept streams"):
+        benchmark.run("jpeg", results=tmp_path, verify=True, keep=False)
 
 
 def test_a_failed_cell_is_a_row_with_its_reason(tmp_path):
@@ -239,6 +252,15 @@ def test_a_plot_has_the_means_as_its_curves(stored):
     assert axes.get_ylabel() == "PSNR (dB)"
     with pytest.raises(UsageError, match="no point of dists"):
         benchmark.plot(frame, metric="dists")
+
+
+def test_a_plot_without_axes_is_a_new_figure_with_every_codec_in_its_legend(stored):
+    axes = benchmark.plot(benchmark.load(stored))
+    (legend,) = axes.get_figure().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["jpeg", "webp"]
+    box, figure = legend.get_window_extent(), axes.get_figure().bbox
+    assert (box.width <= figure.width, box.height <= figure.height) == (True, True)
+    plt.close(axes.get_figure())
 
 
 def test_distribution_metrics_are_those_of_a_report(stored):

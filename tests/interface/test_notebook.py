@@ -57,7 +57,7 @@ def test_the_example_of_the_reference_runs(monkeypatch, tmp_path):
     names = {}
     exec(source, names)
     assert names["outcome"].measured == len(names["outcome"].cells) > 0
-    assert names["axes"].get_ylabel() == "LPIPS (AlexNet)"
+    assert names["axes"].get_ylabel() == "LPIPS (AlexNet) ↓"
     assert len(names["rates"]) == names["means"]["codec"].nunique() - 1
 
 

@@ -23,7 +23,7 @@ from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
 from benchmark.page.colour import DARK_PAGE, contrast, on_dark
 from benchmark.page.content import SYMBOLS
 from benchmark.page.document import json_text
-from benchmark.page.write import asked_page
+from benchmark.page.write import page_request
 from benchmark.rows.store import Store
 from support.measured import row
 from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, measure, png
@@ -155,7 +155,7 @@ def test_a_budget_keeps_so_many_photographs_and_says_how_to_get_the_rest(results
 @pytest.mark.parametrize("images", ["some", "-1", "1.5", ""])
 def test_a_budget_that_is_no_number_is_refused(images, tmp_path):
     with pytest.raises(UsageError, match="--page-images"):
-        asked_page(True, images, tmp_path, None, "kodak")
+        page_request(True, images, tmp_path, None, "kodak")
 
 
 def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):

@@ -1,7 +1,6 @@
 """`bench figures paper` on a bare machine and on one with measured rows."""
 
 import csv
-import json
 from io import BytesIO
 from pathlib import Path
 
@@ -10,21 +9,23 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import benchmark
 from benchmark.cli import app
 from benchmark.codec import Setting
-from benchmark.commands.figures import SUFFIXES
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.packs.contents import dataset_contents, packs_beside
-from benchmark.paper import pictures
 from benchmark.paper.crop import Window
-from benchmark.paper.plates import open_paper
+from benchmark.paper.crops import CropRequest, crops
+from benchmark.paper.paper import SUFFIXES
+from benchmark.paper.results import PaperResults
 from benchmark.registry import load_codec, parse_codec
 from benchmark.rows.store import Store
 from support.measured import sweep
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
+PHOTOGRAPHS = ["astronaut.png", PHOTOGRAPH, "coffee.png"]
 
 
 def bench(*words):
@@ -81,7 +82,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
         (0.87446, 37.453)
     ]
     caption = (folder_of(tmp_path) / "curves_kodak.txt").read_text()
-    assert "Measured and recorded (a pack, or shipped rows): VTM (VTM 23.13)." in caption
+    assert "Measured and recorded (a pack, or bundled rows): VTM (VTM 23.13)." in caption
     assert not (tmp_path / "kodak").exists()
 
 
@@ -125,9 +126,9 @@ def test_a_metric_without_weights_is_taken_from_the_same_pixels_scored_elsewhere
 
 
 def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
-    wanted = pictures.Wanted(f"sample/{PHOTOGRAPH}", (40, 30, 64), 0.6)
-    plate = pictures.crops(open_paper(measured, None), wanted).plate
-    rows = {one["system"]: one for one in plate.records}
+    wanted = CropRequest(f"sample/{PHOTOGRAPH}", (40, 30, 64), 0.6)
+    drawing = crops(PaperResults(measured), wanted).drawing
+    rows = {one["system"]: one for one in drawing.records}
     assert list(rows) == ["VTM", "JPEG", "WebP"]
     assert [rows[name]["recorded"] for name in rows] == [True, False, False]
     path = next(one.path for one in open_sample().images if one.name == PHOTOGRAPH)
@@ -140,7 +141,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     quality = float(rows["JPEG"]["setting"].partition("=")[2])
     stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
     decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
-    _, cut, *codecs = [axes.get_images()[0].get_array() for axes in plate.figure.axes]
+    _, cut, *codecs = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
     window = Window(40, 30, 64)
     assert np.array_equal(cut, window.of(source))
     assert np.array_equal(codecs[1], window.of(decoded))
@@ -176,10 +177,8 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     other.append(rows)
     for digest in {row["stream_sha256"] for row in rows}:
         other.keep(Store(measured / "sample").stream(digest))
-    made = pictures.crops(
-        open_paper(tmp_path, None), pictures.Wanted(f"sample/{PHOTOGRAPH}", None, None)
-    )
-    assert [one["system"] for one in made.plate.records] == ["VTM", "JPEG"]
+    made = crops(PaperResults(tmp_path), CropRequest(f"sample/{PHOTOGRAPH}"))
+    assert [one["system"] for one in made.drawing.records] == ["VTM", "JPEG"]
     assert made.sentences[0] == (
         "crops lack WebP: the stream decodes to other pixels than it did when measured"
     )
@@ -201,13 +200,19 @@ def test_mistakes_are_told(measured, tmp_path):
 
 def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
     out = tmp_path / "trial"
-    for name, psnr in (("sgan", 30.0), ("hrrgan", 31.0)):
+    labels = {}
+    for name, psnr in (("hrrgan", 31.0), ("sgan", 30.0), ("other", 29.0)):
         variant = f"beta=3.84:checkpoint={out}/{name}-independent.safetensors"
-        Store(out / "results" / "kodak").append(
-            [one | {"psnr_db": psnr} for one in sweep("ours", variant=variant)]
+        Store(out / "results" / "sample").append(
+            [one | {"psnr_db": psnr} for one in sweep("ours", PHOTOGRAPHS, variant=variant)]
         )
-        card = {"steps": 700, "training_data": "12 photographs"}
-        (out / f"{name}-independent.json").write_text(json.dumps(card))
+        if name != "other":
+            labels[f"ours:{variant}"] = name.upper()
+    trained = "Each variant: 700 steps on 12 photographs, from one network."
+    written = benchmark.write_ablation(
+        out, "gan", labels, "sample", ["psnr"], out / "results", "HRRGAN", trained
+    )
+    assert [path.name for path in written] == ["gan.pdf", "gan.png", "gan.md"]
     done = draw(tmp_path, "ablation_gan,ablation_discriminator")
     assert done.exit_code == 0, done.output
     assert "no ablation_discriminator: " in done.stdout

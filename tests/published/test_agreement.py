@@ -92,8 +92,9 @@ def test_curves_meet_at_equal_rate_on_the_axis_that_figures_have():
     """A published line, straight over the logarithm of the rate; ours lies .03 dB above it."""
     line = [
         PublishedPoint(
-            "WebP", "Pillow 7.1.2", "", "point", "kodak", 10**x, "psnr_db", 30 + 5 * x,
-            "psnr-rgb8/1", "coding/1", "author_csv", None, None, "", "s", "r",
+            system="WebP", variant="Pillow 7.1.2", kind="point", dataset="kodak", bpp=10**x,
+            metric="psnr_db", value=30 + 5 * x, protocol="psnr-rgb8/1", rate_protocol="coding/1",
+            how="author_csv", source="s", reference="r",
         )
         for x in np.linspace(-1, 0, 6)
     ]  # fmt: skip

@@ -1,22 +1,24 @@
 """Which numbers stand for which system of the paper, and where each lies at one rate."""
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from benchmark.analysis.grid import grid
+from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.grid import records as grid_records
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import MAY_MEET, SYSTEMS
+from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.errors import StoreError
-from benchmark.figures.style import looks
+from benchmark.figures.style import styles
 from benchmark.published.complexity import parse_complexity
-from benchmark.published.curves import panel, records, too_few, whole_set
+from benchmark.published.curves import measured_panel, records
+from benchmark.published.paper_panel import paper_panel, whole_set
+from benchmark.published.paper_panel import too_few as too_few_of
 from benchmark.published.points import parse
-from benchmark.published.traversal import at_rate, measured_trail, trails
+from benchmark.published.realism_sweep import at_rate, measured_sweep, realism_sweeps
 from support.measured import row, table
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -24,7 +26,7 @@ FILE = RESULTS / "published" / "points.csv"
 POINTS = parse(FILE.read_text(encoding="utf-8"))
 PSNR, MS_SSIM, LPIPS = (Measure.named(name) for name in ("psnr", "ms_ssim", "lpips"))
 SQUEEZE = Measure.named("lpips_squeeze")
-FID = Measure("fid256", "FID/256", "lower")
+FID = Measure.named("fid256")
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 SQUEEZE_RULE = "lpips-squeeze/0.1.4-31a70309"
 HIGH = 99.0
@@ -36,6 +38,14 @@ def rows(codec, images=KODAK, variant="", settings=(1, 2, 3, 4), **columns):
         for q in settings
         for image in images
     ]
+
+
+def panel(measure, dataset, summary, points, up_to_bpp):
+    return paper_panel(measure, dataset, measured_panel(summary, measure), points, up_to_bpp)
+
+
+def too_few(summary, dataset, measures):
+    return too_few_of([measured_panel(summary, one) for one in measures], dataset)
 
 
 def from_csv(system, variant, dataset, metric):
@@ -51,33 +61,35 @@ def of(one, name):
     return {curve.name: curve for curve in one.curves}[name]
 
 
-def test_every_system_has_a_look_of_its_own_and_published_points_that_exist():
+def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
     assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
-    found = looks([system.look for system in SYSTEMS])
-    assert len(set(found.values())) == len({system.look for system in SYSTEMS}) == len(SYSTEMS)
+    labels = {system.label for system in PAPER_SYSTEMS}
+    found = styles(labels)
+    assert len(set(found.values())) == len(labels) == len(PAPER_SYSTEMS)
+    assert len({system.label for system in SYSTEMS}) == len(SYSTEMS)
     there = {(point.system, point.variant) for point in POINTS}
     for system in SYSTEMS:
         assert there.issuperset(system.published)
-        assert system.published or system.measured
+        assert system.published or system.measured or system not in PAPER_SYSTEMS
 
 
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     one = panel(PSNR, "clic2020", None, POINTS, HIGH)
     hific = of(one, "HiFiC")
-    assert [(s.bpp, s.value) for s in hific.spots] == from_csv("HiFiC", "", "clic2020", "psnr_db")
-    assert {s.images for s in hific.spots} == {428}
+    assert [(s.bpp, s.value) for s in hific.points] == from_csv("HiFiC", "", "clic2020", "psnr_db")
+    assert {s.images for s in hific.points} == {428}
     assert not hific.measured
-    assert of(one, "CRDR β=0 (published)").spots[0].setting == "q=0"
+    assert of(one, "CRDR β=0 (published)").points[0].setting == "q=0"
     told = [r for r in records([one]) if r["system"] == "HiFiC"]
     assert [(r["bpp"], r["value"], r["source"]) for r in told] == [
-        (s.bpp, s.value, s.source) for s in hific.spots
+        (s.bpp, s.value, s.source) for s in hific.points
     ]
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
     one = panel(PSNR, "clic2020", None, POINTS, 0.12)
-    assert all(curve.spots for curve in one.curves)
-    assert max(spot.bpp for curve in one.curves for spot in curve.spots) <= 0.12
+    assert all(curve.points for curve in one.curves)
+    assert max(point.bpp for curve in one.curves for point in curve.points) <= 0.12
     assert "HiFiC" not in {curve.name for curve in one.curves}  # begins at .129
 
 
@@ -91,9 +103,9 @@ def test_means_of_the_parts_together_are_what_another_source_has_of_the_whole():
     vtm = of(panel(PSNR, "clic2020", None, POINTS, HIGH), "VTM")
     line = from_csv("VTM", "version 20.0", "clic2020", "psnr_db")
     at_03 = dict(line)[0.3]
-    (spot,) = [spot for spot in vtm.spots if abs(spot.bpp - 0.3) < 0.001]
-    assert spot.value == pytest.approx(at_03, abs=0.04)  # its reading error
-    assert spot.note == "mean of professional and mobile, weighted 250:178"
+    (point,) = [point for point in vtm.points if abs(point.bpp - 0.3) < 0.001]
+    assert point.value == pytest.approx(at_03, abs=0.04)  # its reading error
+    assert point.note == "mean of professional and mobile, weighted 250:178"
 
 
 def test_parts_that_do_not_match_give_nothing():
@@ -108,8 +120,8 @@ def test_parts_that_do_not_match_give_nothing():
 def test_two_sources_of_one_point_are_one_point():
     curve = of(panel(FID, "clic2020", None, POINTS, HIGH), "DIRAC-100")
     assert len(from_csv("DIRAC-100", "", "clic2020", "fid")) == 4
-    assert [round(spot.bpp, 3) for spot in curve.spots] == [0.088, 0.104, 0.147]
-    assert {spot.source for spot in curve.spots} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
+    assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
+    assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
 
 
 @pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS, FID])
@@ -117,7 +129,7 @@ def test_two_sources_of_one_point_are_one_point():
 def test_only_rules_that_are_named_meet(measure, dataset):
     one = panel(measure, dataset, None, POINTS, HIGH)
     rules = {rule for curve in one.curves for rule in curve.protocols}
-    assert rules <= set(MAY_MEET[measure.column])
+    assert rules <= set(measure.meets)
     assert not {rule for rule in rules if "diffeic" in rule or "stablecodec" in rule}
 
 
@@ -131,11 +143,11 @@ def test_measured_rows_take_the_place_of_published_ones_but_not_of_our_methods()
         (False, "CRDR β=3.84 (published)"),
         (True, "CRDR β=3.84"),
     ]
-    assert [spot.value for spot in jpeg[0].spots] == pytest.approx(
+    assert [point.value for point in jpeg[0].points] == pytest.approx(
         [20 + q / 5 + len("kodim01") / 7 for q in (1, 2, 3, 4)]
     )
-    assert {spot.how for spot in jpeg[0].spots} == {"measured"}
-    assert {spot.protocol for spot in jpeg[0].spots} == {"psnr-rgb8/1"}
+    assert {point.how for point in jpeg[0].points} == {"measured"}
+    assert {point.protocol for point in jpeg[0].points} == {"psnr-rgb8/1"}
 
 
 def test_part_of_the_images_is_left_out_with_a_sentence():
@@ -150,7 +162,7 @@ def test_part_of_the_images_is_left_out_with_a_sentence():
 
 def test_rows_of_a_pack_say_so():
     summary = summarise(table(rows("vtm", recorded=True)))
-    assert {s.how for s in of(panel(PSNR, "kodak", summary, POINTS, HIGH), "VTM").spots} == {
+    assert {s.how for s in of(panel(PSNR, "kodak", summary, POINTS, HIGH), "VTM").points} == {
         "recorded"
     }
 
@@ -181,25 +193,25 @@ def of_beta(beta, psnr, lpips, squeeze=None):
     ]  # fmt: skip
 
 
-def test_the_traversal_of_beta_is_what_hand_made_rows_say():
+def test_the_realism_sweep_of_beta_is_what_hand_made_rows_say():
     mine = [
         *of_beta(3.84, (30.0, 34.0), (0.02, 0.005)),
         *of_beta(0, (31.0, 35.0), (0.16, 0.04)),
         *of_beta(1.28, (30.5, 34.5), (0.08, 0.02)),
     ]
-    trail = measured_trail(summarise(table(mine)), PSNR, LPIPS, 1.28 * 2**0.5)
-    assert trail.measured
-    assert [step.setting for step in trail.steps] == ["β=0", "β=1.28", "β=3.84"]
+    sweep = measured_sweep(summarise(table(mine)), PSNR, LPIPS, 1.28 * 2**0.5)
+    assert sweep.measured
+    assert [step.setting for step in sweep.steps] == ["β=0", "β=1.28", "β=3.84"]
     # halfway in the logarithm of the rate: the mean of PSNRs, the geometric mean of LPIPS
-    assert [s.distortion.value for s in trail.steps] == pytest.approx([33.0, 32.5, 32.0])
-    assert [s.realism.value for s in trail.steps] == pytest.approx([0.08, 0.04, 0.01])
-    exact = measured_trail(summarise(table(mine)), PSNR, LPIPS, 2.56)
+    assert [s.distortion.value for s in sweep.steps] == pytest.approx([33.0, 32.5, 32.0])
+    assert [s.realism.value for s in sweep.steps] == pytest.approx([0.08, 0.04, 0.01])
+    exact = measured_sweep(summarise(table(mine)), PSNR, LPIPS, 2.56)
     assert [s.distortion.value for s in exact.steps] == pytest.approx([35.0, 34.5, 34.0])
-    assert measured_trail(summarise(table(mine)), PSNR, LPIPS, 9.0) is None
-    assert measured_trail(summarise(table(mine)), PSNR, FID, 2.56) is None
+    assert measured_sweep(summarise(table(mine)), PSNR, LPIPS, 9.0) is None
+    assert measured_sweep(summarise(table(mine)), PSNR, FID, 2.56) is None
 
 
-def test_rows_of_another_checkpoint_do_not_mix_into_a_traversal():
+def test_rows_of_another_checkpoint_do_not_mix_into_a_realism_sweep():
     mine = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
     more = [*mine, *of_beta(1.28, (30.5, 34.5), (0.08, 0.02))]
     other = [
@@ -207,20 +219,20 @@ def test_rows_of_another_checkpoint_do_not_mix_into_a_traversal():
                "psnr_db": 50.0}
         for one in more
     ]  # fmt: skip
-    trail = measured_trail(summarise(table(mine + other)), PSNR, LPIPS, 2.56)
-    assert [s.distortion.value for s in trail.steps] == pytest.approx([35.0, 34.0])
-    alone = measured_trail(summarise(table(other)), PSNR, LPIPS, 2.56)
+    sweep = measured_sweep(summarise(table(mine + other)), PSNR, LPIPS, 2.56)
+    assert [s.distortion.value for s in sweep.steps] == pytest.approx([35.0, 34.0])
+    alone = measured_sweep(summarise(table(other)), PSNR, LPIPS, 2.56)
     assert [s.distortion.value for s in alone.steps] == pytest.approx([50.0] * 3)
 
 
-def test_a_published_walk_goes_from_its_first_end_over_its_steps_to_its_last():
+def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its_last():
     both = [panel(one, "clic2020", None, POINTS, 2.0) for one in (PSNR, FID)]
-    found = {one.name: one for one in trails(*both, None, POINTS, "clic2020", 0.093)}
-    walk = found["Multi-Realism"]
-    assert [step.setting for step in walk.steps] == [
+    found = {one.method: one for one in realism_sweeps(*both, None, POINTS, "clic2020", 0.093)}
+    sweep = found["Multi-Realism"]
+    assert [step.setting for step in sweep.steps] == [
         "β=0", *(f"marker {n} of 9 from β=0".replace("β", "beta") for n in range(1, 10)), "β=2.56"
     ]  # fmt: skip
-    assert (walk.steps[3].distortion.value, walk.steps[3].realism.value) == (31.797, 19.9)
+    assert (sweep.steps[3].distortion.value, sweep.steps[3].realism.value) == (31.797, 19.9)
     egic = found["EGIC"]
     assert [step.realism.value for step in egic.steps] == [
         28.0,
@@ -236,17 +248,17 @@ def test_a_published_walk_goes_from_its_first_end_over_its_steps_to_its_last():
     assert [step.setting for step in crdr.steps] == ["β=0", "β=3.84"]
     assert crdr.steps[1].realism.value == pytest.approx(5.21, abs=0.005)  # q=.25, .0918 bpp
     assert crdr.steps[1].realism.protocol == "fid256-truncated/pytorch-fid-0.3.0"
-    wider = {one.name: one for one in trails(*both, None, POINTS, "clic2020", 0.323)}
+    wider = {one.method: one for one in realism_sweeps(*both, None, POINTS, "clic2020", 0.323)}
     assert [step.setting for step in wider["Multi-Realism"].steps] == ["β=0", "β=2.56"]
     assert "DC-VIC" not in wider  # ends at .137 bpp
 
 
 def test_a_surface_needs_several_betas_and_shared_settings():
     two = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
-    why = grid(summarise(table(two)), PSNR, [LPIPS])
+    why = realism_grid(summarise(table(two)), PSNR, [LPIPS])
     assert why == "2 values of beta are measured, a surface needs 3"
     three = [*two, *of_beta(1.28, (30.5, 34.5), (0.08, 0.02))]
-    found = grid(summarise(table(three)), PSNR, [SQUEEZE, LPIPS])
+    found = realism_grid(summarise(table(three)), PSNR, [SQUEEZE, LPIPS])
     assert found.realism.column == "lpips_alex"  # nothing has the other
     assert found.betas == (0.0, 1.28, 3.84)
     assert found.settings == ("q=0", "q=1")
@@ -256,7 +268,7 @@ def test_a_surface_needs_several_betas_and_shared_settings():
         [0.16, 0.04, 0.08, 0.02, 0.02, 0.005]
     )
     lonely = [one for one in three if not (one["variant"] == "beta=0" and one["setting_value"])]
-    assert "no measure of realism" in grid(summarise(table(lonely)), PSNR, [LPIPS])
+    assert "no measure of realism" in realism_grid(summarise(table(lonely)), PSNR, [LPIPS])
 
 
 def test_a_surface_is_of_the_held_out_metric_where_that_is_measured():
@@ -264,7 +276,7 @@ def test_a_surface_is_of_the_held_out_metric_where_that_is_measured():
               3.84: ((30.0, 34.0), (0.02, 0.005))}  # fmt: skip
     mine = [one for beta, (psnr, lpips) in values.items()
             for one in of_beta(beta, psnr, lpips, squeeze=lpips)]  # fmt: skip
-    assert grid(summarise(table(mine)), PSNR, [LPIPS, SQUEEZE]).realism == SQUEEZE
+    assert realism_grid(summarise(table(mine)), PSNR, [LPIPS, SQUEEZE]).realism == SQUEEZE
 
 
 def test_published_seconds_are_typed_and_have_their_origin():
@@ -276,10 +288,12 @@ def test_published_seconds_are_typed_and_have_their_origin():
         "memory_gb": 4.31,
         "parameters_millions": 127.7,
     }
-    assert found["CRDR"].look == "ours:beta=3.84"
+    assert found["CRDR"].label == "ours:beta=3.84"
     assert (found["DiffEIC"].source, found["DiffEIC"].dataset) == ("SSCL (AAAI 2026)", "clic2020")
     lines = path.read_text(encoding="utf-8").splitlines()
-    with pytest.raises(StoreError, match="line 2 of the published seconds lacks its origin"):
+    with pytest.raises(
+        StoreError, match=r"line 2 of the published seconds: .*missing required field `source`"
+    ):
         parse_complexity("\n".join([lines[0], "CRDR,encode_seconds,1,s,clic2020,A100,table,,x"]))
     with pytest.raises(StoreError, match="other columns"):
         parse_complexity("system,value\n")

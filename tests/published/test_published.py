@@ -7,21 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.systems import SYSTEMS
 from benchmark.cli import app
+from benchmark.datasets.profile import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.published.points import (
-    COUNTERPARTS,
-    IMAGES,
-    PublishedPoint,
-    check_same_images,
-    inventory,
-    left_out,
-    panel,
-    parse,
-    published_curves,
-    refuse_mixture,
-    select,
-)
+from benchmark.published.curves import published_curves
+from benchmark.published.overlay import check_same_images, left_out, overlay, refuse_mixture
+from benchmark.published.points import PublishedPoint, inventory, parse, select
 from benchmark.registry import DATASETS, METRICS, metric_class
 from conftest import SHARED
 from support.lean_process import HEAVY, bench_without
@@ -34,6 +27,7 @@ SOURCE = SHARED / "data" / "published" / "published.csv"
 needs_source = pytest.mark.skipif(
     not SOURCE.exists(), reason="needs ../shared/data/published/published.csv"
 )
+PSNR, FID = Measure.named("psnr"), Measure.named("fid256")
 OURS = {metric_class(name).protocol for name in METRICS}
 
 
@@ -176,11 +170,16 @@ def test_every_protocol_and_rate_protocol_is_defined_in_the_documentation():
 
 
 def test_datasets_and_metrics_bear_the_names_that_results_have():
-    assert set(IMAGES) == set(DATASETS) - {"sample"}
-    assert set(IMAGES) < {p.dataset for p in POINTS}
+    images = {name: profile(name).published_images for name in DATASETS}
+    assert images == {
+        "kodak": 24, "clic2020": 428, "clic2020:professional": 250, "clic2020:mobile": 178,
+        "sample": None,
+    }  # fmt: skip
+    assert {name for name, count in images.items() if count} < {p.dataset for p in POINTS}
     columns = {metric_class(name).column for name in METRICS}
     assert columns & {p.metric for p in POINTS} == {"psnr_db", "ms_ssim", "lpips_alex", "dists"}
-    assert COUNTERPARTS.keys() < {(p.system, p.variant) for p in POINTS}
+    variants = {variant for system in SYSTEMS for variant in system.published}
+    assert variants < {(p.system, p.variant) for p in POINTS}
 
 
 def test_every_digitised_value_has_a_reading_error_and_no_other():
@@ -196,10 +195,10 @@ def test_a_damaged_file_is_one_sentence_that_names_the_line():
     with pytest.raises(StoreError, match="other columns than system, variant"):
         parse("system,value\n")
     for broken, why in (
-        (lines[1].replace(",author_csv,", ",guessed,"), "how is 'guessed', not one of author_csv"),
-        (lines[1].replace(",30.16398689001634,", ",,"), "could not convert"),
-        (lines[1].rpartition(",")[0] + ",\n", "no reference"),
-        ("CRDR\n", "NoneType"),
+        (lines[1].replace(",author_csv,", ",guessed,"), "Invalid enum value 'guessed'"),
+        (lines[1].replace(",30.16398689001634,", ",,"), "missing required field `value`"),
+        (lines[1].rpartition(",")[0] + ",\n", "missing required field `reference`"),
+        ("CRDR\n", "missing required field"),
     ):
         with pytest.raises(StoreError, match=f"line 3 of the published points: .*{why}"):
             parse(lines[0] + lines[1] + broken)
@@ -218,17 +217,18 @@ def test_systems_and_variants_can_be_chosen():
         select(POINTS, ["crdr:beta=1"])
 
 
-def test_a_curve_is_one_variant_of_one_source_by_rate_and_walks_are_none():
-    curves = published_curves(POINTS, "clic2020", "fid256")
-    realism = [curve for curve in curves if curve.system == "Multi-Realism"]
-    assert {curve.variant for curve in realism} == {"beta=0", "beta=2.56"}
+def test_a_curve_is_one_variant_of_one_source_by_rate_and_realism_sweeps_are_none():
+    curves = published_curves(POINTS, "clic2020", FID)
+    variants = [curve.system.published[0] for curve in curves]
+    realism = [variant for system, variant in variants if system == "Multi-Realism"]
+    assert set(realism) == {"beta=0", "beta=2.56"}
     assert len(realism) == 5  # two sources for one, three for the other
     for curve in curves:
         rates = [point.bpp for point in curve.points]
         assert rates == sorted(rates)
-        assert {p.source for p in curve.points} == {curve.source}
+        assert len({p.source for p in curve.points}) == len(curve.protocols) == 1
     (psnr,) = [
-        c for c in published_curves(POINTS, "kodak", "psnr_db") if c.name == "JPEG (Pillow 7.1.2)"
+        c for c in published_curves(POINTS, "kodak", PSNR) if c.name == "JPEG (Pillow 7.1.2)"
     ]
     assert len(psnr.points) == 19
 
@@ -236,8 +236,10 @@ def test_a_curve_is_one_variant_of_one_source_by_rate_and_walks_are_none():
 def panels_of(names, protocols, mix=False):
     points = select(POINTS, names)
     return {
-        column: panel(published_curves(points, "kodak", column), protocol, mix)
-        for column, protocol in protocols.items()
+        measure.column: overlay(
+            published_curves(points, "kodak", measure), protocols[measure.column], mix
+        )
+        for measure in map(Measure.named, ("psnr", "ms_ssim", "lpips"))
     }
 
 
@@ -271,10 +273,13 @@ def test_a_system_that_can_be_drawn_somewhere_is_left_out_elsewhere_and_that_is_
 
 
 def test_without_measured_rows_the_first_systems_rule_is_the_panels():
-    curves = published_curves(select(POINTS, ["crdr", "dc-vic", "hific"]), "clic2020", "fid256")
-    found = panel(curves, None)
-    assert {curve.system for curve in found.drawn} == {"CRDR", "DC-VIC"}
-    assert {curve.system for curve in found.refused} == {"HiFiC"}
+    curves = published_curves(select(POINTS, ["crdr", "dc-vic", "hific"]), "clic2020", FID)
+    found = overlay(curves, None)
+    drawn, refused = (
+        {curve.system.published[0][0] for curve in one} for one in (found.drawn, found.refused)
+    )
+    assert drawn == {"CRDR", "DC-VIC"}
+    assert refused == {"HiFiC"}
 
 
 def test_other_images_or_averages_are_refused():
@@ -309,3 +314,11 @@ def test_points_among_the_results_are_used_before_the_projects(tmp_path):
 def test_a_point_is_hashable_and_knows_its_name():
     assert isinstance(POINTS[0], PublishedPoint)
     assert POINTS[0].slug == "crdr"
+
+
+@pytest.mark.parametrize("dataset", ["kodak", "clic2020", "tecnick"])
+@pytest.mark.parametrize("metric", ["psnr", "ms_ssim", "lpips", "fid256"])
+def test_no_two_published_variants_of_a_panel_share_a_style(dataset, metric):
+    curves = published_curves(POINTS, dataset, Measure.named(metric))
+    labels = {curve.system.published[0]: curve.system.label for curve in curves}
+    assert len(set(labels.values())) == len(labels)

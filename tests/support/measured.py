@@ -1,4 +1,4 @@
-"""Rows of measurements that never were, for the tests of what comes after the store."""
+"""Made-up rows of measurements, for tests of everything that reads rows."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 100, 80
 
 
 def row(codec: str, quality: float, image: str, **columns: Any) -> dict[str, Any]:
-    """A finished cell whose numbers follow from its setting and image, unless given."""
+    """Return the row of a finished cell; numbers follow from setting and image unless given."""
     metrics = {
         "psnr_db": 20 + quality / 5 + len(image) / 7,
         "psnr_y_db": 21 + quality / 5 + len(image) / 7,
@@ -63,7 +63,7 @@ def row(codec: str, quality: float, image: str, **columns: Any) -> dict[str, Any
 
 
 def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> dict[str, Any]:
-    """A cell without a stream."""
+    """Return the row of a failed cell."""
     nothing = dict.fromkeys(
         ["num_bytes", "bytes_origin", "bpp", "encode_seconds", "decode_seconds"]
         + [name for name in PROTOCOLS if name != "coding"]
@@ -75,10 +75,10 @@ def failed(codec: str, quality: float, image: str, stage: str, reason: str) -> d
 
 
 def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """With the columns that the store gives."""
+    """Return the rows as a table with the columns of the store."""
     return pa.Table.from_pylist(list(rows), schema=table_schema())
 
 
 def sweep(codec: str, images: Sequence[str] = ("a", "bb", "ccc"), **columns: Any) -> list[Any]:
-    """Six settings of each image."""
+    """Return rows of six settings of each image."""
     return [row(codec, q, image, **columns) for q in (5, 10, 20, 40, 60, 80) for image in images]

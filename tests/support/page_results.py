@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Pixels
-from benchmark.commands.report import _compare
+from benchmark.figures.table import Table, means_table
 from benchmark.metrics.metric import metric_columns
-from benchmark.page.content import Content, Decoded, Grid, Look, Photograph
+from benchmark.page.content import Content, DecodedPicture, LegendEntry, Photograph
 from benchmark.page.document import html_text
-from benchmark.page.write import asked_page, write_page
+from benchmark.page.write import page_request, write_page
 from benchmark.protocol import CODING
-from benchmark.published.read import chosen_points, panels_of
+from benchmark.published.overlay import overlays
+from benchmark.published.points import chosen_points
+from benchmark.report.report import Report, compare_all
 from benchmark.system.programs import package_folder
 from support.measured import row, table
 
@@ -78,11 +81,13 @@ def make_page(
     stored = read_results(results, stored_name, "all", METRICS)
     measures = [Measure.named(metric) for metric in METRICS]
     points = chosen_points(results, published)
-    panels = panels_of(points, stored.summary, measures, stored_name, mix)
-    _, deltas = _compare(stored.summary, measures, "jpeg", None)
-    wanted = asked_page(True, images, results, None, dataset)
+    over = overlays(points, stored.summary, measures, stored_name, mix)
+    _, deltas = compare_all(stored.summary, measures, "jpeg", None)
+    means = means_table(stored.summary, measures)
+    report = Report(stored, measures, measures, means, deltas, over, None, (), (), ())
+    wanted = page_request(True, images, results, None, dataset)
     assert wanted is not None
-    write_page(wanted, stored, measures, deltas, panels, bool(points), False)
+    write_page(wanted, report, bool(points), False, lambda total: nullcontext(lambda state: None))
     return stored.folder / "page.html"
 
 
@@ -101,11 +106,11 @@ def make_page_of_sets(path: Path) -> list[float]:
         dataset="sets",
         summary=summary,
         measures=[fid],
-        looks={"jpeg": Look("jpeg", "#000000", "s")},
+        legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
         photographs={n: Photograph(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
-        pictures={("jpeg", "quality=10", n): Decoded(None, "none") for n in point.image_ids},
+        pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},
         bd_rates="No BD-rates.",
-        means=Grid(("codec", "setting", "FID/256"), [("jpeg", "quality=10", "12.0")], 2),
+        means=Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2),
         facts=(),
         packages="",
         missing={},

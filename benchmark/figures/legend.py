@@ -1,37 +1,25 @@
-"""What every figure of the paper comes with, and the parts they share: grouped legends, notes."""
+"""Legends below the axes, flat or by groups of systems, with a note, and a figure made to fit."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from string import ascii_lowercase
+from collections.abc import Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.figures.style import MARKER_POINTS, Look
-from benchmark.figures.table import Table
+from benchmark.figures.style import GREY, LEGEND_POINTS, NOTE_POINTS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
-LEGEND_POINTS, NOTE_POINTS = 6.3, 5.8
+FLAT_POINTS, FLAT_NOTE_POINTS = (6.5, 5.8), 6  # of a flat legend, the larger first
 LEAST_LEGEND_POINTS = 4.5
-NOTE_CHARACTERS_AN_INCH = 21.5  # of NOTE_POINTS type
+FLAT_CHARACTERS_PER_INCH, CHARACTERS_PER_INCH = 21, 21.5  # of a note's type
+NAME_CHARACTERS_PER_INCH = 16  # of a flat legend's larger type, beside the lines
 ROW_INCHES = 0.118  # of a legend
 NOTE_INCHES = 0.095  # of a line of a note
 MOST_ROWS = 6  # of a legend's column, its heading apart
+MOST_COLUMNS = 6  # of a flat legend
 NARROW_GAP = 0.012  # of the figure's width, between columns of one group
-GREY = "#555555"
-
-
-class Plate(NamedTuple):
-    """A figure of the paper, and what stands beside it on disk."""
-
-    figure: "Figure"
-    caption: str
-    records: Sequence[Mapping[str, Any]]  # everything that is drawn, one flat record a mark
-    table: Table | None = None
 
 
 class Entry(NamedTuple):
@@ -42,32 +30,46 @@ class Entry(NamedTuple):
     handle: "Line2D"
 
 
-def appearance(look: Look, measured: bool, emphasis: bool = False) -> dict[str, Any]:
-    """Line2D properties of a system: filled markers where it was measured here, else open ones."""
-    size = MARKER_POINTS * (1.5 if look.marker == "*" else 1) * (1.15 if emphasis else 1)
-    return {
-        "color": look.colour,
-        "marker": look.marker,
-        "markersize": size,
-        "markerfacecolor": look.colour if measured else "white",
-        "markeredgecolor": look.colour,
-        "markeredgewidth": 0.8,
-        "linewidth": 1.3 if emphasis else 0.8,
-        "linestyle": "-" if measured else (0, (3, 1.1)),
-    }
+def flat_legend(figure: "Figure", handles: "Sequence[Line2D]", note: str = "") -> None:
+    """Add a legend under the axes, in as many columns as fit, and make the figure taller for it.
+
+    The note stands between the two, in lines that are no wider than the figure. Names that are
+    wider than the figure are broken into lines.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    title = "\n".join(_lines(note, figure, FLAT_CHARACTERS_PER_INCH))
+    widest = min(MOST_COLUMNS, len(handles))
+    tried = [(columns, size) for size in FLAT_POINTS for columns in range(widest, 1, -1)]
+    for columns, points in [*tried, (1, FLAT_POINTS[0]), (0, FLAT_POINTS[0])]:
+        if columns == 0:  # not even one fits
+            for handle in handles:
+                handle.set_label(_broken_name(str(handle.get_label()), figure))
+        legend = figure.legend(
+            handles=list(handles), loc="outside lower center", ncols=max(columns, 1),
+            fontsize=points, frameon=False, handlelength=1.8, handletextpad=0.5, columnspacing=0.8,
+            labelspacing=0.3, borderpad=0.1, title=title, title_fontsize=FLAT_NOTE_POINTS,
+        )  # fmt: skip
+        box = legend.get_window_extent(renderer)
+        if box.width <= figure.bbox.width or columns == 0:
+            break
+        legend.remove()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + box.height / figure.dpi)
 
 
-def legend_and_note(
+def grouped_legend(
     figure: "Figure", entries: Sequence[Entry], groups: Sequence[str], note: str = ""
 ) -> None:
-    """Entries under their groups' headings, side by side below the axes, and a note below them.
+    """Add entries under their groups' headings, side by side below the axes, and a note below them.
 
-    The figure, laid out by the constrained engine, is made taller to hold them. Entries of a group
-    that is long go on in another column.
+    The figure, laid out by the constrained engine, is made taller to hold them. A long group
+    continues in another column.
     """
     columns = _columns(entries, groups)
     width, height = figure.get_size_inches()
-    lines = _broken(note, width)
+    lines = _lines(note, figure, CHARACTERS_PER_INCH)
     rows = max((len(column) for _, column in columns), default=0)
     legend_inches = ROW_INCHES * (rows + 1) + 0.08 if columns else 0.0
     note_inches = NOTE_INCHES * len(lines) + 0.03 if lines else 0.0
@@ -86,41 +88,6 @@ def legend_and_note(
     _place_columns(figure, columns, below)
 
 
-def letters(protocols: Iterable[str]) -> dict[str, str]:
-    """A letter for each rule, in order."""
-    return dict(zip(dict.fromkeys(protocols), ascii_lowercase, strict=False))
-
-
-def marked(name: str, own: Iterable[str]) -> str:
-    """A legend's name with raised letters."""
-    found = ",".join(sorted(set(own)))
-    return f"{name}$^{{\\mathrm{{{found}}}}}$" if found else name
-
-
-def frame(axes: "Axes") -> None:
-    """What all axes have in common."""
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def plain_ticks(axis: "Axis") -> None:
-    """Numbers, not powers of ten, on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
-
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
 def _columns(entries: Sequence[Entry], groups: Sequence[str]) -> list[tuple[str, Sequence[Entry]]]:
     columns: list[tuple[str, Sequence[Entry]]] = []
     for group in groups:
@@ -135,14 +102,11 @@ def _columns(entries: Sequence[Entry], groups: Sequence[str]) -> list[tuple[str,
 def _place_columns(
     figure: "Figure", columns: Sequence[tuple[str, Sequence[Entry]]], top: float
 ) -> None:
-    """Legends of one column each, with equal gaps between them over the figure's width.
-
-    In smaller type where they would run into each other.
-    """
+    """Place legends of one column each with equal gaps, in smaller type where they would meet."""
     begun = [bool(heading) for heading, _ in columns]
     points = LEGEND_POINTS
     while True:
-        legends = [_legend(figure, heading, column, points) for heading, column in columns]
+        legends = [_column(figure, heading, column, points) for heading, column in columns]
         widths = [legend.get_window_extent().width / figure.bbox.width for legend in legends]
         rest = 0.98 - sum(widths) - NARROW_GAP * begun.count(False)
         gap = rest / max(begun.count(True), 1)
@@ -158,8 +122,7 @@ def _place_columns(
         left += width
 
 
-def _legend(figure: "Figure", heading: str, column: Sequence[Entry], points: float) -> "Legend":
-    """One column, somewhere."""
+def _column(figure: "Figure", heading: str, column: Sequence[Entry], points: float) -> "Legend":
     legend = figure.legend(
         handles=[entry.handle for entry in column],
         labels=[entry.name for entry in column],
@@ -179,8 +142,14 @@ def _legend(figure: "Figure", heading: str, column: Sequence[Entry], points: flo
     return legend
 
 
-def _broken(note: str, width_inches: float) -> list[str]:
-    characters = int(width_inches * NOTE_CHARACTERS_AN_INCH)
+def _broken_name(name: str, figure: "Figure") -> str:
+    characters = int(figure.get_size_inches()[0] * NAME_CHARACTERS_PER_INCH)
+    return "\n".join(wrap(name, characters, break_long_words=False, break_on_hyphens=False))
+
+
+def _lines(note: str, figure: "Figure", characters_per_inch: float) -> list[str]:
+    """Break a note into lines that are no wider than the figure."""
+    characters = int(figure.get_size_inches()[0] * characters_per_inch)
     return [
         line
         for part in note.splitlines()

@@ -1,0 +1,113 @@
+"""Figures of the paper that show numbers: curves, distortion-realism plots, surface, seconds."""
+
+from collections.abc import Sequence
+
+import pyarrow.compute as pc
+
+from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.datasets.profile import profile
+from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.paper_curve import draw_paper_curves
+from benchmark.figures.realism_plot import draw_realism_plots
+from benchmark.figures.surface import draw_surface
+from benchmark.paper.results import PaperFigure, PaperResults, every_measure
+from benchmark.published.complexity import measured_block, published_blocks
+from benchmark.published.curves import Panel, measured_panel
+from benchmark.published.paper_panel import paper_panel, too_few
+from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+
+RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
+MOST_BPP = 2.0  # of curves that values at these rates are taken from
+REALISM_DATASET = "clic2020"
+
+
+def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
+    """Draw metrics against rate, of every system that is measured or published."""
+    facts = profile(dataset)
+    here, panels = _panels(results, dataset, metrics, facts.most_bpp or MOST_BPP)
+    panels = [panel for panel in panels if panel.curves]
+    said = too_few(here, dataset)
+    if not panels:
+        return PaperFigure(None, (f"no curves of {dataset}: nothing published or measured", *said))
+    summary = results.summary(dataset)
+    measured = summary.labels if summary else ()
+    own = [system for system in PAPER_SYSTEMS if system.keeps_published]
+    absent = [system.name for system in own if system.measured not in measured]
+    if absent:
+        said.append(
+            f"curves_{dataset} has published points alone of {', '.join(absent)}: "
+            f"`bench run --codecs ours --dataset {dataset}` adds measured ones"
+        )
+    images = max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
+    drawing = draw_paper_curves(panels, results.styles(), facts.title, images, facts.anchor)
+    return PaperFigure(drawing, tuple(said))
+
+
+def realism_plots(results: PaperResults) -> PaperFigure:
+    """Draw FID against PSNR at a few rates of CLIC2020."""
+    dataset, summary = REALISM_DATASET, results.summary(REALISM_DATASET)
+    _, (psnr, fid) = _panels(results, dataset, ("psnr", "fid256"), MOST_BPP)
+    plots = [
+        PlotAtRate(bpp, tuple(realism_sweeps(psnr, fid, summary, results.points, dataset, bpp)))
+        for bpp in RATES
+    ]
+    plots = [plot for plot in plots if plot.sweeps]
+    if not plots:
+        return PaperFigure(None, ("no realism_plane: no system has PSNR and FID on CLIC2020",))
+    said: tuple[str, ...] = ()
+    if not any(sweep.measured for plot in plots for sweep in plot.sweeps):
+        said = ("realism_plane has published points alone: no measured row on CLIC2020 has a FID",)
+    facts = profile(dataset)
+    drawing = draw_realism_plots(
+        plots, psnr.measure, fid.measure, results.styles(), facts.title, facts.published_images or 0
+    )
+    return PaperFigure(drawing, said)
+
+
+def realism_surface(results: PaperResults) -> PaperFigure:
+    """Draw rate, distortion and realism of our codec at several beta."""
+    reasons = []
+    for dataset in results.datasets():
+        summary = results.summary(dataset)
+        if summary is not None:
+            found = realism_grid(summary, Measure.named("psnr"), every_measure())
+            if not isinstance(found, str):
+                return PaperFigure(draw_surface(found, profile(dataset).title))
+            reasons.append(f"{dataset}: {found}")
+    why = "; ".join(reasons) or "nothing is measured"
+    example = "ours:beta=0,ours:beta=1.28,ours:beta=2.56,ours:beta=3.84"
+    said = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
+    return PaperFigure(None, (said,))
+
+
+def complexity(results: PaperResults) -> PaperFigure:
+    """Draw seconds of encoding and decoding: timed rows, and published ones."""
+    blocks = published_blocks(results.complexities)
+    labels = [one.label for one in results.complexities]
+    for dataset in results.datasets():
+        timed = results.contents(dataset).table
+        timed = timed.filter(pc.fill_null(timed["timing"], False))
+        summary = summarise(timed) if timed.num_rows else None
+        block = measured_block(summary, dataset)
+        if block is not None:
+            blocks.insert(0, block)
+            labels += [bar.label for bar in block.bars]
+            return PaperFigure(draw_complexity(blocks, results.styles(labels)))
+    said = (
+        "complexity has published seconds alone: no codec is timed on all images of a dataset "
+        "(`bench run --timing`)"
+    )
+    return PaperFigure(draw_complexity(blocks, results.styles(labels)), (said,))
+
+
+def _panels(
+    results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
+) -> tuple[list[Panel], list[Panel]]:
+    """Return panels of what is measured, and panels of the paper's systems below a rate."""
+    summary = results.summary(dataset)
+    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    panels = [paper_panel(one.measure, dataset, one, results.points, up_to_bpp) for one in here]
+    return here, panels

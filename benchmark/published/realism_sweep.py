@@ -1,0 +1,230 @@
+"""Distortion and realism of every system at one rate: measured and published realism sweeps."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from benchmark.analysis.grid import betas
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS
+from benchmark.published.curves import Curve, Panel, measured_panel
+from benchmark.published.paper_panel import SAME_RATE
+from benchmark.published.points import PublishedPoint
+
+NEAR_RATE = 1.15  # the nearest point stands as it is where nothing lies on the other side
+WIDEST_GAP = 2.2  # between the two points that a value is interpolated between
+
+Placing = Literal["point", "interpolated"]
+
+
+class ValueAtRate(NamedTuple):
+    """A metric's value at a rate."""
+
+    bpp: float
+    value: float
+    how: Placing
+    protocol: str = ""
+    source: str = ""
+
+
+class Step(NamedTuple):
+    """Distortion and realism of one system at one choice of realism."""
+
+    setting: str  # "β=3.84"; empty where the system has one choice
+    distortion: ValueAtRate
+    realism: ValueAtRate
+
+
+class RealismSweep(NamedTuple):
+    """A system at one rate, from its least realistic step to its most; a lone step is a point."""
+
+    method: str
+    group: str
+    label: str  # that styles go by
+    measured: bool
+    steps: tuple[Step, ...]
+    caveats: tuple[str, ...] = ()
+
+
+class PlotAtRate(NamedTuple):
+    """A distortion-realism plot: the sweeps of all systems at one rate."""
+
+    bpp: float
+    sweeps: tuple[RealismSweep, ...]
+
+
+class PublishedSweep(NamedTuple):
+    """A published realism sweep: variants of the csv, from the least realistic."""
+
+    method: str
+    label: str
+    first: str
+    steps: str
+    last: str
+
+
+PUBLISHED_SWEEPS = (
+    PublishedSweep("Multi-Realism", "multi-realism", "beta=0", "beta sweep", "beta=2.56"),
+    PublishedSweep("EGIC", "egic", "alpha=0", "alpha sweep", "alpha=1"),
+)
+
+
+def at_rate(
+    points: Sequence[tuple[float, float]], bpp: float, by_decades: bool
+) -> ValueAtRate | None:
+    """Return the value of a curve of (bpp, value) at a rate; None where it does not come near.
+
+    Between two points it is interpolated over the logarithm of the rate, and `by_decades` over that
+    of the value.
+
+    >>> at_rate([(0.1, 30.0), (0.2, 32.0)], 0.1 * 2**0.5, by_decades=False)[:3]
+    (0.1414..., 31.0..., 'interpolated')
+    >>> at_rate([(0.1, 30.0)], 0.102, by_decades=False)[:3]
+    (0.1, 30.0, 'point')
+    """
+    ordered = sorted(points)
+    if not ordered:
+        return None
+    nearest = min(ordered, key=lambda point: abs(math.log(point[0] / bpp)))
+    ratio = max(nearest[0], bpp) / min(nearest[0], bpp)
+    below = [point for point in ordered if point[0] <= bpp]
+    above = [point for point in ordered if point[0] > bpp]
+    if below and above and ratio > SAME_RATE and above[0][0] <= WIDEST_GAP * below[-1][0]:
+        (low, first), (high, last) = below[-1], above[0]
+        share = math.log(bpp / low) / math.log(high / low)
+        if by_decades:
+            return ValueAtRate(bpp, first ** (1 - share) * last**share, "interpolated")
+        return ValueAtRate(bpp, first + share * (last - first), "interpolated")
+    return ValueAtRate(*nearest, "point") if ratio <= NEAR_RATE else None
+
+
+def realism_sweeps(
+    distortion: Panel,
+    realism: Panel,
+    summary: Summary | None,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    bpp: float,
+) -> list[RealismSweep]:
+    """Return every system that has both metrics at a rate, with all its choices of realism.
+
+    Realism is on a scale of decades. What was measured at several beta is one sweep; so is a
+    published sweep, and so are the published variants of one system.
+    """
+    measures = distortion.measure, realism.measure
+    whole = [measured_sweep(summary, *measures, bpp)]
+    whole += [_published_sweep(one, points, dataset, *measures, bpp) for one in PUBLISHED_SWEEPS]
+    found = {(sweep.method, sweep.measured): sweep for sweep in whole if sweep is not None}
+    complete = set(found)
+    others = {(curve.system, curve.measured): curve for curve in realism.curves}
+    for first in distortion.curves:
+        key = first.system.method, first.measured
+        second = others.get((first.system, first.measured))
+        step = _step(first, second, bpp) if second else None
+        if step is None or key in complete:
+            continue
+        # The first system of a method is the one whose style stands for all of it.
+        before = found.get(key)
+        steps = (*(before.steps if before else ()), step)
+        found[key] = RealismSweep(
+            first.system.method,
+            first.system.group,
+            before.label if before else first.system.label,
+            first.measured,
+            tuple(sorted(steps, key=lambda one: -one.realism.value)),
+            first.caveats,
+        )
+    return sorted(found.values(), key=rank)
+
+
+def rank(sweep: RealismSweep) -> tuple[int, bool]:
+    """Return a sort key: systems in the order of their table, measured before published."""
+    order = [system.method for system in PAPER_SYSTEMS]
+    return order.index(sweep.method), not sweep.measured
+
+
+def measured_sweep(
+    summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
+) -> RealismSweep | None:
+    """Return our codec at a rate, a step for each beta that was measured; None without any."""
+    of_distortion, of_realism = (
+        {curve.system.label: curve for curve in measured_panel(summary, measure).curves}
+        for measure in (distortion, realism)
+    )
+    steps = []
+    caveats: dict[str, None] = {}
+    for beta, points in (betas(summary) if summary else {}).items():
+        label = points[0].label
+        if label in of_distortion and label in of_realism:
+            step = _step(of_distortion[label], of_realism[label], bpp)
+            steps += [step._replace(setting=f"β={beta:g}")] if step else []
+            caveats |= dict.fromkeys(of_distortion[label].caveats) if step else {}
+    if not steps:
+        return None
+    own = next(system for system in PAPER_SYSTEMS if system.label == PAPER_OPTION)
+    return RealismSweep(own.method, own.group, own.label, True, tuple(steps), tuple(caveats))
+
+
+def records(plot: PlotAtRate) -> list[dict[str, Any]]:
+    """Return one flat record for every step, as it is drawn."""
+    return [
+        {
+            "target_bpp": plot.bpp,
+            "system": sweep.method,
+            "group": sweep.group,
+            "measured": sweep.measured,
+            "setting": step.setting,
+            **_columns("distortion", step.distortion),
+            **_columns("realism", step.realism),
+        }
+        for sweep in plot.sweeps
+        for step in sweep.steps
+    ]
+
+
+def _columns(name: str, value: ValueAtRate) -> dict[str, Any]:
+    told = {"" if key == "value" else f"_{key}": one for key, one in value._asdict().items()}
+    return {f"{name}{key}": one for key, one in told.items()}
+
+
+def _step(distortion: Curve, realism: Curve, bpp: float) -> Step | None:
+    x, y = _placed(distortion, bpp, by_decades=False), _placed(realism, bpp, by_decades=True)
+    return Step(distortion.system.choice, x, y) if x and y else None
+
+
+def _placed(curve: Curve, bpp: float, by_decades: bool) -> ValueAtRate | None:
+    found = at_rate([(point.bpp, point.value) for point in curve.points], bpp, by_decades)
+    if found is None:
+        return None
+    nearest = min(curve.points, key=lambda point: abs(math.log(point.bpp / bpp)))
+    return found._replace(protocol=nearest.protocol, source=nearest.source)
+
+
+def _published_sweep(
+    sweep: PublishedSweep,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    distortion: Measure,
+    realism: Measure,
+    bpp: float,
+) -> RealismSweep | None:
+    """Return a sweep's steps near a rate; None where the csv has none between its ends."""
+    measures = {one.published or one.column: one for one in (distortion, realism)}
+    steps: dict[tuple[str, str], dict[Measure, ValueAtRate]] = {}
+    for variant in (sweep.first, sweep.steps, sweep.last):
+        for point in points:
+            if (point.system, point.variant, point.dataset) != (sweep.method, variant, dataset):
+                continue
+            measure = measures.get(point.metric)
+            ratio = max(point.bpp, bpp) / min(point.bpp, bpp)
+            if measure and ratio <= SAME_RATE and point.protocol in measure.meets:
+                greek = variant.replace("alpha", "α").replace("beta", "β")
+                setting = point.setting if variant == sweep.steps else greek
+                value = ValueAtRate(point.bpp, point.value, "point", point.protocol, point.source)
+                steps.setdefault((variant, setting), {}).setdefault(measure, value)
+    whole = {key: found for key, found in steps.items() if len(found) == len(measures)}
+    if not any(variant == sweep.steps for variant, _ in whole):
+        return None
+    found = [Step(setting, one[distortion], one[realism]) for (_, setting), one in whole.items()]
+    return RealismSweep(sweep.method, GENERATIVE, sweep.label, False, tuple(found))

@@ -1,0 +1,49 @@
+"""Attribution of a metric's value to images: a table of the largest parts, all of them as csv."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.analysis.attribution import ImageInfluence, attribution
+from benchmark.analysis.stored import DatasetResults
+from benchmark.errors import UsageError
+from benchmark.figures.table import Table, csv_text
+from benchmark.protocol import protocol_of
+from benchmark.registry import metric_class
+from benchmark.system.atomic import write_files
+
+SHOWN_IMAGES = 3  # of each setting
+
+
+def write_attribution(metric: str, stored: DatasetResults) -> tuple[Table, Path]:
+    """Write `attribution_<column>.csv` beside the report; return the largest parts and its path.
+
+    Raises `UsageError` where no point has values of two images.
+    """
+    kind = metric_class(metric)
+    protocol = protocol_of(metric)
+    parts = attribution(stored.table, kind.column, protocol)
+    if not parts:
+        raise UsageError(
+            f"{stored.name} has no {kind.label} of two images: `bench rescore --metrics {metric}`"
+        )
+    file = f"attribution_{kind.column}.csv"
+    write_files(stored.folder, {file: csv_text([part._asdict() for part in parts])})
+    return _table(parts, kind.label, protocol), stored.folder / file
+
+
+def _table(parts: Sequence[ImageInfluence], label: str, protocol: str) -> Table:
+    rows, seen = [], dict[tuple[str, str], int]()
+    for part in parts:
+        point = (part.label, part.setting)
+        seen[point] = seen.get(point, 0) + 1
+        if seen[point] <= SHOWN_IMAGES:
+            value = f"{part.value:.4f}" if seen[point] == 1 else ""
+            rows.append(
+                (*point, part.image, value, f"{part.without:.4f}", f"{part.influence:+.4f}")
+            )
+    note = (
+        f"The {SHOWN_IMAGES} images that move {label} most at each setting ({protocol}); "
+        "values without an image are to first order."
+    )
+    headers = ("codec", "setting", "image", label, "without the image", "influence")
+    return Table(headers, tuple(rows), 3, (note,))

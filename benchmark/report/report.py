@@ -1,0 +1,198 @@
+"""Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.analysis.comparable import find_label
+from benchmark.analysis.interval import records
+from benchmark.analysis.rate_distortion import Comparison, Measure, compare
+from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
+from benchmark.analysis.summarise import Summary
+from benchmark.analysis.systems import short_names
+from benchmark.errors import UnknownName
+from benchmark.figures.drawing import Drawing
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import file_bytes, styles
+from benchmark.figures.table import (
+    Table,
+    bd_overview,
+    bd_records,
+    bd_table,
+    csv_text,
+    latex,
+    markdown,
+    means_table,
+)
+from benchmark.figures.timing import draw_timing
+from benchmark.published.curves import measured_panel
+from benchmark.published.overlay import Overlay, overlays
+from benchmark.published.overlay import left_out as left_out_published
+from benchmark.published.points import chosen_points
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
+from benchmark.report.attribution import write_attribution
+from benchmark.report.document import left_out, report_text
+from benchmark.system.atomic import write_files
+
+DEFAULT_ANCHOR = "jpeg"
+OVERVIEW = ("psnr", "ms_ssim", "lpips")  # panels of the figure that holds several metrics
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """Choices of a report; texts are as the command line has them."""
+
+    results: Path
+    dataset: str = "all"
+    codecs: str = "all"
+    metrics: str = "all"
+    attribute: str = ""  # metric whose value is attributed to images; empty for none
+    anchor: str = DEFAULT_ANCHOR  # codec that BD-rates are relative to
+    up_to_bpp: float | None = None  # curves are cut there before BD-rates are taken
+    common: bool = False  # restrict means to images that all points have
+    pooled: bool = False  # bpp as all bits over all pixels
+    allow_few: bool = False  # compute distribution metrics of few images
+    attested_only: bool = False
+    linear: bool = False  # rate axis
+    published: str = ""  # systems to lay over the curves
+    mix_protocols: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Report of one dataset, already written, and what pages and terminals show of it."""
+
+    stored: DatasetResults
+    measures: Sequence[Measure]  # those asked for
+    measured: Sequence[Measure]  # those that have values
+    means: Table
+    deltas: tuple[Table, Table] | str  # BD-rates: overview and details, or why there are none
+    overlays: Mapping[str, Overlay]  # published curves by metric column
+    attribution: Table | None
+    files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
+    sentences: Sequence[str]  # on what failed and is left out
+    remarks: Sequence[str]  # on figures that cannot be drawn
+
+
+def write_reports(request: ReportRequest) -> Iterator[Report]:
+    """Write the report of every dataset asked for, and yield each when it is written.
+
+    Raises `UsageError` for choices that the results do not allow, before anything is written, and
+    `StoreError` for a folder that cannot be written.
+    """
+    asked = request.metrics
+    if request.attribute and asked != "all":
+        asked = f"{asked},{request.attribute}"
+    names = metric_names(asked)
+    measures = [Measure.named(name) for name in names]
+    found = [
+        read_results(
+            request.results,
+            name,
+            request.codecs,
+            names,
+            request.common,
+            request.pooled,
+            request.allow_few,
+            request.attested_only,
+        )
+        for name in datasets_with_results(request.results, request.dataset)
+    ]
+    labels = {label for stored in found for label in stored.summary.labels}
+    try:
+        anchor = find_label(request.anchor, labels)
+    except UnknownName:
+        if request.anchor != DEFAULT_ANCHOR:
+            raise
+        anchor = DEFAULT_ANCHOR  # nobody asked for it: the report says that it has no rows
+    for stored in found:
+        yield _write(request, stored, measures, anchor)
+
+
+def compare_all(
+    summary: Summary, measures: Sequence[Measure], anchor: str, up_to_bpp: float | None
+) -> tuple[list[Comparison], tuple[Table, Table] | str]:
+    """Return BD-rates, and their tables (overview, details) or why there are none."""
+    if anchor not in summary.labels:
+        others = ", ".join(summary.labels)
+        return [], f"No BD-rates: the anchor {anchor} has no rows; --anchor takes one of {others}."
+    if len(summary.labels) == 1:
+        return [], f"No BD-rates: there is no codec but the anchor {anchor}."
+    comparisons = [
+        one for measure in measures for one in compare(summary, measure, anchor, up_to_bpp)
+    ]
+    overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
+    return comparisons, (overview, bd_table(comparisons, measures, anchor, up_to_bpp))
+
+
+def _write(
+    request: ReportRequest, stored: DatasetResults, measures: Sequence[Measure], anchor: str
+) -> Report:
+    summary, folder = stored.summary, stored.folder
+    measured = [measure for measure in measures if summary.values_of(measure.column)]
+    points = chosen_points(request.results, request.published)
+    over = overlays(points, summary, measures, stored.name, request.mix_protocols)
+    drawings = _draw(stored, measured, request.linear, over)
+    means = means_table(summary, measured)
+    comparisons, deltas = compare_all(summary, measured, anchor, request.up_to_bpp)
+    captions = {name: drawing.caption for name, drawing in drawings.items()}
+    short = short_names(summary.labels)
+    files: dict[str, str | bytes] = {
+        "means.md": markdown(means),
+        "means.tex": latex(means, short),
+        "means.csv": csv_text(records(summary, measured)),
+        "report.md": report_text(
+            stored.name, summary, measures, captions, means, deltas, stored.runs
+        ),
+    }
+    if not isinstance(deltas, str):
+        files["bd_rate.md"] = "\n".join(map(markdown, deltas))
+        files["bd_rate.tex"] = latex(deltas[0], short)
+        files["bd_rate.csv"] = csv_text(bd_records(comparisons, anchor, request.up_to_bpp))
+    for name, drawing in drawings.items():
+        files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
+        files[f"{name}.png"] = file_bytes(drawing.figure, "png")
+    write_files(folder, files, _every_file_name() - files.keys())
+    sentences = left_out(summary, measures, stored.runs)
+    sentences += left_out_published(points, over, stored.name)
+    untimed = "no timing figure: no row was measured alone; use `bench run --timing`"
+    remarks = [] if "timing" in drawings else [untimed]
+    told = [folder / name for name in (*(f"{name}.pdf" for name in drawings), "report.md")]
+    attributed = None
+    if request.attribute:
+        attributed, path = write_attribution(request.attribute, stored)
+        told.append(path)
+    return Report(
+        stored, measures, measured, means, deltas, over, attributed, told, sentences, remarks
+    )
+
+
+def _draw(
+    stored: DatasetResults, measures: Sequence[Measure], linear: bool, over: Mapping[str, Overlay]
+) -> dict[str, Drawing]:
+    """Return figures by file name, without those that would be empty."""
+    summary, name = stored.summary, stored.name
+    panels = {}
+    for measure in measures:
+        panel = measured_panel(summary, measure)
+        drawn = over[measure.column].drawn if measure.column in over else ()
+        panels[measure.column] = panel._replace(curves=(*panel.curves, *drawn))
+    labels = [curve.system.label for panel in panels.values() for curve in panel.published]
+    found = styles([*summary.labels, *labels])
+    overview = [metric_class(metric).column for metric in OVERVIEW]
+    several = [column for column in panels if column in overview]
+    figures = {"curves": several} if len(several) > 1 else {}
+    figures |= {column: [column] for column in panels}
+    drawings = {
+        file: draw_rate_curves(summary, [panels[one] for one in columns], found, name, linear)
+        for file, columns in figures.items()
+    }
+    drawings["timing"] = draw_timing(summary, found, name)
+    return {name: drawing for name, drawing in drawings.items() if drawing is not None}
+
+
+def _every_file_name() -> set[str]:
+    """Return names of all files that a report may hold beside its text."""
+    columns = (metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS))
+    drawn = {f"{name}.{k}" for name in ("curves", "timing", *columns) for k in ("pdf", "png")}
+    return drawn | {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}

@@ -1,0 +1,50 @@
+"""Row sets found by folder, results folder or baseline."""
+
+import pytest
+
+from benchmark.check.row_sets import dataset_folders, read_rows, two_row_sets
+from benchmark.errors import UsageError
+from benchmark.rows.store import Store
+from support.measured import sweep
+
+
+def results(folder, *datasets):
+    for name in datasets:
+        Store(folder / name).append(sweep("jpeg", [f"{name}/a", f"other/{name}"], dataset=name))
+    return folder
+
+
+def test_a_folder_of_rows_is_found_by_itself_and_below_a_results_folder(tmp_path):
+    results(tmp_path / "r", "kodak", "clic")
+    kodak = tmp_path / "r" / "kodak"
+    assert dataset_folders(str(kodak), tmp_path) == {"kodak": kodak}
+    assert dataset_folders(str(tmp_path / "r"), tmp_path) == {
+        "clic": tmp_path / "r" / "clic", "kodak": kodak,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="is no folder with results, nor a baseline"):
+        dataset_folders(str(tmp_path / "nothing"), tmp_path)
+
+
+def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
+    both = results(tmp_path / "both", "kodak", "clic")
+    one = results(tmp_path / "one", "kodak")
+    other = results(tmp_path / "other", "folder-x")
+    places = [str(both), str(one), str(other), str(both)]
+    found = two_row_sets(places[0], places[1], "", tmp_path)  # the one that they share
+    assert [rows.folder for rows in found] == [both / "kodak", one / "kodak"]
+    found = two_row_sets(places[1], places[2], "", tmp_path)  # each has one, by whatever name
+    assert [rows.folder for rows in found] == [one / "kodak", other / "folder-x"]
+    found = two_row_sets(places[0], places[0], "clic", tmp_path)  # asked for by name
+    assert [rows.folder for rows in found] == [both / "clic"] * 2
+    with pytest.raises(UsageError, match="say which with --dataset"):
+        two_row_sets(places[0], places[3], "", tmp_path)
+    with pytest.raises(UsageError, match="has no rows of clic: it has kodak"):
+        two_row_sets(places[0], places[1], "clic", tmp_path)
+
+
+def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
+    folder = results(tmp_path / "r", "kodak") / "kodak"
+    assert set(read_rows(folder, "kodak:other").rows["image"].to_pylist()) == {"other/kodak"}
+    assert read_rows(folder).rows.num_rows == 12
+    with pytest.raises(UsageError, match="holds no rows"):
+        read_rows(tmp_path)

@@ -1,0 +1,184 @@
+"""A metric or dataset of one file and one registry line has its figures, tables and captions."""
+
+import csv
+import math
+from textwrap import dedent
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.summarise import summarise
+from benchmark.cli import app
+from benchmark.datasets.profile import Profile, profile
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import styles
+from benchmark.figures.table import means_table
+from benchmark.metrics.metric import metric_columns
+from benchmark.paper.figures import curves
+from benchmark.paper.results import PaperResults, every_measure
+from benchmark.protocol import protocols
+from benchmark.published.curves import measured_panel
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS, open_dataset
+from benchmark.rows.store import Store
+from support.measured import row, table
+
+IMAGES = ("a.png", "b.png", "c.png", "d.png")
+BLUR = '''
+    """A metric of images that falls by decades."""
+
+    from benchmark.metrics.presentation import Presentation
+
+
+    class Blur:
+        """How blurred a decoded image is."""
+
+        column = "blur_px"
+        label = "Blur (px)"
+        better = "lower"
+        protocol = "blur/1"
+        presentation = Presentation("decades", realism=0, published="blur", meets=("blur/paper",))
+
+        def __init__(self, device="cpu"):
+            """No device."""
+'''
+SPREAD = '''
+    """A distribution metric."""
+
+    from benchmark.metrics.presentation import Presentation
+
+
+    class Spread:
+        """A value of a whole set that crowds towards 1."""
+
+        column = "spread"
+        label = "Spread"
+        better = "higher"
+        protocol = "spread/1"
+        space = "alex256"
+        min_images = 2
+        presentation = Presentation("saturating")
+'''
+GARDEN = '''
+    """A dataset of four photographs."""
+
+    from pathlib import Path
+
+    from benchmark.datasets.dataset import Dataset, ImageFile
+    from benchmark.datasets.profile import Profile
+
+    PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
+
+
+    def open_garden(data_folders):
+        """Open it nowhere."""
+        return Dataset("garden", (ImageFile("a.png", Path("a.png")),))
+'''
+
+
+@pytest.fixture(autouse=True)
+def registered(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text, registry, attribute in (
+        ("blur", BLUR, METRICS, "Blur"),
+        ("spread", SPREAD, DISTRIBUTION_METRICS, "Spread"),
+        ("garden", GARDEN, DATASETS, "open_garden"),
+    ):
+        (tmp_path / f"fake_{name}.py").write_text(dedent(text).lstrip())
+        monkeypatch.setitem(registry, name, f"fake_{name}:{attribute}")
+
+
+def rows(codec="jpeg", variant=""):
+    return [
+        row(
+            codec, q, image, variant=variant, dataset="garden", num_bytes=100 * 2**q,
+            blur_px=100.0 / 4**q, blur_px_protocol="blur/1",
+        )
+        for q in (0, 1, 2, 3, 4)
+        for image in IMAGES
+    ]  # fmt: skip
+
+
+def test_a_new_metric_of_images_is_in_every_part_of_a_report(tmp_path):
+    Store(tmp_path / "r" / "garden").append([*rows(), *rows("webp")])
+    words = ["report", "--results", str(tmp_path / "r"), "--metrics", "psnr,blur"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "r" / "garden" / "report"
+    text = (folder / "report.md").read_text()
+    assert {"blur_px.pdf", "blur_px.png"} <= {path.name for path in folder.iterdir()}
+    assert (
+        "garden: means over 4 images (mean of each image's bpp; protocols coding/1, blur/1" in text
+    )
+    with (folder / "means.csv").open() as file:
+        assert [r["blur_px"] for r in csv.DictReader(file)][:2] == ["100.0", "25.0"]
+    assert "Blur (px)" in (folder / "means.md").read_text()
+    assert "| Blur (px) | webp |" in (folder / "bd_rate.md").read_text()
+
+
+def test_a_new_metric_has_the_axis_that_its_class_declares():
+    summary = summarise(table(rows()), protocols(["psnr", "blur"]))
+    panel = measured_panel(summary, Measure.named("blur"))
+    (axes,) = draw_rate_curves(summary, [panel], styles(["jpeg"]), "set").figure.axes
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "Blur (px) ↓"
+
+
+def test_a_new_metric_judges_realism_where_its_class_says_so():
+    mine = [row for beta in (0, 1.28, 3.84) for row in rows("ours", f"beta={beta:g}")]
+    summary = summarise(table(mine), protocols(["psnr", "blur", "lpips"]))
+    assert realism_grid(summary, Measure.named("psnr"), every_measure()).realism.column == "blur_px"
+
+
+def test_a_new_distribution_metric_is_drawn_and_counted():
+    spread = Measure.named("spread")
+    whole = table(rows())
+    values = pa.array([0.9 + 0.01 * (at % 4) for at in range(whole.num_rows)])
+    ids = pa.array(["spread/x"] * whole.num_rows)
+    texts = pa.array([None] * whole.num_rows, pa.string())
+    for name, column in zip(metric_columns("spread"), (values, ids, texts), strict=True):
+        whole = whole.append_column(name, column)
+    summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
+    drawing = draw_rate_curves(summary, [measured_panel(summary, spread)], styles(["jpeg"]), "set")
+    (axes,) = drawing.figure.axes
+    assert axes.get_ylabel() == "Spread (dB), few"
+    assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
+    assert "Spread: one value of the whole set, no mean" in drawing.caption
+    assert "Spread" in means_table(summary, [spread]).headers
+
+
+def test_a_dataset_says_how_figures_call_it_without_opening_its_images():
+    assert profile("garden") == Profile("Garden", 4, 2.0, "JPEG")
+    assert profile("garden").title == "Garden"
+    assert profile("elsewhere") == Profile("elsewhere")
+    assert open_dataset("garden").name == "garden"
+
+
+def test_the_papers_curves_of_a_new_dataset_and_metric_need_no_other_edit(tmp_path):
+    folder = tmp_path / "r" / "published"
+    folder.mkdir(parents=True)
+    (folder / "points.csv").write_text(
+        "system,variant,setting,kind,dataset,bpp,metric,value,protocol,rate_protocol,how,"
+        "value_error,bpp_error,note,source,reference\n"
+        "HiFiC,,,point,garden,0.5,blur,3,blur/paper,bpp/reported,table,,,,A paper,here\n"
+        "ELIC,mse,,point,garden,0.5,blur,3,blur/other,bpp/reported,table,,,,A paper,here\n"
+    )
+    Store(tmp_path / "r" / "garden").append(rows())
+    made = curves(PaperResults(tmp_path / "r"), "garden", ("psnr", "blur"))
+    drawn = {(one["metric"], one["system"], one["measured"]) for one in made.drawing.records}
+    assert drawn == {
+        ("psnr_db", "JPEG", True), ("blur_px", "JPEG", True), ("blur_px", "HiFiC", False)
+    }  # fmt: skip
+    assert max(one["bpp"] for one in made.drawing.records) <= 2.0
+    assert "PSNR (dB) and Blur (px) against rate on Garden: means over 4 images" in (
+        made.drawing.caption
+    )
+    assert "HiFiC: A paper, a table" in made.drawing.caption
+    assert "blur/1 JPEG; blur/paper HiFiC" in made.drawing.caption
+    assert made.drawing.table.notes[:2] == (
+        "Against JPEG, over the rates drawn; negative saves bits at equal quality.",
+        "Blur (px) by its logarithm.",
+    )
+    assert made.drawing.figure.axes[0].get_title(loc="left") == "Garden, 4 images"
