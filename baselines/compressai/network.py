@@ -7,14 +7,14 @@ the trainer that needs CompressAI, imported with the first network.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.model import Estimate
-from baselines.neural.training.initialise import LEAST_SPREAD, Transform, transforms_of
+from baselines.neural.crdr.initialise import LEAST_SPREAD, Transform, transforms_of
+from baselines.neural.network import Estimate, Network
 
 MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
 # N and M for the work of `baselines.neural.crdr.sizes.MICRO`, 14.6 k multiply-accumulates per
@@ -27,7 +27,7 @@ GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
 NOISE = 0.001  # standard deviation of what is added to the kernels of a transform
 
 
-class ZooNetwork(nn.Module):
+class ZooNetwork(Network):
     """A network of CompressAI's, `codec`, between images in [-1, 1] and an estimate.
 
     model: one of `MODELS`. widths: CompressAI's N and M. Raises `ValueError` for other models.
@@ -48,7 +48,7 @@ class ZooNetwork(nn.Module):
     def forward(
         self,
         images: Tensor,
-        rate: object = None,
+        controls: object = None,
         realism: object = None,
         *,
         noisy: bool = True,
@@ -72,7 +72,7 @@ class ZooNetwork(nn.Module):
             y_bits, z_bits = (
                 -likelihoods.log2().sum((1, 2, 3)) for likelihoods in (y_likelihoods, z_likelihoods)
             )
-        return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits)
+        return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits, latents)
 
     def initialise(self, images: Tensor, weight: float) -> None:
         """Start as an orthogonal transform, stage by stage, as `ours` does.
@@ -105,10 +105,31 @@ class ZooNetwork(nn.Module):
         """CompressAI's network alone; parameters are shared."""
         return self.codec
 
-    def quantile_loss(self) -> Tensor:
-        """CompressAI's auxiliary loss; its gradient reaches the prior's quantiles only."""
+    def priors(self) -> tuple[nn.Module]:
+        """Return CompressAI's entropy bottleneck."""
+        return (self.codec.entropy_bottleneck,)
+
+    def auxiliary_loss(self) -> Tensor:
+        """Return CompressAI's auxiliary loss; its gradient reaches the quantiles only."""
         loss: Tensor = self.codec.aux_loss()
         return loss
+
+    def quantile_loss(self) -> Tensor:
+        """Return `auxiliary_loss()`, by its earlier name."""
+        return self.auxiliary_loss()
+
+    def settle(self) -> None:
+        """Solve for the quantiles of the prior, instead of taking those of training."""
+        self.codec.update(force=True, update_quantiles=True)
+
+    def stored_state(self) -> dict[str, Tensor]:
+        """Return CompressAI's own state dict: parameters, and the tables of its coder."""
+        found: dict[str, Tensor] = self.codec.state_dict()
+        return found
+
+    def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a state dict of CompressAI's, tables of any size."""
+        self.codec = type(self.codec).from_state_dict(dict(state))
 
 
 def _set_downsampling(layer: nn.Conv2d, transform: Transform) -> None:

@@ -32,10 +32,9 @@ from baselines.neural.bitstream.level_map import Levels, level_steps, map_shape
 from baselines.neural.bitstream.windows import analysis_margin, tiling_of, window
 from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.checkpoint.checkpoint import Checkpoint
-from baselines.neural.entropy.fixed.bounds import BoundExceeded
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath
+from baselines.neural.crdr.coder import Y_PER_Z, CRDRCoder
+from baselines.neural.crdr.model import Controls
 from baselines.neural.entropy.fixed.selftest import Choice
-from baselines.neural.entropy.latent_string import Y_PER_Z, LatentStrings
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused, Unavailable
 
@@ -57,14 +56,9 @@ class PictureCodec:
     ) -> None:
         self._device = torch.device(device)
         self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
-        self._model = checkpoint.model.to(self._device)
-        for transform in (self._model.analysis, self._model.synthesis):
-            # A quarter of the time less.
-            transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         try:
-            path = EntropyPath(self._model, checkpoint.tables, device=device, choice=choice)
-            self._strings = LatentStrings(self._model, path, checkpoint.tables)
-        except (KeyError, ValueError, BoundExceeded) as error:
+            self._coder = CRDRCoder(checkpoint.model, checkpoint.tables, device, choice)
+        except (KeyError, ValueError) as error:
             raise Unavailable(
                 f"the checkpoint {self.identity.hex()} cannot code: its integer tables are missing "
                 f"or do not fit its network ({error}); `bench checkpoint import` makes them"
@@ -101,13 +95,13 @@ class PictureCodec:
         with _inference():
             for tile in pieces:
                 seen = window(tile, margin, width, height, 1)
-                images = _channels_last(to_images(whole[seen.rows, seen.columns], self._device))
+                images = to_images(whole[seen.rows, seen.columns], self._device)
                 blocks = window(tile, margin, width, height, BLOCK)
                 level = _level(rate, Q_GRID, blocks.rows, blocks.columns)
-                latents = self._model.analyse(images, level)
+                latents = self._coder.analyse(images, Controls(level, 0.0))
                 own = window(tile, margin, width, height, LATENT)
                 strings.append(
-                    self._strings.encode(latents[:, :, own.own_rows, own.own_columns].contiguous())
+                    self._coder.encode(latents[:, :, own.own_rows, own.own_columns].contiguous())
                 )
         return pack(frame._replace(payloads=tuple(strings)))
 
@@ -125,11 +119,11 @@ class PictureCodec:
             for tile in tiles(stream.width, stream.height, stream.tiling):
                 margin = stream.tiling.margin if stream.tiling else 0
                 seen = window(tile, margin, stream.width, stream.height, LATENT)
-                images = self._model.synthesise(
-                    _channels_last(latents[:, :, seen.rows, seen.columns]),
+                controls = Controls(
                     _level(stream.q, Q_GRID, seen.rows, seen.columns, Y_PER_Z),
                     _level(realism, BETA_GRID, seen.rows, seen.columns, Y_PER_Z),
                 )
+                images = self._coder.synthesise(latents[:, :, seen.rows, seen.columns], controls)
                 top, left = seen.own_rows.start * LATENT, seen.own_columns.start * LATENT
                 pixels[tile.top :, tile.left :][: tile.height, : tile.width] = to_pixels(
                     images[:, :, top : top + tile.height, left : left + tile.width]
@@ -153,12 +147,13 @@ class PictureCodec:
     def _latents(self, stream: Stream) -> Tensor:
         width, height = stream.width, stream.height
         rows, columns = (Y_PER_Z * blocks for blocks in map_shape(width, height))
-        latents = torch.empty(1, self._model.sizes.latent, rows, columns, device=self._device)
+        latents = torch.empty(1, self._coder.latent_channels, rows, columns, device=self._device)
         pieces = tiles(width, height, stream.tiling)
         for tile, payload in zip(pieces, stream.payloads, strict=True):
             own = window(tile, 0, width, height, LATENT)
-            latents[:, :, own.rows, own.columns] = self._strings.decode(
-                payload, *map_shape(tile.width, tile.height)
+            blocks = map_shape(tile.width, tile.height)
+            latents[:, :, own.rows, own.columns] = self._coder.decode(
+                payload, *(Y_PER_Z * count for count in blocks)
             )
         return latents
 
@@ -176,10 +171,6 @@ def _level(
     steps = level_steps(control, grid.highest) / grid.steps_per_unit
     fine = steps.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
     return torch.from_numpy(fine.astype(np.float32))[None, None]
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ the entropy model sees neither, nor do the bits depend on beta.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,26 +30,28 @@ from baselines.neural.entropy.hyperprior import (
     at_least,
     hyper_analysis,
 )
+from baselines.neural.network import Estimate, Network
 
 STRIDE = 64  # height and width of an image have to be multiples of it
 LEAST_SCALE = 0.11
 SQRT_2 = math.sqrt(2)
 
 
-class Estimate(NamedTuple):
-    """A reconstruction, and the bits that an ideal coder would take for it."""
+class Controls(NamedTuple):
+    """Rate q in [0, 4] and realism weight beta in [0, 5.12] of a batch."""
 
-    images: Tensor  # (N, 3, H, W), about [-1, 1], not clamped
-    y_bits: Tensor  # (N,)
-    z_bits: Tensor  # (N,)
+    rate: Level | Control
+    realism: Level | Control = 0.0
 
 
-class CRDR(nn.Module):
-    """Each stage is a method, so that training, the codec and the tests put them together."""
+class CRDR(Network):
+    """The network; each step is a method, which the codec and the tests combine."""
+
+    stride = STRIDE
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes = self.config = sizes
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.hyper_analysis = hyper_analysis(sizes)
@@ -94,15 +97,30 @@ class CRDR(nn.Module):
         images: Tensor = self.synthesis(latents, rate, realism)
         return images
 
+    def priors(self) -> tuple[FactorisedPrior]:
+        """Return the factorised prior of z."""
+        return (self.prior,)
+
     def quantile_loss(self) -> Tensor:
-        """Of the prior of z, learned apart from everything else."""
-        return self.prior.quantile_loss()
+        """Return `auxiliary_loss()`, by its earlier name."""
+        return self.auxiliary_loss()
+
+    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Controls:
+        """Return the controls of `forward` at a rate q and a realism weight beta."""
+        return Controls(rate, realism)
+
+    def freezable(self) -> dict[str, Sequence[nn.Parameter]]:
+        """Return the parts by name; `rate_control` and `realism_control` act on q and on beta."""
+        parts = dict(super().freezable())
+        parts["rate_control"] = parts["attentions"]
+        parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
+        return parts
 
     def forward(
         self,
         images: Tensor,
-        q: Level | Control,
-        beta: Level | Control = 0.0,
+        controls: Controls | Level | Control,
+        realism: Level | Control = 0.0,
         *,
         noisy: bool = True,
     ) -> Estimate:
@@ -112,6 +130,8 @@ class CRDR(nn.Module):
         The decoder always sees rounded latents; in the backward pass rounding is the identity.
         Under autocast, what is rounded and what counts bits stays in float32.
         """
+        # Two levels one after the other are the earlier form of the same.
+        q, beta = controls if isinstance(controls, Controls) else Controls(controls, realism)
         latents = self.analyse(images, q).float()
         hyper = self.hyper_analyse(latents).float()
         with torch.autocast(images.device.type, enabled=False):
@@ -128,9 +148,8 @@ class CRDR(nn.Module):
             return values + (symbols + mean - values).detach()
 
         decoded = self.context(*self.hyper_synthesise(rounded_hyper), quantise)
-        return Estimate(
-            self.synthesise(decoded, q, beta), torch.stack(y_bits).sum(0), z_bits.sum((1, 2, 3))
-        )
+        images = self.synthesise(decoded, q, beta)
+        return Estimate(images, torch.stack(y_bits).sum(0), z_bits.sum((1, 2, 3)), decoded)
 
 
 def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.model import Estimate
+from baselines.neural.network import Estimate
 from baselines.neural.training.adversary import Adversary
 from baselines.neural.training.draw import Levels, control, draw_levels
 from baselines.neural.training.perceptual import Perceptual

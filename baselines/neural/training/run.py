@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.crdr.initialise import initialise
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.training.initialise import initialise
 from baselines.neural.training.loop import Request, run_request
 from baselines.neural.training.photographs import load_photographs
 from baselines.neural.training.recipe import Recipe, Stage

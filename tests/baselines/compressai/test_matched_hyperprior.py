@@ -24,9 +24,9 @@ from baselines.compressai.network import (
     macs_per_pixel,
     rate_weight,
 )
+from baselines.neural.crdr.initialise import transforms_of
 from baselines.neural.crdr.sizes import MICRO
 from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
-from baselines.neural.training.initialise import transforms_of
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable

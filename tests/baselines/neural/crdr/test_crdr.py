@@ -60,7 +60,7 @@ def one_configuration_for_good():
 def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:
     """y as the float encoder gives it of the whole image."""
     with torch.inference_mode():
-        return codec._model.analyse(to_images(padded(pixels), torch.device("cpu")), q)
+        return codec._coder.network.analyse(to_images(padded(pixels), torch.device("cpu")), q)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -212,7 +212,7 @@ def test_tiles_see_all_that_their_pixels_depend_on(codec):
     error = (latents - analysed(codec, pixels, 2.0)).abs()
     assert error.max() < 1.001
     with torch.inference_mode():
-        whole = to_pixels(codec._model.synthesise(latents, 2.0, 2.56))[:200, :460]
+        whole = to_pixels(codec._coder.network.synthesise(latents, 2.0, 2.56))[:200, :460]
     assert np.abs(decoded.astype(int) - whole).max() <= 1
 
 
@@ -223,7 +223,7 @@ def test_maps_and_tiles_go_together(codec):
     decoded, latents = codec.decode(data), codec.latents(data)
     stands_for = torch.from_numpy(levels.astype(np.float32) + (levels == 15))[None, None]
     with torch.inference_mode():
-        images = codec._model.synthesise(latents, stands_for / 4, stands_for * 0.32)
+        images = codec._coder.network.synthesise(latents, stands_for / 4, stands_for * 0.32)
     assert np.abs(decoded.astype(int) - to_pixels(images)[:200, :460]).max() <= 1
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from baselines.neural.crdr import initialise as module
+from baselines.neural.crdr.initialise import STEP, initialise, transform_of, transforms_of
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
-from baselines.neural.training import initialise as module
-from baselines.neural.training.initialise import STEP, initialise, transform_of, transforms_of
 from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.rate_distortion import terms
 from support.training_fixtures import LAMBDAS
