@@ -86,7 +86,8 @@ def test_a_forward_pass_gives_pictures_bits_and_latents_for_each_image(name):
     found = network(images, network.controls_at(0.0, 0.0), noisy=False)
     assert found.images.shape == images.shape
     assert found.y_bits.shape == found.z_bits.shape == (2,)
-    assert found.latents is not None and len(found.latents) == 2
+    assert found.latents is not None
+    assert len(found.latents) == 2
 
 
 def test_an_architecture_and_its_configuration_need_no_torch():
