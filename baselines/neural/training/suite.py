@@ -6,12 +6,14 @@ budget alone gives can be seen. Crops are of the same side, batches of the same 
 has the same shape, and the loss is the same 150 MSE + weight bpp.
 """
 
+from bisect import bisect_left
 from dataclasses import replace
 from typing import NamedTuple
 
-from baselines.compressai.network import MATCHED_WIDTHS, macs_per_pixel, rate_weight
+from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.network import MATCHED_WIDTHS, rate_weight
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
 from baselines.neural.training.recipe import Recipe, Stage
 
 ARCHITECTURE = "bmshj2018-hyperprior"
@@ -103,8 +105,12 @@ def matched_widths(size: str) -> tuple[int, int]:
     """
     share = MATCHED_WIDTHS[1] / NAMED["micro"].latent
     latent = min(LARGEST_WIDTH, round(share * NAMED[size].latent))
-    target = macs_of_ours(NAMED[size])
-    return min(
-        ((n, latent) for n in range(2, LARGEST_WIDTH + 1)),
-        key=lambda widths: abs(macs_per_pixel(ARCHITECTURE, widths) - target),
-    )
+    target = macs_per_pixel("crdr", NAMED[size])
+
+    def work(n: int) -> float:
+        return macs_per_pixel("compressai", ZooConfig(ARCHITECTURE, (n, latent)))
+
+    widths = range(2, LARGEST_WIDTH + 1)
+    above = bisect_left(widths, target, key=work)  # the work rises with the width
+    nearest = min(widths[max(0, above - 1) : above + 1], key=lambda n: abs(work(n) - target))
+    return nearest, latent
