@@ -14,9 +14,8 @@ from baselines.neural.blocks.channel_attention import InterpolationChannelAttent
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.cost import costs, macs_per_pixel
-from baselines.neural.crdr import model
 from baselines.neural.crdr.architecture import CRDRArchitecture
-from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
 from baselines.neural.crdr.sizes import (
     FULL,
@@ -28,7 +27,9 @@ from baselines.neural.crdr.sizes import (
     without_context,
 )
 from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
-from baselines.neural.entropy.hyperprior import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy import hyperprior
+from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy.hyperprior import gaussian_bits
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
 each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
@@ -378,9 +379,9 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
 
 def test_under_autocast_all_that_counts_bits_is_single_precision(images, monkeypatch):
     network, seen = CRDR(TINY), []
-    count_y, count_z = model.gaussian_bits, network.prior.bits
+    count_y, count_z = hyperprior.gaussian_bits, network.prior.bits
     monkeypatch.setattr(
-        model, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
+        hyperprior, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
     )
     monkeypatch.setattr(network.prior, "bits", lambda one: (seen.append(one), count_z(one))[1])
     with torch.autocast("cpu", torch.bfloat16):
