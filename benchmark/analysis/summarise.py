@@ -231,7 +231,7 @@ def _timed_means(rows: Rows, average: Average, common: bool) -> tuple[str, dict[
     has = np.zeros(len(rows.ok), np.bool_)
     chosen = -1
     if len(alone):
-        chosen = int(machine[alone[rows.latest[alone].argmax()]])
+        chosen = int(machine[alone[rows.recency[alone].argmax()]])
         has[alone] = machine[alone] == chosen
     return str(machines[chosen]) if len(alone) else "", {
         name: _means(rows, rows.numbers(seconds) / (rows.pixels / 1e6), has, average, common)
@@ -315,7 +315,7 @@ def _editions(rows: Rows) -> dict[int, Edition]:
     devices = _distinct(rows, "device")
     recorded = set(rows.variant[rows.numbers("recorded") == 1].tolist())
     variant = rows.variant
-    order = np.lexsort((rows.latest, rows.ok, variant))
+    order = np.lexsort((rows.recency, rows.ok, variant))
     names = ("codec", "variant", "codec_version", "command", "timed")
     editions, whole = {}, {}
     for last in order[np.flatnonzero(np.diff(variant[order], append=-1))].tolist():

@@ -68,9 +68,9 @@ def report(
     from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.stored import datasets_with_results, read_results
     from benchmark.commands.attribution import print_attribution
-    from benchmark.measure.unscored import metric_names
     from benchmark.page.write import asked_page, write_page
     from benchmark.published.read import chosen_points, panels_of
+    from benchmark.registry import metric_names
 
     wanted = asked_page(page, page_images, results, data_dir, dataset)
     names = metric_names(f"{metrics},{attribute}" if attribute and metrics != "all" else metrics)

@@ -74,14 +74,13 @@ def test_torchs_own_error_counts_and_memory_of_the_host_does_not():
 
 
 def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):
-    from test_ray_worker import conditions
-
     from benchmark.datasets.dataset import ImageFile
     from benchmark.datasets.image import read_image
     from benchmark.datasets.source import probe
     from benchmark.measure.workbench import IN_TILES, Workbench
     from benchmark.plan.cells import plan
     from benchmark.plan.select import select
+    from support.ray_cells import conditions
 
     files = []
     for pixels in (SMALL, LARGE):
@@ -92,7 +91,7 @@ def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_pat
         files.append(ImageFile(path.name, path))
         assert read_image(path).pixels.shape == pixels.shape
     spec = f"{Path(fakes.__file__)}:ShortOfMemory"
-    cells = plan(select(spec, {}).contenders, "test", probe(files, False, 1))
+    cells = plan(select([spec], {}).contenders, "test", probe(files, False, 1))
     bench = Workbench(conditions())
     told = {cell.source.height_px: bench.measure(cell).row["caveat"] for cell in cells}
     assert told == {40: "", 41: IN_TILES}
