@@ -23,7 +23,7 @@ from benchmark.errors import BadOption, Unavailable
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
-    from baselines.neural.crdr.codec import PictureCodec
+    from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
 DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
@@ -84,17 +84,24 @@ class CRDR:
             raise BadOption(f"ours has no {setting}: its setting is q, 0 to {HIGHEST_Q:g}")
         from baselines.neural.bitstream.level_picture import levels_of
         from baselines.neural.bitstream.windows import SMALL
+        from baselines.neural.crdr.controls import HeaderControls
 
         height, width, _ = pixels.shape
         q = setting.value if q_map is None else levels_of(q_map, width, height)
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
-        return self._codec().encode(pixels, q, beta, SMALL if self._tiled else None)
+        controls = HeaderControls.nearest(q, beta)
+        return self._codec().encode(pixels, controls, SMALL if self._tiled else None)
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """The image; `beta` instead of the one that the stream says. Raises `CorruptStream`."""
         if beta is not None and not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
-        return self._codec().decode(data, beta)
+        if beta is None:
+            return self._codec().decode(data)
+        from baselines.neural.crdr.controls import BETA_GRID
+
+        step = BETA_GRID.step(beta)
+        return self._codec().decode(data, lambda controls: controls._replace(beta=step))
 
     def in_tiles(self) -> "CRDR":
         """The same checkpoint at the same beta, cutting every image into small tiles."""
@@ -113,7 +120,7 @@ def _loaded(path: Path, _sha256: str, device: str) -> "PictureCodec":
     # ten times as long where they do not have a core each: the entropy path waits often.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from baselines.neural.checkpoint.checkpoint import load_checkpoint
-    from baselines.neural.crdr.codec import PictureCodec
+    from baselines.neural.picture_codec import PictureCodec
 
     return PictureCodec(load_checkpoint(path), device)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from baselines.neural.architecture import config_from_json
 from benchmark.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.compressai.network import ZooNetwork
+    from baselines.neural.bitstream.container import NoControls
     from benchmark.codec import Pixels
 
 
@@ -31,9 +33,7 @@ class CompressAIArchitecture:
 
     def config_from_json(self, record: Any) -> ZooConfig:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        import msgspec
-
-        return msgspec.convert(record, ZooConfig)
+        return config_from_json(record, ZooConfig)
 
     def config_to_json(self, config: ZooConfig) -> dict[str, Any]:
         """Return the json object of `config`."""
@@ -49,13 +49,25 @@ class CompressAIArchitecture:
 
         return macs_per_pixel(config.model, config.widths)
 
+    def control_block(self) -> "NoControls":
+        """Return the empty block: a network has one rate."""
+        from baselines.neural.bitstream.container import NoControls
+
+        return NoControls()
+
     def build(self, config: ZooConfig) -> "ZooNetwork":
         """Return a network with CompressAI's random weights; raises `ValueError` for others."""
+        import torch
+
         from baselines.compressai.network import ZooNetwork
 
-        network = ZooNetwork(config.model, config.widths)
-        network.config = config
-        return network
+        if torch.get_default_device().type == "meta":
+            # CompressAI's constructors mix devices there: shapes without memory, in another way.
+            from torch._subclasses.fake_tensor import FakeTensorMode
+
+            with FakeTensorMode(), torch.device("cpu"):
+                return ZooNetwork(config.model, config.widths, config.lmbda)
+        return ZooNetwork(config.model, config.widths, config.lmbda)
 
     def initialise(self, network: "ZooNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from baselines.compressai.card import verified_card
 from baselines.compressai.container import (
     MAX_PIXELS,
     Stream,
@@ -44,6 +43,7 @@ from baselines.compressai.weights import (
     find_sources,
     network,
 )
+from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
 from benchmark.system.programs import files_sha256, package_folder
@@ -164,7 +164,7 @@ class CompressAI:
         if self._kind not in MATCHED_CAVEATS:
             return []
         paths = [source.path for source in self._sources.values() if source.path is not None]
-        return list(dict.fromkeys(verified_card(path).training for path in paths))
+        return list(dict.fromkeys(_training(verified_card(path)) for path in paths))
 
     def _caveat(self) -> str:
         if self._kind == "random":
@@ -175,6 +175,12 @@ class CompressAI:
         if missing and self._kind == "published":
             return f"no weights for quality {', '.join(map(str, missing))}"
         return ""
+
+
+def _training(card: Card) -> str:
+    n, m = card.config.widths
+    crops = f"{card.steps} steps of {card.crops} crops in all"
+    return f"N={n}, M={m}, {crops}: {card.training_data}"
 
 
 def padding(width: int, height: int) -> tuple[int, int, int, int]:

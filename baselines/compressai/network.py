@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from baselines.compressai.architecture import ZooConfig
 from baselines.neural.crdr.initialise import LEAST_SPREAD, Transform, transforms_of
 from baselines.neural.network import Estimate, Network
 
@@ -28,15 +29,16 @@ NOISE = 0.001  # standard deviation of what is added to the kernels of a transfo
 
 
 class ZooNetwork(Network):
-    """A network of CompressAI's, `codec`, between images in [-1, 1] and an estimate.
+    """A network of CompressAI's, `codec`, that maps images in [-1, 1] to an `Estimate`.
 
-    model: one of `MODELS`. widths: CompressAI's N and M. Raises `ValueError` for other models.
+    Raises `ValueError` for a model that is none of `MODELS`.
     """
 
-    def __init__(self, model: str, widths: tuple[int, int]) -> None:
+    def __init__(self, model: str, widths: tuple[int, int], lmbda: float = 0.0) -> None:
         super().__init__()
         if model not in MODELS:
             raise ValueError(f"{model} is none of {', '.join(MODELS)}")
+        self.config = ZooConfig(model, widths, lmbda)
         from baselines.compressai.weights import importable
 
         with importable():
@@ -124,7 +126,7 @@ class ZooNetwork(Network):
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return CompressAI's own state dict: parameters, and the tables of its coder."""
-        found: dict[str, Tensor] = self.codec.state_dict()
+        found: dict[str, Tensor] = self.codec.state_dict(keep_vars=True)
         return found
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:

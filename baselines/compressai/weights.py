@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from baselines.compressai.card import read_tensors, verified_card
+from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.torch_file import load_tensors
 from benchmark.errors import BadOption, Unavailable, UnknownName
 from benchmark.system.programs import file_sha256
@@ -180,8 +180,9 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
         )
     for path in found.values():
         card = verified_card(path)
-        if card.model != model:
-            raise Unavailable(f"{path} holds {card.model} by its card, not {model}")
+        held = getattr(card.config, "model", card.architecture)
+        if held != model:
+            raise Unavailable(f"{path} holds {held} by its card, not {model}")
     return found
 
 
@@ -238,11 +239,13 @@ def _make(source: NetworkSource) -> "nn.Module":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
             made = architecture(*cfgs[source.model][source.quality])
+    elif source.weights.startswith("matched"):
+        from baselines.neural.checkpoint.checkpoint import load_checkpoint
+
+        made = load_checkpoint(source.path).network.codec
     else:
         try:
-            matched = source.weights.startswith("matched")
-            state = read_tensors(source.path) if matched else _state_dict(source.path)
-            made = architecture.from_state_dict(state)
+            made = architecture.from_state_dict(_state_dict(source.path))
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error

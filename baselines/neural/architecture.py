@@ -6,6 +6,7 @@ need it, not with this module or with an architecture.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from baselines.neural.bitstream.container import ControlBlock
     from baselines.neural.network import Network
     from benchmark.codec import Pixels
 
@@ -31,12 +33,14 @@ class LatentCoder(Protocol):
     """The two directions of a trained network on one device: images <-> latents <-> bytes.
 
     `stride` and `latent_stride` are pixels: an image's sides are padded to multiples of the first,
-    a position of the latents stands for a square of the second.
+    a position of the latents stands for a square of the second. `margin`, in pixels, is what the
+    transforms see around a tile of a large image; 0 to 4080, a multiple of `latent_stride` and 16.
     """
 
-    stride: int
-    latent_stride: int
+    stride: int  # divides 256, the smallest step of tiles
+    latent_stride: int  # divides `stride`
     latent_channels: int
+    margin: int
 
     def analyse(self, images: "Tensor", controls: Any) -> "Tensor":
         """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
@@ -84,6 +88,10 @@ class Architecture(Protocol[Config]):
         """Return the multiply-accumulates of encoding and decoding one pixel of an image."""
         ...
 
+    def control_block(self) -> "ControlBlock":
+        """Return how controls stand in a stream's header; `NoControls()` for a network without."""
+        ...
+
     def build(self, config: Config) -> "Network":
         """Return a network with random weights, on torch's default device."""
         ...
@@ -125,3 +133,18 @@ def load_architecture(name: str) -> Architecture[Any]:
     module, _, attribute = ARCHITECTURES[name].partition(":")
     architecture: Architecture[Any] = getattr(import_module(module), attribute)()
     return architecture
+
+
+def config_from_json(record: Any, kind: type[Config]) -> Config:
+    """Return an object of the dataclass `kind` with the fields of a json object.
+
+    Lists become tuples; nothing else is converted. Raises `ValueError` that names a field which is
+    missing, unknown, or of another type.
+    """
+    import msgspec
+
+    if isinstance(record, dict):
+        unknown = sorted(set(record) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
+        if unknown:
+            raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    return msgspec.convert(record, kind)

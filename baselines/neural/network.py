@@ -103,7 +103,7 @@ class Network(nn.Module):
 
     def stored_state(self) -> dict[str, Tensor]:
         """Return the tensors of a checkpoint's file by name: parameters, and buffers if any."""
-        return self.state_dict()
+        return self.state_dict(keep_vars=True)
 
     def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over the tensors of `stored_state`, on their device."""

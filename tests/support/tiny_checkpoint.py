@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from baselines.neural.checkpoint.bundle import import_checkpoint
 from baselines.neural.checkpoint.card import Card
+from baselines.neural.crdr.authors import import_checkpoint
 from baselines.neural.crdr.sizes import TINY, Sizes
 from support.authors_weights import authors_state
 

@@ -1,8 +1,10 @@
 """CRDR as an architecture of the boundary: its sizes, its network, its tables and its coder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from baselines.neural.architecture import config_from_json
 from baselines.neural.crdr.sizes import NAMED, Sizes, macs_per_pixel
 
 if TYPE_CHECKING:
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.neural.crdr.coder import CRDRCoder
+    from baselines.neural.crdr.controls import CRDRControlBlock
     from baselines.neural.crdr.model import CRDR
     from benchmark.codec import Pixels
 
@@ -22,13 +25,11 @@ class CRDRArchitecture:
 
     def config_from_json(self, record: Any) -> Sizes:
         """Return the sizes on a card; raises `ValueError` that names the wrong field."""
-        if not isinstance(record, dict):
-            raise ValueError(f"sizes is {record!r}")
-        return Sizes.from_json(record)
+        return config_from_json(record, Sizes)
 
     def config_to_json(self, config: Sizes) -> dict[str, Any]:
         """Return the json object of `config`: numbers and lists by field name."""
-        return config.to_json()
+        return asdict(config)
 
     def rate_levels(self, config: Sizes) -> int:
         """Return the number of rate levels that one network serves, whole q from 0."""
@@ -37,6 +38,12 @@ class CRDRArchitecture:
     def macs_per_pixel(self, config: Sizes) -> float:
         """Return the multiply-accumulates of encoding and decoding one pixel of an image."""
         return macs_per_pixel(config)
+
+    def control_block(self) -> "CRDRControlBlock":
+        """Return how q and beta stand in a stream's header."""
+        from baselines.neural.crdr.controls import CRDRControlBlock
+
+        return CRDRControlBlock()
 
     def build(self, config: Sizes) -> "CRDR":
         """Return a network with random weights, on torch's default device."""

@@ -9,18 +9,24 @@ network that runs and is wrong.
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.checkpoint.torch_file import load_tensors
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import Sizes
+from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 
+COMMIT = "github.com/iwa-shi/CRDR"
+PUBLISHED_STEPS = 5_000_000
+PUBLISHED_DATA = "Open Images V6, about 1.1 million"
 LISTED = 4  # keys named in an error
 CONTAINERS = ("comp_model", "state_dict")
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
@@ -70,6 +76,28 @@ def import_authors(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
         name: _fitted(theirs[place.key], shapes[name], place.flipped)
         for name, place in places.items()
     }
+
+
+def import_checkpoint(
+    source: Path,
+    target: Path,
+    images: Sequence[Pixels],
+    *,
+    steps: int = PUBLISHED_STEPS,
+    training_data: str = PUBLISHED_DATA,
+    half: bool = False,
+) -> Card:
+    """Make a checkpoint of the authors' `crdr.pth.tar`; raises `Unavailable` for other files.
+
+    `images` are photographs whose activations say how fine the integers of the entropy path can be.
+    """
+    sizes, state = import_authors(source)
+    with torch.device("meta"):
+        network = CRDR(sizes)
+    network.load_state_dict(state, assign=True)
+    command = f"bench checkpoint import {source.name} --steps {steps}"
+    card = Card("crdr", sizes, training_data, steps, command, COMMIT)
+    return make_checkpoint(target, network, card, images, half=half)
 
 
 def _refuse(path: Path, what: str, keys: set[str]) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from baselines.neural.bitstream.windows import LARGE
 from baselines.neural.crdr.model import CRDR, STRIDE, Controls
 from baselines.neural.entropy.coder import HIGHEST_SYMBOL, Decoder, Distributions, Encoder
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of, to_float
@@ -34,7 +35,7 @@ class CRDRCoder:
     that admit an inexact sum, `Unavailable` where the device has no exact kernel.
     """
 
-    stride, latent_stride = STRIDE, STRIDE // Y_PER_Z
+    stride, latent_stride, margin = STRIDE, STRIDE // Y_PER_Z, LARGE.margin
 
     def __init__(
         self,

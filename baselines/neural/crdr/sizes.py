@@ -1,10 +1,10 @@
 """The dimensions of a network -> its parameters and multiply-accumulates, without torch."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 IMAGE_CHANNELS = 3
 FOURIER_CHANNELS = 20  # of the embedded beta: ten sines, ten cosines
@@ -65,47 +65,6 @@ class Sizes:
             raise ValueError("without slices the hyper-decoder gives the latent's own parameters")
         if not 0 <= self.support_slices <= len(self.slices):
             raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
-
-    def to_json(self) -> dict[str, Any]:
-        """Numbers and lists by field name."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Sizes":
-        """The inverse of `to_json`; raises `ValueError` for anything else.
-
-        >>> Sizes.from_json(MICRO.to_json()) == MICRO
-        True
-        """
-        names = {field.name for field in fields(cls)}
-        if set(record) != names:
-            raise ValueError(f"sizes with the fields {', '.join(sorted(set(record) ^ names))}")
-        values: dict[str, Any] = {}
-        for name, value in record.items():
-            lengths = {"slices": None, "context_kernels": 3, "encoder": 3, "decoder": 3}
-            pairs = ("hyper_encoder", "hyper_decoder", "context")
-            if name in lengths or name in pairs:
-                values[name] = _integers(name, value, lengths.get(name, 2))
-            elif name == "attention":
-                values[name] = _of_type(bool, name, value)
-            else:
-                values[name] = _of_type(int, name, value)
-        return cls(**values)
-
-
-def _of_type(kind: type, name: str, value: Any) -> Any:
-    if type(value) is not kind:  # a bool is an int to isinstance
-        raise ValueError(f"{name} is {value!r}, not of type {kind.__name__}")
-    return value
-
-
-def _integers(name: str, value: Any, length: int | None) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or length not in (None, len(value)):
-        raise ValueError(f"{name} is {value!r}, not a list of {length or 'some'} integers")
-    return tuple(_of_type(int, name, one) for one in value)
 
 
 # The dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).

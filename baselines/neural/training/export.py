@@ -7,10 +7,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from baselines.compressai.card import MatchedCard, save_matched
-from baselines.neural.checkpoint.bundle import make_bundle
 from baselines.neural.checkpoint.card import Card
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.checkpointing import FILE as STATE
 from baselines.neural.training.checkpointing import load_state
 from baselines.neural.training.journal import Journal
@@ -46,7 +44,7 @@ def export(
     images: Sequence[Pixels],
     half: bool = False,
     which: Literal["last", "best"] = "last",
-) -> Card | MatchedCard:
+) -> Card:
     """Write the network of `run` to `target`; its card says how much of the recipe it has seen.
 
     command: that made the run. training_data: in words. commit: of the code. images: photographs
@@ -72,23 +70,20 @@ def export(
     if not spent.finished:
         seen += f", stopped after {spent.steps} of {spent.planned_steps} steps"
     measured = _measured(run, state["index"], step)
-    if isinstance(network, CRDR):
-        stopped = f"{spent.steps} of {spent.planned_steps} training steps"
-        caveat = recipe.caveat if spent.finished else stopped
-        card = Card(network.sizes, seen, spent.steps, command, commit, measured, caveat)
-        return make_bundle(target, network, card, images, half=half)
-    matched = MatchedCard(
-        subject.model.removeprefix("compressai:"),
-        subject.widths,
-        subject.lmbda,
-        seen,
-        spent.steps,
-        spent.crops,
-        command,
-        commit,
-        measured,
+    stopped = f"{spent.steps} of {spent.planned_steps} training steps"
+    single_rate = subject.model != "ours"
+    card = Card(
+        architecture="compressai" if single_rate else "crdr",
+        config=network.config,
+        training_data=seen,
+        steps=spent.steps,
+        crops=spent.crops,
+        command=command,
+        commit=commit,
+        measured=measured,
+        caveat="" if single_rate else recipe.caveat if spent.finished else stopped,
     )
-    return save_matched(target, network.plain(), matched, half=half)  # type: ignore[operator]
+    return make_checkpoint(target, network, card, images, half=half)
 
 
 def budget(recipe: Recipe, index: int, step: int) -> Budget:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from baselines.neural.crdr.initialise import initialise
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.network import Network
 from baselines.neural.training.loop import Request, run_request
 from baselines.neural.training.photographs import load_photographs
 from baselines.neural.training.recipe import Recipe, Stage
@@ -80,13 +81,13 @@ def train(
     in_processes(recipe.processes, run_request, request)
 
 
-def make_network(subject: Subject, recipe: Recipe) -> nn.Module:
+def make_network(subject: Subject, recipe: Recipe) -> Network:
     """With weights as they come."""
     if subject.model == "ours":
         return CRDR(NAMED[recipe.sizes])
     from baselines.compressai.network import ZooNetwork
 
-    return ZooNetwork(subject.model.removeprefix("compressai:"), subject.widths)
+    return ZooNetwork(subject.model.removeprefix("compressai:"), subject.widths, subject.lmbda)
 
 
 def initialise_network(subject: Subject, recipe: Recipe, network: nn.Module, crops: Tensor) -> None:

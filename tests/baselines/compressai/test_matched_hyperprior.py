@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.compressai import weights as compressai_weights
-from baselines.compressai.card import MatchedCard, read_tensors, save_matched, verified_card
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
 from baselines.compressai.container import unpack
 from baselines.compressai.network import (
@@ -24,6 +24,8 @@ from baselines.compressai.network import (
     macs_per_pixel,
     rate_weight,
 )
+from baselines.neural.checkpoint.card import Card, verified_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.crdr.initialise import transforms_of
 from baselines.neural.crdr.sizes import MICRO
 from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
@@ -36,10 +38,9 @@ ROOT = Path(__file__).parents[3]
 HYPERPRIOR = "bmshj2018-hyperprior"
 WIDTHS = (8, 12)
 DEVIATION = 3.0  # of the latent
-CARD = MatchedCard(
-    model=HYPERPRIOR,
-    widths=WIDTHS,
-    lmbda=0.01,
+CARD = Card(
+    architecture="compressai",
+    config=ZooConfig(HYPERPRIOR, WIDTHS, 0.01),
     training_data="no photographs",
     steps=7,
     crops=56,
@@ -67,7 +68,7 @@ def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
     """Seeded and narrow, with latents that spread and scales that fit them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ZooNetwork(model, WIDTHS)
+        network = ZooNetwork(model, WIDTHS, 0.01)
         stock = network.codec
         with torch.no_grad():
             probe = stock.g_a(torch.rand(1, 3, 64, 64))
@@ -85,8 +86,13 @@ def as_images(pixels):
 
 def save(folder: Path, name: str = "hyperprior-1", seed: int = 1, **options) -> ZooNetwork:
     network = wrapped(seed=seed)
-    save_matched(folder / f"{name}.safetensors", network.codec, CARD, **options)
+    make_checkpoint(folder / f"{name}.safetensors", network, CARD, [], **options)
     return network
+
+
+def stored(path: Path) -> dict[str, torch.Tensor]:
+    """CompressAI's state dict as it comes back from a file."""
+    return load_checkpoint(path).network.stored_state()
 
 
 @pytest.fixture
@@ -133,23 +139,21 @@ def test_estimated_bits_are_those_of_the_coder(model, coffee):
 def test_parameters_come_back_and_half_of_their_bits_suffice(shipped, tmp_path):
     network = save(shipped)
     save(tmp_path, half=True)
-    whole, half = (
-        read_tensors(folder / "hyperprior-1.safetensors") for folder in (shipped, tmp_path)
-    )
+    whole, half = (stored(folder / "hyperprior-1.safetensors") for folder in (shipped, tmp_path))
     for name, value in network.codec.named_parameters():
         assert half[name].dtype == torch.float32
         if "quantiles" not in name:
             assert torch.equal(whole[name], value)
             assert torch.equal(half[name], value.half().float())
-    stored = load_file(tmp_path / "hyperprior-1.safetensors")
-    assert stored["g_a.0.weight"].dtype == torch.float16
-    assert stored["gaussian_conditional.scale_table"].dtype == torch.float32
+    kept = load_file(tmp_path / "hyperprior-1.safetensors")
+    assert kept["g_a.0.weight"].dtype == torch.float16
+    assert kept["gaussian_conditional.scale_table"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_tables_are_stored_and_belong_to_the_parameters_in_their_file(shipped, half):
     save(shipped, half=half)
-    state = read_tensors(shipped / "hyperprior-1.safetensors")
+    state = stored(shipped / "hyperprior-1.safetensors")
     tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
     tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
     assert len(tables) == 7
@@ -189,7 +193,7 @@ def rewrite_card(path: Path) -> None:
 
 def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
     save(shipped)
-    state = read_tensors(shipped / "hyperprior-1.safetensors")
+    state = stored(shipped / "hyperprior-1.safetensors")
     prior = ZooNetwork(HYPERPRIOR, WIDTHS).codec.from_state_dict(state).entropy_bottleneck
     logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)
     expected = np.log(2e9 - 1)
@@ -201,7 +205,7 @@ def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
 def test_saving_leaves_the_network_as_it_is(tmp_path):
     network = wrapped()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    save_matched(tmp_path / "hyperprior-1.safetensors", network.codec, CARD, half=True)
+    make_checkpoint(tmp_path / "hyperprior-1.safetensors", network, CARD, [], half=True)
     after = network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert network.training
@@ -209,7 +213,7 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
 
 def test_a_card_comes_back_with_the_hash_of_its_file(tmp_path):
     path = tmp_path / "hyperprior-1.safetensors"
-    written = save_matched(path, wrapped().plain(), CARD)
+    written = make_checkpoint(path, wrapped(), CARD, [])
     assert verified_card(path) == written == replace(CARD, sha256=written.sha256)
     assert len(written.sha256) == 64
     assert {file.name for file in tmp_path.glob("*hyper*")} == {path.name, "hyperprior-1.json"}
@@ -217,15 +221,16 @@ def test_a_card_comes_back_with_the_hash_of_its_file(tmp_path):
 
 def test_a_network_that_cannot_be_used_is_not_written(tmp_path):
     path = tmp_path / "hyperprior-1.safetensors"
-    with pytest.raises(ValueError, match=r"N, M = \(4, 12\)"):
-        save_matched(path, wrapped().plain(), replace(CARD, widths=(4, 12)))
-    broken = wrapped().plain()
-    broken.g_s[0].bias.data[0] = 1e6  # more than float16 holds
-    with pytest.raises(ValueError, match=r"not finite: g_s.0.bias"):
-        save_matched(path, broken, CARD, half=True)
-    broken.g_s[0].bias.data[0] = torch.nan
-    with pytest.raises(ValueError, match=r"not finite: g_s.0.bias"):
-        save_matched(path, broken, CARD)
+    other = replace(CARD, config=ZooConfig(HYPERPRIOR, (4, 12), 0.01))
+    with pytest.raises(ValueError, match="different configurations"):
+        make_checkpoint(path, wrapped(), other, [])
+    broken = wrapped()
+    broken.codec.g_s[0].bias.data[0] = 1e6  # more than float16 holds
+    with pytest.raises(ValueError, match=r"not finite: codec.g_s.0.bias"):
+        make_checkpoint(path, broken, CARD, [], half=True)
+    broken.codec.g_s[0].bias.data[0] = torch.nan
+    with pytest.raises(ValueError, match=r"not finite: codec.g_s.0.bias"):
+        make_checkpoint(path, broken, CARD, [])
     assert not list(tmp_path.glob("*hyper*"))
 
 
@@ -282,6 +287,15 @@ def edit_card(**changes):
     return act
 
 
+def edit_config(**changes):
+    def act(path):
+        source = path.with_suffix(".json")
+        card = json.loads(source.read_text())
+        source.write_text(json.dumps(card | {"config": card["config"] | changes}))
+
+    return act
+
+
 def truncate_with_its_card(path):
     path.write_bytes(path.read_bytes()[:1000])
     rewrite_card(path)
@@ -294,17 +308,18 @@ def truncate_with_its_card(path):
         (truncate_with_its_card, "cannot be read as safetensors"),
         (lambda path: path.with_suffix(".json").unlink(), "with its card hyperprior-1.json beside"),
         (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a checkpoint"),
-        (edit_card(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
-        (edit_card(format=2), "not of format 1"),
-        (edit_card(steps=-1), "steps is -1"),
-        (edit_card(crops=True), "crops is True"),
-        (edit_card(widths=[8, 12, 3]), "widths is"),
-        (edit_card(widths=[8, 16]), r"does not hold its card's network: g_a.6.weight differs"),
-        (edit_card(lmbda=None), "lmbda is None"),
-        (edit_card(measured={"bpp": "1"}), "measured is not a number"),
-        (edit_card(command=3), "command is 3"),
-        (replace_tensor("g_a.2.bias", lambda old: old / 0), "g_a.2.bias is not finite"),
-        (replace_tensor("h_a.0.bias", lambda old: old[1:].clone()), "holds no bmshj2018"),
+        (edit_config(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
+        (edit_config(model="elic"), "elic"),
+        (edit_card(format=3), r"\$\.format"),
+        (edit_card(steps=-1), r"\$\.steps"),
+        (edit_card(crops=True), r"\$\.crops"),
+        (edit_config(widths=[8, 12, 3]), r"\$\.widths"),
+        (edit_config(widths=[8, 16]), r"does not hold its card's network: g_a.6.bias differs"),
+        (edit_config(lmbda=None), r"\$\.lmbda"),
+        (edit_card(measured={"bpp": "1"}), r"\$\.measured"),
+        (edit_card(command=3), r"\$\.command"),
+        (replace_tensor("g_a.2.bias", lambda old: old / 0), "g_a.2.bias holds .* no numbers"),
+        (replace_tensor("h_a.0.bias", lambda old: old[1:].clone()), "network: h_a.0.bias differs"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):

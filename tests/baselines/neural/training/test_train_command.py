@@ -59,7 +59,7 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     folder, done = unbroken
     assert done.exit_code == 0
     loaded = load_checkpoint(folder / "ours.safetensors")
-    assert (loaded.card.steps, loaded.model.sizes) == (STEPS, NAMED["tiny"])
+    assert (loaded.card.steps, loaded.network.config) == (STEPS, NAMED["tiny"])
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
