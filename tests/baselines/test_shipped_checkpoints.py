@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from baselines.compressai.card import verified_card
 from scipy.interpolate import Akima1DInterpolator
 
-from baselines.compressai.card import verified_card
 from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR, SHIPPED
 from baselines.neural.checkpoint.card import load_card
