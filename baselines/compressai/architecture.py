@@ -43,12 +43,6 @@ class CompressAIArchitecture:
         """Return 1: every rate has a network of its own."""
         return 1
 
-    def macs_per_pixel(self, config: ZooConfig) -> float:
-        """Return the multiply-accumulates of encoding and decoding one pixel of an image."""
-        from baselines.compressai.network import macs_per_pixel
-
-        return macs_per_pixel(config.model, config.widths)
-
     def control_block(self) -> "NoControls":
         """Return the empty block: a network has one rate."""
         from baselines.neural.bitstream.container import NoControls

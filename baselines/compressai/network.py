@@ -7,8 +7,8 @@ the trainer that needs CompressAI, imported with the first network.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -161,40 +161,3 @@ def rate_weight(lmbda: float) -> float:
     0.3443
     """
     return 150 / (lmbda * 255**2)
-
-
-class _Layer(NamedTuple):
-    inputs: int
-    outputs: int
-    kernel: int
-    macs_at: int  # where its kernel is applied: one position for so many pixels
-
-
-def macs_per_pixel(model: str, widths: tuple[int, int]) -> float:
-    """Multiply-accumulates of encoding and decoding, the hyper-decoder once, for each pixel.
-
-    As for the project's own sizes (`baselines.neural.crdr.sizes`), and with the products of GDN's
-    matrices, which are 1 x 1 convolutions of the squares.
-
-    >>> macs_per_pixel("bmshj2018-hyperprior", MATCHED_WIDTHS)
-    14645.625
-    """
-    return sum(
-        layer.inputs * layer.outputs * layer.kernel**2 / layer.macs_at
-        for layer in _layers(model, *widths)
-    )
-
-
-def _layers(model: str, n: int, m: int) -> Iterator[_Layer]:
-    for _ in ("analysis", "synthesis"):  # a transposed convolution has the mirrored cost
-        for stage, (near, far) in enumerate(((3, n), (n, n), (n, n), (n, m)), start=1):
-            yield _Layer(near, far, 5, 4**stage)
-            if stage < 4:
-                yield _Layer(n, n, 1, 4**stage)
-    yield _Layer(m, n, 3, 16**2)
-    yield _Layer(n, n, 5, 32**2)
-    yield _Layer(n, n, 5, 64**2)
-    first, second, last = (m, m * 3 // 2, m * 2) if model == "mbt2018-mean" else (n, n, m)
-    yield _Layer(n, first, 5, 64**2)
-    yield _Layer(first, second, 5, 32**2)
-    yield _Layer(second, last, 3, 16**2)

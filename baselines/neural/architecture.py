@@ -84,10 +84,6 @@ class Architecture(Protocol[Config]):
         """Return how many rate levels one network serves; 1 for a network of a single rate."""
         ...
 
-    def macs_per_pixel(self, config: Config) -> float:
-        """Return the multiply-accumulates of encoding and decoding one pixel of an image."""
-        ...
-
     def control_block(self) -> "ControlBlock":
         """Return how controls stand in a stream's header; `NoControls()` for a network without."""
         ...

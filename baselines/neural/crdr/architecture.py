@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from baselines.neural.architecture import config_from_json
-from baselines.neural.crdr.sizes import NAMED, Sizes, macs_per_pixel
+from baselines.neural.crdr.sizes import NAMED, Sizes
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +34,6 @@ class CRDRArchitecture:
     def rate_levels(self, config: Sizes) -> int:
         """Return the number of rate levels that one network serves, whole q from 0."""
         return config.rate_levels
-
-    def macs_per_pixel(self, config: Sizes) -> float:
-        """Return the multiply-accumulates of encoding and decoding one pixel of an image."""
-        return macs_per_pixel(config)
 
     def control_block(self) -> "CRDRControlBlock":
         """Return how q and beta stand in a stream's header."""

@@ -6,11 +6,14 @@ budget alone gives can be seen. Crops are of the same side, batches of the same 
 has the same shape, and the loss is the same 150 MSE + weight bpp.
 """
 
+from bisect import bisect_left
 from dataclasses import replace
 from pathlib import Path
 
-from baselines.compressai.network import MATCHED_WIDTHS, macs_per_pixel, rate_weight
+from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.network import MATCHED_WIDTHS, rate_weight
 from baselines.neural.architecture import load_architecture
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.training.objective import objective_class
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import Subject
@@ -106,11 +109,16 @@ def matched_widths(size: str) -> tuple[int, int]:
     >>> matched_widths("micro") == MATCHED_WIDTHS, matched_widths("small")
     (True, (167, 229))
     """
-    ours = load_architecture("crdr")
-    share = MATCHED_WIDTHS[1] / ours.presets["micro"].latent
-    latent = min(LARGEST_WIDTH, round(share * ours.presets[size].latent))
-    target = ours.macs_per_pixel(ours.presets[size])
-    return min(
-        ((n, latent) for n in range(2, LARGEST_WIDTH + 1)),
-        key=lambda widths: abs(macs_per_pixel(HYPERPRIOR, widths) - target),
+    sizes = load_architecture("crdr").presets
+    latent = min(
+        LARGEST_WIDTH, round(MATCHED_WIDTHS[1] / sizes["micro"].latent * sizes[size].latent)
     )
+    target = macs_per_pixel("crdr", sizes[size])
+
+    def work(n: int) -> float:
+        return macs_per_pixel("compressai", ZooConfig(HYPERPRIOR, (n, latent)))
+
+    widths = range(2, LARGEST_WIDTH + 1)
+    above = bisect_left(widths, target, key=work)  # the work rises with the width
+    nearest = min(widths[max(0, above - 1) : above + 1], key=lambda n: abs(work(n) - target))
+    return nearest, latent

@@ -21,14 +21,13 @@ from baselines.compressai.network import (
     MATCHED_WIDTHS,
     MODELS,
     ZooNetwork,
-    macs_per_pixel,
     rate_weight,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.initialise import transforms_of
 from baselines.neural.crdr.sizes import MICRO
-from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable
@@ -488,9 +487,10 @@ def test_the_work_is_that_of_the_layers_as_they_run(model, widths):
     with torch.no_grad():
         network(torch.zeros(1, 3, 64, 128))
     assert len(counted) == 8 + 6 + 6
-    assert macs_per_pixel(model, widths) == sum(counted) / (64 * 128)
+    assert macs_per_pixel("compressai", network.config) == sum(counted) / (64 * 128)
 
 
 def test_the_matched_widths_are_as_much_work_as_ours():
-    work, of_ours = macs_per_pixel(HYPERPRIOR, MATCHED_WIDTHS), macs_of_ours(MICRO)
-    assert work == pytest.approx(of_ours, rel=1e-3)
+    work = macs_per_pixel("compressai", ZooConfig(HYPERPRIOR, MATCHED_WIDTHS))
+    assert work == 14645.625
+    assert work == pytest.approx(macs_per_pixel("crdr", MICRO), rel=1e-3)

@@ -9,10 +9,13 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
+from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
+from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr import model
+from baselines.neural.crdr.architecture import CRDRArchitecture
 from baselines.neural.crdr.model import CRDR, gaussian_bits
 from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
 from baselines.neural.crdr.sizes import (
@@ -22,8 +25,6 @@ from baselines.neural.crdr.sizes import (
     SMALL,
     TINY,
     Sizes,
-    costs,
-    macs_per_pixel,
     without_context,
 )
 from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
@@ -98,10 +99,8 @@ def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
         name: (sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128))
         for name, part in children(network)
     }
-    assert {part: tuple(cost) for part, cost in costs(sizes).items()} | {
-        "context": tuple(costs(sizes).get("context", (0, 0)))
-    } == counted
-    assert macs_per_pixel(sizes) == sum(macs.values()) / (64 * 128)
+    assert costs("crdr", sizes) == counted
+    assert macs_per_pixel("crdr", sizes) == sum(macs.values()) / (64 * 128)
 
 
 def products_into(macs, name):
@@ -114,17 +113,17 @@ def products_into(macs, name):
 
 
 def test_the_named_sizes_stay_within_what_they_are_for():
-    parameters = {n: sum(c.parameters for c in costs(s).values()) for n, s in NAMED.items()}
+    parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
     assert parameters["full"] == 127_712_963
     assert 8e6 <= parameters["small"] <= 12e6
     assert parameters["micro"] <= 1e6
-    assert macs_per_pixel(MICRO) <= 20_000
+    assert macs_per_pixel("crdr", MICRO) <= 20_000
 
 
 def test_sizes_survive_json_and_anything_else_is_refused():
     for sizes in EVERY_SIZE.values():
-        assert Sizes.from_json(sizes.to_json()) == sizes
-    record = TINY.to_json()
+        assert config_from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
+    record = CRDRArchitecture().config_to_json(TINY)
     for change in (
         {"latent": 13},
         {"latent": 12.0},
@@ -142,9 +141,9 @@ def test_sizes_survive_json_and_anything_else_is_refused():
         {"unknown": 1},
     ):
         with pytest.raises(ValueError, match=r"\w"):
-            Sizes.from_json(record | change)
-    with pytest.raises(ValueError, match="fields"):
-        Sizes.from_json({})
+            config_from_json(record | change, Sizes)
+    with pytest.raises(ValueError, match="missing required field `encoder`"):
+        config_from_json({}, Sizes)
 
 
 @each_format

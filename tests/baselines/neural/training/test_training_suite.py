@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from baselines.compressai.network import macs_per_pixel
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.weights import find_matched
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suite import (
     LAMBDAS,
@@ -91,8 +91,8 @@ def test_a_recipe_for_one_rate_is_taken_as_it_is(place):
 def test_a_hyperprior_has_the_work_of_ours():
     for size in ("tiny", "micro", "small"):
         widths = matched_widths(size)
-        work = macs_per_pixel("bmshj2018-hyperprior", widths)
-        assert work == pytest.approx(macs_of_ours(NAMED[size]), rel=0.01)
+        work = macs_per_pixel("compressai", ZooConfig("bmshj2018-hyperprior", widths))
+        assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
 
 
 def test_a_suite_goes_on_with_the_next_network_and_the_harness_finds_all_of_them(
@@ -116,6 +116,7 @@ def test_a_suite_goes_on_with_the_next_network_and_the_harness_finds_all_of_them
     assert list(find_matched("bmshj2018-hyperprior", "mse", whole=False)) == [1, 2, 3, 4]
     assert list(find_matched("bmshj2018-hyperprior", "mse", whole=True)) == [3]
     third = card(out / "hyperprior-3.safetensors")
-    assert (third["lmbda"], third["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
+    config = third["config"]
+    assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
     assert third["command"].startswith("bench train --suite matched --recipe ")
     assert bench(*given).stdout.count("finished before") == 6
