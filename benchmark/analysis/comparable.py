@@ -4,14 +4,16 @@ Comparable rows share one coding protocol, and each codec variant comes in one e
 (`rows.versions.newest_rows`).
 """
 
+from collections.abc import Collection
 from contextlib import suppress
+from copy import copy
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UnknownName
 from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
 from benchmark.rows.grouping import codes, equals
 from benchmark.rows.versions import newest_rows
@@ -46,6 +48,19 @@ class Rows:
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
         self.left_out = _left_out(table, newest.other, coding_protocol)
+
+    def with_columns_of(self, table: pa.Table) -> "Rows":
+        """Return the same rows with the columns of `table`, which has more of them."""
+        return self._changed(table=table)
+
+    def restricted(self, ok: BoolArray) -> "Rows":
+        """Return the same rows, of which only those marked count as coded without failure."""
+        return self._changed(ok=ok)
+
+    def _changed(self, **attributes: Any) -> "Rows":
+        rows = copy(self)
+        vars(rows).update(attributes)
+        return rows
 
     def numbers(self, column: str) -> Float64Array:
         """Return a column of numbers or booleans as float64; NaN for null."""
@@ -85,6 +100,23 @@ def label_of(codec: str, variant: str) -> str:
     """
     spec = CodecSpec.of(codec, variant)
     return _short_names(codec).get(spec.text, spec.label)
+
+
+def find_label(asked: str, labels: Collection[str]) -> str:
+    """Return the one of `labels` that is meant: a label, a codec with one variant, or a spec.
+
+    Raises `UnknownName`.
+
+    >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
+    'jpeg:optimize=1'
+    """
+    variants = [label for label in labels if label.partition(":")[0] == asked]
+    if asked in labels or len(variants) == 1:
+        return asked if asked in labels else variants[0]
+    label = parse_codec(asked).label
+    if label in labels:
+        return label
+    raise UnknownName("codec with results", asked, labels)
 
 
 @cache

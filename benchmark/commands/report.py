@@ -95,19 +95,14 @@ def report(
 
 
 def _anchor(asked: str, labels: set[str]) -> str:
-    from benchmark.registry import parse_codec
+    from benchmark.analysis.comparable import find_label
 
-    if asked in labels:
-        return asked
-    variants = [label for label in labels if label.partition(":")[0] == asked]
-    if len(variants) == 1:
-        return variants[0]
-    if asked == DEFAULT_ANCHOR:
-        return asked
-    label = parse_codec(asked).label
-    if label in labels:
-        return label
-    raise UnknownName("codec with results", asked, labels)
+    try:
+        return find_label(asked, labels)
+    except UnknownName:
+        if asked == DEFAULT_ANCHOR:  # nobody asked for it: the report says that it has no rows
+            return asked
+        raise
 
 
 def _report_one(

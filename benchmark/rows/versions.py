@@ -10,7 +10,7 @@ An edition of a codec variant is one program or weight file (`fingerprint`) and 
 adapter (`revision`). Means and figures show the edition of the variant's latest run alone.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,13 +23,14 @@ from benchmark.rows.grouping import codes, equals, group_codes, last_of_groups
 from benchmark.system.arrays import BoolArray, Int64Array
 
 
-class Newest(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Newest:
     """The newest rows of a table, ordered by codec variant, setting and image; arrays are int64.
 
-    At most one row per variant, setting and image. All arrays but `other` have shape (rows,).
+    At most one row per variant, setting and image. All arrays but `other` have that length.
     """
 
-    index: Int64Array  # of the row in the table
+    index: Int64Array  # of each row in the table
     variant: Int64Array  # number of the codec variant
     point: Int64Array  # number of variant and setting: 0, 1, ... ascending, without gaps
     image: Int64Array  # number of the image, by sha256 (by name where that is null)
@@ -126,7 +127,8 @@ def _recency(table: pa.Table) -> Int64Array:
     # The run comes first: filling in a metric renews `finished_utc`.
     run, _ = codes(table["run"].fill_null(""))
     finished = table["finished_utc"].fill_null("").combine_chunks()
-    return (run << 32) + pc.rank(finished, tiebreaker="dense").to_numpy().astype(np.int64)
+    rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
+    return (run << 32) + rank
 
 
 def _worth(table: pa.Table, metric: str) -> Int64Array:
