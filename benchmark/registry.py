@@ -42,6 +42,7 @@ METRICS = {
     "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
     "dists": "benchmark.metrics.dists:DISTS",
 }
+USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
     "inception256": "benchmark.metrics.feature_spaces:Inception256",
@@ -210,10 +211,43 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(of_images))
 
 
+def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
+    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
+
+    asked: names, or a comma-separated text of them. Raises `UnknownName`.
+
+    >>> metric_names("psnr, lpips,psnr")
+    ('psnr', 'lpips')
+    """
+    known = (*METRICS, *DISTRIBUTION_METRICS)
+    texts = asked.split(",") if isinstance(asked, str) else asked
+    names = tuple(dict.fromkeys(text.strip() for text in texts))
+    if names == ("all",):
+        return known
+    for name in names:
+        if name not in known:
+            raise UnknownName("metric", name, known)
+    return names
+
+
 def dataset_opener(name: str) -> Callable[..., Any]:
-    """The function that opens a dataset by name."""
+    """Return the function that opens the dataset of this name in a list of folders."""
     opener: Callable[..., Any] = _named("dataset", DATASETS, name)
     return opener
+
+
+def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Any:
+    """Open a dataset by its name in `DATASETS`, or any folder of images as a dataset.
+
+    data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Returns a
+    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor an
+    existing path, `UsageError` for a path without images, `Unavailable` where images are missing.
+    """
+    folder = import_module("benchmark.datasets.folder")
+    text = str(name_or_folder)
+    if text in DATASETS or not Path(text).exists():
+        return dataset_opener(text)(folder.data_folders(data_dir))
+    return folder.open_folder(Path(text))
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

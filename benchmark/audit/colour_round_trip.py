@@ -57,7 +57,9 @@ def measure_ceiling(spec: CodecSpec, packs: Sequence[Pack], images: Sequence[Pix
     sizes: Mapping[Setting, int] = {}
     unmeasured = ""
     try:
-        (contender,) = select(spec.text, {}, [one for one in packs if spec in one.infos]).contenders
+        (contender,) = select(
+            [spec.text], {}, [one for one in packs if spec in one.infos]
+        ).contenders
         sizes = _sizes(contender, images[0][:CROP_PX, :CROP_PX])
     except Unavailable as missing:
         unmeasured = str(missing)

@@ -10,7 +10,7 @@ from benchmark.datasets.source import Source
 from benchmark.errors import BenchError
 from benchmark.measure.engine.local import carry_out
 from benchmark.measure.execute import Failed
-from benchmark.measure.run import Progress
+from benchmark.measure.outcome import Progress
 from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.metrics.metric import metric_columns
 from benchmark.packs.import_pack import row_of

@@ -1,12 +1,12 @@
 """A codec or checkpoint and a reference in; both sets of rows, the new ones measured, out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import typer
 
 from benchmark.check.check import USUAL, read_rows
 from benchmark.check.pairing import NotComparable, RowSet, without_weights
@@ -22,7 +22,9 @@ from benchmark.registry import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.plan.matrix import Matrix, Request, Sources
+    from benchmark.measure.outcome import Outcome
+    from benchmark.plan.matrix import Matrix, Sources
+    from benchmark.plan.request import Request
 
 SHOWN = 3
 
@@ -57,24 +59,36 @@ def rows_of(folder: Path, dataset: str = "") -> RowSet:
     return found
 
 
-def measured(candidate: Candidate, folders: Mapping[str, Path]) -> tuple[RowSet, RowSet]:
+def measured(
+    candidate: Candidate,
+    folders: Mapping[str, Path],
+    run: "Callable[[Request, Matrix], Outcome]",
+) -> tuple[RowSet, RowSet]:
     """The reference's rows of this codec, and the new ones: its settings on its images.
 
-    folders: of the reference, by dataset. What the results folder has already is not measured
-    again. Raises `NotComparable` before anything is measured where the images are not the same.
+    folders: of the reference, by dataset. run: measures a request whose matrix is open. What the
+    results folder has already is not measured again. Raises `NotComparable` before anything is
+    measured where the images are not the same.
     """
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.system.device import use_device
-    from benchmark.system.programs import use_program_folder
-    from benchmark.system.weights import use_weights_folder
 
     use_device(candidate.device)
-    use_weights_folder(candidate.weights_dir)
-    use_program_folder("VTM_DIR", candidate.vtm_dir)
     name = candidate.dataset or _only(folders)
     request = Request(
-        name, candidate.results, candidate.data_dir, candidate.limit, candidate.flatten
+        dataset=name,
+        results=candidate.results,
+        data_dir=candidate.data_dir,
+        weights_dir=candidate.weights_dir,
+        vtm_dir=candidate.vtm_dir,
+        limit=candidate.limit,
+        flatten=candidate.flatten,
+        timing=candidate.timing,
+        jobs=candidate.jobs,
+        device=candidate.device,
     )
+    request.use_folders()
     sources = open_sources(request)
     stored = sources.dataset.store_name
     if len(folders) == 1 and stored not in folders and not candidate.dataset:
@@ -94,7 +108,7 @@ def measured(candidate: Candidate, folders: Mapping[str, Path]) -> tuple[RowSet,
         rows = reference.rows.filter(pc.is_in(reference.rows["image_sha256"], value_set=here))
         reference = reference._replace(rows=rows)
     _same_images(reference, sources, candidate.common)
-    return _measure(candidate, request, reference, matched)
+    return _measure(candidate, request, reference, matched, run)
 
 
 def _only(folders: Mapping[str, Path]) -> str:
@@ -182,8 +196,8 @@ def _measure(
     request: "Request",
     reference: RowSet,
     matched: Mapping[CodecSpec, str],
+    run: "Callable[[Request, Matrix], Outcome]",
 ) -> tuple[RowSet, RowSet]:
-    from benchmark.commands.run import run
     from benchmark.plan.matrix import open_matrix
 
     metrics = candidate.metrics or (*USUAL, *_sets_of(reference.rows))
@@ -191,30 +205,12 @@ def _measure(
     for spec, before in matched.items():
         rows = reference.rows.filter(pc.equal(_texts(reference.rows), before))
         points = candidate.points or _points(spec, rows)
-        matrix = open_matrix(request, spec.text, points, candidate.timing)
+        asked = replace(request, codecs=(spec.text,), points=tuple(points), metrics=tuple(metrics))
+        matrix = open_matrix(asked)
         if not candidate.common:
             _refuse_other_settings(reference, {cell.setting for cell in matrix.cells}, rows)
         matrices.append(matrix)
-        try:
-            run(
-                spec.text,
-                request.dataset,
-                points=list(points),
-                metrics=",".join(metrics),
-                jobs=candidate.jobs,
-                device=candidate.device,
-                limit=candidate.limit,
-                results=candidate.results,
-                data_dir=candidate.data_dir,
-                weights_dir=candidate.weights_dir,
-                vtm_dir=candidate.vtm_dir,
-                flatten=candidate.flatten,
-                timing=candidate.timing,
-                table=False,
-            )
-        except typer.Exit as ended:
-            if ended.exit_code > 1:  # failed cells are rows, and told with them
-                raise
+        run(asked, matrix)  # failed cells are rows, and told with them
     new = _asked(matrices)
     if candidate.points:
         settings = {cell.setting for matrix in matrices for cell in matrix.cells}

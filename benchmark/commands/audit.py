@@ -54,10 +54,10 @@ def audit_pack(
     from benchmark.commands.output import interruptible
     from benchmark.commands.progress import show_progress
     from benchmark.measure.engine.local import prepare_workers
-    from benchmark.measure.unscored import metric_names
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack, refuse_code
-    from benchmark.registry import METRICS
+    from benchmark.plan.request import Request
+    from benchmark.registry import METRICS, metric_names
     from benchmark.system.device import use_device
     from benchmark.system.weights import use_weights_folder
 
@@ -70,7 +70,8 @@ def audit_pack(
     prepare_workers()
     with interruptible("an audit leaves nothing behind"):
         sources = _sources(opened, dataset or (), data_dir, flatten)
-        conditions = Conditions.here(names, chosen, flatten, jobs, timing=False, folder=opened.path)
+        request = Request(metrics=names, flatten=flatten)
+        conditions = Conditions.of(request, opened.path, chosen, jobs)
         with show_progress("decoding", len(opened.lines), quiet=False) as report:
             verdict = attest.audit_pack(opened, sources, conditions, report)
     _print_verdict(opened, verdict, sources)
@@ -98,11 +99,14 @@ def audit_ceiling(
     from benchmark.datasets.image import read_image
     from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.pack import open_pack
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.registry import parse_codec, resolve, split_unescaped
-    from benchmark.system.programs import use_program_folder
 
-    use_program_folder(options.VTM_VARIABLE, vtm_dir)
+    request = Request(
+        dataset=dataset, limit=limit, data_dir=data_dir, vtm_dir=vtm_dir, flatten=flatten
+    )
+    request.use_folders()
     opened = [open_pack(path) for path in packs or ()]
     known = converting_codecs()
     asked = known
@@ -112,7 +116,7 @@ def audit_ceiling(
         for spec in asked:
             if spec.name not in {one.name for one in known}:
                 raise UsageError(f"{spec.text} has no colour conversion of its own to measure")
-    sources = open_sources(Request(dataset, Path("results"), data_dir, limit, flatten))
+    sources = open_sources(request)
     images = [read_image(source.file.path, flatten).pixels for source in sources.images]
     found: list[Ceiling] = []
     for spec in asked:
@@ -129,14 +133,15 @@ def _sources(
 ) -> "dict[tuple[str, int], Source]":
     """The images that are here, by the sha256 of their pixels and their width."""
     from benchmark.errors import BenchError
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.registry import DATASETS
 
     named = dict.fromkeys(line.cells["dataset"] for line in pack.lines.values())
     found: dict[tuple[str, int], Source] = {}
     for name in [*(name for name in named if name in DATASETS), *more]:
         try:
-            sources = open_sources(Request(name, Path("results"), data_dir, None, flatten))
+            sources = open_sources(Request(dataset=name, data_dir=data_dir, flatten=flatten))
         except BenchError as missing:
             print(f"not scored  {name}: {missing}")
             continue

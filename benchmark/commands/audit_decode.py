@@ -9,8 +9,8 @@ import typer
 from benchmark.commands import options
 
 if TYPE_CHECKING:
-    from benchmark.audit.independent_decode import Findings, Kept
     from benchmark.figures.table import Table
+    from benchmark.measure.independent_decode import Findings, Kept
 
 SHOWN_PROBLEMS = 20
 
@@ -36,17 +36,15 @@ def audit_decode(
     sources, no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
     """
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.audit.independent_decode import Findings, Terms, audit_decode, kept_streams
     from benchmark.commands.output import interruptible
     from benchmark.commands.progress import show_progress
+    from benchmark.measure.independent_decode import Findings, Terms, audit_decode, kept_streams
+    from benchmark.plan.request import Request
     from benchmark.rows.store import Store
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores, machine
-    from benchmark.system.programs import use_program_folder
-    from benchmark.system.weights import use_weights_folder
 
-    use_weights_folder(weights_dir)
-    use_program_folder(options.VTM_VARIABLE, vtm_dir)
+    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
     terms = Terms(use_device(device), machine(), jobs or cores(), levels, trust)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     findings = Findings()
@@ -83,8 +81,8 @@ def _print(kept: "list[Kept]", findings: "Findings", levels: int) -> None:
 
 
 def _table(findings: "Findings", levels: int) -> "Table":
-    from benchmark.audit.independent_decode import VERDICTS
     from benchmark.figures.table import Table
+    from benchmark.measure.independent_decode import VERDICTS
 
     headers = ["codec", "encoded on", "decoded on", *VERDICTS]
     headers[3 + VERDICTS.index("within")] = f"within {levels} level{'s' * (levels != 1)}"
@@ -96,7 +94,7 @@ def _table(findings: "Findings", levels: int) -> "Table":
 
 
 def _for_machines(kept: "list[Kept]", findings: "Findings") -> dict[str, Any]:
-    from benchmark.audit.independent_decode import VERDICTS
+    from benchmark.measure.independent_decode import VERDICTS
 
     return {
         "datasets": {one.store.folder.name: one.streams for one in kept},

@@ -15,6 +15,9 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 if TYPE_CHECKING:
     from benchmark.check.candidate import Candidate
     from benchmark.check.check import Check, Wanted
+    from benchmark.measure.outcome import Outcome
+    from benchmark.plan.matrix import Matrix
+    from benchmark.plan.request import Request
 
 NO_VERDICT = 4
 
@@ -91,7 +94,7 @@ def check(
     from benchmark.check.candidate import Candidate
     from benchmark.check.check import Wanted
     from benchmark.check.margin import parse_margins
-    from benchmark.measure.unscored import metric_names
+    from benchmark.registry import metric_names
     from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
@@ -156,10 +159,18 @@ def _candidate(candidate: "Candidate", against: str, baselines: Path, wanted: "W
     from benchmark.check.candidate import measured
     from benchmark.check.check import Check, check
     from benchmark.check.pairing import NotComparable
+    from benchmark.commands.outcome import print_outcome, run_with_progress
+    from benchmark.commands.output import interruptible
+
+    def run(request: "Request", matrix: "Matrix") -> "Outcome":
+        outcome = run_with_progress(request, matrix=matrix)
+        print_outcome(outcome, with_table=False)
+        return outcome
 
     folders = _dataset_folders(against, baselines)
     try:
-        reference, new = measured(candidate, folders)
+        with interruptible("finished cells are kept; the same command resumes from there"):
+            reference, new = measured(candidate, folders, run)
     except NotComparable as why:
         return Check(candidate.codec, against, "not comparable", str(why), wanted)
     return check(reference, new, wanted)

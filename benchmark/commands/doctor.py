@@ -21,11 +21,9 @@ def doctor(
         examine_machine,
         examine_metrics,
     )
-    from benchmark.system.programs import use_program_folder
-    from benchmark.system.weights import use_weights_folder
+    from benchmark.plan.request import Request
 
-    use_weights_folder(weights_dir)
-    use_program_folder(options.VTM_VARIABLE, vtm_dir)
+    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
     _show("machine", examine_machine(data_dir))
     _show("codecs", _lines(examine_codecs()))
     _show("metrics", _lines(examine_metrics()))

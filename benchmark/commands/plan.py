@@ -37,18 +37,29 @@ def plan(
     from benchmark.commands.simulation import imagined, simulation, simulation_line
     from benchmark.errors import Unavailable
     from benchmark.plan.estimate import estimate
-    from benchmark.plan.matrix import Request, open_matrix
+    from benchmark.plan.matrix import open_matrix
+    from benchmark.plan.request import Request
+    from benchmark.registry import split_unescaped
     from benchmark.system.machine import cores
-    from benchmark.system.programs import use_program_folder
-    from benchmark.system.weights import use_weights_folder
 
-    use_weights_folder(weights_dir)
-    use_program_folder(options.VTM_VARIABLE, vtm_dir)
-    request = Request(dataset, results, data_dir, limit, flatten, tuple(packs or ()))
+    request = Request(
+        codecs=tuple(split_unescaped(codecs, ",")),
+        dataset=dataset,
+        points=tuple(points or ()),
+        limit=limit,
+        flatten=flatten,
+        packs=tuple(packs or ()),
+        timing=timing,
+        results=results,
+        data_dir=data_dir,
+        weights_dir=weights_dir,
+        vtm_dir=vtm_dir,
+    )
+    request.use_folders()
     try:
-        matrix = open_matrix(request, codecs, points or (), timing)
+        matrix = open_matrix(request)
     except Unavailable as missing:
-        found = imagined(request, codecs, points or ()) if nodes else None
+        found = imagined(request) if nodes else None
         if found is None or nodes is None:
             raise
         cells, table = found

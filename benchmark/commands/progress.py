@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from benchmark.measure.run import Progress
+from benchmark.measure.outcome import Progress
 
 LINE_SECONDS = 30.0
 
 
 @contextmanager
-def show_progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def show_progress(
+    what: str, total: int, quiet: bool = False
+) -> Iterator[Callable[[Progress], None]]:
     """A function to call with the state of the run, often."""
     if quiet or total == 0:
         yield lambda progress: None

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from benchmark.plan.cells import Cell
-    from benchmark.plan.matrix import Request
+    from benchmark.plan.request import Request
 
 
 def simulation(
@@ -49,9 +49,7 @@ def simulation_line(facts: dict[str, Any]) -> str:
     )
 
 
-def imagined(
-    request: "Request", codecs: str, points: Sequence[str]
-) -> "tuple[list[Cell], pa.Table] | None":
+def imagined(request: "Request") -> "tuple[list[Cell], pa.Table] | None":
     """Cells of pictures that stand in for a dataset, and its rows; None if its sizes are unknown.
 
     The dataset's own pictures are taken where they are here and only a codec is missing.
@@ -69,7 +67,8 @@ def imagined(
     if not images:
         return None
     store = Store(request.results / request.dataset.partition(":")[0])
-    cells = imagined_cells(codecs, parse_points(points), request.dataset, images)
+    points = parse_points(request.points)
+    cells = imagined_cells(request.codecs, points, request.dataset, images)
     return cells, store.table()
 
 

@@ -44,7 +44,7 @@ def tradeoff(
     from benchmark.analysis.tradeoff import trades
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
-    from benchmark.measure.unscored import metric_names
+    from benchmark.registry import metric_names
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:

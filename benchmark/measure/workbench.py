@@ -20,8 +20,9 @@ from benchmark.measure.resources import Resources
 from benchmark.measure.score import Scorer
 from benchmark.packs.pack import Recorded
 from benchmark.plan.cells import Cell
+from benchmark.plan.request import Request
 from benchmark.protocol import CODING, bits_per_pixel
-from benchmark.registry import FEATURE_SPACES, CodecSpec
+from benchmark.registry import FEATURE_SPACES, CodecSpec, metric_names, scored_by_image
 from benchmark.rows.features import ImageFeatures
 from benchmark.rows.provenance import new_run_id
 from benchmark.system.digest import pixels_sha256
@@ -64,23 +65,20 @@ class Conditions:
     folder: Path  # of the store
 
     @classmethod
-    def here(
-        cls,
-        metrics: tuple[str, ...],
-        device: str,
-        flatten: bool,
-        jobs: int | None,
-        timing: bool,
-        folder: Path,
+    def of(
+        cls, request: Request, folder: Path, device: str = "cpu", jobs: int | None = None
     ) -> "Conditions":
-        """Those of a new run on this machine; timed cells are measured one at a time."""
+        """Return the conditions of a new run on this machine into the store at `folder`.
+
+        Timed cells are measured one at a time.
+        """
         return cls(
             run=new_run_id(folder),
-            metrics=metrics,
+            metrics=scored_by_image(metric_names(request.metrics)),
             device=device,
-            flatten=flatten,
-            timing=timing,
-            jobs=1 if timing else jobs or cores(),
+            flatten=request.flatten,
+            timing=request.timing,
+            jobs=1 if request.timing else jobs or cores(),
             threads=1,
             machine=machine(),
             folder=folder,

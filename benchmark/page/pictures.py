@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary
     from benchmark.codec import Codec, Pixels
     from benchmark.datasets.source import Source
-    from benchmark.measure.run import Progress
+    from benchmark.measure.outcome import Progress
     from benchmark.packs.evidence import Evidence
     from benchmark.page.content import Decoded, Photograph, Place
 
@@ -86,7 +86,7 @@ def write_pictures(
     those with pictures.
     """
     from benchmark.measure.engine.local import pin_pools
-    from benchmark.measure.run import Progress
+    from benchmark.measure.outcome import Progress
     from benchmark.page.content import Decoded
 
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
@@ -129,7 +129,8 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
 
 def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str, Source] | str":
     """The dataset's photographs by the sha256 of their pixels, or why they are not at hand."""
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.registry import DATASETS
 
     name = dataset.partition(":")[0]
@@ -140,7 +141,7 @@ def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str,
             "`bench report --page --dataset path/to/it` finds it."
         )
     try:
-        opened = open_sources(Request(name, results, data_dir, None, True))
+        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
     except Unavailable as missing:
         return f"The original is not here: {missing}."
     return {one.sha256: one for one in opened.images}

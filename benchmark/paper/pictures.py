@@ -226,13 +226,14 @@ def _rows(paper: Paper, dataset: str) -> dict[str, dict[str, list[Mapping[str, A
 
 def _sources(paper: Paper, dataset: str) -> "dict[str, Source] | str":
     """The photographs that are at hand and are those that rows are of, by name."""
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.registry import DATASETS
 
     if dataset not in DATASETS:
         return f"{dataset} is a folder that no name leads back to"
     try:
-        opened = open_sources(Request(dataset, paper.results, paper.data_dir, None, False))
+        opened = open_sources(Request(dataset=dataset, data_dir=paper.data_dir))
     except Unavailable as missing:
         return str(missing)
     measured = set(paper.evidence(dataset).table["image_sha256"].to_pylist())

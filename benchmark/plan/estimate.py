@@ -1,8 +1,8 @@
-"""How long cells will take, from rows measured earlier and typical times, and their order. Pure."""
+"""Estimate how long cells will take, from rows measured earlier and typical times. Pure."""
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -141,27 +141,6 @@ def estimate(cells: Iterable[Cell], table: pa.Table) -> Estimate:
         known.count(None),
         sum(model.basis(cell) == "typical" for cell in all_of_them),
     )
-
-
-def longest_first(cells: Sequence[Cell], table: pa.Table) -> list[Cell]:
-    """The same cells, those of each image by falling time; images stay in order.
-
-    So that the last cells of a run, when some workers have nothing left to do, are short ones. A
-    cell of unknown length comes before the others, the highest rate first.
-    """
-    expected = expected_seconds(table)
-    place = {source: at for at, source in enumerate(dict.fromkeys(c.source for c in cells))}
-
-    def key(at: int) -> tuple[int, float, int]:
-        seconds = expected(cells[at])
-        return place[cells[at].source], -math.inf if seconds is None else -seconds, -at
-
-    return [cells[at] for at in sorted(range(len(cells)), key=key)]  # -at: sweeps rise
-
-
-def expected_seconds(table: pa.Table) -> Callable[[Cell], float | None]:
-    """A function: the seconds that coding a cell takes on one core, None where nothing is known."""
-    return CostModel(table).seconds
 
 
 def _typical(cell: Cell) -> Curve:

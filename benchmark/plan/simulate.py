@@ -18,14 +18,13 @@ from benchmark.datasets.source import Source
 from benchmark.errors import Unavailable
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.schedule import Makespan, bundles, makespan
-from benchmark.plan.select import Points, at_points, every_codec
+from benchmark.plan.select import ALL, Points, at_points, every_codec
 from benchmark.registry import (
     DATASETS,
     codec_class,
     load_codec,
     parse_codec,
     resolve,
-    split_unescaped,
 )
 
 
@@ -53,14 +52,14 @@ def simulate(
 
 
 def imagined_cells(
-    codecs: str, points: Points, dataset: str, images: Sequence[Source]
+    codecs: Sequence[str], points: Points, dataset: str, images: Sequence[Source]
 ) -> list[Cell]:
     """Codecs × settings × images, for counting, not for coding: no program or weight is asked for.
 
     Codecs run on the CPU; of `all`, those are left out that cannot even be imported.
     """
     contenders = []
-    for text in every_codec() if codecs == "all" else split_unescaped(codecs, ","):
+    for text in every_codec() if tuple(codecs) == ALL else codecs:
         with suppress(Unavailable):
             for spec in resolve(parse_codec(text.strip())):
                 info = CodecInfo("", "", "", spec.text, 0, "")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.analysis.interval import DRAWS
+from benchmark.analysis.interval import DRAWS, image_draws
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Edition, Point
 from benchmark.analysis.tradeoff import trades
@@ -107,3 +107,53 @@ def test_the_order_of_images_and_curves_does_not_matter():
         {name: values[order] for name, values in theirs.image_values.items()},
     )  # fmt: skip
     assert trades([theirs], ours, PSNR, FD) == trades([shuffled], ours[::-1], PSNR, FD)
+
+
+def bent(r, b):
+    """Distortion and realism that bend in the logarithm of the rate and in beta."""
+    return 30 + r**2 - b**2, 10 - math.exp(r) - b**3
+
+
+def test_on_a_bent_surface_the_neighbouring_settings_and_variants_answer():
+    rates, betas = (0.1, 0.2, 0.4, 0.8), (0.0, 1.0, 2.0)
+    ours = surface(lambda r, b: bent(r, b)[0], lambda r, b: bent(r, b)[1], betas, rates)
+    for rate, (below, above) in ((0.15, (0.1, 0.2)), (0.3, (0.2, 0.4)), (0.7, (0.4, 0.8))):
+        share = math.log(rate / below) / math.log(above / below)
+        chords = {}
+        for beta in betas:
+            ends = zip(bent(math.log(below), beta), bent(math.log(above), beta), strict=True)
+            chords[beta] = [low + share * (high - low) for low, high in ends]
+        for first, second in ((0.0, 1.0), (1.0, 2.0)):
+            (psnr, fd), (other_psnr, other_fd) = chords[first], chords[second]
+            theirs = point("jpeg", 1, rate, 20.0, fd + 0.25 * (other_fd - fd))
+            (one,) = trades([theirs], ours, PSNR, FD)
+            assert one.verdict == "equal"
+            assert one.other == pytest.approx(psnr + 0.25 * (other_psnr - psnr), abs=1e-9)
+
+
+def test_a_rate_below_all_variants_has_no_number():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    (one,) = trades([point("jpeg", 1, 0.05, 28.0, 12.0)], ours, PSNR, FD)
+    assert (one.verdict, one.other, one.draws) == ("other rates", None, 0)
+
+
+def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
+    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
+    for shift in (0.5, -0.5):  # of the mean; draws deviate by three times .19 or so
+        (one,) = trades([point("jpeg", 1, 0.2, 30.0 - shift, 6.0)], ours, PSNR, FD)
+        drawn = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
+        assert one.certainty == pytest.approx(np.mean(np.sign(drawn) == np.sign(shift)), abs=1e-12)
+        assert 0.5 < one.certainty < 1
+
+
+def test_several_settings_are_listed_from_the_lowest_rate_up():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    rates = (0.7, 0.15, 0.3)
+    theirs = [point("jpeg", rate, rate, 28.0 + rate, 10 - 3 * math.log(rate) - 4) for rate in rates]
+    found = trades(theirs, ours, PSNR, FD)
+    assert [one.bpp for one in found] == pytest.approx(sorted(rates))
+    assert [one.setting for one in found] == ["q=0.15", "q=0.3", "q=0.7"]
+    assert [one.distortion for one in found] == pytest.approx([28.15, 28.3, 28.7])
+    assert [one.other for one in found] == pytest.approx(
+        [34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9
+    )

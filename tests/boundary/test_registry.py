@@ -40,10 +40,10 @@ def test_a_misspelt_codec_gets_a_suggestion():
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
     told = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
-    assert len(select(",".join(told), {}).contenders) == 2
+    assert len(select(told, {}).contenders) == 2
     commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
     with pytest.raises(UsageError, match="would both be called 'copy'"):
-        select(f"{commands},{commands.replace('values=1', 'values=2')}", {})
+        select([commands, commands.replace("values=1", "values=2")], {})
 
 
 def test_a_bare_name_stands_for_its_default_variants():
@@ -122,13 +122,13 @@ def test_everything_includes_short_names_and_no_codec_that_needs_options():
 
 def test_asked_for_by_name_a_missing_codec_is_an_error():
     with pytest.raises(Unavailable, match="cannot run here: the program 'nonesuch'"):
-        select(fake("Missing"), {})
+        select([fake("Missing")], {})
 
 
 def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
     names = [fake("Missing"), fake("Honest")]
     monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: names)
-    selection = select("all", {})
+    selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [fake("Honest")]
     assert selection.skipped == (
         (fake("Missing"), "the program 'nonesuch' is not on the PATH: install it"),
@@ -137,19 +137,19 @@ def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
 
 def test_points_replace_the_sweep_of_every_variant_of_their_codec():
     points = parse_points([f"{fake('Honest')}.step=8,4"])
-    selection = select(f"{fake('Honest')},{fake('Honest', ':caveat=x')}", points)
+    selection = select([fake("Honest"), fake("Honest", ":caveat=x")], points)
     values = [[setting.value for setting in c.sweep] for c in selection.contenders]
     assert values == [[8, 4], [8, 4]]
 
 
 def test_points_for_a_setting_that_does_not_exist_name_those_that_do():
     with pytest.raises(UnknownName, match="Did you mean 'step'"):
-        select(fake("Honest"), parse_points([f"{fake('Honest')}.steps=8"]))
+        select([fake("Honest")], parse_points([f"{fake('Honest')}.steps=8"]))
 
 
 def test_points_for_a_codec_that_is_not_run_are_refused():
     with pytest.raises(UnknownName, match="No codec among --codecs 'webp'"):
-        select(fake("Honest"), parse_points(["webp.quality=8"]))
+        select([fake("Honest")], parse_points(["webp.quality=8"]))
 
 
 @pytest.mark.parametrize("text", ["jpeg", "jpeg.quality", "quality=3", "jpeg.quality=a", ".q=1"])

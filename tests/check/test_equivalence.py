@@ -242,6 +242,13 @@ def test_an_undecided_metric_says_how_many_images_it_would_take():
     assert judged(changed([0.0]))[0].why == "one image says nothing of the next: measure more"
 
 
+def test_a_change_at_the_margin_itself_is_undecided_however_many_images():
+    noise = np.random.default_rng(12).normal(0, 0.3, 24)
+    (found,) = judged(changed(1.0 + noise - noise.mean()))
+    assert (found.verdict, found.images_needed) == ("undecided", None)
+    assert found.why == "the change lies at the margin: no number of images is enough"
+
+
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
     sample = 2 + np.random.default_rng(9).normal(0, 0.2, 24)
     lpips = changed(sample, "BD-metric", "lpips", level=0.2, unit=0.002)

@@ -47,7 +47,7 @@ def elsewhere(source):
 
 
 def cells(spec, source):
-    return plan(select(spec, {}).contenders, "test", [source])
+    return plan(select([spec], {}).contenders, "test", [source])
 
 
 @pytest.fixture

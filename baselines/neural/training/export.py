@@ -1,6 +1,5 @@
-"""A run, finished or not -> the checkpoint that a codec takes, with its card."""
+"""The checkpoint of a run, finished or not, as a codec takes it, with its card."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,12 +8,10 @@ import torch
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
-from baselines.neural.training.checkpointing import FILE as STATE
-from baselines.neural.training.checkpointing import load_state
-from baselines.neural.training.journal import Journal
-from baselines.neural.training.recipe import Recipe, recipe_from
-from baselines.neural.training.run import FILE as RECIPE
-from baselines.neural.training.run import Subject, make_network
+from baselines.neural.training.checkpointing import BEST, load_state
+from baselines.neural.training.journal import JOURNAL, Journal, step_of
+from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.run import make_network, read_record
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 
@@ -22,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class Budget(NamedTuple):
-    """What the network of a run has seen so far."""
+    """Training that the network of a run has had so far."""
 
     steps: int
     crops: int
@@ -30,11 +27,11 @@ class Budget(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether the recipe is through."""
+        """True where the recipe is finished."""
         return self.steps == self.planned_steps
 
 
-def export(
+def write_checkpoint(
     run: Path,
     target: Path,
     *,
@@ -55,39 +52,40 @@ def export(
     state = load_state(run, CPU)
     if state is None:
         raise Unavailable(f"{run} holds no saved training: there is nothing to export")
-    subject, recipe = read_request(run)
+    record = read_record(run)
+    subject, recipe = record.subject, record.recipe
     step = state["step"]
     if which == "best":
-        state_of_best = load_state(run, CPU, "best.pt")
+        state_of_best = load_state(run, CPU, BEST)
         if state_of_best is None:
             raise Unavailable(f"{run} holds no validated network yet: export the last one")
         state, step = state_of_best, state_of_best["step"]
     spent = budget(recipe, state["index"], step)
+    architecture, config = subject.load(recipe.sizes)
     network = make_network(subject, recipe)
     network.load_state_dict(state["network"])
     crop_px = recipe.stages[state["index"]].crop_px
     seen = f"{training_data}, {spent.crops} crops of {crop_px} px"
     if not spent.finished:
         seen += f", stopped after {spent.steps} of {spent.planned_steps} steps"
-    measured = _measured(run, state["index"], step)
     stopped = f"{spent.steps} of {spent.planned_steps} training steps"
-    single_rate = subject.model != "ours"
+    caveat = recipe.caveat if spent.finished else stopped
     card = Card(
-        architecture="compressai" if single_rate else "crdr",
-        config=network.config,
+        architecture=subject.architecture,
+        config=config,
         training_data=seen,
         steps=spent.steps,
         crops=spent.crops,
         command=command,
         commit=commit,
-        measured=measured,
-        caveat="" if single_rate else recipe.caveat if spent.finished else stopped,
+        measured=_measured(run, state["index"], step),
+        caveat=caveat if architecture.rate_levels(config) > 1 else "",
     )
     return make_checkpoint(target, network, card, images, half=half)
 
 
 def budget(recipe: Recipe, index: int, step: int) -> Budget:
-    """At a step of a stage, steps counted over all stages."""
+    """Return the training up to a step of a stage, steps counted over all stages."""
     return Budget(
         recipe.steps_before(index) + step,
         recipe.crops_before(index) + step * recipe.stages[index].batch,
@@ -95,29 +93,14 @@ def budget(recipe: Recipe, index: int, step: int) -> Budget:
     )
 
 
-def read_request(run: Path) -> tuple[Subject, Recipe]:
-    """What a run was begun with; raises `Unavailable` where there is none."""
-    path = run / RECIPE
-    if not path.exists():
-        raise Unavailable(f"{run} is no run: it has no {RECIPE} and no {STATE}")
-    record = json.loads(path.read_text())
-    recipe = dict(record["recipe"])
-    name, stages = recipe.pop("name"), recipe.pop("stages")
-    subject = record["subject"]
-    return (
-        Subject(subject["model"], subject["lmbda"], tuple(subject["widths"])),
-        recipe_from(name, {**recipe, "stage": stages}),
-    )
-
-
 def _measured(run: Path, index: int, step: int) -> dict[str, float]:
-    """The last validation up to a step, estimated rates: named so that nobody takes them for real.
+    """Return the last validation up to a step, its rates named as the estimates that they are.
 
     By q and beta: "validation_q2_beta0_estimated_bpp", "validation_q2_beta0_psnr_db".
     """
     found: dict[str, float] = {}
-    for entry in Journal(run / "journal.jsonl").entries():
-        if "validation" in entry and (entry["stage"], entry["step"]) <= (index, step):
+    for entry in Journal(run / JOURNAL).entries():
+        if "validation" in entry and step_of(entry) <= (index, step):
             for point in entry["validation"]:
                 name = f"validation_q{point['q']:g}_beta{point['beta']:g}"
                 found[f"{name}_estimated_bpp"] = point["bpp"]

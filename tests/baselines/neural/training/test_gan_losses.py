@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from baselines.neural.training.objectives import OBJECTIVES
+from baselines.neural.training.gan_losses import GAN_LOSSES
 
 TOLERANCE = 1e-12  # of float64 arithmetic on numbers about 1
 RELATIVISTIC = ("rgan", "ragan", "hrrgan")
-each_objective = pytest.mark.parametrize("name", OBJECTIVES)
+each_objective = pytest.mark.parametrize("name", GAN_LOSSES)
 REAL = ((0.5, -1.25), (2.0, 0.0))  # two pictures of two patches
 FAKE = ((-0.75, 1.5), (0.25, -2.0))
 
@@ -63,7 +63,7 @@ def by_hand(name: str) -> tuple[float, list[float]]:
 def test_losses_are_those_computed_by_hand(name):
     real, fake = of_pictures(REAL), of_pictures(FAKE)
     discriminator, generator = by_hand(name)
-    objective = OBJECTIVES[name]
+    objective = GAN_LOSSES[name]
     assert float(objective.discriminator_loss(real, fake)) == pytest.approx(
         discriminator, abs=TOLERANCE
     )
@@ -72,7 +72,7 @@ def test_losses_are_those_computed_by_hand(name):
 
 def test_one_patch_gives_the_numbers_of_a_table_of_logarithms():
     real, fake = torch.tensor([[[[1.0]]]]), torch.tensor([[[[-1.0]]]])
-    rgan, sgan = OBJECTIVES["rgan"], OBJECTIVES["sgan"]
+    rgan, sgan = GAN_LOSSES["rgan"], GAN_LOSSES["sgan"]
     assert float(rgan.discriminator_loss(real, fake)) == pytest.approx(0.126928, abs=1e-6)
     assert float(rgan.generator_loss(real, fake)) == pytest.approx(2.126928, abs=1e-6)
     assert float(sgan.discriminator_loss(real, fake)) == pytest.approx(0.313262, abs=1e-6)
@@ -108,7 +108,7 @@ def test_the_discriminator_learns_what_the_two_published_backward_passes_teach_i
     published_discriminator_step(name, real, fake, score)
     published = [parameter.grad.clone() for parameter in score.parameters()]
     score.zero_grad()
-    OBJECTIVES[name].discriminator_loss(score(real), score(fake)).backward()
+    GAN_LOSSES[name].discriminator_loss(score(real), score(fake)).backward()
     for parameter, expected in zip(score.parameters(), published, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad, expected, rtol=0, atol=TOLERANCE)
@@ -121,7 +121,7 @@ def test_the_generator_learns_what_the_published_loss_teaches_it(name):
     reference, fake = logits(3), logits(4).requires_grad_()
     published = published_generator_loss(name, reference, fake)
     (expected,) = torch.autograd.grad(published, fake)
-    losses = OBJECTIVES[name].generator_loss(reference, fake)
+    losses = GAN_LOSSES[name].generator_loss(reference, fake)
     (found,) = torch.autograd.grad(losses.mean(), fake)
     assert losses.shape == (3,)
     assert losses.mean().item() == pytest.approx(published.item(), abs=TOLERANCE)
@@ -131,7 +131,7 @@ def test_the_generator_learns_what_the_published_loss_teaches_it(name):
 @each_objective
 def test_the_generator_cannot_move_what_it_is_judged_against(name):
     reference, fake = logits(5).requires_grad_(), logits(6).requires_grad_()
-    OBJECTIVES[name].generator_loss(reference, fake).sum().backward()
+    GAN_LOSSES[name].generator_loss(reference, fake).sum().backward()
     assert reference.grad is None
     assert fake.grad is not None
     assert bool((fake.grad < 0).all()), "more realistic is always better"
@@ -139,12 +139,12 @@ def test_the_generator_cannot_move_what_it_is_judged_against(name):
 
 def test_each_term_of_a_relativistic_discriminator_takes_the_other_logits_as_constants():
     real, fake = logits(7).requires_grad_(), logits(8).requires_grad_()
-    OBJECTIVES["rgan"].discriminator_loss(real, fake).backward()
+    GAN_LOSSES["rgan"].discriminator_loss(real, fake).backward()
     half = 0.5 * (fake - real).detach().sigmoid() / real.numel()
     assert torch.allclose(real.grad, -half, rtol=0, atol=TOLERANCE)
     assert torch.allclose(fake.grad, half, rtol=0, atol=TOLERANCE)
     real.grad = fake.grad = None
-    OBJECTIVES["ragan"].discriminator_loss(real, fake).backward()
+    GAN_LOSSES["ragan"].discriminator_loss(real, fake).backward()
     towards_real = (fake.mean() - real).detach().sigmoid() / real.numel()
     towards_fake = (fake - real.mean()).detach().sigmoid() / real.numel()
     assert torch.allclose(real.grad, -0.5 * towards_real, rtol=0, atol=TOLERANCE)
@@ -154,12 +154,12 @@ def test_each_term_of_a_relativistic_discriminator_takes_the_other_logits_as_con
 @pytest.mark.parametrize("name", ["sgan", "rgan", "hrrgan"])
 def test_patches_are_judged_each_by_itself(name):
     reference, fake = logits(9), logits(10).requires_grad_()
-    before = OBJECTIVES[name].generator_loss(reference, fake)
+    before = GAN_LOSSES[name].generator_loss(reference, fake)
     (alone,) = torch.autograd.grad(before[1], fake)
     assert not alone[[0, 2]].any(), "another picture's logits"
     moved = reference.clone()
     moved[1, 0, 2, 3] += 1
-    (after,) = torch.autograd.grad(OBJECTIVES[name].generator_loss(moved, fake)[1], fake)
+    (after,) = torch.autograd.grad(GAN_LOSSES[name].generator_loss(moved, fake)[1], fake)
     changed = (after != alone).nonzero().tolist()
     assert changed == ([] if name == "sgan" else [[1, 0, 2, 3]])
 
@@ -168,18 +168,18 @@ def test_in_ragan_every_picture_is_judged_against_the_mean_of_all():
     reference, fake = logits(11), logits(12)
     mixed = reference.flatten()[torch.randperm(60)].view_as(reference)
     one, other = (
-        OBJECTIVES["ragan"].generator_loss(some, fake).mean() for some in (reference, mixed)
+        GAN_LOSSES["ragan"].generator_loss(some, fake).mean() for some in (reference, mixed)
     )
     assert float(one) == pytest.approx(float(other), abs=TOLERANCE)
     moved = fake.clone()
     moved[0] += 1
-    loss = OBJECTIVES["ragan"].generator_loss
+    loss = GAN_LOSSES["ragan"].generator_loss
     assert float(loss(reference, moved)[2]) < float(loss(reference, fake)[2])
 
 
 @pytest.mark.parametrize("name", RELATIVISTIC)
 def test_only_differences_count_in_relativistic_objectives(name):
-    real, fake, objective = logits(13), logits(14), OBJECTIVES[name]
+    real, fake, objective = logits(13), logits(14), GAN_LOSSES[name]
     for loss in (objective.discriminator_loss, objective.generator_loss):
         assert torch.allclose(loss(real, fake), loss(real + 3, fake + 3), rtol=0, atol=TOLERANCE)
         assert not torch.allclose(loss(real, fake), loss(real + 3, fake))
@@ -188,8 +188,8 @@ def test_only_differences_count_in_relativistic_objectives(name):
 @each_objective
 def test_a_discriminator_that_cannot_tell_is_at_the_equilibrium(name):
     zeros = torch.zeros(2, 1, 3, 3)
-    assert float(OBJECTIVES[name].discriminator_loss(zeros, zeros)) == pytest.approx(math.log(2))
-    assert OBJECTIVES[name].generator_loss(zeros, zeros).tolist() == pytest.approx(
+    assert float(GAN_LOSSES[name].discriminator_loss(zeros, zeros)) == pytest.approx(math.log(2))
+    assert GAN_LOSSES[name].generator_loss(zeros, zeros).tolist() == pytest.approx(
         [math.log(2)] * 2
     )
 
@@ -198,7 +198,7 @@ def test_a_discriminator_that_cannot_tell_is_at_the_equilibrium(name):
 def test_extreme_logits_stay_finite_and_teach(name):
     high, low = torch.full((1, 1, 2, 2), 1e4), torch.full((1, 1, 2, 2), -1e4)
     low.requires_grad_()
-    loss = OBJECTIVES[name].generator_loss(high, low).sum()
+    loss = GAN_LOSSES[name].generator_loss(high, low).sum()
     loss.backward()
     assert loss.item() in {1e4, 2e4}
     assert low.grad is not None
@@ -208,7 +208,7 @@ def test_extreme_logits_stay_finite_and_teach(name):
 @each_objective
 def test_logits_in_half_precision_are_judged_in_float32(name):
     real, fake = logits(15).bfloat16(), logits(16).bfloat16()
-    objective = OBJECTIVES[name]
+    objective = GAN_LOSSES[name]
     for loss in (objective.discriminator_loss, objective.generator_loss):
         found = loss(real, fake)
         assert found.dtype == torch.float32
@@ -217,33 +217,33 @@ def test_logits_in_half_precision_are_judged_in_float32(name):
 
 @each_objective
 def test_logits_that_would_be_spread_over_each_other_are_refused(name):
-    objective = OBJECTIVES[name]
+    objective = GAN_LOSSES[name]
     for loss in (objective.discriminator_loss, objective.generator_loss):
         with pytest.raises(ValueError, match="logits of shapes"):
             loss(logits(1, 3, 1, 4, 4), logits(1, 3, 4, 4))
 
 
 def test_references_are_those_of_the_papers_and_the_table_is_closed():
-    references = {name: objective.reference for name, objective in OBJECTIVES.items()}
+    references = {name: objective.reference for name, objective in GAN_LOSSES.items()}
     assert references == {"sgan": "none", "rgan": "real", "ragan": "real", "hrrgan": "next_rate"}
     with pytest.raises(TypeError):
-        OBJECTIVES["lsgan"] = OBJECTIVES["sgan"]
+        GAN_LOSSES["lsgan"] = GAN_LOSSES["sgan"]
 
 
 def test_without_a_reference_its_logits_are_not_looked_at():
-    fake, loss = logits(17), OBJECTIVES["sgan"].generator_loss
+    fake, loss = logits(17), GAN_LOSSES["sgan"].generator_loss
     assert torch.equal(loss(None, fake), loss(torch.full_like(fake, math.nan), fake))
 
 
 @pytest.mark.parametrize("name", RELATIVISTIC)
 def test_where_there_is_a_reference_its_logits_are_required(name):
     with pytest.raises(ValueError, match="no logits of the reference"):
-        OBJECTIVES[name].generator_loss(None, logits(18))
+        GAN_LOSSES[name].generator_loss(None, logits(18))
 
 
 @each_objective
 def test_every_patch_counts_with_the_weight_of_its_cell(name):
-    reference, fake, loss = logits(19, 2, 1, 6, 6), logits(20, 2, 1, 6, 6), OBJECTIVES[name]
+    reference, fake, loss = logits(19, 2, 1, 6, 6), logits(20, 2, 1, 6, 6), GAN_LOSSES[name]
     losses = loss.patch_losses(reference, fake)
     cells = logits(21, 2, 2, 3)
     expected = [
@@ -268,4 +268,4 @@ def test_every_patch_counts_with_the_weight_of_its_cell(name):
 def test_weights_that_fit_no_patches_are_refused(shape):
     fake = logits(22, 2, 1, 4, 6)
     with pytest.raises(ValueError, match="weights of shape"):
-        OBJECTIVES["rgan"].generator_loss(fake, fake, torch.ones(shape))
+        GAN_LOSSES["rgan"].generator_loss(fake, fake, torch.ones(shape))

@@ -19,7 +19,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.run import Failure, Progress
+from benchmark.measure.outcome import Failure, Progress
 from benchmark.registry import CodecSpec, names_code
 from benchmark.rows.store import Store
 from benchmark.system.digest import pixels_sha256
