@@ -42,7 +42,7 @@ class ZooCoder:
         (z_string,) = bottleneck.compress(hyper)
         means, indexes = self._parameters(bottleneck.decompress([z_string], hyper.shape[2:]))
         (y_string,) = gaussian.compress(latents, indexes, means=means)
-        return varint(len(z_string)) + z_string + y_string
+        return b"".join([varint(len(z_string)), z_string, y_string])
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
         """Return y (1, M, rows, columns) as decoded; damaged bytes may give wrong latents.

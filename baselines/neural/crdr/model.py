@@ -77,21 +77,9 @@ class CRDR(HyperpriorNetwork):
         parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
         return parts
 
-    def quantile_loss(self) -> Tensor:
-        """Return `auxiliary_loss()`, by its earlier name."""
-        return self.auxiliary_loss()
-
-    def forward(
-        self,
-        images: Tensor,
-        controls: Controls | Level | Control,
-        realism: Level | Control = 0.0,
-        *,
-        noisy: bool = True,
-    ) -> Estimate:
+    def forward(self, images: Tensor, controls: Controls, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `HyperpriorNetwork.code`."""
-        # Two levels one after the other are the earlier form of the same.
-        q, beta = controls if isinstance(controls, Controls) else Controls(controls, realism)
+        q, beta = controls
         decoded, y_bits, z_bits = self.code(self.analyse(images, q).float(), noisy=noisy)
         return Estimate(self.synthesise(decoded, q, beta), y_bits, z_bits, decoded)
 

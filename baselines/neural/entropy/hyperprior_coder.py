@@ -17,7 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.entropy.coder import HIGHEST_SYMBOL, Decoder, Distributions, Encoder
+from baselines.neural.entropy.coder import (
+    HIGHEST_SYMBOL,
+    Decoder,
+    Distributions,
+    Encoder,
+    channel_rows,
+)
 from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.fixed.calibration import calibrate
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of, to_float
@@ -60,7 +66,7 @@ class HyperpriorCoder:
         self.stride, self.latent_channels = network.stride, network.sizes.latent
         self._hyper_analyse, self._prior = network.hyper_analyse, network.prior
         self._path = EntropyPath(network, tables, device=device, choice=choice)
-        self._y, self._z = _distributions(tables, "cdf"), _distributions(tables, "z_cdf")
+        self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
         for name, found, expected in (
             ("cdf", self._y, len(self._path.thresholds) + 1),
             ("z_cdf", self._z, network.sizes.hyper_latent),
@@ -75,7 +81,7 @@ class HyperpriorCoder:
         z = (hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
         encoder = Encoder()
         symbols = _array(z)
-        encoder.add(symbols, self._z, _channels(symbols.shape))
+        encoder.add(symbols, self._z, channel_rows(symbols.shape))
         walk = self._path.begin(z)
         slices = torch.split(latents, list(self._path.widths), dim=1)
         for index, values in enumerate(slices):
@@ -94,24 +100,13 @@ class HyperpriorCoder:
         """
         decoder = Decoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
-        z = decoder.take(self._z, _channels(shape))
+        z = decoder.take(self._z, channel_rows(shape))
         walk = self._path.begin(torch.from_numpy(z)[None])
         for _ in self._path.widths:
             y = decoder.take(self._y, _array(walk.parameters().indices))
             walk.accept(torch.from_numpy(y)[None])
         decoder.finish()
         return to_float(walk.decoded())
-
-
-def _distributions(tables: Mapping[str, Tensor], name: str) -> Distributions:
-    cdf, lengths, offsets = (tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset"))
-    return Distributions(cdf, lengths, offsets)
-
-
-def _channels(shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return the number of its channel at every position of z (channels, rows, columns)."""
-    numbers = np.arange(shape[0], dtype=np.int32)
-    return np.broadcast_to(numbers[:, None, None], shape)
 
 
 def _array(tensor: Tensor) -> NDArray[np.integer]:  # type: ignore[type-arg]
