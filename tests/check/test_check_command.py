@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from baselines.crdr import SHIPPED
+from baselines.crdr import BUNDLED as SHIPPED
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.cli import app
 from benchmark.errors import StoreError, UnknownName, UsageError

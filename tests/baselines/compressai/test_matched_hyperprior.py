@@ -23,10 +23,10 @@ from baselines.compressai.network import (
     ZooNetwork,
     rate_weight,
 )
+from baselines.neural.blocks.orthogonal import transforms_of
 from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.crdr.initialise import transforms_of
 from baselines.neural.crdr.sizes import MICRO
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
@@ -56,10 +56,10 @@ def _nothing_kept(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def shipped(monkeypatch, tmp_path):
-    """What comes along, in place of what really does."""
+    """A folder in place of the bundled checkpoints."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(compressai_weights, "SHIPPED", folder)
+    monkeypatch.setattr(compressai_weights, "BUNDLED", folder)
     return folder
 
 

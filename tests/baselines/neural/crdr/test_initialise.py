@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from baselines.neural.blocks.orthogonal import transform_of, transforms_of
 from baselines.neural.crdr import initialise as module
-from baselines.neural.crdr.initialise import STEP, initialise, transform_of, transforms_of
+from baselines.neural.crdr.initialise import STEP, initialise
 from baselines.neural.crdr.model import CRDR, Controls
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
 from baselines.neural.training.photographs import draw_crops, pack
