@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import monotonic
 
 import numpy as np
@@ -43,7 +44,7 @@ def reads(monkeypatch):
     original = photographs.read_photograph
 
     def counted(path):
-        found.append(path.name)
+        found.append(Path(path).name)
         return original(path)
 
     monkeypatch.setattr(photographs, "read_photograph", counted)
@@ -60,7 +61,7 @@ def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does
 
 
 def test_no_more_is_kept_than_the_budget_says_and_the_oldest_goes_first(many, reads):
-    paths = sorted(many.iterdir())
+    paths = sorted(map(str, many.iterdir()))
     recent = RecentPictures(3 * EACH_BYTES)
     for number in (0, 1, 2, 0, 3, 0, 1):
         assert np.array_equal(recent.get(paths[number]), noise(SIDE_PX, SIDE_PX, number))
@@ -78,7 +79,7 @@ def test_indexing_a_folder_that_does_not_fit_decodes_nothing(many, reads):
 
 def test_several_threads_share_the_memory(many):
     recent = RecentPictures(BUDGET_BYTES)
-    paths = sorted(many.iterdir()) * 5
+    paths = sorted(map(str, many.iterdir())) * 5
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda path: int(recent.get(path).sum()), paths))
     assert found == [int(noise(SIDE_PX, SIDE_PX, n).sum()) for n in range(MANY)] * 5
