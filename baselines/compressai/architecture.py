@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from baselines.neural.architecture import config_from_json
-from benchmark.errors import Unavailable
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from baselines.compressai.coder import ZooCoder
     from baselines.compressai.network import ZooNetwork
     from baselines.neural.bitstream.container import NoControls
     from benchmark.codec import Pixels
@@ -77,6 +77,8 @@ class CompressAIArchitecture:
         network: "ZooNetwork",
         tables: "Mapping[str, Tensor]",
         device: "torch.device | str" = "cpu",
-    ) -> Any:
-        """Return the coder of the network's latents."""
-        raise Unavailable("CompressAI's networks are coded by the codec compressai")
+    ) -> "ZooCoder":
+        """Return the coder of a network whose buffers hold its tables."""
+        from baselines.compressai.coder import ZooCoder
+
+        return ZooCoder(network, device)

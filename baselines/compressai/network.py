@@ -50,8 +50,7 @@ class ZooNetwork(Network):
     def forward(
         self,
         images: Tensor,
-        controls: object = None,
-        realism: object = None,
+        controls: None = None,
         *,
         noisy: bool = True,
     ) -> Estimate:
@@ -115,10 +114,6 @@ class ZooNetwork(Network):
         """Return CompressAI's auxiliary loss; its gradient reaches the quantiles only."""
         loss: Tensor = self.codec.aux_loss()
         return loss
-
-    def quantile_loss(self) -> Tensor:
-        """Return `auxiliary_loss()`, by its earlier name."""
-        return self.auxiliary_loss()
 
     def settle(self) -> None:
         """Solve for the quantiles of the prior, instead of taking those of training."""

@@ -62,17 +62,13 @@ class CRDRArchitecture:
         import torch
 
         from baselines.neural.blocks.raster import padded, to_images
-        from baselines.neural.entropy.factorised import factorised_tables
-        from baselines.neural.entropy.fixed.calibration import calibrate
-        from baselines.neural.entropy.fixed.fractional_bits import fraction_tables
-        from baselines.neural.entropy.fixed.tables import make_tables
+        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
 
         with torch.inference_mode():
             planes = [to_images(padded(pixels), torch.device("cpu")) for pixels in images]
             levels = range(network.sizes.rate_levels)
             latents = (network.analyse(one, float(q)) for one in planes for q in levels)
-            fractions = fraction_tables(calibrate(network, latents))
-        return {**make_tables(), **factorised_tables(network.prior), **fractions}
+            return hyperprior_tables(network, latents)
 
     def coder(
         self,

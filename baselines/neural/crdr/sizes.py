@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 IMAGE_CHANNELS = 3
 FOURIER_CHANNELS = 20  # of the embedded beta: ten sines, ten cosines
-PRIOR_FILTERS = (3, 3, 3, 3)  # widths inside the factorised prior
 LARGEST_WIDTH = 4096  # a file that asks for more is not one of ours
 LARGEST_COUNT = 64
 LARGEST_KERNEL = 9

@@ -10,14 +10,18 @@ the distributions of the next. Within a piece, symbols of the same distribution 
 which is what makes it fast.
 """
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import CorruptStream, Unavailable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FREQUENCY_BITS = 16  # of the tables
 PRECISION = 24  # of the coder
@@ -67,6 +71,17 @@ class Distributions:
                 raise ValueError("a distribution does not rise from 0 to 65536")
             self.models.append(_model(np.diff(row[:length])))
         self.index_type = np.uint8 if len(cdf) <= 2**8 else np.uint16 if len(cdf) <= 2**16 else int
+
+    @classmethod
+    def of(cls, tables: "Mapping[str, Tensor]", name: str) -> "Distributions":
+        """Return the distributions in a checkpoint's tables `name`, `name`_length, `name`_offset.
+
+        Raises `KeyError` for a table that is missing.
+        """
+        cdf, lengths, offsets = (
+            tables[f"{name}{end}"].numpy() for end in ("", "_length", "_offset")
+        )
+        return cls(cdf, lengths, offsets)
 
     def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
         """Positions by distribution (row, then position), the rows that occur, and how often."""
@@ -178,6 +193,12 @@ class Decoder:
         """Raises `CorruptStream` unless the data ends exactly with the symbols taken."""
         if self._coder.num_words() != 1 or self._coder.get_compressed()[0] != FIRST_STATE:
             raise CorruptStream("the entropy-coded data does not end where its symbols do")
+
+
+def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return the number of its channel at every position of an array (channels, rows, columns)."""
+    numbers = np.arange(shape[0], dtype=np.int32)
+    return np.broadcast_to(numbers[:, None, None], shape)
 
 
 def _model(frequencies: Integers) -> Any:

@@ -411,7 +411,7 @@ def test_bits_stay_in_float32_under_autocast(crop):
 
 def test_the_quantile_loss_teaches_quantiles_only():
     network = wrapped()
-    network.quantile_loss().backward()
+    network.auxiliary_loss().backward()
     touched = {name for name, one in network.named_parameters() if one.grad is not None}
     assert touched == {"codec.entropy_bottleneck.quantiles"}
 

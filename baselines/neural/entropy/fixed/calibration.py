@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.model import CRDR
 from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
@@ -13,6 +12,7 @@ from baselines.neural.entropy.fixed.fractional_bits import (
 )
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
 from baselines.neural.entropy.fixed.network import convolutions
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 
 HEADROOM = 2.0  # other images' activations may be larger
 
@@ -35,7 +35,7 @@ class _Errors:
 
 
 @torch.no_grad()
-def calibrate(model: CRDR, latents: Iterable[Tensor]) -> dict[str, int]:
+def calibrate(model: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
     """One fraction for each of `activation_names`, of least squared error over these images.
 
     latents: y as the encoder gives it, (N, M, h, w) each, of images and rates like those that will
@@ -53,7 +53,7 @@ def calibrate(model: CRDR, latents: Iterable[Tensor]) -> dict[str, int]:
     return errors.best()
 
 
-def _listen(model: CRDR, errors: _Errors) -> list[torch.utils.hooks.RemovableHandle]:
+def _listen(model: HyperpriorNetwork, errors: _Errors) -> list[torch.utils.hooks.RemovableHandle]:
     hooks = []
     for branch, modules in branches(model).items():
         for i, (layer, relu) in enumerate(convolutions(modules, branch)):
@@ -70,7 +70,7 @@ def _recorder(name: str, errors: _Errors, *, relu: bool):  # type: ignore[no-unt
     return record
 
 
-def _follow(model: CRDR, latent: Tensor, errors: _Errors) -> None:
+def _follow(model: HyperpriorNetwork, latent: Tensor, errors: _Errors) -> None:
     """Decode the latent as the float model does, recording what no layer gives."""
     rounded = model.round_hyper(model.hyper_analyse(latent))
     errors.add("z", rounded)

@@ -8,7 +8,7 @@
 
     decoded slice i = symbols + means + correction
 
-The float model of the same computation is `model.CRDR`; the codec codes with this one.
+`hyperprior.HyperpriorNetwork` computes the same in floating point; the codec codes with this path.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.model import CRDR
 from baselines.neural.entropy.fixed.fractional_bits import branches, fractions_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
@@ -35,6 +34,7 @@ from baselines.neural.entropy.fixed.tables import (
     half_tanh,
     scale_index,
 )
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
@@ -67,7 +67,7 @@ class EntropyPath:
 
     def __init__(
         self,
-        model: CRDR,
+        model: HyperpriorNetwork,
         tables: Mapping[str, Tensor],
         *,
         device: torch.device | str = "cpu",

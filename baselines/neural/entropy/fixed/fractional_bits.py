@@ -9,16 +9,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.model import CRDR
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
 from baselines.neural.entropy.fixed.network import convolutions
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 
 LARGEST_FRACTION = OUTPUT_FRACTION
 PREFIX = "fraction."
 DEFAULT_FRACTION = 7  # activations within +-63.5, for a model without calibration
 
 
-def branches(model: CRDR) -> dict[str, nn.Module]:
+def branches(model: HyperpriorNetwork) -> dict[str, nn.Module]:
     """Every sequence of convolutions on the entropy path, by name: hyper.mean, ..., residual.9."""
     named: dict[str, nn.Module] = {
         "hyper.mean": model.hyper_synthesis.mean,
@@ -31,7 +31,7 @@ def branches(model: CRDR) -> dict[str, nn.Module]:
     return named
 
 
-def activation_names(model: CRDR) -> list[str]:
+def activation_names(model: HyperpriorNetwork) -> list[str]:
     """z, each hidden layer (hyper.mean.0, ...), and the supports, which the decoded slices join."""
     names = ["z"]
     for branch, modules in branches(model).items():
@@ -40,7 +40,7 @@ def activation_names(model: CRDR) -> list[str]:
     return [*names, "support.mean", "support.scale"] if model.context.widths else names
 
 
-def default_fractions(model: CRDR) -> dict[str, int]:
+def default_fractions(model: HyperpriorNetwork) -> dict[str, int]:
     """DEFAULT_FRACTION everywhere."""
     return dict.fromkeys(activation_names(model), DEFAULT_FRACTION)
 
@@ -53,7 +53,7 @@ def fraction_tables(fractions: Mapping[str, int]) -> dict[str, Tensor]:
     }
 
 
-def fractions_in(tables: Mapping[str, Tensor], model: CRDR) -> dict[str, int]:
+def fractions_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict[str, int]:
     """The inverse of `fraction_tables`, out of a checkpoint's tables.
 
     Raises ValueError unless they are this model's, all of them, and within 0..LARGEST_FRACTION.

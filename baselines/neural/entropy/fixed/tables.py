@@ -5,6 +5,7 @@ exp or erf need not agree in the last bit. (`make_tables` itself computes in dec
 results are specified to the last digit, and decides with exactly rounded operations.)
 """
 
+from collections.abc import Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from itertools import pairwise
 
@@ -49,16 +50,28 @@ def make_tables() -> dict[str, Tensor]:
         thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in between]
         rows = [_gaussian_row(scale) for scale in scales]
         half_tanh = [_half_tanh(i) for i in range(-TANH_LIMIT, TANH_LIMIT + 1)]
-    cdf = np.zeros((NUM_SCALES, max(map(len, rows)) + 1), np.int32)
-    for i, frequencies in enumerate(rows):
-        cdf[i, 1 : len(frequencies) + 1] = np.cumsum(frequencies)
-    lengths = np.array([len(frequencies) + 1 for frequencies in rows], np.int32)
     return {
         "half_tanh": torch.tensor(half_tanh, dtype=torch.int16),
         "thresholds": torch.tensor(thresholds, dtype=torch.int32),
-        "cdf": torch.from_numpy(cdf),
-        "cdf_length": torch.from_numpy(lengths),
-        "cdf_offset": torch.from_numpy(-(lengths - 3) // 2),
+        **stacked_rows(rows, [-(len(counts) - 2) // 2 for counts in rows], "cdf"),
+    }
+
+
+def stacked_rows(
+    rows: Sequence[NDArray[np.int32]], offsets: Sequence[int], name: str
+) -> dict[str, Tensor]:
+    """Return frequencies, one array for each distribution, as the tables that the coder reads.
+
+    They are `name`, int32 (rows, longest): cumulative, from 0 to 2^16, then zeros; `name`_length,
+    the entries of each row that count; and `name`_offset, the symbol of each row's first interval.
+    """
+    cdf = np.zeros((len(rows), max(map(len, rows)) + 1), np.int32)
+    for row, counts in zip(cdf, rows, strict=True):
+        row[1 : len(counts) + 1] = np.cumsum(counts)
+    return {
+        name: torch.from_numpy(cdf),
+        f"{name}_length": torch.tensor([len(counts) + 1 for counts in rows], dtype=torch.int32),
+        f"{name}_offset": torch.tensor(offsets, dtype=torch.int32),
     }
 
 

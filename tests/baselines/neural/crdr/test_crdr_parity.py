@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from baselines.neural.crdr.authors import import_authors
-from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.realism import fourier
 from baselines.neural.crdr.sizes import FULL
+from baselines.neural.entropy.hyperprior import gaussian_bits
 from conftest import SHARED
 from support.authors_weights import authors_shapes, authors_state, listed_shapes, old_spelling
 

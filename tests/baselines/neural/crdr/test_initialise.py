@@ -9,7 +9,7 @@ from torch.nn.functional import conv_transpose2d
 
 from baselines.neural.crdr import initialise as module
 from baselines.neural.crdr.initialise import STEP, initialise, transform_of, transforms_of
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDR, Controls
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
 from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.rate_distortion import terms
@@ -146,7 +146,7 @@ def test_scales_start_as_the_latent_s_spread_at_the_middle_rate(crops):
 def mean_loss(network, crops, level):
     """150 MSE + lambda bpp of rounded latents."""
     with torch.no_grad():
-        found = network(crops, float(level), noisy=False)
+        found = network(crops, Controls(float(level)), noisy=False)
     of_crops = terms(crops, found.images, found.y_bits + found.z_bits)
     return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
 

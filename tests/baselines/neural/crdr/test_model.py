@@ -14,9 +14,8 @@ from baselines.neural.blocks.channel_attention import InterpolationChannelAttent
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.cost import costs, macs_per_pixel
-from baselines.neural.crdr import model
 from baselines.neural.crdr.architecture import CRDRArchitecture
-from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.crdr.model import CRDR, Controls
 from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
 from baselines.neural.crdr.sizes import (
     FULL,
@@ -28,7 +27,9 @@ from baselines.neural.crdr.sizes import (
     without_context,
 )
 from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
-from baselines.neural.entropy.hyperprior import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy import hyperprior
+from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy.hyperprior import gaussian_bits
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
 each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
@@ -269,7 +270,7 @@ def test_a_new_network_is_the_same_at_every_rate(images):
 
 
 def test_neither_latents_nor_bits_depend_on_beta_but_the_picture_does(tiny, images):
-    plain, real = (tiny(images, 2.0, beta, noisy=False) for beta in (0.0, 3.84))
+    plain, real = (tiny(images, Controls(2.0, beta), noisy=False) for beta in (0.0, 3.84))
     assert torch.equal(plain.y_bits, real.y_bits)
     assert torch.equal(plain.z_bits, real.z_bits)
     assert not torch.allclose(plain.images, real.images)
@@ -321,7 +322,7 @@ def test_only_the_first_slices_inform_the_later_ones():
 
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):
     network = shaken(CRDR(TINY))
-    estimate = network(images, torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0]))
+    estimate = network(images, Controls(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])))
     bits = estimate.y_bits + estimate.z_bits
     assert estimate.images.shape == images.shape
     assert bits.shape == (2,)
@@ -337,16 +338,16 @@ def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(i
 def test_rounding_lets_the_gradient_of_the_picture_through(images):
     """Bits of rounded latents have none for the encoder; the medians are not learned this way."""
     network = shaken(CRDR(TINY))
-    network(images, 1.0, noisy=False).images.square().mean().backward()
+    network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"analysis.layers.0.weight", "hyper_analysis.0.weight"} <= reached
     network.zero_grad()
     with torch.no_grad():
         network.hyper_analysis[4].weight.zero_()  # no way to the encoder but through y itself
-    network(images, 1.0, noisy=False).images.square().mean().backward()
+    network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     assert network.analysis.layers[0].weight.grad.any()
     network.zero_grad()
-    network(images, 1.0, noisy=False).z_bits.sum().backward()
+    network(images, Controls(1.0), noisy=False).z_bits.sum().backward()
     assert network.prior.quantiles.grad is None
     assert network.prior.matrices[0].grad is not None
 
@@ -359,15 +360,15 @@ def test_the_trained_picture_is_the_decoded_one(tiny, images):
         *tiny.hyper_synthesise(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
     )
     pictures = tiny.synthesise(decoded, 1.0, 3.84)
-    torch.testing.assert_close(tiny(images, 1.0, 3.84).images, pictures)
+    torch.testing.assert_close(tiny(images, Controls(1.0, 3.84)).images, pictures)
 
 
 def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
     """Latents differ, being made in bfloat16; counted in it, bits would be off by 1/256."""
     with torch.no_grad():
-        single = tiny(images, 1.0, noisy=False)
+        single = tiny(images, Controls(1.0), noisy=False)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = tiny(images, 1.0, noisy=False)
+            mixed = tiny(images, Controls(1.0), noisy=False)
             latents = tiny.analyse(images, 1.0).float()
             hyper = tiny.round_hyper(tiny.hyper_analyse(latents).float())
         z_bits = tiny.prior.bits(hyper).sum((1, 2, 3))
@@ -378,19 +379,19 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
 
 def test_under_autocast_all_that_counts_bits_is_single_precision(images, monkeypatch):
     network, seen = CRDR(TINY), []
-    count_y, count_z = model.gaussian_bits, network.prior.bits
+    count_y, count_z = hyperprior.gaussian_bits, network.prior.bits
     monkeypatch.setattr(
-        model, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
+        hyperprior, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
     )
     monkeypatch.setattr(network.prior, "bits", lambda one: (seen.append(one), count_z(one))[1])
     with torch.autocast("cpu", torch.bfloat16):
-        network(images, 1.0)
+        network(images, Controls(1.0))
     assert [one.dtype for one in seen] == [torch.float32] * (1 + 2 * 4)
 
 
 def test_noise_changes_the_bits_and_leaves_the_picture(tiny, images):
-    first, second = tiny(images, 1.0), tiny(images, 1.0)
-    rounded, again = (tiny(images, 1.0, noisy=False) for _ in range(2))
+    first, second = tiny(images, Controls(1.0)), tiny(images, Controls(1.0))
+    rounded, again = (tiny(images, Controls(1.0), noisy=False) for _ in range(2))
     assert torch.equal(first.images, rounded.images)
     assert not torch.equal(first.y_bits, second.y_bits)
     assert not torch.equal(first.z_bits, second.z_bits)

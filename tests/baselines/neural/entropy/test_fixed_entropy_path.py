@@ -121,6 +121,23 @@ def test_calibrated_fractions_leave_room_and_do_not_waste_it(sizes):
         assert found[name] == LARGEST_FRACTION or reach < 4 * most * 1.1
 
 
+@pytest.mark.parametrize(("largest", "fraction"), [(1016, 2), (1017, 1), (2032, 1), (2033, 0)])
+def test_a_fraction_balances_rounding_with_clipping_what_is_twice_as_large(largest, fraction):
+    """One channel of six holds `largest`, the others nothing; n steps s err by n s^2 / 12.
+
+    At the fraction 2 activations end at 8127 / 4 = 2031.75: clipping 2 x 1016 costs .0625 a
+    position and rounding 6 / 12 / 16, together less than the 6 / 12 / 4 of the fraction 1. At twice
+    1017 the clipping alone costs 5.06.
+    """
+    model = network()
+    with torch.no_grad():
+        model.prior.quantiles.zero_()
+        last = model.hyper_analysis[-1]
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([largest, 0, 0, 0, 0, 0]))
+    assert calibrate(model, [latents(1)])["z"] == fraction
+
+
 def test_calibration_leaves_the_model_as_it_was():
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -163,6 +180,13 @@ def test_fractions_of_another_model_or_out_of_range_are_refused(tables):
     ):
         with pytest.raises(ValueError, match=message):
             path_of(model, tables, wrong)
+
+
+def test_the_least_and_the_largest_fraction_are_legal(tables):
+    model = network()
+    for fraction in (0, LARGEST_FRACTION):
+        fractions = dict.fromkeys(default_fractions(model), fraction)
+        assert set(path_of(model, tables, fractions).fractions.values()) == {fraction}
 
 
 def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(tables):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, to_float
 from baselines.neural.entropy.fixed.fractional_bits import default_fractions, fraction_tables
 from baselines.neural.entropy.fixed.tables import make_tables
+from baselines.neural.entropy.hyperprior import gaussian_bits
 from conftest import SHARED
 from support.authors_weights import filled
 
