@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.session import Run, Session
 
-OURS, HYPERPRIOR = "ours", "hyperprior"
+OURS = "ours"
 SUITES = ("matched",)
 Given = TypeVar("Given")
 Data = Annotated[
@@ -78,8 +78,8 @@ def train(
     done, 130 if interrupted: then, too, all is saved. Under torchrun, one process trains on each
     GPU.
     """
+    from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe
-    from baselines.neural.training.session import export
     from benchmark.commands.output import interruptible
     from benchmark.system.weights import use_weights_folder
 
@@ -178,8 +178,9 @@ def how_far(run: "Run") -> str:
 
 def _train_one(run: "Run", session: "Session", quiet: bool) -> None:
     from baselines.commands.training_progress import show_training
+    from baselines.neural.training.export import export
     from baselines.neural.training.journal import JOURNAL
-    from baselines.neural.training.session import Ended, export, leads, resume
+    from baselines.neural.training.session import Ended, leads, resume
 
     quiet = quiet or not leads()
     if not quiet:
@@ -215,15 +216,11 @@ def _single(
     from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.training.run import Subject
     from baselines.neural.training.session import Run
-    from baselines.neural.training.suite import (
-        HYPERPRIOR as ZOO_HYPERPRIOR,
-    )
-    from baselines.neural.training.suite import compressai, matched_widths, single_rate
+    from baselines.neural.training.suite import HYPERPRIOR, compressai, matched_widths, single_rate
 
-    zoo = {f"compressai:{one}": one for one in MODELS} | {HYPERPRIOR: ZOO_HYPERPRIOR}
-    architectures = {OURS: recipe.architecture} | {
-        name: name for name in ARCHITECTURES if name != "compressai"
-    }
+    zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
+    architectures = {name: name for name in ARCHITECTURES if name != "compressai"}
+    architectures[OURS] = recipe.architecture
     if model in architectures:
         if lmbda is not None or widths is not None or learning_rate is not None:
             raise UsageError(

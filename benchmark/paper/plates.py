@@ -236,10 +236,11 @@ def _variants(
     store: Path, kind: str, attested_only: bool
 ) -> "tuple[pa.Table, dict[str, str], str]":
     """Rows of the kind's variants; what figures call each label; and the method's own name."""
+    from importlib import import_module
+
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from baselines.neural.training.session import trainer
     from benchmark.analysis.comparable import label_of
     from benchmark.packs.evidence import attested
     from benchmark.registry import CodecSpec
@@ -247,7 +248,7 @@ def _variants(
 
     table = Store(store).table()
     table = attested(table) if attested_only else table
-    known = trainer("ablation")
+    known = import_module("baselines.neural.training.ablation")
     if kind == "gan":
         words = {f"{one}-{known.DISCRIMINATOR}": name for one, name in known.OBJECTIVES.items()}
     else:

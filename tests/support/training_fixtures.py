@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
+from baselines.neural.crdr.adversary import Adversary
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.network import Estimate, Network, ParameterGroup
@@ -159,7 +160,12 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
     network = Poisoned("infinite loss", at=2 if workers.rank else 0)
     learner = Learner(network, recipe_of({"batch": 4}), 0, photographs(), workers)
     updates = [learner.update() for _ in range(3)]
+    adversary = Adversary(stage_of(**{**REALISM, "objective": "sgan"}), 1, CPU, workers)
+    images = [torch.from_numpy(one[:64, :64]).permute(2, 0, 1)[None] / 255 for one in pictures(2)]
+    judged = adversary.update(*images, np.float32([workers.rank]), 1.0)  # another rate in each
     found = {
+        "discriminators": adversary.state()["network"],
+        "discriminator_loss": judged["discriminator"],
         "gradient": trained.grad,
         "untouched": untouched.grad,
         "numbers": numbers,

@@ -12,10 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.training.checkpointing import STATE
 from baselines.neural.training.curves import write_curves
-from baselines.neural.training.export import write_checkpoint
 from baselines.neural.training.journal import JOURNAL, Journal
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
@@ -23,9 +20,6 @@ from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.interruption import passed_on
-from benchmark.system.machine import commit
-
-CROP_PX = 256  # of the photographs that say how large activations become
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,30 +125,6 @@ def resume(run: Run, session: Session, shown: AbstractContextManager[None]) -> E
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
-
-
-def export(run: Run, session: Session) -> Card:
-    """Write the run's present state as a checkpoint that codecs load; return its card.
-
-    Raises `UsageError` where the run has saved no state, or one of which no checkpoint can be made.
-    """
-    if not (run.folder / STATE).exists():
-        raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
-    photographs = read_record(run.folder).photographs
-    try:
-        return write_checkpoint(
-            run.folder,
-            run.target,
-            command=session.command,
-            training_data=f"{photographs} photographs of {session.data_name}",
-            commit=commit() or "unknown",
-            images=[pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation],
-            half=session.half,
-        )
-    except OSError as error:
-        raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
 
 
 def _train(run: Run, session: Session, shown: AbstractContextManager[None]) -> Ended:

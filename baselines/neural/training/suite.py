@@ -7,7 +7,7 @@ has the same shape, and the loss is the same 150 MSE + weight bpp.
 """
 
 from bisect import bisect_left
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from baselines.compressai.architecture import ZooConfig
@@ -15,7 +15,7 @@ from baselines.compressai.network import MATCHED_WIDTHS, rate_weight
 from baselines.neural.architecture import load_architecture
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.training.objective import objective_class
-from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import Run
 
@@ -73,28 +73,24 @@ def single_rate(
         rate = first.learning_rate if learning_rate is None else learning_rate
         return replace(recipe, stages=(replace(first, lambdas=lambdas, learning_rate=rate),))
     rate = LEARNING_RATE if learning_rate is None else learning_rate
+    kind = objective_class("single_rate").stage_type
     stages = []
     for float32 in dict.fromkeys(stage.float32 for stage in recipe.stages):
         alike = [stage for stage in recipe.stages if stage.float32 == float32]
         like = alike[0]
         crops = -(-sum(stage.crops for stage in alike) // parts)
         stages.append(
-            objective_class("single_rate").stage_type(
-                kind="single_rate",
-                steps=-(-crops // like.batch),
-                batch=like.batch,
-                crop_px=max(stage.crop_px for stage in recipe.stages),
-                learning_rate=rate * (like.learning_rate / first.learning_rate),
-                lambdas=lambdas,
-                decay_at=like.decay_at,
-                decay=like.decay,
-                final_share=like.final_share,
-                warm_up_steps=like.warm_up_steps,
-                prior_rate_factor=like.prior_rate_factor,
-                quantile_learning_rate=like.quantile_learning_rate,
-                clip_norm=like.clip_norm,
-                balanced=getattr(like, "balanced", False),
-                float32=float32,
+            kind(
+                **{one.name: getattr(like, one.name) for one in fields(Stage)}
+                | {
+                    "kind": "single_rate",
+                    "steps": -(-crops // like.batch),
+                    "crop_px": max(stage.crop_px for stage in recipe.stages),
+                    "learning_rate": rate * (like.learning_rate / first.learning_rate),
+                    "lambdas": lambdas,
+                    "frozen": (),
+                    "balanced": getattr(like, "balanced", False),
+                }
             )
         )
     return replace(recipe, stages=tuple(stages))

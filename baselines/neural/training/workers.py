@@ -47,8 +47,8 @@ class Launch:
             return None
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         try:
-            return cls(*(int(environment.get(name, name == names[3])) for name in names))
-        except ValueError as error:
+            return cls(*(int({names[3]: "1", **environment}[name]) for name in names))
+        except (KeyError, ValueError) as error:
             raise UsageError(f"{', '.join(names)} are not all whole numbers: {error}") from error
 
 

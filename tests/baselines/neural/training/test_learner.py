@@ -82,6 +82,22 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     assert found["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
 
 
+class WithHyperlatent(Toy):
+    """Some of its bits are the hyper-latent's."""
+
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        return found._replace(z_bits=torch.tensor([64.0, 192.0]))
+
+
+def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
+    found = learner_of(toy(WithHyperlatent), {}).update().numbers
+    without = learner_of(toy(), {}).update().numbers
+    assert found["z_bpp"] == pytest.approx(128 / 64**2, rel=1e-6)
+    assert found["bpp"] - without["bpp"] == pytest.approx(128 / 64**2, rel=1e-3)
+    assert without["z_bpp"] == 0
+
+
 class Costly(Toy):
     """As long as it sees noise."""
 

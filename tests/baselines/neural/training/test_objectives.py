@@ -1,0 +1,101 @@
+"""Objectives that are a class and a line in a table: the loop trains and resumes them unchanged."""
+
+import pytest
+import torch
+
+from baselines.neural.crdr.model import CRDR
+from baselines.neural.training.checkpointing import load_state
+from baselines.neural.training.journal import Journal
+from baselines.neural.training.loop import run_request
+from baselines.neural.training.objective import OBJECTIVES, objective_class
+from baselines.neural.training.recipe import Stage
+from baselines.neural.training.workers import Workers
+from benchmark.errors import UnknownName
+from support.objectives import NAMES, Denoiser
+from support.training_fixtures import (
+    CPU,
+    LEAST,
+    STAGE,
+    copied,
+    differing,
+    json_free,
+    learner_of,
+    least_network,
+    pictures,
+    recipe_of,
+    request_for,
+)
+
+GAN = {"kind": "latent_gan", "r1": 0.5, "steps": 4}
+DENOISING = {**STAGE, "kind": "denoising", "steps": 4, "lambdas": []}
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch):
+    for name, place in NAMES.items():
+        monkeypatch.setitem(OBJECTIVES, name, place)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_in_the_table_has_its_stage_s_fields(name):
+    assert issubclass(objective_class(name).stage_type, Stage)
+
+
+def test_an_objective_that_is_not_in_the_table_is_refused_with_those_that_are():
+    with pytest.raises(UnknownName, match="Did you mean 'realism'"):
+        objective_class("realisme")
+
+
+def test_an_objective_has_fields_of_its_own_in_a_recipe_and_no_other_s():
+    assert recipe_of(GAN).stages[0].r1 == 0.5
+    for wrong, named in (({"gan_per_beta": 0.1}, "gan_per_beta"), ({"r1": -1}, "r1 is -1")):
+        with pytest.raises(ValueError, match=f"in stage 1, .*{named}"):
+            recipe_of({**GAN, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("stage", "make"), [(GAN, least_network), (DENOISING, Denoiser)], ids=["gan", "denoising"]
+)
+def test_it_is_trained_by_the_loop_and_resumed_exactly(tmp_path, stage, make):
+    recipe = recipe_of(stage, report_every_steps=1, validate_every_steps=2)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run_request(Workers(), request_for(whole, recipe, make, validation=pictures(1)))
+    for _ in range(4):
+        run_request(Workers(), request_for(parts, recipe, make, deadline=0.0))
+    assert not differing(load_state(whole, CPU), load_state(parts, CPU))
+    entries, again = (Journal(run / "journal.jsonl").entries() for run in (whole, parts))
+    own = "r1" if stage is GAN else "error"
+    assert [one[own] for one in entries] == [one[own] for one in again]
+    assert len({one[own] for one in entries}) == 4
+    assert not any("validation" in one for one in entries), "it has none"
+
+
+def test_the_discriminators_of_an_objective_learn_beside_the_network():
+    torch.manual_seed(2)
+    learner = learner_of(CRDR(LEAST), GAN)
+    before = copied(learner.network), json_free(learner.objective.state()["score"])
+    updates = [learner.update() for _ in range(2)]
+    assert {"loss", "bpp", "discriminator", "r1"} == updates[-1].numbers.keys()
+    assert differing(before[0], copied(learner.network))
+    assert differing(before[1], learner.objective.state()["score"])
+    frozen = {path for path in differing(before[0], copied(learner.network)) if "embedding" in path}
+    assert not frozen, "it does not train what acts on realism"
+
+
+def test_r1_punishes_slopes_of_the_discriminator_at_real_images():
+    """The more, the closer it comes to a constant."""
+    slopes = []
+    for weight in (0.0, 100.0):
+        torch.manual_seed(2)
+        learner = learner_of(CRDR(LEAST), {**GAN, "r1": weight, "steps": 20})
+        slopes.append([learner.update().numbers["r1"] for _ in range(10)])
+    assert slopes[0][0] == slopes[1][0]
+    assert slopes[1][-1] < slopes[0][-1]
+
+
+def test_a_denoiser_learns_to_predict_noise():
+    torch.manual_seed(2)
+    stage = {**DENOISING, "steps": 60, "learning_rate": 1e-2, "batch": 8}
+    learner = learner_of(Denoiser(), stage)
+    losses = [learner.update().numbers["loss"] for _ in range(60)]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
