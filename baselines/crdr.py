@@ -37,7 +37,7 @@ REMEDY = (
 
 
 class CRDR:
-    """One checkpoint at one beta.
+    """Codec of one checkpoint at one beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
     is a safetensors file with its card beside it.

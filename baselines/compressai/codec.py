@@ -61,7 +61,7 @@ MATCHED_CAVEATS = {
 
 
 class CompressAI:
-    """One model of the zoo, trained for one metric, at all qualities whose weights are present.
+    """Model of the zoo, trained for one metric, at all qualities whose weights are present.
 
     `weights` is "published", or "random" for a seeded, untrained network. "matched" are networks of
     fewer channels that this project trained, with the work per pixel of its own codec and the crops
@@ -131,7 +131,7 @@ class CompressAI:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
         if stream.width * stream.height > most_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}: no picture comes to so few")
+            raise CorruptStream(f"the stream claims {size}: no image takes so few")
         net = network(self._sources[stream.quality])
         left, top, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj201
 
 
 class PublishedFile(NamedTuple):
-    """One of CompressAI's weight files."""
+    """Weight file that CompressAI publishes."""
 
     url: str
     name: str

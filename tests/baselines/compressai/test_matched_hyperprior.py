@@ -96,7 +96,7 @@ def stored(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def crop(photo):
-    """Of 128 x 192 pixels, so that nothing is padded."""
+    """A crop of 128 x 192 pixels, which needs no padding."""
     return np.ascontiguousarray(photo[:128, :192])
 
 
@@ -183,7 +183,7 @@ QUALITY = Setting("quality", 1)
 
 
 def rewrite_card(path: Path) -> None:
-    """As if the tensors' file had been written as it is now."""
+    """Let the card vouch for the tensors' file as it is now."""
     from benchmark.system.programs import file_sha256
 
     card = json.loads(path.with_suffix(".json").read_text())

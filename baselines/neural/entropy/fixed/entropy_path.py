@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.entropy.fixed.fractional_bits import branches, fractions_in
+from baselines.neural.entropy.fixed.fractional_bits import branches, fractional_bits_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,
@@ -59,9 +59,9 @@ class EntropyPath:
     """Integer network of one checkpoint on one device.
 
     `model` may be on any device; its weights are copied. `tables` hold those of `make_tables` and
-    `fraction_tables` from the checkpoint; others are ignored. `choice` is the kernel; the fastest
-    exact one on the device unless given. `widths` are the slices' channels; all of y without
-    slices. Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights
+    `fractional_bit_tables` from the checkpoint; others are ignored. `choice` is the kernel; the
+    fastest exact one on the device unless given. `widths` are the slices' channels; all of y
+    without slices. Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights
     that admit an inexact sum, and `Unavailable` where the device has no exact kernel.
     """
 
@@ -75,7 +75,7 @@ class EntropyPath:
     ) -> None:
         self.device = torch.device(device)
         self.choice = choice or exact_kernel(self.device)
-        self.fractions = fractions_in(tables, model)
+        self.fractional_bits = fractional_bits_in(tables, model)
         self.thresholds, self.half_tanh = (
             _table(tables, name, size).to(self.device)
             for name, size in (("thresholds", NUM_SCALES - 1), ("half_tanh", 2 * TANH_LIMIT + 1))
@@ -86,7 +86,7 @@ class EntropyPath:
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < LARGEST_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
-        on_grid = torch.round(medians * 2.0 ** self.fractions["z"])
+        on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
         self.medians = on_grid.to(self.device, torch.int64)
         self.branches = {
             name: self._branch(name, modules) for name, modules in branches(model).items()
@@ -99,15 +99,19 @@ class EntropyPath:
         if kind == "residual":
             last, limit, dtype = TANH_FRACTION, TANH_LIMIT, torch.int16
         elif kind == "hyper" and self.autoregressive:
-            last, limit, dtype = self.fractions[f"support.{part}"], ACTIVATION_LIMIT, torch.int16
+            last, limit, dtype = (
+                self.fractional_bits[f"support.{part}"],
+                ACTIVATION_LIMIT,
+                torch.int16,
+            )
         else:
             last = OUTPUT_FRACTION
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         return FixedSequence(
             modules,
             [
-                self.fractions[first],
-                *(self.fractions[f"{name}.{i}"] for i in range(hidden)),
+                self.fractional_bits[first],
+                *(self.fractional_bits[f"{name}.{i}"] for i in range(hidden)),
                 last,
             ],
             precision=PRECISION[kind],
@@ -121,8 +125,8 @@ class EntropyPath:
     def begin(self, z_symbols: Tensor) -> "Latents":
         """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         symbols = z_symbols.to(self.device, torch.int64).permute(0, 2, 3, 1)
-        limit = ACTIVATION_LIMIT >> self.fractions["z"]
-        z = (symbols.clamp(-limit, limit) << self.fractions["z"]) + self.medians
+        limit = ACTIVATION_LIMIT >> self.fractional_bits["z"]
+        z = (symbols.clamp(-limit, limit) << self.fractional_bits["z"]) + self.medians
         z = z.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).to(torch.int16)
         return Latents(self, self.branches["hyper.mean"](z), self.branches["hyper.scale"](z))
 
@@ -172,7 +176,7 @@ class Latents:
         return _channels_first(torch.cat(self._decoded, dim=3))
 
     def _on_grid(self, values: Tensor, support: str) -> Tensor:
-        bits = OUTPUT_FRACTION - self._path.fractions[support]
+        bits = OUTPUT_FRACTION - self._path.fractional_bits[support]
         return coarser(values, bits, ACTIVATION_LIMIT)
 
 

@@ -40,20 +40,20 @@ def activation_names(model: HyperpriorNetwork) -> list[str]:
     return [*names, "support.mean", "support.scale"] if model.context.widths else names
 
 
-def default_fractions(model: HyperpriorNetwork) -> dict[str, int]:
+def default_fractional_bits(model: HyperpriorNetwork) -> dict[str, int]:
     """Return DEFAULT_FRACTION for every activation."""
     return dict.fromkeys(activation_names(model), DEFAULT_FRACTION)
 
 
-def fraction_tables(fractions: Mapping[str, int]) -> dict[str, Tensor]:
+def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tensor]:
     """Return fractional bits as int8 scalars for a checkpoint's tables: fraction.z, ..."""
     return {
         f"{PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
-        for name, value in fractions.items()
+        for name, value in fractional_bits.items()
     }
 
 
-def fractions_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict[str, int]:
+def fractional_bits_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict[str, int]:
     """Return the fractional bits in a checkpoint's tables by activation.
 
     Raises `ValueError` unless they are exactly this model's, and within 0..LARGEST_FRACTION.
@@ -65,7 +65,7 @@ def fractions_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict
     }
     wrong = sorted(set(found) ^ set(activation_names(model)))
     if wrong:
-        raise ValueError(f"the fractions do not fit the model: {', '.join(wrong[:5])}")
+        raise ValueError(f"the fractional bits do not fit the model: {', '.join(wrong[:5])}")
     for name, fraction in found.items():
         if not 0 <= fraction <= LARGEST_FRACTION:
             raise ValueError(f"the fraction {name} is {fraction}, not 0..{LARGEST_FRACTION}")

@@ -13,15 +13,15 @@ from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, Precision
 class FixedSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
 
-    `fractions` are the fractional bits of the input, then of each convolution's output. Activations
-    are int16, clipped to ACTIVATION_LIMIT; the output is `output_dtype`, clipped to `output_limit`.
+    `fractional_bits` are those of the input, then of each convolution's output. Activations are
+    int16, clipped to ACTIVATION_LIMIT; the output is `output_dtype`, clipped to `output_limit`.
     Raises `ValueError` for any other module, and `BoundExceeded` (see `bounds`).
     """
 
     def __init__(
         self,
         modules: nn.Module,
-        fractions: Sequence[int],
+        fractional_bits: Sequence[int],
         *,
         precision: Precision,
         kernel: Kernel,
@@ -31,14 +31,16 @@ class FixedSequence:
         output_dtype: torch.dtype = torch.int16,
     ) -> None:
         layers = list(convolutions(modules, name))
-        if len(fractions) != len(layers) + 1:
-            raise ValueError(f"{name}: {len(fractions)} fractions for {len(layers)} convolutions")
+        if len(fractional_bits) != len(layers) + 1:
+            raise ValueError(
+                f"{name}: {len(fractional_bits)} fractional bits for {len(layers)} convolutions"
+            )
         self.layers = []
         for i, (layer, relu) in enumerate(layers):
             last = i == len(layers) - 1
             grid = LayerGrid(
-                fractions[i],
-                fractions[i + 1],
+                fractional_bits[i],
+                fractional_bits[i + 1],
                 output_limit if last else ACTIVATION_LIMIT,
                 output_dtype if last else torch.int16,
             )

@@ -392,7 +392,7 @@ def test_a_picture_of_levels_is_averaged_over_blocks():
 
 
 def run(*words: object) -> str:
-    """What a command says; its error is raised."""
+    """Return the output of a command; its error is raised."""
     done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output

@@ -30,7 +30,7 @@ PLAIN = replace(
 
 @pytest.fixture(scope="module")
 def crops(coffee):
-    """Of a photograph, (16, 3, 128, 128) in [-1, 1]."""
+    """Crops of a photograph, (16, 3, 128, 128) in [-1, 1]."""
     return draw_crops(pack([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
 
 

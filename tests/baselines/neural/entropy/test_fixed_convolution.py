@@ -200,7 +200,7 @@ def test_a_sequence_with_a_fraction_too_many_or_too_few_is_refused():
     options = {"precision": Precision.FINE, "kernel": Float64Sums, "device": CPU, "name": "mean"}
     FixedSequence(layers, [7] * 3, **options)
     for count in (2, 4):
-        with pytest.raises(ValueError, match=f"mean: {count} fractions for 2 convolutions"):
+        with pytest.raises(ValueError, match=f"mean: {count} fractional bits for 2 convolutions"):
             FixedSequence(layers, [7] * count, **options)
 
 
