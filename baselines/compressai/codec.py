@@ -18,7 +18,7 @@ wrong image, not an error.
 """
 
 import math
-import os
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
@@ -40,12 +40,15 @@ from baselines.compressai.weights import (
     NetworkSource,
     find_sources,
     network,
+    published_files,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
-from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.device import chosen_device
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
+from benchmark.system.published_weights import PublishedFile
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,6 +91,11 @@ class CompressAI:
         self._sources = find_sources(model, metric, weights, checkpoint, self._device)
         self._kind = next(iter(self._sources.values())).weights
         self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
+
+    @staticmethod
+    def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
+        """Return the published weight files for these options, for `bench fetch`."""
+        return published_files(options)
 
     def describe(self) -> CodecInfo:
         """Return version, call, CompressAI's licence and the sha256 of the weights."""
@@ -200,7 +208,7 @@ def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
         raise BadOption(f"device={asked}: it is cpu or cuda")
     if not asked and model in AUTOREGRESSIVE:
         return "cpu"
-    if (asked or os.environ.get(DEVICE_VARIABLE)) != "cuda":
+    if (asked or chosen_device()) != "cuda":
         return "cpu"
     import torch
 

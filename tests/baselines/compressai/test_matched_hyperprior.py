@@ -184,7 +184,7 @@ QUALITY = Setting("quality", 1)
 
 def rewrite_card(path: Path) -> None:
     """Let the card vouch for the tensors' file as it is now."""
-    from benchmark.system.programs import file_sha256
+    from benchmark.system.digest import file_sha256
 
     card = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(card | {"sha256": file_sha256(path)}))

@@ -61,8 +61,8 @@ class EntropyPath:
     `model` may be on any device; its weights are copied. `tables` hold those of `make_tables` and
     `fractional_bit_tables` from the checkpoint; others are ignored. `choice` is the kernel; the
     fastest exact one on the device unless given. `widths` are the slices' channels; all of y
-    without slices. Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for weights
-    that admit an inexact sum, and `Unavailable` where the device has no exact kernel.
+    without slices. Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for
+    weights that admit an inexact sum, and `Unavailable` where the device has no exact kernel.
     """
 
     def __init__(
