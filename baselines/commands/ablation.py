@@ -52,6 +52,7 @@ def ablation(
     from baselines.neural.training.ablation import OWN
     from baselines.neural.training.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
+    from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible
     from benchmark.registry import metric_names
     from benchmark.system.weights import use_weights_folder
@@ -74,6 +75,8 @@ def ablation(
                 _begin(run.folder, common.folder)
             train_all([run], session, quiet)
             stop_if_over(run, session)
+        if not leads():
+            return
         labels = {_spec(run): one.label for run, one in zip(runs, plan.variants, strict=True)}
         outcome = benchmark.run(
             list(labels),

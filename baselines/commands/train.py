@@ -148,9 +148,10 @@ def open_session(
 def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
     from baselines.neural.training.session import is_complete
+    from baselines.neural.training.workers import decided
 
     for run in runs:
-        if is_complete(run):
+        if decided(is_complete(run)):
             _say(f"{run.target}: finished before, {run.steps} steps")
             continue
         _train_one(run, session, quiet)
@@ -160,7 +161,9 @@ def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
 
 def stop_if_over(run: "Run", session: "Session") -> None:
     """End the command between two runs where the deadline has passed."""
-    if session.is_over:
+    from baselines.neural.training.workers import decided
+
+    if decided(session.is_over):
         _say(f"the time is over after {run.name}; the same command resumes with the next")
         raise typer.Exit(0)
 

@@ -130,9 +130,8 @@ def _bar(name: str, stages: Sequence[tuple[int, int]]) -> Iterator[Callable[[Rep
 
 
 def _figures(report: Report) -> list[str]:
-    shown = [f"loss {report['loss']:.4g}", f"{report['bpp']:.3f} bpp"]
-    if "validation_loss" in report:
-        shown.append(f"validation {report['validation_loss']:.4f}")
+    known = ("loss", "loss {:.4g}"), ("bpp", "{:.3f} bpp"), ("validation_loss", "validation {:.4f}")
+    shown = [text.format(report[name]) for name, text in known if name in report]
     rates = (report["steps_per_second"], "steps/s"), (report["crops_per_second"], "crops/s")
     return [*shown, *(f"{value:.{1 if value < 10 else 0}f} {unit}" for value, unit in rates)]
 

@@ -82,6 +82,7 @@ class _Run:
             if self.workers.leads:
                 self.journal.cut(0, 0)
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.workers.share(network)
         index = 0 if saved is None else saved["index"]
         while index < len(self.recipe.stages):
             learner = Learner(network, self.recipe, index, self.request.photographs, self.workers)

@@ -7,11 +7,13 @@ some of one thread each on the CPU, where two do as much work as one of two thre
 depends on the processor (`tests/speed/training.py` compares).
 """
 
+import atexit
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +26,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from benchmark.errors import BenchError, Unavailable, UsageError
 
+LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
 
 
@@ -80,6 +83,12 @@ class Workers:
         """Return the mean over the processes of a number of each."""
         return self.average([], number.detach().float().reshape(1))[0]
 
+    def share(self, network: nn.Module) -> None:
+        """Take over the weights of the first process: those of other machines may round apart."""
+        if self.count > 1:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, 0)
+
     def wait(self) -> None:
         """Wait until all processes have come here."""
         if self.count > 1:
@@ -97,11 +106,23 @@ def launched(launch: Launch, device: str) -> Workers:
             torch.cuda.set_device(device)
         try:
             dist.init_process_group(
-                "nccl" if on_gpu else "gloo", rank=launch.rank, world_size=launch.count
+                "nccl" if on_gpu else "gloo",
+                rank=launch.rank,
+                world_size=launch.count,
+                timeout=LONGEST_WAIT,
             )
         except ValueError as error:
             raise UsageError(f"the processes cannot meet: {error}") from error
+        atexit.register(dist.destroy_process_group)
     return Workers(launch.rank, launch.count, device)
+
+
+def decided(wish: bool) -> bool:
+    """Return the decision of the first process of a launch, in all of them the same."""
+    decisions = [wish]
+    if dist.is_initialized():
+        dist.broadcast_object_list(decisions, 0)
+    return decisions[0]
 
 
 def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:

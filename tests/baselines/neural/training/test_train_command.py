@@ -310,6 +310,12 @@ def test_a_terminal_has_a_bar(unbroken, tmp_path, monkeypatch):
     assert "0 s left, 0 skipped" in " ".join(shown.split())
 
 
+def test_an_objective_without_bits_or_a_report_without_a_loss_is_shown_all_the_same():
+    report = {"stage": 0, "step": 1, "skipped": 1, "steps_per_second": 1, "crops_per_second": 2.0}
+    assert sentence(report, [(2, 2)]).startswith("stage 1 of 1, step 1 of 2, 1.0 steps/s")
+    assert "loss 0.5, 1.0 steps/s" in sentence({**report, "loss": 0.5}, [(2, 2)])
+
+
 def test_the_time_left_counts_the_stages_to_come():
     report = {
         "stage": 0, "step": 75, "loss": 1.0, "bpp": 0.5, "skipped": 2,
