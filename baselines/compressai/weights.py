@@ -4,14 +4,14 @@ import math
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.torch_file import load_tensors
-from benchmark.errors import BadOption, Unavailable, UnknownName
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
 from benchmark.system.published_weights import PublishedFile
 from benchmark.system.torchvision_import import import_torchvision
