@@ -1,10 +1,7 @@
-"""`bench ablation`: variants of the realism stage, trained at one budget, measured and drawn."""
+"""`bench ablation`: compute-matched variants of the realism stage, measured and drawn."""
 
-import os
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +20,7 @@ from baselines.commands.train import (
 from benchmark.commands import options
 
 if TYPE_CHECKING:
+    from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.session import Run
 
 BETA = 3.84
@@ -51,7 +49,10 @@ def ablation(
 
     Exit code as `bench train`; 1 if a cell failed.
     """
-    from baselines.neural.training.session import trainer
+    from baselines.neural.training.ablation import OWN
+    from baselines.neural.training.ablation import ablation as planned
+    from baselines.neural.training.recipe import load_recipe
+    from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible
     from benchmark.registry import metric_names
     from benchmark.system.weights import use_weights_folder
@@ -60,8 +61,8 @@ def ablation(
     names = metric_names(metrics)
     use_weights_folder(weights_dir)
     only = tuple(part.strip() for part in variants.split(",")) if variants else ()
-    plan = trainer("ablation").ablation(kind, trainer("recipe").load_recipe(name), only)
-    with interruptible("what is saved stays; the same command goes on from there"):
+    plan = planned(kind, load_recipe(name), only)
+    with interruptible("what is saved stays; the same command resumes from there"):
         words = ["ablation", kind, "--recipe", name]
         session = open_session(words, data, validation, device, max_minutes, half=False)
         common = _run(folder, COMMON, plan.common) if plan.common else None
@@ -74,9 +75,21 @@ def ablation(
                 _begin(run.folder, common.folder)
             train_all([run], session, quiet)
             stop_if_over(run, session)
+        if not leads():
+            return
         labels = {_spec(run): one.label for run, one in zip(runs, plan.variants, strict=True)}
-        failed = _measure(list(labels), dataset, metrics, jobs, device, folder)
-        own = next((one.label for one in plan.variants if one.name == _own()), "")
+        outcome = benchmark.run(
+            list(labels),
+            dataset,
+            metrics=names,
+            jobs=jobs,
+            device=device,
+            results=folder / "results",
+        )
+        for failure in outcome.failures:
+            print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
+        print(f"{outcome.measured} cells measured, {len(outcome.failures)} failed")
+        own = next((one.label for one in plan.variants if one.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (
             f"Each variant: the last stage of {name}, {last.steps} steps of {last.batch} crops of "
@@ -86,36 +99,27 @@ def ablation(
             folder, kind, labels, dataset, names, folder / "results", own, trained
         ):
             print(path)
-    if failed:
-        raise typer.Exit(failed)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
 
 
-def _own() -> str:
-    from baselines.neural.training.session import trainer
-
-    ablations = trainer("ablation")
-    return f"{ablations.OBJECTIVE}-{ablations.DISCRIMINATOR}"
-
-
-def _run(folder: Path, name: str, recipe: Any) -> "Run":
-    from baselines.neural.training.session import OURS, Run
+def _run(folder: Path, name: str, recipe: "Recipe") -> "Run":
+    from baselines.neural.training.run import Subject
+    from baselines.neural.training.session import Run
 
     target = folder / f"{name}.safetensors"
-    return Run(name, folder / name, target, OURS, 0.0, (0, 0), recipe)
+    return Run(name, folder / name, target, Subject(recipe.architecture), recipe)
 
 
 def _begin(folder: Path, common: Path) -> None:
-    """A variant's run where the common one ended, unless it has begun."""
-    from baselines.neural.training.curves import JOURNAL
-    from baselines.neural.training.session import STATE
+    """Begin a variant's run where the common one ended, unless it has begun."""
+    from baselines.neural.training.checkpointing import STATE
+    from baselines.neural.training.journal import JOURNAL
+    from benchmark.system.atomic import write_file
 
-    if (folder / STATE).exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (JOURNAL, STATE):  # the state last: with it the run has begun
-        draft = folder / f".{name}.part"
-        shutil.copyfile(common / name, draft)
-        os.replace(draft, folder / name)
+    if not (folder / STATE).exists():
+        for name in (JOURNAL, STATE):  # the state last: with it the run has begun
+            write_file(folder / name, (common / name).read_bytes())
 
 
 def _spec(run: "Run") -> str:
@@ -123,31 +127,3 @@ def _spec(run: "Run") -> str:
     from benchmark.registry import CodecSpec
 
     return CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", str(run.target)))).text
-
-
-def _measure(
-    codecs: Sequence[str],
-    dataset: str,
-    metrics: str,
-    jobs: int | None,
-    device: str,
-    folder: Path,
-) -> int:
-    """The exit code of `bench run`, whose rows lie in `folder`/results."""
-    from benchmark.commands.run import run
-
-    try:
-        run(
-            ",".join(codecs),
-            dataset,
-            metrics=metrics,
-            jobs=jobs,
-            device=device,
-            results=folder / "results",
-            table=False,
-        )
-    except typer.Exit as ended:
-        if ended.exit_code > 1:
-            raise
-        return int(ended.exit_code)
-    return 0

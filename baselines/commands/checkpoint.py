@@ -1,12 +1,10 @@
-"""`bench checkpoint import`: weights of CRDR's authors to a checkpoint that our codec takes."""
+"""`bench checkpoint import`: a checkpoint for our codec, from weights of CRDR's authors."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-BUNDLE = "baselines.neural.checkpoint.bundle"  # as text: the harness knows no contender by import
 NAME = "ours.safetensors"
 CROP = 256  # pixels, of each photograph that says how large activations become
 
@@ -37,17 +35,18 @@ def import_weights(
     half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them."""
-    from benchmark.datasets.image import read_image
-    from benchmark.datasets.sample import open_sample
+    from baselines.commands.stream import read_image
+    from baselines.neural.crdr.authors import import_checkpoint
     from benchmark.errors import UsageError
+    from benchmark.registry import open_dataset
     from benchmark.system.weights import weight_folders
 
     target = out or weight_folders()[0] / NAME
     if target.suffix != ".safetensors":
         raise UsageError(f"--out {target}: the name of a checkpoint ends in .safetensors")
-    images = [read_image(image.path).pixels[-CROP:, -CROP:] for image in open_sample().images]
+    images = [read_image(one.path)[-CROP:, -CROP:] for one in open_dataset("sample").images]
     try:
-        card = import_module(BUNDLE).import_checkpoint(
+        card = import_checkpoint(
             file, target, images, steps=steps, training_data=training_data, half=half
         )
     except OSError as error:

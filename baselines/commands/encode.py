@@ -28,14 +28,13 @@ def encode(
     flatten: options.Flatten = False,
 ) -> None:
     """Code an image with our codec; --q-map and --beta-map control it block by block."""
-    from baselines.commands.stream import our_codec, written
+    from baselines.commands.stream import our_codec, read_image, written
     from benchmark.codec import Setting
-    from benchmark.datasets.image import read_image
 
     codec = our_codec(beta, checkpoint, device, weights_dir)
-    pixels = read_image(image, flatten).pixels
+    pixels = read_image(image, flatten)
     maps = {
-        name: read_image(path, flatten=True).pixels if path else None
+        name: read_image(path, flatten=True) if path else None
         for name, path in (("q_map", q_map), ("beta_map", beta_map))
     }
     data = codec.encode(pixels, Setting("q", q), **maps)

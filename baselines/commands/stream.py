@@ -1,26 +1,34 @@
-"""Our codec and the files of its streams, for `bench encode` and `bench decode`."""
+"""Our codec, images and streams in files, for the verbs that code single images."""
 
-import os
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from baselines.crdr import CRDR
+from benchmark.codec import Pixels
 from benchmark.errors import UsageError
+from benchmark.system.atomic import write_file
 from benchmark.system.device import use_device
 from benchmark.system.weights import use_weights_folder
 
+IMAGES = "benchmark.datasets.image"  # as text: contenders import no room of the harness
 LARGEST_BYTES = 1 << 30
 
 
-def our_codec(beta: float, checkpoint: str, device: str, weights_dir: Path | None) -> Any:
-    """An instance of `baselines.crdr.CRDR`; raises `Unavailable` without a checkpoint."""
+def our_codec(beta: float, checkpoint: str, device: str, weights_dir: Path | None) -> CRDR:
+    """Return an instance of `baselines.crdr.CRDR`; raises `Unavailable` without a checkpoint."""
     use_weights_folder(weights_dir)
     use_device(device)
-    return import_module("baselines.crdr").CRDR(beta=beta, checkpoint=checkpoint)
+    return CRDR(beta=beta, checkpoint=checkpoint)
+
+
+def read_image(path: Path, flatten: bool = False) -> Pixels:
+    """Return an image's pixels by the harness's rules; raises `ImageRefused`."""
+    pixels: Pixels = import_module(IMAGES).read_image(path, flatten).pixels
+    return pixels
 
 
 def read(path: Path) -> bytes:
-    """The whole file; `UsageError` where it cannot be read."""
+    """Return the whole file; raises `UsageError` where it cannot be read."""
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UsageError(f"{path} is larger than any stream")
@@ -30,10 +38,9 @@ def read(path: Path) -> bytes:
 
 
 def written(path: Path, data: bytes) -> None:
-    """Write the file, whole or not at all; `UsageError` where that cannot be."""
-    draft = path.with_name(f".{path.name}.part")
+    """Write the file into a folder that exists; raises `UsageError` where that cannot be."""
     try:
-        draft.write_bytes(data)
-        os.replace(draft, path)
+        path.parent.stat()  # a misspelt folder is an error, not a new folder
+        write_file(path, data)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error

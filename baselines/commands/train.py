@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,9 +13,10 @@ from benchmark.commands import options
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
+    from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.session import Run, Session
-    from benchmark.codec import Pixels
 
+OURS = "ours"
 SUITES = ("matched",)
 Given = TypeVar("Given")
 Data = Annotated[
@@ -26,7 +28,7 @@ RecipeName = Annotated[
 ]
 MaxMinutes = Annotated[
     float | None,
-    typer.Option(min=0, help="Stop after so many, all saved; the same command goes on."),
+    typer.Option(min=0, help="Stop after so many, all saved; the same command resumes."),
 ]
 ValidationName = Annotated[
     str,
@@ -41,11 +43,14 @@ def train(
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run, or of the suite.")] = None,
     model: Annotated[
-        str, typer.Option(help="ours, hyperprior, or compressai:NAME, one of its networks.")
-    ] = "ours",
+        str,
+        typer.Option(
+            help="ours (the recipe's network), hyperprior, compressai:NAME, or an architecture."
+        ),
+    ] = OURS,
     suite: Annotated[
         str | None,
-        typer.Option(help="matched: ours, and hyperpriors that see as much, one after the other."),
+        typer.Option(help="matched: ours, and compute-matched hyperpriors, one after the other."),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
@@ -67,25 +72,28 @@ def train(
     half: Half = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train, or go on with what was begun; what is finished becomes a checkpoint with its card.
+    """Train, or resume what was begun; a finished network becomes a checkpoint with its card.
 
     Exit code 0 when all is finished or the minutes are over, 2 if what was asked for cannot be
-    done, 130 if interrupted: then, too, all is saved.
+    done, 130 if interrupted: then, too, all is saved. Under torchrun, one process trains on each
+    GPU.
     """
-    from baselines.neural.training.session import export
+    from baselines.neural.training.export import export
+    from baselines.neural.training.recipe import load_recipe
     from benchmark.commands.output import interruptible
     from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     folder, name = required("out", out), required("recipe", recipe)
-    with interruptible("what is saved stays; the same command goes on from there"):
+    runs: Sequence[Run]
+    with interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
-            runs = [_single(model, name, folder, lmbda, widths, learning_rate)]
+            runs = (_single(model, load_recipe(name), folder, lmbda, widths, learning_rate),)
             words = ["--model", model, *_given(lmbda=lmbda, widths=widths)]
         else:
-            if model != "ours" or lmbda is not None or widths is not None:
+            if model != OURS or lmbda is not None or widths is not None:
                 raise UsageError("--suite says itself which models it trains: leave those out")
-            runs = _suite(suite, name, folder, learning_rate)
+            runs = _suite(suite, load_recipe(name), folder, learning_rate)
             words = ["--suite", suite]
         words = ["train", *words, *_given(recipe=name, learning_rate=learning_rate)]
         session = open_session(words, data, validation, device, max_minutes, half)
@@ -98,7 +106,7 @@ def train(
 
 
 def required(name: str, value: Given | None) -> Given:
-    """An option that a command cannot do without."""
+    """Return the value of an option that a command cannot do without; raises `UsageError`."""
     if value is None:
         raise UsageError(f"--{name} is missing: see --help")
     return value
@@ -112,33 +120,39 @@ def open_session(
     max_minutes: float | None,
     half: bool,
 ) -> "Session":
-    """Options, checked. words: the command as a card tells it, without data."""
+    """Return the conditions of the runs, options checked.
+
+    words: the command for cards, without its data.
+    """
     from time import monotonic
 
+    from baselines.neural.training.photographs import read_photograph
     from baselines.neural.training.session import Session
+    from benchmark.registry import open_dataset
     from benchmark.system.device import use_device
 
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     places = required("data", data or None)
-    told = [word for place in places for word in ("--data", place)]
+    named = [word for place in places for word in ("--data", place)]
     return Session(
         data=tuple(path for place in places for path in _files_of(place)),
         data_name=", ".join(map(_data_name, places)),
-        validation=_photographs(validation),
+        validation=[read_photograph(image.path) for image in open_dataset(validation).images],
         device=use_device(device),
         deadline=deadline,
-        command=shlex.join(["bench", *words, *told]),
+        command=shlex.join(["bench", *words, *named]),
         half=half,
     )
 
 
 def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
-    """Each run to its end and to a checkpoint; `typer.Exit` where time or a signal ends it."""
+    """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
     from baselines.neural.training.session import is_complete
+    from baselines.neural.training.workers import decided
 
     for run in runs:
-        if is_complete(run):
-            print(f"{run.target}: finished before, {run.steps} steps")
+        if decided(is_complete(run)):
+            _say(f"{run.target}: finished before, {run.steps} steps")
             continue
         _train_one(run, session, quiet)
         if run is not runs[-1]:
@@ -146,17 +160,19 @@ def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
 
 
 def stop_if_over(run: "Run", session: "Session") -> None:
-    """Between two runs."""
-    if session.is_over:
-        print(f"the time is over after {run.name}; the same command goes on with the next")
+    """End the command between two runs where the deadline has passed."""
+    from baselines.neural.training.workers import decided
+
+    if decided(session.is_over):
+        _say(f"the time is over after {run.name}; the same command resumes with the next")
         raise typer.Exit(0)
 
 
 def how_far(run: "Run") -> str:
-    """In words."""
-    from baselines.neural.training.session import place_of
+    """Return the progress of a run in words."""
+    from baselines.neural.training.session import progress_of
 
-    stage, step, done = place_of(run)
+    stage, step, done = progress_of(run)
     if done == run.steps:
         return f"finished, {done} steps"
     where = f", in stage {stage} of {len(run.stages)} at step {step}" if stage else ""
@@ -164,70 +180,76 @@ def how_far(run: "Run") -> str:
 
 
 def _train_one(run: "Run", session: "Session", quiet: bool) -> None:
-    import sys
-
     from baselines.commands.training_progress import show_training
-    from baselines.neural.training.curves import JOURNAL
-    from baselines.neural.training.session import Ended, export, go_on
+    from baselines.neural.training.export import export
+    from baselines.neural.training.journal import JOURNAL
+    from baselines.neural.training.session import Ended, leads, resume
 
+    quiet = quiet or not leads()
     if not quiet:
         print(f"{run.name}: {how_far(run)}, on {session.device}", file=sys.stderr, flush=True)
     shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet)
-    ended = go_on(run, session, shown)
+    ended = resume(run, session, shown)
     if ended is Ended.FINISHED:
-        card = export(run, session)
-        print(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}", flush=True)
+        if leads():
+            card = export(run, session)
+            _say(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}")
         return
     why = "interrupted" if ended is Ended.INTERRUPTED else "the time is over"
-    print(f"{run.folder}: {why} after {how_far(run)}; the same command goes on from there")
+    _say(f"{run.folder}: {why} after {how_far(run)}; the same command resumes from there")
     raise typer.Exit(130 if ended is Ended.INTERRUPTED else 0)
+
+
+def _say(sentence: str) -> None:
+    from baselines.neural.training.session import leads
+
+    if leads():
+        print(sentence, flush=True)
 
 
 def _single(
     model: str,
-    recipe: str,
+    recipe: "Recipe",
     folder: Path,
     lmbda: float | None,
     widths: str | None,
     learning_rate: float | None,
 ) -> "Run":
-    from baselines.neural.training.session import OURS, Run, model_named, trainer
+    from baselines.compressai.network import MODELS
+    from baselines.neural.architecture import ARCHITECTURES
+    from baselines.neural.training.run import Subject
+    from baselines.neural.training.session import Run
+    from baselines.neural.training.suite import HYPERPRIOR, compressai, matched_widths, single_rate
 
-    name, asked = model_named(model), trainer("recipe").load_recipe(recipe)
-    if name == OURS:
+    zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
+    architectures = {name: name for name in ARCHITECTURES if name != "compressai"}
+    architectures[OURS] = recipe.architecture
+    if model in architectures:
         if lmbda is not None or widths is not None or learning_rate is not None:
             raise UsageError(
-                "ours takes no --lmbda, --widths or --learning-rate: one network has all rates, "
-                "and the recipe says the rest"
+                f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
+                "rates, and the recipe says the rest"
             )
-        return Run(folder.name, folder, folder / "ours.safetensors", name, 0.0, (0, 0), asked)
+        target = folder / f"{model}.safetensors"
+        return Run(folder.name, folder, target, Subject(architectures[model]), recipe)
+    if model not in zoo:
+        raise UnknownName("model to train", model, [*zoo, *architectures])
     if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
         raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
-    suite = trainer("suite")
-    single = suite.single_rate(asked, lmbda, learning_rate=_rate(learning_rate))
-    chosen = _pair(widths) if widths else suite.matched_widths(asked.sizes)
+    single = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
+    chosen = _pair(widths) if widths else matched_widths(recipe.sizes)
     target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
-    return Run(folder.name, folder, target, name, lmbda, chosen, single)
+    return Run(folder.name, folder, target, compressai(zoo[model], lmbda, chosen), single)
 
 
-def _suite(name: str, recipe: str, folder: Path, learning_rate: float | None) -> "list[Run]":
-    from baselines.neural.training.session import Run, trainer
+def _suite(
+    name: str, recipe: "Recipe", folder: Path, learning_rate: float | None
+) -> "Sequence[Run]":
+    from baselines.neural.training.suite import matched_suite
 
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)
-    asked = trainer("recipe").load_recipe(recipe)
-    return [
-        Run(
-            one.name,
-            folder / one.name,
-            folder / f"{one.name}.safetensors",  # where --weights-dir finds it
-            one.model,
-            one.lmbda,
-            one.widths,
-            one.recipe,
-        )
-        for one in trainer("suite").matched_suite(asked, learning_rate=_rate(learning_rate))
-    ]
+    return matched_suite(recipe, folder, _rate(learning_rate))
 
 
 def _rate(asked: float | None) -> float | None:
@@ -256,19 +278,18 @@ def _given(**values: object) -> list[str]:
 
 
 def _files_of(place: str) -> list[Path]:
-    """A folder as it is, a dataset's images; raises `UsageError`."""
-    from benchmark.datasets.folder import data_folders
-    from benchmark.registry import DATASETS, dataset_opener
+    """Photographs of a dataset, or the folder itself; raises `UsageError`."""
+    from benchmark.registry import DATASETS, open_dataset
 
     if Path(place).is_dir():
         return [Path(place)]
     if place not in DATASETS:
         raise UsageError(f"--data {place}: there is no such folder or dataset")
-    return [image.path for image in dataset_opener(place)(data_folders()).images]
+    return [image.path for image in open_dataset(place).images]
 
 
 def _data_name(place: str) -> str:
-    """For a card: a dataset's name, or a folder's without what lies above its parent.
+    """Name for a card: a dataset's, or a folder's without what lies above its parent.
 
     >>> _data_name("/data/train/part-1"), _data_name("sample")
     ('train/part-1', 'sample')
@@ -276,15 +297,3 @@ def _data_name(place: str) -> str:
     from benchmark.registry import DATASETS
 
     return place if place in DATASETS else "/".join(Path(place).absolute().parts[1:][-2:])
-
-
-def _photographs(dataset: str) -> "list[Pixels]":
-    from benchmark.datasets.folder import data_folders, open_folder
-    from benchmark.datasets.image import read_image
-    from benchmark.registry import DATASETS, dataset_opener
-
-    if dataset in DATASETS or not Path(dataset).exists():
-        opened = dataset_opener(dataset)(data_folders())
-    else:
-        opened = open_folder(Path(dataset))
-    return [read_image(image.path).pixels for image in opened.images]

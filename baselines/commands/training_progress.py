@@ -1,4 +1,4 @@
-"""A training run's journal, watched while it grows -> a bar or lines on standard error."""
+"""Progress of a training run on standard error, a bar or lines, from its growing journal."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def show_training(
 
 
 def sentence(report: Report, stages: Sequence[tuple[int, int]]) -> str:
-    """Where a run is, how it does, how long it will take.
+    """Return how far a run is, its last numbers and the time that is left.
 
     >>> sentence({"stage": 0, "step": 50, "skipped": 1, "steps_per_second": 0.5, "loss": 2,
     ...     "crops_per_second": 4, "bpp": 0.25}, [(100, 8)])
@@ -49,7 +49,7 @@ def sentence(report: Report, stages: Sequence[tuple[int, int]]) -> str:
 
 
 def last_report(journal: Path) -> Report | None:
-    """The last whole line; None where there is none yet."""
+    """Return the last whole report; None where there is none yet."""
     try:
         with journal.open("rb") as file:
             end = file.seek(0, 2)
@@ -67,7 +67,7 @@ def last_report(journal: Path) -> Report | None:
 
 
 def _followed(journal: Path, show: Callable[[Report, bool], None]) -> Iterator[None]:
-    """`show` gets each new report that is seen, and whether it is the last one."""
+    """Call `show` with each new report, and whether it is the last one, while the block runs."""
     ended = Event()
     thread = Thread(target=_follow, args=(journal, show, ended), daemon=True)
     thread.start()
@@ -90,7 +90,7 @@ def _follow(journal: Path, show: Callable[[Report, bool], None], ended: Event) -
 
 
 class _Lines:
-    """A line for the first report and the last one, and now and then for others."""
+    """Printer of the first report, the last one, and now and then others, a line each."""
 
     def __init__(self, name: str, stages: Sequence[tuple[int, int]]) -> None:
         self._name, self._stages = name, stages
@@ -130,9 +130,8 @@ def _bar(name: str, stages: Sequence[tuple[int, int]]) -> Iterator[Callable[[Rep
 
 
 def _figures(report: Report) -> list[str]:
-    shown = [f"loss {report['loss']:.4g}", f"{report['bpp']:.3f} bpp"]
-    if "validation_loss" in report:
-        shown.append(f"validation {report['validation_loss']:.4f}")
+    known = ("loss", "loss {:.4g}"), ("bpp", "{:.3f} bpp"), ("validation_loss", "validation {:.4f}")
+    shown = [text.format(report[name]) for name, text in known if name in report]
     rates = (report["steps_per_second"], "steps/s"), (report["crops_per_second"], "crops/s")
     return [*shown, *(f"{value:.{1 if value < 10 else 0}f} {unit}" for value, unit in rates)]
 
@@ -142,10 +141,7 @@ def _skipped(report: Report) -> str:
 
 
 def _left(report: Report, stages: Sequence[tuple[int, int]]) -> str:
-    """Time for the rest of the run, later stages taken to see as many crops a second as this one.
-
-    Rounded to what matters.
-    """
+    """Time left, rounded; later stages are taken to see as many crops per second as this one."""
     stage = report["stage"]
     crops = (stages[stage][0] - report["step"]) * stages[stage][1]
     crops += sum(steps * batch for steps, batch in stages[stage + 1 :])

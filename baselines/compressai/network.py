@@ -1,20 +1,20 @@
-"""CompressAI's networks with a hyperprior -> what the trainer asks of a network: pictures and bits.
+"""CompressAI's networks with a hyperprior, as networks of the boundary.
 
 The architectures are CompressAI's own, at any widths, and trained as CompressAI trains them: the
-decoder sees the latent with uniform noise, the same that its bits are counted with. There is one
-network for each rate, so that rate and realism are taken and not looked at. This is the one file of
-the trainer that needs CompressAI, imported with the first network.
+decoder sees the latent with the uniform noise that its bits are counted with. There is one network
+for each rate, without controls. CompressAI is imported with the first network.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.crdr.model import Estimate
-from baselines.neural.training.initialise import LEAST_SPREAD, Transform, transforms_of
+from baselines.compressai.architecture import ZooConfig
+from baselines.neural.blocks.orthogonal import add_transform, transforms_of
+from baselines.neural.network import Estimate, Network
 
 MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
 # N and M for the work of `baselines.neural.crdr.sizes.MICRO`, 14.6 k multiply-accumulates per
@@ -24,19 +24,21 @@ MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
 MATCHED_WIDTHS = (48, 172)
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
+LEAST_SPREAD = 0.15  # least scale of a latent channel at the start
 NOISE = 0.001  # standard deviation of what is added to the kernels of a transform
 
 
-class ZooNetwork(nn.Module):
-    """A network of CompressAI's, `codec`, between images in [-1, 1] and an estimate.
+class ZooNetwork(Network):
+    """A network of CompressAI's, `codec`, that maps images in [-1, 1] to an `Estimate`.
 
-    model: one of `MODELS`. widths: CompressAI's N and M. Raises `ValueError` for other models.
+    Raises `ValueError` for a model that is none of `MODELS`.
     """
 
-    def __init__(self, model: str, widths: tuple[int, int]) -> None:
+    def __init__(self, model: str, widths: tuple[int, int], lmbda: float = 0.0) -> None:
         super().__init__()
         if model not in MODELS:
             raise ValueError(f"{model} is none of {', '.join(MODELS)}")
+        self.config = ZooConfig(model, widths, lmbda)
         from baselines.compressai.weights import importable
 
         with importable():
@@ -48,15 +50,15 @@ class ZooNetwork(nn.Module):
     def forward(
         self,
         images: Tensor,
-        rate: object = None,
-        realism: object = None,
+        controls: None = None,
         *,
         noisy: bool = True,
     ) -> Estimate:
-        """(N, 3, H, W) in [-1, 1], multiples of 64, to pictures about [-1, 1] and float32 bits.
+        """Code and reconstruct images (N, 3, H, W) in [-1, 1], sides multiples of 64.
 
-        Bits and pictures are those of latents with uniform noise, or of rounded ones, through which
-        there is no gradient. Under autocast, what is rounded and what counts bits stays in float32.
+        Bits, in float32, and images are those of latents with uniform noise, or of rounded ones,
+        through which there is no gradient. Under autocast, what is rounded and what counts bits
+        stays in float32.
         """
         net = self.codec
         latents = net.g_a((images + 1) / 2).float()
@@ -72,14 +74,14 @@ class ZooNetwork(nn.Module):
             y_bits, z_bits = (
                 -likelihoods.log2().sum((1, 2, 3)) for likelihoods in (y_likelihoods, z_likelihoods)
             )
-        return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits)
+        return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits, latents)
 
     def initialise(self, images: Tensor, weight: float) -> None:
-        """Start as an orthogonal transform, stage by stage, as `ours` does.
+        """Set start values: an orthogonal transform, stage by stage, fitted to `images`.
 
-        Normalisations start near the identity, scales at the latent's own. images: (n, 3, h, w) in
-        [-1, 1], sides multiples of 16, on the device of the network. weight: of a bit a pixel
-        beside 150 MSE (`rate_weight`); it says how coarse the latent is to be.
+        Normalisations start near the identity, scales at the latent's own. `images` are
+        (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device. `weight`, of a bit
+        per pixel beside 150 MSE (`rate_weight`), determines how coarse the latent is.
         """
         net = self.codec
         transforms = transforms_of((images + 1) / 2, (net.N, net.N, net.N, net.M))
@@ -89,9 +91,11 @@ class ZooNetwork(nn.Module):
         spread.clamp_(min=LEAST_SPREAD)
         with torch.no_grad():
             for layer, transform in zip(net.g_a[::2], transforms, strict=True):
-                _set_downsampling(layer, transform)
+                nn.init.normal_(layer.weight[: len(transform.basis)], std=NOISE)
+                add_transform(layer, transform)
             for layer, transform in zip(reversed(net.g_s[::2]), transforms, strict=True):
-                _set_upsampling(layer, transform)
+                nn.init.normal_(layer.weight[:, : len(transform.mean)], std=NOISE)
+                add_transform(layer, transform)
             for layer in (*net.g_a[1::2], *net.g_s[1::2]):
                 layer.beta.copy_(layer.beta_reparam.init(torch.ones_like(layer.beta)))
                 layer.gamma.copy_(layer.gamma_reparam.init(GAMMA * torch.eye(net.N).to(images)))
@@ -105,32 +109,31 @@ class ZooNetwork(nn.Module):
         """CompressAI's network alone; parameters are shared."""
         return self.codec
 
-    def quantile_loss(self) -> Tensor:
-        """CompressAI's auxiliary loss; its gradient reaches the prior's quantiles only."""
+    def priors(self) -> tuple[nn.Module]:
+        """Return CompressAI's entropy bottleneck."""
+        return (self.codec.entropy_bottleneck,)
+
+    def auxiliary_loss(self) -> Tensor:
+        """Return CompressAI's auxiliary loss; its gradient reaches the quantiles only."""
         loss: Tensor = self.codec.aux_loss()
         return loss
 
+    def settle(self) -> None:
+        """Solve for the quantiles of the prior, instead of taking those of training."""
+        self.codec.update(force=True, update_quantiles=True)
 
-def _set_downsampling(layer: nn.Conv2d, transform: Transform) -> None:
-    """A 5 x 5 convolution of stride 2 as the transform; channels to spare stay as they are."""
-    k, c = transform.basis.shape[:2]
-    nn.init.normal_(layer.weight[:k], std=NOISE)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    layer.weight[:k, :c, 2:4, 2:4] += transform.basis
-    layer.bias[:k] = -(transform.basis.sum((2, 3)) @ transform.mean)  # type: ignore[index]
+    def stored_state(self) -> dict[str, Tensor]:
+        """Return CompressAI's own state dict: parameters, and the tables of its coder."""
+        found: dict[str, Tensor] = self.codec.state_dict(keep_vars=True)
+        return found
 
-
-def _set_upsampling(layer: nn.ConvTranspose2d, transform: Transform) -> None:
-    """A 5 x 5 transposed convolution of stride 2 as the transform's transpose."""
-    k, c = transform.basis.shape[:2]
-    nn.init.normal_(layer.weight[:, :c], std=NOISE)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    layer.weight[:k, :c, 2:4, 2:4] += transform.basis
-    layer.bias[:c] = transform.mean  # type: ignore[index]
+    def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a state dict of CompressAI's, tables of any size."""
+        self.codec = type(self.codec).from_state_dict(dict(state))
 
 
 def rate_weight(lmbda: float) -> float:
-    """The weight of a bit a pixel beside 150 MSE, MSE in [0, 1], from CompressAI's lambda.
+    """Return the weight of a bit per pixel beside 150 MSE in [0, 1], from CompressAI's lambda.
 
     CompressAI minimises lambda 255^2 MSE + bpp. The function is its own inverse.
 
@@ -138,40 +141,3 @@ def rate_weight(lmbda: float) -> float:
     0.3443
     """
     return 150 / (lmbda * 255**2)
-
-
-class _Layer(NamedTuple):
-    inputs: int
-    outputs: int
-    kernel: int
-    macs_at: int  # where its kernel is applied: one position for so many pixels
-
-
-def macs_per_pixel(model: str, widths: tuple[int, int]) -> float:
-    """Multiply-accumulates of encoding and decoding, the hyper-decoder once, for each pixel.
-
-    As for the project's own sizes (`baselines.neural.crdr.sizes`), and with the products of GDN's
-    matrices, which are 1 x 1 convolutions of the squares.
-
-    >>> macs_per_pixel("bmshj2018-hyperprior", MATCHED_WIDTHS)
-    14645.625
-    """
-    return sum(
-        layer.inputs * layer.outputs * layer.kernel**2 / layer.macs_at
-        for layer in _layers(model, *widths)
-    )
-
-
-def _layers(model: str, n: int, m: int) -> Iterator[_Layer]:
-    for _ in ("analysis", "synthesis"):  # a transposed convolution has the mirrored cost
-        for stage, (near, far) in enumerate(((3, n), (n, n), (n, n), (n, m)), start=1):
-            yield _Layer(near, far, 5, 4**stage)
-            if stage < 4:
-                yield _Layer(n, n, 1, 4**stage)
-    yield _Layer(m, n, 3, 16**2)
-    yield _Layer(n, n, 5, 32**2)
-    yield _Layer(n, n, 5, 64**2)
-    first, second, last = (m, m * 3 // 2, m * 2) if model == "mbt2018-mean" else (n, n, m)
-    yield _Layer(n, first, 5, 64**2)
-    yield _Layer(first, second, 5, 32**2)
-    yield _Layer(second, last, 3, 16**2)

@@ -1,4 +1,4 @@
-"""A model of CompressAI's zoo -> its weight files on this disk -> a network ready to code."""
+"""Weight files of CompressAI's models on this disk, and networks made from them."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from baselines.compressai.card import read_tensors, verified_card
+from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.torch_file import load_tensors
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
@@ -41,9 +41,9 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"
-# Networks of this project's own training: what their files' names begin with, by model.
+# Networks trained by this project: first part of their files' names, by model.
 MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
-SHIPPED = Path(__file__).parents[1] / "checkpoints"
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
 WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
 Kind = Literal["published", "matched", "matched-whole", "random", "checkpoint"]
 RANDOM_SEED = 0
@@ -51,7 +51,7 @@ KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj201
 
 
 class NetworkSource(NamedTuple):
-    """Everything a network is made from; two equal ones give the same network."""
+    """Origin of a network; equal origins give equal networks."""
 
     model: str
     quality: int
@@ -64,9 +64,9 @@ class NetworkSource(NamedTuple):
 def find_sources(
     model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
-    """Networks to code with, by quality, lowest first; options as in the adapter's constructor.
+    """Return the origins of networks by quality, lowest first; options as in `CompressAI`.
 
-    Raises `UnknownName` or `BadOption` for what makes no sense, `Unavailable` for missing files.
+    Raises `UnknownName` or `BadOption` for wrong options, `Unavailable` for missing files.
     """
     if model not in QUALITIES:
         raise UnknownName("compressai model", model, QUALITIES)
@@ -96,9 +96,9 @@ def find_sources(
 
 
 def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
-    """Where CompressAI publishes the weights of a model. Imports CompressAI.
+    """Return the file of a model that CompressAI publishes; CompressAI is imported.
 
-    Raises `BadOption` where there are none.
+    Raises `BadOption` where there is none.
     """
     with importable():
         from compressai.zoo.image import model_urls
@@ -132,7 +132,7 @@ def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
 
 
 def file_pattern(model: str, metric: str, quality: int) -> str:
-    """Glob pattern of a published file's name, the digits of its hash left open.
+    """Return a glob pattern of a published file's name, any digits for its hash.
 
     >>> file_pattern("mbt2018", "ms-ssim", 2)
     'mbt2018-ms-ssim-2-????????.pth.tar'
@@ -142,7 +142,7 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
 
 
 def find_published(model: str, metric: str) -> dict[int, Path]:
-    """The published files that are here, by quality, each checked against the hash in its name.
+    """Return the published files that are present, by quality, checked by the hash in the name.
 
     Raises `Unavailable` where there is none or one is damaged.
     """
@@ -171,34 +171,36 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
 
 def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
-    """Networks that this project trained, by quality, each checked against its card.
+    """Return the networks that this project trained, by quality, checked against their cards.
 
-    whole: those trained with all that this project's own codec was, not with a level's share of it.
-    From the first place that has any: where weights are looked for, then what comes along. Raises
-    `BadOption` for what is never trained here, `Unavailable` for files missing or damaged.
+    With `whole`, those trained with all crops of this project's own codec, not with its crops per
+    rate level. They come from the first folder that has any: those of weights, then the bundled
+    ones. Raises `BadOption` for models never trained here, `Unavailable` for files missing or
+    damaged.
     """
     if model not in MATCHED_STEMS or metric != "mse":
         known = ", ".join(MATCHED_STEMS)
         raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
     stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
-    for folder in (*weight_folders(), SHIPPED):
+    for folder in (*weight_folders(), BUNDLED):
         with suppress(Unavailable):
             found = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
             break
     else:
         raise Unavailable(
             f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
-            "what comes along: train them with `bench train --suite matched`"
+            "the bundled ones: train them with `bench train --suite matched`"
         )
     for path in found.values():
         card = verified_card(path)
-        if card.model != model:
-            raise Unavailable(f"{path} holds {card.model} by its card, not {model}")
+        held = getattr(card.config, "model", card.architecture)
+        if held != model:
+            raise Unavailable(f"{path} holds {held} by its card, not {model}")
     return found
 
 
 def find_checkpoints(pattern: str) -> dict[int, Path]:
-    """State dicts of one's own: a file, or one for each number that `{quality}` stands for.
+    """Return the state dicts of `pattern` by number: a file, or one for each `{quality}`.
 
     A single file without the mark is quality 1. Raises `Unavailable` where there is no such file.
     """
@@ -223,7 +225,7 @@ _kept: OrderedDict[NetworkSource, "nn.Module"] = OrderedDict()
 
 
 def network(source: NetworkSource) -> "nn.Module":
-    """The network, on its device; made once a process while `KEPT_BYTES` hold it.
+    """Return the network on its device; it is kept for the process within `KEPT_BYTES`.
 
     Encoder and decoder share it: its parameters are only read.
     """
@@ -250,11 +252,13 @@ def _make(source: NetworkSource) -> "nn.Module":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
             made = architecture(*cfgs[source.model][source.quality])
+    elif source.weights.startswith("matched"):
+        from baselines.neural.checkpoint.checkpoint import load_checkpoint
+
+        made = load_checkpoint(source.path).network.codec
     else:
         try:
-            matched = source.weights.startswith("matched")
-            state = read_tensors(source.path) if matched else _state_dict(source.path)
-            made = architecture.from_state_dict(state)
+            made = architecture.from_state_dict(_state_dict(source.path))
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
@@ -292,7 +296,7 @@ def _num_bytes(made: "nn.Module") -> int:
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Let CompressAI be imported inside: it imports torchvision, and torch_geometric with it."""
+    """Prepare the import of CompressAI, which imports torchvision and torch_geometric."""
     import_torchvision()
     with warnings.catch_warnings():
         # torch_geometric scripts its functions while it is imported, which torch 2.13 deprecates

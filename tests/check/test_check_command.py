@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from baselines.crdr import SHIPPED
+from baselines.crdr import BUNDLED as SHIPPED
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from benchmark.cli import app
 from benchmark.errors import StoreError, UnknownName, UsageError
@@ -324,13 +324,13 @@ def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regr
     """The network that comes along; one without training has no curve: its rate does not move."""
     shipped = load_checkpoint(SHIPPED / "ours.safetensors")
     again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
-    save_checkpoint(again, shipped.model, shipped.card, shipped.tables)
+    save_checkpoint(again, shipped.network, shipped.card, shipped.tables)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, weights in shipped.model.named_parameters():
+        for name, weights in shipped.network.named_parameters():
             if name.startswith("synthesis"):
                 weights.mul_(1 + 0.03 * torch.randn(weights.shape, generator=random))
-    save_checkpoint(spoilt, shipped.model, shipped.card, shipped.tables)
+    save_checkpoint(spoilt, shipped.network, shipped.card, shipped.tables)
     run = ("--dataset", photographs, "--metrics", "psnr", "--jobs", 1)
     bench(
         "run", "--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3", "--results",

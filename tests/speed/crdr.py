@@ -24,14 +24,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.codec import PictureCodec
+from baselines.neural.crdr.controls import HeaderControls
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
+from baselines.neural.picture_codec import PictureCodec
 from support.tiny_checkpoint import noise, write_checkpoint
 
 HEIGHT, WIDTH = 512, 768
+CONTROLS = HeaderControls.nearest(2.0, 2.56)
 TARGET_SECONDS = {"small": 1.5, "micro": 0.5}  # each way
 PARTS: tuple[tuple[Any, str], ...] = (
     (CRDR, "analyse"),
@@ -71,13 +73,13 @@ def measure(name: str, rounds: int, *, peer: bool) -> bool:
     pixels = noise(HEIGHT, WIDTH)
     best: dict[str, float] = defaultdict(lambda: float("inf"))
     split: dict[str, dict[str, float]] = {}
-    data = codec.encode(pixels, 2.0, 2.56)
+    data = codec.encode(pixels, CONTROLS)
     runs: dict[str, Callable[[], Any]] = {
-        "encode": lambda: codec.encode(pixels, 2.0, 2.56),
+        "encode": lambda: codec.encode(pixels, CONTROLS),
         "decode": lambda: codec.decode(data),
     }
     if peer:
-        runs["float"] = lambda: in_float(checkpoint.model, pixels)
+        runs["float"] = lambda: in_float(checkpoint.network, pixels)
     for _ in range(rounds):
         for way, run in runs.items():
             seconds, parts = clocked(run)

@@ -17,9 +17,10 @@ import torch
 
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.crdr.stage import ConditionedStage
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.photographs import Photographs, pack
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.workers import Workers, in_processes
 
 WARM_UP_STEPS = 2
@@ -40,6 +41,7 @@ def measure(
     workers: Workers,
     recipe: Recipe,
     photographs: Photographs,
+    device: torch.device,
     threads: int,
     channels_last: bool,
     seconds: float,
@@ -48,7 +50,7 @@ def measure(
     """Print the crops a second of one way."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = CRDR(NAMED[recipe.sizes]).to(photographs.pixels.device)
+    network = CRDR(NAMED[recipe.sizes]).to(device)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
     learner = Learner(network, recipe, 0, photographs, workers)
@@ -85,8 +87,8 @@ def main() -> None:
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
-    photographs = pack(noise).to(device)
-    stage = Stage(
+    photographs = pack(noise)
+    stage = ConditionedStage(
         kind="multi_rate",
         steps=1_000_000,
         batch=given.batch,
@@ -97,13 +99,21 @@ def main() -> None:
         balanced=True,
         mixed_levels=True,
     )
-    recipe = Recipe("speed", given.sizes, (stage,))
+    recipe = Recipe(name="speed", sizes=given.sizes, stages=(stage,))
     for name, (processes, threads, autocast, channels_last, compiled) in WAYS.items():
         if given.only not in name or (processes > 1 and device.type != "cpu"):
             continue
         one = replace(recipe, processes=processes, autocast=autocast, compiled=compiled)
         in_processes(
-            processes, measure, one, photographs, threads, channels_last, given.seconds, name
+            processes,
+            measure,
+            one,
+            photographs,
+            device,
+            threads,
+            channels_last,
+            given.seconds,
+            name,
         )
 
 

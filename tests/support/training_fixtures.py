@@ -1,13 +1,14 @@
 """What the trainer's tests train: recipes of a few steps, noisy pictures, 14 weights."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.crdr.model import CRDR, Estimate
+from baselines.neural.crdr.adversary import Adversary
+from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
+from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import Request, run_request
 from baselines.neural.training.photographs import Photographs, pack
@@ -88,7 +91,12 @@ def in_two_stages() -> Recipe:
     return recipe_of(first, realism, report_every_steps=1, initialise="pca")
 
 
-class Toy(nn.Module):
+class ToyControls(NamedTuple):
+    rate: Control
+    realism: Control
+
+
+class Toy(Network):
     """A network without noise: colours through a matrix, bits from their size and that of q."""
 
     def __init__(self) -> None:
@@ -97,14 +105,26 @@ class Toy(nn.Module):
         self.rate = nn.Parameter(torch.ones(1))
         self.quantiles = nn.Parameter(torch.ones(1))
 
-    def quantile_loss(self) -> Tensor:
+    def controls_at(self, rate: Any, realism: Any) -> ToyControls:
+        return ToyControls(rate, realism)
+
+    def auxiliary_loss(self) -> Tensor:
         return self.quantiles.sum()
 
-    def forward(
-        self, images: Tensor, rate: Control, realism: Control, *, noisy: bool = True
-    ) -> Estimate:
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        named = dict(self.named_parameters())
+        quantiles = [name for name in named if name.endswith("quantiles")]
+        prior = [name for name in named if name.startswith("prior.") and name not in quantiles]
+        rest = [name for name in named if name not in (*quantiles, *prior)]
+        return tuple(
+            ParameterGroup(group, tuple(named[name] for name in names), names is quantiles)
+            for group, names in (("prior", prior), ("rest", rest), ("quantiles", quantiles))
+            if names
+        )
+
+    def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
         mixed = self.mix(images)
-        bits = mixed.square().sum((1, 2, 3)) * self.rate.square() * (1 + rate.levels)
+        bits = mixed.square().sum((1, 2, 3)) * self.rate.square() * (1 + controls.rate.levels)
         return Estimate(mixed, bits, torch.zeros_like(bits))
 
 
@@ -115,10 +135,8 @@ class Poisoned(Toy):
         super().__init__()
         self.how, self.left = how, at
 
-    def forward(
-        self, images: Tensor, rate: Control, realism: Control, *, noisy: bool = True
-    ) -> Estimate:
-        found = super().forward(images, rate, realism, noisy=noisy)
+    def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
+        found = super().forward(images, controls, noisy=noisy)
         self.left -= 1
         if self.left:
             return found
@@ -142,7 +160,12 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
     network = Poisoned("infinite loss", at=2 if workers.rank else 0)
     learner = Learner(network, recipe_of({"batch": 4}), 0, photographs(), workers)
     updates = [learner.update() for _ in range(3)]
+    adversary = Adversary(stage_of(**{**REALISM, "objective": "sgan"}), 1, CPU, workers)
+    images = [torch.from_numpy(one[:64, :64]).permute(2, 0, 1)[None] / 255 for one in pictures(2)]
+    judged = adversary.update(*images, np.float32([workers.rank]), 1.0)  # another rate in each
     found = {
+        "discriminators": adversary.state()["network"],
+        "discriminator_loss": judged["discriminator"],
         "gradient": trained.grad,
         "untouched": untouched.grad,
         "numbers": numbers,
@@ -159,11 +182,18 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
         raise UsageError("The second process has a reason.")
 
 
-def nothing(_network: nn.Module, _crops: Tensor) -> None:
+def die(workers: Workers) -> None:
+    """End one of two processes as the kernel does where memory is short."""
+    if workers.rank:
+        os.kill(os.getpid(), signal.SIGKILL)
+    workers.wait()
+
+
+def nothing(_network: Network, _crops: Tensor) -> None:
     """In place of an initialisation."""
 
 
-def request_for(run: Path, recipe: Recipe, make: type[nn.Module] = Toy, **given: Any) -> Request:
+def request_for(run: Path, recipe: Recipe, make: type[Network] = Toy, **given: Any) -> Request:
     run.mkdir(exist_ok=True)
     known = {"validation": [], "device": "cpu", "deadline": None}
     return Request(recipe, run, make, nothing, photographs(), **{**known, **given})

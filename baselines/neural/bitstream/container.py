@@ -1,86 +1,121 @@
-"""The stream of one image: what its header says and its entropy-coded payloads <-> bytes.
+"""The container of learned codecs: the bytes of one image's stream, header and payloads.
 
 ::
 
     magic          2 bytes, 43 d2
-    version, flags 1 byte: version << 4 | tiles << 2 | map of beta << 1 | map of q
+    version, flags 1 byte: version << 4 | tiles << 2 | two flags of the control block
     checkpoint     4 bytes, the first of the sha256 of its tensors' file
     width, height  a varint each, in pixels
-    q              1 byte, in 1/16; or a map: a varint, so many bytes of levels
-    beta           1 byte, in 4/100; or a map
+    control block  the architecture's own: for CRDR q and beta, a byte each or a map
     tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
     lengths        a varint for each tile's payload but the last, in bytes
-    payloads       one a tile, row by row
+    payloads       one for each tile, row by row
     checksum       2 bytes, CRC-16 of all the others
 
-15 bytes for a photograph without maps and tiles. `docs/bitstream.md` has every detail.
+13 bytes for a photograph without tiles, and the control block. `docs/bitstream.md` has every
+detail.
 """
 
 from binascii import crc_hqx
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from baselines.formats.varint import varint
-from baselines.neural.bitstream.level_map import (
-    BLOCK,
-    Levels,
-    decode_levels,
-    encode_levels,
-    map_shape,
-)
 from benchmark.errors import CorruptStream
 
 MAGIC = b"C\xd2"
 VERSION = 1
-FLAGS_Q_MAP, FLAGS_BETA_MAP, FLAGS_TILES, FLAGS_KNOWN = 1, 2, 4, 7
+CONTROL_FLAGS = 3  # the bits that belong to the architecture
+FLAG_TILES = 4
 CHECKPOINT_BYTES = 4
 CHECKSUM_BYTES = 2
 VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
-MAX_PIXELS = 1 << 27  # a picture of 134 megapixels takes 400 MB as it leaves the decoder
-MAX_TILE_PIXELS = 1 << 22  # what is decoded at once, margins aside: a few hundred bytes a pixel
-STEP_UNIT = BLOCK  # pixels; tiles begin where z and the maps have whole blocks
-MARGIN_UNIT = 16  # pixels, those of y
+MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
+MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins: a few hundred bytes per pixel
+STEP_UNIT = 64  # pixels; tiles begin where maps of levels have whole blocks
+MARGIN_UNIT = 16  # pixels
 
 
-class ControlGrid(NamedTuple):
-    """The values that a stream can hold of q or of beta."""
+class ByteReader:
+    """Reader of bytes from the front; reading beyond the end raises `CorruptStream`."""
 
-    name: str
-    steps_per_unit: int
-    highest: int  # step; a multiple of 16
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
 
-    def step(self, value: float) -> int:
-        """The nearest step; raises `ValueError` outside the range.
+    def take(self, count: int) -> bytes:
+        """Return the next `count` bytes."""
+        if count > len(self._data) - self._position:
+            raise CorruptStream(
+                f"the stream has {len(self._data) - self._position} bytes left of {count}"
+            )
+        self._position += count
+        return self._data[self._position - count : self._position]
 
-        >>> Q_GRID.step(1.3), BETA_GRID.step(3.84)
-        (21, 96)
+    def varint(self) -> int:
+        """Return the next number, of at most 35 bits, written in as few bytes as it needs."""
+        number = 0
+        for place in range(VARINT_BYTES):
+            (digit,) = self.take(1)
+            number |= (digit & 0x7F) << (7 * place)
+            if digit <= 0x7F:
+                if digit == 0 and place:
+                    raise CorruptStream("a number of the stream has a superfluous digit")
+                return number
+        raise CorruptStream(f"a number of the stream has more than {VARINT_BYTES} digits")
+
+    def rest(self) -> bytes:
+        """Return all bytes that are left."""
+        return self.take(len(self._data) - self._position)
+
+
+class ControlBlock(Protocol):
+    """The part of a header that belongs to an architecture: two flag bits, and bytes.
+
+    The bytes delimit themselves. `controls` is an object that only the architecture knows.
+    """
+
+    def write(self, controls: Any, width: int, height: int) -> tuple[int, bytes]:
+        """Return the flags, 0..3, and the bytes for an image of that size in pixels.
+
+        Raises `ValueError` for controls that no stream of this architecture can hold.
         """
-        if not 0 <= value <= self.value(self.highest):
-            raise ValueError(f"{self.name} is {value:g}, not 0..{self.value(self.highest):g}")
-        return round(value * self.steps_per_unit)
+        ...
 
-    def value(self, step: int) -> float:
-        """What a step stands for.
+    def read(self, reader: ByteReader, flags: int, width: int, height: int) -> Any:
+        """Return the controls that `write` was given; raises `CorruptStream`."""
+        ...
 
-        >>> Q_GRID.value(21), BETA_GRID.value(96)
-        (1.3125, 3.84)
-        """
-        return step / self.steps_per_unit
+    def window(self, controls: Any, rows: slice, columns: slice, unit: int) -> Any:
+        """Return the network's controls in a window of the image, counted in `unit` pixels."""
+        ...
 
 
-Q_GRID = ControlGrid("q", 16, 64)
-BETA_GRID = ControlGrid("beta", 25, 128)
+class NoControls:
+    """The empty control block, of a network that is not controlled."""
+
+    def write(self, controls: None, width: int, height: int) -> tuple[int, bytes]:
+        """Return no flags and no bytes."""
+        return 0, b""
+
+    def read(self, reader: ByteReader, flags: int, width: int, height: int) -> None:
+        """Read nothing; raises `CorruptStream` for a flag."""
+        if flags:
+            raise CorruptStream("the stream has a flag that its architecture does not know")
+
+    def window(self, controls: None, rows: slice, columns: slice, unit: int) -> None:
+        """Return None."""
 
 
 class Tiling(NamedTuple):
-    """How a large image is cut: payloads hold disjoint squares, cut off at the image's edges."""
+    """Division of a large image into disjoint squares, clipped at the image's edges."""
 
     step: int  # pixels, a multiple of 64: the side of a square
-    margin: int  # pixels, a multiple of 16, at most `step`: what the transforms see around it
+    margin: int  # pixels, a multiple of 16, at most `step`: that the transforms see around it
 
 
 class Tile(NamedTuple):
-    """The pixels that one payload codes."""
+    """Rectangle of pixels that one payload codes."""
 
     left: int
     top: int
@@ -89,19 +124,18 @@ class Tile(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What is in a stream."""
+    """The contents of a stream."""
 
     checkpoint: bytes  # 4 bytes
     width: int  # pixels, 1..65536
     height: int  # pixels, 1..65536
-    q: int | Levels  # step of `Q_GRID`, or a level for each block of 64 x 64 pixels
-    beta: int | Levels  # step of `BETA_GRID`, or a level for each block
+    controls: Any  # of the architecture's own kind, as its control block reads them
     payloads: tuple[bytes, ...]  # one for each of `tiles`
     tiling: Tiling | None = None
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
-    """All tiles, row by row; one where there is no tiling.
+    """Return all tiles row by row; a single one without tiling.
 
     >>> tiles(200, 64, Tiling(128, 16))
     [Tile(left=0, top=0, width=128, height=64), Tile(left=128, top=0, width=72, height=64)]
@@ -114,13 +148,13 @@ def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
     ]
 
 
-def pack(stream: Stream) -> bytes:
-    """The bytes of a stream; raises `ValueError` for what no stream can hold.
+def pack(stream: Stream, block: ControlBlock) -> bytes:
+    """Return the bytes of a stream; raises `ValueError` for what no stream can hold.
 
-    >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, 40, 96, (b"payload",))).hex(" ")
-    '43 d2 10 00 01 02 03 80 06 80 04 28 60 70 61 79 6c 6f 61 64 b8 bb'
+    >>> pack(Stream(b"\\0\\1\\2\\3", 768, 512, None, (b"payload",)), NoControls()).hex(" ")
+    '43 d2 10 00 01 02 03 80 06 80 04 70 61 79 6c 6f 61 64 f5 28'
     """
-    fault = _size_fault(stream.width, stream.height, stream.tiling)
+    fault = size_fault(stream.width, stream.height, stream.tiling)
     if fault:
         raise ValueError(fault)
     if len(stream.checkpoint) != CHECKPOINT_BYTES:
@@ -128,19 +162,15 @@ def pack(stream: Stream) -> bytes:
     count = _count(stream.width, stream.height, stream.tiling)
     if len(stream.payloads) != count:
         raise ValueError(f"{len(stream.payloads)} payloads for {count} tiles")
-    flags = (
-        FLAGS_Q_MAP * (not isinstance(stream.q, int))
-        | FLAGS_BETA_MAP * (not isinstance(stream.beta, int))
-        | FLAGS_TILES * (stream.tiling is not None)
-    )
+    flags, controls = block.write(stream.controls, stream.width, stream.height)
+    flags |= FLAG_TILES * (stream.tiling is not None)
     parts = [
         MAGIC,
         bytes([VERSION << 4 | flags]),
         stream.checkpoint,
         varint(stream.width),
         varint(stream.height),
-        _control(stream.q, Q_GRID, stream),
-        _control(stream.beta, BETA_GRID, stream),
+        controls,
     ]
     if stream.tiling:
         parts.append(bytes([stream.tiling.step // STEP_UNIT, stream.tiling.margin // MARGIN_UNIT]))
@@ -150,20 +180,20 @@ def pack(stream: Stream) -> bytes:
 
 
 def checksum(data: bytes) -> bytes:
-    """CRC-16/GENIBUS, high byte first.
+    """Return the CRC-16/GENIBUS of `data`, high byte first.
 
     >>> checksum(b"123456789").hex()
     'd64e'
     """
-    # Inverted, since behind a checksum as it is, any number of zeros would fit.
+    # Inverted: any number of zeros would fit behind a checksum that is not.
     return (crc_hqx(data, 0xFFFF) ^ 0xFFFF).to_bytes(CHECKSUM_BYTES)
 
 
-def unpack(data: bytes) -> Stream:
-    """What `pack` was given; `CorruptStream` for everything else.
+def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) -> Stream:
+    """Return what `pack` was given; raises `CorruptStream` for everything else.
 
-    Nothing is made that is larger than the bytes themselves, but for the maps: a byte for each
-    block of 64 x 64 pixels, of which a picture has about 33,000 at most.
+    With `checkpoint`, a stream of another one is refused before its control block is read. Nothing
+    is allocated that is larger than the bytes themselves, except by the control block.
     """
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptStream("the bytes are no stream of this codec: they begin otherwise")
@@ -174,28 +204,32 @@ def unpack(data: bytes) -> Stream:
         raise CorruptStream(f"the stream is of version {version}, this decoder reads {VERSION}")
     if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
         raise CorruptStream("the stream is damaged or cut off: its checksum does not fit")
-    if flags & ~FLAGS_KNOWN:
+    if flags & ~(CONTROL_FLAGS | FLAG_TILES):
         raise CorruptStream("the stream has a flag that version 1 does not know")
-    source = _Source(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
-    checkpoint = source.take(CHECKPOINT_BYTES)
-    width, height = source.varint(), source.varint()
-    # Before anything of the image's size is made; the tiling is not known yet.
+    reader = ByteReader(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
+    found = reader.take(CHECKPOINT_BYTES)
+    if checkpoint not in (None, found):
+        raise CorruptStream(
+            f"the stream was made with the checkpoint {found.hex()}, "
+            f"not with this one, {checkpoint.hex()}"
+        )
+    width, height = reader.varint(), reader.varint()
+    # Before anything of the image's size is allocated; the tiling is not known yet.
     fault = _side_fault(width, height)
     if fault:
         raise CorruptStream(fault)
-    q = _read_control(source, Q_GRID, (width, height) if flags & FLAGS_Q_MAP else None)
-    beta = _read_control(source, BETA_GRID, (width, height) if flags & FLAGS_BETA_MAP else None)
+    controls = block.read(reader, flags & CONTROL_FLAGS, width, height)
     tiling = None
-    if flags & FLAGS_TILES:
-        step, margin = source.take(2)
+    if flags & FLAG_TILES:
+        step, margin = reader.take(2)
         tiling = Tiling(step * STEP_UNIT, margin * MARGIN_UNIT)
-    fault = _size_fault(width, height, tiling)
+    fault = size_fault(width, height, tiling)
     if fault:
         raise CorruptStream(fault)
     # A varint has at least one byte, so that a claim of many tiles ends with the bytes.
-    lengths = [source.varint() for _ in range(_count(width, height, tiling) - 1)]
-    payloads = [source.take(length) for length in lengths]
-    return Stream(checkpoint, width, height, q, beta, (*payloads, source.rest()), tiling)
+    lengths = [reader.varint() for _ in range(_count(width, height, tiling) - 1)]
+    payloads = [reader.take(length) for length in lengths]
+    return Stream(found, width, height, controls, (*payloads, reader.rest()), tiling)
 
 
 def _side_fault(width: int, height: int) -> str:
@@ -207,8 +241,8 @@ def _side_fault(width: int, height: int) -> str:
     return ""
 
 
-def _size_fault(width: int, height: int, tiling: Tiling | None) -> str:
-    """What is wrong with an image's size and tiling; empty where nothing is."""
+def size_fault(width: int, height: int, tiling: Tiling | None) -> str:
+    """Return what is wrong with an image's size in pixels and its tiling; empty if nothing is."""
     fault = _side_fault(width, height)
     if fault:
         return fault
@@ -231,55 +265,3 @@ def _size_fault(width: int, height: int, tiling: Tiling | None) -> str:
 
 def _count(width: int, height: int, tiling: Tiling | None) -> int:
     return 1 if tiling is None else -(-width // tiling.step) * -(-height // tiling.step)
-
-
-def _control(control: int | Levels, grid: ControlGrid, stream: Stream) -> bytes:
-    if isinstance(control, int):
-        if not 0 <= control <= grid.highest:
-            raise ValueError(f"{grid.name} is step {control}, not 0..{grid.highest}")
-        return bytes([control])
-    if control.shape != map_shape(stream.width, stream.height):
-        raise ValueError(f"a map of {grid.name} of shape {control.shape}")
-    levels = encode_levels(control)
-    return varint(len(levels)) + levels
-
-
-def _read_control(
-    source: "_Source", grid: ControlGrid, mapped: tuple[int, int] | None
-) -> int | Levels:
-    if mapped:
-        return decode_levels(source.take(source.varint()), *map_shape(*mapped))
-    (step,) = source.take(1)
-    if step > grid.highest:
-        raise CorruptStream(f"{grid.name} is step {step}, the highest is {grid.highest}")
-    return step
-
-
-class _Source:
-    """Bytes taken from the front, never beyond the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def take(self, count: int) -> bytes:
-        if count > len(self._data) - self._position:
-            raise CorruptStream(
-                f"the stream has {len(self._data) - self._position} bytes left of {count}"
-            )
-        self._position += count
-        return self._data[self._position - count : self._position]
-
-    def varint(self) -> int:
-        number = 0
-        for place in range(VARINT_BYTES):
-            (digit,) = self.take(1)
-            number |= (digit & 0x7F) << (7 * place)
-            if digit <= 0x7F:
-                if digit == 0 and place:
-                    raise CorruptStream("a number of the stream has a superfluous digit")
-                return number
-        raise CorruptStream(f"a number of the stream has more than {VARINT_BYTES} digits")
-
-    def rest(self) -> bytes:
-        return self.take(len(self._data) - self._position)

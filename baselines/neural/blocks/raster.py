@@ -1,4 +1,4 @@
-"""8-bit pixels <-> what a network sees: padded to whole blocks, float32 about [-1, 1]."""
+"""Conversion between 8-bit pixels and images of a network: padded, float32 about [-1, 1]."""
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ BLOCK = 64  # pixels; the deepest latent halves an image six times
 GREY = 127.5  # stands for 0
 
 
-def padded(pixels: Pixels) -> Pixels:
-    """(h, w, 3) to the next multiples of 64, new rows below and columns on the right.
+def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:
+    """Return pixels (h, w, 3) with rows below and columns on the right, to multiples of `stride`.
 
     They mirror the image about its last row and column; a side that is too short for that repeats
     its last one.
@@ -21,7 +21,7 @@ def padded(pixels: Pixels) -> Pixels:
     """
     for axis in (0, 1):
         side = pixels.shape[axis]
-        missing = -side % BLOCK
+        missing = -side % stride
         if missing:
             widths = [(0, 0)] * 3
             widths[axis] = (0, missing)
@@ -30,14 +30,14 @@ def padded(pixels: Pixels) -> Pixels:
 
 
 def to_images(pixels: Pixels, device: torch.device) -> Tensor:
-    """(h, w, 3) to float32 (1, 3, h, w) in [-1, 1]."""
+    """Return pixels (h, w, 3) as float32 (1, 3, h, w) in [-1, 1]."""
     # A copy, since torch warns of arrays that are not to be written.
     planes = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
     return planes[None].float().div_(GREY).sub_(1)
 
 
 def to_pixels(images: Tensor) -> Pixels:
-    """(1, 3, h, w) about [-1, 1] to (h, w, 3), clamped, rounded to the nearest of 0..255.
+    """Return images (1, 3, h, w) about [-1, 1] as pixels (h, w, 3), clamped and rounded.
 
     >>> to_pixels(torch.tensor([-2.0, 0.001, 2.0]).view(1, 3, 1, 1)).tolist()
     [[[0, 128, 255]]]

@@ -1,12 +1,12 @@
-"""A trained network <-> a safetensors file and the json card beside it.
+"""A trained network on disk: a safetensors file and the json card beside it.
 
-The tensors' file holds the parameters by their names in `CRDR`, in float32 or float16, and integer
-tables by names that begin with `tables.`. The card says where they come from and carries the
-sha256 of that file, whose first bytes name the checkpoint in every stream.
+The tensors' file holds the parameters of `Network.stored_state`, in float32 or float16, its
+buffers, and integer tables by names that begin with `tables.`. The card says what they are and
+carries the sha256 of that file, whose first bytes name the checkpoint in every stream.
 """
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +14,14 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from baselines.neural.checkpoint.card import Card, check_file, load_card, save_card
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.architecture import load_architecture
+from baselines.neural.checkpoint.card import Card, save_card, verified_card
+from baselines.neural.network import Network
+from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
+from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
 TABLES = "tables."
@@ -27,73 +30,106 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Checkpoint(NamedTuple):
-    """As read from disk."""
+    """A network read from disk."""
 
-    model: CRDR  # on the CPU, in float32 and evaluation mode
+    network: Network  # on the CPU, in float32 and evaluation mode
     card: Card
     tables: dict[str, Tensor]  # integers, by name
 
 
+def make_checkpoint(
+    path: Path, network: Network, card: Card, images: Sequence[Pixels], *, half: bool = False
+) -> Card:
+    """Save a trained network with the tables that its coder needs; return the card with its sha256.
+
+    The tables are computed here and nowhere else: a codec reads the integers, since two machines'
+    exponentials need not agree in the last bit. `images` are photographs like those that will be
+    coded; two of 256 x 256 suffice. With `half`, parameters become float16 first, so that tables
+    and file belong together. The network itself stays as it is. Raises `ValueError` for parameters
+    that are not finite and a card of another network.
+    """
+    kept = deepcopy(network).to("cpu", torch.float32).eval()
+    with torch.no_grad():
+        _refuse_infinite(kept.named_parameters())
+        kept.settle()
+        if half:
+            for parameter in kept.parameters():
+                parameter.copy_(parameter.half())
+            _refuse_infinite(kept.named_parameters())
+    tables = load_architecture(card.architecture).tables(kept, images)
+    return save_checkpoint(path, kept, card, tables, half=half)
+
+
 def save_checkpoint(
     path: Path,
-    model: CRDR,
+    network: Network,
     card: Card,
     tables: Mapping[str, Tensor] | None = None,
     *,
     half: bool = False,
 ) -> Card:
-    """Write the tensors to `path`, then the card; returns the card with its sha256.
+    """Write the tensors to `path`, then the card; return the card with its sha256.
 
     Each file appears whole or not at all. With `half`, parameters are rounded to float16. Raises
     `ValueError` for parameters that are not finite then, tables that hold no integers, and a card
-    that speaks of another network.
+    of another network.
     """
-    if card.sizes != model.sizes:
-        raise ValueError("the card and the model have different sizes")
-    kept = torch.float16 if half else torch.float32
+    if card.config != network.config:
+        raise ValueError("the card and the network have different configurations")
+    floats = torch.float16 if half else torch.float32
     tensors = {
-        name: value.detach().to("cpu", kept).contiguous().clone()
-        for name, value in model.state_dict().items()
+        name: value.detach().to("cpu", floats if isinstance(value, nn.Parameter) else value.dtype)
+        for name, value in network.stored_state().items()
     }
-    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
-    if broken:
-        raise ValueError(f"not finite as {kept}: {', '.join(broken[:4])}")
+    _refuse_infinite(tensors.items())
     for name, table in (tables or {}).items():
         if table.dtype not in INTEGERS:
             raise ValueError(f"the table {name} holds {table.dtype}")
-        tensors[f"{TABLES}{name}"] = table.detach().cpu().contiguous().clone()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_bytes(save(tensors))  # not save_file, which lets nobody else read the file
-    os.replace(draft, path)
+        tensors[f"{TABLES}{name}"] = table.detach().cpu()
+    data = save(  # not save_file, which lets nobody else read the file
+        {name: one.clone(memory_format=torch.contiguous_format) for name, one in tensors.items()}
+    )
+    write_file(path, data)
     written = replace(card, sha256=file_sha256(path))
     save_card(path, written)  # last: a card that is there has its tensors
     return written
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The network, its card and its tables.
+    """Return the network at `path`, its card and its tables.
 
     Raises `Unavailable` for files that are missing, damaged, foreign, or of another checkpoint.
-    Nothing is made that is larger than the file itself, twice over in float16.
+    Nothing is allocated that is larger than the file itself, twice over in float16.
     """
-    card = load_card(path)
-    check_file(path, card.sha256)
-    with torch.device("meta"):
-        model = CRDR(card.sizes)
-    parameters, tables = _read(path, {k: v.shape for k, v in model.state_dict().items()})
-    model.load_state_dict(parameters, assign=True)
-    return Checkpoint(model.eval(), card, tables)
+    card = verified_card(path)
+    try:
+        with torch.device("meta"):
+            network: Network = load_architecture(card.architecture).build(card.config)
+    except ValueError as error:
+        raise Unavailable(f"{path} cannot be used: {error}") from error
+    state, tables = _read(path, network.stored_state())
+    network.load_stored_state(state)
+    return Checkpoint(network.eval(), card, tables)
+
+
+def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:
+    broken = [name for name, value in tensors if not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(f"not finite: {', '.join(broken[:4])}")
 
 
 def _read(
-    path: Path, shapes: Mapping[str, torch.Size]
+    path: Path, expected: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the tensors of the network, parameters in float32, and the tables."""
+    parameters = {k: list(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     try:
         with safe_open(path, framework="pt") as file:
             names = {name for name in file.keys() if not name.startswith(TABLES)}  # noqa: SIM118
-            strange = sorted(names ^ shapes.keys()) or sorted(
-                name for name in names if file.get_slice(name).get_shape() != list(shapes[name])
+            strange = sorted(names ^ expected.keys()) or sorted(
+                name
+                for name, shape in parameters.items()
+                if file.get_slice(name).get_shape() != shape
             )
             if strange:
                 raise Unavailable(f"{path} does not hold its card's network: {strange[0]} differs")
@@ -101,10 +137,10 @@ def _read(
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     for name, value in tensors.items():
-        expected = FLOATS if name in names else INTEGERS
-        if value.dtype not in expected or not bool(value.isfinite().all()):
+        kinds = FLOATS if name in parameters else INTEGERS if name not in names else None
+        if (kinds and value.dtype not in kinds) or not bool(value.isfinite().all()):
             raise Unavailable(f"{path} cannot be used: {name} holds {value.dtype} or no numbers")
     return (
-        {name: tensors[name].to(torch.float32) for name in names},
-        {k.removeprefix(TABLES): v for k, v in tensors.items() if k.startswith(TABLES)},
+        {k: v.float() if k in parameters else v for k, v in tensors.items() if k in names},
+        {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names},
     )

@@ -1,42 +1,37 @@
-"""The dimensions of a network -> its parameters and multiply-accumulates, without torch."""
+"""Dimensions of CRDR's networks, the published ones and smaller ones. No torch."""
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
 
 IMAGE_CHANNELS = 3
 FOURIER_CHANNELS = 20  # of the embedded beta: ten sines, ten cosines
-PRIOR_FILTERS = (3, 3, 3, 3)  # widths inside the factorised prior
-LARGEST_WIDTH = 4096  # a file that asks for more is not one of ours
+LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
 LARGEST_COUNT = 64
 LARGEST_KERNEL = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Everything that decides the shapes of the parameters.
+    """Dimensions that determine the shapes of all parameters.
 
-    Widths are numbers of channels, given in the order in which data passes. All resolutions follow:
+    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
     the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
-    sizes that no network can have.
+    dimensions that no network can have.
     """
 
     encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
     decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
     latent: int  # y
     hyper_latent: int  # z
-    blocks: int  # bottleneck blocks a stage
+    blocks: int  # bottleneck blocks per stage
     attention: bool  # residual attention in the middle and at the latent
     outer_kernel: int  # of the convolution next to the image, at either end
     inner_kernel: int  # of the other three that change the resolution
     hyper_encoder: tuple[int, int]
     hyper_decoder: tuple[int, int]  # of each of the two stacks
     hyper_kernel: int  # of the hyper-convolutions that change the resolution
-    support: int  # what a stack of the hyper-decoder gives: input of the context's transforms
+    support: int  # output of a stack of the hyper-decoder: input of the context's transforms
     slices: tuple[int, ...]  # widths, summing to `latent`; none: no autoregressive part
-    support_slices: int  # at most so many slices, the first ones, inform the later ones
+    support_slices: int  # number of slices, the first ones, that inform later ones
     context: tuple[int, int]  # hidden widths of a slice's transforms
     context_kernels: tuple[int, int, int]
     condition: int  # of the embedded beta
@@ -65,47 +60,6 @@ class Sizes:
             raise ValueError("without slices the hyper-decoder gives the latent's own parameters")
         if not 0 <= self.support_slices <= len(self.slices):
             raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
-
-    def to_json(self) -> dict[str, Any]:
-        """Numbers and lists by field name."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Sizes":
-        """The inverse of `to_json`; raises `ValueError` for anything else.
-
-        >>> Sizes.from_json(MICRO.to_json()) == MICRO
-        True
-        """
-        names = {field.name for field in fields(cls)}
-        if set(record) != names:
-            raise ValueError(f"sizes with the fields {', '.join(sorted(set(record) ^ names))}")
-        values: dict[str, Any] = {}
-        for name, value in record.items():
-            lengths = {"slices": None, "context_kernels": 3, "encoder": 3, "decoder": 3}
-            pairs = ("hyper_encoder", "hyper_decoder", "context")
-            if name in lengths or name in pairs:
-                values[name] = _integers(name, value, lengths.get(name, 2))
-            elif name == "attention":
-                values[name] = _of_type(bool, name, value)
-            else:
-                values[name] = _of_type(int, name, value)
-        return cls(**values)
-
-
-def _of_type(kind: type, name: str, value: Any) -> Any:
-    if type(value) is not kind:  # a bool is an int to isinstance
-        raise ValueError(f"{name} is {value!r}, not of type {kind.__name__}")
-    return value
-
-
-def _integers(name: str, value: Any, length: int | None) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or length not in (None, len(value)):
-        raise ValueError(f"{name} is {value!r}, not a list of {length or 'some'} integers")
-    return tuple(_of_type(int, name, one) for one in value)
 
 
 # The dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).
@@ -171,7 +125,7 @@ MICRO = Sizes(
     condition=64,
 )
 
-# For tests: every part is there, none takes time.
+# For tests: has every part, takes no time.
 TINY = Sizes(
     encoder=(8, 6, 8),
     decoder=(8, 6, 4),
@@ -196,102 +150,5 @@ NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}
 
 
 def without_context(sizes: Sizes) -> Sizes:
-    """The same network without its autoregressive part: mean and scale from the hyper-decoder."""
+    """Return sizes without the autoregressive part: the hyper-decoder gives mean and scale."""
     return replace(sizes, support=sizes.latent, slices=(), support_slices=0)
-
-
-class Cost(NamedTuple):
-    """Of one part of the network."""
-
-    parameters: int
-    macs_per_pixel: float  # of its convolutions, for each pixel of the image; nothing else counts
-
-
-class _Layer(NamedTuple):
-    part: str
-    inputs: int
-    outputs: int
-    kernel: int
-    macs_at: int  # where its kernel is applied: one position for so many pixels
-
-
-def costs(sizes: Sizes) -> dict[str, Cost]:
-    """Parameters and work of each part.
-
-    >>> sum(cost.parameters for cost in costs(FULL).values())
-    127712963
-    """
-    counted = {part: Cost(*numbers) for part, numbers in _other_parameters(sizes).items()}
-    for layer in _layers(sizes):
-        products = layer.inputs * layer.outputs * layer.kernel**2
-        parameters, macs = counted.get(layer.part, Cost(0, 0.0))
-        counted[layer.part] = Cost(
-            parameters + products + layer.outputs, macs + products / layer.macs_at
-        )
-    return counted
-
-
-def _other_parameters(sizes: Sizes) -> dict[str, tuple[int, float]]:
-    """What is no convolution: rate and realism control, the factorised prior."""
-    per_stage = sizes.blocks > 0
-    encoder = [*(one for one in sizes.encoder for _ in range(1 + per_stage)), sizes.latent]
-    decoder = [sizes.latent, *(one for one in sizes.decoder for _ in range(1 + per_stage))]
-    if sizes.attention:
-        encoder += [sizes.encoder[1], sizes.latent]
-        decoder += [sizes.latent, sizes.decoder[1]]
-    width = sizes.condition
-    condition = (FOURIER_CHANNELS + 1) * width + (width + 1) * width
-    for channels in sizes.decoder:
-        condition += sizes.blocks * (width + 1) * (2 * (channels // 2) + channels)
-    inside = (1, *PRIOR_FILTERS, 1)
-    prior = sum(a * b + b for a, b in pairwise(inside)) + sum(PRIOR_FILTERS)
-    return {
-        "analysis": (2 * sizes.rate_levels * sum(encoder), 0.0),
-        "synthesis": (2 * sizes.rate_levels * sum(decoder) + condition, 0.0),
-        "prior": (sizes.hyper_latent * (prior + 3), 0.0),  # and three quantiles
-    }
-
-
-def _layers(sizes: Sizes) -> Iterator[_Layer]:
-    yield from _transform(sizes, "analysis", (IMAGE_CHANNELS, *sizes.encoder, sizes.latent))
-    yield from _transform(
-        sizes, "synthesis", (IMAGE_CHANNELS, *reversed(sizes.decoder), sizes.latent)
-    )
-    kernel, at = sizes.hyper_kernel, (16**2, 32**2, 64**2)
-    first, second = sizes.hyper_encoder
-    yield _Layer("hyper_analysis", sizes.latent, first, 3, at[0])
-    yield _Layer("hyper_analysis", first, second, kernel, at[1])
-    yield _Layer("hyper_analysis", second, sizes.hyper_latent, kernel, at[2])
-    first, second = sizes.hyper_decoder
-    for _ in ("mean", "scale"):
-        yield _Layer("hyper_synthesis", sizes.hyper_latent, first, kernel, at[2])
-        yield _Layer("hyper_synthesis", first, second, kernel, at[1])
-        yield _Layer("hyper_synthesis", second, sizes.support, 3, at[0])
-    for index, width in enumerate(sizes.slices):
-        known = sizes.support + sum(sizes.slices[: min(index, sizes.support_slices)])
-        for inputs in (known, known, known + width):  # mean, scale, latent residual
-            widths = (inputs, *sizes.context, width)
-            for i, kernel in enumerate(sizes.context_kernels):
-                yield _Layer("context", widths[i], widths[i + 1], kernel, at[0])
-
-
-def _transform(sizes: Sizes, part: str, widths: tuple[int, ...]) -> Iterator[_Layer]:
-    """Either transform, seen from the image: a transposed convolution has the mirrored cost."""
-    for stage in range(1, 5):
-        near, far, at = widths[stage - 1], widths[stage], 4**stage
-        kernel = sizes.outer_kernel if stage == 1 else sizes.inner_kernel
-        inputs, outputs = (near, far) if part == "analysis" else (far, near)
-        yield _Layer(part, inputs, outputs, kernel, at)
-        blocks = sizes.blocks if stage < 4 else 0
-        if sizes.attention and stage in (2, 4):
-            blocks += 6
-            yield _Layer(part, far, far, 1, at)
-        for _ in range(blocks):
-            yield _Layer(part, far, far // 2, 1, at)
-            yield _Layer(part, far // 2, far // 2, 3, at)
-            yield _Layer(part, far // 2, far, 1, at)
-
-
-def macs_per_pixel(sizes: Sizes) -> float:
-    """Encoding and decoding together, the entropy path once."""
-    return math.fsum(cost.macs_per_pixel for cost in costs(sizes).values())

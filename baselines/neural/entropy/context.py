@@ -1,4 +1,4 @@
-"""What the hyper-decoder gives, slice by slice -> mean and scale of each slice of the latent.
+"""Channel-wise autoregressive context: mean and scale of each slice of the latent.
 
 ::
 
@@ -8,27 +8,55 @@
                                    └───────────────────────── residual_i ──┘  │
                                                                   └ .5 tanh ──┘
 
-`code` stands for whatever turns (index, mu, sigma) into the slice's values: quantising and counting
-bits in training, reading symbols in a decoder. Minnen, Singh, "Channel-wise autoregressive entropy
-models for learned image compression" (ICIP 2020). All that happens in here besides `code` is
-convolution, ReLU, concatenation, and .5 tanh of the residual, which is added: a decoder can
-do it in integers.
+`code` stands for the function that turns (index, mu, sigma) into the slice's values: it quantises
+and counts bits in training, and reads symbols in a decoder. Minnen, Singh, "Channel-wise
+autoregressive entropy models for learned image compression" (ICIP 2020). Everything else here is
+convolution, ReLU, concatenation, and .5 tanh of the residual, which is added: a decoder can do it
+in integers.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import convolution
-from baselines.neural.crdr.sizes import Sizes
 
 # (index of the slice, mean, scale), both (N, c, h, w) -> values (N, c, h, w)
 CodeSlice = Callable[[int, Tensor, Tensor], Tensor]
 
 
-def slice_transform(inputs: int, outputs: int, sizes: Sizes) -> nn.Sequential:
-    """Three convolutions with ReLUs between them; (N, inputs, h, w) to (N, outputs, h, w)."""
+class ContextSizes(Protocol):
+    """Widths, in channels, and kernels that the context takes of a configuration."""
+
+    @property
+    def latent(self) -> int:
+        """Width of y."""
+
+    @property
+    def support(self) -> int:
+        """Width of each output of the hyper-decoder."""
+
+    @property
+    def slices(self) -> tuple[int, ...]:
+        """Widths of the slices of y, summing to `latent`; none: no autoregressive part."""
+
+    @property
+    def support_slices(self) -> int:
+        """Number of slices, the first ones, that inform later ones."""
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """Hidden widths of a slice's transforms."""
+
+    @property
+    def context_kernels(self) -> tuple[int, int, int]:
+        """Kernels of a slice's transforms."""
+
+
+def slice_transform(inputs: int, outputs: int, sizes: ContextSizes) -> nn.Sequential:
+    """Return three convolutions with ReLUs between them, from `inputs` to `outputs` channels."""
     widths = (inputs, *sizes.context, outputs)
     first, second, third = (
         convolution(widths[i], widths[i + 1], kernel)
@@ -44,7 +72,7 @@ class ChannelContext(nn.Module):
     no slices at all, the hyper-decoder's outputs are the latent's mean and scale, coded at once.
     """
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: ContextSizes) -> None:
         super().__init__()
         self.widths = sizes.slices
         self.support_slices = sizes.support_slices
@@ -60,11 +88,11 @@ class ChannelContext(nn.Module):
         )
 
     def support(self, hyper: Tensor, decoded: Sequence[Tensor]) -> Tensor:
-        """The hyper-decoder's part and the slices that inform the next one, concatenated."""
+        """Concatenate the hyper-decoder's output and the slices that inform the next one."""
         return torch.cat([hyper, *decoded[: self.support_slices]], dim=1)
 
     def forward(self, mean_support: Tensor, scale_support: Tensor, code: CodeSlice) -> Tensor:
-        """Two (N, support, h, w) to the decoded latent (N, M, h, w)."""
+        """Return the decoded latent (N, M, h, w) from two supports (N, support, h, w)."""
         if not self.widths:
             return code(0, mean_support, scale_support)
         decoded: list[Tensor] = []

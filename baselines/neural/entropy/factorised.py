@@ -1,24 +1,98 @@
-"""A trained factorised prior -> an integer distribution for each channel of z.
+"""The factorised prior: a learned distribution for each channel, and its integer tables.
 
-Computed once, where a checkpoint is made, and stored there: a decoder reads the integers, since two
-machines' exponentials need not agree in the last bit.
+The tables are computed once, where a checkpoint is made, and stored there: a decoder reads the
+integers, since two machines' exponentials need not agree in the last bit.
 """
 
+import math
 from copy import deepcopy
+from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from baselines.neural.entropy.fixed.tables import frequencies
-from baselines.neural.entropy.hyperprior import FactorisedPrior
+from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
 
-TAIL = 2.0**-18  # what may lie below, and above, the symbols: a quarter of the least frequency
-REACH = 1023  # symbols on either side of the median, at most
+LEAST_LIKELIHOOD = 1e-9
+FILTERS = (3, 3, 3, 3)  # widths inside the prior
+TAIL_MASS = 1e-9  # outside the quantiles
+INITIAL_SPREAD = 10.0  # the quantiles start at -10, 0, 10
+TABLE_TAIL = 2.0**-18  # mass below, and above, a table's symbols: a quarter of the least frequency
+TABLE_REACH = 1023  # symbols on either side of the median, at most
+
+
+class FactorisedPrior(nn.Module):
+    """A learned distribution for each channel: sigmoid(cumulative(x)) is its distribution function.
+
+    Ballé et al., "Variational image compression with a scale hyperprior" (ICLR 2018), 6.1: five
+    monotonic layers of widths 3, 3, 3, 3, 1. `quantiles` (channels, 3) are learned apart, through
+    `quantile_loss`: below the first and above the last lies half of `TAIL_MASS` each, and the
+    middle one, the median, is the value that symbol zero stands for.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        pairs = list(pairwise((1, *FILTERS, 1)))
+        scale = INITIAL_SPREAD ** (1 / len(pairs))
+        self.matrices = nn.ParameterList(
+            torch.full((channels, after, before), math.log(math.expm1(1 / scale / after)))
+            for before, after in pairs
+        )
+        self.biases = nn.ParameterList(
+            torch.empty(channels, after, 1).uniform_(-0.5, 0.5) for _, after in pairs
+        )
+        self.factors = nn.ParameterList(torch.zeros(channels, after, 1) for after in FILTERS)
+        start = torch.tensor([-INITIAL_SPREAD, 0.0, INITIAL_SPREAD])
+        self.quantiles = nn.Parameter(start.repeat(channels, 1))
+
+    def medians(self) -> Tensor:
+        """Return the middle quantiles, (channels,)."""
+        return self.quantiles[:, 1]
+
+    def rounded(self, values: Tensor) -> Tensor:
+        """Return `values` (N, channels, h, w) in whole steps from the medians, ties to even."""
+        medians = self.medians().detach()[:, None, None]
+        return (values - medians).round() + medians
+
+    def cumulative(self, values: Tensor) -> Tensor:
+        """Return logits of the distribution function at `values` (channels, n), same shape."""
+        return self._cumulative(values, constant=False)
+
+    def _cumulative(self, values: Tensor, *, constant: bool) -> Tensor:
+        """Return `cumulative(values)`; if `constant`, without a gradient for the distribution."""
+        matrices, biases, factors = (
+            [one.detach() if constant else one for one in group]
+            for group in (self.matrices, self.biases, self.factors)
+        )
+        logits = values[:, None, :]
+        for i, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
+            logits = functional.softplus(matrix) @ logits + bias
+            if i < len(factors):
+                logits = logits + factors[i].tanh() * logits.tanh()
+        return logits[:, 0, :]
+
+    def bits(self, values: Tensor) -> Tensor:
+        """Return the bits of the unit intervals around `values` (N, channels, h, w)."""
+        pictures, channels, height, width = values.shape
+        rows = values.transpose(0, 1).reshape(channels, -1)
+        likelihood = _mass(self.cumulative(rows - 0.5), self.cumulative(rows + 0.5))
+        bits = -at_least(likelihood, LEAST_LIKELIHOOD).log2()
+        return bits.reshape(channels, pictures, height, width).transpose(0, 1)
+
+    def quantile_loss(self) -> Tensor:
+        """Return the distance of the quantiles from their targets, in logits.
+
+        Its gradient reaches the quantiles alone.
+        """
+        tail = math.log(2 / TAIL_MASS - 1)
+        targets = self.quantiles.new_tensor([-tail, 0.0, tail])
+        return (self._cumulative(self.quantiles, constant=True) - targets).abs().sum()
 
 
 def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
-    """The distributions of round(z - median), by name, as `coder.Distributions` reads them.
+    """Return the distributions of round(z - median), by name, for `coder.Distributions`.
 
     z_cdf         int32 (channels, longest): a row begins with 0 and rises to 2^16; then zeros
     z_cdf_length  int32 (channels,): entries of a row that count, two more than it has symbols
@@ -29,28 +103,50 @@ def factorised_tables(prior: FactorisedPrior) -> dict[str, Tensor]:
     """
     with torch.no_grad():
         exact = deepcopy(prior).to("cpu", torch.float64)
-        edges = torch.arange(-REACH, REACH + 2, dtype=torch.float64) - 0.5
+        edges = torch.arange(-TABLE_REACH, TABLE_REACH + 2, dtype=torch.float64) - 0.5
         logits = exact.cumulative(exact.medians()[:, None] + edges)
         if not bool(logits.isfinite().all()):
             raise ValueError("the prior of z has parameters that are not finite")
         below, above = logits[:, :-1], logits[:, 1:]
-        # Both ends on the side of the distribution where their difference does not cancel.
-        side = -(below + above).sign()
-        masses = ((side * above).sigmoid() - (side * below).sigmoid()).abs()
-        inside = (above.sigmoid() > TAIL) & ((-below).sigmoid() > TAIL)
+        masses = _mass(below, above)
+        inside = (above.sigmoid() > TABLE_TAIL) & ((-below).sigmoid() > TABLE_TAIL)
     rows, offsets = [], []
     for mass, kept in zip(masses.numpy(), inside.numpy(), strict=True):
         symbols = np.flatnonzero(kept)
         # A distribution that lies beyond the reach leaves the median, and the escape.
-        first, last = (symbols[0], symbols[-1]) if len(symbols) else (REACH, REACH)
+        first, last = (symbols[0], symbols[-1]) if len(symbols) else (TABLE_REACH, TABLE_REACH)
         within = mass[first : last + 1]
         rows.append(frequencies(np.append(within, max(0.0, 1 - within.sum()))))
-        offsets.append(int(first) - REACH)
-    cdf = np.zeros((len(rows), max(map(len, rows)) + 1), np.int32)
-    for row, counts in zip(cdf, rows, strict=True):
-        row[1 : len(counts) + 1] = np.cumsum(counts)
-    return {
-        "z_cdf": torch.from_numpy(cdf),
-        "z_cdf_length": torch.tensor([len(counts) + 1 for counts in rows], dtype=torch.int32),
-        "z_cdf_offset": torch.tensor(offsets, dtype=torch.int32),
-    }
+        offsets.append(int(first) - TABLE_REACH)
+    return stacked_rows(rows, offsets, "z_cdf")
+
+
+def _mass(below: Tensor, above: Tensor) -> Tensor:
+    """Return the probability between two logits of a distribution function."""
+    # Both ends on the side of the distribution where their difference does not cancel.
+    side = -(below + above).sign().detach()
+    return ((side * above).sigmoid() - (side * below).sigmoid()).abs()
+
+
+class _AtLeast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(values)
+        ctx.bound = bound
+        return values.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+        (values,) = ctx.saved_tensors
+        return gradient * ((values >= ctx.bound) | (gradient < 0)), None
+
+
+def at_least(values: Tensor, bound: float) -> Tensor:
+    """Return max(values, bound), whose gradient still leads values below the bound back up."""
+    bounded: Tensor = _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
+    return bounded
+
+
+def noised(values: Tensor) -> Tensor:
+    """Return `values` with uniform noise in [-1/2, 1/2), which stands for rounding in training."""
+    return values + torch.empty_like(values).uniform_(-0.5, 0.5)

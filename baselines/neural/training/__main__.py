@@ -1,8 +1,9 @@
-"""`python -m baselines.neural.training`: the trainer alone, where the harness is not installed."""
+"""`python -m baselines.neural.training`: the trainer alone, for machines without the harness."""
 
 import argparse
 import logging
 from pathlib import Path
+from time import monotonic
 
 from baselines.neural.training.photographs import read_photograph
 from baselines.neural.training.recipe import load_recipe
@@ -11,9 +12,8 @@ from benchmark.errors import BenchError
 
 
 def main() -> int:
-    """Exit code 0 when the run is finished or its minutes are over, 1 for a user's mistake."""
+    """Train; return 0 when the run is finished or its minutes are over, 1 for a user's mistake."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="ours")
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--data", required=True, type=Path, nargs="+")
     parser.add_argument("--out", required=True, type=Path)
@@ -21,15 +21,18 @@ def main() -> int:
     parser.add_argument("--max-minutes", type=float)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
+    minutes = given.max_minutes
+    deadline = None if minutes is None else monotonic() + 60 * minutes
     try:
+        recipe = load_recipe(given.recipe)
         train(
-            Subject(given.model),
-            load_recipe(given.recipe),
+            Subject(recipe.architecture),
+            recipe,
             given.data,
             given.out,
             validation=[read_photograph(path) for path in given.validation],
             device=given.device,
-            max_minutes=given.max_minutes,
+            deadline=deadline,
         )
     except BenchError as error:
         logging.getLogger(__name__).error("%s", error)

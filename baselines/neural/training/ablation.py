@@ -1,41 +1,35 @@
-"""A recipe with a GAN -> the runs of the paper's two ablations: what is common, what differs. Pure.
+"""The runs of the paper's two ablations: the stages they share, and the variants of the last one.
 
-Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), compare objectives of the GAN
-with independent discriminators, and discriminators with the objective HRRGAN. The stages before the
-last one are trained once; the variants of the last one go on from the same network.
+Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024), compare losses of the GAN with
+independent discriminators, and designs of discriminators with the loss HRRGAN. The stages before
+the last one are trained once; the variants of the last one continue from the same network.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import NamedTuple
 
-from baselines.neural.training.recipe import DiscriminatorDesign, GanObjective, Recipe
+from baselines.neural.crdr.discriminators import DISCRIMINATORS as DESIGNS
+from baselines.neural.crdr.stage import ConditionedStage
+from baselines.neural.training.gan_losses import GAN_LOSSES
+from baselines.neural.training.recipe import Recipe
 from benchmark.errors import UnknownName, UsageError
 
-OBJECTIVE: GanObjective = "hrrgan"  # of the paper's method, as the next one
-DISCRIMINATOR: DiscriminatorDesign = "independent"
-OBJECTIVES: Mapping[GanObjective, str] = MappingProxyType(
-    {"sgan": "SGAN", "rgan": "RGAN", "ragan": "RaGAN", "hrrgan": "HRRGAN"}
-)
-DISCRIMINATORS: Mapping[DiscriminatorDesign, str] = MappingProxyType(
-    {
-        "shared": "shared",
-        "shared-conditioned": "shared, conditioned",
-        "hybrid-head": "hybrid head",
-        "hybrid-head-conditioned": "hybrid head, conditioned",
-        "hybrid-backbone": "hybrid backbone",
-        "hybrid-backbone-conditioned": "hybrid backbone, conditioned",
-        "independent": "independent",
-    }
-)
+OBJECTIVE, DISCRIMINATOR = "hrrgan", "independent"  # of the paper's method
+OWN = f"{OBJECTIVE}-{DISCRIMINATOR}"
+# Names to labels in figures, the method's own last
+OBJECTIVES: Mapping[str, str] = {name: one.label for name, one in GAN_LOSSES.items()}
+DISCRIMINATORS: Mapping[str, str] = {
+    **{name: one.label for name, one in DESIGNS.items() if name != DISCRIMINATOR},
+    DISCRIMINATOR: DESIGNS[DISCRIMINATOR].label,
+}
 KINDS = ("gan", "discriminator")
 
 
 class Variant(NamedTuple):
     """One curve of an ablation."""
 
-    name: str  # of its run: objective and discriminator, so that both ablations share one
+    name: str  # of its run: loss and design, so that both ablations share one
     label: str  # in figures
     recipe: Recipe  # all stages
 
@@ -48,28 +42,25 @@ class Ablation(NamedTuple):
 
 
 def ablation(kind: str, recipe: Recipe, only: tuple[str, ...] = ()) -> Ablation:
-    """Of one of `KINDS`; `only` restricts it to some variants by their short names.
+    """Return the runs of one of `KINDS`; `only` restricts it to variants by their short names.
 
     Raises `UnknownName` for other names, `UsageError` for a recipe whose last stage has no GAN.
     """
     if kind not in KINDS:
         raise UnknownName("ablation", kind, KINDS)
     *earlier, last = recipe.stages
-    if not last.gan_per_beta:
+    if not isinstance(last, ConditionedStage) or not last.gan_per_beta:
         raise UsageError(f"the last stage of {recipe.name} has no GAN: its gan_per_beta is 0")
-    known: dict[str, tuple[GanObjective, DiscriminatorDesign, str]]
-    if kind == "gan":
-        known = {one: (one, DISCRIMINATOR, label) for one, label in OBJECTIVES.items()}
-    else:
-        known = {one: (OBJECTIVE, one, label) for one, label in DISCRIMINATORS.items()}
+    known = OBJECTIVES if kind == "gan" else DISCRIMINATORS
     for name in only:
         if name not in known:
             raise UnknownName(f"variant of {kind}", name, known)
     variants = []
-    for name, (objective, judge, label) in known.items():
+    for name, label in known.items():
         if not only or name in only:
-            changed = replace(last, objective=objective, discriminator=judge)
+            gan, design = (name, DISCRIMINATOR) if kind == "gan" else (OBJECTIVE, name)
+            changed = replace(last, objective=gan, discriminator=design)
             whole = replace(recipe, stages=(*earlier, changed))
-            variants.append(Variant(f"{objective}-{judge}", label, whole))
+            variants.append(Variant(f"{gan}-{design}", label, whole))
     common = replace(recipe, stages=tuple(earlier)) if earlier else None
     return Ablation(common, tuple(variants))

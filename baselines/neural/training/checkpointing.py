@@ -1,28 +1,26 @@
-"""The state of a run <-> one file, whole or not at all."""
+"""The state of a run in a file, which is replaced as a whole."""
 
-import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmark.errors import UsageError
+from benchmark.system.atomic import write_file
 
-FILE = "state.pt"
+STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 
 
-def save_state(run: Path, state: dict[str, Any], name: str = FILE) -> None:
+def save_state(run: Path, state: dict[str, Any], name: str = STATE) -> None:
     """Replace the file in one step: a process that dies here leaves the one before."""
-    draft = run / f".{name}.part"
-    with draft.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, run / name)
+    content = BytesIO()
+    torch.save(state, content)
+    write_file(run / name, content.getbuffer(), durable=True)
 
 
-def load_state(run: Path, device: torch.device, name: str = FILE) -> dict[str, Any] | None:
-    """None where a run has not saved any; raises `UsageError` for a file that is no state."""
+def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, Any] | None:
+    """Return the state, None where a run has not saved any; raises `UsageError`."""
     path = run / name
     if not path.exists():
         return None

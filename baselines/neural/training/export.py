@@ -1,128 +1,69 @@
-"""A run, finished or not -> the checkpoint that a codec takes, with its card."""
-
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, NamedTuple
+"""The checkpoint of a run, finished or not, as a codec takes it, with its card."""
 
 import torch
 
-from baselines.compressai.card import MatchedCard, save_matched
-from baselines.neural.checkpoint.bundle import make_bundle
 from baselines.neural.checkpoint.card import Card
-from baselines.neural.crdr.model import CRDR
-from baselines.neural.training.checkpointing import FILE as STATE
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.checkpointing import load_state
-from baselines.neural.training.journal import Journal
-from baselines.neural.training.recipe import Recipe, recipe_from
-from baselines.neural.training.run import FILE as RECIPE
-from baselines.neural.training.run import Subject, make_network
-from benchmark.codec import Pixels
-from benchmark.errors import Unavailable
+from baselines.neural.training.journal import JOURNAL, Journal, step_of
+from baselines.neural.training.run import make_network, read_record
+from baselines.neural.training.session import Run, Session
+from benchmark.errors import UsageError
+from benchmark.system.machine import commit
 
-CPU = torch.device("cpu")
-
-
-class Budget(NamedTuple):
-    """What the network of a run has seen so far."""
-
-    steps: int
-    crops: int
-    planned_steps: int
-
-    @property
-    def finished(self) -> bool:
-        """Whether the recipe is through."""
-        return self.steps == self.planned_steps
+CROP_PX = 256  # of the photographs that say how large activations become
 
 
-def export(
-    run: Path,
-    target: Path,
-    *,
-    command: str,
-    training_data: str,
-    commit: str,
-    images: Sequence[Pixels],
-    half: bool = False,
-    which: Literal["last", "best"] = "last",
-) -> Card | MatchedCard:
-    """Write the network of `run` to `target`; its card says how much of the recipe it has seen.
+def export(run: Run, session: Session) -> Card:
+    """Write the run's last saved network to its target; return the card, which says how far it is.
 
-    command: that made the run. training_data: in words. commit: of the code. images: photographs
-    whose activations say how fine the integers of the entropy path can be. which: the last saved
-    state, or, of the last stage before realism, that with the best validation. Raises `Unavailable`
-    for a folder without a saved state.
+    Raises `UsageError` where the run has saved no state, or one of which no checkpoint can be made.
     """
-    state = load_state(run, CPU)
+    state = load_state(run.folder, torch.device("cpu"))
     if state is None:
-        raise Unavailable(f"{run} holds no saved training: there is nothing to export")
-    subject, recipe = read_request(run)
-    step = state["step"]
-    if which == "best":
-        state_of_best = load_state(run, CPU, "best.pt")
-        if state_of_best is None:
-            raise Unavailable(f"{run} holds no validated network yet: export the last one")
-        state, step = state_of_best, state_of_best["step"]
-    spent = budget(recipe, state["index"], step)
+        raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
+    record = read_record(run.folder)
+    subject, recipe = record.subject, record.recipe
+    index, step, planned = state["index"], state["step"], recipe.steps_before(len(recipe.stages))
+    steps = recipe.steps_before(index) + step
+    crops = recipe.crops_before(index) + step * recipe.stages[index].batch
+    data = f"{record.photographs} photographs of {session.data_name}"
+    seen = f"{data}, {crops} crops of {recipe.stages[index].crop_px} px"
+    caveat = recipe.caveat
+    if steps < planned:
+        seen += f", stopped after {steps} of {planned} steps"
+        caveat = f"{steps} of {planned} training steps"
+    architecture, config = subject.load(recipe.sizes)
     network = make_network(subject, recipe)
     network.load_state_dict(state["network"])
-    crop_px = recipe.stages[state["index"]].crop_px
-    seen = f"{training_data}, {spent.crops} crops of {crop_px} px"
-    if not spent.finished:
-        seen += f", stopped after {spent.steps} of {spent.planned_steps} steps"
-    measured = _measured(run, state["index"], step)
-    if isinstance(network, CRDR):
-        stopped = f"{spent.steps} of {spent.planned_steps} training steps"
-        caveat = recipe.caveat if spent.finished else stopped
-        card = Card(network.sizes, seen, spent.steps, command, commit, measured, caveat)
-        return make_bundle(target, network, card, images, half=half)
-    matched = MatchedCard(
-        subject.model.removeprefix("compressai:"),
-        subject.widths,
-        subject.lmbda,
-        seen,
-        spent.steps,
-        spent.crops,
-        command,
-        commit,
-        measured,
+    card = Card(
+        architecture=subject.architecture,
+        config=config,
+        training_data=seen,
+        steps=steps,
+        crops=crops,
+        command=session.command,
+        commit=commit() or "unknown",
+        measured=_measured(run, index, step),
+        caveat=caveat if architecture.rate_levels(config) > 1 else "",
     )
-    return save_matched(target, network.plain(), matched, half=half)  # type: ignore[operator]
+    images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]
+    try:
+        return make_checkpoint(run.target, network, card, images, half=session.half)
+    except OSError as error:
+        raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
 
 
-def budget(recipe: Recipe, index: int, step: int) -> Budget:
-    """At a step of a stage, steps counted over all stages."""
-    return Budget(
-        recipe.steps_before(index) + step,
-        recipe.crops_before(index) + step * recipe.stages[index].batch,
-        recipe.steps_before(len(recipe.stages)),
-    )
-
-
-def read_request(run: Path) -> tuple[Subject, Recipe]:
-    """What a run was begun with; raises `Unavailable` where there is none."""
-    path = run / RECIPE
-    if not path.exists():
-        raise Unavailable(f"{run} is no run: it has no {RECIPE} and no {STATE}")
-    record = json.loads(path.read_text())
-    recipe = dict(record["recipe"])
-    name, stages = recipe.pop("name"), recipe.pop("stages")
-    subject = record["subject"]
-    return (
-        Subject(subject["model"], subject["lmbda"], tuple(subject["widths"])),
-        recipe_from(name, {**recipe, "stage": stages}),
-    )
-
-
-def _measured(run: Path, index: int, step: int) -> dict[str, float]:
-    """The last validation up to a step, estimated rates: named so that nobody takes them for real.
+def _measured(run: Run, index: int, step: int) -> dict[str, float]:
+    """Return the last validation up to a step, its rates named as the estimates that they are.
 
     By q and beta: "validation_q2_beta0_estimated_bpp", "validation_q2_beta0_psnr_db".
     """
     found: dict[str, float] = {}
-    for entry in Journal(run / "journal.jsonl").entries():
-        if "validation" in entry and (entry["stage"], entry["step"]) <= (index, step):
+    for entry in Journal(run.folder / JOURNAL).entries():
+        if "validation" in entry and step_of(entry) <= (index, step):
             for point in entry["validation"]:
                 name = f"validation_q{point['q']:g}_beta{point['beta']:g}"
                 found[f"{name}_estimated_bpp"] = point["bpp"]

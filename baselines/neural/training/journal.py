@@ -1,38 +1,51 @@
-"""What a run reports as it goes <-> a file of one JSON object a line."""
+"""The journal of a run: a file with one JSON object a line, a line a report."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.system.atomic import write_file
+
+JOURNAL = "journal.jsonl"
+
+Entry = dict[str, Any]
+
 
 class Journal:
-    """Appended to; on resuming, what lies behind the last checkpoint is cut off."""
+    """Journal of a run, appended to while it trains."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """One line, flushed to the system."""
+        """Append one line, flushed to the system."""
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def entries(self) -> list[dict[str, Any]]:
-        """All lines; an unfinished last one is left out."""
-        if not self.path.exists():
-            return []
-        found = []
-        for line in self.path.read_text().splitlines():
+    def entries(self) -> list[Entry]:
+        """Return the reports in the order of steps; none where there is no file.
+
+        Lines that a killed process left unfinished are passed over, and so is what a run reported
+        before it was killed and resumed from an earlier step.
+        """
+        found: list[Entry] = []
+        for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
             try:
-                found.append(json.loads(line))
+                entry = json.loads(line)
             except ValueError:
                 continue
+            while found and step_of(found[-1]) >= step_of(entry):
+                found.pop()
+            found.append(entry)
         return found
 
     def cut(self, stage: int, step: int) -> None:
         """Keep the entries up to a step of a stage."""
-        kept = [e for e in self.entries() if (e["stage"], e["step"]) <= (stage, step)]
-        draft = self.path.with_name(f".{self.path.name}.part")
-        draft.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-        os.replace(draft, self.path)
+        kept = [entry for entry in self.entries() if step_of(entry) <= (stage, step)]
+        write_file(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def step_of(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the stage, counted from 0, and the step in it, counted from 1."""
+    return entry["stage"], entry["step"]

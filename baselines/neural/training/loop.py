@@ -1,15 +1,15 @@
-"""A recipe, photographs and a folder -> the folder with a trained network in it, a part at a time.
+"""Training of a network through all stages of a recipe, in a folder that a later call resumes.
 
 ::
 
-    RUN/recipe.json     what is trained, on what: a run goes on only with the same
+    RUN/recipe.json     what is trained, on what: a run resumes only with the same
     RUN/state.pt        after the last saved step: all that the next one depends on
-    RUN/best.pt         the network of the last stage before realism with the lowest validation loss
+    RUN/best.pt         the network with the lowest validation loss of its stage
     RUN/journal.jsonl   losses and validations
 
-Killed at any moment, a run goes on from its last saved step, on the same kind of machine to the
-same weights. It ends by itself after its last stage; a budget of minutes, or a signal, ends it
-earlier, after a whole step and with everything saved.
+Killed at any moment, a run resumes from its last saved step, on the same kind of machine to the
+same weights. It ends by itself after its last stage; a deadline, or a signal, ends it earlier,
+after a whole step and with everything saved.
 """
 
 import signal
@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.neural.training.checkpointing import load_state, save_state
-from baselines.neural.training.journal import Journal
+from baselines.neural.network import Network
+from baselines.neural.training.checkpointing import BEST, load_state, save_state
+from baselines.neural.training.journal import JOURNAL, Journal
 from baselines.neural.training.learner import Learner
+from baselines.neural.training.objective import Validation
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.validate import Validation, validate
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 
@@ -41,8 +42,8 @@ class Request(NamedTuple):
 
     recipe: Recipe
     run: Path
-    make: Callable[[], nn.Module]  # the network, not initialised
-    initialise: Callable[[nn.Module, Tensor], None]  # with crops (n, 3, h, w) in [-1, 1]
+    make: Callable[[], Network]  # not initialised
+    initialise: Callable[[Network, Tensor], None]  # with crops (n, 3, h, w) in [-1, 1]
     photographs: Photographs
     validation: Sequence[Pixels]
     device: str
@@ -50,7 +51,7 @@ class Request(NamedTuple):
 
 
 def run_request(workers: Workers, request: Request) -> None:
-    """All stages, from wherever the run is."""
+    """Train all stages, from wherever the run is, in one of the processes."""
     _Run(workers, request).go()
 
 
@@ -58,9 +59,8 @@ class _Run:
     def __init__(self, workers: Workers, request: Request) -> None:
         self.workers, self.request, self.recipe = workers, request, request.recipe
         self.asked_to_stop = False
-        self.journal = Journal(request.run / "journal.jsonl")
+        self.journal = Journal(request.run / JOURNAL)
         self.device = torch.device(request.device)
-        self.photographs = request.photographs.to(self.device)
         self.numbers: list[dict[str, float]] = []
         self.best = float("inf")
 
@@ -82,9 +82,10 @@ class _Run:
             if self.workers.leads:
                 self.journal.cut(0, 0)
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.workers.share(network)
         index = 0 if saved is None else saved["index"]
         while index < len(self.recipe.stages):
-            learner = Learner(network, self.recipe, index, self.photographs, self.workers)
+            learner = Learner(network, self.recipe, index, self.request.photographs, self.workers)
             if saved is not None:
                 learner.load_state(saved)
                 self.best = saved["best"]
@@ -96,7 +97,7 @@ class _Run:
             index += 1
             self.best = float("inf")
 
-    def _initialise(self, network: nn.Module) -> None:
+    def _initialise(self, network: Network) -> None:
         if self.recipe.initialise == "pca":
             total = self.recipe.crops_before(len(self.recipe.stages))
             numbers = range(total, total + INITIAL_CROPS)
@@ -106,7 +107,7 @@ class _Run:
             self.request.initialise(network, pixels.float() / 127.5 - 1)
 
     def _learn(self, learner: Learner, index: int) -> bool:
-        """Train to the end of the stage; whether all processes agreed to stop before the next."""
+        """Train to the end of the stage; true where all processes agreed to stop earlier."""
         saved_at = reported_at = monotonic()
         steps = 0
         stop = False
@@ -130,7 +131,7 @@ class _Run:
         return learner.step % every == 0 or learner.step == learner.stage.steps
 
     def _agreed(self, saved_at: float) -> tuple[bool, bool]:
-        """Whether to stop and to save, the same in all processes."""
+        """Decide whether to stop and to save, the same in all processes."""
         deadline = self.request.deadline
         over = deadline is not None and monotonic() > deadline
         wishes = torch.tensor(
@@ -164,18 +165,15 @@ class _Run:
         self.journal.append(entry)
 
     def _validate(self, learner: Learner) -> Validation | None:
-        """By the leading process; the best network so far is kept, by its loss at beta 0.
-
-        Which says nothing of realism: there the last network is the one to take.
-        """
+        """Validate in the leading process; keep the network if it is the best so far."""
         found = None
         if self.workers.leads:
-            found = validate(learner.network, learner.stage, self.request.validation)
-            if found.loss < self.best and learner.stage.kind != "realism":
+            found = learner.objective.validate(learner.network, self.request.validation)
+            if found is not None and found.selects and found.loss < self.best:
                 self.best = found.loss
                 state = learner.state()
                 kept = {name: state[name] for name in ("index", "step", "network")}
-                save_state(self.request.run, kept, "best.pt")
+                save_state(self.request.run, kept, BEST)
         self.workers.wait()
         return found
 
@@ -186,7 +184,7 @@ class _Run:
 
 
 def _means(numbers: list[dict[str, float]]) -> dict[str, float]:
-    """Of each name over the steps that have it."""
+    """Means of each name over the steps that have it."""
     names = {name for one in numbers for name in one}
     return {
         name: float(np.mean([one[name] for one in numbers if name in one]))

@@ -1,4 +1,4 @@
-"""Originals and reconstructions -> LPIPS with AlexNet, as a loss: gradients reach the second.
+"""LPIPS with AlexNet as a loss, whose gradient reaches the reconstructions.
 
 Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric" (2018), as the package lpips 0.1.4 computes it, whose own network needs
@@ -37,7 +37,7 @@ class Perceptual(nn.Module):
         self.register_buffer(name, values, persistent=False)
 
     def forward(self, originals: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Both (N, 3, H, W), about [-1, 1], sides of at least 31, to distances (N,); 0 if equal.
+        """Return the distances (N,) of images (N, 3, H, W) about [-1, 1], sides of at least 31.
 
         `originals` are taken as constants. With `weights`, (N,) or (N, h, w) for regions, each
         position's part is multiplied by the weight that holds there. Raises `ValueError` where the
@@ -57,7 +57,7 @@ class Perceptual(nn.Module):
         return distances
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        """Each layer's output, the vector at each position divided by its length."""
+        """Return each layer's output, the vector at each position divided by its length."""
         signal = (images.to(self.shift.dtype) - self.shift) / self.scale
         signal = signal.contiguous(memory_format=torch.channels_last)
         weights = {name: self.get_buffer(_buffer(name)) for name in self._names}
@@ -70,7 +70,7 @@ class Perceptual(nn.Module):
 
 
 def _at_positions(weights: Tensor, like: Tensor) -> Tensor:
-    """(N,) or (N, cells, cells) as (N, 1, 1) or, averaged or repeated, as `like` (N, h, w)."""
+    """Return (N,) as (N, 1, 1); (N, cells, cells) averaged or repeated to `like` (N, h, w)."""
     if weights.ndim == 1:
         return weights[:, None, None]
     height, width = like.shape[1:]
@@ -78,5 +78,5 @@ def _at_positions(weights: Tensor, like: Tensor) -> Tensor:
 
 
 def _buffer(name: str) -> str:
-    """A buffer's name may hold no dot."""
+    """Return a name without dots, which a buffer's may not hold."""
     return name.replace(".", "_")

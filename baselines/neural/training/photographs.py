@@ -1,12 +1,18 @@
-"""Folders of photographs -> random crops of them, each a function of the seed and its number.
+"""Photographs on disk and random crops of them, each a function of the seed and its number.
 
-All pixels are decoded once into one tensor, on the device that trains; a crop is a gather from it.
-Nothing is drawn from a state: the crops of a step are the same in a run that was interrupted.
+All photographs are indexed by path and size. Their pixels are decoded once, into one tensor that
+processes share, where that fits into the memory allowed; otherwise a photograph is decoded when a
+crop needs it, and the recently used ones are kept. Both give the same crops.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,95 +21,184 @@ from torch import Tensor
 
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
+from benchmark.system.arrays import Int64Array
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # what every build of Pillow and pillow-simd reads
+MEMORY_BYTES = 4 << 30  # of decoded pixels, on one machine
+MOST_READERS = 16  # threads
+STEPS_AHEAD = 4
+INDEXED_AT_ONCE = 1 << 12
+
+Read = TypeVar("Read")
 
 
-class Photographs(NamedTuple):
-    """Pictures behind each other."""
+class Photographs:
+    """Photographs by number, decoded from `pixels` in memory or from their files."""
 
-    pixels: Tensor  # uint8 (total, 3), row by row, picture by picture
-    heights: Tensor  # int64 (n,)
-    widths: Tensor  # int64 (n,)
-    starts: Tensor  # int64 (n,): a picture's first row of `pixels`
+    def __init__(
+        self,
+        paths: Sequence[str],
+        sides: Int64Array,
+        pixels: Tensor | None = None,
+        cache_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        """sides: height and width, (n, 2). pixels: uint8 (total, 3), None to decode on demand."""
+        self.paths, self.sides, self.pixels = paths, sides, pixels
+        self._ends = np.cumsum(sides.prod(1))
+        self._recent = RecentPictures(cache_bytes)
 
-    @property
-    def pictures(self) -> int:
-        """How many there are."""
-        return len(self.heights)
+    def __len__(self) -> int:
+        return len(self.sides)
 
-    def to(self, device: torch.device) -> "Photographs":
-        """The same on another device."""
-        return Photographs(*(tensor.to(device) for tensor in self))
+    def decoded(self, index: int) -> Pixels:
+        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
+        if self.pixels is None:
+            return self._recent.get(self.paths[index])
+        height, width = self.sides[index]
+        end = self._ends[index]
+        return self.pixels[end - height * width : end].numpy().reshape(height, width, 3)
 
 
-def load_photographs(places: Iterable[Path]) -> Photographs:
-    """Pictures, and every one below folders, these sorted by path, as RGB.
+class RecentPictures:
+    """Cache of decoded photographs, least recently used ones dropped; used by several threads."""
 
-    Raises `UsageError` for a folder without pictures and a file that is none.
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[str, Pixels] = OrderedDict()
+        self._lock = Lock()
+        self.num_bytes = 0
+
+    def get(self, path: str) -> Pixels:
+        """Return a photograph's pixels, uint8 (height, width, 3); raises `UsageError`."""
+        with self._lock:
+            if path in self._kept:
+                self._kept.move_to_end(path)
+                return self._kept[path]
+        pixels = read_photograph(path)
+        with self._lock:
+            self.num_bytes += pixels.nbytes * (path not in self._kept)
+            self._kept[path] = pixels
+            while self.num_bytes > self._most_bytes:
+                self.num_bytes -= self._kept.popitem(last=False)[1].nbytes
+        return pixels
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RecentPictures, (self._most_bytes,)  # another process begins with none
+
+
+def load_photographs(
+    places: Iterable[Path], memory_bytes: int = MEMORY_BYTES, processes: int = 1
+) -> Photographs:
+    """Index photographs, and every one below folders, these sorted by path; decode if they fit.
+
+    memory_bytes: of decoded pixels, shared by as many `processes`. Raises `UsageError` for a folder
+    without photographs and for a file that is none.
     """
-    paths: list[Path] = []
+    paths: list[str] = []  # a million take a fifth of the memory of as many `Path`
     for place in places:
-        found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+        found = [str(path) for path in place.rglob("*") if path.suffix.lower() in SUFFIXES]
         if not found and not place.is_file():
             raise UsageError(f"{place} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
-        paths += found or [place]
-    return pack(read_photograph(path) for path in paths)
+        paths += sorted(found, key=lambda path: Path(path).parts) or [str(place)]
+    sides = np.array(list(_read_each(_read_sides, paths)), np.int64)
+    total = int(sides.prod(1).sum())
+    if 3 * total > memory_bytes:
+        return Photographs(paths, sides, cache_bytes=memory_bytes // processes)
+    return Photographs(paths, sides, _joined(_read_each(read_photograph, paths), total))
 
 
-def read_photograph(path: Path) -> Pixels:
-    """As RGB; raises `UsageError` for a file that is no picture."""
+def pack(pictures: Sequence[Pixels]) -> Photographs:
+    """Return photographs that are in memory already, uint8 (height, width, 3)."""
+    sides = np.array([one.shape[:2] for one in pictures], np.int64)
+    return Photographs([], sides, _joined(pictures, int(sides.prod(1).sum())))
+
+
+def read_photograph(path: str | Path) -> Pixels:
+    """Decode as RGB; raises `UsageError` for a file that is no picture."""
+    return _read(path, lambda image: np.array(image.convert("RGB")))
+
+
+def _read_sides(path: str) -> tuple[int, int]:
+    return _read(path, lambda image: (image.height, image.width))
+
+
+def _read(path: str | Path, what: Callable[[Image.Image], Read]) -> Read:
     try:
         with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+            return what(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} cannot be read as a photograph: {error}.") from error
 
 
-def pack(pictures: Iterable[Pixels]) -> Photographs:
-    """Pictures, uint8 (height, width, 3), in one tensor."""
-    flat, shapes = [], []
+def _read_each(read: Callable[[str], Read], paths: Sequence[str]) -> Iterator[Read]:
+    """In order, some at a time in threads: waiting for a disk takes longer than decoding."""
+    at_once = INDEXED_AT_ONCE if read is _read_sides else MOST_READERS
+    for start in range(0, len(paths), at_once):
+        yield from _readers().map(read, paths[start : start + at_once])
+
+
+def _joined(pictures: Iterable[Pixels], total: int) -> Tensor:
+    pixels = np.empty((total, 3), np.uint8)
+    start = 0
     for picture in pictures:
-        shapes.append(picture.shape[:2])
-        flat.append(picture.reshape(-1, 3))
-    heights, widths = torch.tensor(shapes).unbind(1)
-    ends = (heights * widths).cumsum(0)
-    pixels = torch.from_numpy(np.concatenate(flat))
-    return Photographs(pixels, heights, widths, ends - heights * widths)
+        end = start + picture.shape[0] * picture.shape[1]
+        pixels[start:end] = picture.reshape(-1, 3)
+        start = end
+    return torch.from_numpy(pixels)
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
 
 
 def draw_crops(photographs: Photographs, side_px: int, numbers: Sequence[int], seed: int) -> Tensor:
-    """Crops by their numbers in the run: uint8 (n, 3, side, side).
+    """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU.
 
     Every photograph is used once before any is used again, in an order that `seed` gives; half of
     the crops are mirrored. One that is smaller than the crop is reflected at its right and bottom.
     """
-    device = photographs.pixels.device
-    which, places, mirrored = [], [], []
-    for number in numbers:
-        epoch, turn = divmod(number, photographs.pictures)
-        order = np.random.default_rng([seed, 0, epoch]).permutation(photographs.pictures)
+    crops = np.empty((len(numbers), side_px, side_px, 3), np.uint8)
+    for crop, number in zip(crops, numbers, strict=True):
+        epoch, turn = divmod(number, len(photographs))
+        picture = photographs.decoded(int(_order(seed, epoch, len(photographs))[turn]))
         random = np.random.default_rng([seed, 1, number])
-        which.append(int(order[turn]))
-        places.append(random.random(2))
-        mirrored.append(random.random() < 0.5)
-    chosen = torch.tensor(which, device=device)
-    heights, widths = photographs.heights[chosen], photographs.widths[chosen]
-    share = torch.tensor(np.array(places), device=device)
-    rows = _positions(share[:, 0], heights, side_px)
-    columns = _positions(share[:, 1], widths, side_px)
-    flip = torch.tensor(mirrored, device=device)[:, None]
-    columns = torch.where(flip, columns.flip(1), columns)
-    offsets = photographs.starts[chosen, None] + rows * widths[:, None]
-    crops = photographs.pixels[offsets[:, :, None] + columns[:, None, :]]
-    return crops.permute(0, 3, 1, 2)
+        shares = random.random(2)
+        top, left = map(_start, shares, picture.shape, (side_px, side_px))
+        window = picture[top : top + side_px, left : left + side_px]
+        missing = [(0, side_px - side) for side in window.shape[:2]]
+        if any(more for _, more in missing):
+            window = np.pad(window, [*missing, (0, 0)], mode="reflect")
+        mirrored = random.random() < 0.5
+        crop[:] = window[:, ::-1] if mirrored else window
+    return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
-def _positions(share: Tensor, lengths: Tensor, side_px: int) -> Tensor:
-    """(n, side): consecutive positions from a random start, reflected where a picture ends."""
-    room = (lengths - side_px).clamp(min=0)
-    starts = (share * (room + 1)).long()
-    run = starts[:, None] + torch.arange(side_px, device=lengths.device)
-    period = (2 * lengths - 2).clamp(min=1)[:, None]
-    folded = run % period
-    return torch.minimum(folded, period - folded).clamp(min=0)
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> Int64Array:
+    return np.random.default_rng([seed, 0, epoch]).permutation(count)
+
+
+def _start(share: float, length: int, side_px: int) -> int:
+    return int(share * (max(0, length - side_px) + 1))
+
+
+class CropStream:
+    """Crops of consecutive steps, drawn ahead in threads and moved to the device that trains."""
+
+    def __init__(self, draw: Callable[[int], Tensor], steps: int, device: torch.device) -> None:
+        """draw: crops of the step of a number, on the CPU. steps: there are no more than these."""
+        self._draw, self._steps, self._device = draw, steps, device
+        self._drawn: dict[int, Future[Tensor]] = {}
+
+    def take(self, step: int) -> Tensor:
+        """Return the crops of a step, which may follow any other; raises what `draw` raises."""
+        last = min(step + STEPS_AHEAD, self._steps - 1)
+        for number in range(step, max(step, last) + 1):
+            if number not in self._drawn:
+                self._drawn[number] = _readers().submit(self._prepare, number)
+        return self._drawn.pop(step).result().to(self._device, non_blocking=True)
+
+    def _prepare(self, step: int) -> Tensor:
+        crops = self._draw(step)
+        return crops.pin_memory() if self._device.type == "cuda" else crops

@@ -1,112 +1,103 @@
-"""A recipe's file -> the stages of a training run, checked. No torch."""
+"""Recipes of training runs: stages read from a toml file and checked, one error a sentence."""
 
-import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
-from baselines.neural.crdr.sizes import NAMED
+import msgspec
+
+from baselines.neural.architecture import load_architecture
 from benchmark.errors import UsageError
 
 FOLDER = Path(__file__).parent / "recipes"
 
-Kind = Literal["single_rate", "multi_rate", "realism"]
-GanObjective = Literal["sgan", "rgan", "ragan", "hrrgan"]
-DiscriminatorDesign = Literal[
-    "independent",
-    "shared",
-    "shared-conditioned",
-    "hybrid-head",
-    "hybrid-head-conditioned",
-    "hybrid-backbone",
-    "hybrid-backbone-conditioned",
-]
+FINITE = sys.float_info.max
+Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0, le=FINITE)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=FINITE)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
-# What a number is at least, where that is not 0, and at most.
-LEAST = {
-    **dict.fromkeys(("steps", "batch", "crop_px", "discriminator_channels", "processes"), 1),
-    **dict.fromkeys(("report_every_steps", "validate_every_steps"), 1),
-}
-MOST = dict.fromkeys(("decay_at", "final_share", "zero_beta_share", "map_share"), 1)
+Checked = TypeVar("Checked")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One part of a run, with one loss and one schedule.
+    """Part of a run with one objective and one schedule: the fields that every objective has.
 
-    The loss of a crop at the rate q and the realism weight beta is ::
-
-        s (150 MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + beta gan_per_beta GAN)
-
-    with MSE of values in [0, 1] and s = 1, or lambda^-.5 where `balanced`. Between whole q, lambda
-    is interpolated geometrically. Where `targets_bpp` are given, lambda holds while the batch takes
-    more bits than its target, and `lambda_below` otherwise.
+    An objective names the subclass with its own fields (`StageObjective.stage_type`).
     """
 
-    kind: Kind
-    steps: int
-    batch: int
-    crop_px: int
-    learning_rate: float
-    lambdas: tuple[float, ...]  # at q = 0, 1, ...; a single-rate stage has one
-    decay_at: float  # share of the steps after which the learning rate falls
+    kind: str  # of `baselines.neural.training.objective.OBJECTIVES`
+    steps: AtLeastOne
+    batch: AtLeastOne
+    crop_px: AtLeastOne
+    learning_rate: Weight
+    decay_at: Annotated[float, msgspec.Meta(gt=0, le=1)]  # share of the steps before it falls
+    lambdas: tuple[Positive, ...] = ()  # weight of a bit per pixel at the rate levels 0, 1, ...
     decay: Literal["linear", "step"] = "step"
-    final_share: float = 0.1  # of the learning rate, at the end or after the step
-    warm_up_steps: int = 0
-    prior_rate_factor: float = 1.0  # learning rate of z's prior, over that of the rest
-    quantile_learning_rate: float = 1e-3
-    clip_norm: float = 1.0
-    lambda_below: float = 0.0
-    targets_bpp: tuple[float, ...] = ()
-    balanced: bool = False
-    mixed_levels: bool = False  # every crop its own q, drawn between the levels too
-    lpips: float = 0.0
-    lpips_per_beta: float = 0.0
-    gan_per_beta: float = 0.0
-    objective: GanObjective = "hrrgan"
-    discriminator: DiscriminatorDesign = "independent"
-    discriminator_channels: tuple[int, ...] = (64, 128, 256, 512)
-    discriminator_learning_rate: float = 1e-4
-    zero_beta_share: float = 0.0  # of the crops, on top of what the uniform draw gives
-    map_share: float = 0.0  # of the batches: q and beta by region
+    final_share: Share = 0.1  # of the learning rate, at the end or after the step
+    warm_up_steps: Count = 0
+    prior_rate_factor: Weight = 1.0  # learning rate of z's prior, over that of the rest
+    quantile_learning_rate: Weight = 1e-3
+    clip_norm: Weight = 1.0
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
 
+    def __post_init__(self) -> None:
+        if self.crop_px % 64:
+            raise ValueError(f"crop_px is {self.crop_px}, not a multiple of 64")
+
     @property
     def crops(self) -> int:
-        """How many it sees."""
+        """Number of crops that the stage sees."""
         return self.steps * self.batch
 
+    def check_network(self, rate_levels: int) -> None:
+        """Raise `ValueError` where the stage cannot train a network of so many rate levels."""
 
-@dataclass(frozen=True, slots=True)
+    def find_resources(self) -> None:
+        """Raise `Unavailable` where files that the objective needs are missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What is trained, on crops drawn from `seed`, stage after stage."""
+    """Stages that train one network one after the other, on crops drawn from `seed`."""
 
     name: str
-    sizes: str  # a named size of `ours`
+    sizes: str  # a preset of the architecture
     stages: tuple[Stage, ...]
-    caveat: str = ""  # what tables and figures say beside the name of what comes out
-    seed: int = 1
+    architecture: str = "crdr"  # of `baselines.neural.architecture.ARCHITECTURES`
+    caveat: str = ""  # shown beside the name of the result in tables and figures
+    seed: Count = 1
     autocast: bool = False  # bfloat16
     compiled: bool = False
-    processes: int = 1  # on the CPU, of one thread each
+    processes: AtLeastOne = 1  # on the CPU, of one thread each
     initialise: Literal["random", "pca"] = "random"
-    report_every_steps: int = 100
-    validate_every_steps: int = 1000
+    report_every_steps: AtLeastOne = 100
+    validate_every_steps: AtLeastOne = 1000
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("it has no [[stage]]")
+        for stage in self.stages:
+            if stage.batch % self.processes:
+                raise ValueError(f"a batch of {stage.batch} for {self.processes} processes")
 
     def steps_before(self, index: int) -> int:
-        """Of all stages before the one of that index; of the whole run for their number."""
+        """Return the steps of all stages before the one of that index."""
         return sum(stage.steps for stage in self.stages[:index])
 
     def crops_before(self, index: int) -> int:
-        """Seen in those stages."""
+        """Return the crops seen in all stages before the one of that index."""
         return sum(stage.crops for stage in self.stages[:index])
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe of this package, or a toml file; raises `UsageError`."""
+    """Return a recipe of this package, or that of a toml file; raises `UsageError`."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
         record = tomllib.loads(path.read_text())
@@ -117,84 +108,55 @@ def load_recipe(name: str) -> Recipe:
         raise UsageError(f"{path} cannot be read as a recipe: {error}.") from error
     try:
         return recipe_from(path.stem, record)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} is no recipe: {error}.") from error
 
 
 def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
-    """Checked; raises `ValueError` or `TypeError` that names the field."""
+    """Return the recipe of a toml table; raises `ValueError` that names the wrong field."""
     record = dict(record)
     listed = record.pop("stage", [])
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
-        raise TypeError("stage is not a list of tables: write [[stage]] above each")
+        raise ValueError("stage is not a list of tables: write [[stage]] above each")
     stages = tuple(_stage(number, one) for number, one in enumerate(listed, start=1))
-    recipe = Recipe(**_typed(Recipe, record, {"name": name, "stages": stages}))
-    if recipe.sizes not in NAMED:
-        raise ValueError(f"sizes is {recipe.sizes!r}, not one of {', '.join(NAMED)}")
-    if not stages:
-        raise ValueError("it has no [[stage]]")
-    levels = NAMED[recipe.sizes].rate_levels
+    recipe = _checked(Recipe, record, name=name, stages=stages)
+    architecture = load_architecture(recipe.architecture)
+    if recipe.sizes not in architecture.presets:
+        raise ValueError(f"sizes is {recipe.sizes!r}, not one of {', '.join(architecture.presets)}")
+    levels = architecture.rate_levels(architecture.presets[recipe.sizes])
     for stage in stages:
-        expected = 1 if stage.kind == "single_rate" else levels
-        if len(stage.lambdas) != expected:
-            raise ValueError(f"a {stage.kind} stage has {expected} lambdas")
-        if stage.batch % recipe.processes:
-            raise ValueError(f"a batch of {stage.batch} for {recipe.processes} processes")
+        stage.check_network(levels)
     return recipe
 
 
 def _stage(number: int, record: Mapping[str, Any]) -> Stage:
+    from baselines.neural.training.objective import OBJECTIVES, objective_class
+
     try:
-        return _checked(Stage(**_typed(Stage, record, {})))
-    except (TypeError, ValueError) as error:
+        kind = record.get("kind")
+        if kind not in OBJECTIVES:
+            raise ValueError(f"kind is {kind!r}, not one of {', '.join(OBJECTIVES)}")
+        stage: Stage = _checked(objective_class(kind).stage_type, record)
+        return stage
+    except ValueError as error:
         raise ValueError(f"in stage {number}, {error}") from error
 
 
-def _checked(stage: Stage) -> Stage:
-    if stage.crop_px % 64:
-        raise ValueError(f"crop_px is {stage.crop_px}, not a multiple of 64")
-    if len(stage.discriminator_channels) < 2:
-        raise ValueError("discriminator_channels are fewer than two")
-    if stage.targets_bpp and len(stage.targets_bpp) != len(stage.lambdas):
-        raise ValueError("targets_bpp has not as many entries as lambdas")
-    if stage.targets_bpp and (stage.mixed_levels or stage.map_share):
-        raise ValueError("targets_bpp hold for a batch of one level: no mixed_levels, no map_share")
-    if stage.targets_bpp and not stage.lambda_below:
-        raise ValueError("targets_bpp need a lambda_below")
-    if 0 in stage.lambdas or not stage.decay_at:
-        raise ValueError("lambdas and decay_at are more than 0")
-    return stage
-
-
-def _typed(kind: type, record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, integers as floats where those are meant, nothing else converted."""
-    expected = {field.name: field.type for field in fields(kind) if field.name not in given}
-    needed = {field.name for field in fields(kind) if field.default is MISSING}
-    lacking = needed - given.keys() - record.keys()
+def _checked(kind: type[Checked], record: Mapping[str, Any], **given: Any) -> Checked:
+    """Lists become tuples, integers floats where those are meant; nothing else is converted."""
+    hints = get_type_hints(kind, include_extras=True)
+    expected = {one.name: (hints[one.name], one.default is MISSING) for one in fields(kind)}  # type: ignore[arg-type]
+    lacking = [name for name, (_, needed) in expected.items() if needed]
+    lacking = sorted(set(lacking) - given.keys() - record.keys())
     if lacking:
-        raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
-    values = dict(given)
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    values = {}
     for name, value in record.items():
-        if name not in expected:
+        if name not in expected or name in given:
             raise ValueError(f"it has no field {name!r}")
-        values[name] = _converted(name, value, expected[name])
-    return values
-
-
-def _converted(name: str, value: Any, expected: Any) -> Any:
-    if get_origin(expected) is tuple:
-        if not isinstance(value, list | tuple):
-            raise TypeError(f"{name} is {value!r}, not a list")
-        return tuple(_converted(name, one, get_args(expected)[0]) for one in value)
-    if get_origin(expected) is Literal:
-        if value not in get_args(expected):
-            raise ValueError(f"{name} is {value!r}, not one of {', '.join(get_args(expected))}")
-        return value
-    if expected is float and type(value) is int:
-        value = float(value)
-    if type(value) is not expected:
-        raise TypeError(f"{name} is {value!r}, not of type {expected.__name__}")
-    least, most = LEAST.get(name, 0), MOST.get(name, math.inf)
-    if expected in (int, float) and not (least <= value <= most and math.isfinite(value)):
-        raise ValueError(f"{name} is {value}, not within {least}..{most}")
-    return value
+        try:
+            values[name] = msgspec.convert(value, expected[name][0])
+        except msgspec.ValidationError as error:
+            why = str(error).partition(" - at ")[0]
+            raise ValueError(f"{name} is {value!r}: {why[0].lower()}{why[1:]}") from error
+    return kind(**values, **given)

@@ -1,42 +1,69 @@
-"""A model's name, a recipe and folders of photographs -> a run, begun or taken up again.
+"""A training run: what is trained with which recipe on what, begun in a folder or resumed."""
 
-ours                              at the recipe's named size
-compressai:bmshj2018-hyperprior   with `lmbda` and `widths`, at the recipe's schedule
-"""
-
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
+import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.neural.crdr.model import CRDR
-from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.training.initialise import initialise
+from baselines.neural.architecture import Architecture, load_architecture
+from baselines.neural.network import Network
 from baselines.neural.training.loop import Request, run_request
-from baselines.neural.training.photographs import load_photographs
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.photographs import MEMORY_BYTES, load_photographs
+from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.validate import BLOCK
-from baselines.neural.training.workers import in_processes
+from baselines.neural.training.workers import Launch, in_processes, launched
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable, UsageError
+from benchmark.system.atomic import write_file
 
-FILE = "recipe.json"
+RECORD = "recipe.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is trained."""
+    """Network to train: an architecture, and its configuration as json.
 
-    model: str = "ours"  # or compressai:NAME
-    lmbda: float = 0.0  # of a model of CompressAI's, in its convention
-    widths: tuple[int, int] = (0, 0)  # its N and M
+    Without a configuration it is the architecture's preset that the recipe's `sizes` names.
+    """
+
+    architecture: str = "crdr"
+    config: Mapping[str, Any] | None = None
+
+    def load(self, sizes: str) -> tuple[Architecture[Any], Any]:
+        """Return the architecture and its configuration; raises `UsageError`."""
+        found = load_architecture(self.architecture)
+        try:
+            config = found.presets[sizes] if self.config is None else None
+            return found, found.config_from_json(self.config) if config is None else config
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{self.architecture} has no network {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Contents of a run's `recipe.json`."""
+
+    subject: Subject
+    recipe: Recipe
+    photographs: int
+
+    def covers(self, later: "RunRecord") -> bool:
+        """Return whether `later` is this run, but for stages added behind those it has."""
+        stages = later.recipe.stages[: len(self.recipe.stages)]
+        return self == replace(later, recipe=replace(later.recipe, stages=stages))
+
+
+class _Stored(msgspec.Struct):
+    """Layout of the file."""
+
+    subject: dict[str, Any]
+    recipe: dict[str, Any]
+    photographs: int
 
 
 def train(
@@ -47,26 +74,31 @@ def train(
     *,
     validation: Sequence[Pixels] = (),
     device: str = "auto",
-    max_minutes: float | None = None,
+    deadline: float | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> None:
-    """Go on with the run in the folder `run`, or begin one.
+    """Begin the run in the folder `run`, or resume it.
 
-    validation: photographs, uint8 (height, width, 3). max_minutes: stop after so many, everything
-    saved, to go on in a next call. Raises `UsageError` for a run of something else and for folders
-    without photographs, `Unavailable` for a device that is not there.
+    validation: photographs, uint8 (height, width, 3). deadline: on the clock of `monotonic`, after
+    which the run stops, everything saved, for a next call to resume. memory_bytes: of decoded
+    photographs, on this machine. Under torchrun, every process calls this. Raises `UsageError` for
+    a run of something else and for folders without photographs, `Unavailable` for a device that is
+    missing.
     """
-    deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
-    chosen = _device(device)
+    launch = Launch.found()
+    chosen = _device(device, launch)
     if any(min(one.shape[:2]) < BLOCK for one in validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
-    photographs = load_photographs(data)
-    if recipe.processes > 1 and chosen != "cpu":
-        recipe = replace(recipe, processes=1)
-    _check_same(run, subject, recipe, photographs.pictures)
+    recipe = _for_processes(recipe, launch, chosen)
+    if launch is None:
+        photographs = load_photographs(data, memory_bytes, recipe.processes)
+    else:
+        photographs = load_photographs(data, memory_bytes // launch.local_count)
+    _begin(run, RunRecord(subject, recipe, len(photographs)), launch is None or launch.rank == 0)
     request = Request(
         recipe,
         run,
@@ -77,73 +109,79 @@ def train(
         chosen,
         deadline,
     )
-    in_processes(recipe.processes, run_request, request)
-
-
-def make_network(subject: Subject, recipe: Recipe) -> nn.Module:
-    """With weights as they come."""
-    if subject.model == "ours":
-        return CRDR(NAMED[recipe.sizes])
-    from baselines.compressai.network import ZooNetwork
-
-    return ZooNetwork(subject.model.removeprefix("compressai:"), subject.widths)
-
-
-def initialise_network(subject: Subject, recipe: Recipe, network: nn.Module, crops: Tensor) -> None:
-    """From crops (n, 3, h, w) in [-1, 1]."""
-    if isinstance(network, CRDR):
-        initialise(network, crops, recipe.stages[0].lambdas)
+    if launch is None:
+        in_processes(recipe.processes, run_request, request)
     else:
-        from baselines.compressai.network import rate_weight
-
-        network.initialise(crops, rate_weight(subject.lmbda))  # type: ignore[operator]
+        run_request(launched(launch, chosen), request)
 
 
-def _device(asked: str) -> str:
-    if asked not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"No device {asked!r}: it is auto, cpu or cuda.")
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return asked
+def make_network(subject: Subject, recipe: Recipe) -> Network:
+    """Return the network with random weights."""
+    architecture, config = subject.load(recipe.sizes)
+    return architecture.build(config)
 
 
-def _check_same(run: Path, subject: Subject, recipe: Recipe, photographs: int) -> None:
-    """A run goes on with what it was begun with; stages may be added behind the ones it has.
-
-    A field that came with a later version of the trainer was at its default before.
-    """
-    record: dict[str, Any] = {
-        "subject": asdict(subject),
-        "recipe": asdict(recipe),
-        "photographs": photographs,
-    }
-    path = run / FILE
-    now = json.loads(json.dumps(record))
-    if path.exists():
-        before = _read_record(path)
-        shared = len(before["recipe"]["stages"])
-        trimmed = {**now, "recipe": {**now["recipe"], "stages": now["recipe"]["stages"][:shared]}}
-        if before != trimmed:
-            raise UsageError(f"{run} is a run of another model, recipe or set of photographs.")
-    draft = run / f".{FILE}.part"
-    draft.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(draft, path)
+def initialise_network(subject: Subject, recipe: Recipe, network: Network, crops: Tensor) -> None:
+    """Set start values from crops (n, 3, h, w) in [-1, 1]."""
+    architecture = load_architecture(subject.architecture)
+    architecture.initialise(network, crops, recipe.stages[0].lambdas)
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(run: Path) -> RunRecord:
+    """Return what a run was begun with; raises `Unavailable` without, `UsageError` if damaged."""
+    path = run / RECORD
     try:
-        found = json.loads(path.read_text())
-        recipe = _defaults(Recipe) | found["recipe"]
-        recipe["stages"] = [_defaults(Stage) | stage for stage in recipe["stages"]]
-        return {**found, "subject": _defaults(Subject) | found["subject"], "recipe": recipe}
+        return _record(path.read_bytes())
+    except FileNotFoundError:
+        raise Unavailable(f"{run} is no run: it has no {RECORD}") from None
     except (ValueError, LookupError, TypeError) as error:
         raise UsageError(f"{path} is no record of a training run: train elsewhere.") from error
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    """As they stand in the record."""
-    values = {one.name: one.default for one in fields(kind) if one.default is not MISSING}
-    known: dict[str, Any] = json.loads(json.dumps(values))
-    return known
+def _record(content: bytes) -> RunRecord:
+    stored = msgspec.json.decode(content, type=_Stored)
+    fields = dict(stored.recipe)
+    name, stages = fields.pop("name"), fields.pop("stages")
+    recipe = recipe_from(name, {**fields, "stage": stages})
+    return RunRecord(_subject(stored.subject), recipe, stored.photographs)
+
+
+def _subject(record: dict[str, Any]) -> Subject:
+    model = record.pop("model", None)
+    if model is None:
+        return msgspec.convert(record, Subject)
+    if model == "ours":
+        return Subject()
+    return Subject("compressai", {"widths": [0, 0], **record, "model": model.partition(":")[2]})
+
+
+def _begin(run: Path, record: RunRecord, leads: bool) -> None:
+    """Write the record, unless the folder has another run; stages may be added to its own.
+
+    A field that came with a later version of the trainer was at its default before.
+    """
+    content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    if (run / RECORD).exists() and not read_record(run).covers(_record(content)):
+        raise UsageError(f"{run} is a run of another model, recipe or set of photographs.")
+    if leads:
+        write_file(run / RECORD, content)
+
+
+def _for_processes(recipe: Recipe, launch: Launch | None, device: str) -> Recipe:
+    """Return the recipe with the number of processes that there will be."""
+    try:
+        if launch is not None:
+            return replace(recipe, processes=launch.count)
+        return recipe if device == "cpu" else replace(recipe, processes=1)
+    except ValueError as error:
+        raise UsageError(f"{recipe.name} cannot be trained so: {error}.") from error
+
+
+def _device(asked: str, launch: Launch | None) -> str:
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"No device {asked!r}: it is auto, cpu or cuda.")
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("torch cannot use a GPU here: leave --device cuda out.")
+    if asked == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return "cuda" if launch is None else f"cuda:{launch.local_rank}"

@@ -1,10 +1,10 @@
-"""A stage and a step -> the learning rate's factor. Pure."""
+"""The learning rate of a stage, as a factor for each step."""
 
 from baselines.neural.training.recipe import Stage
 
 
 def rate_factor(stage: Stage, step: int) -> float:
-    """Of the stage's learning rate in its step number `step`, counted from 0.
+    """Return the factor of the stage's learning rate in a step, counted from 0.
 
     It rises linearly over the warm-up, stays at 1 until `decay_at`, then drops to `final_share` or
     falls to it in a straight line.

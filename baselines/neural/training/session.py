@@ -1,66 +1,51 @@
-"""A training run that is asked for -> trained in part or to the end: loss curves, a checkpoint.
-
-What trains is named as text, since the harness knows no contender by import. A run's folder is the
-trainer's own; `losses.parquet` and `validation.parquet` in it are written here.
-"""
+"""Runs of a command: trained in part or to the end, with loss curves and a checkpoint."""
 
 import fcntl
-import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from baselines.neural.training.curves import JOURNAL, read_journal, write_curves
-from benchmark import errors
+import msgspec
+
+from baselines.neural.training.curves import write_curves
+from baselines.neural.training.journal import JOURNAL, Journal
+from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
-from benchmark.errors import BenchError, StoreError, UnknownName, UsageError
+from benchmark.errors import BenchError, UsageError
 from benchmark.system.interruption import passed_on
-from benchmark.system.machine import commit
-
-TRAINER = "baselines.neural.training"
-NETWORKS = "baselines.compressai.network"
-BEGUN, STATE = "recipe.json", "state.pt"  # the trainer's files
-OURS, HYPERPRIOR = "ours", "compressai:bmshj2018-hyperprior"
-CROP_PX = 256  # of the photographs that say how large activations become
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One network to train; `recipe` is the trainer's, and so is what `subject` makes."""
+    """One network to train, and where."""
 
     name: str
     folder: Path
     target: Path  # of the checkpoint, a json card beside it
-    model: str
-    lmbda: float
-    widths: tuple[int, int]
-    recipe: Any
+    subject: Subject
+    recipe: Recipe
 
     @property
     def stages(self) -> list[tuple[int, int]]:
-        """Steps and batch of each."""
+        """Steps and batch of each stage."""
         return [(stage.steps, stage.batch) for stage in self.recipe.stages]
 
     @property
     def steps(self) -> int:
-        """Of all stages."""
-        return sum(steps for steps, _ in self.stages)
-
-    def subject(self) -> Any:
-        """As the trainer takes it."""
-        return trainer("run").Subject(self.model, self.lmbda, self.widths)
+        """Steps of all stages."""
+        return self.recipe.steps_before(len(self.recipe.stages))
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is the same for all runs of a command."""
+    """Conditions that all runs of a command share."""
 
     data: tuple[Path, ...]  # photographs, or folders of them
     data_name: str
@@ -72,158 +57,103 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time that was given is used up."""
+        """True where the deadline has passed."""
         return self.deadline is not None and monotonic() >= self.deadline
-
-    @property
-    def minutes_left(self) -> float | None:
-        """None without a limit."""
-        return None if self.deadline is None else max(0.0, self.deadline - monotonic()) / 60
 
 
 class Ended(Enum):
-    """How a call of the trainer came to its end."""
+    """Reason why a call of the trainer ended."""
 
     FINISHED = "the last stage is finished"
     OUT_OF_TIME = "the time is over"
     INTERRUPTED = "a signal came"
 
 
-class Place(NamedTuple):
-    """How far a run is by its journal."""
+class Progress(NamedTuple):
+    """Position of a run by its journal."""
 
     stage: int  # counted from 1; 0 before the first report
     step: int  # of the stage
     run_step: int
 
 
-def trainer(part: str) -> Any:
-    """A module of the trainer."""
-    return import_module(f"{TRAINER}.{part}")
+def leads() -> bool:
+    """Return whether this process reports and writes: the only one, or the first of torchrun's."""
+    launch = Launch.found()
+    return launch is None or launch.rank == 0
 
 
-def model_named(name: str) -> str:
-    """The trainer's name of a model; raises `UnknownName`."""
-    architectures = [f"compressai:{one}" for one in import_module(NETWORKS).MODELS]
-    if name == "hyperprior":
-        return HYPERPRIOR
-    if name not in (OURS, *architectures):
-        raise UnknownName("model to train", name, [OURS, "hyperprior", *architectures])
-    return name
-
-
-def place_of(run: Run) -> Place:
-    """Exact after a call of the trainer that ended by itself."""
-    entries = read_journal(run.folder / JOURNAL)
+def progress_of(run: Run) -> Progress:
+    """Return the position of a run, exact after a call of the trainer that ended by itself."""
+    entries = Journal(run.folder / JOURNAL).entries()
     if not entries:
-        return Place(0, 0, 0)
+        return Progress(0, 0, 0)
     stage, step = entries[-1]["stage"], entries[-1]["step"]
-    return Place(stage + 1, step, sum(steps for steps, _ in run.stages[:stage]) + step)
+    return Progress(stage + 1, step, run.recipe.steps_before(stage) + step)
 
 
 def is_complete(run: Run) -> bool:
-    """Whether all steps of just this run are in its checkpoint already."""
+    """Return whether all steps of exactly this run are in its checkpoint already."""
     try:
-        card = json.loads(run.target.with_suffix(".json").read_text())
-        begun = json.loads((run.folder / BEGUN).read_text())
-        expected = json.loads(
-            json.dumps({"subject": asdict(run.subject()), "recipe": asdict(run.recipe)})
-        )
-        for one in (begun, expected):
-            del one["recipe"]["processes"]  # differs between devices
-        same = all(begun[key] == expected[key] for key in expected)
+        card = msgspec.json.decode(run.target.with_suffix(".json").read_bytes())
+        begun = read_record(run.folder)
+        recipe = replace(run.recipe, processes=begun.recipe.processes)  # differs between devices
+        same = begun == RunRecord(run.subject, recipe, begun.photographs)
         return bool(same and card["steps"] == run.steps and run.target.exists())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, BenchError):
         return False
 
 
-def go_on(run: Run, session: Session, shown: AbstractContextManager[None]) -> Ended:
+def resume(run: Run, session: Session, shown: AbstractContextManager[None]) -> Ended:
     """Train until the last stage is finished, the time is over, or SIGINT or SIGTERM comes.
 
     `shown` is entered while the trainer works. Raises `UsageError` for a folder that belongs to
     another run, is in use or cannot be written, `Unavailable` for weights that any of the stages
     will need, and whatever explained failure the trainer raises.
     """
-    if any(stage.lpips or stage.lpips_per_beta for stage in run.recipe.stages):
-        trainer("perceptual").Perceptual()  # now, not hours later
+    for stage in run.recipe.stages:
+        stage.find_resources()  # now, not hours later
+    if not leads():
+        return _train(run, session, shown)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
-        with _held(run.folder):
-            return _train(run, session, shown)
+        with _locked(run.folder):
+            try:
+                return _train(run, session, shown)
+            finally:
+                write_curves(run.folder, run.stages)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
-
-
-def export(run: Run, session: Session) -> Any:
-    """The run's present state as a checkpoint that codecs load; returns its card.
-
-    Raises `UsageError` where the run has saved no state, or one of which no checkpoint can be made.
-    """
-    if not (run.folder / STATE).exists():
-        raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
-    begun = json.loads((run.folder / BEGUN).read_text())
-    try:
-        return trainer("export").export(
-            run.folder,
-            run.target,
-            command=session.command,
-            training_data=f"{begun['photographs']} photographs of {session.data_name}",
-            commit=commit() or "unknown",
-            images=[pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation],
-            half=session.half,
-        )
-    except OSError as error:
-        raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
 
 
 def _train(run: Run, session: Session, shown: AbstractContextManager[None]) -> Ended:
     with passed_on() as interrupted:
         try:
             with shown:
-                trainer("run").train(
-                    run.subject(),
+                train(
+                    run.subject,
                     run.recipe,
                     session.data,
                     run.folder,
                     validation=session.validation,
                     device=session.device,
-                    max_minutes=session.minutes_left,
+                    deadline=session.deadline,
                 )
         except KeyboardInterrupt:
             return Ended.INTERRUPTED  # before the first step: nothing has changed
-        except Exception as error:
+        except Exception:
             if interrupted():  # a process that had not begun yet
                 return Ended.INTERRUPTED
-            _raise_explained(error, run.folder)
-        finally:
-            write_curves(run.folder, run.stages)
-        if place_of(run).run_step == run.steps:
+            raise
+        if progress_of(run).run_step == run.steps:
             return Ended.FINISHED
         return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
 
 
-def _raise_explained(error: Exception, folder: Path) -> None:
-    """As it is, or as the explained failure that a worker process told of in a traceback."""
-    if type(error).__name__ == "ProcessExitedException":
-        raise BenchError(
-            f"a process that trained {folder} died ({error}): the same command goes on from the "
-            "last saved step"
-        ) from error
-    last = str(error).strip().rpartition("\n")[2]
-    told = re.fullmatch(rf"{errors.__name__}\.(\w+): (.+)", last)
-    if type(error).__name__ != "ProcessRaisedException" or not told:
-        raise error
-    kind = getattr(errors, told[1])
-    known = (UsageError, errors.Unavailable, StoreError, BenchError)
-    raise next(one for one in known if issubclass(kind, one))(told[2]) from error
-
-
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Keep other commands from training in the folder; the lock goes with the process."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other commands from training in the folder; the lock ends with the process."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,15 +1,19 @@
-"""One training step on several processes -> the same gradients in all of them.
+"""Processes that train one network together, each with its part of every batch.
 
-On the CPU two processes of one thread each do as much work as one of two threads, or more: that
-depends on the processor (`tests/speed/training.py` compares). Every process holds the whole network
-and takes its part of each batch; gradients, and a few numbers beside them, are averaged, so that
-all do the same update and none has to send its weights.
+Every process holds the whole network; gradients, and a few numbers beside them, are averaged, so
+that all do the same update and none has to send its weights. There are two ways to several
+processes: `torchrun` starts one for each GPU (or several on the CPU), and `in_processes` starts
+some of one thread each on the CPU, where two do as much work as one of two threads, or more: that
+depends on the processor (`tests/speed/training.py` compares).
 """
 
+import atexit
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,26 +26,52 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from benchmark.errors import BenchError, Unavailable, UsageError
 
+LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
 
 
-class Workers:
-    """Who works along; alone unless started by `in_processes`."""
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Place of this process among those that torchrun, or something like it, has started."""
 
-    def __init__(self, rank: int = 0, count: int = 1) -> None:
-        self.rank, self.count = rank, count
+    rank: int
+    count: int
+    local_rank: int  # of those on this machine
+    local_count: int
+
+    @classmethod
+    def found(cls, environment: Mapping[str, str] = os.environ) -> "Launch | None":
+        """Return the place by torchrun's variables, None without; raises `UsageError`.
+
+        >>> Launch.found({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"})
+        Launch(rank=3, count=4, local_rank=1, local_count=1)
+        """
+        if "RANK" not in environment or "WORLD_SIZE" not in environment:
+            return None
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        try:
+            return cls(*(int({names[3]: "1", **environment}[name]) for name in names))
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{', '.join(names)} are not all whole numbers: {error}") from error
+
+
+class Workers:
+    """The processes that train together, seen from one of them; by default it is alone."""
+
+    def __init__(self, rank: int = 0, count: int = 1, device: str = "cpu") -> None:
+        self.rank, self.count, self._device = rank, count, torch.device(device)
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and reports."""
+        """True in the process that writes files and reports."""
         return self.rank == 0
 
     def average(self, parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
-        """Gradients in place, and the mean of `numbers`, one dimension, float32 on the CPU."""
+        """Average gradients in place; return the mean of `numbers`, float32 of one dimension."""
         if self.count == 1:
             return numbers
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients] + [numbers])
+        flat = torch.cat([g.reshape(-1) for g in gradients] + [numbers.to(self._device)])
         dist.all_reduce(flat)
         flat /= self.count
         parts = torch.split(flat, [*(g.numel() for g in gradients), numbers.numel()])
@@ -50,20 +80,56 @@ class Workers:
         return parts[-1]
 
     def mean(self, number: Tensor) -> Tensor:
-        """Of one number of each process."""
+        """Return the mean over the processes of a number of each."""
         return self.average([], number.detach().float().reshape(1))[0]
 
+    def share(self, network: nn.Module) -> None:
+        """Take over the weights of the first process: those of other machines may round apart."""
+        if self.count > 1:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, 0)
+
     def wait(self) -> None:
-        """For the others."""
+        """Wait until all processes have come here."""
         if self.count > 1:
             dist.barrier()
 
 
+def launched(launch: Launch, device: str) -> Workers:
+    """Join the processes of a launch: by NCCL where `device` is a GPU's, by gloo on the CPU.
+
+    They meet at MASTER_ADDR and MASTER_PORT. Raises `UsageError` where those are missing.
+    """
+    if not dist.is_initialized():
+        on_gpu = device.startswith("cuda")
+        if on_gpu:
+            torch.cuda.set_device(device)
+        try:
+            dist.init_process_group(
+                "nccl" if on_gpu else "gloo",
+                rank=launch.rank,
+                world_size=launch.count,
+                timeout=LONGEST_WAIT,
+            )
+        except ValueError as error:
+            raise UsageError(f"the processes cannot meet: {error}") from error
+        atexit.register(dist.destroy_process_group)
+    return Workers(launch.rank, launch.count, device)
+
+
+def decided(wish: bool) -> bool:
+    """Return the decision of the first process of a launch, in all of them the same."""
+    decisions = [wish]
+    if dist.is_initialized():
+        dist.broadcast_object_list(decisions, 0)
+    return decisions[0]
+
+
 def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:
-    """`work(workers, *given)` in `count` processes, this one among none of them if there are more.
+    """Run `work(workers, *given)` in `count` processes, new ones if they are more than one.
 
     A signal to end is passed on to them, and they are waited for. Raises the `BenchError` that one
-    of them raised; other failures come as torch reports them.
+    of them raised, and a `BenchError` where one died; other failures come as torch reports them.
     """
     if count == 1:
         work(Workers(), *given)
@@ -92,9 +158,12 @@ def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:
                 if (folder / kind.__name__).exists():
                     raise kind((folder / kind.__name__).read_text()) from None
             raise
-        except ProcessExitedException:
+        except ProcessExitedException as error:
             if not told:  # a process that has not begun to work ends at once
-                raise
+                raise BenchError(
+                    f"a process that trained died ({error}): the same command resumes from the "
+                    "last saved step"
+                ) from error
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)

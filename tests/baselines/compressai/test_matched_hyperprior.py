@@ -14,19 +14,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from baselines.compressai import weights as compressai_weights
-from baselines.compressai.card import MatchedCard, read_tensors, save_matched, verified_card
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
 from baselines.compressai.container import unpack
 from baselines.compressai.network import (
     MATCHED_WIDTHS,
     MODELS,
     ZooNetwork,
-    macs_per_pixel,
     rate_weight,
 )
+from baselines.neural.blocks.orthogonal import transforms_of
+from baselines.neural.checkpoint.card import Card, verified_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO
-from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
-from baselines.neural.training.initialise import transforms_of
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable
@@ -36,10 +37,9 @@ ROOT = Path(__file__).parents[3]
 HYPERPRIOR = "bmshj2018-hyperprior"
 WIDTHS = (8, 12)
 DEVIATION = 3.0  # of the latent
-CARD = MatchedCard(
-    model=HYPERPRIOR,
-    widths=WIDTHS,
-    lmbda=0.01,
+CARD = Card(
+    architecture="compressai",
+    config=ZooConfig(HYPERPRIOR, WIDTHS, 0.01),
     training_data="no photographs",
     steps=7,
     crops=56,
@@ -56,10 +56,10 @@ def _nothing_kept(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def shipped(monkeypatch, tmp_path):
-    """What comes along, in place of what really does."""
+    """A folder in place of the bundled checkpoints."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(compressai_weights, "SHIPPED", folder)
+    monkeypatch.setattr(compressai_weights, "BUNDLED", folder)
     return folder
 
 
@@ -67,7 +67,7 @@ def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
     """Seeded and narrow, with latents that spread and scales that fit them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ZooNetwork(model, WIDTHS)
+        network = ZooNetwork(model, WIDTHS, 0.01)
         stock = network.codec
         with torch.no_grad():
             probe = stock.g_a(torch.rand(1, 3, 64, 64))
@@ -85,13 +85,18 @@ def as_images(pixels):
 
 def save(folder: Path, name: str = "hyperprior-1", seed: int = 1, **options) -> ZooNetwork:
     network = wrapped(seed=seed)
-    save_matched(folder / f"{name}.safetensors", network.codec, CARD, **options)
+    make_checkpoint(folder / f"{name}.safetensors", network, CARD, [], **options)
     return network
+
+
+def stored(path: Path) -> dict[str, torch.Tensor]:
+    """CompressAI's state dict as it comes back from a file."""
+    return load_checkpoint(path).network.stored_state()
 
 
 @pytest.fixture
 def crop(photo):
-    """Of 128 x 192 pixels, so that nothing is padded."""
+    """A crop of 128 x 192 pixels, which needs no padding."""
     return np.ascontiguousarray(photo[:128, :192])
 
 
@@ -133,23 +138,21 @@ def test_estimated_bits_are_those_of_the_coder(model, coffee):
 def test_parameters_come_back_and_half_of_their_bits_suffice(shipped, tmp_path):
     network = save(shipped)
     save(tmp_path, half=True)
-    whole, half = (
-        read_tensors(folder / "hyperprior-1.safetensors") for folder in (shipped, tmp_path)
-    )
+    whole, half = (stored(folder / "hyperprior-1.safetensors") for folder in (shipped, tmp_path))
     for name, value in network.codec.named_parameters():
         assert half[name].dtype == torch.float32
         if "quantiles" not in name:
             assert torch.equal(whole[name], value)
             assert torch.equal(half[name], value.half().float())
-    stored = load_file(tmp_path / "hyperprior-1.safetensors")
-    assert stored["g_a.0.weight"].dtype == torch.float16
-    assert stored["gaussian_conditional.scale_table"].dtype == torch.float32
+    kept = load_file(tmp_path / "hyperprior-1.safetensors")
+    assert kept["g_a.0.weight"].dtype == torch.float16
+    assert kept["gaussian_conditional.scale_table"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_tables_are_stored_and_belong_to_the_parameters_in_their_file(shipped, half):
     save(shipped, half=half)
-    state = read_tensors(shipped / "hyperprior-1.safetensors")
+    state = stored(shipped / "hyperprior-1.safetensors")
     tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
     tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
     assert len(tables) == 7
@@ -180,7 +183,7 @@ QUALITY = Setting("quality", 1)
 
 
 def rewrite_card(path: Path) -> None:
-    """As if the tensors' file had been written as it is now."""
+    """Let the card vouch for the tensors' file as it is now."""
     from benchmark.system.digest import file_sha256
 
     card = json.loads(path.with_suffix(".json").read_text())
@@ -189,7 +192,7 @@ def rewrite_card(path: Path) -> None:
 
 def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
     save(shipped)
-    state = read_tensors(shipped / "hyperprior-1.safetensors")
+    state = stored(shipped / "hyperprior-1.safetensors")
     prior = ZooNetwork(HYPERPRIOR, WIDTHS).codec.from_state_dict(state).entropy_bottleneck
     logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)
     expected = np.log(2e9 - 1)
@@ -201,7 +204,7 @@ def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
 def test_saving_leaves_the_network_as_it_is(tmp_path):
     network = wrapped()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    save_matched(tmp_path / "hyperprior-1.safetensors", network.codec, CARD, half=True)
+    make_checkpoint(tmp_path / "hyperprior-1.safetensors", network, CARD, [], half=True)
     after = network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert network.training
@@ -209,7 +212,7 @@ def test_saving_leaves_the_network_as_it_is(tmp_path):
 
 def test_a_card_comes_back_with_the_hash_of_its_file(tmp_path):
     path = tmp_path / "hyperprior-1.safetensors"
-    written = save_matched(path, wrapped().plain(), CARD)
+    written = make_checkpoint(path, wrapped(), CARD, [])
     assert verified_card(path) == written == replace(CARD, sha256=written.sha256)
     assert len(written.sha256) == 64
     assert {file.name for file in tmp_path.glob("*hyper*")} == {path.name, "hyperprior-1.json"}
@@ -217,15 +220,16 @@ def test_a_card_comes_back_with_the_hash_of_its_file(tmp_path):
 
 def test_a_network_that_cannot_be_used_is_not_written(tmp_path):
     path = tmp_path / "hyperprior-1.safetensors"
-    with pytest.raises(ValueError, match=r"N, M = \(4, 12\)"):
-        save_matched(path, wrapped().plain(), replace(CARD, widths=(4, 12)))
-    broken = wrapped().plain()
-    broken.g_s[0].bias.data[0] = 1e6  # more than float16 holds
-    with pytest.raises(ValueError, match=r"not finite: g_s.0.bias"):
-        save_matched(path, broken, CARD, half=True)
-    broken.g_s[0].bias.data[0] = torch.nan
-    with pytest.raises(ValueError, match=r"not finite: g_s.0.bias"):
-        save_matched(path, broken, CARD)
+    other = replace(CARD, config=ZooConfig(HYPERPRIOR, (4, 12), 0.01))
+    with pytest.raises(ValueError, match="different configurations"):
+        make_checkpoint(path, wrapped(), other, [])
+    broken = wrapped()
+    broken.codec.g_s[0].bias.data[0] = 1e6  # more than float16 holds
+    with pytest.raises(ValueError, match=r"not finite: codec.g_s.0.bias"):
+        make_checkpoint(path, broken, CARD, [], half=True)
+    broken.codec.g_s[0].bias.data[0] = torch.nan
+    with pytest.raises(ValueError, match=r"not finite: codec.g_s.0.bias"):
+        make_checkpoint(path, broken, CARD, [])
     assert not list(tmp_path.glob("*hyper*"))
 
 
@@ -282,6 +286,15 @@ def edit_card(**changes):
     return act
 
 
+def edit_config(**changes):
+    def act(path):
+        source = path.with_suffix(".json")
+        card = json.loads(source.read_text())
+        source.write_text(json.dumps(card | {"config": card["config"] | changes}))
+
+    return act
+
+
 def truncate_with_its_card(path):
     path.write_bytes(path.read_bytes()[:1000])
     rewrite_card(path)
@@ -294,17 +307,18 @@ def truncate_with_its_card(path):
         (truncate_with_its_card, "cannot be read as safetensors"),
         (lambda path: path.with_suffix(".json").unlink(), "with its card hyperprior-1.json beside"),
         (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a checkpoint"),
-        (edit_card(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
-        (edit_card(format=2), "not of format 1"),
-        (edit_card(steps=-1), "steps is -1"),
-        (edit_card(crops=True), "crops is True"),
-        (edit_card(widths=[8, 12, 3]), "widths is"),
-        (edit_card(widths=[8, 16]), r"does not hold its card's network: g_a.6.weight differs"),
-        (edit_card(lmbda=None), "lmbda is None"),
-        (edit_card(measured={"bpp": "1"}), "measured is not a number"),
-        (edit_card(command=3), "command is 3"),
-        (replace_tensor("g_a.2.bias", lambda old: old / 0), "g_a.2.bias is not finite"),
-        (replace_tensor("h_a.0.bias", lambda old: old[1:].clone()), "holds no bmshj2018"),
+        (edit_config(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
+        (edit_config(model="elic"), "elic"),
+        (edit_card(format=3), r"\$\.format"),
+        (edit_card(steps=-1), r"\$\.steps"),
+        (edit_card(crops=True), r"\$\.crops"),
+        (edit_config(widths=[8, 12, 3]), r"\$\.widths"),
+        (edit_config(widths=[8, 16]), r"does not hold its card's network: g_a.6.bias differs"),
+        (edit_config(lmbda=None), r"\$\.lmbda"),
+        (edit_card(measured={"bpp": "1"}), r"\$\.measured"),
+        (edit_card(command=3), r"\$\.command"),
+        (replace_tensor("g_a.2.bias", lambda old: old / 0), "g_a.2.bias holds .* no numbers"),
+        (replace_tensor("h_a.0.bias", lambda old: old[1:].clone()), "network: h_a.0.bias differs"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):
@@ -355,11 +369,7 @@ def test_describing_imports_no_torch(shipped):
 
 
 def test_what_codes_needs_nothing_of_the_trainer():
-    sources = [
-        path
-        for path in (ROOT / "baselines" / "compressai").glob("*.py")
-        if path.stem != "network"  # what the trainer asks of a network
-    ]
+    sources = list((ROOT / "baselines" / "compressai").glob("*.py"))
     assert len(sources) >= 5
     assert not [path for path in sources if "neural.training" in path.read_text()]
 
@@ -401,7 +411,7 @@ def test_bits_stay_in_float32_under_autocast(crop):
 
 def test_the_quantile_loss_teaches_quantiles_only():
     network = wrapped()
-    network.quantile_loss().backward()
+    network.auxiliary_loss().backward()
     touched = {name for name, one in network.named_parameters() if one.grad is not None}
     assert touched == {"codec.entropy_bottleneck.quantiles"}
 
@@ -477,9 +487,10 @@ def test_the_work_is_that_of_the_layers_as_they_run(model, widths):
     with torch.no_grad():
         network(torch.zeros(1, 3, 64, 128))
     assert len(counted) == 8 + 6 + 6
-    assert macs_per_pixel(model, widths) == sum(counted) / (64 * 128)
+    assert macs_per_pixel("compressai", network.config) == sum(counted) / (64 * 128)
 
 
 def test_the_matched_widths_are_as_much_work_as_ours():
-    work, of_ours = macs_per_pixel(HYPERPRIOR, MATCHED_WIDTHS), macs_of_ours(MICRO)
-    assert work == pytest.approx(of_ours, rel=1e-3)
+    work = macs_per_pixel("compressai", ZooConfig(HYPERPRIOR, MATCHED_WIDTHS))
+    assert work == 14645.625
+    assert work == pytest.approx(macs_per_pixel("crdr", MICRO), rel=1e-3)

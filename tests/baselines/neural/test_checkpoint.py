@@ -9,20 +9,26 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from baselines.neural.checkpoint.checkpoint import Card, load_card, load_checkpoint, save_checkpoint
+from baselines.compressai.architecture import ZooConfig
+from baselines.neural.architecture import load_architecture
+from baselines.neural.checkpoint.card import Card, load_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 
 CARD = Card(
-    sizes=TINY,
+    architecture="crdr",
+    config=TINY,
     training_data="1,138 photographs",
     steps=1200,
     command="bench train --size tiny",
     commit="0123abc",
     measured={"sample_q2_bpp": 0.36, "sample_q2_psnr_db": 30.95},
+    crops=9600,
 )
+to_json = load_architecture("crdr").config_to_json
 TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
 
 
@@ -41,25 +47,25 @@ def test_what_is_saved_comes_back(tmp_path):
     assert written.identity == bytes.fromhex(file_sha256(path))
     found = load_checkpoint(path)
     assert found.card == load_card(path) == written
-    assert not found.model.training
+    assert not found.network.training
     assert torch.equal(found.tables["z"], TABLES["z"])
     assert found.tables["z"].dtype == torch.int32
-    ours, theirs = model.state_dict(), found.model.state_dict()
+    ours, theirs = model.state_dict(), found.network.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert all(parameter.requires_grad for parameter in found.model.parameters())
+    assert all(parameter.requires_grad for parameter in found.network.parameters())
     assert {one.name for one in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.json"}
 
 
 def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
     model = CRDR(without_context(TINY))
-    card = replace(CARD, sizes=model.sizes)
+    card = replace(CARD, config=model.sizes)
     save_checkpoint(tmp_path / "whole.safetensors", model, card)
     save_checkpoint(tmp_path / "half.safetensors", model, card, half=True)
     whole, half = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
     assert {value.dtype for value in load_file(half).values()} == {torch.float16}
     assert half.stat().st_size < 0.65 * whole.stat().st_size  # names and shapes take some
-    found = load_checkpoint(half).model.state_dict()
+    found = load_checkpoint(half).network.state_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(found[name], value.half().float())
         assert found[name].dtype == torch.float32
@@ -68,8 +74,31 @@ def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
 def test_the_card_holds_everything_in_plain_json(path):
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["sha256"] == file_sha256(path)
-    assert record["sizes"]["latent"] == 12
+    assert (record["format"], record["architecture"]) == (2, "crdr")
+    assert record["config"]["latent"] == 12
     assert {"training_data", "steps", "command", "commit", "measured"} <= record.keys()
+
+
+def test_earlier_cards_of_both_kinds_are_read(path):
+    common = {
+        "format": 1,
+        "training_data": "photographs",
+        "steps": 3,
+        "command": "bench train",
+        "commit": "0",
+        "measured": {"bpp": 1},
+        "sha256": "0" * 64,
+    }
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps({**common, "sizes": to_json(TINY), "caveat": "untrained"}))
+    found = load_card(path)
+    assert (found.architecture, found.config) == ("crdr", TINY)
+    assert (found.caveat, found.measured, found.crops) == ("untrained", {"bpp": 1.0}, 0)
+    of_zoo = {"model": "mbt2018-mean", "widths": [48, 172], "lmbda": 0.01, "crops": 9}
+    card.write_text(json.dumps({**common, **of_zoo}))
+    found = load_card(path)
+    assert found.config == ZooConfig("mbt2018-mean", (48, 172), 0.01)
+    assert (found.architecture, found.crops, found.caveat) == ("compressai", 9, "")
 
 
 def test_the_same_network_has_the_same_identity(tmp_path):
@@ -90,9 +119,9 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path, half):
     with torch.no_grad():
         model.analysis.layers[0].bias[0] = 1e6 if half else torch.inf
     path = tmp_path / "tiny.safetensors"
-    with pytest.raises(ValueError, match=r"not finite as .*: analysis\.layers\.0\.bias"):
+    with pytest.raises(ValueError, match=r"not finite: analysis\.layers\.0\.bias"):
         save_checkpoint(path, model, CARD, half=half)
-    with pytest.raises(ValueError, match="different sizes"):
+    with pytest.raises(ValueError, match="different configurations"):
         save_checkpoint(path, CRDR(without_context(TINY)), CARD)
     with pytest.raises(ValueError, match="the table z holds"):
         save_checkpoint(path, CRDR(TINY), CARD, {"z": torch.zeros(1)})
@@ -152,11 +181,18 @@ def bless(path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
-        {"sizes": []},
-        {"sizes": TINY.to_json() | {"latent": 10**9}},
-        {"sizes": {}},
-        {"sizes": TINY.to_json() | {"slices": [0.5]}},
+        {"format": 3},
+        {"format": 1},
+        {"architecture": "unknown"},
+        {"architecture": None},
+        {"config": []},
+        {"config": to_json(TINY) | {"latent": 10**9}},
+        {"config": {}},
+        {"config": to_json(TINY) | {"slices": [0.5]}},
+        {"config": to_json(TINY) | {"latent": True}},
+        {"config": to_json(TINY) | {"another": 1}},
+        {"architecture": "compressai"},
+        {"crops": -1},
         {"steps": -1},
         {"steps": True},
         {"steps": "1"},
@@ -178,6 +214,22 @@ def test_a_card_that_makes_no_sense_is_one_error(path, changes):
 
 
 @pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"steps": -1}, r"\$\.steps"),
+        ({"config": to_json(TINY) | {"latent": "12"}}, r"\$\.latent"),
+        ({"config": to_json(TINY) | {"context": [8, 6, 4]}}, r"\$\.context"),
+        ({"config": to_json(TINY) | {"another": 1}}, "another"),
+        ({"measured": {"bpp": float("inf")}}, "bpp"),
+    ],
+)
+def test_the_error_names_the_wrong_field(path, changes, name):
+    rewrite(path, **changes)
+    with pytest.raises(Unavailable, match=name):
+        load_card(path)
+
+
+@pytest.mark.parametrize(
     "text", ["", "[]", "{", "[" * 200_000, '"' + "x" * (1 << 20) + '"', "\udcff"], ids=range(6)
 )
 def test_a_card_that_is_no_card_is_one_error(path, text):
@@ -194,10 +246,10 @@ def test_a_card_too_large_is_not_read(path):
 
 
 def test_tensors_of_another_network_are_refused_before_any_is_read(path):
-    rewrite(path, sizes=without_context(TINY).to_json())
+    rewrite(path, config=to_json(without_context(TINY)))
     with pytest.raises(Unavailable, match=r"does not hold its card's network: context\."):
         load_checkpoint(path)
-    rewrite(path, sizes=replace(TINY, condition=18).to_json())
+    rewrite(path, config=to_json(replace(TINY, condition=18)))
     with pytest.raises(Unavailable, match=r"does not hold .*: synthesis\.embedding"):
         load_checkpoint(path)
 

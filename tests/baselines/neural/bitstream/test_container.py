@@ -3,6 +3,7 @@
 import random
 import re
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import (
-    BETA_GRID,
     MAX_PIXELS,
     MAX_SIDE,
     MAX_TILE_PIXELS,
-    Q_GRID,
+    NoControls,
     Stream,
     Tiling,
     checksum,
-    pack,
     tiles,
-    unpack,
 )
 from baselines.neural.bitstream.level_map import map_shape
+from baselines.neural.crdr.controls import BETA_GRID, Q_GRID, CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from benchmark.errors import CorruptStream
 from support.fault_ledger import mutated
 
 FORMAT = Path(__file__).parents[4] / "docs" / "bitstream.md"
-KODAK = Stream(b"\x12\x34\x56\x78", 768, 512, 40, 96, (b"payload" * 500,))
+KODAK = Stream(b"\x12\x34\x56\x78", 768, 512, HeaderControls(40, 96), (b"payload" * 500,))
 UNTILED_HEADER = 15
+pack = partial(container.pack, block=CRDRControlBlock())
+unpack = partial(container.unpack, block=CRDRControlBlock())
+
+
+def changed(stream: Stream, **changes: object) -> Stream:
+    """The stream with other fields, or other q and beta."""
+    controls = {name: changes.pop(name) for name in ("q", "beta") if name in changes}
+    return stream._replace(controls=stream.controls._replace(**controls), **changes)
 
 
 def signed(data: bytes) -> bytes:
@@ -45,7 +53,10 @@ def with_bytes(start: int, replaced: int, new: bytes) -> bytes:
 
 
 def assert_same(first: Stream, second: Stream) -> None:
-    for name, one, other in zip(Stream._fields, first, second, strict=True):
+    fields = zip(Stream._fields, first, second, strict=True)
+    for name, one, other in [*fields, *zip("qβ", first.controls, second.controls, strict=True)]:
+        if name == "controls":
+            continue
         if isinstance(one, np.ndarray):
             np.testing.assert_array_equal(one, other)
         else:
@@ -74,8 +85,7 @@ def any_stream(draw: st.DrawFn) -> Stream:
         draw(st.binary(min_size=4, max_size=4)),
         width,
         height,
-        control(64),
-        control(128),
+        HeaderControls(control(64), control(128)),
         tuple(bytes([i & 255]) * lengths[i % len(lengths)] for i in range(count)),
         tiling,
     )
@@ -93,15 +103,17 @@ def test_a_photograph_pays_fifteen_bytes_and_a_tile_the_length_of_its_payload():
     wide = KODAK._replace(width=MAX_SIDE, height=1)
     for stream in (tall, wide):
         assert len(pack(stream)) <= 15 + len(KODAK.payloads[0])
-    large = Stream(b"abcd", 16384, 8192, 64, 128, (b"x" * 300,) * 32, Tiling(2048, 128))
+    large = Stream(
+        b"abcd", 16384, 8192, HeaderControls(64, 128), (b"x" * 300,) * 32, Tiling(2048, 128)
+    )
     header = len(pack(large)) - 32 * 300
     assert header == 16 + 2 + 31 * 2
 
 
 @pytest.mark.parametrize("level", [0, 15])
 def test_a_constant_map_costs_one_byte_more_than_the_number_that_it_replaces(level):
-    mapped = KODAK._replace(
-        q=np.full((8, 12), level, np.uint8), beta=np.full((8, 12), level, np.uint8)
+    mapped = changed(
+        KODAK, q=np.full((8, 12), level, np.uint8), beta=np.full((8, 12), level, np.uint8)
     )
     assert len(pack(mapped)) == len(pack(KODAK)) + 2
     assert_same(unpack(pack(mapped)), mapped)
@@ -132,7 +144,7 @@ def test_a_constant_map_costs_one_byte_more_than_the_number_that_it_replaces(lev
     ids=str,
 )
 def test_every_field_reaches_its_ends(changes):
-    stream = KODAK._replace(**{"width": 768, "height": 256, **changes})
+    stream = changed(KODAK, **{"width": 768, "height": 256, **changes})
     if stream.tiling and len(tiles(stream.width, stream.height, stream.tiling)) != len(
         stream.payloads
     ):
@@ -168,7 +180,7 @@ def test_every_field_reaches_its_ends(changes):
 )
 def test_what_no_stream_can_hold_is_refused(changes, reason):
     with pytest.raises(ValueError, match=re.escape(reason)):
-        pack(KODAK._replace(**changes))
+        pack(changed(KODAK, **changes))
 
 
 @pytest.mark.parametrize(
@@ -205,8 +217,24 @@ def test_a_wrong_field_is_named(data, reason):
         unpack(data)
 
 
+def test_a_stream_without_controls_is_two_bytes_shorter_and_knows_no_flag_of_theirs():
+    plain, block = KODAK._replace(controls=None), NoControls()
+    data = container.pack(plain, block)
+    assert len(data) == len(pack(KODAK)) - 2
+    assert container.unpack(data, block) == plain
+    for flags in (1, 2):
+        with pytest.raises(CorruptStream, match="flag"):
+            container.unpack(signed(data[:2] + bytes([0x10 | flags]) + data[3:]), block)
+
+
+def test_a_stream_of_another_checkpoint_is_refused_before_its_controls_are_read():
+    data = container.pack(KODAK._replace(controls=None), NoControls())  # no controls to read
+    with pytest.raises(CorruptStream, match=r"made with the checkpoint 12345678.*not.*00000000"):
+        unpack(data, checkpoint=bytes(4))
+
+
 def test_a_tile_that_is_longer_than_the_stream_is_refused():
-    stream = Stream(b"abcd", 128, 64, 0, 0, (b"1234", b"5678"), Tiling(64, 0))
+    stream = Stream(b"abcd", 128, 64, HeaderControls(0, 0), (b"1234", b"5678"), Tiling(64, 0))
     data = pack(stream)
     at = data.index(b"\x041234")
     for length, reason in (
@@ -219,7 +247,7 @@ def test_a_tile_that_is_longer_than_the_stream_is_refused():
 
 
 def test_every_cut_and_every_appended_byte_is_noticed():
-    whole = pack(KODAK._replace(q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
+    whole = pack(changed(KODAK, q=np.arange(96, dtype=np.uint8).reshape(8, 12) % 16))
     for length in range(len(whole)):
         with pytest.raises(CorruptStream):
             unpack(whole[:length])
@@ -294,7 +322,7 @@ def test_the_example_of_the_format_is_a_stream():
     text = FORMAT.read_text()
     example = bytes.fromhex(re.search(r"```hex\n(.+?)```", text, re.DOTALL)[1])
     stream = unpack(example)
-    assert (stream.width, stream.height, stream.q, stream.beta) == (768, 512, 40, 96)
+    assert (stream.width, stream.height, stream.controls) == (768, 512, (40, 96))
     assert pack(stream) == example
 
 
@@ -349,7 +377,9 @@ def real_streams() -> list[bytes]:
         payloads = tuple(encode_tile(i + k, p.width, p.height) for k, p in enumerate(pieces))
         levels = generator.integers(0, 3, map_shape(width, height)).astype(np.uint8)
         q, beta = (levels if i % 4 == 0 else 17), (levels if i % 3 == 0 else 96)
-        streams.append(pack(Stream(b"abcd", width, height, q, beta, payloads, tiling)))
+        streams.append(
+            pack(Stream(b"abcd", width, height, HeaderControls(q, beta), payloads, tiling))
+        )
     return streams
 
 
@@ -360,11 +390,11 @@ def test_of_two_thousand_mutated_streams_none_passes_and_none_passes_unharmed_wi
     noticed = 0
     for i in range(2000):
         original = streams[i % len(streams)]
-        changed = mutated(original, chance)
-        if changed == original:
+        altered = mutated(original, chance)
+        if altered == original:
             continue
         with pytest.raises(CorruptStream):
-            unpack(changed)
+            unpack(altered)
         noticed += 1
     assert noticed > 1900
 
@@ -375,9 +405,9 @@ def test_two_thousand_mutated_streams_with_checksums_that_fit_stay_within_bounds
     tracemalloc.start()
     try:
         for i in range(2000):
-            changed = signed(mutated(streams[i % len(streams)], chance) + b"??")
+            altered = signed(mutated(streams[i % len(streams)], chance) + b"??")
             try:
-                passed += decode_all(changed, 1 << 20) > 0
+                passed += decode_all(altered, 1 << 20) > 0
             except CorruptStream:
                 refused += 1
         _, peak = tracemalloc.get_traced_memory()

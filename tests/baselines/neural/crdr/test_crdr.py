@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from itertools import product
 from pathlib import Path
 from shutil import copyfile
@@ -13,17 +14,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from baselines.crdr import CRDR
-from baselines.neural.bitstream.container import Stream, Tiling, checksum, pack, unpack
+from baselines.neural.bitstream import container
+from baselines.neural.bitstream.container import Stream, Tiling, checksum
 from baselines.neural.bitstream.level_map import map_shape
 from baselines.neural.bitstream.level_picture import levels_of
 from baselines.neural.bitstream.windows import LARGE, tiling_of
 from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.checkpoint.card import card_path
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.codec import PictureCodec
+from baselines.neural.crdr.coder import CRDRCoder
+from baselines.neural.crdr.controls import CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.fixed.limbs import LimbSums
 from baselines.neural.entropy.fixed.reference import Float64Sums
 from baselines.neural.entropy.fixed.selftest import Choice
+from baselines.neural.picture_codec import PictureCodec
 from benchmark.cli import app
 from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
@@ -34,6 +38,8 @@ from support.tiny_checkpoint import noise, write_checkpoint
 ROOT = Path(__file__).parents[4]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33), (64, 64), (65, 128), (181, 203)]
 KERNELS = (Choice("limbs", LimbSums, ""), Choice("reference", Float64Sums, ""))
+pack = partial(container.pack, block=CRDRControlBlock())
+unpack = partial(container.unpack, block=CRDRControlBlock())
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +63,29 @@ def one_configuration_for_good():
     torch.backends.mkldnn.enabled = onednn
 
 
+def codec_with(checkpoint: Path, choice: Choice) -> PictureCodec:
+    """The checkpoint's codec with an integer kernel of one's own choice."""
+    loaded = load_checkpoint(checkpoint)
+    return PictureCodec(loaded, coder=CRDRCoder(loaded.network, loaded.tables, choice=choice))
+
+
+def encode(codec: PictureCodec, pixels: np.ndarray, q, beta, tiling=None) -> bytes:
+    return codec.encode(pixels, HeaderControls.nearest(q, beta), tiling)
+
+
+def at_no_realism(controls: HeaderControls) -> HeaderControls:
+    return controls._replace(beta=0)
+
+
 def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:
     """y as the float encoder gives it of the whole image."""
     with torch.inference_mode():
-        return codec._model.analyse(to_images(padded(pixels), torch.device("cpu")), q)
+        return codec.coder.network.analyse(to_images(padded(pixels), torch.device("cpu")), q)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_any_size_comes_back_and_pays_at_most_18_bytes_beside_its_symbols(codec, size):
-    data = codec.encode(noise(*size), 2.5, 3.84)
+    data = encode(codec, noise(*size), 2.5, 3.84)
     (payload,) = unpack(data).payloads
     assert len(data) - len(payload) <= 18
     decoded = codec.decode(data)
@@ -88,7 +108,7 @@ def test_the_decoder_has_the_encoders_latents_over_the_sample_images(codec, imag
     """No further from y than rounding (one half) and the residual prediction (one half) may go."""
     pixels = read_image(image.path).pixels
     for q in (0.0, 4.0):
-        decoded = codec.latents(codec.encode(pixels, q, 0.0))
+        decoded = codec.latents(encode(codec, pixels, q, 0.0))
         error = (decoded - analysed(codec, pixels, q)).abs()
         assert error.max() < 1.001
         assert error.mean() < 0.35
@@ -98,13 +118,13 @@ def test_the_decoder_has_the_encoders_latents_over_the_sample_images(codec, imag
 def test_a_stream_has_the_same_latents_in_every_configuration(
     checkpoint, one_configuration_for_good
 ):
-    codecs = [PictureCodec(load_checkpoint(checkpoint), choice=choice) for choice in KERNELS]
+    codecs = [codec_with(checkpoint, choice) for choice in KERNELS]
     pixels = noise(181, 203)
     streams, latents, pictures = set(), [], []
     for threads, onednn, codec in product((1, 2), (True, False), codecs):
         torch.set_num_threads(threads)
         torch.backends.mkldnn.enabled = onednn
-        streams.add(codec.encode(pixels, 2.0, 2.56))
+        streams.add(encode(codec, pixels, 2.0, 2.56))
     for data, threads, onednn, codec in product(streams, (1, 2), (True, False), codecs):
         torch.set_num_threads(threads)
         torch.backends.mkldnn.enabled = onednn
@@ -119,8 +139,8 @@ def test_a_stream_has_the_same_latents_in_every_configuration(
 def test_the_sample_images_have_the_same_latents_in_every_configuration(
     checkpoint, codec, one_configuration_for_good, image
 ):
-    limbs, reference = (PictureCodec(load_checkpoint(checkpoint), choice=one) for one in KERNELS)
-    data = codec.encode(read_image(image.path).pixels, 2.5, 0.0)
+    limbs, reference = (codec_with(checkpoint, one) for one in KERNELS)
+    data = encode(codec, read_image(image.path).pixels, 2.5, 0.0)
     expected = codec.latents(data)
     # The int8 kernel is slow without oneDNN; a smaller picture has that pair too.
     for threads, onednn, other in (
@@ -135,28 +155,30 @@ def test_200_random_images_have_the_same_latents_by_either_kernel(
     checkpoint, codec, one_configuration_for_good
 ):
     torch.set_num_threads(1)
-    limbs, reference = (PictureCodec(load_checkpoint(checkpoint), choice=one) for one in KERNELS)
+    limbs, reference = (codec_with(checkpoint, one) for one in KERNELS)
     random = np.random.default_rng(3)
     for seed in range(200):
         height, width = random.integers(1, 130, 2)
-        data = codec.encode(noise(height, width, seed), random.uniform(0, 4), 0.0)
+        data = encode(codec, noise(height, width, seed), random.uniform(0, 4), 0.0)
         assert torch.equal(limbs.latents(data), reference.latents(data))
 
 
 def test_a_stream_decodes_in_a_fresh_process_in_another_configuration(checkpoint, codec, tmp_path):
-    data = codec.encode(noise(97, 131), 2.0, 2.56)
+    data = encode(codec, noise(97, 131), 2.0, 2.56)
     (tmp_path / "a.crdr").write_bytes(data)
     script = f"""
 import numpy, torch
 from pathlib import Path
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.crdr.codec import PictureCodec
+from baselines.neural.crdr.coder import CRDRCoder
 from baselines.neural.entropy.fixed.reference import Float64Sums
 from baselines.neural.entropy.fixed.selftest import Choice
+from baselines.neural.picture_codec import PictureCodec
 torch.set_num_threads(2)
 torch.backends.mkldnn.enabled = False
 loaded = load_checkpoint(Path({str(checkpoint)!r}))
-codec = PictureCodec(loaded, choice=Choice("reference", Float64Sums, ""))
+choice = Choice("reference", Float64Sums, "")
+codec = PictureCodec(loaded, coder=CRDRCoder(loaded.network, loaded.tables, choice=choice))
 data = Path("a.crdr").read_bytes()
 numpy.savez("found.npz", latents=codec.latents(data).numpy(), pixels=codec.decode(data))
 """
@@ -170,23 +192,23 @@ numpy.savez("found.npz", latents=codec.latents(data).numpy(), pixels=codec.decod
 
 def test_the_encoder_does_not_see_beta_and_a_decoder_may_choose_another(codec):
     pixels = noise(97, 131)
-    plain, real = codec.encode(pixels, 2.0, 0.0), codec.encode(pixels, 2.0, 3.84)
-    assert unpack(plain)._replace(beta=96) == unpack(real)
-    chosen = codec.decode(plain, beta=3.84)
+    plain, real = encode(codec, pixels, 2.0, 0.0), encode(codec, pixels, 2.0, 3.84)
+    assert unpack(plain)._replace(controls=HeaderControls(32, 96)) == unpack(real)
+    chosen = codec.decode(plain, lambda controls: controls._replace(beta=96))
     assert np.array_equal(chosen, codec.decode(real))
     assert not np.array_equal(chosen, codec.decode(plain))
 
 
 def test_q_is_rounded_to_the_headers_grid_before_encoding(codec):
     pixels = noise(97, 131)
-    assert codec.encode(pixels, 1.3, 0.0) == codec.encode(pixels, 1.3125, 0.0)
-    assert codec.encode(pixels, 1.25, 0.0) != codec.encode(pixels, 1.3125, 0.0)
+    assert encode(codec, pixels, 1.3, 0.0) == encode(codec, pixels, 1.3125, 0.0)
+    assert encode(codec, pixels, 1.25, 0.0) != encode(codec, pixels, 1.3125, 0.0)
 
 
 def test_a_constant_map_is_the_same_picture_for_less_than_four_bytes(codec):
     pixels = noise(150, 210)
     levels = np.full(map_shape(210, 150), 12, np.uint8)  # q = 3, beta = 3.84
-    scalar, mapped = codec.encode(pixels, 3.0, 3.84), codec.encode(pixels, levels, levels)
+    scalar, mapped = encode(codec, pixels, 3.0, 3.84), encode(codec, pixels, levels, levels)
     assert len(mapped) - len(scalar) < 4
     assert unpack(mapped).payloads == unpack(scalar).payloads
     assert np.array_equal(codec.decode(mapped), codec.decode(scalar))
@@ -197,7 +219,7 @@ def test_a_map_acts_where_it_says(codec):
     pixels = noise(64, 640)
     left, right = np.zeros((2, 1, 10), np.uint8)
     right[:, 9] = 15
-    streams = codec.encode(pixels, left, left), codec.encode(pixels, right, right)
+    streams = encode(codec, pixels, left, left), encode(codec, pixels, right, right)
     one, other = (codec.decode(data).astype(int) for data in streams)
     assert np.abs(one[:, -64:] - other[:, -64:]).mean() > 0.1
     assert np.abs(one[:, :128] - other[:, :128]).max() <= 1
@@ -206,24 +228,24 @@ def test_a_map_acts_where_it_says(codec):
 def test_tiles_see_all_that_their_pixels_depend_on(codec):
     pixels = noise(200, 460)
     tiling = Tiling(192, 144)
-    data = codec.encode(pixels, 2.0, 2.56, tiling)
+    data = encode(codec, pixels, 2.0, 2.56, tiling)
     assert len(unpack(data).payloads) == 6
     decoded, latents = codec.decode(data), codec.latents(data)
     error = (latents - analysed(codec, pixels, 2.0)).abs()
     assert error.max() < 1.001
     with torch.inference_mode():
-        whole = to_pixels(codec._model.synthesise(latents, 2.0, 2.56))[:200, :460]
+        whole = to_pixels(codec.coder.network.synthesise(latents, 2.0, 2.56))[:200, :460]
     assert np.abs(decoded.astype(int) - whole).max() <= 1
 
 
 def test_maps_and_tiles_go_together(codec):
     pixels = noise(200, 460)
     levels = np.arange(32, dtype=np.uint8).reshape(4, 8) % 16
-    data = codec.encode(pixels, levels, levels, Tiling(192, 144))
+    data = encode(codec, pixels, levels, levels, Tiling(192, 144))
     decoded, latents = codec.decode(data), codec.latents(data)
     stands_for = torch.from_numpy(levels.astype(np.float32) + (levels == 15))[None, None]
     with torch.inference_mode():
-        images = codec._model.synthesise(latents, stands_for / 4, stands_for * 0.32)
+        images = codec.coder.network.synthesise(latents, stands_for / 4, stands_for * 0.32)
     assert np.abs(decoded.astype(int) - to_pixels(images)[:200, :460]).max() <= 1
 
 
@@ -238,9 +260,9 @@ def test_spoilt_streams_are_corrupt_streams_or_pictures(codec, repaired):
     random = np.random.default_rng(1)
     levels = np.array([[3, 9], [1, 15]], np.uint8)
     sound = [
-        codec.encode(noise(40, 56), 2.0, 2.56),
-        codec.encode(noise(70, 90), levels, levels),
-        codec.encode(noise(70, 90), 2.0, 2.56, Tiling(64, 16)),
+        encode(codec, noise(40, 56), 2.0, 2.56),
+        encode(codec, noise(70, 90), levels, levels),
+        encode(codec, noise(70, 90), 2.0, 2.56, Tiling(64, 16)),
     ]
     ended = {"picture": 0, "error": 0}
     for number in range(240 if repaired else 1800):
@@ -274,7 +296,7 @@ def test_spoilt_streams_are_corrupt_streams_or_pictures(codec, repaired):
 
 def test_a_stream_of_another_checkpoint_names_both(codec):
     data = pack(
-        unpack(codec.encode(noise(8, 8), 2.0, 0.0))._replace(checkpoint=b"\x01\x02\x03\x04")
+        unpack(encode(codec, noise(8, 8), 2.0, 0.0))._replace(checkpoint=b"\x01\x02\x03\x04")
     )
     with pytest.raises(CorruptStream, match=f"checkpoint 01020304, .* {codec.identity.hex()}$"):
         codec.decode(data)
@@ -287,19 +309,19 @@ def test_a_foreign_file_is_refused(codec, data):
 
 
 def test_a_payload_for_a_larger_image_is_refused(codec):
-    (payload,) = unpack(codec.encode(noise(8, 8), 2.0, 0.0)).payloads
+    (payload,) = unpack(encode(codec, noise(8, 8), 2.0, 0.0)).payloads
     with pytest.raises(CorruptStream):
-        codec.decode(pack(Stream(codec.identity, 1024, 1024, 32, 0, (payload,))))
+        codec.decode(pack(Stream(codec.identity, 1024, 1024, HeaderControls(32, 0), (payload,))))
 
 
 def test_an_image_that_no_stream_holds_is_refused(codec):
     with pytest.raises(ImageRefused, match="70000 x 1 pixels"):
-        codec.encode(np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
+        encode(codec, np.zeros((1, 70000, 3), np.uint8), 2.0, 0.0)
 
 
 def test_a_map_of_another_size_is_refused(codec):
-    with pytest.raises(ValueError, match=r"a map of shape \(2, 2\)"):
-        codec.encode(noise(64, 64), np.zeros((2, 2), np.uint8), 0.0)
+    with pytest.raises(ValueError, match=r"a map of q of shape \(2, 2\)"):
+        encode(codec, noise(64, 64), np.zeros((2, 2), np.uint8), 0.0)
 
 
 def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoint, tmp_path):
@@ -318,7 +340,7 @@ def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoi
 
 
 def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
-    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
+    monkeypatch.setattr("baselines.crdr.BUNDLED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
         CRDR(beta=0)
     with pytest.raises(Unavailable, match="no checkpoint nowhere"):
@@ -329,7 +351,7 @@ def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, ch
     for path in (checkpoint, card_path(checkpoint)):
         copyfile(path, tmp_path / f"ours{path.suffix}")
         copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
-    monkeypatch.setattr("baselines.crdr.SHIPPED", tmp_path)
+    monkeypatch.setattr("baselines.crdr.BUNDLED", tmp_path)
     assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
 
 
@@ -370,7 +392,7 @@ def test_a_picture_of_levels_is_averaged_over_blocks():
 
 
 def run(*words: object) -> str:
-    """What a command says; its error is raised."""
+    """Return the output of a command; its error is raised."""
     done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
@@ -385,14 +407,16 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
     said = run("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
     assert f"{stream.stat().st_size} bytes" in said
-    assert stream.read_bytes() == codec.encode(pixels, 2.5, 3.84)
+    assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
     run("decode", stream, out)
     assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
     run("decode", stream, out, "--beta", 0)
-    assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), 0.0))
+    assert np.array_equal(
+        np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
+    )
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
     run("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
-    assert unpack(stream.read_bytes()).q.tolist() == [[3, 10, 14]] * 2
+    assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
 
 
 @pytest.mark.parametrize(

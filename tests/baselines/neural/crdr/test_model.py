@@ -9,11 +9,13 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
+from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
-from baselines.neural.crdr import model
-from baselines.neural.crdr.model import CRDR, gaussian_bits
+from baselines.neural.cost import costs, macs_per_pixel
+from baselines.neural.crdr.architecture import CRDRArchitecture
+from baselines.neural.crdr.model import CRDR, Controls
 from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
 from baselines.neural.crdr.sizes import (
     FULL,
@@ -22,12 +24,12 @@ from baselines.neural.crdr.sizes import (
     SMALL,
     TINY,
     Sizes,
-    costs,
-    macs_per_pixel,
     without_context,
 )
 from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
-from baselines.neural.entropy.hyperprior import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy import hyperprior
+from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy.hyperprior import gaussian_bits
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
 each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
@@ -98,10 +100,8 @@ def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
         name: (sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128))
         for name, part in children(network)
     }
-    assert {part: tuple(cost) for part, cost in costs(sizes).items()} | {
-        "context": tuple(costs(sizes).get("context", (0, 0)))
-    } == counted
-    assert macs_per_pixel(sizes) == sum(macs.values()) / (64 * 128)
+    assert costs("crdr", sizes) == counted
+    assert macs_per_pixel("crdr", sizes) == sum(macs.values()) / (64 * 128)
 
 
 def products_into(macs, name):
@@ -114,17 +114,17 @@ def products_into(macs, name):
 
 
 def test_the_named_sizes_stay_within_what_they_are_for():
-    parameters = {n: sum(c.parameters for c in costs(s).values()) for n, s in NAMED.items()}
+    parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
     assert parameters["full"] == 127_712_963
     assert 8e6 <= parameters["small"] <= 12e6
     assert parameters["micro"] <= 1e6
-    assert macs_per_pixel(MICRO) <= 20_000
+    assert macs_per_pixel("crdr", MICRO) <= 20_000
 
 
 def test_sizes_survive_json_and_anything_else_is_refused():
     for sizes in EVERY_SIZE.values():
-        assert Sizes.from_json(sizes.to_json()) == sizes
-    record = TINY.to_json()
+        assert config_from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
+    record = CRDRArchitecture().config_to_json(TINY)
     for change in (
         {"latent": 13},
         {"latent": 12.0},
@@ -142,9 +142,9 @@ def test_sizes_survive_json_and_anything_else_is_refused():
         {"unknown": 1},
     ):
         with pytest.raises(ValueError, match=r"\w"):
-            Sizes.from_json(record | change)
-    with pytest.raises(ValueError, match="fields"):
-        Sizes.from_json({})
+            config_from_json(record | change, Sizes)
+    with pytest.raises(ValueError, match="missing required field `encoder`"):
+        config_from_json({}, Sizes)
 
 
 @each_format
@@ -270,7 +270,7 @@ def test_a_new_network_is_the_same_at_every_rate(images):
 
 
 def test_neither_latents_nor_bits_depend_on_beta_but_the_picture_does(tiny, images):
-    plain, real = (tiny(images, 2.0, beta, noisy=False) for beta in (0.0, 3.84))
+    plain, real = (tiny(images, Controls(2.0, beta), noisy=False) for beta in (0.0, 3.84))
     assert torch.equal(plain.y_bits, real.y_bits)
     assert torch.equal(plain.z_bits, real.z_bits)
     assert not torch.allclose(plain.images, real.images)
@@ -322,7 +322,7 @@ def test_only_the_first_slices_inform_the_later_ones():
 
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):
     network = shaken(CRDR(TINY))
-    estimate = network(images, torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0]))
+    estimate = network(images, Controls(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])))
     bits = estimate.y_bits + estimate.z_bits
     assert estimate.images.shape == images.shape
     assert bits.shape == (2,)
@@ -338,16 +338,16 @@ def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(i
 def test_rounding_lets_the_gradient_of_the_picture_through(images):
     """Bits of rounded latents have none for the encoder; the medians are not learned this way."""
     network = shaken(CRDR(TINY))
-    network(images, 1.0, noisy=False).images.square().mean().backward()
+    network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"analysis.layers.0.weight", "hyper_analysis.0.weight"} <= reached
     network.zero_grad()
     with torch.no_grad():
         network.hyper_analysis[4].weight.zero_()  # no way to the encoder but through y itself
-    network(images, 1.0, noisy=False).images.square().mean().backward()
+    network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     assert network.analysis.layers[0].weight.grad.any()
     network.zero_grad()
-    network(images, 1.0, noisy=False).z_bits.sum().backward()
+    network(images, Controls(1.0), noisy=False).z_bits.sum().backward()
     assert network.prior.quantiles.grad is None
     assert network.prior.matrices[0].grad is not None
 
@@ -360,15 +360,15 @@ def test_the_trained_picture_is_the_decoded_one(tiny, images):
         *tiny.hyper_synthesise(hyper), lambda i, mean, _scale: (slices[i] - mean).round() + mean
     )
     pictures = tiny.synthesise(decoded, 1.0, 3.84)
-    torch.testing.assert_close(tiny(images, 1.0, 3.84).images, pictures)
+    torch.testing.assert_close(tiny(images, Controls(1.0, 3.84)).images, pictures)
 
 
 def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
     """Latents differ, being made in bfloat16; counted in it, bits would be off by 1/256."""
     with torch.no_grad():
-        single = tiny(images, 1.0, noisy=False)
+        single = tiny(images, Controls(1.0), noisy=False)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = tiny(images, 1.0, noisy=False)
+            mixed = tiny(images, Controls(1.0), noisy=False)
             latents = tiny.analyse(images, 1.0).float()
             hyper = tiny.round_hyper(tiny.hyper_analyse(latents).float())
         z_bits = tiny.prior.bits(hyper).sum((1, 2, 3))
@@ -379,19 +379,19 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
 
 def test_under_autocast_all_that_counts_bits_is_single_precision(images, monkeypatch):
     network, seen = CRDR(TINY), []
-    count_y, count_z = model.gaussian_bits, network.prior.bits
+    count_y, count_z = hyperprior.gaussian_bits, network.prior.bits
     monkeypatch.setattr(
-        model, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
+        hyperprior, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
     )
     monkeypatch.setattr(network.prior, "bits", lambda one: (seen.append(one), count_z(one))[1])
     with torch.autocast("cpu", torch.bfloat16):
-        network(images, 1.0)
+        network(images, Controls(1.0))
     assert [one.dtype for one in seen] == [torch.float32] * (1 + 2 * 4)
 
 
 def test_noise_changes_the_bits_and_leaves_the_picture(tiny, images):
-    first, second = tiny(images, 1.0), tiny(images, 1.0)
-    rounded, again = (tiny(images, 1.0, noisy=False) for _ in range(2))
+    first, second = tiny(images, Controls(1.0)), tiny(images, Controls(1.0))
+    rounded, again = (tiny(images, Controls(1.0), noisy=False) for _ in range(2))
     assert torch.equal(first.images, rounded.images)
     assert not torch.equal(first.y_bits, second.y_bits)
     assert not torch.equal(first.z_bits, second.z_bits)
@@ -463,7 +463,7 @@ def test_the_quantile_loss_leads_to_the_median_and_the_tails():
 
 
 def test_the_transforms_can_be_had_without_any_control():
-    """As a codec of one rate would: plain blocks in sequence, there and back."""
+    """A codec of one rate runs plain blocks in sequence, there and back."""
     encoder = nn.Sequential(*(layer for layer, _ in analysis_layers(SMALL)))
     decoder = nn.Sequential(*(layer for layer, _ in synthesis_layers(SMALL, conditioned=False)))
     assert decoder(encoder(torch.zeros(1, 3, 64, 64))).shape == (1, 3, 64, 64)

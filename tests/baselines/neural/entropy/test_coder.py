@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from baselines.neural.entropy import coder
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
-from baselines.neural.entropy.factorised import factorised_tables
-from baselines.neural.entropy.hyperprior import FactorisedPrior
+from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from benchmark.errors import CorruptStream, Unavailable
 
 Table = tuple[int, list[int]]  # first symbol, frequencies, the last one of the escape

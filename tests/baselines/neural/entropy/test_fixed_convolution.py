@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.neural.entropy.fixed.bounds import BoundExceeded, prove
-from baselines.neural.entropy.fixed.convolution import Grid, IntegerConvolution
+from baselines.neural.entropy.fixed.convolution import IntegerConvolution, LayerGrid
 from baselines.neural.entropy.fixed.geometry import axes, interleave, ordinary_weight
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
@@ -38,7 +38,7 @@ each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 def in_integers(layer: nn.Module, kernel=Float64Sums, precision=Precision.FINE, relu=False):
     return IntegerConvolution(
         layer,
-        Grid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
+        LayerGrid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
         relu=relu,
         precision=precision,
         kernel=kernel,
@@ -185,6 +185,23 @@ def test_a_sum_that_int32_might_not_hold_is_refused_by_name(precision):
     prove(weight[..., :130_000], nothing, torch.tensor([12]), "mean.3.0")
     with pytest.raises(BoundExceeded, match=r"mean\.3\.0: the int32 sum .* too many inputs"):
         prove(weight, nothing, torch.tensor([12]), "mean.3.0")
+
+
+def test_one_channel_alone_beyond_what_int32_holds_is_enough():
+    weight = torch.zeros(3, 1, 1, 140_000, dtype=torch.int16)
+    weight[1] = 8127
+    nothing, shift = torch.zeros(3, dtype=torch.float64), torch.full((3,), 12)
+    with pytest.raises(BoundExceeded, match=r"mean\.3\.0: the int32 sum .* too many inputs"):
+        prove(weight, nothing, shift, "mean.3.0")
+
+
+def test_a_sequence_with_a_fraction_too_many_or_too_few_is_refused():
+    layers = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1))
+    options = {"precision": Precision.FINE, "kernel": Float64Sums, "device": CPU, "name": "mean"}
+    FixedSequence(layers, [7] * 3, **options)
+    for count in (2, 4):
+        with pytest.raises(ValueError, match=f"mean: {count} fractional bits for 2 convolutions"):
+            FixedSequence(layers, [7] * count, **options)
 
 
 @pytest.mark.parametrize(("bias", "shift"), [(2.0**52, 10), (2.0**40, -12), (0.0, -40)])

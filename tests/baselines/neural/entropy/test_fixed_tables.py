@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import ndtr, ndtri
 
+from baselines.neural.entropy.fixed import tables as module
 from baselines.neural.entropy.fixed.tables import (
     CDF_BITS,
     REACH,
@@ -86,3 +87,13 @@ def test_a_scale_has_the_index_of_the_nearest_scale_in_ratio(tables):
     assert (np.abs(distance[np.arange(len(found)), found] - distance.min(axis=1)) < 1e-12).all()
     assert (found[scales.numpy() <= 0] == 0).all()
     assert found.max() == 63
+
+
+@pytest.mark.parametrize(
+    ("count", "larger"),
+    [(3, 1), (7, 2), (13, 3)],  # 65536 is 3 x 21845 + 1, 7 x 9362 + 2, 13 x 5041 + 3
+)
+def test_frequencies_that_rounding_leaves_missing_go_to_different_symbols(count, larger):
+    found = module.frequencies(np.full(count, 1 / count))
+    least = 2**CDF_BITS // count
+    assert sorted(found) == [least] * (count - larger) + [least + 1] * larger

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
+from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
 from baselines.neural.training.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
-from baselines.neural.training.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
-from baselines.neural.training.objectives import OBJECTIVES as EVERY_OBJECTIVE
+from baselines.neural.training.gan_losses import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.rate_distortion import Measure

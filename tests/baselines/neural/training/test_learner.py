@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from baselines.neural.crdr.adversary import Adversary
+from baselines.neural.crdr.discriminators import DISCRIMINATORS
+from baselines.neural.crdr.draw import draw_levels
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY
-from baselines.neural.training.adversary import Adversary
-from baselines.neural.training.discriminators import DISCRIMINATORS
-from baselines.neural.training.draw import draw_levels
-from baselines.neural.training.objectives import OBJECTIVES
+from baselines.neural.training.gan_losses import GAN_LOSSES
 from baselines.neural.training.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
@@ -42,7 +42,12 @@ def seen_by(network):
     seen = []
     network.register_forward_pre_hook(
         lambda _module, given, named: seen.append(
-            (given[0].clone(), given[1].levels, given[2].levels, named.get("noisy", True))
+            (
+                given[0].clone(),
+                given[1].rate.levels,
+                given[1].realism.levels,
+                named.get("noisy", True),
+            )
         ),
         with_kwargs=True,
     )
@@ -77,11 +82,27 @@ def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
     assert found["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
 
 
+class WithHyperlatent(Toy):
+    """Some of its bits are the hyper-latent's."""
+
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        return found._replace(z_bits=torch.tensor([64.0, 192.0]))
+
+
+def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
+    found = learner_of(toy(WithHyperlatent), {}).update().numbers
+    without = learner_of(toy(), {}).update().numbers
+    assert found["z_bpp"] == pytest.approx(128 / 64**2, rel=1e-6)
+    assert found["bpp"] - without["bpp"] == pytest.approx(128 / 64**2, rel=1e-3)
+    assert without["z_bpp"] == 0
+
+
 class Costly(Toy):
     """As long as it sees noise."""
 
-    def forward(self, images, rate, realism, *, noisy=True):
-        found = super().forward(images, rate, realism, noisy=noisy)
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
         bits = torch.full_like(found.y_bits, (2.0 if noisy else self.rounded_bpp) * 64**2)
         return found._replace(y_bits=bits)
 
@@ -102,11 +123,11 @@ class WithPrior(Toy):
         super().__init__()
         self.prior = nn.ParameterDict({"matrix": torch.ones(2), "quantiles": torch.ones(2)})
 
-    def quantile_loss(self):
+    def auxiliary_loss(self):
         return self.quantiles.sum() - self.prior["quantiles"].sum()
 
-    def forward(self, images, rate, realism, *, noisy=True):
-        found = super().forward(images, rate, realism, noisy=noisy)
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
         return found._replace(y_bits=found.y_bits * self.prior["matrix"].prod())
 
 
@@ -186,14 +207,14 @@ def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as
     assert (learner.skipped, learner.step) == (1, 4)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", GAN_LOSSES)
 @pytest.mark.parametrize("discriminator", DISCRIMINATORS)
 def test_every_objective_trains_with_every_discriminator(objective, discriminator):
     stage = {**REALISM, "objective": objective, "discriminator": discriminator}
     torch.manual_seed(2)
     network = CRDR(LEAST)
     learner = learner_of(network, stage)
-    before = copied(network), json_free(learner.state()["adversary"]["network"])
+    before = copied(network), json_free(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
     assert not any(one.skipped for one in updates)
     for one in updates:
@@ -201,19 +222,19 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
         assert all(math.isfinite(number) for number in one.numbers.values())
     changed = {path.split(".")[0] for path in differing(before[0], copied(network))}
     assert changed == {f"/{name}" for name, _ in network.named_children() if name != "context"}
-    judges = differing(before[1], learner.state()["adversary"]["network"])
+    judges = differing(before[1], learner.state()["objective"]["network"])
     assert {path.split(".")[0] for path in judges} == {"/backbones", "/heads"}
 
 
 def test_a_stage_of_maps_takes_steps_without_its_discriminators():
     torch.manual_seed(2)
     learner = learner_of(CRDR(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
-    before = copied(learner.network), json_free(learner.state()["adversary"])
+    before = copied(learner.network), json_free(learner.state()["objective"])
     updates = [learner.update() for _ in range(2)]
     assert not any(one.skipped for one in updates)
     assert all(math.isfinite(one.numbers["loss"]) for one in updates)
     assert differing(before[0], copied(learner.network))
-    assert not differing(before[1], learner.state()["adversary"])
+    assert not differing(before[1], learner.state()["objective"])
 
 
 @pytest.fixture
@@ -260,9 +281,9 @@ class Shifted(Toy):
     def mixed(self, images, levels):
         return images * 0.5 + levels[:, None, None, None] / 10
 
-    def forward(self, images, rate, realism, *, noisy=True):
-        found = super().forward(images, rate, realism, noisy=noisy)
-        shown = self.mixed(images, rate.levels) + 0 * found.images
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        shown = self.mixed(images, controls.rate.levels) + 0 * found.images
         return found._replace(images=shown)
 
 

@@ -13,17 +13,18 @@ from multiprocessing import get_context
 
 import pyarrow.parquet as pq
 import pytest
-from torch.multiprocessing.spawn import ProcessRaisedException
 
-import baselines.neural.training.session
 from baselines.commands.training_progress import last_report, sentence, show_training
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.training.curves import curves, read_journal
-from benchmark.errors import Unavailable, UsageError
+from baselines.neural.training.curves import curves
+from baselines.neural.training.journal import Journal
+from baselines.neural.training.workers import in_processes
+from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.interruption import passed_on
 from support.processes import until
 from support.tiny_training import bench, write_photographs, write_recipe
+from support.training_fixtures import die
 
 STEPS = 4  # of the recipe, in two stages
 
@@ -59,7 +60,7 @@ def test_a_finished_run_is_a_checkpoint_whose_card_tells_how_to_make_it_again(pl
     folder, done = unbroken
     assert done.exit_code == 0
     loaded = load_checkpoint(folder / "ours.safetensors")
-    assert (loaded.card.steps, loaded.model.sizes) == (STEPS, NAMED["tiny"])
+    assert (loaded.card.steps, loaded.network.config) == (STEPS, NAMED["tiny"])
     assert loaded.tables
     data = f"{place.name}/photos"
     assert loaded.card.training_data == f"3 photographs of {data}, 8 crops of 64 px"
@@ -127,7 +128,7 @@ def test_a_journal_of_a_killed_run_has_each_step_once(tmp_path):
     again = {"stage": 0, "step": 2, "loss": float("nan"), "gradient": 1.5}
     lines = [*map(json.dumps, reports), '{"stage": 0, "st', json.dumps(again), '{"stage"']
     journal.write_text("\n".join(lines))
-    entries = read_journal(journal)
+    entries = Journal(journal).entries()
     assert [entry["step"] for entry in entries] == [1, 2]
     rows = curves(entries, [(4, 8)]).losses.to_pylist()
     assert [row["loss"] for row in rows] == [1.0, None]
@@ -144,7 +145,7 @@ def test_an_unfinished_run_can_be_exported_as_it_is(place, tmp_path):
     done = bench(*words(place, out, "--export-now"))
     assert "1 of 4 steps" in done.stdout
     assert card(out / "ours.safetensors")["steps"] == 1
-    assert len(read_journal(out / "journal.jsonl")) == 1
+    assert len(Journal(out / "journal.jsonl").entries()) == 1
     goes_on = bench(*words(place, out, "--max-minutes", 0))
     assert "after 2 of 4 steps" in goes_on.stdout
 
@@ -277,15 +278,20 @@ def test_a_folder_of_another_run_or_in_use_or_that_is_a_file_is_refused(place, u
         bench(*words(place, other))
 
 
-def test_a_failure_in_a_worker_process_is_told_as_in_this_one(tmp_path):
-    trace = "\n\n-- Process 0 terminated with the following error:\nTraceback ...:\n  File ...\n"
-    for kind, raised in ((Unavailable, "Unavailable"), (UsageError, "UnknownName")):
-        told = ProcessRaisedException(f"{trace}benchmark.errors.{raised}: no weights\n", 0, 1)
-        with pytest.raises(kind, match=r"^no weights$"):
-            baselines.neural.training.session._raise_explained(told, tmp_path)
-    fault = ProcessRaisedException(f"{trace}ValueError: a fault\n", 0, 1)
-    with pytest.raises(ProcessRaisedException):
-        baselines.neural.training.session._raise_explained(fault, tmp_path)
+def test_a_failure_in_a_worker_process_is_told_as_in_this_one(place, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.toml", processes=2)
+    out = tmp_path / "r"
+    out.mkdir()
+    (out / "state.pt").write_bytes(b"no state")  # which each of the processes reads
+    with pytest.raises(UsageError, match=r"state\.pt is no state of a training run") as caught:
+        bench(*words(place, out, recipe=recipe))
+    assert type(caught.value) is UsageError
+    assert "\n" not in str(caught.value)
+
+
+def test_the_death_of_a_worker_process_is_told_in_a_sentence():
+    with pytest.raises(BenchError, match=r"process that trained died .*resumes from the last"):
+        in_processes(2, die)
 
 
 class Terminal(StringIO):
@@ -302,6 +308,12 @@ def test_a_terminal_has_a_bar(unbroken, tmp_path, monkeypatch):
     shown = terminal.getvalue()
     assert "4/4" in shown
     assert "0 s left, 0 skipped" in " ".join(shown.split())
+
+
+def test_an_objective_without_bits_or_a_report_without_a_loss_is_shown_all_the_same():
+    report = {"stage": 0, "step": 1, "skipped": 1, "steps_per_second": 1, "crops_per_second": 2.0}
+    assert sentence(report, [(2, 2)]).startswith("stage 1 of 1, step 1 of 2, 1.0 steps/s")
+    assert "loss 0.5, 1.0 steps/s" in sentence({**report, "loss": 0.5}, [(2, 2)])
 
 
 def test_the_time_left_counts_the_stages_to_come():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from baselines.neural.crdr.draw import Levels, control, draw_levels
 from baselines.neural.crdr.realism import HIGHEST_BETA
-from baselines.neural.training.draw import Levels, control, draw_levels
 from baselines.neural.training.photographs import draw_crops, load_photographs, pack
 from benchmark.errors import UsageError
 from support.training_fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of
@@ -97,8 +97,8 @@ def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
     Image.fromarray(colours).save(tmp_path / "z.png")
     (tmp_path / "notes.txt").write_text("no picture")
     read = load_photographs([tmp_path])
-    assert (read.heights.tolist(), read.widths.tolist()) == ([5, 6], [7, 4])
-    assert read.pictures == 2
+    assert read.sides.tolist() == [[5, 7], [6, 4]]
+    assert len(read) == 2
     expected = [np.repeat(grey[:, :, None], 3, axis=2).reshape(-1, 3), colours.reshape(-1, 3)]
     assert np.array_equal(read.pixels.numpy(), np.concatenate(expected))
 
@@ -107,7 +107,7 @@ def test_folders_are_read_in_the_order_given(tmp_path):
     for name, height in (("b", 3), ("a", 4)):
         (tmp_path / name).mkdir()
         Image.fromarray(noise(height, 4, 0)).save(tmp_path / name / "one.png")
-    assert load_photographs([tmp_path / "b", tmp_path / "a"]).heights.tolist() == [3, 4]
+    assert load_photographs([tmp_path / "b", tmp_path / "a"]).sides[:, 0].tolist() == [3, 4]
 
 
 def test_a_folder_without_photographs_is_named(tmp_path):

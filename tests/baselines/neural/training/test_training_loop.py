@@ -6,6 +6,7 @@ import math
 import random
 import signal
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from baselines.neural.training.checkpointing import load_state, save_state
 from baselines.neural.training.journal import Journal
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import run_request
-from baselines.neural.training.run import Subject, train
+from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from baselines.neural.training.suite import compressai, single_rate
 from baselines.neural.training.validate import validate
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
@@ -224,16 +226,16 @@ def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp
     assert states[0]["step"] == 2 * (best + 1)
     network = Toy()
     network.load_state_dict(states[0]["network"])
-    found = validate(network, recipe.stages[1], pictures(2))
+    found = validate(network, recipe.stages[1].lambdas, pictures(2))
     assert found.loss == pytest.approx(min(second), rel=1e-6)
 
 
 class Realistic(Toy):
     """Beta shows in its pictures, and noise in its bits."""
 
-    def forward(self, images, rate, realism, *, noisy=True):
-        found = super().forward(images, rate, realism, noisy=noisy)
-        shown = found.images + realism.levels[:, None, None, None] / 10
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        shown = found.images + controls.realism.levels[:, None, None, None] / 10
         return found._replace(images=shown, y_bits=found.y_bits * (1 + noisy))
 
 
@@ -241,7 +243,7 @@ def test_validation_is_the_mean_over_photographs_of_what_whole_ones_cost():
     network = toy(Realistic)
     shown = [one[:80, :96] for one in pictures(2)]
     stage = recipe_of(REALISM).stages[0]
-    found = validate(network, stage, shown)
+    found = validate(network, stage.lambdas, shown, (0.0, 3.84))
     points = {(point.q, point.beta): point for point in found.points}
     assert sorted(points) == [(float(q), beta) for q in range(5) for beta in (0.0, 3.84)]
     psnrs, realistic, bpps, logs = [], [], [], []
@@ -273,7 +275,7 @@ def test_a_run_of_something_else_in_the_same_folder_is_refused(tmp_path, data):
     others = [
         (Subject(), recipe_of({"steps": 2}), [data]),
         (Subject(), recipe_of({"steps": 1}, seed=2), [data]),
-        (Subject(lmbda=0.1), recipe, [data]),
+        (Subject("compressai", {"model": "mbt2018-mean"}), recipe, [data]),
         (Subject(), recipe, [few]),
     ]
     for subject, other, folders in others:
@@ -295,15 +297,30 @@ def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
 
 def test_a_run_goes_on_that_was_begun_before_a_field_was_thought_of(tmp_path, data):
     recipe = recipe_of({"steps": 2})
-    train(Subject(), recipe, [data], tmp_path, device="cpu", max_minutes=0)
+    train(Subject(), recipe, [data], tmp_path, device="cpu", deadline=0.0)
     path = tmp_path / "recipe.json"
     record = json.loads(path.read_text())
     del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
-    del record["subject"]["widths"]
+    record["subject"] = {"model": "ours", "lmbda": 0.0}
     path.write_text(json.dumps(record))
     train(Subject(), recipe, [data], tmp_path, device="cpu")
     assert load_state(tmp_path, CPU)["step"] == 2
     assert json.loads(path.read_text())["recipe"]["autocast"] is False
+
+
+def test_a_record_and_a_state_of_an_earlier_version_are_those_of_the_same_run(tmp_path):
+    recipe = single_rate(recipe_of(REALISM), 0.01)
+    subject = compressai("mbt2018-mean", 0.01, (8, 12))
+    record = {"recipe": asdict(recipe), "photographs": 3}
+    earlier = {"model": "compressai:mbt2018-mean", "lmbda": 0.01, "widths": [8, 12]}
+    (tmp_path / "recipe.json").write_text(json.dumps({**record, "subject": earlier}))
+    assert read_record(tmp_path) == RunRecord(subject, recipe, 3)
+    learner = learner_of(toy(), REALISM)
+    learner.update()
+    state = json_free(learner.state())
+    other = learner_of(toy(), REALISM)
+    other.load_state({"adversary": state.pop("objective"), **state})
+    assert not differing(learner.state(), other.state())
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 3, "subject": {}}'])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.training.rate_distortion import Terms, lambda_at, terms, towards_target
-from support.training_fixtures import LAMBDAS, SINGLE, stage_of
+from baselines.neural.crdr.objective import towards_target
+from baselines.neural.training.rate_distortion import Terms, lambda_at, terms
+from support.training_fixtures import LAMBDAS, stage_of
 
 # Stage 2 of the published configuration.
 LAMBDAS_ABOVE = [3.6, 1.8, 0.8, 0.4, 0.1]
@@ -41,23 +42,22 @@ def test_the_error_of_a_picture_in_half_precision_is_taken_in_float32():
 
 def test_lambda_at_a_level_is_the_recipe_s():
     q = torch.arange(5.0)
-    assert lambda_at(stage_of(), q).tolist() == pytest.approx(LAMBDAS, rel=1e-6)
-    single = stage_of(**SINGLE)
-    assert lambda_at(single, torch.zeros(3)).tolist() == pytest.approx([0.05] * 3, rel=1e-6)
+    assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(LAMBDAS, rel=1e-6)
+    assert lambda_at([0.05], torch.zeros(3)).tolist() == pytest.approx([0.05] * 3, rel=1e-6)
 
 
 @pytest.mark.parametrize("q", [0.5, 0.25, 1.9, 3.999])
 def test_between_levels_lambda_is_geometric(q):
     low, share = int(q), q - int(q)
     expected = LAMBDAS[low] ** (1 - share) * LAMBDAS[low + 1] ** share
-    assert float(lambda_at(stage_of(), torch.tensor([q]))) == pytest.approx(expected, rel=1e-5)
+    assert float(lambda_at(LAMBDAS, torch.tensor([q]))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_of_a_map_lambda_is_the_geometric_mean_over_its_cells():
     q = torch.tensor([[[0.0, 1.0], [1.0, 1.5]], [[4.0, 4.0], [4.0, 4.0]]])
     between = math.sqrt(1.2 * 0.4)
     expected = [(3.4 * 1.2 * 1.2 * between) ** (1 / 4), 0.05]
-    assert lambda_at(stage_of(), q).tolist() == pytest.approx(expected, rel=1e-5)
+    assert lambda_at(LAMBDAS, q).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def chosen(level, bpp):

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from baselines.compressai.network import macs_per_pixel
+from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.weights import find_matched
+from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.crdr.sizes import macs_per_pixel as macs_of_ours
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.suite import (
     LAMBDAS,
@@ -35,7 +36,7 @@ def card(path):
 
 def test_each_matched_network_sees_what_ours_sees_for_a_level():
     night = load_recipe("night")
-    members = {one.name: one for one in matched_suite(night)}
+    members = {one.name: one for one in matched_suite(night, Path())}
     assert list(members) == [
         "ours", "hyperprior-1", "hyperprior-2", "hyperprior-3", "hyperprior-4",
         "hyperprior-whole-3",
@@ -54,20 +55,25 @@ def test_each_matched_network_sees_what_ours_sees_for_a_level():
             night.stages[-1].learning_rate / night.stages[0].learning_rate
         )
         assert (last.lambdas, last.decay_at) == (stage.lambdas, night.stages[-1].decay_at)
-        assert (one.lmbda, stage.kind, stage.learning_rate) == (lmbda, "single_rate", LEARNING_RATE)
+        assert (one.subject.config["lmbda"], stage.kind, stage.learning_rate) == (
+            lmbda,
+            "single_rate",
+            LEARNING_RATE,
+        )
         # 150 MSE + weight bpp is CompressAI's 255^2 lambda MSE + bpp, times the weight
         assert stage.lambdas[0] * lmbda * 255**2 == pytest.approx(150, rel=1e-12)
         assert (stage.decay, stage.decay_at) == (night.stages[0].decay, night.stages[0].decay_at)
     whole = members["hyperprior-whole-3"]
     assert total <= whole.recipe.crops_before(2) < total + 2 * night.stages[0].batch
-    assert (whole.lmbda, whole.widths) == (LAMBDAS[2], members["hyperprior-3"].widths)
+    assert whole.subject == members["hyperprior-3"].subject
+    assert whole.subject.config["lmbda"] == LAMBDAS[2]
 
 
 def test_crops_that_do_not_divide_evenly_are_rounded_up_and_the_largest_side_counts(place):
     recipe = load_recipe(str(place / "recipe.toml"))
     first, second = recipe.stages
     stages = (replace(first, steps=5, batch=2), replace(second, steps=1, batch=1, crop_px=128))
-    members = matched_suite(replace(recipe, stages=stages), learning_rate=0.5)
+    members = matched_suite(replace(recipe, stages=stages), Path(), learning_rate=0.5)
     (stage,) = members[1].recipe.stages  # 11 crops in all, so 3 a level, so 2 steps of 2
     assert (stage.steps, stage.batch, stage.crop_px, stage.learning_rate) == (2, 2, 128, 0.5)
     (stage,) = members[-1].recipe.stages
@@ -85,8 +91,8 @@ def test_a_recipe_for_one_rate_is_taken_as_it_is(place):
 def test_a_hyperprior_has_the_work_of_ours():
     for size in ("tiny", "micro", "small"):
         widths = matched_widths(size)
-        work = macs_per_pixel("bmshj2018-hyperprior", widths)
-        assert work == pytest.approx(macs_of_ours(NAMED[size]), rel=0.01)
+        work = macs_per_pixel("compressai", ZooConfig("bmshj2018-hyperprior", widths))
+        assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
 
 
 def test_a_suite_goes_on_with_the_next_network_and_the_harness_finds_all_of_them(
@@ -99,7 +105,7 @@ def test_a_suite_goes_on_with_the_next_network_and_the_harness_finds_all_of_them
         "--data", place / "photos", "--validation", place / "unseen", "--out", out,
     )  # fmt: skip
     first = bench(*given, "--max-minutes", 0)
-    assert "the time is over after ours; the same command goes on" in first.stdout
+    assert "the time is over after ours; the same command resumes" in first.stdout
     assert (first.exit_code, [one.name for one in out.glob("*.safetensors")]) == (
         0,
         ["ours.safetensors"],
@@ -110,6 +116,7 @@ def test_a_suite_goes_on_with_the_next_network_and_the_harness_finds_all_of_them
     assert list(find_matched("bmshj2018-hyperprior", "mse", whole=False)) == [1, 2, 3, 4]
     assert list(find_matched("bmshj2018-hyperprior", "mse", whole=True)) == [3]
     third = card(out / "hyperprior-3.safetensors")
-    assert (third["lmbda"], third["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
+    config = third["config"]
+    assert (config["lmbda"], config["widths"]) == (LAMBDAS[2], list(matched_widths("tiny")))
     assert third["command"].startswith("bench train --suite matched --recipe ")
     assert bench(*given).stdout.count("finished before") == 6

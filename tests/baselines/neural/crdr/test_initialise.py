@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.blocks.orthogonal import transform_of, transforms_of
+from baselines.neural.crdr import initialise as module
+from baselines.neural.crdr.initialise import STEP, initialise
+from baselines.neural.crdr.model import CRDR, Controls
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
-from baselines.neural.training import initialise as module
-from baselines.neural.training.initialise import STEP, initialise, transform_of, transforms_of
 from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.rate_distortion import terms
 from support.training_fixtures import LAMBDAS
@@ -29,7 +30,7 @@ PLAIN = replace(
 
 @pytest.fixture(scope="module")
 def crops(coffee):
-    """Of a photograph, (16, 3, 128, 128) in [-1, 1]."""
+    """Crops of a photograph, (16, 3, 128, 128) in [-1, 1]."""
     return draw_crops(pack([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
 
 
@@ -146,7 +147,7 @@ def test_scales_start_as_the_latent_s_spread_at_the_middle_rate(crops):
 def mean_loss(network, crops, level):
     """150 MSE + lambda bpp of rounded latents."""
     with torch.no_grad():
-        found = network(crops, float(level), noisy=False)
+        found = network(crops, Controls(float(level)), noisy=False)
     of_crops = terms(crops, found.images, found.y_bits + found.z_bits)
     return float(of_crops.loss(torch.tensor(LAMBDAS[level])).mean())
 

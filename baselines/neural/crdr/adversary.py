@@ -1,4 +1,4 @@
-"""The discriminators of a stage, their objective and their own updates."""
+"""The discriminators of a stage, with their GAN loss and their own optimiser."""
 
 from typing import Any
 
@@ -7,17 +7,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.neural.training.discriminators import discriminator
-from baselines.neural.training.objectives import OBJECTIVES
-from baselines.neural.training.recipe import Stage
+from baselines.neural.crdr.discriminators import discriminator
+from baselines.neural.crdr.stage import ConditionedStage
+from baselines.neural.training.gan_losses import GAN_LOSSES
 from baselines.neural.training.workers import Workers
 
 
 class Adversary:
-    """Judges pictures at their rate level, a fractional q at the nearest one."""
+    """Discriminators by rate level; a fractional q takes that of the nearest one."""
 
-    def __init__(self, stage: Stage, seed: int, device: torch.device, workers: Workers) -> None:
-        self.objective = OBJECTIVES[stage.objective]
+    def __init__(
+        self, stage: ConditionedStage, seed: int, device: torch.device, workers: Workers
+    ) -> None:
+        self.gan = GAN_LOSSES[stage.objective]
         self._stage, self._device, self._workers = stage, device, workers
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -30,28 +32,31 @@ class Adversary:
     def generator_loss(
         self, references: Tensor, images: Tensor, q: NDArray[np.float32], beta: Tensor
     ) -> Tensor:
-        """Of each picture (n, 3, h, w), weighted with beta (n,) or (n, cells, cells): (n,)."""
+        """Return the loss of each of `images` (n, 3, h, w), weighted with beta: (n,).
+
+        beta: (n,), or (n, cells, cells) for regions.
+        """
         levels = self._levels(q)
         self._network.requires_grad_(False)
         expected = None
-        if self.objective.reference != "none":
+        if self.gan.reference != "none":
             with torch.no_grad():
                 expected = self._network(references, levels)
         found = self._network(images, levels)
         self._network.requires_grad_(True)
-        return self.objective.generator_loss(expected, found, beta)
+        return self.gan.generator_loss(expected, found, beta)
 
     def update(
         self, originals: Tensor, images: Tensor, q: NDArray[np.float32], factor: float
     ) -> dict[str, float]:
-        """One step of the discriminators on a batch; its loss."""
+        """Update the discriminators by one step, averaged over processes; return their loss."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.discriminator_learning_rate * factor
         self._optimiser.zero_grad()
         levels = self._levels(q)
         real = self._network(originals, levels)
         fake = self._network(images.detach().float(), levels)
-        loss = self.objective.discriminator_loss(real, fake)
+        loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self._parameters:  # a level may be missing from this worker's part only
             if parameter.grad is None:
@@ -61,14 +66,14 @@ class Adversary:
         return {"discriminator": averaged}
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
+        """Return weights and optimiser."""
         return {
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
+        """Take up what `state` returned."""
         self._network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.training.discriminators import DISCRIMINATORS, Discriminator, discriminator
-from baselines.neural.training.objectives import OBJECTIVES
+from baselines.neural.crdr.discriminators import DISCRIMINATORS, Discriminator, discriminator
+from baselines.neural.training.gan_losses import GAN_LOSSES
 from benchmark.errors import UnknownName
 
 LEVELS = 5
@@ -236,14 +236,14 @@ def test_autocast_gives_nearly_the_same_logits(kind):
     assert (found - expected).abs().max() < 9 * 2**-8 * expected.abs().max()  # 9 layers of 8 bits
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", GAN_LOSSES)
 @each_kind
 def test_every_objective_takes_three_steps_with_every_discriminator(kind, objective):
     judge, images = thin(kind).float(), pictures(len(MIXED)).float()
     fake = (images + 0.3 * pictures(len(images), seed=5).float()).requires_grad_()
     of_judge = torch.optim.Adam(judge.parameters(), 1e-3)
     of_fake = torch.optim.Adam([fake], 1e-3)
-    goal = OBJECTIVES[objective]
+    goal = GAN_LOSSES[objective]
     losses = []
     for _ in range(3):
         with torch.no_grad():

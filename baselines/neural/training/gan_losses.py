@@ -1,4 +1,4 @@
-"""Discriminator logits -> what discriminator and generator minimise, for four kinds of GAN.
+"""Losses of discriminator and generator from logits, for four kinds of GAN.
 
 C(x) are the logits of real images, C(x_hat) those of reconstructions, r the reference that a
 generator is judged against, sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
@@ -31,11 +31,14 @@ from torch.nn.functional import softplus
 Reference = Literal["none", "real", "next_rate"]
 
 
-class Objective(NamedTuple):
-    """Both losses of a GAN; logits are (N, 1, h, w), of the same pictures in order.
+class GanLoss(NamedTuple):
+    """Both losses of a GAN, and its name in figures.
 
-    Losses are computed in float32 at least; logits of different shapes raise `ValueError`.
+    Logits are (N, 1, h, w), of the same images in order; different shapes raise `ValueError`.
+    Losses are computed in float32 at least.
     """
+
+    label: str
 
     discriminator_loss: Callable[[Tensor, Tensor], Tensor]
     """(real logits, fake logits) to a scalar: the mean over batch and patches.
@@ -48,7 +51,7 @@ class Objective(NamedTuple):
     """(reference logits, fake logits) to the generator's losses, patch by patch, of their shape."""
 
     reference: Reference
-    """What the generator is judged against, by the discriminator of the reconstruction's own level.
+    """Images that the generator is compared with, by the discriminator of its own level.
 
     "next_rate": the reconstruction, without gradient, at the next higher rate level and the same
     beta; the real image at the highest level.
@@ -57,7 +60,7 @@ class Objective(NamedTuple):
     def generator_loss(
         self, reference_logits: Tensor | None, fake_logits: Tensor, weights: Tensor | None = None
     ) -> Tensor:
-        """Of each picture (N,): the mean over its patches, each times its weight.
+        """Return the loss of each image (N,): the mean over its patches, each times its weight.
 
         Weights are 1, (N,), or (N, a, b) where a and b divide h and w. Gradients reach the fake
         logits only, in RaGAN those of every picture through the mean. Raises `ValueError` for
@@ -118,18 +121,20 @@ def _average_patches(reference_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def _comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float32 or wider: under autocast, logits may come with eight bits."""
+    """Return both in float32 or wider: under autocast, logits may come with eight bits."""
     if first.shape != second.shape:
         raise ValueError(f"logits of shapes {tuple(first.shape)} and {tuple(second.shape)}")
     dtype = torch.promote_types(first.dtype, torch.float32)
     return first.to(dtype), second.to(dtype)
 
 
-OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+GAN_LOSSES: Mapping[str, GanLoss] = MappingProxyType(
     {
-        "sgan": Objective(_standard_discriminator, _standard_patches, "none"),
-        "rgan": Objective(_relativistic_discriminator, _relativistic_patches, "real"),
-        "ragan": Objective(_average_discriminator, _average_patches, "real"),
-        "hrrgan": Objective(_relativistic_discriminator, _relativistic_patches, "next_rate"),
+        "sgan": GanLoss("SGAN", _standard_discriminator, _standard_patches, "none"),
+        "rgan": GanLoss("RGAN", _relativistic_discriminator, _relativistic_patches, "real"),
+        "ragan": GanLoss("RaGAN", _average_discriminator, _average_patches, "real"),
+        "hrrgan": GanLoss(
+            "HRRGAN", _relativistic_discriminator, _relativistic_patches, "next_rate"
+        ),
     }
 )

@@ -1,4 +1,4 @@
-"""Images and their rate levels -> realism logits of patches: seven ways to share a discriminator.
+"""Discriminators of images at rate levels: seven designs that share layers in different ways.
 
 ::
 
@@ -41,8 +41,9 @@ SLOPE = 0.2
 
 
 class Design(NamedTuple):
-    """What the levels share, and where they are told apart."""
+    """Layers that rate levels share, and where the level enters; `label` is for figures."""
 
+    label: str
     backbones: Literal["one", "each"]
     heads: Literal["one", "each"]
     condition: Literal["none", "image", "features"]
@@ -50,13 +51,15 @@ class Design(NamedTuple):
 
 DISCRIMINATORS: Mapping[str, Design] = MappingProxyType(
     {
-        "independent": Design("each", "each", "none"),
-        "shared": Design("one", "one", "none"),
-        "shared-conditioned": Design("one", "one", "image"),
-        "hybrid-head": Design("one", "each", "none"),
-        "hybrid-head-conditioned": Design("one", "each", "image"),
-        "hybrid-backbone": Design("each", "one", "none"),
-        "hybrid-backbone-conditioned": Design("each", "one", "features"),
+        "independent": Design("independent", "each", "each", "none"),
+        "shared": Design("shared", "one", "one", "none"),
+        "shared-conditioned": Design("shared, conditioned", "one", "one", "image"),
+        "hybrid-head": Design("hybrid head", "one", "each", "none"),
+        "hybrid-head-conditioned": Design("hybrid head, conditioned", "one", "each", "image"),
+        "hybrid-backbone": Design("hybrid backbone", "each", "one", "none"),
+        "hybrid-backbone-conditioned": Design(
+            "hybrid backbone, conditioned", "each", "one", "features"
+        ),
     }
 )
 
@@ -64,7 +67,7 @@ DISCRIMINATORS: Mapping[str, Design] = MappingProxyType(
 def discriminator(
     kind: str, levels: int, channels: tuple[int, ...] = PUBLISHED_CHANNELS
 ) -> "Discriminator":
-    """A fresh discriminator of one of the kinds above; raises `UnknownName` for any other.
+    """Return a fresh discriminator of one of the designs above; raises `UnknownName` for any other.
 
     At the published channels, one has 4.69 million parameters and five have 23.45 million:
 
@@ -79,7 +82,7 @@ def discriminator(
 
 
 class Discriminator(nn.Module):
-    """Each channel number is a stage, the first half of them the backbone's, the others the head's.
+    """Convolutions in stages, one for each of `channels`: half the backbone's, half the head's.
 
     Raises `ValueError` for fewer than two stages. A copy that no picture of a batch needs is not
     run, and its parameters get no gradient.
@@ -103,7 +106,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor, levels: Tensor) -> Tensor:
-        """(N, 3, H, W) in [-1, 1] and whole levels (N,) from 0, to logits (N, 1, H / 16, W / 16).
+        """Return logits (N, 1, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1] at levels (N,).
 
         With fewer or more than four stages, each of them halves. Pictures of a batch may be at
         different levels; none changes another's logits. Levels that lie on the CPU spare a wait for
@@ -116,19 +119,19 @@ class Discriminator(nn.Module):
             raise ValueError(f"levels {found} are not within 0..{self.levels - 1}")
         order = sorted(range(len(found)), key=found.__getitem__)
         if order == list(range(len(found))):
-            return self._judge(images, found)
+            return self._scored(images, found)
         rows = torch.tensor(order, device=images.device)
-        return self._judge(images[rows], sorted(found))[rows.argsort()]
+        return self._scored(images[rows], sorted(found))[rows.argsort()]
 
-    def _judge(self, images: Tensor, levels: list[int]) -> Tensor:
-        """As `forward`, for pictures that come level by level."""
-        signal = self._told(images, levels) if self.condition == "image" else images
+    def _scored(self, images: Tensor, levels: list[int]) -> Tensor:
+        """Score images that come level by level."""
+        signal = self._with_level(images, levels) if self.condition == "image" else images
         signal = _routed(self.backbones, signal, levels)
-        signal = self._told(signal, levels) if self.condition == "features" else signal
+        signal = self._with_level(signal, levels) if self.condition == "features" else signal
         return _routed(self.heads, signal, levels)
 
-    def _told(self, signal: Tensor, levels: list[int]) -> Tensor:
-        """With one more map for each level: ones for the picture's own, zeros for the others."""
+    def _with_level(self, signal: Tensor, levels: list[int]) -> Tensor:
+        """Append a map for each level: ones for the image's own, zeros for the others."""
         marks = one_hot(torch.tensor(levels, device=signal.device), self.levels).to(signal.dtype)
         maps = marks[:, :, None, None].expand(-1, -1, *signal.shape[2:])
         return torch.cat([signal, maps], dim=1)
@@ -143,7 +146,7 @@ def _stages(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
 
 
 def _routed(copies: nn.ModuleList, signal: Tensor, levels: list[int]) -> Tensor:
-    """Each picture through the copy of its level, or all through the only one."""
+    """Run each image through the copy of its level, or all through the only one."""
     if len(copies) == 1:
         through: Tensor = copies[0](signal)
         return through

@@ -1,4 +1,4 @@
-"""A stage and a batch -> the rate q and the realism weight beta of each crop, or of each region.
+"""Random draws of the rate q and the realism weight beta, for each crop or each region of it.
 
 Drawn from a numpy generator that the caller seeds with the step, so that nothing depends on what
 was drawn before.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.crdr.realism import HIGHEST_BETA
-from baselines.neural.training.recipe import Stage
+from baselines.neural.crdr.stage import ConditionedStage
 
 BETA_STEPS = 100  # the published draw: 5.12 times a whole number of hundredths
 CELL_PX = 64  # the finest region that a level can have
@@ -21,33 +21,33 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Levels(NamedTuple):
-    """Of one batch."""
+    """Rate and realism weight of the crops of a batch."""
 
     q: NDArray[np.float32]  # float32 (n,), or (n, cells, cells) for a map
     beta: NDArray[np.float32]  # likewise
 
     def part(self, first: int, last: int) -> "Levels":
-        """Of some of the crops."""
+        """Return the levels of some of the crops."""
         return Levels(self.q[first:last], self.beta[first:last])
 
     @property
     def is_map(self) -> bool:
-        """Whether regions differ."""
+        """True where each region of a crop has its own levels."""
         return self.q.ndim == 3
 
     @property
     def q_of_crops(self) -> NDArray[np.float32]:
-        """Of each crop's first region, (n,): the crop's own where regions do not differ in it."""
+        """Rate of each crop's first region, (n,): the crop's own where its regions agree."""
         return self.q.reshape(len(self.q), -1)[:, 0]
 
     @property
     def q_differs(self) -> bool:
-        """Whether it does within a crop: no discriminator judges such a picture."""
+        """True where q varies within a crop: no discriminator scores such an image."""
         return bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
 
 
-def draw_levels(stage: Stage, random: np.random.Generator) -> Levels:
-    """For `stage.batch` crops.
+def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> Levels:
+    """Draw the levels of `stage.batch` crops.
 
     Published: one whole q and one beta for the batch. With `mixed_levels` every crop has its own:
     q is whole for half of them, each level as often as the others, and uniform in [0, 4] for the
@@ -81,7 +81,7 @@ def _stratified(count: int, highest: int, random: np.random.Generator) -> Floats
     return np.where(whole, levels, between)
 
 
-def _map(stage: Stage, random: np.random.Generator) -> Levels:
+def _map(stage: ConditionedStage, random: np.random.Generator) -> Levels:
     cells = stage.crop_px // CELL_PX
     places = np.arange(cells)
     q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
@@ -96,7 +96,7 @@ def _map(stage: Stage, random: np.random.Generator) -> Levels:
 
 
 def control(values: NDArray[np.float32], device: torch.device) -> Control:
-    """Levels (n,) or (n, cells, cells) in the form that the network takes."""
+    """Return levels (n,) or (n, cells, cells) in the form that networks take."""
     levels = torch.from_numpy(np.ascontiguousarray(values)).to(device)
     if levels.ndim == 1:
         return Control(levels, None)

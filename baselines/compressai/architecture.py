@@ -1,0 +1,84 @@
+"""CompressAI's networks with a hyperprior as an architecture that is trained here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from baselines.neural.architecture import config_from_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from baselines.compressai.coder import ZooCoder
+    from baselines.compressai.network import ZooNetwork
+    from baselines.neural.bitstream.container import NoControls
+    from benchmark.codec import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class ZooConfig:
+    """Configuration of a network of CompressAI's that is trained for one rate."""
+
+    model: str  # CompressAI's name of the architecture
+    widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
+    lmbda: float = 0.0  # CompressAI's: it weighs 255^2 times the MSE of values in [0, 1] with bpp
+
+
+class CompressAIArchitecture:
+    """CompressAI's own networks at any widths, one for each rate."""
+
+    name = "compressai"
+    presets: Mapping[str, ZooConfig] = {}
+
+    def config_from_json(self, record: Any) -> ZooConfig:
+        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
+        return config_from_json(record, ZooConfig)
+
+    def config_to_json(self, config: ZooConfig) -> dict[str, Any]:
+        """Return the json object of `config`."""
+        return asdict(config)
+
+    def rate_levels(self, config: ZooConfig) -> int:
+        """Return 1: every rate has a network of its own."""
+        return 1
+
+    def control_block(self) -> "NoControls":
+        """Return the empty block: a network has one rate."""
+        from baselines.neural.bitstream.container import NoControls
+
+        return NoControls()
+
+    def build(self, config: ZooConfig) -> "ZooNetwork":
+        """Return a network with CompressAI's random weights; raises `ValueError` for others."""
+        import torch
+
+        from baselines.compressai.network import ZooNetwork
+
+        if torch.get_default_device().type == "meta":
+            # CompressAI's constructors mix devices there: shapes without memory, in another way.
+            from torch._subclasses.fake_tensor import FakeTensorMode
+
+            with FakeTensorMode(), torch.device("cpu"):
+                return ZooNetwork(config.model, config.widths, config.lmbda)
+        return ZooNetwork(config.model, config.widths, config.lmbda)
+
+    def initialise(self, network: "ZooNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
+        network.initialise(crops, lambdas[0])
+
+    def tables(self, network: "ZooNetwork", images: "Sequence[Pixels]" = ()) -> "dict[str, Tensor]":
+        """Update CompressAI's own tables, buffers of the network; returns none beside them."""
+        network.codec.update(force=True)
+        return {}
+
+    def coder(
+        self,
+        network: "ZooNetwork",
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> "ZooCoder":
+        """Return the coder of a network whose buffers hold its tables."""
+        from baselines.compressai.coder import ZooCoder
+
+        return ZooCoder(network, device)

@@ -1,0 +1,146 @@
+"""The boundary of learned codecs: what trainer, checkpoint, container and coder ask of a method.
+
+An architecture is a folder of its own and a line in `ARCHITECTURES`. Nothing outside that folder
+knows its networks, their parameters' names or its controls. torch is imported by the methods that
+need it, not with this module or with an architecture.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from benchmark.errors import UnknownName
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from baselines.neural.bitstream.container import ControlBlock
+    from baselines.neural.network import Network
+    from benchmark.codec import Pixels
+
+# Architecture names on cards and in recipes -> "module:class", as text: looking one up imports it.
+ARCHITECTURES = {
+    "crdr": "baselines.neural.crdr.architecture:CRDRArchitecture",
+    "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
+}
+
+Config = TypeVar("Config")
+
+
+class LatentCoder(Protocol):
+    """Coder of a trained network on one device, between images, latents and bytes.
+
+    `stride` and `latent_stride` are pixels: an image's sides are padded to multiples of the first,
+    a position of the latents stands for a square of the second. `margin`, in pixels, is what the
+    transforms see around a tile of a large image; 0 to 4080, a multiple of `latent_stride` and 16.
+    """
+
+    stride: int  # divides 256, the smallest step of tiles
+    latent_stride: int  # divides `stride`
+    latent_channels: int
+    margin: int
+
+    def analyse(self, images: "Tensor", controls: Any) -> "Tensor":
+        """Return the latents (1, C, h, w) of `images`, float32 (1, 3, H, W) in [-1, 1]."""
+        ...
+
+    def encode(self, latents: "Tensor") -> bytes:
+        """Return the entropy-coded bytes of latents (1, C, h, w)."""
+        ...
+
+    def decode(self, data: bytes, rows: int, columns: int) -> "Tensor":
+        """Return the latents (1, C, rows, columns) that a decoder has, the same on every machine.
+
+        Raises `CorruptStream` for bytes that no encoder writes. Time and memory depend on `rows`
+        and `columns` alone.
+        """
+        ...
+
+    def synthesise(self, latents: "Tensor", controls: Any) -> "Tensor":
+        """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
+        ...
+
+
+class Architecture(Protocol[Config]):
+    """A method: its configurations, its networks and their way to bytes.
+
+    `presets` are named configurations, which recipes refer to. An instance holds no state.
+    """
+
+    name: str
+    presets: Mapping[str, Config]
+
+    def config_from_json(self, record: Any) -> Config:
+        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
+        ...
+
+    def config_to_json(self, config: Config) -> dict[str, Any]:
+        """Return the json object of a configuration; `config_from_json` reads it."""
+        ...
+
+    def rate_levels(self, config: Config) -> int:
+        """Return how many rate levels one network serves; 1 for a network of a single rate."""
+        ...
+
+    def control_block(self) -> "ControlBlock":
+        """Return how controls stand in a stream's header; `NoControls()` for a network without."""
+        ...
+
+    def build(self, config: Config) -> "Network":
+        """Return a network with random weights, on torch's default device."""
+        ...
+
+    def initialise(self, network: "Network", crops: "Tensor", lambdas: Sequence[float]) -> None:
+        """Set start values from photographs, `crops` of shape (N, 3, H, W) in [-1, 1].
+
+        `lambdas` weigh a bit per pixel, with 150 times the mean squared error of values in [0, 1]
+        beside it, one for each rate level.
+        """
+        ...
+
+    def tables(self, network: "Network", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+        """Return the integer tensors, by name, that a coder needs beside the weights.
+
+        They are made once, on the CPU, and stored with the weights: two machines' exponentials
+        need not agree in the last bit. `images` are photographs like those that will be coded. A
+        network that keeps its tables as buffers updates them and returns none.
+        """
+        ...
+
+    def coder(
+        self,
+        network: "Network",
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> LatentCoder:
+        """Return the coder of a network with its tables.
+
+        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
+        """
+        ...
+
+
+def load_architecture(name: str) -> Architecture[Any]:
+    """Return the architecture of that name; raises `UnknownName`."""
+    if name not in ARCHITECTURES:
+        raise UnknownName("architecture", name, ARCHITECTURES)
+    module, _, attribute = ARCHITECTURES[name].partition(":")
+    architecture: Architecture[Any] = getattr(import_module(module), attribute)()
+    return architecture
+
+
+def config_from_json(record: Any, kind: type[Config]) -> Config:
+    """Return an object of the dataclass `kind` with the fields of a json object.
+
+    Lists become tuples; nothing else is converted. Raises `ValueError` that names a field which is
+    missing, unknown, or of another type.
+    """
+    import msgspec
+
+    if isinstance(record, dict):
+        unknown = sorted(set(record) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
+        if unknown:
+            raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    return msgspec.convert(record, kind)

@@ -1,0 +1,59 @@
+"""A control as a header holds it: one step of a grid, or a map with a level for each block."""
+
+from typing import NamedTuple
+
+from baselines.formats.varint import varint
+from baselines.neural.bitstream.container import ByteReader
+from baselines.neural.bitstream.level_map import Levels, decode_levels, encode_levels, map_shape
+from benchmark.errors import CorruptStream
+
+
+class ControlGrid(NamedTuple):
+    """The values that a stream can hold of one control: q, say, or beta."""
+
+    name: str
+    steps_per_unit: int
+    highest: int  # step; a multiple of 16
+
+    def step(self, value: float) -> int:
+        """Return the nearest step; raises `ValueError` outside the range.
+
+        >>> ControlGrid("beta", 25, 128).step(3.84)
+        96
+        """
+        if not 0 <= value <= self.value(self.highest):
+            raise ValueError(f"{self.name} is {value:g}, not 0..{self.value(self.highest):g}")
+        return round(value * self.steps_per_unit)
+
+    def value(self, step: int) -> float:
+        """Return the value that a step stands for.
+
+        >>> ControlGrid("beta", 25, 128).value(96)
+        3.84
+        """
+        return step / self.steps_per_unit
+
+    def write(self, control: int | Levels, width: int, height: int) -> bytes:
+        """Return one byte for a step; for a map its length as a varint, then its levels.
+
+        `width` and `height` are the image's, in pixels. Raises `ValueError` for a step out of range
+        and for a map of another shape.
+        """
+        if isinstance(control, int):
+            if not 0 <= control <= self.highest:
+                raise ValueError(f"{self.name} is step {control}, not 0..{self.highest}")
+            return bytes([control])
+        if control.shape != map_shape(width, height):
+            expected = map_shape(width, height)
+            raise ValueError(f"a map of {self.name} of shape {control.shape}, not {expected}")
+        levels = encode_levels(control)
+        return varint(len(levels)) + levels
+
+    def read(self, reader: ByteReader, width: int, height: int, *, is_map: bool) -> int | Levels:
+        """Return what `write` was given; raises `CorruptStream`."""
+        if is_map:
+            return decode_levels(reader.take(reader.varint()), *map_shape(width, height))
+        (step,) = reader.take(1)
+        if step > self.highest:
+            raise CorruptStream(f"{self.name} is step {step}, the highest is {self.highest}")
+        return step

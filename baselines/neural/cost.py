@@ -1,0 +1,82 @@
+"""Parameters and multiply-accumulates of a network, as torch counts them in a forward pass."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from baselines.neural.architecture import load_architecture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Cost(NamedTuple):
+    """The size of one part of a network, and the work that it does."""
+
+    parameters: int
+    macs_per_pixel: float
+
+
+def costs(architecture: str, config: Any) -> dict[str, Cost]:
+    """Return the cost of each part of the network that `config` describes.
+
+    The work is that of convolutions (and of CompressAI's GDN, whose matrix is a 1 x 1 convolution
+    of the squares), in encoding and decoding together, the entropy path once, for each pixel of an
+    image. What depends on the number of images alone, such as an embedded control, does not count.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    try:
+        with FakeTensorMode():
+            return _counted(architecture, config)
+    except DataDependentOutputException:
+        # CompressAI's entropy bottleneck reads numbers out of tensors. Its networks are small
+        # enough to be run as they are.
+        with torch.random.fork_rng(devices=[]):
+            return _counted(architecture, config)
+
+
+def _counted(architecture: str, config: Any) -> dict[str, Cost]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from baselines.neural.blocks.control import Control
+
+    network = load_architecture(architecture).build(config)
+    side, lowest = network.stride, Control(torch.zeros(1), None)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
+    counted, kind = counter.get_flop_counts(), type(network).__name__
+    flops = {path.removeprefix(f"{kind}."): by_kind for path, by_kind in counted.items()}
+    return {
+        path: Cost(
+            sum(one.numel() for one in part.parameters()),
+            # A multiply-accumulate is two floating-point operations.
+            flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2,
+        )
+        for path, part in _parts(network, "", flops)
+    }
+
+
+def _parts(
+    module: "nn.Module", prefix: str, flops: Mapping[str, object]
+) -> "Iterator[tuple[str, nn.Module]]":
+    """Yield the children by path; for one that only holds modules and is not run, its children."""
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        if path not in flops and any(known.startswith(f"{path}.") for known in flops):
+            yield from _parts(child, f"{path}.", flops)
+        else:
+            yield path, child
+
+
+@cache
+def macs_per_pixel(architecture: str, config: Any) -> float:
+    """Return the multiply-accumulates of encoding and decoding one pixel, as `costs` counts them.
+
+    >>> from baselines.neural.crdr.sizes import MICRO
+    >>> macs_per_pixel("crdr", MICRO)
+    14637.25
+    """
+    return sum(cost.macs_per_pixel for cost in costs(architecture, config).values())

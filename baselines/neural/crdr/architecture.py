@@ -1,0 +1,85 @@
+"""CRDR as an architecture of the boundary: its sizes, its network, its tables and its coder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from baselines.neural.architecture import config_from_json
+from baselines.neural.crdr.sizes import NAMED, Sizes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from baselines.neural.crdr.coder import CRDRCoder
+    from baselines.neural.crdr.controls import CRDRControlBlock
+    from baselines.neural.crdr.model import CRDR
+    from benchmark.codec import Pixels
+
+
+class CRDRArchitecture:
+    """The network of Iwai et al. (WACV 2024), at any `Sizes`."""
+
+    name = "crdr"
+    presets: Mapping[str, Sizes] = NAMED
+
+    def config_from_json(self, record: Any) -> Sizes:
+        """Return the sizes on a card; raises `ValueError` that names the wrong field."""
+        return config_from_json(record, Sizes)
+
+    def config_to_json(self, config: Sizes) -> dict[str, Any]:
+        """Return the json object of `config`: numbers and lists by field name."""
+        return asdict(config)
+
+    def rate_levels(self, config: Sizes) -> int:
+        """Return the number of rate levels that one network serves, whole q from 0."""
+        return config.rate_levels
+
+    def control_block(self) -> "CRDRControlBlock":
+        """Return how q and beta stand in a stream's header."""
+        from baselines.neural.crdr.controls import CRDRControlBlock
+
+        return CRDRControlBlock()
+
+    def build(self, config: Sizes) -> "CRDR":
+        """Return a network with random weights, on torch's default device."""
+        from baselines.neural.crdr.model import CRDR
+
+        return CRDR(config)
+
+    def initialise(self, network: "CRDR", crops: "Tensor", lambdas: Sequence[float]) -> None:
+        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
+        from baselines.neural.crdr.initialise import initialise
+
+        initialise(network, crops, lambdas)
+
+    def tables(self, network: "CRDR", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+        """Return the distributions of y and z, the thresholds and the fractional bits.
+
+        `images` are photographs whose activations say how fine the integers can be; two of 256 x
+        256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
+        """
+        import torch
+
+        from baselines.neural.blocks.raster import padded, to_images
+        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+
+        with torch.inference_mode():
+            planes = [to_images(padded(pixels), torch.device("cpu")) for pixels in images]
+            levels = range(network.sizes.rate_levels)
+            latents = (network.analyse(one, float(q)) for one in planes for q in levels)
+            return hyperprior_tables(network, latents)
+
+    def coder(
+        self,
+        network: "CRDR",
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> "CRDRCoder":
+        """Return the coder with the fastest integer kernel that is exact on `device`.
+
+        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
+        """
+        from baselines.neural.crdr.coder import CRDRCoder
+
+        return CRDRCoder(network, tables, device)

@@ -1,0 +1,72 @@
+"""The controls of CRDR, rate q and realism beta, in a stream's header and for its network."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.neural.bitstream.container import ByteReader
+from baselines.neural.bitstream.control_grid import ControlGrid
+from baselines.neural.bitstream.level_map import BLOCK, Levels, level_steps
+from baselines.neural.crdr.model import Controls
+from benchmark.errors import CorruptStream
+
+Q_MAP, BETA_MAP = 1, 2  # flags
+Q_GRID = ControlGrid("q", 16, 64)
+BETA_GRID = ControlGrid("beta", 25, 128)
+
+
+class HeaderControls(NamedTuple):
+    """q and beta in a stream: steps of their grids, or maps of levels."""
+
+    q: int | Levels
+    beta: int | Levels
+
+    @classmethod
+    def nearest(cls, q: float | Levels, beta: float | Levels) -> "HeaderControls":
+        """Return q in [0, 4] and beta in [0, 5.12], each rounded to its grid, or maps as they are.
+
+        Raises `ValueError` for a number out of range.
+        """
+        return cls(
+            q if isinstance(q, np.ndarray) else Q_GRID.step(q),
+            beta if isinstance(beta, np.ndarray) else BETA_GRID.step(beta),
+        )
+
+
+class CRDRControlBlock:
+    """The control block of CRDR: q, then beta, each one byte or a map as its flag says."""
+
+    def write(self, controls: HeaderControls, width: int, height: int) -> tuple[int, bytes]:
+        """Return the flags and the bytes; raises `ValueError` for what does not fit the image."""
+        q, beta = controls
+        flags = Q_MAP * (not isinstance(q, int)) | BETA_MAP * (not isinstance(beta, int))
+        return flags, Q_GRID.write(q, width, height) + BETA_GRID.write(beta, width, height)
+
+    def read(self, reader: ByteReader, flags: int, width: int, height: int) -> HeaderControls:
+        """Return what `write` was given; raises `CorruptStream`."""
+        if flags & ~(Q_MAP | BETA_MAP):
+            raise CorruptStream("the stream has a flag that CRDR does not know")
+        q = Q_GRID.read(reader, width, height, is_map=bool(flags & Q_MAP))
+        return HeaderControls(
+            q, BETA_GRID.read(reader, width, height, is_map=bool(flags & BETA_MAP))
+        )
+
+    def window(self, controls: HeaderControls, rows: slice, columns: slice, unit: int) -> Controls:
+        """Return the network's controls in a window of the image, counted in `unit` pixels."""
+        return Controls(
+            _level(controls.q, Q_GRID, rows, columns, BLOCK // unit),
+            _level(controls.beta, BETA_GRID, rows, columns, BLOCK // unit),
+        )
+
+
+def _level(
+    control: int | Levels, grid: ControlGrid, rows: slice, columns: slice, per_block: int
+) -> float | Tensor:
+    """Return a number, or (1, 1, h, w): a part of the map, repeated `per_block` times each way."""
+    if isinstance(control, int):
+        return grid.value(control)
+    steps = level_steps(control, grid.highest) / grid.steps_per_unit
+    fine = steps.repeat(per_block, axis=0).repeat(per_block, axis=1)[rows, columns]
+    return torch.from_numpy(fine.astype(np.float32))[None, None]

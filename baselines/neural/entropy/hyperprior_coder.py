@@ -1,0 +1,115 @@
+"""The coder of networks with a hyperprior: latents of one tile to bytes, and back.
+
+::
+
+    y ─ hyper_analysis ─ z ─ round(z - median) ──────────────── z symbols ─┐
+    └── slices ── round(y_i - mean_i) ───────────────────────── y symbols ─┤ coder ──> string
+                        z symbols, y symbols before ─ entropy path ─ mean_i, row of cdf ┘
+
+Whatever the encoder computes in floating point ends in symbols; what a decoder needs to read them
+follows from symbols in integers.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from baselines.neural.entropy.coder import (
+    HIGHEST_SYMBOL,
+    Decoder,
+    Distributions,
+    Encoder,
+    channel_rows,
+)
+from baselines.neural.entropy.factorised import factorised_tables
+from baselines.neural.entropy.fixed.calibration import calibrate
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of, to_float
+from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
+from baselines.neural.entropy.fixed.selftest import Choice
+from baselines.neural.entropy.fixed.tables import make_tables
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+
+
+def hyperprior_tables(network: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return a network's integer tables: distributions, thresholds, fractional bits.
+
+    `latents` are y as the encoder gives it, (N, M, h, w) each; they say how fine the integers can
+    be. Raises `ValueError` for a prior with parameters that are not finite.
+    """
+    with torch.inference_mode():
+        fractional_bits = fractional_bit_tables(calibrate(network, latents))
+    return {**make_tables(), **factorised_tables(network.prior), **fractional_bits}
+
+
+class HyperpriorCoder:
+    """Both directions of one checkpoint on one device; `network` is moved there.
+
+    `tables` are those of `hyperprior_tables`. `choice` is the integer kernel; the fastest exact one
+    on the device unless given. Raises `KeyError` for a table that is missing, `ValueError` for one
+    that does not fit or weights that admit an inexact sum, `Unavailable` where the device has no
+    exact kernel.
+    """
+
+    latent_stride, y_per_z = 16, 4  # pixels along a position of y; positions of y along one of z
+
+    def __init__(
+        self,
+        network: HyperpriorNetwork,
+        tables: Mapping[str, Tensor],
+        device: torch.device | str = "cpu",
+        choice: Choice | None = None,
+    ) -> None:
+        network.to(torch.device(device))
+        self.stride, self.latent_channels = network.stride, network.sizes.latent
+        self._hyper_analyse, self._prior = network.hyper_analyse, network.prior
+        self._path = EntropyPath(network, tables, device=device, choice=choice)
+        self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
+        for name, found, expected in (
+            ("cdf", self._y, len(self._path.thresholds) + 1),
+            ("z_cdf", self._z, network.sizes.hyper_latent),
+        ):
+            if len(found.models) != expected:
+                raise ValueError(f"{len(found.models)} rows of {name}, not {expected}")
+
+    def encode(self, latents: Tensor) -> bytes:
+        """Return the bytes of y, float32 (1, M, h, w) with h and w multiples of 4."""
+        hyper = self._hyper_analyse(latents)
+        medians = self._prior.medians()[:, None, None]
+        z = (hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
+        encoder = Encoder()
+        symbols = _array(z)
+        encoder.add(symbols, self._z, channel_rows(symbols.shape))
+        walk = self._path.begin(z)
+        slices = torch.split(latents, list(self._path.widths), dim=1)
+        for index, values in enumerate(slices):
+            parameters = walk.parameters()
+            y = symbols_of(values, parameters.means)
+            encoder.add(_array(y), self._y, _array(parameters.indices))
+            if index < len(slices) - 1:  # nothing follows from the last
+                walk.accept(y)
+        return encoder.finish()
+
+    def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
+        """Return y (1, M, rows, columns) as decoded, float32, the same on every machine.
+
+        `rows` and `columns` are multiples of 4; time and memory depend on them alone. Raises
+        `CorruptStream` for bytes that no encoder writes.
+        """
+        decoder = Decoder(data)
+        shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
+        z = decoder.take(self._z, channel_rows(shape))
+        walk = self._path.begin(torch.from_numpy(z)[None])
+        for _ in self._path.widths:
+            y = decoder.take(self._y, _array(walk.parameters().indices))
+            walk.accept(torch.from_numpy(y)[None])
+        decoder.finish()
+        return to_float(walk.decoded())
+
+
+def _array(tensor: Tensor) -> NDArray[np.integer]:  # type: ignore[type-arg]
+    """Return the one image of a tensor (1, c, h, w), on the CPU."""
+    found: NDArray[np.integer] = tensor[0].cpu().numpy()  # type: ignore[type-arg]
+    return found

@@ -1,0 +1,110 @@
+"""The network of a learned codec, as the trainer and the checkpoint see it.
+
+A method subclasses `Network` and overrides what differs: `forward` always, `priors` where it has
+factorised priors, `controls_at` where one network serves several rates or realism weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.control import Control, Level
+
+
+class Estimate(NamedTuple):
+    """A batch of reconstructions, and the bits that an ideal coder would take for each."""
+
+    images: Tensor  # (N, 3, H, W), about [-1, 1], not clamped
+    y_bits: Tensor  # (N,)
+    z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without one
+    latents: Tensor | None = None  # as decoded, for a loss or discriminator conditioned on them
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters that are optimised alike, in the order of `Network.parameters()`."""
+
+    name: str  # "rest", "prior" or "quantiles"; a stage of a recipe may scale its learning rate
+    parameters: tuple[nn.Parameter, ...]
+    auxiliary: bool = False  # trained by `Network.auxiliary_loss` alone, with an optimiser apart
+
+
+class Network(nn.Module):
+    """Base class of the networks of learned codecs.
+
+    `config` is the object that `Architecture.build` was called with. `stride`, in pixels, divides
+    the height and the width of every image that the network takes.
+    """
+
+    config: Any
+    stride: int = 64
+
+    def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
+        """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].
+
+        `controls` is whatever `controls_at` returned. With `noisy`, bits are those of latents with
+        uniform noise, as in training; otherwise those of rounded latents.
+        """
+        raise NotImplementedError
+
+    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Any:
+        """Return the controls for `forward` at a rate level and a realism weight.
+
+        A network for a single rate ignores both and returns None, as here.
+        """
+        return None
+
+    def priors(self) -> Sequence[nn.Module]:
+        """Return the factorised priors, modules with the parameter `quantiles` (channels, 3)."""
+        return ()
+
+    def auxiliary_loss(self) -> Tensor:
+        """Return the loss that trains the auxiliary groups, a scalar with a gradient for them."""
+        losses = [prior.quantile_loss() for prior in self.priors()]  # type: ignore[operator]
+        return torch.stack(losses).sum()
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """Return all parameters in groups: "prior", "rest", "quantiles"; empty ones are left out.
+
+        The quantiles of factorised priors are auxiliary.
+        """
+        quantiles = {id(prior.quantiles) for prior in self.priors()}
+        prior = {id(one) for module in self.priors() for one in module.parameters()} - quantiles
+        everything = list(self.parameters())
+        rest = {id(one) for one in everything} - prior - quantiles
+        groups = (("prior", prior), ("rest", rest), ("quantiles", quantiles))
+        return tuple(
+            ParameterGroup(
+                name, tuple(one for one in everything if id(one) in members), name == "quantiles"
+            )
+            for name, members in groups
+            if members
+        )
+
+    def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Return the parameters of each part that a stage can freeze, by the part's name.
+
+        A part is every module or parameter list by its attribute name ("analysis", "context"), all
+        of that name together. The names "rate_control" and "realism_control", where a network has
+        them, are the parts that a stage at a single rate, or without realism, does not train.
+        """
+        parts: dict[str, list[nn.Parameter]] = {}
+        for path, parameter in self.named_parameters():
+            for name in dict.fromkeys(path.split(".")):
+                parts.setdefault(name, []).append(parameter)
+        return {name: found for name, found in parts.items() if not name.isdigit()}
+
+    def settle(self) -> None:
+        """Solve for what training only approximates, before weights are rounded and tables made.
+
+        Nothing here; called once, on a copy of the network on the CPU.
+        """
+
+    def stored_state(self) -> dict[str, Tensor]:
+        """Return the tensors of a checkpoint's file by name: parameters, and buffers if any."""
+        return self.state_dict(keep_vars=True)
+
+    def load_stored_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of `stored_state`, on their device."""
+        self.load_state_dict(dict(state), assign=True)

@@ -1,0 +1,134 @@
+"""The codec of any checkpoint: pixels and controls to the bytes of a stream, and back.
+
+::
+
+    pixels ─ pad ─ analyse ─ latents ─ encode ─ container ─> bytes
+    bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
+
+Analysis and synthesis are floating point: the encoder's choice of symbols and the decoder's last
+bit of a pixel may depend on the machine; the symbols, once chosen, do not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.neural.architecture import LatentCoder, load_architecture
+from baselines.neural.bitstream.container import (
+    CHECKPOINT_BYTES,
+    Stream,
+    Tiling,
+    pack,
+    size_fault,
+    tiles,
+    unpack,
+)
+from baselines.neural.bitstream.windows import tiling_of, whole_blocks, window
+from baselines.neural.blocks.raster import padded, to_images, to_pixels
+from baselines.neural.checkpoint.checkpoint import Checkpoint
+from baselines.neural.inference import inference
+from benchmark.codec import Pixels
+from benchmark.errors import ImageRefused, Unavailable
+
+
+class PictureCodec:
+    """Encoder and decoder of one checkpoint on one device.
+
+    `coder` replaces the one that the checkpoint's architecture makes. Raises `Unavailable` for a
+    checkpoint whose tables are missing or do not fit its network.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device | str = "cpu",
+        coder: LatentCoder | None = None,
+    ) -> None:
+        architecture = load_architecture(checkpoint.card.architecture)
+        self._device = torch.device(device)
+        self._block = architecture.control_block()
+        self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
+        try:
+            self.coder: LatentCoder = coder or architecture.coder(
+                checkpoint.network, checkpoint.tables, device
+            )
+        except (KeyError, ValueError) as error:
+            raise Unavailable(
+                f"the checkpoint {self.identity.hex()} cannot code: its integer tables are missing "
+                f"or do not fit its network ({error}); `bench checkpoint import` makes them"
+            ) from error
+
+    def encode(self, pixels: Pixels, controls: Any = None, tiling: Tiling | None = None) -> bytes:
+        """Return the stream of an image; without `tiling`, a large one is cut by `tiling_of`.
+
+        Raises `ValueError` for controls that do not fit the image, `ImageRefused` for an image that
+        no stream can hold.
+        """
+        height, width, _ = pixels.shape
+        stride, unit = self.coder.stride, self.coder.latent_stride
+        tiling = tiling or tiling_of(width, height, self.coder.margin)
+        fault = size_fault(width, height, tiling)
+        if fault:
+            raise ImageRefused(f"this codec cannot hold {fault}")
+        self._block.write(controls, width, height)  # what it refuses is refused before the work
+        pieces = tiles(width, height, tiling)
+        whole = padded(pixels, stride)
+        margin = whole_blocks(tiling.margin, stride) if tiling else 0
+        payloads = []
+        with inference():
+            for tile in pieces:
+                seen, blocks, own = (
+                    window(tile, margin, width, height, one, stride) for one in (1, stride, unit)
+                )
+                latents = self.coder.analyse(
+                    to_images(whole[seen.rows, seen.columns], self._device),
+                    self._block.window(controls, blocks.rows, blocks.columns, stride),
+                )
+                latents = latents[:, :, own.own_rows, own.own_columns]
+                payloads.append(self.coder.encode(latents.contiguous()))
+        stream = Stream(self.identity, width, height, controls, tuple(payloads), tiling)
+        return pack(stream, self._block)
+
+    def decode(self, data: bytes, change: Callable[[Any], Any] | None = None) -> Pixels:
+        """Return the image; `change` maps the stream's controls to others for the synthesis.
+
+        Raises `CorruptStream` for bytes that are no stream of this checkpoint.
+        """
+        stream = unpack(data, self._block, self.identity)
+        width, height, unit = stream.width, stream.height, self.coder.latent_stride
+        controls = change(stream.controls) if change else stream.controls
+        margin = stream.tiling.margin if stream.tiling else 0
+        pixels = np.empty((height, width, 3), np.uint8)
+        with inference():
+            latents = self._latents(stream)
+            for tile in tiles(width, height, stream.tiling):
+                seen = window(tile, margin, width, height, unit, self.coder.stride)
+                images = self.coder.synthesise(
+                    latents[:, :, seen.rows, seen.columns],
+                    self._block.window(controls, seen.rows, seen.columns, unit),
+                )
+                top, left = seen.own_rows.start * unit, seen.own_columns.start * unit
+                pixels[tile.top :, tile.left :][: tile.height, : tile.width] = to_pixels(
+                    images[:, :, top : top + tile.height, left : left + tile.width]
+                )
+        return pixels
+
+    def latents(self, data: bytes) -> Tensor:
+        """Return the latents (1, C, h, w) that a stream holds, the same on every machine."""
+        with inference():
+            return self._latents(unpack(data, self._block, self.identity))
+
+    def _latents(self, stream: Stream) -> Tensor:
+        stride, unit = self.coder.stride, self.coder.latent_stride
+        width, height = stream.width, stream.height
+        rows, columns = (whole_blocks(side, stride) // unit for side in (height, width))
+        latents = torch.empty(1, self.coder.latent_channels, rows, columns, device=self._device)
+        pieces = tiles(width, height, stream.tiling)
+        for tile, payload in zip(pieces, stream.payloads, strict=True):
+            own = window(tile, 0, width, height, unit, stride)
+            sides = (whole_blocks(side, stride) // unit for side in (tile.height, tile.width))
+            latents[:, :, own.rows, own.columns] = self.coder.decode(payload, *sides)
+        return latents

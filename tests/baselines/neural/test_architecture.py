@@ -1,0 +1,99 @@
+"""The promises of every architecture, and its registration."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from baselines.compressai.architecture import ZooConfig
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.crdr.sizes import TINY
+from benchmark.errors import UnknownName
+from support.lean_process import ROOT
+
+CONFIGS = {
+    "crdr": TINY,
+    "compressai": ZooConfig("bmshj2018-hyperprior", (6, 8), 0.01),
+}
+each_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+def made(name):
+    architecture = load_architecture(name)
+    torch.manual_seed(0)
+    return architecture, architecture.build(CONFIGS[name])
+
+
+@each_architecture
+def test_an_architecture_is_found_by_the_name_that_it_has(name):
+    assert load_architecture(name).name == name
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownName, match=r"'crd'.*'crdr'"):
+        load_architecture("crd")
+
+
+@each_architecture
+def test_a_configuration_survives_its_json(name):
+    architecture = load_architecture(name)
+    assert (
+        architecture.config_from_json(architecture.config_to_json(CONFIGS[name])) == CONFIGS[name]
+    )
+
+
+@each_architecture
+def test_a_network_knows_its_configuration(name):
+    assert made(name)[1].config == CONFIGS[name]
+
+
+@each_architecture
+def test_the_groups_hold_every_parameter_once(name):
+    network = made(name)[1]
+    groups = network.parameter_groups()
+    grouped = [one for group in groups for one in group.parameters]
+    assert len(grouped) == len({id(one) for one in grouped})
+    assert {id(one) for one in grouped} == {id(one) for one in network.parameters()}
+    assert [group.name for group in groups if group.auxiliary] == ["quantiles"]
+
+
+@each_architecture
+def test_the_auxiliary_loss_reaches_the_auxiliary_group_alone(name):
+    network = made(name)[1]
+    network.auxiliary_loss().backward()
+    for group in network.parameter_groups():
+        reached = any(one.grad is not None and bool(one.grad.any()) for one in group.parameters)
+        assert reached == group.auxiliary
+
+
+def test_what_acts_on_rate_and_realism_can_be_frozen_by_those_names():
+    network = made("crdr")[1]
+    parts = network.freezable()
+    names = {id(one): name for name, one in network.named_parameters()}
+    for part, within in (
+        ("rate_control", {"attentions"}),
+        ("realism_control", {"embedding", "project"}),
+    ):
+        found = {names[id(one)] for one in parts[part]}
+        assert found == {one for one in names.values() if within & set(one.split("."))}
+
+
+@each_architecture
+def test_a_forward_pass_gives_pictures_bits_and_latents_for_each_image(name):
+    network = made(name)[1]
+    images = torch.rand(2, 3, 64, 128) * 2 - 1
+    found = network(images, network.controls_at(0.0, 0.0), noisy=False)
+    assert found.images.shape == images.shape
+    assert found.y_bits.shape == found.z_bits.shape == (2,)
+    assert found.latents is not None
+    assert len(found.latents) == 2
+
+
+def test_an_architecture_and_its_configuration_need_no_torch():
+    script = (
+        "import sys; from baselines.neural.architecture import ARCHITECTURES, load_architecture\n"
+        "for name in ARCHITECTURES: load_architecture(name)\n"
+        "assert not {'torch', 'compressai', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

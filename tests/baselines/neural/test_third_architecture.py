@@ -1,0 +1,231 @@
+"""An architecture added through the public boundary alone, from start values to decoded bytes.
+
+It is a factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) without normalisation.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from baselines.neural.architecture import ARCHITECTURES, config_from_json, load_architecture
+from baselines.neural.bitstream.container import NoControls, Tiling
+from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.blocks.raster import padded, to_images
+from baselines.neural.checkpoint.card import Card, card_path, load_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.cost import macs_per_pixel
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
+from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
+from baselines.neural.network import Estimate, Network
+from baselines.neural.picture_codec import PictureCodec
+from baselines.neural.training import recipe as recipes
+from baselines.neural.training.export import export
+from baselines.neural.training.recipe import recipe_from
+from baselines.neural.training.run import Subject, train
+from baselines.neural.training.session import Run, Session
+from benchmark.errors import CorruptStream, Unavailable, UnknownName
+from support.tiny_checkpoint import noise
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels between the image and the latent, and of the latent."""
+
+    hidden: int
+    latent: int
+
+
+class Autoencoder(Network):
+    """Two convolutions of stride 2 each way, and a factorised prior."""
+
+    stride = 4
+
+    def __init__(self, config: Widths) -> None:
+        super().__init__()
+        self.config = config
+        hidden, latent = config.hidden, config.latent
+        down = convolution(3, hidden, 5, 2), nn.ReLU(), convolution(hidden, latent, 5, 2)
+        up = upsampling(latent, hidden, 5), nn.ReLU(), upsampling(hidden, 3, 5)
+        self.analysis, self.synthesis = nn.Sequential(*down), nn.Sequential(*up)
+        self.prior = FactorisedPrior(latent)
+
+    def priors(self):
+        return (self.prior,)
+
+    def forward(self, images, controls, *, noisy=True):
+        latents = self.analysis(images)
+        rounded = latents + (self.prior.rounded(latents) - latents).detach()
+        bits = self.prior.bits(noised(latents) if noisy else rounded).sum((1, 2, 3))
+        return Estimate(self.synthesis(rounded), bits, torch.zeros_like(bits), rounded)
+
+
+class FactorisedCoder:
+    """The latents as one piece of symbols, each with the distribution of its channel."""
+
+    stride = latent_stride = 4
+    margin = 16
+
+    def __init__(self, network: Autoencoder, tables, device) -> None:
+        self.network, self.latent_channels = network.to(device), network.config.latent
+        self.rows = Distributions.of(tables, "z_cdf")
+        self.medians = network.prior.medians().detach()[:, None, None]
+
+    def analyse(self, images, controls):
+        return self.network.analysis(images)
+
+    def synthesise(self, latents, controls):
+        return self.network.synthesis(latents)
+
+    def encode(self, latents):
+        symbols = (latents - self.medians).round()[0].int().numpy()
+        encoder = Encoder()
+        encoder.add(symbols, self.rows, channel_rows(symbols.shape))
+        return encoder.finish()
+
+    def decode(self, data, rows, columns):
+        decoder = Decoder(data)
+        symbols = decoder.take(self.rows, channel_rows((self.latent_channels, rows, columns)))
+        decoder.finish()
+        return torch.from_numpy(symbols)[None] + self.medians
+
+
+class Factorised:
+    """The architecture."""
+
+    name = "factorised"
+    presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
+
+    def config_from_json(self, record):
+        return config_from_json(record, Widths)
+
+    def config_to_json(self, config):
+        return asdict(config)
+
+    def rate_levels(self, config):
+        return 1
+
+    def control_block(self):
+        return NoControls()
+
+    def build(self, config):
+        return Autoencoder(config)
+
+    def initialise(self, network, crops, lambdas):
+        """Latents about four steps wide, whatever the photographs are."""
+        with torch.no_grad():
+            network.analysis[-1].weight *= 4 / network.analysis(crops).std()
+
+    def tables(self, network, images):
+        return factorised_tables(network.prior)
+
+    def coder(self, network, tables, device="cpu"):
+        return FactorisedCoder(network, tables, device)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "factorised", f"{__name__}:Factorised")
+
+
+@pytest.fixture
+def codec(tmp_path) -> PictureCodec:
+    """The codec of an untrained network that was shipped through a file and its card."""
+    torch.manual_seed(0)
+    architecture = load_architecture("factorised")
+    network = architecture.build(Widths(8, 6))
+    photographs = [noise(64, 64, seed) for seed in (1, 2)]
+    crops = torch.cat([to_images(one, torch.device("cpu")) for one in photographs])
+    architecture.initialise(network, crops, [0.05])
+    card = Card("factorised", network.config, "noise", 0, "none", "0")
+    path = tmp_path / "factorised.safetensors"
+    make_checkpoint(path, network, card, photographs, half=True)
+    record = json.loads(card_path(path).read_text())
+    assert (record["architecture"], record["config"]) == ("factorised", {"hidden": 8, "latent": 6})
+    return PictureCodec(load_checkpoint(path))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (61, 70), (128, 64)], ids=str)
+def test_a_stream_decodes_to_the_picture_of_the_latents_that_were_coded(codec, size):
+    pixels = noise(*size)
+    data = codec.encode(pixels)
+    decoded, latents = codec.decode(data), codec.latents(data)
+    assert decoded.shape == pixels.shape
+    with torch.no_grad():
+        network, whole = codec.coder.network, padded(pixels, 4)
+        expected = network.prior.rounded(network.analysis(to_images(whole, torch.device("cpu"))))
+        images = network.synthesis(latents)[0, :, : size[0], : size[1]]
+    assert torch.allclose(latents, expected, atol=1e-6)
+    assert len(latents.round().unique()) > 2
+    levels = ((images + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
+    assert np.array_equal(decoded, levels)
+
+
+def test_tiles_hold_the_same_picture(codec):
+    pixels = noise(130, 200)
+    whole, tiled = codec.encode(pixels), codec.encode(pixels, None, Tiling(64, 16))
+    assert torch.equal(codec.latents(whole), codec.latents(tiled))
+    assert np.abs(codec.decode(whole).astype(int) - codec.decode(tiled)).max() <= 1
+
+
+def test_a_stream_costs_what_the_network_estimates(codec):
+    pixels = noise(128, 128)
+    with torch.no_grad():
+        images = to_images(pixels, torch.device("cpu"))
+        estimate = codec.coder.network(images, None, noisy=False)
+    assert 8 * len(codec.encode(pixels)) == pytest.approx(float(estimate.y_bits), rel=0.02, abs=200)
+
+
+def test_damage_is_a_corrupt_stream(codec):
+    data = bytearray(codec.encode(noise(64, 64)))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(CorruptStream):
+        codec.decode(bytes(data))
+
+
+def test_its_work_is_counted_without_a_word_of_its_own():
+    config = Widths(8, 6)
+    expected = 2 * (3 * 8 * 25 / 4 + 8 * 6 * 25 / 16)
+    assert macs_per_pixel("factorised", config) == expected
+
+
+def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path):
+    """The recipe's single-rate stage trains it, since the network has one rate."""
+    record = tomllib.loads((recipes.FOLDER / "smoke.toml").read_text())
+    record |= {"architecture": "factorised", "stage": record["stage"][:1]}
+    record["stage"][0] |= {"steps": 60}
+    recipe = recipe_from("smoke", record)
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for seed in range(3):
+        Image.fromarray(noise(80, 96, seed)).save(photographs / f"{seed}.png")
+    unseen = noise(128, 128, 9)
+    run, target = tmp_path / "run", tmp_path / "factorised-1.safetensors"
+    train(Subject("factorised"), recipe, [photographs], run, validation=[unseen], device="cpu")
+    asked = Run("factorised", run, target, Subject("factorised"), recipe)
+    card = export(asked, Session((photographs,), "noise", [unseen], "cpu", None, "none"))
+    assert (card.config, card.steps, card.crops) == (Widths(16, 12), 60, 240)
+    journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    assert journal[-1]["loss"] < 0.7 * journal[0]["loss"]
+    codec = PictureCodec(load_checkpoint(target))
+    data = codec.encode(unseen)
+    error = codec.decode(data).astype(float) - unseen
+    psnr = 10 * np.log10(255**2 / np.mean(error**2))
+    assert psnr == pytest.approx(card.measured["validation_q0_beta0_psnr_db"], abs=0.1)
+    bpp = 8 * len(data) / unseen[..., 0].size
+    assert bpp == pytest.approx(card.measured["validation_q0_beta0_estimated_bpp"], rel=0.05)
+
+
+def test_without_its_line_in_the_table_its_card_is_refused_by_name(codec, tmp_path, monkeypatch):
+    monkeypatch.delitem(ARCHITECTURES, "factorised")
+    with pytest.raises(UnknownName, match="factorised"):
+        load_architecture("factorised")
+    with pytest.raises(Unavailable, match=r"is no card of a checkpoint: No architecture"):
+        load_card(tmp_path / "factorised.safetensors")

@@ -1,0 +1,271 @@
+"""The objectives of GANs against their definitions, hand-made numbers and the published steps."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from baselines.neural.training.gan_losses import GAN_LOSSES
+
+TOLERANCE = 1e-12  # of float64 arithmetic on numbers about 1
+RELATIVISTIC = ("rgan", "ragan", "hrrgan")
+each_objective = pytest.mark.parametrize("name", GAN_LOSSES)
+REAL = ((0.5, -1.25), (2.0, 0.0))  # two pictures of two patches
+FAKE = ((-0.75, 1.5), (0.25, -2.0))
+
+
+def logits(seed: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape or (3, 1, 4, 5), generator=generator, dtype=torch.float64) * 2
+
+
+def of_pictures(values: tuple[tuple[float, ...], ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)[:, None, None, :]
+
+
+def cross_entropy(scores: Tensor, label: float) -> Tensor:
+    return binary_cross_entropy_with_logits(scores, torch.full_like(scores, label))
+
+
+def surprise(score: float, label: int) -> float:
+    """The cross-entropy of a probability's own definition, nothing rearranged."""
+    probability = 1 / (1 + math.exp(-score))
+    return -math.log(probability if label else 1 - probability)
+
+
+def mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def by_hand(name: str) -> tuple[float, list[float]]:
+    """The discriminator's loss and the generator's of each picture, logit by logit."""
+    all_real, all_fake = mean([*REAL[0], *REAL[1]]), mean([*FAKE[0], *FAKE[1]])
+    discriminator, generator = [], []
+    for real_row, fake_row in zip(REAL, FAKE, strict=True):
+        of_picture = []
+        for real, fake in zip(real_row, fake_row, strict=True):
+            if name == "sgan":
+                seen_real, seen_fake = real, fake
+                of_picture.append(surprise(fake, 1))
+            else:
+                average = name == "ragan"
+                seen_real = real - (all_fake if average else fake)
+                seen_fake = fake - (all_real if average else real)
+                of_picture.append((surprise(seen_real, 0) + surprise(seen_fake, 1)) / 2)
+            discriminator.append((surprise(seen_real, 1) + surprise(seen_fake, 0)) / 2)
+        generator.append(mean(of_picture))
+    return mean(discriminator), generator
+
+
+@each_objective
+def test_losses_are_those_computed_by_hand(name):
+    real, fake = of_pictures(REAL), of_pictures(FAKE)
+    discriminator, generator = by_hand(name)
+    objective = GAN_LOSSES[name]
+    assert float(objective.discriminator_loss(real, fake)) == pytest.approx(
+        discriminator, abs=TOLERANCE
+    )
+    assert objective.generator_loss(real, fake).tolist() == pytest.approx(generator, abs=TOLERANCE)
+
+
+def test_one_patch_gives_the_numbers_of_a_table_of_logarithms():
+    real, fake = torch.tensor([[[[1.0]]]]), torch.tensor([[[[-1.0]]]])
+    rgan, sgan = GAN_LOSSES["rgan"], GAN_LOSSES["sgan"]
+    assert float(rgan.discriminator_loss(real, fake)) == pytest.approx(0.126928, abs=1e-6)
+    assert float(rgan.generator_loss(real, fake)) == pytest.approx(2.126928, abs=1e-6)
+    assert float(sgan.discriminator_loss(real, fake)) == pytest.approx(0.313262, abs=1e-6)
+    assert float(sgan.generator_loss(real, fake)) == pytest.approx(1.313262, abs=1e-6)
+
+
+def published_discriminator_step(name: str, real: Tensor, fake: Tensor, score: nn.Module) -> None:
+    """Two terms, one after the other, each with the other's logits detached."""
+    fake_scores, real_scores = score(fake).detach(), score(real)
+    if name == "sgan":
+        cross_entropy(real_scores, 1).mul(0.5).backward()
+        cross_entropy(score(fake), 0).mul(0.5).backward()
+        return
+    other = fake_scores.mean() if name == "ragan" else fake_scores
+    cross_entropy(real_scores - other, 1).mul(0.5).backward()
+    other = real_scores.detach().mean() if name == "ragan" else real_scores.detach()
+    cross_entropy(score(fake) - other, 0).mul(0.5).backward()
+
+
+def published_generator_loss(name: str, reference: Tensor, fake: Tensor) -> Tensor:
+    if name == "sgan":
+        return cross_entropy(fake, 1)
+    reference = reference.detach()
+    others = (fake.mean(), reference.mean()) if name == "ragan" else (fake, reference)
+    return (cross_entropy(reference - others[0], 0) + cross_entropy(fake - others[1], 1)) / 2
+
+
+@each_objective
+def test_the_discriminator_learns_what_the_two_published_backward_passes_teach_it(name):
+    torch.manual_seed(0)
+    score = nn.Conv2d(2, 1, 3).double()
+    real, fake = logits(1, 3, 2, 6, 6), logits(2, 3, 2, 6, 6)
+    published_discriminator_step(name, real, fake, score)
+    published = [parameter.grad.clone() for parameter in score.parameters()]
+    score.zero_grad()
+    GAN_LOSSES[name].discriminator_loss(score(real), score(fake)).backward()
+    for parameter, expected in zip(score.parameters(), published, strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, expected, rtol=0, atol=TOLERANCE)
+    # The bias of a relativistic discriminator cancels: only differences are judged.
+    assert (score.bias.grad.abs().item() < TOLERANCE) == (name in {"rgan", "hrrgan"})
+
+
+@each_objective
+def test_the_generator_learns_what_the_published_loss_teaches_it(name):
+    reference, fake = logits(3), logits(4).requires_grad_()
+    published = published_generator_loss(name, reference, fake)
+    (expected,) = torch.autograd.grad(published, fake)
+    losses = GAN_LOSSES[name].generator_loss(reference, fake)
+    (found,) = torch.autograd.grad(losses.mean(), fake)
+    assert losses.shape == (3,)
+    assert losses.mean().item() == pytest.approx(published.item(), abs=TOLERANCE)
+    assert torch.allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+@each_objective
+def test_the_generator_cannot_move_what_it_is_judged_against(name):
+    reference, fake = logits(5).requires_grad_(), logits(6).requires_grad_()
+    GAN_LOSSES[name].generator_loss(reference, fake).sum().backward()
+    assert reference.grad is None
+    assert fake.grad is not None
+    assert bool((fake.grad < 0).all()), "more realistic is always better"
+
+
+def test_each_term_of_a_relativistic_discriminator_takes_the_other_logits_as_constants():
+    real, fake = logits(7).requires_grad_(), logits(8).requires_grad_()
+    GAN_LOSSES["rgan"].discriminator_loss(real, fake).backward()
+    half = 0.5 * (fake - real).detach().sigmoid() / real.numel()
+    assert torch.allclose(real.grad, -half, rtol=0, atol=TOLERANCE)
+    assert torch.allclose(fake.grad, half, rtol=0, atol=TOLERANCE)
+    real.grad = fake.grad = None
+    GAN_LOSSES["ragan"].discriminator_loss(real, fake).backward()
+    towards_real = (fake.mean() - real).detach().sigmoid() / real.numel()
+    towards_fake = (fake - real.mean()).detach().sigmoid() / real.numel()
+    assert torch.allclose(real.grad, -0.5 * towards_real, rtol=0, atol=TOLERANCE)
+    assert torch.allclose(fake.grad, 0.5 * towards_fake, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["sgan", "rgan", "hrrgan"])
+def test_patches_are_judged_each_by_itself(name):
+    reference, fake = logits(9), logits(10).requires_grad_()
+    before = GAN_LOSSES[name].generator_loss(reference, fake)
+    (alone,) = torch.autograd.grad(before[1], fake)
+    assert not alone[[0, 2]].any(), "another picture's logits"
+    moved = reference.clone()
+    moved[1, 0, 2, 3] += 1
+    (after,) = torch.autograd.grad(GAN_LOSSES[name].generator_loss(moved, fake)[1], fake)
+    changed = (after != alone).nonzero().tolist()
+    assert changed == ([] if name == "sgan" else [[1, 0, 2, 3]])
+
+
+def test_in_ragan_every_picture_is_judged_against_the_mean_of_all():
+    reference, fake = logits(11), logits(12)
+    mixed = reference.flatten()[torch.randperm(60)].view_as(reference)
+    one, other = (
+        GAN_LOSSES["ragan"].generator_loss(some, fake).mean() for some in (reference, mixed)
+    )
+    assert float(one) == pytest.approx(float(other), abs=TOLERANCE)
+    moved = fake.clone()
+    moved[0] += 1
+    loss = GAN_LOSSES["ragan"].generator_loss
+    assert float(loss(reference, moved)[2]) < float(loss(reference, fake)[2])
+
+
+@pytest.mark.parametrize("name", RELATIVISTIC)
+def test_only_differences_count_in_relativistic_objectives(name):
+    real, fake, objective = logits(13), logits(14), GAN_LOSSES[name]
+    for loss in (objective.discriminator_loss, objective.generator_loss):
+        assert torch.allclose(loss(real, fake), loss(real + 3, fake + 3), rtol=0, atol=TOLERANCE)
+        assert not torch.allclose(loss(real, fake), loss(real + 3, fake))
+
+
+@each_objective
+def test_a_discriminator_that_cannot_tell_is_at_the_equilibrium(name):
+    zeros = torch.zeros(2, 1, 3, 3)
+    assert float(GAN_LOSSES[name].discriminator_loss(zeros, zeros)) == pytest.approx(math.log(2))
+    assert GAN_LOSSES[name].generator_loss(zeros, zeros).tolist() == pytest.approx(
+        [math.log(2)] * 2
+    )
+
+
+@each_objective
+def test_extreme_logits_stay_finite_and_teach(name):
+    high, low = torch.full((1, 1, 2, 2), 1e4), torch.full((1, 1, 2, 2), -1e4)
+    low.requires_grad_()
+    loss = GAN_LOSSES[name].generator_loss(high, low).sum()
+    loss.backward()
+    assert loss.item() in {1e4, 2e4}
+    assert low.grad is not None
+    assert float(low.grad.sum()) == -1
+
+
+@each_objective
+def test_logits_in_half_precision_are_judged_in_float32(name):
+    real, fake = logits(15).bfloat16(), logits(16).bfloat16()
+    objective = GAN_LOSSES[name]
+    for loss in (objective.discriminator_loss, objective.generator_loss):
+        found = loss(real, fake)
+        assert found.dtype == torch.float32
+        assert torch.allclose(found.double(), loss(real.double(), fake.double()), atol=1e-6)
+
+
+@each_objective
+def test_logits_that_would_be_spread_over_each_other_are_refused(name):
+    objective = GAN_LOSSES[name]
+    for loss in (objective.discriminator_loss, objective.generator_loss):
+        with pytest.raises(ValueError, match="logits of shapes"):
+            loss(logits(1, 3, 1, 4, 4), logits(1, 3, 4, 4))
+
+
+def test_references_are_those_of_the_papers_and_the_table_is_closed():
+    references = {name: objective.reference for name, objective in GAN_LOSSES.items()}
+    assert references == {"sgan": "none", "rgan": "real", "ragan": "real", "hrrgan": "next_rate"}
+    with pytest.raises(TypeError):
+        GAN_LOSSES["lsgan"] = GAN_LOSSES["sgan"]
+
+
+def test_without_a_reference_its_logits_are_not_looked_at():
+    fake, loss = logits(17), GAN_LOSSES["sgan"].generator_loss
+    assert torch.equal(loss(None, fake), loss(torch.full_like(fake, math.nan), fake))
+
+
+@pytest.mark.parametrize("name", RELATIVISTIC)
+def test_where_there_is_a_reference_its_logits_are_required(name):
+    with pytest.raises(ValueError, match="no logits of the reference"):
+        GAN_LOSSES[name].generator_loss(None, logits(18))
+
+
+@each_objective
+def test_every_patch_counts_with_the_weight_of_its_cell(name):
+    reference, fake, loss = logits(19, 2, 1, 6, 6), logits(20, 2, 1, 6, 6), GAN_LOSSES[name]
+    losses = loss.patch_losses(reference, fake)
+    cells = logits(21, 2, 2, 3)
+    expected = [
+        mean(
+            [
+                float(losses[i, 0, y, x] * cells[i, y // 3, x // 2])
+                for y in range(6)
+                for x in range(6)
+            ]
+        )
+        for i in range(2)
+    ]
+    found = loss.generator_loss(reference, fake, cells)
+    assert found.tolist() == pytest.approx(expected, abs=TOLERANCE)
+    of_pictures = torch.tensor([2.0, 0.5]).double()
+    plain = loss.generator_loss(reference, fake)
+    weighted = loss.generator_loss(reference, fake, of_pictures)
+    assert weighted.tolist() == pytest.approx((plain * of_pictures).tolist(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3), (2, 3, 3), (2, 2, 4), (2, 1, 2, 3)])
+def test_weights_that_fit_no_patches_are_refused(shape):
+    fake = logits(22, 2, 1, 4, 6)
+    with pytest.raises(ValueError, match="weights of shape"):
+        GAN_LOSSES["rgan"].generator_loss(fake, fake, torch.ones(shape))
