@@ -1,4 +1,4 @@
-"""CRDR, the codec of this project: pixels <-> streams that decode to the same latents everywhere.
+"""CRDR, the codec of this project, whose streams decode to the same latents on every machine.
 
     ours                      beta=0, which is closest to the pixels, and beta=3.84, most realistic
     ours:beta=2.56
@@ -6,8 +6,8 @@
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
 "Controlling Rate, Distortion, and Realism", WACV 2024). The checkpoint is the option's, else
-`ours.safetensors` where weights are looked for, else the one that comes along, if any. torch is
-imported with the first image, not before.
+`ours.safetensors` in the folders of weights, else the bundled one, if any. torch is imported with
+the first image, not before.
 """
 
 import os
@@ -15,20 +15,20 @@ from copy import copy
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import load_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
+from benchmark.system.device import chosen_device
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
-DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
 FILE = "ours.safetensors"
-SHIPPED = Path(__file__).parent / "checkpoints"
+BUNDLED = Path(__file__).parent / "checkpoints"
 HIGHEST_Q, HIGHEST_BETA = 4.0, 5.12
 REMEDY = (
     f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
@@ -37,10 +37,10 @@ REMEDY = (
 
 
 class CRDR:
-    """One checkpoint at one beta.
+    """Codec of one checkpoint at one beta.
 
-    beta: for the header, 0 to 5.12, rounded to multiples of .04; the bytes do not depend on it
-    otherwise. checkpoint: a safetensors file with its card beside it.
+    `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
+    is a safetensors file with its card beside it.
     """
 
     name = "ours"
@@ -53,11 +53,11 @@ class CRDR:
         self._beta = beta
         self._path = _find(checkpoint)
         self._card = load_card(self._path)
-        self._device = _device()
+        self._device = chosen_device()
         self._tiled = False
 
     def describe(self) -> CodecInfo:
-        """The checkpoint as its card tells it, MIT, sha256 of the tensors."""
+        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         card = self._card
         return CodecInfo(
             version=f"checkpoint {card.sha256[:8]}: {card.steps} steps, {card.training_data}; "
@@ -79,7 +79,7 @@ class CRDR:
         q_map: Pixels | None = None,
         beta_map: Pixels | None = None,
     ) -> bytes:
-        """The stream; grey pictures, laid over the image, may say q and beta block by block."""
+        """Return the stream; grey pictures stretched over the image may set q and beta by block."""
         if setting.name != "q" or not 0 <= setting.value <= HIGHEST_Q:
             raise BadOption(f"ours has no {setting}: its setting is q, 0 to {HIGHEST_Q:g}")
         from baselines.neural.bitstream.level_picture import levels_of
@@ -93,7 +93,7 @@ class CRDR:
         return self._codec().encode(pixels, controls, SMALL if self._tiled else None)
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
-        """The image; `beta` instead of the one that the stream says. Raises `CorruptStream`."""
+        """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""
         if beta is not None and not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta is {beta:g}, not 0 to {HIGHEST_BETA:g}")
         if beta is None:
@@ -104,7 +104,7 @@ class CRDR:
         return self._codec().decode(data, lambda controls: controls._replace(beta=step))
 
     def in_tiles(self) -> "CRDR":
-        """The same checkpoint at the same beta, cutting every image into small tiles."""
+        """Return the same codec, cutting every image into small tiles."""
         other = copy(self)
         other._tiled = True
         return other
@@ -115,7 +115,7 @@ class CRDR:
 
 @cache
 def _loaded(path: Path, _sha256: str, device: str) -> "PictureCodec":
-    """Once a process for all instances; the sha256 tells a file from the one before it."""
+    """Load a checkpoint once for all instances; the sha256 identifies its content."""
     # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
     # ten times as long where they do not have a core each: the entropy path waits often.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -133,10 +133,6 @@ def _find(asked: str) -> Path:
     try:
         return find_weights([FILE], REMEDY)
     except Unavailable:
-        if (SHIPPED / FILE).exists():
-            return SHIPPED / FILE
+        if (BUNDLED / FILE).exists():
+            return BUNDLED / FILE
         raise
-
-
-def _device() -> Literal["cpu", "cuda"]:
-    return "cuda" if os.environ.get(DEVICE_VARIABLE) == "cuda" else "cpu"

@@ -2,7 +2,8 @@
 
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
 
 START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
 

@@ -17,7 +17,7 @@ from baselines.formats.ffmpeg import (
 from baselines.formats.ycbcr import conversion_floor_db
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 CODEC = VideoCodec("libvvenc", "vvc")
 PRESETS = ("faster", "fast", "medium", "slow", "slower")

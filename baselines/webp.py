@@ -4,7 +4,8 @@ import numpy as np
 
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
 
 
 class WebP:

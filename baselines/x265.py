@@ -22,7 +22,7 @@ from baselines.formats.ffmpeg import (
 from baselines.formats.ycbcr import conversion_floor_db
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 CODEC = VideoCodec("libx265", "hevc")
 # all but placebo, which takes no picture whose sides are under 32

@@ -46,6 +46,9 @@ class Codec(Protocol):
     A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
     `BadOption` where a value makes no sense. Where only the encoder is missing, the constructor may
     leave it to `describe` and `encode` to say so: streams of a pack are decoded all the same.
+    A class whose weights can be downloaded has a static method `published_weights(options)`, which
+    `bench fetch` calls and which returns `benchmark.system.published_weights.PublishedFile`s.
+
     `encode` and `decode` may raise anything: the harness makes a failed row of it. The instance
     that decodes has never encoded.
     """

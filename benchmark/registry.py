@@ -66,6 +66,35 @@ DATASETS = {
 }
 
 
+class BroughtCommand(NamedTuple):
+    """A sub-command of `bench` that contenders bring."""
+
+    target: str  # module:attribute, a function for Typer or a `typer.Typer` of several
+    help: str  # one line
+
+
+COMMANDS = {
+    "encode": BroughtCommand(
+        "baselines.commands.encode:encode",
+        "Code an image with our codec; --q-map and --beta-map control it block by block.",
+    ),
+    "decode": BroughtCommand(
+        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
+    ),
+    "train": BroughtCommand(
+        "baselines.commands.train:train",
+        "Train a network or a suite of networks to checkpoints, or resume.",
+    ),
+    "ablation": BroughtCommand(
+        "baselines.commands.ablation:ablation",
+        "Train variants of the realism stage, measure each and draw their curves.",
+    ),
+    "checkpoint": BroughtCommand(
+        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of our codec."
+    ),
+}
+
+
 class CodecSpec(NamedTuple):
     """A codec and its options as text, so it travels: `jpeg:subsampling=444:optimize=1`."""
 
@@ -228,6 +257,11 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
         if name not in known:
             raise UnknownName("metric", name, known)
     return names
+
+
+def load_command(name: str) -> Any:
+    """Import a sub-command that contenders bring: a function, or a `typer.Typer`."""
+    return _named("command", {key: one.target for key, one in COMMANDS.items()}, name)
 
 
 def dataset_opener(name: str) -> Callable[..., Any]:

@@ -38,8 +38,9 @@ def read(path: Path) -> bytes:
 
 
 def written(path: Path, data: bytes) -> None:
-    """Write the file; raises `UsageError` where that cannot be."""
+    """Write the file into a folder that exists; raises `UsageError` where that cannot be."""
     try:
+        path.parent.stat()  # a misspelt folder is an error, not a new folder
         write_file(path, data)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,1 +1,1 @@
-"""CompressAI's learned codecs as contenders."""
+"""CompressAI's learned codecs as contenders, and its networks as an architecture."""

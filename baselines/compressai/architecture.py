@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ZooConfig:
-    """One network of CompressAI's, trained for one rate."""
+    """Configuration of a network of CompressAI's that is trained for one rate."""
 
     model: str  # CompressAI's name of the architecture
     widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent

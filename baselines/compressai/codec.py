@@ -1,4 +1,4 @@
-"""CompressAI's learned image codecs: pixels <-> bitstreams of its compress() and decompress().
+"""CompressAI's learned image codecs, through its compress() and decompress().
 
     compressai:model=bmshj2018-hyperprior:metric=mse
     compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
@@ -7,20 +7,18 @@
     hyperprior:weights=matched        the same model, reduced, as this project trained it
     hyperprior:weights=matched-whole
 
-The sweep holds the qualities whose weight files are here. Padding (zeros, centred, to multiples of
-64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers but
-for the stream's header, 8 to 10 bytes, which CompressAI does not write and does not count.
+The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
+of 64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers
+except for the stream's header, 8 to 10 bytes, which CompressAI does not write and does not count.
 
-Encoder and decoder compute the entropy model's parameters in floating point: a stream is decoded
-right on the kind of device, with the versions and the number of threads that it was made with.
-CompressAI's decoder trusts its input: a stream whose lengths are right and whose payload is
-damaged gives a wrong picture, not an error.
+Encoder and decoder compute the entropy model's parameters in floating point: a stream decodes
+correctly on the kind of device, with the versions and the number of threads that it was made with.
+CompressAI's decoder trusts its input: a stream with correct lengths and a damaged payload gives a
+wrong image, not an error.
 """
 
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
@@ -42,19 +40,22 @@ from baselines.compressai.weights import (
     NetworkSource,
     find_sources,
     network,
+    published_files,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.device import chosen_device
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
+from benchmark.system.published_weights import PublishedFile
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 REVISION = 2
-DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
-STRING_TAIL = 64  # bytes for the start of the decoder and what it reads ahead
+STRING_TAIL = 64  # bytes that the decoder reads at its start and ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
 MATCHED_CAVEATS = {
     "matched": "reduced, trained by this project",
@@ -63,12 +64,12 @@ MATCHED_CAVEATS = {
 
 
 class CompressAI:
-    """One model of the zoo, trained for one metric, at all qualities whose weights are here.
+    """Model of the zoo, trained for one metric, at all qualities whose weights are present.
 
     `weights` is "published", or "random" for a seeded, untrained network. "matched" are networks of
-    fewer channels that this project trained, with the work per pixel of its own codec and a level's
-    share of that one's training; "matched-whole" has all of it. `checkpoint` names state dicts of
-    one's own instead, `{quality}` in the file's name standing for a number. `device` is cpu or
+    fewer channels that this project trained, with the work per pixel of its own codec and the crops
+    per rate level of its training; "matched-whole" has all of its crops. `checkpoint` names other
+    state dicts instead, `{quality}` in the file's name standing for a number. `device` is cpu or
     cuda; by default what the harness chose, and the CPU for autoregressive models, whose latents
     are coded one position at a time.
     """
@@ -91,8 +92,13 @@ class CompressAI:
         self._kind = next(iter(self._sources.values())).weights
         self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
 
+    @staticmethod
+    def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
+        """Return the published weight files for these options, for `bench fetch`."""
+        return published_files(options)
+
     def describe(self) -> CodecInfo:
-        """Version, call, CompressAI's licence, sha256 of the weights."""
+        """Return version, call, CompressAI's licence and the sha256 of the weights."""
         sources = list(self._sources.values())
         versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
         paths = [source.path for source in sources if source.path is not None]
@@ -110,32 +116,36 @@ class CompressAI:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """The stream of an image of at most `MAX_PIXELS`."""
+        """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
+        from baselines.neural.inference import inference
+
         height, width, _ = pixels.shape
         if height * width > MAX_PIXELS:
             raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
         net = network(self._source(setting))
-        with _inference():
+        with inference():
             coded = net.compress(self._padded(pixels))  # type: ignore[operator]
         strings = tuple(only for (only,) in coded["strings"])
         return pack(long_enough(Stream(int(setting.value), width, height, strings)))
 
     def decode(self, data: bytes) -> Pixels:
-        """The image, rounded to 8 bits; raises `CorruptStream` for what is not a whole stream."""
+        """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""
         import torch
+
+        from baselines.neural.inference import inference
 
         stream = unpack(data, num_strings=1 if "factorized" in self._model else 2)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
         if stream.width * stream.height > most_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}: no picture comes to so few")
+            raise CorruptStream(f"the stream claims {size}: no image takes so few")
         net = network(self._sources[stream.quality])
         left, top, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)  # type: ignore[arg-type]
         shape = (high // factor, wide // factor)
         strings = [[_guarded(string, net, wide, high)] for string in stream.strings]
-        with _inference():
+        with inference():
             decoded = net.decompress(strings, shape)["x_hat"][0]  # type: ignore[operator]
             decoded = decoded[:, top : top + stream.height, left : left + stream.width]
             levels = decoded.mul(255).round_().clamp_(0, 255).to(torch.uint8)
@@ -160,7 +170,7 @@ class CompressAI:
         return functional.pad(planes, (left, wide - width - left, top, high - height - top))
 
     def _trainings(self) -> list[str]:
-        """How the networks were trained, where that was done here; qualities alike are one."""
+        """Return the trainings of networks that this project trained, without repetition."""
         if self._kind not in MATCHED_CAVEATS:
             return []
         paths = [source.path for source in self._sources.values() if source.path is not None]
@@ -184,7 +194,7 @@ def _training(card: Card) -> str:
 
 
 def padding(width: int, height: int) -> tuple[int, int, int, int]:
-    """Columns on the left, rows on top, width and height with what CompressAI's evaluation pads.
+    """Return the padding of CompressAI's evaluation: left, top, padded width, padded height.
 
     >>> padding(451, 64)
     (30, 0, 512, 64)
@@ -198,7 +208,7 @@ def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
         raise BadOption(f"device={asked}: it is cpu or cuda")
     if not asked and model in AUTOREGRESSIVE:
         return "cpu"
-    if (asked or os.environ.get(DEVICE_VARIABLE)) != "cuda":
+    if (asked or chosen_device()) != "cuda":
         return "cpu"
     import torch
 
@@ -208,24 +218,10 @@ def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
 
 
 def _guarded(string: bytes, net: "nn.Module", wide: int, high: int) -> bytes:
-    """The string and zeros behind it, for where a damaged one leads CompressAI's decoder.
+    """Append zeros to the string: CompressAI's decoder reads beyond the end of a damaged one.
 
-    It takes at most four bytes for a symbol, and each four bits of the string may announce an
-    escaped symbol of fifteen times four bits. Only a string made for it gets beyond the zeros.
+    It reads at most four bytes for a symbol, and each four bits of the string may announce an
+    escaped symbol of fifteen times four bits. Only a crafted string gets beyond the zeros.
     """
     symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)  # type: ignore[arg-type]
     return string + bytes(15 * len(string) + 4 * symbols + STRING_TAIL)
-
-
-@contextmanager
-def _inference() -> "Iterator[None]":
-    """Without gradients, and on a GPU with the same kernels in every call: a decoder needs that."""
-    import torch
-
-    with (
-        torch.inference_mode(),
-        torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ),
-    ):
-        yield

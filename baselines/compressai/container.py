@@ -1,12 +1,12 @@
-"""Entropy-coded strings of a CompressAI network to one stream of bytes, and back; no torch.
+"""Container of a CompressAI network's entropy-coded strings. No torch.
 
     quality        1 byte: which of the model's networks decodes it
     width, height  a varint each, in pixels
     lengths        a varint for each string, in bytes
     strings        one after another; the last byte of the last one ends the stream
 
-A varint holds 7 bits a byte, lowest first, the top bit set on all but the last. How many strings
-there are follows from the model and is not written. For a photograph all of it is 8 to 10 bytes.
+A varint holds 7 bits a byte, lowest first, the top bit set on all but the last. The number
+of strings follows from the model and is not written. A photograph's header has 8 to 10 bytes.
 """
 
 from typing import NamedTuple
@@ -15,14 +15,14 @@ from baselines.formats.varint import varint
 from benchmark.errors import CorruptStream
 
 MAX_QUALITY = 255
-MAX_PIXELS = 1 << 26  # a network needs about 130 bytes of memory a pixel: 8.7 GB at this size
+MAX_PIXELS = 1 << 26  # a network needs about 130 bytes of memory per pixel: 8.7 GB at this size
 VARINT_BYTES = 5
 # A few damaged bytes must not take minutes and gigabytes. A photograph has ten times as many.
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
 class Stream(NamedTuple):
-    """What is in a stream."""
+    """Contents of a stream."""
 
     quality: int  # 0..255
     width: int  # pixels
@@ -31,7 +31,7 @@ class Stream(NamedTuple):
 
 
 def pack(stream: Stream) -> bytes:
-    """The bytes of a stream.
+    """Return the bytes of a stream.
 
     >>> pack(Stream(3, 768, 512, (b"latent", b"z"))).hex(" ")
     '03 80 06 80 04 06 01 6c 61 74 65 6e 74 7a'
@@ -42,7 +42,7 @@ def pack(stream: Stream) -> bytes:
 
 
 def unpack(data: bytes, num_strings: int) -> Stream:
-    """What `pack` was given.
+    """Return the stream that `pack` was given.
 
     Raises `CorruptStream` where the bytes do not add up to exactly one stream of that many strings,
     or claim an image of no pixels or of more than `MAX_PIXELS`; nothing is allocated before that.
@@ -68,7 +68,7 @@ def unpack(data: bytes, num_strings: int) -> Stream:
 
 
 def most_pixels(num_bytes: int) -> int:
-    """How many pixels a decoder makes of so many bytes: .0078 bpp, beyond a small picture.
+    """Return the most pixels that a decoder makes of so many bytes: .0078 bpp and a small image.
 
     >>> most_pixels(0), most_pixels(768)
     (262144, 1048576)
@@ -77,9 +77,9 @@ def most_pixels(num_bytes: int) -> int:
 
 
 def long_enough(stream: Stream) -> Stream:
-    """With zeros behind the last string, where a decoder would refuse so many pixels otherwise.
+    """Return the stream with zeros after the last string, if a decoder would refuse its size.
 
-    Only pictures without anything in them come to so few bytes; entropy decoders ignore the zeros.
+    Only blank images take so few bytes; entropy decoders ignore the zeros.
     """
     lacking = stream.width * stream.height - most_pixels(sum(map(len, stream.strings)))
     if lacking <= 0:

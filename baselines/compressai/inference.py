@@ -1,6 +1,6 @@
-"""A CompressAI network as loaded -> the same network, faster: same streams up to float rounding.
+"""Faster inference with CompressAI's networks, equal up to float rounding.
 
-Where the time of a stock network goes (one core, a 768 x 512 photograph) and what is done about it:
+Costs of a stock network (one core, a 768 x 512 photograph), and how they are avoided:
 
 - GDN allocates five times its input, and touching fresh pages costs more than the arithmetic:
   here it works in place, on pieces that stay in the cache, with beta and gamma computed once.
@@ -24,7 +24,7 @@ PIECE_PIXELS = 1024  # x 192 channels x 4 bytes: input, square and norm fit a co
 
 
 def accelerate(network: nn.Module) -> nn.Module:
-    """Replace the slow parts of a network of CompressAI's zoo in place; returns it."""
+    """Replace the slow parts of a network of CompressAI's zoo in place; return it."""
     _replace(network, "GDN", InPlaceGDN)
     _replace(network, "ConvTranspose2d", _narrow_deconvolution)
     _replace(network, "GaussianConditional", ListedGaussian)
@@ -41,14 +41,14 @@ def _replace(network: nn.Module, kind: str, make: Callable[[Any], nn.Module]) ->
 
 
 class ChannelsLast(nn.Module):
-    """A transform run in channels-last order; its output has the usual order again."""
+    """Transform run in channels-last order, with an output in the usual order."""
 
     def __init__(self, transform: nn.Module) -> None:
         super().__init__()
         self.transform = transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W')."""
+        """Apply the transform to `inputs` (N, C, H, W)."""
         outputs: Tensor = self.transform(inputs.contiguous(memory_format=torch.channels_last))
         return outputs.contiguous()
 
@@ -72,7 +72,7 @@ class InPlaceGDN(nn.Module):
             self.register_buffer("gamma", stock.gamma_reparam(stock.gamma).t().contiguous())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W), overwritten where it is channels-last already."""
+        """Normalise `inputs` (N, C, H, W); channels-last ones are overwritten."""
         outputs = inputs.contiguous(memory_format=torch.channels_last)
         vectors = outputs.permute(0, 2, 3, 1).view(-1, outputs.shape[1])
         step = len(vectors) if vectors.is_cuda else PIECE_PIXELS
@@ -86,7 +86,7 @@ class InPlaceGDN(nn.Module):
 
 
 class SubPixelDeconvolution(nn.Module):
-    """A 5 x 5 transposed convolution of stride 2 as a 3 x 3 convolution and interleaving.
+    """Transposed convolution, 5 x 5 of stride 2, as a 3 x 3 convolution and interleaving.
 
     Output row 2m + a takes input row m + u through kernel row a + 2 - 2u, u = -1, 0, 1, where there
     is such a row; columns likewise.
@@ -105,7 +105,7 @@ class SubPixelDeconvolution(nn.Module):
         self.register_buffer("bias", bias.repeat_interleave(4))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', 2H, 2W)."""
+        """Map `inputs` (N, C, H, W) to (N, C', 2H, 2W)."""
         outputs = functional.conv2d(inputs, self.kernel, self.bias, padding=1)  # type: ignore[arg-type]
         return functional.pixel_shuffle(outputs, 2)
 
@@ -117,15 +117,15 @@ def _narrow_deconvolution(stock: nn.ConvTranspose2d) -> nn.Module:
 
 
 class Rows(list[list[int]]):
-    """A table as lists already, where CompressAI's loops ask a tensor for its `tolist()`."""
+    """Table of lists, with the `tolist()` that CompressAI's loops call on a tensor."""
 
     def tolist(self) -> list[list[int]]:
-        """Itself."""
+        """Return the table itself."""
         return self
 
 
 class ListedGaussian(nn.Module):
-    """CompressAI's Gaussian conditional with its tables as lists, made once and unpadded."""
+    """CompressAI's Gaussian conditional with its tables as unpadded lists, made once."""
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
@@ -139,22 +139,22 @@ class ListedGaussian(nn.Module):
         )
 
     def build_indexes(self, scales: Tensor) -> Tensor:
-        """The table of each scale: how many of the table's scales but the last lie below it."""
+        """Return the index of each scale: the number of table scales below it, without the last."""
         bounded = self.stock.lower_bound_scale(scales)
         return torch.bucketize(bounded, self.stock.scale_table[:-1], out_int32=True)
 
     def quantize(self, inputs: Tensor, mode: str, means: Tensor | None = None) -> Tensor:
-        """As CompressAI's."""
+        """Quantise `inputs` as CompressAI does."""
         rounded: Tensor = self.stock.quantize(inputs, mode, means)
         return rounded
 
     def dequantize(self, symbols: Tensor, means: Tensor | None = None) -> Tensor:
-        """As CompressAI's, into float32."""
+        """Return the float32 values of `symbols`, as CompressAI does."""
         values: Tensor = self.stock.dequantize(symbols, means)
         return values
 
     def compress(self, inputs: Tensor, indexes: Tensor, means: Tensor | None = None) -> list[bytes]:
-        """A string for each of the N latents in (N, C, H, W)."""
+        """Return a string for each of the N latents (N, C, H, W)."""
         symbols = self.quantize(inputs, "symbols", means)
         return [
             self._coder.encode_with_indexes(
@@ -174,7 +174,7 @@ class ListedGaussian(nn.Module):
         dtype: torch.dtype = torch.float,
         means: Tensor | None = None,
     ) -> Tensor:
-        """The latents (N, C, H, W) that `compress` rounded."""
+        """Return the latents (N, C, H, W) that `compress` rounded."""
         symbols = np.empty(tuple(indexes.shape), np.int32)
         for i, (string, index) in enumerate(zip(strings, indexes, strict=True)):
             values = self._coder.decode_with_indexes(

@@ -1,9 +1,8 @@
-"""CompressAI's networks with a hyperprior -> what the trainer asks of a network: pictures and bits.
+"""CompressAI's networks with a hyperprior, as networks of the boundary.
 
 The architectures are CompressAI's own, at any widths, and trained as CompressAI trains them: the
-decoder sees the latent with uniform noise, the same that its bits are counted with. There is one
-network for each rate, so that rate and realism are taken and not looked at. This is the one file of
-the trainer that needs CompressAI, imported with the first network.
+decoder sees the latent with the uniform noise that its bits are counted with. There is one network
+for each rate, without controls. CompressAI is imported with the first network.
 """
 
 import math
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.compressai.architecture import ZooConfig
-from baselines.neural.crdr.initialise import LEAST_SPREAD, Transform, transforms_of
+from baselines.neural.blocks.orthogonal import add_transform, transforms_of
 from baselines.neural.network import Estimate, Network
 
 MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
@@ -25,6 +24,7 @@ MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")
 MATCHED_WIDTHS = (48, 172)
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 GAMMA = 0.01  # of GDN at the start: the root of 1 + GAMMA x^2 is near 1
+LEAST_SPREAD = 0.15  # least scale of a latent channel at the start
 NOISE = 0.001  # standard deviation of what is added to the kernels of a transform
 
 
@@ -54,10 +54,11 @@ class ZooNetwork(Network):
         *,
         noisy: bool = True,
     ) -> Estimate:
-        """(N, 3, H, W) in [-1, 1], multiples of 64, to pictures about [-1, 1] and float32 bits.
+        """Code and reconstruct images (N, 3, H, W) in [-1, 1], sides multiples of 64.
 
-        Bits and pictures are those of latents with uniform noise, or of rounded ones, through which
-        there is no gradient. Under autocast, what is rounded and what counts bits stays in float32.
+        Bits, in float32, and images are those of latents with uniform noise, or of rounded ones,
+        through which there is no gradient. Under autocast, what is rounded and what counts bits
+        stays in float32.
         """
         net = self.codec
         latents = net.g_a((images + 1) / 2).float()
@@ -76,11 +77,11 @@ class ZooNetwork(Network):
         return Estimate(net.g_s(latents) * 2 - 1, y_bits, z_bits, latents)
 
     def initialise(self, images: Tensor, weight: float) -> None:
-        """Start as an orthogonal transform, stage by stage, as `ours` does.
+        """Set start values: an orthogonal transform, stage by stage, fitted to `images`.
 
-        Normalisations start near the identity, scales at the latent's own. images: (n, 3, h, w) in
-        [-1, 1], sides multiples of 16, on the device of the network. weight: of a bit a pixel
-        beside 150 MSE (`rate_weight`); it says how coarse the latent is to be.
+        Normalisations start near the identity, scales at the latent's own. `images` are
+        (n, 3, h, w) in [-1, 1], sides multiples of 16, on the network's device. `weight`, of a bit
+        per pixel beside 150 MSE (`rate_weight`), determines how coarse the latent is.
         """
         net = self.codec
         transforms = transforms_of((images + 1) / 2, (net.N, net.N, net.N, net.M))
@@ -90,9 +91,11 @@ class ZooNetwork(Network):
         spread.clamp_(min=LEAST_SPREAD)
         with torch.no_grad():
             for layer, transform in zip(net.g_a[::2], transforms, strict=True):
-                _set_downsampling(layer, transform)
+                nn.init.normal_(layer.weight[: len(transform.basis)], std=NOISE)
+                add_transform(layer, transform)
             for layer, transform in zip(reversed(net.g_s[::2]), transforms, strict=True):
-                _set_upsampling(layer, transform)
+                nn.init.normal_(layer.weight[:, : len(transform.mean)], std=NOISE)
+                add_transform(layer, transform)
             for layer in (*net.g_a[1::2], *net.g_s[1::2]):
                 layer.beta.copy_(layer.beta_reparam.init(torch.ones_like(layer.beta)))
                 layer.gamma.copy_(layer.gamma_reparam.init(GAMMA * torch.eye(net.N).to(images)))
@@ -129,26 +132,8 @@ class ZooNetwork(Network):
         self.codec = type(self.codec).from_state_dict(dict(state))
 
 
-def _set_downsampling(layer: nn.Conv2d, transform: Transform) -> None:
-    """A 5 x 5 convolution of stride 2 as the transform; channels to spare stay as they are."""
-    k, c = transform.basis.shape[:2]
-    nn.init.normal_(layer.weight[:k], std=NOISE)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    layer.weight[:k, :c, 2:4, 2:4] += transform.basis
-    layer.bias[:k] = -(transform.basis.sum((2, 3)) @ transform.mean)  # type: ignore[index]
-
-
-def _set_upsampling(layer: nn.ConvTranspose2d, transform: Transform) -> None:
-    """A 5 x 5 transposed convolution of stride 2 as the transform's transpose."""
-    k, c = transform.basis.shape[:2]
-    nn.init.normal_(layer.weight[:, :c], std=NOISE)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    layer.weight[:k, :c, 2:4, 2:4] += transform.basis
-    layer.bias[:c] = transform.mean  # type: ignore[index]
-
-
 def rate_weight(lmbda: float) -> float:
-    """The weight of a bit a pixel beside 150 MSE, MSE in [0, 1], from CompressAI's lambda.
+    """Return the weight of a bit per pixel beside 150 MSE in [0, 1], from CompressAI's lambda.
 
     CompressAI minimises lambda 255^2 MSE + bpp. The function is its own inverse.
 

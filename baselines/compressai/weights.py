@@ -1,18 +1,19 @@
-"""A model of CompressAI's zoo -> its weight files on this disk -> a network ready to code."""
+"""Weight files of CompressAI's models on this disk, and networks made from them."""
 
 import math
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.torch_file import load_tensors
-from benchmark.errors import BadOption, Unavailable, UnknownName
-from benchmark.system.programs import file_sha256
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark.system.digest import file_sha256
+from benchmark.system.published_weights import PublishedFile
 from benchmark.system.torchvision_import import import_torchvision
 from benchmark.system.weights import find_weights, weight_folders
 
@@ -40,25 +41,17 @@ FILE_STEMS = {
     ("cheng2020-attn", "ms-ssim"): "cheng2020_attn-ms-ssim",
 }
 QUALITY_MARK = "{quality}"
-# Networks of this project's own training: what their files' names begin with, by model.
+# Networks trained by this project: first part of their files' names, by model.
 MATCHED_STEMS = {"bmshj2018-hyperprior": "hyperprior"}
-SHIPPED = Path(__file__).parents[1] / "checkpoints"
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
 WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option may be
 Kind = Literal["published", "matched", "matched-whole", "random", "checkpoint"]
 RANDOM_SEED = 0
 KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
 
 
-class PublishedFile(NamedTuple):
-    """One of CompressAI's weight files."""
-
-    url: str
-    name: str
-    sha256_prefix: str  # 8 hexadecimal digits, also at the end of the name
-
-
 class NetworkSource(NamedTuple):
-    """Everything a network is made from; two equal ones give the same network."""
+    """Origin of a network; equal origins give equal networks."""
 
     model: str
     quality: int
@@ -71,9 +64,9 @@ class NetworkSource(NamedTuple):
 def find_sources(
     model: str, metric: str, weights: str, checkpoint: str, device: str
 ) -> dict[int, NetworkSource]:
-    """Networks to code with, by quality, lowest first; options as in the adapter's constructor.
+    """Return the origins of networks by quality, lowest first; options as in `CompressAI`.
 
-    Raises `UnknownName` or `BadOption` for what makes no sense, `Unavailable` for missing files.
+    Raises `UnknownName` or `BadOption` for wrong options, `Unavailable` for missing files.
     """
     if model not in QUALITIES:
         raise UnknownName("compressai model", model, QUALITIES)
@@ -103,9 +96,9 @@ def find_sources(
 
 
 def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
-    """Where CompressAI publishes the weights of a model. Imports CompressAI.
+    """Return the file of a model that CompressAI publishes; CompressAI is imported.
 
-    Raises `BadOption` where there are none.
+    Raises `BadOption` where there is none.
     """
     with importable():
         from compressai.zoo.image import model_urls
@@ -119,8 +112,27 @@ def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
     return PublishedFile(url, name, name.removesuffix(".pth.tar")[-8:])
 
 
+def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
+    """Return the weight files of the adapter's options `model` and `metric`, one per quality.
+
+    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric.
+    """
+    model, metric = options.get("model", ""), options.get("metric", "mse")
+    if not model or options.keys() - {"model", "metric"}:
+        raise UsageError(
+            f"{dict(options)} names no published weights: give a model, and a metric if it is not "
+            "mse, as in compressai:model=bmshj2018-hyperprior:metric=mse"
+        )
+    if model not in QUALITIES:
+        raise UnknownName("compressai model", model, QUALITIES)
+    if metric not in METRICS:
+        raise UnknownName("compressai metric", metric, METRICS)
+    qualities = range(1, QUALITIES[model] + 1)
+    return [published_weights(model, metric, quality) for quality in qualities]
+
+
 def file_pattern(model: str, metric: str, quality: int) -> str:
-    """Glob pattern of a published file's name, the digits of its hash left open.
+    """Return a glob pattern of a published file's name, any digits for its hash.
 
     >>> file_pattern("mbt2018", "ms-ssim", 2)
     'mbt2018-ms-ssim-2-????????.pth.tar'
@@ -130,7 +142,7 @@ def file_pattern(model: str, metric: str, quality: int) -> str:
 
 
 def find_published(model: str, metric: str) -> dict[int, Path]:
-    """The published files that are here, by quality, each checked against the hash in its name.
+    """Return the published files that are present, by quality, checked by the hash in the name.
 
     Raises `Unavailable` where there is none or one is damaged.
     """
@@ -159,24 +171,25 @@ def find_published(model: str, metric: str) -> dict[int, Path]:
 
 
 def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
-    """Networks that this project trained, by quality, each checked against its card.
+    """Return the networks that this project trained, by quality, checked against their cards.
 
-    whole: those trained with all that this project's own codec was, not with a level's share of it.
-    From the first place that has any: where weights are looked for, then what comes along. Raises
-    `BadOption` for what is never trained here, `Unavailable` for files missing or damaged.
+    With `whole`, those trained with all crops of this project's own codec, not with its crops per
+    rate level. They come from the first folder that has any: those of weights, then the bundled
+    ones. Raises `BadOption` for models never trained here, `Unavailable` for files missing or
+    damaged.
     """
     if model not in MATCHED_STEMS or metric != "mse":
         known = ", ".join(MATCHED_STEMS)
         raise BadOption(f"matched weights are those of {known} for mse: {model} for {metric}")
     stem = MATCHED_STEMS[model] + ("-whole" if whole else "")
-    for folder in (*weight_folders(), SHIPPED):
+    for folder in (*weight_folders(), BUNDLED):
         with suppress(Unavailable):
             found = find_checkpoints(f"{folder}/{stem}-{QUALITY_MARK}.safetensors")
             break
     else:
         raise Unavailable(
             f"no {stem}-1.safetensors or other number in --weights-dir, torch's cache or among "
-            "what comes along: train them with `bench train --suite matched`"
+            "the bundled ones: train them with `bench train --suite matched`"
         )
     for path in found.values():
         card = verified_card(path)
@@ -187,7 +200,7 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
 
 
 def find_checkpoints(pattern: str) -> dict[int, Path]:
-    """State dicts of one's own: a file, or one for each number that `{quality}` stands for.
+    """Return the state dicts of `pattern` by number: a file, or one for each `{quality}`.
 
     A single file without the mark is quality 1. Raises `Unavailable` where there is no such file.
     """
@@ -212,7 +225,7 @@ _kept: OrderedDict[NetworkSource, "nn.Module"] = OrderedDict()
 
 
 def network(source: NetworkSource) -> "nn.Module":
-    """The network, on its device; made once a process while `KEPT_BYTES` hold it.
+    """Return the network on its device; it is kept for the process within `KEPT_BYTES`.
 
     Encoder and decoder share it: its parameters are only read.
     """
@@ -283,7 +296,7 @@ def _num_bytes(made: "nn.Module") -> int:
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """Let CompressAI be imported inside: it imports torchvision, and torch_geometric with it."""
+    """Prepare the import of CompressAI, which imports torchvision and torch_geometric."""
     import_torchvision()
     with warnings.catch_warnings():
         # torch_geometric scripts its functions while it is imported, which torch 2.13 deprecates

@@ -30,7 +30,7 @@ Config = TypeVar("Config")
 
 
 class LatentCoder(Protocol):
-    """The two directions of a trained network on one device: images <-> latents <-> bytes.
+    """Coder of a trained network on one device, between images, latents and bytes.
 
     `stride` and `latent_stride` are pixels: an image's sides are padded to multiples of the first,
     a position of the latents stands for a square of the second. `margin`, in pixels, is what the

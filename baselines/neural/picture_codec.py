@@ -9,8 +9,7 @@ Analysis and synthesis are floating point: the encoder's choice of symbols and t
 bit of a pixel may depend on the machine; the symbols, once chosen, do not.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from baselines.neural.bitstream.container import (
 from baselines.neural.bitstream.windows import tiling_of, whole_blocks, window
 from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.checkpoint.checkpoint import Checkpoint
+from baselines.neural.inference import inference
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused, Unavailable
 
@@ -132,15 +132,3 @@ class PictureCodec:
             sides = (whole_blocks(side, stride) // unit for side in (tile.height, tile.width))
             latents[:, :, own.rows, own.columns] = self.coder.decode(payload, *sides)
         return latents
-
-
-@contextmanager
-def inference() -> Iterator[None]:
-    """Switch gradients off; on a GPU, use full float32 and the same kernels in every call."""
-    with (
-        torch.inference_mode(),
-        torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ),
-    ):
-        yield

@@ -69,7 +69,7 @@ class Summary:
     average: Average  # of bpp
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[LeftOut, ...]  # rows that are not comparable
 
     @property
     def labels(self) -> tuple[str, ...]:

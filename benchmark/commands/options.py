@@ -81,7 +81,7 @@ Trust = Annotated[
 ]
 AttestedOnly = Annotated[
     bool,
-    typer.Option("--attested-only", help="Only rows that `bench run --attest` has attested."),
+    typer.Option("--verified-only", help="Only rows that `bench run --verify` has verified."),
 ]
 Checkpoint = Annotated[
     str,

@@ -23,9 +23,7 @@ def rescore(
 
     import typer
 
-    from benchmark.commands.outcome import print_problems
-    from benchmark.commands.output import interruptible
-    from benchmark.commands.progress import show_progress
+    from benchmark.commands.output import interruptible, print_problems, show_progress
     from benchmark.measure.run import rescore as rescore_rows
     from benchmark.plan.request import Request
     from benchmark.registry import metric_names

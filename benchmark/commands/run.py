@@ -32,7 +32,6 @@ def run(
         bool,
         typer.Option(
             "--verify",
-            "--attest",
             help="Decode each kept stream again in a process that has nothing else.",
         ),
     ] = False,
@@ -50,8 +49,7 @@ def run(
     Exit code 0, 1 if a cell or image failed, 2 if what was asked for cannot be run, 130 if
     interrupted.
     """
-    from benchmark.commands.outcome import finish, run_with_progress
-    from benchmark.commands.output import interruptible
+    from benchmark.commands.output import finish, interruptible, run_with_progress
     from benchmark.plan.request import Request
     from benchmark.registry import metric_names, split_unescaped
 

@@ -70,14 +70,14 @@ def run(
     data_dir, weights_dir, vtm_dir : path, optional
         Folders to search first for datasets, weight files and VTM's programs.
     progress : callable, optional
-        Shows how far the run is: `benchmark.commands.progress.show_progress`, which writes to
+        Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
         standard error, or any function like it.
 
     Returns
     -------
     Outcome
         ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
-        that were asked for (``rows()``, a pyarrow table). `load` makes a data frame of it.
+        that were asked for (``rows``, a pyarrow table). `load` makes a data frame of it.
 
     Raises
     ------

@@ -59,7 +59,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
         table = Store(folder).table()
     else:
-        folder, table = source.matrix.store.folder, source.rows()
+        folder, table = source.matrix.store.folder, source.rows
     kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     order = ("codec", "variant", "setting_name", "setting_value", "image")
     table = table.sort_by([(name, "ascending") for name in order])

@@ -1,4 +1,4 @@
-"""The outcome of a run: its cells, the stored rows, and what failed, was skipped or refused."""
+"""The outcome of a run: its cells and their rows, and what failed, was skipped or refused."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.datasets.source import Refused
+from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Cell
 from benchmark.plan.matrix import Matrix
+from benchmark.registry import metric_class, scored_by_image
 
 
 class Failure(NamedTuple):
@@ -33,12 +35,20 @@ class Progress(NamedTuple):
 ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
 
 
+class WithoutValue(NamedTuple):
+    """A metric column that is null in some rows, for one reason."""
+
+    column: str
+    cells: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run and the table of everything stored for its dataset."""
+    """The result of `benchmark.measure.run.run`."""
 
     matrix: Matrix
-    table: pa.Table  # all rows of the dataset's store, one per cell
+    rows: pa.Table  # of the cells that were asked for, columns of `rows.schema.table_schema`
     metrics: tuple[str, ...]  # that were asked for
     measured: int  # cells coded by this run; the others were done before
     rescored: int  # rows done before that lacked a metric
@@ -65,16 +75,20 @@ class Outcome:
         """1 if a cell failed or an image was refused, else 0."""
         return 1 if self.failures or self.refused else 0
 
-    def rows(self) -> pa.Table:
-        """Return the rows of the cells that were asked for."""
-        keys = pa.array([cell.key for cell in self.cells], pa.string())
-        return self.table.filter(pc.is_in(self.table["cell"], value_set=keys))
+    def without_value(self) -> list[WithoutValue]:
+        """Count the rows in which a metric is null, by metric and reason."""
+        found = []
+        for name in scored_by_image(self.metrics):
+            value, _, reason = metric_columns(metric_class(name).column)
+            for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
+                found.append(WithoutValue(value, entry["counts"], entry["values"]))
+        return found
 
 
 class Rescored(NamedTuple):
-    """The outcome of filling in metrics of stored rows."""
+    """The result of `benchmark.measure.run.rescore`: counts of stored rows."""
 
     rows: int  # in the store
-    tried: int  # rows that lacked a metric
+    tried: int  # that lacked a metric
     still_null: int  # of those, after it
     failures: tuple[Failure, ...]

@@ -3,7 +3,10 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.errors import UsageError
@@ -118,25 +121,29 @@ def _measure(
     metrics: tuple[str, ...],
     progress: ShowsProgress,
 ) -> Outcome:
-    store, sources = matrix.store, matrix.sources
+    store, images = matrix.store, matrix.sources.images
     failures: list[Failure] = []
-    table = store.table()
-    engine = backend.engine(CostModel(table))
+    engine = backend.engine(CostModel(matrix.table))
+    done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
+    tasks = unscored(matrix.table, images, conditions.metrics, store.folder, again=False)
+    lacking = [task for task in tasks if task.row["cell"] in done]
     if matrix.to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
         with progress("measuring", len(matrix.to_do)) as report:
-            failures = run_tasks(matrix.to_do, conditions, store, request.keep, report, engine)
-        table = store.table()
-    keys = {cell.key for cell in matrix.cells}
-    lacking = unscored(table, sources.images, conditions.metrics, store.folder, again=False)
-    lacking = [task for task in lacking if task.row["cell"] in keys]
+            failures += run_tasks(matrix.to_do, conditions, store, request.keep, report, engine)
     if lacking:
         with progress("scoring", len(lacking)) as report:
             failures += run_tasks(lacking, conditions, store, request.keep, report, engine)
-        table = store.table()
+    table = store.table() if matrix.to_do or lacking else matrix.table
+    counts = len(matrix.to_do), len(lacking)
     remarks = tuple(backend.remarks)
-    measured, rescored = len(matrix.to_do), len(lacking)
-    return Outcome(matrix, table, metrics, measured, rescored, tuple(failures), remarks)
+    return Outcome(matrix, _rows(table, matrix), metrics, *counts, tuple(failures), remarks)
+
+
+def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
+    """Return the rows of the cells of a matrix."""
+    keys = pa.array([cell.key for cell in matrix.cells], pa.string())
+    return table.filter(pc.is_in(table["cell"], value_set=keys))
 
 
 def _record(
@@ -174,8 +181,6 @@ def _refuse_unverifiable(request: Request) -> None:
 
 def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:
     """Decode every stream of the cells that is not verified yet; what differs counts as failed."""
-    from dataclasses import replace
-
     from benchmark.measure.independent_decode import Terms, attest, kept_streams
 
     store = outcome.matrix.store
@@ -184,7 +189,7 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     terms = Terms(conditions.device, conditions.machine, conditions.jobs, trusted=True)
     with progress("attesting", kept.streams) as report:
         failures = (*outcome.failures, *attest(kept, terms, report))
-    return replace(outcome, table=store.table(), failures=failures)
+    return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
 def _failures(done: Finished) -> list[Failure]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmark.codec import Codec, Pixels
     from benchmark.datasets.source import Source
     from benchmark.measure.outcome import Progress
-    from benchmark.packs.evidence import Evidence
+    from benchmark.packs.contents import DatasetContents
     from benchmark.page.content import Decoded, Photograph, Place
 
 FOLDER = "pictures"  # beside the page
@@ -57,7 +57,7 @@ def rows_by_place(table: "pa.Table", summary: "Summary", coding: str) -> "dict[P
 
 
 def chosen_photographs(
-    rows: "Mapping[Place, Row]", evidence: "Evidence", most: int | None
+    rows: "Mapping[Place, Row]", evidence: "DatasetContents", most: int | None
 ) -> set[int]:
     """Those with pictures: by most streams, then by name, `most` of them (None: all)."""
     streams: dict[int, int] = {}
@@ -75,7 +75,7 @@ def chosen_photographs(
 def write_pictures(
     folder: Path,
     rows: "Mapping[Place, Row]",
-    evidence: "Evidence",
+    evidence: "DatasetContents",
     sources: "Mapping[str, Source] | str",
     chosen: AbstractSet[int],
     report: "Callable[[Progress], None]",
@@ -177,7 +177,7 @@ def _photograph(
 def _decoded(
     folder: Path,
     row: Row,
-    evidence: "Evidence",
+    evidence: "DatasetContents",
     decoders: "dict[tuple[str, str], Codec | str]",
 ) -> "Decoded":
     from benchmark.measure.execute import Failed
@@ -209,7 +209,7 @@ def _decoded(
     return Decoded(f"{FOLDER}/{name}")
 
 
-def _has_stream(evidence: "Evidence", row: Row) -> bool:
+def _has_stream(evidence: "DatasetContents", row: Row) -> bool:
     return bool(evidence.has_stream(row) or row["bytes_origin"] == "declared")
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels
     from benchmark.datasets.source import Source
     from benchmark.figures.pictures import Tile
-    from benchmark.packs.evidence import Evidence
+    from benchmark.packs.contents import DatasetContents
     from benchmark.paper.crop import Window
     from benchmark.paper.recorded import Recorded
 
@@ -83,6 +83,7 @@ def distortions(paper: Paper) -> Made:
     from benchmark.datasets.image import read_image
     from benchmark.datasets.sample import open_sample
     from benchmark.figures.pictures import Tile, draw_pictures
+    from benchmark.measure.extract import HashedImage
     from benchmark.measure.score import Scorer
     from benchmark.paper.distortion import equal_distortions, squared_error
     from benchmark.system.digest import pixels_sha256
@@ -92,14 +93,15 @@ def distortions(paper: Paper) -> Made:
     except Unavailable as missing:
         return Made(None, (f"no distortions: {missing}",))
     photograph = read_image(files[DISTORTED]).pixels
-    scorer, measures = Scorer(METRICS, "cpu"), _measures()
+    scorer, measures = Scorer(tuple(METRICS), "cpu"), _measures()
     known = _recorded(paper.results / RECORDED, [one.column for one in measures])
     elsewhere: dict[str, None] = {}
     tiles = [Tile("Source", photograph, {}, {})]
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, DISTORTED_PSNR_DB):
-        columns = scorer.score(DISTORTED, photograph, pixels, tuple(METRICS))
         digest = pixels_sha256(pixels)
+        changed = HashedImage(digest, pixels)
+        columns = scorer.score(HashedImage(DISTORTED, photograph), changed, tuple(METRICS)).columns
         for one in measures:
             key = digest, one.column, columns[f"{one.column}_protocol"]
             if columns[one.column] is None and key in known:
@@ -241,7 +243,7 @@ def _sources(paper: Paper, dataset: str) -> "dict[str, Source] | str":
 
 
 def _decoded(
-    evidence: "Evidence", chosen: Mapping[str, Mapping[str, Any]]
+    evidence: "DatasetContents", chosen: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Crop], dict[str, str]]:
     """What streams decode to, and why others do not, by name."""
     from benchmark.measure.engine.local import pin_pools

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -132,14 +132,13 @@ def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
     return curve[0][1] if at < curve[0][0] else curve[-1][1]
 
 
-def estimate(cells: Iterable[Cell], table: pa.Table) -> Estimate:
-    """The sum of what a `CostModel` of the table says of the cells."""
-    model, all_of_them = CostModel(table), list(cells)
-    known = [model.seconds(cell) for cell in all_of_them]
+def estimate(cells: Sequence[Cell], model: CostModel) -> Estimate:
+    """Return the sum of the seconds that the model expects of the cells."""
+    known = [model.seconds(cell) for cell in cells]
     return Estimate(
         math.fsum(one for one in known if one is not None),
         known.count(None),
-        sum(model.basis(cell) == "typical" for cell in all_of_them),
+        sum(model.basis(cell) == "typical" for cell in cells),
     )
 
 

@@ -1,7 +1,9 @@
-"""A request to cells: dataset, sources, contenders, store opened, and what is left to do."""
+"""Open a request: dataset, sources, contenders and store, all cells and those left to do."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from benchmark.datasets.dataset import Dataset
 from benchmark.datasets.source import Refused, Source, probe, without_duplicates
@@ -16,7 +18,7 @@ from benchmark.system.machine import cores
 
 
 class Sources(NamedTuple):
-    """The photographs of a request, and those of them that cannot be measured."""
+    """The images of a request's dataset, and those of them that cannot be measured."""
 
     dataset: Dataset
     images: tuple[Source, ...]
@@ -29,6 +31,7 @@ class Matrix(NamedTuple):
     sources: Sources
     selection: Selection
     store: Store
+    table: pa.Table  # of the store, read once
     cells: tuple[Cell, ...]
     to_do: tuple[Cell, ...]
 
@@ -45,7 +48,7 @@ def open_sources(request: Request) -> Sources:
 
 
 def open_store(request: Request, dataset: Dataset) -> Store:
-    """The store of the dataset below the results folder."""
+    """Return the store of a dataset below the results folder."""
     return Store(request.results / dataset.store_name)
 
 
@@ -63,15 +66,16 @@ def open_matrix(request: Request) -> Matrix:
     selection = _for_images(selection, sources.images, named=request.codecs != ALL)
     store = open_store(request, sources.dataset)
     cells = plan(selection.contenders, sources.dataset.name, sources.images)
-    done = store.done(request.timing)
+    stored = store.read()
+    done = stored.done(request.timing)
     to_do = tuple(cell for cell in cells if cell.key not in done)
-    return Matrix(sources, selection, store, tuple(cells), to_do)
+    return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 
 
 def _for_images(selection: Selection, images: Sequence[Source], named: bool) -> Selection:
-    """The selection, with what packs lack of the images among what is skipped.
+    """Add to a selection's skipped codecs those whose pack lacks images.
 
-    A codec that was `named` and has no cell at all cannot run (`Unavailable`).
+    named: raise `Unavailable` for a codec that has no cell at all.
     """
     kept: list[Contender] = []
     skipped = list(selection.skipped)

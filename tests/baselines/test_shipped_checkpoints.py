@@ -1,4 +1,4 @@
-"""What comes along trained, and the rows that come with it: they belong together."""
+"""Bundled checkpoints and the rows measured with them: they belong together."""
 
 from collections import defaultdict
 from functools import cache
@@ -7,22 +7,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from baselines.compressai.card import verified_card
 from scipy.interpolate import Akima1DInterpolator
 
 from baselines.compressai.codec import CompressAI
-from baselines.crdr import CRDR, SHIPPED
-from baselines.neural.checkpoint.card import load_card
+from baselines.crdr import BUNDLED, CRDR
+from baselines.neural.checkpoint.card import load_card, verified_card
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.rate_distortion import Curve, bd_rate, cut
 from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import psnr
-from benchmark.rows.store import SHIPPED as SHIPPED_ROWS
+from benchmark.rows.store import SHIPPED as STORED_ROWS
 
 RESULTS = Path(__file__).parents[2] / "results"
-CARD = load_card(SHIPPED / "ours.safetensors")
+CARD = load_card(BUNDLED / "ours.safetensors")
 LARGEST_BYTES = 24 << 20
 HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
@@ -30,10 +29,10 @@ COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
 
 
 def shipped(dataset, codec):
-    """Rows that come along; of `ours`, those of the checkpoint that comes along."""
+    """Bundled rows; of `ours`, those of the bundled checkpoint."""
     return [
         row
-        for shard in (RESULTS / dataset / "per_image").glob(f"{SHIPPED_ROWS}-*.parquet")
+        for shard in (RESULTS / dataset / "per_image").glob(f"{STORED_ROWS}-*.parquet")
         for row in pq.read_table(shard).to_pylist()
         if row["codec"] == codec and (codec != "ours" or row["fingerprint"] == CARD.sha256)
     ]
@@ -59,7 +58,7 @@ def psnr_curve(codec, variant):
 
 
 def test_all_checkpoints_together_are_small():
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= LARGEST_BYTES
+    assert sum(path.stat().st_size for path in BUNDLED.iterdir()) <= LARGEST_BYTES
 
 
 @pytest.mark.parametrize(
@@ -131,8 +130,8 @@ def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level_and_one_as_man
     crops = recipe.crops_before(len(recipe.stages))
     assert f"{crops} crops of 128 px" in CARD.training_data
     for number in range(1, 5):
-        assert verified_card(SHIPPED / f"hyperprior-{number}.safetensors").crops >= crops / 5
-    assert verified_card(SHIPPED / "hyperprior-whole-3.safetensors").crops >= crops
+        assert verified_card(BUNDLED / f"hyperprior-{number}.safetensors").crops >= crops / 5
+    assert verified_card(BUNDLED / "hyperprior-whole-3.safetensors").crops >= crops
 
 
 def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.plan.select import every_codec, parse_points, select
 from benchmark.registry import (
     ALIASES,
+    DISTRIBUTION_METRICS,
+    METRICS,
     CodecSpec,
     dataset_opener,
     load_codec,
     metric_class,
+    metric_names,
+    open_dataset,
     parse_codec,
     resolve,
 )
@@ -156,3 +161,31 @@ def test_points_for_a_codec_that_is_not_run_are_refused():
 def test_malformed_points_are_refused(text):
     with pytest.raises(UsageError, match=r"codec\.setting=1,2,3"):
         parse_points([text])
+
+
+def test_a_dataset_is_opened_by_its_name_or_from_any_folder_of_images(tmp_path, monkeypatch):
+    assert open_dataset("sample").name == "sample"
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "one.png")
+    found = open_dataset(tmp_path / "photos")
+    assert [image.name for image in found.images] == ["one.png"]
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset("photos") == found
+    (tmp_path / "sample").mkdir()
+    assert open_dataset("sample").name == "sample", "a name comes before a folder of that name"
+
+
+def test_what_is_neither_a_dataset_nor_a_folder_of_images_is_told(tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
+        open_dataset("kodac")
+    with pytest.raises(UsageError, match="holds no image"):
+        open_dataset(tmp_path)
+    with pytest.raises(Unavailable):
+        open_dataset("clic2020", tmp_path)
+
+
+def test_metrics_are_named_by_a_text_or_one_by_one_and_unknown_ones_are_guessed():
+    assert metric_names("psnr, fid256,psnr") == metric_names(["psnr", "fid256"])
+    assert metric_names("all") == metric_names(["all"]) == (*METRICS, *DISTRIBUTION_METRICS)
+    with pytest.raises(UnknownName, match="Did you mean 'lpips'"):
+        metric_names("psnr,lpps")

@@ -68,8 +68,8 @@ def taken_in(path, results):
     try:
         pack = open_pack(path)
         refuse_code(pack, "read it")
-        for line in pack.lines.values():
-            pack.stream(line)
+        for one in pack.streams.values():
+            pack.read(one)
         import_pack(pack, results, [])
     except BenchError as error:
         if "\n" in str(error):

@@ -29,11 +29,11 @@ def shown(source, names):
 
 
 @pytest.mark.parametrize("folder", [".", "docs"])
-def test_the_notebook_runs_from_top_to_bottom(monkeypatch, capsys, folder):
+def test_the_notebook_runs_from_top_to_bottom(monkeypatch, folder):
     monkeypatch.chdir(ROOT / folder)
     names = {"__name__": "notebook"}
     values = [shown("".join(cell["source"]), names) for cell in code_cells()]
-    assert capsys.readouterr().out == "2 0\n"
+    assert any(value == [2, 0] for value in values if isinstance(value, list))
     rates = names["rates"].set_index("codec")["bd_rate_percent"]
     assert rates["vtm"] < rates["x265"] < 0
     assert names["measured"]["psnr_db"].is_monotonic_increasing

@@ -24,7 +24,7 @@ from benchmark.errors import BadPack, ImageRefused, StoreError, Unavailable, Usa
 from benchmark.measure.engine.local import carry_out
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.export_pack import export_pack
-from benchmark.packs.import_pack import import_pack
+from benchmark.packs.import_pack import import_pack, row_of
 from benchmark.packs.pack import Recorded, open_pack
 from benchmark.plan.cells import Contender, lacking, plan
 from benchmark.plan.matrix import open_matrix
@@ -200,6 +200,23 @@ def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack
         open_matrix(request)
 
 
+def test_a_pack_beside_codecs_of_which_one_uses_it_is_accepted(pack_path):
+    chosen = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
+    assert [one.pack is None for one in chosen] == [True, False]
+
+
+@pytest.mark.parametrize("jobs", [2**63 - 1, 2**63, -(2**63)])
+def test_a_whole_number_of_a_pack_is_one_of_64_bits_with_sign_or_refused(pack_path, jobs):
+    pack = open_pack(pack_path)
+    one = next(iter(pack.streams.values()))
+    one = one._replace(fields={**one.fields, "jobs": str(jobs)})
+    if jobs == 2**63 - 1:
+        assert row_of(pack, one, "run")["jobs"] == jobs
+    else:
+        with pytest.raises(BadPack, match="a number of 64 bits"):
+            row_of(pack, one, "run")
+
+
 def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_other(
     monkeypatch, tmp_path
 ):
@@ -241,8 +258,8 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     again = tmp_path / "again.tar"
     export_pack(again, [store], [HONEST], NOTES)
     first, second = open_pack(pack_path), open_pack(again)
-    assert [line.cells for line in first.lines.values()] == [
-        line.cells for line in second.lines.values()
+    assert [one.fields for one in first.streams.values()] == [
+        one.fields for one in second.streams.values()
     ]
     assert first.infos == second.infos
 
@@ -288,7 +305,7 @@ def test_nothing_is_written_over_and_a_failure_leaves_nothing(measured, tmp_path
 
 def read_all(path):
     pack = open_pack(path)
-    return [pack.stream(line) for line in pack.lines.values()]
+    return [pack.read(one) for one in pack.streams.values()]
 
 
 def one_stream(pack):
@@ -385,14 +402,14 @@ def test_without_the_sources_an_audit_decodes_and_compares_no_metric(pack_path, 
 
 def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(folder_pack, sources):
     pack = open_pack(folder_pack)
-    first, second, third, fourth, *_ = pack.lines.values()
+    first, second, third, fourth, *_ = pack.streams.values()
     rows = folder_pack / "rows.csv"
-    psnr = second.cells["psnr_db"]
+    psnr = second.fields["psnr_db"]
     rewrite(rows, psnr, repr(float(psnr) + 1e-5))
-    rewrite(rows, third.cells["decoded_sha256"], "0" * 64)
-    rewrite(rows, f",{fourth.cells['bpp']},", ",0.5,")
-    (folder_pack / "streams" / first.stream_sha256).write_bytes(b"")
-    found = {problem.what for problem in audited(folder_pack, sources).problems}
+    rewrite(rows, third.fields["decoded_sha256"], "0" * 64)
+    rewrite(rows, f",{fourth.fields['bpp']},", ",0.5,")
+    (folder_pack / "streams" / first.sha256).write_bytes(b"")
+    found = {one.what for one in audited(folder_pack, sources).contradictions}
     assert len(found) == 4
     for words in ("is damaged", "psnr_db is ", "decodes to other pixels", "its bpp is "):
         assert sum(words in what for what in found) == 1

@@ -1,4 +1,4 @@
-"""Sizes -> what a checkpoint of CRDR's authors holds: their keys and shapes, synthetic values.
+"""Checkpoints in the format of CRDR's authors: their keys and shapes, synthetic values.
 
 Written from the published network, not from the code under test; for the published sizes the keys
 and the values are checked against those of the authors' code in ../shared/data/parity. The rule
@@ -81,7 +81,7 @@ def filled(key: str, shape: Shape) -> np.ndarray:
 
 
 def listed_shapes(path: Path) -> dict[str, Shape]:
-    """What the authors' code really has: a list of key, shape, type and rule, tab-separated."""
+    """Read the keys and shapes of the authors' code from a tab-separated list."""
     lines = [line.split("\t") for line in path.read_text().splitlines() if line[:1] != "#"]
     return {
         key: tuple(int(axis) for axis in shape.strip("()").split(",") if axis)

@@ -1,4 +1,4 @@
-"""Sizes -> a small entropy path to test, symbols for it, and what it makes of them."""
+"""Small entropy paths to test, and symbols for them."""
 
 from dataclasses import replace
 
@@ -7,7 +7,10 @@ import torch
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of
-from baselines.neural.entropy.fixed.fractional_bits import default_fractions, fraction_tables
+from baselines.neural.entropy.fixed.fractional_bits import (
+    default_fractional_bits,
+    fractional_bit_tables,
+)
 
 SIZES = {
     "tiny": TINY,
@@ -18,7 +21,7 @@ SIZES = {
 
 
 def network(sizes=TINY) -> CRDR:
-    """With weights that make all means, scales and residuals differ, and scales of all sizes."""
+    """Return a network whose means, scales and residuals all differ, with scales of all sizes."""
     torch.manual_seed(0)
     model = CRDR(sizes).eval()
     with torch.no_grad():
@@ -28,9 +31,9 @@ def network(sizes=TINY) -> CRDR:
     return model
 
 
-def path_of(model, tables, fractions=None, **options) -> EntropyPath:
-    """As from a checkpoint that holds these tables and fractions."""
-    kept = {**tables, **fraction_tables(fractions or default_fractions(model))}
+def path_of(model, tables, fractional_bits=None, **options) -> EntropyPath:
+    """Return the path of a checkpoint that holds these tables and fractional bits."""
+    kept = {**tables, **fractional_bit_tables(fractional_bits or default_fractional_bits(model))}
     return EntropyPath(model, kept, **options)
 
 
@@ -46,7 +49,7 @@ def z_symbols(count: int, sizes=TINY, seed: int = 2) -> torch.Tensor:
 
 
 def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
-    """All symbols, scale indices and means, and what is decoded; int64."""
+    """Return all symbols, scale indices, means and decoded latents, int64."""
     walk = path.begin(hyper)
     found: list[list[torch.Tensor]] = [[], [], []]
     for part in values.split(path.widths, dim=1):
@@ -59,7 +62,7 @@ def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
 
 
 def decode(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor):
-    """Scale indices, means and the decoded latents, from the symbols alone; int64."""
+    """Return scale indices, means and decoded latents from the symbols alone, int64."""
     walk = path.begin(hyper)
     found: list[list[torch.Tensor]] = [[], []]
     for part in symbols.split(path.widths, dim=1):

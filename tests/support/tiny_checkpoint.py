@@ -1,4 +1,4 @@
-"""A folder -> a checkpoint of the smallest network in it: seeded weights, tables and card."""
+"""Checkpoints of the smallest network: seeded weights, tables and card."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from support.authors_weights import authors_state
 
 
 def noise(height: int, width: int, seed: int = 7) -> np.ndarray:
-    """Coarse and fine noise, uint8 (height, width, 3)."""
+    """Return coarse and fine noise, uint8 (height, width, 3)."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 160, (-(-height // 8), -(-width // 8), 3))
     fine = random.integers(0, 96, (height, width, 3))
@@ -20,7 +20,7 @@ def noise(height: int, width: int, seed: int = 7) -> np.ndarray:
 
 
 def write_checkpoint(path: Path, sizes: Sizes = TINY, *, steps: int = 0) -> Card:
-    """As `bench checkpoint import` makes it from a file of the authors'; by default untrained."""
+    """Write a checkpoint as `bench checkpoint import` does from the authors' file; untrained."""
     source = path.with_name("crdr.pth.tar")
     torch.save({"comp_model": authors_state(sizes)}, source)
     images = [noise(128, 128, seed) for seed in (1, 2)]

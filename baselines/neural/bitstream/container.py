@@ -9,7 +9,7 @@
     control block  the architecture's own: for CRDR q and beta, a byte each or a map
     tiles          2 bytes, only with the flag: step in 64 pixels, margin in 16 pixels
     lengths        a varint for each tile's payload but the last, in bytes
-    payloads       one a tile, row by row
+    payloads       one for each tile, row by row
     checksum       2 bytes, CRC-16 of all the others
 
 13 bytes for a photograph without tiles, and the control block. `docs/bitstream.md` has every
@@ -30,14 +30,14 @@ CHECKPOINT_BYTES = 4
 CHECKSUM_BYTES = 2
 VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
-MAX_PIXELS = 1 << 27  # a picture of 134 megapixels takes 400 MB as it leaves the decoder
-MAX_TILE_PIXELS = 1 << 22  # what is decoded at once, margins aside: a few hundred bytes a pixel
+MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
+MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins: a few hundred bytes per pixel
 STEP_UNIT = 64  # pixels; tiles begin where maps of levels have whole blocks
 MARGIN_UNIT = 16  # pixels
 
 
 class ByteReader:
-    """Bytes taken from the front, never beyond the end: that raises `CorruptStream`."""
+    """Reader of bytes from the front; reading beyond the end raises `CorruptStream`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -72,7 +72,7 @@ class ByteReader:
 class ControlBlock(Protocol):
     """The part of a header that belongs to an architecture: two flag bits, and bytes.
 
-    The bytes say themselves where they end. `controls` is an object of the architecture's own.
+    The bytes delimit themselves. `controls` is an object that only the architecture knows.
     """
 
     def write(self, controls: Any, width: int, height: int) -> tuple[int, bytes]:
@@ -108,14 +108,14 @@ class NoControls:
 
 
 class Tiling(NamedTuple):
-    """How a large image is cut: payloads hold disjoint squares, cut off at the image's edges."""
+    """Division of a large image into disjoint squares, clipped at the image's edges."""
 
     step: int  # pixels, a multiple of 64: the side of a square
-    margin: int  # pixels, a multiple of 16, at most `step`: what the transforms see around it
+    margin: int  # pixels, a multiple of 16, at most `step`: that the transforms see around it
 
 
 class Tile(NamedTuple):
-    """The pixels that one payload codes."""
+    """Rectangle of pixels that one payload codes."""
 
     left: int
     top: int
@@ -135,7 +135,7 @@ class Stream(NamedTuple):
 
 
 def tiles(width: int, height: int, tiling: Tiling | None) -> list[Tile]:
-    """All tiles, row by row; one where there is no tiling.
+    """Return all tiles row by row; a single one without tiling.
 
     >>> tiles(200, 64, Tiling(128, 16))
     [Tile(left=0, top=0, width=128, height=64), Tile(left=128, top=0, width=72, height=64)]
@@ -180,12 +180,12 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
 
 
 def checksum(data: bytes) -> bytes:
-    """CRC-16/GENIBUS, high byte first.
+    """Return the CRC-16/GENIBUS of `data`, high byte first.
 
     >>> checksum(b"123456789").hex()
     'd64e'
     """
-    # Inverted, since behind a checksum as it is, any number of zeros would fit.
+    # Inverted: any number of zeros would fit behind a checksum that is not.
     return (crc_hqx(data, 0xFFFF) ^ 0xFFFF).to_bytes(CHECKSUM_BYTES)
 
 
@@ -214,7 +214,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
             f"not with this one, {checkpoint.hex()}"
         )
     width, height = reader.varint(), reader.varint()
-    # Before anything of the image's size is made; the tiling is not known yet.
+    # Before anything of the image's size is allocated; the tiling is not known yet.
     fault = _side_fault(width, height)
     if fault:
         raise CorruptStream(fault)

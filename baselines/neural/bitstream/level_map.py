@@ -1,12 +1,12 @@
-"""A coarse map of 16 levels, one for each 64 x 64 block of an image <-> bytes, exactly.
+"""Lossless coding of a coarse map of 16 levels, one for each 64 x 64 block of an image.
 
 Level k stands for k / 16 of the controlled range, 15 for all of it: q = k / 4 and beta = .32 k, but
 4 and 5.12 at the top. All of them lie on the grids of a stream's single q and beta, so a constant
-map is the same as one number.
+map is equivalent to one number.
 
-A constant map is one byte, its level. Any other is coded block by block as binary decisions (is it
-what its neighbours foretell, and if not, how far off) whose probabilities adapt, by asymmetric
-numeral systems in integers. `docs/bitstream.md` has every detail.
+A constant map is one byte, its level. Any other is coded block by block as binary decisions (does
+it equal its prediction from neighbours, and if not, how far is it off) whose probabilities adapt,
+by asymmetric numeral systems in integers. `docs/bitstream.md` has every detail.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ FEWEST_BYTES = 2  # of a map that is not constant
 PRECISION = 12  # of a probability, in bits
 STATE_BITS = 32
 COUNT_LIMIT = 254  # of a decision's two counts together; beyond it they are halved
-# What a decision is about; its context is this plus what its neighbours or earlier decisions say.
-AS_FORETOLD, AS_THE_OTHER, HIGHER, FURTHER = 0, 3, 6, 9
+# Kinds of decisions; a context is the kind plus a number from neighbours or earlier decisions.
+AS_PREDICTED, AS_THE_OTHER, HIGHER, FURTHER = 0, 3, 6, 9
 CONTEXTS = 9 + LEVELS
 EVEN, LIKELY = (1, 1), (1, 5)  # counts to begin with, of no and of yes
 
@@ -34,7 +34,7 @@ Decide = Callable[[int | None, bool], bool]
 
 
 def map_shape(width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of the map of an image of so many pixels.
+    """Return rows and columns of the map of an image, its sides in pixels.
 
     >>> map_shape(768, 513)
     (9, 12)
@@ -43,7 +43,7 @@ def map_shape(width: int, height: int) -> tuple[int, int]:
 
 
 def level_steps(levels: Levels, highest: int) -> NDArray[np.int64]:
-    """Levels to steps of a grid whose last step is `highest`, a multiple of 16.
+    """Convert levels to steps of a grid whose last step is `highest`, a multiple of 16.
 
     >>> level_steps(np.uint8([[0, 1, 12, 15]]), 128)
     array([[  0,   8,  96, 128]])
@@ -53,7 +53,7 @@ def level_steps(levels: Levels, highest: int) -> NDArray[np.int64]:
 
 
 def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
-    """Fractions 0..1 of the controlled range to the nearest levels, the lower one of two.
+    """Convert fractions 0..1 of the controlled range to the nearest levels, ties to the lower.
 
     >>> nearest_levels(np.array([[0.0, 0.74, 0.93, 0.94, 1.0]]))
     array([[ 0, 12, 14, 15, 15]], dtype=uint8)
@@ -68,7 +68,10 @@ def nearest_levels(fractions: NDArray[np.floating[Any]]) -> Levels:
 
 
 def encode_levels(levels: Levels) -> bytes:
-    """1 byte where all levels are the same, else at least 2; `ValueError` for what is no map."""
+    """Return a map's bytes: 1 if all levels are equal, else at least 2.
+
+    Raises `ValueError` for an array that is no map.
+    """
     if levels.ndim != 2 or not levels.size or levels.dtype != np.uint8 or levels.max() > HIGHEST:
         raise ValueError(f"not a map of levels 0..{HIGHEST}: {levels.dtype} {levels.shape}")
     if bool((levels == levels[0, 0]).all()):
@@ -79,9 +82,9 @@ def encode_levels(levels: Levels) -> bytes:
 
 
 def decode_levels(data: bytes, rows: int, columns: int) -> Levels:
-    """What `encode_levels` was given; `CorruptStream` for anything else.
+    """Return the map that `encode_levels` was given; raises `CorruptStream` for other bytes.
 
-    Memory and time are those of rows * columns levels, whatever the bytes are.
+    Memory and time depend on `rows` and `columns` alone.
     """
     if not data:
         raise CorruptStream("a map of levels is empty")
@@ -99,14 +102,14 @@ def decode_levels(data: bytes, rows: int, columns: int) -> Levels:
 
 
 def _walk(levels: list[list[int]], decide: Decide) -> None:
-    """Each level, row by row: told to `decide` where it records, replaced by what it reads."""
+    """Pass each level, row by row, through `decide`, which records it or replaces it."""
     for y, row in enumerate(levels):
         above = levels[y - 1] if y else None
         for x, level in enumerate(row):
             if above is None and x == 0:
                 row[0] = sum(decide(None, bool(level >> bit & 1)) << bit for bit in (3, 2, 1, 0))
                 continue
-            # At the edges the one neighbour stands for the missing ones.
+            # At the edges the only neighbour replaces the missing ones.
             left = row[x - 1] if x else above[0]  # type: ignore[index]
             up = above[x] if above else left
             corner = above[x - 1] if above and x else up
@@ -115,24 +118,24 @@ def _walk(levels: list[list[int]], decide: Decide) -> None:
 
 def _level(level: int, left: int, up: int, corner: int, decide: Decide) -> int:
     low, high = min(left, up), max(left, up)
-    foretold = min(max(left + up - corner, low), high)
+    predicted = min(max(left + up - corner, low), high)
     unrest = min(max(high, corner) - min(low, corner), 2)
-    if decide(AS_FORETOLD + unrest, level == foretold):
-        return foretold
-    if low != high and foretold in (low, high):
-        other = low + high - foretold
+    if decide(AS_PREDICTED + unrest, level == predicted):
+        return predicted
+    if low != high and predicted in (low, high):
+        other = low + high - predicted
         if decide(AS_THE_OTHER + unrest, level == other):
             return other
-    higher = foretold == 0 or (foretold < HIGHEST and decide(HIGHER + unrest, level > foretold))
-    farthest = HIGHEST - foretold if higher else foretold
+    higher = predicted == 0 or (predicted < HIGHEST and decide(HIGHER + unrest, level > predicted))
+    farthest = HIGHEST - predicted if higher else predicted
     distance = 1
-    while distance < farthest and decide(FURTHER + distance, abs(level - foretold) > distance):
+    while distance < farthest and decide(FURTHER + distance, abs(level - predicted) > distance):
         distance += 1
-    return foretold + distance if higher else foretold - distance
+    return predicted + distance if higher else predicted - distance
 
 
 class _Counts:
-    """How often each kind of decision was no and yes, twice each; from that, probabilities."""
+    """Adaptive probabilities of decisions, from doubled counts of no and yes by context."""
 
     def __init__(self) -> None:
         self._counts = [
@@ -140,7 +143,7 @@ class _Counts:
         ]
 
     def no(self, context: int | None) -> int:
-        """The probability of no, in units of 2^-12, 1..4095; one half without a context."""
+        """Return the probability of no in units of 2^-12, 1..4095; 1/2 without a context."""
         if context is None:
             return 1 << PRECISION - 1
         no, yes = self._counts[context]
@@ -156,7 +159,7 @@ class _Counts:
 
 
 class _Recorder:
-    """Decisions that are known, to bytes."""
+    """Encoder of decisions."""
 
     def __init__(self) -> None:
         self._counts = _Counts()
@@ -182,7 +185,7 @@ class _Recorder:
 
 
 class _Reader:
-    """Decisions out of bytes; after the last byte they go on, to no end but the caller's."""
+    """Decoder of decisions; it continues after the last byte until the caller stops."""
 
     def __init__(self, data: bytes) -> None:
         self._counts = _Counts()
@@ -206,6 +209,6 @@ class _Reader:
             self._position += 1
 
     def finish(self) -> None:
-        """Raises `CorruptStream` unless all bytes were needed."""
+        """Raise `CorruptStream` unless all bytes were needed."""
         if self._state or self._position < len(self._data):
             raise CorruptStream("a map of levels does not end where its blocks do")

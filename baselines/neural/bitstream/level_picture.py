@@ -1,4 +1,4 @@
-"""A grey picture -> a map of levels: black is 0, white the highest."""
+"""Conversion of a grey picture to a map of levels: black is 0, white the highest."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,10 @@ WHITE = 255
 
 
 def levels_of(picture: Pixels, width: int, height: int) -> Levels:
-    """A map for an image of width x height pixels, from a picture of any size, laid over it.
+    """Return the map of an image of width x height pixels from a picture of any size.
 
-    A block of 64 x 64 pixels gets the mean of what lies over it, parts of pixels by their area, and
-    of the three channels; 0..255 stands for 0..1 of the controlled range.
+    The picture is stretched over the image. A block of 64 x 64 pixels takes the mean of its part,
+    pixels weighted by area, and of the three channels; 0..255 is 0..1 of the controlled range.
 
     >>> levels_of(np.uint8([[[0] * 3, [255] * 3]]), 128, 64)
     array([[ 0, 15]], dtype=uint8)
@@ -25,7 +25,7 @@ def levels_of(picture: Pixels, width: int, height: int) -> Levels:
 
 
 def _means(blocks: int, side: int, samples: int) -> NDArray[np.float64]:
-    """(blocks, samples): how much of a block's mean each sample is, along one axis."""
+    """Return the weight of each sample in each block's mean along one axis, (blocks, samples)."""
     edges = np.minimum(np.arange(blocks + 1) * BLOCK, side) * (samples / side)
     starts = np.arange(samples)
     share = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)

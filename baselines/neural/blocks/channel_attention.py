@@ -1,4 +1,4 @@
-"""Features and a rate level -> features whose channels are weighted for that level."""
+"""Channel attention that weights the channels of features by the rate level."""
 
 import math
 
@@ -10,10 +10,10 @@ from baselines.neural.blocks.control import Control
 
 
 class InterpolationChannelAttention(nn.Module):
-    """x softplus(gain(q)) + bias(q), each a vector over channels, linear between whole levels.
+    """Channel-wise x softplus(gain(q)) + bias(q), interpolated linearly between whole levels.
 
     Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021), in the form of CRDR:
-    the raw gain is interpolated, then made positive. Starts as the identity.
+    the raw gain is interpolated, then made positive. Initially the identity.
     """
 
     def __init__(self, channels: int, levels: int) -> None:
@@ -22,13 +22,13 @@ class InterpolationChannelAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(levels, channels))
 
     def forward(self, features: Tensor, rate: Control) -> Tensor:
-        """(N, C, H, W), overwritten while gradients are off, to the same shape."""
+        """Weight `features` (N, C, H, W); they are overwritten while gradients are off."""
         gains = rate.map(lambda levels: functional.softplus(_between(self.gain, levels)))
         return gains.scale_and_shift(features, _between(self.bias, rate.levels))
 
 
 def _between(vectors: Tensor, levels: Tensor) -> Tensor:
-    """(L, C) at K real levels: (K, C)."""
+    """Interpolate vectors (L, C) of whole levels at K levels; return (K, C)."""
     below = levels.floor()
     above = (below + 1).clamp(max=len(vectors) - 1)
     share_below = (above - levels)[:, None]  # nothing at the last level, where both are the same

@@ -1,9 +1,9 @@
-"""A level, one a picture, or a map of levels -> what acts at every position of a layer.
+"""Control of a layer by a level, by one level for each image, or by a map of levels.
 
 Rate and realism are controlled alike: a layer has one vector for each distinct level, and a
 position takes the vector of the level that holds there. Vectors are computed once for each level
 and gathered at the map's own coarse resolution; features are multiplied or shifted through a view
-of shape (N, C, h, H / h, w, W / w), so that nothing is ever repeated to a layer's resolution.
+of shape (N, C, h, H / h, w, W / w), so that no vector is repeated to a layer's resolution.
 """
 
 from collections.abc import Callable
@@ -12,37 +12,37 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-Level = float | Tensor  # one level; (N,), one for each picture; or (N, 1, h, w), a map of levels
+Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), a map of levels
 
 
 class Control(NamedTuple):
-    """K distinct levels, or what was computed of each, and where each of them holds.
+    """K distinct levels, or a vector computed from each, and the positions where each holds.
 
     While gradients are off, features are overwritten: a fresh tensor for each step would cost as
     much as a tenth of a decoder's time.
     """
 
-    levels: Tensor  # (K,) values, or (K, C) vectors made of them
+    levels: Tensor  # (K,) values, or (K, C) vectors computed from them
     where: Tensor | None  # (N, h, w) indices of levels; None: K = 1 holds everywhere, K = N in turn
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Control":
-        """Something else of each level, once for each distinct one."""
+        """Apply `function` to the distinct levels; positions stay the same."""
         return Control(function(self.levels), self.where)
 
     def shift(self, features: Tensor) -> Tensor:
-        """`features` (N, C, H, W) plus the vectors (K, C) of their positions."""
+        """Add to `features` (N, C, H, W) the vectors (K, C) of their positions."""
         cells, shifts = _in_cells(features, self.where), self._spread(self.levels, features)
         shifted = cells + shifts if torch.is_grad_enabled() else cells.add_(shifts)
         return shifted.view(features.shape)
 
     def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
-        """`features` (N, C, H, W) times the vectors (K, C), plus `shifts` (K, C)."""
+        """Multiply `features` (N, C, H, W) by the vectors (K, C), then add `shifts` (K, C)."""
         cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
         scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
         return scaled.add_(self._spread(shifts, features)).view(features.shape)
 
     def _spread(self, vectors: Tensor, like: Tensor) -> Tensor:
-        """As wide as features under autocast, which would become float32 otherwise."""
+        """Gather `vectors` (K, C) by position, in the type of `like`: autocast would widen it."""
         vectors = vectors.to(like.dtype)
         if self.where is None:
             return vectors[:, :, None, None]
@@ -50,11 +50,10 @@ class Control(NamedTuple):
 
 
 def control_of(level: Level, highest: float, like: Tensor) -> Control:
-    """Levels from 0 to `highest`, on the device of `like` (N, C, H, W).
+    """Return the control for levels from 0 to `highest`, on the device of `like` (N, C, H, W).
 
-    A map's height and width must divide those of every layer that it controls; one that is constant
-    is the same as its one level, bit for bit. Raises `ValueError` for a level out of range or a
-    shape that fits no picture.
+    The height and width of a map divide those of every layer that it controls. A constant map gives
+    the same bits as its level. Raises `ValueError` for a level out of range or another shape.
     """
     levels = torch.as_tensor(level, dtype=torch.float32).to(like.device)
     if not bool(((levels >= 0) & (levels <= highest)).all()):
@@ -71,7 +70,7 @@ def control_of(level: Level, highest: float, like: Tensor) -> Control:
 
 
 def _in_cells(features: Tensor, where: Tensor | None) -> Tensor:
-    """(N, C, H, W) as (N, C, h, H / h, w, W / w), without moving anything."""
+    """View `features` (N, C, H, W) as (N, C, h, H / h, w, W / w)."""
     if where is None:
         return features
     _, height, width = where.shape

@@ -1,26 +1,26 @@
-"""Features -> features: the layers that learned codecs are put together from.
+"""Layers that learned codecs consist of.
 
-All take and give (N, C, H, W). A convolution pads with zeros, so that only its stride changes the
-resolution.
+All map (N, C, H, W) to (N, C', H', W'). A convolution pads with zeros, so that only its stride
+changes the resolution.
 """
 
 from torch import Tensor, nn
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """With a bias; (H, W) to (H, W) / stride."""
+    """Return a convolution with a bias, from (H, W) to (H, W) / stride."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
 
 
 def upsampling(inputs: int, outputs: int, kernel: int) -> nn.ConvTranspose2d:
-    """A transposed convolution of stride 2; (H, W) to (2 H, 2 W)."""
+    """Return a transposed convolution of stride 2, from (H, W) to (2 H, 2 W)."""
     return nn.ConvTranspose2d(
         inputs, outputs, kernel, stride=2, padding=kernel // 2, output_padding=1
     )
 
 
 class ResidualBottleneck(nn.Module):
-    """x + expand(relu(mix(relu(reduce(x))))), with kernels of 1, 3, 1 and half the channels inside.
+    """Bottleneck x + expand(relu(mix(relu(reduce(x))))), half as wide inside, kernels 1, 3, 1.
 
     The block of ELIC (He et al., CVPR 2022) and of the attention of Cheng et al. (CVPR 2020).
     """
@@ -33,7 +33,7 @@ class ResidualBottleneck(nn.Module):
         self.expand = convolution(inside, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
         inside = self.reduce(features).relu_()
         inside = self.mix(inside).relu_()
         expanded: Tensor = self.expand(inside)
@@ -41,7 +41,7 @@ class ResidualBottleneck(nn.Module):
 
 
 class ResidualAttention(nn.Module):
-    """x + trunk(x) * sigmoid(gate(x)): the simplified attention of Cheng et al. (CVPR 2020).
+    """Simplified attention of Cheng et al. (CVPR 2020): x + trunk(x) * sigmoid(gate(x)).
 
     ::
 
@@ -58,7 +58,7 @@ class ResidualAttention(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
         gate: Tensor = self.gate(features)
         gated: Tensor = self.trunk(features) * gate.sigmoid()
         return gated.add_(features)

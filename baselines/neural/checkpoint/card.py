@@ -16,7 +16,7 @@ import msgspec
 from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20

@@ -22,7 +22,7 @@ from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 TABLES = "tables."
 FLOATS = (torch.float32, torch.float16)

@@ -1,4 +1,4 @@
-"""A file of torch's, of whoever's -> the tensors in it; no code, nothing larger than the file."""
+"""Tensors of a torch file of any origin, read without running code or exhausting memory."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,10 @@ from benchmark.errors import Unavailable
 
 
 def load_tensors(path: Path) -> Any:
-    """What `torch.load` gives of it on the CPU; it raises what that raises.
+    """Return what `torch.load` returns on the CPU; its errors are passed on.
 
-    Raises `Unavailable` for a file whose parts are larger than itself: torch stores them as they
-    are, and reads compressed ones as well, a thousand times their size.
+    Raises `Unavailable` for a file with parts larger than itself: torch stores parts uncompressed,
+    but would also read compressed ones, which may grow a thousandfold.
     """
     import torch
 

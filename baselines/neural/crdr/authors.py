@@ -1,10 +1,10 @@
-"""A checkpoint of CRDR's authors -> its sizes and a state dict with the names used here.
+"""Import of a checkpoint of CRDR's authors: its sizes, and its tensors by the names used here.
 
 The authors' files come from their training code: {"comp_model": state dict}, or the state dict
-alone, keys perhaps behind "module.". The factorised prior's tensors have two spellings, that of
-CompressAI 1.2.4 (`_matrix0`), with which the authors trained, and that of 1.2.8 (`matrices.0`).
-Every key must find a place and every parameter must be filled, since a file read in part gives a
-network that runs and is wrong.
+alone, keys possibly prefixed with "module.". The factorised prior's tensors have two spellings,
+that of CompressAI 1.2.4 (`_matrix0`), with which the authors trained, and that of 1.2.8
+(`matrices.0`). Every key must find a place and every parameter must be filled, since a file read in
+part gives a network that runs and is wrong.
 """
 
 import re
@@ -31,24 +31,24 @@ LISTED = 4  # keys named in an error
 CONTAINERS = ("comp_model", "state_dict")
 OLD_SPELLING = re.compile(r"entropy_model_z\._(matrix|bias|factor)(\d)")
 NEW_SPELLING = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
-# What CompressAI keeps beside the parameters: tables and bounds that follow from them.
+# Derived entries that CompressAI keeps beside the parameters: tables and bounds.
 DERIVED = re.compile(
     r"entropy_model_[yz]\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound|target"
     r"|(likelihood_lower_bound|lower_bound_scale)\.bound)"
 )
 
 
-class _Place(NamedTuple):
-    """Where a parameter stands in the authors' file."""
+class _AuthorsTensor(NamedTuple):
+    """Tensor of the authors' file that holds a parameter."""
 
     key: str
-    flipped: bool = False  # a transposed convolution of stride 1 there, a convolution here
+    flipped: bool = False  # there a transposed convolution of stride 1, here a convolution
 
 
 def import_authors(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
-    """The sizes and the whole float32 state dict of `CRDR(sizes)`.
+    """Return the sizes and the complete float32 state dict of `CRDR(sizes)`.
 
-    Raises `Unavailable` for a file that is no such checkpoint, whole, and says what is wrong.
+    Raises `Unavailable` for a file that is no such checkpoint or lacks a part of it.
     """
     theirs = _canonical(path, _read(path))
     try:
@@ -119,7 +119,7 @@ def _read(path: Path) -> Mapping[Any, Any]:
         raise
     except FileNotFoundError:
         raise Unavailable(f"no checkpoint {path}") from None
-    except Exception as error:  # the unpickler raises whatever a damaged file makes it run into
+    except Exception as error:  # an unpickler may raise anything
         raise Unavailable(
             f"{path} cannot be read as weights: it is damaged, or holds more than tensors"
         ) from error
@@ -136,7 +136,7 @@ def _read(path: Path) -> Mapping[Any, Any]:
 
 
 def _canonical(path: Path, loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters only, without the prefix, in the newer spelling."""
+    """Return the parameters alone, without the prefix, in the newer spelling."""
     found: dict[str, Tensor] = {}
     twice: set[str] = set()
     for key, tensor in loaded.items():
@@ -154,7 +154,7 @@ def _respelt(match: re.Match[str]) -> str:
 
 
 def _sizes(theirs: Mapping[str, Tensor]) -> Sizes:
-    """From the shapes of the tensors; raises `KeyError` or `ValueError` where they do not tell."""
+    """Infer the sizes from shapes of tensors; raises `KeyError` or `ValueError` if it cannot."""
 
     def shape(key: str) -> torch.Size:
         return theirs[f"{key}.weight"].shape
@@ -191,26 +191,28 @@ def _sizes(theirs: Mapping[str, Tensor]) -> Sizes:
     )
 
 
-def _place(name: str, sizes: Sizes) -> _Place:
-    """Where the parameter of that name of `CRDR(sizes)` stands in the authors' file."""
+def _place(name: str, sizes: Sizes) -> _AuthorsTensor:
+    """Return the authors' tensor for the parameter `name` of `CRDR(sizes)`."""
     part, *steps, kind = name.split(".")
     if part in ("analysis", "synthesis"):
-        return _Place(".".join(_in_transform(part, steps, kind, sizes)))
+        return _AuthorsTensor(".".join(_in_transform(part, steps, kind, sizes)))
     if part == "hyper_analysis":
-        return _Place(f"hyperencoder.conv{1 + int(steps[0]) // 2}.{kind}")
+        return _AuthorsTensor(f"hyperencoder.conv{1 + int(steps[0]) // 2}.{kind}")
     if part == "hyper_synthesis":
         stack = {"mean": "hd_mu", "scale": "hd_std"}[steps[0]]
         last = steps[1] == "4"
         key = f"hyperdecoder.{stack}.conv{1 + int(steps[1]) // 2}.{kind}"
-        return _Place(key, flipped=last and kind == "weight")
+        return _AuthorsTensor(key, flipped=last and kind == "weight")
     if part == "prior":
-        return _Place(".".join(["entropy_model_z", *steps, kind]))
+        return _AuthorsTensor(".".join(["entropy_model_z", *steps, kind]))
     stack = {"residual": "lrp"}.get(steps[0], steps[0])
-    return _Place(f"context_model.{stack}_slice_transforms.{steps[1]}.model.{steps[2]}.{kind}")
+    return _AuthorsTensor(
+        f"context_model.{stack}_slice_transforms.{steps[1]}.model.{steps[2]}.{kind}"
+    )
 
 
 def _layer_names(part: str, sizes: Sizes) -> Iterator[str]:
-    """The authors' attribute names of a transform's layers, in the order in which data passes."""
+    """Yield the authors' attribute names of a transform's layers in the order of data flow."""
     if part == "synthesis" and sizes.attention:
         yield "attn1"
     for stage in range(1, 5):
@@ -245,14 +247,14 @@ def _in_layer(layer: str, steps: list[str]) -> list[str]:
         if steps[1] == "project":
             return [block, f"proj_{1 + int(steps[2])}"]
         return [block, "conv", str(2 * order.index(steps[1]))]
-    if len(steps) == 2:  # the 1 x 1 convolution behind the attention's bottlenecks
+    if len(steps) == 2:  # the 1 x 1 convolution after the attention's bottlenecks
         return ["conv"]
     branch = {"trunk": "trunk_block", "gate": "attention_block"}[steps[0]]
     return [branch, steps[1], f"c{1 + order.index(steps[2])}"]
 
 
 def _fits(tensor: Tensor, shape: torch.Size, flipped: bool) -> bool:
-    """Whether they are the same but for axes of length 1."""
+    """Return whether the shapes agree except for axes of length 1."""
     axes = tuple(tensor.shape)
     if flipped:
         axes = (*axes[1::-1], *axes[2:])
@@ -261,6 +263,6 @@ def _fits(tensor: Tensor, shape: torch.Size, flipped: bool) -> bool:
 
 
 def _fitted(tensor: Tensor, shape: torch.Size, flipped: bool) -> Tensor:
-    """In float32; a transposed convolution's (in, out, k, k) as the equal convolution's kernel."""
+    """Return the tensor in float32, a flipped one as the equivalent convolution's kernel."""
     kernel = tensor.transpose(0, 1).flip(2, 3) if flipped else tensor
     return kernel.reshape(shape).to(torch.float32).contiguous()

@@ -18,7 +18,7 @@ BETA_GRID = ControlGrid("beta", 25, 128)
 
 
 class HeaderControls(NamedTuple):
-    """What a stream says of q and beta: steps of their grids, or maps of levels."""
+    """q and beta in a stream: steps of their grids, or maps of levels."""
 
     q: int | Levels
     beta: int | Levels

@@ -1,20 +1,20 @@
-"""Photographs -> the weights that a network starts from: an orthogonal transform, stage by stage.
+"""Start values fitted to photographs: an orthogonal transform, stage by stage.
 
-Each stage of the encoder starts as the Karhunen-Loeve transform of 2 x 2 neighbours of what the
-stage before it gives, each stage of the decoder as its transpose, residual blocks as the identity;
-what is left of the kernels is small noise. So a network codes like a wavelet before its first step,
-and a short training spends no time on finding that out.
+Each stage of the encoder starts as the Karhunen-Loeve transform of 2 x 2 neighbours in the output
+of the stage before, each stage of the decoder as its transpose, residual blocks as the identity;
+all other weights of the kernels are small noise. A network codes like a wavelet before its first
+step, and a short training does not have to learn that.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
 from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
+from baselines.neural.blocks.orthogonal import add_transform, transforms_of
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.realism import ConditionedBottleneck
 
@@ -23,60 +23,8 @@ STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at th
 LEAST_SPREAD = 0.15
 
 
-class Transform(NamedTuple):
-    """Of 2 x 2 neighbours in c channels."""
-
-    basis: Tensor  # (k, c, 2, 2), orthonormal rows, largest variance first
-    mean: Tensor  # (c,)
-    spread: Tensor  # (k,) standard deviations of the coefficients
-
-    def analyse(self, features: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, k, h / 2, w / 2)."""
-        centred = features - self.mean[:, None, None]
-        return nn.functional.conv2d(centred, self.basis, stride=2)
-
-
-def transform_of(features: Tensor, outputs: int) -> Transform:
-    """The `outputs` strongest components of (n, c, h, w); fewer where 4 c are fewer."""
-    mean = features.mean((0, 2, 3))
-    centred = features - mean[:, None, None]
-    patches = nn.functional.unfold(centred, kernel_size=2, stride=2)  # (n, 4 c, places)
-    rows = patches.transpose(1, 2).reshape(-1, patches.shape[1]).double()
-    variances, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-    order = variances.argsort(descending=True)[:outputs]
-    basis = vectors[:, order].T.reshape(len(order), features.shape[1], 2, 2).float()
-    return Transform(basis, mean, variances[order].clamp(min=0).sqrt().float())
-
-
-def set_downsampling(layer: nn.Conv2d, transform: Transform, spread: Tensor) -> None:
-    """A convolution of stride 2 as the transform; further output channels stay noise.
-
-    spread: standard deviation of what the layer takes, by channel, (c,).
-    """
-    centre, count = layer.kernel_size[0] // 2, len(transform.basis)
-    inputs = len(transform.mean)
-    _set_noise(layer.weight, spread, dim=1)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    with torch.no_grad():
-        near = slice(centre, centre + 2)
-        layer.weight[:count, :inputs, near, near] += transform.basis
-        layer.bias[:count] = -(transform.basis.sum((2, 3)) @ transform.mean)  # type: ignore[index]
-
-
-def set_upsampling(layer: nn.ConvTranspose2d, transform: Transform) -> None:
-    """A transposed convolution of stride 2 as the transform's transpose."""
-    centre, count = layer.kernel_size[0] // 2, len(transform.basis)
-    outputs = len(transform.mean)
-    _set_noise(layer.weight, transform.spread, dim=0)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    with torch.no_grad():
-        near = slice(centre, centre + 2)
-        layer.weight[:count, :outputs, near, near] += transform.basis
-        layer.bias[:outputs] = transform.mean  # type: ignore[index]
-
-
 def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
-    """Smaller where the input channels, dimension `dim`, are large: means would drown the rest."""
+    """Set noise, smaller for input channels, along `dim`, of large standard deviation `spread`."""
     scale = torch.ones(weight.shape[dim])
     scale[: len(spread)] = 1 / spread.clamp(min=1)
     shape = [1] * weight.ndim
@@ -86,19 +34,10 @@ def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
         weight *= scale.view(shape)
 
 
-def transforms_of(images: Tensor, widths: Sequence[int]) -> list[Transform]:
-    """One for each stage, each fitted to what the one before gives of images (n, 3, h, w)."""
-    found, features = [], images
-    for width in widths:
-        found.append(transform_of(features, width))
-        features = found[-1].analyse(features)
-    return found
-
-
 def initialise(network: CRDR, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Set all weights of `network`; images (n, 3, h, w) in [-1, 1], sides multiples of 16.
+    """Set all weights of `network` from `images` (n, 3, h, w) in [-1, 1], multiples of 16.
 
-    lambdas: at q = 0, 1, ...; they say how coarse y is to be at each level.
+    `lambdas` at q = 0, 1, ... determine how coarse y is at each level.
     """
     sizes = network.sizes
     narrowest = (*map(min, zip(sizes.encoder, reversed(sizes.decoder), strict=True)), sizes.latent)
@@ -107,10 +46,12 @@ def initialise(network: CRDR, images: Tensor, lambdas: Sequence[float]) -> None:
     up = [one for one in network.synthesis.layers if isinstance(one, nn.ConvTranspose2d)]
     spread = images.std((0, 2, 3))
     for convolution, transform in zip(down, transforms, strict=True):
-        set_downsampling(convolution, transform, spread)
+        _set_noise(convolution.weight, spread, dim=1)
+        add_transform(convolution, transform)
         spread = transform.spread
     for upsampling, transform in zip(reversed(up), transforms, strict=True):
-        set_upsampling(upsampling, transform)
+        _set_noise(upsampling.weight, transform.spread, dim=0)
+        add_transform(upsampling, transform)
     for module in network.modules():
         _start_as_identity(module)
     latent = torch.full((sizes.latent,), LEAST_SPREAD)
@@ -135,7 +76,7 @@ def _start_as_identity(module: nn.Module) -> None:
 
 
 def _latent_gains(lambdas: Sequence[float]) -> Tensor:
-    """A step as wide as the square root of lambda: the distortion per bit is the same then."""
+    """Return gains for steps as wide as the square root of lambda: equal distortion per bit."""
     middle = lambdas[len(lambdas) // 2]
     return torch.tensor([STEP * math.sqrt(middle / one) for one in lambdas])
 
@@ -147,7 +88,7 @@ def _set_gain(attention: nn.Module, gains: Tensor) -> None:
 
 
 def _set_entropy_model(network: CRDR, spread: Tensor) -> None:
-    """Scales about the latent's, at the middle rate; z sees the latent with spreads of one."""
+    """Set scales to the latent's at the middle rate; z sees the latent with unit spreads."""
     first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     with torch.no_grad():
         first.weight /= spread.clamp(min=LEAST_SPREAD)[:, None, None]

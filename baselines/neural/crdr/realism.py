@@ -1,4 +1,4 @@
-"""A realism weight beta -> what it adds inside the decoder's residual blocks.
+"""Conditioning of the decoder's residual blocks on the realism weight beta.
 
 ::
 
@@ -6,8 +6,8 @@
                                                     ├─ linear ─> + after its 2nd
                                                     └─ linear ─> + after its 3rd
 
-Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023). All of
-it is computed once for each distinct beta; where beta is a map, results are gathered by position.
+Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator" (CVPR 2023). All
+of it is computed once for each distinct beta; for a map of beta, results are gathered by position.
 """
 
 import torch
@@ -21,7 +21,7 @@ HIGHEST_BETA = 5.12
 
 
 def fourier(betas: Tensor) -> Tensor:
-    """(K,) in [0, 5.12] to (K, 20): ten sines, then ten cosines, of 2^i times beta as [-1, 1].
+    """Return ten sines, then ten cosines, of 2^i times beta mapped to [-1, 1]; (K,) to (K, 20).
 
     >>> fourier(torch.tensor([2.56]))[0, [0, 9, 10, 19]]
     tensor([0., 0., 1., 1.])
@@ -32,7 +32,7 @@ def fourier(betas: Tensor) -> Tensor:
 
 
 class RealismEmbedding(nn.Module):
-    """Beta as a vector: two linear layers on its Fourier features."""
+    """Embedding of beta: two linear layers on its Fourier features."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -41,14 +41,14 @@ class RealismEmbedding(nn.Module):
         )
 
     def forward(self, realism: Control) -> Control:
-        """Levels (K,) to vectors (K, width)."""
+        """Embed levels (K,) as vectors (K, width)."""
         return realism.map(lambda betas: self.layers(fourier(betas)))
 
 
 class ConditionedBottleneck(ResidualBottleneck):
-    """A residual bottleneck with a projection of the embedded beta added behind each convolution.
+    """Residual bottleneck with a projection of the embedded beta added after each convolution.
 
-    Behind the ReLU, where there is one.
+    Where a ReLU follows the convolution, after the ReLU.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -57,7 +57,7 @@ class ConditionedBottleneck(ResidualBottleneck):
         self.project = nn.ModuleList(nn.Linear(width, one) for one in (inside, inside, channels))
 
     def forward(self, features: Tensor, condition: Control) -> Tensor:  # type: ignore[override]
-        """(N, C, H, W) and vectors (K, width) to the shape of the features."""
+        """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
         first, second, third = (condition.map(one) for one in self.project)
         inside = first.shift(self.reduce(features).relu_())
         inside = second.shift(self.mix(inside).relu_())
@@ -65,10 +65,10 @@ class ConditionedBottleneck(ResidualBottleneck):
 
 
 class ConditionedBottlenecks(nn.ModuleList):
-    """Several in a row."""
+    """Sequence of conditioned bottlenecks."""
 
     def forward(self, features: Tensor, condition: Control) -> Tensor:
-        """As one."""
+        """Apply the blocks to `features` (N, C, H, W) one after another."""
         for block in self:
             features = block(features, condition)
         return features

@@ -1,37 +1,37 @@
-"""The dimensions of a network -> its parameters and multiply-accumulates, without torch."""
+"""Dimensions of CRDR's networks, the published ones and smaller ones. No torch."""
 
 from dataclasses import dataclass, replace
 
 IMAGE_CHANNELS = 3
 FOURIER_CHANNELS = 20  # of the embedded beta: ten sines, ten cosines
-LARGEST_WIDTH = 4096  # a file that asks for more is not one of ours
+LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
 LARGEST_COUNT = 64
 LARGEST_KERNEL = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Everything that decides the shapes of the parameters.
+    """Dimensions that determine the shapes of all parameters.
 
-    Widths are numbers of channels, given in the order in which data passes. All resolutions follow:
+    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
     the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
-    sizes that no network can have.
+    dimensions that no network can have.
     """
 
     encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
     decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
     latent: int  # y
     hyper_latent: int  # z
-    blocks: int  # bottleneck blocks a stage
+    blocks: int  # bottleneck blocks per stage
     attention: bool  # residual attention in the middle and at the latent
     outer_kernel: int  # of the convolution next to the image, at either end
     inner_kernel: int  # of the other three that change the resolution
     hyper_encoder: tuple[int, int]
     hyper_decoder: tuple[int, int]  # of each of the two stacks
     hyper_kernel: int  # of the hyper-convolutions that change the resolution
-    support: int  # what a stack of the hyper-decoder gives: input of the context's transforms
+    support: int  # output of a stack of the hyper-decoder: input of the context's transforms
     slices: tuple[int, ...]  # widths, summing to `latent`; none: no autoregressive part
-    support_slices: int  # at most so many slices, the first ones, inform the later ones
+    support_slices: int  # number of slices, the first ones, that inform later ones
     context: tuple[int, int]  # hidden widths of a slice's transforms
     context_kernels: tuple[int, int, int]
     condition: int  # of the embedded beta
@@ -125,7 +125,7 @@ MICRO = Sizes(
     condition=64,
 )
 
-# For tests: every part is there, none takes time.
+# For tests: has every part, takes no time.
 TINY = Sizes(
     encoder=(8, 6, 8),
     decoder=(8, 6, 4),
@@ -150,5 +150,5 @@ NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}
 
 
 def without_context(sizes: Sizes) -> Sizes:
-    """The same network without its autoregressive part: mean and scale from the hyper-decoder."""
+    """Return sizes without the autoregressive part: the hyper-decoder gives mean and scale."""
     return replace(sizes, support=sizes.latent, slices=(), support_slices=0)

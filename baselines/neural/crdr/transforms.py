@@ -1,4 +1,4 @@
-"""An image and a rate -> the latent y; y, a rate and a realism weight -> an image.
+"""Analysis and synthesis transforms, controlled by rate and realism.
 
 ::
 
@@ -8,11 +8,11 @@
     y ─ ⊙ attention ⊙ up ─ ⊙ blocks ⊙ up ─ ⊙ attention ⊙ blocks ⊙ up ─ ⊙ blocks ⊙ up ─> x
         H/16               H/8             H/4                         H/2
 
-    ⊙ interpolation channel attention for q: behind each layer of the encoder, before each of the
+    ⊙ interpolation channel attention for q: after each layer of the encoder, before each of the
     decoder. The decoder's blocks also take the embedded beta.
 
 `analysis_layers` and `synthesis_layers` are the transforms of ELIC (He et al., CVPR 2022) without
-any control: `nn.Sequential(*layers)` of them is that codec's.
+any control, as `nn.Sequential(*layers)`.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from baselines.neural.crdr.sizes import IMAGE_CHANNELS, Sizes
 
 
 def analysis_layers(sizes: Sizes) -> list[tuple[nn.Module, int]]:
-    """The encoder's layers and the channels that each gives."""
+    """Return the encoder's layers with their output channels."""
     layers: list[tuple[nn.Module, int]] = []
     inputs = IMAGE_CHANNELS
     for stage, outputs in enumerate((*sizes.encoder, sizes.latent), start=1):
@@ -53,7 +53,7 @@ def analysis_layers(sizes: Sizes) -> list[tuple[nn.Module, int]]:
 
 
 def synthesis_layers(sizes: Sizes, *, conditioned: bool) -> list[tuple[nn.Module, int]]:
-    """The decoder's layers and the channels that each takes."""
+    """Return the decoder's layers with their input channels."""
     layers: list[tuple[nn.Module, int]] = []
     inputs = sizes.latent
     if sizes.attention:
@@ -82,7 +82,7 @@ def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.Modu
 
 
 class Analysis(nn.Module):
-    """The encoder: each layer, then its channel attention."""
+    """Encoder: each layer, then its channel attention."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Analysis(nn.Module):
         self.attentions = _attentions(layers, sizes.rate_levels)
 
     def forward(self, images: Tensor, rate: Control) -> Tensor:
-        """(N, 3, H, W) in [-1, 1] to y (N, M, H / 16, W / 16)."""
+        """Return y (N, M, H / 16, W / 16) of `images` (N, 3, H, W) in [-1, 1]."""
         features = images
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             features = attention(layer(features), rate)
@@ -99,7 +99,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """The decoder: before each layer its channel attention; blocks that know beta."""
+    """Decoder: before each layer its channel attention; blocks conditioned on beta."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -109,9 +109,9 @@ class Synthesis(nn.Module):
         self.embedding = RealismEmbedding(sizes.condition)
 
     def forward(self, latents: Tensor, rate: Control, realism: Control) -> Tensor:
-        """(N, M, H / 16, W / 16) to (N, 3, H, W) about [-1, 1], not clamped."""
+        """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
         condition = self.embedding(realism)
-        features = latents if torch.is_grad_enabled() else latents.clone()  # for the first to keep
+        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             features = attention(features, rate)
             if isinstance(layer, ConditionedBottlenecks):

@@ -1,13 +1,13 @@
-"""Symbols and their integer distributions <-> bytes, the same bytes on every machine.
+"""Entropy coder of symbols with integer distributions, with the same bytes on every machine.
 
 Asymmetric numeral systems as constriction's `AnsCoder` has them, with probabilities in units of
 2^-24 (Duda et al., "The use of asymmetric numeral systems as an accurate replacement for Huffman
 coding", PCS 2015). No floating-point number takes part in coding. `docs/bitstream.md` has the
-arithmetic; `tests/test_coder.py` has it in twenty lines of Python.
+arithmetic; its tests have it in twenty lines of Python.
 
-Symbols are given and taken in pieces, in the decoder's order: a decoder may need one piece to know
-the distributions of the next. Within a piece, symbols of the same distribution are coded together,
-which is what makes it fast.
+Symbols are coded in pieces, in the decoder's order: a decoder may need one piece to know the
+distributions of the next. For speed, symbols of the same distribution in a piece are coded
+together.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 FREQUENCY_BITS = 16  # of the tables
 PRECISION = 24  # of the coder
 WORD_BYTES = 4
-# The state before the first symbol is coded, after the last is decoded. From 0 on, the first
-# symbols would cost as many bits, and a decoder that needs more bytes than there are would end
-# at 0 as well: so the end of a stream proves most of it to be whole, for nothing.
+# The state before the first symbol is coded, after the last is decoded. With 0 the first symbols
+# would cost as many bits, and a decoder that runs out of bytes would end at 0 as well: this state
+# detects most damage at the end of a stream, at no cost.
 FIRST_STATE = 1 << (PRECISION - 1)
 LOWEST_SYMBOL, HIGHEST_SYMBOL = -(2**15), 2**15 - 1
 # Exp-Golomb of order 0, for what no table holds: class k has 2^k members, k = 0..17.
@@ -37,22 +37,22 @@ CLASS_FREQUENCIES = np.array([2**15 - 1, *(2**k for k in range(14, 0, -1)), 1, 1
 Integers = NDArray[np.integer[Any]]
 
 
-class _Run(NamedTuple):
-    """Symbols in a row that have the same distribution."""
+class _SymbolRun(NamedTuple):
+    """Consecutive symbols of the same distribution."""
 
     model: Any
     entries: NDArray[np.int32]
 
 
 class Distributions:
-    """Integer distributions, one a row, each over consecutive integers and an escape.
+    """Integer distributions, one in each row, over consecutive integers and an escape.
 
-    cdf: (rows, longest), of any integer type; row i begins with 0 and rises strictly to 2^16 within
-    its first `lengths[i]` entries (at least 3), the rest is not looked at. offsets: (rows,), the
-    symbol that a row's first interval stands for; the next ones stand for the following integers,
+    `cdf` is (rows, longest), of any integer type; row i begins with 0 and rises strictly to 2^16
+    within its first `lengths[i]` entries (at least 3); the rest is ignored. `offsets` (rows,) are
+    the symbols of the rows' first intervals; the next intervals stand for the following integers,
     and the last one for every other integer of 16 bits.
 
-    Raises `ValueError` for tables that are not so.
+    Raises `ValueError` for other tables.
     """
 
     def __init__(self, cdf: Integers, lengths: Integers, offsets: Integers) -> None:
@@ -84,7 +84,7 @@ class Distributions:
         return cls(cdf, lengths, offsets)
 
     def sort(self, indices: Integers) -> tuple[Integers, Integers, Integers]:
-        """Positions by distribution (row, then position), the rows that occur, and how often."""
+        """Return positions sorted by row, then position; the rows that occur; their counts."""
         if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < len(self.models):
             raise ValueError(f"an index is not within 0..{len(self.models) - 1}")
         narrow = indices.reshape(-1).astype(self.index_type, copy=False)  # sorted by radix
@@ -94,15 +94,15 @@ class Distributions:
 
 
 class Encoder:
-    """Collects symbols, then codes them: a decoder takes them in the order in which they came."""
+    """Encoder of symbols; a decoder takes them in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._runs: list[_Run] = []
+        self._runs: list[_SymbolRun] = []
 
     def add(self, symbols: Integers, distributions: Distributions, indices: Integers) -> None:
-        """Symbols of 16 bits; `indices`, of the same shape, says which row each follows.
+        """Add symbols of 16 bits, with the row of each one's distribution in `indices`.
 
-        Raises `ValueError` for a symbol of more than 16 bits, or an index that is no row.
+        Raises `ValueError` for a symbol of more than 16 bits, or an index without a row.
         """
         if symbols.shape != indices.shape:
             raise ValueError(f"symbols of shape {symbols.shape}, indices of {indices.shape}")
@@ -119,20 +119,20 @@ class Encoder:
         np.copyto(entries, escape, where=outside)
         ends = np.cumsum(counts)
         for row, start, end in zip(rows, ends - counts, ends, strict=True):
-            self._runs.append(_Run(distributions.models[row], entries[start:end]))
+            self._runs.append(_SymbolRun(distributions.models[row], entries[start:end]))
         if beyond.size:
             below = -1 - beyond - escape[outside]
             self._add_escaped(np.where(beyond >= 0, 2 * beyond, 2 * below + 1) + 1)
 
     def _add_escaped(self, numbers: NDArray[np.int32]) -> None:
-        """Integers from 1 on: the classes of all, then their places within class 1, 2, ..."""
+        """Add integers from 1 on: the classes of all, then their places in class 1, 2, ..."""
         classes = _class_of(numbers)
-        self._runs.append(_Run(_class_model(), classes))
+        self._runs.append(_SymbolRun(_class_model(), classes))
         for k in range(1, int(classes.max()) + 1):
-            self._runs.append(_Run(_uniform(k), numbers[classes == k] - (1 << k)))
+            self._runs.append(_SymbolRun(_uniform(k), numbers[classes == k] - (1 << k)))
 
     def finish(self) -> bytes:
-        """Everything added so far."""
+        """Return the bytes of all symbols added so far."""
         coder = constriction.stream.stack.AnsCoder(np.array([FIRST_STATE], np.uint32))
         for run in reversed(self._runs):
             coder.encode_reverse(run.entries, run.model)
@@ -140,10 +140,10 @@ class Encoder:
 
 
 class Decoder:
-    """Gives back the symbols that an `Encoder` was given, in the same pieces.
+    """Decoder of the symbols that an `Encoder` was given, in the same pieces.
 
-    Damaged bytes give wrong symbols, each still within 16 bits, or `CorruptStream`; time and memory
-    depend on the number of symbols asked for alone. `finish` notices nearly all damage.
+    Damaged bytes give wrong symbols of 16 bits, or raise `CorruptStream`; time and memory depend on
+    the number of symbols alone. `finish` detects nearly all damage.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -155,9 +155,9 @@ class Decoder:
         self._coder = constriction.stream.stack.AnsCoder(words)
 
     def take(self, distributions: Distributions, indices: Integers) -> NDArray[np.int16]:
-        """The next symbols, one for each index, in its shape.
+        """Return the next symbols, one for each of `indices`, in their shape.
 
-        Raises `ValueError` for an index that is no row, `CorruptStream` for an impossible symbol.
+        Raises `ValueError` for an index without a row, `CorruptStream` for an impossible symbol.
         """
         order, rows, counts = distributions.sort(indices)
         runs = [
@@ -190,7 +190,7 @@ class Decoder:
         symbols[outside] = decoded
 
     def finish(self) -> None:
-        """Raises `CorruptStream` unless the data ends exactly with the symbols taken."""
+        """Raise `CorruptStream` unless the data ends exactly with the symbols taken."""
         if self._coder.num_words() != 1 or self._coder.get_compressed()[0] != FIRST_STATE:
             raise CorruptStream("the entropy-coded data does not end where its symbols do")
 
@@ -202,7 +202,7 @@ def channel_rows(shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 
 def _model(frequencies: Integers) -> Any:
-    """Of entries 0, 1, ...: exactly `frequencies` (each at least 1, in sum 65536) of 65536."""
+    """Return the model of entries 0, 1, ... with `frequencies`, at least 1 each, 65536 in all."""
     if frequencies.min() < 1:
         raise ValueError("a distribution does not rise strictly")
     # constriction gives each of n entries 1 of 2^24 and shares out the rest in proportion to these
@@ -222,14 +222,14 @@ def _uniform(bits: int) -> Any:
 
 
 def _class_of(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """floor(log2) of integers from 1 to 2^18 - 1, exactly."""
+    """Return floor(log2) of integers from 1 to 2^18 - 1, exactly."""
     powers = 1 << np.arange(1, len(CLASS_FREQUENCIES), dtype=np.int32)
     return np.searchsorted(powers, numbers, side="right").astype(np.int32)
 
 
 @cache
 def _require_exact_coder() -> None:
-    """`Unavailable` where constriction does something else with these numbers than the format."""
+    """Raise `Unavailable` if this constriction does not code as the format says."""
     frequencies = np.array([1, 65000, 500, 35])
     below = np.cumsum(frequencies) - frequencies
     for entry, start in enumerate(below):
@@ -241,6 +241,6 @@ def _require_exact_coder() -> None:
         words = [state & 0xFFFFFFFF, state >> 32]
         if coder.get_compressed().tolist() != words[: 2 if words[1] else 1]:
             raise Unavailable(
-                "this version of constriction codes otherwise than the format of our streams: "
+                "this version of constriction does not code as the format of our streams says: "
                 "install the one in requirements.lock"
             )

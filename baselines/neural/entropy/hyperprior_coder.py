@@ -27,7 +27,7 @@ from baselines.neural.entropy.coder import (
 from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.fixed.calibration import calibrate
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of, to_float
-from baselines.neural.entropy.fixed.fractional_bits import fraction_tables
+from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
@@ -40,8 +40,8 @@ def hyperprior_tables(network: HyperpriorNetwork, latents: Iterable[Tensor]) -> 
     be. Raises `ValueError` for a prior with parameters that are not finite.
     """
     with torch.inference_mode():
-        fractions = fraction_tables(calibrate(network, latents))
-    return {**make_tables(), **factorised_tables(network.prior), **fractions}
+        fractional_bits = fractional_bit_tables(calibrate(network, latents))
+    return {**make_tables(), **factorised_tables(network.prior), **fractional_bits}
 
 
 class HyperpriorCoder:

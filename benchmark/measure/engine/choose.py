@@ -62,7 +62,7 @@ def _cluster(request: Request) -> Backend:
     from benchmark.measure.engine.ray import RayEngine
 
     nodes = cluster.connect(request.address)
-    device = cluster.use_device(request.device, nodes)
+    device = use_device(request.device, nodes.has_gpus)
     remarks: dict[str, None] = {}
 
     def engine(model: CostModel) -> Engine:

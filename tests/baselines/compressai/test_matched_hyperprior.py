@@ -23,10 +23,10 @@ from baselines.compressai.network import (
     ZooNetwork,
     rate_weight,
 )
+from baselines.neural.blocks.orthogonal import transforms_of
 from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.crdr.initialise import transforms_of
 from baselines.neural.crdr.sizes import MICRO
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
@@ -56,10 +56,10 @@ def _nothing_kept(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def shipped(monkeypatch, tmp_path):
-    """What comes along, in place of what really does."""
+    """A folder in place of the bundled checkpoints."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(compressai_weights, "SHIPPED", folder)
+    monkeypatch.setattr(compressai_weights, "BUNDLED", folder)
     return folder
 
 
@@ -96,7 +96,7 @@ def stored(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def crop(photo):
-    """Of 128 x 192 pixels, so that nothing is padded."""
+    """A crop of 128 x 192 pixels, which needs no padding."""
     return np.ascontiguousarray(photo[:128, :192])
 
 
@@ -183,8 +183,8 @@ QUALITY = Setting("quality", 1)
 
 
 def rewrite_card(path: Path) -> None:
-    """As if the tensors' file had been written as it is now."""
-    from benchmark.system.programs import file_sha256
+    """Let the card vouch for the tensors' file as it is now."""
+    from benchmark.system.digest import file_sha256
 
     card = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(card | {"sha256": file_sha256(path)}))

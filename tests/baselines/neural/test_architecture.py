@@ -1,4 +1,4 @@
-"""What every architecture promises, and how one is found."""
+"""The promises of every architecture, and its registration."""
 
 import subprocess
 import sys

@@ -197,7 +197,7 @@ def test_its_work_is_counted_without_a_word_of_its_own():
 
 
 def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path):
-    """By its stage at a single rate, as the recipe has it, for a network of one rate."""
+    """The recipe's single-rate stage trains it, since the network has one rate."""
     record = tomllib.loads((recipes.FOLDER / "smoke.toml").read_text())
     record |= {"architecture": "factorised", "stage": record["stage"][:1]}
     record["stage"][0] |= {"steps": 60}

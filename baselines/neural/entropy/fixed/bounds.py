@@ -1,7 +1,7 @@
-"""One layer's integer weights -> the proof that no sum in it can leave its number format.
+"""Proof, from a layer's integer weights, that no sum in it can leave its number format.
 
 The bound of a sum is the sum of the weights' magnitudes times the largest activation: it holds for
-every input, a hostile stream's too, because activations are clipped to their limit.
+every input, even of a hostile stream, because activations are clipped to their limit.
 """
 
 import torch
@@ -14,15 +14,16 @@ FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that 
 INT32_BOUND = 2**31 - 1
 
 
-class BoundExceeded(ValueError):  # noqa: N818 - reads as what happened
-    """The weights are so large that a sum might not be exact; the layer cannot run in integers."""
+class BoundExceeded(ValueError):  # noqa: N818
+    """Weights so large that a sum might not be exact: the layer cannot run in integers."""
 
 
 def prove(weight: Tensor, bias: Tensor, shift: Tensor, layer: str) -> None:
-    """Raise BoundExceeded unless every kernel computes this layer exactly, whatever the input.
+    """Raise `BoundExceeded` unless every kernel computes the layer exactly for all inputs.
 
-    weight: integers (out, kernel height, kernel width, in); bias: float64 integers (out,); shift:
-    int64 (out,), by how many bits requantisation divides; layer: what the message calls it.
+    `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,).
+    `shift`, int64 (out,), are the bits by which requantisation divides. `layer` is its name in the
+    message.
     """
     rows = weight.reshape(weight.shape[0], -1)
     sums = _magnitude(rows).double() * ACTIVATION_LIMIT + bias.abs()

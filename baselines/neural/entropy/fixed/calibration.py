@@ -1,4 +1,4 @@
-"""Latents of some images -> the fractions with which the integers follow the float model best."""
+"""Choice of fractional bits with which the integer path follows the float model best."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ HEADROOM = 2.0  # other images' activations may be larger
 
 
 class _Errors:
-    """For each activation and fraction, the sum of squared errors of rounding and clipping."""
+    """Sums of squared errors of rounding and clipping, by activation and fractional bits."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.sums = {name: torch.zeros(LARGEST_FRACTION + 1).double() for name in names}
@@ -36,11 +36,11 @@ class _Errors:
 
 @torch.no_grad()
 def calibrate(model: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
-    """One fraction for each of `activation_names`, of least squared error over these images.
+    """Return the fractional bits of least squared error for each of `activation_names`.
 
-    latents: y as the encoder gives it, (N, M, h, w) each, of images and rates like those that will
-    be coded. An activation's error is that of rounding and of clipping it, as if it were HEADROOM
-    times as large.
+    `latents` are y as the encoder gives it, (N, M, h, w) each, of images and rates like those that
+    will be coded. An error is that of rounding, and of clipping as if values were HEADROOM times as
+    large.
     """
     errors = _Errors(activation_names(model))
     hooks = _listen(model, errors)
@@ -71,7 +71,7 @@ def _recorder(name: str, errors: _Errors, *, relu: bool):  # type: ignore[no-unt
 
 
 def _follow(model: HyperpriorNetwork, latent: Tensor, errors: _Errors) -> None:
-    """Decode the latent as the float model does, recording what no layer gives."""
+    """Decode the latent in floating point; record activations that are no layer's output."""
     rounded = model.round_hyper(model.hyper_analyse(latent))
     errors.add("z", rounded)
     mean_support, scale_support = model.hyper_synthesise(rounded)
@@ -86,6 +86,6 @@ def _follow(model: HyperpriorNetwork, latent: Tensor, errors: _Errors) -> None:
         return symbols + mean
 
     decoded = model.context(mean_support, scale_support, code)
-    errors.add("support.mean", decoded)  # all of it: the residual's transforms see every slice
+    errors.add("support.mean", decoded)  # all slices: the residual's transforms see every one
     informing = sum(model.context.widths[: model.context.support_slices])
     errors.add("support.scale", decoded[:, :informing])

@@ -1,4 +1,4 @@
-"""A float Conv2d or ConvTranspose2d -> the same layer on integers, and its exact output."""
+"""Exact execution of a Conv2d or ConvTranspose2d on integers."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,8 +17,8 @@ Sums = Callable[[Tensor], Tensor]
 Kernel = Callable[[Tensor, tuple[int, int], torch.device], Sums]
 
 
-class Grid(NamedTuple):
-    """Where a layer's input comes from and its output goes to."""
+class LayerGrid(NamedTuple):
+    """Number formats of a layer's input and output."""
 
     in_fraction: int
     out_fraction: int
@@ -27,16 +27,16 @@ class Grid(NamedTuple):
 
 
 class IntegerConvolution:
-    """A convolution, its bias, rounding to the output's grid, and a ReLU if it is followed by one.
+    """Convolution with bias, optional ReLU, and rounding to the output's grid, on integers.
 
-    Raises ValueError for a layer that has no such form, and `BoundExceeded` where the weights
-    admit a sum that might not be exact. `name` is what these messages call it.
+    Raises `ValueError` for a layer that has no such form, and `BoundExceeded` for weights that
+    admit an inexact sum. `name` is the layer's name in these messages.
     """
 
     def __init__(
         self,
         layer: Layer,
-        grid: Grid,
+        grid: LayerGrid,
         *,
         relu: bool,
         precision: Precision,
@@ -63,7 +63,7 @@ class IntegerConvolution:
         self.dtype = grid.out_dtype
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """int16 (N, H, W, in), within ACTIVATION_LIMIT -> (N, H', W', out), the grid's dtype."""
+        """Map int16 (N, H, W, in), within the limit, to (N, H', W', out) of the grid's type."""
         high, wide = activations.shape[1:3]
         size = self.height.output_length(high), self.width.output_length(wide)
         up, down, left, right = *self.height[2:4], *self.width[2:4]

@@ -1,4 +1,4 @@
-"""Symbols of z, then of y slice by slice -> exact scale indices and means, and y as decoded.
+"""Integer network from the symbols of z and y to exact scale indices, means, and decoded y.
 
 ::
 
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.entropy.fixed.fractional_bits import branches, fractions_in
+from baselines.neural.entropy.fixed.fractional_bits import branches, fractional_bits_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,
@@ -48,21 +48,21 @@ PRECISION = {
 }
 
 
-class Parameters(NamedTuple):
-    """The distributions of one slice's symbols, each (N, width, h, w), channels first."""
+class SliceParameters(NamedTuple):
+    """Distributions of one slice's symbols, each (N, width, h, w), channels first."""
 
     indices: Tensor  # uint8, rows of the table `cdf`
     means: Tensor  # int32, on the grid 2^-12
 
 
 class EntropyPath:
-    """The integer network of one checkpoint on one device.
+    """Integer network of one checkpoint on one device.
 
-    model: on any device; its weights are copied. tables: what `make_tables` and `fraction_tables`
-    gave when the checkpoint was made; others are ignored. choice: of the kernel, the fastest exact
-    one on the device unless given. `widths` are the slices' channels, all of y where there are
-    none. Raises `ValueError` for what does not fit together, `BoundExceeded` where these weights
-    admit a sum that is not exact, and `Unavailable` where the device has no exact kernel.
+    `model` may be on any device; its weights are copied. `tables` hold those of `make_tables` and
+    `fractional_bit_tables` from the checkpoint; others are ignored. `choice` is the kernel; the
+    fastest exact one on the device unless given. `widths` are the slices' channels; all of y
+    without slices. Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for
+    weights that admit an inexact sum, and `Unavailable` where the device has no exact kernel.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class EntropyPath:
     ) -> None:
         self.device = torch.device(device)
         self.choice = choice or exact_kernel(self.device)
-        self.fractions = fractions_in(tables, model)
+        self.fractional_bits = fractional_bits_in(tables, model)
         self.thresholds, self.half_tanh = (
             _table(tables, name, size).to(self.device)
             for name, size in (("thresholds", NUM_SCALES - 1), ("half_tanh", 2 * TANH_LIMIT + 1))
@@ -86,7 +86,7 @@ class EntropyPath:
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < LARGEST_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
-        on_grid = torch.round(medians * 2.0 ** self.fractions["z"])
+        on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
         self.medians = on_grid.to(self.device, torch.int64)
         self.branches = {
             name: self._branch(name, modules) for name, modules in branches(model).items()
@@ -99,15 +99,19 @@ class EntropyPath:
         if kind == "residual":
             last, limit, dtype = TANH_FRACTION, TANH_LIMIT, torch.int16
         elif kind == "hyper" and self.autoregressive:
-            last, limit, dtype = self.fractions[f"support.{part}"], ACTIVATION_LIMIT, torch.int16
+            last, limit, dtype = (
+                self.fractional_bits[f"support.{part}"],
+                ACTIVATION_LIMIT,
+                torch.int16,
+            )
         else:
             last = OUTPUT_FRACTION
         first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
         return FixedSequence(
             modules,
             [
-                self.fractions[first],
-                *(self.fractions[f"{name}.{i}"] for i in range(hidden)),
+                self.fractional_bits[first],
+                *(self.fractional_bits[f"{name}.{i}"] for i in range(hidden)),
                 last,
             ],
             precision=PRECISION[kind],
@@ -119,16 +123,16 @@ class EntropyPath:
         )
 
     def begin(self, z_symbols: Tensor) -> "Latents":
-        """z's symbols (N, Z, h / 4, w / 4), integers of any size, on any device."""
+        """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
         symbols = z_symbols.to(self.device, torch.int64).permute(0, 2, 3, 1)
-        limit = ACTIVATION_LIMIT >> self.fractions["z"]
-        z = (symbols.clamp(-limit, limit) << self.fractions["z"]) + self.medians
+        limit = ACTIVATION_LIMIT >> self.fractional_bits["z"]
+        z = (symbols.clamp(-limit, limit) << self.fractional_bits["z"]) + self.medians
         z = z.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).to(torch.int16)
         return Latents(self, self.branches["hyper.mean"](z), self.branches["hyper.scale"](z))
 
 
 class Latents:
-    """Latents on their way: `parameters` and `accept` in turn, for each of `path.widths`."""
+    """Latents in decoding: call `parameters` and `accept` in turn for each of `path.widths`."""
 
     def __init__(self, path: EntropyPath, mean_support: Tensor, scale_support: Tensor) -> None:
         self._path = path
@@ -136,8 +140,8 @@ class Latents:
         self._means: Tensor | None = None
         self._decoded: list[Tensor] = []
 
-    def parameters(self) -> Parameters:
-        """Of the next slice's symbols."""
+    def parameters(self) -> SliceParameters:
+        """Return the parameters of the next slice's symbols."""
         path, index = self._path, len(self._decoded)
         if path.autoregressive:
             means = path.branches[f"mean.{index}"](torch.cat(self._mean_parts, dim=3))
@@ -146,10 +150,10 @@ class Latents:
             (means,), (scales,) = self._mean_parts, self._scale_parts
         self._means = means
         indices = scale_index(scales, path.thresholds)
-        return Parameters(_channels_first(indices), _channels_first(means))
+        return SliceParameters(_channels_first(indices), _channels_first(means))
 
     def accept(self, symbols: Tensor) -> None:
-        """The symbols of the slice whose parameters were asked for last, (N, width, h, w)."""
+        """Take the symbols (N, width, h, w) of the slice whose parameters were returned last."""
         if self._means is None:
             raise ValueError("a slice's symbols come after its parameters")
         path, index = self._path, len(self._decoded)
@@ -166,25 +170,25 @@ class Latents:
         self._means = None
 
     def decoded(self) -> Tensor:
-        """y after all slices, (N, M, h, w), int32 on the grid 2^-12; float32 holds it exactly."""
+        """Return y after all slices, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
         if len(self._decoded) != len(self._path.widths):
             raise ValueError(f"{len(self._decoded)} of {len(self._path.widths)} slices are decoded")
         return _channels_first(torch.cat(self._decoded, dim=3))
 
     def _on_grid(self, values: Tensor, support: str) -> Tensor:
-        bits = OUTPUT_FRACTION - self._path.fractions[support]
+        bits = OUTPUT_FRACTION - self._path.fractional_bits[support]
         return coarser(values, bits, ACTIVATION_LIMIT)
 
 
 def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
-    """What an encoder sends: the float latents minus the means, rounded, int32, same shapes."""
+    """Return the symbols to code, int32: latents minus means, rounded; same shape."""
     reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
     symbols = torch.round(latents - means.to(latents.device).float() * 2.0**-OUTPUT_FRACTION)
     return symbols.clamp(-reach, reach).to(torch.int32)
 
 
 def to_float(decoded: Tensor) -> Tensor:
-    """Integers on the grid 2^-12 -> float32, exactly."""
+    """Convert integers on the grid 2^-12 to float32, exactly."""
     return decoded.float() * 2.0**-OUTPUT_FRACTION
 
 

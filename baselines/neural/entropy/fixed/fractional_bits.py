@@ -1,7 +1,7 @@
-"""A float model -> the names of its activations on the entropy path, and a fraction for each.
+"""Fractional bits of each activation on the entropy path, by name.
 
-A fraction is the number of binary digits after the point of a tensor's integers (see `grid`): many
-for values that stay small, few where they grow large. A checkpoint stores them as integers.
+They are the number of binary digits after the point of a tensor's integers (see `grid`): many for
+values that stay small, few for large ones. A checkpoint stores them as integers.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ DEFAULT_FRACTION = 7  # activations within +-63.5, for a model without calibrati
 
 
 def branches(model: HyperpriorNetwork) -> dict[str, nn.Module]:
-    """Every sequence of convolutions on the entropy path, by name: hyper.mean, ..., residual.9."""
+    """Return the convolution sequences of the entropy path by name: hyper.mean, ..., residual.9."""
     named: dict[str, nn.Module] = {
         "hyper.mean": model.hyper_synthesis.mean,
         "hyper.scale": model.hyper_synthesis.scale,
@@ -32,7 +32,7 @@ def branches(model: HyperpriorNetwork) -> dict[str, nn.Module]:
 
 
 def activation_names(model: HyperpriorNetwork) -> list[str]:
-    """z, each hidden layer (hyper.mean.0, ...), and the supports, which the decoded slices join."""
+    """Return the names of all activations: z, hidden layers (hyper.mean.0, ...), supports."""
     names = ["z"]
     for branch, modules in branches(model).items():
         hidden = len(list(convolutions(modules, branch))) - 1
@@ -40,23 +40,23 @@ def activation_names(model: HyperpriorNetwork) -> list[str]:
     return [*names, "support.mean", "support.scale"] if model.context.widths else names
 
 
-def default_fractions(model: HyperpriorNetwork) -> dict[str, int]:
-    """DEFAULT_FRACTION everywhere."""
+def default_fractional_bits(model: HyperpriorNetwork) -> dict[str, int]:
+    """Return DEFAULT_FRACTION for every activation."""
     return dict.fromkeys(activation_names(model), DEFAULT_FRACTION)
 
 
-def fraction_tables(fractions: Mapping[str, int]) -> dict[str, Tensor]:
-    """Fractions by activation -> int8 scalars for a checkpoint's tables: fraction.z, ..."""
+def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return fractional bits as int8 scalars for a checkpoint's tables: fraction.z, ..."""
     return {
         f"{PREFIX}{name}": torch.tensor(value, dtype=torch.int8)
-        for name, value in fractions.items()
+        for name, value in fractional_bits.items()
     }
 
 
-def fractions_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict[str, int]:
-    """The inverse of `fraction_tables`, out of a checkpoint's tables.
+def fractional_bits_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict[str, int]:
+    """Return the fractional bits in a checkpoint's tables by activation.
 
-    Raises ValueError unless they are this model's, all of them, and within 0..LARGEST_FRACTION.
+    Raises `ValueError` unless they are exactly this model's, and within 0..LARGEST_FRACTION.
     """
     found = {
         name.removeprefix(PREFIX): int(table)
@@ -65,7 +65,7 @@ def fractions_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict
     }
     wrong = sorted(set(found) ^ set(activation_names(model)))
     if wrong:
-        raise ValueError(f"the fractions do not fit the model: {', '.join(wrong[:5])}")
+        raise ValueError(f"the fractional bits do not fit the model: {', '.join(wrong[:5])}")
     for name, fraction in found.items():
         if not 0 <= fraction <= LARGEST_FRACTION:
             raise ValueError(f"the fraction {name} is {fraction}, not 0..{LARGEST_FRACTION}")

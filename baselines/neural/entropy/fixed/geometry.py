@@ -1,4 +1,4 @@
-"""A convolution or transposed convolution -> the ordinary convolution, without padding, that it is.
+"""Rewriting of any convolution as an ordinary one without padding.
 
 A transposed convolution of stride s is an ordinary one of stride 1 with s * s times the channels,
 one group for each phase of the output, whose values are then interleaved:
@@ -16,7 +16,7 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 
 
 class Axis(NamedTuple):
-    """What happens along the height, or the width: pad, convolve, interleave, cut."""
+    """Operations along the height or the width: pad, convolve, interleave, cut."""
 
     kernel: int
     stride: int
@@ -27,7 +27,7 @@ class Axis(NamedTuple):
     surplus: int  # the output's length is stride * (input - 1) + surplus, or the strided division
 
     def output_length(self, length: int) -> int:
-        """Of an input of that length; raises ValueError where the kernel finds no place."""
+        """Return the length of the output; raises `ValueError` for an input too short."""
         positions = (length + self.before + self.after - self.kernel) // self.stride + 1
         if positions < 1 or length < 1:
             raise ValueError(f"an input of {length} is too small for a kernel of {self.kernel}")
@@ -35,7 +35,7 @@ class Axis(NamedTuple):
 
 
 def axes(layer: Layer) -> tuple[Axis, Axis]:
-    """Of height and width; raises ValueError for a layer that has no such form."""
+    """Return the operations along height and width; raises `ValueError` for other layers."""
     if layer.groups != 1 or layer.padding_mode != "zeros" or set(layer.dilation) != {1}:
         raise ValueError(f"{layer} has groups, a dilation or a padding other than zeros")
     if isinstance(layer.padding, str):
@@ -66,7 +66,7 @@ def _transposed_axis(kernel: int, stride: int, padding: int, output_padding: int
 
 
 def ordinary_weight(layer: Layer, weight: Tensor, height: Axis, width: Axis) -> Tensor:
-    """The layer's weight, rounded or not -> (phases * out, kernel height, kernel width, in)."""
+    """Return the layer's weight as (phases * out, kernel height, kernel width, in)."""
     if not isinstance(layer, nn.ConvTranspose2d):
         return weight.permute(0, 2, 3, 1).contiguous()
     inputs, outputs, rows, columns = weight.shape
@@ -81,7 +81,7 @@ def ordinary_weight(layer: Layer, weight: Tensor, height: Axis, width: Axis) -> 
 
 
 def interleave(values: Tensor, height: Axis, width: Axis, size: tuple[int, int]) -> Tensor:
-    """(N, rows, columns, phases * out) -> (N, *size, out): each phase to its place, ends cut."""
+    """Interleave phases (N, rows, columns, phases * out) to (N, *size, out), ends cut."""
     if height.phases == width.phases == 1:
         return values
     count, rows, columns, _ = values.shape

@@ -1,9 +1,9 @@
-"""Float weights to integer weights: the grids that the entropy path computes on.
+"""Number formats of the entropy path, and conversion of float weights to them.
 
 An activation is an integer a, |a| <= ACTIVATION_LIMIT, that stands for a / 2^fraction; each tensor
 of activations has one fraction. A weight is an integer w that stands for w / 2^scale, one scale per
-output channel: the largest for which the channel's weights keep within the limit of its precision.
-A bias stands on the grid of the sums, bias / 2^(fraction + scale).
+output channel: the largest that keeps the channel's weights within the limit of its precision.
+A bias is on the grid of the sums, bias / 2^(fraction + scale).
 
 Rounding. Weights and biases are rounded to the nearest integer, a half to the even neighbour. A sum
 s on the grid 2^-p becomes an activation on the grid 2^-f as floor(s / 2^(p - f) + 1/2): to the
@@ -28,7 +28,7 @@ LARGEST_SCALE = 24  # finer weights change nothing, and their biases would leave
 
 
 class Precision(IntEnum):
-    """The limbs of a weight: how fine it is, and how many int8 products a convolution takes."""
+    """Number of limbs of a weight, which decides the int8 products of a convolution."""
 
     COARSE = 1  # |w| <= 127, two products
     FINE = 2  # |w| <= 8127, three products
@@ -38,7 +38,7 @@ WEIGHT_LIMIT = {Precision.COARSE: 2**LIMB_BITS - 1, Precision.FINE: ACTIVATION_L
 
 
 class IntegerWeights(NamedTuple):
-    """One layer's weights and biases on their grids, on the CPU."""
+    """Weights and biases of a layer on their grids, on the CPU."""
 
     weight: Tensor  # int16, the float weight's shape; int8's range where the precision is COARSE
     bias: Tensor  # float64 integers (out,), on the grid 2^-(input fraction + scale)
@@ -55,7 +55,7 @@ def integer_weights(
 ) -> IntegerWeights:
     """Round a float weight (any shape, out channels along `out_dim`) and its bias (out,).
 
-    Raises ValueError where one is not finite.
+    Raises `ValueError` if one is not finite.
     """
     given = weight.detach().to("cpu", torch.float32)
     offset = torch.zeros(given.shape[out_dim]) if bias is None else bias.detach().to("cpu")
@@ -75,7 +75,7 @@ def integer_weights(
 
 
 def _finest_scale(largest: Tensor, limit: int) -> Tensor:
-    """Per channel, the largest s <= LARGEST_SCALE with round(largest * 2^s) <= limit."""
+    """Return by channel the largest s <= LARGEST_SCALE with round(largest * 2^s) <= limit."""
     normal = largest.clamp(min=2.0**-100)  # the same for zero, and for a flushed subnormal
     _, exponent = torch.frexp(normal)  # normal = m 2^exponent, 1/2 <= m < 1
     scale = (limit.bit_length() - exponent.to(torch.int64)).clamp_(max=LARGEST_SCALE)
@@ -83,7 +83,7 @@ def _finest_scale(largest: Tensor, limit: int) -> Tensor:
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
-    """2^exponent as float64, exactly, for integers from -1022 to 1023.
+    """Return 2^exponent as float64, exactly, for integers from -1022 to 1023.
 
     >>> power_of_two(torch.tensor([-3, 0, 4]))
     tensor([ 0.1250,  1.0000, 16.0000], dtype=torch.float64)
@@ -95,10 +95,10 @@ def power_of_two(exponent: Tensor) -> Tensor:
 def requantise(
     sums: Tensor, shift: Tensor, lowest: int, highest: int, dtype: torch.dtype
 ) -> Tensor:
-    """floor(sums / 2^shift + 1/2), clipped to lowest..highest; `sums` (..., out) is overwritten.
+    """Return floor(sums / 2^shift + 1/2), clipped to lowest..highest; `sums` is overwritten.
 
-    sums: float64 integers; shift: (out,) int64, negative where the grid becomes finer. Exact while
-    |sums| and |sums / 2^shift| stay below 2^51 (`bounds` asserts it).
+    `sums` are float64 integers (..., out), `shift` int64 (out,), negative for a finer grid. Exact
+    while |sums| and |sums / 2^shift| are below 2^51, which `bounds` proves.
 
     >>> requantise(torch.tensor([5., 6., -6., 999.]).double(), torch.tensor(2), -8, 8, torch.int16)
     tensor([ 1,  2, -1,  8], dtype=torch.int16)
@@ -108,7 +108,7 @@ def requantise(
 
 
 def coarser(values: Tensor, bits: int, limit: int) -> Tensor:
-    """Integers on a grid 2^bits coarser: floor(v / 2^bits + 1/2), clipped to -limit..limit, int16.
+    """Return integers on a grid 2^bits coarser, floor(v / 2^bits + 1/2), clipped, as int16.
 
     >>> coarser(torch.tensor([7, 8, -8, -9, 4000]), 4, 100)
     tensor([  0,   1,   0,  -1, 100], dtype=torch.int16)

@@ -1,4 +1,4 @@
-"""Integer activations and weights -> their exact sums of products, through int8 matrix products.
+"""Exact integer convolution by int8 matrix products, on numbers split in two limbs.
 
 A number of two limbs is v = 128 h + l, l in -64..63. For activations a and weights w of two limbs
 
@@ -22,7 +22,7 @@ LEAST_ROWS = 24  # and the first of which has more than 16 rows
 
 
 def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Integers of at most 63 * 128 + 63 -> high limb, low limb and their sum, int8.
+    """Split integers of at most 63 * 128 + 63 into high limb, low limb and their sum, int8.
 
     >>> [int(limb) for limb in limbs(torch.tensor([-8127], dtype=torch.int16))]
     [-63, -63, -126]
@@ -33,16 +33,16 @@ def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def planes(weight: Tensor) -> tuple[Tensor, ...]:
-    """Weights on a grid of either precision -> what activations are multiplied with, int8."""
+    """Return the int8 tensors that limbs of activations are multiplied with."""
     return (weight.to(torch.int8),) if int(weight.abs().max()) <= LARGEST_LIMB else limbs(weight)
 
 
 class LimbSums:
-    """The fast kernel: an ordinary convolution without padding, as int8 products with int32 sums.
+    """Fast kernel: an ordinary convolution without padding, as int8 products with int32 sums.
 
-    weight: int16 (out, kernel height, kernel width, in), within the limits of `grid`. The input is
-    unfolded along its width alone: each row of the kernel then is a product with some of the
-    unfolded rows, which for a single image lie together already.
+    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`. The input
+    is unfolded along its width alone: each row of the kernel is then a product with some of the
+    unfolded rows, which are contiguous for a single image.
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
@@ -55,7 +55,7 @@ class LimbSums:
         self.coarse = len(self.planes) == 1
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """int16 (N, H, W, in), within the limit -> float64 integers (N, rows, columns, out)."""
+        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
         high, low, both = limbs(activations)
         if self.coarse:
             (plane,) = self.planes
@@ -65,7 +65,7 @@ class LimbSums:
         return high_sums.double().mul_(BASE).add_(mixed).mul_(BASE).add_(low_sums)
 
     def _sums(self, limb: Tensor, plane: Tensor) -> Tensor:
-        """int8 (N, H, W, in), one limb of the weights -> int32 (N, rows, columns, out)."""
+        """Return the int32 sums (N, rows, columns, out) of one limb of input and of weights."""
         unfolded = self._unfold(limb)
         count, height, columns, _ = unfolded.shape
         rows = (height - self.kernel[0]) // self.stride[0] + 1
@@ -80,7 +80,7 @@ class LimbSums:
         return total[:, : self.outputs].view(count, rows, columns, self.outputs)
 
     def _unfold(self, limb: Tensor) -> Tensor:
-        """int8 (N, H, W, in) -> (N, H, columns, kernel width * in, aligned)."""
+        """Unfold int8 (N, H, W, in) to (N, H, columns, kernel width * in, aligned)."""
         count, height, width, _ = limb.shape
         columns = (width - self.kernel[1]) // self.stride[1] + 1
         across, down, along, one = limb.contiguous().stride()
@@ -93,7 +93,7 @@ class LimbSums:
 
 
 class NarrowLimbSums(LimbSums):
-    """The same in four products, with weights of at most 64, for processors that saturate.
+    """Kernel of four products with weights of at most 64, for processors that saturate.
 
     Without VNNI, x86 adds two products to 16 bits, activations having been made positive by adding
     128: 255 * 64 * 2 just stays below 2^15. Coarse weights are halved, w = w // 2 + (w - w // 2).
@@ -106,7 +106,7 @@ class NarrowLimbSums(LimbSums):
         self.planes = (half, whole - half) if self.coarse else self.planes[:2]
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """As `LimbSums`."""
+        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
         high, low, _ = limbs(activations)
         return self._both(high).mul_(BASE).add_(self._both(low))
 
@@ -116,7 +116,7 @@ class NarrowLimbSums(LimbSums):
 
 
 def _products(matrix: Tensor, plane: Tensor) -> Tensor:
-    """int8 (n, k) and (out, k) -> int32 (n, out)."""
+    """Multiply int8 (n, k) by the transpose of (out, k); return int32 (n, out)."""
     few = LEAST_ROWS - len(matrix)
     if few <= 0:
         return torch._int_mm(matrix, plane.t())

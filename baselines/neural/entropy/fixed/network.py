@@ -1,11 +1,11 @@
-"""A sequence of float convolutions and ReLUs -> the same sequence on integers."""
+"""Execution of a sequence of convolutions and ReLUs on integers."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.entropy.fixed.convolution import Grid, IntegerConvolution, Kernel
+from baselines.neural.entropy.fixed.convolution import IntegerConvolution, Kernel, LayerGrid
 from baselines.neural.entropy.fixed.geometry import Layer
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, Precision
 
@@ -13,15 +13,15 @@ from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, Precision
 class FixedSequence:
     """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
 
-    fractions: of the input, then of each convolution's output. Between layers activations are
-    int16, clipped to ACTIVATION_LIMIT; what comes out is `output_dtype`, clipped to `output_limit`.
-    Raises ValueError for any other module, and `BoundExceeded` (bounds.py).
+    `fractional_bits` are those of the input, then of each convolution's output. Activations are
+    int16, clipped to ACTIVATION_LIMIT; the output is `output_dtype`, clipped to `output_limit`.
+    Raises `ValueError` for any other module, and `BoundExceeded` (see `bounds`).
     """
 
     def __init__(
         self,
         modules: nn.Module,
-        fractions: Sequence[int],
+        fractional_bits: Sequence[int],
         *,
         precision: Precision,
         kernel: Kernel,
@@ -31,14 +31,16 @@ class FixedSequence:
         output_dtype: torch.dtype = torch.int16,
     ) -> None:
         layers = list(convolutions(modules, name))
-        if len(fractions) != len(layers) + 1:
-            raise ValueError(f"{name}: {len(fractions)} fractions for {len(layers)} convolutions")
+        if len(fractional_bits) != len(layers) + 1:
+            raise ValueError(
+                f"{name}: {len(fractional_bits)} fractional bits for {len(layers)} convolutions"
+            )
         self.layers = []
         for i, (layer, relu) in enumerate(layers):
             last = i == len(layers) - 1
-            grid = Grid(
-                fractions[i],
-                fractions[i + 1],
+            grid = LayerGrid(
+                fractional_bits[i],
+                fractional_bits[i + 1],
                 output_limit if last else ACTIVATION_LIMIT,
                 output_dtype if last else torch.int16,
             )
@@ -55,14 +57,14 @@ class FixedSequence:
             )
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """int16 (N, H, W, in), within ACTIVATION_LIMIT -> (N, H', W', out)."""
+        """Map int16 (N, H, W, in), within ACTIVATION_LIMIT, to (N, H', W', out)."""
         for layer in self.layers:
             activations = layer(activations)
         return activations
 
 
 def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
-    """Each convolution of the sequence, and whether a ReLU follows it; ValueError for the rest."""
+    """Yield each convolution and whether a ReLU follows it; raises `ValueError` for the rest."""
     found: Layer | None = None
     for module in modules.children():
         if isinstance(module, nn.ReLU) and found is not None:

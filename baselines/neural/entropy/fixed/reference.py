@@ -1,4 +1,4 @@
-"""Integer activations and weights -> their exact sums of products, held in float64.
+"""Exact integer convolution in float64: the reference of all other kernels.
 
 Every product and every partial sum, in whatever order, is an integer below 2^51 (`bounds`).
 """
@@ -9,9 +9,9 @@ from torch.nn import functional
 
 
 class Float64Sums:
-    """The reference kernel: an ordinary convolution without padding, by torch, in float64.
+    """Ordinary convolution without padding, by torch, in float64.
 
-    weight: int16 (out, kernel height, kernel width, in), within the limits of `grid`.
+    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`.
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
@@ -20,7 +20,7 @@ class Float64Sums:
         self.stride = stride
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """int16 (N, H, W, in), within the limit -> float64 integers (N, rows, columns, out)."""
+        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
         channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
         # cuDNN may convolve through Fourier transforms, which are not exact.
         with torch.backends.cudnn.flags(enabled=False):

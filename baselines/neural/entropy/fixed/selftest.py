@@ -1,4 +1,4 @@
-"""A device -> the kernel that computes there: exact, found out by comparison, and fast."""
+"""Choice of the fastest kernel that proves to be exact on a device."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -23,11 +23,11 @@ KERNELS: Mapping[str, Kernel] = {
     "reference": Float64Sums,
 }
 TIMES = 3
-TOLERATED = 2.0  # times slower: short clockings on a busy machine are not worth more
+TOLERATED = 2.0  # times slower: short timings on a busy machine are no more precise
 
 
 class Choice(NamedTuple):
-    """A kernel, its name, and why not another one (empty where all of them are exact)."""
+    """A kernel, its name, and the names of kernels that are not exact, if any, in a note."""
 
     name: str
     kernel: Kernel
@@ -53,7 +53,10 @@ CASES = (
 
 
 def exact_kernel(device: torch.device) -> Choice:
-    """Found once for each device, and for oneDNN on and off. Raises `Unavailable` without any."""
+    """Return the kernel for a device, chosen once per process, for oneDNN on and off.
+
+    Raises `Unavailable` where none is exact.
+    """
     return _exact_kernel(str(device), torch.backends.mkldnn.enabled)
 
 
@@ -63,7 +66,7 @@ def _exact_kernel(device_name: str, onednn: bool) -> Choice:
 
 
 def choose(device: torch.device, kernels: Mapping[str, Kernel]) -> Choice:
-    """The first of the kernels that is exact on the device, unless a later one is far faster.
+    """Return the first kernel that is exact on the device, unless a later one is far faster.
 
     Raises `Unavailable` where none is exact.
     """
@@ -79,7 +82,7 @@ def choose(device: torch.device, kernels: Mapping[str, Kernel]) -> Choice:
 
 
 def is_exact(kernel: Kernel, device: torch.device) -> bool:
-    """Whether its sums equal int64 arithmetic for extreme and for random numbers."""
+    """Return whether sums equal int64 arithmetic for extreme and for random numbers."""
     for case in CASES:
         weight, activations = _adversarial(case)
         stride = (case.stride, case.stride)
@@ -97,9 +100,9 @@ def is_exact(kernel: Kernel, device: torch.device) -> bool:
 def integer_sums(
     weight: NDArray[np.int16], activations: NDArray[np.int16], stride: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """The definition: weight (out, kh, kw, in), activations (N, H, W, in) -> (N, rows, cols, out).
+    """Return the sums (N, rows, columns, out) in NumPy's int64, tap by tap: the definition.
 
-    An ordinary convolution without padding in NumPy's int64, tap by tap.
+    `weight` is (out, kernel height, kernel width, in), `activations` (N, H, W, in).
     """
     _, high, wide, _ = weight.shape
     rows = (activations.shape[1] - high) // stride[0] + 1
@@ -113,7 +116,7 @@ def integer_sums(
 
 
 def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Weights and activations of which a half lie at, or next to, the ends of their ranges."""
+    """Return weights and activations, half of them at or next to the ends of their ranges."""
     random = np.random.default_rng(0)
 
     def numbers(limit: int, shape: tuple[int, ...]) -> NDArray[np.int16]:

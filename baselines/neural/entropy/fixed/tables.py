@@ -1,8 +1,9 @@
-"""Everything transcendental on the entropy path, as integers: made once, then only read.
+"""Integer tables of the transcendental functions on the entropy path.
 
-A checkpoint stores what `make_tables` gave: a decoder never computes a table, since two machines'
-exp or erf need not agree in the last bit. (`make_tables` itself computes in decimal numbers, whose
-results are specified to the last digit, and decides with exactly rounded operations.)
+A checkpoint stores the result of `make_tables`: a decoder never computes a table, since two
+machines' exp or erf need not agree in the last bit. (`make_tables` itself computes in decimal
+numbers, whose results are specified to the last digit, and decides with exactly rounded
+operations.)
 """
 
 from collections.abc import Sequence
@@ -26,15 +27,15 @@ DIGITS = 40
 
 
 def make_tables() -> dict[str, Tensor]:
-    """All tables of the entropy path, by name.
+    """Return all tables of the entropy path by name.
 
     half_tanh   int16 (8191,): .5 tanh(i / 2^9) on the grid 2^-12, for i from -4095 to 4095
     thresholds  int32 (63,): a scale on the grid 2^-12 has as index the number of thresholds below
                 it: 0 for negative scales, 63 for the largest
     cdf         int32 (64, longest): row i begins with 0 and rises to 2^16; then zeros
     cdf_length  int32 (64,): entries of a row that count, one more than it has symbols
-    cdf_offset  int32 (64,): what a row's first symbol stands for; the next ones stand for the
-                following integers, the last one for everything outside
+    cdf_offset  int32 (64,): integer of a row's first symbol; the next ones stand for the following
+                integers, the last one for all others
 
     The 64 scales are exp of numbers from ln .11 to ln 256, evenly spaced; the thresholds are the
     geometric means of neighbours. A row holds the normal distribution of its scale: the mass of
@@ -76,7 +77,7 @@ def stacked_rows(
 
 
 def scale_index(scales: Tensor, thresholds: Tensor) -> Tensor:
-    """Integers on the grid 2^-12 -> rows of `cdf`, uint8: how many thresholds are below each.
+    """Return the rows of `cdf`, uint8, for scales on the grid 2^-12: the thresholds below each.
 
     >>> scale_index(torch.tensor([-5, 100, 101, 999]), torch.tensor([100, 200])).tolist()
     [0, 0, 1, 2]
@@ -85,7 +86,7 @@ def scale_index(scales: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def half_tanh(arguments: Tensor, table: Tensor) -> Tensor:
-    """Integers on the grid 2^-9, within TANH_LIMIT -> .5 tanh, integers on the grid 2^-12."""
+    """Return .5 tanh on the grid 2^-12 of integers on the grid 2^-9, within TANH_LIMIT."""
     return table[arguments.to(torch.int64) + TANH_LIMIT]
 
 
@@ -96,7 +97,7 @@ def _half_tanh(argument: int) -> int:
 
 
 def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
-    """Frequencies of -reach..reach and of the escape, summing to 2^16, each at least 1."""
+    """Return frequencies of -reach..reach and of the escape, summing to 2^16, at least 1."""
     reach = int((scale * REACH).to_integral_value(ROUND_FLOOR)) + 1
     # Below each half-integer .5, 1.5, ..., from the middle: the distribution function minus 1/2.
     inside = [_central_mass((Decimal(i) + Decimal("0.5")) / scale) for i in range(reach + 1)]
@@ -108,9 +109,9 @@ def _gaussian_row(scale: Decimal) -> NDArray[np.int32]:
 
 
 def _central_mass(z: Decimal) -> Decimal:
-    """Of the standard normal distribution between 0 and z >= 0: Phi(z) - 1/2.
+    """Return Phi(z) - 1/2 of the standard normal distribution, for z >= 0.
 
-    phi(z) (z + z^3 / 3 + z^5 / (3 * 5) + ...): Abramowitz and Stegun, 26.2.11.
+    It is phi(z) (z + z^3 / 3 + z^5 / (3 * 5) + ...): Abramowitz and Stegun, 26.2.11.
     """
     term, total, odd = z, z, 1
     while term > total.scaleb(-DIGITS):
@@ -124,10 +125,10 @@ PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 
 
 def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Probabilities -> integers of at least 1 that sum to 2^16, those of the shortest code, nearly.
+    """Return integers of at least 1 that sum to 2^16, nearly those of the shortest code.
 
-    Webster's rule: while the rounded numbers miss the sum, one is taken from the symbol, or given
-    to it, for which the ratio of its mass to its frequency suffers least.
+    By Webster's rule: while the rounded numbers miss the sum, one is taken from, or given to, the
+    symbol whose ratio of mass to frequency suffers least.
 
     >>> frequencies(np.array([0.5, 0.5, 0.0]))
     array([32767, 32768,     1], dtype=int32)

@@ -171,7 +171,7 @@ def blob() -> tuple[bytes, np.ndarray]:
 
 
 def assert_harmless(data: bytes, rows: int, columns: int) -> bool:
-    """Whether the damage was noticed."""
+    """Decode damaged bytes; return whether that was refused."""
     try:
         levels = decode_levels(data, rows, columns)
     except CorruptStream:

@@ -140,7 +140,7 @@ def test_a_prior_in_two_spellings_at_once_is_refused(tmp_path, state):
 
 
 class Payload:
-    """What a pickle can smuggle in: a call."""
+    """A pickle that calls a function when it is loaded."""
 
     def __reduce__(self):
         return (Path.touch, (Path("was_executed"),))

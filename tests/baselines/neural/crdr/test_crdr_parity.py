@@ -143,7 +143,7 @@ def test_another_q_gives_the_picture_of_their_stream(network, beta):
 
 
 def test_the_estimated_bits_are_theirs(network):
-    """Of the rounded latents: golden values of their own likelihoods, in bits per pixel."""
+    """For rounded latents, against golden values of the authors' likelihoods, in bits per pixel."""
     y_bpp, z_bpp = (value / 256**2 for value in estimated_bits(network))
     theirs = stage("bpp_y_z")
     assert y_bpp == pytest.approx(float(theirs[0]), rel=1e-5)

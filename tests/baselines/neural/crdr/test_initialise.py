@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from baselines.neural.blocks.orthogonal import transform_of, transforms_of
 from baselines.neural.crdr import initialise as module
-from baselines.neural.crdr.initialise import STEP, initialise, transform_of, transforms_of
+from baselines.neural.crdr.initialise import STEP, initialise
 from baselines.neural.crdr.model import CRDR, Controls
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
 from baselines.neural.training.photographs import draw_crops, pack
@@ -29,7 +30,7 @@ PLAIN = replace(
 
 @pytest.fixture(scope="module")
 def crops(coffee):
-    """Of a photograph, (16, 3, 128, 128) in [-1, 1]."""
+    """Crops of a photograph, (16, 3, 128, 128) in [-1, 1]."""
     return draw_crops(pack([coffee]), 128, range(16), seed=3).float() / 127.5 - 1
 
 

@@ -463,7 +463,7 @@ def test_the_quantile_loss_leads_to_the_median_and_the_tails():
 
 
 def test_the_transforms_can_be_had_without_any_control():
-    """As a codec of one rate would: plain blocks in sequence, there and back."""
+    """A codec of one rate runs plain blocks in sequence, there and back."""
     encoder = nn.Sequential(*(layer for layer, _ in analysis_layers(SMALL)))
     decoder = nn.Sequential(*(layer for layer, _ in synthesis_layers(SMALL, conditioned=False)))
     assert decoder(encoder(torch.zeros(1, 3, 64, 64))).shape == (1, 3, 64, 64)

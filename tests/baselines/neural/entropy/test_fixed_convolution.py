@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from baselines.neural.entropy.fixed.bounds import BoundExceeded, prove
-from baselines.neural.entropy.fixed.convolution import Grid, IntegerConvolution
+from baselines.neural.entropy.fixed.convolution import IntegerConvolution, LayerGrid
 from baselines.neural.entropy.fixed.geometry import axes, interleave, ordinary_weight
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
@@ -38,7 +38,7 @@ each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 def in_integers(layer: nn.Module, kernel=Float64Sums, precision=Precision.FINE, relu=False):
     return IntegerConvolution(
         layer,
-        Grid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
+        LayerGrid(IN_FRACTION, OUT_FRACTION, ACTIVATION_LIMIT, torch.int16),
         relu=relu,
         precision=precision,
         kernel=kernel,
@@ -200,7 +200,7 @@ def test_a_sequence_with_a_fraction_too_many_or_too_few_is_refused():
     options = {"precision": Precision.FINE, "kernel": Float64Sums, "device": CPU, "name": "mean"}
     FixedSequence(layers, [7] * 3, **options)
     for count in (2, 4):
-        with pytest.raises(ValueError, match=f"mean: {count} fractions for 2 convolutions"):
+        with pytest.raises(ValueError, match=f"mean: {count} fractional bits for 2 convolutions"):
             FixedSequence(layers, [7] * count, **options)
 
 

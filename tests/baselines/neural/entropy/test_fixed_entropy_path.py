@@ -1,4 +1,4 @@
-"""What the integer network computes: the float model's numbers, within the bounds of its grids."""
+"""The integer network computes the float model's numbers within the precision of its grids."""
 
 import copy
 from itertools import pairwise
@@ -14,7 +14,7 @@ from baselines.neural.entropy.fixed.entropy_path import symbols_of, to_float
 from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
-    default_fractions,
+    default_fractional_bits,
 )
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
 from baselines.neural.entropy.fixed.tables import make_tables
@@ -39,8 +39,8 @@ def test_the_integers_approach_the_float_model_digit_by_digit(sizes, tables, mon
     expected = float_model(model, z_symbols(2, sizes), symbols)
     errors = []
     for digits in (2, 4, 6):
-        fractions = {name: digits + i % 2 for i, name in enumerate(activation_names(model))}
-        path = path_of(model, tables, fractions)
+        fractional_bits = {name: digits + i % 2 for i, name in enumerate(activation_names(model))}
+        path = path_of(model, tables, fractional_bits)
         found = means_scales_decoded(path, z_symbols(2, sizes), symbols, monkeypatch)
         errors.append(
             [rms(to_float(one) - exact) for one, exact in zip(found, expected, strict=True)]
@@ -88,7 +88,7 @@ def float_model(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor):
 
 @each_size
 def test_calibrated_fractions_leave_room_and_do_not_waste_it(sizes):
-    """Everything seen is within the range, and at most two binary digits stay unused."""
+    """All activations are within the range, and at most two binary digits stay unused."""
     model = network(sizes)
     with torch.no_grad():
         model.hyper_synthesis.scale[0].bias[0] = -1e4  # cut off by the ReLU behind it
@@ -123,7 +123,7 @@ def test_calibrated_fractions_leave_room_and_do_not_waste_it(sizes):
 
 @pytest.mark.parametrize(("largest", "fraction"), [(1016, 2), (1017, 1), (2032, 1), (2033, 0)])
 def test_a_fraction_balances_rounding_with_clipping_what_is_twice_as_large(largest, fraction):
-    """One channel of six holds `largest`, the others nothing; n steps s err by n s^2 / 12.
+    """A channel of six holds `largest`, the others zero; n values in steps s err by n s^2 / 12.
 
     At the fraction 2 activations end at 8127 / 4 = 2031.75: clipping 2 x 1016 costs .0625 a
     position and rounding 6 / 12 / 16, together less than the 6 / 12 / 4 of the fraction 1. At twice
@@ -171,12 +171,12 @@ def test_slices_are_taken_in_turn(tables):
 
 def test_fractions_of_another_model_or_out_of_range_are_refused(tables):
     model = network()
-    fractions = default_fractions(model)
+    fractional_bits = default_fractional_bits(model)
     for wrong, message in (
-        ({**fractions, "mean.9.0": 7}, "do not fit the model: mean.9.0"),
-        ({name: 7 for name in fractions if name != "z"}, "do not fit the model: z"),
-        ({**fractions, "z": 13}, "the fraction z is 13, not 0..12"),
-        ({**fractions, "z": -1}, "the fraction z is -1, not 0..12"),
+        ({**fractional_bits, "mean.9.0": 7}, "do not fit the model: mean.9.0"),
+        ({name: 7 for name in fractional_bits if name != "z"}, "do not fit the model: z"),
+        ({**fractional_bits, "z": 13}, "the fraction z is 13, not 0..12"),
+        ({**fractional_bits, "z": -1}, "the fraction z is -1, not 0..12"),
     ):
         with pytest.raises(ValueError, match=message):
             path_of(model, tables, wrong)
@@ -185,8 +185,8 @@ def test_fractions_of_another_model_or_out_of_range_are_refused(tables):
 def test_the_least_and_the_largest_fraction_are_legal(tables):
     model = network()
     for fraction in (0, LARGEST_FRACTION):
-        fractions = dict.fromkeys(default_fractions(model), fraction)
-        assert set(path_of(model, tables, fractions).fractions.values()) == {fraction}
+        fractional_bits = dict.fromkeys(default_fractional_bits(model), fraction)
+        assert set(path_of(model, tables, fractional_bits).fractional_bits.values()) == {fraction}
 
 
 def test_a_checkpoint_without_its_tables_or_with_broken_medians_is_refused(tables):

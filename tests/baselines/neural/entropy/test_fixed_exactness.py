@@ -1,4 +1,4 @@
-"""One configuration decodes what another encoded, in every bit."""
+"""Every configuration decodes the streams of every other to the same bits."""
 
 import hashlib
 import os
@@ -117,7 +117,7 @@ def test_symbols_of_any_size_stay_within_the_bounds_and_agree(symbol, tables):
     assert found[0][2].abs().max() == 2**23 - 1
 
 
-# Of the weights, symbols and fractions below: whoever changes a number changes every stream.
+# Of the weights, symbols and fractional bits below: whoever changes a number changes every stream.
 FOUND_SHA256 = "43335d04ffeb32be8e346b051323a8f3364a1d3a64c28c190737dce54c5ba526"
 
 
@@ -132,8 +132,8 @@ def test_what_a_stream_decodes_to_never_changes(tables):
         model.prior.quantiles.copy_(torch.from_numpy(random.normal(0, 3, (6, 3))))
     hyper = torch.from_numpy(random.integers(-30, 31, (1, 6, 2, 3)))
     symbols = torch.from_numpy(random.integers(-40, 41, (1, 12, 8, 12)))
-    fractions = {name: 4 + i % 9 for i, name in enumerate(activation_names(model))}
-    found = decode(path_of(model, tables, fractions), hyper, symbols)
+    fractional_bits = {name: 4 + i % 9 for i, name in enumerate(activation_names(model))}
+    found = decode(path_of(model, tables, fractional_bits), hyper, symbols)
     together = b"".join(part.numpy().astype("<i8").tobytes() for part in found)
     assert len(found[0].unique()) > 20
     assert hashlib.sha256(together).hexdigest() == FOUND_SHA256

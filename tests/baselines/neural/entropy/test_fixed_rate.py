@@ -1,4 +1,4 @@
-"""What the integers cost: the published network with the parity weights, against golden values."""
+"""Rate of the integer path with the published network and parity weights, against golden values."""
 
 import math
 
@@ -10,7 +10,10 @@ from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, to_float
-from baselines.neural.entropy.fixed.fractional_bits import default_fractions, fraction_tables
+from baselines.neural.entropy.fixed.fractional_bits import (
+    default_fractional_bits,
+    fractional_bit_tables,
+)
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from conftest import SHARED
@@ -23,7 +26,7 @@ KINDS = {"mean": "mean_slice", "scale": "scale_slice", "residual": "lrp_slice"}
 
 
 def entropy_model() -> CRDR:
-    """With the hyper-decoder and the context of the parity weights, and nothing else."""
+    """Return a network with the parity weights in hyper-decoder and context alone."""
     with torch.device("meta"):
         model = CRDR(FULL)
     for part in (model.hyper_synthesis, model.context, model.prior):
@@ -72,7 +75,7 @@ def test_the_integers_cost_less_than_a_ten_thousandth_of_the_bits(monkeypatch):
 
     monkeypatch.setattr(entropy_path, "scale_index", listening)
     model = entropy_model()
-    tables = {**make_tables(), **fraction_tables(default_fractions(model))}
+    tables = {**make_tables(), **fractional_bit_tables(default_fractional_bits(model))}
     walk = EntropyPath(model, tables).begin(z_symbols)
     means = []
     for part in symbols.split(FULL.slices, dim=1):

@@ -28,7 +28,7 @@ def float32_sums(sums, _weight):
 
 
 def saturated(sums, _weight):
-    """As if something on the way were 16 bits wide: right for all but the largest sums."""
+    """Sums through 16 bits, which are wrong for the largest ones."""
     return sums.clamp(max=sums.abs().max() - 1)
 
 
@@ -39,7 +39,7 @@ def one_off(sums, _weight):
 
 
 def only_multiples_of_eight(sums, weight):
-    """As some libraries do, it leaves out what does not fill a register."""
+    """Sums that leave out inputs which do not fill a register, as some libraries do."""
     if weight[0].numel() % 8:
         sums = sums - 1
     return sums
