@@ -21,7 +21,7 @@ from benchmark.commands import options
 
 if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
-    from baselines.neural.training.session import Run
+    from baselines.neural.training.session import TrainingRun
 
 BETA = 3.84
 METRICS = "psnr,lpips,lpips_squeeze"
@@ -103,12 +103,12 @@ def ablation(
         raise typer.Exit(outcome.exit_code)
 
 
-def _run(folder: Path, name: str, recipe: "Recipe") -> "Run":
+def _run(folder: Path, name: str, recipe: "Recipe") -> "TrainingRun":
     from baselines.neural.training.run import Subject
-    from baselines.neural.training.session import Run
+    from baselines.neural.training.session import TrainingRun
 
     target = folder / f"{name}.safetensors"
-    return Run(name, folder / name, target, Subject(recipe.architecture), recipe)
+    return TrainingRun(name, folder / name, target, Subject(recipe.architecture), recipe)
 
 
 def _begin(folder: Path, common: Path) -> None:
@@ -122,7 +122,7 @@ def _begin(folder: Path, common: Path) -> None:
             write_file(folder / name, (common / name).read_bytes())
 
 
-def _spec(run: "Run") -> str:
+def _spec(run: "TrainingRun") -> str:
     """The codec as `bench run` takes it."""
     from benchmark.registry import CodecSpec
 

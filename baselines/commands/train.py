@@ -14,7 +14,7 @@ from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
-    from baselines.neural.training.session import Run, Session
+    from baselines.neural.training.session import TrainingRun, TrainingSession
 
 OURS = "ours"
 SUITES = ("matched",)
@@ -85,7 +85,7 @@ def train(
 
     use_weights_folder(weights_dir)
     folder, name = required("out", out), required("recipe", recipe)
-    runs: Sequence[Run]
+    runs: Sequence[TrainingRun]
     with interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
             runs = (_single(model, load_recipe(name), folder, lmbda, widths, learning_rate),)
@@ -119,7 +119,7 @@ def open_session(
     device: str,
     max_minutes: float | None,
     half: bool,
-) -> "Session":
+) -> "TrainingSession":
     """Return the conditions of the runs, options checked.
 
     words: the command for cards, without its data.
@@ -127,14 +127,14 @@ def open_session(
     from time import monotonic
 
     from baselines.neural.training.photographs import read_photograph
-    from baselines.neural.training.session import Session
+    from baselines.neural.training.session import TrainingSession
     from benchmark.registry import open_dataset
     from benchmark.system.device import use_device
 
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     places = required("data", data or None)
     named = [word for place in places for word in ("--data", place)]
-    return Session(
+    return TrainingSession(
         data=tuple(path for place in places for path in _files_of(place)),
         data_name=", ".join(map(_data_name, places)),
         validation=[read_photograph(image.path) for image in open_dataset(validation).images],
@@ -145,7 +145,7 @@ def open_session(
     )
 
 
-def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
+def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
     from baselines.neural.training.session import is_complete
     from baselines.neural.training.workers import decided
@@ -159,7 +159,7 @@ def train_all(runs: "Sequence[Run]", session: "Session", quiet: bool) -> None:
             stop_if_over(run, session)
 
 
-def stop_if_over(run: "Run", session: "Session") -> None:
+def stop_if_over(run: "TrainingRun", session: "TrainingSession") -> None:
     """End the command between two runs where the deadline has passed."""
     from baselines.neural.training.workers import decided
 
@@ -168,18 +168,18 @@ def stop_if_over(run: "Run", session: "Session") -> None:
         raise typer.Exit(0)
 
 
-def how_far(run: "Run") -> str:
+def how_far(run: "TrainingRun") -> str:
     """Return the progress of a run in words."""
-    from baselines.neural.training.session import progress_of
+    from baselines.neural.training.session import position_of
 
-    stage, step, done = progress_of(run)
+    stage, step, done = position_of(run)
     if done == run.steps:
         return f"finished, {done} steps"
     where = f", in stage {stage} of {len(run.stages)} at step {step}" if stage else ""
     return f"{done} of {run.steps} steps ({100 * done / run.steps:.0f} %){where}"
 
 
-def _train_one(run: "Run", session: "Session", quiet: bool) -> None:
+def _train_one(run: "TrainingRun", session: "TrainingSession", quiet: bool) -> None:
     from baselines.commands.training_progress import show_training
     from baselines.neural.training.export import export
     from baselines.neural.training.journal import JOURNAL
@@ -214,11 +214,11 @@ def _single(
     lmbda: float | None,
     widths: str | None,
     learning_rate: float | None,
-) -> "Run":
+) -> "TrainingRun":
     from baselines.compressai.network import MODELS
     from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.training.run import Subject
-    from baselines.neural.training.session import Run
+    from baselines.neural.training.session import TrainingRun
     from baselines.neural.training.suite import HYPERPRIOR, compressai, matched_widths, single_rate
 
     zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
@@ -231,7 +231,7 @@ def _single(
                 "rates, and the recipe says the rest"
             )
         target = folder / f"{model}.safetensors"
-        return Run(folder.name, folder, target, Subject(architectures[model]), recipe)
+        return TrainingRun(folder.name, folder, target, Subject(architectures[model]), recipe)
     if model not in zoo:
         raise UnknownName("model to train", model, [*zoo, *architectures])
     if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
@@ -239,12 +239,12 @@ def _single(
     single = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
     chosen = _pair(widths) if widths else matched_widths(recipe.sizes)
     target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
-    return Run(folder.name, folder, target, compressai(zoo[model], lmbda, chosen), single)
+    return TrainingRun(folder.name, folder, target, compressai(zoo[model], lmbda, chosen), single)
 
 
 def _suite(
     name: str, recipe: "Recipe", folder: Path, learning_rate: float | None
-) -> "Sequence[Run]":
+) -> "Sequence[TrainingRun]":
     from baselines.neural.training.suite import matched_suite
 
     if name not in SUITES:

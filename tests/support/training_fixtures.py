@@ -21,7 +21,7 @@ from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import Request, run_request
+from baselines.neural.training.loop import TrainingRequest, run_request
 from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
 from baselines.neural.training.workers import Workers
@@ -193,10 +193,12 @@ def nothing(_network: Network, _crops: Tensor) -> None:
     """In place of an initialisation."""
 
 
-def request_for(run: Path, recipe: Recipe, make: type[Network] = Toy, **given: Any) -> Request:
+def request_for(
+    run: Path, recipe: Recipe, make: type[Network] = Toy, **given: Any
+) -> TrainingRequest:
     run.mkdir(exist_ok=True)
     known = {"validation": [], "device": "cpu", "deadline": None}
-    return Request(recipe, run, make, nothing, photographs(), **{**known, **given})
+    return TrainingRequest(recipe, run, make, nothing, photographs(), **{**known, **given})
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

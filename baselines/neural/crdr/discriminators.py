@@ -40,7 +40,7 @@ PUBLISHED_CHANNELS = (64, 128, 256, 512)
 SLOPE = 0.2
 
 
-class Design(NamedTuple):
+class DiscriminatorDesign(NamedTuple):
     """Layers that rate levels share, and where the level enters; `label` is for figures."""
 
     label: str
@@ -49,15 +49,17 @@ class Design(NamedTuple):
     condition: Literal["none", "image", "features"]
 
 
-DISCRIMINATORS: Mapping[str, Design] = MappingProxyType(
+DISCRIMINATORS: Mapping[str, DiscriminatorDesign] = MappingProxyType(
     {
-        "independent": Design("independent", "each", "each", "none"),
-        "shared": Design("shared", "one", "one", "none"),
-        "shared-conditioned": Design("shared, conditioned", "one", "one", "image"),
-        "hybrid-head": Design("hybrid head", "one", "each", "none"),
-        "hybrid-head-conditioned": Design("hybrid head, conditioned", "one", "each", "image"),
-        "hybrid-backbone": Design("hybrid backbone", "each", "one", "none"),
-        "hybrid-backbone-conditioned": Design(
+        "independent": DiscriminatorDesign("independent", "each", "each", "none"),
+        "shared": DiscriminatorDesign("shared", "one", "one", "none"),
+        "shared-conditioned": DiscriminatorDesign("shared, conditioned", "one", "one", "image"),
+        "hybrid-head": DiscriminatorDesign("hybrid head", "one", "each", "none"),
+        "hybrid-head-conditioned": DiscriminatorDesign(
+            "hybrid head, conditioned", "one", "each", "image"
+        ),
+        "hybrid-backbone": DiscriminatorDesign("hybrid backbone", "each", "one", "none"),
+        "hybrid-backbone-conditioned": DiscriminatorDesign(
             "hybrid backbone, conditioned", "each", "one", "features"
         ),
     }
@@ -88,7 +90,7 @@ class Discriminator(nn.Module):
     run, and its parameters get no gradient.
     """
 
-    def __init__(self, design: Design, levels: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, design: DiscriminatorDesign, levels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         half = len(channels) // 2
         if not half:

@@ -20,15 +20,15 @@ CELL_PX = 64  # the finest region that a level can have
 Floats = NDArray[np.floating[Any]]
 
 
-class Levels(NamedTuple):
+class DrawnLevels(NamedTuple):
     """Rate and realism weight of the crops of a batch."""
 
     q: NDArray[np.float32]  # float32 (n,), or (n, cells, cells) for a map
     beta: NDArray[np.float32]  # likewise
 
-    def part(self, first: int, last: int) -> "Levels":
+    def part(self, first: int, last: int) -> "DrawnLevels":
         """Return the levels of some of the crops."""
-        return Levels(self.q[first:last], self.beta[first:last])
+        return DrawnLevels(self.q[first:last], self.beta[first:last])
 
     @property
     def is_map(self) -> bool:
@@ -46,7 +46,7 @@ class Levels(NamedTuple):
         return bool((self.q.reshape(len(self.q), -1) != self.q_of_crops[:, None]).any())
 
 
-def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> Levels:
+def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> DrawnLevels:
     """Draw the levels of `stage.batch` crops.
 
     Published: one whole q and one beta for the batch. With `mixed_levels` every crop has its own:
@@ -67,7 +67,7 @@ def draw_levels(stage: ConditionedStage, random: np.random.Generator) -> Levels:
         beta[random.random(count) < stage.zero_beta_share] = 0.0
         if stage.crop_px > CELL_PX and random.random() < stage.map_share:
             return _map(stage, random)
-    return Levels(q.astype(np.float32), beta.astype(np.float32))
+    return DrawnLevels(q.astype(np.float32), beta.astype(np.float32))
 
 
 def _stratified(count: int, highest: int, random: np.random.Generator) -> Floats:
@@ -81,7 +81,7 @@ def _stratified(count: int, highest: int, random: np.random.Generator) -> Floats
     return np.where(whole, levels, between)
 
 
-def _map(stage: ConditionedStage, random: np.random.Generator) -> Levels:
+def _map(stage: ConditionedStage, random: np.random.Generator) -> DrawnLevels:
     cells = stage.crop_px // CELL_PX
     places = np.arange(cells)
     q, beta = (np.empty((stage.batch, cells, cells), np.float32) for _ in range(2))
@@ -92,7 +92,7 @@ def _map(stage: ConditionedStage, random: np.random.Generator) -> Levels:
         for values, highest in ((q, len(stage.lambdas) - 1), (beta, HIGHEST_BETA)):
             first_level, second_level = random.random(2) * highest
             values[one] = np.where(region, second_level, first_level)
-    return Levels(q, beta)
+    return DrawnLevels(q, beta)
 
 
 def control(values: NDArray[np.float32], device: torch.device) -> Control:

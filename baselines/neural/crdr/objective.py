@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.crdr.adversary import Adversary
-from baselines.neural.crdr.draw import Levels, control, draw_levels
+from baselines.neural.crdr.draw import DrawnLevels, control, draw_levels
 from baselines.neural.crdr.stage import ConditionedStage
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
@@ -28,7 +28,7 @@ class Passed(NamedTuple):
     """Crops of a step with their levels, and what the network made of them."""
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
-    levels: Levels
+    levels: DrawnLevels
     estimate: Estimate
 
 
@@ -85,7 +85,7 @@ class SingleRate:
         if self._adversary is not None:
             self._adversary.load_state(state)
 
-    def _controls(self, network: Network, levels: Levels) -> Any:
+    def _controls(self, network: Network, levels: DrawnLevels) -> Any:
         device = self._setup.device
         return network.controls_at(control(levels.q, device), control(levels.beta, device))
 

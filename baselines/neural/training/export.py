@@ -7,14 +7,14 @@ from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.checkpointing import load_state
 from baselines.neural.training.journal import JOURNAL, Journal, step_of
 from baselines.neural.training.run import make_network, read_record
-from baselines.neural.training.session import Run, Session
+from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark.errors import UsageError
 from benchmark.system.machine import commit
 
 CROP_PX = 256  # of the photographs that say how large activations become
 
 
-def export(run: Run, session: Session) -> Card:
+def export(run: TrainingRun, session: TrainingSession) -> Card:
     """Write the run's last saved network to its target; return the card, which says how far it is.
 
     Raises `UsageError` where the run has saved no state, or one of which no checkpoint can be made.
@@ -56,7 +56,7 @@ def export(run: Run, session: Session) -> Card:
         raise UsageError(f"{run.folder} cannot become a checkpoint: {error}") from error
 
 
-def _measured(run: Run, index: int, step: int) -> dict[str, float]:
+def _measured(run: TrainingRun, index: int, step: int) -> dict[str, float]:
     """Return the last validation up to a step, its rates named as the estimates that they are.
 
     By q and beta: "validation_q2_beta0_estimated_bpp", "validation_q2_beta0_psnr_db".

@@ -1,7 +1,7 @@
 """Losses of discriminator and generator from logits, for four kinds of GAN.
 
 C(x) are the logits of real images, C(x_hat) those of reconstructions, r the reference that a
-generator is judged against, sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
+generator is compared with, sp = softplus, so that BCE(z, 1) = sp(-z) and BCE(z, 0) = sp(z).
 
 ============  ==============================  ============================================  =====
 name          discriminator: half the sum of  generator                                     r

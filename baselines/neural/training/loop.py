@@ -37,7 +37,7 @@ SAVE_EVERY_SECONDS = 60.0
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
 
 
-class Request(NamedTuple):
+class TrainingRequest(NamedTuple):
     """One call of the trainer."""
 
     recipe: Recipe
@@ -50,13 +50,13 @@ class Request(NamedTuple):
     deadline: float | None  # on the clock of `monotonic`, the same in all processes
 
 
-def run_request(workers: Workers, request: Request) -> None:
+def run_request(workers: Workers, request: TrainingRequest) -> None:
     """Train all stages, from wherever the run is, in one of the processes."""
     _Run(workers, request).go()
 
 
 class _Run:
-    def __init__(self, workers: Workers, request: Request) -> None:
+    def __init__(self, workers: Workers, request: TrainingRequest) -> None:
         self.workers, self.request, self.recipe = workers, request, request.recipe
         self.asked_to_stop = False
         self.journal = Journal(request.run / JOURNAL)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.network import Network
-from baselines.neural.training.loop import Request, run_request
+from baselines.neural.training.loop import TrainingRequest, run_request
 from baselines.neural.training.photographs import MEMORY_BYTES, load_photographs
 from baselines.neural.training.recipe import Recipe, recipe_from
 from baselines.neural.training.validate import BLOCK
@@ -99,7 +99,7 @@ def train(
     else:
         photographs = load_photographs(data, memory_bytes // launch.local_count)
     _begin(run, RunRecord(subject, recipe, len(photographs)), launch is None or launch.rank == 0)
-    request = Request(
+    request = TrainingRequest(
         recipe,
         run,
         partial(make_network, subject, recipe),

@@ -23,7 +23,7 @@ from benchmark.system.interruption import passed_on
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """One network to train, and where."""
 
     name: str
@@ -44,7 +44,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class TrainingSession:
     """Conditions that all runs of a command share."""
 
     data: tuple[Path, ...]  # photographs, or folders of them
@@ -69,7 +69,7 @@ class Ended(Enum):
     INTERRUPTED = "a signal came"
 
 
-class Progress(NamedTuple):
+class Position(NamedTuple):
     """Position of a run by its journal."""
 
     stage: int  # counted from 1; 0 before the first report
@@ -83,16 +83,16 @@ def leads() -> bool:
     return launch is None or launch.rank == 0
 
 
-def progress_of(run: Run) -> Progress:
+def position_of(run: TrainingRun) -> Position:
     """Return the position of a run, exact after a call of the trainer that ended by itself."""
     entries = Journal(run.folder / JOURNAL).entries()
     if not entries:
-        return Progress(0, 0, 0)
+        return Position(0, 0, 0)
     stage, step = entries[-1]["stage"], entries[-1]["step"]
-    return Progress(stage + 1, step, run.recipe.steps_before(stage) + step)
+    return Position(stage + 1, step, run.recipe.steps_before(stage) + step)
 
 
-def is_complete(run: Run) -> bool:
+def is_complete(run: TrainingRun) -> bool:
     """Return whether all steps of exactly this run are in its checkpoint already."""
     try:
         card = msgspec.json.decode(run.target.with_suffix(".json").read_bytes())
@@ -104,7 +104,9 @@ def is_complete(run: Run) -> bool:
         return False
 
 
-def resume(run: Run, session: Session, shown: AbstractContextManager[None]) -> Ended:
+def resume(
+    run: TrainingRun, session: TrainingSession, shown: AbstractContextManager[None]
+) -> Ended:
     """Train until the last stage is finished, the time is over, or SIGINT or SIGTERM comes.
 
     `shown` is entered while the trainer works. Raises `UsageError` for a folder that belongs to
@@ -127,7 +129,9 @@ def resume(run: Run, session: Session, shown: AbstractContextManager[None]) -> E
         raise UsageError(f"{error.filename or run.folder} cannot be used: {reason}") from error
 
 
-def _train(run: Run, session: Session, shown: AbstractContextManager[None]) -> Ended:
+def _train(
+    run: TrainingRun, session: TrainingSession, shown: AbstractContextManager[None]
+) -> Ended:
     with passed_on() as interrupted:
         try:
             with shown:
@@ -146,7 +150,7 @@ def _train(run: Run, session: Session, shown: AbstractContextManager[None]) -> E
             if interrupted():  # a process that had not begun yet
                 return Ended.INTERRUPTED
             raise
-        if progress_of(run).run_step == run.steps:
+        if position_of(run).run_step == run.steps:
             return Ended.FINISHED
         return Ended.INTERRUPTED if interrupted() else Ended.OUT_OF_TIME
 

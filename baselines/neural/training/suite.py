@@ -17,7 +17,7 @@ from baselines.neural.cost import macs_per_pixel
 from baselines.neural.training.objective import objective_class
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import Subject
-from baselines.neural.training.session import Run
+from baselines.neural.training.session import TrainingRun
 
 HYPERPRIOR = "bmshj2018-hyperprior"
 LAMBDAS = (0.0008, 0.0022, 0.0062, 0.018)  # CompressAI's; about the first four levels of `ours`
@@ -28,7 +28,7 @@ LARGEST_WIDTH = 320  # of the published hyperpriors
 
 def matched_suite(
     recipe: Recipe, folder: Path, learning_rate: float | None = None
-) -> tuple[Run, ...]:
+) -> tuple[TrainingRun, ...]:
     """Return `ours` first, then the hyperpriors by rate, then the one with the whole budget.
 
     Each has a folder of its name in `folder`, and its checkpoint beside that. learning_rate: of the
@@ -46,7 +46,7 @@ def matched_suite(
             (f"hyperprior{kind}-{number}", compressai(HYPERPRIOR, lmbda, widths), single)
         )
     return tuple(
-        Run(name, folder / name, folder / f"{name}.safetensors", subject, one)
+        TrainingRun(name, folder / name, folder / f"{name}.safetensors", subject, one)
         for name, subject, one in members
     )
 

@@ -30,7 +30,7 @@ from baselines.neural.training import recipe as recipes
 from baselines.neural.training.export import export
 from baselines.neural.training.recipe import recipe_from
 from baselines.neural.training.run import Subject, train
-from baselines.neural.training.session import Run, Session
+from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark.errors import CorruptStream, Unavailable, UnknownName
 from support.tiny_checkpoint import noise
 
@@ -209,8 +209,8 @@ def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path
     unseen = noise(128, 128, 9)
     run, target = tmp_path / "run", tmp_path / "factorised-1.safetensors"
     train(Subject("factorised"), recipe, [photographs], run, validation=[unseen], device="cpu")
-    asked = Run("factorised", run, target, Subject("factorised"), recipe)
-    card = export(asked, Session((photographs,), "noise", [unseen], "cpu", None, "none"))
+    asked = TrainingRun("factorised", run, target, Subject("factorised"), recipe)
+    card = export(asked, TrainingSession((photographs,), "noise", [unseen], "cpu", None, "none"))
     assert (card.config, card.steps, card.crops) == (Widths(16, 12), 60, 240)
     journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     assert journal[-1]["loss"] < 0.7 * journal[0]["loss"]

@@ -43,9 +43,9 @@ def pictures(number: int, seed: int = 1, side: int = 32) -> Tensor:
     return torch.rand((number, 3, side, side + 16), generator=generator).double() * 2 - 1
 
 
-def alone(judge: Discriminator, images: Tensor, levels: Tensor) -> Tensor:
+def alone(critic: Discriminator, images: Tensor, levels: Tensor) -> Tensor:
     """One picture after the other."""
-    return torch.cat([judge(images[i : i + 1], levels[i : i + 1]) for i in range(len(images))])
+    return torch.cat([critic(images[i : i + 1], levels[i : i + 1]) for i in range(len(images))])
 
 
 def close(one: Tensor, other: Tensor) -> bool:
@@ -69,9 +69,9 @@ def written_out(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
     return signal
 
 
-def layers_of(judge: Discriminator, level: int) -> list[nn.Conv2d]:
+def layers_of(critic: Discriminator, level: int) -> list[nn.Conv2d]:
     """Those that pictures of a level pass, found by their place in the tables of copies."""
-    parts = (judge.backbones, judge.heads)
+    parts = (critic.backbones, critic.heads)
     return [
         layer
         for copies in parts
@@ -87,9 +87,9 @@ def told(signal: Tensor, level: int) -> Tensor:
 
 @each_kind
 def test_logits_are_those_of_the_network_written_out(kind):
-    judge, images = thin(kind), pictures(1)
+    critic, images = thin(kind), pictures(1)
     for level in (0, 3):
-        layers = layers_of(judge, level)
+        layers = layers_of(critic, level)
         assert len(layers) == 9
         if kind == "hybrid-backbone-conditioned":
             features = written_out(layers[:4], images)
@@ -97,7 +97,7 @@ def test_logits_are_those_of_the_network_written_out(kind):
         else:
             first = told(images, level) if kind.endswith("conditioned") else images
             expected = written_out(layers, first)
-        found = judge(images, torch.tensor([level]))
+        found = critic(images, torch.tensor([level]))
         assert found.shape == (1, 1, 2, 3)
         assert found.abs().max() > 0.01
         assert close(found, expected)
@@ -107,52 +107,52 @@ def test_logits_are_those_of_the_network_written_out(kind):
 def test_the_published_size_has_the_published_shapes_and_parameters(kind):
     backbones, heads, image, features = KINDS[kind]
     with torch.device("meta"):
-        judge = discriminator(kind, LEVELS)
-    assert (len(judge.backbones), len(judge.heads)) == (backbones, heads)
+        critic = discriminator(kind, LEVELS)
+    assert (len(critic.backbones), len(critic.heads)) == (backbones, heads)
     widths = [(image, 64), (64, 64), (64, 128), (128, 128)]
     of_head = [(features, 256), (256, 256), (256, 512), (512, 512), (512, 1)]
-    for copies, expected in ((judge.backbones, widths), (judge.heads, of_head)):
+    for copies, expected in ((critic.backbones, widths), (critic.heads, of_head)):
         for one in copies:
             assert [(c.in_channels, c.out_channels) for c in convolutions(one)] == expected
     count = backbones * sum(9 * a * b + b for a, b in widths)
     count += heads * sum(9 * a * b + b for a, b in of_head)
-    assert sum(parameter.numel() for parameter in judge.parameters()) == count
+    assert sum(parameter.numel() for parameter in critic.parameters()) == count
 
 
 def test_one_has_4_69_million_parameters_and_five_have_23_45_million():
     counts = {}
     with torch.device("meta"):
         for kind in ("shared", "independent"):
-            judge = discriminator(kind, LEVELS, PUBLISHED)
-            counts[kind] = round(sum(p.numel() for p in judge.parameters()) / 1e6, 2)
+            critic = discriminator(kind, LEVELS, PUBLISHED)
+            counts[kind] = round(sum(p.numel() for p in critic.parameters()) / 1e6, 2)
     assert counts == {"shared": 4.69, "independent": 23.45}
 
 
 @each_kind
 def test_a_crop_of_256_gives_16_by_16_logits_on_the_device_of_the_images(kind):
     with torch.device("meta"):
-        judge, images = discriminator(kind, LEVELS), torch.empty(7, 3, 256, 256)
-    logits = judge(images, MIXED)  # which lie on the CPU: any tensor left there would be refused
+        critic, images = discriminator(kind, LEVELS), torch.empty(7, 3, 256, 256)
+    logits = critic(images, MIXED)  # which lie on the CPU: any tensor left there would be refused
     assert (logits.shape, logits.device.type) == ((7, 1, 16, 16), "meta")
 
 
 @each_kind
 def test_mixed_levels_give_what_each_picture_gets_alone(kind):
-    judge, images = thin(kind), pictures(len(MIXED))
-    assert close(judge(images, MIXED), alone(judge, images, MIXED))
+    critic, images = thin(kind), pictures(len(MIXED))
+    assert close(critic(images, MIXED), alone(critic, images, MIXED))
 
 
 @each_kind
 def test_one_level_for_all_gives_what_each_picture_gets_alone(kind):
-    judge, images = thin(kind), pictures(3)
+    critic, images = thin(kind), pictures(3)
     levels = torch.full((3,), 2)
-    assert close(judge(images, levels), alone(judge, images, levels))
+    assert close(critic(images, levels), alone(critic, images, levels))
 
 
 @each_kind
 def test_logits_depend_on_the_level_unless_the_discriminator_cannot_know_it(kind):
-    judge, images = thin(kind), pictures(1).expand(LEVELS, -1, -1, -1)
-    logits = judge(images, torch.arange(LEVELS))
+    critic, images = thin(kind), pictures(1).expand(LEVELS, -1, -1, -1)
+    logits = critic(images, torch.arange(LEVELS))
     for level in range(1, LEVELS):
         same = close(logits[:1], logits[level : level + 1])
         assert same == (kind == "shared")
@@ -160,18 +160,18 @@ def test_logits_depend_on_the_level_unless_the_discriminator_cannot_know_it(kind
 
 @each_kind
 def test_logits_depend_on_their_own_picture_only(kind):
-    judge, images = thin(kind), pictures(len(MIXED)).requires_grad_()
+    critic, images = thin(kind), pictures(len(MIXED)).requires_grad_()
     for index in (0, 4):
-        (gradient,) = torch.autograd.grad(judge(images, MIXED)[index].sum(), images)
+        (gradient,) = torch.autograd.grad(critic(images, MIXED)[index].sum(), images)
         touched = gradient.flatten(1).any(1).nonzero().flatten().tolist()
         assert touched == [index]
 
 
 @each_kind
 def test_a_level_teaches_its_own_copies_and_what_is_shared(kind):
-    judge = thin(kind)
-    judge(pictures(3), torch.tensor([4, 1, 4])).sum().backward()
-    for copies in (judge.backbones, judge.heads):
+    critic = thin(kind)
+    critic(pictures(3), torch.tensor([4, 1, 4])).sum().backward()
+    for copies in (critic.backbones, critic.heads):
         taught = [
             level
             for level, copy in enumerate(copies)
@@ -182,17 +182,17 @@ def test_a_level_teaches_its_own_copies_and_what_is_shared(kind):
 
 @each_kind
 def test_only_the_copies_that_are_needed_run_and_each_once(kind):
-    judge, runs = thin(kind), []
-    for name, part in judge.named_modules():
+    critic, runs = thin(kind), []
+    for name, part in critic.named_modules():
         if name.count(".") == 1:
             part.register_forward_pre_hook(
                 lambda _, inputs, name=name: runs.append((name, len(inputs[0])))
             )
-    judge(pictures(len(MIXED)), MIXED)
+    critic(pictures(len(MIXED)), MIXED)
     numbers = {0: 2, 1: 1, 3: 3, 4: 1}
     expected = []
     for part in ("backbones", "heads"):
-        copies = len(getattr(judge, part))
+        copies = len(getattr(critic, part))
         ran = numbers if copies == LEVELS else {0: len(MIXED)}
         expected += [(f"{part}.{level}", number) for level, number in ran.items()]
     assert runs == expected
@@ -200,63 +200,63 @@ def test_only_the_copies_that_are_needed_run_and_each_once(kind):
 
 @pytest.mark.parametrize("kind", ["independent", "hybrid-head", "hybrid-backbone"])
 def test_equal_copies_are_one_shared_discriminator(kind):
-    judge, shared = thin(kind), thin("shared", seed=2)
-    for copy in judge.backbones:
+    critic, shared = thin(kind), thin("shared", seed=2)
+    for copy in critic.backbones:
         copy.load_state_dict(shared.backbones[0].state_dict())
-    for copy in judge.heads:
+    for copy in critic.heads:
         copy.load_state_dict(shared.heads[0].state_dict())
     images = pictures(len(MIXED))
-    assert close(judge(images, MIXED), shared(images, MIXED))
+    assert close(critic(images, MIXED), shared(images, MIXED))
 
 
 def test_copies_start_differently():
     torch.manual_seed(0)
-    judge = discriminator("independent", 2, THIN)
-    first, second = (copy[0].weight for copy in judge.backbones)
+    critic = discriminator("independent", 2, THIN)
+    first, second = (copy[0].weight for copy in critic.backbones)
     assert not torch.equal(first, second)
-    first, second = (copy[-1].weight for copy in judge.heads)
+    first, second = (copy[-1].weight for copy in critic.heads)
     assert not torch.equal(first, second)
 
 
 @each_kind
 def test_the_layout_of_the_images_in_memory_does_not_matter(kind):
-    judge, images = thin(kind), pictures(len(MIXED))
-    expected = judge(images, MIXED)
-    judge.to(memory_format=torch.channels_last)
-    found = judge(images.contiguous(memory_format=torch.channels_last), MIXED)
+    critic, images = thin(kind), pictures(len(MIXED))
+    expected = critic(images, MIXED)
+    critic.to(memory_format=torch.channels_last)
+    found = critic(images.contiguous(memory_format=torch.channels_last), MIXED)
     assert close(found, expected)
 
 
 @each_kind
 def test_autocast_gives_nearly_the_same_logits(kind):
-    judge, images = thin(kind).float(), pictures(len(MIXED)).float()
-    expected = judge(images, MIXED)
+    critic, images = thin(kind).float(), pictures(len(MIXED)).float()
+    expected = critic(images, MIXED)
     with torch.autocast("cpu", torch.bfloat16):
-        found = judge(images, MIXED)
+        found = critic(images, MIXED)
     assert (found - expected).abs().max() < 9 * 2**-8 * expected.abs().max()  # 9 layers of 8 bits
 
 
 @pytest.mark.parametrize("objective", GAN_LOSSES)
 @each_kind
 def test_every_objective_takes_three_steps_with_every_discriminator(kind, objective):
-    judge, images = thin(kind).float(), pictures(len(MIXED)).float()
+    critic, images = thin(kind).float(), pictures(len(MIXED)).float()
     fake = (images + 0.3 * pictures(len(images), seed=5).float()).requires_grad_()
-    of_judge = torch.optim.Adam(judge.parameters(), 1e-3)
+    of_judge = torch.optim.Adam(critic.parameters(), 1e-3)
     of_fake = torch.optim.Adam([fake], 1e-3)
     goal = GAN_LOSSES[objective]
     losses = []
     for _ in range(3):
         with torch.no_grad():
-            reference = judge(images, MIXED)
-        judge.requires_grad_(False)
-        before = goal.generator_loss(reference, judge(fake, MIXED)).mean()
+            reference = critic(images, MIXED)
+        critic.requires_grad_(False)
+        before = goal.generator_loss(reference, critic(fake, MIXED)).mean()
         of_fake.zero_grad()
         before.backward()
         of_fake.step()
-        after = goal.generator_loss(reference, judge(fake.detach(), MIXED)).mean()
+        after = goal.generator_loss(reference, critic(fake.detach(), MIXED)).mean()
         assert after.item() < before.item()
-        judge.requires_grad_(True)
-        loss = goal.discriminator_loss(judge(images, MIXED), judge(fake.detach(), MIXED))
+        critic.requires_grad_(True)
+        loss = goal.discriminator_loss(critic(images, MIXED), critic(fake.detach(), MIXED))
         of_judge.zero_grad()
         loss.backward()
         of_judge.step()

@@ -222,8 +222,8 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
         assert all(math.isfinite(number) for number in one.numbers.values())
     changed = {path.split(".")[0] for path in differing(before[0], copied(network))}
     assert changed == {f"/{name}" for name, _ in network.named_children() if name != "context"}
-    judges = differing(before[1], learner.state()["objective"]["network"])
-    assert {path.split(".")[0] for path in judges} == {"/backbones", "/heads"}
+    critics = differing(before[1], learner.state()["objective"]["network"])
+    assert {path.split(".")[0] for path in critics} == {"/backbones", "/heads"}
 
 
 def test_a_stage_of_maps_takes_steps_without_its_discriminators():
@@ -319,8 +319,8 @@ def test_judging_a_picture_gives_gradients_to_the_picture_only():
     losses.sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
-    judges = adversary._network.parameters()
-    assert all(one.grad is None and one.requires_grad for one in judges)
+    critics = adversary._network.parameters()
+    assert all(one.grad is None and one.requires_grad for one in critics)
 
 
 def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():

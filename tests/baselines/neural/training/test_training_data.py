@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.neural.crdr.draw import Levels, control, draw_levels
+from baselines.neural.crdr.draw import DrawnLevels, control, draw_levels
 from baselines.neural.crdr.realism import HIGHEST_BETA
 from baselines.neural.training.photographs import draw_crops, load_photographs, pack
 from benchmark.errors import UsageError
@@ -238,7 +238,7 @@ def test_the_parts_of_a_batch_are_the_batch():
     for different in ({"mixed_levels": True}, {**REALISM, "map_share": 1.0, "crop_px": 128}):
         whole = draws(1, **{**different, "batch": 6})[0]
         parts = [whole.part(0, 2), whole.part(2, 6)]
-        for name in Levels._fields:
+        for name in DrawnLevels._fields:
             joined = np.concatenate([getattr(part, name) for part in parts])
             assert np.array_equal(joined, getattr(whole, name))
 
