@@ -205,22 +205,36 @@ except Unavailable as reason:
     assert "run `bench fetch inception`, or put pytorch-fid's pt_inc" in shown
 
 
-def test_nothing_but_torch_is_imported_and_no_random_number_drawn(inception_folder):
+def test_no_random_number_is_drawn_and_nothing_is_downloaded(inception_folder):
     program = """
 import hashlib
-import sys
+import socket
 import numpy as np
 import torch
 from benchmark.metrics import inception
 from benchmark.metrics.feature_spaces import Inception256
 inception.SHA256 = "DIGEST"
+socket.socket = None
 state = torch.get_rng_state()
 found = Inception256().features(np.zeros((256, 256, 3), np.uint8))
-print(torch.equal(state, torch.get_rng_state()), {"torchvision", "pytorch_fid"} & set(sys.modules))
+print(torch.equal(state, torch.get_rng_state()), found.shape)
 """
     digest = hashlib.sha256((inception_folder / INCEPTION_FILE).read_bytes()).hexdigest()
     shown = run(program.replace("DIGEST", digest), BENCH_WEIGHTS=str(inception_folder))
-    assert shown == "True set()\n"
+    assert shown == "True (1, 2048)\n"
+
+
+@needs_weights
+def test_the_other_spaces_do_without_torchvision():
+    program = """
+import sys
+import numpy as np
+from benchmark.metrics.feature_spaces import Alex256, Squeeze256
+for space in (Alex256(), Squeeze256()):
+    space.features(np.zeros((256, 256, 3), np.uint8))
+print({"torchvision", "pytorch_fid"} & set(sys.modules))
+"""
+    assert run(program, BENCH_WEIGHTS=str(WEIGHTS)) == "set()\n"
 
 
 def test_columns_and_protocols_name_the_space_and_the_weights():
