@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.errors import UsageError
+from benchmark.metrics.distribution_metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 LEAST_POINTS = 4
@@ -34,13 +36,15 @@ class Measure:
     better: Literal["higher", "lower"]
     saturating: bool = False
     of_sets: bool = False  # reduced from features: values of single images are to first order
+    by_image: bool = True  # whether values differ by image; not where influence is unknown
 
     @classmethod
     def named(cls, name: str) -> "Measure":
         """The metric of that name in the registry."""
         metric = metric_class(name)
         saturating, of_sets = metric.column in SATURATING, name in DISTRIBUTION_METRICS
-        return cls(metric.column, metric.label, metric.better, saturating, of_sets)
+        by_image = not of_sets or has_influence(metric)
+        return cls(metric.column, metric.label, metric.better, saturating, of_sets, by_image)
 
     @property
     def axis_label(self) -> str:
@@ -56,6 +60,16 @@ class Measure:
         if not self.saturating:
             return value
         return -10 * math.log10(1 - value) if value < 1 else math.inf
+
+
+def require_image_values(*names: str) -> None:
+    """Raise `UsageError` where one of these metrics does not tell the influence of an image."""
+    for measure in map(Measure.named, names):
+        if not measure.by_image:
+            raise UsageError(
+                f"{measure.label} does not tell the influence of an image, so neither attribution "
+                "nor a certainty can be computed: name another metric"
+            )
 
 
 class Curve(NamedTuple):

@@ -39,7 +39,7 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.rate_distortion import Measure, curves
+    from benchmark.analysis.rate_distortion import Measure, curves, require_image_values
     from benchmark.analysis.stored import read_results
     from benchmark.analysis.tradeoff import trades
     from benchmark.commands.output import print_table
@@ -51,6 +51,7 @@ def tradeoff(
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     stored = read_results(results, dataset, "all", names, allow_few=allow_few)
     first, second = map(Measure.named, names)
+    require_image_values(*names)
     of_both = [curves(stored.summary, measure) for measure in (first, second)]
     known = {label: _common(of_both, label) for label in of_both[0] if label in of_both[1]}
     mine = _variants(known, codec, stored, second)
