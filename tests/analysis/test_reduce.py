@@ -30,10 +30,12 @@ NAMES = ("psnr", "colours")
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "fake_realism:Colours")
-    monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", "fake_realism:NoColours")
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "fake_realism:Shift")
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift_many", "fake_realism:ShiftOfMany")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.fake_realism:Colours")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", "support.fake_realism:NoColours")
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "support.fake_realism:Shift")
+    monkeypatch.setitem(
+        registry.DISTRIBUTION_METRICS, "shift_many", "support.fake_realism:ShiftOfMany"
+    )
 
 
 @pytest.fixture(scope="module")

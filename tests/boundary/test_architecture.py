@@ -72,7 +72,10 @@ OWNERS = {
             "benchmark/measure/engine/",
         ),
     ),
-    "processes": (("multiprocessing",), ("benchmark/measure/engine/",)),
+    "processes": (
+        ("multiprocessing",),
+        ("benchmark/measure/engine/", "benchmark/system/interruption.py"),
+    ),
 }
 MAY_TALK = (
     "benchmark/cli.py",

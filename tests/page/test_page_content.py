@@ -231,7 +231,7 @@ def test_published_curves_come_with_source_and_reference(tmp_path):
 def test_the_report_writes_the_page_when_asked(tmp_path):
     Store(tmp_path / "kodak").append([row("jpeg", q, "a") for q in (10, 20)])
     report = tmp_path / "kodak" / "report"
-    options = ["--results", str(tmp_path), "--metrics", "psnr"]
+    options = ["report", "--results", str(tmp_path), "--metrics", "psnr"]
     with warnings.catch_warnings():
         done = CliRunner().invoke(app, options)
         assert (done.exit_code, (report / "page.html").exists()) == (0, False)

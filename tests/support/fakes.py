@@ -1,4 +1,4 @@
-"""Codecs that misbehave in one way each, given to `bench` as tests/fakes.py:Name."""
+"""Codecs that misbehave in one way each, given to `bench` as tests/support/fakes.py:Name."""
 
 import builtins
 import fcntl

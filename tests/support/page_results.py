@@ -45,7 +45,7 @@ def measure(folder: Path, coffee: Pixels) -> Path:
     for name, (left, top) in zip(IMAGES, ((0, 0), (160, 100), (330, 190)), strict=True):
         crop = np.ascontiguousarray(coffee[top : top + HEIGHT, left : left + WIDTH])
         Image.fromarray(crop).save(photos / name)
-    run(folder, ",".join((*CODECS, f"{ROOT}/tests/fakes.py:CrashesOnEncode")), expected=1)
+    run(folder, ",".join((*CODECS, f"{ROOT}/tests/support/fakes.py:CrashesOnEncode")), expected=1)
     return folder / "results"
 
 

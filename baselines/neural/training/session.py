@@ -25,6 +25,7 @@ from benchmark.system.interruption import passed_on
 from benchmark.system.machine import commit
 
 TRAINER = "baselines.neural.training"
+NETWORKS = "baselines.compressai.network"
 BEGUN, STATE = "recipe.json", "state.pt"  # the trainer's files
 OURS, HYPERPRIOR = "ours", "compressai:bmshj2018-hyperprior"
 CROP_PX = 256  # of the photographs that say how large activations become
@@ -103,7 +104,7 @@ def trainer(part: str) -> Any:
 
 def model_named(name: str) -> str:
     """The trainer's name of a model; raises `UnknownName`."""
-    architectures = [f"compressai:{one}" for one in trainer("zoo").MODELS]
+    architectures = [f"compressai:{one}" for one in import_module(NETWORKS).MODELS]
     if name == "hyperprior":
         return HYPERPRIOR
     if name not in (OURS, *architectures):
