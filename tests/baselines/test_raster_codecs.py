@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -21,8 +20,9 @@ from baselines.raw import Raw
 from baselines.webp import WebP
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
+from conftest import SHARED
 
-KODAK = Path(__file__).parents[3] / "shared" / "data" / "kodak"
+KODAK = SHARED / "data" / "kodak"
 
 
 def quality(value: float) -> Setting:

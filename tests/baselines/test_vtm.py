@@ -25,10 +25,10 @@ from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailabl
 from benchmark.packs.pack import SHIPPED, open_pack
 from benchmark.registry import CodecSpec
 from benchmark.system.programs import find_program, program_folders, run_program
+from conftest import SHARED
 from support.processes import running
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-ANCHORS, KODAK = SHARED / "anchors" / "vtm-23.13", SHARED / "kodak"
+ANCHORS, KODAK = (SHARED / "data" / name for name in ("anchors/vtm-23.13", "kodak"))
 PACK = SHIPPED / "vtm-23.13.tar"
 SPEC = CodecSpec("vtm", ())
 LAST_DIGIT = 5.1e-6  # half a unit of the fifth decimal, the last one that the numbers have

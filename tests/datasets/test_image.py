@@ -18,8 +18,7 @@ from benchmark.codec import Pixels
 from benchmark.datasets import image as module
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused
-
-SHARED = Path(__file__).parents[3] / "shared"
+from conftest import SHARED
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from benchmark.metrics.feature_spaces import Alex256, Inception256, Squeeze256
 from benchmark.metrics.patches import cut_patches
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
+from conftest import SHARED
 from support.inception_files import (
     INCEPTION_FILE,
     Case,
@@ -32,7 +33,7 @@ from support.inception_files import (
     torchvision,
 )
 
-WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
+WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 RELATIVE = 1e-5  # to the largest feature, as the docstring has it
 

@@ -252,6 +252,19 @@ def test_under_two_samples_there_is_no_covariance():
         frechet_at_infinity([np.ones((4, 5))], [np.ones((4, 5))])
 
 
+def test_two_patches_are_enough_and_have_the_textbook_distance():
+    """In one dimension the covariance of two numbers is half of their squared difference."""
+    reference, decoded = np.array([[1.0], [3.0]]), np.array([[2.0], [8.0]])
+    expected = (2 - 5) ** 2 + (np.sqrt(2.0) - np.sqrt(18.0)) ** 2
+    for sets in (([reference], [decoded]), (list(reference[:, None]), list(decoded[:, None]))):
+        assert frechet(*sets).value == pytest.approx(expected, rel=1e-12)
+    wide = [np.hstack([one, np.zeros((2, 4))]) for one in (reference, decoded)]
+    assert frechet([wide[0]], [wide[1]]).value == pytest.approx(expected, rel=1e-12)
+    assert frechet_at_infinity([reference, reference], [decoded, decoded]).value == pytest.approx(
+        frechet([reference] * 2, [decoded] * 2).value * 2 - expected, rel=1e-12
+    )
+
+
 @pytest.mark.parametrize("measure", [frechet, frechet_at_infinity])
 def test_sets_that_do_not_belong_together_are_refused(measure):
     three, four = np.ones((3, 2)), np.ones((4, 2))

@@ -26,8 +26,9 @@ from benchmark.registry import METRICS
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from benchmark.system.torchvision_import import import_torchvision
+from conftest import SHARED
 
-WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
+WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 TOLERANCE = 1e-6  # as stated in the docstring
 
