@@ -1,6 +1,5 @@
 """Patches against a mask that is painted, and the numbers of them that the field reports."""
 
-
 import numpy as np
 import pytest
 from PIL import Image
