@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmark.commands.fetch import fetch
 from benchmark.datasets.folder import open_folder
 from benchmark.errors import Unavailable
 from benchmark.registry import DATASETS, dataset_opener
@@ -65,3 +66,15 @@ def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(datas
     mine = [image.path.name for image in dataset.images if image.path.parent == folder]
     theirs = [image.path.name for image in beside.images]
     assert [name for name in theirs if name in mine] == mine
+
+
+def test_an_added_dataset_is_fetched_and_opened_by_its_line_in_the_registry(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setitem(DATASETS, "flat", "support.added_dataset:open_flat")
+    with pytest.raises(Unavailable, match="run `bench fetch flat`"):
+        dataset_opener("flat")([tmp_path])
+    fetch("flat", tmp_path)
+    opened = dataset_opener("flat")([tmp_path])
+    assert [image.name for image in opened.images] == ["blue.png", "red.png"]
+    assert capsys.readouterr().out == f"flat: 2 images in {tmp_path / 'flat'}\n"
