@@ -1,4 +1,4 @@
-"""What is particular to raw, JPEG, WebP, AVIF, JPEG XL and JPEG 2000: read from their bytes."""
+"""Particulars of raw, JPEG, WebP, AVIF, JPEG XL and JPEG 2000, read from their bytes."""
 
 import re
 import struct
@@ -64,7 +64,7 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def avif_properties(data: bytes) -> dict[bytes, bytes]:
-    """Of the only item: ISO/IEC 23008-12, 9.3; `meta` is a full box, with version and flags."""
+    """Return the properties of the only item (ISO/IEC 23008-12, 9.3; `meta` is a full box)."""
     return boxes(boxes(boxes(boxes(data)[b"meta"][4:])[b"iprp"])[b"ipco"])
 
 

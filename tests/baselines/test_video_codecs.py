@@ -29,7 +29,7 @@ PARAMETER_SETS_AND_PICTURE = {
 
 
 class Case(NamedTuple):
-    """A codec, its video codec, and the bytes of ours that precede the elementary stream."""
+    """Codec, its video codec, and the number of bytes before the elementary stream."""
 
     codec: X265 | VVenC
     video: VideoCodec
@@ -236,7 +236,7 @@ def test_one_wrong_bit_in_a_stream_of_x265_is_found(crop: Pixels):
 
 @pytest.fixture
 def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file that imageio-ffmpeg takes for ffmpeg."""
+    """Return a program that imageio-ffmpeg takes for ffmpeg."""
     program = tmp_path / "ffmpeg"
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     find_ffmpeg.cache_clear()

@@ -49,7 +49,7 @@ def compressai(folder: Path) -> CodecSpec:
 
 
 def claiming(make, data: bytes, chance: random.Random) -> bytes:
-    """The same payload for an image of another size, in a header without fault."""
+    """Return the payload behind a valid header of another image size."""
     width, height = (chance.choice((1, 64, 700, 3000, 8192, 60_000)) for _ in range(2))
     if make is raw:
         return struct.pack("<HH", width, height) + data[4:]
@@ -61,7 +61,7 @@ def claiming(make, data: bytes, chance: random.Random) -> bytes:
 
 
 def signed(data: bytes) -> bytes:
-    """With the checksum of our container put right, so that what is behind it is met as well."""
+    """Correct the container's checksum, so that the decoder reaches what is behind it."""
     return data[:-2] + checksum(data[:-2])
 
 

@@ -16,7 +16,7 @@ each_size = pytest.mark.parametrize(("height", "width"), SIZES)
 
 
 def numbered(height: int, width: int) -> np.ndarray:
-    """Every pixel another one."""
+    """Return an image whose pixels all differ."""
     return np.arange(height * width, dtype="<u4").view(np.uint8).reshape(height, width, 4)[:, :, :3]
 
 

@@ -1,4 +1,4 @@
-"""Patches to milliseconds each: features for FID here beside pytorch-fid's own forward pass.
+"""Measure the milliseconds per patch of FID's features beside pytorch-fid's own forward pass.
 
     python tests/speed/features.py [--patches 50] [--batch 50] [--threads 1] [--repeat 3]
 
