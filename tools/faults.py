@@ -16,6 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from benchmark.system.atomic import write_file
+
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
@@ -49,7 +51,7 @@ def main() -> int:
     text = table(lines, failed, skipped, f"python tools/faults.py {how}")
     sys.stdout.write(text)
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+    write_file(DOCUMENT, before + BEGIN + text + END + rest.partition(END)[2])
     return 1 if ended.returncode or any(line.losses for line in lines) else 0
 
 
