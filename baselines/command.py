@@ -10,7 +10,8 @@ from pathlib import Path
 from baselines.formats.png import read_png, write_png
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
-from benchmark.system.programs import file_sha256, find_program, private_folder, run_program
+from benchmark.system.digest import file_sha256
+from benchmark.system.programs import find_program, private_folder, run_program
 
 
 class Command:

@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 from baselines.formats.png import read_png
 from benchmark.codec import CodecInfo, Declared, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}

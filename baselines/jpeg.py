@@ -8,7 +8,8 @@ from PIL import Image, ImageFile, features
 
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
 
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 

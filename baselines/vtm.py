@@ -29,8 +29,8 @@ from baselines.formats.ycbcr import (
 )
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.system.digest import files_sha256
 from benchmark.system.programs import (
-    files_sha256,
     find_program,
     private_folder,
     program_folders,

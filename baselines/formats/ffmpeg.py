@@ -28,7 +28,8 @@ from baselines.formats.ycbcr import (
 )
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
-from benchmark.system.programs import file_sha256, private_folder, run_program
+from benchmark.system.digest import file_sha256
+from benchmark.system.programs import private_folder, run_program
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from benchmark.codec import CodecInfo
 from benchmark.errors import Unavailable
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
 
 
 def require_imagecodecs(codec: str, part: str) -> None:
