@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.metric import require_same_shape
-from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Pool, image_tensor, load_pinned
+from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Step, image_tensor, load_pinned
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
@@ -26,28 +26,20 @@ STABILISER = 1e-6  # the authors' c1 and c2
 ROOT_STABILISER = 1e-12
 
 
-class RootMeanSquare(NamedTuple):
-    """Root mean square under a 3 x 3 Hanning window at every second pixel, in place of a pool."""
+def _root_mean_square(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """Return the root mean square under a 3 x 3 Hanning window at every second pixel."""
+    from torch.nn.functional import conv2d
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Return the state-dict keys of its weights: none."""
-        return ()
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """Apply the step to a signal (n, channels, height, width)."""
-        from torch.nn.functional import conv2d
-
-        line = signal.new_tensor((0.25, 0.5, 0.25))
-        channels = signal.shape[1]
-        window = (line[:, None] * line).expand(channels, 1, 3, 3)
-        mean = conv2d(signal.square(), window, stride=2, padding=1, groups=channels)
-        return mean.add_(ROOT_STABILISER).sqrt_()
+    line = signal.new_tensor((0.25, 0.5, 0.25))
+    channels = signal.shape[1]
+    window = (line[:, None] * line).expand(channels, 1, 3, 3)
+    mean = conv2d(signal.square(), window, stride=2, padding=1, groups=channels)
+    return mean.add_(ROOT_STABILISER).sqrt_()
 
 
 NETWORK = VGG16._replace(
     layers=tuple(
-        tuple(RootMeanSquare() if isinstance(step, Pool) else step for step in layer)
+        tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
     )
 )

@@ -6,11 +6,11 @@ the package lpips 0.1.4.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -39,83 +39,49 @@ UNREADABLE = (
 )
 
 
-class Step(Protocol):
-    """Part of a layer."""
+class Step(NamedTuple):
+    """Operation of a layer on a signal (n, channels, height, width), which is not overwritten."""
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Return the state-dict keys of the step's weights."""
-        ...
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """Apply the step to a signal (n, channels, height, width), which is not overwritten."""
-        ...
+    apply: "Callable[[Tensor, Mapping[str, Tensor]], Tensor]"
+    tensors: tuple[str, ...] = ()  # state-dict keys of its weights; a pool has none
 
 
-class Pool(NamedTuple):
-    """Maximum of a square window at every second pixel."""
+def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
+    """Make a maximum pool of stride 2; with `ceil_mode` a last window may reach beyond the edge."""
 
-    side_px: int = 3
-    ceil_mode: bool = False  # whether a last window that reaches beyond the edge counts
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Return the state-dict keys of the step's weights."""
-        return ()
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """Apply the step to a signal (n, channels, height, width)."""
+    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
         from torch.nn import functional
 
-        return functional.max_pool2d(signal, self.side_px, stride=2, ceil_mode=self.ceil_mode)
+        return functional.max_pool2d(signal, side_px, stride=2, ceil_mode=ceil_mode)
+
+    return Step(apply)
 
 
-class Convolution(NamedTuple):
-    """Convolution followed by a ReLU."""
+def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
+    """Make a convolution followed by a ReLU; `name` is torchvision's."""
+    tensors = f"{name}.weight", f"{name}.bias"
 
-    name: str  # as torchvision has it
-    stride: int = 1
-    padding: int = 0
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Return the state-dict keys of the step's weights."""
-        return f"{self.name}.weight", f"{self.name}.bias"
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """Apply the step to a signal (n, channels, height, width)."""
+    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
         from torch.nn import functional
 
-        weight, bias = (weights[name] for name in self.tensors)
-        return functional.conv2d(signal, weight, bias, self.stride, self.padding).relu_()
+        weight, bias = (weights[tensor] for tensor in tensors)
+        return functional.conv2d(signal, weight, bias, stride, padding).relu_()
+
+    return Step(apply, tensors)
 
 
-class Fire(NamedTuple):
-    """Fire module: a 1 x 1 convolution, then a 1 x 1 and a 3 x 3 convolution of its output."""
+def fire(name: str) -> Step:
+    """Make a Fire module: a 1 x 1 convolution, then a 1 x 1 and a 3 x 3 one of its output."""
+    squeeze = convolution(f"{name}.squeeze")
+    expansions = convolution(f"{name}.expand1x1"), convolution(f"{name}.expand3x3", padding=1)
 
-    name: str
-
-    @property
-    def parts(self) -> tuple[Convolution, Convolution, Convolution]:
-        """Return the squeezing convolution and the two that expand its output."""
-        return (
-            Convolution(f"{self.name}.squeeze"),
-            Convolution(f"{self.name}.expand1x1"),
-            Convolution(f"{self.name}.expand3x3", padding=1),
-        )
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Return the state-dict keys of the step's weights."""
-        return tuple(name for part in self.parts for name in part.tensors)
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """Apply the step to a signal (n, channels, height, width)."""
+    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
         import torch
 
-        squeeze, *expansions = self.parts
         few = squeeze.apply(signal, weights)
         return torch.cat([expand.apply(few, weights) for expand in expansions], dim=1)
+
+    return Step(apply, sum((part.tensors for part in (squeeze, *expansions)), ()))
 
 
 class Backbone(NamedTuple):
@@ -243,9 +209,9 @@ def channels_last(tensor: "Tensor") -> "Tensor":
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
-def _same(*names: str) -> tuple[Convolution, ...]:
+def _same(*names: str) -> tuple[Step, ...]:
     """Return consecutive 3 x 3 convolutions that keep height and width."""
-    return tuple(Convolution(name, padding=1) for name in names)
+    return tuple(convolution(name, padding=1) for name in names)
 
 
 ALEXNET = Backbone(
@@ -257,11 +223,11 @@ ALEXNET = Backbone(
     heads="alex.pth",
     min_side_px=31,  # below it nothing is left to pool before the third convolution
     layers=(
-        (Convolution("features.0", stride=4, padding=2),),
-        (Pool(), Convolution("features.3", padding=2)),
-        (Pool(), Convolution("features.6", padding=1)),
-        (Convolution("features.8", padding=1),),
-        (Convolution("features.10", padding=1),),
+        (convolution("features.0", stride=4, padding=2),),
+        (pool(), convolution("features.3", padding=2)),
+        (pool(), convolution("features.6", padding=1)),
+        (convolution("features.8", padding=1),),
+        (convolution("features.10", padding=1),),
     ),
 )
 SQUEEZENET = Backbone(
@@ -275,13 +241,13 @@ SQUEEZENET = Backbone(
     # of stride 2 before it 17
     min_side_px=17,
     layers=(
-        (Convolution("features.0", stride=2),),
-        (Pool(ceil_mode=True), Fire("features.3"), Fire("features.4")),
-        (Pool(ceil_mode=True), Fire("features.6"), Fire("features.7")),
-        (Pool(ceil_mode=True), Fire("features.9")),
-        (Fire("features.10"),),
-        (Fire("features.11"),),
-        (Fire("features.12"),),
+        (convolution("features.0", stride=2),),
+        (pool(ceil_mode=True), fire("features.3"), fire("features.4")),
+        (pool(ceil_mode=True), fire("features.6"), fire("features.7")),
+        (pool(ceil_mode=True), fire("features.9")),
+        (fire("features.10"),),
+        (fire("features.11"),),
+        (fire("features.12"),),
     ),
 )
 # The digest of its tensors is published nowhere, the file's is: in its name and in many places
@@ -296,9 +262,9 @@ VGG16 = Backbone(
     min_side_px=16,  # it is halved four times
     layers=(
         _same("features.0", "features.2"),
-        (Pool(side_px=2), *_same("features.5", "features.7")),
-        (Pool(side_px=2), *_same("features.10", "features.12", "features.14")),
-        (Pool(side_px=2), *_same("features.17", "features.19", "features.21")),
-        (Pool(side_px=2), *_same("features.24", "features.26", "features.28")),
+        (pool(side_px=2), *_same("features.5", "features.7")),
+        (pool(side_px=2), *_same("features.10", "features.12", "features.14")),
+        (pool(side_px=2), *_same("features.17", "features.19", "features.21")),
+        (pool(side_px=2), *_same("features.24", "features.26", "features.28")),
     ),
 )

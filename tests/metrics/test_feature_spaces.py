@@ -170,12 +170,18 @@ def test_inception_of_another_file_is_unavailable_and_is_not_run(tmp_path, monke
         Inception256()
 
 
-def test_the_same_file_by_another_programs_name_is_found(inception_folder, tmp_path, monkeypatch):
+def test_the_same_file_by_another_programs_name_gives_the_same_features(
+    inception_folder, tmp_path, monkeypatch, coffee
+):
     content = (inception_folder / INCEPTION_FILE).read_bytes()
     (tmp_path / f"weights-{INCEPTION_FILE.removeprefix('pt_')}").write_bytes(content)
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    Inception256()
+    found = []
+    for folder in (inception_folder, tmp_path):
+        monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
+        found.append(Inception256().features(np.ascontiguousarray(coffee[:256, :256])))
+    assert np.array_equal(*found)
+    assert found[0].any()
 
 
 def run(program: str, **environment: str) -> str:
