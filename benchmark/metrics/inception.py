@@ -6,7 +6,6 @@ layout are torch's; on a CPU they make the network 1.6 times as fast as pytorch-
 """
 
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 from benchmark.system.backbone import load_pinned
 from benchmark.system.torchvision_import import import_torchvision
@@ -60,6 +59,8 @@ def _pytorch_fid(state: "dict[str, Tensor]") -> Any:
     Its constructor asks a function of its module for the weights, which would download them, and
     draws random numbers before it overwrites them.
     """
+    from unittest.mock import patch
+
     import_torchvision()
     import torch
     from pytorch_fid import inception
