@@ -15,18 +15,18 @@ from copy import copy
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import load_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
+from benchmark.system.device import chosen_device
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
     from baselines.neural.crdr.codec import PictureCodec
 
 REVISION = 1
-DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
 FILE = "ours.safetensors"
 SHIPPED = Path(__file__).parent / "checkpoints"
 HIGHEST_Q, HIGHEST_BETA = 4.0, 5.12
@@ -53,7 +53,7 @@ class CRDR:
         self._beta = beta
         self._path = _find(checkpoint)
         self._card = load_card(self._path)
-        self._device = _device()
+        self._device = chosen_device()
         self._tiled = False
 
     def describe(self) -> CodecInfo:
@@ -129,7 +129,3 @@ def _find(asked: str) -> Path:
         if (SHIPPED / FILE).exists():
             return SHIPPED / FILE
         raise
-
-
-def _device() -> Literal["cpu", "cuda"]:
-    return "cuda" if os.environ.get(DEVICE_VARIABLE) == "cuda" else "cpu"

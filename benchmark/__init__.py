@@ -4,13 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmark.interface.codec import codec
+    from benchmark.interface.plot import plot
+    from benchmark.interface.run import run
+    from benchmark.interface.tables import bd_rate, load, summary
     from benchmark.paper.ablation import write_ablation
 
 # What `import benchmark` offers, as text: importing it imports none of them.
 INTERFACE = {
+    "bd_rate": "benchmark.interface.tables",
+    "codec": "benchmark.interface.codec",
+    "load": "benchmark.interface.tables",
+    "plot": "benchmark.interface.plot",
+    "run": "benchmark.interface.run",
+    "summary": "benchmark.interface.tables",
     "write_ablation": "benchmark.paper.ablation",
 }
-__all__ = ["write_ablation"]
+__all__ = ["bd_rate", "codec", "load", "plot", "run", "summary", "write_ablation"]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *INTERFACE})
 
 
 def __getattr__(name: str) -> Any:

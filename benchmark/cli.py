@@ -1,22 +1,19 @@
-"""The command `bench`: one sub-command a verb. Imports nothing heavy, so that help is instant."""
+"""The command `bench`: one sub-command per verb. Imports nothing heavy, so that help is instant."""
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from baselines.commands.ablation import ablation
-from baselines.commands.checkpoint import checkpoint
-from baselines.commands.decode import decode
-from baselines.commands.encode import encode
-from baselines.commands.train import train
 from benchmark.commands.audit import audit
 from benchmark.commands.baseline import baseline
 from benchmark.commands.check import check
-from benchmark.commands.doctor import doctor
 from benchmark.commands.fetch import fetch
 from benchmark.commands.figures import figures
-from benchmark.commands.list import list_names
+from benchmark.commands.inventory import doctor, list_names
 from benchmark.commands.merge import merge
 from benchmark.commands.pack import pack
 from benchmark.commands.plan import plan
@@ -26,9 +23,36 @@ from benchmark.commands.rescore import rescore
 from benchmark.commands.run import run
 from benchmark.commands.tradeoff import tradeoff
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.registry import COMMANDS, load_command
+
+# Earlier spellings of sub-commands and options, by command; they work, with a line that says so.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "run": {"--attest": "--verify"},
+    "report": {"--attested-only": "--verified-only"},
+    "figures": {"--attested-only": "--verified-only"},
+    "audit": {"ceiling": "colour-round-trip"},
+}
+
+
+class BenchGroup(TyperGroup):
+    """The sub-commands of the harness, and those of `registry.COMMANDS`, imported when they run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command of the first argument; a command of contenders is imported here."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            brought, holder = load_command(name), typer.Typer()
+            if isinstance(brought, typer.Typer):
+                holder.add_typer(brought, name=name)
+            else:
+                holder.command(name)(brought)
+            command = typer.main.get_group(holder).commands[name]
+        return name, command, rest
+
 
 app = typer.Typer(
     name="bench",
+    cls=BenchGroup,
     help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,22 +68,32 @@ app.command("report")(report)
 app.command("merge")(merge)
 app.command("tradeoff")(tradeoff)
 app.command("check")(check)
-app.command("encode")(encode)
-app.command("decode")(decode)
-app.command("train")(train)
-app.command("ablation")(ablation)
+for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
+    app.command(_name, help=_brought.help)(lambda: None)
 app.add_typer(baseline, name="baseline")
-app.add_typer(checkpoint, name="checkpoint")
 app.add_typer(published, name="published")
 app.add_typer(pack, name="pack")
 app.add_typer(audit, name="audit")
 app.add_typer(figures, name="figures")
 
 
+def with_new_names(words: Sequence[str]) -> list[str]:
+    """Return command-line words in their present spelling; print a line for each earlier one."""
+    renamed = RENAMED.get(words[0], {}) if words else {}
+    present = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in renamed:
+            print(f"bench: {name} is now called {renamed[name]}", file=sys.stderr)
+            name = renamed[name]
+        present.append(name + equals + value)
+    return present
+
+
 def main() -> None:
-    """Entry point; an explained failure is printed as its one sentence, without traceback."""
+    """Run the command line; an explained failure is printed as one sentence, without traceback."""
     try:
-        app()
+        app(with_new_names(sys.argv[1:]))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, (UsageError, Unavailable)) else 1)

@@ -1,7 +1,10 @@
 """The boundary between harness and contender: pixels to bytes, the bytes alone to pixels."""
 
+import sys
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +46,9 @@ class Codec(Protocol):
     A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
     `BadOption` where a value makes no sense. Where only the encoder is missing, the constructor may
     leave it to `describe` and `encode` to say so: streams of a pack are decoded all the same.
+    A class whose weights can be downloaded has a static method `published_weights(options)`, which
+    `bench fetch` calls and which returns `benchmark.system.published_weights.PublishedFile`s.
+
     `encode` and `decode` may raise anything: the harness makes a failed row of it. The instance
     that decodes has never encoded.
     """
@@ -107,3 +113,13 @@ class ConvertsColour(Protocol):
         `truncated`: as if both cut off fractions where they have to round.
         """
         ...
+
+
+class _Callable(ModuleType):
+    """This module as `benchmark.codec("jpeg")` calls it: the interface's function has its name."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return import_module("benchmark.interface.codec").codec(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -42,6 +42,7 @@ METRICS = {
     "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
     "dists": "benchmark.metrics.dists:DISTS",
 }
+USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
     "inception256": "benchmark.metrics.feature_spaces:Inception256",
@@ -62,6 +63,35 @@ DATASETS = {
     "clic2020": "benchmark.datasets.clic2020:open_clic2020",
     "clic2020:professional": "benchmark.datasets.clic2020:open_professional",
     "clic2020:mobile": "benchmark.datasets.clic2020:open_mobile",
+}
+
+
+class BroughtCommand(NamedTuple):
+    """A sub-command of `bench` that contenders bring."""
+
+    target: str  # module:attribute, a function for Typer or a `typer.Typer` of several
+    help: str  # one line
+
+
+COMMANDS = {
+    "encode": BroughtCommand(
+        "baselines.commands.encode:encode",
+        "Code an image with our codec; --q-map and --beta-map control it block by block.",
+    ),
+    "decode": BroughtCommand(
+        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
+    ),
+    "train": BroughtCommand(
+        "baselines.commands.train:train",
+        "Train a network or a suite of networks to checkpoints, or resume.",
+    ),
+    "ablation": BroughtCommand(
+        "baselines.commands.ablation:ablation",
+        "Train variants of the realism stage, measure each and draw their curves.",
+    ),
+    "checkpoint": BroughtCommand(
+        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of our codec."
+    ),
 }
 
 
@@ -210,10 +240,48 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(of_images))
 
 
+def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
+    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
+
+    asked: names, or a comma-separated text of them. Raises `UnknownName`.
+
+    >>> metric_names("psnr, lpips,psnr")
+    ('psnr', 'lpips')
+    """
+    known = (*METRICS, *DISTRIBUTION_METRICS)
+    texts = asked.split(",") if isinstance(asked, str) else asked
+    names = tuple(dict.fromkeys(text.strip() for text in texts))
+    if names == ("all",):
+        return known
+    for name in names:
+        if name not in known:
+            raise UnknownName("metric", name, known)
+    return names
+
+
+def load_command(name: str) -> Any:
+    """Import a sub-command that contenders bring: a function, or a `typer.Typer`."""
+    return _named("command", {key: one.target for key, one in COMMANDS.items()}, name)
+
+
 def dataset_opener(name: str) -> Callable[..., Any]:
-    """The function that opens a dataset by name."""
+    """Return the function that opens the dataset of this name in a list of folders."""
     opener: Callable[..., Any] = _named("dataset", DATASETS, name)
     return opener
+
+
+def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Any:
+    """Open a dataset by its name in `DATASETS`, or any folder of images as a dataset.
+
+    data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Returns a
+    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor an
+    existing path, `UsageError` for a path without images, `Unavailable` where images are missing.
+    """
+    folder = import_module("benchmark.datasets.folder")
+    text = str(name_or_folder)
+    if text in DATASETS or not Path(text).exists():
+        return dataset_opener(text)(folder.data_folders(data_dir))
+    return folder.open_folder(Path(text))
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

@@ -53,7 +53,7 @@ def ablation(
     """
     from baselines.neural.training.session import trainer
     from benchmark.commands.output import interruptible
-    from benchmark.measure.unscored import metric_names
+    from benchmark.registry import metric_names
     from benchmark.system.weights import use_weights_folder
 
     folder, name = required("out", out), required("recipe", recipe)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines.neural.checkpoint.card import check_file, read_record, write_record
 from benchmark.errors import Unavailable
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

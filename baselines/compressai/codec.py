@@ -18,8 +18,7 @@ damaged gives a wrong picture, not an error.
 """
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import version
@@ -43,16 +42,19 @@ from baselines.compressai.weights import (
     NetworkSource,
     find_sources,
     network,
+    published_files,
 )
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
-from benchmark.system.programs import files_sha256, package_folder
+from benchmark.system.device import chosen_device
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
+from benchmark.system.published_weights import PublishedFile
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 REVISION = 2
-DEVICE_VARIABLE = "BENCH_DEVICE"  # the harness tells its workers cpu or cuda
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 STRING_TAIL = 64  # bytes for the start of the decoder and what it reads ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
@@ -90,6 +92,11 @@ class CompressAI:
         self._sources = find_sources(model, metric, weights, checkpoint, self._device)
         self._kind = next(iter(self._sources.values())).weights
         self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
+
+    @staticmethod
+    def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
+        """Return the published weight files for these options, for `bench fetch`."""
+        return published_files(options)
 
     def describe(self) -> CodecInfo:
         """Version, call, CompressAI's licence, sha256 of the weights."""
@@ -192,7 +199,7 @@ def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
         raise BadOption(f"device={asked}: it is cpu or cuda")
     if not asked and model in AUTOREGRESSIVE:
         return "cpu"
-    if (asked or os.environ.get(DEVICE_VARIABLE)) != "cuda":
+    if (asked or chosen_device()) != "cuda":
         return "cpu"
     import torch
 

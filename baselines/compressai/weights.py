@@ -4,15 +4,16 @@ import math
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from baselines.compressai.card import read_tensors, verified_card
 from baselines.neural.checkpoint.torch_file import load_tensors
-from benchmark.errors import BadOption, Unavailable, UnknownName
-from benchmark.system.programs import file_sha256
+from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark.system.digest import file_sha256
+from benchmark.system.published_weights import PublishedFile
 from benchmark.system.torchvision_import import import_torchvision
 from benchmark.system.weights import find_weights, weight_folders
 
@@ -47,14 +48,6 @@ WEIGHTS = ("published", "matched", "matched-whole", "random")  # what the option
 Kind = Literal["published", "matched", "matched-whole", "random", "checkpoint"]
 RANDOM_SEED = 0
 KEPT_BYTES = 1 << 30  # of networks in a process: all of four sweeps of bmshj2018-hyperprior
-
-
-class PublishedFile(NamedTuple):
-    """One of CompressAI's weight files."""
-
-    url: str
-    name: str
-    sha256_prefix: str  # 8 hexadecimal digits, also at the end of the name
 
 
 class NetworkSource(NamedTuple):
@@ -117,6 +110,25 @@ def published_weights(model: str, metric: str, quality: int) -> PublishedFile:
         ) from None
     name = url.rpartition("/")[2]
     return PublishedFile(url, name, name.removesuffix(".pth.tar")[-8:])
+
+
+def published_files(options: Mapping[str, str]) -> list[PublishedFile]:
+    """Return the weight files of the adapter's options `model` and `metric`, one per quality.
+
+    Raises `UsageError` for other options, `UnknownName` for an unknown model or metric.
+    """
+    model, metric = options.get("model", ""), options.get("metric", "mse")
+    if not model or options.keys() - {"model", "metric"}:
+        raise UsageError(
+            f"{dict(options)} names no published weights: give a model, and a metric if it is not "
+            "mse, as in compressai:model=bmshj2018-hyperprior:metric=mse"
+        )
+    if model not in QUALITIES:
+        raise UnknownName("compressai model", model, QUALITIES)
+    if metric not in METRICS:
+        raise UnknownName("compressai metric", metric, METRICS)
+    qualities = range(1, QUALITIES[model] + 1)
+    return [published_weights(model, metric, quality) for quality in qualities]
 
 
 def file_pattern(model: str, metric: str, quality: int) -> str:

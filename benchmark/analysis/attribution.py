@@ -1,4 +1,4 @@
-"""Rows in; how much each image moves a metric at each setting out. Pure."""
+"""Attribution: how much each image moves the mean of a metric at each setting."""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.rate_distortion import Measure, require_image_values
 from benchmark.codec import Setting
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 
 class Part(NamedTuple):
-    """What one image does to a codec's number at one setting."""
+    """The influence of one image on a codec's mean at one setting."""
 
     label: str
     setting: str
@@ -25,10 +27,14 @@ class Part(NamedTuple):
 
 
 def attribution(table: pa.Table, column: str, protocol: str) -> list[Part]:
-    """Every image of every point, the points as they stand in the table, the largest part first.
+    """Return the influence of every image of every point, the largest of a point first.
 
-    The column is of a metric of images, or one that `reduce.with_distribution_metrics` has filled.
+    column: of a metric of single images, or one that `reduce.with_distribution_metrics` has filled.
+    protocol: the id that values must have. Points are ordered as in `Rows`; those of a single image
+    are left out. Raises `UsageError` for a metric that does not tell the influence of an image.
     """
+    of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
+    require_image_values(*map(Measure.named, of_column))
     rows = Rows(table, CODING)
     value_column, protocol_column, _ = metric_columns(column)
     values = np.where(

@@ -1,27 +1,29 @@
-"""Rows of measurements in; as arrays, those that may meet in one mean out, the rest counted. Pure.
+"""Rows that may meet in one mean, as arrays, and counts of the rows that are left out.
 
-They share one coding protocol, and each codec variant comes in one edition (fingerprint and
-adapter revision): that of its latest run.
+Comparable rows share one coding protocol, and each codec variant comes in one edition: the newest
+(`rows.versions.newest_rows`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import suppress
+from copy import copy
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UnknownName
 from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
+from benchmark.rows.grouping import codes, equals
+from benchmark.rows.versions import newest_rows
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 Average = Literal["per_image", "pooled"]
 
 
 class LeftOut(NamedTuple):
-    """Rows that cannot stand beside the others."""
+    """Rows of a codec variant that are not compared with the others, and why."""
 
     label: str
     rows: int
@@ -29,54 +31,57 @@ class LeftOut(NamedTuple):
 
 
 class Rows:
-    """The rows that may meet, ordered by point and image. Arrays are (rows,)."""
+    """The rows that may meet in one mean, ordered by point and image. Arrays have shape (rows,)."""
 
     def __init__(self, table: pa.Table, coding_protocol: str) -> None:
-        latest = _rank(table)
-        variant = _grouped(table, ("codec", "variant"))
-        present = _present(table, coding_protocol, latest, variant)
-        point = _grouped(table, ("setting_name", "setting_value"), variant)[present]
-        image = codes(pc.coalesce(table["image_sha256"], table["image"]))[0][present]
-        order = np.lexsort((latest[present], image, point))
-        # Cells that differ in nothing a point shows would count an image twice: the latest stands.
-        last = np.ones(len(order), np.bool_)
-        last[:-1] = (np.diff(point[order]) != 0) | (np.diff(image[order]) != 0)
-        order = order[last]
+        newest = newest_rows(table, coding_protocol)
         self.table = table
-        self.index: Int64Array = np.flatnonzero(present)[order]  # of the row in `table`
-        self.point: Int64Array = _dense(point[order])
-        self.variant: Int64Array = variant[self.index]
-        self.image: Int64Array = image[order]
-        self.latest: Int64Array = latest[self.index]
+        self.index: Int64Array = newest.index  # of the row in `table`
+        self.point: Int64Array = newest.point
+        self.variant: Int64Array = newest.variant
+        self.image: Int64Array = newest.image
+        self.recency: Int64Array = newest.recency
         self.points = int(self.point.max(initial=-1)) + 1
         self.ok: BoolArray = self.equal("status", "ok")
         self.failed: BoolArray = ~self.ok
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
-        self.left_out = _left_out(table, present, coding_protocol)
+        self.left_out = _left_out(table, newest.other, coding_protocol)
+
+    def with_columns_of(self, table: pa.Table) -> "Rows":
+        """Return the same rows with the columns of `table`, which has more of them."""
+        return self._changed(table=table)
+
+    def restricted(self, ok: BoolArray) -> "Rows":
+        """Return the same rows, of which only those marked count as coded without failure."""
+        return self._changed(ok=ok)
+
+    def _changed(self, **attributes: Any) -> "Rows":
+        rows = copy(self)
+        vars(rows).update(attributes)
+        return rows
 
     def numbers(self, column: str) -> Float64Array:
-        """A column of numbers or yes and no; NaN for null."""
+        """Return a column of numbers or booleans as float64; NaN for null."""
         values = self.table[column].cast(pa.float64()).to_numpy()
         return np.asarray(values, np.float64)[self.index]
 
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
-        """A column as numbers of its distinct values, and these values, sorted, null last."""
+        """Return each row's index among a column's distinct values, and these; see `codes`."""
         numbers, values = codes(self.table[column])
         return numbers[self.index], values
 
     def equal(self, column: str, text: str) -> BoolArray:
-        """Where a column has this text."""
-        numbers, values = self.codes(column)
-        return np.asarray(numbers == (values.index(text) if text in values else -1))
+        """Mark the rows whose `column` equals `text`."""
+        return equals(self.table[column], text)[self.index]
 
     def images_of(self, has: BoolArray) -> int:
-        """How many images the marked rows are of."""
+        """Count the distinct images of the marked rows."""
         return int(np.count_nonzero(np.bincount(self.image[has])))
 
     def common(self, has: BoolArray) -> BoolArray:
-        """Of the marked rows, those of images that all points with any marked row have."""
+        """Keep the marked rows of the images that every point with any marked row has."""
         points = len(np.unique(self.point[has]))
         size = int(self.image.max(initial=-1)) + 1
         everywhere = np.bincount(self.image[has], minlength=size) == points
@@ -84,7 +89,7 @@ class Rows:
 
 
 def label_of(codec: str, variant: str) -> str:
-    """What tables and figures call a codec variant: its short name where it has one.
+    """Return the name of a codec variant in tables and figures: its short name where it has one.
 
     >>> label_of("jpeg", "subsampling=444"), label_of("jpeg", "")
     ('jpeg:subsampling=444', 'jpeg')
@@ -97,9 +102,26 @@ def label_of(codec: str, variant: str) -> str:
     return _short_names(codec).get(spec.text, spec.label)
 
 
+def find_label(asked: str, labels: Collection[str]) -> str:
+    """Return the one of `labels` that is meant: a label, a codec with one variant, or a spec.
+
+    Raises `UnknownName`.
+
+    >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
+    'jpeg:optimize=1'
+    """
+    variants = [label for label in labels if label.partition(":")[0] == asked]
+    if asked in labels or len(variants) == 1:
+        return asked if asked in labels else variants[0]
+    label = parse_codec(asked).label
+    if label in labels:
+        return label
+    raise UnknownName("codec with results", asked, labels)
+
+
 @cache
 def _short_names(codec: str) -> dict[str, str]:
-    """Label to short name, with and without the options that are the codec's defaults."""
+    """Map specs to short names, with and without the options that are the codec's defaults."""
     names = {}
     for alias in ALIASES:
         spec = parse_codec(alias)
@@ -110,68 +132,12 @@ def _short_names(codec: str) -> dict[str, str]:
     return names
 
 
-def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
-    """Each row's place among a column's sorted distinct values, and these values, null last."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    encoded = column.dictionary_encode(null_encoding="encode")
-    order = pc.array_sort_indices(encoded.dictionary)
-    place = np.empty(len(order), np.int64)
-    place[order.to_numpy()] = np.arange(len(order))
-    return place[encoded.indices.to_numpy()], encoded.dictionary.take(order).to_pylist()
-
-
-def _grouped(
-    table: pa.Table, columns: Sequence[str], within: Int64Array | None = None
-) -> Int64Array:
-    """A number for each row, equal where all these columns (and `within`) are, ordered as they."""
-    group = np.zeros(len(table), np.int64) if within is None else within
-    for column in columns:
-        numbers, values = codes(table[column])
-        group = _dense(group * max(len(values), 1) + numbers)
-    return group
-
-
-def _dense(numbers: Int64Array) -> Int64Array:
-    """The same order, without gaps."""
-    size = int(numbers.max(initial=-1)) + 1
-    if size > 8 * len(numbers):
-        return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64)
-    used = np.zeros(size, np.bool_)  # three times as fast as sorting
-    used[numbers] = True
-    return np.asarray((np.cumsum(used) - 1)[numbers])
-
-
-def _rank(table: pa.Table) -> Int64Array:
-    """Later rows are higher. The run comes first: filling in a metric renews `finished_utc`."""
-    ranks = [
-        pc.rank(column.fill_null("").combine_chunks(), tiebreaker="dense").to_numpy()
-        for column in (table["run"], table["finished_utc"])
-    ]
-    return np.asarray((ranks[0].astype(np.int64) << 32) + ranks[1].astype(np.int64))
-
-
-def _present(
-    table: pa.Table, coding_protocol: str, latest: Int64Array, variant: Int64Array
-) -> BoolArray:
-    comparable = pc.equal(table["coding_protocol"], coding_protocol).fill_null(False)
-    present = np.asarray(comparable.to_numpy(), np.bool_)
-    edition = _grouped(table, ("fingerprint", "revision"), variant)
-    order = np.flatnonzero(present)
-    order = order[np.lexsort((latest[order], variant[order]))]
-    last = order[np.flatnonzero(np.diff(variant[order], append=-1))]
-    newest = np.full(int(variant.max(initial=-1)) + 1, -1, np.int64)
-    newest[variant[last]] = edition[last]
-    return np.asarray(present & (edition == newest[variant]))
-
-
-def _left_out(table: pa.Table, present: BoolArray, coding_protocol: str) -> tuple[LeftOut, ...]:
-    # pa.array would do the same, and import pandas for it.
-    bits = pa.py_buffer(np.packbits(~present, bitorder="little"))
-    table = table.filter(pa.Array.from_buffers(pa.bool_(), len(present), [None, bits]))
+def _left_out(table: pa.Table, index: Int64Array, coding_protocol: str) -> tuple[LeftOut, ...]:
+    if not len(index):
+        return ()
     kinds = ["codec", "variant", "codec_version", "revision", "coding_protocol"]
     found = []
-    for kind in table.group_by(kinds).aggregate([([], "count_all")]).to_pylist():
+    for kind in table.take(index).group_by(kinds).aggregate([([], "count_all")]).to_pylist():
         why = f"an older version: {kind['codec_version']}, adapter {kind['revision']}"
         if kind["coding_protocol"] != coding_protocol:
             why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"

@@ -1,8 +1,7 @@
-"""A metric's values by image in; the interval of the whole set's number out. Pure.
+"""Confidence intervals of means and of distribution metrics over images.
 
-Images are what a number varies with, so an interval says what other images of the same kind would
-have given; it says nothing of the difference of two codecs, for which images have to be paired
-(`bench tradeoff`, `bench check`).
+An interval says which values other images of the same kind would give. It says nothing about the
+difference of two codecs, for which images have to be paired (`bench tradeoff`, `bench check`).
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ SEED = 0
 
 
 class Interval(NamedTuple):
-    """Both ends, at CONFIDENCE."""
+    """A confidence interval at CONFIDENCE."""
 
     low: float
     high: float
@@ -29,7 +28,7 @@ class Interval(NamedTuple):
 
 @cache
 def image_draws(images: int) -> Float64Array:
-    """Weights (DRAWS, images) of row sum 1: images drawn with replacement.
+    """Return the weights of images drawn with replacement, shape (DRAWS, images), row sum 1.
 
     They depend on the number of images alone, so two codecs on the same images share their draws:
     a paired bootstrap.
@@ -39,13 +38,16 @@ def image_draws(images: int) -> Float64Array:
 
 
 def bootstrap_interval(values: Float64Array) -> Interval:
-    """Of a mean over images: the percentiles of the means of draws of images."""
+    """Return the percentile bootstrap interval of the mean of `values`, shape (images,)."""
     low, high = np.quantile(image_draws(len(values)) @ values, _tails())
     return Interval(float(low), float(high))
 
 
 def jackknife_interval(values: Float64Array) -> Interval:
-    """Of a distribution metric: value and influence an image (`set_metric.Reduced`), (images,).
+    """Return the interval of a distribution metric.
+
+    values: the set's value plus each image's influence (`distribution_metric.Reduced`), shape
+    (images,).
 
     Student's t on the infinitesimal jackknife's standard error. A bootstrap would be wrong here:
     drawing an image twice makes a set less varied, which moves a Frechet distance by more than its
@@ -75,7 +77,7 @@ def point_interval(point: Point, measure: Measure) -> Interval | None:
 
 
 def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
-    """`Summary.for_machines`, each of these means followed by the ends of its interval."""
+    """Return `Summary.for_machines` with the ends of its interval after each of these means."""
     found = []
     for record, point in zip(summary.for_machines(), summary.points, strict=True):
         widened: dict[str, Any] = {}

@@ -1,10 +1,10 @@
-"""Points in; curves that may be compared, BD-rates and BD-metrics out, or the reason why not. Pure.
+"""Rate-distortion curves that may be compared, their BD-rates and BD-metrics, or the reasons.
 
-Bjøntegaard deltas by the bjontegaard package with Akima interpolation: BD-rate is the mean
-difference of log rate over the qualities that both curves reach, in percent; BD-metric is the mean
-difference of quality over the log rates that both reach. Quality is what figures draw: MS-SSIM in
-dB, and what is better when lower (LPIPS) negated, so that a negative BD-rate always means bits
-saved at equal quality.
+Bjøntegaard deltas are computed by the bjontegaard package with Akima interpolation: BD-rate is the
+mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is the
+mean difference of quality over the log rates that both reach. Quality is the value as figures draw
+it: MS-SSIM in dB, and metrics that are better when lower (LPIPS) negated, so that a negative
+BD-rate always means bits saved at equal quality.
 """
 
 import math
@@ -62,9 +62,9 @@ class Measure:
         return -10 * math.log10(1 - value) if value < 1 else math.inf
 
 
-def require_image_values(*names: str) -> None:
+def require_image_values(*measures: Measure) -> None:
     """Raise `UsageError` where one of these metrics does not tell the influence of an image."""
-    for measure in map(Measure.named, names):
+    for measure in measures:
         if not measure.by_image:
             raise UsageError(
                 f"{measure.label} does not tell the influence of an image, so neither attribution "
@@ -73,7 +73,7 @@ def require_image_values(*names: str) -> None:
 
 
 class Curve(NamedTuple):
-    """Rates and what they buy, (points,) each; more quality is better."""
+    """Rates and qualities, each of shape (points,); more quality is better."""
 
     bpp: Values
     quality: Values
@@ -87,12 +87,12 @@ class Delta(NamedTuple):
 
     @property
     def doubtful(self) -> bool:
-        """Whether the curves hardly meet."""
+        """True if the curves hardly overlap."""
         return self.overlap < LEAST_OVERLAP
 
 
 class Refused(NamedTuple):
-    """Why there is no number."""
+    """The reason why there is no number."""
 
     reason: str
 
@@ -107,7 +107,7 @@ class ImagesDelta(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A codec against the anchor under one metric."""
+    """A codec variant compared with the anchor under one metric."""
 
     column: str
     label: str
@@ -117,7 +117,7 @@ class Comparison(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """A point that must not be drawn beside the others."""
+    """A point that must not be drawn beside the others, and the reason."""
 
     label: str
     setting: str
@@ -125,7 +125,7 @@ class Excluded(NamedTuple):
 
 
 def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
-    """By codec variant, points whose mean is over the same images as all others; low rate first."""
+    """Return, by codec variant, the points over the same images as all others, low rate first."""
     found: dict[str, list[Point]] = {}
     for point in summary.points:
         if _why_not(point, measure, summary) is None:
@@ -137,7 +137,7 @@ def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
 
 
 def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
-    """The other points, each with its reason."""
+    """Return the points that `curves` leaves out, each with its reason."""
     reasons = ((point, _why_not(point, measure, summary)) for point in summary.points)
     return [Excluded(p.label, str(p.setting), why) for p, why in reasons if why is not None]
 
@@ -160,9 +160,9 @@ def _why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
 def compare(
     summary: Summary, measure: Measure, anchor: str, up_to_bpp: float | None = None
 ) -> list[Comparison]:
-    """Every codec variant against the anchor, in order; the anchor itself is left out.
+    """Compare every codec variant but the anchor with it, in order.
 
-    up_to_bpp: curves, those of single images too, are cut there first; see `cut`.
+    up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     """
     of = curves(summary, measure)
     found = []
@@ -190,7 +190,7 @@ def compare(
 
 
 def bd_rate(anchor: Curve, test: Curve) -> Delta | Refused:
-    """Mean change of rate at equal quality, in percent; negative where `test` needs fewer bits."""
+    """Return the mean change of rate at equal quality in percent; negative for fewer bits."""
     fronts = pareto_front(anchor), pareto_front(test)
     refused = _refusal(fronts, (anchor, test)) or _apart(fronts[0].quality, fronts[1].quality)
     if refused:
@@ -205,7 +205,7 @@ def bd_rate(anchor: Curve, test: Curve) -> Delta | Refused:
 
 
 def bd_quality(anchor: Curve, test: Curve) -> Delta | Refused:
-    """Mean change of quality at equal rate; positive where `test` is better."""
+    """Return the mean change of quality at equal rate; positive where `test` is better."""
     fronts = pareto_front(anchor), pareto_front(test)
     rates = np.log10(fronts[0].bpp), np.log10(fronts[1].bpp)
     refused = _refusal(fronts, (anchor, test)) or _apart(*rates)
@@ -220,7 +220,7 @@ def bd_quality(anchor: Curve, test: Curve) -> Delta | Refused:
 
 
 def pareto_front(curve: Curve) -> Curve:
-    """The points that no point of less or equal rate equals or beats, lowest rate first.
+    """Return the points that no point of less or equal rate equals or beats, lowest rate first.
 
     >>> pareto_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
     Curve(bpp=array([1., 3.]), quality=array([30., 32.]))
@@ -234,7 +234,7 @@ def pareto_front(curve: Curve) -> Curve:
 
 
 def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
-    """The Pareto front up to a rate, ending there in a point of the interpolated curve.
+    """Return the Pareto front up to a rate, ending there in a point of the interpolated curve.
 
     Akima interpolation over the logarithm of the rate, as for BD-rates. A curve that ends or begins
     beyond the rate stays as it is, or is empty.
@@ -272,7 +272,7 @@ def _apart(anchor: Values, test: Values) -> Refused | None:
 
 
 def _overlap(anchor: Values, test: Values) -> float:
-    """Intersection over union of the two ranges."""
+    """Return the intersection over union of the two ranges."""
     shared = min(anchor.max(), test.max()) - max(anchor.min(), test.min())
     spanned = max(anchor.max(), test.max()) - min(anchor.min(), test.min())
     return float(max(shared, 0) / spanned)
@@ -324,7 +324,7 @@ def _mean_of_images(
 
 
 def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:
-    """Of each image, by its number in the points, the curve of its own values."""
+    """Return the curve of each image's own values, by the image's number in the points."""
     found: dict[int, tuple[list[float], list[float]]] = {}
     for point in points:
         values = point.image_values[measure.column]

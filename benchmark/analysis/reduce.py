@@ -1,8 +1,8 @@
-"""Rows and kept features in; the same rows with columns of distribution metrics out.
+"""Distribution metrics of stored rows, reduced from kept features into columns of the rows.
 
-A distribution metric has no value of a single image. What its column holds of each is the value of
-the set plus the influence of the image (`set_metric.Reduced`), so that a mean over the images of a
-point is the metric of that set, and their spread is what its interval is made of.
+A distribution metric has no value for a single image. Its column holds, for each image, the value
+of the set plus the image's influence (`distribution_metric.Reduced`), so that the mean over the
+images of a point is the metric of that set, and their spread is what its interval is made of.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, Rows
-from benchmark.analysis.summarise import Summary, summarise
+from benchmark.analysis.summarise import Summary, summarise_rows
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.metric import metric_columns
@@ -32,26 +32,37 @@ def with_distribution_metrics(
     allow_few: bool = False,
     report: Callable[[int, int], None] = lambda done, points: None,
 ) -> pa.Table:
-    """Add value, protocol and reason of each of these distribution metrics to a table of rows.
+    """Return the table with value, protocol and reason of each of these distribution metrics.
 
-    `folder` is the store's; what is reduced is kept there. The rows of a point that `summarise`
-    would take form its set; with `common`, of the images that all points have. `allow_few` has sets
-    below a metric's least number of images reduced all the same. `report` is told how many of all
-    points are done.
+    folder: that of the store, where reduced values are kept for the next time. The rows of a point
+    that `summarise` would take form its set.
+    common: restrict each set to the images that all points have.
+    allow_few: also reduce sets below a metric's least number of images.
+    report: called with the number of points done and of all points.
     """
-    rows = Rows(table, CODING)
+    return _filled(Rows(table, CODING), folder, names, common, allow_few, report).table
+
+
+def _filled(
+    rows: Rows,
+    folder: Path,
+    names: Sequence[str],
+    common: bool,
+    allow_few: bool,
+    report: Callable[[int, int], None] = lambda done, points: None,
+) -> Rows:
     ok = rows.common(rows.ok) if common else rows.ok
     bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
     points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
     reducer = _Reducer(rows, folder, allow_few)
-    for place, name in enumerate(names):
+    for number_of_metric, name in enumerate(names):
         column = _Column(rows, name)
         for number, point in enumerate(points):
             reducer.fill(column, point)
-            report(place * len(points) + number + 1, len(names) * len(points))
+            report(number_of_metric * len(points) + number + 1, len(names) * len(points))
         reducer.keep()
-        table = column.appended_to(table)
-    return table
+        rows = rows.with_columns_of(column.appended_to(rows.table))
+    return rows
 
 
 def summarise_with_distributions(
@@ -62,14 +73,29 @@ def summarise_with_distributions(
     common: bool = False,
     allow_few: bool = False,
 ) -> Summary:
-    """Points of a store's rows in these metrics, of images and of sets."""
-    sets = [name for name in names if name in DISTRIBUTION_METRICS]
-    whole = with_distribution_metrics(table, folder, sets, common, allow_few)
-    return summarise(whole, protocols(names), average, common)
+    """Return the means of a store's rows in these metrics, image and distribution metrics alike."""
+    return summarise_store(table, folder, names, average, common, allow_few)[0]
+
+
+def summarise_store(
+    table: pa.Table,
+    folder: Path,
+    names: Sequence[str],
+    average: Average = "per_image",
+    common: bool = False,
+    allow_few: bool = False,
+) -> tuple[Summary, pa.Table]:
+    """Return the means, and the table with the columns of the distribution metrics among `names`.
+
+    Arguments as in `with_distribution_metrics` and `summarise`.
+    """
+    distributions = [name for name in names if name in DISTRIBUTION_METRICS]
+    rows = _filled(Rows(table, CODING), folder, distributions, common, allow_few)
+    return summarise_rows(rows, protocols(names), average, common), rows.table
 
 
 class _Column:
-    """A distribution metric's column while it is filled."""
+    """The column of a distribution metric while it is filled."""
 
     def __init__(self, rows: Rows, name: str) -> None:
         self.metric: DistributionMetric = metric_class(name)()
@@ -84,15 +110,15 @@ class _Column:
         self._reasons: list[str | None] = [None] * rows.table.num_rows
 
     def value(self, at: int, value: float) -> None:
-        """Of the row at a place in `Rows`."""
+        """Set the value of the row at index `at` in `Rows`."""
         self._values[self._index[at]] = value
 
     def null(self, at: int, reason: str) -> None:
-        """Why the row at a place in `Rows` has none."""
+        """Set the reason why the row at index `at` in `Rows` has no value."""
         self._reasons[self._index[at]] = reason
 
     def appended_to(self, table: pa.Table) -> pa.Table:
-        """The table with value, protocol id and reason."""
+        """Return the table with value, protocol id and reason appended."""
         ids = [None if value is None else self.protocol for value in self._values]
         value, protocol, reason = metric_columns(self.metric.column)
         table = table.append_column(value, pa.array(self._values, pa.float64()))
@@ -101,7 +127,7 @@ class _Column:
 
 
 class _Reducer:
-    """Sets of rows to values, through what was reduced before and what features are kept."""
+    """Values of sets of rows, from earlier reductions or else from kept features."""
 
     def __init__(self, rows: Rows, folder: Path, allow_few: bool) -> None:
         self._allow_few = allow_few
@@ -111,25 +137,25 @@ class _Reducer:
         self._pairs = [Pair(*both) for both in zip(*hashes, strict=True)]
 
     def fill(self, column: _Column, point: Int64Array) -> None:
-        """Values or reasons of one point's rows, given by their places in `Rows`."""
+        """Fill in the values or reasons of one point's rows, given by their indices in `Rows`."""
         for at in point[~column.counted[point]].tolist():
             column.null(at, column.row_reasons[at] or _not_computed(column.metric))
-        places = {self._pairs[at]: at for at in point[column.counted[point]].tolist()}
-        if not places:
+        row_of = {self._pairs[at]: at for at in point[column.counted[point]].tolist()}
+        if not row_of:
             return
-        pairs = sorted(places)
+        pairs = sorted(row_of)
         try:
             reduced = self._reduce(column, pairs)
         except NotMeasurable as why:
-            for at in places.values():
+            for at in row_of.values():
                 column.null(at, str(why))
             return
         influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
         for pair, of_image in zip(pairs, influence.tolist(), strict=True):
-            column.value(places[pair], reduced.value + of_image)
+            column.value(row_of[pair], reduced.value + of_image)
 
     def keep(self) -> None:
-        """Write what was reduced since the last time."""
+        """Write the reductions made since the last call."""
         self._reductions.add(self._new)
         self._new = []
 
@@ -164,7 +190,7 @@ class _Reducer:
 
 
 def _texts(rows: Rows, column: str) -> list[str]:
-    """A column of the chosen rows; empty for null."""
+    """Return a column of the chosen rows as texts; empty for null."""
     return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]
 
 

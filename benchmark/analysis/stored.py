@@ -1,6 +1,5 @@
 """Rows of a dataset below a results folder, read and summarised for reports, checks and figures."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,17 +14,20 @@ if TYPE_CHECKING:
 
 
 class Stored(NamedTuple):
-    """A dataset's results."""
+    """The results of a dataset: rows, their summary, and the records of the runs behind them."""
 
     name: str  # as the user calls it
     folder: Path  # of the report
     summary: "Summary"
-    table: "pa.Table"  # the rows that were summarised
+    table: "pa.Table"  # the rows that were summarised, with columns of distribution metrics
     runs: list[dict[str, Any]]  # records of the runs, oldest first
 
 
 def datasets_with_results(results: Path, dataset: str) -> list[str]:
-    """The dataset asked for, or every one; `UsageError` where there are no results of it."""
+    """Return the names of the datasets asked for: one, or "all".
+
+    Raises `UsageError` or `UnknownName` if there are no results.
+    """
     found = sorted(path.parent.name for path in results.glob("*/per_image") if any(path.iterdir()))
     if not found:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
@@ -52,39 +54,36 @@ def read_results(
     allow_few: bool = False,
     attested_only: bool = False,
 ) -> Stored:
-    """A dataset's rows of these codecs, summarised, and its runs."""
-    from benchmark.analysis.reduce import with_distribution_metrics
-    from benchmark.analysis.summarise import summarise
-    from benchmark.packs.evidence import attested
-    from benchmark.protocol import protocols
-    from benchmark.registry import DISTRIBUTION_METRICS
+    """Read and summarise the rows of a dataset below a results folder.
+
+    name: a dataset, or a part of one such as clic2020:mobile. codecs: comma-separated names or
+    labels, or "all". metrics: names. common, allow_few: see `reduce.summarise_store`. pooled: bits
+    per pixel over all pixels. attested_only: keep rows whose streams were decoded again in a fresh
+    process. Raises `UsageError` if no rows are left.
+    """
+    from benchmark.analysis.reduce import summarise_store
+    from benchmark.packs.contents import verified_rows
     from benchmark.rows.store import Store
 
     stored, _, subset = name.partition(":")
     folder = results / stored
-    rows = Store(folder).table()
+    store = Store(folder)
+    rows = store.table()
     if attested_only and rows.num_rows:
-        rows = attested(rows)
+        rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no attested rows: run the same with --attest")
     table = _only(rows, codecs, subset)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
-    sets = [metric for metric in metrics if metric in DISTRIBUTION_METRICS]
-    table = with_distribution_metrics(table, folder, sets, common, allow_few)
-    runs = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
     average: Average = "pooled" if pooled else "per_image"
-    return Stored(
-        name,
-        folder / (f"report-{subset}" if subset else "report"),
-        summarise(table, protocols(metrics), average, common),
-        table,
-        runs,
-    )
+    summary, table = summarise_store(table, folder, metrics, average, common, allow_few)
+    report = folder / (f"report-{subset}" if subset else "report")
+    return Stored(name, report, summary, table, store.records())
 
 
 def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
-    """Rows of these codecs (names or labels) and of the images in a folder of the dataset."""
+    """Keep the rows of these codecs (names or labels), and of the images in the part `subset`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -101,5 +100,5 @@ def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
     for text in asked:
         if not any(text in both for both in names):
             raise UnknownName("codec with results", text, set().union(*names))
-    wanted = [one for one, both in zip(variants, names, strict=True) if both & set(asked)]
-    return table.join(pa.Table.from_pylist(wanted), ["codec", "variant"], join_type="left semi")
+    kept = [one for one, both in zip(variants, names, strict=True) if both & set(asked)]
+    return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")

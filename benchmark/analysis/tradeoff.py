@@ -1,4 +1,4 @@
-"""Points in; at equal rate and equal realism, who has the better distortion, out. Pure.
+"""The distortion of two codecs compared at equal rate and equal realism.
 
 Rate, distortion and realism trade against each other (Blau and Michaeli, "Rethinking Lossy
 Compression: The Rate-Distortion-Perception Tradeoff", 2019), so two codecs are compared fairly only
@@ -6,9 +6,9 @@ where two of the three are equal. A codec with several variants (a realism weigh
 surface: at the other's rate each variant is one pair of realism and distortion, interpolated along
 the variant's curve, and between these pairs distortion is interpolated at the other's realism.
 
-Certainty comes from the images: they are drawn anew with replacement, both codecs' together, and
-the comparison is repeated. A distribution metric enters with its influence an image
-(`set_metric.Reduced`), that is to first order.
+Certainty comes from the images: the comparison is repeated over images drawn with replacement, the
+same draws for both codecs. A distribution metric enters with the influence of each image
+(`distribution_metric.Reduced`), that is to first order.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.interval import CONFIDENCE, image_draws
-from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.rate_distortion import Measure, require_image_values
 from benchmark.analysis.summarise import Point
 from benchmark.system.arrays import Float64Array
 
-Grid = NDArray[np.float64]  # (curves or points, draws)
-Verdict = Literal["equal", "more realistic", "less realistic", "other rates"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Match = Literal["equal", "more realistic", "less realistic", "other rates"]
+MATCHES: tuple[Match, ...] = get_args(Match)
 
 
-class Place(NamedTuple):
-    """Where a point lies, in each draw of images; distortion and realism larger is better."""
+class DrawnPoint(NamedTuple):
+    """The means of a point in each draw of images, shape (draws,); larger is better."""
 
     log_rate: Float64Array
     distortion: Float64Array
@@ -37,8 +36,8 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
-    """One setting of a codec, and what the other has at its rate and realism."""
+class Tradeoff:
+    """One setting of a codec, and the other codec's distortion at its rate and realism."""
 
     label: str
     setting: str
@@ -47,7 +46,7 @@ class Trade:
     realism: float
     # "equal": the other reaches this rate and this realism. Else why it cannot be made equal: all
     # of its variants are more or less realistic at this rate, or it has no such rate.
-    verdict: Verdict
+    verdict: Match
     other: float | None  # its distortion there; of the variant nearest in realism where not equal
     difference: float | None  # the other's distortion less this one's
     low: float | None  # of the difference, at CONFIDENCE
@@ -56,33 +55,37 @@ class Trade:
     draws: int  # in which it could be compared
 
 
-def trades(
+def tradeoffs(
     mine: Sequence[Point],
     other: Sequence[Sequence[Point]],
     distortion: Measure,
     realism: Measure,
-) -> list[Trade]:
-    """Every point of a curve against all variants of another codec, lowest rate first.
+) -> list[Tradeoff]:
+    """Compare every point of a curve with all variants of another codec, lowest rate first.
 
-    `other` has a curve a variant. All points are over the same images and have both metrics.
+    other: one curve for each variant. All points are over the same images and have both metrics.
+    Raises `UsageError` where one of these does not tell the influence of an image.
     """
+    require_image_values(distortion, realism)
     first = mine[0]
     weights = _weights(len(first.image_ids))
-    places = [_place(point, distortion, realism, weights) for point in mine]
-    curves = [[_place(point, distortion, realism, weights) for point in curve] for curve in other]
+    drawn = [_drawn(point, distortion, realism, weights) for point in mine]
+    curves = [[_drawn(point, distortion, realism, weights) for point in curve] for curve in other]
     found = [
-        _trade(point, place, curves, distortion, realism)
-        for point, place in zip(mine, places, strict=True)
+        _tradeoff(point, means, curves, distortion, realism)
+        for point, means in zip(mine, drawn, strict=True)
     ]
     return sorted(found, key=lambda one: one.bpp)
 
 
 def _weights(images: int) -> Float64Array:
-    """(1 + DRAWS, images) of row sum 1: the whole set, then sets drawn with replacement."""
+    """Return weights of images, shape (1 + DRAWS, images): the whole set, then each draw."""
     return np.vstack([np.full(images, 1 / images), image_draws(images)])
 
 
-def _place(point: Point, distortion: Measure, realism: Measure, weights: Float64Array) -> Place:
+def _drawn(
+    point: Point, distortion: Measure, realism: Measure, weights: Float64Array
+) -> DrawnPoint:
     order = np.argsort(point.image_ids)
     means = [
         weights @ values[order]
@@ -92,39 +95,39 @@ def _place(point: Point, distortion: Measure, realism: Measure, weights: Float64
             point.image_values[realism.column],
         )
     ]
-    return Place(np.log(means[0]), _sign(distortion) * means[1], _sign(realism) * means[2])
+    return DrawnPoint(np.log(means[0]), _sign(distortion) * means[1], _sign(realism) * means[2])
 
 
 def _sign(measure: Measure) -> float:
     return 1.0 if measure.better == "higher" else -1.0
 
 
-def _trade(
+def _tradeoff(
     point: Point,
-    place: Place,
-    curves: Sequence[Sequence[Place]],
+    means: DrawnPoint,
+    curves: Sequence[Sequence[DrawnPoint]],
     distortion: Measure,
     realism: Measure,
-) -> Trade:
-    known, found = _at_rate(curves, place.log_rate)
-    verdicts, others = _at_realism(known, found, place.realism)
+) -> Tradeoff:
+    known, found = _at_rate(curves, means.log_rate)
+    verdicts, others = _at_realism(known, found, means.realism)
     sign = _sign(distortion)
-    verdict = VERDICTS[int(verdicts[0])]
+    verdict = MATCHES[int(verdicts[0])]
     mine = (
         point.label,
         str(point.setting),
-        float(np.exp(place.log_rate[0])),
-        sign * float(place.distortion[0]),
-        _sign(realism) * float(place.realism[0]),
+        float(np.exp(means.log_rate[0])),
+        sign * float(means.distortion[0]),
+        _sign(realism) * float(means.realism[0]),
         verdict,
     )
-    differences = sign * (others - place.distortion)
+    differences = sign * (others - means.distortion)
     drawn = differences[1:][verdicts[1:] == verdicts[0]]
     if verdict == "other rates" or not len(drawn):
-        return Trade(*mine, None, None, None, None, None, 0)
+        return Tradeoff(*mine, None, None, None, None, None, 0)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Trade(
+    return Tradeoff(
         *mine,
         other=sign * float(others[0]),
         difference=float(differences[0]),
@@ -135,27 +138,32 @@ def _trade(
     )
 
 
-def _at_rate(curves: Sequence[Sequence[Place]], log_rate: Float64Array) -> tuple[Grid, Grid]:
-    """Realism and distortion of each variant at a rate, linear in its logarithm between settings.
+def _at_rate(
+    curves: Sequence[Sequence[DrawnPoint]], log_rate: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Interpolate realism and distortion of each variant at a rate, linearly in its logarithm.
 
-    (variants, draws); NaN where a curve does not reach the rate.
+    Both have shape (variants, draws); NaN where a curve does not reach the rate.
     """
     realism: list[Float64Array] = []
     distortion: list[Float64Array] = []
     for curve in curves:
-        rates = np.stack([place.log_rate for place in curve])
+        rates = np.stack([means.log_rate for means in curve])
         for found, axes in (
-            (realism, [place.realism for place in curve]),
-            (distortion, [place.distortion for place in curve]),
+            (realism, [means.realism for means in curve]),
+            (distortion, [means.distortion for means in curve]),
         ):
             found.append(_interpolated(log_rate, rates, np.stack(axes)))
     return np.stack(realism), np.stack(distortion)
 
 
 def _at_realism(
-    known: Grid, values: Grid, realism: Float64Array
+    known: Float64Array, values: Float64Array, realism: Float64Array
 ) -> tuple[NDArray[np.int64], Float64Array]:
-    """In each draw, which of VERDICTS, and the distortion at this realism or nearest to it."""
+    """Return for each draw the index in MATCHES and the distortion at, or nearest, this realism.
+
+    known, values: realism and distortion of each variant, shape (variants, draws).
+    """
     lowest, highest = (
         np.nanmin(known, axis=0, initial=np.inf),
         np.nanmax(known, axis=0, initial=-np.inf),
@@ -169,10 +177,10 @@ def _at_realism(
     return verdicts, _interpolated(inside, known, values)
 
 
-def _interpolated(at: Float64Array, known: Grid, values: Grid) -> Float64Array:
-    """Linear interpolation in each column of its own; NaN outside, columns sorted here.
+def _interpolated(at: Float64Array, known: Float64Array, values: Float64Array) -> Float64Array:
+    """Interpolate linearly in each column; NaN outside the column's range.
 
-    at (draws,), known and values (points, draws); points of NaN are not there.
+    at: shape (draws,). known, values: shape (points, draws), in any order; NaN for no point.
     """
     order = np.argsort(known, axis=0)  # NaN comes last
     known = np.take_along_axis(known, order, axis=0)

@@ -1,39 +1,47 @@
-"""What colour conversion alone costs a codec, and whether more quality means more bytes.
+"""Colour round trip: the loss of a codec's colour conversion alone, and whether bytes rise.
 
 A wrong matrix, range or rounding hides in a rate-distortion curve: it costs half a dB at high rates
-and nothing at low ones. Without the codec between, it shows.
+and nothing at low ones. Without the codec between the two conversions, it shows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from benchmark.codec import ConvertsColour, Pixels, Setting
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.execute import explain
 from benchmark.metrics.psnr import psnr
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Contender
-from benchmark.plan.select import select
-from benchmark.registry import CODECS, NEED_OPTIONS, CodecSpec, codec_class, load_codec
+from benchmark.plan.select import ALL, select
+from benchmark.registry import (
+    CODECS,
+    NEED_OPTIONS,
+    CodecSpec,
+    codec_class,
+    load_codec,
+    parse_codec,
+    resolve,
+)
 
 CROP_PX = 192  # of each side, for encoders that take a minute for a small photograph
 
 
-class Ceiling(NamedTuple):
-    """What was found of one codec variant."""
+class ColourRoundTrip(NamedTuple):
+    """PSNR after both colour conversions of a codec variant, and its bytes by setting."""
 
     label: str
     rounded_db: float  # lowest over the images, as its adapter converts; infinite: nothing is lost
-    truncated_db: float  # as if fractions were cut off both ways
-    least_db: float  # that a right conversion has
+    truncated_db: float  # as if fractions were truncated both ways
+    floor_db: float  # a right conversion keeps at least this
     num_bytes: Mapping[Setting, int]  # by setting, lowest rate first; empty where not measured
     unmeasured: str  # why there are none
     wrong: tuple[str, ...]  # sentences; empty where all is well
 
 
 def converting_codecs() -> list[CodecSpec]:
-    """Every variant of a registered codec that converts colour in a way of its own."""
+    """Return every variant of a registered codec that converts colour in a way of its own."""
     names = [name for name in CODECS if name not in NEED_OPTIONS]
     return [
         CodecSpec(name, tuple(sorted(options.items())))
@@ -42,22 +50,54 @@ def converting_codecs() -> list[CodecSpec]:
     ]
 
 
-def measure_ceiling(spec: CodecSpec, packs: Sequence[Pack], images: Sequence[Pixels]) -> Ceiling:
-    """The conversion on whole images; bytes of a crop of the first, or of recorded streams.
+def chosen_codecs(texts: Sequence[str]) -> list[CodecSpec]:
+    """Return the variants that specs stand for; `ALL` is every codec that converts colour.
 
-    Raises `Unavailable` where not even the conversion can be had.
+    Raises `UsageError` for a codec without a colour conversion of its own.
+    """
+    known = converting_codecs()
+    if tuple(texts) == ALL:
+        return known
+    asked = [spec for text in texts for spec in resolve(parse_codec(text.strip()))]
+    for spec in asked:
+        if spec.name not in {one.name for one in known}:
+            raise UsageError(f"{spec.text} has no colour conversion of its own to measure")
+    return asked
+
+
+def measure_round_trips(
+    specs: Iterable[CodecSpec], packs: Sequence[Pack], images: Sequence[Pixels]
+) -> tuple[list[ColourRoundTrip], dict[str, str]]:
+    """Measure each codec variant; return also the reasons of those that are unavailable."""
+    found: list[ColourRoundTrip] = []
+    skipped: dict[str, str] = {}
+    for spec in specs:
+        try:
+            found.append(measure_round_trip(spec, packs, images))
+        except Unavailable as missing:
+            skipped[spec.text] = str(missing)
+    return found, skipped
+
+
+def measure_round_trip(
+    spec: CodecSpec, packs: Sequence[Pack], images: Sequence[Pixels]
+) -> ColourRoundTrip:
+    """Convert whole images and back; code a crop of the first, or count recorded streams.
+
+    Raises `Unavailable` where not even the conversion is available.
     """
     codec = load_codec(spec)
     assert isinstance(codec, ConvertsColour), f"{spec.text} has conversions"
     rounded = min(psnr(image, codec.convert_only(image)) for image in images)
     truncated = min(psnr(image, codec.convert_only(image, truncated=True)) for image in images)
-    least, wrong = codec.conversion_floor_db, []
-    if not rounded >= least:
-        wrong.append(f"conversion alone leaves {rounded:.2f} dB, a right one {least:g} or more")
+    floor, wrong = codec.conversion_floor_db, []
+    if not rounded >= floor:
+        wrong.append(f"conversion alone leaves {rounded:.2f} dB, a right one {floor:g} or more")
     sizes: Mapping[Setting, int] = {}
     unmeasured = ""
     try:
-        (contender,) = select(spec.text, {}, [one for one in packs if spec in one.infos]).contenders
+        usable = [one for one in packs if spec in one.infos]
+        (contender,) = select([spec.text], {}, usable).contenders
         sizes = _sizes(contender, images[0][:CROP_PX, :CROP_PX])
     except Unavailable as missing:
         unmeasured = str(missing)
@@ -66,7 +106,7 @@ def measure_ceiling(spec: CodecSpec, packs: Sequence[Pack], images: Sequence[Pix
     for (low, fewer), (high, more) in pairwise(sizes.items()):
         if not fewer < more:
             wrong.append(f"{high} takes {more} bytes, {low} before it {fewer}")
-    return Ceiling(spec.text, rounded, truncated, least, sizes, unmeasured, tuple(wrong))
+    return ColourRoundTrip(spec.text, rounded, truncated, floor, sizes, unmeasured, tuple(wrong))
 
 
 def _conversions(name: str) -> tuple[Mapping[str, str], ...]:
@@ -79,13 +119,12 @@ def _conversions(name: str) -> tuple[Mapping[str, str], ...]:
 
 
 def _sizes(contender: Contender, crop: Pixels) -> dict[Setting, int]:
-    """Bytes by setting, in the order of the codec's own sweep: what should rise."""
-    sweep = load_codec(contender.spec).sweep
+    """Return bytes by setting, in the order of the codec's own sweep, in which they should rise."""
+    codec = load_codec(contender.spec)
     if contender.pack is None:
-        codec = load_codec(contender.spec)
-        return {setting: len(codec.encode(crop, setting)) for setting in sweep}
+        return {setting: len(codec.encode(crop, setting)) for setting in codec.sweep}
     found: dict[Setting, int] = {}
-    for line in contender.pack.lines.values():
-        if line.spec == contender.spec:
-            found[line.setting] = found.get(line.setting, 0) + line.num_bytes
-    return {setting: found[setting] for setting in sweep if setting in found}
+    for one in contender.pack.streams.values():
+        if one.spec == contender.spec:
+            found[one.setting] = found.get(one.setting, 0) + one.num_bytes
+    return {setting: found[setting] for setting in codec.sweep if setting in found}

@@ -130,7 +130,7 @@ def _of_codec(name: str) -> Finding:
         if pack is None:
             raise
         info = pack.infos[spec]
-        images = len({line.image_sha256 for line in pack.lines.values() if line.spec == spec})
+        images = len({one.image_sha256 for one in pack.streams.values() if one.spec == spec})
         what = f"{info.version} of {images} images, from {pack.path}; for others, {missing}"
         return Finding(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""

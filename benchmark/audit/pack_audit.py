@@ -1,4 +1,4 @@
-"""An anchor pack against its own words: streams decoded again, pixels and metrics compared."""
+"""Audit of a pack: its streams decoded again, pixels and metrics compared with its records."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,49 +10,67 @@ from benchmark.datasets.source import Source
 from benchmark.errors import BenchError
 from benchmark.measure.engine.local import carry_out
 from benchmark.measure.execute import Failed
-from benchmark.measure.run import Progress
+from benchmark.measure.outcome import Progress
 from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.metrics.metric import metric_columns
 from benchmark.packs.import_pack import row_of
-from benchmark.packs.pack import Line, Pack
-from benchmark.registry import metric_class
+from benchmark.packs.pack import Pack, RecordedStream
+from benchmark.plan.matrix import open_sources
+from benchmark.plan.request import Request
+from benchmark.registry import DATASETS, metric_class
 from benchmark.rows.store import Store
 
 # PSNR is the same everywhere; MS-SSIM and LPIPS differ by less than this between CPUs and GPUs.
 TOLERANCE = 1e-6
 
+Sources = Mapping[tuple[str, int], Source]  # by the sha256 of their pixels and their width
 
-class Problem(NamedTuple):
-    """Where a pack is not what it says."""
+
+class Contradiction(NamedTuple):
+    """A stream whose decoding or metrics differ from what the pack recorded."""
 
     cell: str  # "vtm qp=22 kodim01.png"
     what: str
 
 
-class Verdict(NamedTuple):
-    """What an audit came to."""
+class PackAudit(NamedTuple):
+    """The result of auditing a pack."""
 
     streams: int
-    decoded: int  # to the pixels that were recorded
-    compared: Mapping[str, int]  # metric column to the values that are the same
-    problems: tuple[Problem, ...]
+    decoded: int  # to the recorded pixels
+    compared: Mapping[str, int]  # number of equal values by metric column
+    contradictions: tuple[Contradiction, ...]
+
+
+def find_sources(
+    pack: Pack, more: Iterable[str], data_dir: Path | None, flatten: bool
+) -> tuple[Sources, dict[str, str]]:
+    """Find the images of a pack in its datasets and in `more` datasets or folders.
+
+    Returns also the reasons of datasets that are not available, by name.
+    """
+    named = dict.fromkeys(one.fields["dataset"] for one in pack.streams.values())
+    found: dict[tuple[str, int], Source] = {}
+    missing: dict[str, str] = {}
+    for name in [*(name for name in named if name in DATASETS), *more]:
+        try:
+            sources = open_sources(Request(dataset=name, data_dir=data_dir, flatten=flatten))
+        except BenchError as why:
+            missing[name] = str(why)
+            continue
+        found |= {(one.sha256, one.width_px): one for one in sources.images}
+    return found, missing
 
 
 def audit_pack(
-    pack: Pack,
-    sources: Mapping[tuple[str, int], Source],
-    conditions: Conditions,
-    report: Callable[[Progress], None],
-) -> Verdict:
-    """Decode every stream in a worker process; score those whose source is here.
-
-    `sources` by the sha256 of their pixels and their width.
-    """
-    problems: list[Problem] = []
+    pack: Pack, sources: Sources, conditions: Conditions, report: Callable[[Progress], None]
+) -> PackAudit:
+    """Decode every stream in worker processes, and score those whose source is available."""
+    contradictions: list[Contradiction] = []
     decoded = finished = 0
     compared = dict.fromkeys(map(_column, conditions.metrics), 0)
     with TemporaryDirectory(prefix="rdrbench-") as folder:
-        tasks = list(_tasks(pack, sources, conditions, Path(folder), problems))
+        tasks = list(_tasks(pack, sources, conditions, Path(folder), contradictions))
         for done in carry_out(tasks, conditions):
             if done is None:
                 continue
@@ -60,38 +78,38 @@ def audit_pack(
             finished += 1
             recorded = done.task.row
             if isinstance(done.outcome, Failed):
-                problems.append(Problem(_cell(recorded), done.outcome.reason))
+                contradictions.append(Contradiction(_cell(recorded), done.outcome.reason))
             else:
                 decoded += 1
                 again = done.outcome.row
-                problems += _differences(recorded, again, done.task.metrics, compared)
-            report(Progress(finished, len(problems)))
-    return Verdict(len(pack.lines), decoded, compared, tuple(problems))
+                contradictions += _differences(recorded, again, done.task.metrics, compared)
+            report(Progress(finished, len(contradictions)))
+    return PackAudit(len(pack.streams), decoded, compared, tuple(contradictions))
 
 
 def _tasks(
     pack: Pack,
-    sources: Mapping[tuple[str, int], Source],
+    sources: Sources,
     conditions: Conditions,
     folder: Path,
-    problems: list[Problem],
+    contradictions: list[Contradiction],
 ) -> Iterable[Rescore]:
-    """A task a stream; the streams are put where workers read them, wrong ones are problems."""
+    """Yield a task per stream; streams are put where workers read them, wrong ones are reported."""
     store = Store(folder)
-    for line in pack.lines.values():
-        row = row_of(pack, line, conditions.run)
+    for one in pack.streams.values():
+        row = row_of(pack, one, conditions.run)
         try:
-            store.keep(pack.stream(line))
+            store.keep(pack.read(one))
         except BenchError as error:
-            problems.append(Problem(_cell(row), str(error)))
+            contradictions.append(Contradiction(_cell(row), str(error)))
             continue
-        problems += [Problem(_cell(row), what) for what in _contradictions(line, row)]
-        source = sources.get((line.image_sha256, line.width_px))
+        contradictions += [Contradiction(_cell(row), what) for what in _wrong_rate(one, row)]
+        source = sources.get((one.image_sha256, one.width_px))
         yield Rescore(row, source, conditions.metrics if source else (), folder)
 
 
-def _contradictions(line: Line, row: Mapping[str, Any]) -> list[str]:
-    told = line.cells.get("bpp")
+def _wrong_rate(recorded: RecordedStream, row: Mapping[str, Any]) -> list[str]:
+    told = recorded.fields.get("bpp")
     if not told or not math.isclose(float(told), row["bpp"], rel_tol=1e-12):
         return [f"its bpp is {row['bpp']}, not {told or 'left out'}"]
     return []
@@ -102,9 +120,9 @@ def _differences(
     again: Mapping[str, Any],
     metrics: Iterable[str],
     compared: dict[str, int],
-) -> list[Problem]:
-    """Metrics that have another value now; those that agree are counted in `compared`."""
-    problems = []
+) -> list[Contradiction]:
+    """Return metrics whose value differs; count those that agree in `compared`."""
+    found = []
     for name in metrics:
         kind = metric_class(name)
         value, protocol, _ = metric_columns(kind.column)
@@ -114,8 +132,8 @@ def _differences(
         if old == new or math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
             compared[value] += 1
         else:
-            problems.append(Problem(_cell(recorded), f"{value} is {new}, not {old}"))
-    return problems
+            found.append(Contradiction(_cell(recorded), f"{value} is {new}, not {old}"))
+    return found
 
 
 def _column(metric: str) -> str:

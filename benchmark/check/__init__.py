@@ -1,1 +1,1 @@
-"""Two sets of rows to a verdict: is the new one better, equal or worse?"""
+"""Checks: the verdict on whether new rows are better than a reference, equal or worse."""

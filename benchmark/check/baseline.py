@@ -1,4 +1,4 @@
-"""Named references: the rows of a moment, kept apart from what is measured later.
+"""Baselines: named references, the rows of a moment kept apart from those measured later.
 
     results/baselines/<name>/origin.json                     when, from where, by which commit
                             /<dataset>/per_image/baseline.parquet
@@ -8,25 +8,24 @@
 Small enough for version control: rows, no streams. Written once and whole; a name is never reused.
 """
 
-import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-from uuid import uuid4
+from typing import NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.comparable import label_of
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.protocol import CODING
 from benchmark.registry import split_unescaped
 from benchmark.rows.store import Store
+from benchmark.rows.versions import newest_rows
+from benchmark.system.atomic import replacing
 from benchmark.system.machine import commit
 
 FOLDER = "baselines"  # below results/
@@ -34,8 +33,8 @@ ORIGIN = "origin.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class Origin(NamedTuple):
-    """Where a baseline comes from."""
+class BaselineRecord(msgspec.Struct, frozen=True):
+    """The record of a baseline: its name, date, commit and content."""
 
     name: str
     saved_utc: str
@@ -45,8 +44,8 @@ class Origin(NamedTuple):
     codecs: tuple[str, ...]
 
 
-class Part(NamedTuple):
-    """A dataset's rows to keep, and the store they lie in."""
+class KeptRows(NamedTuple):
+    """The rows of a dataset to keep, and the store that holds them."""
 
     dataset: str
     folder: Path
@@ -54,10 +53,10 @@ class Part(NamedTuple):
     codecs: tuple[str, ...]
 
 
-def rows_to_keep(folder: Path, dataset: str, codecs: str) -> Part:
-    """A dataset's rows of these codecs (names or labels, or "all"), of each the latest edition.
+def rows_to_keep(folder: Path, dataset: str, codecs: str) -> KeptRows:
+    """Return the newest rows of these codecs (names or labels, or "all") of a dataset.
 
-    dataset may be a part, clic2020:mobile. Raises `UsageError` where there are none.
+    dataset: may be a part, clic2020:mobile. Raises `UsageError` if there are none.
     """
     table = Store(folder).table()
     subset = dataset.partition(":")[2]
@@ -71,13 +70,13 @@ def rows_to_keep(folder: Path, dataset: str, codecs: str) -> Part:
         raise UsageError(f"{folder} has no rows of {', '.join(sorted(unknown)) or dataset}")
     chosen = [codecs == "all" or bool(asked & set(both)) for both in names]
     table = table.filter(pa.array(chosen, pa.bool_()))
-    table = table.take(pa.array(Rows(table, CODING).index))
+    table = table.take(newest_rows(table).index)
     labels = {label for (_, label), one in zip(names, chosen, strict=True) if one}
-    return Part(dataset.partition(":")[0], folder, table, tuple(sorted(labels)))
+    return KeptRows(dataset.partition(":")[0], folder, table, tuple(sorted(labels)))
 
 
-def save_baseline(results: Path, name: str, parts: Sequence[Part]) -> Path:
-    """Write a baseline; `UsageError` where the name is taken or makes no folder."""
+def save_baseline(results: Path, name: str, parts: Sequence[KeptRows]) -> Path:
+    """Write a baseline and return its folder; raise `UsageError` for a name that is taken."""
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name of a baseline: use letters, digits, . _ -")
     folder = results / FOLDER / name
@@ -86,7 +85,7 @@ def save_baseline(results: Path, name: str, parts: Sequence[Part]) -> Path:
             f"there is a baseline {name} already, and it is not written twice: take another name, "
             f"or remove {folder}"
         )
-    origin = Origin(
+    record = BaselineRecord(
         name,
         datetime.now(UTC).isoformat(timespec="seconds"),
         commit(),
@@ -94,36 +93,31 @@ def save_baseline(results: Path, name: str, parts: Sequence[Part]) -> Path:
         {part.dataset: part.table.num_rows for part in parts},
         tuple(sorted({codec for part in parts for codec in part.codecs})),
     )
-    draft = folder.with_name(f".{name}.{uuid4().hex}.part")
     try:
-        try:
+        with replacing(folder) as draft:
             for part in parts:
                 _write(draft / part.dataset, part)
-            (draft / ORIGIN).write_text(json.dumps(origin._asdict(), indent=1) + "\n")
-            os.replace(draft, folder)  # it is there whole, or not
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            text = msgspec.json.format(msgspec.json.encode(record), indent=1)
+            (draft / ORIGIN).write_bytes(text + b"\n")
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder
 
 
-def list_baselines(results: Path) -> list[Origin]:
-    """Those below a results folder, by name."""
-    return [
-        _origin(path) for path in sorted((results / FOLDER).glob(f"*/{ORIGIN}"))
-    ]  # fmt: skip
+def list_baselines(results: Path) -> list[BaselineRecord]:
+    """Return the records of the baselines below a results folder, by name."""
+    return [_record(path) for path in sorted((results / FOLDER).glob(f"*/{ORIGIN}"))]
 
 
 def find_baseline(results: Path, name: str) -> Path:
-    """The folder of a baseline: a results folder of its own; raises `UnknownName`."""
+    """Return the folder of a baseline, which is a results folder; raise `UnknownName`."""
     folder = results / FOLDER / name
     if not NAME.fullmatch(name) or not (folder / ORIGIN).is_file():
         raise UnknownName("baseline", name, [one.name for one in list_baselines(results)])
     return folder
 
 
-def _write(folder: Path, part: Part) -> None:
+def _write(folder: Path, part: KeptRows) -> None:
     (folder / "per_image").mkdir(parents=True)
     pq.write_table(part.table, folder / "per_image" / "baseline.parquet", compression="zstd")
     runs = set(part.table["run"].to_pylist())
@@ -139,9 +133,8 @@ def _copy(path: Path, folder: Path) -> None:
     shutil.copyfile(path, folder / path.name)
 
 
-def _origin(path: Path) -> Origin:
+def _record(path: Path) -> BaselineRecord:
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        return Origin(**{**record, "codecs": tuple(record["codecs"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=BaselineRecord)
+    except (OSError, msgspec.DecodeError) as error:
         raise StoreError(f"{path} is no record of a baseline: {error}") from error

@@ -1,15 +1,16 @@
-"""A codec or checkpoint and a reference in; both sets of rows, the new ones measured, out."""
+"""A codec or checkpoint to check: its settings and images are the reference's, then measured."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import typer
 
-from benchmark.check.check import USUAL, read_rows
-from benchmark.check.pairing import NotComparable, RowSet, without_weights
+from benchmark.check.check import USUAL
+from benchmark.check.pairing import NotComparable, RowSet, settings_of, without_weights
+from benchmark.check.row_sets import read_rows
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import (
@@ -22,83 +23,67 @@ from benchmark.registry import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.plan.matrix import Matrix, Request, Sources
+    from benchmark.measure.outcome import Outcome
+    from benchmark.plan.matrix import Matrix, Sources
+    from benchmark.plan.request import Request
 
 SHOWN = 3
 
 
 class Candidate(NamedTuple):
-    """What is checked, and how its missing cells are measured; fields as the options."""
+    """A codec to check, and how its missing cells are measured."""
 
-    codec: str
-    checkpoint: Path | None
-    reference_codec: str
-    dataset: str
-    points: tuple[str, ...]
-    metrics: tuple[str, ...]
-    timing: bool
-    limit: int | None
-    common: bool
-    results: Path
-    data_dir: Path | None
-    weights_dir: Path | None
-    vtm_dir: Path | None
-    flatten: bool
-    jobs: int | None
-    device: str
+    codec: str  # its spec
+    checkpoint: Path | None  # weights to check, of a codec that takes a checkpoint
+    reference_codec: str  # spec of its counterpart in the reference; empty for the same codec
+    common: bool  # compare the images and settings that both have
+    # Empty where the reference decides: the dataset (""), points, and metrics. Its codecs are not
+    # looked at.
+    request: "Request"
 
 
-def rows_of(folder: Path, dataset: str = "") -> RowSet:
-    """Rows of a dataset's folder; of clic2020:mobile, those of its part only."""
-    found = read_rows(folder)
-    subset = dataset.partition(":")[2]
-    if subset:
-        found = found._replace(rows=_of_part(found.rows, subset))
-    return found
+def measure_candidate(
+    candidate: Candidate,
+    folders: Mapping[str, Path],
+    run: "Callable[[Request, Matrix], Outcome]",
+) -> tuple[RowSet, RowSet]:
+    """Return the reference's rows of the codec, and its new rows at their settings and images.
 
-
-def measured(candidate: Candidate, folders: Mapping[str, Path]) -> tuple[RowSet, RowSet]:
-    """The reference's rows of this codec, and the new ones: its settings on its images.
-
-    folders: of the reference, by dataset. What the results folder has already is not measured
-    again. Raises `NotComparable` before anything is measured where the images are not the same.
+    folders: of the reference, by dataset. run: measures a request whose matrix is open; cells that
+    the results folder has already are not measured again. Raises `NotComparable` before anything
+    is measured if the images or settings are not the same.
     """
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
     from benchmark.system.device import use_device
-    from benchmark.system.programs import use_program_folder
-    from benchmark.system.weights import use_weights_folder
 
-    use_device(candidate.device)
-    use_weights_folder(candidate.weights_dir)
-    use_program_folder("VTM_DIR", candidate.vtm_dir)
-    name = candidate.dataset or _only(folders)
-    request = Request(
-        name, candidate.results, candidate.data_dir, candidate.limit, candidate.flatten
-    )
+    use_device(candidate.request.device)
+    request = replace(candidate.request, dataset=candidate.request.dataset or _only(folders))
+    request.use_folders()
     sources = open_sources(request)
     stored = sources.dataset.store_name
-    if len(folders) == 1 and stored not in folders and not candidate.dataset:
+    if len(folders) == 1 and stored not in folders and not candidate.request.dataset:
         stored = next(iter(folders))
     if stored not in folders:
         raise UsageError(f"the reference has no rows of {stored}: it has {', '.join(folders)}")
-    reference = rows_of(folders[stored], sources.dataset.name)
-    if (candidate.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
+    reference = read_rows(folders[stored], sources.dataset.name)
+    if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
         raise UsageError(
             f"{folders[stored]} is where the reference lies: let --results name another folder"
         )
-    matched = _matched(candidate, reference)
-    kept = pc.is_in(_texts(reference.rows), value_set=pa.array(sorted(set(matched.values()))))
+    counterparts = _counterparts(candidate, reference)
+    texts = pa.array(sorted(set(counterparts.values())))
+    kept = pc.is_in(_specs(reference.rows), value_set=texts)
     reference = reference._replace(rows=reference.rows.filter(kept))
-    if candidate.limit is not None:
+    if request.limit is not None:
         here = pa.array([source.sha256 for source in sources.images], pa.string())
         rows = reference.rows.filter(pc.is_in(reference.rows["image_sha256"], value_set=here))
         reference = reference._replace(rows=rows)
-    _same_images(reference, sources, candidate.common)
-    return _measure(candidate, request, reference, matched)
+    _refuse_other_images(reference, sources, candidate.common)
+    return _measure(candidate, request, reference, counterparts, run)
 
 
 def _only(folders: Mapping[str, Path]) -> str:
-    """The name of the reference's dataset, if it says which images are meant."""
+    """Return the name of the reference's dataset, if it says which images are meant."""
     if len(folders) > 1:
         raise UsageError(
             f"the reference has rows of {', '.join(folders)}: say which with --dataset"
@@ -109,8 +94,8 @@ def _only(folders: Mapping[str, Path]) -> str:
     return name
 
 
-def _matched(candidate: Candidate, reference: RowSet) -> dict[CodecSpec, str]:
-    """Variants to measure, each with the text of its counterpart in the reference."""
+def _counterparts(candidate: Candidate, reference: RowSet) -> dict[CodecSpec, str]:
+    """Map each variant to measure to the text of its counterpart in the reference."""
     kinds = reference.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
     specs = [CodecSpec.of(kind["codec"], kind["variant"] or "") for kind in kinds]
     asked = parse_codec(candidate.codec)
@@ -152,8 +137,8 @@ def _with(spec: CodecSpec, checkpoint: Path | None) -> CodecSpec:
     return spec._replace(options=tuple(sorted(options.items())))
 
 
-def _same_images(reference: RowSet, sources: "Sources", common: bool) -> None:
-    """Before hours are spent on them."""
+def _refuse_other_images(reference: RowSet, sources: "Sources", common: bool) -> None:
+    """Raise `NotComparable` for other images, before hours are spent on them."""
     rows = reference.rows
     names = dict(zip(rows["image_sha256"].to_pylist(), rows["image"].to_pylist(), strict=True))
     here = {source.sha256: source.file.name for source in sources.images}
@@ -181,97 +166,58 @@ def _measure(
     candidate: Candidate,
     request: "Request",
     reference: RowSet,
-    matched: Mapping[CodecSpec, str],
+    counterparts: Mapping[CodecSpec, str],
+    run: "Callable[[Request, Matrix], Outcome]",
 ) -> tuple[RowSet, RowSet]:
-    from benchmark.commands.run import run
     from benchmark.plan.matrix import open_matrix
 
-    metrics = candidate.metrics or (*USUAL, *_sets_of(reference.rows))
-    matrices = []
-    for spec, before in matched.items():
-        rows = reference.rows.filter(pc.equal(_texts(reference.rows), before))
-        points = candidate.points or _points(spec, rows)
-        matrix = open_matrix(request, spec.text, points, candidate.timing)
+    metrics = request.metrics or (*USUAL, *_distribution_metrics_of(reference.rows))
+    found = []
+    for spec, before in counterparts.items():
+        rows = reference.rows.filter(pc.equal(_specs(reference.rows), before))
+        points = request.points or _points(spec, rows)
+        asked = replace(request, codecs=(spec.text,), points=points, metrics=metrics)
+        matrix = open_matrix(asked)
         if not candidate.common:
             _refuse_other_settings(reference, {cell.setting for cell in matrix.cells}, rows)
-        matrices.append(matrix)
-        try:
-            run(
-                spec.text,
-                request.dataset,
-                points=list(points),
-                metrics=",".join(metrics),
-                jobs=candidate.jobs,
-                device=candidate.device,
-                limit=candidate.limit,
-                results=candidate.results,
-                data_dir=candidate.data_dir,
-                weights_dir=candidate.weights_dir,
-                vtm_dir=candidate.vtm_dir,
-                flatten=candidate.flatten,
-                timing=candidate.timing,
-                table=False,
-            )
-        except typer.Exit as ended:
-            if ended.exit_code > 1:  # failed cells are rows, and told with them
-                raise
-    new = _asked(matrices)
-    if candidate.points:
-        settings = {cell.setting for matrix in matrices for cell in matrix.cells}
-        reference = reference._replace(rows=_at(reference.rows, settings))
-    return reference, new
+        found.append(run(asked, matrix))  # failed cells are rows, and told with them
+    if request.points:
+        settings = {cell.setting for outcome in found for cell in outcome.cells}
+        at = [setting in settings for setting in settings_of(reference.rows)]
+        reference = reference._replace(rows=reference.rows.filter(pa.array(at, pa.bool_())))
+    folder = found[0].matrix.store.folder
+    # The results folder may have rows of other checkpoints too, which these are not.
+    return reference, RowSet(str(folder), folder, pa.concat_tables([one.rows for one in found]))
 
 
 def _refuse_other_settings(reference: RowSet, asked: set[Setting], rows: pa.Table) -> None:
-    lacking = {(one.name, float(one.value)) for one in asked} - set(_settings(rows))
+    lacking = asked - set(settings_of(rows))
     if lacking:
-        names = ", ".join(str(Setting(*one)) for one in sorted(lacking))
+        names = ", ".join(map(str, sorted(lacking)))
         raise NotComparable(
             f"the settings are not the same: {reference.name} has no {names}; leave them out, or "
             "compare what both have with --common"
         )
 
 
-def _asked(matrices: "list[Matrix]") -> RowSet:
-    """Rows of the cells that were asked for, of this checkpoint alone."""
-    store = matrices[0].store
-    keys = pa.array([cell.key for matrix in matrices for cell in matrix.cells], pa.string())
-    table = store.table()
-    return RowSet(str(store.folder), store.folder, table.filter(pc.is_in(table["cell"], keys)))
-
-
-def _sets_of(rows: pa.Table) -> list[str]:
-    """Distribution metrics whose features the reference has."""
+def _distribution_metrics_of(rows: pa.Table) -> list[str]:
+    """List the distribution metrics whose features the reference has."""
     spaces = {name: metric_class(metric_class(name).space).column for name in DISTRIBUTION_METRICS}
     return [name for name, column in spaces.items() if rows[column].null_count < rows.num_rows]
 
 
-def _points(spec: CodecSpec, rows: pa.Table) -> list[str]:
-    """The reference's settings, as `--points` takes them."""
+def _points(spec: CodecSpec, rows: pa.Table) -> tuple[str, ...]:
+    """Return the reference's settings as `--points` takes them."""
     by_name: dict[str, list[float]] = {}
-    for setting in sorted(set(_settings(rows))):
+    for setting in sorted(set(settings_of(rows))):
         by_name.setdefault(setting.name, []).append(setting.value)
-    return [
+    return tuple(
         f"{spec.name}.{name}={','.join(format(value, '.17g') for value in values)}"
         for name, values in by_name.items()
-    ]
+    )
 
 
-def _settings(rows: pa.Table) -> list[Setting]:
-    pairs = zip(rows["setting_name"].to_pylist(), rows["setting_value"].to_pylist(), strict=True)
-    return [Setting(name, value) for name, value in pairs]
-
-
-def _at(rows: pa.Table, settings: Iterable[Setting]) -> pa.Table:
-    wanted = {(setting.name, float(setting.value)) for setting in settings}
-    return rows.filter(pa.array([setting in wanted for setting in _settings(rows)], pa.bool_()))
-
-
-def _of_part(rows: pa.Table, subset: str) -> pa.Table:
-    return rows.filter(pc.starts_with(rows["image"], f"{subset}/"))
-
-
-def _texts(rows: pa.Table) -> pa.Array:
-    """The spec of each row as text."""
+def _specs(rows: pa.Table) -> pa.Array:
+    """Return the spec of each row as text."""
     pairs = zip(rows["codec"].to_pylist(), rows["variant"].to_pylist(), strict=True)
     return pa.array([CodecSpec.of(codec, variant or "").text for codec, variant in pairs])

@@ -1,46 +1,47 @@
-"""Two sets of rows in, a check out: what may be compared, how it changed, and the verdict.
+"""A check of new rows against a reference: what may be compared, how it changed, the verdict.
 
     >>> from pathlib import Path
-    >>> from benchmark.check.check import check, read_rows
+    >>> from benchmark.check.check import check
+    >>> from benchmark.check.row_sets import read_rows
     >>> def passes(reference: Path, new: Path) -> bool:
     ...     return check(read_rows(reference), read_rows(new)).exit_code == 0
 
-What cannot be compared is a verdict too, so that nothing passes for lack of a comparison.
+Rows that cannot be compared are a verdict too, so that nothing passes for lack of a comparison.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import pyarrow.compute as pc
 
 from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.margin import Margin, parse_margins
-from benchmark.check.pairing import NotComparable, Pair, RowSet, pair_up
-from benchmark.check.verdict import EXIT_CODES, Compared, Finding, Verdict, judge, overall
-from benchmark.errors import UsageError
+from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
+from benchmark.check.verdict import EXIT_CODES, Finding, LabelledChanges, Verdict, judge, overall
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
-Outcome = Verdict | Literal["not comparable"]
+CheckVerdict = Verdict | Literal["not comparable"]
 
 USUAL = ("psnr", "ms_ssim", "lpips")
 NOT_COMPARABLE = 4
 
 
-class Wanted(NamedTuple):
-    """What a check is to look at, and how strictly."""
+class CheckOptions(NamedTuple):
+    """Options of a check: metrics, codecs, margins and confidence."""
 
-    metrics: tuple[str, ...] = ()  # empty: the usual ones, and those of sets, that there are
+    metrics: tuple[str, ...] = ()  # empty: USUAL and distribution metrics, where there are values
     margins: Mapping[str, Margin] = parse_margins("")
     confidence: float = 0.95
-    codec: str = ""  # name or label to keep; empty for all
-    reference_codec: str = ""  # the same of the reference; empty for `codec`
+    codec: str = ""  # name or label of the codec to compare; empty for all
+    reference_codec: str = ""  # that of the reference; empty for `codec`
     common: bool = False  # compare the images and settings that both have
     allow_few: bool = False  # distribution metrics of few images
     fail_on_timing: bool = False
 
 
-class Subject(NamedTuple):
-    """A codec variant and what it was held against."""
+class ComparedCodec(NamedTuple):
+    """A codec variant and its counterpart in the reference."""
 
     label: str
     version: str
@@ -54,14 +55,14 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came of it."""
+    """A finished check: the verdict and the findings behind it."""
 
     name: str  # of the new rows
     reference: str
-    verdict: Outcome
-    why: str  # where nothing could be compared
-    wanted: Wanted
-    subjects: tuple[Subject, ...] = ()
+    verdict: CheckVerdict
+    why: str  # the reason where nothing could be compared, else empty
+    options: CheckOptions
+    subjects: tuple[ComparedCodec, ...] = ()
     findings: tuple[Finding, ...] = ()
     timing: tuple[Finding, ...] = ()
     at_settings: tuple[AtSetting, ...] = ()
@@ -69,19 +70,19 @@ class Check:
 
     @property
     def exit_code(self) -> int:
-        """Of the command: 0 to go on, 1 regressed, 3 undecided, 4 no verdict."""
+        """The exit code of `bench check`: 0 to go on, 1 regressed, 3 undecided, 4 no verdict."""
         return NOT_COMPARABLE if self.verdict == "not comparable" else EXIT_CODES[self.verdict]
 
     def for_machines(self) -> dict[str, Any]:
-        """All of it as json values."""
+        """Return the check as JSON values."""
         return {
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "why": self.why,
             "new": self.name,
             "reference": self.reference,
-            "confidence": self.wanted.confidence,
-            "timing_judged": self.wanted.fail_on_timing,
+            "confidence": self.options.confidence,
+            "timing_judged": self.options.fail_on_timing,
             "subjects": [subject._asdict() for subject in self.subjects],
             "findings": [_flat(finding) for finding in self.findings],
             "timing": [_flat(finding) for finding in self.timing],
@@ -90,49 +91,37 @@ class Check:
         }
 
 
-def read_rows(folder: Path) -> RowSet:
-    """The rows of `results/<dataset>`; `UsageError` where there are none."""
-    from benchmark.rows.store import Store
-
-    if not (folder / "per_image").is_dir():
-        raise UsageError(f"{folder} holds no rows: name a folder like results/kodak")
-    rows = Store(folder).table()
-    if not rows.num_rows:
-        raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
-    return RowSet(str(folder), folder, rows)
-
-
-def check(reference: RowSet, new: RowSet, wanted: Wanted = Wanted()) -> Check:  # noqa: B008
-    """Hold new rows against a reference, image by image."""
-    asked = wanted.metrics or (*USUAL, *DISTRIBUTION_METRICS)
+def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()) -> Check:  # noqa: B008
+    """Compare new rows with a reference, image by image, and judge the changes."""
+    asked = options.metrics or (*USUAL, *DISTRIBUTION_METRICS)
     try:
         found = pair_up(
             reference,
             new,
             asked,
-            wanted.codec,
-            wanted.reference_codec,
-            wanted.common,
-            wanted.allow_few,
+            options.codec,
+            options.reference_codec,
+            options.common,
+            options.allow_few,
         )
     except NotComparable as why:
-        return Check(new.name, reference.name, "not comparable", str(why), wanted)
+        return Check(new.name, reference.name, "not comparable", str(why), options)
     compared, absent = [], dict.fromkeys(asked)
     for pair in found.pairs:
-        names = wanted.metrics or _measured(pair, asked)
-        compared += [Compared(pair.label, changes(pair, name)) for name in names]
+        names = options.metrics or _measured(pair, asked)
+        compared += [LabelledChanges(pair.label, changes(pair, name)) for name in names]
         absent = {name: None for name in absent if name not in names}
-    findings = judge(compared, wanted.margins, wanted.confidence)
-    times = [Compared(p.label, one) for p in found.pairs for one in time_changes(p)]
-    timing = judge(times, wanted.margins, wanted.confidence)
+    findings = judge(compared, options.margins, options.confidence)
+    times = [LabelledChanges(p.label, one) for p in found.pairs for one in time_changes(p)]
+    timing = judge(times, options.margins, options.confidence)
     notes = [*found.notes, *_notes(tuple(absent))]
     return Check(
         new.name,
         reference.name,
-        overall([*findings, *(timing if wanted.fail_on_timing else [])]),
+        overall([*findings, *(timing if options.fail_on_timing else [])]),
         "",
-        wanted,
-        tuple(_subject(pair) for pair in found.pairs),
+        options,
+        tuple(_compared_codec(pair) for pair in found.pairs),
         tuple(findings),
         tuple(timing),
         tuple(
@@ -142,8 +131,11 @@ def check(reference: RowSet, new: RowSet, wanted: Wanted = Wanted()) -> Check:  
     )
 
 
-def _measured(pair: Pair, names: Sequence[str]) -> tuple[str, ...]:
-    """Metrics that the reference has values of: what lacks them now is nothing measured."""
+def _measured(pair: VariantPair, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that the reference has values of.
+
+    New rows without values of them are a finding: nothing measured.
+    """
     summary = pair.reference.summary
     return tuple(name for name in names if summary.values_of(metric_class(name).column))
 
@@ -153,31 +145,23 @@ def _notes(absent: Sequence[str]) -> list[str]:
     return [f"not judged: the reference has no {', '.join(shown)}"] if shown else []
 
 
-def _subject(pair: Pair) -> Subject:
-    streams = [
-        dict(
-            zip(
-                zip(*(side.rows[key].to_pylist() for key in KEY), strict=True),
-                side.rows["stream_sha256"].to_pylist(),
-                strict=True,
-            )
-        )
-        for side in (pair.reference, pair.test)
-    ]
-    same = [at for at, sha256 in streams[0].items() if sha256 and streams[1].get(at) == sha256]
-    return Subject(
+def _compared_codec(pair: VariantPair) -> ComparedCodec:
+    key = ["image_sha256", "setting_name", "setting_value"]
+    before, after = (
+        side.rows.select([*key, "stream_sha256"]) for side in (pair.reference, pair.test)
+    )
+    both = before.join(after, key, right_suffix="_new", join_type="inner")
+    same = pc.sum(pc.equal(both["stream_sha256"], both["stream_sha256_new"])).as_py()
+    return ComparedCodec(
         pair.test.label,
         pair.test.version,
         pair.reference.label,
         pair.reference.version,
         len(pair.images),
         tuple(map(str, pair.settings)),
-        len(same),
+        same or 0,
         pair.test.summary.protocols,
     )
-
-
-KEY = ("image_sha256", "setting_name", "setting_value")
 
 
 def _flat(finding: Finding) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pairs of codec variants in; how much worse each image became, metric by metric, out. Pure.
+"""Changes of single images between the two codec variants of a pair, metric by metric.
 
 Quality is judged at equal rate. A metric in dB by the BD-rate of each image: percent of bits that
 the new variant needs more for equal quality. Others by the BD-metric of each image: how much worse
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from benchmark.analysis.comparable import Rows
 from benchmark.analysis.rate_distortion import (
@@ -30,7 +31,7 @@ from benchmark.analysis.rate_distortion import (
     image_curves,
 )
 from benchmark.analysis.summarise import Point
-from benchmark.check.pairing import Pair
+from benchmark.check.pairing import VariantPair
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.arrays import BoolArray, Float64Array
 
@@ -42,15 +43,15 @@ TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
 
 
 class Criterion(NamedTuple):
-    """What is judged, and how."""
+    """A metric or a column of seconds, and the number it is judged by."""
 
     name: str  # of the metric in the registry, or a column of seconds
     label: str  # "PSNR (dB)"
     kind: Kind
 
 
-class Left(NamedTuple):
-    """An image without a number, and why."""
+class UnjudgedImage(NamedTuple):
+    """An image without a number, and the reason."""
 
     image: str
     why: str
@@ -58,23 +59,23 @@ class Left(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
-    """How much worse each image became, in percent."""
+    """The change of each image, in percent; positive is worse."""
 
     criterion: Criterion
     images: tuple[str, ...]
     percent: Float64Array  # (images,), positive is worse
     level: float | None = None  # the value that BD-metrics are percent of
-    unit: float = 1.0  # percent to what tables of BD-metrics say: units of the metric, its sign
+    unit: float = 1.0  # from percent to the BD-metric of tables: units of the metric, its sign
     out_of_reach: tuple[str, ...] = ()  # the new curve lies wholly below: worse by any measure
     beyond: tuple[str, ...] = ()  # the new curve lies wholly above
-    unknown: tuple[Left, ...] = ()  # the reference has a curve there, the new variant has none
-    left_out: tuple[Left, ...] = ()  # the reference itself has no curve
+    unknown: tuple[UnjudgedImage, ...] = ()  # the reference has a curve, the new variant none
+    left_out: tuple[UnjudgedImage, ...] = ()  # the reference itself has no curve
     doubtful: int = 0  # images whose curves hardly meet
-    nothing: str = ""  # why there is nothing at all
+    nothing: str = ""  # why no image has a number
 
 
 class AtSetting(NamedTuple):
-    """Means at one setting, of the reference and of what is checked. Not judged: the rate moves."""
+    """Means at one setting, of the reference and of the codec checked; not judged."""
 
     label: str
     setting: str
@@ -83,14 +84,14 @@ class AtSetting(NamedTuple):
 
 
 def criterion(name: str) -> Criterion:
-    """How a metric of the registry is judged."""
+    """Return the criterion of a metric, by its name in the registry."""
     return Criterion(
         name, Measure.named(name).axis_label, "BD-rate" if name in IN_DECIBELS else "BD-metric"
     )
 
 
-def changes(pair: Pair, name: str) -> Changes:
-    """A metric's change on every image of a pair."""
+def changes(pair: VariantPair, name: str) -> Changes:
+    """Return the change of a metric on every image of a pair."""
     how, measure = criterion(name), Measure.named(name)
     if not measure.by_image:
         return _nothing(how, f"{measure.label} does not tell the influence of an image")
@@ -109,8 +110,8 @@ def changes(pair: Pair, name: str) -> Changes:
     return _of_images(how, measure, pair, points, level)
 
 
-def time_changes(pair: Pair) -> list[Changes]:
-    """How much longer coding took, of rows measured alone on both sides and on one machine."""
+def time_changes(pair: VariantPair) -> list[Changes]:
+    """Return the changes of the seconds, if both sides were timed alone on the same machine."""
     both = pair.reference, pair.test
     sides = [Rows(side.rows, side.summary.protocols["coding"]) for side in both]
     found = []
@@ -127,8 +128,8 @@ def time_changes(pair: Pair) -> list[Changes]:
     return found
 
 
-def at_equal_settings(pair: Pair, names: Sequence[str]) -> list[AtSetting]:
-    """Means beside each other, setting by setting."""
+def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
+    """Return the means of both sides, setting by setting."""
     columns = [Measure.named(name).column for name in names]
     before, after = ({p.setting: p for p in one.summary.points} for one in pair[1:3])
     return [
@@ -147,13 +148,17 @@ def _nothing(how: Criterion, why: str) -> Changes:
 
 
 def _level(points: Sequence[Point], column: str) -> float:
-    """The mean of the reference's values over settings and images."""
+    """Return the mean of the reference's values over settings and images."""
     values = [point.means[column].value for point in points]
     return abs(math.fsum(value for value in values if value is not None)) / len(values)
 
 
 def _of_images(
-    how: Criterion, measure: Measure, pair: Pair, points: Sequence[Sequence[Point]], level: float
+    how: Criterion,
+    measure: Measure,
+    pair: VariantPair,
+    points: Sequence[Sequence[Point]],
+    level: float,
 ) -> Changes:
     before, after = (image_curves(side, measure) for side in points)
     delta = bd_rate if how.kind == "BD-rate" else bd_quality
@@ -169,11 +174,11 @@ def _of_images(
             numbers.append((name, scale * found.value))
             doubtful += found.doubtful
         elif isinstance(delta(before[image], before[image]), Refused):
-            left_out.append(_left(name, found))
+            left_out.append(_unjudged(name, found))
         elif where := _wholly(before[image], after[image]):
             reach[where].append(name)
         else:
-            unknown.append(_left(name, found))
+            unknown.append(_unjudged(name, found))
     return Changes(
         how,
         tuple(name for name, _ in numbers),
@@ -195,17 +200,17 @@ def _unit(how: Criterion, measure: Measure, level: float) -> float:
     return (1 if measure.better == "lower" else -1) * level / 100
 
 
-def _left(image: str, refused: Refused) -> Left:
-    return Left(image, refused.reason.replace("the anchor", "the reference"))
+def _unjudged(image: str, refused: Refused) -> UnjudgedImage:
+    return UnjudgedImage(image, refused.reason.replace("the anchor", "the reference"))
 
 
-def _why_nothing(unknown: Sequence[Left], left_out: Sequence[Left]) -> str:
+def _why_nothing(unknown: Sequence[UnjudgedImage], left_out: Sequence[UnjudgedImage]) -> str:
     both = [*unknown, *left_out]
     return f"in no image: {both[0].why}" if both else "no image has a value on both sides"
 
 
 def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
-    """Whether a curve spends as much and still never reaches the other's lowest quality, or more.
+    """Say whether `after` lies wholly below or above `before` at comparable rates; else "".
 
     >>> reference = Curve(np.array([0.2, 0.4]), np.array([30.0, 33.0]))
     >>> _wholly(reference, Curve(np.array([0.1, 0.5]), np.array([20.0, 22.0])))
@@ -221,7 +226,11 @@ def _wholly(before: Curve, after: Curve) -> Literal["below", "above", ""]:
 
 
 def _of_set(
-    how: Criterion, measure: Measure, pair: Pair, points: Sequence[Sequence[Point]], level: float
+    how: Criterion,
+    measure: Measure,
+    pair: VariantPair,
+    points: Sequence[Sequence[Point]],
+    level: float,
 ) -> Changes:
     values = np.stack([p.image_values[measure.column] for side in points for p in side])
     has = np.isfinite(values).all(axis=0)
@@ -238,7 +247,7 @@ def _of_set(
             _unit(how, measure, level),
             out_of_reach=images if where == "below" else (),
             beyond=images if where == "above" else (),
-            nothing="" if where else _left("", found).why,
+            nothing="" if where else _unjudged("", found).why,
         )
     change = np.full(len(images), found.value)
     for side, one in enumerate(sets):
@@ -261,7 +270,7 @@ def _of_set(
 
 
 class _SetCurve(NamedTuple):
-    """The curve of a set, and what each image does to its points: (points, images)."""
+    """The curve of a set, and each image's influence on its points, shape (points, images)."""
 
     curve: Curve
     influence: Float64Array
@@ -284,7 +293,10 @@ def _derivatives(
     kept: Float64Array,
     moved_place: Literal[0, 1],
 ) -> Float64Array:
-    """Of a function of a curve to each of its rates (place 0) or qualities (place 1); central."""
+    """Return the derivatives of `value` with respect to `moved`, by central differences.
+
+    moved: the curve's rates (moved_place 0) or qualities (1); kept: the others.
+    """
     step = STEP * float(np.ptp(moved) or 1.0)
     found = np.empty(len(moved))
     for place in range(len(moved)):
@@ -299,7 +311,7 @@ def _derivatives(
 
 
 def _why_no_times(sides: Sequence[Rows]) -> str:
-    machines = set()
+    machines: set[tuple[str, ...]] = set()
     for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
         alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
         if not alone.all():
@@ -307,15 +319,8 @@ def _why_no_times(sides: Sequence[Rows]) -> str:
         for column in TIMES:
             if not (rows.numbers(column) > 0).all():
                 return f"rows of {whose} have no seconds"
-        machines |= {tuple(one) for one in zip(*_where(rows), strict=True)}
+        chosen = rows.table.select(["machine", "device"]).take(pa.array(rows.index))
+        machines |= set(zip(*chosen.to_pydict().values(), strict=True))
     if len(machines) > 1:
         return "they were timed on different machines"
     return ""
-
-
-def _where(rows: Rows) -> list[list[str]]:
-    found = []
-    for column in ("machine", "device"):
-        numbers, names = rows.codes(column)
-        found.append([str(names[number]) for number in numbers.tolist()])
-    return found

@@ -1,4 +1,4 @@
-"""Changes of single images in; what they prove of their mean out: p-values, bounds, power. Pure.
+"""Tests of the mean change of images against a margin: p-values, bounds and power.
 
 The question is where the mean change of a population of images lies, of which these are a sample,
 against a margin m: below -m, inside, or above m. Inside is proved by two one-sided tests
@@ -21,17 +21,18 @@ from benchmark.system.arrays import Float64Array
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict
 CHUNK = 2_000_000  # weights that are drawn at a time
-# Least variance of a resample, in that of the sample over its images. A resample of one image again
-# and again, or of images that did not change at all, has none, and would be infinitely far out.
+# Least variance of a resample, as a share of the sample's variance over its images. A resample of
+# one image again and again, or of images that did not change at all, has none, and would be
+# infinitely far out.
 LEAST_VARIANCE = 0.5
 POWER = 0.8
 MOST_IMAGES = 100_000  # beyond it nobody asks how many
 
 
-class Evidence:
-    """What the images of one or more samples say of the mean of their changes.
+class MeanTests:
+    """Tests of the mean change of one or more samples of images.
 
-    changes: (images,) or (images, samples), finite. Numbers that come out are (samples,).
+    changes: finite, of shape (images,) or (images, samples). All results have shape (samples,).
     """
 
     def __init__(self, changes: Float64Array, resamples: int = RESAMPLES) -> None:
@@ -44,15 +45,15 @@ class Evidence:
         self._resampled = _studentised(columns - self.mean, resamples) if self.images > 1 else None
 
     def p_above(self, bound: float) -> Float64Array:
-        """How likely a mean this far above is where the true one is `bound` or less."""
+        """Return the p-value of the hypothesis that the true mean is `bound` or less."""
         return self._p(bound, 1)
 
     def p_below(self, bound: float) -> Float64Array:
-        """How likely a mean this far below is where the true one is `bound` or more."""
+        """Return the p-value of the hypothesis that the true mean is `bound` or more."""
         return self._p(bound, -1)
 
     def bounds(self, confidence: float) -> tuple[Float64Array, Float64Array]:
-        """A lower and an upper bound, each of which holds with this confidence."""
+        """Return a lower and an upper bound, each of which holds with this confidence."""
         return self._reach(-1, confidence), self._reach(1, confidence)
 
     def _p(self, bound: float, sign: int) -> Float64Array:
@@ -66,7 +67,7 @@ class Evidence:
         return np.asarray(np.maximum(student.sf(far, self.images - 1), resampled))
 
     def _reach(self, sign: int, confidence: float) -> Float64Array:
-        """The bound whose test has a p-value of 1 - confidence."""
+        """Return the bound whose test has a p-value of 1 - confidence."""
         if self._resampled is None:
             return np.full_like(self.mean, sign * np.inf)
         rank = math.floor((1 - confidence) * (1 + len(self._resampled)) + 1e-9) - 1
@@ -78,9 +79,10 @@ class Evidence:
 
 
 def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
-    """(resamples, samples): mean over its standard error, of images drawn with replacement.
+    """Return means over their standard errors, of images drawn with replacement.
 
-    All samples see the same draws, and so do all metrics of the same images.
+    The result has shape (resamples, samples). All samples see the same draws, and so do all metrics
+    of the same images.
     """
     images = len(centred)
     least = LEAST_VARIANCE * (centred**2).sum(axis=0) / (images - 1) / images**2
@@ -99,24 +101,24 @@ def _studentised(centred: Float64Array, resamples: int) -> Float64Array:
 
 
 class Claims(NamedTuple):
-    """p-values of what may be claimed of the mean change; more is worse."""
+    """The p-values of three claims about the mean change; a larger change is worse."""
 
     worse: float  # above the margin
     equal: float  # inside
     better: float  # below minus the margin
 
 
-def claims(evidence: Evidence, margin: float, sample: int = 0) -> Claims:
-    """Of one sample, uncorrected; `margin` is positive."""
+def claims(tests: MeanTests, margin: float, sample: int = 0) -> Claims:
+    """Return the uncorrected p-values of one sample; `margin` is positive."""
     return Claims(
-        float(evidence.p_above(margin)[sample]),
-        float(max(evidence.p_below(margin)[sample], evidence.p_above(-margin)[sample])),
-        float(evidence.p_below(-margin)[sample]),
+        float(tests.p_above(margin)[sample]),
+        float(max(tests.p_below(margin)[sample], tests.p_above(-margin)[sample])),
+        float(tests.p_below(-margin)[sample]),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values so enlarged that those up to a level hold all together at it (Holm 1979).
+    """Correct p-values so that all claims up to a level hold together at it (Holm 1979).
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -131,7 +133,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def images_needed(mean: float, deviation: float, margin: float, level: float) -> int | None:
-    """Images with which a mean and a deviation like these are decided four times out of five.
+    """Return the number of images that decides such a mean and deviation with power POWER.
 
     level: of the test, for instance .05. None beyond MOST_IMAGES, as where the mean lies at the
     margin.
@@ -156,7 +158,7 @@ def images_needed(mean: float, deviation: float, margin: float, level: float) ->
 
 
 def _power(images: int, mean: float, deviation: float, margin: float, level: float) -> float:
-    """How likely the claim that is true of `mean` is proved; Student's t, shifted."""
+    """Return the probability that the claim true of `mean` is proved; Student's t, shifted."""
     if deviation == 0:
         return float(abs(mean) != margin)
     error = deviation / math.sqrt(images)

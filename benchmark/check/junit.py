@@ -1,7 +1,7 @@
-"""A check to JUnit XML, which systems of continuous integration show: a test case a metric. Pure.
+"""JUnit XML of a check, for continuous integration: one test case per metric.
 
-Regressed is a failure. What is undecided, has no numbers or cannot be compared is an error: nobody
-knows. Seconds are skipped cases unless they are judged.
+A regression is a failure. A metric that is undecided, has no numbers or cannot be compared is an
+error, since nobody knows. Seconds are skipped cases unless they are judged.
 """
 
 from xml.etree import ElementTree
@@ -16,7 +16,7 @@ DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
 
 def junit_xml(check: Check) -> str:
-    """The document, declaration included."""
+    """Return the document, declaration included."""
     suite = ElementTree.Element("testsuite", name=SUITE)
     if not check.findings:
         case = _case(suite, check.name, "comparison")
@@ -24,8 +24,8 @@ def junit_xml(check: Check) -> str:
     for finding in check.findings:
         _add(suite, finding, judged=True)
     for finding in check.timing:
-        if check.wanted.fail_on_timing or finding.verdict != "nothing measured":
-            _add(suite, finding, judged=check.wanted.fail_on_timing)
+        if check.options.fail_on_timing or finding.verdict != "nothing measured":
+            _add(suite, finding, judged=check.options.fail_on_timing)
     for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("tests", str(len(suite)))

@@ -1,8 +1,8 @@
-"""`--margin bd_rate=1%,lpips=0.002` to the change that is still equal, metric by metric. Pure.
+"""Margins: the changes that still count as equal, as in `--margin bd_rate=1%,lpips=0.002`.
 
-Keys are `bd_rate` (what is judged by rate), `bd_metric` (what is judged by its own value), `time`,
-or one metric by name, which wins. Percent is of the rate, of the reference's mean value, or of its
-seconds; a plain number is in the metric's own units.
+Keys are `bd_rate` (metrics judged by rate), `bd_metric` (metrics judged by their own value),
+`time`, or one metric by name, which takes precedence. Percent is of the rate, of the reference's
+mean value, or of its seconds; a plain number is in the metric's own units.
 """
 
 import math
@@ -16,7 +16,7 @@ RATE, METRIC, TIME = "bd_rate", "bd_metric", "time"
 
 
 class Margin(NamedTuple):
-    """How far a mean may move."""
+    """The greatest change of a mean that still counts as equal."""
 
     value: float
     percent: bool
@@ -34,7 +34,7 @@ DEFAULT_TEXT = ",".join(f"{key}={margin.value:g}%" for key, margin in DEFAULTS.i
 
 
 def parse_margins(text: str) -> dict[str, Margin]:
-    """Margins by key, the defaults where the text has none.
+    """Return margins by key, the defaults where the text has none; raise `UsageError`.
 
     >>> parse_margins("bd_rate=2%,lpips=0.002")["lpips"]
     Margin(value=0.002, percent=False)

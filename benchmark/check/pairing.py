@@ -1,8 +1,8 @@
-"""Two sets of rows in; pairs of codec variants over the same images and settings out, or why not.
+"""Pairs of codec variants of two row sets, over the same images and settings.
 
-Reads no rows; distribution metrics are looked up beside them. What would make a comparison say
-something else than it seems to is refused: other protocols, images or settings, and cells that
-failed.
+What would make a comparison say something else than it seems to is refused: other protocols, images
+or settings, and cells that failed. Rows are not read here; distribution metrics are looked up
+beside them.
 """
 
 from collections import Counter
@@ -30,45 +30,45 @@ Cells = dict[tuple[Setting, str], int]  # (setting, key of the image) -> place o
 
 
 class NotComparable(BenchError):  # noqa: N818 - reads as what happened
-    """Two sets of rows cannot be held against each other; the message says why."""
+    """Two row sets cannot be compared; the message says why."""
 
 
 class RowSet(NamedTuple):
-    """Rows of one dataset, and what sentences call them."""
+    """Rows of one dataset, and their name in sentences."""
 
     name: str  # "results/kodak"
     folder: Path  # of the store, for distribution metrics
-    rows: pa.Table  # columns of `schema.table_schema`
+    rows: pa.Table  # columns of `schema.table_schema`, one row per cell
 
 
-class Side(NamedTuple):
-    """One codec variant of a pair."""
+class PairedRows(NamedTuple):
+    """The rows of one codec variant of a pair."""
 
     label: str
     version: str
-    rows: pa.Table  # one a cell of the pair
+    rows: pa.Table  # one per cell of the pair
     summary: Summary
 
 
-class Pair(NamedTuple):
-    """A codec variant and what it is held against: the same images, the same settings."""
+class VariantPair(NamedTuple):
+    """A codec variant and its counterpart in the reference, at the same images and settings."""
 
-    label: str  # of what is checked, without its weights
-    reference: Side
-    test: Side
+    label: str  # of the codec that is checked, without its weights
+    reference: PairedRows
+    test: PairedRows
     images: tuple[str, ...]  # names; image i of the summaries is images[i]
     settings: tuple[Setting, ...]
 
 
-class Pairs(NamedTuple):
-    """What can be compared, and sentences on what is left out."""
+class Pairing(NamedTuple):
+    """Pairs of codec variants that can be compared, and sentences on what is left out."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[VariantPair, ...]
     notes: tuple[str, ...]
 
 
 class _Variant(NamedTuple):
-    """Rows of one codec variant in the edition of its latest run."""
+    """Rows of the newest edition of one codec variant."""
 
     side: str
     label: str
@@ -87,12 +87,14 @@ def pair_up(
     reference_codec: str = "",
     common: bool = False,
     allow_few: bool = False,
-) -> Pairs:
-    """Codec variants that both have, whatever their checkpoints; one of each is a pair in any case.
+) -> Pairing:
+    """Pair the codec variants that both row sets have, whatever their checkpoints.
 
-    codec, reference_codec: names or labels to keep on either side; the second is the first where
-    it is empty. common: compare the images and settings that both sides have. Raises
-    `NotComparable`.
+    If each has a single variant, these are a pair in any case.
+    metrics: names; values under other protocol ids on the two sides are refused.
+    codec, reference_codec: name or label to keep of `test` and of `reference`; empty for all, and
+    the second for the first. common: compare the images and settings that both sides have.
+    allow_few: also compute distribution metrics of few images. Raises `NotComparable`.
     """
     references = _variants(reference, reference_codec or codec)
     tests = _variants(test, codec)
@@ -116,16 +118,16 @@ def pair_up(
         _pair(_variant(reference, specs[0]), _variant(test, specs[1]), metrics, common, allow_few)
         for specs in matched
     ]
-    return Pairs(tuple(pairs), tuple(notes))
+    return Pairing(tuple(pairs), tuple(notes))
 
 
 def without_weights(spec: CodecSpec) -> CodecSpec:
-    """What a codec variant is, whatever its checkpoint."""
+    """Return the spec without the options that name weights."""
     return spec._replace(options=tuple(one for one in spec.options if one[0] not in OF_WEIGHTS))
 
 
 def _variants(rows: RowSet, asked: str) -> dict[str, CodecSpec]:
-    """Codec variants by what they are, without their weights."""
+    """Map specs without weights, as text, to the specs of the rows."""
     found: dict[str, CodecSpec] = {}
     kinds = rows.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
     for kind in sorted(kinds, key=lambda kind: (kind["codec"], kind["variant"] or "")):
@@ -161,7 +163,7 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
     rows = Rows(table, coding)
     _refuse_failed(rows, f"{label} of {side.name}")
     keys = pc.coalesce(table["image_sha256"], table["image"]).to_pylist()
-    images, settings = table["image"].to_pylist(), _settings(table)
+    images, settings = table["image"].to_pylist(), settings_of(table)
     cells = {
         (settings[at], keys[at]): place for place, at in enumerate(rows.index.tolist())
     }  # fmt: skip
@@ -171,7 +173,8 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
     return _Variant(side.name, label, bare_label, side.folder, rows, cells, names)
 
 
-def _settings(table: pa.Table) -> list[Setting]:
+def settings_of(table: pa.Table) -> list[Setting]:
+    """Return the setting of each row."""
     pairs = zip(table["setting_name"].to_pylist(), table["setting_value"].to_pylist(), strict=True)
     return [Setting(name, value) for name, value in pairs]
 
@@ -190,7 +193,7 @@ def _refuse_failed(rows: Rows, whose: str) -> None:
 
 def _pair(
     reference: _Variant, test: _Variant, metrics: Sequence[str], common: bool, allow_few: bool
-) -> Pair:
+) -> VariantPair:
     protocols = _protocols(
         reference, test, [name for name in metrics if name not in DISTRIBUTION_METRICS]
     )
@@ -201,7 +204,7 @@ def _pair(
     sides = [_side(one, wanted, protocols, sets, allow_few) for one in (reference, test)]
     ordered = tuple(sorted(settings, key=lambda at: (at.name, at.value)))
     # `summarise` numbers images by the order of their keys.
-    return Pair(
+    return VariantPair(
         test.bare_label,
         sides[0],
         sides[1],
@@ -216,7 +219,7 @@ def _side(
     protocols: Mapping[str, str],
     sets: Sequence[str],
     allow_few: bool,
-) -> Side:
+) -> PairedRows:
     places = sorted(place for cell, place in variant.cells.items() if cell in wanted)
     rows = variant.rows.table.take(pa.array(variant.rows.index[places]))
     if sets:
@@ -226,11 +229,11 @@ def _side(
     of_sets = {key: one for key, one in present_protocols(sets).items() if key != "coding"}
     summary = summarise(rows, {**protocols, **of_sets})
     version = summary.points[0].edition.version
-    return Side(variant.label, version, rows, summary)
+    return PairedRows(variant.label, version, rows, summary)
 
 
 def _protocols(reference: _Variant, test: _Variant, metrics: Sequence[str]) -> dict[str, str]:
-    """Protocol ids that both sides have values under; refused where they have none in common."""
+    """Return the protocol ids to compare under; raise `NotComparable` if none is shared."""
     found = {}
     asked = {
         "coding": ("coding_protocol", "coding_protocol", CODING),
@@ -260,7 +263,7 @@ def _distinct(rows: Rows, value: str, protocol: str) -> set[str]:
 def _shared(
     reference: _Variant, test: _Variant, names: Mapping[str, str], common: bool
 ) -> tuple[set[Setting], set[str]]:
-    """Settings and images of the comparison; every cell of them is there on both sides."""
+    """Return the settings and images to compare; both sides have every cell of them."""
     settings = [{setting for setting, _ in one.cells} for one in (reference, test)]
     sides = reference.side, test.side
     if settings[0] != settings[1] and not common:

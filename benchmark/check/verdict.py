@@ -1,14 +1,14 @@
-"""Changes and margins in; a verdict on each metric and one over all of them out. Pure.
+"""Verdicts on changes within margins: one for each metric, and one over all of them.
 
 regressed          the mean change is above the margin, at the confidence asked for
-improved           it is below minus the margin
-equivalent         it is inside the margin
-undecided          too few images to say; how many would be needed stands beside it
-nothing measured   there is nothing to judge by
+improved           the mean change is below minus the margin
+equivalent         the mean change is inside the margin
+undecided          too few images to say; the finding says how many would be needed
+nothing measured   there are no numbers to judge by
 
-Each of the three claims is corrected over all metrics and codec variants by Holm's method, on its
-own: that any metric is called regressed without being so is as improbable as was asked for, and
-likewise for the other two.
+Each of the three claims is corrected by itself over all metrics and codec variants (Holm's method):
+the probability that any metric is wrongly called regressed is at most 1 - confidence, and likewise
+for the other two.
 """
 
 import math
@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.check.compare import Changes, Left
-from benchmark.check.equivalence import Claims, Evidence, claims, holm, images_needed
+from benchmark.check.compare import Changes, UnjudgedImage
+from benchmark.check.equivalence import Claims, MeanTests, claims, holm, images_needed
 from benchmark.check.margin import METRIC, RATE, TIME, Margin
 
 Verdict = Literal["regressed", "improved", "equivalent", "undecided", "nothing measured"]
@@ -43,7 +43,7 @@ ROUNDING = 1e-12  # 1 - .95 is a little less or more than .05
 KEYS = {"BD-rate": RATE, "BD-metric": METRIC, "ratio": TIME}
 
 
-class Named(NamedTuple):
+class WorstImage(NamedTuple):
     """An image and its change in percent; positive is worse."""
 
     image: str
@@ -69,54 +69,44 @@ class Finding(NamedTuple):
     change: float | None = None  # for BD-metrics: in units of the metric, sign as measured
     p: Claims | None = None  # corrected
     images_needed: int | None = None  # of an undecided one
-    worst: tuple[Named, ...] = ()
+    worst: tuple[WorstImage, ...] = ()
     out_of_reach: tuple[str, ...] = ()
-    unknown: tuple[Left, ...] = ()
-    left_out: tuple[Left, ...] = ()
+    unknown: tuple[UnjudgedImage, ...] = ()
+    left_out: tuple[UnjudgedImage, ...] = ()
     doubtful: int = 0
 
 
-class Compared(NamedTuple):
-    """A metric's changes, and the codec variant they are of."""
+class LabelledChanges(NamedTuple):
+    """The changes of a metric, with the label of the codec variant."""
 
     label: str
     changes: Changes
 
 
 def judge(
-    compared: Sequence[Compared], margins: Mapping[str, Margin], confidence: float
+    compared: Sequence[LabelledChanges], margins: Mapping[str, Margin], confidence: float
 ) -> list[Finding]:
-    """A finding each; all of them are one family for Holm's correction."""
+    """Return a finding for each; all of them are one family for Holm's correction."""
     widths = [_width(one.changes, margins) for one in compared]
-    evidence = [Evidence(c.percent) if len(c.percent) else None for _, c in compared]
-    tested = [place for place, found in enumerate(evidence) if found is not None]
-    raw = {
-        place: claims(found, widths[place])
-        for place in tested
-        if (found := evidence[place]) is not None
-    }
-    corrected = {
-        place: Claims(*p)
-        for place, *p in zip(
-            tested, *(holm([raw[place][claim] for place in tested]) for claim in range(3)),
-            strict=True,
-        )
-    }  # fmt: skip
-    level = (1 - confidence) / max(len(tested), 1)
+    tests = [MeanTests(c.percent) if len(c.percent) else None for _, c in compared]
+    raw = {at: claims(one, widths[at]) for at, one in enumerate(tests) if one is not None}
+    by_claim = [holm(p_values) for p_values in zip(*raw.values(), strict=True)]
+    corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
+    level = (1 - confidence) / max(len(raw), 1)
     return [
-        _finding(one, evidence[place], widths[place], corrected.get(place), confidence, level)
-        for place, one in enumerate(compared)
+        _finding(one, tests[at], widths[at], corrected.get(at), confidence, level)
+        for at, one in enumerate(compared)
     ]
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:
-    """The verdict over all metrics."""
+    """Return the verdict over all metrics."""
     verdicts = {finding.verdict for finding in findings}
     return next((one for one in ORDER if one in verdicts), "nothing measured")
 
 
 def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
-    """The margin in percent."""
+    """Return the margin in percent."""
     margin = margins.get(changes.criterion.name) or margins[KEYS[changes.criterion.kind]]
     if margin.percent:
         return margin.value
@@ -124,8 +114,8 @@ def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
 
 
 def _finding(
-    one: Compared,
-    evidence: Evidence | None,
+    one: LabelledChanges,
+    tests: MeanTests | None,
     margin: float,
     p: Claims | None,
     confidence: float,
@@ -133,7 +123,7 @@ def _finding(
 ) -> Finding:
     changes = one.changes
     how = changes.criterion
-    verdict, why, needed = _verdict(changes, evidence, margin, p, confidence, level)
+    verdict, why, needed = _verdict(changes, tests, margin, p, confidence, level)
     found = Finding(
         one.label,
         how.name,
@@ -149,20 +139,20 @@ def _finding(
         doubtful=changes.doubtful,
         level=changes.level,
     )
-    if evidence is None:
+    if tests is None:
         return found
-    mean = float(evidence.mean[0])
-    lower, upper = (float(bound[0]) for bound in evidence.bounds(confidence))
+    mean = float(tests.mean[0])
+    lower, upper = (float(bound[0]) for bound in tests.bounds(confidence))
     order = np.argsort(-changes.percent, kind="stable")[:WORST].tolist()
     return found._replace(
         change_percent=mean,
         lower_percent=lower if math.isfinite(lower) else None,
         upper_percent=upper if math.isfinite(upper) else None,
-        deviation_percent=float(evidence.deviation[0]) if evidence.images > 1 else None,
+        deviation_percent=float(tests.deviation[0]) if tests.images > 1 else None,
         change=None if changes.level is None else mean * changes.unit,
         p=p,
         images_needed=needed,
-        worst=tuple(Named(changes.images[at], float(changes.percent[at])) for at in order),
+        worst=tuple(WorstImage(changes.images[at], float(changes.percent[at])) for at in order),
     )
 
 
@@ -174,7 +164,7 @@ class _Said(NamedTuple):
 
 def _verdict(
     changes: Changes,
-    evidence: Evidence | None,
+    tests: MeanTests | None,
     margin: float,
     p: Claims | None,
     confidence: float,
@@ -183,13 +173,13 @@ def _verdict(
     if changes.out_of_reach:
         which = _count(changes.out_of_reach)
         return _Said("regressed", f"on {which} it never reaches the reference's lowest quality")
-    if evidence is None or p is None:
+    if tests is None or p is None:
         return _without_numbers(changes)
     alpha = 1 - confidence + ROUNDING
     if p.worse <= alpha:
         return _Said("regressed")
     if min(p.equal, p.better) > alpha:
-        return _undecided(evidence, margin, level)
+        return _undecided(tests, margin, level)
     if changes.unknown:  # whatever became of them, it may be the worst
         which = _count([one.image for one in changes.unknown])
         why = changes.unknown[0].why
@@ -204,13 +194,13 @@ def _without_numbers(changes: Changes) -> _Said:
     return _Said("nothing measured", changes.nothing or changes.unknown[0].why)
 
 
-def _undecided(evidence: Evidence, margin: float, level: float) -> _Said:
-    if evidence.images < 2:
+def _undecided(tests: MeanTests, margin: float, level: float) -> _Said:
+    if tests.images < 2:
         return _Said("undecided", "one image says nothing of the next: measure more")
-    needed = images_needed(float(evidence.mean[0]), float(evidence.deviation[0]), margin, level)
+    needed = images_needed(float(tests.mean[0]), float(tests.deviation[0]), margin, level)
     if needed is None:
         return _Said("undecided", "the change lies at the margin: no number of images is enough")
-    needed = max(needed, evidence.images + 1)
+    needed = max(needed, tests.images + 1)
     return _Said("undecided", f"about {needed} images like these would be needed", needed)
 
 

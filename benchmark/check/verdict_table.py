@@ -1,4 +1,4 @@
-"""A check in; what people read of it out: tables, sentences, and the markdown of a pull request."""
+"""A check for people to read: tables, sentences, and markdown for a pull request."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,9 @@ SHOWN_IMAGES = 3
 
 
 def findings_table(check: Check) -> Table:
-    """A row a codec variant and metric: the verdict and the numbers behind it."""
+    """Return the verdicts and the numbers behind them, one row per codec variant and metric."""
     several = len(check.findings)
-    percent = f"{100 * check.wanted.confidence:g} %"
+    percent = f"{100 * check.options.confidence:g} %"
     headers = ("codec", "metric", "by", "verdict", "change", "at least", "at most", "margin")
     notes = [
         "Percent: of bits at equal quality (BD-rate), of the reference's mean value at equal rate "
@@ -39,18 +39,18 @@ def findings_table(check: Check) -> Table:
 
 
 def timing_table(check: Check) -> Table | None:
-    """The same of seconds; None where nothing was timed on both sides."""
+    """Return the findings on seconds; None where nothing was timed on both sides."""
     rows = [_finding_row(one) for one in check.timing if one.verdict != "nothing measured"]
     if not rows:
         return None
-    judged = "judged" if check.wanted.fail_on_timing else "reported, not judged"
+    judged = "judged" if check.options.fail_on_timing else "reported, not judged"
     headers = ("codec", "seconds", "by", "verdict", "change", "at least", "at most", "margin")
     notes = (f"Seconds of images timed alone on one machine, pair by pair; {judged}.",)
     return Table((*headers, "images"), tuple(rows), 4, notes)
 
 
 def settings_table(check: Check) -> Table | None:
-    """Means at equal settings, before and after."""
+    """Return the means at equal settings, and by how much they moved; None for none."""
     if not check.at_settings:
         return None
     measures = [
@@ -65,9 +65,9 @@ def settings_table(check: Check) -> Table | None:
 
 
 def sentences(check: Check) -> list[str]:
-    """What stands below the tables: reasons, the worst images, images without a number."""
+    """Return the lines below the tables: reasons, worst images, images without a number."""
     found = []
-    judged = [*check.findings, *(check.timing if check.wanted.fail_on_timing else ())]
+    judged = [*check.findings, *(check.timing if check.options.fail_on_timing else ())]
     for one in judged:
         name = f"{one.label}, {one.metric_label}"
         if one.why:
@@ -87,13 +87,13 @@ def sentences(check: Check) -> list[str]:
 
 
 def headline(check: Check) -> str:
-    """One line: the verdict, what it means and whom it is due to."""
+    """Return one line: the verdict, what it means, and the metrics that led to it."""
     due = _due(check)
     return f"verdict: {check.verdict}: {check.why or MEANING[check.verdict]}{due}"
 
 
 def subjects(check: Check) -> list[str]:
-    """What was held against what."""
+    """Return a sentence on each codec variant and its counterpart."""
     return [
         f"{one.label} ({_short(one.version)}) against {one.reference_label} "
         f"({_short(one.reference_version)}) of {check.reference}: {one.images} images, "
@@ -104,7 +104,7 @@ def subjects(check: Check) -> list[str]:
 
 
 def check_markdown(check: Check, title: str = "bench check") -> str:
-    """The text of a comment: verdict first, details folded."""
+    """Return the markdown of a comment: verdict first, details folded."""
     lines = [f"### {SIGNS[check.verdict]} {title}: {check.verdict}", ""]
     lines += [(check.why or MEANING[check.verdict]) + _due(check) + ".", ""]
     lines += [f"- {one}" for one in subjects(check)]
@@ -121,7 +121,7 @@ def check_markdown(check: Check, title: str = "bench check") -> str:
 
 
 def numbers(finding: Finding) -> str:
-    """The numbers behind a verdict in one line; empty for none."""
+    """Return the numbers behind a verdict in one line; empty for none."""
     if finding.change_percent is None:
         return ""
     _, _, by, _, change, low, high, margin, images = _finding_row(finding)
@@ -129,7 +129,7 @@ def numbers(finding: Finding) -> str:
 
 
 def _due(check: Check) -> str:
-    judged = [*check.findings, *(check.timing if check.wanted.fail_on_timing else ())]
+    judged = [*check.findings, *(check.timing if check.options.fail_on_timing else ())]
     names = [f"{f.label} {f.metric_label}" for f in judged if f.verdict == check.verdict]
     return f" ({', '.join(names)})" if names and len(names) < len(judged) else ""
 
@@ -166,7 +166,7 @@ def _setting_row(at: AtSetting, measures: Sequence[Measure]) -> tuple[str, ...]:
 
 
 def _short(version: str) -> str:
-    """Of a checkpoint, its digest and steps, not what it was trained on."""
+    """Shorten a version; of a checkpoint, digest and steps remain."""
     return version.partition(";")[0].partition(", ")[0]
 
 

@@ -17,14 +17,12 @@ SHOWN_IMAGES = 3  # of each setting
 def print_attribution(metric: str, stored: "Stored") -> None:
     """Of one metric; `attribution_<column>.csv` goes beside the report."""
     from benchmark.analysis.attribution import attribution
-    from benchmark.analysis.rate_distortion import require_image_values
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.protocol import protocol_of
     from benchmark.registry import metric_class
     from benchmark.system.atomic import write_files
 
-    require_image_values(metric)
     kind = metric_class(metric)
     protocol = protocol_of(metric)
     parts = attribution(stored.table, kind.column, protocol)

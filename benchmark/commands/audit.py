@@ -1,33 +1,75 @@
-"""`bench audit`: recorded and kept streams and adapters, checked."""
+"""`bench audit`: verify recorded and kept streams, and the colour conversion of adapters."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.audit_decode import audit_decode
 
 if TYPE_CHECKING:
-    from benchmark.audit.colour_round_trip import Ceiling
-    from benchmark.audit.pack_audit import Verdict
-    from benchmark.datasets.source import Source
+    from benchmark.audit.colour_round_trip import ColourRoundTrip
+    from benchmark.audit.pack_audit import PackAudit, Sources
+    from benchmark.figures.table import Table
+    from benchmark.measure.independent_decode import Audited, Findings
     from benchmark.packs.pack import Pack
 
 SHOWN_PROBLEMS = 20
 
 audit = typer.Typer(
-    help="Check what others have to rely on.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Verify what others have to rely on.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
 
 @audit.callback()
 def _group() -> None:
-    """Check what others have to rely on."""
+    """Verify what others have to rely on."""
 
 
-audit.command("decode")(audit_decode)
+@audit.command("decode")
+def audit_decode(
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    dataset: Annotated[
+        str, typer.Option(help="A dataset that has results, or 'all' of them.")
+    ] = "all",
+    device: options.DeviceName = "auto",
+    jobs: options.Jobs = None,
+    levels: Annotated[
+        int, typer.Option(min=0, max=255, help="The largest difference that is still no fault.")
+    ] = 1,
+    trust: options.Trust = False,
+    weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Decode every kept stream again on this machine; compare the pixels with the recorded hash.
+
+    Each codec variant gets processes of its own, which receive its name and streams: no sources, no
+    rows. Exit code 1 if a codec that runs here gives other pixels, or none.
+    """
+    from functools import partial
+
+    from benchmark.analysis.stored import datasets_with_results
+    from benchmark.commands.output import interruptible, show_progress
+    from benchmark.measure.independent_decode import Terms, audit_stores
+    from benchmark.plan.request import Request
+    from benchmark.rows.store import Store
+    from benchmark.system.device import use_device
+    from benchmark.system.machine import cores, machine
+
+    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
+    terms = Terms(use_device(device), machine(), jobs or cores(), levels, trust)
+    names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
+    with interruptible("an audit leaves nothing behind"):
+        stores = [Store(results / name) for name in names]
+        found = audit_stores(stores, terms, partial(show_progress, quiet=as_json))
+    if as_json:
+        print(json.dumps(_for_machines(found), indent=1))
+    else:
+        _print_decoded(found, levels)
+    raise typer.Exit(1 if found.findings.problems else 0)
 
 
 @audit.command("pack")
@@ -47,38 +89,39 @@ def audit_pack(
 ) -> None:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
-    Images that are not here are decoded all the same, and not scored. Exit code 1 if anything
+    Streams of images that are not here are decoded, but not scored. Exit code 1 if anything
     differs.
     """
-    from benchmark.audit import pack_audit as attest
-    from benchmark.commands.output import interruptible
-    from benchmark.commands.progress import show_progress
+    from benchmark.audit import pack_audit
+    from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.engine.local import prepare_workers
-    from benchmark.measure.unscored import metric_names
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack, refuse_code
-    from benchmark.registry import METRICS
+    from benchmark.plan.request import Request
+    from benchmark.registry import METRICS, metric_names
     from benchmark.system.device import use_device
-    from benchmark.system.weights import use_weights_folder
 
     names = tuple(name for name in metric_names(metrics) if name in METRICS)
+    request = Request(metrics=names, flatten=flatten, weights_dir=weights_dir)
     chosen = use_device(device)
-    use_weights_folder(weights_dir)
+    request.use_folders()
     opened = open_pack(path)
     if not trust:
         refuse_code(opened, "decode its streams")
     prepare_workers()
     with interruptible("an audit leaves nothing behind"):
-        sources = _sources(opened, dataset or (), data_dir, flatten)
-        conditions = Conditions.here(names, chosen, flatten, jobs, timing=False, folder=opened.path)
-        with show_progress("decoding", len(opened.lines), quiet=False) as report:
-            verdict = attest.audit_pack(opened, sources, conditions, report)
-    _print_verdict(opened, verdict, sources)
-    raise typer.Exit(1 if verdict.problems else 0)
+        sources, missing = pack_audit.find_sources(opened, dataset or (), data_dir, flatten)
+        for name, reason in missing.items():
+            print(f"not scored  {name}: {reason}")
+        conditions = Conditions.of(request, opened.path, chosen, jobs)
+        with show_progress("decoding", len(opened.streams)) as report:
+            found = pack_audit.audit_pack(opened, sources, conditions, report)
+    _print_pack(opened, found, sources)
+    raise typer.Exit(1 if found.contradictions else 0)
 
 
-@audit.command("ceiling")
-def audit_ceiling(
+@audit.command("colour-round-trip")
+def audit_colour_round_trip(
     codecs: Annotated[
         str,
         typer.Option(help="Comma-separated codecs, or 'all' whose adapters convert colour."),
@@ -90,81 +133,104 @@ def audit_ceiling(
     packs: options.Packs = None,
     flatten: options.Flatten = False,
 ) -> None:
-    """Measure what colour conversion alone costs each codec, and that bytes rise with quality.
+    """Measure the PSNR after colour conversion alone, and check that bytes rise with quality.
 
     Exit code 1 if a conversion loses more than a right one does, or bytes do not rise.
     """
-    from benchmark.audit.colour_round_trip import converting_codecs, measure_ceiling
+    from benchmark.audit.colour_round_trip import chosen_codecs, measure_round_trips
     from benchmark.datasets.image import read_image
-    from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.pack import open_pack
-    from benchmark.plan.matrix import Request, open_sources
-    from benchmark.registry import parse_codec, resolve, split_unescaped
-    from benchmark.system.programs import use_program_folder
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
+    from benchmark.registry import split_unescaped
 
-    use_program_folder(options.VTM_VARIABLE, vtm_dir)
+    request = Request(
+        dataset=dataset, limit=limit, data_dir=data_dir, vtm_dir=vtm_dir, flatten=flatten
+    )
+    request.use_folders()
     opened = [open_pack(path) for path in packs or ()]
-    known = converting_codecs()
-    asked = known
-    if codecs != "all":
-        texts = split_unescaped(codecs, ",")
-        asked = [spec for text in texts for spec in resolve(parse_codec(text.strip()))]
-        for spec in asked:
-            if spec.name not in {one.name for one in known}:
-                raise UsageError(f"{spec.text} has no colour conversion of its own to measure")
-    sources = open_sources(Request(dataset, Path("results"), data_dir, limit, flatten))
+    asked = chosen_codecs(split_unescaped(codecs, ","))
+    sources = open_sources(request)
     images = [read_image(source.file.path, flatten).pixels for source in sources.images]
-    found: list[Ceiling] = []
-    for spec in asked:
-        try:
-            found.append(measure_ceiling(spec, opened, images))
-        except Unavailable as missing:
-            print(f"skipped  {spec.text}: {missing}")
-    _print_ceilings(found, len(images))
+    found, skipped = measure_round_trips(asked, opened, images)
+    for name, reason in skipped.items():
+        print(f"skipped  {name}: {reason}")
+    _print_round_trips(found, len(images))
     raise typer.Exit(1 if any(one.wrong for one in found) else 0)
 
 
-def _sources(
-    pack: "Pack", more: Iterable[str], data_dir: Path | None, flatten: bool
-) -> "dict[tuple[str, int], Source]":
-    """The images that are here, by the sha256 of their pixels and their width."""
-    from benchmark.errors import BenchError
-    from benchmark.plan.matrix import Request, open_sources
-    from benchmark.registry import DATASETS
+def _print_decoded(found: "Audited", levels: int) -> None:
+    from benchmark.commands.output import print_table
 
-    named = dict.fromkeys(line.cells["dataset"] for line in pack.lines.values())
-    found: dict[tuple[str, int], Source] = {}
-    for name in [*(name for name in named if name in DATASETS), *more]:
-        try:
-            sources = open_sources(Request(name, Path("results"), data_dir, None, flatten))
-        except BenchError as missing:
-            print(f"not scored  {name}: {missing}")
-            continue
-        found |= {(one.sha256, one.width_px): one for one in sources.images}
-    return found
+    findings = found.findings
+    if findings.counts:
+        print_table(_table(findings, levels))
+    _print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
+    for why, count in findings.unavailable.items():
+        print(f"skipped  {count} rows of {why}")
+    if findings.not_kept:
+        print(f"absent   {findings.not_kept} rows have a stream that was not kept")
+    if findings.declared:
+        print(f"absent   {findings.declared} rows never had a stream: their sizes are declared")
+    print(f"{sum(found.streams.values())} streams in {len(found.streams)} datasets")
 
 
-def _print_verdict(
-    pack: "Pack", verdict: "Verdict", sources: "dict[tuple[str, int], Source]"
-) -> None:
-    images = {(line.image_sha256, line.width_px) for line in pack.lines.values()}
+def _table(findings: "Findings", levels: int) -> "Table":
+    from benchmark.figures.table import Table
+    from benchmark.measure.independent_decode import VERDICTS
+
+    headers = ["codec", "encoded on", "decoded on", *VERDICTS]
+    headers[3 + VERDICTS.index("within")] = f"within {levels} level{'s' * (levels != 1)}"
+    rows = [
+        (*journey, *(str(findings.counts[journey][verdict]) for verdict in VERDICTS))
+        for journey in sorted(findings.counts)
+    ]
+    return Table(tuple(headers), tuple(rows), 3, ())
+
+
+def _for_machines(found: "Audited") -> dict[str, Any]:
+    from benchmark.measure.independent_decode import VERDICTS
+
+    findings = found.findings
+    return {
+        "datasets": dict(found.streams),
+        "table": [
+            {
+                **journey._asdict(),
+                **{verdict: findings.counts[journey][verdict] for verdict in VERDICTS},
+                "largest_difference": findings.levels.get(journey),
+            }
+            for journey in sorted(findings.counts)
+        ],
+        "wrong": [failure._asdict() for failure in findings.problems],
+        "skipped": dict(findings.unavailable),
+        "not_kept": findings.not_kept,
+        "declared": findings.declared,
+    }
+
+
+def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
+    images = {(one.image_sha256, one.width_px) for one in pack.streams.values()}
     what = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
-    print(f"{pack.path}: {what}, {verdict.streams} streams of {len(images)} images")
+    print(f"{pack.path}: {what}, {found.streams} streams of {len(images)} images")
     for sentence in pack.notes:
         print(f"note     {sentence}")
-    print(f"pixels   {verdict.decoded} streams decode to what was recorded")
-    for column, count in verdict.compared.items():
+    print(f"pixels   {found.decoded} streams decode to what was recorded")
+    for column, count in found.compared.items():
         print(f"metric   {column}: {count} values are what was recorded")
-    absent = len(images - sources.keys())
-    if absent:
+    if absent := len(images - sources.keys()):
         print(f"absent   {absent} images are not here, and nothing of them was scored")
-    for problem in verdict.problems[:SHOWN_PROBLEMS]:
-        print(f"wrong    {problem.cell}: {problem.what}")
-    if len(verdict.problems) > SHOWN_PROBLEMS:
-        print(f"wrong    and {len(verdict.problems) - SHOWN_PROBLEMS} more")
+    _print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
 
 
-def _print_ceilings(found: "Iterable[Ceiling]", images: int) -> None:
+def _print_wrong(sentences: Sequence[str]) -> None:
+    for sentence in sentences[:SHOWN_PROBLEMS]:
+        print(f"wrong    {sentence}")
+    if len(sentences) > SHOWN_PROBLEMS:
+        print(f"wrong    and {len(sentences) - SHOWN_PROBLEMS} more")
+
+
+def _print_round_trips(found: "Iterable[ColourRoundTrip]", images: int) -> None:
     print(f"Colour conversion alone, the lowest PSNR of {images} images:")
     for one in found:
         sizes = " < ".join(str(size) for size in one.num_bytes.values())

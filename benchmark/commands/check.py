@@ -1,7 +1,6 @@
-"""`bench check`: measure a codec or checkpoint, hold it against a reference, end with a verdict."""
+"""`bench check`: measure a codec or checkpoint, compare it with a reference, give a verdict."""
 
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,7 +13,10 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from benchmark.check.candidate import Candidate
-    from benchmark.check.check import Check, Wanted
+    from benchmark.check.check import Check, CheckOptions
+    from benchmark.measure.outcome import Outcome
+    from benchmark.plan.matrix import Matrix
+    from benchmark.plan.request import Request
 
 NO_VERDICT = 4
 
@@ -29,7 +31,7 @@ def check(
         ),
     ] = None,
     codec: Annotated[
-        str, typer.Option(help="What is checked: ours, ours:beta=0, jpeg:optimize=1.")
+        str, typer.Option(help="The codec to check: ours, ours:beta=0, jpeg:optimize=1.")
     ] = "",
     checkpoint: Annotated[
         Path | None, typer.Option(help="The weights to check, of a codec that takes a checkpoint.")
@@ -44,11 +46,14 @@ def check(
         str, typer.Option(help="A dataset by name or a folder of images; default: the reference's.")
     ] = "",
     metrics: Annotated[
-        str, typer.Option(help="Comma-separated metrics; default: psnr,ms_ssim,lpips and sets'.")
+        str,
+        typer.Option(
+            help="Comma-separated metrics; default: psnr,ms_ssim,lpips and distribution metrics."
+        ),
     ] = "",
     margin: Annotated[
         str,
-        typer.Option(help="Changes that are still equal: bd_rate=1%,lpips=1%,time=25%."),
+        typer.Option(help="Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%."),
     ] = "",
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.9999, help="Of each claim, over all metrics.")
@@ -73,7 +78,7 @@ def check(
     device: options.DeviceName = "auto",
     limit: options.Limit = None,
     results: Annotated[
-        Path, typer.Option(help="Folder of the new rows; the same command goes on there.")
+        Path, typer.Option(help="Folder of the new rows; the same command resumes there.")
     ] = Path("results/checks"),
     baselines: Annotated[
         Path, typer.Option(help="The results folder that holds the baselines.")
@@ -89,9 +94,12 @@ def check(
     or not comparable, 2 if what was asked for cannot be, 130 if interrupted.
     """
     from benchmark.check.candidate import Candidate
-    from benchmark.check.check import Wanted
+    from benchmark.check.check import CheckOptions
+    from benchmark.check.check import check as compare
     from benchmark.check.margin import parse_margins
-    from benchmark.measure.unscored import metric_names
+    from benchmark.check.row_sets import two_row_sets
+    from benchmark.plan.request import Request
+    from benchmark.registry import metric_names
     from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
@@ -103,7 +111,7 @@ def check(
             "--help` has both"
         )
     names = metric_names(metrics) if metrics else ()
-    wanted = Wanted(
+    asked = CheckOptions(
         names,
         parse_margins(margin),
         confidence,
@@ -113,14 +121,26 @@ def check(
     )
     try:
         if sets:
-            wanted = wanted._replace(codec=codec, reference_codec=reference_codec)
-            found = _two_sets(sets[0], sets[1], dataset, baselines, wanted)
+            reference, new = two_row_sets(sets[0], sets[1], dataset, baselines)
+            asked = asked._replace(codec=codec, reference_codec=reference_codec)
+            found = compare(reference, new, asked)
         else:
-            candidate = Candidate(
-                codec, checkpoint, reference_codec, dataset, tuple(points or ()), names, timing,
-                limit, common, results, data_dir, weights_dir, vtm_dir, flatten, jobs, device,
-            )  # fmt: skip
-            found = _candidate(candidate, against, baselines, wanted)
+            request = Request(
+                dataset=dataset,
+                points=tuple(points or ()),
+                metrics=names,
+                limit=limit,
+                flatten=flatten,
+                timing=timing,
+                device=device,
+                jobs=jobs,
+                results=results,
+                data_dir=data_dir,
+                weights_dir=weights_dir,
+                vtm_dir=vtm_dir,
+            )
+            candidate = Candidate(codec, checkpoint, reference_codec, common, request)
+            found = _measured(candidate, against, baselines, asked)
         _print(found)
         for path, text in _files(found, markdown, junit, as_json).items():
             write_files(path.parent, {path.name: text}, what="verdict")
@@ -133,53 +153,28 @@ def check(
     raise typer.Exit(found.exit_code)
 
 
-def _two_sets(first: str, second: str, dataset: str, baselines: Path, wanted: "Wanted") -> "Check":
-    from benchmark.check.candidate import rows_of
-    from benchmark.check.check import check
-
-    sets = {where: _dataset_folders(where, baselines) for where in (first, second)}
-    shared = set(sets[first]) & set(sets[second])
-    one_each = all(len(folders) == 1 for folders in sets.values())
-    if not dataset and not one_each and len(shared) != 1:
-        has = " and ".join(f"{where} of {', '.join(one)}" for where, one in sets.items())
-        raise UsageError(f"there are rows in {has}: say which with --dataset")
-    found = []
-    for where, folders in sets.items():
-        name = dataset.partition(":")[0] or next(iter(folders if one_each else shared))
-        if name not in folders:
-            raise UsageError(f"{where} has no rows of {name}: it has {', '.join(folders)}")
-        found.append(rows_of(folders[name], dataset))
-    return check(found[0], found[-1], wanted)
-
-
-def _candidate(candidate: "Candidate", against: str, baselines: Path, wanted: "Wanted") -> "Check":
-    from benchmark.check.candidate import measured
-    from benchmark.check.check import Check, check
+def _measured(
+    candidate: "Candidate", against: str, baselines: Path, asked: "CheckOptions"
+) -> "Check":
+    from benchmark.check.candidate import measure_candidate
+    from benchmark.check.check import Check
+    from benchmark.check.check import check as compare
     from benchmark.check.pairing import NotComparable
+    from benchmark.check.row_sets import dataset_folders
+    from benchmark.commands.output import interruptible, print_outcome, run_with_progress
 
-    folders = _dataset_folders(against, baselines)
+    def run(request: "Request", matrix: "Matrix") -> "Outcome":
+        outcome = run_with_progress(request, matrix=matrix)
+        print_outcome(outcome, with_table=False)
+        return outcome
+
+    folders = dataset_folders(against, baselines)
     try:
-        reference, new = measured(candidate, folders)
+        with interruptible("finished cells are kept; the same command resumes from there"):
+            reference, new = measure_candidate(candidate, folders, run)
     except NotComparable as why:
-        return Check(candidate.codec, against, "not comparable", str(why), wanted)
-    return check(reference, new, wanted)
-
-
-def _dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
-    """Folders with rows by dataset, of a dataset's folder, a results folder or a baseline."""
-    from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
-
-    folder = Path(where)
-    if (folder / "per_image").is_dir():
-        return {folder.resolve().name: folder}
-    if not any(folder.glob("*/per_image")):
-        names = [one.name for one in list_baselines(baselines)]
-        if not names or os.sep in where:
-            raise UsageError(
-                f"{where} is no folder with results, nor a baseline in {baselines / FOLDER}"
-            )
-        folder = find_baseline(baselines, where)
-    return {path.parent.name: path.parent for path in sorted(folder.glob("*/per_image"))}
+        return Check(candidate.codec, against, "not comparable", str(why), asked)
+    return compare(reference, new, asked)
 
 
 def _print(found: "Check") -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark import registry
+
 Codecs = Annotated[
     str,
     typer.Option(
@@ -27,7 +29,7 @@ AllowFew = Annotated[
 Attribute = Annotated[
     str, typer.Option(help="A metric: also name the images that move it most at each setting.")
 ]
-USUAL_METRICS = "psnr,psnr_y,ms_ssim,lpips"  # of `bench run`
+USUAL_METRICS = ",".join(registry.USUAL_METRICS)
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 DataDir = Annotated[
     Path | None,
@@ -37,7 +39,6 @@ WeightsDir = Annotated[
     Path | None,
     typer.Option(help="Folder that holds weight files; then $BENCH_WEIGHTS and torch's cache."),
 ]
-VTM_VARIABLE = "VTM_DIR"
 VtmDir = Annotated[
     Path | None,
     typer.Option(help="Folder of VTM's EncoderAppStatic; then $VTM_DIR and the PATH."),
@@ -80,7 +81,7 @@ Trust = Annotated[
 ]
 AttestedOnly = Annotated[
     bool,
-    typer.Option("--attested-only", help="Only rows that `bench run --attest` has attested."),
+    typer.Option("--verified-only", help="Only rows that `bench run --verify` has verified."),
 ]
 Checkpoint = Annotated[
     str,

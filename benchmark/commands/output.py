@@ -1,9 +1,12 @@
-"""Tables and sentences on the terminal, and what an interruption says."""
+"""Words on the terminal: tables, sentences, progress, the outcome of a run, an interruption."""
 
+import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,12 +15,18 @@ if TYPE_CHECKING:
     from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.summarise import Summary
     from benchmark.figures.table import Table
+    from benchmark.measure.outcome import Failure, Outcome, Progress
+    from benchmark.plan.matrix import Matrix
+    from benchmark.plan.request import Request
 
 SHOWN_SENTENCES = 20
+SHOWN_FAILURES = 10
+LINE_SECONDS = 30.0
+RESUMES = "finished cells are kept; the same command resumes from there"
 
 
 def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
-    """A compact table of the points on the terminal, less usual and unmeasured metrics left out."""
+    """Print a compact table of the points, without less usual and unmeasured metrics."""
     from benchmark.figures.table import means_table
     from benchmark.registry import DISTRIBUTION_METRICS, metric_class
     from benchmark.report.figures import OVERVIEW
@@ -28,7 +37,7 @@ def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
 
 
 def print_table(table: "Table") -> None:
-    """With rules on a terminal that is wide enough, else as plain text."""
+    """Print a table, with rules on a terminal that is wide enough, else as plain text."""
     from benchmark.figures.table import plain
 
     if sys.stdout.isatty():
@@ -71,3 +80,171 @@ def interruptible(meaning: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"bench: interrupted; {meaning}", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def show_progress(
+    what: str, total: int, quiet: bool = False
+) -> "Iterator[Callable[[Progress], None]]":
+    """Show a bar on a terminal, a line every half minute elsewhere; yield its update function.
+
+    what: "measuring"; total: number of tasks; quiet: show nothing.
+    """
+    if quiet or total == 0:
+        yield lambda progress: None
+    elif sys.stderr.isatty():
+        yield from _bar(what, total)
+    else:
+        yield _lines(what, total)
+
+
+def _bar(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TextColumn("{task.fields[rate]:.1f} cells/s"),
+        TimeRemainingColumn(),
+    )
+    started = monotonic()
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, failed=0, rate=0.0)
+
+        def update(progress: "Progress") -> None:
+            rate = progress.finished / max(monotonic() - started, 1e-9)
+            bar.update(task, completed=progress.finished, failed=progress.failed, rate=rate)
+
+        yield update
+
+
+def _lines(what: str, total: int) -> "Callable[[Progress], None]":
+    started = spoken = monotonic()
+
+    def update(progress: "Progress") -> None:
+        nonlocal spoken
+        now = monotonic()
+        if now - spoken < LINE_SECONDS:
+            return
+        spoken = now
+        rate = progress.finished / (now - started)
+        left = f"{(total - progress.finished) / rate:.0f} s left" if rate else "time left unknown"
+        print(
+            f"{what}: {progress.finished} of {total}, {progress.failed} failed, "
+            f"{rate:.1f} cells/s, {left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return update
+
+
+def run_with_progress(
+    request: "Request", *, matrix: "Matrix | None" = None, quiet: bool = False
+) -> "Outcome":
+    """Run a request; say on standard error what is planned, how far it is and what was remarked.
+
+    quiet: without plan and progress. Raises what `benchmark.measure.run.run` does.
+    """
+    from benchmark.measure.run import run
+
+    outcome = run(
+        request,
+        matrix=matrix,
+        progress=partial(show_progress, quiet=quiet),
+        announce=(lambda matrix: None) if quiet else _announce,
+    )
+    for remark in outcome.remarks:
+        print(f"bench: {remark}", file=sys.stderr)
+    return outcome
+
+
+def _announce(matrix: "Matrix") -> None:
+    print(
+        f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images, "
+        f"{len(matrix.selection.contenders)} codecs, {len(matrix.cells)} cells, "
+        f"{len(matrix.to_do)} to do",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def finish(outcome: "Outcome", as_json: bool, with_table: bool, allow_few: bool) -> None:
+    """Print the outcome and leave with its exit code."""
+    if as_json:
+        print(json.dumps(_for_machines(outcome, allow_few), indent=1))
+    else:
+        print_outcome(outcome, with_table, allow_few)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _summary(outcome: "Outcome", allow_few: bool) -> "Summary":
+    """Summarise the rows that were asked for."""
+    from benchmark.analysis.reduce import summarise_with_distributions
+    from benchmark.registry import METRICS
+
+    names = tuple(dict.fromkeys((*METRICS, *outcome.metrics)))
+    folder = outcome.matrix.store.folder
+    return summarise_with_distributions(outcome.rows, folder, names, allow_few=allow_few)
+
+
+def print_problems(
+    failures: "Sequence[Failure]",
+    refused: Sequence[str],
+    skipped: Sequence[tuple[str, str]],
+) -> None:
+    """Print failed cells, refused images and skipped codecs, each with its reason."""
+    for failure in failures[:SHOWN_FAILURES]:
+        print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
+    if len(failures) > SHOWN_FAILURES:
+        print(f"failed   and {len(failures) - SHOWN_FAILURES} more cells, all in the table")
+    for reason in refused:
+        print(f"refused  {reason}")
+    for name, reason in skipped:
+        print(f"skipped  {name}: {reason}")
+
+
+def print_outcome(outcome: "Outcome", with_table: bool = True, allow_few: bool = False) -> None:
+    """Print the means, what failed, was refused or skipped, and where the rows are."""
+    from benchmark.analysis.rate_distortion import Measure
+
+    if outcome.rows.num_rows and with_table:
+        measures = [Measure.named(name) for name in outcome.metrics]
+        print_summary(_summary(outcome, allow_few), measures)
+    for one in outcome.matrix.selection.contenders:
+        if one.pack is not None:
+            print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
+    print_problems(outcome.failures, [one.reason for one in outcome.refused], outcome.skipped)
+    for name, count, reason in outcome.without_value():
+        print(f"no value {name} of {count} cells: {reason} (then `bench rescore` fills them in)")
+    print(
+        f"{outcome.measured} cells measured, {len(outcome.failures)} failed, "
+        f"{len(outcome.cells) - outcome.measured} were done before; rows in "
+        f"{outcome.matrix.store.folder}"
+    )
+
+
+def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
+    matrix = outcome.matrix
+    return {
+        "dataset": matrix.sources.dataset.name,
+        "results": str(matrix.store.folder),
+        "images": len(matrix.sources.images),
+        "cells": len(outcome.cells),
+        "measured": outcome.measured,
+        "rescored": outcome.rescored,
+        "failed": [failure._asdict() for failure in outcome.failures],
+        "refused": {one.file.name: one.reason for one in outcome.refused},
+        "skipped": dict(outcome.skipped),
+        "recorded": {
+            contender.spec.text: str(contender.pack.path)
+            for contender in matrix.selection.contenders
+            if contender.pack is not None
+        },
+        "without_value": [one._asdict() for one in outcome.without_value()],
+        "summary": _summary(outcome, allow_few).for_machines() if outcome.rows.num_rows else [],
+    }

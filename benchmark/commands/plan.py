@@ -1,11 +1,18 @@
 """`bench plan`: what `bench run` with the same options would do, without doing it."""
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
+
+if TYPE_CHECKING:
+    from benchmark.plan.estimate import Estimate
+    from benchmark.plan.matrix import Matrix
+    from benchmark.plan.simulate import ClusterForecast
 
 
 def plan(
@@ -27,69 +34,116 @@ def plan(
 ) -> None:
     """Count the cells of a run: all, done, to do, and the time they may take.
 
-    With --nodes, also when a cluster would be done with what is to do. Then neither the dataset nor
-    the codecs have to be here, if the sizes of its images are known.
+    With --nodes, also say when a cluster would finish them. Then neither the dataset nor the codecs
+    have to be on this machine, if the sizes of the dataset's images are known.
     """
-    import json
-    from collections import Counter
-
-    from benchmark.commands.outcome import print_problems
-    from benchmark.commands.simulation import imagined, simulation, simulation_line
     from benchmark.errors import Unavailable
-    from benchmark.plan.estimate import estimate
-    from benchmark.plan.matrix import Request, open_matrix
+    from benchmark.plan.estimate import CostModel, estimate
+    from benchmark.plan.matrix import open_matrix
+    from benchmark.plan.request import Request
+    from benchmark.plan.simulate import forecast, imagine
+    from benchmark.registry import split_unescaped
     from benchmark.system.machine import cores
-    from benchmark.system.programs import use_program_folder
-    from benchmark.system.weights import use_weights_folder
 
-    use_weights_folder(weights_dir)
-    use_program_folder(options.VTM_VARIABLE, vtm_dir)
-    request = Request(dataset, results, data_dir, limit, flatten, tuple(packs or ()))
+    request = Request(
+        codecs=tuple(split_unescaped(codecs, ",")),
+        dataset=dataset,
+        points=tuple(points or ()),
+        limit=limit,
+        flatten=flatten,
+        packs=tuple(packs or ()),
+        timing=timing,
+        results=results,
+        data_dir=data_dir,
+        weights_dir=weights_dir,
+        vtm_dir=vtm_dir,
+    )
+    request.use_folders()
     try:
-        matrix = open_matrix(request, codecs, points or (), timing)
+        matrix = open_matrix(request)
     except Unavailable as missing:
-        found = imagined(request, codecs, points or ()) if nodes else None
-        if found is None or nodes is None:
+        imagined = imagine(request) if nodes else None
+        if imagined is None or nodes is None:
             raise
-        cells, table = found
-        told = simulation(cells, table, nodes, workers_per_node)
+        cells, model = imagined
+        cluster = forecast(cells, model, nodes, workers_per_node)
         if as_json:
-            print(json.dumps({"cells": len(cells), "cluster": told}, indent=1))
+            print(json.dumps({"cells": len(cells), "cluster": cluster._asdict()}, indent=1))
         else:
             print(f"{len(cells)} cells of typical images, for planning alone: {missing}")
-            print(simulation_line(told))
+            print(_cluster_line(cluster))
         return
-    table = matrix.store.table()
-    cluster = simulation(matrix.to_do, table, nodes, workers_per_node) if nodes else None
+    model = CostModel(matrix.table)
     lanes = 1 if timing else jobs or cores()
-    guess = estimate(matrix.to_do, table)
-    total = Counter(cell.codec.label for cell in matrix.cells)
-    to_do = Counter(cell.codec.label for cell in matrix.to_do)
-    if as_json:
-        facts = {
-            "dataset": matrix.sources.dataset.name,
-            "images": len(matrix.sources.images),
-            "cells": len(matrix.cells),
-            "to_do": len(matrix.to_do),
-            "coding_seconds": guess.seconds / lanes,
-            "cells_without_estimate": guess.unknown,
-            "cells_by_typical_times": guess.typical,
-            "codecs": {label: {"cells": total[label], "to_do": to_do[label]} for label in total},
-            "refused": {one.file.name: one.reason for one in matrix.sources.refused},
-            "skipped": dict(matrix.selection.skipped),
-            **({"cluster": cluster} if cluster else {}),
-        }
-        print(json.dumps(facts, indent=1))
-        return
+    found = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
+    tell = _print_json if as_json else _print
+    tell(matrix, estimate(matrix.to_do, model), lanes, found)
+
+
+def _print_json(
+    matrix: "Matrix", guess: "Estimate", lanes: int, cluster: "ClusterForecast | None"
+) -> None:
+    facts = {
+        "dataset": matrix.sources.dataset.name,
+        "images": len(matrix.sources.images),
+        "cells": len(matrix.cells),
+        "to_do": len(matrix.to_do),
+        "coding_seconds": guess.seconds / lanes,
+        "cells_without_estimate": guess.unknown,
+        "cells_by_typical_times": guess.typical,
+        "codecs": {
+            label: {"cells": cells, "to_do": to_do} for label, cells, to_do in _counts(matrix)
+        },
+        "refused": {one.file.name: one.reason for one in matrix.sources.refused},
+        "skipped": dict(matrix.selection.skipped),
+        **({"cluster": cluster._asdict()} if cluster else {}),
+    }
+    print(json.dumps(facts, indent=1))
+
+
+def _print(
+    matrix: "Matrix", guess: "Estimate", lanes: int, cluster: "ClusterForecast | None"
+) -> None:
+    from benchmark.commands.output import print_problems
+
     print(f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images")
-    for label, count in total.items():
-        print(f"  {label:<40} {count:>7} cells {to_do[label]:>7} to do")
-    print(f"  {'together':<40} {len(matrix.cells):>7} cells {len(matrix.to_do):>7} to do")
+    total = "together", len(matrix.cells), len(matrix.to_do)
+    for label, cells, to_do in [*_counts(matrix), total]:
+        print(f"  {label:<40} {cells:>7} cells {to_do:>7} to do")
     print(
         f"coding takes about {guess.seconds / lanes:.0f} s with {lanes} at a time, metrics apart"
         + (f"; {guess.typical} cells by typical times" if guess.typical else "")
         + (f"; nothing is known yet about {guess.unknown} cells" if guess.unknown else "")
     )
     if cluster:
-        print(simulation_line(cluster))
+        print(_cluster_line(cluster))
     print_problems((), [one.reason for one in matrix.sources.refused], matrix.selection.skipped)
+
+
+def _counts(matrix: "Matrix") -> list[tuple[str, int, int]]:
+    """Return label, number of cells and number of cells to do of each codec variant."""
+    to_do = Counter(cell.codec.label for cell in matrix.to_do)
+    cells = Counter(cell.codec.label for cell in matrix.cells)
+    return [(label, count, to_do[label]) for label, count in cells.items()]
+
+
+def _cluster_line(found: "ClusterForecast") -> str:
+    unknown, typical = found.cells_without_estimate, found.cells_by_typical_times
+    return (
+        f"on {found.nodes} nodes with {found.workers} workers: done after "
+        f"{_hours(found.seconds)}, {100 * found.excess:.1f} % more than the ideal "
+        f"{_hours(found.ideal_seconds)}; metrics, transfers and starting apart"
+        + (f"; {typical} cells by typical times, as they were never measured" if typical else "")
+        + (f"; without {unknown} cells that nothing is known about" if unknown else "")
+    )
+
+
+def _hours(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours.
+
+    >>> _hours(90.4), _hours(5400), _hours(360000)
+    ('90 s', '90.0 min', '100.0 h')
+    """
+    if seconds < 300:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 36000 else f"{seconds / 3600:.1f} h"

@@ -68,9 +68,9 @@ def report(
     from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.stored import datasets_with_results, read_results
     from benchmark.commands.attribution import print_attribution
-    from benchmark.measure.unscored import metric_names
     from benchmark.page.write import asked_page, write_page
     from benchmark.published.read import chosen_points, panels_of
+    from benchmark.registry import metric_names
 
     wanted = asked_page(page, page_images, results, data_dir, dataset)
     names = metric_names(f"{metrics},{attribute}" if attribute and metrics != "all" else metrics)
@@ -95,19 +95,14 @@ def report(
 
 
 def _anchor(asked: str, labels: set[str]) -> str:
-    from benchmark.registry import parse_codec
+    from benchmark.analysis.comparable import find_label
 
-    if asked in labels:
-        return asked
-    variants = [label for label in labels if label.partition(":")[0] == asked]
-    if len(variants) == 1:
-        return variants[0]
-    if asked == DEFAULT_ANCHOR:
-        return asked
-    label = parse_codec(asked).label
-    if label in labels:
-        return label
-    raise UnknownName("codec with results", asked, labels)
+    try:
+        return find_label(asked, labels)
+    except UnknownName:
+        if asked == DEFAULT_ANCHOR:  # nobody asked for it: the report says that it has no rows
+            return asked
+        raise
 
 
 def _report_one(

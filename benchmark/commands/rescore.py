@@ -19,41 +19,35 @@ def rescore(
 ) -> None:
     """Decode kept streams again and compute the metrics that rows lack; cells stay as they are."""
     import json
+    from functools import partial
 
     import typer
 
-    from benchmark.commands.outcome import print_problems
-    from benchmark.commands.output import interruptible
-    from benchmark.commands.progress import show_progress
-    from benchmark.measure.run import run_tasks
-    from benchmark.measure.unscored import metric_names, unscored
-    from benchmark.measure.workbench import Conditions
-    from benchmark.plan.matrix import Request, open_sources, open_store
-    from benchmark.registry import scored_by_image
-    from benchmark.system.device import use_device
-    from benchmark.system.weights import use_weights_folder
+    from benchmark.commands.output import interruptible, print_problems, show_progress
+    from benchmark.measure.run import rescore as rescore_rows
+    from benchmark.plan.request import Request
+    from benchmark.registry import metric_names
 
-    names = scored_by_image(metric_names(metrics))
-    use_weights_folder(weights_dir)
-    request = Request(dataset, results, data_dir, limit, flatten)
-    with interruptible("what was scored is kept; the same command goes on from there"):
-        sources = open_sources(request)
-        store = open_store(request, sources.dataset)
-        conditions = Conditions.here(
-            names, use_device(device), flatten, jobs, timing=False, folder=store.folder
-        )
-        table = store.table()
-        tasks = unscored(table, sources.images, names, store.folder, again=True)
-        with show_progress("scoring", len(tasks), as_json) as report:
-            failures = run_tasks(tasks, conditions, store, keep_streams=True, report=report)
-        left = unscored(store.table(), sources.images, names, store.folder, again=True)
-    facts = {"rows": table.num_rows, "tried": len(tasks), "still_null": len(left)}
+    request = Request(
+        dataset=dataset,
+        metrics=metric_names(metrics),
+        limit=limit,
+        flatten=flatten,
+        device=device,
+        jobs=jobs,
+        results=results,
+        data_dir=data_dir,
+        weights_dir=weights_dir,
+    )
+    with interruptible("finished rows are kept; the same command resumes from there"):
+        done = rescore_rows(request, progress=partial(show_progress, quiet=as_json))
     if as_json:
-        print(json.dumps({**facts, "failed": [failure._asdict() for failure in failures]}))
+        facts = {"rows": done.rows, "tried": done.tried, "still_null": done.still_null}
+        print(json.dumps({**facts, "failed": [failure._asdict() for failure in done.failures]}))
     else:
-        print_problems(failures, (), ())
+        print_problems(done.failures, (), ())
         print(
-            f"{table.num_rows} rows, {len(tasks)} lacked a metric, {len(tasks) - len(left)} "
-            f"filled in, {len(left)} still without"
+            f"{done.rows} rows, {done.tried} lacked a metric, {done.tried - done.still_null} "
+            f"filled in, {done.still_null} still without"
         )
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(1 if done.failures else 0)

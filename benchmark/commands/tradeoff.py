@@ -1,4 +1,4 @@
-"""`bench tradeoff`: at equal rate and equal realism, who has the better distortion, by how much."""
+"""`bench tradeoff`: compare the distortion of two codecs at equal rate and equal realism."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.stored import Stored
     from benchmark.analysis.summarise import Point
-    from benchmark.analysis.tradeoff import Trade
+    from benchmark.analysis.tradeoff import Tradeoff
     from benchmark.figures.table import Table
 
 
@@ -39,37 +39,36 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.rate_distortion import Measure, curves, require_image_values
+    from benchmark.analysis.rate_distortion import Measure, curves
     from benchmark.analysis.stored import read_results
-    from benchmark.analysis.tradeoff import trades
+    from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
-    from benchmark.measure.unscored import metric_names
+    from benchmark.registry import metric_names
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     stored = read_results(results, dataset, "all", names, allow_few=allow_few)
     first, second = map(Measure.named, names)
-    require_image_values(*names)
     of_both = [curves(stored.summary, measure) for measure in (first, second)]
     known = {label: _common(of_both, label) for label in of_both[0] if label in of_both[1]}
     mine = _variants(known, codec, stored, second)
     found = [
-        trade
+        one
         for label, curve in _variants(known, against, stored, second).items()
         if label not in mine
-        for trade in trades(curve, list(mine.values()), first, second)
+        for one in tradeoffs(curve, list(mine.values()), first, second)
     ]
     if not found:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     print_table(_table(found, codec, first, second, stored))
     if csv_file is not None:
-        csv_file.write_text(csv_text([asdict(trade) for trade in found]))
+        csv_file.write_text(csv_text([asdict(one) for one in found]))
 
 
 def _common(of_both: "Sequence[Mapping[str, Sequence[Point]]]", label: str) -> "list[Point]":
-    """A variant's points that have both metrics."""
+    """Return a variant's points that have both metrics."""
     second = {point.setting for point in of_both[1][label]}
     return [point for point in of_both[0][label] if point.setting in second]
 
@@ -77,7 +76,7 @@ def _common(of_both: "Sequence[Mapping[str, Sequence[Point]]]", label: str) -> "
 def _variants(
     known: "Mapping[str, list[Point]]", asked: str, stored: "Stored", realism: "Measure"
 ) -> "dict[str, list[Point]]":
-    """Curves of one variant by its label, or of every variant by the codec's name."""
+    """Return the curve of a variant by its label, or of every variant by the codec's name."""
     found = {
         label: points
         for label, points in known.items()
@@ -96,7 +95,7 @@ def _variants(
 
 
 def _table(
-    found: "Sequence[Trade]",
+    found: "Sequence[Tradeoff]",
     codec: str,
     distortion: "Measure",
     realism: "Measure",

@@ -28,7 +28,7 @@ class Recorder:
     def add(self, measured: Measured) -> None:
         """Take one finished cell."""
         if measured.stream is not None and self._keep:
-            self._store.keep(measured.stream)
+            self._store.keep(measured.stream, measured.row.get("stream_sha256"))
         for features in measured.features:
             self._features.keep(features)
         if not self._rows:

@@ -1,32 +1,86 @@
-"""Tasks to rows in the store: the middle of `bench run` and `bench rescore`; prints nothing."""
+"""Run a request: measure the cells that are missing, score rows that lack a metric. No printing."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmark.codec import Setting
-from benchmark.measure.engine.local import Finished, Task, carry_out
+from benchmark.errors import UsageError
+from benchmark.measure.engine.choose import Backend, Engine, choose_backend
+from benchmark.measure.engine.local import Finished, Task
 from benchmark.measure.execute import Failed
+from benchmark.measure.outcome import Failure, Outcome, Progress, Rescored, ShowsProgress
 from benchmark.measure.record import Recorder
+from benchmark.measure.unscored import unscored
 from benchmark.measure.workbench import Conditions, Rescore
-from benchmark.registry import CodecSpec
+from benchmark.plan.estimate import CostModel
+from benchmark.plan.matrix import Matrix, open_matrix, open_sources, open_store
+from benchmark.plan.request import Request
+from benchmark.protocol import protocols
+from benchmark.registry import CodecSpec, metric_names
+from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
 
-Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | None]]
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Callable[[Progress], None]]:
+    """Show no progress."""
+    yield lambda progress: None
 
 
-class Failure(NamedTuple):
-    """A cell without a result, for people to read."""
+def run(
+    request: Request,
+    *,
+    matrix: Matrix | None = None,
+    progress: ShowsProgress = silent,
+    announce: Callable[[Matrix], None] = lambda matrix: None,
+) -> Outcome:
+    """Measure what the results folder lacks of a request; finished cells are not measured again.
 
-    cell: str  # "jpeg quality=30 kodim01.png"
-    stage: str
-    reason: str
+    matrix: of this request, if the caller has opened it already. announce: called with the planned
+    cells before the first of them is measured. Weights, programs and the device are handed to
+    workers through this process's environment, where they stay.
+
+    A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
+    be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
+    """
+    metrics = metric_names(request.metrics)
+    if request.verify:
+        _refuse_unverifiable(request)
+    request.use_folders()
+    backend = choose_backend(request)
+    matrix = matrix or open_matrix(request)
+    announce(matrix)
+    conditions = Conditions.of(request, matrix.store.folder, backend.device, backend.jobs)
+    with backend.session():
+        outcome = _measure(request, matrix, conditions, backend, metrics, progress)
+    if request.verify:
+        outcome = _verified(outcome, conditions, progress)
+    return outcome
 
 
-class Progress(NamedTuple):
-    """How far a run is, in cells."""
+def rescore(request: Request, *, progress: ShowsProgress = silent) -> Rescored:
+    """Compute the metrics that stored rows lack, from their kept streams; cells stay as they are.
 
-    finished: int
-    failed: int
+    Raises `UsageError` or `Unavailable` for what cannot be done.
+    """
+    request.use_folders()
+    sources = open_sources(request)
+    store = open_store(request, sources.dataset)
+    backend = choose_backend(request)
+    conditions = Conditions.of(request, store.folder, backend.device, backend.jobs)
+    names, images, folder = conditions.metrics, sources.images, store.folder
+    table = store.table()
+    tasks = unscored(table, images, names, folder, again=True)
+    engine = backend.engine(CostModel(table))
+    with progress("scoring", len(tasks)) as report:
+        failures = run_tasks(tasks, conditions, store, True, report, engine)
+    left = unscored(store.table(), images, names, folder, again=True)
+    return Rescored(table.num_rows, len(tasks), len(left), tuple(failures))
 
 
 def run_tasks(
@@ -35,11 +89,9 @@ def run_tasks(
     store: Store,
     keep_streams: bool,
     report: Callable[[Progress], None],
-    engine: Engine = carry_out,
+    engine: Engine,
 ) -> list[Failure]:
     """Carry out cells or rescorings and store their rows; `report` is called about once a second.
-
-    engine: processes of this machine, unless another is given; it yields as `carry_out` does.
 
     Whatever ends it (Ctrl-C, a full disk), the rows finished by then are written if they can be.
     """
@@ -59,6 +111,85 @@ def run_tasks(
     finally:
         recorder.close()
     return failures
+
+
+def _measure(
+    request: Request,
+    matrix: Matrix,
+    conditions: Conditions,
+    backend: Backend,
+    metrics: tuple[str, ...],
+    progress: ShowsProgress,
+) -> Outcome:
+    store, images = matrix.store, matrix.sources.images
+    failures: list[Failure] = []
+    engine = backend.engine(CostModel(matrix.table))
+    done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
+    tasks = unscored(matrix.table, images, conditions.metrics, store.folder, again=False)
+    lacking = [task for task in tasks if task.row["cell"] in done]
+    if matrix.to_do:
+        store.begin(conditions.run, _record(request, matrix, conditions, backend))
+        with progress("measuring", len(matrix.to_do)) as report:
+            failures += run_tasks(matrix.to_do, conditions, store, request.keep, report, engine)
+    if lacking:
+        with progress("scoring", len(lacking)) as report:
+            failures += run_tasks(lacking, conditions, store, request.keep, report, engine)
+    table = store.table() if matrix.to_do or lacking else matrix.table
+    counts = len(matrix.to_do), len(lacking)
+    remarks = tuple(backend.remarks)
+    return Outcome(matrix, _rows(table, matrix), metrics, *counts, tuple(failures), remarks)
+
+
+def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
+    """Return the rows of the cells of a matrix."""
+    keys = pa.array([cell.key for cell in matrix.cells], pa.string())
+    return table.filter(pc.is_in(table["cell"], value_set=keys))
+
+
+def _record(
+    request: Request, matrix: Matrix, conditions: Conditions, backend: Backend
+) -> dict[str, object]:
+    """Return the record of a run that is stored beside its rows."""
+    contenders = matrix.selection.contenders
+    return run_record(
+        sys.argv[1:],
+        request=asdict(request),
+        conditions={k: v for k, v in asdict(conditions).items() if k != "folder"},
+        dataset=matrix.sources.dataset.name,
+        images=len(matrix.sources.images),
+        refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
+        codecs={one.spec.text: asdict(one.info) for one in contenders},
+        skipped_codecs=dict(matrix.selection.skipped),
+        packs={
+            one.spec.text: {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
+            for one in contenders
+            if (pack := one.pack) is not None
+        },
+        protocols=protocols(conditions.metrics),
+        **backend.facts,
+    )
+
+
+def _refuse_unverifiable(request: Request) -> None:
+    if not request.keep:
+        raise UsageError("--verify decodes kept streams again: leave --no-keep out")
+    if request.engine != "local":
+        raise UsageError(
+            "--verify decodes on this machine: run the same command afterwards with --engine local"
+        )
+
+
+def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:
+    """Decode every stream of the cells that is not verified yet; what differs counts as failed."""
+    from benchmark.measure.independent_decode import Terms, attest, kept_streams
+
+    store = outcome.matrix.store
+    kept = kept_streams(store, [cell.key for cell in outcome.cells])
+    # What codecs may run was said in the request.
+    terms = Terms(conditions.device, conditions.machine, conditions.jobs, trusted=True)
+    with progress("attesting", kept.streams) as report:
+        failures = (*outcome.failures, *attest(kept, terms, report))
+    return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
 def _failures(done: Finished) -> list[Failure]:

@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.datasets.source import Source
-from benchmark.errors import UnknownName
 from benchmark.measure.workbench import Rescore
 from benchmark.metrics.metric import metric_columns
-from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, METRICS, metric_class
+from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 
@@ -52,18 +51,6 @@ def unscored(
         if not row["recorded"] or store.has_stream(row["stream_sha256"])
     ]
     return sorted(tasks, key=lambda task: str(task.row["image"]))
-
-
-def metric_names(text: str) -> tuple[str, ...]:
-    """A `--metrics` list as names; `all` is every metric, an unknown one is refused."""
-    known = (*METRICS, *DISTRIBUTION_METRICS)
-    if text == "all":
-        return known
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise UnknownName("metric", name, known)
-    return names
 
 
 def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> pa.ChunkedArray | pa.Array:

@@ -1,4 +1,4 @@
-"""One cell to one row: read, encode, decode, score. What a worker holds."""
+"""Measure one cell: read, encode, decode, score; what a worker process holds between cells."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError
 from benchmark.measure.execute import Coded, Failed, execute_within_memory, explain
-from benchmark.measure.extract import Extracted, Extractor, Picture
+from benchmark.measure.extract import HashedImage
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.resources import Resources
-from benchmark.measure.score import Scorer
+from benchmark.measure.score import Scorer, Scores
 from benchmark.packs.pack import Recorded
 from benchmark.plan.cells import Cell
+from benchmark.plan.request import Request
 from benchmark.protocol import CODING, bits_per_pixel
-from benchmark.registry import FEATURE_SPACES, CodecSpec
+from benchmark.registry import CodecSpec, metric_names, scored_by_image
 from benchmark.rows.features import ImageFeatures
 from benchmark.rows.provenance import new_run_id
 from benchmark.system.digest import pixels_sha256
@@ -33,7 +34,7 @@ IN_TILES = "in tiles where the GPU's memory did not hold an image"
 
 
 class Measured(NamedTuple):
-    """A finished cell: its row, its stream where there is one to keep, and new features."""
+    """A finished cell: its row, its stream if there is one to keep, and new features."""
 
     row: Row
     stream: bytes | None
@@ -41,7 +42,7 @@ class Measured(NamedTuple):
 
 
 class Rescore(NamedTuple):
-    """Metrics to fill in for a row whose stream was kept; without its source, none."""
+    """A stored row whose metrics are to be filled in; without its source, it is decoded only."""
 
     row: Row
     source: Source | None
@@ -51,10 +52,10 @@ class Rescore(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What is the same for all cells of a run and belongs into every row."""
+    """Facts that are the same for all cells of a run and stored with each row."""
 
     run: str
-    metrics: tuple[str, ...]  # of images, and feature spaces
+    metrics: tuple[str, ...]  # image metrics and feature spaces
     device: str  # of metrics: cpu or cuda
     flatten: bool
     timing: bool
@@ -64,23 +65,20 @@ class Conditions:
     folder: Path  # of the store
 
     @classmethod
-    def here(
-        cls,
-        metrics: tuple[str, ...],
-        device: str,
-        flatten: bool,
-        jobs: int | None,
-        timing: bool,
-        folder: Path,
+    def of(
+        cls, request: Request, folder: Path, device: str = "cpu", jobs: int | None = None
     ) -> "Conditions":
-        """Those of a new run on this machine; timed cells are measured one at a time."""
+        """Return the conditions of a new run on this machine into the store at `folder`.
+
+        Timed cells are measured one at a time.
+        """
         return cls(
             run=new_run_id(folder),
-            metrics=metrics,
+            metrics=scored_by_image(metric_names(request.metrics)),
             device=device,
-            flatten=flatten,
-            timing=timing,
-            jobs=1 if timing else jobs or cores(),
+            flatten=request.flatten,
+            timing=request.timing,
+            jobs=1 if request.timing else jobs or cores(),
             threads=1,
             machine=machine(),
             folder=folder,
@@ -88,21 +86,18 @@ class Conditions:
 
 
 class Workbench:
-    """Codecs, metrics and the last source, kept between cells; one a worker."""
+    """Codecs, metrics and the last source, kept between cells; each worker process has one."""
 
     def __init__(self, conditions: Conditions, resources: Resources | None = None) -> None:
         self._conditions = conditions
         self._resources = resources or Resources()
-        spaces = [name for name in conditions.metrics if name in FEATURE_SPACES]
-        of_images = [name for name in conditions.metrics if name not in FEATURE_SPACES]
-        self._scorer = Scorer(of_images, conditions.device)
-        self._extractor = Extractor(spaces, conditions.device)
+        self._scorer = Scorer(conditions.metrics, conditions.device)
         self._codecs: dict[CodecSpec, tuple[Codec, Codec]] = {}
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
     def measure(self, cell: Cell) -> Measured:
-        """Carry out a cell; whatever goes wrong with image or codec is a failed row."""
+        """Code and score a cell; any failure of its image or codec is a failed row."""
         try:
             pixels = self._pixels(cell.source)
             encoder, decoder = self._pair(cell.codec)
@@ -119,17 +114,17 @@ class Workbench:
         row = {**_origin(cell, self._conditions), **_coded_columns(outcome, cell.source)}
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
-        source = Picture(cell.source.sha256, pixels)
-        decoded = Picture(row["decoded_sha256"], outcome.decoded)
+        source = HashedImage(cell.source.sha256, pixels)
+        decoded = HashedImage(row["decoded_sha256"], outcome.decoded)
         scored = self._score(source, decoded, self._conditions.folder, self._conditions.metrics)
         row.update(scored.columns)
         if isinstance(encoder, Recorded):
-            line = encoder.line(cell.source.sha256, cell.source.width_px, cell.setting)
-            row["encode_seconds"] = line.encode_seconds
+            recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
+            row["encode_seconds"] = recorded.encode_seconds
         return Measured(row, outcome.stream, scored.features)
 
     def rescore(self, task: Rescore) -> Measured | Failed:
-        """The row with more metrics, decoded again from its stream; its other columns stay."""
+        """Decode a row's stream again and fill in metrics; its other columns stay."""
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
         try:
@@ -140,28 +135,23 @@ class Workbench:
         decoded = reconstruct(decoder, row, stream)
         if isinstance(decoded, Failed):
             return decoded
-        scored = Extracted({}, ())
+        scored = Scores({})
         if task.source is not None:
             try:
                 pixels = self._pixels(task.source)
             except (BenchError, OSError) as error:
                 return Failed("load", explain(error))
-            source = Picture(task.source.sha256, pixels)
-            again = Picture(row["decoded_sha256"], decoded)
+            source = HashedImage(task.source.sha256, pixels)
+            again = HashedImage(row["decoded_sha256"], decoded)
             scored = self._score(source, again, task.folder, task.metrics)
         filled = {**row, **scored.columns, "finished_utc": _now()}
         return Measured(filled, None, scored.features)
 
     def _score(
-        self, source: Picture, decoded: Picture, folder: Path, names: tuple[str, ...]
-    ) -> Extracted:
-        """These metrics of images and feature spaces, of the run's."""
-        spaces = [name for name in names if name in FEATURE_SPACES]
-        of_images = [name for name in names if name not in FEATURE_SPACES]
-        columns = self._scorer.score(source.sha256, source.pixels, decoded.pixels, of_images)
+        self, source: HashedImage, decoded: HashedImage, folder: Path, names: tuple[str, ...]
+    ) -> Scores:
         is_kept = partial(self._resources.has_features, folder)
-        extracted = self._extractor.extract(source, decoded, is_kept, spaces)
-        return Extracted({**columns, **extracted.columns}, extracted.features)
+        return self._scorer.score(source, decoded, names, is_kept)
 
     def _pixels(self, source: Source) -> Pixels:
         if self._source[0] != source.sha256:
@@ -177,20 +167,18 @@ class Workbench:
         return self._codecs[spec]
 
     def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:
-        # Loading a network or a program from disk happens once a setting and is not coding time.
+        # Loading a network or a program from disk happens once per setting and is not coding time.
         if (cell.codec, cell.setting) in self._warm or isinstance(
             encoder, DeclaresSizes | Recorded
         ):
             return
         self._warm.add((cell.codec, cell.setting))
-        with suppress(
-            Exception
-        ):  # what fails here fails again, and is recorded, in the cell itself
+        with suppress(Exception):  # what fails here fails, and is recorded, in the cell itself
             decoder.decode(encoder.encode(_warm_up_picture(), cell.setting))
 
 
 def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Row:
-    """The row of a cell that has no stream."""
+    """Return the row of a cell that has no stream."""
     return {
         **_origin(cell, conditions),
         "status": "failed",
@@ -248,7 +236,7 @@ def _now() -> str:
 
 
 def _warm_up_picture() -> Pixels:
-    """A smooth ramp with some noise, 96 x 128: large enough for every codec."""
+    """Return a smooth ramp with some noise, 96 x 128 pixels: large enough for every codec."""
     rows, columns = np.mgrid[0:96, 0:128]
     ramp = np.stack([rows * 2, columns * 2, rows + columns], axis=-1)
     noise = np.random.default_rng(0).integers(0, 16, ramp.shape)

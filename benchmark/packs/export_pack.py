@@ -1,31 +1,29 @@
-"""Stored rows and streams to an anchor pack: a folder, or a tar that is always the same bytes."""
+"""Export stored rows and streams as a pack: a folder, or a tar with reproducible bytes."""
 
 import csv
 import io
 import json
-import os
 import re
-import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from benchmark.analysis.comparable import Rows
+import pyarrow.compute as pc
+
 from benchmark.codec import CodecInfo
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
-from benchmark.protocol import CODING
 from benchmark.registry import CodecSpec
 from benchmark.rows.schema import CELL_COLUMNS, table_schema
 from benchmark.rows.store import Store
+from benchmark.rows.versions import newest_rows
+from benchmark.system.atomic import replacing
 
 Row = Mapping[str, Any]
 
-# What a row says of its codec stands once in pack.json; the rest of these a pack cannot know or has
-# the same value in every line.
+# Columns on the codec are stored once, in pack.json; the others are unknown to a pack or constant.
 LEFT_OUT = frozenset(
     (
         *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
@@ -37,7 +35,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def pack_columns() -> list[str]:
-    """The columns of rows.csv."""
+    """Return the names of the columns of rows.csv."""
     metrics: list[str] = table_schema().names[len(CELL_COLUMNS) :]
     return [name for name, *_ in CELL_COLUMNS if name not in LEFT_OUT] + metrics
 
@@ -45,10 +43,10 @@ def pack_columns() -> list[str]:
 def export_pack(
     out: Path, stores: Sequence[Store], codecs: Sequence[CodecSpec], notes: Sequence[str]
 ) -> int:
-    """A pack of everything finished of these codec variants; returns the number of streams.
+    """Write a pack of all finished cells of codec variants; return the number of streams.
 
-    Of each variant, the version that its latest run measured. Raises `UsageError` where a variant
-    has nothing, or a stream was not kept.
+    Of each variant, the version that its latest run measured is taken. Raises `UsageError` if a
+    variant has no finished cell or a stream was not kept.
     """
     rows: list[Row] = []
     streams: dict[str, bytes] = {}
@@ -83,9 +81,9 @@ def write_pack(
     streams: Mapping[str, bytes],
     notes: Sequence[str],
 ) -> None:
-    """Write the pack, whole or not at all; a name that ends in .tar makes a tar.
+    """Write a pack, whole or not at all; a name that ends in .tar makes a tar.
 
-    `streams` by their sha256. Raises `UsageError` where something is there already.
+    streams: bytes by their sha256. Raises `UsageError` if `out` exists or is no valid name.
     """
     name = out.name.removesuffix(".tar")
     if not NAME.fullmatch(name):
@@ -107,21 +105,18 @@ def write_pack(
         ROWS: _csv(rows),
         **{f"{STREAMS}/{digest}": streams[digest] for digest in sorted(streams)},
     }
-    draft = out.with_name(f".{uuid4().hex}.part")
     try:
-        try:
+        with replacing(out) as draft:
             _write_tar(draft, name, files) if out.suffix == ".tar" else _write_folder(draft, files)
-            os.replace(draft, out)
-        finally:
-            draft.unlink(missing_ok=True) if draft.is_file() else shutil.rmtree(draft, True)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
 def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec, CodecInfo]:
-    """What the rows say of each codec variant; `licences` by the variant's spec as text.
+    """Return the information that rows carry on each codec variant.
 
-    Raises `UsageError` where a variant's rows are of two versions.
+    licences: SPDX identifiers by the variant's spec as text. Raises `UsageError` if the rows of a
+    variant are of two versions.
     """
     found: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
@@ -143,8 +138,8 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
 
 def _finished(store: Store, codecs: Sequence[CodecSpec]) -> list[Row]:
     table = store.table()
-    chosen = Rows(table, CODING)
-    rows: list[Row] = table.take(chosen.index[chosen.ok]).to_pylist()
+    newest = table.take(newest_rows(table).index)
+    rows: list[Row] = newest.filter(pc.equal(newest["status"], "ok")).to_pylist()
     return [row for row in rows if CodecSpec.of(row["codec"], row["variant"]) in codecs]
 
 
@@ -164,7 +159,6 @@ def _write_folder(draft: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _write_tar(draft: Path, root: str, files: Mapping[str, bytes]) -> None:
-    draft.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(f"{root}/{name}")

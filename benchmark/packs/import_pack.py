@@ -1,4 +1,4 @@
-"""An anchor pack to rows and streams in the store, marked as recorded."""
+"""Import a pack: its rows, marked as recorded, and its streams, into the store."""
 
 import re
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from benchmark.errors import BadPack
 from benchmark.packs.export_pack import LEFT_OUT
-from benchmark.packs.pack import Line, Pack
-from benchmark.plan.cells import cell_key
+from benchmark.packs.pack import Pack, RecordedStream
 from benchmark.protocol import bits_per_pixel
+from benchmark.rows.key import cell_key
 from benchmark.rows.provenance import new_run_id, run_record
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
@@ -22,50 +22,51 @@ STORE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # no path out of the re
 
 
 class Imported(NamedTuple):
-    """What an import came to, in one dataset."""
+    """Counts of the rows imported into one dataset's store."""
 
     folder: Path
     added: int
-    there: int  # had a row before
+    there: int  # cells that had a row before
 
 
 def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Imported]:
-    """Add the pack's rows, but for cells that have one, and keep its streams.
+    """Add the pack's rows and streams to the results, except for cells that have a row.
 
-    Every row and stream of a dataset is checked before anything of it is written (`BadPack`).
+    arguments: of the command, for the record. Every row and stream of a dataset is checked before
+    anything of that dataset is written. Raises `BadPack`.
     """
-    by_store: dict[str, list[Line]] = {}
-    for line in pack.lines.values():
-        by_store.setdefault(_store_name(pack, line), []).append(line)
+    by_store: dict[str, list[RecordedStream]] = {}
+    for one in pack.streams.values():
+        by_store.setdefault(_store_name(pack, one), []).append(one)
     return [
-        _import_dataset(pack, lines, Store(results / name), arguments)
-        for name, lines in sorted(by_store.items())
+        _import_dataset(pack, recorded, Store(results / name), arguments)
+        for name, recorded in sorted(by_store.items())
     ]
 
 
-def row_of(pack: Pack, line: Line, run: str) -> Row:
-    """A line of the pack as a row of the store; `BadPack` where a value is none of its column."""
+def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
+    """Return a stream of the pack as a row of the store; raise `BadPack` for a malformed value."""
     kinds = {field.name: field.type for field in table_schema()}
-    info = pack.infos[line.spec]
+    info = pack.infos[recorded.spec]
     try:
         row: Row = {
             name: _value(text, kinds[name])
-            for name, text in line.cells.items()
+            for name, text in recorded.fields.items()
             if name in kinds and name not in LEFT_OUT
         }
-        bpp = bits_per_pixel(line.num_bytes, line.width_px, row["height_px"])
-        source = line.image_sha256, line.width_px, row["coding_protocol"]
+        bpp = bits_per_pixel(recorded.num_bytes, recorded.width_px, row["height_px"])
+        source = recorded.image_sha256, recorded.width_px, row["coding_protocol"]
     except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise BadPack(pack.path, f"a line of {line.image} cannot be read ({reason})") from error
+        raise BadPack(pack.path, f"a line of {recorded.image} cannot be read ({reason})") from error
     return row | {
-        "cell": cell_key(line.spec, info, line.setting, *source),
+        "cell": cell_key(recorded.spec, info, recorded.setting, *source),
         "run": run,
-        "variant": line.spec.variant,
+        "variant": recorded.spec.variant,
         "status": "ok",
         "bytes_origin": "measured",
         "bpp": bpp,
-        "timing": False,  # a timed row is one of this machine
+        "timing": False,  # a timed row is always of this machine
         "codec_version": info.version,
         "command": info.command,
         "timed": info.timed,
@@ -78,11 +79,11 @@ def row_of(pack: Pack, line: Line, run: str) -> Row:
 
 
 def _import_dataset(
-    pack: Pack, lines: Sequence[Line], store: Store, arguments: list[str]
+    pack: Pack, recorded: Sequence[RecordedStream], store: Store, arguments: list[str]
 ) -> Imported:
     run = new_run_id(store.folder)
-    rows = [row_of(pack, line, run) for line in lines]
-    streams = [pack.stream(line) for line in lines]
+    rows = [row_of(pack, one, run) for one in recorded]
+    streams = [pack.read(one) for one in recorded]
     done = store.done()
     fresh = [row for row in rows if row["cell"] not in done]
     if fresh:
@@ -114,8 +115,8 @@ def _value(text: str | None, kind: pa.DataType) -> Any:
     return text
 
 
-def _store_name(pack: Pack, line: Line) -> str:
-    name = (line.cells.get("dataset") or "").partition(":")[0]
+def _store_name(pack: Pack, recorded: RecordedStream) -> str:
+    name = (recorded.fields.get("dataset") or "").partition(":")[0]
     if not STORE_NAME.fullmatch(name):
         raise BadPack(pack.path, f"{name!r} is no name of a dataset")
     return name

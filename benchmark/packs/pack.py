@@ -1,23 +1,22 @@
-"""An anchor pack on disk: streams of codecs for known images, and what was measured of them.
+"""A pack (bitstream archive) on disk: streams for known images, and what was measured of them.
 
     pack.json        format, name, number of streams, notes, each codec variant's `CodecInfo`
-    rows.csv         a line a stream: source, setting, bytes, seconds, metrics with their protocols
+    rows.csv         one line per stream: source, setting, bytes, seconds, metrics with protocols
     streams/abcd...  the bytes, named by their sha256
 
-A pack is a folder of these, or an uncompressed tar of them or of that folder. Nothing here writes
-one (`export_pack` does), and nothing is unpacked to disk.
+A pack is a folder of these files, or an uncompressed tar of them or of that folder. `export_pack`
+writes packs; this file reads them, and unpacks nothing to disk.
 """
 
 import csv
 import hashlib
 import io
-import json
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.errors import BadPack, ImageRefused, UsageError
@@ -32,8 +31,8 @@ LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 stream
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
-class Line(NamedTuple):
-    """One stream of a pack."""
+class RecordedStream(NamedTuple):
+    """One stream of a pack, as its line in rows.csv describes it."""
 
     spec: CodecSpec
     setting: Setting
@@ -41,9 +40,9 @@ class Line(NamedTuple):
     image_sha256: str  # of the source's pixels
     width_px: int
     num_bytes: int
-    stream_sha256: str
+    sha256: str  # of the bytes
     encode_seconds: float | None  # on the machine that made it
-    cells: Mapping[str, str]  # everything in its line of rows.csv
+    fields: Mapping[str, str]  # the whole line, by column
 
 
 Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width, setting
@@ -51,48 +50,48 @@ Key = tuple[CodecSpec, str, int, Setting]  # variant, source's pixels and width,
 
 class _Files(Protocol):
     def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
-        """The bytes of a file; None where there is none, or one larger than that."""
+        """Return the bytes of a file; None if it is absent or has more than `most` bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """An opened pack; `open_pack` makes it."""
+    """An opened bitstream archive; `open_pack` makes it."""
 
     path: Path
     name: str
     notes: tuple[str, ...]
     infos: Mapping[CodecSpec, CodecInfo]
-    lines: Mapping[Key, Line]
+    streams: Mapping[Key, RecordedStream]
     sha256: str  # of pack.json and rows.csv, which name everything else
     files: _Files
 
     def find(
         self, spec: CodecSpec, image_sha256: str, width_px: int, setting: Setting
-    ) -> Line | None:
-        """The `Line` of that stream, or None."""
-        return self.lines.get((spec, image_sha256, width_px, _plain(setting)))
+    ) -> RecordedStream | None:
+        """Return the stream of a codec variant for an image at a setting; None without one."""
+        return self.streams.get((spec, image_sha256, width_px, _with_float(setting)))
 
     def sweep(self, spec: CodecSpec) -> tuple[Setting, ...]:
-        """The settings of a variant, lowest rate first."""
+        """Return the settings of a codec variant, lowest mean size first."""
         sizes: dict[Setting, list[int]] = {}
-        for line in self.lines.values():
-            if line.spec == spec:
-                sizes.setdefault(line.setting, []).append(line.num_bytes)
+        for one in self.streams.values():
+            if one.spec == spec:
+                sizes.setdefault(one.setting, []).append(one.num_bytes)
         return tuple(sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting])))
 
-    def stream(self, line: Line) -> bytes:
-        """The bytes; `BadPack` where they are missing or not those that were recorded."""
-        data = self.files.read(f"{STREAMS}/{line.stream_sha256}")
+    def read(self, one: RecordedStream) -> bytes:
+        """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
+        data = self.files.read(f"{STREAMS}/{one.sha256}")
         if data is None:
-            raise BadPack(self.path, f"its stream {line.stream_sha256[:8]} is missing")
-        if len(data) != line.num_bytes or hashlib.sha256(data).hexdigest() != line.stream_sha256:
-            raise BadPack(self.path, f"its stream {line.stream_sha256[:8]} is damaged")
+            raise BadPack(self.path, f"its stream {one.sha256[:8]} is missing")
+        if len(data) != one.num_bytes or hashlib.sha256(data).hexdigest() != one.sha256:
+            raise BadPack(self.path, f"its stream {one.sha256[:8]} is damaged")
         return data
 
 
 class Recorded:
-    """A codec whose `encode` is answered from a pack; it decodes for real."""
+    """A codec whose `encode` returns streams of a pack; its `decode` is the codec's own."""
 
     def __init__(self, pack: Pack, spec: CodecSpec, codec: Codec) -> None:
         self.name = codec.name
@@ -100,55 +99,67 @@ class Recorded:
         self._pack, self._spec, self._codec = pack, spec, codec
 
     def describe(self) -> CodecInfo:
-        """What made the streams, as recorded."""
+        """Return the recorded information on what made the streams."""
         return self._pack.infos[self._spec]
 
-    def line(self, image_sha256: str, width_px: int, setting: Setting) -> Line:
-        """What is recorded of an image; `ImageRefused` where nothing is."""
+    def find(self, image_sha256: str, width_px: int, setting: Setting) -> RecordedStream:
+        """Return the recorded stream of an image; raise `ImageRefused` if there is none."""
         found = self._pack.find(self._spec, image_sha256, width_px, setting)
         if found is None:
             raise ImageRefused(f"{self._pack.path} has no stream of this image at {setting}")
         return found
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """The recorded stream; `ImageRefused` where there is none, `BadPack` if damaged."""
-        return self._pack.stream(self.line(pixels_sha256(pixels), pixels.shape[1], setting))
+        """Return the recorded bytes; raise `ImageRefused` if absent, `BadPack` if damaged."""
+        return self._pack.read(self.find(pixels_sha256(pixels), pixels.shape[1], setting))
 
     def decode(self, data: bytes) -> Pixels:
-        """The image, by the codec's own decoder."""
+        """Decode a stream with the codec's own decoder."""
         return self._codec.decode(data)
 
 
 def open_pack(path: Path) -> Pack:
-    """The pack's index, read and checked; the streams are checked when they are read.
+    """Read and check the index of a pack; streams are checked when they are read.
 
-    Raises `BadPack` where it is not a whole pack of this format.
+    Raises `BadPack` if `path` is not a whole pack of this format.
     """
+    import msgspec  # only where a pack is opened
+
+    class Variant(msgspec.Struct):
+        codec: str
+        variant: str
+        info: CodecInfo
+
+    class Index(msgspec.Struct):
+        format: str
+        name: str
+        streams: int
+        codecs: list[Variant]
+        notes: tuple[str, ...] = ()
+
     files = _files_of(path)
     index, rows = _required(path, files, INDEX), _required(path, files, ROWS)
     try:
-        told = json.loads(index)
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
-            raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
-        infos = {
-            CodecSpec.of(one["codec"], one["variant"]): _info(one["info"]) for one in told["codecs"]
-        }
+        told = msgspec.json.decode(index, type=Index)
+        infos = {CodecSpec.of(one.codec, one.variant): one.info for one in told.codecs}
         table = csv.DictReader(io.StringIO(rows.decode()))
-        lines = {_key(line): line for line in map(_line, table)}
-        name, notes = str(told["name"]), tuple(map(str, told.get("notes", ())))
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, RecursionError) as error:
+        streams = {_key(one): one for one in map(_recorded_stream, table)}
+    except (ValueError, KeyError, TypeError, csv.Error, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
-    if not lines or len(lines) != told.get("streams"):
-        raise BadPack(path, f"{ROWS} has {len(lines)} streams, {INDEX} says {told.get('streams')}")
-    unknown = {line.spec.text for line in lines.values() if line.spec not in infos}
+    if told.format != FORMAT:
+        raise BadPack(path, f"{INDEX} does not say that its format is {FORMAT}")
+    if not streams or len(streams) != told.streams:
+        raise BadPack(path, f"{ROWS} has {len(streams)} streams, {INDEX} says {told.streams}")
+    unknown = {one.spec.text for one in streams.values() if one.spec not in infos}
     if unknown:
         raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
-    return Pack(path, name, notes, infos, lines, hashlib.sha256(index + rows).hexdigest(), files)
+    digest = hashlib.sha256(index + rows).hexdigest()
+    return Pack(path, told.name, told.notes, infos, streams, digest, files)
 
 
 def refuse_code(pack: Pack, purpose: str) -> None:
-    """Raise `UsageError` where a codec of the pack is a program or Python file that it names."""
+    """Raise `UsageError` if a codec of the pack is a program or Python file that the pack names."""
     for spec in pack.infos:
         if names_code(spec):
             raise UsageError(
@@ -157,14 +168,19 @@ def refuse_code(pack: Pack, purpose: str) -> None:
             )
 
 
-def shipped_packs() -> list[Pack]:
-    """The packs that came with the project, by name."""
-    found = [*SHIPPED.glob("*.tar"), *(index.parent for index in SHIPPED.glob(f"*/{INDEX}"))]
+def packs_in(folder: Path) -> list[Pack]:
+    """Open the packs of a folder, sorted by name. Raises `BadPack`."""
+    found = [*folder.glob("*.tar"), *(index.parent for index in folder.glob(f"*/{INDEX}"))]
     return [open_pack(path) for path in sorted(found)]
 
 
+def shipped_packs() -> list[Pack]:
+    """Open the packs that are bundled with the project, sorted by name."""
+    return packs_in(SHIPPED)
+
+
 def with_variant(packs: Iterable[Pack], spec: CodecSpec) -> Pack | None:
-    """The first pack that has streams of a codec variant."""
+    """Return the first pack that has streams of a codec variant, or None."""
     return next((pack for pack in packs if spec in pack.infos), None)
 
 
@@ -180,7 +196,7 @@ class _Folder:
 
 
 class _Tar:
-    """Where each file of a tar lies in it, so that none stays open."""
+    """The files of a tar, by their offsets, so that no file stays open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -221,35 +237,28 @@ def _required(path: Path, files: _Files, name: str) -> bytes:
     return data
 
 
-def _info(told: Mapping[str, Any]) -> CodecInfo:
-    kinds = {field.name: int if field.name == "revision" else str for field in fields(CodecInfo)}
-    if wrong := [name for name, value in told.items() if type(value) is not kinds[name]]:
-        raise ValueError(f"what it says of {', '.join(wrong)} is of another kind")
-    return CodecInfo(**told)
-
-
-def _line(cells: Mapping[str, str]) -> Line:
-    if None in cells or None in cells.values():
+def _recorded_stream(line: Mapping[str, str]) -> RecordedStream:
+    if None in line or None in line.values():
         raise ValueError("a line has more or fewer values than the first one has names")
-    digest, seconds = cells["stream_sha256"], cells["encode_seconds"]
-    if not SHA256.fullmatch(digest) or not SHA256.fullmatch(cells["image_sha256"]):
-        raise ValueError(f"{digest!r} or {cells['image_sha256']!r} is no sha256")
-    return Line(
-        CodecSpec.of(cells["codec"], cells["variant"]),
-        _plain(Setting(cells["setting_name"], float(cells["setting_value"]))),
-        cells["image"],
-        cells["image_sha256"],
-        int(cells["width_px"]),
-        int(cells["num_bytes"]),
+    digest, seconds = line["stream_sha256"], line["encode_seconds"]
+    if not SHA256.fullmatch(digest) or not SHA256.fullmatch(line["image_sha256"]):
+        raise ValueError(f"{digest!r} or {line['image_sha256']!r} is no sha256")
+    return RecordedStream(
+        CodecSpec.of(line["codec"], line["variant"]),
+        Setting(line["setting_name"], float(line["setting_value"])),
+        line["image"],
+        line["image_sha256"],
+        int(line["width_px"]),
+        int(line["num_bytes"]),
         digest,
         float(seconds) if seconds else None,
-        cells,
+        line,
     )
 
 
-def _key(line: Line) -> Key:
-    return line.spec, line.image_sha256, line.width_px, line.setting
+def _key(one: RecordedStream) -> Key:
+    return one.spec, one.image_sha256, one.width_px, one.setting
 
 
-def _plain(setting: Setting) -> Setting:
+def _with_float(setting: Setting) -> Setting:
     return Setting(setting.name, float(setting.value))

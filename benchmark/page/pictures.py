@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary
     from benchmark.codec import Codec, Pixels
     from benchmark.datasets.source import Source
-    from benchmark.measure.run import Progress
-    from benchmark.packs.evidence import Evidence
+    from benchmark.measure.outcome import Progress
+    from benchmark.packs.contents import DatasetContents
     from benchmark.page.content import Decoded, Photograph, Place
 
 FOLDER = "pictures"  # beside the page
@@ -57,7 +57,7 @@ def rows_by_place(table: "pa.Table", summary: "Summary", coding: str) -> "dict[P
 
 
 def chosen_photographs(
-    rows: "Mapping[Place, Row]", evidence: "Evidence", most: int | None
+    rows: "Mapping[Place, Row]", evidence: "DatasetContents", most: int | None
 ) -> set[int]:
     """Those with pictures: by most streams, then by name, `most` of them (None: all)."""
     streams: dict[int, int] = {}
@@ -75,7 +75,7 @@ def chosen_photographs(
 def write_pictures(
     folder: Path,
     rows: "Mapping[Place, Row]",
-    evidence: "Evidence",
+    evidence: "DatasetContents",
     sources: "Mapping[str, Source] | str",
     chosen: AbstractSet[int],
     report: "Callable[[Progress], None]",
@@ -86,7 +86,7 @@ def write_pictures(
     those with pictures.
     """
     from benchmark.measure.engine.local import pin_pools
-    from benchmark.measure.run import Progress
+    from benchmark.measure.outcome import Progress
     from benchmark.page.content import Decoded
 
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
@@ -129,7 +129,8 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
 
 def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str, Source] | str":
     """The dataset's photographs by the sha256 of their pixels, or why they are not at hand."""
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.registry import DATASETS
 
     name = dataset.partition(":")[0]
@@ -140,7 +141,7 @@ def sources_of(dataset: str, results: Path, data_dir: Path | None) -> "dict[str,
             "`bench report --page --dataset path/to/it` finds it."
         )
     try:
-        opened = open_sources(Request(name, results, data_dir, None, True))
+        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
     except Unavailable as missing:
         return f"The original is not here: {missing}."
     return {one.sha256: one for one in opened.images}
@@ -176,7 +177,7 @@ def _photograph(
 def _decoded(
     folder: Path,
     row: Row,
-    evidence: "Evidence",
+    evidence: "DatasetContents",
     decoders: "dict[tuple[str, str], Codec | str]",
 ) -> "Decoded":
     from benchmark.measure.execute import Failed
@@ -208,7 +209,7 @@ def _decoded(
     return Decoded(f"{FOLDER}/{name}")
 
 
-def _has_stream(evidence: "Evidence", row: Row) -> bool:
+def _has_stream(evidence: "DatasetContents", row: Row) -> bool:
     return bool(evidence.has_stream(row) or row["bytes_origin"] == "declared")
 
 

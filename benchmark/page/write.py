@@ -48,10 +48,10 @@ def write_page(
     linear: bool,
 ) -> tuple[str, str]:
     """Write the pictures, then the page; remove an earlier page's files; return path and remark."""
-    from benchmark.commands.progress import show_progress
+    from benchmark.commands.output import show_progress
     from benchmark.figures.rate_curve import CROP_BPP, RATIOS
     from benchmark.figures.table import means_table
-    from benchmark.packs.evidence import gather, packs_beside
+    from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.page.content import Content
     from benchmark.page.document import html_text
     from benchmark.page.pictures import (
@@ -69,7 +69,9 @@ def write_page(
     summary = stored.summary
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     rows = rows_by_place(stored.table, summary, summary.protocols["coding"])
-    evidence = gather(wanted.results, stored.name.partition(":")[0], packs_beside(wanted.results))
+    evidence = dataset_contents(
+        wanted.results, stored.name.partition(":")[0], packs_beside(wanted.results)
+    )
     dataset = wanted.dataset if Path(wanted.dataset).is_dir() else stored.name
     sources = sources_of(dataset, wanted.results, wanted.data_dir)
     chosen = chosen_photographs(rows, evidence, wanted.photographs)

@@ -53,11 +53,10 @@ def _summary(
     from benchmark.analysis.comparable import label_of
     from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.figures.ablation import named
-    from benchmark.plan.matrix import Request, open_sources
-    from benchmark.registry import parse_codec
+    from benchmark.registry import open_dataset, parse_codec
     from benchmark.rows.store import Store
 
-    opened = open_sources(Request(dataset, results, None, None, False)).dataset
+    opened = open_dataset(dataset)
     specs = {parse_codec(text): label for text, label in labels.items()}
     table = Store(results / opened.store_name).table()
     images = pa.array([image.name for image in opened.images], pa.string())

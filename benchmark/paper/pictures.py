@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels
     from benchmark.datasets.source import Source
     from benchmark.figures.pictures import Tile
-    from benchmark.packs.evidence import Evidence
+    from benchmark.packs.contents import DatasetContents
     from benchmark.paper.crop import Window
     from benchmark.paper.recorded import Recorded
 
@@ -83,6 +83,7 @@ def distortions(paper: Paper) -> Made:
     from benchmark.datasets.image import read_image
     from benchmark.datasets.sample import open_sample
     from benchmark.figures.pictures import Tile, draw_pictures
+    from benchmark.measure.extract import HashedImage
     from benchmark.measure.score import Scorer
     from benchmark.paper.distortion import equal_distortions, squared_error
     from benchmark.system.digest import pixels_sha256
@@ -92,14 +93,15 @@ def distortions(paper: Paper) -> Made:
     except Unavailable as missing:
         return Made(None, (f"no distortions: {missing}",))
     photograph = read_image(files[DISTORTED]).pixels
-    scorer, measures = Scorer(METRICS, "cpu"), _measures()
+    scorer, measures = Scorer(tuple(METRICS), "cpu"), _measures()
     known = _recorded(paper.results / RECORDED, [one.column for one in measures])
     elsewhere: dict[str, None] = {}
     tiles = [Tile("Source", photograph, {}, {})]
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, DISTORTED_PSNR_DB):
-        columns = scorer.score(DISTORTED, photograph, pixels, tuple(METRICS))
         digest = pixels_sha256(pixels)
+        changed = HashedImage(digest, pixels)
+        columns = scorer.score(HashedImage(DISTORTED, photograph), changed, tuple(METRICS)).columns
         for one in measures:
             key = digest, one.column, columns[f"{one.column}_protocol"]
             if columns[one.column] is None and key in known:
@@ -226,13 +228,14 @@ def _rows(paper: Paper, dataset: str) -> dict[str, dict[str, list[Mapping[str, A
 
 def _sources(paper: Paper, dataset: str) -> "dict[str, Source] | str":
     """The photographs that are at hand and are those that rows are of, by name."""
-    from benchmark.plan.matrix import Request, open_sources
+    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.request import Request
     from benchmark.registry import DATASETS
 
     if dataset not in DATASETS:
         return f"{dataset} is a folder that no name leads back to"
     try:
-        opened = open_sources(Request(dataset, paper.results, paper.data_dir, None, False))
+        opened = open_sources(Request(dataset=dataset, data_dir=paper.data_dir))
     except Unavailable as missing:
         return str(missing)
     measured = set(paper.evidence(dataset).table["image_sha256"].to_pylist())
@@ -240,7 +243,7 @@ def _sources(paper: Paper, dataset: str) -> "dict[str, Source] | str":
 
 
 def _decoded(
-    evidence: "Evidence", chosen: Mapping[str, Mapping[str, Any]]
+    evidence: "DatasetContents", chosen: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Crop], dict[str, str]]:
     """What streams decode to, and why others do not, by name."""
     from benchmark.measure.engine.local import pin_pools

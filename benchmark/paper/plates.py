@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary
     from benchmark.figures.plate import Plate
     from benchmark.figures.style import Look
-    from benchmark.packs.evidence import Evidence
+    from benchmark.packs.contents import DatasetContents
     from benchmark.packs.pack import Pack
     from benchmark.published.complexity import Complexity
     from benchmark.published.points import PublishedPoint
@@ -44,16 +44,16 @@ class Paper:
     complexities: "tuple[Complexity, ...]"
     packs: "Sequence[Pack]"
     attested_only: bool = False
-    _found: "dict[str, Evidence]" = field(default_factory=dict)
+    _found: "dict[str, DatasetContents]" = field(default_factory=dict)
 
-    def evidence(self, dataset: str) -> "Evidence":
+    def evidence(self, dataset: str) -> "DatasetContents":
         """Rows and streams of a dataset."""
-        from benchmark.packs.evidence import attested, gather
+        from benchmark.packs.contents import dataset_contents, verified_rows
 
         if dataset not in self._found:
-            found = gather(self.results, dataset, self.packs)
+            found = dataset_contents(self.results, dataset, self.packs)
             if self.attested_only:
-                found = found._replace(table=attested(found.table))
+                found = found._replace(table=verified_rows(found.table))
             self._found[dataset] = found
         return self._found[dataset]
 
@@ -70,9 +70,9 @@ class Paper:
         """Names of all that have rows, the paper's own first."""
         stored = {path.parent.name for path in self.results.glob("*/per_image")}
         recorded = {
-            (line.cells.get("dataset") or "").partition(":")[0]
+            (line.fields.get("dataset") or "").partition(":")[0]
             for pack in self.packs
-            for line in pack.lines.values()
+            for line in pack.streams.values()
         }
         rest = sorted((stored | recorded) - set(SURFACES) - {""})
         return [name for name in (*SURFACES, *rest) if name in stored | recorded]
@@ -89,7 +89,7 @@ class Paper:
 
 def open_paper(results: Path, data_dir: Path | None, attested_only: bool = False) -> Paper:
     """The published numbers and packs of a results folder, or those that the project ships."""
-    from benchmark.packs.evidence import packs_beside
+    from benchmark.packs.contents import packs_beside
     from benchmark.published.complexity import parse_complexity
     from benchmark.published.read import SHIPPED, read_points
 
@@ -241,12 +241,12 @@ def _variants(
 
     from baselines.neural.training.session import trainer
     from benchmark.analysis.comparable import label_of
-    from benchmark.packs.evidence import attested
+    from benchmark.packs.contents import verified_rows
     from benchmark.registry import CodecSpec
     from benchmark.rows.store import Store
 
     table = Store(store).table()
-    table = attested(table) if attested_only else table
+    table = verified_rows(table) if attested_only else table
     known = trainer("ablation")
     if kind == "gan":
         words = {f"{one}-{known.DISCRIMINATOR}": name for one, name in known.OBJECTIVES.items()}

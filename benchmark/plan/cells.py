@@ -1,7 +1,5 @@
 """Which measurements a run consists of. Pure: no disk, no codec, no clock."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +9,7 @@ from benchmark.datasets.source import Source
 from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
 from benchmark.registry import CodecSpec
+from benchmark.rows.key import cell_key
 
 NAMES_SHOWN = 5
 
@@ -45,33 +44,6 @@ class Cell(NamedTuple):
         """The identity of its row in the store."""
         source = self.source.sha256, self.source.width_px
         return cell_key(self.codec, self.info, self.setting, *source, CODING)
-
-
-def cell_key(
-    codec: CodecSpec,
-    info: CodecInfo,
-    setting: Setting,
-    source_sha256: str,
-    width_px: int,
-    coding_protocol: str,
-) -> str:
-    """sha256 of all that decides the stream.
-
-    Another library, weight file, adapter revision or coding rule is another cell, so an old row is
-    never taken for a new one, nor measured again.
-    """
-    parts = [
-        codec.name,
-        codec.variant,
-        info.fingerprint,
-        info.revision,
-        setting.name,
-        float(setting.value),
-        source_sha256,
-        width_px,
-        coding_protocol,
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def plan(contenders: Sequence[Contender], dataset: str, sources: Iterable[Source]) -> list[Cell]:

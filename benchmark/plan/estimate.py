@@ -1,8 +1,8 @@
-"""How long cells will take, from rows measured earlier and typical times, and their order. Pure."""
+"""Estimate how long cells will take, from rows measured earlier and typical times. Pure."""
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -132,36 +132,14 @@ def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
     return curve[0][1] if at < curve[0][0] else curve[-1][1]
 
 
-def estimate(cells: Iterable[Cell], table: pa.Table) -> Estimate:
-    """The sum of what a `CostModel` of the table says of the cells."""
-    model, all_of_them = CostModel(table), list(cells)
-    known = [model.seconds(cell) for cell in all_of_them]
+def estimate(cells: Sequence[Cell], model: CostModel) -> Estimate:
+    """Return the sum of the seconds that the model expects of the cells."""
+    known = [model.seconds(cell) for cell in cells]
     return Estimate(
         math.fsum(one for one in known if one is not None),
         known.count(None),
-        sum(model.basis(cell) == "typical" for cell in all_of_them),
+        sum(model.basis(cell) == "typical" for cell in cells),
     )
-
-
-def longest_first(cells: Sequence[Cell], table: pa.Table) -> list[Cell]:
-    """The same cells, those of each image by falling time; images stay in order.
-
-    So that the last cells of a run, when some workers have nothing left to do, are short ones. A
-    cell of unknown length comes before the others, the highest rate first.
-    """
-    expected = expected_seconds(table)
-    place = {source: at for at, source in enumerate(dict.fromkeys(c.source for c in cells))}
-
-    def key(at: int) -> tuple[int, float, int]:
-        seconds = expected(cells[at])
-        return place[cells[at].source], -math.inf if seconds is None else -seconds, -at
-
-    return [cells[at] for at in sorted(range(len(cells)), key=key)]  # -at: sweeps rise
-
-
-def expected_seconds(table: pa.Table) -> Callable[[Cell], float | None]:
-    """A function: the seconds that coding a cell takes on one core, None where nothing is known."""
-    return CostModel(table).seconds
 
 
 def _typical(cell: Cell) -> Curve:

@@ -1,32 +1,24 @@
-"""A request to cells: dataset, sources, contenders, store opened, and what is left to do."""
+"""Open a request: dataset, sources, contenders and store, all cells and those left to do."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from benchmark.datasets.dataset import Dataset
 from benchmark.datasets.source import Refused, Source, probe, without_duplicates
 from benchmark.errors import Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
-from benchmark.plan.select import Selection, parse_points, select
+from benchmark.plan.request import Request
+from benchmark.plan.select import ALL, Selection, parse_points, select
+from benchmark.registry import open_dataset
 from benchmark.rows.store import Store
 from benchmark.system.machine import cores
 
 
-class Request(NamedTuple):
-    """What the options of `bench run`, `plan` and `rescore` have in common."""
-
-    dataset: str
-    results: Path
-    data_dir: Path | None
-    limit: int | None
-    flatten: bool
-    packs: tuple[Path, ...] = ()
-
-
 class Sources(NamedTuple):
-    """The photographs of a request, and those of them that cannot be measured."""
+    """The images of a request's dataset, and those of them that cannot be measured."""
 
     dataset: Dataset
     images: tuple[Source, ...]
@@ -39,19 +31,14 @@ class Matrix(NamedTuple):
     sources: Sources
     selection: Selection
     store: Store
+    table: pa.Table  # of the store, read once
     cells: tuple[Cell, ...]
     to_do: tuple[Cell, ...]
 
 
 def open_sources(request: Request) -> Sources:
-    """Find the dataset and look at its images (the first `limit` of them)."""
-    from benchmark.datasets.folder import data_folders, open_folder
-    from benchmark.registry import DATASETS, dataset_opener
-
-    if request.dataset in DATASETS or not Path(request.dataset).exists():
-        dataset: Dataset = dataset_opener(request.dataset)(data_folders(request.data_dir))
-    else:
-        dataset = open_folder(Path(request.dataset))
+    """Open the dataset and look at its images (the first `request.limit` of them)."""
+    dataset: Dataset = open_dataset(request.dataset, request.data_dir)
     found = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     return Sources(
         dataset,
@@ -61,32 +48,34 @@ def open_sources(request: Request) -> Sources:
 
 
 def open_store(request: Request, dataset: Dataset) -> Store:
-    """The store of the dataset below the results folder."""
+    """Return the store of a dataset below the results folder."""
     return Store(request.results / dataset.store_name)
 
 
-def open_matrix(request: Request, codecs: str, points: Sequence[str], timed: bool) -> Matrix:
-    """Codecs × settings × images, and what of it is not done.
+def open_matrix(request: Request) -> Matrix:
+    """Plan the cells of a request and find those that its results folder does not have yet.
 
-    Cells that are to be timed are coded here: packs have no part in them.
+    Cells that are to be timed are coded here: bitstream archives have no part in them.
     """
-    if timed and request.packs:
+    if request.timing and request.packs:
         raise UsageError("--timing measures encoders, and --pack does without: leave out one")
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
-    selection = select(codecs, parse_points(points), packs, recorded=not timed)
+    points = parse_points(request.points)
+    selection = select(request.codecs, points, packs, recorded=not request.timing)
     sources = open_sources(request)
-    selection = _for_images(selection, sources.images, named=codecs != "all")
+    selection = _for_images(selection, sources.images, named=request.codecs != ALL)
     store = open_store(request, sources.dataset)
     cells = plan(selection.contenders, sources.dataset.name, sources.images)
-    done = store.done(timed)
+    stored = store.read()
+    done = stored.done(request.timing)
     to_do = tuple(cell for cell in cells if cell.key not in done)
-    return Matrix(sources, selection, store, tuple(cells), to_do)
+    return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 
 
 def _for_images(selection: Selection, images: Sequence[Source], named: bool) -> Selection:
-    """The selection, with what packs lack of the images among what is skipped.
+    """Add to a selection's skipped codecs those whose pack lacks images.
 
-    A codec that was `named` and has no cell at all cannot run (`Unavailable`).
+    named: raise `Unavailable` for a codec that has no cell at all.
     """
     kept: list[Contender] = []
     skipped = list(selection.skipped)

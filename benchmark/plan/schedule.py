@@ -34,6 +34,30 @@ class Makespan(NamedTuple):
         return self.seconds / self.ideal - 1 if self.ideal else 0.0
 
 
+def longest_first(
+    tasks: Sequence[Task],
+    image: Callable[[Task], Hashable],
+    seconds: Callable[[Task], float | None],
+) -> list[Task]:
+    """Return the tasks of each image by falling seconds; images stay in order.
+
+    So that the last tasks of a run, when some workers have nothing left to do, are short ones. A
+    task of unknown length (None) comes before the others of its image, the last one first: sweeps
+    rise.
+
+    >>> cost = {"a1": 1.0, "a2": 2.0, "b1": 3.0, "a3": None}
+    >>> longest_first(list(cost), lambda task: task[0], cost.get)
+    ['a3', 'a2', 'a1', 'b1']
+    """
+    place = {one: at for at, one in enumerate(dict.fromkeys(map(image, tasks)))}
+
+    def key(at: int) -> tuple[int, float, int]:
+        expected = seconds(tasks[at])
+        return place[image(tasks[at])], -math.inf if expected is None else -expected, -at
+
+    return [tasks[at] for at in sorted(range(len(tasks)), key=key)]
+
+
 def bundles(
     tasks: Sequence[Task],
     image: Callable[[Task], Hashable],

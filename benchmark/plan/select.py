@@ -16,9 +16,9 @@ from benchmark.registry import (
     names_code,
     parse_codec,
     resolve,
-    split_unescaped,
 )
 
+ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"
 
 Points = Mapping[tuple[str, str], tuple[float, ...]]  # (codec, setting name) -> values
@@ -57,18 +57,18 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
 
 def select(
-    codecs: str, points: Points, packs: Sequence[Pack] = (), recorded: bool = True
+    codecs: Sequence[str], points: Points, packs: Sequence[Pack] = (), recorded: bool = True
 ) -> Selection:
-    """Contenders for a `--codecs` list, in the order given; `all` skips what cannot run here.
+    """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
 
     Of codec variants that `packs` have, the streams come from there. Where a codec cannot encode
     here, they come from a pack that the project ships, unless `recorded` streams are of no use.
     Raises `Unavailable` where a codec asked for by name lacks something, `UsageError` for the rest.
     """
-    everything = codecs == "all"
+    everything = tuple(codecs) == ALL
     in_packs = [spec for pack in packs for spec in pack.infos] if everything else []
     own = [spec.text for spec in in_packs if not names_code(spec)]
-    texts = [*every_codec(), *own] if everything else split_unescaped(codecs, ",")
+    texts = [*every_codec(), *own] if everything else codecs
     contenders: dict[CodecSpec, Contender] = {}
     skipped = [(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
     used: set[tuple[str, str]] = set()

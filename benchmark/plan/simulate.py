@@ -1,8 +1,8 @@
-"""Cells and a cluster that may not be there -> when it would be done with them, and how evenly.
+"""Simulate a cluster that may not exist: when it would finish cells, and how evenly loaded it is.
 
-The order is the one that `engine.ray` keeps, the seconds those of a cost model; metrics, the start
-of workers and the way of images are left out. Where a dataset is not on this machine, pictures of
-its typical sizes stand in.
+The order of cells is the one that `engine.ray` keeps, the seconds are those of a cost model;
+metrics, the start of workers and the transfer of images are left out. If a dataset is not on this
+machine, pictures of its typical sizes stand in for it.
 """
 
 import math
@@ -17,25 +17,61 @@ from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.errors import Unavailable
 from benchmark.plan.cells import Cell, Contender, plan
+from benchmark.plan.estimate import CostModel
+from benchmark.plan.matrix import open_sources
+from benchmark.plan.request import Request
 from benchmark.plan.schedule import Makespan, bundles, makespan
-from benchmark.plan.select import Points, at_points, every_codec
-from benchmark.registry import (
-    DATASETS,
-    codec_class,
-    load_codec,
-    parse_codec,
-    resolve,
-    split_unescaped,
-)
+from benchmark.plan.select import ALL, Points, at_points, every_codec, parse_points
+from benchmark.registry import DATASETS, codec_class, load_codec, parse_codec, resolve
+from benchmark.rows.store import Store
 
 
 class Simulation(NamedTuple):
-    """What a cluster takes for cells; of those without an estimate, nothing."""
+    """The makespan of cells on a cluster; cells without an estimate take no time."""
 
     workers: int
     makespan: Makespan
     cells: int
-    unknown: int
+    unknown: int  # cells without an estimate
+
+
+class ClusterForecast(NamedTuple):
+    """When a cluster would finish cells; the fields are those of `bench plan --nodes --json`."""
+
+    nodes: int
+    workers: int  # of the kind that finishes last
+    seconds: float
+    ideal_seconds: float  # if work could be cut at will
+    longest_seconds: float  # of one bundle
+    excess: float  # of seconds over the ideal, as a share of the ideal
+    cells_without_estimate: int
+    cells_by_typical_times: int
+
+
+def forecast(
+    cells: Sequence[Cell], model: CostModel, nodes: int, workers_per_node: int
+) -> ClusterForecast:
+    """Simulate the cells on a cluster; cells for a GPU have one worker per node beside the others.
+
+    The two kinds of workers run at the same time, so that the slower kind decides.
+    """
+    lanes = {"cpu": nodes * workers_per_node, "cuda": nodes}
+    found = [
+        simulate(own, model.seconds, workers)
+        for device, workers in lanes.items()
+        if (own := [cell for cell in cells if cell.info.device == device])
+    ] or [Simulation(lanes["cpu"], Makespan(0.0, 0.0, 0.0), 0, 0)]
+    slowest = max(found, key=lambda one: one.makespan.seconds)
+    return ClusterForecast(
+        nodes,
+        slowest.workers,
+        slowest.makespan.seconds,
+        slowest.makespan.ideal,
+        slowest.makespan.longest,
+        slowest.makespan.excess,
+        sum(one.unknown for one in found),
+        sum(model.basis(cell) == "typical" for cell in cells),
+    )
 
 
 def simulate(
@@ -44,7 +80,10 @@ def simulate(
     workers: int,
     actual: Callable[[Cell], float] | None = None,
 ) -> Simulation:
-    """Cells of one kind of worker; ordered by expected seconds, and taking the `actual` ones."""
+    """Simulate cells of one kind of worker, ordered by `seconds` and taking the `actual` ones.
+
+    actual: seconds of each cell; default: the expected ones.
+    """
     known = [cell for cell in cells if seconds(cell) is not None]
     taken = actual or (lambda cell: seconds(cell) or 0.0)
     order = bundles(known, lambda cell: cell.source.sha256, seconds, _pixels, workers)
@@ -52,15 +91,33 @@ def simulate(
     return Simulation(workers, makespan(times, workers), len(known), len(cells) - len(known))
 
 
-def imagined_cells(
-    codecs: str, points: Points, dataset: str, images: Sequence[Source]
-) -> list[Cell]:
-    """Codecs × settings × images, for counting, not for coding: no program or weight is asked for.
+def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
+    """Return the cells of a request that cannot run here, and a cost model of the stored rows.
 
-    Codecs run on the CPU; of `all`, those are left out that cannot even be imported.
+    The dataset's own images are taken if they are here, else pictures of its typical sizes. None
+    if those are unknown.
+    """
+    try:
+        images = list(open_sources(request).images)
+    except Unavailable:
+        images = typical_sources(request.dataset, request.limit)
+    if not images:
+        return None
+    store = Store(request.results / request.dataset.partition(":")[0])
+    points = parse_points(request.points)
+    cells = imagined_cells(request.codecs, points, request.dataset, images)
+    return cells, CostModel(store.table())
+
+
+def imagined_cells(
+    codecs: Sequence[str], points: Points, dataset: str, images: Sequence[Source]
+) -> list[Cell]:
+    """Return codecs x settings x images, for counting: no program or weight file is needed.
+
+    Codecs run on the CPU; of `ALL`, those are left out that cannot even be imported.
     """
     contenders = []
-    for text in every_codec() if codecs == "all" else split_unescaped(codecs, ","):
+    for text in every_codec() if tuple(codecs) == ALL else codecs:
         with suppress(Unavailable):
             for spec in resolve(parse_codec(text.strip())):
                 info = CodecInfo("", "", "", spec.text, 0, "")
@@ -73,7 +130,7 @@ def imagined_cells(
 
 
 def typical_sources(dataset: str, limit: int | None) -> list[Source]:
-    """As many pictures as a dataset has, of its typical sizes; none where they are not known."""
+    """Return as many pictures as a dataset has, of its typical sizes; none if they are unknown."""
     if dataset not in DATASETS:
         return []
     module = import_module(DATASETS[dataset].partition(":")[0])

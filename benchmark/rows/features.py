@@ -10,20 +10,21 @@ equal names are equal contents.
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import numpy as np
 
-from benchmark.errors import StoreError, UsageError
+from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import Features
+from benchmark.rows.result_file import write_result
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
 BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 dimensions
 CACHE_TAG = "CACHEDIR.TAG"
 # Backup programs know it: https://bford.info/cachedir
-CACHE_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
+CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
 
 
 class ImageFeatures(NamedTuple):
@@ -66,24 +67,11 @@ class FeatureFolder:
 
     def keep(self, one: ImageFeatures) -> None:
         """Write the features of an image; a file that is there is replaced by its like."""
-        path = self._path(one.protocol, one.pixels_sha256)
-        draft = path.with_name(f".{uuid4().hex}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with draft.open("wb") as file:
-                    np.save(file, one.features.astype(np.float32, copy=False), allow_pickle=False)
-                os.replace(draft, path)  # readers see all of it or none of it
-            finally:
-                draft.unlink(missing_ok=True)
-            tag = self.folder / CACHE_TAG
-            if not tag.exists():
-                tag.write_text(CACHE_TAG_TEXT)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written: {error.strerror or error}; what was stored before is "
-                "kept, so mend that and run again"
-            ) from error
+        content = BytesIO()
+        np.save(content, one.features.astype(np.float32, copy=False), allow_pickle=False)
+        write_result(self._path(one.protocol, one.pixels_sha256), content.getbuffer())
+        if not (tag := self.folder / CACHE_TAG).exists():
+            write_result(tag, CACHE_TAG_TEXT)
 
     def prune(self, budget_bytes: float) -> int:
         """Drop the files used longest ago until the rest fit; returns how many were dropped."""

@@ -6,21 +6,19 @@ other bytes, or other decoded pixels, in another place is a conflict: the row th
 stands, and the conflict is told each time.
 """
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
-from benchmark.errors import StoreError, UsageError
+from benchmark.errors import UsageError
 from benchmark.registry import CodecSpec
 from benchmark.rows.reductions import Reductions
+from benchmark.rows.result_file import write_result
 from benchmark.rows.store import SHIPPED, Store
 from benchmark.rows.versions import merge_versions
 
@@ -243,17 +241,6 @@ def _copy_new(source: Path, folder: Path, pattern: str) -> int:
         there = folder / path.relative_to(source)
         if path.name.startswith(".") or there.exists():
             continue
-        draft = there.with_name(f".{uuid4().hex}.part")
-        try:
-            there.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copyfile(path, draft)
-                os.replace(draft, there)  # readers see all of it or none of it
-            finally:
-                draft.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{there} cannot be written: {error.strerror or error}; mend that and merge again"
-            ) from error
+        write_result(there, path.read_bytes(), remedy="mend that and merge again")
         count += 1
     return count

@@ -10,7 +10,6 @@ copying.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmark.errors import StoreError
 from benchmark.metrics.distribution_metric import Reduced
+from benchmark.rows.result_file import write_result
 from benchmark.rows.store import SHIPPED
 from benchmark.system.arrays import Float64Array
 
@@ -113,17 +113,9 @@ class Reductions:
             }
             for one in reductions
         ]
-        draft = path.with_name(f".{uuid4().hex}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                table = pa.Table.from_pylist(rows, schema=SCHEMA)
-                pq.write_table(table, draft, compression="zstd")
-                os.replace(draft, path)
-            finally:
-                draft.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), sink, compression="zstd")
+        write_result(path, memoryview(sink.getvalue()))
 
 
 def _read(path: Path) -> list[Reduction]:

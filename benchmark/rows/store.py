@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import StoreError
+from benchmark.rows.result_file import write_result
 from benchmark.rows.schema import table_schema
 from benchmark.rows.versions import merge_versions
 
@@ -42,6 +43,17 @@ SHA256 = re.compile("[0-9a-f]{64}")
 pa.set_memory_pool(pa.system_memory_pool())
 
 
+class Stored(NamedTuple):
+    """All rows of a store at one time."""
+
+    table: pa.Table  # one row per cell
+    own: pa.Table  # cell, status and timing of every version measured here or imported
+
+    def done(self, timed: bool = False) -> set[str]:
+        """Return what `Store.done` does."""
+        return _done(self.own, timed)
+
+
 class Store:
     """The results of one dataset, below `results/<dataset>`."""
 
@@ -52,7 +64,7 @@ class Store:
     def begin(self, run: str, record: dict[str, Any]) -> None:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
         text = json.dumps(record, indent=1, sort_keys=True, default=str)
-        self._write(self.folder / "runs" / f"{run}.json", text.encode())
+        write_result(self.folder / "runs" / f"{run}.json", text.encode())
 
     def record(self, run: str) -> dict[str, Any]:
         """A run's record; empty where there is none."""
@@ -62,6 +74,10 @@ class Store:
         except (OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
         return record
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all runs, oldest first."""
+        return [self.record(path.stem) for path in sorted((self.folder / "runs").glob("*.json"))]
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent."""
@@ -73,12 +89,15 @@ class Store:
         if rows.num_rows:
             self._write_shard(rows)
 
-    def keep(self, stream: bytes) -> str:
-        """Keep a stream; returns its sha256, which is its name."""
-        digest = hashlib.sha256(stream).hexdigest()
+    def keep(self, stream: bytes, digest: str | None = None) -> str:
+        """Keep a stream under its sha256, and return that.
+
+        digest: the sha256 of `stream`, if the caller has computed it.
+        """
+        digest = digest or hashlib.sha256(stream).hexdigest()
         path = self._stream_path(digest)
         if not path.exists():
-            self._write(path, stream)
+            write_result(path, stream)
         return digest
 
     def stream(self, digest: str | None) -> bytes | None:
@@ -97,18 +116,22 @@ class Store:
         return known and self._stream_path(str(digest)).exists()
 
     def done(self, timed: bool = False) -> set[str]:
-        """Keys of the cells that have a row without failure (and, if asked, a timed one)."""
-        table = self._read(["cell", "status", "timing"])
-        keep = pc.equal(table["status"], "ok")
-        if timed:
-            keep = pc.and_(keep, table["timing"])
-        return set(table.filter(keep)["cell"].to_pylist())
+        """Return the keys of the cells with a row without failure (with `timed`, a timed one).
+
+        Bundled rows never count.
+        """
+        return _done(self._read(["cell", "status", "timing"]), timed)
 
     def table(self) -> pa.Table:
-        """One row a cell, the best version of each; see `merge_rows`."""
+        """Return one row per cell, the best version of each; see `versions.merge_versions`."""
+        return self.read().table
+
+    def read(self) -> "Stored":
+        """Read all rows once, for their table and for which cells are done."""
         own, shipped = self._read(None), self._read(None, shipped=True)
         measured_here = pc.is_in(_kind(shipped), value_set=pc.unique(_kind(own)), skip_nulls=True)
-        return _plain(merge_versions(_joined([own, shipped.filter(pc.invert(measured_here))])))
+        table = _joined([own, shipped.filter(pc.invert(measured_here))])
+        return Stored(_plain(merge_versions(table)), own.select(["cell", "status", "timing"]))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Every row of every cell, as measured here or as it came with the project."""
@@ -154,26 +177,7 @@ class Store:
     def _write_table(self, path: Path, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        self._write(path, sink.getvalue())
-
-    def _write(self, path: Path, content: "bytes | pa.Buffer") -> None:
-        draft = path.with_name(f".{uuid4().hex}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with draft.open("wb") as file:
-                    file.write(content)
-                    if path.suffix == ".parquet":
-                        file.flush()
-                        os.fsync(file.fileno())
-                os.replace(draft, path)  # readers see all of it or none of it
-            finally:
-                draft.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be written: {error.strerror or error}; what was stored before is "
-                "kept, so mend that and run again"
-            ) from error
+        write_result(path, memoryview(sink.getvalue()), durable=True)
 
     def _stream_path(self, digest: str) -> Path:
         if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
@@ -197,6 +201,13 @@ class Store:
             yield held
         finally:
             os.close(handle)
+
+
+def _done(table: pa.Table, timed: bool) -> set[str]:
+    keep = pc.equal(table["status"], "ok")
+    if timed:
+        keep = pc.and_(keep, table["timing"])
+    return set(table.filter(keep)["cell"].to_pylist())
 
 
 def _kind(table: pa.Table) -> pa.ChunkedArray:

@@ -17,18 +17,6 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
-from benchmark.system.digest import file_sha256, files_sha256
-
-__all__ = [
-    "file_sha256",
-    "files_sha256",
-    "find_program",
-    "package_folder",
-    "private_folder",
-    "program_folders",
-    "run_program",
-    "use_program_folder",
-]
 
 STDERR_KEPT_CHARACTERS = 2000
 MARK = "RDRBENCH_CALL"  # an environment variable: which call a process belongs to

@@ -1,10 +1,14 @@
 """Distribution metrics from features kept per image: with fakes whose numbers follow by hand."""
 
+import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -54,7 +58,7 @@ def measure(folder, sources, names=NAMES, kind="Honest"):
     from benchmark.measure.workbench import Workbench
 
     store = Store(folder / "test")
-    cells = plan(select(f"{FAKES}:{kind}", {}).contenders, "test", sources)
+    cells = plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
     bench = Workbench(conditions(store, names))
     measured = [bench.measure(cell) for cell in cells]
     kept = FeatureFolder(store.folder)
@@ -256,9 +260,9 @@ def test_features_stay_below_their_size_and_the_oldest_go_first(tmp_path):
 
     kept = FeatureFolder(tmp_path)
     for number in range(4):
-        sha256 = f"{number:064x}"
-        kept.keep(ImageFeatures("colours/1", sha256, np.full((2, 3), number, np.float32)))
-        path = next((tmp_path / "features").glob(f"*/*/{sha256}.npy"))
+        digest = f"{number:064x}"
+        kept.keep(ImageFeatures("colours/1", digest, np.full((2, 3), number, np.float32)))
+        path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
         os.utime(path, (number, number))
     size = path.stat().st_size
     assert kept.prune(2.5 * size) == 2
@@ -273,9 +277,9 @@ def test_reading_renews_what_prune_goes_by(tmp_path):
 
     kept = FeatureFolder(tmp_path)
     for number in range(2):
-        sha256 = f"{number:064x}"
-        kept.keep(ImageFeatures("colours/1", sha256, np.zeros((2, 3), np.float32)))
-        path = next((tmp_path / "features").glob(f"*/*/{sha256}.npy"))
+        digest = f"{number:064x}"
+        kept.keep(ImageFeatures("colours/1", digest, np.zeros((2, 3), np.float32)))
+        path = next((tmp_path / "features").glob(f"*/*/{digest}.npy"))
         os.utime(path, (number, number))
     kept.read("colours/1", f"{0:064x}")
     kept.prune(1.5 * path.stat().st_size)
@@ -302,3 +306,21 @@ def test_what_was_reduced_may_come_along_without_features(tmp_path, sources):
     Reductions(here.folder).ship("checkpoints", Reductions(measured.folder))
     assert values(here, "shift") == whole
     assert not (here.folder / "features").exists()
+
+
+def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources):
+    """A file of reduced values as another program would write it, and no features to fall back."""
+    store = measure(tmp_path, sources)
+    shutil.rmtree(store.folder / "features")
+    rows = [row for row in store.table().to_pylist() if row["setting_value"] == 64.0]
+    pairs = sorted((row["image_sha256"], row["decoded_sha256"]) for row in rows)
+    key = sha256(json.dumps([protocol_of("shift"), pairs]).encode()).hexdigest()
+    record = {
+        "key": key, "column": "shift", "protocol": protocol_of("shift"), "value": 100.0,
+        "influence": [1.0, 2.0, 3.0, 4.0],
+    }  # fmt: skip
+    (store.folder / "sets").mkdir()
+    pq.write_table(pa.Table.from_pylist([record]), store.folder / "sets" / "by-hand.parquet")
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"])
+    found = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
+    assert found == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}

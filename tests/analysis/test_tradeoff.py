@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.analysis.interval import DRAWS
+from benchmark.analysis.interval import DRAWS, image_draws
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Edition, Point
-from benchmark.analysis.tradeoff import trades
+from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.codec import Setting
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
@@ -40,7 +40,7 @@ def surface(psnr_at, fd_at, betas=(0.0, 1.0, 2.0), rates=(0.1, 0.2, 0.4, 0.8)):
 def test_on_a_bilinear_surface_the_difference_is_the_closed_form():
     ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
     theirs = point("jpeg", 1, 0.3, 28.0, 10 - 3 * math.log(0.3) - 4 * 1.3)  # that of beta = 1.3
-    (one,) = trades([theirs], ours, PSNR, FD)
+    (one,) = tradeoffs([theirs], ours, PSNR, FD)
     assert one.verdict == "equal"
     assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 1.3, abs=1e-9)
     assert one.difference == pytest.approx(one.other - 28.0, abs=1e-12)
@@ -50,28 +50,28 @@ def test_on_a_bilinear_surface_the_difference_is_the_closed_form():
 
 def test_where_every_variant_is_more_realistic_the_least_realistic_one_is_given():
     ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    (one,) = trades([point("jpeg", 1, 0.3, 28.0, 90.0)], ours, PSNR, FD)
+    (one,) = tradeoffs([point("jpeg", 1, 0.3, 28.0, 90.0)], ours, PSNR, FD)
     assert one.verdict == "more realistic"
     assert one.other == pytest.approx(35 + 4 * math.log(0.3), abs=1e-9)  # beta 0
 
 
 def test_where_every_variant_is_less_realistic_the_most_realistic_one_is_given():
     ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    (one,) = trades([point("gan", 1, 0.3, 28.0, 0.5)], ours, PSNR, FD)
+    (one,) = tradeoffs([point("gan", 1, 0.3, 28.0, 0.5)], ours, PSNR, FD)
     assert one.verdict == "less realistic"
     assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 2, abs=1e-9)  # beta 2
 
 
 def test_a_rate_that_no_variant_reaches_has_no_number():
     ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
-    (one,) = trades([point("jpeg", 1, 0.9, 28.0, 5.0)], ours, PSNR, FD)
+    (one,) = tradeoffs([point("jpeg", 1, 0.9, 28.0, 5.0)], ours, PSNR, FD)
     assert (one.verdict, one.difference, one.draws) == ("other rates", None, 0)
 
 
 def test_the_interval_is_that_of_the_mean_of_paired_differences():
     ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
     theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=1.0)
-    (one,) = trades([theirs], ours, PSNR, FD)
+    (one,) = tradeoffs([theirs], ours, PSNR, FD)
     spread = np.std(2.0 * SPREAD) / math.sqrt(IMAGES)  # images' differences are 1 + 2 SPREAD
     assert one.difference == pytest.approx(1.0, abs=1e-12)
     # normal quantiles; a bootstrap of 1000 draws knows its bounds to about a tenth of the spread
@@ -81,7 +81,7 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
 def test_images_that_agree_for_both_codecs_cancel_out():
     ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
     theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=3.0)
-    (one,) = trades([theirs], ours, PSNR, FD)
+    (one,) = tradeoffs([theirs], ours, PSNR, FD)
     assert one.high - one.low == pytest.approx(0, abs=1e-9)
 
 
@@ -90,7 +90,7 @@ def test_a_distortion_that_is_better_when_lower_keeps_its_sign():
     lpips = Measure("fd", "FD", "lower")
     psnr = Measure("psnr_db", "PSNR", "higher")
     theirs = point("jpeg", 1, 0.3, 35 + 4 * math.log(0.3) - 1.0, 20.0)  # PSNR of beta = 1
-    (one,) = trades([theirs], ours, lpips, psnr)
+    (one,) = tradeoffs([theirs], ours, lpips, psnr)
     assert one.verdict == "equal"
     assert one.difference == pytest.approx(10 - 3 * math.log(0.3) - 4 - 20.0, abs=1e-9)
     assert one.low <= one.difference + 1e-9
@@ -106,4 +106,54 @@ def test_the_order_of_images_and_curves_does_not_matter():
         theirs.image_ids[order], theirs.image_bpp[order],
         {name: values[order] for name, values in theirs.image_values.items()},
     )  # fmt: skip
-    assert trades([theirs], ours, PSNR, FD) == trades([shuffled], ours[::-1], PSNR, FD)
+    assert tradeoffs([theirs], ours, PSNR, FD) == tradeoffs([shuffled], ours[::-1], PSNR, FD)
+
+
+def bent(r, b):
+    """Distortion and realism that bend in the logarithm of the rate and in beta."""
+    return 30 + r**2 - b**2, 10 - math.exp(r) - b**3
+
+
+def test_on_a_bent_surface_the_neighbouring_settings_and_variants_answer():
+    rates, betas = (0.1, 0.2, 0.4, 0.8), (0.0, 1.0, 2.0)
+    ours = surface(lambda r, b: bent(r, b)[0], lambda r, b: bent(r, b)[1], betas, rates)
+    for rate, (below, above) in ((0.15, (0.1, 0.2)), (0.3, (0.2, 0.4)), (0.7, (0.4, 0.8))):
+        share = math.log(rate / below) / math.log(above / below)
+        chords = {}
+        for beta in betas:
+            ends = zip(bent(math.log(below), beta), bent(math.log(above), beta), strict=True)
+            chords[beta] = [low + share * (high - low) for low, high in ends]
+        for first, second in ((0.0, 1.0), (1.0, 2.0)):
+            (psnr, fd), (other_psnr, other_fd) = chords[first], chords[second]
+            theirs = point("jpeg", 1, rate, 20.0, fd + 0.25 * (other_fd - fd))
+            (one,) = tradeoffs([theirs], ours, PSNR, FD)
+            assert one.verdict == "equal"
+            assert one.other == pytest.approx(psnr + 0.25 * (other_psnr - psnr), abs=1e-9)
+
+
+def test_a_rate_below_all_variants_has_no_number():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    (one,) = tradeoffs([point("jpeg", 1, 0.05, 28.0, 12.0)], ours, PSNR, FD)
+    assert (one.verdict, one.other, one.draws) == ("other rates", None, 0)
+
+
+def test_the_certainty_is_the_share_of_draws_with_the_sign_of_the_whole_set():
+    ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
+    for shift in (0.5, -0.5):  # of the mean; draws deviate by three times .19 or so
+        (one,) = tradeoffs([point("jpeg", 1, 0.2, 30.0 - shift, 6.0)], ours, PSNR, FD)
+        drawn = image_draws(IMAGES) @ (shift + 3.0 * SPREAD)
+        assert one.certainty == pytest.approx(np.mean(np.sign(drawn) == np.sign(shift)), abs=1e-12)
+        assert 0.5 < one.certainty < 1
+
+
+def test_several_settings_are_listed_from_the_lowest_rate_up():
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    rates = (0.7, 0.15, 0.3)
+    theirs = [point("jpeg", rate, rate, 28.0 + rate, 10 - 3 * math.log(rate) - 4) for rate in rates]
+    found = tradeoffs(theirs, ours, PSNR, FD)
+    assert [one.bpp for one in found] == pytest.approx(sorted(rates))
+    assert [one.setting for one in found] == ["q=0.15", "q=0.3", "q=0.7"]
+    assert [one.distortion for one in found] == pytest.approx([28.15, 28.3, 28.7])
+    assert [one.other for one in found] == pytest.approx(
+        [34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9
+    )

@@ -7,8 +7,8 @@ import pytest
 
 from baselines.formats.ycbcr import conversion_alone
 from baselines.x265 import X265
-from benchmark.audit import colour_round_trip as ceiling
-from benchmark.audit.colour_round_trip import converting_codecs, measure_ceiling
+from benchmark.audit import colour_round_trip as round_trip
+from benchmark.audit.colour_round_trip import converting_codecs, measure_round_trip
 from benchmark.codec import CodecInfo, Setting
 from benchmark.packs.pack import open_pack, shipped_packs
 from benchmark.registry import CODECS, CodecSpec, parse_codec
@@ -47,7 +47,7 @@ def converts(monkeypatch):
 
     def measure(images, **options):
         spec = CodecSpec("converts", tuple(sorted(options.items())))
-        return measure_ceiling(spec, (), images)
+        return measure_round_trip(spec, (), images)
 
     return measure
 
@@ -67,24 +67,24 @@ def test_every_adapter_that_converts_is_audited_in_each_of_its_formats():
 def test_eight_bits_keep_53_db_when_rounded_and_44_when_cut_off_and_ten_bits_everything(coffee):
     """53 and 43.7 dB are the published ceilings on Kodak."""
     packs = shipped_packs()
-    eight = measure_ceiling(parse_codec("vtm"), packs, [coffee])
+    eight = measure_round_trip(parse_codec("vtm"), packs, [coffee])
     assert eight.rounded_db == pytest.approx(53.2, abs=0.3)
     assert eight.truncated_db == pytest.approx(43.7, abs=0.5)
-    ten = measure_ceiling(parse_codec("vtm:depth=10"), packs, [coffee])
+    ten = measure_round_trip(parse_codec("vtm:depth=10"), packs, [coffee])
     assert ten.rounded_db == math.inf
     assert eight.wrong == ten.wrong == ()
 
 
 def test_the_bytes_of_a_pack_are_the_sums_of_its_streams(coffee):
     (pack,) = shipped_packs()
-    found = measure_ceiling(parse_codec("vtm"), [pack], [coffee]).num_bytes
+    found = measure_round_trip(parse_codec("vtm"), [pack], [coffee]).num_bytes
     assert [setting.value for setting in found] == [47, 42, 37, 32, 27, 22]
-    lines = open_pack(pack.path).lines.values()
-    assert sum(found.values()) == sum(line.num_bytes for line in lines) == 4_159_240
+    streams = open_pack(pack.path).streams.values()
+    assert sum(found.values()) == sum(one.num_bytes for one in streams) == 4_159_240
 
 
 def test_a_real_encoder_is_run_on_a_crop(coffee, crop):
-    found = measure_ceiling(parse_codec("x265:preset=ultrafast"), (), [crop])
+    found = measure_round_trip(parse_codec("x265:preset=ultrafast"), (), [crop])
     expected = [len(X265(preset="ultrafast").encode(crop, one)) for one in X265.sweep]
     assert (list(found.num_bytes.values()), found.wrong) == (expected, ())
 
@@ -108,12 +108,12 @@ def test_the_worst_image_counts(converts, crop):
 
 
 def test_without_its_encoder_the_conversion_is_audited_all_the_same(crop):
-    found = measure_ceiling(parse_codec("vtm:depth=10"), (), [crop])
+    found = measure_round_trip(parse_codec("vtm:depth=10"), (), [crop])
     assert (found.rounded_db, dict(found.num_bytes)) == (math.inf, {})
     assert "EncoderAppStatic" in found.unmeasured
 
 
 def test_a_codec_without_its_library_is_left_out_of_the_list(monkeypatch):
-    monkeypatch.setattr(ceiling, "CODECS", {"lost": "no_such_wheel:Codec", "raw": CODECS["raw"]})
+    monkeypatch.setattr(round_trip, "CODECS", {"lost": "no_such_wheel:Codec", "raw": CODECS["raw"]})
     monkeypatch.setitem(CODECS, "lost", "no_such_wheel:Codec")
     assert converting_codecs() == []

@@ -67,12 +67,12 @@ def from_ten_bits(data: bytes) -> Pixels:
 
 def recorded(image: str, qp: float) -> bytes:
     pack = open_pack(PACK)
-    (line,) = (
-        line
-        for line in pack.lines.values()
-        if (line.image, line.setting.value) == (f"{image}.png", qp)
+    (found,) = (
+        one
+        for one in pack.streams.values()
+        if (one.image, one.setting.value) == (f"{image}.png", qp)
     )
-    return pack.stream(line)
+    return pack.read(found)
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[0]}-{point[3]}")
@@ -90,20 +90,20 @@ def test_the_shipped_streams_decode_to_the_published_numbers(point: tuple[str, i
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
 def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
     """Each point agrees in hash, bytes, and the PSNR measured from the pack."""
-    lines = open_pack(PACK).lines
+    streams = open_pack(PACK).streams
     with (ANCHORS / "points.csv").open(newline="") as file:
         points = list(csv.DictReader(file))
-    assert len(points) == len(lines) == 168
+    assert len(points) == len(streams) == 168
     for point in points:
         setting = Setting("qp", float(point["qp"]))
-        line = lines[SPEC, point["pixels_sha256"], int(point["width"]), setting]
-        assert line.stream_sha256 == point["stream_sha256"]
-        assert line.num_bytes == int(point["bytes"])
-        assert line.encode_seconds == float(point["encode_seconds"])
+        one = streams[SPEC, point["pixels_sha256"], int(point["width"]), setting]
+        assert one.sha256 == point["stream_sha256"]
+        assert one.num_bytes == int(point["bytes"])
+        assert one.encode_seconds == float(point["encode_seconds"])
         told = float(point["psnr_rgb_db_via_8bit"])
-        assert float(line.cells["psnr_db"]) == pytest.approx(told, abs=LAST_DIGIT)
+        assert float(one.fields["psnr_db"]) == pytest.approx(told, abs=LAST_DIGIT)
         for metric in ("psnr_y_db", "ms_ssim", "lpips_alex", "lpips_squeeze"):
-            assert float(line.cells[metric]) > 0
+            assert float(one.fields[metric]) > 0
 
 
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.plan.select import every_codec, parse_points, select
 from benchmark.registry import (
     ALIASES,
+    DISTRIBUTION_METRICS,
+    METRICS,
     CodecSpec,
     dataset_opener,
     load_codec,
     metric_class,
+    metric_names,
+    open_dataset,
     parse_codec,
     resolve,
 )
@@ -40,10 +45,10 @@ def test_a_misspelt_codec_gets_a_suggestion():
 
 def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
     told = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
-    assert len(select(",".join(told), {}).contenders) == 2
+    assert len(select(told, {}).contenders) == 2
     commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
     with pytest.raises(UsageError, match="would both be called 'copy'"):
-        select(f"{commands},{commands.replace('values=1', 'values=2')}", {})
+        select([commands, commands.replace("values=1", "values=2")], {})
 
 
 def test_a_bare_name_stands_for_its_default_variants():
@@ -122,13 +127,13 @@ def test_everything_includes_short_names_and_no_codec_that_needs_options():
 
 def test_asked_for_by_name_a_missing_codec_is_an_error():
     with pytest.raises(Unavailable, match="cannot run here: the program 'nonesuch'"):
-        select(fake("Missing"), {})
+        select([fake("Missing")], {})
 
 
 def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
     names = [fake("Missing"), fake("Honest")]
     monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: names)
-    selection = select("all", {})
+    selection = select(["all"], {})
     assert [c.spec.name for c in selection.contenders] == [fake("Honest")]
     assert selection.skipped == (
         (fake("Missing"), "the program 'nonesuch' is not on the PATH: install it"),
@@ -137,22 +142,50 @@ def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
 
 def test_points_replace_the_sweep_of_every_variant_of_their_codec():
     points = parse_points([f"{fake('Honest')}.step=8,4"])
-    selection = select(f"{fake('Honest')},{fake('Honest', ':caveat=x')}", points)
+    selection = select([fake("Honest"), fake("Honest", ":caveat=x")], points)
     values = [[setting.value for setting in c.sweep] for c in selection.contenders]
     assert values == [[8, 4], [8, 4]]
 
 
 def test_points_for_a_setting_that_does_not_exist_name_those_that_do():
     with pytest.raises(UnknownName, match="Did you mean 'step'"):
-        select(fake("Honest"), parse_points([f"{fake('Honest')}.steps=8"]))
+        select([fake("Honest")], parse_points([f"{fake('Honest')}.steps=8"]))
 
 
 def test_points_for_a_codec_that_is_not_run_are_refused():
     with pytest.raises(UnknownName, match="No codec among --codecs 'webp'"):
-        select(fake("Honest"), parse_points(["webp.quality=8"]))
+        select([fake("Honest")], parse_points(["webp.quality=8"]))
 
 
 @pytest.mark.parametrize("text", ["jpeg", "jpeg.quality", "quality=3", "jpeg.quality=a", ".q=1"])
 def test_malformed_points_are_refused(text):
     with pytest.raises(UsageError, match=r"codec\.setting=1,2,3"):
         parse_points([text])
+
+
+def test_a_dataset_is_opened_by_its_name_or_from_any_folder_of_images(tmp_path, monkeypatch):
+    assert open_dataset("sample").name == "sample"
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "one.png")
+    found = open_dataset(tmp_path / "photos")
+    assert [image.name for image in found.images] == ["one.png"]
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset("photos") == found
+    (tmp_path / "sample").mkdir()
+    assert open_dataset("sample").name == "sample", "a name comes before a folder of that name"
+
+
+def test_what_is_neither_a_dataset_nor_a_folder_of_images_is_told(tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'kodak'"):
+        open_dataset("kodac")
+    with pytest.raises(UsageError, match="holds no image"):
+        open_dataset(tmp_path)
+    with pytest.raises(Unavailable):
+        open_dataset("clic2020", tmp_path)
+
+
+def test_metrics_are_named_by_a_text_or_one_by_one_and_unknown_ones_are_guessed():
+    assert metric_names("psnr, fid256,psnr") == metric_names(["psnr", "fid256"])
+    assert metric_names("all") == metric_names(["all"]) == (*METRICS, *DISTRIBUTION_METRICS)
+    with pytest.raises(UnknownName, match="Did you mean 'lpips'"):
+        metric_names("psnr,lpps")

@@ -124,7 +124,8 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
 def test_one_image_is_undecided_lost_metrics_are_nothing_measured(stored):
     found = bench("check", stored / "jpeg", stored / "jpeg", "--metrics", "lpips", code=4)
     assert last_line(found).startswith("verdict: nothing measured")
-    assert "no value" in found or "not computed" in found or "lpips_alex of 0" in found
+    said = "jpeg, LPIPS (AlexNet): jpeg, lpips_alex of 0 of 6 images: not computed"
+    assert f"nothing measured: {said}" in found.splitlines()
 
 
 def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
@@ -243,6 +244,18 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
         "check", "--codec", "jpeg", "--against", "v1", "--baselines", results, "--dataset", crops,
         "--results", tmp_path / "new", "--metrics", "psnr", "--jobs", 1,
     )  # fmt: skip
+
+
+def test_the_record_of_a_baseline_is_readable_text_and_a_damaged_one_is_refused(tmp_path):
+    Store(tmp_path / "set").append(sweep("jpeg"))
+    bench("baseline", "save", "v1", "--results", tmp_path)
+    path = tmp_path / "baselines" / "v1" / "origin.json"
+    record = json.loads(path.read_text())
+    assert (record["name"], record["rows"], record["codecs"]) == ("v1", {"set": 18}, ["jpeg"])
+    for damaged in ("{", json.dumps({**record, "rows": {"set": "many"}}), '{"name": "v1"}'):
+        path.write_text(damaged)
+        with pytest.raises(StoreError, match="is no record of a baseline"):
+            bench("baseline", "list", "--results", tmp_path)
 
 
 def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):

@@ -1,4 +1,4 @@
-"""Pairs of rows and their changes, against changes that were put there and the jackknife."""
+"""Pairing of rows and their changes, against changes that were put there and the jackknife."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
-from benchmark.check.check import Wanted, check
+from benchmark.check.check import CheckOptions, check
 from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from support.measured import failed, row, table
@@ -246,7 +246,9 @@ def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost
     assert any("lpips" in note for note in found.notes)
     lost = check(rows_of(curved()), rows_of(without, "new"))
     assert (lost.verdict, lost.exit_code) == ("nothing measured", 4)
-    asked = check(rows_of(without), rows_of(without, "new"), Wanted(metrics=("psnr", "lpips")))
+    asked = check(
+        rows_of(without), rows_of(without, "new"), CheckOptions(metrics=("psnr", "lpips"))
+    )
     assert asked.exit_code == 4
 
 
@@ -267,7 +269,7 @@ def test_seconds_decide_only_where_they_are_asked_to():
     sets = rows_of(old), rows_of(slow, "new")
     assert check(*sets).exit_code == 0
     assert check(*sets).timing[0].verdict == "regressed"
-    assert check(*sets, Wanted(fail_on_timing=True)).exit_code == 1
-    assert check(*sets, Wanted(metrics=("psnr",), fail_on_timing=True)).findings[0].verdict == (
-        "equivalent"
-    )
+    assert check(*sets, CheckOptions(fail_on_timing=True)).exit_code == 1
+    assert check(*sets, CheckOptions(metrics=("psnr",), fail_on_timing=True)).findings[
+        0
+    ].verdict == ("equivalent")

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from benchmark.check.compare import Changes, Criterion, Left
+from benchmark.check.compare import Changes, Criterion, UnjudgedImage
 from benchmark.check.equivalence import (
     MOST_IMAGES,
     POWER,
     Claims,
-    Evidence,
+    MeanTests,
     claims,
     holm,
     images_needed,
 )
 from benchmark.check.margin import Margin, parse_margins
-from benchmark.check.verdict import Compared, judge, overall
+from benchmark.check.verdict import LabelledChanges, judge, overall
 from benchmark.errors import UnknownName, UsageError
 
 DRAWS = 1000
@@ -58,7 +58,7 @@ def verdicts(shape, effect, images=IMAGES, deviation=DEVIATION, draws=DRAWS):
     """How often each claim is made where the true mean change is `effect`."""
     random = np.random.default_rng(7)
     sample = effect + deviation * shape(random, (images, draws))
-    found = Evidence(sample, RESAMPLES)
+    found = MeanTests(sample, RESAMPLES)
     inside = np.maximum(found.p_below(MARGIN), found.p_above(-MARGIN)) <= LEVEL
     worse, better = found.p_above(MARGIN) <= LEVEL, found.p_below(-MARGIN) <= LEVEL
     assert not (inside & worse).any()
@@ -98,7 +98,7 @@ def test_strong_skew_costs_a_little_where_students_t_alone_errs_twice_as_often_a
     lognormal = -random.lognormal(0, 0.6, (IMAGES, 4000)) + math.exp(0.18)
     alone = (ttest_1samp(lognormal, 0, alternative="greater").pvalue <= LEVEL).mean()
     assert alone > 0.09
-    ours = (Evidence(lognormal, RESAMPLES).p_above(0) <= LEVEL).mean()
+    ours = (MeanTests(lognormal, RESAMPLES).p_above(0) <= LEVEL).mean()
     assert ours < 0.075
 
 
@@ -117,7 +117,7 @@ def test_holm_keeps_the_errors_of_several_metrics_together_where_none_does_not()
     p_values = []
     for _ in range(4):  # metrics of the same images agree in part
         mixed = (shared + random.normal(size=shared.shape)) / math.sqrt(2)
-        p_values.append(Evidence(MARGIN + mixed, RESAMPLES).p_above(MARGIN))
+        p_values.append(MeanTests(MARGIN + mixed, RESAMPLES).p_above(MARGIN))
     raw = np.array(p_values)
     corrected = np.array([holm(column) for column in raw.T.tolist()]).T
     assert (raw <= LEVEL).any(axis=0).mean() > 0.1
@@ -138,7 +138,7 @@ def test_holm_rejects_what_closed_testing_with_bonferroni_rejects(p_values, leve
 def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
     random = np.random.default_rng(1)
     sample = random.normal(0.1, 1, (400, 20))
-    found = Evidence(sample)
+    found = MeanTests(sample)
     expected = ttest_1samp(sample, 0, alternative="greater").pvalue
     assert (found.p_above(0) >= expected - 1e-12).all()
     assert found.p_above(0) == pytest.approx(expected, abs=0.02)
@@ -147,22 +147,22 @@ def test_p_values_of_many_normal_changes_are_those_of_the_t_test():
 
 def test_two_images_come_out_as_students_t_has_it_in_closed_form():
     """With one degree of freedom t is Cauchy's: mean 10.5, standard error .5."""
-    found = Evidence(np.array([10.0, 11.0]))
+    found = MeanTests(np.array([10.0, 11.0]))
     assert found.p_above(0)[0] == pytest.approx(math.atan(1 / 21) / math.pi, abs=1e-9)
     assert found.p_below(20)[0] == pytest.approx(math.atan(1 / 19) / math.pi, abs=1e-9)
 
 
 def test_one_tiny_change_among_images_that_stayed_the_same_is_equal():
-    tiny = Evidence(np.array([0, 0, 0, 0, -0.001]))
+    tiny = MeanTests(np.array([0, 0, 0, 0, -0.001]))
     assert claims(tiny, 1.0).equal < 0.01
     assert all(math.isfinite(bound[0]) for bound in tiny.bounds(0.95))
-    large = Evidence(np.array([0, 0, 0, 0, 4.0]))
+    large = MeanTests(np.array([0, 0, 0, 0, 4.0]))
     assert min(claims(large, 1.0)) > 0.05
 
 
 def test_a_bound_is_where_the_p_value_is_the_level():
     sample = np.random.default_rng(2).gamma(2, 1, 24)
-    found = Evidence(sample)
+    found = MeanTests(sample)
     lower, upper = (bound[0] for bound in found.bounds(0.95))
     for bound, p_value in ((lower, found.p_above), (upper, found.p_below)):
         sign = 1 if bound == upper else -1
@@ -173,17 +173,17 @@ def test_a_bound_is_where_the_p_value_is_the_level():
 
 def test_the_same_changes_get_the_same_verdict_and_their_order_decides_nothing_much():
     sample = np.random.default_rng(4).normal(size=24)
-    assert Evidence(sample).p_above(0)[0] == Evidence(sample).p_above(0)[0]
-    turned = Evidence(sample[::-1]).p_above(0)[0]
-    assert turned == pytest.approx(Evidence(sample).p_above(0)[0], abs=0.02)
+    assert MeanTests(sample).p_above(0)[0] == MeanTests(sample).p_above(0)[0]
+    turned = MeanTests(sample[::-1]).p_above(0)[0]
+    assert turned == pytest.approx(MeanTests(sample).p_above(0)[0], abs=0.02)
 
 
 def test_no_change_at_all_is_equal_and_one_image_proves_nothing():
-    assert claims(Evidence(np.zeros(4)), 1.0).equal < 0.001
-    assert claims(Evidence(np.zeros(4)), 1.0).worse > 0.99
-    assert claims(Evidence(np.full(4, 2.0)), 1.0).worse < 0.001
-    assert claims(Evidence(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0)
-    assert [b[0] for b in Evidence(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
+    assert claims(MeanTests(np.zeros(4)), 1.0).equal < 0.001
+    assert claims(MeanTests(np.zeros(4)), 1.0).worse > 0.99
+    assert claims(MeanTests(np.full(4, 2.0)), 1.0).worse < 0.001
+    assert claims(MeanTests(np.array([5.0])), 1.0) == Claims(1.0, 1.0, 1.0)
+    assert [b[0] for b in MeanTests(np.array([5.0])).bounds(0.95)] == [-math.inf, math.inf]
 
 
 def test_images_needed_grow_as_the_square_of_the_deviation_and_end_somewhere():
@@ -197,7 +197,9 @@ def test_images_needed_grow_as_the_square_of_the_deviation_and_end_somewhere():
 
 def changed(percent, kind="BD-rate", name="psnr", **more):
     images = tuple(f"{number}.png" for number in range(len(percent)))
-    return Compared("c", Changes(Criterion(name, name, kind), images, np.array(percent), **more))
+    return LabelledChanges(
+        "c", Changes(Criterion(name, name, kind), images, np.array(percent), **more)
+    )
 
 
 def judged(*compared, margin="", confidence=0.95):
@@ -242,6 +244,13 @@ def test_an_undecided_metric_says_how_many_images_it_would_take():
     assert judged(changed([0.0]))[0].why == "one image says nothing of the next: measure more"
 
 
+def test_a_change_at_the_margin_itself_is_undecided_however_many_images():
+    noise = np.random.default_rng(12).normal(0, 0.3, 24)
+    (found,) = judged(changed(1.0 + noise - noise.mean()))
+    assert (found.verdict, found.images_needed) == ("undecided", None)
+    assert found.why == "the change lies at the margin: no number of images is enough"
+
+
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():
     sample = 2 + np.random.default_rng(9).normal(0, 0.2, 24)
     lpips = changed(sample, "BD-metric", "lpips", level=0.2, unit=0.002)
@@ -265,11 +274,11 @@ def test_an_image_out_of_reach_is_a_regression_and_one_without_a_curve_no_pass()
     calm = np.random.default_rng(11).normal(0, 0.1, 23)
     (lost,) = judged(changed(calm, out_of_reach=("lost.png",)))
     assert (lost.verdict, "lost.png" in lost.why) == ("regressed", True)
-    (unknown,) = judged(changed(calm, unknown=(Left("bent.png", "it has 3 points"),)))
+    (unknown,) = judged(changed(calm, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert unknown.verdict == "undecided"
     assert "bent.png" in unknown.why
     assert "3 points" in unknown.why
-    (still,) = judged(changed(calm + 4, unknown=(Left("bent.png", "it has 3 points"),)))
+    (still,) = judged(changed(calm + 4, unknown=(UnjudgedImage("bent.png", "it has 3 points"),)))
     assert still.verdict == "regressed"
     assert judged(changed([], beyond=("a", "b")))[0].verdict == "improved"
 

@@ -10,11 +10,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark import registry
+from benchmark.analysis.attribution import attribution
 from benchmark.analysis.interval import point_interval
 from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
-from benchmark.commands.attribution import print_attribution
 from benchmark.commands.report import report
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.image import read_image
@@ -61,7 +62,7 @@ def store(tmp_path, sources):
         )
     )  # fmt: skip
     points = {("jpeg", "quality"): (5.0, 30.0, 60.0, 90.0)}
-    cells = plan(select("jpeg", points).contenders, "test", sources)
+    cells = plan(select(("jpeg",), points).contenders, "test", sources)
     measured = [bench.measure(cell) for cell in cells]
     for one in measured:
         store.keep(one.stream)
@@ -112,8 +113,11 @@ def test_a_value_without_influences_is_kept_and_has_no_interval(store):
 
 
 def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
-    with pytest.raises(UsageError, match="Recall does not tell the influence of an image"):
-        print_attribution("recall", None)
+    refused = pytest.raises(UsageError, match="Recall does not tell the influence of an image")
+    with refused:
+        attribution(store.table(), "recall", "recall/1-1")
+    with refused:
+        tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
     assert changes(None, "recall").nothing == "Recall does not tell the influence of an image"
 
 

@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -27,7 +26,9 @@ from benchmark.datasets.download import MANIFEST, fetch, manifest_objection, unp
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
 from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.registry import CODECS
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.published_weights import NETWORKS, PublishedFile
 
 BODY = bytes(hashlib.shake_128(b"body").digest(1_000_000))
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -489,11 +490,11 @@ def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
 # the command
 
 
-@pytest.mark.parametrize("name", command.NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, capsys, name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    weights = command.Weights(f"{server.url}/file.bin", f"{name}.pth", len(BODY), SHA256[:8])
-    monkeypatch.setitem(command.NETWORKS, name, (weights,))
+    weights = PublishedFile(f"{server.url}/file.bin", f"{name}.pth", SHA256[:8], len(BODY))
+    monkeypatch.setitem(NETWORKS, name, (weights,))
     command.fetch(name)
     path = tmp_path / "torch" / "hub" / "checkpoints" / f"{name}.pth"
     assert path.read_bytes() == BODY
@@ -504,35 +505,28 @@ def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, ca
     assert len(server.asked) == 1
 
 
-def test_a_learned_codec_is_fetched_quality_by_quality(server, tmp_path, monkeypatch, capsys):
+class Learned:
+    """A codec with two published files, whose address is that of the test's server."""
+
+    url = ""
+
+    @classmethod
+    def published_weights(cls, options):
+        stem = f"{options['model']}-{options['metric']}"
+        return [PublishedFile(cls.url, f"{stem}-{quality}.pth", SHA256[:8]) for quality in (1, 2)]
+
+
+def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
+    server, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    published = SimpleNamespace(
-        QUALITIES={"tiny": 2},
-        METRICS=("mse", "ms-ssim"),
-        published_weights=lambda model, metric, quality: SimpleNamespace(
-            url=f"{server.url}/file.bin",
-            name=f"{model}-{metric}-{quality}.pth",
-            sha256_prefix=SHA256[:8],
-        ),
-    )
-    monkeypatch.setitem(sys.modules, command.COMPRESSAI_WEIGHTS, published)
-    command.fetch("compressai:model=tiny:metric=ms-ssim")
+    monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
+    monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")
+    command.fetch("learned:model=tiny:metric=ms-ssim")
     assert left_in(tmp_path / "hub/checkpoints") == ["tiny-ms-ssim-1.pth", "tiny-ms-ssim-2.pth"]
     assert len(capsys.readouterr().out.splitlines()) == 2
-    with pytest.raises(UnknownName, match="Did you mean 'tiny'"):
-        command.fetch("compressai:model=tinny")
-    with pytest.raises(UnknownName, match="metric"):
-        command.fetch("compressai:model=tiny:metric=psnr")
-    with pytest.raises(UsageError, match="names no published weights"):
-        command.fetch("compressai:model=tiny:weights=random")
-
-
-def test_the_real_adapter_tells_addresses_in_the_form_that_is_expected():
-    weights = import_module(command.COMPRESSAI_WEIGHTS)
-    assert callable(weights.published_weights)
-    assert {"url", "name", "sha256_prefix"} <= set(weights.PublishedFile._fields)
-    assert weights.QUALITIES["bmshj2018-hyperprior"] == 8
-    assert weights.METRICS == ("mse", "ms-ssim")
+    with pytest.raises(UsageError, match="jpeg has no published weights"):
+        command.fetch("jpeg")
 
 
 def test_what_needs_no_fetch_says_so_and_what_is_unknown_is_guessed(capsys):

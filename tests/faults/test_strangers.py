@@ -18,7 +18,8 @@ from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.export_pack import export_pack
 from benchmark.packs.import_pack import import_pack
 from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack, refuse_code
-from benchmark.plan.matrix import Request, open_matrix
+from benchmark.plan.matrix import open_matrix
+from benchmark.plan.request import Request
 from benchmark.plan.select import select
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
@@ -35,9 +36,12 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("strangers")
     (folder / "photos").mkdir()
     Image.effect_noise((40, 30), 50).convert("RGB").save(folder / "photos" / "0.png")
-    request = Request(str(folder / "photos"), folder / "results", None, None, False)
-    matrix = open_matrix(request, "jpeg", ["jpeg.quality=30,50"], False)
-    bench = Workbench(Conditions.here(("psnr",), "cpu", False, 1, False, matrix.store.folder))
+    request = Request(
+        dataset=str(folder / "photos"), results=folder / "results", metrics=("psnr",),
+        codecs=("jpeg",), points=("jpeg.quality=30,50",), jobs=1,
+    )  # fmt: skip
+    matrix = open_matrix(request)
+    bench = Workbench(Conditions.of(request, matrix.store.folder, jobs=1))
     matrix.store.begin("r", {})
     for cell in matrix.cells:
         done = bench.measure(cell)
@@ -64,8 +68,8 @@ def taken_in(path, results):
     try:
         pack = open_pack(path)
         refuse_code(pack, "read it")
-        for line in pack.lines.values():
-            pack.stream(line)
+        for one in pack.streams.values():
+            pack.read(one)
         import_pack(pack, results, [])
     except BenchError as error:
         if "\n" in str(error):
@@ -227,7 +231,7 @@ def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_pat
     pack = open_pack(spoilt(whole, tmp_path / "pack", index=renamed, rows=rows))
     with pytest.raises(UsageError, match="itself names what decodes its streams"):
         refuse_code(pack, "decode them")
-    selection = select("all", {}, [pack])
+    selection = select(["all"], {}, [pack])
     assert CodecSpec.of(codec, variant) not in {one.spec for one in selection.contenders}
     assert any(name.startswith(codec) for name, _ in selection.skipped)
 

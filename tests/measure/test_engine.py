@@ -38,7 +38,7 @@ def sources(tmp_path_factory):
 
 
 def cells(kind, sources):
-    return plan(select(f"{FAKES}:{kind}", {}).contenders, "test", sources)
+    return plan(select([f"{FAKES}:{kind}"], {}).contenders, "test", sources)
 
 
 def finished(tasks, conditions):

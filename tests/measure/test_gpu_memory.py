@@ -91,7 +91,7 @@ def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_pat
         files.append(ImageFile(path.name, path))
         assert read_image(path).pixels.shape == pixels.shape
     spec = f"{Path(fakes.__file__)}:ShortOfMemory"
-    cells = plan(select(spec, {}).contenders, "test", probe(files, False, 1))
+    cells = plan(select([spec], {}).contenders, "test", probe(files, False, 1))
     bench = Workbench(conditions())
     told = {cell.source.height_px: bench.measure(cell).row["caveat"] for cell in cells}
     assert told == {40: "", 41: IN_TILES}

@@ -78,7 +78,7 @@ def sources(tmp_path_factory):
 
 
 def cells(spec, sources):
-    return plan(select(spec, {}).contenders, "test", sources)
+    return plan(select([spec], {}).contenders, "test", sources)
 
 
 def alone(cells, **changes):

@@ -47,7 +47,7 @@ def elsewhere(source):
 
 
 def cells(spec, source):
-    return plan(select(spec, {}).contenders, "test", [source])
+    return plan(select([spec], {}).contenders, "test", [source])
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_stream_of_a_pack_travels_with_its_cell(hire):
     spec = next(iter(pack.infos))
     cell = Cell(spec, pack.infos[spec], Setting("qp", 47), "sample", found, PACK)
     part = only(pack, cell)
-    assert len(part.lines) == 1
+    assert len(part.streams) == 1
     gone, image = elsewhere(found)
     there = hire().work(
         Parcel(cell._replace(source=gone, pack=NOWHERE / "vtm.tar"), None, pack=part), image

@@ -20,9 +20,8 @@ from PIL import Image
 from benchmark.codec import Pixels
 from benchmark.commands.options import USUAL_METRICS
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.measure.unscored import metric_names
 from benchmark.metrics.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.registry import METRICS
+from benchmark.registry import METRICS, metric_names
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from benchmark.system.torchvision_import import import_torchvision

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from benchmark.errors import BadPack, ImageRefused, StoreError, Unavailable, Usa
 from benchmark.measure.engine.local import carry_out
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.export_pack import export_pack
-from benchmark.packs.import_pack import import_pack
+from benchmark.packs.import_pack import import_pack, row_of
 from benchmark.packs.pack import Recorded, open_pack
 from benchmark.plan.cells import Contender, lacking, plan
-from benchmark.plan.matrix import Request, open_matrix
-from benchmark.plan.select import select
+from benchmark.plan.matrix import open_matrix
+from benchmark.plan.request import Request
+from benchmark.plan.select import ALL, select
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
 
@@ -62,7 +64,7 @@ def measured(sources, tmp_path_factory):
     """A store with every cell of one codec, coded by the codec itself."""
     store = Store(tmp_path_factory.mktemp("results") / "photos")
     bench, run = Workbench(conditions()), conditions().run
-    contenders = select(HONEST.text, {}).contenders
+    contenders = select([HONEST.text], {}).contenders
     store.begin(run, {"codecs": {HONEST.text: {"licence": "MIT"}}})
     for cell in plan(contenders, "photos", sources):
         done = bench.measure(cell)
@@ -131,7 +133,7 @@ def test_encode_is_answered_with_the_codecs_own_bytes(pack_path, sources, photos
 
 
 def recorded_contender(pack_path):
-    (contender,) = select(HONEST.text, {}, [open_pack(pack_path)]).contenders
+    (contender,) = select([HONEST.text], {}, [open_pack(pack_path)]).contenders
     return contender
 
 
@@ -155,16 +157,17 @@ def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path
     mixed = tmp_path / "mixed"
     shutil.copytree(photos, mixed)
     Image.effect_noise((35, 30), 50).convert("RGB").save(mixed / "stranger.png")
-    request = Request(str(mixed), tmp_path / "results", None, None, False, (pack_path,))
-    matrix = open_matrix(request, HONEST.text, [], timed=False)
+    request = Request(
+        codecs=(HONEST.text,), dataset=str(mixed), results=tmp_path / "results", packs=(pack_path,)
+    )
+    matrix = open_matrix(request)
     assert {cell.source.file.name for cell in matrix.cells} == {"0.png", "1.png"}
     ((name, reason),) = matrix.selection.skipped
     assert name == HONEST.text
     assert reason.endswith(
         "has no streams, or not at every setting, of 1 of 3 images: stranger.png"
     )
-    points = [f"{HONEST.text}.step=16,3"]
-    matrix = open_matrix(request, HONEST.text, points, timed=False)
+    matrix = open_matrix(replace(request, points=(f"{HONEST.text}.step=16,3",)))
     assert [cell.setting.value for cell in matrix.cells] == [16, 16]
     assert "of 3 of 3 images" in matrix.selection.skipped[0][1]
 
@@ -175,21 +178,43 @@ def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all
     strangers = tmp_path / "strangers"
     strangers.mkdir()
     Image.effect_noise((35, 30), 50).convert("RGB").save(strangers / "stranger.png")
-    request = Request(str(strangers), tmp_path / "results", None, None, False, (pack_path,))
+    request = Request(
+        codecs=(HONEST.text,),
+        dataset=str(strangers),
+        results=tmp_path / "results",
+        packs=(pack_path,),
+    )
     with pytest.raises(Unavailable, match=r"cannot run here: .* of 1 of 1 images: stranger\.png"):
-        open_matrix(request, HONEST.text, [], timed=False)
+        open_matrix(request)
     monkeypatch.setattr("benchmark.plan.select.every_codec", lambda: ["raw"])
-    matrix = open_matrix(request, "all", [], timed=False)
+    matrix = open_matrix(replace(request, codecs=ALL))
     assert {cell.codec.name for cell in matrix.cells} == {"raw"}
     assert [name for name, _ in matrix.selection.skipped] == [HONEST.text]
 
 
 def test_a_pack_that_no_codec_asks_for_is_refused_and_so_is_timing_from_one(pack_path, photos):
     with pytest.raises(UsageError, match="no codec of --codecs takes a stream from"):
-        select("raw", {}, [open_pack(pack_path)])
-    request = Request(str(photos), Path("results"), None, None, False, (pack_path,))
+        select(["raw"], {}, [open_pack(pack_path)])
+    request = Request(codecs=(HONEST.text,), dataset=str(photos), packs=(pack_path,), timing=True)
     with pytest.raises(UsageError, match="leave out one"):
-        open_matrix(request, HONEST.text, [], timed=True)
+        open_matrix(request)
+
+
+def test_a_pack_beside_codecs_of_which_one_uses_it_is_accepted(pack_path):
+    chosen = select(["raw", HONEST.text], {}, [open_pack(pack_path)]).contenders
+    assert [one.pack is None for one in chosen] == [True, False]
+
+
+@pytest.mark.parametrize("jobs", [2**63 - 1, 2**63, -(2**63)])
+def test_a_whole_number_of_a_pack_is_one_of_64_bits_with_sign_or_refused(pack_path, jobs):
+    pack = open_pack(pack_path)
+    one = next(iter(pack.streams.values()))
+    one = one._replace(fields={**one.fields, "jobs": str(jobs)})
+    if jobs == 2**63 - 1:
+        assert row_of(pack, one, "run")["jobs"] == jobs
+    else:
+        with pytest.raises(BadPack, match="a number of 64 bits"):
+            row_of(pack, one, "run")
 
 
 def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_other(
@@ -197,18 +222,18 @@ def test_a_shipped_pack_stands_in_for_a_program_that_is_not_there_and_for_no_oth
 ):
     monkeypatch.delenv("VTM_DIR", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    (contender,) = select("vtm", {}).contenders
+    (contender,) = select(["vtm"], {}).contenders
     assert (contender.pack.name, contender.info.version) == ("vtm-23.13", "VTM 23.13")
     assert [setting.value for setting in contender.sweep] == [47, 42, 37, 32, 27, 22]
     with pytest.raises(Unavailable, match="EncoderAppStatic"):
-        select("vtm", {}, recorded=False)
+        select(["vtm"], {}, recorded=False)
     with pytest.raises(Unavailable, match="EncoderAppStatic"):
-        select("vtm:depth=10", {})
+        select(["vtm:depth=10"], {})
     program = tmp_path / "EncoderAppStatic"
     program.write_text("#!/bin/sh\necho VVCSoftware: VTM Encoder Version 24.0; exit 1\n")
     program.chmod(0o755)
     (tmp_path / "encoder_intra_vtm.cfg").write_text("")
-    (contender,) = select("vtm", {}).contenders
+    (contender,) = select(["vtm"], {}).contenders
     assert contender.pack is None
     assert contender.info.version.startswith("VTM 24.0,")
 
@@ -233,8 +258,8 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     again = tmp_path / "again.tar"
     export_pack(again, [store], [HONEST], NOTES)
     first, second = open_pack(pack_path), open_pack(again)
-    assert [line.cells for line in first.lines.values()] == [
-        line.cells for line in second.lines.values()
+    assert [one.fields for one in first.streams.values()] == [
+        one.fields for one in second.streams.values()
     ]
     assert first.infos == second.infos
 
@@ -280,7 +305,7 @@ def test_nothing_is_written_over_and_a_failure_leaves_nothing(measured, tmp_path
 
 def read_all(path):
     pack = open_pack(path)
-    return [pack.stream(line) for line in pack.lines.values()]
+    return [pack.read(one) for one in pack.streams.values()]
 
 
 def one_stream(pack):
@@ -377,14 +402,14 @@ def test_without_the_sources_an_audit_decodes_and_compares_no_metric(pack_path, 
 
 def test_an_audit_finds_a_changed_stream_a_changed_metric_and_changed_pixels(folder_pack, sources):
     pack = open_pack(folder_pack)
-    first, second, third, fourth, *_ = pack.lines.values()
+    first, second, third, fourth, *_ = pack.streams.values()
     rows = folder_pack / "rows.csv"
-    psnr = second.cells["psnr_db"]
+    psnr = second.fields["psnr_db"]
     rewrite(rows, psnr, repr(float(psnr) + 1e-5))
-    rewrite(rows, third.cells["decoded_sha256"], "0" * 64)
-    rewrite(rows, f",{fourth.cells['bpp']},", ",0.5,")
-    (folder_pack / "streams" / first.stream_sha256).write_bytes(b"")
-    found = {problem.what for problem in audited(folder_pack, sources).problems}
+    rewrite(rows, third.fields["decoded_sha256"], "0" * 64)
+    rewrite(rows, f",{fourth.fields['bpp']},", ",0.5,")
+    (folder_pack / "streams" / first.sha256).write_bytes(b"")
+    found = {one.what for one in audited(folder_pack, sources).contradictions}
     assert len(found) == 4
     for words in ("is damaged", "psnr_db is ", "decodes to other pixels", "its bpp is "):
         assert sum(words in what for what in found) == 1

@@ -16,7 +16,7 @@ from benchmark.commands.figures import SUFFIXES
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.packs.evidence import gather, packs_beside
+from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.paper import pictures
 from benchmark.paper.crop import Window
 from benchmark.paper.plates import open_paper
@@ -134,7 +134,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     source = read_image(path).pixels
     stored = {
         (row["codec"], row["setting_value"]): row
-        for row in gather(measured, "sample", packs_beside(measured)).table.to_pylist()
+        for row in dataset_contents(measured, "sample", packs_beside(measured)).table.to_pylist()
         if row["image"] == PHOTOGRAPH
     }
     quality = float(rows["JPEG"]["setting"].partition("=")[2])
@@ -221,14 +221,14 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
 
 def test_own_rows_stand_before_those_of_packs(tmp_path):
     packs = packs_beside(tmp_path)
-    bare = gather(tmp_path, "sample", packs)
+    bare = dataset_contents(tmp_path, "sample", packs)
     rows = bare.table.to_pylist()
     assert {row["codec"] for row in rows} == {"vtm"}
-    assert len(rows) == len(bare.lines) == 24
+    assert len(rows) == len(bare.from_packs) == 24
     first = {**rows[0], "recorded": False, "run": "20990101T000000-aa", "num_bytes": 7}
     stream = bare.stream(rows[0])
     Store(tmp_path / "sample").append([first])
-    both = gather(tmp_path, "sample", packs)
+    both = dataset_contents(tmp_path, "sample", packs)
     assert both.table.num_rows == 24
     (mine,) = [row for row in both.table.to_pylist() if row["cell"] == first["cell"]]
     assert mine["num_bytes"] == 7

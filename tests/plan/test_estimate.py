@@ -102,7 +102,7 @@ def test_a_curve_goes_through_its_points_and_a_time_of_zero_does_no_harm():
 
 def clic_and_vtm():
     points = {("vtm", "qp"): tuple(map(float, EIGHT_QPS.partition("=")[2].split(",")))}
-    return imagined_cells("vtm", points, "clic2020", typical_sources("clic2020", None))
+    return imagined_cells(["vtm"], points, "clic2020", typical_sources("clic2020", None))
 
 
 def test_the_imagined_test_set_of_clic_has_its_pictures_and_about_its_pixels():

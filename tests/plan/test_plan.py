@@ -9,7 +9,8 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell, Contender, plan
-from benchmark.plan.estimate import Estimate, estimate, longest_first
+from benchmark.plan.estimate import CostModel, Estimate, estimate
+from benchmark.plan.schedule import longest_first
 from benchmark.registry import CodecSpec
 from support.measured import row, table
 
@@ -59,26 +60,30 @@ def cells(*codecs, qualities=(10, 20)):
     return plan(contenders, "kodak", SOURCES)
 
 
+def ordered(cells, rows):
+    return longest_first(cells, lambda cell: cell.source, CostModel(table(rows)).seconds)
+
+
 def test_a_run_takes_the_longest_cells_of_an_image_first_and_the_images_in_order():
     """jpeg: .3 s for 8000 pixels at either setting; webp: 3 s at 10 and 30 s at 20."""
     rows = [row("jpeg", q, "x") for q in (10, 20)]
     rows += [row("webp", 10, "x", encode_seconds=2.9), row("webp", 20, "x", encode_seconds=29.9)]
-    order = longest_first(cells("jpeg", "webp"), table(rows))
+    order = ordered(cells("jpeg", "webp"), rows)
     told = [(c.source.file.name, c.codec.name, c.setting.value) for c in order]
     of_one = [("webp", 20), ("webp", 10), ("jpeg", 20), ("jpeg", 10)]
     assert told == [(image, *rest) for image in "ab" for rest in of_one]
 
 
 def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
-    order = longest_first(cells("jpeg", "vtm"), table([row("jpeg", 10, "x")]))
+    order = ordered(cells("jpeg", "vtm"), [row("jpeg", 10, "x")])
     told = [(c.codec.name, c.setting.value) for c in order[:4]]
     assert told == [("vtm", 20), ("vtm", 10), ("jpeg", 20), ("jpeg", 10)]
 
 
 def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():
     slow = row("vtm", 10, "x", encode_seconds=1000.0, recorded=True)
-    assert estimate(cells("vtm"), table([slow])) == Estimate(0, 4)
-    assert estimate([CELL._replace(pack=Path("p"))], table([])) == Estimate(0, 0)
+    assert estimate(cells("vtm"), CostModel(table([slow]))) == Estimate(0, 4)
+    assert estimate([CELL._replace(pack=Path("p"))], CostModel(table([]))) == Estimate(0, 0)
     twelve_pixels = 0.3 / 8000 * 12
-    known = estimate([CELL], table([slow, row("jpeg", 10, "x")]))
+    known = estimate([CELL], CostModel(table([slow, row("jpeg", 10, "x")])))
     assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0, 0)

@@ -263,10 +263,14 @@ def test_an_interrupted_merge_is_repeated_and_ends_the_same(three, tmp_path, mon
 def test_a_full_disk_is_one_sentence(three, tmp_path, monkeypatch):
     first, _, _ = three
 
-    def full(source, target):
-        raise OSError(28, "No space left on device")
+    real = os.replace
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    def full(source, target):
+        if target.parent.name == "runs":
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match="No space left on device; mend that and merge again"):
         merged(tmp_path / "into", first)
 

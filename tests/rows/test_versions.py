@@ -1,20 +1,23 @@
-"""Versions of a cell: the row that stands, against the rules applied one row at a time."""
+"""Versions of a row: the one that stands, against the rules applied one row at a time."""
 
 import random
+from itertools import groupby
 
 import pyarrow as pa
 import pytest
 
 from benchmark.metrics.metric import metric_columns
+from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.schema import table_schema
-from benchmark.rows.versions import merge_versions
+from benchmark.rows.versions import merge_versions, newest_rows
+from support import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
 
 
 def expected(rows):
-    """The rules of `merge_rows`, of one cell."""
+    """The rules of `merge_versions`, of one cell."""
     by_rank = sorted(
         rows,
         key=lambda row: (
@@ -98,3 +101,75 @@ def test_what_is_attested_of_one_stream_says_nothing_of_another():
         (merged,) = merge_versions(table).to_pylist()
         assert merged["finished_utc"] == "2026-01-02"
         assert merged["attested"] is (None if change else True)
+
+
+def newest_by_hand(rows, coding_protocol):
+    """Indices of the newest rows: each rule of the module applied to lists of rows."""
+
+    def variant(at):
+        return rows[at]["codec"], rows[at]["variant"]
+
+    def when(at):
+        return rows[at]["run"] or "", rows[at]["finished_utc"] or ""
+
+    def edition(at):
+        return rows[at]["fingerprint"], rows[at]["revision"]
+
+    def at_point(at):
+        image = rows[at]["image_sha256"] or rows[at]["image"]
+        return *variant(at), rows[at]["setting_name"], rows[at]["setting_value"], image
+
+    found = []
+    comparable = [at for at, one in enumerate(rows) if one["coding_protocol"] == coding_protocol]
+    for _, group in groupby(sorted(comparable, key=variant), variant):
+        of_variant = list(group)
+        newest = edition(max(of_variant, key=when))
+        found += [at for at in of_variant if edition(at) == newest]
+    kept = groupby(sorted(found, key=at_point), at_point)
+    return [max(group, key=when) for _, group in kept]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_newest_rows_are_those_that_the_rules_name(seed):
+    chance = random.Random(seed)
+    rows = []
+    for number in range(chance.randrange(60)):
+        of_image = {"image": chance.choice("xyz"), "image_sha256": chance.choice(["p", "q", None])}
+        rows.append(
+            measured.row(chance.choice("ab"), chance.choice([5, 10, 20]), **of_image)
+            | {
+                "cell": str(number),
+                "variant": chance.choice(["", "v=1"]),
+                "fingerprint": chance.choice("fg"),
+                "revision": chance.choice([1, 2]),
+                "coding_protocol": chance.choice([CODING, CODING, "coding/0", None]),
+                "run": chance.choice(["1", "2", "3"]),
+                "finished_utc": f"2026-01-01T00:{number:02}",  # no two rows are equally new
+            }
+        )
+    newest = newest_rows(measured.table(rows))
+    assert newest.index.tolist() == newest_by_hand(rows, CODING)
+    older = newest_rows(measured.table(rows), "coding/0")
+    assert older.index.tolist() == newest_by_hand(rows, "coding/0")
+
+
+def test_rows_of_older_editions_and_other_protocols_are_told_apart_from_repeated_ones():
+    rows = [
+        measured.row("jpeg", 5, "a", fingerprint="old", run="1"),
+        measured.row("jpeg", 5, "a", cell="x", run="2", finished_utc="2026-01-01"),
+        measured.row("jpeg", 5, "a", cell="y", run="2", finished_utc="2026-01-02"),
+        measured.row("jpeg", 5, "b", coding_protocol="coding/0", run="3"),
+        measured.row("jpeg", 5, "c", coding_protocol=None, run="4"),
+    ]
+    newest = newest_rows(measured.table(rows))
+    assert (newest.index.tolist(), newest.other.tolist()) == ([2], [0, 3, 4])
+
+
+def test_points_are_numbered_by_variant_then_setting_without_gaps():
+    cells = [("webp", 5, "a"), ("jpeg", 10, "b"), ("jpeg", 10, "a"), ("jpeg", 9, "a")]
+    rows = [measured.row(*cell, image_sha256=None) for cell in cells]
+    newest = newest_rows(measured.table(rows))
+    assert newest.index.tolist() == [3, 2, 1, 0]  # 9 before 10: settings are numbers, not text
+    assert newest.point.tolist() == [0, 1, 1, 2]
+    assert newest.variant.tolist() == [0, 0, 0, 1]
+    assert newest_rows(measured.table([])).index.tolist() == []

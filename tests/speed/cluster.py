@@ -57,6 +57,7 @@ def main() -> int:
     from benchmark.measure.engine.ray import RayEngine
     from benchmark.measure.workbench import Conditions
     from benchmark.plan.cells import Cell, plan
+    from benchmark.plan.request import Request
     from benchmark.plan.select import select
     from benchmark.plan.simulate import simulate
 
@@ -75,14 +76,14 @@ def main() -> int:
             Image.effect_noise((draw.choice((128, 192, 256)), 16 + number), 50).save(path)
             files.append(ImageFile(path.name, path))
         sources = [one for one in probe(files, False, 1) if isinstance(one, Source)]
-        cells = plan(select(f"{codec}:Sleeps", {}).contenders, "speed", sources)
+        cells = plan(select([f"{codec}:Sleeps"], {}).contenders, "speed", sources)
 
         def seconds(task: Task) -> float:
             assert isinstance(task, Cell)
             return float(task.source.width_px / 64 * 2 ** (-(task.setting.value - 22) / 6))
 
         expected = simulate(cells, seconds, nodes * workers).makespan
-        conditions = Conditions.here(("psnr",), "cpu", False, nodes * workers, False, Path(folder))
+        conditions = Conditions.of(Request(metrics=("psnr",)), Path(folder), jobs=nodes * workers)
         began, ended = float("inf"), 0.0
         for done in RayEngine(connected, seconds, 1.0, {}).carry_out(cells, conditions):
             if done is not None:

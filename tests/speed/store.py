@@ -1,11 +1,12 @@
-"""A store of 1,000,000 rows, made once -> seconds to open it, list done cells, read it, summarise.
+"""Time a store of a million rows: to list the finished cells, to read all rows, to summarise them.
 
     python tests/speed/store.py [--rows 1000000] [--repeated 10000] [--shard-rows 100]
 
-40 codecs at 8 settings of as many images as that needs, usual metrics, in shards of 50,000 rows;
-`--repeated` of the cells have a second version, in shards of `--shard-rows`, as a run leaves them
-that was interrupted. Each step runs in a process of its own that has nothing cached; processor time
-counts, since the machine may be busy. Exit code 1 where the steps take more than five seconds.
+The store is made once: 40 codecs at 8 settings of as many images as that needs, the usual metrics,
+in shards of 50,000 rows; `--repeated` of the cells have a second version, in shards of
+`--shard-rows`, as interrupted runs leave them. Each step runs in a process of its own that has
+nothing cached. Processor time counts, since the machine may be busy. Exit code 1 if the steps take
+more than five seconds together.
 """
 
 import argparse

@@ -142,6 +142,7 @@ def test_the_limit_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(external, "LARGEST_FILE_BYTES", 10)
     run_program(["true"], timeout_seconds=10)
     (tmp_path / "ours").write_bytes(bytes(1000))
+    assert (tmp_path / "ours").stat().st_size == 1000
 
 
 def test_an_interrupted_call_ends_the_program(tmp_path: Path):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from baselines.neural.crdr.sizes import Sizes
 from benchmark.errors import Unavailable
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 FORMAT = 1
 LARGEST_CARD_BYTES = 1 << 20

@@ -19,7 +19,7 @@ from torch import Tensor
 from baselines.neural.checkpoint.card import Card, check_file, load_card, save_card
 from baselines.neural.crdr.model import CRDR
 from benchmark.errors import Unavailable
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 TABLES = "tables."
 FLOATS = (torch.float32, torch.float16)

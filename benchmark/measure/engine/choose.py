@@ -1,74 +1,88 @@
-"""Options of a run to where its cells are carried out: this machine, or the nodes of a cluster."""
+"""Choose the backend that carries out a request's cells: this machine, or a cluster's nodes."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from benchmark.measure.run import Engine
-    from benchmark.plan.estimate import CostModel
-    from benchmark.system.device import Device
+from benchmark.errors import UsageError
+from benchmark.measure.engine.local import Finished, Task, carry_out, image_of, prepare_workers
+from benchmark.measure.workbench import Conditions
+from benchmark.plan.cells import Cell
+from benchmark.plan.estimate import CostModel
+from benchmark.plan.request import Request
+from benchmark.plan.schedule import longest_first
+from benchmark.system.device import Device, use_device
 
 ENGINES = ("local", "ray")
+Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | None]]
 
 
-class Place(NamedTuple):
-    """Where a run's cells are carried out; facts go into its record."""
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Processes of this machine, or workers of a cluster, that carry out tasks."""
 
-    device: "Device"
-    jobs: int | None  # None for one a core of this machine
-    facts: dict[str, object]
-    engine: "Callable[[CostModel], Engine]"
-    session: "Callable[[], AbstractContextManager[None]]"  # to be in while it works
-    remarks: Callable[[], list[str]]  # after the run: sentences on what nodes lacked
+    device: Device
+    jobs: int | None  # tasks at the same time; None for one per core of this machine
+    engine: Callable[[CostModel], Engine]  # yields outcomes, and None about once a second
+    session: Callable[[], AbstractContextManager[None]] = nullcontext  # entered while it works
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the run's record
+    remarks: Iterable[str] = ()  # after the run: sentences on what nodes lacked
 
 
-def choose_place(
-    engine: str, address: str, device: str, jobs: int | None, gpus_per_worker: float, timing: bool
-) -> Place:
-    """Raises `UsageError` for what cannot be, `Unavailable` where no cluster answers."""
-    from benchmark.errors import UsageError
+def choose_backend(request: Request) -> Backend:
+    """Prepare the backend of a request, and set the device for codecs.
 
-    if engine not in ENGINES:
-        raise UsageError(f"--engine {engine!r} is none of {', '.join(ENGINES)}")
-    if engine == "local":
-        return _here(device, jobs)
-    if timing:
+    Raises `UsageError` for options that exclude each other, `Unavailable` without GPU or cluster.
+    """
+    if request.engine not in ENGINES:
+        raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
+    if request.engine == "local":
+        return _local(request)
+    if request.timing:
         raise UsageError("--timing measures one machine with nothing beside: drop --engine ray")
-    return _cluster(address, device, jobs, gpus_per_worker)
+    return _cluster(request)
 
 
-def _here(device: str, jobs: int | None) -> Place:
-    from benchmark.measure.engine.local import carry_out, prepare_workers
-    from benchmark.system.device import use_device
-
-    chosen = use_device(device)
+def _local(request: Request) -> Backend:
+    device = use_device(request.device)
     prepare_workers()
-    return Place(chosen, jobs, {}, lambda model: carry_out, nullcontext, list)
+
+    def engine(model: CostModel) -> Engine:
+        def ordered(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
+            return carry_out(longest_first(tasks, image_of, _seconds(model)), conditions)
+
+        return ordered
+
+    return Backend(device, request.jobs, engine)
 
 
-def _cluster(address: str, device: str, jobs: int | None, gpus_per_worker: float) -> Place:
-    from benchmark.measure.engine.cluster import connect, session, use_device
-    from benchmark.measure.engine.local import Task
+def _cluster(request: Request) -> Backend:
+    from benchmark.measure.engine import cluster
     from benchmark.measure.engine.ray import RayEngine
-    from benchmark.plan.cells import Cell
 
-    cluster = connect(address)
-    chosen = use_device(device, cluster)
+    nodes = cluster.connect(request.address)
+    device = use_device(request.device, nodes.has_gpus)
     remarks: dict[str, None] = {}
 
-    def engine(model: "CostModel") -> "Engine":
-        def seconds(task: Task) -> float | None:
-            if isinstance(task, Cell):
-                return model.seconds(task)
-            decoding: float | None = task.row["decode_seconds"]
-            return decoding
+    def engine(model: CostModel) -> Engine:
+        return RayEngine(nodes, _seconds(model), request.gpus_per_worker, remarks).carry_out
 
-        return RayEngine(cluster, seconds, gpus_per_worker, remarks).carry_out
+    return Backend(
+        device,
+        request.jobs or max(nodes.cpus, 1),
+        engine,
+        cluster.session,
+        {"engine": "ray", "nodes": [node._asdict() for node in nodes.nodes]},
+        remarks,
+    )
 
-    nodes = [node._asdict() for node in cluster.nodes]
-    facts: dict[str, object] = {"engine": "ray", "nodes": nodes}
-    most = jobs or max(cluster.cpus, 1)
-    return Place(chosen, most, facts, engine, session, lambda: list(remarks))
+
+def _seconds(model: CostModel) -> Callable[[Task], float | None]:
+    def seconds(task: Task) -> float | None:
+        if isinstance(task, Cell):
+            return model.seconds(task)
+        decoding: float | None = task.row["decode_seconds"]
+        return decoding
+
+    return seconds

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.errors import Unavailable, UsageError
-from benchmark.system.device import VARIABLE, Device
 
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
 # What the driver's options and the user set for codecs, metrics and their weights.
@@ -29,6 +28,11 @@ class Cluster(NamedTuple):
     """The machines that were there when this process connected; more may come, and these go."""
 
     nodes: tuple[Node, ...]
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a node has a GPU; the driver's own machine needs none."""
+        return any(node.gpus for node in self.nodes)
 
     @property
     def cpus(self) -> int:
@@ -91,21 +95,6 @@ def import_ray() -> Any:
             "`pip install -r requirements-ray.lock` (docs/cluster.md)"
         ) from error
     return ray
-
-
-def use_device(asked: str, cluster: Cluster) -> Device:
-    """`auto`, `cpu` or `cuda` to where codecs of the cluster run, told to them by `$BENCH_DEVICE`.
-
-    The driver's own machine needs no GPU.
-    """
-    if asked not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
-    has_gpus = any(node.gpus for node in cluster.nodes)
-    if asked == "cuda" and not has_gpus:
-        raise Unavailable("--device cuda: no node of the cluster has a GPU; leave the option out")
-    device: Device = "cuda" if has_gpus and asked != "cpu" else "cpu"
-    os.environ[VARIABLE] = device
-    return device
 
 
 def environment() -> dict[str, str]:

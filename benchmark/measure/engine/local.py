@@ -112,7 +112,7 @@ class _Lane:
     left: int = 0
 
     def add(self, task: Task) -> None:
-        self.images.setdefault(_image(task), deque()).append(task)
+        self.images.setdefault(image_of(task), deque()).append(task)
         self.left += 1
 
     def plenty(self) -> bool:
@@ -145,7 +145,8 @@ def _lanes(tasks: Sequence[Task], conditions: Conditions) -> list[_Lane]:
     return list(lanes.values())
 
 
-def _image(task: Task) -> str:
+def image_of(task: Task) -> str:
+    """Return the sha256 of the pixels of a task's source."""
     return task.source.sha256 if isinstance(task, Cell) else str(task.row["image_sha256"])
 
 
@@ -178,7 +179,7 @@ class _Worker:
         """Give the worker what it lacks, as far as there is something left in its lane."""
         wanted = 2 if self._lane.plenty() else 1
         while len(self.tasks) < wanted and (task := self._lane.next(self._image)) is not None:
-            self._image = _image(task)
+            self._image = image_of(task)
             self.tasks.append(task)
             self._send(task)
 

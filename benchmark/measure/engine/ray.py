@@ -24,6 +24,7 @@ from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
 from benchmark.measure.execute import Failed, explain
 from benchmark.measure.workbench import Conditions, Measured, failed_row
 from benchmark.plan.cells import Cell
+from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 
 TICK_SECONDS = 1.0
 MOST_LOSSES = 3  # of workers over one cell
@@ -124,7 +125,7 @@ class _Run:
 
     def _hire(self, lane: Lane) -> None:
         outfit = WorkerConfig(replace(self._conditions, device=lane.device), self._packer.files)
-        told = {**self._environment, "BENCH_DEVICE": lane.device}
+        told = {**self._environment, DEVICE_VARIABLE: lane.device}
         if lane.device == "cpu":
             told["CUDA_VISIBLE_DEVICES"] = ""
         actor = (

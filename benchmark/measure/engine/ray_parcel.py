@@ -92,13 +92,13 @@ class _InMemory:
 def only(pack: Pack, cell: Cell) -> Pack:
     """What a pack holds of one cell; `BadPack` where its stream is damaged."""
     source = cell.source
-    line = pack.find(cell.codec, source.sha256, source.width_px, cell.setting)
-    if line is None:
-        return replace(pack, lines={}, files=_InMemory({}))
-    stream = _InMemory({f"{STREAMS}/{line.stream_sha256}": pack.stream(line)})
-    key = (line.spec, line.image_sha256, line.width_px, line.setting)
+    one = pack.find(cell.codec, source.sha256, source.width_px, cell.setting)
+    if one is None:
+        return replace(pack, streams={}, files=_InMemory({}))
+    data = _InMemory({f"{STREAMS}/{one.sha256}": pack.read(one)})
+    key = (one.spec, one.image_sha256, one.width_px, one.setting)
     infos = {cell.codec: pack.infos[cell.codec]}
-    return replace(pack, infos=infos, lines={key: line}, files=stream)
+    return replace(pack, infos=infos, streams={key: one}, files=data)
 
 
 def wanted(tasks: Iterable[Task]) -> list[Wanted]:

@@ -22,7 +22,14 @@ from baselines.compressai.weights import (
     published_weights,
 )
 from benchmark.codec import Pixels, Setting
-from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable, UnknownName
+from benchmark.errors import (
+    BadOption,
+    CorruptStream,
+    ImageRefused,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
 
 ROOT = Path(__file__).parents[3]
 CHANNELS = {
@@ -140,9 +147,31 @@ def test_a_published_file_is_told_with_address_name_and_hash():
     found = published_weights("bmshj2018-hyperprior", "mse", 3)
     assert found.name == "bmshj2018-hyperprior-3-6d87be32.pth.tar"
     assert found.url.endswith(f"/{found.name}")
-    assert found.sha256_prefix == "6d87be32"
+    assert found.sha256 == "6d87be32"
     with pytest.raises(BadOption, match="publishes no weights"):
         published_weights("bmshj2018-factorized-relu", "mse", 3)
+
+
+def test_the_files_to_fetch_are_those_of_every_quality_of_a_model_and_metric():
+    found = CompressAI.published_weights({"model": "cheng2020-attn", "metric": "ms-ssim"})
+    assert len(found) == QUALITIES["cheng2020-attn"] == 6
+    assert found == [published_weights("cheng2020-attn", "ms-ssim", q) for q in range(1, 7)]
+    (mean, *_) = CompressAI.published_weights({"model": "mbt2018-mean"})
+    assert mean == published_weights("mbt2018-mean", "mse", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({}, UsageError, "names no published weights"),
+        ({"model": "mbt2018", "weights": "random"}, UsageError, "names no published weights"),
+        ({"model": "mbt2019"}, UnknownName, "Did you mean 'mbt2018'"),
+        ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
+    ],
+)
+def test_options_without_published_files_are_refused(options, error, match):
+    with pytest.raises(error, match=match):
+        CompressAI.published_weights(options)
 
 
 def test_published_files_that_are_here_make_the_sweep_and_missing_ones_are_told(

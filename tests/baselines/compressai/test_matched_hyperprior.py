@@ -181,7 +181,7 @@ QUALITY = Setting("quality", 1)
 
 def rewrite_card(path: Path) -> None:
     """As if the tensors' file had been written as it is now."""
-    from benchmark.system.programs import file_sha256
+    from benchmark.system.digest import file_sha256
 
     card = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(card | {"sha256": file_sha256(path)}))

@@ -13,7 +13,7 @@ from baselines.neural.checkpoint.checkpoint import Card, load_card, load_checkpo
 from baselines.neural.crdr.model import CRDR
 from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
-from benchmark.system.programs import file_sha256
+from benchmark.system.digest import file_sha256
 
 CARD = Card(
     sizes=TINY,

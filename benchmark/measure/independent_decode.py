@@ -1,4 +1,4 @@
-"""Stored rows in; their kept streams decoded again from the streams alone, and compared, out.
+"""Verify stored rows by independent decode: their streams decoded in fresh processes, compared.
 
 A hash tells equal pixels from others, not how far apart they are. Where the pixels differ and were
 made on another kind of device than this audit's, the stream is decoded once more on that kind, in
@@ -19,7 +19,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.run import Failure, Progress
+from benchmark.measure.outcome import Failure, Progress, ShowsProgress
 from benchmark.registry import CodecSpec, names_code
 from benchmark.rows.store import Store
 from benchmark.system.digest import pixels_sha256
@@ -58,6 +58,13 @@ class Findings:
     def wrong(self) -> bool:
         """Whether a codec that runs here gave other pixels than recorded, or none."""
         return bool(self.problems)
+
+
+class Audited(NamedTuple):
+    """The findings over several stores, and how many streams each had, by dataset."""
+
+    streams: Mapping[str, int]
+    findings: Findings
 
 
 class Kept(NamedTuple):
@@ -123,6 +130,17 @@ def audit_decode(
                 finished += 1
                 yield from done
             report(Progress(finished, len(findings.problems)))
+
+
+def audit_stores(stores: Iterable[Store], terms: Terms, progress: ShowsProgress) -> Audited:
+    """Decode every kept stream of several stores again, and compare the pixels."""
+    findings = Findings()
+    kept = [kept_streams(store) for store in stores]
+    with progress("decoding", sum(one.streams for one in kept)) as report:
+        for one in kept:
+            for _ in audit_decode(one, terms, findings, report):
+                pass
+    return Audited({one.store.folder.name: one.streams for one in kept}, findings)
 
 
 def attest(kept: Kept, terms: Terms, report: Callable[[Progress], None]) -> list[Failure]:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark.audit.independent_decode import Findings, Terms, attest, audit_decode, kept_streams
 from benchmark.codec import Setting
 from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
 from benchmark.measure.execute import Failed
+from benchmark.measure.independent_decode import Findings, Terms, attest, audit_decode, kept_streams
 from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
-from benchmark.plan.matrix import Request, open_matrix
+from benchmark.plan.matrix import open_matrix
+from benchmark.plan.request import Request
 from benchmark.registry import CodecSpec
 from benchmark.rows.store import Store
 from support.fakes import Honest
@@ -48,9 +49,11 @@ def run(images, results, codec, *more):
 
 def measured(images, results, codec):
     """A store with two images at three settings of a codec, coded in this process."""
-    request = Request(str(images), results, None, None, False)
-    matrix = open_matrix(request, f"{FAKES}:{codec}", (), False)
-    conditions = Conditions.here(("psnr",), "cpu", False, 1, False, matrix.store.folder)
+    request = Request(
+        codecs=(f"{FAKES}:{codec}",), dataset=str(images), metrics=("psnr",), results=results
+    )
+    matrix = open_matrix(request)
+    conditions = Conditions.of(request, matrix.store.folder, jobs=1)
     bench = Workbench(conditions)
     recorder = Recorder(matrix.store, keep_streams=True)
     for cell in matrix.cells:

@@ -1,0 +1,116 @@
+"""Means and counts over the rows of each point.
+
+A point is a codec variant at one setting; arrays of shape (points,) hold one number for each.
+Sums are `np.bincount`'s, which add in the order of the rows: pandas' and Arrow's compensate or
+reorder, and so differ in the last digit.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.analysis.comparable import Average, Rows
+from benchmark.metrics.metric import metric_columns
+from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
+
+REASONS_KEPT = 3
+
+# Texts and how often each occurs, most frequent first, at most REASONS_KEPT.
+Tally = tuple[tuple[str, int], ...]
+
+
+class Mean(NamedTuple):
+    """A mean over images, with the counts that belong to it."""
+
+    value: float | None  # over the finite values; None where there is none
+    bpp: float | None  # of the same images, so that a point's two coordinates belong together
+    images: int  # in this mean
+    infinite: int  # images of infinite value (identical to the source), not in the mean
+    missing: int  # images that another point has a value of and this one has not
+    reasons: Tally  # why images have no value
+
+
+def mean_bpp(
+    num_bytes: Int64Array, num_pixels: Int64Array, point: Int64Array, points: int, average: Average
+) -> Float64Array:
+    """Return the bits per pixel of each point, float64 of shape (points,); NaN without rows.
+
+    num_bytes, num_pixels, point: shape (rows,); `point` is the number of the row's point.
+    average: "per_image" is the mean of each image's own bpp (the usual table); "pooled" is all bits
+    over all pixels (benchmark_xl's convention), where large images weigh more.
+
+    >>> rows = np.array([100, 100]), np.array([800, 1600]), np.array([0, 0])
+    >>> mean_bpp(*rows, 1, "per_image"), mean_bpp(*rows, 1, "pooled")
+    (array([0.75]), array([0.66666667]))
+    """
+    if average == "pooled":
+        above = np.bincount(point, 8 * num_bytes, points)
+        below = np.bincount(point, num_pixels, points)
+    else:
+        above = np.bincount(point, 8 * num_bytes / num_pixels, points)
+        below = np.bincount(point, minlength=points).astype(np.float64)
+    return np.divide(above, below, out=np.full(points, np.nan), where=below > 0)
+
+
+def means(
+    rows: Rows, values: Float64Array, has: BoolArray, average: Average, common: bool
+) -> list[Mean]:
+    """Return the mean of each point over the marked rows that have a value.
+
+    values: float64 of shape (rows,), NaN for no value. has: bool of shape (rows,).
+    common: use only the images that every point has a value of.
+    """
+    has = has & ~np.isnan(values)
+    has = rows.common(has) if common else has
+    finite = has & np.isfinite(values)
+    point = rows.point[finite]
+    counts = np.bincount(point, minlength=rows.points).tolist()
+    sums = np.bincount(point, values[finite], rows.points).tolist()
+    rates = mean_bpp(rows.bytes[finite], rows.pixels[finite], point, rows.points, average).tolist()
+    infinite = np.bincount(rows.point[has & ~finite], minlength=rows.points).tolist()
+    images = rows.images_of(has)
+    return [
+        Mean(total / n if n else None, rate if n else None, n, endless, images - n - endless, ())
+        for total, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
+    ]
+
+
+def metric_means(
+    rows: Rows, column: str, protocol: str, average: Average, common: bool
+) -> tuple[Float64Array, list[Mean]]:
+    """Return the values of a metric, shape (rows,), NaN for none, and the mean of each point.
+
+    Values under another protocol id than `protocol` do not count; the reasons say so.
+    """
+    value_column, protocol_column, reason_column = metric_columns(column)
+    values = np.where(rows.ok, rows.numbers(value_column), np.nan)
+    other = ~np.isnan(values) & ~rows.equal(protocol_column, protocol)
+    values[other] = np.nan
+    found = means(rows, values, rows.ok, average, common)
+    reason, reasons = rows.codes(reason_column)
+    texts = [text or "not computed" for text in reasons]
+    texts.append(f"measured by another rule than {protocol}")
+    reason = np.where(other, len(texts) - 1, reason)
+    why = tallies(rows, rows.ok & np.isnan(values), reason, texts)
+    return values, [mean._replace(reasons=why.get(i, ())) for i, mean in enumerate(found)]
+
+
+def tallies(
+    rows: Rows, marked: BoolArray, code: Int64Array, texts: Sequence[str]
+) -> dict[int, Tally]:
+    """Count the texts of the marked rows, by the number of the point.
+
+    code: int64 of shape (rows,), each row's index in `texts`, where a text may stand twice.
+    """
+    pairs = rows.point[marked] * len(texts) + code[marked]
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    distinct, counts = np.unique(pairs, return_counts=True)
+    for pair, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+        point, text = divmod(pair, len(texts))
+        found[point][texts[text]] = found[point].get(texts[text], 0) + count
+    return {
+        point: tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:REASONS_KEPT])
+        for point, counts in found.items()
+    }

@@ -1,0 +1,73 @@
+"""Row sets to compare, found by the words of a command: a folder of results or a baseline."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
+from benchmark.check.pairing import RowSet
+from benchmark.errors import UsageError
+from benchmark.rows.store import Store
+
+
+def read_rows(folder: Path, dataset: str = "") -> RowSet:
+    """Return the rows of a dataset's folder; of a part only for a `dataset` like clic2020:mobile.
+
+    Raises `UsageError` if there are none.
+    """
+    if not (folder / "per_image").is_dir():
+        raise UsageError(f"{folder} holds no rows: name a folder like results/kodak")
+    rows = Store(folder).table()
+    if not rows.num_rows:
+        raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
+    subset = dataset.partition(":")[2]
+    if subset:
+        rows = rows.filter(pc.starts_with(rows["image"], f"{subset}/"))
+    return RowSet(str(folder), folder, rows)
+
+
+def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
+    """Return the folders with rows, by dataset.
+
+    where: a dataset's folder, a results folder, or the name of a baseline in the results folder
+    `baselines`. Raises `UsageError` or `UnknownName` for anything else.
+    """
+    folder = Path(where)
+    if (folder / "per_image").is_dir():
+        return {folder.resolve().name: folder}
+    if not any(folder.glob("*/per_image")):
+        names = [one.name for one in list_baselines(baselines)]
+        if not names or os.sep in where:
+            raise UsageError(
+                f"{where} is no folder with results, nor a baseline in {baselines / FOLDER}"
+            )
+        folder = find_baseline(baselines, where)
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/per_image"))}
+
+
+def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tuple[RowSet, RowSet]:
+    """Return the rows of one dataset in two places; see `dataset_folders`.
+
+    dataset: its name, or empty if each place has rows of one dataset, or both of the same one.
+    Raises `UsageError` if it is unclear which dataset is meant.
+    """
+    folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
+    name = dataset.partition(":")[0]
+    names = {where: name or _only_dataset(where, folders) for where in folders}
+    for where, found in folders.items():
+        if names[where] not in found:
+            raise UsageError(f"{where} has no rows of {names[where]}: it has {', '.join(found)}")
+    first, second = (read_rows(folders[where][names[where]], dataset) for where in (reference, new))
+    return first, second
+
+
+def _only_dataset(where: str, folders: Mapping[str, Mapping[str, Path]]) -> str:
+    if all(len(found) == 1 for found in folders.values()):
+        return next(iter(folders[where]))
+    shared = set.intersection(*(set(found) for found in folders.values()))
+    if len(shared) != 1:
+        has = " and ".join(f"{where} of {', '.join(found)}" for where, found in folders.items())
+        raise UsageError(f"there are rows in {has}: say which with --dataset")
+    return shared.pop()

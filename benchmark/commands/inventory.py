@@ -1,0 +1,82 @@
+"""`bench list` and `bench doctor`: what can be measured, and what of it runs on this machine."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+
+if TYPE_CHECKING:
+    from benchmark.audit.installation import Finding
+
+
+def list_names(
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Published numbers: system, dataset, metric, protocol."),
+    ] = False,
+) -> None:
+    """List codecs, datasets and metrics (`bench doctor` says which of them run here)."""
+    from benchmark import registry
+
+    if published:
+        from benchmark.commands.published import list_published
+
+        list_published()
+        return
+    needs = dict.fromkeys(registry.NEED_OPTIONS, "needs options")
+    short = {name: f"short for {spec}" for name, spec in registry.ALIASES.items()}
+    of_sets = dict.fromkeys(registry.DISTRIBUTION_METRICS, "of whole datasets")
+    titles = {
+        "codecs": {
+            **{name: needs.get(name, "") for name in registry.CODECS},
+            **short,
+            "./file.py:Class": "a codec of your own",
+        },
+        "datasets": {**dict.fromkeys(registry.DATASETS, ""), "path/to/images": "any folder"},
+        "metrics": {**dict.fromkeys(registry.METRICS, ""), **of_sets},
+    }
+    for title, names in titles.items():
+        print(title)
+        for name, remark in names.items():
+            print(f"  {name:<34}{remark}".rstrip())
+
+
+def doctor(
+    data_dir: options.DataDir = None,
+    weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+) -> None:
+    """Say which codecs, metrics and datasets can be used here, and what the others lack."""
+    from benchmark.audit import installation
+    from benchmark.plan.request import Request
+
+    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
+    _show("machine", installation.examine_machine(data_dir))
+    _show("codecs", _lines(installation.examine_codecs()))
+    _show("metrics", _lines(installation.examine_metrics()))
+    _show("datasets", _lines(installation.examine_datasets(data_dir)))
+
+
+def _lines(findings: Iterable["Finding"]) -> list[tuple[str, ...]]:
+    return [
+        (one.name, one.state, f"{one.what} [{one.licence}]" if one.licence else one.what)
+        for one in findings
+    ]
+
+
+def _show(title: str, lines: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in lines[0][:-1]:
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, *others in lines:
+        table.add_row(f"  {name}", *map(Text, others))
+    console = Console(highlight=False)
+    console.print(title)
+    console.print(table)

@@ -1,0 +1,149 @@
+"""Measure codecs from Python: the call behind `bench run`, without its words."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.registry import USUAL_METRICS, metric_names, split_unescaped
+
+if TYPE_CHECKING:
+    from benchmark.measure.outcome import Outcome, ShowsProgress
+
+Points = str | Sequence[str] | Mapping[str, Sequence[float]]
+
+
+def run(
+    codecs: str | Sequence[str],
+    dataset: str | Path = "sample",
+    *,
+    metrics: str | Sequence[str] = USUAL_METRICS,
+    points: Points = (),
+    limit: int | None = None,
+    results: str | Path = "results",
+    jobs: int | None = None,
+    device: str = "auto",
+    timing: bool = False,
+    keep: bool = True,
+    flatten: bool = False,
+    packs: Sequence[str | Path] = (),
+    data_dir: str | Path | None = None,
+    weights_dir: str | Path | None = None,
+    vtm_dir: str | Path | None = None,
+    progress: "ShowsProgress | None" = None,
+) -> "Outcome":
+    """Measure codecs on the images of a dataset, as `bench run` does; finished cells are skipped.
+
+    A cell is one image coded by one codec at one setting. Rows and streams are stored below
+    `results`, where `bench report` and every other command find them.
+
+    Parameters
+    ----------
+    codecs : str or sequence of str
+        Specs such as ``"jpeg"``, ``"jpeg:subsampling=444"`` or ``"mine.py:Mine"``; ``"all"`` for
+        every codec that runs here.
+    dataset : str or Path
+        A dataset by name, or a folder of images.
+    metrics : str or sequence of str
+        Names of metrics, or ``"all"``. Distribution metrics such as ``"fid256"`` store features
+        here and are computed by `summary`.
+    points : mapping or sequence of str
+        Settings instead of the codecs' own: ``{"jpeg.quality": [10, 30]}`` or
+        ``["jpeg.quality=10,30"]``.
+    limit : int, optional
+        Use the first `limit` images only.
+    results : str or Path
+        Folder of results; the rows of a dataset lie in ``results/<dataset>``.
+    jobs : int, optional
+        Cells to measure at the same time; by default one per core.
+    device : {"auto", "cpu", "cuda"}
+        Device of codecs and metrics.
+    timing : bool
+        Measure one cell at a time, so that seconds can be compared.
+    keep : bool
+        Keep the streams, from which metrics can be computed later.
+    flatten : bool
+        Accept images with transparency (laid on white) or in CMYK.
+    packs : sequence of paths
+        Bitstream archives whose streams stand in for encoders.
+    data_dir, weights_dir, vtm_dir : path, optional
+        Folders to search first for datasets, weight files and VTM's programs.
+    progress : callable, optional
+        Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
+        standard error, or any function like it.
+
+    Returns
+    -------
+    Outcome
+        ``failures``, ``skipped`` and ``refused`` with reasons, and the stored rows of the cells
+        that were asked for (``rows``, a pyarrow table). `load` makes a data frame of it.
+
+    Raises
+    ------
+    UsageError
+        For an unknown codec, dataset, metric or setting, before anything is measured.
+    Unavailable
+        If a codec, dataset or weight file that was named is not on this machine.
+    KeyboardInterrupt
+        If interrupted. Finished cells are stored; the same call resumes from there.
+    """
+    from benchmark.measure.run import run as measure
+    from benchmark.measure.run import silent
+    from benchmark.plan.request import Request
+
+    request = Request(
+        codecs=_texts(codecs),
+        dataset=str(dataset),
+        points=_points(points),
+        metrics=metric_names(metrics),
+        limit=limit,
+        flatten=flatten,
+        packs=tuple(map(Path, packs)),
+        timing=timing,
+        device=device,
+        jobs=jobs,
+        keep=keep,
+        results=Path(results),
+        data_dir=_path(data_dir),
+        weights_dir=_path(weights_dir),
+        vtm_dir=_path(vtm_dir),
+    )
+    with _main_module_hidden():
+        return measure(request, progress=progress or silent)
+
+
+def _texts(codecs: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(split_unescaped(codecs, ",") if isinstance(codecs, str) else codecs)
+
+
+def _points(points: Points) -> tuple[str, ...]:
+    if isinstance(points, str):
+        return (points,)
+    if isinstance(points, Mapping):
+        return tuple(
+            f"{name}={','.join(format(value, '.17g') for value in values)}"
+            for name, values in points.items()
+        )
+    return tuple(points)
+
+
+def _path(folder: str | Path | None) -> Path | None:
+    return None if folder is None else Path(folder)
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep workers from importing the caller's script, which may have no guard against it.
+
+    New processes would otherwise run the script of `__main__` anew, and with it the measurement.
+    They need nothing of it: everything they run is imported by name.
+    """
+    names: dict[str, Any] = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
+    names.pop("__file__", None)
+    names["__spec__"] = None
+    try:
+        yield
+    finally:
+        names.update(kept)

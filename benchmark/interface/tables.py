@@ -1,0 +1,231 @@
+"""Stored rows as data frames: the rows themselves, their means, and Bjøntegaard deltas."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.analysis.comparable import Average, find_label
+from benchmark.analysis.rate_distortion import Measure, compare
+from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.analysis.summarise import Summary, summarise
+from benchmark.errors import UsageError
+from benchmark.figures.table import bd_records
+from benchmark.protocol import protocols
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+
+if TYPE_CHECKING:
+    from benchmark.measure.outcome import Outcome
+
+
+def load(source: "str | Path | Outcome") -> pd.DataFrame:
+    """Return stored rows, one per cell, ordered by codec, variant, setting and image.
+
+    Of several versions of a cell (tried again, timed, rescored) the best is returned; bundled rows
+    are returned for the codec variants that were not measured here.
+
+    Parameters
+    ----------
+    source : path or Outcome
+        The folder of one dataset, ``results/kodak``, or what `run` returned: then the rows of the
+        cells that were asked for.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in docs/protocol.md. Integers and booleans are pandas' nullable types; a metric
+        without a value is NaN, and ``<metric>_reason`` says why; identical images have an infinite
+        PSNR. ``attrs["units"]`` and ``attrs["meanings"]`` describe the columns,
+        ``attrs["protocols"]`` has the protocol ids that `summary` expects, and ``attrs["folder"]``
+        is where the rows are stored.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no rows of a single dataset.
+    StoreError
+        If the rows cannot be read.
+    """
+    if isinstance(source, str | Path):
+        folder = Path(source)
+        if not (folder / "per_image").is_dir():
+            inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
+            has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
+            raise UsageError(f"{folder} holds no rows of one dataset: {has}")
+        table = Store(folder).table()
+    else:
+        folder, table = source.matrix.store.folder, source.rows
+    kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    order = ("codec", "variant", "setting_name", "setting_value", "image")
+    table = table.sort_by([(name, "ascending") for name in order])
+    frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
+    described = {field.name: field.metadata for field in table_schema()}
+    frame.attrs = {
+        "units": {name: _unit(name, text[b"unit"].decode()) for name, text in described.items()},
+        "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
+        "protocols": protocols((*METRICS, *DISTRIBUTION_METRICS)),
+        "folder": str(folder),
+    }
+    return frame
+
+
+def summary(
+    frame: pd.DataFrame,
+    *,
+    metrics: str | Sequence[str] = "all",
+    common: bool = False,
+    average: Average = "per_image",
+    allow_few: bool = False,
+) -> pd.DataFrame:
+    """Return the means of each codec variant at each setting, with the number of images of each.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one dataset, from `load`; any selection of them.
+    metrics : str or sequence of str
+        Metrics to summarise; those without any value are left out.
+    common : bool
+        Restrict all means to the images that every codec and setting has.
+    average : {"per_image", "pooled"}
+        Mean of each image's bits per pixel, or all bits over all pixels.
+    allow_few : bool
+        Also compute distribution metrics of fewer than 50 images.
+
+    Returns
+    -------
+    DataFrame
+        One row per codec variant and setting, lowest rate first: ``bpp``, the number of images,
+        and each mean followed by ``<metric>_images``, the number of images in it. Means are NaN
+        where there is no value. ``attrs`` has the units, the protocols in use, the number of
+        images compared, and ``left_out``: rows that are not comparable, with reasons.
+    """
+    names = metric_names(metrics)
+    found = summarised(frame, names, common, average, allow_few)
+    means = pd.DataFrame(found.for_machines())
+    empty = [
+        metric_class(name).column
+        for name in names
+        if not found.values_of(metric_class(name).column)
+    ]
+    without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite")]
+    means = means.astype(dict.fromkeys(("bpp", *found.points[0].means), "float64"))
+    means = means.drop(columns=without, errors="ignore")
+    means.attrs = {
+        "units": {name: _unit(name) for name in means.columns},
+        "protocols": found.protocols_in_use,
+        "images": found.images,
+        "left_out": [one._asdict() for one in found.left_out],
+        "machine": found.machine,
+    }
+    return means
+
+
+def bd_rate(
+    frame: pd.DataFrame,
+    anchor: str,
+    metric: str = "psnr",
+    *,
+    up_to_bpp: float | None = None,
+    common: bool = False,
+    allow_few: bool = False,
+) -> pd.DataFrame:
+    """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
+
+    Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
+    least four points.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one dataset, from `load`.
+    anchor : str
+        Codec variant to compare with: its name in `summary`, or its spec.
+    metric : str
+        Name of a metric.
+    up_to_bpp : float, optional
+        Cut all curves at this rate first.
+    common, allow_few : bool
+        As in `summary`.
+
+    Returns
+    -------
+    DataFrame
+        One row per codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits
+        at equal quality), ``images_bd_rate_percent`` the mean over single images,
+        ``bd_metric`` the mean difference of the metric at equal rate. What cannot be computed is
+        NaN and ``reason`` says why.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such metric, or the anchor has no rows.
+    """
+    (name,) = metric_names([metric])
+    found = summarised(frame, (name,), common, "per_image", allow_few)
+    label = find_label(anchor, found.labels)
+    comparisons = compare(found, Measure.named(name), label, up_to_bpp)
+    deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
+    deltas.attrs = {
+        "units": {name: _unit(name) for name in deltas.columns},
+        "protocols": found.protocols_in_use,
+        "images": found.images,
+    }
+    return deltas
+
+
+def summarised(
+    frame: pd.DataFrame,
+    names: Sequence[str],
+    common: bool,
+    average: Average,
+    allow_few: bool,
+) -> Summary:
+    """Summarise the rows of a frame; distribution metrics where the frame knows its folder."""
+    table = _table(frame)
+    folder = frame.attrs.get("folder")
+    if folder is None:
+        of_images = [name for name in names if name not in DISTRIBUTION_METRICS]
+        return summarise(table, protocols(of_images), average, common)
+    return summarise_with_distributions(table, Path(folder), names, average, common, allow_few)
+
+
+def _table(frame: pd.DataFrame) -> pa.Table:
+    schema = table_schema()
+    missing = [name for name in schema.names if name not in frame]
+    if missing:
+        raise UsageError(
+            f"the frame lacks the columns {', '.join(missing[:3])}: select rows of `load` and "
+            "keep its columns"
+        )
+    if not len(frame):
+        raise UsageError("the frame has no rows")
+    table = pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False)
+    datasets = sorted({name.partition(":")[0] for name in pc.unique(table["dataset"]).to_pylist()})
+    if len(datasets) > 1:
+        raise UsageError(f"the frame has rows of {' and '.join(datasets)}: select one dataset")
+    return table
+
+
+def _unit(column: str, stored: str = "") -> str:
+    """Return the unit of a column, by the end of its name where the schema has the metric's label.
+
+    >>> _unit("psnr_db"), _unit("bd_rate_percent"), _unit("lpips_alex", "LPIPS (AlexNet)")
+    ('dB', '%', '')
+    """
+    by_ending = {
+        "_db": "dB",
+        "_percent": "%",
+        "bpp": "bit/px",
+        "_seconds": "s",
+        "_per_megapixel": "s/Mpx",
+    }
+    for ending, unit in by_ending.items():
+        if column.endswith(ending):
+            return unit
+    return stored if stored in ("px", "bytes") else ""

@@ -1,0 +1,94 @@
+"""The outcome of a run: its cells and their rows, and what failed, was skipped or refused."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.datasets.source import Refused
+from benchmark.metrics.metric import metric_columns
+from benchmark.plan.cells import Cell
+from benchmark.plan.matrix import Matrix
+from benchmark.registry import metric_class, scored_by_image
+
+
+class Failure(NamedTuple):
+    """A cell without a result, for people to read."""
+
+    cell: str  # "jpeg quality=30 kodim01.png"
+    stage: str
+    reason: str
+
+
+class Progress(NamedTuple):
+    """Numbers of tasks finished and failed so far."""
+
+    finished: int
+    failed: int
+
+
+# Called with what is done ("measuring") and the number of tasks; what it yields is called about
+# once a second.
+ShowsProgress = Callable[[str, int], AbstractContextManager[Callable[[Progress], None]]]
+
+
+class WithoutValue(NamedTuple):
+    """A metric column that is null in some rows, for one reason."""
+
+    column: str
+    cells: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of `benchmark.measure.run.run`."""
+
+    matrix: Matrix
+    rows: pa.Table  # of the cells that were asked for, columns of `rows.schema.table_schema`
+    metrics: tuple[str, ...]  # that were asked for
+    measured: int  # cells coded by this run; the others were done before
+    rescored: int  # rows done before that lacked a metric
+    failures: tuple[Failure, ...]
+    remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that were asked for."""
+        return self.matrix.cells
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """Codecs that could not run, as asked for, each with the reason."""
+        return self.matrix.selection.skipped
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """Images that cannot be measured, each with the reason."""
+        return self.matrix.sources.refused
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a cell failed or an image was refused, else 0."""
+        return 1 if self.failures or self.refused else 0
+
+    def without_value(self) -> list[WithoutValue]:
+        """Count the rows in which a metric is null, by metric and reason."""
+        found = []
+        for name in scored_by_image(self.metrics):
+            value, _, reason = metric_columns(metric_class(name).column)
+            for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
+                found.append(WithoutValue(value, entry["counts"], entry["values"]))
+        return found
+
+
+class Rescored(NamedTuple):
+    """The result of `benchmark.measure.run.rescore`: counts of stored rows."""
+
+    rows: int  # in the store
+    tried: int  # that lacked a metric
+    still_null: int  # of those, after it
+    failures: tuple[Failure, ...]

@@ -1,0 +1,60 @@
+"""Weight files where their authors publish them, with size and sha256."""
+
+from typing import NamedTuple
+
+
+class PublishedFile(NamedTuple):
+    """A weight file on the network."""
+
+    url: str
+    name: str  # under which it is stored and looked for
+    sha256: str  # or its first hexadecimal digits
+    size_bytes: int | None = None
+
+
+_TORCH = "https://download.pytorch.org/models"
+_VGG16 = PublishedFile(
+    f"{_TORCH}/vgg16-397923af.pth",
+    "vgg16-397923af.pth",
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    553_433_881,
+)
+# Networks of metrics, by the name that `bench fetch` takes.
+NETWORKS = {
+    "alexnet": (
+        PublishedFile(
+            f"{_TORCH}/alexnet-owt-7be5be79.pth",
+            "alexnet-owt-7be5be79.pth",
+            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+            244_408_911,
+        ),
+    ),
+    "squeezenet": (
+        PublishedFile(
+            f"{_TORCH}/squeezenet1_1-b8a52dc0.pth",
+            "squeezenet1_1-b8a52dc0.pth",
+            "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+            4_958_839,
+        ),
+    ),
+    "vgg": (_VGG16,),
+    "dists": (
+        _VGG16,
+        PublishedFile(
+            "https://raw.githubusercontent.com/dingkeyan93/DISTS/"
+            "1267d8cb626c98706db3697422701c56a85ebf2e/DISTS_pytorch/weights.pt",
+            "dists_weights.pt",
+            "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+            12_288,
+        ),
+    ),
+    "inception": (
+        PublishedFile(
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth",
+            "pt_inception-2015-12-05-6726825d.pth",
+            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            95_628_359,
+        ),
+    ),
+}

@@ -1,0 +1,78 @@
+"""The command line: contenders' sub-commands come as text, and earlier spellings still work."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from benchmark.cli import RENAMED, app, with_new_names
+from benchmark.registry import COMMANDS, load_command
+
+
+def bench(*words):
+    command = [sys.executable, "-m", "benchmark", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def words_of(command):
+    """Options and sub-commands of a command and of its sub-commands."""
+    words = {option for parameter in command.params for option in parameter.opts}
+    for name, one in getattr(command, "commands", {}).items():
+        words |= {name, *words_of(one)}
+    return words
+
+
+def test_help_names_what_contenders_bring_and_imports_none_of_them():
+    script = (
+        "import sys, atexit; from benchmark.cli import main; sys.argv = ['bench', '--help'];"
+        "atexit.register(lambda: print(sorted(m for m in sys.modules if m[:9] == 'baselines')));"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    for name in COMMANDS:
+        assert f" {name} " in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_of_them_is_there_with_its_own_help(name):
+    assert load_command(name)
+    done = bench(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"benchmark {name} [" in done.stdout
+
+
+def test_a_line_of_help_is_a_sentence():
+    for one in COMMANDS.values():
+        assert one.help[0].isupper()
+        assert one.help.endswith(".")
+
+
+def test_an_earlier_spelling_is_said_once_and_taken_as_the_present_one(capsys):
+    assert with_new_names(["run", "--attest", "--jobs", "2"]) == ["run", "--verify", "--jobs", "2"]
+    assert capsys.readouterr().err == "bench: --attest is now called --verify\n"
+    assert with_new_names(["audit", "ceiling"]) == ["audit", "colour-round-trip"]
+    assert with_new_names(["report", "--attested-only"]) == ["report", "--verified-only"]
+    capsys.readouterr()
+    assert with_new_names(["plan", "--attest"]) == ["plan", "--attest"], "no option of that command"
+    assert with_new_names([]) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_every_earlier_spelling_leads_to_one_that_is_there():
+    commands = typer.main.get_group(app).commands
+    for name, spellings in RENAMED.items():
+        assert set(spellings.values()) <= words_of(commands[name])
+        assert not spellings.keys() & words_of(commands[name])
+
+
+def test_an_earlier_sub_command_runs(tmp_path):
+    done = bench("audit", "ceiling", "--codecs", "raw")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "bench: ceiling is now called colour-round-trip",
+        "bench: raw has no colour conversion of its own to measure",
+    ]

@@ -1,0 +1,288 @@
+"""The Python interface as a notebook or a script uses it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import benchmark
+from benchmark.codec import Setting
+from benchmark.errors import UnknownName, UsageError
+from benchmark.rows.store import Store
+from support.lean_process import HEAVY
+from support.measured import PROTOCOLS, failed, row, sweep
+
+ROOT = Path(__file__).parents[2]
+FAKES = ROOT / "tests" / "support" / "fakes.py"
+SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A folder of rows of two codecs, written as a run writes them."""
+    folder = tmp_path / "set"
+    Store(folder).append([*sweep("jpeg"), *sweep("webp")])
+    return folder
+
+
+def test_importing_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys, time; began = time.perf_counter(); import benchmark; "
+        "print(time.perf_counter() - began, *sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    seconds, *modules = told.split()
+    assert float(seconds) < 0.3
+    assert not set(modules) & set(HEAVY)
+
+
+def test_everything_offered_is_there_and_listed():
+    assert set(benchmark.__all__) <= set(dir(benchmark))
+    for name in benchmark.__all__:
+        assert callable(getattr(benchmark, name)), name
+        assert getattr(benchmark, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
+        _ = benchmark.nonesuch
+
+
+def test_a_run_says_nothing_and_measures_a_cell_once(tmp_path, capfd):
+    first = benchmark.run("jpeg", "sample", results=tmp_path, **SMALL)
+    again = benchmark.run(["jpeg"], "sample", results=tmp_path, **SMALL)
+    assert (first.measured, again.measured) == (2, 0)
+    assert not first.failures
+    frame = benchmark.load(again)
+    assert frame["setting_value"].tolist() == [10, 30]
+    assert frame["psnr_db"].is_monotonic_increasing
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_without_a_guard_around_the_script_measures_each_cell_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import benchmark\n"
+        f"found = benchmark.run('jpeg', results={str(tmp_path / 'r')!r}, **{SMALL!r})\n"
+        "print(found.measured, len(found.failures), __file__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"2 0 {script}\n", "")
+
+
+def test_settings_are_given_as_numbers_by_name_or_as_on_the_command_line(tmp_path):
+    for points in ({"jpeg.quality": [10, 30]}, "jpeg.quality=10,30", ["jpeg.quality=10,30"]):
+        found = benchmark.run("jpeg", results=tmp_path, **{**SMALL, "points": points})
+        assert [cell.setting for cell in found.cells] == [
+            Setting("quality", 10), Setting("quality", 30),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"codecs": "jpg"}, "Did you mean 'jpeg'"),
+        ({"codecs": "jpeg", "metrics": "psn"}, "Did you mean 'psnr'"),
+        ({"codecs": "jpeg", "dataset": "sampel"}, "Did you mean 'sample'"),
+    ],
+)
+def test_what_does_not_exist_is_refused_before_anything_is_measured(tmp_path, words, said):
+    with pytest.raises(UnknownName, match=said):
+        benchmark.run(results=tmp_path / "r", **words)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_failed_cell_is_a_row_with_its_reason(tmp_path):
+    found = benchmark.run(f"{FAKES}:CrashesOnEncode", results=tmp_path, limit=1, metrics="psnr")
+    assert {one.stage for one in found.failures} == {"encode"}
+    frame = benchmark.load(found)
+    assert set(frame["status"]) == {"failed"}
+    assert frame["reason"].str.contains("no rate control").all()
+    assert frame["psnr_db"].isna().all()
+
+
+def test_an_interrupted_run_keeps_the_finished_cells(tmp_path):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def impatient(what, total):
+        def update(progress):
+            if progress.finished == 2:
+                raise KeyboardInterrupt
+
+        yield update
+
+    words = {"limit": 3, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run("jpeg", results=tmp_path, progress=impatient, **words)
+    resumed = benchmark.run("jpeg", results=tmp_path, **words)
+    assert (resumed.measured, len(resumed.cells)) == (4, 6)
+
+
+def test_a_frame_has_one_row_per_cell_whatever_its_versions(tmp_path):
+    folder = tmp_path / "set"
+    store = Store(folder)
+    store.append([failed("jpeg", 5, "a", "encode", "no"), row("jpeg", 5, "b")])
+    store.append([row("jpeg", 5, "a", psnr_db=31.0)])
+    frame = benchmark.load(folder)
+    assert sorted(zip(frame["image"], frame["status"], strict=True)) == [("a", "ok"), ("b", "ok")]
+    assert frame.loc[frame["image"] == "a", "psnr_db"].tolist() == [31.0]
+
+
+def test_bundled_rows_of_a_codec_measured_here_are_not_counted_twice(tmp_path):
+    folder = tmp_path / "set"
+    elsewhere = Store(tmp_path / "elsewhere")
+    elsewhere.append([*sweep("jpeg", fingerprint="theirs"), *sweep("vtm")])
+    Store(folder).ship("numbers", elsewhere.table())
+    assert len(benchmark.load(folder)) == 36
+    Store(folder).append(sweep("jpeg", fingerprint="ours", run="2026"))
+    frame = benchmark.load(folder)
+    assert len(frame) == 36
+    assert set(frame.loc[frame["codec"] == "jpeg", "fingerprint"]) == {"ours"}
+    assert set(benchmark.summary(frame)["images"]) == {3}
+
+
+def test_nulls_infinities_units_and_protocols_survive_the_way_into_a_frame(tmp_path):
+    folder = tmp_path / "set"
+    rows = [row("jpeg", 5, "a", psnr_db=float("inf")), row("jpeg", 5, "b", ms_ssim=None)]
+    Store(folder).append(rows)
+    frame = benchmark.load(folder).sort_values("image")
+    assert frame["psnr_db"].tolist()[0] == float("inf")
+    assert frame["ms_ssim"].isna().tolist() == [False, True]
+    assert frame["num_bytes"].tolist() == [one["num_bytes"] for one in rows]
+    assert frame["attested"].isna().all()
+    units = frame.attrs["units"]
+    assert (units["psnr_db"], units["bpp"], units["encode_seconds"], units["width_px"]) == (
+        "dB", "bit/px", "s", "px",
+    )  # fmt: skip
+    assert units["lpips_alex"] == ""
+    assert frame.attrs["protocols"]["psnr_db"] == PROTOCOLS["psnr_db"]
+    (mean,) = benchmark.summary(frame).to_dict("records")
+    assert (mean["psnr_db_infinite"], mean["psnr_db_images"], mean["ms_ssim_images"]) == (1, 1, 1)
+
+
+def test_means_are_those_of_the_rows_with_their_counts(stored):
+    frame = benchmark.load(stored)
+    means = benchmark.summary(frame)
+    by_hand = frame.groupby(["codec", "setting_value"], sort=False)["psnr_db"].mean()
+    for one in means.to_dict("records"):
+        value = float(one["setting"].removeprefix("quality="))
+        assert one["psnr_db"] == pytest.approx(by_hand[one["codec"], value], abs=1e-12)
+        assert (one["images"], one["psnr_db_images"], one["images_failed"]) == (3, 3, 0)
+    assert means.groupby("codec")["bpp"].is_monotonic_increasing.all()
+    assert means.attrs["units"]["psnr_db"] == "dB"
+    assert means.attrs["images"] == 3
+    assert "dists" not in means
+    assert means["encode_seconds_per_megapixel"].dtype == np.float64
+
+
+def test_any_selection_of_rows_can_be_summarised(stored):
+    frame = benchmark.load(stored)
+    few = frame[(frame["codec"] == "jpeg") & (frame["image"] != "a")]
+    means = benchmark.summary(few, metrics=["psnr"])
+    assert (set(means["codec"]), set(means["images"])) == ({"jpeg"}, {2})
+    assert "ms_ssim" not in means
+    either = frame[(frame["codec"] == "jpeg") | (frame["image"] == "a")]
+    assert set(benchmark.summary(either, common=True)["images"]) == {1}
+
+
+def test_frames_that_make_no_sense_are_refused(stored, tmp_path):
+    frame = benchmark.load(stored)
+    with pytest.raises(UsageError, match="lacks the columns variant"):
+        benchmark.summary(frame.drop(columns="variant"))
+    with pytest.raises(UsageError, match="no rows"):
+        benchmark.summary(frame[frame["codec"] == "nonesuch"])
+    mixed = frame.copy()
+    mixed.loc[0, "dataset"] = "another"
+    with pytest.raises(UsageError, match="rows of another and set: select one dataset"):
+        benchmark.summary(mixed)
+    with pytest.raises(UsageError, match="name one of set in it"):
+        benchmark.load(tmp_path)
+    with pytest.raises(UsageError, match="`run` makes some"):
+        benchmark.load(tmp_path / "nothing")
+
+
+def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_path):
+    folder = tmp_path / "set"
+    half = [{**one, "num_bytes": one["num_bytes"] * 2} for one in sweep("jpeg")]
+    few = [one for one in sweep("avif") if one["setting_value"] < 20]
+    Store(folder).append([*half, *sweep("webp"), *few])
+    frame = benchmark.load(folder)
+    deltas = benchmark.bd_rate(frame, anchor="jpeg", metric="psnr").set_index("codec")
+    assert deltas.loc["webp", "bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
+    assert deltas.loc["webp", "images_bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
+    assert np.isnan(deltas.loc["avif", "bd_rate_percent"])
+    assert "of the 4 points" in deltas.loc["avif", "reason"]
+    assert "jpeg" not in deltas.index
+    assert deltas.attrs["units"]["bd_rate_percent"] == "%"
+    with pytest.raises(UnknownName, match="codec with results"):
+        benchmark.bd_rate(frame, anchor="vtm")
+
+
+def test_a_plot_has_the_means_as_its_curves(stored):
+    from matplotlib.figure import Figure
+
+    frame = benchmark.load(stored)
+    axes = Figure().subplots()
+    assert benchmark.plot(frame, metric="psnr", ax=axes) is axes
+    means = benchmark.summary(frame)
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    for codec, of_codec in means.groupby("codec"):
+        assert np.allclose(drawn[codec], of_codec[["bpp", "psnr_db"]], rtol=0, atol=1e-12)
+    assert axes.get_ylabel() == "PSNR (dB)"
+    with pytest.raises(UsageError, match="no point of dists"):
+        benchmark.plot(frame, metric="dists")
+
+
+def test_distribution_metrics_are_those_of_a_report(stored):
+    from benchmark.analysis.stored import read_results
+
+    names = ("psnr", "fd_squeeze")
+    report = read_results(ROOT / "results", "kodak", "all", names, allow_few=True).summary
+    means = benchmark.summary(benchmark.load(ROOT / "results/kodak"), metrics=names, allow_few=True)
+    expected = [one["fd_squeeze"] for one in report.for_machines()]
+    assert sum(value is not None for value in expected) > 4
+    assert means["fd_squeeze"].replace(np.nan, None).tolist() == expected
+    # No features are kept there: without a value a metric has no column.
+    assert "fd_squeeze" not in benchmark.summary(benchmark.load(stored), metrics=names)
+
+
+def test_a_codec_turns_arrays_into_bytes_and_back():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    assert np.array_equal((raw := benchmark.codec("raw")).decode(raw.encode(pixels)), pixels)
+    jpeg = benchmark.codec("jpeg")
+    assert jpeg.settings[0] == Setting("quality", 5)
+    assert jpeg.info.licence
+    sizes = [len(jpeg.encode(pixels, quality=quality)) for quality in (10, 50, 90)]
+    assert sizes == sorted(set(sizes))
+    assert jpeg.encode(pixels, 50) == jpeg.encode(pixels, quality=50)
+    assert jpeg.encode(pixels, Setting("quality", 50)) == jpeg.encode(pixels, quality=50)
+    assert jpeg.encode(pixels) == jpeg.encode(pixels, jpeg.settings[len(jpeg.settings) // 2])
+    assert "quality=5" in repr(jpeg)
+
+
+def test_a_codec_is_given_bytes_alone_to_decode_from():
+    remembers = benchmark.codec(f"{FAKES}:Remembers")
+    with pytest.raises(AssertionError, match="never encoded"):
+        remembers.decode(remembers.encode(np.zeros((8, 8, 3), np.uint8)))
+
+
+def test_other_pixels_and_settings_are_refused():
+    jpeg = benchmark.codec("jpeg")
+    grey = np.zeros((8, 8, 3), np.uint8)
+    for pixels in (grey.astype(float), grey[..., 0], grey[..., :2]):
+        with pytest.raises(UsageError, match="an image is uint8"):
+            jpeg.encode(pixels)
+    with pytest.raises(UnknownName, match="setting of jpeg"):
+        jpeg.encode(grey, qualty=5)
+    with pytest.raises(UsageError, match="one setting"):
+        jpeg.encode(grey, 5, quality=5)
+    with pytest.raises(UnknownName, match="Did you mean 'jpeg'"):
+        benchmark.codec("jpg")

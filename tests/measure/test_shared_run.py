@@ -1,0 +1,168 @@
+"""One run for the command, `bench check` and Python: a request goes in, an outcome comes out."""
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.errors import UnknownName, UsageError
+from benchmark.measure.engine.local import Finished
+from benchmark.measure.outcome import Progress
+from benchmark.measure.run import rescore, run, run_tasks
+from benchmark.measure.workbench import Measured
+from benchmark.plan.matrix import open_matrix
+from benchmark.plan.request import Request
+from benchmark.rows.store import Store
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+
+
+@pytest.fixture
+def request_of(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(2):
+        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
+
+    def make(codec="Honest", **more):
+        same = {"dataset": str(folder), "metrics": ("psnr",), "jobs": 1}
+        return Request(
+            **{**same, "codecs": (f"{FAKES}:{codec}",), **more, "results": tmp_path / "r"}
+        )
+
+    return make
+
+
+def test_a_run_gives_the_rows_that_it_stored_and_a_second_one_measures_nothing(request_of, capsys):
+    first = run(request_of())
+    assert (first.measured, first.rescored, first.failures, first.exit_code) == (6, 0, (), 0)
+    store = first.matrix.store
+    assert first.rows.equals(store.table())
+    assert {row["cell"] for row in first.rows.to_pylist()} == {cell.key for cell in first.cells}
+    second = run(request_of())
+    assert (second.measured, second.rescored) == (0, 0)
+    assert second.rows.equals(first.rows)
+    other = run(request_of(points=(f"{FAKES}:Honest.step=2",), limit=1))
+    assert (other.measured, other.rows.num_rows) == (1, 1), "rows of what was asked for alone"
+    assert capsys.readouterr() == ("", ""), "it prints nothing"
+
+
+def test_a_metric_that_finished_rows_lack_is_computed_from_their_streams(request_of):
+    run(request_of())
+    again = run(request_of(metrics=("psnr", "psnr_y")))
+    assert (again.measured, again.rescored) == (0, 6)
+    assert again.rows["psnr_y_db"].null_count == 0
+    done = rescore(request_of(metrics=("psnr", "psnr_y")))
+    assert (done.rows, done.tried, done.still_null, done.failures) == (6, 0, 0, ())
+
+
+def test_the_plan_is_announced_before_anything_is_measured_and_progress_is_told(request_of):
+    seen, told = [], []
+
+    @contextmanager
+    def progress(what, total):
+        told.append((what, total))
+        yield told.append
+
+    def announce(matrix):
+        seen.append((len(matrix.cells), len(matrix.to_do), Store(matrix.store.folder).done()))
+
+    run(request_of(), announce=announce, progress=progress)
+    assert seen == [(6, 6, set())]
+    assert told[0] == ("measuring", 6)
+    assert told[-1] == Progress(6, 0)
+
+
+def test_a_cell_that_fails_is_a_row_and_a_failure_and_the_exit_code_is_1(request_of):
+    outcome = run(request_of("CrashesOnEncode"))
+    assert outcome.exit_code == 1
+    assert {failure.stage for failure in outcome.failures} == {"encode"}
+    assert set(outcome.rows["status"].to_pylist()) == {"failed"}
+
+
+def test_an_image_that_is_refused_is_told_and_the_exit_code_is_1(request_of):
+    request = request_of()
+    (Path(request.dataset) / "broken.png").write_bytes(b"no picture")
+    outcome = run(request)
+    assert [one.file.name for one in outcome.refused] == ["broken.png"]
+    assert (outcome.measured, outcome.failures, outcome.exit_code) == (6, (), 1)
+
+
+def test_a_matrix_that_is_open_already_is_taken(request_of, monkeypatch):
+    request = request_of(limit=1)
+    matrix = open_matrix(request)
+    monkeypatch.setattr("benchmark.measure.run.open_matrix", lambda request: pytest.fail("opened"))
+    assert run(request, matrix=matrix).matrix is matrix
+
+
+def test_a_store_is_read_once_where_nothing_is_left_to_do_and_twice_otherwise(
+    request_of, monkeypatch
+):
+    reads = []
+    read = Store.read
+
+    def counted(self):
+        reads.append(self.folder)
+        return read(self)
+
+    monkeypatch.setattr(Store, "read", counted)
+    monkeypatch.setattr(Store, "done", lambda *_: pytest.fail("read once more"))
+    run(request_of())
+    assert len(reads) == 2
+    run(request_of())
+    assert len(reads) == 3
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
+    with pytest.raises(UsageError, match="--verify decodes kept streams again: leave --no-keep"):
+        run(request_of(verify=True, keep=False))
+    with pytest.raises(UsageError, match="--verify decodes on this machine"):
+        run(request_of(verify=True, engine="ray"))
+    with pytest.raises(UsageError, match="'slurm' is none of local, ray"):
+        run(request_of(engine="slurm"))
+    with pytest.raises(UnknownName, match="Did you mean 'psnr'"):
+        run(request_of(metrics=("pnsr",)))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_verified_run_says_so_in_its_rows(request_of):
+    outcome = run(request_of(verify=True, limit=1))
+    assert outcome.rows["attested"].to_pylist() == [True] * 3
+    assert outcome.failures == ()
+
+
+def test_the_record_of_a_run_holds_the_whole_request(request_of):
+    request = request_of(limit=1)
+    outcome = run(request)
+    (path,) = (outcome.matrix.store.folder / "runs").glob("*.json")
+    told = json.loads(path.read_text())["request"]
+    assert told["codecs"] == list(request.codecs)
+    assert (told["limit"], told["metrics"], told["weights_dir"]) == (1, ["psnr"], None)
+
+
+def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkeypatch):
+    monkeypatch.setattr("benchmark.measure.record.FLUSH_SECONDS", 0.05)
+    matrix = open_matrix(request_of())
+    fast, slow = matrix.cells[:2]
+    stored = []
+
+    def engine(tasks, conditions):
+        yield Finished(fast, Measured({"cell": fast.key, "status": "ok"}, None))
+        time.sleep(0.1)
+        yield None  # the slow cell is still at work
+        stored.append(matrix.store.done())
+        yield Finished(slow, Measured({"cell": slow.key, "status": "ok"}, None))
+
+    failures = run_tasks((fast, slow), None, matrix.store, True, lambda progress: None, engine)
+    assert (stored, failures) == ([{fast.key}], [])
+    assert matrix.store.done() == {fast.key, slow.key}
+
+
+def test_requests_differ_in_what_is_given_alone(request_of):
+    request = request_of()
+    assert replace(request, limit=3) == request_of(limit=3)
+    assert hash(request) == hash(request_of())

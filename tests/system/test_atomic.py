@@ -1,0 +1,59 @@
+"""Files and folders that are replaced whole: no reader sees a part, no failure leaves a draft."""
+
+import os
+
+import pytest
+
+from benchmark.system.atomic import replacing, write_file
+
+
+def interrupted(path, folder=None):
+    with replacing(folder or path) as draft:
+        if folder:
+            draft.mkdir()
+        (draft / path.name if folder else draft).write_text("a")
+        raise KeyboardInterrupt
+
+
+def test_a_file_is_written_with_the_folders_above_it(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    write_file(path, "wörds", durable=True)
+    assert path.read_bytes() == "wörds".encode()
+    write_file(path, memoryview(b"later"))
+    assert path.read_bytes() == b"later"
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+
+
+def test_what_was_there_stays_until_the_block_ends_and_where_it_fails(tmp_path):
+    path = tmp_path / "file"
+    write_file(path, "first")
+    with replacing(path) as draft:
+        draft.write_text("second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path)
+    assert path.read_text() == "second"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "folder"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path / "part", path)
+    assert list(tmp_path.iterdir()) == []
+    with replacing(path) as draft:
+        draft.mkdir()
+        (draft / "part").write_text("a")
+        assert not path.exists()
+    assert (path / "part").read_text() == "a"
+
+
+def test_a_rename_that_fails_leaves_no_draft(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(tmp_path / "file", b"content")
+    assert list(tmp_path.iterdir()) == []
