@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# A bare Linux machine with Python 3.11 or 3.12 -> rate-distortion curves of every codec that runs on it.
+# Set up a bare Linux machine with Python 3.11 or 3.12 and measure every codec that runs on it.
 #
 #   ./run_all.sh         set up, measure every codec on the dataset `sample`, write the report and its
-#                        page; the same of JPEG and VTM on Kodak where `bench` finds that
+#                        page; also JPEG and VTM on Kodak, if its images are present
 #   ./run_all.sh paper   set up, draw the paper's figures from results/ into results/figures/paper
 #   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
 #
-# It writes to .venv and results alone; .venv/install.log has what the installation printed.
+# It writes only to .venv and results; .venv/install.log has the output of the installation.
 set -euo pipefail
 cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
 exec </dev/null
-# Where packages come from is the user's pip configuration; where they go to is not.
+# The user's pip configuration decides where packages come from, but not where they are installed.
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT
 
 PYTHON=.venv/bin/python
@@ -140,7 +140,7 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   fi
 }
 
-add_ray() { # for the tests of clusters; they skip where it cannot be had
+add_ray() { # for the tests of clusters, which skip without it
   [ ! -e .venv/ray ] || return 0
   if install_locked requirements-ray.lock; then
     : >.venv/ray

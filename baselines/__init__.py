@@ -1,1 +1,1 @@
-"""The contenders: one file a codec, each a class with `encode` and `decode`."""
+"""Codecs under test: one file per codec, each a class with `encode` and `decode`."""

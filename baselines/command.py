@@ -1,4 +1,4 @@
-"""Pixels to a stream and back through two programs that the user names: any codec, no Python."""
+"""Codec of two programs that the user names on the command line, without any Python."""
 
 import json
 import math
@@ -19,11 +19,11 @@ class Command:
 
     encode   reads the PNG {in} (8-bit RGB, no metadata) and writes the stream {out}; {q} is the
              setting's value
-    decode   reads the stream {in} and writes the PNG {out}; it has to manage without {q}
+    decode   reads the stream {in} and writes the PNG {out}; it receives only the bitstream, no {q}
     values   of {q}, lowest rate first
     setting  the name of {q} in tables and figures
-    name     what to call the codec
-    extension of the stream's file, for programs that go by it
+    name     the codec's name in tables and figures
+    extension of the stream's file, for programs that read it
     timeout_seconds of each program
 
     A template is split into words like a shell command, but no shell runs it: for a pipe write
@@ -60,7 +60,7 @@ class Command:
         self._files = [*_files(self._encode), *_files(self._decode)]
 
     def describe(self) -> CodecInfo:
-        """What the user gave: nothing is known of the programs but their bytes."""
+        """Return the user's templates; fingerprint them and the files that they name."""
         encode, decode = self._templates
         files = [file_sha256(path) for path in self._files]
         return CodecInfo(
@@ -73,7 +73,7 @@ class Command:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """What the program wrote; `ProgramFailed` where it failed, hung or wrote nothing."""
+        """Return the program's stream; `ProgramFailed` where it failed, hung or wrote nothing."""
         if setting.name != self.sweep[0].name:
             raise BadOption(f"{self.name} takes {self.sweep[0].name}, not {setting}")
         with private_folder() as folder:
@@ -86,7 +86,7 @@ class Command:
         return data
 
     def decode(self, data: bytes) -> Pixels:
-        """The PNG that the program wrote; `ProgramFailed` where it is missing or unreadable."""
+        """Return the pixels of the program's PNG; `ProgramFailed` where it is not readable."""
         if not data:
             raise CorruptStream(f"an empty stream is none of {self.name}")
         with private_folder() as folder:
@@ -133,14 +133,14 @@ def _words(option: str, template: str) -> list[str]:
 
 
 def _files(words: Sequence[str]) -> list[Path]:
-    """The program and the files among its words: scripts and weights decide streams too."""
+    """Return the program and the files that its words name, such as scripts and weights."""
     program = find_program(words[0], "check the template, and that the file is executable")
     named = [Path(word.rpartition("=")[2]) for word in words[1:]]
     return [program, *(path for path in named if path.is_file())]
 
 
 def _text(value: float) -> str:
-    """A number as programs take it, without an exponent where it is whole.
+    """Format a number for a command line, without an exponent where it is whole.
 
     >>> _text(1000000.0), _text(0.25)
     ('1000000', '0.25')

@@ -1,4 +1,4 @@
-"""Reconstructions on disk and a csv of sizes to measurements: for codecs whose code is closed."""
+"""Codec without a program: reconstructions on disk, and a csv file of their sizes."""
 
 import csv as comma_separated
 import math
@@ -17,8 +17,8 @@ COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
 
 
-class Row(NamedTuple):
-    """One line of the csv."""
+class SizeLine(NamedTuple):
+    """Line of the csv file."""
 
     line: int  # in the file, from 1, the header's included
     image: str
@@ -48,7 +48,7 @@ class Folder:
         self.sweep = tuple(Setting("setting", value) for value in rising)
 
     def describe(self) -> CodecInfo:
-        """Where sizes and pictures are; the fingerprint is of the csv and every picture."""
+        """Return the paths of sizes and pictures; fingerprint the csv file and every picture."""
         together = sha256(file_sha256(self._sizes).encode())
         for row in self._rows.values():
             picture = self._folder / row.file
@@ -67,15 +67,15 @@ class Folder:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Always raises `Unavailable`."""
+        """Raise `Unavailable`: nothing is coded."""
         self._refuse_to_code()
 
     def decode(self, data: bytes) -> Pixels:
-        """Always raises `Unavailable`."""
+        """Raise `Unavailable`: nothing is coded."""
         self._refuse_to_code()
 
     def declared(self, image: str, setting: Setting) -> Declared:
-        """The size and picture of one line; `ImageRefused` where either is missing or unusable."""
+        """Return size and picture of a line; `ImageRefused` where either is missing or unusable."""
         row = self._rows.get((_without_suffix(image), setting.value))
         if row is None or setting.name != "setting":
             raise ImageRefused(
@@ -93,9 +93,9 @@ class Folder:
         )
 
 
-def _index(path: Path) -> dict[tuple[str, float], Row]:
-    """The csv's lines by image and setting; `Unavailable` without it, `BadOption` if wrong."""
-    rows: dict[tuple[str, float], Row] = {}
+def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
+    """Return the lines by image and setting; `Unavailable` without a file, `BadOption` if wrong."""
+    rows: dict[tuple[str, float], SizeLine] = {}
     try:
         for row in _lines(path):
             key = (_without_suffix(row.image), row.setting)
@@ -114,7 +114,7 @@ def _index(path: Path) -> dict[tuple[str, float], Row]:
     return rows
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def _lines(path: Path) -> Iterator[SizeLine]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = comma_separated.DictReader(file, skipinitialspace=True)
         for column in COLUMNS:
@@ -126,7 +126,7 @@ def _lines(path: Path) -> Iterator[Row]:
             if not image:
                 raise BadOption(f"{where} names no image")
             default = f"{setting}/{_without_suffix(image)}.png"
-            yield Row(
+            yield SizeLine(
                 reader.line_num,
                 image,
                 _number(setting, where),
@@ -152,7 +152,7 @@ def _size(text: str, where: str) -> int:
 
 
 def _without_suffix(image: str) -> str:
-    """The name without the extension of an image file; folders stay.
+    """Return the name without the extension of an image file, its folders included.
 
     >>> _without_suffix("mobile/a.b.png"), _without_suffix("a.b")
     ('mobile/a.b', 'a.b')

@@ -1,4 +1,4 @@
-"""Pixels to a baseline JPEG and back, through Pillow's libjpeg-turbo and its defaults."""
+"""Baseline JPEG through Pillow's libjpeg-turbo, with Pillow's defaults."""
 
 from io import BytesIO
 
@@ -33,7 +33,7 @@ class JPEG:
         self._optimize = bool(optimize)
 
     def describe(self) -> CodecInfo:
-        """libjpeg-turbo and the Pillow around it; the fingerprint is of both compiled files."""
+        """Return the versions of libjpeg-turbo and Pillow; fingerprint their compiled files."""
         turbo = features.version("libjpeg_turbo")
         library = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
         # pillow-simd shares Pillow's folder and tells itself apart by its post-release number
@@ -54,7 +54,7 @@ class JPEG:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """A JFIF stream; `BadOption` unless quality is a whole number from 1 to 100."""
+        """Return a JFIF stream; `BadOption` unless quality is a whole number from 1 to 100."""
         if setting.name != "quality" or setting.value not in range(1, 101):
             raise BadOption(f"jpeg takes a whole quality from 1 to 100, not {setting}")
         if self._optimize:
@@ -70,17 +70,17 @@ class JPEG:
         return stream.getvalue()
 
     def decode(self, data: bytes) -> Pixels:
-        """The pixels, read-only; `OSError` for anything but a whole JPEG."""
+        """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
             return np.asarray(image)
 
 
 def _let_one_buffer_hold(pixels: Pixels) -> None:
-    """Raise Pillow's MAXBLOCK, since optimising needs the whole stream in one buffer.
+    """Raise Pillow's MAXBLOCK so that one buffer holds the whole stream, as optimising needs.
 
     Pillow provides w * h bytes, 2 w * h from quality 95, and fails with "broken data stream" on
     noise, which takes 3 w * h at 4:4:4. The bound is that of tj3JPEGBufSize in libjpeg-turbo for
-    4:4:4 (6 bytes a pixel of whole blocks, 2048 of headers) with the largest block, 16 x 16.
+    4:4:4 (6 bytes per pixel of whole blocks, 2048 of headers) with the largest block, 16 x 16.
     MAXBLOCK is shared by all threads, therefore it only ever grows.
     """
     height, width, _ = pixels.shape

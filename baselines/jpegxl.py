@@ -1,9 +1,8 @@
-"""Pixels to a lossy JPEG XL codestream (VarDCT, XYB) and back, through imagecodecs' libjxl."""
+"""JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl."""
 
+from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
 from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
-from benchmark.system.digest import files_sha256
-from benchmark.system.programs import package_folder
+from benchmark.errors import BadOption
 
 
 class JPEGXL:
@@ -17,35 +16,25 @@ class JPEGXL:
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
 
     def __init__(self, *, effort: int = 7) -> None:
-        try:
-            from imagecodecs import JPEGXL
-        except ImportError as error:
-            raise Unavailable("jpegxl needs the Python package imagecodecs: install it") from error
-        if not JPEGXL.available:
-            raise Unavailable("jpegxl is missing from this imagecodecs: install a complete wheel")
+        require_imagecodecs("jpegxl", "JPEGXL")
         if effort not in range(1, 11):
             raise BadOption(f"jpegxl: effort is 1 to 10, not {effort}")
         self._effort = effort
 
     def describe(self) -> CodecInfo:
-        """libjxl and the imagecodecs around it; the fingerprint is of their compiled files."""
-        import imagecodecs
-
-        folder = package_folder("imagecodecs")
-        libraries = sorted((folder.parent / "imagecodecs.libs").glob("libjxl*"))
-        return CodecInfo(
-            version=f"{imagecodecs.jpegxl_version()}, imagecodecs {imagecodecs.__version__}",
+        """Return the versions of libjxl and imagecodecs; fingerprint their files."""
+        return describe_part(
+            "jpegxl",
+            ("libjxl",),
             command="imagecodecs.jpegxl_encode(distance={distance}, lossless=False, "
             f"effort={self._effort}, photometric='rgb', usecontainer=False, numthreads=1): "
             "XYB, no chroma subsampling",
             licence="BSD-3-Clause",
-            fingerprint=files_sha256([*sorted(folder.glob("_jpegxl.*so")), *libraries]),
-            revision=1,
             timed="one call in this process, conversion from and to RGB included",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """A bare codestream; `BadOption` unless distance is from 0.01 to 25."""
+        """Return a bare codestream; `BadOption` unless distance is from 0.01 to 25."""
         from imagecodecs import jpegxl_encode
 
         if setting.name != "distance" or not 0.01 <= setting.value <= 25:
@@ -63,7 +52,7 @@ class JPEGXL:
         )
 
     def decode(self, data: bytes) -> Pixels:
-        """The pixels; `ValueError` or `JpegxlError` for anything but a whole JPEG XL."""
+        """Return the pixels; raises `ValueError` or `JpegxlError` for anything but a JPEG XL."""
         from imagecodecs import jpegxl_decode
 
         decoded: Pixels = jpegxl_decode(data, index=0, numthreads=1)

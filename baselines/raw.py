@@ -1,4 +1,4 @@
-"""Pixels to the same pixels behind four bytes of header: measures the harness, not a codec."""
+"""Raw pixels behind a header of four bytes: measures the harness, not a codec."""
 
 import struct
 from hashlib import sha256
@@ -13,13 +13,13 @@ FORMAT = "width, height as 16-bit little endian; rows of RGB, {bits} bits a chan
 
 
 class Raw:
-    """Stores pixels as they are; 24 bit/px and 32 bits of header."""
+    """Uncompressed pixels: 24 bits per pixel and 32 bits of header."""
 
     name = "raw"
     sweep = (Setting("bits", 8),)
 
     def describe(self) -> CodecInfo:
-        """The format is all there is, so its description is what the fingerprint is of."""
+        """Describe the format; the fingerprint is of its description."""
         return CodecInfo(
             version="raw 1",
             command=FORMAT,
@@ -30,7 +30,7 @@ class Raw:
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Header and rows; `BadOption` for a depth other than 8 or a side over 65535 px."""
+        """Return header and rows; `BadOption` for a depth other than 8 or a side over 65535 px."""
         if setting != self.sweep[0]:
             raise BadOption(f"raw stores bits=8, not {setting}")
         height, width, _ = pixels.shape
@@ -39,7 +39,7 @@ class Raw:
         return HEADER.pack(width, height) + pixels.tobytes()
 
     def decode(self, data: bytes) -> Pixels:
-        """The pixels, read-only; `CorruptStream` unless header and length agree."""
+        """Return the pixels, read-only; `CorruptStream` unless header and length agree."""
         if len(data) < HEADER.size:
             raise CorruptStream(f"{len(data)} bytes cannot hold raw's header")
         width, height = HEADER.unpack_from(data)

@@ -1,6 +1,6 @@
-"""Pixels to a VVC intra picture and back: the reference software VTM codes, ffmpeg or VTM decodes.
+"""VVC intra pictures: the reference software VTM encodes, ffmpeg or VTM decodes.
 
-The stream is VTM's own, byte for byte. It says nothing of matrix and range: BT.709 and full range
+The stream is VTM's own, byte for byte. It does not name matrix and range: BT.709 and full range
 are constants of this adapter, as are the encoder's configuration (`encoder_intra_vtm.cfg`) and
 4:4:4. Sides that are no multiple of 8 are padded by the encoder, which writes a conformance window
 into the stream, and the decoder cuts them.
@@ -42,14 +42,14 @@ REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"
 CONFIGURATION = "encoder_intra_vtm.cfg"
 INTERNAL_DEPTH = 10  # of the configuration: what streams hold, whatever the input's depth
 LARGEST_QP = 63
-# On an old core the lowest QP takes some 250 s a megapixel; more than ten times that is a hang.
+# On an old core the lowest QP takes some 250 s per megapixel; more than ten times that is a hang.
 SECONDS_PER_MEGAPIXEL = 3600
 LEAST_TIMEOUT_SECONDS = 600
 DECODERS = ("ffmpeg", "vtm")
 
 
 class Encoder(NamedTuple):
-    """What makes streams: the program and its configuration."""
+    """Encoder program with its configuration file and version."""
 
     program: Path
     configuration: Path
@@ -59,10 +59,10 @@ class Encoder(NamedTuple):
 class VTM:
     """Options: depth 8 (default) or 10 bits of the picture given; decoder ffmpeg (default) or vtm.
 
-    Both depths are coded with 10 bits inside. With 8, what comes back is rounded to 8-bit YCbCr
-    before it becomes RGB, which is how VTM is usually run, and which caps PSNR at about 53 dB. Both
-    decoders give the same samples. The encoder is looked for when it is needed, so that streams of
-    a pack are decoded where there is none.
+    Both depths are coded with 10 bits inside. With 8, decoded samples are rounded to 8-bit YCbCr
+    before they become RGB, which is how VTM is usually run and which caps PSNR at about 53 dB. Both
+    decoders give the same samples. The encoder is searched for when it is needed, so that streams
+    of a pack can be decoded where there is none.
     """
 
     name = "vtm"
@@ -80,7 +80,7 @@ class VTM:
         self.conversion_floor_db = conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
-        """VTM and what decodes; the fingerprint is of the encoder and its configuration.
+        """Return the versions of VTM and the decoder; fingerprint encoder and configuration.
 
         Raises `Unavailable` where there is no encoder.
         """
@@ -97,7 +97,7 @@ class VTM:
         )
 
     def command_text(self) -> str:
-        """The call as people would type it, the same on every machine."""
+        """Return the command lines as a user would type them, the same on every machine."""
         files = ("EncoderAppStatic", "IN.yuv", CONFIGURATION, "OUT.vvc")
         command = " ".join(self._command(*files, "{qp}", "{width}", "{height}"))
         own = "DecoderAppStatic -b OUT.vvc -o PICTURE.y4m -d 0"
@@ -105,7 +105,7 @@ class VTM:
         return f"{command}; {self._layout}; decoded by {decoder}"
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
+        """Return VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
         check_qp(self.name, setting, LARGEST_QP)
         height, width, _ = pixels.shape
         planes = rgb_to_ycbcr(pixels, self._layout.depth)
@@ -125,7 +125,7 @@ class VTM:
         return data
 
     def decode(self, data: bytes) -> Pixels:
-        """The pixels; `ProgramFailed` or `CorruptStream` for anything but one whole picture."""
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one picture."""
         if not data:
             raise CorruptStream("an empty stream is no vvc")
         picture = read_y4m(self._decoded(data))
@@ -136,7 +136,7 @@ class VTM:
         return ycbcr_to_rgb(picture.planes, INTERNAL_DEPTH)
 
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
-        """The pixels through both colour conversions, with nothing coded between."""
+        """Return the pixels through both colour conversions, with nothing coded between."""
         return conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
 
     @cached_property
@@ -175,7 +175,8 @@ class VTM:
 
 
 def _timeout_seconds(num_pixels: int) -> float:
-    """
+    """Return the time limit of an encoder call, in seconds.
+
     >>> _timeout_seconds(768 * 512), _timeout_seconds(64)
     (1415.577..., 600)
     """
@@ -187,7 +188,7 @@ def _find(program: str) -> Path:
 
 
 def _configuration(program: Path) -> Path:
-    """Where VTM's sources have it, seen from the program, or beside the program."""
+    """Return the configuration file beside the program or in the folders of VTM's sources."""
     real = program.resolve()
     places = [real.parent, real.parent / "cfg", real.parent.parent / "cfg"]
     for path in (place / CONFIGURATION for place in places):
@@ -199,7 +200,7 @@ def _configuration(program: Path) -> Path:
 
 
 def _version(program: Path) -> str:
-    """What the program says of itself; with --help, VTM ends with 1 though nothing is wrong."""
+    """Return the version that the program prints; its --help exits with 1 without an error."""
     try:
         told = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))
     except ProgramFailed as error:

@@ -1,11 +1,10 @@
-"""Pixels to a lossy WebP (VP8, 4:2:0) and back, through imagecodecs' libwebp."""
+"""WebP, lossy (VP8, 4:2:0), through imagecodecs' libwebp."""
 
 import numpy as np
 
+from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
 from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
-from benchmark.system.digest import files_sha256
-from benchmark.system.programs import package_folder
+from benchmark.errors import BadOption
 
 
 class WebP:
@@ -15,39 +14,24 @@ class WebP:
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
 
     def __init__(self, *, method: int = 4) -> None:
-        try:
-            from imagecodecs import WEBP
-        except ImportError as error:
-            raise Unavailable("webp needs the Python package imagecodecs: install it") from error
-        if not WEBP.available:
-            raise Unavailable("webp is missing from this imagecodecs: install a complete wheel")
+        require_imagecodecs("webp", "WEBP")
         if method not in range(7):
             raise BadOption(f"webp: method is 0 to 6, not {method}")
         self._method = method
 
     def describe(self) -> CodecInfo:
-        """libwebp and the imagecodecs around it; the fingerprint is of their compiled files."""
-        import imagecodecs
-
-        folder = package_folder("imagecodecs")
-        bundled = folder.parent / "imagecodecs.libs"
-        compiled = [
-            *sorted(folder.glob("_webp.*so")),
-            *sorted(bundled.glob("libwebp*")),
-            *sorted(bundled.glob("libsharpyuv*")),
-        ]
-        return CodecInfo(
-            version=f"{imagecodecs.webp_version()}, imagecodecs {imagecodecs.__version__}",
+        """Return the versions of libwebp and imagecodecs; fingerprint their files."""
+        return describe_part(
+            "webp",
+            ("libwebp", "libsharpyuv"),
             command="imagecodecs.webp_encode(level={quality}, lossless=False, "
             f"method={self._method}, numthreads=0): 4:2:0, one thread",
             licence="BSD-3-Clause",
-            fingerprint=files_sha256(compiled),
-            revision=1,
             timed="one call in this process",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """A RIFF file of one VP8 chunk; `BadOption` unless quality is from 0 to 100."""
+        """Return a RIFF file of one VP8 chunk; `BadOption` unless quality is from 0 to 100."""
         from imagecodecs import webp_encode
 
         if setting.name != "quality" or not 0 <= setting.value <= 100:
@@ -63,7 +47,7 @@ class WebP:
         )
 
     def decode(self, data: bytes) -> Pixels:
-        """The pixels; imagecodecs' `WebpError` for anything but a whole WebP."""
+        """Return the pixels; raises imagecodecs' `WebpError` for anything but a whole WebP."""
         from imagecodecs import webp_decode
 
         decoded: Pixels = webp_decode(data, index=0, hasalpha=False)

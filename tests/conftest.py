@@ -1,4 +1,4 @@
-"""Real pixels for every test, and caches of its own for each, so that no test sees another's."""
+"""Photographs for the tests, and caches of its own for each test, so that none sees another's."""
 
 import os
 from pathlib import Path
@@ -15,12 +15,13 @@ from benchmark.system.programs import package_folder
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-SHARED = Path(__file__).parent.parent.parent / "shared"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside the checkout
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the caches, weights or datasets of the user who runs it."""
+    """Keep tests from the caches, weights and datasets of the user who runs them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
         monkeypatch.delenv(variable, raising=False)
@@ -35,5 +36,5 @@ def coffee() -> Pixels:
 
 @pytest.fixture(scope="session")
 def photo(coffee: Pixels) -> Pixels:
-    """A crop of it, odd in both directions: 181 x 203 pixels."""
+    """A crop of `coffee` with odd sides: 181 x 203 pixels."""
     return np.ascontiguousarray(coffee[100:281, 200:403])

@@ -1,4 +1,4 @@
-"""Ends with 0 where `import PIL` is pillow-simd and codes images right, else says why not."""
+"""Check that `import PIL` is pillow-simd and codes images right: exit code 0, or the reason."""
 
 import warnings
 from io import BytesIO
@@ -13,13 +13,13 @@ LARGEST_MEAN_ERROR = 2.0  # of 255; a smooth image at quality 90 loses about 0.4
 
 
 def refuse(reason: str) -> None:
-    """End with that reason, unless it is empty."""
+    """Exit with the reason, unless it is empty."""
     if reason:
         raise SystemExit(reason)
 
 
 def through(image: Image.Image, kind: str, **options: object) -> NDArray[np.uint8]:
-    """Pixels of the image after coding and decoding."""
+    """Return the pixels of an image after encoding and decoding."""
     stream = BytesIO()
     image.save(stream, kind, **options)
     with Image.open(BytesIO(stream.getvalue())) as decoded:
@@ -27,7 +27,7 @@ def through(image: Image.Image, kind: str, **options: object) -> NDArray[np.uint
 
 
 def main() -> None:
-    """Look at the name, at the libraries inside, then at what they make of a smooth image."""
+    """Check the name, the libraries inside, and how they code and resize a smooth image."""
     warnings.simplefilter("error")
     refuse("" if ".post" in PIL.__version__ else f"PIL is Pillow {PIL.__version__}")
     refuse("" if features.check("zlib") else "it was built without zlib")

@@ -1,10 +1,10 @@
-"""The tests of faults to the table in docs/reliability.md: what was run, injected and lost.
+"""Run the fault tests and write the table of docs/reliability.md: runs, injected faults, losses.
 
     python tools/faults.py --quick     minutes: a few of each
     python tools/faults.py --all       an hour or two: 100 kills, 10,000 streams, packs and images
 
-The table takes the place of the one in the document and is printed. Exit code 1 where a test fails
-or anything was lost, and then the table says so.
+The table replaces the one in the document and is printed. Exit code 1 where a test fails or
+anything was lost, which the table then states.
 """
 
 import argparse
@@ -16,14 +16,16 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from benchmark.system.atomic import write_file
+
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
-TESTS = sorted((ROOT / "tests").glob("test_faults_*.py"))
+TESTS = sorted((ROOT / "tests" / "faults").glob("test_*.py"))
 
 
-class Line(NamedTuple):
-    """One kind of fault."""
+class FaultCount(NamedTuple):
+    """Runs, injected faults and losses of one kind of fault."""
 
     fault: str
     runs: int
@@ -32,7 +34,7 @@ class Line(NamedTuple):
 
 
 def main() -> int:
-    """Run the tests, write the table."""
+    """Run the tests, write the table and return the exit code."""
     parser = argparse.ArgumentParser()
     much = parser.add_mutually_exclusive_group(required=True)
     much.add_argument("--quick", action="store_true")
@@ -49,13 +51,13 @@ def main() -> int:
     text = table(lines, failed, skipped, f"python tools/faults.py {how}")
     sys.stdout.write(text)
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + text + END + rest.partition(END)[2])
+    write_file(DOCUMENT, before + BEGIN + text + END + rest.partition(END)[2])
     return 1 if ended.returncode or any(line.losses for line in lines) else 0
 
 
-def read(report: str) -> tuple[list[Line], list[str], list[str]]:
-    """Lines, those of one kind added up; names of tests that failed; reasons of those skipped."""
-    found: dict[str, Line] = {}
+def read(report: str) -> tuple[list[FaultCount], list[str], list[str]]:
+    """Return counts by kind of fault, names of failed tests, and reasons of skipped ones."""
+    found: dict[str, FaultCount] = {}
     failed, skipped = [], []
     for case in ElementTree.fromstring(report).iter("testcase"):
         told = {one.get("name"): one.get("value", "") for one in case.iter("property")}
@@ -64,17 +66,19 @@ def read(report: str) -> tuple[list[Line], list[str], list[str]]:
         if (skip := case.find("skipped")) is not None:
             skipped.append(f"{case.get('name', '')}: {skip.get('message', '')}")
         if "fault" in told:
-            new = Line(told["fault"], int(told["runs"]), int(told["injected"]), int(told["losses"]))
-            old = found.get(new.fault, Line(new.fault, 0, 0, 0))
+            new = FaultCount(
+                told["fault"], int(told["runs"]), int(told["injected"]), int(told["losses"])
+            )
+            old = found.get(new.fault, FaultCount(new.fault, 0, 0, 0))
             sums = (a + b for a, b in zip(old[1:], new[1:], strict=True))
-            found[new.fault] = Line(new.fault, *sums)
+            found[new.fault] = FaultCount(new.fault, *sums)
     return list(found.values()), failed, skipped
 
 
 def table(
-    lines: Iterable[Line], failed: Iterable[str], skipped: Iterable[str], command: str
+    lines: Iterable[FaultCount], failed: Iterable[str], skipped: Iterable[str], command: str
 ) -> str:
-    """As markdown."""
+    """Return the counts as a Markdown table, failed and skipped tests below it."""
     text = (
         f"Made by `{command}`.\n\n| fault | runs | faults injected | losses |\n|---|--:|--:|--:|\n"
     )

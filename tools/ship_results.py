@@ -1,13 +1,13 @@
-"""Rows of a results folder -> the rows that come with the project, in its own results/.
+"""Copy rows of a results folder into the project's results/, as bundled rows.
 
     bench run --codecs ours,hyperprior:weights=matched --dataset kodak --metrics all --results fresh
     tools/ship_results.py fresh kodak checkpoints ours hyperprior:weights=matched
     git add -f results/kodak
     tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
 
-Takes every row of the codecs, named as tables name them or without their options, into the shard
-`shipped-checkpoints`, the records of the runs that measured them, and what distribution metrics
-were reduced there (by `bench report`, say): features and streams do not come along.
+Copies every row of the codecs, named as tables name them or without their options, into the shard
+`shipped-checkpoints`, with the records of the runs that measured them and the distribution metrics
+that were reduced there (by `bench report`, say). Features and streams are not copied.
 """
 
 import argparse
@@ -21,12 +21,13 @@ import pyarrow as pa
 from benchmark.analysis.comparable import label_of
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.store import Store
+from benchmark.system.atomic import write_file
 
 RESULTS = Path(__file__).parent.parent / "results"
 
 
 def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -> None:
-    """Write the shard anew; a codec without rows ends it."""
+    """Write the shard and the run records; exits where a codec has no rows."""
     measured = Store(source / dataset).table()
     labels = [
         {codec, label_of(codec, variant)}
@@ -46,20 +47,19 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
     if reduced:
         Reductions(target.folder).ship(name, reduced)
     runs = target.folder / "runs"
-    runs.mkdir(exist_ok=True)
     for run in sorted(set(rows["run"].to_pylist())):
         record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())
-        text = json.dumps(without_places(record), indent=1, sort_keys=True)
-        (runs / f"{run}.json").write_text(text)
+        text = json.dumps(without_folders(record), indent=1, sort_keys=True)
+        write_file(runs / f"{run}.json", text)
     sys.stdout.write(f"{path}: {rows.num_rows} rows\n")
 
 
-def without_places(record: Any) -> Any:
-    """Files and folders by their names: where they lay is nobody's business."""
+def without_folders(record: Any) -> Any:
+    """Return a run record with the names of files in place of their absolute paths."""
     if isinstance(record, dict):
-        return {key: without_places(value) for key, value in record.items()}
+        return {key: without_folders(value) for key, value in record.items()}
     if isinstance(record, list):
-        return [without_places(value) for value in record]
+        return [without_folders(value) for value in record]
     absolute = isinstance(record, str) and record.startswith("/")
     return Path(record).name if absolute else record
 

@@ -1,12 +1,12 @@
-"""A folder of VTM streams and their points.csv -> a pack of them, without metrics.
+"""Make a pack, without metrics, of a folder of VTM streams and their points.csv.
 
     tools/vtm_pack.py ANCHORS DRAFT.tar
     bench run --codecs vtm --pack DRAFT.tar --dataset sample --metrics all   # and kodak
     bench pack export results/packs/vtm-23.13.tar --codecs vtm --dataset kodak,sample --note ...
 
-is how the pack of the project was made: the run decodes and scores the streams, and the export has
-its rows. points.csv has the columns dataset, image, width, height, qp, stream (its file),
-stream_sha256, pixels_sha256, bytes and encode_seconds.
+made the project's pack: the run decodes and scores the streams, and the export has its rows.
+points.csv has the columns dataset, image, width, height, qp, stream (its file), stream_sha256,
+pixels_sha256, bytes and encode_seconds.
 """
 
 import csv
@@ -24,7 +24,7 @@ VERSION = "VTM 23.13"
 
 
 def recorded_info() -> CodecInfo:
-    """What is known of the program: nobody noted its sha256, so version and call stand for it."""
+    """Describe the program, whose sha256 was not noted: version and call stand for it."""
     command = VTM().command_text()
     return CodecInfo(
         version=VERSION,
@@ -37,7 +37,7 @@ def recorded_info() -> CodecInfo:
 
 
 def main(anchors: Path, out: Path) -> None:
-    """Write the draft; a stream that is not the one of points.csv ends it."""
+    """Write the draft pack to `out`; exits where a stream is not the one of points.csv."""
     rows, streams = [], {}
     with (anchors / "points.csv").open(newline="") as file:
         for point in csv.DictReader(file):

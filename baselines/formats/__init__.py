@@ -1,1 +1,1 @@
-"""File and colour formats that several codecs share."""
+"""File formats and programs that several codecs use."""

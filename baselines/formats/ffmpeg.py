@@ -1,8 +1,8 @@
-"""One picture to a stream and back, through a video codec of the ffmpeg that imageio-ffmpeg brings.
+"""Intra pictures through the video codecs of the ffmpeg program in imageio-ffmpeg.
 
-The stream is one byte and an elementary stream (Annex B), no container. The byte holds how many
-columns (high four bits) and rows (low four bits) were added at the right and the bottom, by
-repeating the last one: both encoders refuse sides under 16, and 4:2:0 needs even ones.
+The stream is one byte and an elementary stream (Annex B), no container. The byte holds the number
+of columns (high four bits) and rows (low four bits) added at the right and the bottom by repeating
+the last one: both encoders refuse sides under 16, and 4:2:0 needs even ones.
 
 Colours are converted by `baselines.formats.ycbcr` in both directions. ffmpeg is forbidden to
 convert anything; it is told the pixel format, BT.709 and the full range, the encoders write them
@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,11 +22,13 @@ from baselines.formats.ycbcr import (
     Rounding,
     Subsampling,
     conversion_alone,
+    conversion_floor_db,
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from benchmark.codec import Pixels, Setting
+from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.system.digest import file_sha256
 from benchmark.system.programs import private_folder, run_program
 
 SMALLEST_SIDE = 16
@@ -37,14 +39,14 @@ COLOURS_OF_SRGB = (*COLOURS, "-color_trc", "iec61966-2-1")
 
 
 class PictureFormat(NamedTuple):
-    """How a video codec takes its samples."""
+    """Depth and chroma format of the samples that a video codec takes."""
 
     depth: int  # bits per sample: 8 or 10
     subsampling: Subsampling
 
     @property
     def pixel_format(self) -> str:
-        """ffmpeg's name for it: "yuv444p", "yuv420p10le"."""
+        """Return ffmpeg's name of the format: "yuv444p", "yuv420p10le"."""
         return f"yuv{self.subsampling}p" + ("" if self.depth == 8 else f"{self.depth}le")
 
     def __str__(self) -> str:
@@ -53,7 +55,7 @@ class PictureFormat(NamedTuple):
 
 
 class VideoCodec(NamedTuple):
-    """An encoder and the stream it makes, which names ffmpeg's decoder and raw format too."""
+    """Encoder of ffmpeg and its stream, whose name is also that of the decoder and raw format."""
 
     encoder: str  # "libx265"
     stream: str  # "hevc"
@@ -61,19 +63,19 @@ class VideoCodec(NamedTuple):
 
 @cache
 def find_ffmpeg(codec: VideoCodec) -> Path:
-    """The program, known to have encoder and decoder; `Unavailable` where it is not so."""
+    """Return the path of ffmpeg; `Unavailable` unless it has the encoder and the decoder."""
     return _ffmpeg_with({"encoder": codec.encoder, "decoder": codec.stream}, codec.encoder)
 
 
 @cache
 def find_decoder(stream: str) -> Path:
-    """The program, known to have a decoder of that name; `Unavailable` where it is not so."""
+    """Return the path of ffmpeg; `Unavailable` unless it has the decoder."""
     return _ffmpeg_with({"decoder": stream}, f"decoding {stream}")
 
 
 @cache
 def ffmpeg_version(program: Path) -> str:
-    """Its release: "ffmpeg 7.0.2"."""
+    """Return the program's release: "ffmpeg 7.0.2"."""
     told = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
     found = re.match(r"ffmpeg version (\S+)", told)
     return f"ffmpeg {found[1] if found else 'of unknown version'}"
@@ -81,9 +83,10 @@ def ffmpeg_version(program: Path) -> str:
 
 @cache
 def versions(program: Path, codec: VideoCodec, banner: str) -> str:
-    """Of the encoder's library, which `banner` (a regular expression) finds in its log, and ffmpeg.
+    """Return the versions of the encoder's library and of ffmpeg.
 
-    Codes a grey picture, since an encoder tells its version only when it starts.
+    `banner` is a regular expression that finds the library's in the log. A grey picture is encoded,
+    since an encoder tells its version only when it starts.
     """
     picture = f"color=gray:s={SMALLEST_SIDE}x{SMALLEST_SIDE}"
     trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", codec.encoder]
@@ -98,7 +101,7 @@ def versions(program: Path, codec: VideoCodec, banner: str) -> str:
 
 
 def check_qp(codec: str, setting: Setting, largest: int) -> None:
-    """`BadOption` unless the setting is a whole QP from 0 to `largest`."""
+    """Raise `BadOption` unless the setting is a whole QP from 0 to `largest`."""
     if setting.name != "qp" or setting.value not in range(largest + 1):
         raise BadOption(f"{codec} takes a whole qp from 0 to {largest}, not {setting}")
 
@@ -106,7 +109,7 @@ def check_qp(codec: str, setting: Setting, largest: int) -> None:
 def encode_command(
     program: str, codec: VideoCodec, layout: PictureFormat, options: Sequence[str]
 ) -> list[str]:
-    """The command line up to the name of the file it writes; {width} and {height} stay open."""
+    """Return the command line up to its output file, with the placeholders {width} and {height}."""
     return [
         *(program, *QUIET, "-noauto_conversion_filters"),
         *("-f", "rawvideo", "-pixel_format", layout.pixel_format),
@@ -116,7 +119,7 @@ def encode_command(
 
 
 def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
-    """One byte of padding and the elementary stream; `command` is from `encode_command`."""
+    """Return the padding's byte and the elementary stream; `command` is from `encode_command`."""
     height, width, _ = pixels.shape
     padded, columns, rows = _pad(pixels, layout.subsampling)
     planes = rgb_to_ycbcr(padded, layout.depth, layout.subsampling)
@@ -135,7 +138,7 @@ def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]
 
 
 def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
-    """The picture; `ProgramFailed` or `CorruptStream` for anything but one whole picture."""
+    """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one whole picture."""
     if not data:
         raise CorruptStream(f"an empty stream is no {codec.stream}")
     picture = read_y4m(decode_to_y4m(program, codec.stream, data[1:]))
@@ -150,7 +153,7 @@ def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes) -> bytes:
-    """An elementary stream as YUV4MPEG2; `ProgramFailed` where ffmpeg finds fault with it."""
+    """Return an elementary stream as YUV4MPEG2; `ProgramFailed` where ffmpeg reports an error."""
     # probing would decode the picture a first time, only to throw it away
     source = ["-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
     raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
@@ -162,7 +165,7 @@ def decode_to_y4m(program: Path, stream: str, data: bytes) -> bytes:
 
 
 def _ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
-    """The program that imageio-ffmpeg brings, if it has these encoders and decoders."""
+    """Return imageio-ffmpeg's program; `Unavailable` unless it has these encoders and decoders."""
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError as error:
@@ -185,14 +188,14 @@ def _ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
 
 
 def convert_picture(pixels: Pixels, layout: PictureFormat, rounding: Rounding) -> Pixels:
-    """The picture padded, through both colour conversions, and cut again: nothing is coded."""
+    """Return the pixels padded, through both colour conversions, and cropped: nothing is coded."""
     height, width, _ = pixels.shape
     padded, _, _ = _pad(pixels, layout.subsampling)
     return conversion_alone(padded, *layout, rounding)[:height, :width]
 
 
 def _pad(pixels: Pixels, subsampling: Subsampling) -> tuple[Pixels, int, int]:
-    """The picture with its last column and row repeated, and how often each is."""
+    """Return the picture with its last column and row repeated, and both numbers of repetitions."""
     height, width, _ = pixels.shape
     columns, rows = (_padding(side, subsampling) for side in (width, height))
     return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
@@ -201,3 +204,51 @@ def _pad(pixels: Pixels, subsampling: Subsampling) -> tuple[Pixels, int, int]:
 def _padding(side: int, subsampling: Subsampling) -> int:
     padded = max(side, SMALLEST_SIDE)
     return padded + (padded % 2 if subsampling == 420 else 0) - side
+
+
+class IntraCodec:
+    """Base of the codecs that encode one picture by an encoder of ffmpeg, which decodes it as well.
+
+    A subclass names the encoder; its constructor passes the samples' format and the encoder's
+    options, in which {qp} stands for the setting.
+    """
+
+    name: ClassVar[str]
+    sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+    video: ClassVar[VideoCodec]
+    largest_qp: ClassVar[int]
+    banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
+    licence: ClassVar[str]
+
+    def __init__(self, layout: PictureFormat, options: Sequence[str]) -> None:
+        """Raise `Unavailable` where there is no ffmpeg with the encoder and the decoder."""
+        self._layout, self._options = layout, tuple(options)
+        self._program = find_ffmpeg(self.video)
+        self.conversion_floor_db = conversion_floor_db(*layout)
+
+    def describe(self) -> CodecInfo:
+        """Return the versions of library and ffmpeg; fingerprint the program that contains both."""
+        command = encode_command("ffmpeg", self.video, self._layout, self._options)
+        return CodecInfo(
+            version=versions(self._program, self.video, self.banner),
+            command=f"{' '.join(command)} STREAM; {self._layout}",
+            licence=self.licence,
+            fingerprint=file_sha256(self._program),
+            revision=1,
+            timed="program start, colour conversion in numpy, samples through a pipe and a file",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the padding's byte and one intra picture; `BadOption` unless qp is whole."""
+        check_qp(self.name, setting, self.largest_qp)
+        options = [f"{setting.value:g}" if word == "{qp}" else word for word in self._options]
+        command = encode_command(str(self._program), self.video, self._layout, options)
+        return encode_picture(pixels, self._layout, command)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole stream."""
+        return decode_picture(self._program, self.video, data)
+
+    def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
+        """Return the pixels through both colour conversions, with nothing coded between."""
+        return convert_picture(pixels, self._layout, "down" if truncated else "nearest")

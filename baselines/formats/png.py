@@ -1,4 +1,4 @@
-"""Pixels to a PNG file and back: how pictures are exchanged with programs that are not ours."""
+"""PNG files, by which pictures are exchanged with external programs."""
 
 from io import BytesIO
 from pathlib import Path
@@ -14,16 +14,16 @@ BITS_PER_SAMPLE = 24  # position in a PNG's first chunk, IHDR
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """8-bit RGB and no metadata; lightly compressed, since it is read once and removed."""
+    """Write 8-bit RGB without metadata; lightly compressed, since it is read once and removed."""
     Image.fromarray(pixels).save(path, "PNG", compress_level=1)
 
 
 def read_png(path: Path) -> Pixels:
-    """The pixels of an 8-bit opaque PNG; grey and palette become RGB.
+    """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB.
 
-    Raises `ImageRefused` where there is none or it is anything else: samples of 16 bits (which
-    would be cut), transparency, an animation, a damaged or truncated file. The message is the end
-    of a sentence that begins with the file's name.
+    Raises `ImageRefused` for a missing file and for anything else: samples of 16 bits (which would
+    be cut), transparency, an animation, a damaged or truncated file. The message is the end of a
+    sentence that begins with the file's name.
     """
     try:
         data = path.read_bytes()

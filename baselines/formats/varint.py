@@ -1,8 +1,8 @@
-"""A whole number to the fewest bytes of 7 bits each, as the streams of several codecs have it."""
+"""Variable-length integers (LEB128) of the streams of several codecs."""
 
 
 def varint(number: int) -> bytes:
-    """Lowest digit first; all bytes but the last have their highest bit set. Not for negatives.
+    """Return a number from 0 up in bytes of 7 bits, lowest first, all but the last marked by bit 7.
 
     >>> varint(5).hex(), varint(768).hex()
     ('05', '8006')

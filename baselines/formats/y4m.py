@@ -1,4 +1,4 @@
-"""A YUV4MPEG2 file of one picture to its planes: what ffmpeg and VTM's decoder hand out."""
+"""YUV4MPEG2 files of one picture, which ffmpeg and VTM's decoder write."""
 
 import re
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from baselines.formats.ycbcr import Planes
 from benchmark.errors import CorruptStream
 
 
-class Picture(NamedTuple):
-    """Decoded samples and what the file says of them."""
+class DecodedPicture(NamedTuple):
+    """Decoded samples with the depth and range that the file names."""
 
     planes: Planes  # 4:4:4 or 4:2:0
     depth: int  # bits per sample: 8 or 10
-    full_range: bool  # whether it says so; what it does not say may still be true
+    full_range: bool  # whether the file says so; it may be true where the file is silent
 
 
-def read_y4m(file: bytes) -> Picture:
-    """The picture; `CorruptStream` for anything but exactly one whole one."""
+def read_y4m(file: bytes) -> DecodedPicture:
+    """Return the picture; `CorruptStream` for anything but exactly one whole picture."""
     header, _, frame = file.partition(b"\n")
     marker, _, samples = frame.partition(b"\n")
     told = {word[:1]: word[1:] for word in header.decode("ascii", "replace").split()[1:]}
@@ -33,9 +33,9 @@ def read_y4m(file: bytes) -> Picture:
         raise CorruptStream("the stream does not hold exactly one whole picture")
     flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
     planes = Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
-    return Picture(planes, depth, b" XCOLORRANGE=FULL" in header)
+    return DecodedPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
 
 
 def sample_type(depth: int) -> str:
-    """numpy's name of a sample as raw files hold it: a byte, or two with the lower one first."""
+    """Return numpy's dtype of a sample in raw files: one byte, or two with the lower one first."""
     return "u1" if depth == 8 else "<u2"

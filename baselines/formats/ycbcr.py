@@ -1,4 +1,4 @@
-"""RGB pixels to BT.709 full-range Y'CbCr planes and back, 4:4:4 or 4:2:0. Pure arithmetic.
+"""Conversion of RGB pixels to BT.709 full-range Y'CbCr planes, 4:4:4 or 4:2:0, and back.
 
 The matrix and the quantisation are those of ITU-T H.273 (matrix coefficients 1, full range): with
 n bits, luma is (2^n - 1) Y', chroma is (2^n - 1) C plus 2^(n-1), each rounded once, half to even.
@@ -16,20 +16,20 @@ from benchmark.codec import Pixels
 KR, KG, KB = 2126, 7152, 722  # ten-thousandths
 WHOLE = 10_000
 LOBES = 3  # of the Lanczos window that resamples chroma
-# The position of a chroma sample between the two luma samples it stands for, 0 on the first: left
-# and halfway down, which is what HEVC and VVC mean where a stream says nothing (chroma location 0).
+# The position of a chroma sample between its two luma samples, 0 on the first: left and halfway
+# down, which HEVC and VVC assume where a stream says nothing (chroma location 0).
 SITE_DOWN, SITE_ACROSS = 0.5, 0.0
 
 Plane = NDArray[Any]  # (height, width), codes of n bits; uint8 up to 8 bits, uint16 above
 Samples = NDArray[np.float64]
 Subsampling = Literal[444, 420]
-# "down" is what a cast to integers does. It is no part of any codec here: it is how conversions go
-# wrong elsewhere, and `conversion_alone` measures what that costs.
+# "down" is a cast to integers. No codec here uses it: it is a frequent mistake of conversions
+# elsewhere, whose cost `conversion_alone` measures.
 Rounding = Literal["nearest", "down"]
 
 
 class Planes(NamedTuple):
-    """A picture as a video codec takes it; in 4:2:0 the chroma planes have half the sides."""
+    """Planes of a picture for a video codec; in 4:2:0 the chroma planes have half the sides."""
 
     luma: Plane
     blue: Plane  # Cb
@@ -39,7 +39,7 @@ class Planes(NamedTuple):
 def rgb_to_ycbcr(
     pixels: Pixels, depth: int, subsampling: Subsampling = 444, rounding: Rounding = "nearest"
 ) -> Planes:
-    """Planes of `depth` bits (uint8 for 8, uint16 for more), rounded half to even, clipped.
+    """Return planes of `depth` bits (uint8 for 8, uint16 above), rounded half to even, clipped.
 
     Chroma is halved before it is rounded. 4:2:0 needs an even height and width (ValueError).
 
@@ -61,10 +61,10 @@ def rgb_to_ycbcr(
 
 
 def ycbcr_to_rgb(planes: Planes, depth: int, rounding: Rounding = "nearest") -> Pixels:
-    """8-bit pixels from planes on the scale of `depth` bits, rounded once, half to even, clipped.
+    """Return 8-bit pixels of planes on the scale of `depth` bits, rounded half to even, clipped.
 
-    Planes may be floats: a decoder that hands out 10 bits of an 8-bit scale is `plane / 4` at
-    depth 8. Chroma planes of half the height are 4:2:0 and doubled first.
+    Planes may be floats: 10 decoded bits on an 8-bit scale are `plane / 4` at depth 8. Chroma
+    planes of half the height are 4:2:0 and doubled first.
 
     >>> ycbcr_to_rgb(Planes(*np.uint8([[[54]], [[99]], [[255]]])), 8).tolist()
     [[[254, 0, 0]]]
@@ -84,7 +84,7 @@ def ycbcr_to_rgb(planes: Planes, depth: int, rounding: Rounding = "nearest") -> 
 
 
 def eight_bits(planes: Planes) -> Planes:
-    """8-bit planes of 10-bit ones, as a video decoder that is asked for 8 bits hands them out.
+    """Return 8-bit planes of 10-bit ones, as a video decoder asked for 8 bits rounds them.
 
     >>> eight_bits(Planes(*np.uint16([[[401, 402]], [[1021, 1022]], [[0, 1]]]))).luma.tolist()
     [[100, 101]]
@@ -95,15 +95,16 @@ def eight_bits(planes: Planes) -> Planes:
 def conversion_alone(
     pixels: Pixels, depth: int, subsampling: Subsampling, rounding: Rounding = "nearest"
 ) -> Pixels:
-    """The pixels through both conversions, with nothing coded between."""
+    """Return the pixels through both conversions, with nothing coded between."""
     return ycbcr_to_rgb(rgb_to_ycbcr(pixels, depth, subsampling, rounding), depth, rounding)
 
 
 def conversion_floor_db(depth: int, subsampling: Subsampling) -> float:
-    """PSNR that a right conversion alone keeps on a photograph; infinite where it loses nothing.
+    """Return the least PSNR (dB) of a photograph after a right conversion; infinite if lossless.
 
-    8 bits keep about 53 dB of any photograph when rounded, and 44 when cut off. What 4:2:0 keeps
-    is the photograph's own, 41 dB and more of those here: 35 only tells a wrong matrix or range.
+    8 bits keep about 53 dB of any photograph when rounded, and 44 when truncated. 4:2:0 keeps 41 dB
+    and more of the photographs here, depending on their content: 35 only tells a wrong matrix or
+    range.
     """
     if subsampling == 420:
         return 35.0
@@ -111,14 +112,14 @@ def conversion_floor_db(depth: int, subsampling: Subsampling) -> float:
 
 
 def halve(plane: NDArray[Any]) -> Samples:
-    """Half the sides, which are even (ValueError), by Lanczos-3; edges are replicated."""
+    """Halve both sides by Lanczos-3, edges replicated; `ValueError` unless they are even."""
     if plane.shape[0] % 2 or plane.shape[1] % 2:
         raise ValueError(f"4:2:0 needs even sides, not {plane.shape[1]}x{plane.shape[0]}")
     return _halve_rows(_halve_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
 
 
 def double(plane: NDArray[Any]) -> Samples:
-    """Twice the sides by Lanczos-3, with each sample taken to be where `halve` put it."""
+    """Double both sides by Lanczos-3; samples are sited where `halve` puts them."""
     return _double_rows(_double_rows(plane, SITE_DOWN).T, SITE_ACROSS).T
 
 
@@ -153,7 +154,7 @@ def _double_rows(rows: NDArray[Any], site: float) -> Samples:
 
 
 def _lanczos(distances: Sequence[float]) -> Samples:
-    """sinc(d) sinc(d / 3) within 3 samples, 0 beyond; scaled to a sum of 1."""
+    """Return sinc(d) sinc(d / 3) within 3 samples and 0 beyond, scaled to a sum of 1."""
     d = np.asarray(distances)
     weights = np.where(np.abs(d) < LOBES, np.sinc(d) * np.sinc(d / LOBES), 0)
     return np.asarray(weights / weights.sum())

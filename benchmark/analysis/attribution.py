@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.rate_distortion import Measure, require_image_values
 from benchmark.codec import Setting
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 
 class ImageInfluence(NamedTuple):
@@ -29,8 +31,10 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
 
     column: of a metric of single images, or one that `reduce.with_distribution_metrics` has filled.
     protocol: the id that values must have. Points are ordered as in `Rows`; those of a single image
-    are left out.
+    are left out. Raises `UsageError` for a metric that does not tell the influence of an image.
     """
+    of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
+    require_image_values(*map(Measure.named, of_column))
     rows = Rows(table, CODING)
     value_column, protocol_column, _ = metric_columns(column)
     values = np.where(

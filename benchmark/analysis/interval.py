@@ -62,7 +62,13 @@ def jackknife_interval(values: Float64Array) -> Interval:
 
 
 def point_interval(point: Point, measure: Measure) -> Interval | None:
-    """Return the interval of a point's mean; None below two images with a finite value."""
+    """Return the interval of a point's mean.
+
+    None for fewer than two images with a finite value, and for a distribution metric that does not
+    tell the influence of an image.
+    """
+    if not measure.by_image:
+        return None
     values = point.image_values[measure.column][np.argsort(point.image_ids)]
     values = values[np.isfinite(values)]
     if len(values) < 2:

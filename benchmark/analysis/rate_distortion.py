@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.errors import UsageError
+from benchmark.metrics.distribution_metric import has_influence
 from benchmark.metrics.presentation import Scale, presentation_of
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
@@ -38,17 +40,20 @@ class Measure:
     published: str = field(default="", compare=False)
     meets: tuple[str, ...] = field(default=(), compare=False)
     of_sets: bool = False  # reduced from features: values of single images are to first order
+    by_image: bool = True  # whether values differ by image; not where influence is unknown
 
     @classmethod
     def named(cls, name: str) -> "Measure":
         """The metric of that name in the registry."""
         metric = metric_class(name)
+        of_sets = name in DISTRIBUTION_METRICS
         return cls(
             metric.column,
             metric.label,
             metric.better,
             **presentation_of(metric)._asdict(),
-            of_sets=name in DISTRIBUTION_METRICS,
+            of_sets=of_sets,
+            by_image=not of_sets or has_influence(metric),
         )
 
     @property
@@ -70,6 +75,16 @@ class Measure:
         if not self.saturating:
             return value
         return -10 * math.log10(1 - value) if value < 1 else math.inf
+
+
+def require_image_values(*measures: Measure) -> None:
+    """Raise `UsageError` where one of these metrics does not tell the influence of an image."""
+    for measure in measures:
+        if not measure.by_image:
+            raise UsageError(
+                f"{measure.label} does not tell the influence of an image, so neither attribution "
+                "nor a certainty can be computed: name another metric"
+            )
 
 
 class Curve(NamedTuple):

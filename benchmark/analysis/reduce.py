@@ -140,8 +140,9 @@ class _Reducer:
             for at in row_of.values():
                 column.null(at, str(why))
             return
-        for pair, influence in zip(pairs, reduced.influence.tolist(), strict=True):
-            column.value(row_of[pair], reduced.value + influence)
+        influence = np.zeros(len(pairs)) if reduced.influence is None else reduced.influence
+        for pair, of_image in zip(pairs, influence.tolist(), strict=True):
+            column.value(row_of[pair], reduced.value + of_image)
 
     def keep(self) -> None:
         """Write the reductions made since the last call."""

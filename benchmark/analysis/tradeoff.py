@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.interval import CONFIDENCE, image_draws
-from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.rate_distortion import Measure, require_image_values
 from benchmark.analysis.summarise import Point
 from benchmark.system.arrays import Float64Array
 
@@ -64,7 +64,9 @@ def tradeoffs(
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 
     other: one curve for each variant. All points are over the same images and have both metrics.
+    Raises `UsageError` where one of these does not tell the influence of an image.
     """
+    require_image_values(distortion, realism)
     first = mine[0]
     weights = _weights(len(first.image_ids))
     drawn = [_drawn(point, distortion, realism, weights) for point in mine]

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -48,23 +49,16 @@ def fetch(
 
 
 def _fetch_dataset(name: str, data_dir: Path | None) -> None:
-    from benchmark.datasets.clic2020 import MOBILE, PROFESSIONAL, fetch_subset
     from benchmark.datasets.folder import data_folders, fetched_folder
-    from benchmark.datasets.kodak import fetch_kodak
     from benchmark.registry import dataset_opener
 
     sought = [data_dir] if data_dir else data_folders()
-    target = data_dir or fetched_folder()
-    subsets = {f"clic2020:{subset.name}": subset for subset in (PROFESSIONAL, MOBILE)}
-    for part in subsets if name == "clic2020" else [name]:
-        try:
-            dataset_opener(part)(sought)
-        except Unavailable:
-            with _shown() as progress:
-                if part == "kodak":
-                    fetch_kodak(target, progress)
-                else:
-                    fetch_subset(subsets[part], target, progress)
+    try:
+        dataset_opener(name)(sought)
+    except Unavailable:
+        module = import_module(DATASETS[name].partition(":")[0])
+        with _shown() as progress:
+            module.fetch_dataset(name, sought, data_dir or fetched_folder(), progress)
     images = dataset_opener(name)(sought).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {len(images)} images in {' and '.join(folders)}")

@@ -1,1 +1,1 @@
-"""Named sets of photographs: one file a set."""
+"""Named sets of photographs: one file per dataset."""

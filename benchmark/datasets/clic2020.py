@@ -1,4 +1,4 @@
-"""The test set of CLIC 2020: 250 professional and 178 mobile photographs, found and fetched."""
+"""Test set of CLIC 2020: 250 professional and 178 mobile photographs."""
 
 import struct
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from benchmark.datasets.download import (
     Progress,
     fetch,
     manifest_objection,
-    publish,
+    publish_folder,
     unpack_images,
 )
 from benchmark.datasets.folder import find_images
@@ -24,13 +24,13 @@ PROFILES = {
 }
 ADDRESS = "https://data.vision.ee.ethz.ch/cvl/clic/test"
 SIDES_PX = range(64, 8193)  # of an image that can be meant; the long ones have 2048
-# 0.15 bit a pixel allow 22,540,456 bytes for the whole test set (challenge.compression.cc/tasks)
+# 0.15 bits per pixel allow 22,540,456 bytes for the whole test set (challenge.compression.cc/tasks)
 PIXELS = 22_540_456 * 8 / 0.15
 PIXELS_TOLERANCE = 0.25  # nobody has added them up in public; a resized copy is further away
 
 
 class Subset(NamedTuple):
-    """One of the two archives, as TensorFlow Datasets records it (url_checksums/clic.txt)."""
+    """Archive of a half of the set, as TensorFlow Datasets records it (url_checksums/clic.txt)."""
 
     name: str
     archive: str
@@ -40,7 +40,7 @@ class Subset(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Where the organisers offer it."""
+        """Return the organisers' address of the archive."""
         return f"{ADDRESS}/{self.archive}"
 
 
@@ -61,9 +61,9 @@ MOBILE = Subset(
 
 
 def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
-    """Both subsets, 428 images; see `open_professional`.
+    """Open both subsets, 428 images; see `open_professional`.
 
-    The pixels of all images together are compared with what the challenge's byte budget says.
+    The number of all pixels is compared with the challenge's byte budget.
     """
     mobile = _find("clic2020", MOBILE, data_folders)
     images = (*mobile, *_find("clic2020", PROFESSIONAL, data_folders))
@@ -77,26 +77,26 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
 
 
 def open_professional(data_folders: Sequence[Path]) -> Dataset:
-    """The professional photographs, named `professional/NAME.png`.
+    """Open the professional photographs, named `professional/NAME.png`.
 
-    They are sought as FOLDER/clic2020/professional/*.png, as the archive unpacks, and in FOLDER/
-    professional. A place counts where it holds the right number of PNG files, each of a size that
-    can be meant, and nothing of its manifest, if it has one, is missing. Raises `Unavailable`.
+    FOLDER/clic2020/professional, FOLDER/professional and the folders of the unpacked archive are
+    searched. A place counts where it holds the right number of PNG files, each of a possible size,
+    and nothing of its manifest, if it has one, is missing. Raises `Unavailable`.
     """
     name = "clic2020:professional"
     return Dataset(name, _find(name, PROFESSIONAL, data_folders))
 
 
 def open_mobile(data_folders: Sequence[Path]) -> Dataset:
-    """The mobile photographs, named `mobile/NAME.png`; see `open_professional`."""
+    """Open the mobile photographs, named `mobile/NAME.png`; see `open_professional`."""
     return Dataset("clic2020:mobile", _find("clic2020:mobile", MOBILE, data_folders))
 
 
 def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
-    """Width and height, px, of 428 pictures (or a subset's) much like these, for planning.
+    """Return width and height (px) of 428 images (or a subset's) much like these, for planning.
 
-    An assumption: the usual aspect ratios at a long side of 2048 px, so many of each that together
-    they have the challenge's pixels within 2 %.
+    An assumption: the usual aspect ratios at a long side of 2048 px, in such numbers that all
+    pixels are the challenge's within 2 %.
 
     >>> sizes = typical_sizes("clic2020")
     >>> len(sizes), round(sum(width * height for width, height in sizes) / PIXELS, 3)
@@ -109,25 +109,34 @@ def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
     return tuple(parts.get(name, mobile + professional))
 
 
+def fetch_dataset(
+    name: str, sought: Sequence[Path], target: Path, progress: Progress | None = None
+) -> None:
+    """Fetch the subsets of a dataset's name that are in none of the folders sought."""
+    for subset in (PROFESSIONAL, MOBILE):
+        if name in ("clic2020", f"clic2020:{subset.name}"):
+            try:
+                _find(name, subset, sought)
+            except Unavailable:
+                fetch_subset(subset, target, progress)
+
+
 def fetch_subset(subset: Subset, folder: Path, progress: Progress | None = None) -> Path:
     """Download and unpack an archive into `folder`/clic2020/NAME, which appears when it is whole.
 
-    An archive that the user has put beside it is used, and stays; one that was downloaded goes.
+    An archive that the user has put beside it is used and stays; a downloaded one is removed.
     """
     home = folder / "clic2020"
-    finished, draft, archive = (
-        home / subset.name,
-        home / f".{subset.name}.part",
-        home / subset.archive,
-    )
-    if finished.exists():
-        raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
+    archive = home / subset.archive
     brought = archive.exists()
     remedy = f"put the archive at {archive} yourself, and fetching unpacks it"
-    fetch(subset.url, archive, subset.size_bytes, subset.sha256, progress, remedy)
-    unpack_images(archive, draft, subset.num_images)
-    _look(draft, subset)
-    publish(draft, finished, [subset.url])
+
+    def fill(draft: Path) -> None:
+        fetch(subset.url, archive, subset.size_bytes, subset.sha256, progress, remedy)
+        unpack_images(archive, draft, subset.num_images)
+        _look(draft, subset)
+
+    finished = publish_folder(home / subset.name, [subset.url], fill)
     if not brought:
         archive.unlink()
     return finished

@@ -1,4 +1,14 @@
-"""What a dataset is: names and files, in an order that never changes. No pixels."""
+"""Boundary of datasets: names and files of images, in an order that never changes, without pixels.
+
+A dataset is one file and one line in the registry, which names the function that opens it: it takes
+the folders to search, most wanted first, and returns a `Dataset` or raises `Unavailable`. The file
+may also have
+
+    PROFILES        facts for figures, by name (`benchmark.datasets.profile`)
+    fetch_dataset   (name, sought, target, progress): download what is in none of the folders
+                    `sought` into the folder `target`, for `bench fetch`
+    typical_sizes   (name): width and height (px) of images much like these, for `bench plan`
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +16,7 @@ from typing import NamedTuple
 
 
 class ImageFile(NamedTuple):
-    """One photograph on disk; the name is its path below the dataset's root, with slashes."""
+    """Photograph on disk; its name is the path below the dataset's root, with slashes."""
 
     name: str
     path: Path
@@ -14,12 +24,12 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A named list of image files, sorted by name."""
+    """Named list of image files, sorted by name."""
 
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
 
     @property
     def store_name(self) -> str:
-        """The name of the folder below results/ that holds its rows."""
+        """Return the name of the folder below results/ that holds the dataset's rows."""
         return self.name.partition(":")[0]

@@ -1,13 +1,12 @@
-"""An address to a whole, checked file; an archive to a folder of images. Only here is a network."""
+"""Downloads of files and archives, resumed and verified: the only module that uses a network."""
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
@@ -19,7 +18,10 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+import msgspec
+
 from benchmark.errors import Unavailable
+from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
 TIMEOUT_SECONDS = 60.0  # without a byte
@@ -29,21 +31,21 @@ MANIFEST = "manifest.json"
 
 
 class Progress(Protocol):
-    """Told how far a file is, often."""
+    """Callback that is told often how much of a file has arrived."""
 
     def __call__(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        """`total_bytes` is None where the server does not say."""
+        """Report bytes so far; `total_bytes` is None where the server does not say."""
         ...
 
 
 class Expected(NamedTuple):
-    """What is known of a file beforehand."""
+    """Size and digest of a file, as far as they are known beforehand."""
 
     size_bytes: int | None = None
     sha256: str = ""  # or its first hex digits
 
     def objection(self, size_bytes: int, sha256: str) -> str:
-        """Why a file is another one; empty for none."""
+        """Return why a file is another one; empty where it is the expected one."""
         if self.size_bytes not in (None, size_bytes):
             return f"has {size_bytes} bytes instead of {self.size_bytes}"
         if not sha256.startswith(self.sha256):
@@ -63,12 +65,12 @@ def fetch(
     progress: Progress | None = None,
     remedy: str = "",
 ) -> None:
-    """Make `target` the file at `url`: at once if it is there, whole or not at all otherwise.
+    """Download `url` to `target`, whole or not at all; an existing target is verified instead.
 
-    What has arrived waits in `target`.part, so that a later call goes on from there (from the
-    start, where the server cannot). Size and sha256 (or the beginning of it) are checked where they
-    are known, before the file gets its name. Raises `Unavailable`; where there is no way to the
-    server, it ends with `remedy`.
+    An interrupted download waits in `target`.part, and a later call resumes it (from the start,
+    where the server cannot). Size and sha256 (or its first digits) are verified where they are
+    known, before the file gets its name. Raises `Unavailable`, which ends with `remedy` where the
+    server cannot be reached.
     """
     expected = Expected(size_bytes, sha256)
     remedy = remedy or f"put the file at {target} yourself"
@@ -101,7 +103,7 @@ def fetch(
 def _download(
     url: str, file: BufferedRandom, expected: Expected, progress: Progress | None, remedy: str
 ) -> None:
-    """Bring the file to its end, over as many connections as it takes."""
+    """Append to the file until it is complete, over up to CONNECTIONS connections."""
     host = urlsplit(url).hostname
     reason, before = "", -1
     for _ in range(CONNECTIONS):
@@ -122,7 +124,7 @@ def _download(
 
 
 def _connect(url: str, file: BufferedRandom, expected: Expected, progress: Progress | None) -> bool:
-    """Append what one connection brings; whether the file is at its end."""
+    """Append the data of one connection, and return whether the file is complete."""
     have = _size(file)
     headers = {"User-Agent": "rdrbench"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
@@ -207,8 +209,8 @@ def _require_space(folder: Path, num_bytes: int) -> None:
 def unpack_images(archive: Path, folder: Path, count: int) -> None:
     """Write the `count` PNG files of a zip archive into `folder`, without their folders.
 
-    Whatever else the archive holds stays in it, and a member's path decides nothing but the file's
-    name, so none can end up elsewhere. Raises `Unavailable` where the archive is another one.
+    Other members are not unpacked, and only the name of a member's path is used, so none can be
+    written elsewhere. Raises `Unavailable` where the archive is another one.
     """
     try:
         with ZipFile(archive) as opened:
@@ -243,35 +245,59 @@ def _images_of(archive: ZipFile) -> dict[str, ZipInfo]:
     return members
 
 
+class ManifestFile(msgspec.Struct):
+    """Size and digest of a file at the time it was fetched."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct):
+    """Origin of a fetched folder and its files, by name."""
+
+    urls: list[str]
+    fetched_utc: str
+    files: dict[str, ManifestFile]
+
+
+def publish_folder(finished: Path, urls: Sequence[str], fill: Callable[[Path], None]) -> Path:
+    """Have `fill` write the files of a folder, which gets its name when it is whole.
+
+    `fill` takes a draft folder beside `finished`, which an earlier call may have left with some of
+    the files. Raises `Unavailable` where `finished` exists.
+    """
+    if finished.exists():
+        raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
+    draft = finished.with_name(f".{finished.name}.part")
+    fill(draft)
+    publish(draft, finished, urls)
+    return finished
+
+
 def publish(draft: Path, folder: Path, urls: Sequence[str]) -> None:
     """Write the manifest, last of all files, and give the draft folder its name."""
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        path.name: ManifestFile(path.stat().st_size, file_sha256(path))
         for path in sorted(draft.glob("*.png"))
     }
-    manifest = {
-        "urls": list(urls),
-        "fetched_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": files,
-    }
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    manifest = Manifest(list(urls), datetime.now(UTC).isoformat(timespec="seconds"), files)
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    write_file(draft / MANIFEST, text + b"\n")
     os.replace(draft, folder)
 
 
 def manifest_objection(folder: Path) -> str:
-    """What a folder lacks of its manifest's names and sizes; empty without a manifest."""
+    """Return what a folder lacks of its manifest's names and sizes; empty without a manifest."""
     path = folder / MANIFEST
     if not path.is_file():
         return ""
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files = msgspec.json.decode(path.read_bytes(), type=Manifest).files
         for name, facts in files.items():
             if not (folder / name).is_file():
                 return f"{folder / name} is missing"
-            if (folder / name).stat().st_size != facts["bytes"]:
-                return (
-                    f"{folder / name} does not have the {facts['bytes']} bytes it was fetched with"
-                )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if (folder / name).stat().st_size != facts.bytes:
+                return f"{folder / name} does not have the {facts.bytes} bytes it was fetched with"
+    except (OSError, ValueError) as error:
         return f"{path} cannot be read ({type(error).__name__})"
     return ""

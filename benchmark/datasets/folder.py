@@ -1,4 +1,4 @@
-"""Folders to datasets: any folder of images, and the places where the known datasets are sought."""
+"""Folders of images as datasets, and the folders that are searched for the named datasets."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", *PPM_SUF
 
 
 def data_folders(data_dir: Path | None = None) -> list[Path]:
-    """Every folder that is searched: `--data-dir`, the parts of $BENCH_DATA, the user's cache."""
+    """Return the folders to search: `data_dir`, the parts of $BENCH_DATA, the user's cache."""
     if data_dir and not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir} is not a folder")
     own = [data_dir] if data_dir else []
@@ -26,17 +26,17 @@ def data_folders(data_dir: Path | None = None) -> list[Path]:
 
 
 def fetched_folder() -> Path:
-    """Where `bench fetch` puts datasets unless told otherwise."""
+    """Return the folder into which `bench fetch` puts datasets by default."""
     return cache_folder() / "datasets"
 
 
 def open_folder(path: Path) -> Dataset:
-    """All images in a folder and in the folders below it, sorted by their path with slashes.
+    """Open all images in a folder and its subfolders as a dataset, sorted by path.
 
-    An image is a file with one of `SUFFIXES`, in either case; what is in it is not looked at.
-    Hidden files and folders are left out, links to folders are not followed. The dataset is called
-    after the folder and six hex digits of the sha256 of its resolved path, so that the rows of two
-    folders of one name never mix. Raises `UsageError` where there is no folder, or no image in it.
+    An image is a file with one of `SUFFIXES`, in either case; its content is not read. Hidden files
+    and folders are left out, links to folders are not followed. The dataset's name is that of the
+    folder and six hex digits of the sha256 of its resolved path, so that the rows of two folders of
+    one name never mix. Raises `UsageError` where there is no folder, or no image in it.
     """
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of images")
@@ -55,11 +55,11 @@ def find_images(
     below: Sequence[str],
     look: Callable[[Path], Sequence[ImageFile]],
 ) -> tuple[ImageFile, ...]:
-    """The images that `look` finds in the first place that holds the dataset whole, sorted.
+    """Return the images, sorted, of the first place that holds the whole dataset.
 
     The places are the paths of `below` in the first data folder, then in the next. `look` returns
-    nothing for a place that has nothing of the dataset, and raises `Unavailable` with its objection
-    to what is there; the first objection is told when no place is right.
+    the images of a place, none where it has nothing of the dataset, and raises `Unavailable` with
+    its objection to what is there; the first objection is reported when no place is right.
     """
     objection = ""
     for place in (folder / path for folder in data_folders for path in below):
@@ -88,5 +88,5 @@ def _images_below(root: Path) -> list[ImageFile]:
 
 
 def _text(name: str) -> str:
-    """Bytes that are no UTF-8 are written out, since a table of text cannot hold them."""
+    """Return a file name with bytes that are not UTF-8 escaped, as a table of text needs it."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""A photograph's file to its pixels; what would not be the photograph is refused with a reason.
+"""Image files as 8-bit RGB pixels; files that cannot be read faithfully are refused with a reason.
 
 PNG, JPEG and PPM go through Pillow. WebP goes through imagecodecs and TIFF through tifffile: a
 Pillow built without libwebp or libtiff (pillow-simd, usually) then reads the same files to the same
@@ -23,7 +23,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused
 
-MAX_PIXELS = 178_956_970  # where Pillow, too, calls a file a decompression bomb
+MAX_PIXELS = 178_956_970  # Pillow's limit of a decompression bomb
 MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MAX_PIXELS is below it even uncompressed, with alpha
 
 ORIENTATION = 0x0112  # tag in EXIF and TIFF
@@ -34,7 +34,7 @@ _TIFF_CMYK, _TIFF_YCBCR = 5, 6
 
 
 class Photograph(NamedTuple):
-    """An image that can be measured."""
+    """Decoded image that can be measured."""
 
     pixels: Pixels  # C-contiguous, writable
     lossy: bool  # the file's own coding has lost something already: JPEG, WebP's VP8, JPEG in TIFF
@@ -47,20 +47,20 @@ class _Raster(NamedTuple):
 
 
 def read_image(path: Path, flatten: bool = False) -> Photograph:
-    """The pixels of a file; see `decode_image`."""
+    """Decode the file at `path`; see `decode_image`."""
     return _photograph(path.name, lambda: _contents(path), flatten)
 
 
 def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
-    """The pixels of a file's bytes, turned upright by EXIF; grey and palette become RGB.
+    """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
-    Raises `ImageRefused` for everything that is not one whole 8-bit picture: another format, an
-    empty, damaged or truncated file, more than `MAX_PIXELS`, samples of more than 8 bits (they are
-    never cut), several pages or frames, transparency, CMYK. With `flatten`, transparency is laid
-    over white (in the 8-bit values, rounded to nearest) and CMYK becomes RGB by Pillow's formula,
-    without a profile. An alpha channel that is 255 everywhere hides nothing and is dropped. Fewer
-    than 8 bits per sample are stretched to 0..255. An unreadable EXIF block counts as none. Of a
-    JPEG that carries further pictures (MPO), the first is taken, as every JPEG decoder does.
+    Raises `ImageRefused` for anything but one whole 8-bit picture: another format, an empty,
+    damaged or truncated file, more than `MAX_PIXELS`, samples of more than 8 bits (they are never
+    cut), several pages or frames, transparency, CMYK. With `flatten`, transparency is blended with
+    white (8-bit values, rounded to nearest) and CMYK becomes RGB by Pillow's formula, without a
+    profile. An alpha channel of 255 everywhere is dropped. Fewer than 8 bits per sample are scaled
+    to 0..255. An unreadable EXIF block counts as none. A JPEG with further pictures (MPO) gives the
+    first one, as in every JPEG decoder.
     """
     return _photograph(name, lambda: data, flatten)
 
@@ -131,7 +131,7 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
 def _from_pillow(
     image: PngImageFile | JpegImageFile | PpmImageFile, flatten: bool, lossy: bool
 ) -> _Raster:
-    """Of a plugin made directly: `Image.open` warns of large files, by a filter of the process."""
+    """Read an image of a plugin opened directly, since `Image.open` warns of large files."""
     _refuse_large(*image.size)
     image.load()
     if image.mode == "CMYK" and not flatten:
@@ -176,7 +176,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
     import tifffile
 
     log = tifffile.logger()
-    if not log.handlers:  # it would tell the terminal what the refusal says
+    if not log.handlers:  # it would print on the terminal what the refusal says
         log.addHandler(logging.NullHandler())
     with tifffile.TiffFile(BytesIO(data)) as file:
         pages = [file.pages[index].aspage() for index in range(len(file.pages))]
@@ -184,7 +184,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
             raise ImageRefused(f"has {len(pages)} pages")
         page: Any = pages[0]  # tifffile declares bitspersample as int; it can be a tuple
         (written,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
-        if len(page.tags) != written:  # tifffile goes on with defaults, and shows another picture
+        if len(page.tags) != written:  # tifffile uses defaults, and returns another picture
             raise ImageRefused("is damaged or truncated: its list of tags cannot be read")
         parts = zip(page.dataoffsets, page.databytecounts, strict=True)
         if any(size == 0 or start + size > len(data) for start, size in parts):
@@ -205,7 +205,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
 
 
 def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.uint8]:
-    """Stored samples (height, width, channels) to the channels of a raster."""
+    """Convert stored samples (height, width, channels) to the channels of a raster."""
     photometric, extra = int(page.photometric), tuple(page.extrasamples)
     height, width, channels = stored.shape
     if (photometric, channels) == (_TIFF_PALETTE, 1):
@@ -256,7 +256,7 @@ def _without_alpha(samples: NDArray[np.uint8], flatten: bool, name: str) -> NDAr
 
 
 def _exif_orientation(exif: bytes) -> int:
-    """1..8; 1, upright, where the block says nothing or cannot be read."""
+    """Return EXIF's orientation 1..8; 1 (upright) where the block has none or cannot be read."""
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None:

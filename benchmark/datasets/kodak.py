@@ -1,11 +1,11 @@
-"""The Kodak photographs: 24 lossless images of 768 x 512 pixels, found, checked and fetched."""
+"""Kodak photographs: 24 lossless images of 768 x 512 pixels."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.datasets.download import Progress, fetch, publish
+from benchmark.datasets.download import Progress, fetch, publish_folder
 from benchmark.datasets.folder import find_images
 from benchmark.datasets.profile import Profile
 from benchmark.datasets.source import Refused, probe
@@ -17,7 +17,7 @@ ADDRESS = "https://r0k.us/graphics/kodak/kodak"
 
 
 class Facts(NamedTuple):
-    """One picture as published."""
+    """Digests and size of a picture as published."""
 
     file_sha256: str
     size_bytes: int
@@ -58,7 +58,7 @@ PICTURES = {
 
 
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
-    """The 24 files in the first FOLDER/kodak or FOLDER that holds them all, `kodim01.png` first.
+    """Open the first FOLDER/kodak or FOLDER that holds all 24 files, `kodim01.png` first.
 
     Every file is decoded once and its pixels are compared with the published ones, so that a file
     compressed anew is accepted and another picture of that name is not. Raises `Unavailable`.
@@ -66,21 +66,23 @@ def open_kodak(data_folders: Sequence[Path]) -> Dataset:
     return Dataset("kodak", find_images("kodak", data_folders, ("kodak", "."), _look))
 
 
-def fetch_kodak(folder: Path, progress: Progress | None = None) -> Path:
-    """Download the 24 files into `folder`/kodak, which appears when all are there and right.
+def fetch_dataset(
+    name: str, sought: Sequence[Path], target: Path, progress: Progress | None = None
+) -> None:
+    """Download the 24 files into `target`/kodak, which appears when all are there and right.
 
     Files that arrived before an interruption are not asked for again.
     """
-    finished, draft = folder / "kodak", folder / ".kodak.part"
-    if finished.exists():
-        raise Unavailable(f"{finished} is there, but is not the whole dataset: remove it first")
+    finished = target / "kodak"
     remedy = f"put kodim01.png to kodim24.png into {finished} yourself"
-    for name, facts in PICTURES.items():
-        url = f"{ADDRESS}/{name}"
-        fetch(url, draft / name, facts.size_bytes, facts.file_sha256, progress, remedy)
-    _look(draft)
-    publish(draft, finished, [f"{ADDRESS}/{name}" for name in PICTURES])
-    return finished
+    urls = {picture: f"{ADDRESS}/{picture}" for picture in PICTURES}
+
+    def fill(draft: Path) -> None:
+        for picture, (digest, size_bytes, _) in PICTURES.items():
+            fetch(urls[picture], draft / picture, size_bytes, digest, progress, remedy)
+        _look(draft)
+
+    publish_folder(finished, list(urls.values()), fill)
 
 
 def _look(place: Path) -> Sequence[ImageFile]:

@@ -1,4 +1,4 @@
-"""Four lossless photographs that the scikit-image package brings along: no download."""
+"""Four lossless photographs bundled with the scikit-image package: no download."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ PICTURES = {
 
 
 def open_sample(data_folders: Sequence[Path] = ()) -> Dataset:
-    """The files where the package has them; no other folder is searched.
+    """Open the package's files; no other folder is searched.
 
     Raises `Unavailable` where one is missing or has changed.
     """

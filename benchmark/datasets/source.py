@@ -1,4 +1,4 @@
-"""Image files to sources: pixels hashed and measured once, refused ones named with their reason."""
+"""Sources of measurements: image files with size and digest of their pixels, or refused."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from benchmark.system.digest import pixels_sha256, remembered
 
 
 class Source(NamedTuple):
-    """One photograph that can be measured."""
+    """Photograph that can be measured."""
 
     file: ImageFile
     sha256: str  # of its pixels
@@ -20,23 +20,23 @@ class Source(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """One file that cannot be measured, and why, in a sentence that names it."""
+    """File that cannot be measured, and why, in a sentence that names it."""
 
     file: ImageFile
     reason: str
 
 
 def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Refused]:
-    """Every file as a source or a refusal, in order.
+    """Return every file as a source or a refusal, in order.
 
-    A file that has not changed since it was last read is not read again.
+    Files that have not changed since they were last read are not read again.
     """
     with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the interpreter's lock
         return list(pool.map(lambda file: _probe(file, flatten), files))
 
 
 def without_duplicates(found: Sequence[Source | Refused]) -> list[Source | Refused]:
-    """The same list, a second image of the same pixels refused: it would count twice in a mean."""
+    """Return the list with repeated images refused, which would count twice in a mean."""
     first: dict[tuple[str, int], str] = {}
     kept: list[Source | Refused] = []
     for one in found:

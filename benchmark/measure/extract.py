@@ -11,7 +11,6 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.distribution_metric import FeatureSpace
 from benchmark.metrics.metric import metric_columns
-from benchmark.metrics.patches import patch_count
 from benchmark.registry import metric_class
 from benchmark.rows.features import ImageFeatures
 
@@ -56,7 +55,7 @@ class Extractor:
                 if key not in self._handed_over and not is_kept(*key):
                     features.append(ImageFeatures(*key, self._space.features(pixels)))
                     self._handed_over.add(key)
-            columns[count] = patch_count(*source.pixels.shape[:2])
+            columns[count] = self._kind.patch_count(*source.pixels.shape[:2])
         except NotMeasurable as why:
             columns[reason] = str(why)
         return columns, features

@@ -1,1 +1,1 @@
-"""Numbers that compare a decoded image with its source: one file a metric."""
+"""Metrics of decoded images and of sets of decoded images: one file per metric."""

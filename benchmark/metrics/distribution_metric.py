@@ -1,4 +1,4 @@
-"""The boundary between scoring and a distribution metric: features per image, and a reduction."""
+"""Boundaries of distribution metrics: features of every image, and a reduction over all images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,22 @@ Features = NDArray[np.float32]  # (patches of one image, dimensions)
 
 
 class FeatureSpace(Protocol):
-    """A network that turns the patches of one image into feature vectors.
+    """Network that turns the patches of one image into feature vectors.
 
     The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
-    are missing. `column` and `protocol` can be read from the class.
+    are missing. `column` and `protocol` can be read, and `patch_count` called, on the class.
     """
 
     column: str  # column of the table that counts an image's patches: "inception256_patches"
     protocol: str  # changes whenever the same pixels would get other features
 
+    @staticmethod
+    def patch_count(height: int, width: int) -> int:
+        """Return the number of patches of an image of this size (px), 0 where it is too small."""
+        ...
+
     def features(self, pixels: Pixels) -> Features:
-        """Feature vectors of the image's patches, in their order.
+        """Return the feature vectors of the image's patches, in the order of the patches.
 
         Raises `NotMeasurable` where the image has no patch (a side is too short).
         """
@@ -36,20 +41,22 @@ class FeatureSpace(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduced:
-    """A metric of two sets, and what each image does to it."""
+    """Value of a distribution metric, and the influence of each image on it where it is known."""
 
     value: float
     # (images,) of sum 0, the derivative of the value to each image's weight, scaled as a mean has
     # it: for the mean of x it is x - mean(x). So the value without image i is about
     # value - influence[i] / (images - 1), and the standard error of the value is
     # sqrt(sum(influence**2) / (images * (images - 1))): the infinitesimal jackknife.
-    influence: NDArray[np.float64]
+    # None where a metric has no such derivative (nearest neighbours, say): see `has_influence`.
+    influence: NDArray[np.float64] | None = None
 
 
 class DistributionMetric(Protocol):
-    """A number for a set of decoded images against the set of their sources.
+    """Number that compares a set of decoded images with the set of their sources.
 
-    All attributes can be read from the class, without the feature space's weights.
+    All attributes can be read from the class, without the feature space's weights. A metric that
+    cannot tell the influence of an image says so by the class attribute `has_influence = False`.
     """
 
     column: str  # "fid256"
@@ -60,9 +67,45 @@ class DistributionMetric(Protocol):
     min_images: int  # below it the value is refused unless it was asked for all the same
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """The metric of the decoded images' features; image i is `reference[i]`, `decoded[i]`.
+        """Compare the decoded images' features with the sources'.
 
-        The order of images does not matter. Raises `NotMeasurable` where there are too few for
-        any value at all.
+        Image i is `reference[i]` and `decoded[i]`; the order of images does not matter. Raises
+        `NotMeasurable` where there are too few images for any value at all.
         """
         ...
+
+
+def has_influence(metric: type[DistributionMetric]) -> bool:
+    """Return whether a metric's `reduce` gives each image's influence, as metrics do by default.
+
+    Without influences a value has no interval, is not judged by `bench check` and `bench tradeoff`,
+    and is not attributed to images.
+    """
+    return bool(getattr(metric, "has_influence", True))
+
+
+def patches_by_image(
+    reference: Sequence[Features], decoded: Sequence[Features]
+) -> NDArray[np.intp]:
+    """Return the index of the image that every patch belongs to, (patches,).
+
+    Raises `ValueError` where the two sets differ in images, patches or dimensions, or hold numbers
+    that are not finite.
+    """
+    shapes = [[features.shape for features in images] for images in (reference, decoded)]
+    if shapes[0] != shapes[1] or len({dimensions for _, dimensions in shapes[0]}) > 1:
+        raise ValueError("the features of the two sets differ in shape")
+    if not all(np.isfinite(features).all() for features in (*reference, *decoded)):
+        raise ValueError("features are not finite numbers")
+    return np.repeat(np.arange(len(reference)), [patches for patches, _ in shapes[0]])
+
+
+def image_influence(
+    gains: NDArray[np.float64], image_of: NDArray[np.intp], images: int
+) -> NDArray[np.float64]:
+    """Return each image's influence, (images,), from what each patch adds to the value, (patches,).
+
+    `gains` are known up to a common constant; `image_of` is what `patches_by_image` returns.
+    """
+    parts = np.bincount(image_of, weights=gains - gains.mean(), minlength=images)
+    return parts * (images / len(gains))

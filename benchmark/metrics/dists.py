@@ -1,9 +1,9 @@
-"""DISTS: how far two 8-bit RGB images differ in structure and texture, 0 for identical ones.
+"""DISTS, a distance of structure and texture of two 8-bit RGB images: 0 for identical ones.
 
 Ding, Ma, Wang, Simoncelli, "Image Quality Assessment: Unifying Structure and Texture Similarity"
 (2020), as the authors' package DISTS_pytorch 0.1 computes it, of the whole image, not scaled:
-VGG-16 with a Hanning window's root mean square in place of each maximum, and for every channel of
-six layers (the image itself is the first) how alike its means and its variances are.
+VGG-16 with the root mean square under a Hanning window in place of each maximum; the means and the
+variances of every channel of six layers (the first is the image itself) are compared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Pool, load_pinned
+from benchmark.metrics.metric import require_same_shape
+from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Step, image_tensor, load_pinned
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
@@ -25,50 +26,42 @@ STABILISER = 1e-6  # the authors' c1 and c2
 ROOT_STABILISER = 1e-12
 
 
-class RootMeanSquare(NamedTuple):
-    """The root of the mean of squares under a 3 x 3 Hanning window, at every second pixel."""
+def _root_mean_square(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """Return the root mean square under a 3 x 3 Hanning window at every second pixel."""
+    from torch.nn.functional import conv2d
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Names of the weights."""
-        return ()
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """The signal after it."""
-        from torch.nn.functional import conv2d
-
-        line = signal.new_tensor((0.25, 0.5, 0.25))
-        channels = signal.shape[1]
-        window = (line[:, None] * line).expand(channels, 1, 3, 3)
-        mean = conv2d(signal.square(), window, stride=2, padding=1, groups=channels)
-        return mean.add_(ROOT_STABILISER).sqrt_()
+    line = signal.new_tensor((0.25, 0.5, 0.25))
+    channels = signal.shape[1]
+    window = (line[:, None] * line).expand(channels, 1, 3, 3)
+    mean = conv2d(signal.square(), window, stride=2, padding=1, groups=channels)
+    return mean.add_(ROOT_STABILISER).sqrt_()
 
 
 NETWORK = VGG16._replace(
     layers=tuple(
-        tuple(RootMeanSquare() if isinstance(step, Pool) else step for step in layer)
+        tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
     )
 )
 
 
-class Layer(NamedTuple):
-    """A layer of a source and what is needed of it; the statistics are float64, (channels,)."""
+class PreparedLayer(NamedTuple):
+    """Output of a layer for a source with its statistics, float64 of shape (channels,)."""
 
     signal: "Tensor"
     mean: "Tensor"
     variance: "Tensor"
 
 
-class Source(NamedTuple):
-    """A source, ready to be compared; on the CPU about 500 bytes a pixel."""
+class PreparedLayers(NamedTuple):
+    """Layers of a source; on the CPU about 500 bytes per pixel."""
 
     shape: tuple[int, ...]
-    layers: list[Layer]
+    layers: list[PreparedLayer]
 
 
 class DISTS:
-    """DISTS for the table of measurements.
+    """DISTS of the whole image.
 
     float32 on "cpu"; float64 on any other device, where float32 may silently mean TF32. The two,
     and any numbers of threads, differ by less than 1e-6.
@@ -80,12 +73,11 @@ class DISTS:
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raises `Unavailable` where one of the two weight files is missing or another."""
+        """Raise `Unavailable` where one of the two weight files is missing or another."""
         network, importances = NETWORK.find(), _find_importances()
         import torch
 
         dtype = torch.float32 if device == "cpu" else torch.float64
-        self._device = device
         content = load_pinned(importances, SHA256, "the weights.pt of DISTS_pytorch 0.1")
         pair = torch.stack([content["alpha"], content["beta"]]).double().view(2, -1)
         self._importances = (pair / pair.sum()).to(device)
@@ -95,16 +87,16 @@ class DISTS:
             for one in (MEAN, DEVIATION)
         )
 
-    def prepare(self, reference: Pixels) -> Source:
-        """The source's layers with their means and variances."""
+    def prepare(self, reference: Pixels) -> PreparedLayers:
+        """Return the source's layers with their means and variances."""
         import torch
 
         with torch.inference_mode():
-            layers = [Layer(one, *_statistics(one)) for one in self._signals(reference)]
-        return Source(reference.shape, layers)
+            layers = [PreparedLayer(one, *_statistics(one)) for one in self._signals(reference)]
+        return PreparedLayers(reference.shape, layers)
 
-    def compare(self, prepared: Source, decoded: Pixels) -> float:
-        """DISTS of a decoded image of the source's shape.
+    def compare(self, prepared: PreparedLayers, decoded: Pixels) -> float:
+        """Return the DISTS of a decoded image; `ValueError` unless the shapes agree.
 
         For each channel, of weight a for the means m and n and b for the variances v and w, with
         the covariance c, the paper adds a (1 - 2mn / (m² + n²)) + b (1 - 2c / (v + w)); as
@@ -113,8 +105,7 @@ class DISTS:
         """
         import torch
 
-        if prepared.shape != decoded.shape:
-            raise ValueError(f"shapes differ: reference {prepared.shape}, decoded {decoded.shape}")
+        require_same_shape(prepared.shape, decoded.shape)
         textures, structures = [], []
         with torch.inference_mode():
             for source, signal in zip(prepared.layers, self._signals(decoded), strict=True):
@@ -127,17 +118,14 @@ class DISTS:
             return float((self._importances * parts).sum())
 
     def _signals(self, pixels: Pixels) -> "Iterator[Tensor]":
-        """The image in [0, 1] and each layer's output, (1, channels, height, width)."""
-        import torch
-
-        planes = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).to(self._device)
-        unit = planes.to(self._mean.dtype) / 255
+        """Yield the image in [0, 1] and each layer's output, (1, channels, height, width)."""
+        unit = image_tensor(pixels, self._mean) / 255
         yield unit
         yield from NETWORK.features((unit - self._mean) / self._deviation, self._weights)
 
 
 def _find_importances() -> Path:
-    """Of how much each channel's mean and variance count: a fetched file, or the package's."""
+    """Return the file of the channels' weights: a fetched one, or the installed package's."""
     remedy = (
         f"run `bench fetch dists`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"
     )
@@ -154,7 +142,7 @@ def _find_importances() -> Path:
 
 
 def _statistics(signal: "Tensor") -> "tuple[Tensor, Tensor]":
-    """Mean and variance of every channel of (1, channels, height, width), float64.
+    """Return mean and variance of every channel of (1, channels, height, width), in float64.
 
     torch.var_mean takes twice as long.
     """

@@ -1,10 +1,10 @@
-"""An image to one feature vector a patch of 256 px, for distribution metrics: three networks.
+"""Feature spaces of distribution metrics: one feature vector for every 256 px patch of an image.
 
-`Inception256` is what FID and KID are of: pytorch-fid's network, its scaling to 299 px, 2048 values
-(Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs Trained by a Two Time-Scale Update Rule
-Converge to a Local Nash Equilibrium" (2017)). AlexNet and SqueezeNet 1.1 stand in where its weights
-are not to be had: their last ReLU's output averaged over the patch, which is not scaled, with
-ImageNet's normalisation.
+`Inception256` is what FID and KID are defined with: pytorch-fid's network, its scaling to 299 px,
+2048 values (Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs Trained by a Two Time-Scale
+Update Rule Converge to a Local Nash Equilibrium" (2017)). AlexNet and SqueezeNet 1.1 stand in where
+its weights are not available: the output of their last ReLU averaged over the patch, which is not
+scaled, with ImageNet's normalisation.
 """
 
 from abc import ABC, abstractmethod
@@ -16,28 +16,30 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.inception import SHA256, Inception, find_inception
-from benchmark.metrics.patches import SIDE_PX, cut_patches
+from benchmark.metrics.patches import cut_patches, patch_count
 from benchmark.system.backbone import ALEXNET, DEVIATION, MEAN, SQUEEZENET, Backbone
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# More a batch are no faster, and from 8 on Inception's first layers pass 32 MiB, beyond which
+# Larger batches are no faster, and from 8 on Inception's first layers pass 32 MiB, beyond which
 # the allocator returns memory to the system after each use
 PATCHES_PER_BATCH = 4
 
 
 class PatchSpace(ABC):
-    """What the spaces share: patches in their order, in batches, to float32 vectors.
+    """Feature space of the patches of `benchmark.metrics.patches`, computed in batches.
 
-    It is computed in float32 on "cpu", in float64 on any other device, where float32 may silently
-    mean TF32. Devices, numbers of threads and batches differ by less than 1e-5 of the largest
-    feature.
+    A subclass gives the network. float32 on "cpu"; float64 on any other device, where float32 may
+    silently mean TF32. Devices, numbers of threads and batches differ by less than 1e-5 of the
+    largest feature.
     """
 
+    side_px: ClassVar[int] = 256
+
     def __init__(self, device: str = "cpu") -> None:
-        """Raises `Unavailable` where the network's weights are missing or others."""
+        """Raise `Unavailable` where the network's weights are missing or others."""
         self._device = device
 
     @property
@@ -46,17 +48,22 @@ class PatchSpace(ABC):
 
         return torch.float32 if self._device == "cpu" else torch.float64
 
+    @classmethod
+    def patch_count(cls, height: int, width: int) -> int:
+        """Return the number of patches of an image of this size (px), 0 where it is too small."""
+        return patch_count(height, width, cls.side_px)
+
     def features(self, pixels: Pixels) -> Features:
-        """(patches, dimensions), in the order of `benchmark.metrics.patches`.
+        """Return (patches, dimensions), in the order of `benchmark.metrics.patches`.
 
         Raises `NotMeasurable` where the image has no patch.
         """
         import torch
 
-        patches = cut_patches(pixels)
+        patches = cut_patches(pixels, self.side_px)
         if not patches:
             raise NotMeasurable(
-                f"features are of patches of {SIDE_PX} px, this image has "
+                f"features are of patches of {self.side_px} px, this image has "
                 f"{pixels.shape[1]} x {pixels.shape[0]}"
             )
         found = []
@@ -69,19 +76,19 @@ class PatchSpace(ABC):
 
     @abstractmethod
     def _vectors(self, patches: "Tensor") -> "Tensor":
-        """Patches (n, 3, 256, 256) in [0, 1], channels last, to vectors (n, dimensions)."""
+        """Return (n, dimensions) for patches (n, 3, side, side) in [0, 1], channels last."""
 
 
 class Inception256(PatchSpace):
-    """pytorch-fid 0.3.0's features of patches."""
+    """Features of pytorch-fid 0.3.0, 2048 per patch."""
 
     column = "inception256_patches"
     protocol = f"inception256/pytorch-fid-0.3.0-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raises `Unavailable` where the network's weights are missing or others."""
+        """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
-        found = find_inception()
+        found = find_inception()  # before torch is imported
         self._network = Inception(found, device, self._dtype)
 
     def _vectors(self, patches: "Tensor") -> "Tensor":
@@ -89,12 +96,12 @@ class Inception256(PatchSpace):
 
 
 class BackboneSpace(PatchSpace):
-    """What the two that stand in share."""
+    """Feature space of a network that LPIPS uses as well: its last layer averaged over a patch."""
 
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:
-        """Raises `Unavailable` where the network's weights are missing or others."""
+        """Raise `Unavailable` where the network's weights are missing or others."""
         super().__init__(device)
         found = self.backbone.find()
         self._weights = self.backbone.load(found, device, self._dtype)
@@ -106,7 +113,7 @@ class BackboneSpace(PatchSpace):
 
 
 class Alex256(BackboneSpace):
-    """256 features of patches: AlexNet's fifth convolution."""
+    """Features of AlexNet's fifth convolution, 256 per patch."""
 
     column = "alex256_patches"
     protocol = f"alex256/1-{ALEXNET.sha256[:8]}"
@@ -114,7 +121,7 @@ class Alex256(BackboneSpace):
 
 
 class Squeeze256(BackboneSpace):
-    """512 features of patches: the last Fire module of SqueezeNet 1.1."""
+    """Features of the last Fire module of SqueezeNet 1.1, 512 per patch."""
 
     column = "squeeze256_patches"
     protocol = f"squeeze256/1-{SQUEEZENET.sha256[:8]}"

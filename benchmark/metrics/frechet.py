@@ -1,7 +1,6 @@
-"""Features of originals and of decoded images in; their Frechet distance out, with influences.
+"""Frechet distances of features as distribution metrics: their values and each image's influence.
 
-What the distance is and how it is computed stands in `gaussian.py`. Here are the columns made of
-it, and what each image does to them.
+`gaussian.py` defines the distance and has its arithmetic.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.distribution_metric import Features, Reduced
+from benchmark.metrics.distribution_metric import (
+    Features,
+    Reduced,
+    image_influence,
+    patches_by_image,
+)
 from benchmark.metrics.gaussian import (
     EPSILON,
     Centred,
@@ -29,7 +33,7 @@ BLOCK_PATCHES = 2048  # at 2048 dimensions 34 MB a block of float64
 
 
 def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """Frechet distance of all patches of the images, and each image's influence on it.
+    """Return the Frechet distance of all patches of the images, and each image's influence on it.
 
     The influence is the derivative to a weight that multiplies all patches of one image in both
     sets, in sums and in counts alike, times the number of images. The factor n / (n - 1) that makes
@@ -45,18 +49,11 @@ def frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduc
 
     Raises `NotMeasurable` under two patches.
     """
-    image_of = _image_of_patch(reference, decoded)
-    if len(image_of) < 2:
-        raise NotMeasurable(f"a covariance needs at least two patches, here are {len(image_of)}")
-    few = len(image_of) <= reference[0].shape[1]
-    value, gains = (_few if few else _many)(reference, decoded)
-    images, patches = len(reference), len(image_of)
-    parts = np.bincount(image_of, weights=gains - gains.mean(), minlength=images)
-    return Reduced(value, parts * (images / patches))
+    return Reduced(*_frechet(reference, decoded))
 
 
 def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """The Frechet distance that infinitely many such images would have, extrapolated.
+    """Return the Frechet distance extrapolated to infinitely many such images.
 
     Chong, Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020):
     the distance is biased upwards by about b / n, so a line through distances of subsets, over 1/n,
@@ -70,27 +67,27 @@ def frechet_at_infinity(reference: Sequence[Features], decoded: Sequence[Feature
 
     Raises `NotMeasurable` where a half would have fewer than two patches.
     """
-    _image_of_patch(reference, decoded)
+    patches_by_image(reference, decoded)
     images = len(reference)
     if images < 2:
         raise NotMeasurable("an extrapolation needs at least two images")
-    whole, halves = frechet(reference, decoded), random_halves(reference)
+    whole, whole_influence = _frechet(reference, decoded)
+    halves = random_halves(reference)
     value, influence = 0.0, np.zeros(images)
     for half in halves:
-        part = frechet([reference[i] for i in half], [decoded[i] for i in half])
-        value += part.value / 2
-        influence[half] += part.influence * (images / (2 * len(half)))
+        part, of_part = _frechet([reference[i] for i in half], [decoded[i] for i in half])
+        value += part / 2
+        influence[half] += of_part * (images / (2 * len(half)))
     # How far 1/n = 0 lies beyond all images, in steps from the halves to all: 1 for even numbers.
     beyond = 1 / (images * sum(1 / len(half) for half in halves) / 2 - 1)
     return Reduced(
-        whole.value + beyond * (whole.value - value),
-        whole.influence + beyond * (whole.influence - influence),
+        whole + beyond * (whole - value), whole_influence + beyond * (whole_influence - influence)
     )
 
 
 def random_halves(reference: Sequence[Features]) -> list[NDArray[np.intp]]:
-    """The numbers of the images in either half."""
-    # Sums put the images in an order that does not hang on the last digits of their features.
+    """Return the indices of the images in either half."""
+    # Sums put the images in an order that does not depend on the last digits of their features.
     sums = [features.sum(dtype=np.float64) for features in reference]
     images = len(reference)
     order = np.argsort(sums)[np.random.default_rng(images).permutation(images)]
@@ -98,18 +95,18 @@ def random_halves(reference: Sequence[Features]) -> list[NDArray[np.intp]]:
 
 
 class FrechetDistance:
-    """What the columns share."""
+    """Frechet distance of the features of a space that a subclass names."""
 
     better: Literal["higher", "lower"] = "lower"
     protocol = "frechet/1"
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """`frechet`."""
+        """Return `frechet` of the two sets."""
         return frechet(reference, decoded)
 
 
 class FID256(FrechetDistance):
-    """FID of 256 px patches, for the table: Inception's features as pytorch-fid has them."""
+    """FID of 256 px patches, of Inception's features as pytorch-fid computes them."""
 
     column = "fid256"
     label = "FID/256"
@@ -128,7 +125,7 @@ class FID256(FrechetDistance):
 
 
 class FIDInfinity:
-    """FID/256 without the bias that comes of few images.
+    """FID/256 without the bias of small sets.
 
     In a simulation with 14 times as many patches as dimensions, as CLIC2020 has, of 112 images, the
     bias went from 5 % to -.6 % of the distance, and its standard deviation stayed. The law 1/n
@@ -144,12 +141,12 @@ class FIDInfinity:
     min_images = 50
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """`frechet_at_infinity`."""
+        """Return `frechet_at_infinity` of the two sets."""
         return frechet_at_infinity(reference, decoded)
 
 
 class FDAlex(FrechetDistance):
-    """The Frechet distance with AlexNet's features: no FID, where Inception is not to be had."""
+    """Frechet distance of AlexNet's features, for where Inception is not available; not an FID."""
 
     column = "fd_alex"
     label = "FD (AlexNet)"
@@ -159,7 +156,7 @@ class FDAlex(FrechetDistance):
 
 
 class FDSqueeze(FrechetDistance):
-    """The Frechet distance with SqueezeNet's features: no FID; nothing here is trained on them."""
+    """Frechet distance of SqueezeNet's features, which no codec here is trained on; not an FID."""
 
     column = "fd_squeeze"
     label = "FD (SqueezeNet)"
@@ -168,10 +165,20 @@ class FDSqueeze(FrechetDistance):
     min_images = 2
 
 
-def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
-    """Value and what each patch adds to it (up to a constant), for no more patches than dimensions.
+def _frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
+    """Return the distance and each image's influence, as `frechet` documents them."""
+    image_of = patches_by_image(reference, decoded)
+    if len(image_of) < 2:
+        raise NotMeasurable(f"a covariance needs at least two patches, here are {len(image_of)}")
+    few = len(image_of) <= reference[0].shape[1]
+    value, gains = (_few if few else _many)(reference, decoded)
+    return value, image_influence(gains, image_of, len(reference))
 
-    Through a matrix of patches by patches.
+
+def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
+    """Return the distance and what each patch adds to it, up to a constant, from patches² products.
+
+    For no more patches than dimensions.
     """
     first, second = (Centred.of(np.concatenate(images)) for images in (reference, decoded))
     left, roots, right = np.linalg.svd(first.scaled @ second.scaled.T)
@@ -183,7 +190,9 @@ def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[fl
 
 
 def _many(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
-    """The same for more patches than dimensions, through matrices of dimensions by dimensions.
+    """Return the distance and what each patch adds to it, from matrices of dimensions².
+
+    For more patches than dimensions.
 
     With Q1 the patches' coordinates in F1 (X1 = Q1 F1), Q1 U are the left singular vectors of the
     patches' matrix, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no inverse of F1.
@@ -209,7 +218,7 @@ def _many(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[f
 def _gains(
     images: Sequence[Features], sums: GaussianSums, to_roots: Floats, step: Floats
 ) -> Floats:
-    """What each patch of one set adds to the value, up to a constant."""
+    """Return what each patch of one set adds to the distance, up to a constant, (patches,)."""
     unbiased = sums.count / (sums.count - 1)
     gains = []
     for block in _blocks(images):
@@ -220,7 +229,7 @@ def _gains(
 
 
 def _blocks(images: Iterable[Features]) -> Iterator[Features]:
-    """The patches of a set, some images at a time."""
+    """Yield the patches of a set in order, BLOCK_PATCHES or somewhat more at a time."""
     waiting: list[Features] = []
     count = 0
     for features in images:
@@ -234,16 +243,6 @@ def _blocks(images: Iterable[Features]) -> Iterator[Features]:
 
 
 def _squares(rows: Floats) -> Floats:
-    """Of each row, the sum of its squares."""
+    """Return the sum of squares of each row."""
     squares: Floats = np.einsum("ij,ij->i", rows, rows)
     return squares
-
-
-def _image_of_patch(reference: Sequence[Features], decoded: Sequence[Features]) -> NDArray[np.intp]:
-    """The image's number of every patch; refuses sets that do not belong together."""
-    shapes = [[features.shape for features in images] for images in (reference, decoded)]
-    if shapes[0] != shapes[1] or len({dimensions for _, dimensions in shapes[0]}) > 1:
-        raise ValueError("the features of the two sets differ in shape")
-    if not all(np.isfinite(features).all() for features in (*reference, *decoded)):
-        raise ValueError("features are not finite numbers")
-    return np.repeat(np.arange(len(reference)), [patches for patches, _ in shapes[0]])

@@ -1,4 +1,4 @@
-"""Feature vectors in, as sums; the Frechet distance between the Gaussians fitted to two sets out.
+"""Frechet distance between the Gaussians fitted to two sets of feature vectors.
 
 Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium"
 (2017): |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), with means and unbiased covariances, as
@@ -22,7 +22,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaussianSums:
-    """All that a Frechet distance needs to know of a set; of two sets together it is their sum."""
+    """Count, mean and scatter of a set of vectors; `+` gives those of two sets together."""
 
     count: int
     mean: Floats  # (dimensions,)
@@ -30,7 +30,7 @@ class GaussianSums:
 
     @classmethod
     def of(cls, features: Vectors) -> "GaussianSums":
-        """Of (samples, dimensions), in float64 whatever they are in."""
+        """Return the sums of vectors (samples, dimensions) of any precision, in float64."""
         vectors = np.asarray(features, np.float64)
         mean = vectors.sum(axis=0) / max(1, len(vectors))
         deviations = vectors - mean
@@ -47,20 +47,20 @@ class GaussianSums:
         return GaussianSums(count, self.mean + share * step, scatter)
 
     def covariance(self) -> Floats:
-        """Unbiased, as `numpy.cov`; raises `NotMeasurable` under two samples."""
+        """Return the unbiased covariance; raises `NotMeasurable` under two samples."""
         _require_two(self.count)
         return self.scatter / (self.count - 1)
 
 
 class Centred(NamedTuple):
-    """Some vectors as deviations from their mean."""
+    """Vectors as deviations from their mean."""
 
     mean: Floats
     scaled: Floats  # (samples, dimensions); scaled' scaled is the unbiased covariance
 
     @classmethod
     def of(cls, features: Vectors) -> "Centred":
-        """Of (samples, dimensions); raises `NotMeasurable` under two samples."""
+        """Centre vectors (samples, dimensions); raises `NotMeasurable` under two samples."""
         _require_two(len(features))
         vectors = np.asarray(features, np.float64)
         mean = vectors.mean(axis=0)
@@ -68,7 +68,7 @@ class Centred(NamedTuple):
 
 
 def distance(first: GaussianSums, second: GaussianSums) -> float:
-    """Frechet distance; never negative, for covariances of any rank.
+    """Return the Frechet distance of two sets; never negative, for covariances of any rank.
 
     Within 1e-8 of the traces, 1e-12 unless the covariances are singular along different axes; of
     identical sets that far from 0. What a covariance has below 2e-16 x dimensions of its largest
@@ -80,9 +80,10 @@ def distance(first: GaussianSums, second: GaussianSums) -> float:
 
 
 def distance_of_features(first: Vectors, second: Vectors) -> float:
-    """Frechet distance of two sets; milliseconds where both are of fewer samples than dimensions.
+    """Return the Frechet distance of two sets of vectors (samples, dimensions).
 
-    Raises `NotMeasurable` under two samples.
+    Sets of fewer samples than dimensions take milliseconds. Raises `NotMeasurable` under two
+    samples.
     """
     if max(len(first), len(second)) > first.shape[1]:
         return distance(GaussianSums.of(first), GaussianSums.of(second))
@@ -92,9 +93,9 @@ def distance_of_features(first: Vectors, second: Vectors) -> float:
 
 
 def factor(covariance: Floats) -> Floats:
-    """(rank, dimensions) F with F' F the covariance: elimination, the largest variance first.
+    """Return F (rank, dimensions) with F' F the covariance, by elimination, largest variance first.
 
-    It ends where what is left is rounding, 2e-16 x dimensions of the largest variance.
+    Elimination ends where the rest is rounding, 2e-16 x dimensions of the largest variance.
     """
     from scipy.linalg.lapack import dpstrf
 
@@ -107,7 +108,7 @@ def factor(covariance: Floats) -> Floats:
 
 
 def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
-    """The distance from the difference of means, two factors, the nuclear norm of their product.
+    """Return the distance from a difference of means, two factors and their product's nuclear norm.
 
     The traces are those of the factors, so that what these leave out cannot be missing on one side.
     """
@@ -116,7 +117,7 @@ def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
 
 
 def nuclear_norm(cross: Floats) -> float:
-    """Sum of the singular values of a product F1 F2' of what `factor` gives.
+    """Return the sum of the singular values of a product F1 F2' of two results of `factor`.
 
     Squaring a matrix loses its small singular values, in general. Not here, as a rule: factors from
     elimination with pivots are graded, largest row first, so their product is, and of a graded
@@ -131,7 +132,7 @@ def nuclear_norm(cross: Floats) -> float:
 
 
 def _sum_of_roots(matrix: Floats, few: int) -> float:
-    """Of the largest eigenvalues of the matrix times its transpose."""
+    """Return the sum of the roots of the `few` largest eigenvalues of the matrix's square."""
     roots = np.sqrt(np.abs(np.linalg.eigvalsh(matrix @ matrix.T)))
     return float(np.sort(roots)[len(roots) - few :].sum())
 

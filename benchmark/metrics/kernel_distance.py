@@ -1,4 +1,4 @@
-"""Kernel distance of two sets of feature vectors, and what each image does to it.
+"""Kernel distance (KID) of two sets of feature vectors, and each image's influence on it.
 
 Binkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs" (2018): the squared maximum mean
 discrepancy under k(x, y) = (x.y / dimensions + 1)^3, its unbiased estimate from all patches at
@@ -15,14 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.distribution_metric import Features, Reduced
+from benchmark.metrics.distribution_metric import (
+    Features,
+    Reduced,
+    image_influence,
+    patches_by_image,
+)
 from benchmark.metrics.presentation import Presentation
 
 BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches at a time, 4 MB
 
 
 def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-    """The squared discrepancy, and each image's influence on it; below 0 where it is within noise.
+    """Return the squared discrepancy, below 0 where it is within noise, and the influences on it.
 
     A patch is never compared with itself in its own set, as is unbiased; in the other set it meets
     all patches, its own among them, as it does in subsets drawn apart from each other. For sets
@@ -37,26 +42,21 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     Products are float32, which moves the distance of Inception's features by less than 1e-8; sums
     are float64. Raises `NotMeasurable` under two patches.
     """
-    shapes = [[features.shape for features in images] for images in (reference, decoded)]
-    if shapes[0] != shapes[1] or len({dimensions for _, dimensions in shapes[0]}) > 1:
-        raise ValueError("the features of the two sets differ in shape")
-    images, count = len(reference), sum(patches for patches, _ in shapes[0])
+    image_of = patches_by_image(reference, decoded)
+    count = len(image_of)
     if count < 2:
         raise NotMeasurable(f"a kernel distance needs at least two patches, here are {count}")
     first, second = (np.concatenate(sets, dtype=np.float32) for sets in (reference, decoded))
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError("features are not finite numbers")
-    # Of each patch: the mean of its kernel values with the others of its set, with the other set.
+    # The mean of a patch's kernel values with the others of its set, and with the other set.
     inside = (_sums_inside(first) + _sums_inside(second)) / (count - 1)
     across = np.add(*_sums_across(first, second)) / count
-    gains = 2 * (inside - across)
-    image_of = np.repeat(np.arange(images), [patches for patches, _ in shapes[0]])
-    parts = np.bincount(image_of, weights=gains - gains.mean(), minlength=images)
-    return Reduced(float(inside.mean() - across.mean()), parts * (images / count))
+    gains = np.asarray(2 * (inside - across), np.float64)
+    influence = image_influence(gains, image_of, len(reference))
+    return Reduced(float(inside.mean() - across.mean()), influence)
 
 
 class KID256:
-    """KID of 256 px patches, for the table: the discrepancy itself, not a thousand times it."""
+    """KID of 256 px patches: the discrepancy itself, not a thousand times it."""
 
     column = "kid256"
     label = "KID/256"
@@ -67,12 +67,12 @@ class KID256:
     min_images = 50
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """`kernel_distance`."""
+        """Return `kernel_distance` of the two sets."""
         return kernel_distance(reference, decoded)
 
 
 def _sums_inside(features: Features) -> NDArray[np.float64]:
-    """Of every patch, the sum of its kernel values with all others."""
+    """Return the sum of each patch's kernel values with all others of its set, (patches,)."""
     sums = np.zeros(len(features))
     for start in range(0, len(features), BLOCK_PATCHES):
         rows = slice(start, start + BLOCK_PATCHES)
@@ -90,7 +90,7 @@ def _sums_inside(features: Features) -> NDArray[np.float64]:
 def _sums_across(
     first: Features, second: Features
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of every patch of either set, the sum of its kernel values with the other set."""
+    """Return the sums of each patch's kernel values with the other set, for both sets."""
     sums = np.zeros(len(first)), np.zeros(len(second))
     for start in range(0, len(first), BLOCK_PATCHES):
         rows = slice(start, start + BLOCK_PATCHES)

@@ -1,4 +1,4 @@
-"""The boundary between scoring and a metric: a source is prepared once, compared often."""
+"""Boundary of image metrics: a source is prepared once and compared with many decoded images."""
 
 from typing import Any, Literal, Protocol
 
@@ -6,7 +6,7 @@ from benchmark.codec import Pixels
 
 
 class ImageMetric(Protocol):
-    """A number for one decoded image against its source.
+    """Number that compares one decoded image with its source.
 
     The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
     are missing. `column`, `label`, `better` and `protocol` can be read from the class.
@@ -18,17 +18,23 @@ class ImageMetric(Protocol):
     protocol: str  # changes whenever the same pixels would get another number: "psnr-rgb8/1"
 
     def prepare(self, reference: Pixels) -> Any:
-        """Whatever depends on the source alone, so that it is computed once per image.
+        """Return what depends on the source alone, computed once per image.
 
         Raises `NotMeasurable` where this image can have no value (too small, say).
         """
         ...
 
     def compare(self, prepared: Any, decoded: Pixels) -> float:
-        """The metric of a decoded image of the same shape as the source."""
+        """Return the metric of a decoded image; `ValueError` unless it has the source's shape."""
         ...
 
 
 def metric_columns(column: str) -> tuple[str, str, str]:
-    """Names of the table's columns for a metric: its value, its protocol id, why it is null."""
+    """Return a metric's three columns: its value, its protocol id, the reason why it is null."""
     return column, f"{column}_protocol", f"{column}_reason"
+
+
+def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless a decoded image has the shape of its source."""
+    if reference != decoded:
+        raise ValueError(f"shapes differ: reference {reference}, decoded {decoded}")

@@ -1,9 +1,10 @@
-"""Multi-scale structural similarity of two 8-bit RGB images: 1 for identical, from 0 up.
+"""Multi-scale structural similarity (MS-SSIM) of two 8-bit RGB images: 0..1, 1 for identical ones.
 
 Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment" (2003), as
 learned compression reports it: `pytorch_msssim.ms_ssim(data_range=255)` on the three channels.
 
-On the CPU what depends on the source alone is computed once, in float64, and the rest in float32.
+On the CPU this takes an eighth of that package's time: what depends on the source alone is
+computed once, in float64, and the rest in float32.
 With B the blur, x the source, y the decoded image, e = y - x, and a variance s(z) = B(z²) - B(z)²,
 
     contrast and structure  1 - s(e) / (s(x) + s(y) + C2)
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
+from benchmark.metrics.metric import require_same_shape
 from benchmark.metrics.presentation import Presentation
 
 if TYPE_CHECKING:
@@ -43,25 +45,25 @@ SAFE_RMS = 12  # grey levels
 
 
 class Scale(NamedTuple):
-    """What one scale needs to know of the source, float32; blurred planes are 10 px smaller."""
+    """Moments of a source at one scale, float32; blurred planes are 10 px smaller."""
 
     doubled: Planes  # 2 x
     doubled_mean: Planes  # 2 B(x)
     twice_variance: Planes  # 2 s(x) + C2
 
 
-class Source(NamedTuple):
-    """A source, ready to be compared; about 48 bytes a pixel."""
+class PreparedScales(NamedTuple):
+    """PreparedScales with its moments at every scale; about 48 bytes per pixel."""
 
     pixels: Pixels
     scales: tuple[Scale, ...]  # finest first
 
 
 class MSSSIM:
-    """MS-SSIM for the table of measurements.
+    """MS-SSIM of the three channels.
 
-    On "cpu" by matrix products in numpy; anywhere else by pytorch_msssim in float64. The two differ
-    by less than 1e-6.
+    Computed on "cpu" by matrix products in numpy, on other devices by pytorch_msssim in float64.
+    The two differ by less than 1e-6.
     """
 
     column = "ms_ssim"
@@ -75,25 +77,26 @@ class MSSSIM:
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
 
-    def prepare(self, reference: Pixels) -> "Source | Tensor":
-        """Everything that depends on the source alone.
+    def prepare(self, reference: Pixels) -> "PreparedScales | Tensor":
+        """Return what depends on the source alone.
 
         Raises `NotMeasurable` where a side is shorter than 161 px.
         """
         _require_size(reference)
         return _tensor(reference, self._device) if self._device != "cpu" else prepare(reference)
 
-    def compare(self, prepared: "Source | Tensor", decoded: Pixels) -> float:
-        """MS-SSIM of a decoded image of the source's shape, 0..1."""
-        if isinstance(prepared, Source):
+    def compare(self, prepared: "PreparedScales | Tensor", decoded: Pixels) -> float:
+        """Return the MS-SSIM of a decoded image, 0..1; `ValueError` unless the shapes agree."""
+        if isinstance(prepared, PreparedScales):
             return compare(prepared, decoded)
         from pytorch_msssim import ms_ssim as peer
 
+        require_same_shape((*prepared.shape[2:], prepared.shape[1]), decoded.shape)
         return float(peer(prepared, _tensor(decoded, self._device), data_range=255))
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
-    """MS-SSIM of two images, mean of the three channels' values; within 1e-6 of float64.
+    """Return the MS-SSIM of two images, the mean of three channels; within 1e-6 of float64.
 
     >>> grey = np.full((161, 170, 3), 128, np.uint8)
     >>> ms_ssim(grey, grey)
@@ -103,21 +106,20 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
     return compare(prepare(reference), decoded)
 
 
-def prepare(reference: Pixels) -> Source:
-    """The source's pyramid and its blurred moments, computed in float64."""
+def prepare(reference: Pixels) -> PreparedScales:
+    """Return the source's moments at every scale, computed in float64 and kept in float32."""
     planes: Planes = _planes(reference).astype(np.float64)
     scales = []
     for level in range(len(SCALE_WEIGHTS)):
         scales.append(_scale(planes))
         if level < len(SCALE_WEIGHTS) - 1:
             planes = halve(planes)
-    return Source(reference, tuple(scales))
+    return PreparedScales(reference, tuple(scales))
 
 
-def compare(source: Source, decoded: Pixels) -> float:
-    """MS-SSIM of a decoded image and a prepared source."""
-    if source.pixels.shape != decoded.shape:
-        raise ValueError(f"shapes differ: reference {source.pixels.shape}, decoded {decoded.shape}")
+def compare(source: PreparedScales, decoded: Pixels) -> float:
+    """Return the MS-SSIM of a decoded image and a prepared source."""
+    require_same_shape(source.pixels.shape, decoded.shape)
     errors = [_planes(np.subtract(decoded, source.pixels, dtype=np.int16)).astype(np.float32)]
     for _ in SCALE_WEIGHTS[1:]:
         errors.append(halve(errors[-1]))
@@ -135,7 +137,7 @@ def compare(source: Source, decoded: Pixels) -> float:
 
 
 def halve(planes: Planes) -> Planes:
-    """Means of 2 x 2 pixels; an odd side gets a line of zeros before its first, counted as a pixel.
+    """Return means of 2 x 2 pixels; an odd side gets a line of zeros before its first line.
 
     >>> halve(np.float32([[[4.0, 8.0, 16.0]]]))
     array([[[1., 6.]]], dtype=float32)
@@ -150,10 +152,10 @@ def halve(planes: Planes) -> Planes:
 
 
 def blur(planes: Floats) -> Floats:
-    """Gaussian means of 11 x 11 pixels wherever the window fits: (n, h, w) to (n, h - 10, w - 10).
+    """Return Gaussian means of 11 x 11 pixels where the window fits, (n, h - 10, w - 10).
 
-    Along each axis, stretches of 26 pixels times a band matrix of 16 columns: BLAS multiplies the
-    band's zeros in less time than anything else at hand needs to leave them out.
+    Along each axis stretches of 26 pixels are multiplied by a band matrix of 16 columns: BLAS
+    multiplies the band's zeros in less time than other methods need to leave them out.
     """
     count, height, width = planes.shape
     lines = _blur_down(planes).reshape(-1, width)
@@ -204,7 +206,7 @@ def _blur_across(lines: Floats) -> Floats:
 
 @lru_cache
 def _bands(size: int, dtype: str) -> tuple[Floats, Floats]:
-    """The matrix (size, size + 10) that blurs from the left, and its transpose, both contiguous."""
+    """Return the matrix (size, size + 10) that blurs from the left, and its transpose."""
     band = np.zeros((size, size + MARGIN_PX), dtype)
     for row in range(size):
         band[row, row : row + 11] = np.array((*HALF_WINDOW, *HALF_WINDOW[-2::-1]), np.float32)
@@ -224,7 +226,7 @@ def _scale(planes: Planes) -> Scale:
 
 
 def _similarity(error: Planes, scale: Scale, coarsest: bool) -> NDArray[np.float64]:
-    """Per channel, the mean of contrast and structure; at the coarsest scale times luminance."""
+    """Return each channel's mean of contrast and structure, with luminance if `coarsest`."""
     totals = np.zeros(3)
     for channel, rows in _strips(error.shape):
         wider = slice(rows.start, rows.stop + MARGIN_PX)
@@ -252,7 +254,7 @@ def _similarity(error: Planes, scale: Scale, coarsest: bool) -> NDArray[np.float
 
 
 def _strips(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Each channel with a slice of blurred rows, covering all of them."""
+    """Yield (channel, slice of blurred rows) until all rows of all channels are covered."""
     channels, height, width = shape
     step = max(STRIP_VALUES // width // BLOCK_PX, 1) * BLOCK_PX
     for channel in range(channels):

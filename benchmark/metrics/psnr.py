@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio of 8-bit RGB images, over all channels or of luma alone, in dB."""
+"""Peak signal-to-noise ratio (dB) of 8-bit RGB images, over all channels or of luma alone."""
 
 import math
 from typing import Literal, NamedTuple
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.metrics.metric import require_same_shape
 from benchmark.metrics.presentation import Presentation
 
 Better = Literal["higher", "lower"]
@@ -18,15 +19,15 @@ LUMA_WEIGHTS = (2126.0, 7152.0, 722.0)
 LUMA_UNIT = 10_000
 
 
-class LumaSource(NamedTuple):
-    """A source, ready to be compared."""
+class PreparedLuma(NamedTuple):
+    """Luma of a source, computed once."""
 
     shape: tuple[int, ...]
     luma: NDArray[np.float32]  # (pixels,), in ten-thousandths of a grey level
 
 
 class PSNR:
-    """PSNR of the three channels together for the table of measurements."""
+    """PSNR of the three channels together."""
 
     column = "psnr_db"
     label = "PSNR (dB)"
@@ -39,19 +40,19 @@ class PSNR:
     )  # fmt: skip
 
     def __init__(self, device: str = "cpu") -> None:
-        """`device` changes nothing: bringing the pixels there would take longer than this does."""
+        """Ignore `device`: copying the pixels to it would take longer than the computation."""
 
     def prepare(self, reference: Pixels) -> Pixels:
-        """The source itself."""
+        """Return the source itself."""
         return reference
 
     def compare(self, prepared: Pixels, decoded: Pixels) -> float:
-        """PSNR of a decoded image of the source's shape."""
+        """Return the PSNR (dB) of a decoded image; `ValueError` unless the shapes agree."""
         return psnr(prepared, decoded)
 
 
 class LumaPSNR:
-    """PSNR of BT.709 luma for the table of measurements."""
+    """PSNR of BT.709 luma."""
 
     column = "psnr_y_db"
     label = "PSNR of luma (dB)"
@@ -59,26 +60,26 @@ class LumaPSNR:
     protocol = "psnr-luma709-rgb8/1"
 
     def __init__(self, device: str = "cpu") -> None:
-        """`device` changes nothing, as for `PSNR`."""
+        """Ignore `device`, as `PSNR` does."""
 
-    def prepare(self, reference: Pixels) -> LumaSource:
-        """The source's luma."""
-        return LumaSource(reference.shape, _luma(reference))
+    def prepare(self, reference: Pixels) -> PreparedLuma:
+        """Return the source's luma."""
+        return PreparedLuma(reference.shape, _luma(reference))
 
-    def compare(self, prepared: LumaSource, decoded: Pixels) -> float:
-        """PSNR of luma of a decoded image of the source's shape."""
-        _require_same_shape(prepared.shape, decoded.shape)
+    def compare(self, prepared: PreparedLuma, decoded: Pixels) -> float:
+        """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
+        require_same_shape(prepared.shape, decoded.shape)
         error = (_luma(decoded) - prepared.luma).astype(np.float64)
         return _decibels(float(error @ error) / LUMA_UNIT**2 / error.size)
 
 
 def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
-    """Mean over height, width and channels, from an exact sum of integers.
+    """Return the mean squared error over height, width and channels, from an exact integer sum.
 
     >>> mean_squared_error(np.uint8([[[0, 0, 0]]]), np.uint8([[[255, 0, 0]]]))
     21675.0
     """
-    _require_same_shape(reference.shape, decoded.shape)
+    require_same_shape(reference.shape, decoded.shape)
     # uint8 holds the difference of the larger and the smaller, and uint16 its square
     difference = np.maximum(reference, decoded)
     difference -= np.minimum(reference, decoded)
@@ -87,7 +88,7 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
 
 
 def psnr(reference: Pixels, decoded: Pixels) -> float:
-    """10 log10(255² / MSE); infinite for identical images.
+    """Return 10 log10(255² / MSE) in dB; infinite for identical images.
 
     >>> psnr(np.uint8([[[0, 0, 0]]]), np.uint8([[[1, 1, 1]]]))
     48.1308...
@@ -96,10 +97,10 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
 
 
 def luma_psnr(reference: Pixels, decoded: Pixels) -> float:
-    """PSNR between Y' = .2126 R' + .7152 G' + .0722 B' of both images; infinite where it is equal.
+    """Return the PSNR (dB) of Y' = .2126 R' + .7152 G' + .0722 B'; infinite for equal luma.
 
-    Of the gamma-coded 8-bit values as they are, full range, peak 255, luma not rounded: video tools
-    that round luma to 8 bits, or to 16..235, give numbers that differ from these.
+    Luma is computed from the gamma-coded 8-bit values, full range, peak 255, and not rounded: video
+    tools that round luma to 8 bits, or to 16..235, give other numbers.
 
     >>> luma_psnr(np.uint8([[[0, 0, 0]]]), np.uint8([[[0, 1, 0]]]))
     51.0422...
@@ -116,8 +117,3 @@ def _luma(pixels: Pixels) -> NDArray[np.float32]:
 
 def _decibels(mse: float) -> float:
     return math.inf if mse == 0 else 10 * math.log10(PEAK**2 / mse)
-
-
-def _require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> None:
-    if reference != decoded:
-        raise ValueError(f"shapes differ: reference {reference}, decoded {decoded}")

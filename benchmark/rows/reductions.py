@@ -24,6 +24,7 @@ from benchmark.errors import StoreError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.result_file import write_result
 from benchmark.rows.store import SHIPPED
+from benchmark.system.arrays import Float64Array
 
 SCHEMA = pa.schema(
     [
@@ -108,7 +109,7 @@ class Reductions:
                 "column": one.column,
                 "protocol": one.protocol,
                 "value": one.reduced.value,
-                "influence": one.reduced.influence.tolist(),
+                "influence": _numbers(one.reduced.influence),
             }
             for one in reductions
         ]
@@ -127,7 +128,15 @@ def _read(path: Path) -> list[Reduction]:
             row["key"],
             row["column"],
             row["protocol"],
-            Reduced(row["value"], np.array(row["influence"], np.float64)),
+            Reduced(row["value"], _influence(row["influence"])),
         )
         for row in rows
     ]
+
+
+def _numbers(influence: Float64Array | None) -> list[float] | None:
+    return None if influence is None else influence.tolist()
+
+
+def _influence(numbers: list[float] | None) -> Float64Array | None:
+    return None if numbers is None else np.array(numbers, np.float64)

@@ -1,4 +1,4 @@
-"""Array types that several rooms use."""
+"""Array types named by their element: int64, float64 and bool."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a draft beside the target, then one rename."""
+"""Atomic writes of files: a draft beside the target, then one rename."""
 
 import os
 import shutil
@@ -30,10 +30,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool = False) -> None:
-    """Write a file so that readers see its earlier content or all of the new one.
+    """Write a file so that readers see either its earlier content or all of the new one.
 
-    Missing parent folders are made; text is written as UTF-8. With `durable`, the content is on the
-    disk before the name is (fsync). Raises `OSError`, and then leaves neither draft nor target.
+    Missing parent folders are made; text is written as UTF-8. With `durable`, the content reaches
+    the disk before the name does (fsync). Raises `OSError`, leaving no draft and the earlier file.
     """
     with replacing(path) as draft, draft.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -45,9 +45,9 @@ def write_file(path: Path, content: str | bytes | memoryview, *, durable: bool =
 def write_files(
     folder: Path, files: Mapping[str, str | bytes], gone: Iterable[str] = (), what: str = "report"
 ) -> None:
-    """Write files by name, then remove those in `gone`, which an earlier call may have left.
+    """Write files by name into a folder, then remove those in `gone` that an earlier call left.
 
-    Raises `StoreError` where the folder cannot be written.
+    `what` names the files in messages. Raises `StoreError` where the folder cannot be written.
     """
     try:
         for name, content in files.items():

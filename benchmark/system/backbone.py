@@ -1,17 +1,18 @@
-"""Weight files of AlexNet, SqueezeNet 1.1 and VGG-16 in; the feature maps that metrics compare out.
+"""AlexNet, SqueezeNet 1.1 and VGG-16 without their classifiers, whose feature maps metrics compare.
 
-The networks as torchvision publishes them, without their classifiers. They are repeated here
-because importing torchvision costs 1.3 s and 300 MB a process. How much each channel counts in
-LPIPS is in files of the package lpips 0.1.4.
+The networks and weights are torchvision's; the networks are repeated here because importing
+torchvision takes 1.1 s and 80 MB in every process. The weights of LPIPS' channels are in files of
+the package lpips 0.1.4.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.weights import find_weights
@@ -26,7 +27,7 @@ SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's normalisation for [0, 1], as torchvision documents it
 DEVIATION = (0.229, 0.224, 0.225)
-# What torch.load and a look into its result raise for a file that is something else
+# Exceptions of torch.load, and of reading its result, for a file that is something else
 UNREADABLE = (
     OSError,
     EOFError,
@@ -38,114 +39,80 @@ UNREADABLE = (
 )
 
 
-class Step(Protocol):
-    """A part of a layer."""
+class Step(NamedTuple):
+    """Operation of a layer on a signal (n, channels, height, width), which is not overwritten."""
 
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Names of the weights."""
-        ...
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """The signal after it; the one given may still be in use elsewhere."""
-        ...
+    apply: "Callable[[Tensor, Mapping[str, Tensor]], Tensor]"
+    tensors: tuple[str, ...] = ()  # state-dict keys of its weights; a pool has none
 
 
-class Pool(NamedTuple):
-    """A maximum at every second pixel."""
+def pool(side_px: int = 3, ceil_mode: bool = False) -> Step:
+    """Make a maximum pool of stride 2; with `ceil_mode` a last window may reach beyond the edge."""
 
-    side_px: int = 3
-    ceil_mode: bool = False  # whether a last window that reaches beyond the edge counts
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Names of the weights."""
-        return ()
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """The signal after it."""
+    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
         from torch.nn import functional
 
-        return functional.max_pool2d(signal, self.side_px, stride=2, ceil_mode=self.ceil_mode)
+        return functional.max_pool2d(signal, side_px, stride=2, ceil_mode=ceil_mode)
+
+    return Step(apply)
 
 
-class Convolution(NamedTuple):
-    """A convolution, followed by a ReLU."""
+def convolution(name: str, stride: int = 1, padding: int = 0) -> Step:
+    """Make a convolution followed by a ReLU; `name` is torchvision's."""
+    tensors = f"{name}.weight", f"{name}.bias"
 
-    name: str  # as torchvision has it
-    stride: int = 1
-    padding: int = 0
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Names of the weights."""
-        return f"{self.name}.weight", f"{self.name}.bias"
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """The signal after it."""
+    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
         from torch.nn import functional
 
-        weight, bias = (weights[name] for name in self.tensors)
-        return functional.conv2d(signal, weight, bias, self.stride, self.padding).relu_()
+        weight, bias = (weights[tensor] for tensor in tensors)
+        return functional.conv2d(signal, weight, bias, stride, padding).relu_()
+
+    return Step(apply, tensors)
 
 
-class Fire(NamedTuple):
-    """Few channels, and from these a 1 x 1 and a 3 x 3 convolution side by side."""
+def fire(name: str) -> Step:
+    """Make a Fire module: a 1 x 1 convolution, then a 1 x 1 and a 3 x 3 one of its output."""
+    squeeze = convolution(f"{name}.squeeze")
+    expansions = convolution(f"{name}.expand1x1"), convolution(f"{name}.expand3x3", padding=1)
 
-    name: str
-
-    @property
-    def parts(self) -> tuple[Convolution, Convolution, Convolution]:
-        """The first, and the two that read it."""
-        return (
-            Convolution(f"{self.name}.squeeze"),
-            Convolution(f"{self.name}.expand1x1"),
-            Convolution(f"{self.name}.expand3x3", padding=1),
-        )
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Names of the weights."""
-        return tuple(name for part in self.parts for name in part.tensors)
-
-    def apply(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-        """The signal after it."""
+    def apply(signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
         import torch
 
-        squeeze, *expansions = self.parts
         few = squeeze.apply(signal, weights)
         return torch.cat([expand.apply(few, weights) for expand in expansions], dim=1)
 
+    return Step(apply, sum((part.tensors for part in (squeeze, *expansions)), ()))
+
 
 class Backbone(NamedTuple):
-    """A network of which some layers are compared."""
+    """Network whose layers are compared, and where its weights are found."""
 
     name: str
-    file: str  # whose file it is, and its name
-    patterns: tuple[str, ...]  # names under which it is sought
-    fetched_as: str  # by `bench fetch`
+    file: str  # its publisher and name, for messages
+    patterns: tuple[str, ...]  # file names that are searched for
+    fetched_as: str  # its name for `bench fetch`
     sha256: str
     min_side_px: int
-    heads: str  # lpips' file of how much each channel counts
-    layers: tuple[tuple[Step, ...], ...]  # the end of each is compared
+    heads: str  # lpips' file of the channels' weights
+    layers: tuple[tuple[Step, ...], ...]  # the output of each is compared
     # "tensors": of their bytes in the order of `tensors`, the same for a whole torchvision
     # checkpoint and for a file of its features alone
     sha256_of: Literal["tensors", "file"] = "tensors"
 
     @property
     def tensors(self) -> list[str]:
-        """Names of all weights, first layer first."""
+        """Return the state-dict keys of all weights, first layer first."""
         return [name for layer in self.layers for step in layer for name in step.tensors]
 
     def find(self) -> Path:
-        """The weight file, unread; `Unavailable` where there is none."""
+        """Return the path of the weight file, unread; `Unavailable` where there is none."""
         return find_weights(
             self.patterns,
             f"run `bench fetch {self.fetched_as}`, or put {self.file} into one of them",
         )
 
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
-        """The weights on a device; `Unavailable` where the file holds something else."""
+        """Load the weights to a device; `Unavailable` where the file holds something else."""
         if self.sha256_of == "file":
             content = load_pinned(path, self.sha256, self.file)
             tensors = {name: content[name] for name in self.tensors}
@@ -170,7 +137,7 @@ class Backbone(NamedTuple):
         return tensors
 
     def importances(self) -> "list[Tensor]":
-        """How much each channel of each layer counts in LPIPS, float32 (1, channels, 1, 1).
+        """Return the weight of each channel of each layer in LPIPS, float32 (1, channels, 1, 1).
 
         `Unavailable` where lpips 0.1.4 is not installed.
         """
@@ -181,9 +148,9 @@ class Backbone(NamedTuple):
         return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
 
     def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
-        """Each layer's output, one at a time; `signal` is (n, 3, height, width), normalised.
+        """Yield each layer's output for a normalised signal (n, 3, height, width).
 
-        It is computed on demand: torch's modes are those in which it is taken.
+        A layer is computed when it is taken, in torch's modes of that moment.
         """
         for layer in self.layers:
             for step in layer:
@@ -192,9 +159,9 @@ class Backbone(NamedTuple):
 
 
 def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
-    """What is in a weight file that is known to the byte, `file` in words.
+    """Load a weight file whose sha256 is known; `file` names it in messages.
 
-    It is not opened as one before its digest is right, `Unavailable` where it is not.
+    The file is not unpickled before its digest is verified. Raises `Unavailable` where it differs.
     """
     try:
         digest = file_sha256(path)
@@ -224,16 +191,27 @@ def _file_of_lpips(name: str) -> Path:
     return Path(str(package.locate_file(f"lpips/weights/v0.1/{name}")))
 
 
+def image_tensor(pixels: Pixels, like: "Tensor") -> "Tensor":
+    """Return pixels as (1, 3, height, width), 0..255, of the dtype and on the device of `like`."""
+    import torch
+
+    planes = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+    return planes.to(like.device).to(like.dtype)
+
+
 def channels_last(tensor: "Tensor") -> "Tensor":
-    """On the CPU that makes AlexNet a sixth, SqueezeNet more than twice as fast."""
+    """Return the tensor in the memory layout that is fastest on a CPU; others than 4-D unchanged.
+
+    AlexNet gains a sixth, SqueezeNet more than half of its time.
+    """
     import torch
 
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
-def _same(*names: str) -> tuple[Convolution, ...]:
-    """Convolutions of 3 x 3, one after another, that keep height and width."""
-    return tuple(Convolution(name, padding=1) for name in names)
+def _same(*names: str) -> tuple[Step, ...]:
+    """Return consecutive 3 x 3 convolutions that keep height and width."""
+    return tuple(convolution(name, padding=1) for name in names)
 
 
 ALEXNET = Backbone(
@@ -245,11 +223,11 @@ ALEXNET = Backbone(
     heads="alex.pth",
     min_side_px=31,  # below it nothing is left to pool before the third convolution
     layers=(
-        (Convolution("features.0", stride=4, padding=2),),
-        (Pool(), Convolution("features.3", padding=2)),
-        (Pool(), Convolution("features.6", padding=1)),
-        (Convolution("features.8", padding=1),),
-        (Convolution("features.10", padding=1),),
+        (convolution("features.0", stride=4, padding=2),),
+        (pool(), convolution("features.3", padding=2)),
+        (pool(), convolution("features.6", padding=1)),
+        (convolution("features.8", padding=1),),
+        (convolution("features.10", padding=1),),
     ),
 )
 SQUEEZENET = Backbone(
@@ -263,16 +241,16 @@ SQUEEZENET = Backbone(
     # of stride 2 before it 17
     min_side_px=17,
     layers=(
-        (Convolution("features.0", stride=2),),
-        (Pool(ceil_mode=True), Fire("features.3"), Fire("features.4")),
-        (Pool(ceil_mode=True), Fire("features.6"), Fire("features.7")),
-        (Pool(ceil_mode=True), Fire("features.9")),
-        (Fire("features.10"),),
-        (Fire("features.11"),),
-        (Fire("features.12"),),
+        (convolution("features.0", stride=2),),
+        (pool(ceil_mode=True), fire("features.3"), fire("features.4")),
+        (pool(ceil_mode=True), fire("features.6"), fire("features.7")),
+        (pool(ceil_mode=True), fire("features.9")),
+        (fire("features.10"),),
+        (fire("features.11"),),
+        (fire("features.12"),),
     ),
 )
-# Its tensors' own digest is nowhere published, the file's is: in its name and in many places
+# The digest of its tensors is published nowhere, the file's is: in its name and in many places
 VGG16 = Backbone(
     name="VGG-16",
     file="torchvision's vgg16-397923af.pth",
@@ -284,9 +262,9 @@ VGG16 = Backbone(
     min_side_px=16,  # it is halved four times
     layers=(
         _same("features.0", "features.2"),
-        (Pool(side_px=2), *_same("features.5", "features.7")),
-        (Pool(side_px=2), *_same("features.10", "features.12", "features.14")),
-        (Pool(side_px=2), *_same("features.17", "features.19", "features.21")),
-        (Pool(side_px=2), *_same("features.24", "features.26", "features.28")),
+        (pool(side_px=2), *_same("features.5", "features.7")),
+        (pool(side_px=2), *_same("features.10", "features.12", "features.14")),
+        (pool(side_px=2), *_same("features.17", "features.19", "features.21")),
+        (pool(side_px=2), *_same("features.24", "features.26", "features.28")),
     ),
 )

@@ -1,4 +1,4 @@
-"""torchvision, importable: as it is, or without its kernels beside a build of torch not its own."""
+"""Import of torchvision, also beside a build of torch that its compiled operators do not fit."""
 
 import sys
 from importlib import import_module
@@ -6,8 +6,8 @@ from types import ModuleType
 from typing import Any
 
 # Operators that torchvision's Python files refer to at import. Its compiled library declares them,
-# and that library does not load where torch was built for another processor than torchvision was
-# (torch for the CPU beside torchvision for CUDA, as one gets from different package sources).
+# and that library does not load beside a torch that was built for another processor (torch for the
+# CPU beside torchvision for CUDA, from different package sources).
 DECLARATIONS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -17,12 +17,11 @@ _declared: list[Any] = []  # a torch.library.Library takes its declarations alon
 
 
 def import_torchvision() -> ModuleType:
-    """The package `torchvision`; call it before importing anything that imports torchvision.
+    """Return the package `torchvision`; call before importing anything that imports torchvision.
 
-    Where its compiled operators load, nothing is touched. Where they do not, they are declared
-    without a kernel: models, weights and transforms work, and calling such an operator (box
-    suppression, which no part of this program does) raises NotImplementedError. Raises ImportError
-    where torchvision is not installed.
+    Where its compiled operators do not load, they are declared without a kernel: models, weights
+    and transforms work, and calling such an operator (box suppression, which this program does not)
+    raises NotImplementedError. Raises ImportError where torchvision is not installed.
     """
     try:
         return import_module("torchvision")

@@ -169,7 +169,7 @@ def test_an_image_without_a_line_is_refused_alone(hific: Path):
 
 
 def png(depth: int, colour: int, samples: bytes, *extra: bytes) -> bytes:
-    """A PNG of one pixel, made by hand."""
+    """Return a PNG of one pixel, written by hand."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         body = name + data

@@ -1,4 +1,4 @@
-"""What is particular to raw, JPEG, WebP, AVIF, JPEG XL and JPEG 2000: read from their bytes."""
+"""Particulars of raw, JPEG, WebP, AVIF, JPEG XL and JPEG 2000, read from their bytes."""
 
 import re
 import struct
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from baselines.avif import AVIF
+from baselines.formats import imagecodecs_wheel
 from baselines.jpeg import JPEG
 from baselines.jpeg2000 import JPEG2000
 from baselines.jpegxl import JPEGXL
@@ -21,8 +21,9 @@ from baselines.raw import Raw
 from baselines.webp import WebP
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
+from conftest import SHARED
 
-KODAK = Path(__file__).parents[3] / "shared" / "data" / "kodak"
+KODAK = SHARED / "data" / "kodak"
 
 
 def quality(value: float) -> Setting:
@@ -63,7 +64,7 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def avif_properties(data: bytes) -> dict[bytes, bytes]:
-    """Of the only item: ISO/IEC 23008-12, 9.3; `meta` is a full box, with version and flags."""
+    """Return the properties of the only item (ISO/IEC 23008-12, 9.3; `meta` is a full box)."""
     return boxes(boxes(boxes(boxes(data)[b"meta"][4:])[b"iprp"])[b"ipco"])
 
 
@@ -322,7 +323,7 @@ def test_an_option_out_of_range_is_refused(codec: type, options: dict[str, int])
 def test_the_fingerprint_covers_every_library_that_codes(
     monkeypatch: pytest.MonkeyPatch, codec: type, libraries: set[str]
 ):
-    monkeypatch.setattr(f"{codec.__module__}.files_sha256", lambda paths: [*paths])
+    monkeypatch.setattr(imagecodecs_wheel, "files_sha256", lambda paths: [*paths])
     paths = codec().describe().fingerprint
     assert {re.split("[-.]", path.name)[0] for path in paths} == libraries
     assert len(paths) == len(libraries)

@@ -29,7 +29,7 @@ PARAMETER_SETS_AND_PICTURE = {
 
 
 class Case(NamedTuple):
-    """A codec, its video codec, and the bytes of ours that precede the elementary stream."""
+    """Codec, its video codec, and the number of bytes before the elementary stream."""
 
     codec: X265 | VVenC
     video: VideoCodec
@@ -37,11 +37,11 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "x265": Case(X265(), x265.CODEC, 3),
-    "x265:10": Case(X265(depth=10), x265.CODEC, 3),
-    "x265:420": Case(X265(subsampling=420), x265.CODEC, 3),
-    "x265:420:10": Case(X265(subsampling=420, depth=10), x265.CODEC, 3),
-    "vvenc": Case(VVenC(preset="faster"), vvenc.CODEC, 1),
+    "x265": Case(X265(), X265.video, 3),
+    "x265:10": Case(X265(depth=10), X265.video, 3),
+    "x265:420": Case(X265(subsampling=420), X265.video, 3),
+    "x265:420:10": Case(X265(subsampling=420, depth=10), X265.video, 3),
+    "vvenc": Case(VVenC(preset="faster"), VVenC.video, 1),
 }
 
 
@@ -123,14 +123,14 @@ def test_the_stream_says_bt709_full_range_and_its_format(case: Case, crop: Pixel
 def test_ffmpeg_decodes_what_x265_reconstructed(depth: int, photo: Pixels):
     parameters = f"{x265.PARAMETERS}:hash=1"
     options = ["-preset", "veryslow", "-tune", "psnr", "-qp", "32", "-x265-params", parameters]
-    checksum_is_correct(x265.CODEC, ffmpeg.PictureFormat(depth, 444), options, photo)
+    checksum_is_correct(X265.video, ffmpeg.PictureFormat(depth, 444), options, photo)
 
 
 @pytest.mark.parametrize("preset", ["faster", "fast"])
 def test_ffmpeg_decodes_what_vvenc_reconstructed(preset: str, photo: Pixels):
     parameters = f"{vvenc.PARAMETERS}:seidecodedpicturehash=md5"
     options = ["-preset", preset, "-qpa", "0", "-qp", "32", "-vvenc-params", parameters]
-    checksum_is_correct(vvenc.CODEC, vvenc.LAYOUT, options, photo)
+    checksum_is_correct(VVenC.video, vvenc.LAYOUT, options, photo)
 
 
 def checksum_is_correct(
@@ -236,7 +236,7 @@ def test_one_wrong_bit_in_a_stream_of_x265_is_found(crop: Pixels):
 
 @pytest.fixture
 def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file that imageio-ffmpeg takes for ffmpeg."""
+    """Return a program that imageio-ffmpeg takes for ffmpeg."""
     program = tmp_path / "ffmpeg"
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     find_ffmpeg.cache_clear()

@@ -25,10 +25,10 @@ from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailabl
 from benchmark.packs.pack import SHIPPED, open_pack
 from benchmark.registry import CodecSpec
 from benchmark.system.programs import find_program, program_folders, run_program
+from conftest import SHARED
 from support.processes import running
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-ANCHORS, KODAK = SHARED / "anchors" / "vtm-23.13", SHARED / "kodak"
+ANCHORS, KODAK = (SHARED / "data" / name for name in ("anchors/vtm-23.13", "kodak"))
 PACK = SHIPPED / "vtm-23.13.tar"
 SPEC = CodecSpec("vtm", ())
 LAST_DIGIT = 5.1e-6  # half a unit of the fifth decimal, the last one that the numbers have
@@ -57,7 +57,7 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
 
 
 def from_ten_bits(data: bytes) -> Pixels:
-    """The samples that the decoder has inside, over 4, through the inverse matrix, rounded once."""
+    """Return RGB of the decoder's 10-bit samples over 4, rounded once."""
     planes = read_y4m(VTM()._decoded(data)).planes
     luma, cb, cr = (plane / 4 - offset for plane, offset in zip(planes, (0, 128, 128), strict=True))
     red, blue = luma + 1.5748 * cr, luma + 1.8556 * cb
@@ -89,7 +89,7 @@ def test_the_shipped_streams_decode_to_the_published_numbers(point: tuple[str, i
 
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors")
 def test_the_shipped_pack_is_the_anchors_stream_by_stream_and_digit_by_digit():
-    """Every point: hash, bytes, and the PSNR that a run from the pack measured."""
+    """Each point agrees in hash, bytes, and the PSNR measured from the pack."""
     streams = open_pack(PACK).streams
     with (ANCHORS / "points.csv").open(newline="") as file:
         points = list(csv.DictReader(file))
@@ -341,7 +341,7 @@ def test_a_setting_that_is_no_qp_is_refused(setting: Setting, folder: Folder, ph
 
 
 def real_encoder() -> str:
-    """Why there is none of the version that made the pack; empty where there is one."""
+    """Return why the encoder that made the pack is not here; empty where it is."""
     try:
         program = find_program("EncoderAppStatic", "build it", program_folders("VTM_DIR"))
         told = run_program([program, "--help"], timeout_seconds=60, accepted=(0, 1))

@@ -1,7 +1,6 @@
 """The colour conversion against exact fractions, Pillow's resampling and the published ceilings."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ from PIL import Image
 
 from baselines.formats.ycbcr import Planes, double, halve, rgb_to_ycbcr, ycbcr_to_rgb
 from benchmark.codec import Pixels
+from conftest import SHARED
 
-KODAK = Path(__file__).parents[3] / "shared" / "data" / "kodak"
+KODAK = SHARED / "data" / "kodak"
 RED, BLUE = Fraction(2126, 10000), Fraction(722, 10000)
 GREEN = 1 - RED - BLUE
 FLOAT32 = 1e-3  # Pillow resamples 0..255 in single precision

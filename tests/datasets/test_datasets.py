@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,8 +19,9 @@ from benchmark.datasets.sample import open_sample
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import pixels_sha256
+from conftest import SHARED
+from support.clic_files import make_clic, png_header
 
-SHARED = Path(__file__).parents[3] / "shared"
 KODAK = SHARED / "data" / "kodak"
 needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
 
@@ -262,18 +261,6 @@ def test_the_hashes_of_kodak_are_of_pixels_not_files():
 
 
 # CLIC 2020
-
-
-def png_header(width: int, height: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
-
-
-def make_clic(folder: Path, count: int, size: tuple[int, int] = (2048, 1371)) -> Path:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        (folder / f"{number:03d}.png").write_bytes(png_header(*size))
-    return folder
 
 
 def test_clic_is_428_images_in_two_subsets(tmp_path):

@@ -24,7 +24,7 @@ from benchmark.datasets import clic2020, download, kodak
 from benchmark.datasets.clic2020 import MOBILE, Subset, fetch_subset, open_mobile
 from benchmark.datasets.download import MANIFEST, fetch, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
-from benchmark.datasets.kodak import Facts, fetch_kodak, open_kodak
+from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS
 from benchmark.system.digest import pixels_sha256
@@ -50,7 +50,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
+        """Ignore clients that hang up."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -390,12 +390,12 @@ def test_kodak_is_fetched_once_and_then_found(small_kodak, tmp_path, capsys):
 def test_an_interrupted_kodak_is_absent_and_goes_on(small_kodak, tmp_path):
     last = small_kodak.files.pop("/kodim24.png")
     with pytest.raises(Unavailable, match=r"404.*kodim01\.png to kodim24\.png into .*/kodak your"):
-        fetch_kodak(tmp_path)
+        fetch_dataset("kodak", [], tmp_path)
     with pytest.raises(Unavailable, match="not in"):
         open_kodak([tmp_path])
     small_kodak.files["/kodim24.png"] = last
     small_kodak.asked.clear()
-    fetch_kodak(tmp_path)
+    fetch_dataset("kodak", [], tmp_path)
     assert small_kodak.asked == [("/kodim24.png", 0)]
     assert len(open_kodak([tmp_path]).images) == 24
 
@@ -464,7 +464,7 @@ def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(clic2020, "publish", stop)
+        patch.setattr(download, "publish", stop)
         with pytest.raises(KeyboardInterrupt):
             fetch_subset(small_clic, tmp_path)
     with pytest.raises(Unavailable, match="not in"):

@@ -1,4 +1,4 @@
-"""Every kind of file that people have, made here: read to the very pixels, or refused by name."""
+"""Image files of every kind, made here: read to the exact pixels, or refused by name."""
 
 import struct
 import sys
@@ -18,8 +18,7 @@ from benchmark.codec import Pixels
 from benchmark.datasets import image as module
 from benchmark.datasets.image import read_image
 from benchmark.errors import ImageRefused
-
-SHARED = Path(__file__).parents[3] / "shared"
+from conftest import SHARED
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: by
 
 
 def tiff_with_tags_last(pixels: Pixels, depths: tuple[int, int, int] = (8, 8, 8)) -> bytes:
-    """As libtiff writes it: pixels, then the list of tags, then the depths of the three samples."""
+    """Write a TIFF as libtiff does: pixels, then the tags, then the three samples' depths."""
     height, width, _ = pixels.shape
     start = 8 + pixels.size
     tags = [(256, width), (257, height), (258, 0), (259, 1), (262, 2), (273, 8), (277, 3)]

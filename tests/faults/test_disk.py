@@ -43,7 +43,7 @@ def carry_out(command, **more):
 
 @pytest.fixture(scope="module")
 def expected(images, tmp_path_factory):
-    """The table of a run to which nothing happened."""
+    """Return the table of an undisturbed run."""
     results = tmp_path_factory.mktemp("whole")
     assert carry_out(run_words(images, results)).returncode == 0
     return stable(only_store(results))
@@ -56,7 +56,7 @@ def only_store(results):
 
 @contextmanager
 def mounted(folder, options):
-    """A file system of its own; skips the test where that is not allowed."""
+    """Mount a file system of its own; skip the test where that is not allowed."""
     folder.mkdir()
     made = carry_out(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)])
     if made.returncode:
@@ -109,7 +109,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_g
 def test_files_that_may_not_grow_end_the_run_in_a_sentence(
     images, expected, tmp_path, record_property
 ):
-    """The same without the right to mount: a limit of the process."""
+    """A limit of the process stands in for a full disk where mounting is not allowed."""
     results = tmp_path / "results"
     limited = ["prlimit", "--fsize=20000", *run_words(images, results)]
     ended = carry_out(limited)

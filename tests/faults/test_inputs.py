@@ -34,7 +34,7 @@ def turned(orientation):
 
 
 def measured_files():
-    """Name -> content and (width, height) of what is to be measured."""
+    """Return content and (width, height) of files to be measured, by name."""
     palette = noise(12, 11, 2).quantize(16)
     return {
         "1x1.png": (encoded(noise(1, 1, 3)), (1, 1)),
@@ -57,7 +57,7 @@ def measured_files():
 
 
 def refused_files():
-    """Name -> content, and a word of the reason."""
+    """Return content and a word of the reason of files to be refused, by name."""
     whole = encoded(noise(30, 20, 20))
     deep = Image.fromarray(np.full((9, 9), 40_000, np.uint16))
     hole = noise(9, 9, 21).convert("RGBA")

@@ -17,14 +17,15 @@ from support.fault_ledger import tell
 from support.stable_rows import losses_of, stable
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
-CELLS = 9  # three images, three settings
 PAUSE_SECONDS = 1.05  # of each cell: its row is stored as soon as it is there
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(3):
+@pytest.fixture
+def images(tmp_path, kills):
+    """Photographs, each in three settings: two for a few kills, three for many."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(2 if kills < 10 else 3):
         Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
     return folder
 
@@ -43,7 +44,7 @@ def store_of(results):
 
 
 def runs_still(group):
-    """Whether a process of the group does anything; one that only waits to be reaped does not."""
+    """Return whether a process of the group runs; one that waits to be reaped does not."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, of_group = stat.read_text().rpartition(")")[2].split()[:3]
@@ -53,7 +54,7 @@ def runs_still(group):
 
 
 def wait_until_gone(process):
-    """The driver, and whatever it started: workers end when their pipe does."""
+    """Wait for the driver and its workers; return 1 where one had to be killed, else 0."""
     process.wait(timeout=60)
     for _ in range(600):
         if not runs_still(process.pid):
@@ -108,59 +109,74 @@ def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
 
 
 STEPS = """
-import os, random, signal, sys
+import os, signal, sys
+from pathlib import Path
 from benchmark.rows.store import Store
-folder, last = sys.argv[1], int(sys.argv[2])
-steps = 0
-def count(event, arguments):
-    global steps
-    if event in ("open", "os.rename", "os.remove", "os.mkdir") and folder in str(arguments[0]):
-        steps += 1
-        if steps == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-store = Store(__import__("pathlib").Path(folder))
-sys.addaudithook(count)
-row = {"status": "ok", "timing": False, "finished_utc": "2026-01-01"}
-store.begin("second", {"arguments": []})
-for number in (3, 4):
-    stream = store.keep(b"stream %d" % number)
-    store.append([{**row, "cell": f"c{number}", "run": "second", "stream_sha256": stream}])
-    print(f"c{number}", flush=True)
-store.compact()
-print(steps)
+
+def write(folder, last):
+    "Store two rows of an earlier run, then two more, killed before step `last` of the latter."
+    store = Store(folder)
+    for at in (1, 2):
+        stream = store.keep(b"stream %d" % at)
+        old = {"cell": f"c{at}", "run": "first", "stream_sha256": stream, "status": "ok"}
+        store.append([{**old, "timing": False, "finished_utc": "2025-01-01"}])
+    steps = 0
+    def count(event, arguments):
+        nonlocal steps
+        if event in ("open", "os.rename", "os.remove", "os.mkdir") and str(folder) in str(
+            arguments[0]
+        ):
+            steps += 1
+            if steps == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    row = {"status": "ok", "timing": False, "finished_utc": "2026-01-01"}
+    store.begin("second", {"arguments": []})
+    for number in (3, 4):
+        stream = store.keep(b"stream %d" % number)
+        store.append([{**row, "cell": f"c{number}", "run": "second", "stream_sha256": stream}])
+        os.write(1, b"%d c%d\\n" % (last, number))
+    store.compact()
+    os.write(1, b"%d steps %d\\n" % (last, steps))
+
+for last in map(int, sys.argv[2:]):
+    process = os.fork()
+    if not process:
+        write(Path(sys.argv[1], str(last)), last)
+        os._exit(0)
+    os.write(1, b"%d ended %d\\n" % (last, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])))
 """
 
 
+def killed_before(folder, numbers):
+    """Write a store per number, killed before that step; return the words it said, by number."""
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS, str(folder), *map(str, numbers)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(FAKES.parent.parent)},
+    )
+    said = {number: [] for number in numbers}
+    for line in done.stdout.splitlines():
+        number, *words = line.split()
+        said[int(number)].append(" ".join(words))
+    return said
+
+
 def test_a_kill_before_any_step_of_writing_loses_nothing_that_was_stored(tmp_path, record_property):
-    """Every call that makes, renames or removes a file, one after another."""
-
-    def run(number):
-        store = Store(tmp_path / str(number))
-        for at in (1, 2):
-            stream = store.keep(b"stream %d" % at)
-            old = {"cell": f"c{at}", "run": "first", "stream_sha256": stream, "status": "ok"}
-            store.append([{**old, "timing": False, "finished_utc": "2025-01-01"}])
-        done = subprocess.run(
-            [sys.executable, "-c", STEPS, str(store.folder), str(number)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": str(FAKES.parent.parent)},
-        )
-        return store, done
-
-    store, done = run(0)
-    *said, steps = done.stdout.split()
-    assert done.returncode == 0, done.stderr
-    assert said == ["c3", "c4"]
-    assert len(list(store.folder.glob("per_image/*.parquet"))) == 1
+    """Kill before each call that makes, renames or removes a file."""
+    *stored, steps, ended = killed_before(tmp_path, [0])[0]
+    assert (stored, ended) == (["c3", "c4"], "ended 0")
+    assert len(list((tmp_path / "0").glob("per_image/*.parquet"))) == 1
+    count = int(steps.removeprefix("steps "))
     losses, killed = 0, 0
-    for number in range(1, int(steps) + 1):
-        store, done = run(number)
-        killed += done.returncode == -signal.SIGKILL
-        losses += losses_of(store, {"c1", "c2", *done.stdout.split()})[0]
+    for number, (*stored, ended) in killed_before(tmp_path, range(1, count + 1)).items():
+        store = Store(tmp_path / str(number))
+        killed += ended == f"ended {-signal.SIGKILL}"
+        losses += losses_of(store, {"c1", "c2", *stored})[0]
         store.compact()
-        losses += losses_of(store, {"c1", "c2", *done.stdout.split()})[0]
-    tell(record_property, "kill -9 before a step of a write", int(steps), killed, losses)
-    assert (killed, losses) == (int(steps), 0)
-    assert int(steps) >= 15
+        losses += losses_of(store, {"c1", "c2", *stored})[0]
+    tell(record_property, "kill -9 before a step of a write", count, killed, losses)
+    assert (killed, losses) == (count, 0)
+    assert count >= 15

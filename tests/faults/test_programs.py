@@ -1,11 +1,10 @@
-"""Encoders that misbehave, in a run beside one that does not: failed rows, and the run goes on."""
+"""Encoders that misbehave beside one that does not: failed rows, and the run continues."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -83,9 +82,7 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     # The default is a GiB, which takes a while to write.
     (tmp_path / "sitecustomize.py").write_text(HOOK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    started = time.monotonic()
     done = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
-    seconds = time.monotonic() - started
     rows = {row["variant"]: row for row in rows_of(tmp_path / "results") if row["variant"]}
     by_name = {
         name: row
@@ -107,7 +104,6 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     tell(record_property, "external encoders that misbehave", len(named), len(named), losses)
     assert done.returncode == 1
     assert losses == 0, (left, [(name, row["reason"]) for name, row in by_name.items()])
-    assert seconds < 300
     assert len(json.loads(done.stdout)["failed"]) == len(MISBEHAVING)
 
 

@@ -30,7 +30,7 @@ JPEG = CodecSpec("jpeg", ())
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The files of a pack of two streams."""
+    """Return the files of a pack of two streams."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("strangers")
@@ -64,7 +64,7 @@ def written(folder, content):
 
 
 def taken_in(path, results):
-    """Whether a pack is one to import; all of it is read on the way."""
+    """Read all of a pack; return whether it can be imported."""
     try:
         pack = open_pack(path)
         refuse_code(pack, "read it")
@@ -110,7 +110,7 @@ def test_mutated_packs_are_refused_in_one_sentence_or_whole(
 
 
 def spoilt(whole, place, **parts):
-    """A copy of the pack with other texts in its `index` or its `rows`."""
+    """Return a copy of the pack with other texts in its `index` or its `rows`."""
     content = files(whole / "pack")
     for part, change in parts.items():
         name = {"index": "pack.json", "rows": "rows.csv"}[part]
@@ -257,7 +257,7 @@ def test_a_checkpoint_that_unpacks_to_more_than_itself_is_refused_before_it_does
 
 
 def test_a_store_of_a_stranger_is_rows_and_nothing_else(tmp_path):
-    """What is no table of Arrow's is an error, and a table of another kind as well."""
+    """A file that is no Arrow table is an error, and so is a table of another kind."""
     store = Store(tmp_path)
     (tmp_path / "per_image").mkdir()
     for number, content in enumerate((b"", b"PAR1", b"\x80\x04\x95" + bytes(40))):

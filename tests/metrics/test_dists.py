@@ -29,7 +29,7 @@ NETWORK_FILE, IMPORTANCES_FILE = "vgg16-397923af.pth", "dists_weights.pt"
 
 
 class Drawn:
-    """A folder with weights of the right shapes, and the same in memory."""
+    """Weights of the right shapes in a folder and in memory."""
 
     def __init__(self, folder: Path) -> None:
         generator = torch.Generator().manual_seed(11)
@@ -70,7 +70,7 @@ def drawn(written: Drawn, monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
 
 def layers_of(drawn: Drawn, pixels: Pixels) -> list[Tensor]:
-    """Of the paper's network, in float64."""
+    """Return the outputs of the paper's layers, in float64."""
     unit = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float64)) / 255
     mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)

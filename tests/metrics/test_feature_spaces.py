@@ -23,6 +23,7 @@ from benchmark.metrics.feature_spaces import Alex256, Inception256, Squeeze256
 from benchmark.metrics.patches import cut_patches
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
+from conftest import SHARED
 from support.inception_files import (
     INCEPTION_FILE,
     Case,
@@ -32,7 +33,7 @@ from support.inception_files import (
     torchvision,
 )
 
-WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
+WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 RELATIVE = 1e-5  # to the largest feature, as the docstring has it
 
@@ -169,12 +170,18 @@ def test_inception_of_another_file_is_unavailable_and_is_not_run(tmp_path, monke
         Inception256()
 
 
-def test_the_same_file_by_another_programs_name_is_found(inception_folder, tmp_path, monkeypatch):
+def test_the_same_file_by_another_programs_name_gives_the_same_features(
+    inception_folder, tmp_path, monkeypatch, coffee
+):
     content = (inception_folder / INCEPTION_FILE).read_bytes()
     (tmp_path / f"weights-{INCEPTION_FILE.removeprefix('pt_')}").write_bytes(content)
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    Inception256()
+    found = []
+    for folder in (inception_folder, tmp_path):
+        monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
+        found.append(Inception256().features(np.ascontiguousarray(coffee[:256, :256])))
+    assert np.array_equal(*found)
+    assert found[0].any()
 
 
 def run(program: str, **environment: str) -> str:
@@ -205,22 +212,36 @@ except Unavailable as reason:
     assert "run `bench fetch inception`, or put pytorch-fid's pt_inc" in shown
 
 
-def test_nothing_but_torch_is_imported_and_no_random_number_drawn(inception_folder):
+def test_no_random_number_is_drawn_and_nothing_is_downloaded(inception_folder):
     program = """
 import hashlib
-import sys
+import socket
 import numpy as np
 import torch
 from benchmark.metrics import inception
 from benchmark.metrics.feature_spaces import Inception256
 inception.SHA256 = "DIGEST"
+socket.socket = None
 state = torch.get_rng_state()
 found = Inception256().features(np.zeros((256, 256, 3), np.uint8))
-print(torch.equal(state, torch.get_rng_state()), {"torchvision", "pytorch_fid"} & set(sys.modules))
+print(torch.equal(state, torch.get_rng_state()), found.shape)
 """
     digest = hashlib.sha256((inception_folder / INCEPTION_FILE).read_bytes()).hexdigest()
     shown = run(program.replace("DIGEST", digest), BENCH_WEIGHTS=str(inception_folder))
-    assert shown == "True set()\n"
+    assert shown == "True (1, 2048)\n"
+
+
+@needs_weights
+def test_the_other_spaces_do_without_torchvision():
+    program = """
+import sys
+import numpy as np
+from benchmark.metrics.feature_spaces import Alex256, Squeeze256
+for space in (Alex256(), Squeeze256()):
+    space.features(np.zeros((256, 256, 3), np.uint8))
+print({"torchvision", "pytorch_fid"} & set(sys.modules))
+"""
+    assert run(program, BENCH_WEIGHTS=str(WEIGHTS)) == "set()\n"
 
 
 def test_columns_and_protocols_name_the_space_and_the_weights():

@@ -48,7 +48,7 @@ def image_set(generator, images, size, most_patches):
 
 
 def weighted_distance(reference, decoded, weights):
-    """The distance under weights of images, with n / (n - 1) as it is: a second program for it."""
+    """Compute the distance under weights of images in a second way, with n / (n - 1) as it is."""
     each = np.repeat(weights, [len(x) for x in reference])
     share = each / each.sum()
     scaled, means = [], []
@@ -63,7 +63,7 @@ def weighted_distance(reference, decoded, weights):
 
 
 def derivatives(function, images, step=1e-3):
-    """Of a function of the images' weights at 1, times the number of images; of fourth order."""
+    """Return fourth-order derivatives to the images' weights at 1, times the number of images."""
 
     def across(way):
         return function(1 + way) - function(1 - way)
@@ -73,7 +73,7 @@ def derivatives(function, images, step=1e-3):
 
 
 def left_out(function, reference, decoded):
-    """The value without each of the images."""
+    """Return the value without each of the images."""
     return np.array(
         [
             function([*reference[:i], *reference[i + 1 :]], [*decoded[:i], *decoded[i + 1 :]]).value
@@ -175,7 +175,7 @@ def test_identical_sets_have_distance_0_within_rounding(samples, smallest, dead)
 
 
 def test_small_variances_keep_their_digits():
-    """Where squares of singular values reach down to 1e-28 of the largest."""
+    """Squares of singular values reach down to 1e-28 of the largest."""
     generator = np.random.default_rng(7)
     sets = [correlated(generator, 400, 100, 1e-7) for _ in range(2)]
     step = sets[0].mean(axis=0) - sets[1].mean(axis=0)
@@ -250,6 +250,19 @@ def test_under_two_samples_there_is_no_covariance():
             frechet(images, images)
     with pytest.raises(NotMeasurable, match="at least two images"):
         frechet_at_infinity([np.ones((4, 5))], [np.ones((4, 5))])
+
+
+def test_two_patches_are_enough_and_have_the_textbook_distance():
+    """In one dimension the covariance of two numbers is half of their squared difference."""
+    reference, decoded = np.array([[1.0], [3.0]]), np.array([[2.0], [8.0]])
+    expected = (2 - 5) ** 2 + (np.sqrt(2.0) - np.sqrt(18.0)) ** 2
+    for sets in (([reference], [decoded]), (list(reference[:, None]), list(decoded[:, None]))):
+        assert frechet(*sets).value == pytest.approx(expected, rel=1e-12)
+    wide = [np.hstack([one, np.zeros((2, 4))]) for one in (reference, decoded)]
+    assert frechet([wide[0]], [wide[1]]).value == pytest.approx(expected, rel=1e-12)
+    assert frechet_at_infinity([reference, reference], [decoded, decoded]).value == pytest.approx(
+        frechet([reference] * 2, [decoded] * 2).value * 2 - expected, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("measure", [frechet, frechet_at_infinity])

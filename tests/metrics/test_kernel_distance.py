@@ -53,7 +53,7 @@ def test_a_pair_of_patches_by_hand():
 
 
 def test_it_is_the_mean_over_all_subsets_of_patches():
-    """As torch-fidelity and clean-fid draw them: of a size, without replacement, of either set."""
+    """torch-fidelity and clean-fid draw subsets of one size from either set, none twice."""
     generator = np.random.default_rng(2)
     first, second = generator.gamma(1, 0.4, (2, 5, 3))
     estimates = []
@@ -124,7 +124,7 @@ def test_unrelated_sets_of_one_kind_have_distance_0_on_average():
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
-    """Of independent normal sets with two means, the truth by their first three moments."""
+    """Independent normal sets of two means have a distance known by their first three moments."""
     generator = np.random.default_rng(7)
     means = np.array([0.5, 0.0, 0.2]), np.array([1.0, 0.3, 0.2])
 
@@ -165,7 +165,7 @@ def test_the_order_of_images_does_not_matter():
 
 
 def test_float32_products_are_as_good_as_float64():
-    """On features like Inception's, where they move the distance by some 1e-9."""
+    """Features like Inception's move the distance by some 1e-9."""
     generator = np.random.default_rng(11)
     scale = 0.4 * np.exp(0.7 * generator.standard_normal(2048))
     first = (generator.gamma(1, 1, (600, 2048)) * scale).astype(np.float32)

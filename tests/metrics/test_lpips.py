@@ -25,14 +25,15 @@ from benchmark.registry import METRICS, metric_names
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from benchmark.system.torchvision_import import import_torchvision
+from conftest import SHARED
 
-WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
+WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 TOLERANCE = 1e-6  # as stated in the docstring
 
 
 class Case(NamedTuple):
-    """A metric, and what the package and torchvision call its parts."""
+    """Metric with the names of its parts in lpips and torchvision."""
 
     metric: type[LPIPS]
     net: str
@@ -94,7 +95,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture(scope="module")
 def loaded(case: Case) -> dict[str, torch.Tensor]:
-    """The network's published weights, or drawn ones of VGG-16."""
+    """Return the network's published weights, or drawn ones of VGG-16."""
     if case is VGG:
         return drawn_vgg()
     if not WEIGHTS.exists():
@@ -104,7 +105,7 @@ def loaded(case: Case) -> dict[str, torch.Tensor]:
 
 
 def vgg_features() -> torch.nn.Sequential:
-    """Of torchvision, without the 120 million numbers behind them."""
+    """Build torchvision's features of VGG-16 without its 120 million other weights."""
     vgg = import_torchvision().models.vgg
     with torch.device("meta"):
         layers: torch.nn.Sequential = vgg.make_layers(vgg.cfgs["D"])
@@ -124,7 +125,7 @@ def drawn_vgg() -> dict[str, torch.Tensor]:
 def folder(
     case: Case, loaded: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Where the weights lie."""
+    """Return the folder of the weights."""
     if case is not VGG:
         return WEIGHTS
     drawn = tmp_path_factory.mktemp("vgg")
@@ -136,7 +137,7 @@ def folder(
 def weights(
     case: Case, loaded: dict[str, torch.Tensor], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, torch.Tensor]:
-    """The network's, where the metric finds them, and to change."""
+    """Place the network's weights where the metric finds them, and return them."""
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     if case is VGG:
         digest = hashlib.sha256((folder / case.file).read_bytes()).hexdigest()
@@ -152,7 +153,7 @@ def picture(case: Case, photo: Pixels) -> Pixels:
 
 @pytest.fixture(scope="module")
 def peer(case: Case, loaded: dict[str, torch.Tensor]) -> Any:
-    """The network of the lpips package with the same weights in it."""
+    """Build the lpips package's network with the same weights."""
     torchvision = import_torchvision()
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way

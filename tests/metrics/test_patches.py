@@ -1,14 +1,13 @@
 """Patches against a mask that is painted, and the numbers of them that the field reports."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmark.metrics.patches import cut_patches, patch_corners, patch_count
+from conftest import SHARED
 
-KODAK = Path(__file__).parents[3] / "shared" / "data" / "kodak"
+KODAK = SHARED / "data" / "kodak"
 SIZES = (
     *((256, 256), (255, 256), (384, 383), (384, 384), (512, 768), (768, 512), (639, 640)),
     *((640, 640), (1365, 2048), (3000, 300), (1, 1)),
@@ -17,7 +16,7 @@ each_size = pytest.mark.parametrize(("height", "width"), SIZES)
 
 
 def numbered(height: int, width: int) -> np.ndarray:
-    """Every pixel another one."""
+    """Return an image whose pixels all differ."""
     return np.arange(height * width, dtype="<u4").view(np.uint8).reshape(height, width, 4)[:, :, :3]
 
 

@@ -1,4 +1,4 @@
-"""Every skip is accounted for, and the account ends the run."""
+"""Skips are counted, and the count ends the run."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A local cluster of Ray, measured against its simulation, with a codec that sleeps.
+"""Compare a local cluster of Ray with its simulation, with a codec that sleeps.
 
     python tests/speed/cluster.py [nodes [workers of each [cells]]]      # 3 2 120
 
@@ -44,7 +44,7 @@ class Sleeps:
 
 
 def main() -> int:
-    """Both, side by side."""
+    """Print measured and simulated seconds, and return the exit code."""
     asked = [int(word) for word in sys.argv[1:]]
     nodes, workers, count = (*asked, *(3, 2, 120)[len(asked) :])
 

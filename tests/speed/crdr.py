@@ -1,4 +1,4 @@
-"""Our codec on one 768x512 picture, and where its time goes.
+"""Measure our codec on one 768x512 picture, and the time of its parts.
 
     python tests/speed/crdr.py [--threads 2] [--rounds 3] [--sizes full,small,micro]
 

@@ -1,4 +1,4 @@
-"""The symbols of one photograph, 320 x 48 x 32 of y and 192 x 12 x 8 of z, to milliseconds.
+"""Measure entropy coding of one photograph's symbols, 320 x 48 x 32 of y and 192 x 12 x 8 of z.
 
     python tests/speed/entropy_coder.py [--repeat 15]
 
@@ -41,7 +41,7 @@ KINDS = {"mostly zeros": (0.25, 4.0), "busy": (0.7, 10.0), "like noise": (1.0, 9
 
 
 class Piece(NamedTuple):
-    """What is coded at once: symbols, and the rows of the table that they follow."""
+    """Symbols that are coded at once, and the rows of the table that they follow."""
 
     symbols: NDArray[np.int32]
     indices: NDArray[np.uint8]
@@ -139,7 +139,7 @@ def race(
     tables: dict[str, NDArray[np.int32]],
     rounds: int,
 ) -> float:
-    """A line of the table for each coder; the slower way of ours, in milliseconds."""
+    """Print a line per coder; return the milliseconds of our slower direction."""
     streams = {name: coder.encode(message) for name, coder in coders.items()}
     for name, coder in coders.items():
         for piece, decoded in zip(message, coder.decode(streams[name], message), strict=True):

@@ -1,4 +1,4 @@
-"""Patches to milliseconds each: features for FID here beside pytorch-fid's own forward pass.
+"""Measure the milliseconds per patch of FID's features beside pytorch-fid's own forward pass.
 
     python tests/speed/features.py [--patches 50] [--batch 50] [--threads 1] [--repeat 3]
 
@@ -77,7 +77,7 @@ def main() -> None:
     generator = np.random.default_rng(0)
     corners = generator.integers(0, (144, 344), (options.patches, 2))
     patches = [coffee[row : row + 256, column : column + 256] for row, column in corners]
-    feature_spaces.cut_patches = lambda _: patches  # the whole set, as if it were one image's
+    feature_spaces.cut_patches = lambda *_: patches  # the whole set, as if it were one image's
     theirs_in = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous().float() / 255
 
     state = drawn_state(module, torchvision)

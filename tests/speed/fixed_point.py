@@ -1,4 +1,4 @@
-"""The entropy path of one 768x512 image with the published sizes: integers against float32.
+"""Measure the entropy path of one 768x512 image with the published sizes, in integers and float32.
 
     python tests/speed/fixed_point.py [--threads 1] [--rounds 3] [--sizes full]
 
@@ -32,7 +32,7 @@ MOST = {"full": 1.0, "small": 1.0}  # of float32; the smallest networks take no 
 
 
 def main() -> int:
-    """The times of each, the targets."""
+    """Print the times of each kernel, then whether the targets are met."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def in_float(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
-    """What a float32 decoder computes between its symbols."""
+    """Run the float32 computations of a decoder between its symbols."""
     parts = symbols.split(model.sizes.slices or model.sizes.latent, dim=1)
     rounded = hyper + model.prior.medians()[:, None, None]
     supports = model.hyper_synthesise(rounded)
@@ -83,7 +83,7 @@ def in_float(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.T
 
 
 def in_integers(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
-    """The same in integers, with the scale indices."""
+    """Run the integer computations of a decoder, scale indices included."""
     walk = path.begin(hyper)
     for part in symbols.split(path.widths, dim=1):
         walk.parameters()

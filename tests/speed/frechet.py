@@ -1,4 +1,4 @@
-"""A Frechet distance of full-rank sums, of a few samples, and with influences, to seconds.
+"""Measure Frechet distances of full-rank sums, of a few samples, and with influences.
 
     python tests/speed/frechet.py [--dimensions 2048] [--samples 2500] [--rounds 3] [--clic2020]
 
@@ -32,13 +32,13 @@ CLIC_IMAGES, CLIC_PATCHES = 428, 28_650
 
 
 def features(generator: np.random.Generator, samples: int, dimensions: int) -> np.ndarray:
-    """Above 0 and of standard deviations from 1 to .001, as after a ReLU; float32."""
+    """Return float32 features above 0 with standard deviations from 1 to .001, as after a ReLU."""
     spread = np.geomspace(1, 1e-3, dimensions, dtype=np.float32)
     return np.abs(generator.standard_normal((samples, dimensions), dtype=np.float32)) * spread
 
 
 def decoding(generator: np.random.Generator, reference: np.ndarray) -> np.ndarray:
-    """Something near."""
+    """Return features near the reference."""
     return 0.95 * reference + 0.1 * features(generator, *reference.shape)
 
 
@@ -53,7 +53,7 @@ def best(call: Callable[[], Any], rounds: int) -> tuple[float, Any]:
 
 
 def by_root(first: GaussianSums, second: GaussianSums) -> float:
-    """As pytorch-fid has it."""
+    """Return the distance as pytorch-fid computes it."""
     covariances = first.covariance(), second.covariance()
     root = sqrtm(covariances[0] @ covariances[1])
     step = first.mean - second.mean
@@ -61,7 +61,7 @@ def by_root(first: GaussianSums, second: GaussianSums) -> float:
 
 
 def main() -> int:
-    """A line for each case, then whether its target is met."""
+    """Print a line for each case, then whether its target is met."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--dimensions", type=int, default=2048)
     parser.add_argument("--samples", type=int, default=2500)

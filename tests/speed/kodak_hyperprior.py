@@ -1,4 +1,4 @@
-"""Kodak x bmshj2018-hyperprior with the same weights: our harness against `eval_model`.
+"""Compare the harness with CompressAI's `eval_model`: Kodak x bmshj2018-hyperprior, same weights.
 
     python tests/speed/kodak_hyperprior.py [folder of Kodak's 24 images]
 
@@ -26,7 +26,7 @@ ROUNDING = {"bpp": 2e-5, "psnr-rgb": 1e-4, "ms-ssim-rgb": 1e-5}
 
 
 def main() -> int:
-    """Both runs, the means, the targets."""
+    """Print both runs and their means, then whether the targets are met."""
     kodak = kodak_folder(sys.argv[1:])
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "hyperprior-3.pth.tar"
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
-    """What the streams hold beside the entropy-coded strings, mean over images."""
+    """Return the mean bits per pixel of the streams beside the entropy-coded strings."""
     from baselines.compressai.container import unpack
     from benchmark.rows.store import Store
 
@@ -81,7 +81,7 @@ def header_bits_per_pixel(ours: Clocked, results: Path) -> float:
 
 
 def write_checkpoint(path: Path, kodak: Path) -> None:
-    """A state dict as CompressAI's training saves it, of the network described above."""
+    """Write a state dict, as CompressAI's training saves it, of the network described above."""
     import torch
 
     from benchmark.system.torchvision_import import import_torchvision

@@ -1,4 +1,4 @@
-"""Kodak x JPEG at five qualities, PSNR and MS-SSIM: our harness against `compressai.utils.bench`.
+"""Compare the harness with `compressai.utils.bench`: Kodak x JPEG at five qualities.
 
     python tests/speed/kodak_jpeg.py [folder of Kodak's 24 images]
 
@@ -22,7 +22,7 @@ ONLY_KERNELS = "--kernels"
 
 
 def main() -> int:
-    """Both runs, the means, the targets."""
+    """Print both runs and their means, then whether the targets are met."""
     kodak = kodak_folder(sys.argv[1:])
     points = ",".join(map(str, QUALITIES))
     script = ("compressai.utils.bench", "jpeg", kodak, "-q", points, "-j", str(JOBS))
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def best_of_three(kodak: Path, *options: str) -> Clocked:
-    """The fastest of three runs, each into an empty folder."""
+    """Return the fastest of three runs, each into an empty folder."""
     runs = []
     for _ in range(3):
         with TemporaryDirectory() as folder:

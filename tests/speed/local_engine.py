@@ -1,4 +1,4 @@
-"""How well `bench run` keeps the cores of this machine busy, and whether its memory stays flat.
+"""Measure the load of the cores and the memory of `bench run` on this machine.
 
     python tests/speed/local_engine.py [folder of Kodak's 24 images]
 
@@ -26,7 +26,7 @@ QUALITIES = "10,30,50,70,90"
 
 
 class Look(NamedTuple):
-    """All processes of a run at one moment."""
+    """Time and memory of all processes of a run at one moment."""
 
     at: float
     cpu_seconds: float
@@ -34,7 +34,7 @@ class Look(NamedTuple):
 
 
 def main() -> int:
-    """A run, watched."""
+    """Run and print load and memory; return the exit code."""
     kodak = kodak_folder(sys.argv[1:])
     with TemporaryDirectory() as folder:
         looks = watch(kodak, Path(folder))
@@ -81,7 +81,7 @@ def watch(kodak: Path, results: Path) -> list[Look]:
 
 
 def family(process: int) -> list[int]:
-    """It and all below it."""
+    """Return a process and all its descendants."""
     found = [process]
     for one in found:
         for children in Path(f"/proc/{one}/task").glob("*/children"):

@@ -1,4 +1,4 @@
-"""An image and its JPEG to milliseconds a metric, each beside its peer, on one thread.
+"""Measure the milliseconds of each metric beside its peer, for an image and its JPEG on one thread.
 
     python tests/speed/metrics.py [IMAGE] [--weights-dir DIR] [--repeat 15]
 
@@ -104,7 +104,7 @@ def milliseconds(call: Callable[[], Any]) -> float:
 
 
 def race(metric: Any, peer: Measure, reference: Pixels, decoded: Pixels, rounds: int) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     prepared = metric.prepare(reference)
     ours, theirs = metric.compare(prepared, decoded), peer(reference, decoded)
     once, each, beside = [], [], []

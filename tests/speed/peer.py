@@ -1,4 +1,4 @@
-"""A peer's script and our harness as commands, each clocked from its start to its end."""
+"""Run a peer's script and the harness as commands, each timed from its start to its end."""
 
 import json
 import os
@@ -27,7 +27,7 @@ RUN_MODULE = (
 
 
 class Clocked(NamedTuple):
-    """What a command took, and what it gave."""
+    """Times and result of a command."""
 
     seconds: float  # wall clock, start-up included
     cpu_seconds: float  # of all its processes; well below both cores' share where others ran too
@@ -35,7 +35,7 @@ class Clocked(NamedTuple):
 
 
 def run_peer(module: str, *arguments: str | Path, one_thread: bool = False) -> Clocked:
-    """One of CompressAI's scripts; the result is the json that it prints at its end.
+    """Run one of CompressAI's scripts; the result is the json that it prints at its end.
 
     As it comes, each of its processes uses all cores; `one_thread` is how it would be run better.
     """
@@ -61,7 +61,7 @@ def mean(table: pa.Table, column: str) -> float:
 
 
 def kodak_folder(arguments: Sequence[str]) -> Path:
-    """The folder given on the command line, or the one beside the repository."""
+    """Return the folder given on the command line, or the one beside the repository."""
     folder = Path(arguments[0]) if arguments else KODAK
     if len(list(folder.glob("*.png"))) != 24:
         sys.exit(f"{folder} does not hold the 24 images of Kodak: give their folder as argument")
@@ -76,7 +76,7 @@ def verdict(what: str, value: float, most: float) -> bool:
 
 
 def clock(command: Sequence[str], more: Mapping[str, str] = MappingProxyType({})) -> Clocked:
-    """A command; the result is its standard output. A failure ends the script.
+    """Run a command; the result is its standard output. A failure ends the script.
 
     `more` joins the environment, from which settings of thread pools are taken out.
     """

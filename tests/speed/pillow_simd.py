@@ -1,4 +1,4 @@
-"""Pillow and pillow-simd on the sample photographs -> seconds of each, and their ratio.
+"""Compare the seconds of Pillow and pillow-simd on the sample photographs.
 
     .venv/bin/python tests/speed/pillow_simd.py
 
@@ -31,7 +31,7 @@ LOCKED = ("--no-deps", "--require-hashes")
 
 
 def install(folder: Path) -> dict[str, Path]:
-    """Both libraries below `folder`, each in a place of its own for PYTHONPATH."""
+    """Install both libraries below `folder`, each in its own folder for PYTHONPATH."""
     places = {"Pillow": folder / "pillow", "pillow-simd": folder / "simd"}
     lock = (ROOT / "requirements.lock").read_text()
     start = lock.index("\npillow==") + 1
@@ -57,7 +57,7 @@ def run(*command: object, **variables: str) -> str:
 
 
 def decode(stream: bytes) -> Any:
-    """A PNG or JPEG as an RGB image in memory."""
+    """Decode a PNG or JPEG to an RGB image in memory."""
     from PIL import Image
 
     with Image.open(BytesIO(stream)) as image:
@@ -65,14 +65,14 @@ def decode(stream: bytes) -> Any:
 
 
 def encode(image: Any, quality: int) -> bytes:
-    """A JPEG with Pillow's defaults."""
+    """Encode a JPEG with Pillow's defaults."""
     stream = BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 
 def resize(image: Any, factor: float, kind: str) -> Any:
-    """The image with both sides times `factor`."""
+    """Resize both sides of the image by `factor`."""
     from PIL import Image
 
     size = (round(image.width * factor), round(image.height * factor))
@@ -80,7 +80,7 @@ def resize(image: Any, factor: float, kind: str) -> Any:
 
 
 def measure(folder: Path) -> dict[str, tuple[float, str]]:
-    """Of each operation: seconds for all photographs, sha256 of what it made of them."""
+    """Return seconds for all photographs and the sha256 of the results, by operation."""
     png = [(folder / f"{name}.png").read_bytes() for name in PHOTOGRAPHS]
     jpeg = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
     images = [decode(stream) for stream in png]
@@ -112,7 +112,7 @@ def best_of(operation: Callable[[Any], Any], inputs: list[Any]) -> tuple[float, 
 
 
 def photographs(folder: Path) -> Path:
-    """The sample photographs as PNG, and as JPEG coded once, so that both decode the same bytes."""
+    """Write the sample photographs as PNG and as JPEG, so that both decode the same bytes."""
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise SystemExit("scikit-image, whose photographs are used, is not installed")

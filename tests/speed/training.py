@@ -1,4 +1,4 @@
-"""Crops a second of one training step in several ways, in one run: compare the ratios.
+"""Measure crops per second of a training step, run in several ways; compare the ratios.
 
     python tests/speed/training.py [--sizes micro] [--batch 16] [--crop 128] [--seconds 20]
                                    [--only WORD]
@@ -77,7 +77,7 @@ def synchronise() -> None:
 
 
 def main() -> None:
-    """Every way, or those whose names contain a word."""
+    """Print every way, or those whose names contain a word."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="micro", choices=NAMED)
     parser.add_argument("--batch", type=int, default=16)

@@ -1,4 +1,4 @@
-"""A feature space and distribution metrics whose numbers can be worked out by hand; no weights."""
+"""Feature space and distribution metrics without weights, whose numbers can be computed by hand."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from benchmark.metrics.distribution_metric import Features, Reduced
 
 
 class Colours:
-    """Mean colour of the upper and of the lower half: two patches, three dimensions."""
+    """Mean colours of the upper and of the lower half: two patches, three dimensions."""
 
     column = "colours_patches"
     protocol = "colours/1"
@@ -19,6 +19,10 @@ class Colours:
 
     def __init__(self, device: str) -> None:
         self.device = device
+
+    @staticmethod
+    def patch_count(height: int, width: int) -> int:
+        return 2 if height >= 2 and width else 0
 
     def features(self, pixels: Pixels) -> Features:
         type(self).calls += 1
@@ -29,7 +33,7 @@ class Colours:
 
 
 class NoColours(Colours):
-    """The same without its weights."""
+    """Feature space whose weights are missing."""
 
     column = "no_colours_patches"
     protocol = "no-colours/1"
@@ -39,7 +43,7 @@ class NoColours(Colours):
 
 
 class Shift:
-    """How far the mean of all feature values moved; a mean over images, so all is known of it."""
+    """Difference of the means of all feature values: a mean over images, with exact influences."""
 
     column = "shift"
     label = "Shift"
@@ -55,7 +59,7 @@ class Shift:
 
 
 class ShiftOfMany(Shift):
-    """Refused below a hundred images."""
+    """Distribution metric that is refused below a hundred images."""
 
     column = "shift_many"
     protocol = "shift-many/1"

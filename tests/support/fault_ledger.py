@@ -1,7 +1,7 @@
-"""What a test of faults has to tell: how many runs and faults, and what was lost.
+"""Record of the fault tests: runs, injected faults and losses.
 
-`tools/faults.py` makes the table of docs/reliability.md of it. A test tells before it asserts, so
-that a loss stands in the table as well.
+`tools/faults.py` makes the table of docs/reliability.md from it. A test reports before it asserts,
+so that losses are in the table as well.
 """
 
 import random
@@ -12,7 +12,7 @@ Recorder = Callable[[str, object], None]  # pytest's fixture `record_property`
 
 
 class Told(NamedTuple):
-    """One line of the table."""
+    """Line of the table."""
 
     fault: str
     runs: int  # of commands, decoders or readers
@@ -21,13 +21,13 @@ class Told(NamedTuple):
 
 
 def tell(record_property: Recorder, fault: str, runs: int, injected: int, losses: int) -> None:
-    """Put a line of the table into the record of the test."""
+    """Add a line of the table to the test's record."""
     for name, value in Told(fault, runs, injected, losses)._asdict().items():
         record_property(name, value)
 
 
 def mutated(data: bytes, chance: random.Random, head: int = 40) -> bytes:
-    """One to four changes: bits, bytes, cuts, insertions, repetitions; half of them in the head."""
+    """Return the data after one to four changes of bits or bytes, half of them in its head."""
     changed = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         end = len(changed) if chance.random() < 0.5 else min(len(changed), head)

@@ -1,4 +1,4 @@
-"""An Inception network with drawn weights, as a file and as pytorch-fid computes it."""
+"""Inception network with drawn weights, as a file and as pytorch-fid computes it."""
 
 import hashlib
 from collections.abc import Callable
@@ -23,7 +23,7 @@ torchvision = import_torchvision()
 
 
 class Case(NamedTuple):
-    """A space whose weights are in place, and what it has to give for the files of patches."""
+    """Feature space whose weights are in place, and its peer's features of files of patches."""
 
     space: type[PatchSpace]
     dimensions: int
@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 
 def drawn_like(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Numbers that keep a signal about as large as it was through convolutions and ReLUs."""
+    """Draw weights that keep a signal's size through convolutions and ReLUs."""
     generator = torch.Generator().manual_seed(7)
     drawn = {}
     for name, tensor in state.items():
@@ -49,7 +49,7 @@ def drawn_like(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def inception_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a file of the published one's name and shapes."""
+    """Return a folder with a weight file of the published name and shapes."""
     from pytorch_fid import inception as module
 
     shapes: dict[str, Tensor] = {}

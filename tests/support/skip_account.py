@@ -1,4 +1,4 @@
-"""A pytest plugin: a skip that tests/expected_skips.txt does not list fails; ends with the count.
+"""Pytest plugin: fail for skips that tests/expected_skips.txt does not list; end with the count.
 
 Loaded by `./run_all.sh test` with `-p tests.skip_account`. A skip that is not expected fails the
 session, so that a test cannot silently stop running where it used to run.
@@ -16,7 +16,7 @@ EXPECTED = Path("tests") / "expected_skips.txt"
 
 
 class Expected(NamedTuple):
-    """One allowed kind of skip."""
+    """Kind of skip that is allowed."""
 
     test: str  # node id, with or without parameters; * and ? as in file names
     reason: str  # stands somewhere in the reason that the test gives
@@ -24,14 +24,14 @@ class Expected(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """One skip that happened."""
+    """Skip that happened."""
 
     test: str
     reason: str
 
 
 def read_expected(text: str) -> list[Expected]:
-    """Lines of `test | reason | why it is allowed`; empty lines and lines with # are left out.
+    """Parse lines of `test | reason | why it is allowed`; empty lines and comments are left out.
 
     >>> read_expected("# why not\\ntests/test_a.py::* | needs a GPU | few machines have one")
     [Expected(test='tests/test_a.py::*', reason='needs a GPU', why='few machines have one')]
@@ -48,7 +48,7 @@ def read_expected(text: str) -> list[Expected]:
 
 
 def unexpected(skips: Iterable[Skip], expected: Iterable[Expected]) -> list[Skip]:
-    """The skips that no line allows, in the order in which they happened."""
+    """Return the skips that no line allows, in the order in which they happened."""
     lines = list(expected)
     return [skip for skip in skips if not any(_allows(line, skip) for line in lines)]
 
@@ -61,7 +61,7 @@ def _allows(line: Expected, skip: Skip) -> bool:
 
 
 class Account:
-    """Counts outcomes as they come, and ends the session with them."""
+    """Count of outcomes, printed at the end of the session."""
 
     def __init__(self, expected: list[Expected]) -> None:
         self.expected = expected
@@ -69,7 +69,7 @@ class Account:
         self.skips: list[Skip] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A test passes by its call; it can fail or skip in set-up and tear-down as well."""
+        """Count an outcome: a test passes by its call; it can fail or skip around it."""
         if report.skipped and not hasattr(report, "wasxfail"):
             self._skip(report)
         elif report.failed:
@@ -78,24 +78,24 @@ class Account:
             self.counts["expected to fail" if report.skipped else "passed"] += 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A whole file can skip or fail before there is any test in it."""
+        """Count a file that skips or fails before its tests are known."""
         if report.skipped:
             self._skip(report)
         elif report.failed:
             self.counts["failed"] += 1
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Those that `-m` or `-k` leaves out."""
+        """Count tests that `-m` or `-k` leaves out."""
         self.counts["not selected"] += len(items)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A session that would have passed fails for a skip that nobody expects."""
+        """Fail a session that would have passed for a skip that is not expected."""
         if unexpected(self.skips, self.expected) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
-        """The last lines of the run, after pytest's own summary."""
+        """Print the last lines of the run, after pytest's own summary."""
         writer = config.get_terminal_writer()
         strangers = unexpected(self.skips, self.expected)
         for skip in strangers:

@@ -1,0 +1,59 @@
+"""The Python package imagecodecs, whose compiled libraries several codecs call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.codec import CodecInfo
+from benchmark.errors import Unavailable
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import package_folder
+
+
+def require_imagecodecs(codec: str, part: str) -> None:
+    """Raise `Unavailable` unless imagecodecs is installed and has the part ("WEBP") of a codec."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise Unavailable(f"{codec} needs the Python package imagecodecs: install it") from error
+    if not getattr(imagecodecs, part).available:
+        raise Unavailable(f"{codec} is missing from this imagecodecs: install a complete wheel")
+
+
+def bundled_libraries(*names: str) -> list[Path]:
+    """Return the shared libraries in the wheel whose names begin with these, in this order."""
+    folder = package_folder("imagecodecs").parent / "imagecodecs.libs"
+    return [path for name in names for path in sorted(folder.glob(f"{name}*"))]
+
+
+def describe_part(
+    part: str, libraries: Sequence[str], *, command: str, licence: str, timed: str
+) -> CodecInfo:
+    """Describe a codec by its part ("webp") of imagecodecs and by the libraries it is linked with.
+
+    The fingerprint is of the compiled part and these libraries. imagecodecs does not tell libaom's
+    version, which is read from the file's name.
+    """
+    import imagecodecs
+
+    files = bundled_libraries(*libraries)
+    versions = [getattr(imagecodecs, f"{part}_version")()]
+    versions += [_release(path) for path in files if path.name.startswith("libaom")]
+    compiled = sorted(package_folder("imagecodecs").glob(f"_{part}.*so"))
+    return CodecInfo(
+        version=f"{', '.join(versions)}, imagecodecs {imagecodecs.__version__}",
+        command=command,
+        licence=licence,
+        fingerprint=files_sha256([*compiled, *files]),
+        revision=1,
+        timed=timed,
+    )
+
+
+def _release(path: Path) -> str:
+    """Return the release in a shared library's file name.
+
+    >>> _release(Path("libaom-91a0fe69.so.3.13.1"))
+    'libaom 3.13.1'
+    """
+    name, _, release = path.name.partition(".so.")
+    return f"{name.partition('-')[0]} {release}"

@@ -1,0 +1,137 @@
+"""A metric is one file and one line: what the registry names is measured, averaged and reported."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from benchmark import registry
+from benchmark.analysis.attribution import attribution
+from benchmark.analysis.interval import point_interval
+from benchmark.analysis.rate_distortion import Measure
+from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.analysis.tradeoff import tradeoffs
+from benchmark.check.compare import changes
+from benchmark.commands.report import report
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.image import read_image
+from benchmark.datasets.source import probe
+from benchmark.errors import UsageError
+from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.plan.cells import plan
+from benchmark.plan.select import select
+from benchmark.rows.features import FeatureFolder
+from benchmark.rows.reductions import Reductions
+from benchmark.rows.store import Store
+from support.added_metrics import Recall
+from support.fake_realism import Colours
+
+NAMES = ("mae", "recall")
+app = typer.Typer()
+app.command()(report)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(registry.METRICS, "mae", "support.added_metrics:MeanAbsoluteError")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.fake_realism:Colours")
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "recall", "support.added_metrics:Recall")
+
+
+@pytest.fixture
+def sources(tmp_path):
+    files = []
+    for number in range(5):
+        path = tmp_path / f"{number}.png"
+        Image.effect_noise((40, 30 + number), 50).convert("RGB").save(path)
+        files.append(ImageFile(path.name, path))
+    return probe(files, False, 1)
+
+
+@pytest.fixture
+def store(tmp_path, sources):
+    store = Store(tmp_path / "results" / "test")
+    bench = Workbench(
+        Conditions(
+            run="20260101T000000-aa", metrics=("mae", "colours"), device="cpu", flatten=False,
+            timing=False, jobs=1, threads=1, machine="test", folder=store.folder,
+        )
+    )  # fmt: skip
+    points = {("jpeg", "quality"): (5.0, 30.0, 60.0, 90.0)}
+    cells = plan(select(("jpeg",), points).contenders, "test", sources)
+    measured = [bench.measure(cell) for cell in cells]
+    for one in measured:
+        store.keep(one.stream)
+        for features in one.features:
+            FeatureFolder(store.folder).keep(features)
+    store.append([one.row for one in measured])
+    return store
+
+
+def by_hand(store, sources):
+    """Both metrics by quality, from the pixels that the kept streams decode to."""
+    jpeg = registry.load_codec(registry.parse_codec("jpeg"))
+    originals = {one.file.name: read_image(one.file.path).pixels for one in sources}
+    streams, found = {path.name: path for path in store.streams()}, {}
+    for row in store.table().to_pylist():
+        pair = originals[row["image"]], jpeg.decode(streams[row["stream_sha256"]].read_bytes())
+        found.setdefault(row["setting_value"], []).append(pair)
+    colours = Colours("cpu")
+    expected = {}
+    for quality, pairs in found.items():
+        errors = [np.abs(a.astype(int) - b).mean() for a, b in pairs]
+        sides = ([colours.features(one) for one in side] for side in zip(*pairs, strict=True))
+        expected[quality] = float(np.mean(errors)), Recall().reduce(*sides).value
+    return expected
+
+
+def test_rows_and_means_have_the_added_metrics(store, sources):
+    assert set(store.table()["mae_protocol"].to_pylist()) == {"mae-rgb8/1"}
+    summary = summarise_with_distributions(store.table(), store.folder, NAMES)
+    expected = by_hand(store, sources)
+    assert len(summary.points) == 4
+    for point in summary.points:
+        mean, recall = (point.means[name].value for name in NAMES)
+        assert (mean, recall) == pytest.approx(expected[point.setting.value], rel=1e-9)
+        assert point.means["recall"].images == len(sources)
+    assert len({point.means["recall"].value for point in summary.points}) > 1
+
+
+def test_a_value_without_influences_is_kept_and_has_no_interval(store):
+    first = summarise_with_distributions(store.table(), store.folder, NAMES)
+    kept = Reductions(store.folder)
+    assert len(kept) == 4
+    again = summarise_with_distributions(store.table(), store.folder, NAMES)
+    for one, other in zip(first.points, again.points, strict=True):
+        assert one.means["recall"] == other.means["recall"]
+        assert point_interval(one, Measure.named("recall")) is None
+        assert point_interval(one, Measure.named("mae")) is not None
+
+
+def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
+    refused = pytest.raises(UsageError, match="Recall does not tell the influence of an image")
+    with refused:
+        attribution(store.table(), "recall", "recall/1-1")
+    with refused:
+        tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
+    assert changes(None, "recall").nothing == "Recall does not tell the influence of an image"
+
+
+def test_a_report_has_a_column_and_a_line_of_each(store):
+    done = CliRunner().invoke(
+        app, ["--results", str(store.folder.parent), "--metrics", "mae,recall", "--allow-few"]
+    )
+    assert done.exit_code == 0, done.output
+    folder = store.folder / "report"
+    with (folder / "means.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4
+    assert all(float(line["mae"]) > 0 and line["mae_low"] and line["recall"] for line in lines)
+    assert {line["recall_low"] for line in lines} == {""}
+    text = (folder / "report.md").read_text()
+    assert re.search(r"\| MAE.*Recall", text)
+    assert "(recall.png)" in text

@@ -1,0 +1,80 @@
+"""The contract of datasets, over every dataset in the registry."""
+
+import pytest
+
+from benchmark.commands.fetch import fetch
+from benchmark.datasets.folder import open_folder
+from benchmark.errors import Unavailable
+from benchmark.registry import DATASETS, dataset_opener
+from benchmark.system.digest import file_sha256
+from conftest import SHARED
+from support.clic_files import make_clic
+
+BUNDLED = ("sample",)  # with a package; needs no folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders with all datasets, CLIC 2020's photographs being headers alone."""
+    made = tmp_path_factory.mktemp("data")
+    make_clic(made / "clic2020" / "professional", 250)
+    make_clic(made / "clic2020" / "mobile", 178)
+    return [SHARED / "data", made]
+
+
+@pytest.fixture(params=DATASETS)
+def dataset(request, folders):
+    try:
+        return dataset_opener(request.param)(folders)
+    except Unavailable as missing:
+        pytest.skip(f"needs ../shared: {missing}")
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in BUNDLED])
+def test_a_dataset_out_of_reach_is_one_sentence_with_its_remedy(name, tmp_path):
+    with pytest.raises(Unavailable) as refused:
+        dataset_opener(name)([tmp_path, tmp_path / "not a folder"])
+    assert "\n" not in str(refused.value)
+    assert f"run `bench fetch {name}`" in str(refused.value)
+
+
+def test_images_are_sorted_by_distinct_names_that_are_paths(dataset, request):
+    assert dataset.name == request.node.callspec.params["dataset"]
+    names = [image.name for image in dataset.images]
+    assert names == sorted(set(names))
+    assert names
+    for image in dataset.images:
+        assert image.path.is_file()
+        assert image.path.as_posix().endswith(image.name.rpartition("/")[2])
+
+
+def test_opened_twice_it_is_the_same_files(dataset, folders):
+    again = dataset_opener(dataset.name)(folders)
+    assert again == dataset
+    assert file_sha256(again.images[0].path) == file_sha256(dataset.images[0].path)
+
+
+def test_rows_of_a_part_are_stored_under_the_whole(dataset):
+    assert dataset.store_name == dataset.name.partition(":")[0]
+    assert "/" not in dataset.store_name
+
+
+def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(dataset):
+    folder = dataset.images[0].path.parent
+    beside = open_folder(folder)
+    assert beside.name not in DATASETS
+    mine = [image.path.name for image in dataset.images if image.path.parent == folder]
+    theirs = [image.path.name for image in beside.images]
+    assert [name for name in theirs if name in mine] == mine
+
+
+def test_an_added_dataset_is_fetched_and_opened_by_its_line_in_the_registry(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setitem(DATASETS, "flat", "support.added_dataset:open_flat")
+    with pytest.raises(Unavailable, match="run `bench fetch flat`"):
+        dataset_opener("flat")([tmp_path])
+    fetch("flat", tmp_path)
+    opened = dataset_opener("flat")([tmp_path])
+    assert [image.name for image in opened.images] == ["blue.png", "red.png"]
+    assert capsys.readouterr().out == f"flat: 2 images in {tmp_path / 'flat'}\n"

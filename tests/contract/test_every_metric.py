@@ -1,0 +1,173 @@
+"""The contracts of image and distribution metrics, over every metric in the registry."""
+
+import re
+import subprocess
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.distribution_metric import has_influence
+from benchmark.protocol import protocol_of
+from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, METRICS, metric_class
+from conftest import ROOT, SHARED
+
+PROTOCOL = ROOT / "docs" / "protocol.md"
+NAMES = [*METRICS, *DISTRIBUTION_METRICS]
+IDENTICAL = {"psnr": np.inf, "psnr_y": np.inf, "ms_ssim": 1.0}  # 0 for distances
+WITHOUT_DEVICE = "import sys; sys.modules['torch'] = sys.modules['pytorch_fid'] = None\n"
+
+
+def as_jpeg(pixels, quality):
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    with Image.open(stream) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.fixture(params=METRICS)
+def image_metric(request, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
+    try:
+        return request.param, metric_class(request.param)()
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+
+
+def feature_sets(seed, distance=0.0, images=6, patches=4, dimensions=3):
+    """Features of sources, and the same moved and shrunk by `distance`."""
+    generator = np.random.default_rng(seed)
+    reference = generator.standard_normal((images, patches, dimensions)).astype(np.float32)
+    noise = generator.standard_normal(reference.shape).astype(np.float32)
+    return list(reference), list((1 - distance / 2) * reference + distance * (1 + noise))
+
+
+@pytest.fixture(params=DISTRIBUTION_METRICS)
+def distribution_metric(request):
+    return metric_class(request.param)()
+
+
+def test_all_attributes_are_read_without_weights_and_without_torch():
+    program = f"""
+from benchmark.registry import metric_class
+for name in {NAMES!r}:
+    kind = metric_class(name)
+    print(name, kind.column, kind.protocol, kind.better, bool(kind.label), sep="|")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DEVICE + program],
+        capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    assert [name for name, *_ in lines] == NAMES
+    for _, column, protocol, better, label in lines:
+        assert re.fullmatch("[a-z][a-z0-9_]*", column)
+        assert re.fullmatch(r"[a-z0-9-]+/[A-Za-z0-9.-]+", protocol)
+        assert better in ("higher", "lower")
+        assert label == "True"
+
+
+def test_no_two_metrics_share_a_column_or_a_protocol_id():
+    kinds = [metric_class(name) for name in NAMES]
+    for values in ([kind.column for kind in kinds], [protocol_of(name) for name in NAMES]):
+        assert len(set(values)) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documentation_defines_every_column(name):
+    kind, text = metric_class(name), PROTOCOL.read_text()
+    (line,) = [
+        line for line in text.splitlines() if re.match(rf"\|[^|]*`{kind.column}`[^|]*\|", line)
+    ]
+    assert (f"`{kind.protocol}`" if name in METRICS else f"`{kind.space}`") in line
+
+
+def test_identical_images_have_the_best_value(image_metric, coffee):
+    name, metric = image_metric
+    crop = np.ascontiguousarray(coffee[:192, :208])
+    found = metric.compare(metric.prepare(crop), crop.copy())
+    assert found == pytest.approx(IDENTICAL.get(name, 0.0), abs=1e-12)
+
+
+def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric, coffee):
+    _, metric = image_metric
+    prepared = metric.prepare(coffee)
+    worse, better = (metric.compare(prepared, as_jpeg(coffee, quality)) for quality in (5, 80))
+    assert (better > worse) == (metric.better == "higher")
+    assert np.isfinite([worse, better]).all()
+
+
+def test_source_and_decoded_image_may_change_places(image_metric, coffee):
+    _, metric = image_metric
+    one = np.ascontiguousarray(coffee[:200, :220])
+    other = as_jpeg(one, 20)
+    values = [metric.compare(metric.prepare(a), b) for a, b in ((one, other), (other, one))]
+    assert values[0] == pytest.approx(values[1], rel=2e-5)
+
+
+def test_images_of_other_shapes_are_refused(image_metric, coffee):
+    _, metric = image_metric
+    prepared = metric.prepare(np.ascontiguousarray(coffee[:192, :208]))
+    for other in (coffee[:192, :207], coffee[:208, :192]):
+        with pytest.raises(ValueError, match="shapes differ"):
+            metric.compare(prepared, np.ascontiguousarray(other))
+
+
+def test_an_image_of_one_pixel_has_a_value_or_a_reason(image_metric):
+    name, metric = image_metric
+    pixel = np.full((1, 1, 3), 90, np.uint8)
+    value, reason = None, "this image has 1"
+    try:
+        value = metric.compare(metric.prepare(pixel), pixel)
+    except NotMeasurable as why:
+        reason = str(why)
+    assert value in (None, IDENTICAL.get(name, 0.0))
+    assert "this image has 1" in reason
+
+
+def test_a_source_and_its_decoded_image_are_only_read(image_metric, coffee):
+    _, metric = image_metric
+    one, other = np.ascontiguousarray(coffee[:192, :208]), as_jpeg(coffee, 20)[:192, :208].copy()
+    kept = other.copy()
+    one.setflags(write=False)
+    metric.compare(metric.prepare(one), other)
+    assert np.array_equal(other, kept)
+
+
+def test_a_distribution_metric_names_a_space_of_the_registry(distribution_metric):
+    assert distribution_metric.space in FEATURE_SPACES
+    assert distribution_metric.min_images >= 2
+
+
+def test_sets_further_apart_have_a_worse_value(distribution_metric):
+    same, near, far = (
+        distribution_metric.reduce(*feature_sets(5, distance)).value for distance in (0, 0.3, 0.9)
+    )
+    worse = [far, near, same] if distribution_metric.better == "lower" else [same, near, far]
+    assert worse == sorted(worse, reverse=True)
+    assert len(set(worse)) == 3
+
+
+def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_metric):
+    reference, decoded = feature_sets(6, 0.4)
+    found = distribution_metric.reduce(reference, decoded)
+    turned = distribution_metric.reduce(reference[::-1], decoded[::-1])
+    assert turned.value == pytest.approx(found.value, rel=1e-6)
+    assert has_influence(type(distribution_metric)) == (found.influence is not None)
+    if found.influence is not None:
+        spread = np.abs(found.influence).max()
+        assert found.influence.shape == (len(reference),)
+        assert abs(found.influence.sum()) <= 1e-9 * spread
+        np.testing.assert_allclose(turned.influence[::-1], found.influence, atol=1e-5 * spread)
+
+
+def test_sets_that_do_not_fit_and_sets_too_small_are_refused(distribution_metric):
+    reference, decoded = feature_sets(7, 0.4)
+    for other in (decoded[:-1], [one[:-1] for one in decoded], [one[:, :-1] for one in decoded]):
+        with pytest.raises(ValueError, match="differ in shape"):
+            distribution_metric.reduce(reference, other)
+    with pytest.raises(NotMeasurable):
+        distribution_metric.reduce([reference[0][:1]], [decoded[0][:1]])
