@@ -1,8 +1,8 @@
+from fractions import Fraction
 from math import floor
 
 import pytest
 import torch
-from fractional_bits import Fraction
 
 from baselines.neural.entropy.fixed.grid import (
     LARGEST_SCALE,
