@@ -110,7 +110,7 @@ class ConvertsColour(Protocol):
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Convert the pixels and back, with nothing coded between.
 
-        `truncated`: as if both cut off fractions where they have to round.
+        `truncated`: truncate in both directions, where a right conversion rounds.
         """
         ...
 

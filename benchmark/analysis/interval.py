@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.metrics.measure import Measure
 from benchmark.system.arrays import Float64Array
 
 CONFIDENCE = 0.95

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, NoDelta
+from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, NoDelta
 from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
+from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
 LATEX = {

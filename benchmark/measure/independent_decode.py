@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from benchmark.codec import Pixels
 from benchmark.errors import StoreError
-from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress
 from benchmark.registry import CodecSpec, names_code
@@ -82,7 +82,7 @@ class Kept(NamedTuple):
         return sum(map(len, self.rows.values()))
 
 
-class Terms(NamedTuple):
+class AuditOptions(NamedTuple):
     """Options of an audit."""
 
     device: str  # where streams are decoded: cpu or cuda, which a codec may take or leave
@@ -114,7 +114,7 @@ def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
 
 
 def audit_decode(
-    kept: Kept, terms: Terms, findings: Findings, report: Callable[[Progress], None]
+    kept: Kept, terms: AuditOptions, findings: Findings, report: Callable[[Progress], None]
 ) -> Iterator[Row]:
     """Decode every kept stream again; yields the rows whose pixels came out identical.
 
@@ -132,7 +132,7 @@ def audit_decode(
             report(Progress(finished, len(findings.problems)))
 
 
-def audit_stores(stores: Iterable[Store], terms: Terms, progress: ShowsProgress) -> Audited:
+def audit_stores(stores: Iterable[Store], terms: AuditOptions, progress: ShowsProgress) -> Audited:
     """Decode every kept stream of several stores again, and compare the pixels."""
     findings = Findings()
     kept = [kept_streams(store) for store in stores]
@@ -143,7 +143,7 @@ def audit_stores(stores: Iterable[Store], terms: Terms, progress: ShowsProgress)
     return Audited({one.store.folder.name: one.streams for one in kept}, findings)
 
 
-def attest(kept: Kept, terms: Terms, report: Callable[[Progress], None]) -> list[Failure]:
+def attest(kept: Kept, terms: AuditOptions, report: Callable[[Progress], None]) -> list[Failure]:
     """Decode every kept stream again, and store what comes out identical as attested.
 
     Returns the cells that are not verified, with reasons.
@@ -184,12 +184,12 @@ class _Audit:
         store: Store,
         spec: CodecSpec,
         rows: Mapping[str, list[Row]],
-        terms: Terms,
+        terms: AuditOptions,
         findings: Findings,
     ) -> None:
         self._store, self._spec, self._rows = store, spec, rows
         self._terms, self._findings = terms, findings
-        self._reference: Decoder | None = None  # on the kind of device that rows are of
+        self._reference: DecoderProcess | None = None  # on the kind of device that rows are of
 
     def carry_out(self) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
@@ -255,7 +255,7 @@ class _Audit:
 
     def _as_recorded(self, row: Row) -> Pixels | None:
         if self._reference is None:
-            self._reference = Decoder(self._spec, str(row["device"]))
+            self._reference = DecoderProcess(self._spec, str(row["device"]))
         data = self._store.stream(row["stream_sha256"])
         if data is None or isinstance(self._reference.ready, Failed):
             return None

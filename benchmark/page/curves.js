@@ -5,7 +5,7 @@ page.curves = {
   metric: page.data.measures[0]?.column,
   hidden: new Set(),
   chosen: null, // the point that the keyboard is on
-  asked: false, // about intervals; until then metrics of sets have them, as in figures
+  asked: false, // about intervals; until then distribution metrics have them, as in figures
 };
 
 page.curves.drawnPoints = (codec) => {

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.datasets.profile import profile
@@ -18,6 +17,7 @@ from benchmark.figures.ablation import draw_ablation, named
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import file_bytes
 from benchmark.figures.table import markdown, means_table
+from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
 from benchmark.published.curves import measured_panel

@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import Style, styles
+from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import (
     DatasetContents,
     dataset_contents,

@@ -1,4 +1,4 @@
-"""Which measurements a run consists of. Pure: no disk, no codec, no clock."""
+"""Cells, the measurements that a run consists of. Pure: no disk, no codec, no clock."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

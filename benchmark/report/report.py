@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.analysis.comparable import find_label
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import Comparison, Measure, compare
+from benchmark.analysis.rate_distortion import Comparison, compare
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
@@ -25,6 +25,7 @@ from benchmark.figures.table import (
     means_table,
 )
 from benchmark.figures.timing import draw_timing
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from benchmark.published.overlay import Overlay, overlays
 from benchmark.published.overlay import left_out as left_out_published

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from benchmark import registry
 from benchmark.analysis.attribution import attribution
 from benchmark.analysis.interval import point_interval
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
@@ -22,6 +21,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.source import probe
 from benchmark.errors import UsageError
 from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.metrics.measure import Measure
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.features import FeatureFolder

@@ -10,9 +10,15 @@ import pytest
 from PIL import Image
 
 from benchmark.codec import Setting
-from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.independent_decode import Findings, Terms, attest, audit_decode, kept_streams
+from benchmark.measure.independent_decode import (
+    AuditOptions,
+    Findings,
+    attest,
+    audit_decode,
+    kept_streams,
+)
 from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
@@ -65,7 +71,7 @@ def measured(images, results, codec):
 
 def audited(store, device="cpu", **more):
     findings = Findings()
-    terms = Terms(device, "here", 2, trusted=True, **more)
+    terms = AuditOptions(device, "here", 2, trusted=True, **more)
     identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
     return findings, identical
 
@@ -77,7 +83,7 @@ def counts(findings):
 
 @pytest.fixture
 def decoder():
-    one = Decoder(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
+    one = DecoderProcess(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
     yield one
     one.end()
 
@@ -99,7 +105,7 @@ def test_a_stream_that_kills_the_decoder_takes_nothing_else_with_it(photo):
 
 
 def test_a_decoder_that_hangs_can_be_stopped_and_goes_on(photo):
-    one = Decoder(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
+    one = DecoderProcess(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
     try:
         stream = Honest().encode(photo, Setting("step", 16))
         one.stop()
@@ -227,7 +233,7 @@ def test_a_metric_filled_in_later_leaves_a_row_attested(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     kept = kept_streams(store, store.table()["cell"].to_pylist())
-    attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None)
+    attest(kept, AuditOptions("cpu", "here", 1, trusted=True), lambda progress: None)
     words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
     assert bench(*words).returncode == 0
     rows = store.table()
@@ -242,7 +248,7 @@ def test_reports_and_figures_may_insist_on_attested_rows(images, tmp_path):
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr
     kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
-    assert attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None) == []
+    assert attest(kept, AuditOptions("cpu", "here", 1, trusted=True), lambda progress: None) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:

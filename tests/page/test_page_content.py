@@ -15,11 +15,11 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.stored import read_results
 from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
+from benchmark.metrics.measure import Measure
 from benchmark.page.colour import DARK_PAGE, contrast, on_dark
 from benchmark.page.content import SYMBOLS
 from benchmark.page.document import json_text

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.grid import records as grid_records
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.errors import StoreError
 from benchmark.figures.style import styles
+from benchmark.metrics.measure import Measure
 from benchmark.published.complexity import parse_complexity
 from benchmark.published.curves import measured_panel, records
 from benchmark.published.paper_panel import paper_panel, whole_set

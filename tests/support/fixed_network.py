@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of
 from baselines.neural.entropy.fixed.fractional_bits import (
@@ -20,10 +20,10 @@ SIZES = {
 }
 
 
-def network(sizes=TINY) -> CRDR:
+def network(sizes=TINY) -> CRDRNetwork:
     """Return a network whose means, scales and residuals all differ, with scales of all sizes."""
     torch.manual_seed(0)
-    model = CRDR(sizes).eval()
+    model = CRDRNetwork(sizes).eval()
     with torch.no_grad():
         model.prior.quantiles[:, 1].uniform_(-3, 3)
         for parameter in (*model.hyper_synthesis.parameters(), *model.context.parameters()):

@@ -1,4 +1,4 @@
-"""The coder of networks with a hyperprior: latents of one tile to bytes, and back.
+"""Entropy coder of networks with a hyperprior: encodes and decodes the latents of one tile.
 
 ::
 
@@ -45,7 +45,7 @@ def hyperprior_tables(network: HyperpriorNetwork, latents: Iterable[Tensor]) -> 
 
 
 class HyperpriorCoder:
-    """Both directions of one checkpoint on one device; `network` is moved there.
+    """Encoder and decoder of one checkpoint's latents on one device; `network` is moved there.
 
     `tables` are those of `hyperprior_tables`. `choice` is the integer kernel; the fastest exact one
     on the device unless given. Raises `KeyError` for a table that is missing, `ValueError` for one

@@ -1,4 +1,4 @@
-"""Recipes of training runs: stages read from a toml file and checked, one error a sentence."""
+"""Recipes of training runs: stages read from a toml file and checked; an error is one sentence."""
 
 import sys
 import tomllib

@@ -1,4 +1,4 @@
-"""Cells to measured rows on a cluster of Ray: workers on its nodes, the store with the driver.
+"""Measure cells on a Ray cluster: workers on its nodes, the store with the driver.
 
 Longest bundles first (`benchmark.plan.schedule`); whoever is free takes the next. An image is put
 into the object store once and travels once to each node. A worker that is lost, with its process or
@@ -60,7 +60,7 @@ class RayEngine:
             WorkQueue("cuda", self._cluster.gpu_workers(self._gpus), on_gpu),
             WorkQueue("cpu", conditions.jobs, {"num_cpus": 1.0}),
         ]
-        run = _Run(tasks, conditions, queues, self._remarks)
+        run = _RayRun(tasks, conditions, queues, self._remarks)
         try:
             for queue in queues:
                 own = [task for task in tasks if device_of(task) == queue.device]
@@ -70,7 +70,7 @@ class RayEngine:
             run.end()
 
 
-class _Run:
+class _RayRun:
     def __init__(
         self,
         tasks: Sequence[Task],

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
 from baselines.neural.entropy.fixed.bounds import BoundExceeded
 from baselines.neural.entropy.fixed.calibration import calibrate
@@ -69,7 +69,7 @@ def means_scales_decoded(path, hyper, symbols, monkeypatch):
     return means, torch.cat(scales, dim=1), decoded
 
 
-def float_model(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor):
+def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
     """Means, scales and decoded latents for given symbols, in float64."""
     double = copy.deepcopy(model).double()
     means, scales = [], []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, to_float
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/dat
 KINDS = {"mean": "mean_slice", "scale": "scale_slice", "residual": "lrp_slice"}
 
 
-def entropy_model() -> CRDR:
+def entropy_model() -> CRDRNetwork:
     """Return a network with the parity weights in hyper-decoder and context alone."""
     with torch.device("meta"):
-        model = CRDR(FULL)
+        model = CRDRNetwork(FULL)
     for part in (model.hyper_synthesis, model.context, model.prior):
         part.to_empty(device="cpu")
     model.prior.quantiles.data = weight("entropy_model_z.quantiles", (192, 1, 3))[:, 0]

@@ -8,13 +8,13 @@ import pytest
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
 from baselines.neural.training.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
-from baselines.neural.training.gan_losses import GAN_LOSSES as EVERY_OBJECTIVE
+from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.ablation import OWN, draw_ablation, named
+from benchmark.metrics.measure import Measure
 from support.measured import sweep, table
 from support.tiny_training import bench, write_photographs, write_recipe
 

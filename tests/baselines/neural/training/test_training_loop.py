@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import __main__ as command
 from baselines.neural.training.checkpointing import load_state, save_state
 from baselines.neural.training.journal import Journal
@@ -61,11 +61,11 @@ def handlers():
 def test_a_learner_goes_on_from_its_state_as_if_nothing_had_happened():
     stage = {**REALISM, "mixed_levels": True, "steps": 6, "decay_at": 0.5, "decay": "linear"}
     torch.manual_seed(2)
-    unbroken = learner_of(CRDR(LEAST), stage)
+    unbroken = learner_of(CRDRNetwork(LEAST), stage)
     for _ in range(2):
         unbroken.update()
     state = json_free(unbroken.state())
-    other = learner_of(CRDR(LEAST), stage)
+    other = learner_of(CRDRNetwork(LEAST), stage)
     other.load_state(state)
     torch.manual_seed(99)
     for _ in range(2):
