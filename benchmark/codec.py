@@ -70,7 +70,7 @@ class Codec(Protocol):
 
 
 class Declared(NamedTuple):
-    """A reconstruction whose size is told, not measured."""
+    """A reconstruction whose size is declared, not measured."""
 
     num_bytes: int
     decoded: Pixels

@@ -68,7 +68,7 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
 
 
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a decoder makes of so many bytes: .0078 bpp and a small image.
+    """Return the most pixels that a decoder makes of `num_bytes`: .0078 bpp and a small image.
 
     >>> most_pixels(0), most_pixels(768)
     (262144, 1048576)

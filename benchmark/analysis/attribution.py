@@ -31,8 +31,8 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
 
     column: of a metric of single images, or one that `reduce.with_distribution_metrics` has filled.
     protocol: the id that values must have. Points are ordered as in `ComparableRows`; those of a
-    single image are left out. Raises `UsageError` for a metric that does not tell the influence of
-    an image.
+    single image are left out. Raises `UsageError` for a metric that gives no influence
+    of an image.
     """
     of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
     require_image_values(*map(Measure.named, of_column))

@@ -65,7 +65,7 @@ def point_interval(point: Point, measure: Measure) -> Interval | None:
     """Return the interval of a point's mean.
 
     None for fewer than two images with a finite value, and for a distribution metric that does not
-    tell the influence of an image.
+    give the influence of an image.
     """
     if not measure.by_image:
         return None

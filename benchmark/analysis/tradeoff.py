@@ -64,7 +64,7 @@ def tradeoffs(
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 
     other: one curve for each variant. All points are over the same images and have both metrics.
-    Raises `UsageError` where one of these does not tell the influence of an image.
+    Raises `UsageError` where one of these gives no influence of an image.
     """
     require_image_values(distortion, realism)
     first = mine[0]

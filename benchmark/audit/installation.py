@@ -65,23 +65,23 @@ def examine_codecs() -> list[Availability]:
 def examine_metrics() -> list[Availability]:
     """Construct every metric, or its feature space, for the CPU: are its weights here?"""
 
-    def look(name: str) -> Availability:
+    def examine(name: str) -> Availability:
         (of_image,) = scored_by_image([name])
         metric_class(of_image)("cpu")
         return Availability(name, "ready", protocol_of(name))
 
-    return [_attempt(name, look) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    return [_attempt(name, examine) for name in (*METRICS, *DISTRIBUTION_METRICS)]
 
 
 def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
     """Open every dataset, and count its images."""
     from benchmark.datasets.folder import data_folders
 
-    def look(name: str) -> Availability:
+    def examine(name: str) -> Availability:
         images = dataset_opener(name)(data_folders(data_dir)).images
         return Availability(name, "ready", f"{len(images)} images in {images[0].path.parent}")
 
-    return [_attempt(name, look) for name in DATASETS]
+    return [_attempt(name, examine) for name in DATASETS]
 
 
 def imaging_library() -> ImagingLibrary:
@@ -137,9 +137,9 @@ def _of_codec(name: str) -> Availability:
     return Availability(name, "ready", f"{info.version}{caveat}", info.licence)
 
 
-def _attempt(name: str, look: Callable[[str], Availability]) -> Availability:
+def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
     try:
-        return look(name)
+        return examine(name)
     except BadOption as error:
         return Availability(name, "options", str(error))
     except BenchError as error:

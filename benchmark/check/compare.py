@@ -94,7 +94,7 @@ def changes(pair: VariantPair, name: str) -> Changes:
     """Return the change of a metric on every image of a pair."""
     how, measure = criterion(name), Measure.named(name)
     if not measure.by_image:
-        return _nothing(how, f"{measure.label} does not tell the influence of an image")
+        return _nothing(how, f"{measure.label} gives no influence of an image")
     points = []
     for side in (pair.reference, pair.test):
         found = curves(side.summary, measure).get(side.label, [])

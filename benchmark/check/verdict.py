@@ -180,7 +180,7 @@ def _verdict(case: _JudgedMetric) -> _Said:
         return _Said("regressed")
     if min(p.equal, p.better) > alpha:
         return _undecided(tests, case)
-    if changes.unknown:  # whatever became of them, it may be the worst
+    if changes.unknown:  # an unknown change may be the worst
         which = _count([one.image for one in changes.unknown])
         why = changes.unknown[0].why
         return _Said("undecided", f"the others would pass, but {which} cannot be compared: {why}")

@@ -37,7 +37,7 @@ def paper(
         typer.Option(help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
     ] = "",
     bpp: Annotated[float | None, typer.Option(help="Rate of the crops in bpp.")] = None,
-    attested_only: options.AttestedOnly = False,
+    verified_only: options.VerifiedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
 ) -> None:
@@ -55,7 +55,7 @@ def paper(
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     sentences: dict[str, None] = {}
-    for one in write_paper(PaperResults(results, data_dir, attested_only), only, folder, request):
+    for one in write_paper(PaperResults(results, data_dir, verified_only), only, folder, request):
         if one.pdf is not None:
             print(one.pdf, flush=True)
         sentences |= dict.fromkeys(one.sentences)

@@ -91,7 +91,7 @@ Trust = Annotated[
         help="Allow codecs that are programs or Python files named by the rows or the pack.",
     ),
 ]
-AttestedOnly = Annotated[
+VerifiedOnly = Annotated[
     bool,
     typer.Option(
         "--verified-only",

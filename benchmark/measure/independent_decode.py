@@ -143,8 +143,10 @@ def audit_stores(stores: Iterable[Store], terms: AuditOptions, progress: ShowsPr
     return Audited({one.store.folder.name: one.streams for one in kept}, findings)
 
 
-def attest(kept: Kept, terms: AuditOptions, report: Callable[[Progress], None]) -> list[Failure]:
-    """Decode every kept stream again, and store what comes out identical as attested.
+def verify_kept(
+    kept: Kept, terms: AuditOptions, report: Callable[[Progress], None]
+) -> list[Failure]:
+    """Decode every kept stream again, and store which come out identical.
 
     Returns the cells that are not verified, with reasons.
     """
@@ -154,22 +156,22 @@ def attest(kept: Kept, terms: AuditOptions, report: Callable[[Progress], None]) 
         for row in audit_decode(kept, terms, findings, report):
             places.append(row["at"])
             if len(places) >= ROWS_AT_ONCE:
-                _store_attested(kept, places)
+                _store_verified(kept, places)
                 places = []
     finally:
-        _store_attested(kept, places)
+        _store_verified(kept, places)
         kept.store.compact()
     failures = list(findings.problems)
-    failures += [Failure(f"{n} cells", "attest", why) for why, n in findings.unavailable.items()]
+    failures += [Failure(f"{n} cells", "verify", why) for why, n in findings.unavailable.items()]
     if kept.not_kept:
-        failures.append(Failure(f"{kept.not_kept} cells", "attest", "no stream of them was kept"))
+        failures.append(Failure(f"{kept.not_kept} cells", "verify", "no stream of them was kept"))
     if kept.declared:
         why = "they have no stream: their sizes are declared"
-        failures.append(Failure(f"{kept.declared} cells", "attest", why))
+        failures.append(Failure(f"{kept.declared} cells", "verify", why))
     return failures
 
 
-def _store_attested(kept: Kept, places: list[int]) -> None:
+def _store_verified(kept: Kept, places: list[int]) -> None:
     rows = kept.table.take(pa.array(places, pa.int64()))
     at = rows.schema.get_field_index("attested")
     yes = pa.array([True] * rows.num_rows, pa.bool_())

@@ -61,10 +61,10 @@ class Measure:
 
 
 def require_image_values(*measures: Measure) -> None:
-    """Raise `UsageError` where one of these metrics does not tell the influence of an image."""
+    """Raise `UsageError` where one of these metrics gives no influence of an image."""
     for measure in measures:
         if not measure.by_image:
             raise UsageError(
-                f"{measure.label} does not tell the influence of an image, so neither attribution "
+                f"{measure.label} gives no influence of an image, so neither attribution "
                 "nor a certainty can be computed: name another metric"
             )

@@ -79,7 +79,7 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
         variants = _read(path)
         for store in sorted(one.parent for one in path.parent.glob("results/*/per_image")):
             table = Store(store).table()
-            table = verified_rows(table) if results.attested_only else table
+            table = verified_rows(table) if results.verified_only else table
             summary = _summary(table, store, variants, every_metric())
             if len(summary.labels) < 2:
                 continue

@@ -47,7 +47,7 @@ class PaperResults:
 
     folder: Path
     data_dir: Path | None = None
-    attested_only: bool = False
+    verified_only: bool = False
     _contents: dict[str, DatasetContents] = field(default_factory=dict)
     _summaries: dict[str, Summary | None] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class PaperResults:
         """Return rows and streams of a dataset."""
         if dataset not in self._contents:
             found = dataset_contents(self.folder, dataset, self.packs)
-            if self.attested_only:
+            if self.verified_only:
                 found = found._replace(table=verified_rows(found.table))
             self._contents[dataset] = found
         return self._contents[dataset]

@@ -53,7 +53,7 @@ class ReportRequest:
     common: bool = False  # restrict means to images that all points have
     pooled: bool = False  # bpp as all bits over all pixels
     allow_few: bool = False  # compute distribution metrics of few images
-    attested_only: bool = False
+    verified_only: bool = False
     linear: bool = False  # rate axis
     published: str = ""  # systems to lay over the curves
     mix_protocols: bool = False
@@ -95,7 +95,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             request.common,
             request.pooled,
             request.allow_few,
-            request.attested_only,
+            request.verified_only,
         )
         for name in datasets_with_results(request.results, request.dataset)
     ]

@@ -113,12 +113,12 @@ def test_a_value_without_influences_is_kept_and_has_no_interval(store):
 
 
 def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
-    refused = pytest.raises(UsageError, match="Recall does not tell the influence of an image")
+    refused = pytest.raises(UsageError, match="Recall gives no influence of an image")
     with refused:
         attribution(store.table(), "recall", "recall/1-1")
     with refused:
         tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
-    assert changes(None, "recall").nothing == "Recall does not tell the influence of an image"
+    assert changes(None, "recall").nothing == "Recall gives no influence of an image"
 
 
 def test_a_report_has_a_column_and_a_line_of_each(store):

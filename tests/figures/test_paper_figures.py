@@ -284,7 +284,7 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     drawing = draw_complexity([block, *published_blocks(SECONDS)], STYLES)
     records = as_read(drawing)
     mine = {one["system"]: one for one in records if one["measured"] == "True"}
-    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s a megapixel
+    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s per megapixel
     assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
     assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
     assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)

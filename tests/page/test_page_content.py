@@ -109,7 +109,7 @@ def test_every_colour_can_be_read_on_the_dark_page(colour):
 
 
 def test_every_marker_of_the_figures_has_a_symbol():
-    assert {*SPARE_MARKERS, *(look.marker for look in FAMILIES.values())} <= SYMBOLS.keys()
+    assert {*SPARE_MARKERS, *(style.marker for style in FAMILIES.values())} <= SYMBOLS.keys()
 
 
 def test_names_are_text_wherever_they_stand(page):

@@ -180,7 +180,7 @@ def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm():
 
 
 def of_beta(beta, psnr, lpips, squeeze=None):
-    """Kodak at 1.28 and 2.56 bpp with these two values a metric."""
+    """Kodak at 1.28 and 2.56 bpp with these two values per metric."""
     return [
         row(
             "ours", q, image, variant=f"beta={beta:g}", setting_name="q",

@@ -84,11 +84,11 @@ def in_float(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor) -> 
 
 def in_integers(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
     """Run the integer computations of a decoder, scale indices included."""
-    walk = path.begin(hyper)
+    state = path.begin(hyper)
     for part in symbols.split(path.widths, dim=1):
-        walk.parameters()
-        walk.accept(part)
-    return walk.decoded()
+        state.parameters()
+        state.accept(part)
+    return state.decoded()
 
 
 if __name__ == "__main__":

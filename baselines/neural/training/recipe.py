@@ -57,7 +57,7 @@ class Stage:
         return self.steps * self.batch
 
     def check_network(self, rate_levels: int) -> None:
-        """Raise `ValueError` where the stage cannot train a network of so many rate levels."""
+        """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
 
     def find_resources(self) -> None:
         """Raise `Unavailable` where files that the objective needs are missing."""

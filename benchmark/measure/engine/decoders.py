@@ -83,11 +83,11 @@ class DecoderProcess:
         return self._process.pid
 
     def waits(self, seconds: float) -> bool:
-        """Wait up to so many seconds; return whether nothing came back."""
+        """Wait up to that number of seconds; return whether nothing came back."""
         return not self.connection.poll(seconds)
 
     def stop(self) -> None:
-        """Kill it over the stream in work; the next one has a new process."""
+        """Kill the process over its current stream; the next stream gets a new one."""
         self._process.kill()
         self._how_it_ended()
         self._start()

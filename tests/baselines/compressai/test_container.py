@@ -37,7 +37,7 @@ def test_every_cut_of_a_stream_is_noticed():
             unpack(whole[:length], 3)
 
 
-def test_a_stream_that_goes_on_is_noticed():
+def test_bytes_behind_a_stream_are_noticed():
     with pytest.raises(CorruptStream, match="bytes long"):
         unpack(pack(STREAM) + b"\0", 3)
 

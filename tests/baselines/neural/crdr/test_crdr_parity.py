@@ -112,7 +112,7 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
         assert largest_difference(residual, residuals[i]) < 1e-5
 
 
-def test_their_symbols_walk_through_the_context_to_their_latent(network):
+def test_their_symbols_pass_through_the_context_to_their_latent(network):
     symbols = stage("y_sym").float().chunk(10, 1)
     decoded = network.context(
         *stage("hyper_out").chunk(2, 1), lambda i, mean, _scale: mean + symbols[i]

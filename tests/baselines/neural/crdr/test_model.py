@@ -305,7 +305,7 @@ def test_only_the_first_slices_inform_the_later_ones():
     network = shaken(CRDRNetwork(replace(TINY, support_slices=1))).requires_grad_(False)
     supports = (noise(1, 10, 4, 4), noise(1, 10, 4, 4, seed=2))
 
-    def walk(changed: int) -> list[torch.Tensor]:
+    def means_of(changed: int) -> list[torch.Tensor]:
         means = []
 
         def code(i, mean, _scale):
@@ -315,9 +315,11 @@ def test_only_the_first_slices_inform_the_later_ones():
         network.context(*supports, code)
         return means
 
-    plain = walk(-1)
-    assert [torch.equal(a, b) for a, b in zip(walk(1), plain, strict=True)] == [True] * 4
-    assert [torch.equal(a, b) for a, b in zip(walk(0), plain, strict=True)] == [True] + [False] * 3
+    plain = means_of(-1)
+    assert [torch.equal(a, b) for a, b in zip(means_of(1), plain, strict=True)] == [True] * 4
+    assert [torch.equal(a, b) for a, b in zip(means_of(0), plain, strict=True)] == [True] + [
+        False
+    ] * 3
 
 
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):

@@ -76,15 +76,15 @@ def test_the_integers_cost_less_than_a_ten_thousandth_of_the_bits(monkeypatch):
     monkeypatch.setattr(entropy_path, "scale_index", listening)
     model = entropy_model()
     tables = {**make_tables(), **fractional_bit_tables(default_fractional_bits(model))}
-    walk = EntropyPath(model, tables).begin(z_symbols)
+    state = EntropyPath(model, tables).begin(z_symbols)
     means = []
     for part in symbols.split(FULL.slices, dim=1):
-        means.append(to_float(walk.parameters().means))
-        walk.accept(part)
+        means.append(to_float(state.parameters().means))
+        state.accept(part)
     golden = scale.double().clamp(min=0.11)
     found = torch.cat(scales, dim=1).double().clamp(min=0.11)
     shift = torch.cat(means, dim=1).double() - mean
     nats = (found / golden).log() + (golden**2 + shift**2) / (2 * found**2) - 0.5
     bits = gaussian_bits(symbols.float(), scale).double().mean()
     assert 0 < nats.mean() / math.log(2) / bits < 1e-4  # the target is 1e-3
-    assert (to_float(walk.decoded()) - decoded).square().mean().sqrt() < 0.01
+    assert (to_float(state.decoded()) - decoded).square().mean().sqrt() < 0.01

@@ -179,5 +179,5 @@ def test_no_two_of_seven_discriminators_look_the_same():
         summary_of(list(DISCRIMINATORS.values())), [PSNR], "independent", "set", TRAINED
     )
     axes, _ = drawing.figure.axes
-    looks = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
-    assert len(looks) == len({colour for colour, _ in looks}) == 7
+    styles = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
+    assert len(styles) == len({colour for colour, _ in styles}) == 7
