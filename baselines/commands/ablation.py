@@ -29,12 +29,15 @@ COMMON = "common"
 
 
 def ablation(
-    kind: Annotated[str, typer.Argument(help="gan or discriminator: what is varied.")],
+    kind: Annotated[str, typer.Argument(help="What is varied: gan or discriminator.")],
     recipe: RecipeName = None,
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of all its runs and results.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all runs and results of the ablation.")
+    ] = None,
     variants: Annotated[
-        str | None, typer.Option(help="Comma-separated, some of them: sgan,hrrgan.")
+        str | None,
+        typer.Option(help="Comma-separated variants to train, default all: sgan,hrrgan."),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
@@ -45,7 +48,7 @@ def ablation(
     weights_dir: options.WeightsDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train what the variants share once, then each; measure each at beta 3.84; draw the curves.
+    """Train the shared stages once, then each variant; measure at beta 3.84; draw the curves.
 
     Exit code as `bench train`; 1 if a cell failed.
     """

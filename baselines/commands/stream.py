@@ -1,4 +1,4 @@
-"""Our codec, images and streams in files, for the verbs that code single images."""
+"""Our codec, images and streams as the commands that code single images need them."""
 
 from pathlib import Path
 

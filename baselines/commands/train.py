@@ -1,4 +1,4 @@
-"""`bench train`: photographs to a trained network or a suite of them, a part at a time."""
+"""`bench train`: train a network or a suite of them from photographs, resumable at any time."""
 
 import math
 import shlex
@@ -21,21 +21,26 @@ SUITES = ("matched",)
 Given = TypeVar("Given")
 Data = Annotated[
     list[str] | None,
-    typer.Option("--data", help="A folder of photographs, or a dataset (repeatable)."),
+    typer.Option("--data", help="A folder of photographs, or a dataset by name (repeatable)."),
 ]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="smoke, night, lease, paper, or a .toml file.")
+    str | None,
+    typer.Option("--recipe", help="Recipe: smoke, evening, night, lease, paper, or a .toml file."),
 ]
 MaxMinutes = Annotated[
     float | None,
-    typer.Option(min=0, help="Stop after so many, all saved; the same command resumes."),
+    typer.Option(
+        min=0, help="Stop after this time with everything saved; the same command resumes."
+    ),
 ]
 ValidationName = Annotated[
     str,
-    typer.Option("--validation", help="Photographs never learnt from: a dataset, or a folder."),
+    typer.Option(
+        "--validation", help="Photographs for validation, never trained on: a dataset or a folder."
+    ),
 ]
 Half = Annotated[bool, typer.Option("--half", help="Round the exported weights to float16.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on standard error.")]
 
 
 def train(
@@ -50,33 +55,43 @@ def train(
     ] = OURS,
     suite: Annotated[
         str | None,
-        typer.Option(help="matched: ours, and compute-matched hyperpriors, one after the other."),
+        typer.Option(
+            help="matched: train ours and compute-matched hyperpriors, one after the other."
+        ),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
     lmbda: Annotated[
-        float | None, typer.Option(help="Of a hyperprior, as CompressAI's: 0.0008 to 0.018.")
+        float | None,
+        typer.Option(
+            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018."
+        ),
     ] = None,
     widths: Annotated[
         str | None,
-        typer.Option(help="Of a hyperprior: N,M; default: the work per pixel of ours."),
+        typer.Option(
+            help="Channels N,M of a hyperprior; default: those with as much work per pixel as ours."
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of hyperpriors, instead of the suite's.")
+        float | None, typer.Option(help="Learning rate of hyperpriors; default: the suite's.")
     ] = None,
     validation: ValidationName = "sample",
     weights_dir: options.WeightsDir = None,
     export_now: Annotated[
-        bool, typer.Option("--export-now", help="Train nothing: export what there is so far.")
+        bool,
+        typer.Option(
+            "--export-now", help="Train nothing; export the checkpoint of what is trained so far."
+        ),
     ] = False,
     half: Half = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train, or resume what was begun; a finished network becomes a checkpoint with its card.
+    """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
-    Exit code 0 when all is finished or the minutes are over, 2 if what was asked for cannot be
-    done, 130 if interrupted: then, too, all is saved. Under torchrun, one process trains on each
-    GPU.
+    Exit code 0 if training is finished or the time is over, 2 if the request cannot be carried
+    out, 130 if interrupted, also then with everything saved. Under torchrun, one process trains
+    on each GPU.
     """
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import FAMILIES, file_bytes, styles
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel, published_curves
 from benchmark.published.overlay import overlay
 from benchmark.published.points import parse, select
