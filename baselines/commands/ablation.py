@@ -52,8 +52,8 @@ def ablation(
 
     Exit code as `bench train`; 1 if a cell failed.
     """
-    from baselines.neural.training.ablation import OWN
-    from baselines.neural.training.ablation import ablation as planned
+    from baselines.neural.crdr.ablation import OWN
+    from baselines.neural.crdr.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible, print_outcome, show_progress
