@@ -1,6 +1,6 @@
 """Verify stored rows by independent decode: their streams decoded in fresh processes, compared.
 
-A hash tells equal pixels from others, not how far apart they are. Where the pixels differ and were
+A hash shows whether pixels are equal, not how far apart they are. Where the pixels differ and were
 made on another kind of device than this audit's, the stream is decoded once more on that kind, in
 another fresh process: if that gives the recorded hash, these are the recorded pixels, and the
 difference can be measured. Else it is only known that there is one.
@@ -246,14 +246,14 @@ class _Audit:
         """Measure the difference, if the recorded pixels can be made on their kind of device."""
         recorded = self._as_recorded(row)
         if recorded is None or recorded.shape != pixels.shape:
-            why = f"other pixels than on {row['device']}, by how much is unknown"
+            why = f"pixels differ from those on {row['device']}, by how much is unknown"
             self._settle(row, device, "different", why)
             return
         most = int(np.abs(recorded.astype(np.int16) - pixels).max())
         journey = self._journey(row, device)
         self._findings.levels[journey] = max(self._findings.levels[journey], most)
         verdict: Verdict = "within" if most <= self._terms.levels else "different"
-        self._settle(row, device, verdict, f"it differs by up to {most} levels")
+        self._settle(row, device, verdict, f"pixels differ by up to {most} levels")
 
     def _as_recorded(self, row: Row) -> Pixels | None:
         if self._reference is None:

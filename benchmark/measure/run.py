@@ -172,7 +172,7 @@ def _record(
 
 def _refuse_unverifiable(request: Request) -> None:
     if not request.keep:
-        raise UsageError("--verify decodes kept streams again: leave --no-keep out")
+        raise UsageError("--verify decodes kept streams again: drop --no-keep")
     if request.engine != "local":
         raise UsageError(
             "--verify decodes on this machine: run the same command afterwards with --engine local"
