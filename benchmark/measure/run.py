@@ -186,9 +186,11 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     store = outcome.matrix.store
     kept = kept_streams(store, [cell.key for cell in outcome.cells])
     # What codecs may run was said in the request.
-    terms = AuditOptions(conditions.device, conditions.machine, conditions.jobs, trusted=True)
+    audit_options = AuditOptions(
+        conditions.device, conditions.machine, conditions.jobs, trusted=True
+    )
     with progress("verifying", kept.streams) as report:
-        failures = (*outcome.failures, *verify_kept(kept, terms, report))
+        failures = (*outcome.failures, *verify_kept(kept, audit_options, report))
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
