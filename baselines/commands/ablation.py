@@ -52,11 +52,11 @@ def ablation(
 
     Exit code as `bench train`; 1 if a cell failed.
     """
-    from baselines.neural.training.ablation import OWN
-    from baselines.neural.training.ablation import ablation as planned
+    from baselines.neural.crdr.ablation import OWN
+    from baselines.neural.crdr.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
-    from benchmark.commands.output import interruptible
+    from benchmark.commands.output import interruptible, print_outcome, show_progress
     from benchmark.registry import metric_names
     from benchmark.system.weights import use_weights_folder
 
@@ -88,10 +88,9 @@ def ablation(
             jobs=jobs,
             device=device,
             results=folder / "results",
+            progress=show_progress,
         )
-        for failure in outcome.failures:
-            print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
-        print(f"{outcome.measured} cells measured, {len(outcome.failures)} failed")
+        print_outcome(outcome, with_table=False)
         own = next((one.label for one in plan.variants if one.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (

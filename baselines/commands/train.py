@@ -230,11 +230,11 @@ def _single(
     widths: str | None,
     learning_rate: float | None,
 ) -> "TrainingRun":
+    from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
     from baselines.compressai.network import MODELS
     from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.training.run import Subject
     from baselines.neural.training.session import TrainingRun
-    from baselines.neural.training.suite import HYPERPRIOR, compressai, matched_widths, single_rate
 
     zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
     architectures = {name: name for name in ARCHITECTURES if name != "compressai"}
@@ -260,7 +260,7 @@ def _single(
 def _suite(
     name: str, recipe: "Recipe", folder: Path, learning_rate: float | None
 ) -> "Sequence[TrainingRun]":
-    from baselines.neural.training.suite import matched_suite
+    from baselines.compressai.matched import matched_suite
 
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)

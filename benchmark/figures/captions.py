@@ -74,6 +74,8 @@ def panels_note(panels: Sequence[Panel], filled: bool) -> str:
     if not published:
         return ""
     said = MARKS
+    if not filled and any(curve.caveats for one in panels for curve in one.measured):
+        said = f"{MARKS.removesuffix('.')}, or a measured network with the caveat in the legend."
     if filled and any(one.measured for one in panels):
         said = f"Filled markers: measured by this benchmark. {said}"
     read = [curve for curve in published if any(point.value_error for point in curve.points)]

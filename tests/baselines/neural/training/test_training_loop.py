@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.compressai.matched import compressai, single_rate
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import __main__ as command
 from baselines.neural.training.checkpointing import load_state, save_state
@@ -19,7 +20,6 @@ from baselines.neural.training.journal import Journal
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import run_request
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
-from baselines.neural.training.suite import compressai, single_rate
 from baselines.neural.training.validate import validate
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError

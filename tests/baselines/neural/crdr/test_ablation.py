@@ -6,8 +6,8 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
+from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
-from baselines.neural.training.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
 from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.comparable import label_of
@@ -110,7 +110,7 @@ def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path)
     assert text.count("| SGAN |") == text.count("| HRRGAN |") == 5
     assert (out / "gan.pdf").read_bytes().startswith(b"%PDF")
     again = bench(*given)
-    assert again.stdout.count("finished before") == 3
+    assert again.stdout.count(".safetensors: finished before") == 3
     assert "0 cells measured" in again.stdout
     assert (out / "gan.md").read_text() == text
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from baselines.compressai.architecture import ZooConfig
-from baselines.compressai.weights import find_matched
-from baselines.neural.cost import macs_per_pixel
-from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.suite import (
+from baselines.compressai.matched import (
     LAMBDAS,
     LEARNING_RATE,
     matched_suite,
     matched_widths,
     single_rate,
 )
+from baselines.compressai.weights import find_matched
+from baselines.neural.cost import macs_per_pixel
+from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.training.recipe import load_recipe
 from support.tiny_training import bench, write_photographs, write_recipe
 
 
