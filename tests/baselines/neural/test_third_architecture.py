@@ -21,6 +21,7 @@ from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.checkpoint_codec import CheckpointCodec
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
@@ -31,8 +32,11 @@ from baselines.neural.training.export import export
 from baselines.neural.training.recipe import recipe_from
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.session import TrainingRun, TrainingSession
-from benchmark.errors import CorruptStream, Unavailable, UnknownName
+from benchmark import registry
+from benchmark.codec import Setting
+from benchmark.errors import BadOption, CorruptStream, Unavailable, UnknownName, UsageError
 from support.tiny_checkpoint import noise
+from support.tiny_training import bench, write_photographs
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,16 @@ class Factorised:
         return FactorisedCoder(network, tables, device)
 
 
+class FactorisedCodec(CheckpointCodec):
+    """The codec."""
+
+    name = "factorised"
+
+
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "factorised", f"{__name__}:Factorised")
+    monkeypatch.setitem(registry.CODECS, "factorised", f"{__name__}:FactorisedCodec")
 
 
 @pytest.fixture
@@ -221,6 +232,61 @@ def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path
     assert psnr == pytest.approx(card.measured["validation_q0_beta0_psnr_db"], abs=0.1)
     bpp = 8 * len(data) / unseen[..., 0].size
     assert bpp == pytest.approx(card.measured["validation_q0_beta0_estimated_bpp"], rel=0.05)
+
+
+def load(spec):
+    return registry.load_codec(registry.parse_codec(spec))
+
+
+def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
+    with pytest.raises(Unavailable, match=r"no weight file factorised\.safetensors"):
+        load("factorised")
+    with pytest.raises(Unavailable, match="no checkpoint elsewhere"):
+        load("factorised:checkpoint=elsewhere")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    for found in (
+        load("factorised"),
+        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}"),
+    ):
+        pixels, (setting,) = noise(61, 70), found.sweep
+        data = found.encode(pixels, setting)
+        assert data == codec.encode(pixels)
+        assert np.array_equal(found.decode(data), codec.decode(data))
+        info = found.describe()
+        assert info.caveat == "untrained"
+        assert info.fingerprint == load_card(path).sha256
+    with pytest.raises(BadOption, match="factorised has no level=1"):
+        found.encode(pixels, Setting("level", 1))
+
+
+def test_a_codec_refuses_the_checkpoint_of_another_architecture(codec, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(FactorisedCodec, "name", "another")
+    with pytest.raises(Unavailable, match="holds a network of factorised"):
+        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}")
+
+
+def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
+    tmp_path, monkeypatch
+):
+    write_photographs(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    text = (recipes.FOLDER / "smoke.toml").read_text()
+    one_stage = "[[stage]]".join(text.split("[[stage]]")[:2]).replace("steps = 20", "steps = 2")
+    recipe.write_text(f'architecture = "factorised"\n{one_stage}')
+    words = "--data", tmp_path / "photos", "--validation", tmp_path / "unseen"
+    bench("train", "--recipe", recipe, *words, "--out", tmp_path / "run")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "run"))
+    found = load("factorised")
+    pixels = noise(64, 64)
+    assert found.decode(found.encode(pixels, found.sweep[0])).shape == pixels.shape
+
+
+def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
+    write_photographs(tmp_path)
+    words = "--model", "factorised", "--data", tmp_path / "photos", "--out", tmp_path / "run"
+    with pytest.raises(UsageError, match="the recipe smoke cannot train factorised: a multi_rate"):
+        bench("train", "--recipe", "smoke", *words)
 
 
 def test_without_its_line_in_the_table_its_card_is_refused_by_name(codec, tmp_path, monkeypatch):
