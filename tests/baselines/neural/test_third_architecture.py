@@ -244,9 +244,10 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
     with pytest.raises(Unavailable, match="no checkpoint elsewhere"):
         load("factorised:checkpoint=elsewhere")
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    path = tmp_path / "factorised.safetensors"
     for found in (
         load("factorised"),
-        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}"),
+        load(f"factorised:checkpoint={path}"),
     ):
         pixels, (setting,) = noise(61, 70), found.sweep
         data = found.encode(pixels, setting)
