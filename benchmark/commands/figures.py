@@ -36,6 +36,7 @@ def paper(
         str, typer.Option(help="Which part of it the crops show: LEFT,TOP,SIDE in pixels.")
     ] = "",
     bpp: Annotated[float | None, typer.Option(help="The rate of the crops.")] = None,
+    style: options.StyleName = "usual",
     attested_only: options.AttestedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
@@ -45,6 +46,7 @@ def paper(
     Nothing is downloaded or measured: a sentence says what cannot be drawn from what is
     there, and the exit code is 0.
     """
+    from benchmark.figures.style import drawn_in
     from benchmark.paper.crops import CropRequest
     from benchmark.paper.paper import write_paper
     from benchmark.paper.results import PaperResults
@@ -54,10 +56,13 @@ def paper(
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     sentences: dict[str, None] = {}
-    for one in write_paper(PaperResults(results, data_dir, attested_only), only, folder, request):
-        if one.pdf is not None:
-            print(one.pdf, flush=True)
-        sentences |= dict.fromkeys(one.sentences)
+    with drawn_in(style):
+        for one in write_paper(
+            PaperResults(results, data_dir, attested_only), only, folder, request
+        ):
+            if one.pdf is not None:
+                print(one.pdf, flush=True)
+            sentences |= dict.fromkeys(one.sentences)
     for sentence in sentences:
         print(sentence)
 

@@ -90,6 +90,10 @@ Checkpoint = Annotated[
     str,
     typer.Option(help="A checkpoint of our codec; default: ours.safetensors where weights are."),
 ]
+StyleName = Annotated[
+    str,
+    typer.Option("--style", help="Style of the figures: usual, serif, or another of the table."),
+]
 Page = Annotated[
     bool,
     typer.Option("--page", help="Also write page.html, where a point opens into pictures."),
