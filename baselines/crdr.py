@@ -10,25 +10,21 @@ One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12
 the first image, not before.
 """
 
-import os
 from copy import copy
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint_codec import find_checkpoint, loaded_codec
 from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
+from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
-from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
     from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
 FILE = "ours.safetensors"
-BUNDLED = Path(__file__).parent / "checkpoints"
 HIGHEST_Q, HIGHEST_BETA = 4.0, 5.12
 REMEDY = (
     f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
@@ -51,7 +47,7 @@ class CRDR:
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
         self._beta = beta
-        self._path = _find(checkpoint)
+        self._path = find_checkpoint(checkpoint, FILE, REMEDY)
         self._card = load_card(self._path)
         self._device = chosen_device()
         self._tiled = False
@@ -110,29 +106,4 @@ class CRDR:
         return other
 
     def _codec(self) -> "PictureCodec":
-        return _loaded(self._path, self._card.sha256, self._device)
-
-
-@cache
-def _loaded(path: Path, _sha256: str, device: str) -> "PictureCodec":
-    """Load a checkpoint once for all instances; the sha256 identifies its content."""
-    # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
-    # ten times as long where they do not have a core each: the entropy path waits often.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from baselines.neural.checkpoint.checkpoint import load_checkpoint
-    from baselines.neural.picture_codec import PictureCodec
-
-    return PictureCodec(load_checkpoint(path), device)
-
-
-def _find(asked: str) -> Path:
-    if asked:
-        if not Path(asked).is_file():
-            raise Unavailable(f"no checkpoint {asked}")
-        return Path(asked)
-    try:
-        return find_weights([FILE], REMEDY)
-    except Unavailable:
-        if (BUNDLED / FILE).exists():
-            return BUNDLED / FILE
-        raise
+        return loaded_codec(self._path, self._card.sha256, self._device)

@@ -4,6 +4,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -233,28 +234,41 @@ def _single(
     from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
     from baselines.compressai.network import MODELS
     from baselines.neural.architecture import ARCHITECTURES
+    from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE
     from baselines.neural.training.run import Subject
     from baselines.neural.training.session import TrainingRun
 
     zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
-    architectures = {name: name for name in ARCHITECTURES if name != "compressai"}
-    architectures[OURS] = recipe.architecture
-    if model in architectures:
+    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
+        model = recipe.architecture  # its codec looks for a file of that name
+    if model == OURS or (model in ARCHITECTURES and model != "compressai"):
         if lmbda is not None or widths is not None or learning_rate is not None:
             raise UsageError(
                 f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
                 "rates, and the recipe says the rest"
             )
+        if model != OURS:
+            recipe = _for_architecture(recipe, model)
         target = folder / f"{model}.safetensors"
-        return TrainingRun(folder.name, folder, target, Subject(architectures[model]), recipe)
+        return TrainingRun(folder.name, folder, target, Subject(recipe.architecture), recipe)
     if model not in zoo:
-        raise UnknownName("model to train", model, [*zoo, *architectures])
+        raise UnknownName("model to train", model, [*zoo, OURS, *ARCHITECTURES])
     if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
         raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
     single = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
     chosen = _pair(widths) if widths else matched_widths(recipe.sizes)
     target = folder / f"{model.rpartition(':')[2]}-1.safetensors"
     return TrainingRun(folder.name, folder, target, compressai(zoo[model], lmbda, chosen), single)
+
+
+def _for_architecture(recipe: "Recipe", name: str) -> "Recipe":
+    """Return the recipe for another architecture; raises `UsageError` where it does not fit."""
+    changed = replace(recipe, architecture=name)
+    try:
+        changed.check_network()
+    except ValueError as error:
+        raise UsageError(f"the recipe {recipe.name} cannot train {name}: {error}") from error
+    return changed
 
 
 def _suite(

@@ -24,9 +24,8 @@ def fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="kodak, clic2020, clic2020:professional, clic2020:mobile; alexnet, squeezenet or "
-            "vgg (for LPIPS), dists, inception (for FID and KID); or a learned codec: "
-            f"{HYPERPRIOR}"
+            help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
+            f"inception (for FID and KID); or a learned codec: {HYPERPRIOR}"
         ),
     ],
     data_dir: Annotated[
@@ -56,9 +55,16 @@ def _fetch_dataset(name: str, data_dir: Path | None) -> None:
     try:
         dataset_opener(name)(sought)
     except Unavailable:
-        module = import_module(DATASETS[name].partition(":")[0])
+        module, target = (
+            import_module(DATASETS[name].partition(":")[0]),
+            data_dir or fetched_folder(),
+        )
+        if not hasattr(module, "fetch_dataset"):
+            raise UsageError(
+                f"{name} cannot be downloaded: put its images into {target} yourself"
+            ) from None
         with _shown() as progress:
-            module.fetch_dataset(name, sought, data_dir or fetched_folder(), progress)
+            module.fetch_dataset(name, sought, target, progress)
     images = dataset_opener(name)(sought).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {len(images)} images in {' and '.join(folders)}")

@@ -37,6 +37,7 @@ def paper(
         typer.Option(help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
     ] = "",
     bpp: Annotated[float | None, typer.Option(help="Rate of the crops in bpp.")] = None,
+    style: options.StyleName = "usual",
     verified_only: options.VerifiedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
@@ -46,6 +47,7 @@ def paper(
     Nothing is downloaded or measured: a sentence says what cannot be drawn from what is
     there, and the exit code is 0.
     """
+    from benchmark.figures.style import drawn_in
     from benchmark.paper.crops import CropRequest
     from benchmark.paper.paper import write_paper
     from benchmark.paper.results import PaperResults
@@ -55,10 +57,13 @@ def paper(
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     sentences: dict[str, None] = {}
-    for one in write_paper(PaperResults(results, data_dir, verified_only), only, folder, request):
-        if one.pdf is not None:
-            print(one.pdf, flush=True)
-        sentences |= dict.fromkeys(one.sentences)
+    with drawn_in(style):
+        for one in write_paper(
+            PaperResults(results, data_dir, verified_only), only, folder, request
+        ):
+            if one.pdf is not None:
+                print(one.pdf, flush=True)
+            sentences |= dict.fromkeys(one.sentences)
     for sentence in sentences:
         print(sentence)
 

@@ -105,6 +105,10 @@ Checkpoint = Annotated[
         "the bundled one."
     ),
 ]
+StyleName = Annotated[
+    str,
+    typer.Option("--style", help="Style of the figures: usual, serif, or another of the table."),
+]
 Page = Annotated[
     bool,
     typer.Option(

@@ -52,6 +52,7 @@ def report(
         ),
     ] = False,
     verified_only: options.VerifiedOnly = False,
+    style: options.StyleName = "usual",
     page: options.Page = False,
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
     data_dir: options.DataDir = None,
@@ -59,6 +60,7 @@ def report(
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs."""
     from benchmark.commands.output import print_sentences, print_summary, print_table, show_progress
+    from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
 
@@ -80,17 +82,18 @@ def report(
         mix_protocols,
     )
     progress = partial(show_progress, "decoding for the page")
-    for one in write_reports(request):
-        summary = one.stored.summary
-        print(f"\n{one.stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
-        print_summary(summary, one.measures)
-        print()
-        print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])
-        print()
-        print_sentences(one.sentences)
-        print(*one.remarks, *one.files, sep="\n")
-        if one.attribution is not None:
+    with drawn_in(style):
+        for one in write_reports(request):
+            summary = one.stored.summary
+            print(f"\n{one.stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
+            print_summary(summary, one.measures)
             print()
-            print_table(one.attribution)
-        if wanted:
-            print(*write_page(wanted, one, bool(published), linear, progress), sep="\n")
+            print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])
+            print()
+            print_sentences(one.sentences)
+            print(*one.remarks, *one.files, sep="\n")
+            if one.attribution is not None:
+                print()
+                print_table(one.attribution)
+            if wanted:
+                print(*write_page(wanted, one, bool(published), linear, progress), sep="\n")

@@ -261,11 +261,15 @@ def _caption(summary: Summary, panels: Sequence[Panel], dataset: str) -> str:
     recorded = {curve.system.label for curve in drawn if curve.recorded}
     if recorded:
         parts.append(f"Recorded elsewhere, not coded here: {named(recorded)}.")
-    of_sets = [measure.label for measure in measures if measure.of_sets]
+    of_sets = [measure for measure in measures if measure.of_sets]
     if of_sets:
+        labels = ", ".join(measure.label for measure in of_sets)
+        parts.append(f"{labels}: one value of the whole set, no mean.")
+    bars = [measure.label for measure in of_sets if measure.by_image]
+    if bars:
         parts.append(
-            f"{', '.join(of_sets)}: one value of the whole set, no mean; bars are 95 % intervals "
-            "over images, by the infinitesimal jackknife."
+            f"Bars are 95 % intervals of {', '.join(bars)} over images, by the infinitesimal "
+            "jackknife."
         )
     if any(curve.few for curve in drawn):
         parts.append(FEW)

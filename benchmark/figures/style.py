@@ -1,12 +1,14 @@
 """The style of all figures and of the page: colours, markers, fonts, sizes, line widths."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BytesIO
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
+from benchmark.errors import UnknownName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +97,36 @@ RC: Any = {  # its keys are matplotlib's
 }
 
 
+class FigureStyle(NamedTuple):
+    """Named style of all figures: how it differs from the usual one."""
+
+    settings: Mapping[str, Any] = {}  # matplotlib's, on top of `RC`
+    colours: Mapping[str, str] = {}  # "#D55E00" by a system's label, instead of the table's
+    spare_colours: tuple[str, ...] = SPARE_COLOURS  # of codecs that are not in the table
+
+
+FIGURE_STYLES: Mapping[str, FigureStyle] = {  # by the name that `--style` takes
+    "usual": FigureStyle(),
+    # for papers set in Times; the font comes with matplotlib
+    "serif": FigureStyle(
+        {"font.family": "serif", "font.serif": ["STIXGeneral"], "mathtext.fontset": "stix"}
+    ),
+}
+_chosen: ContextVar[str] = ContextVar("figure style", default="usual")
+
+
+@contextmanager
+def drawn_in(name: str) -> Iterator[None]:
+    """Draw every figure inside in the style of that name; raises `UnknownName`."""
+    if name not in FIGURE_STYLES:
+        raise UnknownName("figure style", name, FIGURE_STYLES)
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a style for each label, no two the same.
 
@@ -104,10 +136,12 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """
     ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
+    changed = {family(one): c for one, c in FIGURE_STYLES[_chosen.get()].colours.items()}
     found: dict[str, Style] = {}
     for label in ordered:
         own = family(label)
         base = FAMILIES.get(own) or _spare(unknown.index(own))
+        base = base._replace(colour=changed.get(own, base.colour))
         siblings = sum(family(other) == own for other in found)
         # The style of a known system stays free where only other variants of it are there.
         number = siblings + (own in FAMILIES and not siblings and plainness(label) > 0)
@@ -146,11 +180,12 @@ def line(
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw everything inside in 8-point type with thin lines, fonts embedded as TrueType."""
+    """Draw everything inside in the chosen style: 8-point type, thin lines, TrueType fonts."""
     import matplotlib as mpl
     import seaborn as sns
 
-    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **RC}):
+    settings = {**RC, **FIGURE_STYLES[_chosen.get()].settings}
+    with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **settings}):
         yield
 
 
@@ -165,8 +200,8 @@ def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
 
 
 def _spare(place: int) -> Style:
-    colours, markers = len(SPARE_COLOURS), len(SPARE_MARKERS)
-    return Style(SPARE_COLOURS[place % colours], SPARE_MARKERS[place % markers])
+    colours = FIGURE_STYLES[_chosen.get()].spare_colours
+    return Style(colours[place % len(colours)], SPARE_MARKERS[place % len(SPARE_MARKERS)])
 
 
 def _shades(base: Style, number: int) -> Iterator[Style]:

@@ -71,11 +71,11 @@ class PatchSpace(ABC):
             for start in range(0, len(patches), PATCHES_PER_BATCH):
                 batch = torch.from_numpy(np.stack(patches[start : start + PATCHES_PER_BATCH]))
                 unit = batch.to(self._device).to(self._dtype) / 255
-                found.append(self._vectors(unit.permute(0, 3, 1, 2)).float().cpu().numpy())
+                found.append(self.vectors(unit.permute(0, 3, 1, 2)).float().cpu().numpy())
         return np.concatenate(found)
 
     @abstractmethod
-    def _vectors(self, patches: "Tensor") -> "Tensor":
+    def vectors(self, patches: "Tensor") -> "Tensor":
         """Return (n, dimensions) for patches (n, 3, side, side) in [0, 1], channels last."""
 
 
@@ -91,7 +91,8 @@ class Inception256(PatchSpace):
         found = find_inception()  # before torch is imported
         self._network = Inception(found, device, self._dtype)
 
-    def _vectors(self, patches: "Tensor") -> "Tensor":
+    def vectors(self, patches: "Tensor") -> "Tensor":
+        """Return Inception's last pooled features, (n, 2048)."""
         return self._network.features(patches)
 
 
@@ -106,7 +107,8 @@ class BackboneSpace(PatchSpace):
         found = self.backbone.find()
         self._weights = self.backbone.load(found, device, self._dtype)
 
-    def _vectors(self, patches: "Tensor") -> "Tensor":
+    def vectors(self, patches: "Tensor") -> "Tensor":
+        """Return the last layer's outputs averaged over each patch, (n, channels)."""
         mean, deviation = (patches.new_tensor(one).view(1, 3, 1, 1) for one in (MEAN, DEVIATION))
         *_, last = self.backbone.features((patches - mean) / deviation, self._weights)
         return last.mean((2, 3))

@@ -10,8 +10,9 @@ import pytest
 from scipy.interpolate import Akima1DInterpolator
 
 from baselines.compressai.codec import CompressAI
-from baselines.crdr import BUNDLED, CRDR
+from baselines.crdr import CRDR
 from baselines.neural.checkpoint.card import load_card, verified_card
+from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.rate_distortion import Curve, bd_rate, cut
 from benchmark.codec import Setting

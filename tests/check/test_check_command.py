@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from baselines.crdr import BUNDLED as SHIPPED
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
 from benchmark.cli import app
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store

@@ -135,3 +135,5 @@ def test_a_report_has_a_column_and_a_line_of_each(store):
     text = (folder / "report.md").read_text()
     assert re.search(r"\| MAE.*Recall", text)
     assert "(recall.png)" in text
+    assert "Recall: one value of the whole set" in text
+    assert "intervals" not in text.partition("| codec")[0], "Recall has none"

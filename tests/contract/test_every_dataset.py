@@ -4,7 +4,7 @@ import pytest
 
 from benchmark.commands.fetch import fetch
 from benchmark.datasets.folder import open_folder
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import file_sha256
 from conftest import SHARED
@@ -78,3 +78,10 @@ def test_an_added_dataset_is_fetched_and_opened_by_its_line_in_the_registry(
     opened = dataset_opener("flat")([tmp_path])
     assert [image.name for image in opened.images] == ["blue.png", "red.png"]
     assert capsys.readouterr().out == f"flat: 2 images in {tmp_path / 'flat'}\n"
+
+
+def test_a_dataset_that_cannot_be_downloaded_says_where_its_images_belong(monkeypatch, tmp_path):
+    monkeypatch.setitem(DATASETS, "flat", "support.added_dataset:open_flat")
+    monkeypatch.delattr("support.added_dataset.fetch_dataset")
+    with pytest.raises(UsageError, match=f"put its images into {tmp_path} yourself"):
+        fetch("flat", tmp_path)

@@ -10,12 +10,16 @@ from PIL import Image
 from benchmark.analysis.rate_distortion import compare
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
+from benchmark.errors import UnknownName
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import (
     DOTS_PER_INCH,
     DOUBLE_COLUMN_INCHES,
     FAMILIES,
+    FIGURE_STYLES,
     SINGLE_COLUMN_INCHES,
+    FigureStyle,
+    drawn_in,
     file_bytes,
     styles,
 )
@@ -340,3 +344,31 @@ def test_the_text_says_what_is_left_out_and_why():
     )
     assert all(f"- {sentence}" in text for sentence in sentences)
     assert "![psnr_db](psnr_db.png)\n\nCaption." in text
+
+
+def test_a_named_style_changes_fonts_and_colours_of_what_is_drawn_in_it(monkeypatch):
+    added = FigureStyle({"font.family": "monospace"}, {"jpeg": "#123456"}, ("#abcdef",))
+    monkeypatch.setitem(FIGURE_STYLES, "added", added)
+    summary = summary_of(["jpeg", "webp", "zzz"])
+    usual = styles(summary.labels)
+    plain_file = file_bytes(draw(summary).figure, "pdf")
+    with drawn_in("added"):
+        found = styles(summary.labels)
+        changed_file = file_bytes(draw(summary).figure, "pdf")
+    assert found["jpeg"] == usual["jpeg"]._replace(colour="#123456")
+    assert found["zzz"] == usual["zzz"]._replace(colour="#abcdef")
+    assert found["webp"] == usual["webp"]
+    assert b"DejaVuSansMono" in changed_file
+    assert b"DejaVuSansMono" not in plain_file
+    assert file_bytes(draw(summary).figure, "pdf") == plain_file
+
+
+@pytest.mark.parametrize("name", FIGURE_STYLES)
+def test_every_style_draws_with_fonts_that_are_there(name):
+    with drawn_in(name):
+        assert len(file_bytes(draw(summary_of(["jpeg", "webp"])).figure, "pdf")) > 1000
+
+
+def test_a_misspelt_style_gets_a_suggestion():
+    with pytest.raises(UnknownName, match="Did you mean 'serif'"), drawn_in("serrif"):
+        pass

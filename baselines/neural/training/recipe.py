@@ -13,6 +13,7 @@ from baselines.neural.architecture import load_architecture
 from benchmark.errors import UsageError
 
 FOLDER = Path(__file__).parent / "recipes"
+DEFAULT_ARCHITECTURE = "crdr"  # whose checkpoints are called `ours`
 
 FINITE = sys.float_info.max
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -70,7 +71,7 @@ class Recipe:
     name: str
     sizes: str  # a preset of the architecture
     stages: tuple[Stage, ...]
-    architecture: str = "crdr"  # of `baselines.neural.architecture.ARCHITECTURES`
+    architecture: str = DEFAULT_ARCHITECTURE  # of `baselines.neural.architecture.ARCHITECTURES`
     caveat: str = ""  # shown beside the name of the result in tables and figures
     seed: Count = 1
     autocast: bool = False  # bfloat16
@@ -86,6 +87,15 @@ class Recipe:
         for stage in self.stages:
             if stage.batch % self.processes:
                 raise ValueError(f"a batch of {stage.batch} for {self.processes} processes")
+
+    def check_network(self) -> None:
+        """Raise `ValueError` where the architecture has no such sizes or cannot have a stage."""
+        architecture = load_architecture(self.architecture)
+        presets = architecture.presets
+        if self.sizes not in presets:
+            raise ValueError(f"sizes is {self.sizes!r}, not one of {', '.join(presets)}")
+        for stage in self.stages:
+            stage.check_network(architecture.rate_levels(presets[self.sizes]))
 
     def steps_before(self, index: int) -> int:
         """Return the steps of all stages before the one of that index."""
@@ -120,12 +130,7 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
         raise ValueError("stage is not a list of tables: write [[stage]] above each")
     stages = tuple(_stage(number, one) for number, one in enumerate(listed, start=1))
     recipe = _checked(Recipe, record, name=name, stages=stages)
-    architecture = load_architecture(recipe.architecture)
-    if recipe.sizes not in architecture.presets:
-        raise ValueError(f"sizes is {recipe.sizes!r}, not one of {', '.join(architecture.presets)}")
-    levels = architecture.rate_levels(architecture.presets[recipe.sizes])
-    for stage in stages:
-        stage.check_network(levels)
+    recipe.check_network()
     return recipe
 
 

@@ -5,134 +5,43 @@ It is a factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) wi
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
-from baselines.neural.architecture import ARCHITECTURES, config_from_json, load_architecture
-from baselines.neural.bitstream.container import NoControls, Tiling
-from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.bitstream.container import Tiling
 from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.checkpoint_codec import CheckpointCodec
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
-from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
-from baselines.neural.network import Estimate, Network
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from baselines.neural.training.export import export
 from baselines.neural.training.recipe import recipe_from
 from baselines.neural.training.run import Subject, train
 from baselines.neural.training.session import TrainingRun, TrainingSession
-from benchmark.errors import CorruptStream, Unavailable, UnknownName
+from benchmark import registry
+from benchmark.codec import Setting
+from benchmark.errors import BadOption, CorruptStream, Unavailable, UnknownName, UsageError
+from support.factorised import Widths
 from support.tiny_checkpoint import noise
+from support.tiny_training import bench, write_photographs
 
 
-@dataclass(frozen=True)
-class Widths:
-    """Channels between the image and the latent, and of the latent."""
-
-    hidden: int
-    latent: int
-
-
-class Autoencoder(Network):
-    """Two convolutions of stride 2 each way, and a factorised prior."""
-
-    stride = 4
-
-    def __init__(self, config: Widths) -> None:
-        super().__init__()
-        self.config = config
-        hidden, latent = config.hidden, config.latent
-        down = convolution(3, hidden, 5, 2), nn.ReLU(), convolution(hidden, latent, 5, 2)
-        up = upsampling(latent, hidden, 5), nn.ReLU(), upsampling(hidden, 3, 5)
-        self.analysis, self.synthesis = nn.Sequential(*down), nn.Sequential(*up)
-        self.prior = FactorisedPrior(latent)
-
-    def priors(self):
-        return (self.prior,)
-
-    def forward(self, images, controls, *, noisy=True):
-        latents = self.analysis(images)
-        rounded = latents + (self.prior.rounded(latents) - latents).detach()
-        bits = self.prior.bits(noised(latents) if noisy else rounded).sum((1, 2, 3))
-        return Estimate(self.synthesis(rounded), bits, torch.zeros_like(bits), rounded)
-
-
-class FactorisedCoder:
-    """The latents as one piece of symbols, each with the distribution of its channel."""
-
-    stride = latent_stride = 4
-    margin = 16
-
-    def __init__(self, network: Autoencoder, tables, device) -> None:
-        self.network, self.latent_channels = network.to(device), network.config.latent
-        self.rows = Distributions.of(tables, "z_cdf")
-        self.medians = network.prior.medians().detach()[:, None, None]
-
-    def analyse(self, images, controls):
-        return self.network.analysis(images)
-
-    def synthesise(self, latents, controls):
-        return self.network.synthesis(latents)
-
-    def encode(self, latents):
-        symbols = (latents - self.medians).round()[0].int().numpy()
-        encoder = Encoder()
-        encoder.add(symbols, self.rows, channel_rows(symbols.shape))
-        return encoder.finish()
-
-    def decode(self, data, rows, columns):
-        decoder = Decoder(data)
-        symbols = decoder.take(self.rows, channel_rows((self.latent_channels, rows, columns)))
-        decoder.finish()
-        return torch.from_numpy(symbols)[None] + self.medians
-
-
-class Factorised:
-    """The architecture."""
+class FactorisedCodec(CheckpointCodec):
+    """The codec."""
 
     name = "factorised"
-    presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
-
-    def config_from_json(self, record):
-        return config_from_json(record, Widths)
-
-    def config_to_json(self, config):
-        return asdict(config)
-
-    def rate_levels(self, config):
-        return 1
-
-    def control_block(self):
-        return NoControls()
-
-    def build(self, config):
-        return Autoencoder(config)
-
-    def initialise(self, network, crops, lambdas):
-        """Latents about four steps wide, whatever the photographs are."""
-        with torch.no_grad():
-            network.analysis[-1].weight *= 4 / network.analysis(crops).std()
-
-    def tables(self, network, images):
-        return factorised_tables(network.prior)
-
-    def coder(self, network, tables, device="cpu"):
-        return FactorisedCoder(network, tables, device)
 
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "factorised", f"{__name__}:Factorised")
+    monkeypatch.setitem(ARCHITECTURES, "factorised", "support.factorised:Factorised")
+    monkeypatch.setitem(registry.CODECS, "factorised", f"{__name__}:FactorisedCodec")
 
 
 @pytest.fixture
@@ -221,6 +130,62 @@ def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path
     assert psnr == pytest.approx(card.measured["validation_q0_beta0_psnr_db"], abs=0.1)
     bpp = 8 * len(data) / unseen[..., 0].size
     assert bpp == pytest.approx(card.measured["validation_q0_beta0_estimated_bpp"], rel=0.05)
+
+
+def load(spec):
+    return registry.load_codec(registry.parse_codec(spec))
+
+
+def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
+    with pytest.raises(Unavailable, match=r"no weight file factorised\.safetensors"):
+        load("factorised")
+    with pytest.raises(Unavailable, match="no checkpoint elsewhere"):
+        load("factorised:checkpoint=elsewhere")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    path = tmp_path / "factorised.safetensors"
+    for found in (
+        load("factorised"),
+        load(f"factorised:checkpoint={path}"),
+    ):
+        pixels, (setting,) = noise(61, 70), found.sweep
+        data = found.encode(pixels, setting)
+        assert data == codec.encode(pixels)
+        assert np.array_equal(found.decode(data), codec.decode(data))
+        info = found.describe()
+        assert info.caveat == "untrained"
+        assert info.fingerprint == load_card(path).sha256
+    with pytest.raises(BadOption, match="factorised has no level=1"):
+        found.encode(pixels, Setting("level", 1))
+
+
+def test_a_codec_refuses_the_checkpoint_of_another_architecture(codec, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(FactorisedCodec, "name", "another")
+    with pytest.raises(Unavailable, match="holds a network of factorised"):
+        load(f"factorised:checkpoint={tmp_path / 'factorised.safetensors'}")
+
+
+def test_a_recipe_of_the_architecture_trains_the_checkpoint_that_its_codec_finds(
+    tmp_path, monkeypatch
+):
+    write_photographs(tmp_path)
+    recipe = tmp_path / "recipe.toml"
+    text = (recipes.FOLDER / "smoke.toml").read_text()
+    one_stage = "[[stage]]".join(text.split("[[stage]]")[:2]).replace("steps = 20", "steps = 2")
+    recipe.write_text(f'architecture = "factorised"\n{one_stage}')
+    words = "--data", tmp_path / "photos", "--validation", tmp_path / "unseen"
+    bench("train", "--recipe", recipe, *words, "--out", tmp_path / "run")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "run"))
+    found = load("factorised")
+    pixels = noise(64, 64)
+    assert found.decode(found.encode(pixels, found.sweep[0])).shape == pixels.shape
+
+
+def test_a_recipe_of_many_rates_is_refused_for_a_network_of_one(tmp_path):
+    write_photographs(tmp_path)
+    words = "--model", "factorised", "--data", tmp_path / "photos", "--out", tmp_path / "run"
+    with pytest.raises(UsageError, match="the recipe smoke cannot train factorised: a multi_rate"):
+        bench("train", "--recipe", "smoke", *words)
 
 
 def test_without_its_line_in_the_table_its_card_is_refused_by_name(codec, tmp_path, monkeypatch):

@@ -1,0 +1,100 @@
+"""Codecs of one checkpoint: the file, its description, and a network loaded with the first image.
+
+Importing this file, or constructing a codec, imports no torch.
+"""
+
+import os
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from baselines.neural.checkpoint.card import load_card
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, Unavailable
+from benchmark.system.device import chosen_device
+from benchmark.system.weights import find_weights
+
+if TYPE_CHECKING:
+    from baselines.neural.picture_codec import PictureCodec
+
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
+
+
+class CheckpointCodec:
+    """Codec of a network of one rate, without controls; a subclass gives the name and docstring.
+
+    `name` is that of the codec in the registry, of its architecture and of its file: without the
+    option `checkpoint`, `NAME.safetensors` is looked for where weights are.
+    """
+
+    name: str
+    revision = 1
+    licence = "MIT"
+    sweep = (Setting("level", 0),)
+
+    def __init__(self, *, checkpoint: str = "") -> None:
+        self._path = find_checkpoint(
+            checkpoint, f"{self.name}.safetensors", f"run `bench train --model {self.name}`"
+        )
+        self._card = load_card(self._path)
+        if self._card.architecture != self.name:
+            raise Unavailable(f"{self._path} holds a network of {self._card.architecture}")
+        self._device = chosen_device()
+
+    def describe(self) -> CodecInfo:
+        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
+        card = self._card
+        return CodecInfo(
+            version=f"checkpoint {card.sha256[:8]}: {card.steps} steps, {card.training_data}; "
+            f"torch {version('torch')}, constriction {version('constriction')}",
+            command=f"{self.name} at level {{level}}, the only one",
+            licence=self.licence,
+            fingerprint=card.sha256,
+            revision=self.revision,
+            timed="one call in this process: padding, transforms, entropy coding",
+            device=self._device,
+            caveat=card.caveat if card.steps else "untrained",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the stream."""
+        if setting not in self.sweep:
+            raise BadOption(f"{self.name} has no {setting}: its setting is level=0")
+        return self._codec().encode(pixels)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the image; raises `CorruptStream`."""
+        return self._codec().decode(data)
+
+    def _codec(self) -> "PictureCodec":
+        return loaded_codec(self._path, self._card.sha256, self._device)
+
+
+@cache
+def loaded_codec(path: Path, _sha256: str, device: str) -> "PictureCodec":
+    """Load a checkpoint once for all instances; the sha256 identifies its content."""
+    # OpenMP reads it when torch is imported. By default its threads wait by spinning, which takes
+    # ten times as long where they do not have a core each: the entropy path waits often.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from baselines.neural.checkpoint.checkpoint import load_checkpoint
+    from baselines.neural.picture_codec import PictureCodec
+
+    return PictureCodec(load_checkpoint(path), device)
+
+
+def find_checkpoint(asked: str, file: str, remedy: str) -> Path:
+    """Return the checkpoint asked for, else the first `file` where weights are, else the bundled.
+
+    Raises `Unavailable`, ending with `remedy`, where there is none.
+    """
+    if asked:
+        if not Path(asked).is_file():
+            raise Unavailable(f"no checkpoint {asked}")
+        return Path(asked)
+    try:
+        return find_weights([file], remedy)
+    except Unavailable:
+        if (BUNDLED / file).exists():
+            return BUNDLED / file
+        raise

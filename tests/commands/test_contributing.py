@@ -1,0 +1,112 @@
+"""The recipes of CONTRIBUTING.md are true: made in a copy of the project, their commands work."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from conftest import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
+BLOCK = r":\n\n```\w+\n(.*?)```"
+SHOWN = {  # a file that the commands leave, and what stands in it
+    "A metric": ("results/sample/report/report.md", "FD (gradients): one value of the whole set"),
+    "A figure style": ("results/sample/report/psnr_db.pdf", "DejaVuSansMono"),
+    "A dataset": ("results/charts/report/report.md", "charts: means over 4 images"),
+    "A learned codec": ("runs/factorised/factorised.json", '"architecture": "factorised"'),
+}
+
+
+def follow(section, project):
+    """Write the files of a section, and put its lines into tables and files."""
+    for name, source in re.findall(rf"^`([\w/.]+)`{BLOCK}", section, re.DOTALL | re.MULTILINE):
+        path = project / name
+        assert not path.exists()
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+    for name, table, line in re.findall(r"^In `([\w/.]+)`, `(\w+)`: `(.*)`$", section, re.M):
+        edit(project / name, rf"(^{table}\b.*?\{{[^\n]*\n)", rf"\g<1>    {line}\n")
+    above = rf"^Above `([^`]+)` in `([\w/.]+)`{BLOCK}"
+    for place, name, source in re.findall(above, section, re.DOTALL | re.M):
+        edit(project / name, rf"^({re.escape(place)})", f"{source}\n\n\\1")
+
+
+def edit(path, pattern, replacement):
+    text, found = re.subn(
+        pattern, replacement, path.read_text(), count=1, flags=re.DOTALL | re.MULTILINE
+    )
+    assert found == 1, f"{path} has no place like {pattern}"
+    path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with every recipe followed, and images for the dataset."""
+    project = tmp_path_factory.mktemp("project")
+    for package in ("benchmark", "baselines"):
+        shutil.copytree(
+            ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for section in SECTIONS.values():
+        follow(section, project)
+    architecture = ROOT / "tests" / "support" / "factorised.py"
+    shutil.copy(architecture, project / "baselines/neural/factorised/architecture.py")
+    (project / "data" / "charts").mkdir(parents=True)
+    for number in range(4):
+        noise = Image.effect_noise((90, 80), 20 + 20 * number).convert("RGB")
+        noise.save(project / "data" / "charts" / f"{number}.png")
+    return project
+
+
+def run(project, *words):
+    return subprocess.run(
+        [sys.executable, *words], cwd=project, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+
+
+def test_every_recipe_is_there_and_most_have_commands():
+    assert len(SECTIONS) == 6
+    assert [name for name, text in SECTIONS.items() if "```sh" in text] == list(SHOWN)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_commands_of_a_recipe_show_what_it_added(project, name):
+    if name == "A figure style":  # draws what another recipe measured
+        measure = "run --codecs jpeg --dataset sample --limit 1 --metrics psnr"
+        assert run(project, "-m", "benchmark", *measure.split()).returncode == 0
+    (commands,) = re.findall(r"```sh\n(.*?)```", SECTIONS[name], re.DOTALL)
+    for command in commands.splitlines():
+        program, *words = shlex.split(command)
+        assert program == "bench"
+        done = run(project, "-m", "benchmark", *words)
+        assert done.returncode == 0, done.stderr
+    file, shown = SHOWN[name]
+    assert shown.encode() in (project / file).read_bytes()
+
+
+def test_the_loss_of_the_recipe_is_a_variant_of_the_ablation(project):
+    done = run(
+        project, "-c",
+        "from baselines.neural.training.ablation import ablation\n"
+        "from baselines.neural.training.recipe import load_recipe\n"
+        "(one,) = ablation('gan', load_recipe('smoke'), ('lsgan',)).variants\n"
+        "import torch\n"
+        "from baselines.neural.training.losses.gan import GAN_LOSSES\n"
+        "loss = GAN_LOSSES[one.recipe.stages[-1].objective]\n"
+        "print(one.label, float(loss.generator_loss(None, torch.zeros(1, 1, 2, 2))))",
+    )  # fmt: skip
+    assert done.stdout == "LSGAN 1.0\n", done.stderr
+
+
+def test_every_file_that_a_recipe_names_is_there():
+    named = set(re.findall(r"`((?:benchmark|baselines|tests|docs|tools)/[\w/.]+)`", TEXT))
+    copied = {"baselines/neural/NAME/", "baselines/neural/factorised/architecture.py"}
+    made = {name for name, _ in re.findall(rf"^`([\w/.]+)`{BLOCK}", TEXT, re.DOTALL | re.M)}
+    missing = {name for name in named - made - copied if not (ROOT / name).exists()}
+    assert missing == set()

@@ -1,0 +1,113 @@
+"""Factorised-prior autoencoder (Ballé, Laparra, Simoncelli, ICLR 2017) without normalisation.
+
+It is an architecture written against the public boundary alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from baselines.neural.architecture import config_from_json
+from baselines.neural.bitstream.container import NoControls
+from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
+from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables, noised
+from baselines.neural.network import Estimate, Network
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels between the image and the latent, and of the latent."""
+
+    hidden: int
+    latent: int
+
+
+class Autoencoder(Network):
+    """Two convolutions of stride 2 each way, and a factorised prior."""
+
+    stride = 4
+
+    def __init__(self, config: Widths) -> None:
+        super().__init__()
+        self.config = config
+        hidden, latent = config.hidden, config.latent
+        down = convolution(3, hidden, 5, 2), nn.ReLU(), convolution(hidden, latent, 5, 2)
+        up = upsampling(latent, hidden, 5), nn.ReLU(), upsampling(hidden, 3, 5)
+        self.analysis, self.synthesis = nn.Sequential(*down), nn.Sequential(*up)
+        self.prior = FactorisedPrior(latent)
+
+    def priors(self):
+        return (self.prior,)
+
+    def forward(self, images, controls, *, noisy=True):
+        latents = self.analysis(images)
+        rounded = latents + (self.prior.rounded(latents) - latents).detach()
+        bits = self.prior.bits(noised(latents) if noisy else rounded).sum((1, 2, 3))
+        return Estimate(self.synthesis(rounded), bits, torch.zeros_like(bits), rounded)
+
+
+class FactorisedCoder:
+    """The latents as one piece of symbols, each with the distribution of its channel."""
+
+    stride = latent_stride = 4
+    margin = 16
+
+    def __init__(self, network: Autoencoder, tables, device) -> None:
+        self.network, self.latent_channels = network.to(device), network.config.latent
+        self.rows = Distributions.of(tables, "z_cdf")
+        self.medians = network.prior.medians().detach()[:, None, None]
+
+    def analyse(self, images, controls):
+        return self.network.analysis(images)
+
+    def synthesise(self, latents, controls):
+        return self.network.synthesis(latents)
+
+    def encode(self, latents):
+        symbols = (latents - self.medians).round()[0].int().numpy()
+        encoder = Encoder()
+        encoder.add(symbols, self.rows, channel_rows(symbols.shape))
+        return encoder.finish()
+
+    def decode(self, data, rows, columns):
+        decoder = Decoder(data)
+        symbols = decoder.take(self.rows, channel_rows((self.latent_channels, rows, columns)))
+        decoder.finish()
+        return torch.from_numpy(symbols)[None] + self.medians
+
+
+class Factorised:
+    """The architecture."""
+
+    name = "factorised"
+    presets: Mapping[str, Widths] = MappingProxyType({"tiny": Widths(16, 12)})
+
+    def config_from_json(self, record):
+        return config_from_json(record, Widths)
+
+    def config_to_json(self, config):
+        return asdict(config)
+
+    def rate_levels(self, config):
+        return 1
+
+    def control_block(self):
+        return NoControls()
+
+    def build(self, config):
+        return Autoencoder(config)
+
+    def initialise(self, network, crops, lambdas):
+        """Latents about four steps wide, whatever the photographs are."""
+        with torch.no_grad():
+            network.analysis[-1].weight *= 4 / network.analysis(crops).std()
+
+    def tables(self, network, images):
+        return factorised_tables(network.prior)
+
+    def coder(self, network, tables, device="cpu"):
+        return FactorisedCoder(network, tables, device)
