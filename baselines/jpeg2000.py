@@ -42,7 +42,7 @@ class JPEG2000:
             bytes(
                 jpeg2k_encode(
                     pixels,
-                    setting.value,  # type: ignore[arg-type]  # fractions work; the stub says int
+                    setting.value,  # type: ignore[arg-type]  # a float works; the stub says int
                     codecformat="j2k",
                     reversible=False,
                     mct=True,

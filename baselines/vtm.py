@@ -48,7 +48,7 @@ LEAST_TIMEOUT_SECONDS = 600
 DECODERS = ("ffmpeg", "vtm")
 
 
-class Encoder(NamedTuple):
+class EncoderProgram(NamedTuple):
     """Encoder program with its configuration file and version."""
 
     program: Path
@@ -140,9 +140,9 @@ class VTM:
         return conversion_alone(pixels, *self._layout, "down" if truncated else "nearest")
 
     @cached_property
-    def _encoder(self) -> Encoder:
+    def _encoder(self) -> EncoderProgram:
         program = _find("EncoderAppStatic")
-        return Encoder(program, _configuration(program), _version(program))
+        return EncoderProgram(program, _configuration(program), _version(program))
 
     def _command(
         self,

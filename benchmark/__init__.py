@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmark.datasets.image import read_image
     from benchmark.interface.codec import codec
     from benchmark.interface.plot import plot
     from benchmark.interface.run import run
@@ -16,11 +17,12 @@ INTERFACE = {
     "codec": "benchmark.interface.codec",
     "load": "benchmark.interface.tables",
     "plot": "benchmark.interface.plot",
+    "read_image": "benchmark.datasets.image",
     "run": "benchmark.interface.run",
     "summary": "benchmark.interface.tables",
     "write_ablation": "benchmark.paper.ablation",
 }
-__all__ = ["bd_rate", "codec", "load", "plot", "run", "summary", "write_ablation"]
+__all__ = ["bd_rate", "codec", "load", "plot", "read_image", "run", "summary", "write_ablation"]
 
 
 def __dir__() -> list[str]:

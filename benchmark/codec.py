@@ -70,7 +70,7 @@ class Codec(Protocol):
 
 
 class Declared(NamedTuple):
-    """A reconstruction whose size is told, not measured."""
+    """A reconstruction whose size is declared, not measured."""
 
     num_bytes: int
     decoded: Pixels
@@ -110,7 +110,7 @@ class ConvertsColour(Protocol):
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Convert the pixels and back, with nothing coded between.
 
-        `truncated`: as if both cut off fractions where they have to round.
+        `truncated`: truncate in both directions, where a right conversion rounds.
         """
         ...
 

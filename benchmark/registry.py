@@ -49,7 +49,7 @@ FEATURE_SPACES = {
     "alex256": "benchmark.metrics.feature_spaces:Alex256",
     "squeeze256": "benchmark.metrics.feature_spaces:Squeeze256",
 }
-# Numbers of whole sets of images, reduced from features of one of the spaces
+# Metrics of all images of a dataset together, reduced from the features of one of the spaces
 DISTRIBUTION_METRICS = {
     "fid256": "benchmark.metrics.frechet:FID256",
     "fid256_inf": "benchmark.metrics.frechet:FIDInfinity",

@@ -29,12 +29,15 @@ COMMON = "common"
 
 
 def ablation(
-    kind: Annotated[str, typer.Argument(help="gan or discriminator: what is varied.")],
+    kind: Annotated[str, typer.Argument(help="What is varied: gan or discriminator.")],
     recipe: RecipeName = None,
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of all its runs and results.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all runs and results of the ablation.")
+    ] = None,
     variants: Annotated[
-        str | None, typer.Option(help="Comma-separated, some of them: sgan,hrrgan.")
+        str | None,
+        typer.Option(help="Comma-separated variants to train, default all: sgan,hrrgan."),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
@@ -45,15 +48,15 @@ def ablation(
     weights_dir: options.WeightsDir = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train what the variants share once, then each; measure each at beta 3.84; draw the curves.
+    """Train the shared stages once, then each variant; measure at beta 3.84; draw the curves.
 
     Exit code as `bench train`; 1 if a cell failed.
     """
-    from baselines.neural.training.ablation import OWN
-    from baselines.neural.training.ablation import ablation as planned
+    from baselines.neural.crdr.ablation import OWN
+    from baselines.neural.crdr.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
-    from benchmark.commands.output import interruptible
+    from benchmark.commands.output import interruptible, print_outcome, show_progress
     from benchmark.registry import metric_names
     from benchmark.system.weights import use_weights_folder
 
@@ -85,10 +88,9 @@ def ablation(
             jobs=jobs,
             device=device,
             results=folder / "results",
+            progress=show_progress,
         )
-        for failure in outcome.failures:
-            print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
-        print(f"{outcome.measured} cells measured, {len(outcome.failures)} failed")
+        print_outcome(outcome, with_table=False)
         own = next((one.label for one in plan.variants if one.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (

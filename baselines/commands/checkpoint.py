@@ -20,17 +20,17 @@ def _group() -> None:
 
 @checkpoint.command("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="The authors' state dict: crdr.pth.tar.")],
+    file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Where to write it; default: {NAME} where weights are looked for."),
+        typer.Option(help=f"File to write; default: {NAME} in the weights folder."),
     ] = None,
     steps: Annotated[
         int,
         typer.Option(min=0, help="Training steps, for the card; 0 marks all rows as untrained."),
     ] = 5_000_000,
     training_data: Annotated[
-        str, typer.Option(help="What it was trained on, for the card.")
+        str, typer.Option(help="Description of the training data, for the card.")
     ] = "Open Images, 1.1 million (as published, not checked)",
     half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
 ) -> None:

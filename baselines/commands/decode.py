@@ -1,4 +1,4 @@
-"""`bench decode`: one stream of our codec to one PNG."""
+"""`bench decode`: decode one stream of our codec to a PNG file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,10 @@ from benchmark.commands import options
 
 
 def decode(
-    stream: Annotated[Path, typer.Argument(help="What `bench encode` wrote.")],
-    image: Annotated[Path, typer.Argument(help="Where to write the image, a PNG.")],
+    stream: Annotated[Path, typer.Argument(help="The stream, as written by `bench encode`.")],
+    image: Annotated[Path, typer.Argument(help="PNG file to write.")],
     beta: Annotated[
-        float | None, typer.Option(help="Realism, 0 to 5.12, instead of what the stream says.")
+        float | None, typer.Option(help="Realism weight, 0 to 5.12, instead of the stream's.")
     ] = None,
     checkpoint: options.Checkpoint = "",
     device: options.DeviceName = "cpu",

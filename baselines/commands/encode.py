@@ -1,4 +1,4 @@
-"""`bench encode`: one image file to one stream of our codec."""
+"""`bench encode`: code one image file to a stream of our codec."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,17 +8,20 @@ import typer
 from benchmark.commands import options
 
 MAP_HELP = (
-    "A grey picture of any size, laid over the image: black is 0, white {}; each block of 64 x 64 "
-    "pixels takes the mean of what lies over it, in 16 levels."
+    "A grey picture of any size, stretched over the image: black is 0, white {}; each block of "
+    "64 x 64 pixels takes its mean value, rounded to 16 levels."
 )
 
 
 def encode(
-    image: Annotated[Path, typer.Argument(help="PNG, JPEG, WebP, TIFF or PPM.")],
-    stream: Annotated[Path, typer.Argument(help="Where to write the stream: out.crdr.")],
-    q: Annotated[float, typer.Option("--q", help="Rate, 0 (lowest) to 4, in sixteenths.")] = 2.0,
+    image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, TIFF or PPM.")],
+    stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr.")],
+    q: Annotated[
+        float, typer.Option("--q", help="Rate level, 0 (lowest) to 4, in steps of 1/16.")
+    ] = 2.0,
     beta: Annotated[
-        float, typer.Option(help="Realism for the header, 0 to 5.12; a decoder may use another.")
+        float,
+        typer.Option(help="Realism weight for the header, 0 to 5.12; a decoder may use another."),
     ] = 0.0,
     q_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("beta = 5.12"))] = None,

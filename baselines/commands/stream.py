@@ -1,8 +1,8 @@
-"""Our codec, images and streams in files, for the verbs that code single images."""
+"""Our codec, images and streams as the commands that code single images need them."""
 
-from importlib import import_module
 from pathlib import Path
 
+import benchmark
 from baselines.crdr import CRDR
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
@@ -10,7 +10,6 @@ from benchmark.system.atomic import write_file
 from benchmark.system.device import use_device
 from benchmark.system.weights import use_weights_folder
 
-IMAGES = "benchmark.datasets.image"  # as text: contenders import no room of the harness
 LARGEST_BYTES = 1 << 30
 
 
@@ -23,8 +22,7 @@ def our_codec(beta: float, checkpoint: str, device: str, weights_dir: Path | Non
 
 def read_image(path: Path, flatten: bool = False) -> Pixels:
     """Return an image's pixels by the harness's rules; raises `ImageRefused`."""
-    pixels: Pixels = import_module(IMAGES).read_image(path, flatten).pixels
-    return pixels
+    return benchmark.read_image(path, flatten).pixels
 
 
 def read(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""`bench train`: photographs to a trained network or a suite of them, a part at a time."""
+"""`bench train`: train a network or a suite of them from photographs, resumable at any time."""
 
 import math
 import shlex
@@ -22,21 +22,26 @@ SUITES = ("matched",)
 Given = TypeVar("Given")
 Data = Annotated[
     list[str] | None,
-    typer.Option("--data", help="A folder of photographs, or a dataset (repeatable)."),
+    typer.Option("--data", help="A folder of photographs, or a dataset by name (repeatable)."),
 ]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="smoke, night, lease, paper, or a .toml file.")
+    str | None,
+    typer.Option("--recipe", help="Recipe: smoke, evening, night, lease, paper, or a .toml file."),
 ]
 MaxMinutes = Annotated[
     float | None,
-    typer.Option(min=0, help="Stop after so many, all saved; the same command resumes."),
+    typer.Option(
+        min=0, help="Stop after this time with everything saved; the same command resumes."
+    ),
 ]
 ValidationName = Annotated[
     str,
-    typer.Option("--validation", help="Photographs never learnt from: a dataset, or a folder."),
+    typer.Option(
+        "--validation", help="Photographs for validation, never trained on: a dataset or a folder."
+    ),
 ]
 Half = Annotated[bool, typer.Option("--half", help="Round the exported weights to float16.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on standard error.")]
 
 
 def train(
@@ -51,33 +56,43 @@ def train(
     ] = OURS,
     suite: Annotated[
         str | None,
-        typer.Option(help="matched: ours, and compute-matched hyperpriors, one after the other."),
+        typer.Option(
+            help="matched: train ours and compute-matched hyperpriors, one after the other."
+        ),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
     lmbda: Annotated[
-        float | None, typer.Option(help="Of a hyperprior, as CompressAI's: 0.0008 to 0.018.")
+        float | None,
+        typer.Option(
+            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018."
+        ),
     ] = None,
     widths: Annotated[
         str | None,
-        typer.Option(help="Of a hyperprior: N,M; default: the work per pixel of ours."),
+        typer.Option(
+            help="Channels N,M of a hyperprior; default: those with as much work per pixel as ours."
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of hyperpriors, instead of the suite's.")
+        float | None, typer.Option(help="Learning rate of hyperpriors; default: the suite's.")
     ] = None,
     validation: ValidationName = "sample",
     weights_dir: options.WeightsDir = None,
     export_now: Annotated[
-        bool, typer.Option("--export-now", help="Train nothing: export what there is so far.")
+        bool,
+        typer.Option(
+            "--export-now", help="Train nothing; export the checkpoint of what is trained so far."
+        ),
     ] = False,
     half: Half = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train, or resume what was begun; a finished network becomes a checkpoint with its card.
+    """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
-    Exit code 0 when all is finished or the minutes are over, 2 if what was asked for cannot be
-    done, 130 if interrupted: then, too, all is saved. Under torchrun, one process trains on each
-    GPU.
+    Exit code 0 if training is finished or the time is over, 2 if the request cannot be carried
+    out, 130 if interrupted, also then with everything saved. Under torchrun, one process trains
+    on each GPU.
     """
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe
@@ -216,28 +231,29 @@ def _single(
     widths: str | None,
     learning_rate: float | None,
 ) -> "TrainingRun":
+    from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
     from baselines.compressai.network import MODELS
     from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE
     from baselines.neural.training.run import Subject
     from baselines.neural.training.session import TrainingRun
-    from baselines.neural.training.suite import HYPERPRIOR, compressai, matched_widths, single_rate
 
     zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
-    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-        model = recipe.architecture  # its codec looks for a file of that name
-    if model == OURS or (model in ARCHITECTURES and model != "compressai"):
+    architectures = [name for name in ARCHITECTURES if name != "compressai"]
+    if model == OURS or model in architectures:
         if lmbda is not None or widths is not None or learning_rate is not None:
             raise UsageError(
                 f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
                 "rates, and the recipe says the rest"
             )
+        if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
+            model = recipe.architecture  # its codec looks for a file of that name
         if model != OURS:
             recipe = _for_architecture(recipe, model)
         target = folder / f"{model}.safetensors"
         return TrainingRun(folder.name, folder, target, Subject(recipe.architecture), recipe)
     if model not in zoo:
-        raise UnknownName("model to train", model, [*zoo, OURS, *ARCHITECTURES])
+        raise UnknownName("model to train", model, [*zoo, OURS, *architectures])
     if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
         raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
     single = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))
@@ -259,7 +275,7 @@ def _for_architecture(recipe: "Recipe", name: str) -> "Recipe":
 def _suite(
     name: str, recipe: "Recipe", folder: Path, learning_rate: float | None
 ) -> "Sequence[TrainingRun]":
-    from baselines.neural.training.suite import matched_suite
+    from baselines.compressai.matched import matched_suite
 
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)

@@ -27,7 +27,7 @@ import numpy as np
 
 from baselines.compressai.container import (
     MAX_PIXELS,
-    Stream,
+    ZooStream,
     long_enough,
     most_pixels,
     pack,
@@ -126,7 +126,7 @@ class CompressAI:
         with inference():
             coded = net.compress(self._padded(pixels))  # type: ignore[operator]
         strings = tuple(only for (only,) in coded["strings"])
-        return pack(long_enough(Stream(int(setting.value), width, height, strings)))
+        return pack(long_enough(ZooStream(int(setting.value), width, height, strings)))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image, rounded to 8 bits; raises `CorruptStream` for an incomplete stream."""

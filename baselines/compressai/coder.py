@@ -16,7 +16,7 @@ SPARE_BYTES = 1 << 16  # zeros behind a string, for where a damaged one leads Co
 
 
 class ZooCoder:
-    """Both directions of one network of CompressAI's, whose tables are up to date."""
+    """Entropy coder and transforms of one CompressAI network, whose tables are up to date."""
 
     stride, latent_stride, margin = 64, 16, 0
 

@@ -21,7 +21,7 @@ VARINT_BYTES = 5
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
-class Stream(NamedTuple):
+class ZooStream(NamedTuple):
     """Contents of a stream."""
 
     quality: int  # 0..255
@@ -30,7 +30,7 @@ class Stream(NamedTuple):
     strings: tuple[bytes, ...]
 
 
-def pack(stream: Stream) -> bytes:
+def pack(stream: ZooStream) -> bytes:
     """Return the bytes of a stream.
 
     >>> pack(Stream(3, 768, 512, (b"latent", b"z"))).hex(" ")
@@ -41,7 +41,7 @@ def pack(stream: Stream) -> bytes:
     return header + b"".join(stream.strings)
 
 
-def unpack(data: bytes, num_strings: int) -> Stream:
+def unpack(data: bytes, num_strings: int) -> ZooStream:
     """Return the stream that `pack` was given.
 
     Raises `CorruptStream` where the bytes do not add up to exactly one stream of that many strings,
@@ -64,11 +64,11 @@ def unpack(data: bytes, num_strings: int) -> Stream:
     for length in lengths:
         strings.append(data[position : position + length])
         position += length
-    return Stream(data[0], width, height, tuple(strings))
+    return ZooStream(data[0], width, height, tuple(strings))
 
 
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a decoder makes of so many bytes: .0078 bpp and a small image.
+    """Return the most pixels that a decoder makes of `num_bytes`: .0078 bpp and a small image.
 
     >>> most_pixels(0), most_pixels(768)
     (262144, 1048576)
@@ -76,7 +76,7 @@ def most_pixels(num_bytes: int) -> int:
     return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
 
 
-def long_enough(stream: Stream) -> Stream:
+def long_enough(stream: ZooStream) -> ZooStream:
     """Return the stream with zeros after the last string, if a decoder would refuse its size.
 
     Only blank images take so few bytes; entropy decoders ignore the zeros.

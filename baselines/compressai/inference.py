@@ -116,7 +116,7 @@ def _narrow_deconvolution(stock: nn.ConvTranspose2d) -> nn.Module:
     return SubPixelDeconvolution(stock) if fits and stock.out_channels <= 4 else stock
 
 
-class Rows(list[list[int]]):
+class ListTable(list[list[int]]):
     """Table of lists, with the `tolist()` that CompressAI's loops call on a tensor."""
 
     def tolist(self) -> list[list[int]]:
@@ -134,7 +134,7 @@ class ListedGaussian(nn.Module):
         self.cdf_length, self.offset = stock.cdf_length, stock.offset
         self._lengths, self._offsets = self.cdf_length.tolist(), self.offset.tolist()
         rows = stock.quantized_cdf.tolist()
-        self.quantized_cdf = Rows(
+        self.quantized_cdf = ListTable(
             row[:length] for row, length in zip(rows, self._lengths, strict=True)
         )
 

@@ -9,7 +9,7 @@ from baselines.formats.ycbcr import Planes
 from benchmark.errors import CorruptStream
 
 
-class DecodedPicture(NamedTuple):
+class Y4MPicture(NamedTuple):
     """Decoded samples with the depth and range that the file names."""
 
     planes: Planes  # 4:4:4 or 4:2:0
@@ -17,7 +17,7 @@ class DecodedPicture(NamedTuple):
     full_range: bool  # whether the file says so; it may be true where the file is silent
 
 
-def read_y4m(file: bytes) -> DecodedPicture:
+def read_y4m(file: bytes) -> Y4MPicture:
     """Return the picture; `CorruptStream` for anything but exactly one whole picture."""
     header, _, frame = file.partition(b"\n")
     marker, _, samples = frame.partition(b"\n")
@@ -33,7 +33,7 @@ def read_y4m(file: bytes) -> DecodedPicture:
         raise CorruptStream("the stream does not hold exactly one whole picture")
     flat = np.split(np.frombuffer(samples, sample_type(depth)), ends[:-1])
     planes = Planes(*(p.reshape(s) for p, s in zip(flat, shapes, strict=True)))
-    return DecodedPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
+    return Y4MPicture(planes, depth, b" XCOLORRANGE=FULL" in header)
 
 
 def sample_type(depth: int) -> str:

@@ -1,4 +1,4 @@
-"""The codec of any checkpoint: pixels and controls to the bytes of a stream, and back.
+"""The codec of any checkpoint: encodes pixels and controls to a stream, and decodes it.
 
 ::
 

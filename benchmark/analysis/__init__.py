@@ -1,1 +1,1 @@
-"""Rows to numbers that may be compared: means, BD-rates, intervals, trade-offs."""
+"""Analysis of stored rows: means, BD-rates, intervals, trade-offs."""

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Rows, label_of
-from benchmark.analysis.rate_distortion import Measure, require_image_values
+from benchmark.analysis.comparable import ComparableRows, label_of
 from benchmark.codec import Setting
+from benchmark.metrics.measure import Measure, require_image_values
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
@@ -30,12 +30,13 @@ def attribution(table: pa.Table, column: str, protocol: str) -> list[ImageInflue
     """Return the influence of every image of every point, the largest of a point first.
 
     column: of a metric of single images, or one that `reduce.with_distribution_metrics` has filled.
-    protocol: the id that values must have. Points are ordered as in `Rows`; those of a single image
-    are left out. Raises `UsageError` for a metric that does not tell the influence of an image.
+    protocol: the id that values must have. Points are ordered as in `ComparableRows`; those of a
+    single image are left out. Raises `UsageError` for a metric that gives no influence
+    of an image.
     """
     of_column = [name for name in DISTRIBUTION_METRICS if metric_class(name).column == column]
     require_image_values(*map(Measure.named, of_column))
-    rows = Rows(table, CODING)
+    rows = ComparableRows(table, CODING)
     value_column, protocol_column, _ = metric_columns(column)
     values = np.where(
         rows.ok & rows.equal(protocol_column, protocol), rows.numbers(value_column), np.nan

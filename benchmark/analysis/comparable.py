@@ -30,7 +30,7 @@ class LeftOut(NamedTuple):
     why: str
 
 
-class Rows:
+class ComparableRows:
     """The rows that may meet in one mean, ordered by point and image. Arrays have shape (rows,)."""
 
     def __init__(self, table: pa.Table, coding_protocol: str) -> None:
@@ -49,15 +49,15 @@ class Rows:
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
         self.left_out = _left_out(table, newest.other, coding_protocol)
 
-    def with_columns_of(self, table: pa.Table) -> "Rows":
+    def with_columns_of(self, table: pa.Table) -> "ComparableRows":
         """Return the same rows with the columns of `table`, which has more of them."""
         return self._changed(table=table)
 
-    def restricted(self, ok: BoolArray) -> "Rows":
+    def restricted(self, ok: BoolArray) -> "ComparableRows":
         """Return the same rows, of which only those marked count as coded without failure."""
         return self._changed(ok=ok)
 
-    def _changed(self, **attributes: Any) -> "Rows":
+    def _changed(self, **attributes: Any) -> "ComparableRows":
         rows = copy(self)
         vars(rows).update(attributes)
         return rows

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.analysis.rate_distortion import Measure, curves
+from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.codec import Setting
+from benchmark.metrics.measure import Measure
 from benchmark.registry import parse_codec
 
 OWN = "ours"

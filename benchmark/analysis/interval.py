@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.metrics.measure import Measure
 from benchmark.system.arrays import Float64Array
 
 CONFIDENCE = 0.95
@@ -65,7 +65,7 @@ def point_interval(point: Point, measure: Measure) -> Interval | None:
     """Return the interval of a point's mean.
 
     None for fewer than two images with a finite value, and for a distribution metric that does not
-    tell the influence of an image.
+    give the influence of an image.
     """
     if not measure.by_image:
         return None

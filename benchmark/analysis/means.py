@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.comparable import Average, Rows
+from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.metrics.metric import metric_columns
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
@@ -55,7 +55,7 @@ def mean_bpp(
 
 
 def means(
-    rows: Rows, values: Float64Array, has: BoolArray, average: Average, common: bool
+    rows: ComparableRows, values: Float64Array, has: BoolArray, average: Average, common: bool
 ) -> list[Mean]:
     """Return the mean of each point over the marked rows that have a value.
 
@@ -78,7 +78,7 @@ def means(
 
 
 def metric_means(
-    rows: Rows, column: str, protocol: str, average: Average, common: bool
+    rows: ComparableRows, column: str, protocol: str, average: Average, common: bool
 ) -> tuple[Float64Array, list[Mean]]:
     """Return the values of a metric, shape (rows,), NaN for none, and the mean of each point.
 
@@ -98,7 +98,7 @@ def metric_means(
 
 
 def tallies(
-    rows: Rows, marked: BoolArray, code: Int64Array, texts: Sequence[str]
+    rows: ComparableRows, marked: BoolArray, code: Int64Array, texts: Sequence[str]
 ) -> dict[int, Tally]:
     """Count the texts of the marked rows, by the number of the point.
 

@@ -9,82 +9,18 @@ BD-rate always means bits saved at equal quality.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.summarise import Point, Summary
-from benchmark.errors import UsageError
-from benchmark.metrics.distribution_metric import has_influence
-from benchmark.metrics.presentation import Scale, presentation_of
-from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.metrics.measure import Measure
 
 LEAST_POINTS = 4
 LEAST_OVERLAP = 0.5  # of the range that the two curves span together; below it the delta is marked
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A metric as tables name it and figures draw it."""
-
-    column: str  # "psnr_db"
-    label: str  # "PSNR (dB)"
-    better: Literal["higher", "lower"]
-    scale: Scale = "linear"
-    # of the class alone: rank as a judge of realism, name and protocols among published numbers
-    realism: int | None = field(default=None, compare=False)
-    published: str = field(default="", compare=False)
-    meets: tuple[str, ...] = field(default=(), compare=False)
-    of_sets: bool = False  # reduced from features: values of single images are to first order
-    by_image: bool = True  # whether values differ by image; not where influence is unknown
-
-    @classmethod
-    def named(cls, name: str) -> "Measure":
-        """The metric of that name in the registry."""
-        metric = metric_class(name)
-        of_sets = name in DISTRIBUTION_METRICS
-        return cls(
-            metric.column,
-            metric.label,
-            metric.better,
-            **presentation_of(metric)._asdict(),
-            of_sets=of_sets,
-            by_image=not of_sets or has_influence(metric),
-        )
-
-    @property
-    def saturating(self) -> bool:
-        """Whether values crowd towards 1, so that they are drawn and integrated in dB."""
-        return self.scale == "saturating"
-
-    @property
-    def axis_label(self) -> str:
-        """What figures write along the axis."""
-        return f"{self.label} (dB)" if self.saturating else self.label
-
-    def drawn(self, value: float) -> float:
-        """The place of a value on the axis: the value itself, or -10 log10(1 - value).
-
-        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").drawn(0.75)
-        6.0205...
-        """
-        if not self.saturating:
-            return value
-        return -10 * math.log10(1 - value) if value < 1 else math.inf
-
-
-def require_image_values(*measures: Measure) -> None:
-    """Raise `UsageError` where one of these metrics does not tell the influence of an image."""
-    for measure in measures:
-        if not measure.by_image:
-            raise UsageError(
-                f"{measure.label} does not tell the influence of an image, so neither attribution "
-                "nor a certainty can be computed: name another metric"
-            )
 
 
 class Curve(NamedTuple):

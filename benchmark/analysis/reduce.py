@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, Rows
+from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.analysis.summarise import Summary, summarise_rows
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
@@ -38,10 +38,12 @@ def with_distribution_metrics(
     common: restrict each set to the images that all points have.
     allow_few: also reduce sets below a metric's least number of images.
     """
-    return _filled(Rows(table, CODING), folder, names, common, allow_few).table
+    return _filled(ComparableRows(table, CODING), folder, names, common, allow_few).table
 
 
-def _filled(rows: Rows, folder: Path, names: Sequence[str], common: bool, allow_few: bool) -> Rows:
+def _filled(
+    rows: ComparableRows, folder: Path, names: Sequence[str], common: bool, allow_few: bool
+) -> ComparableRows:
     ok = rows.common(rows.ok) if common else rows.ok
     bounds = np.searchsorted(rows.point, np.arange(rows.points + 1)).tolist()
     points = [first + np.flatnonzero(ok[first:last]) for first, last in pairwise(bounds)]
@@ -80,14 +82,14 @@ def summarise_store(
     Arguments as in `with_distribution_metrics` and `summarise`.
     """
     distributions = [name for name in names if name in DISTRIBUTION_METRICS]
-    rows = _filled(Rows(table, CODING), folder, distributions, common, allow_few)
+    rows = _filled(ComparableRows(table, CODING), folder, distributions, common, allow_few)
     return summarise_rows(rows, protocols(names), average, common), rows.table
 
 
 class _Column:
     """The column of a distribution metric while it is filled."""
 
-    def __init__(self, rows: Rows, name: str) -> None:
+    def __init__(self, rows: ComparableRows, name: str) -> None:
         self.metric: DistributionMetric = metric_class(name)()
         self.protocol = protocol_of(name)
         space = metric_class(self.metric.space)
@@ -100,11 +102,11 @@ class _Column:
         self._reasons: list[str | None] = [None] * rows.table.num_rows
 
     def value(self, at: int, value: float) -> None:
-        """Set the value of the row at index `at` in `Rows`."""
+        """Set the value of the row at index `at` in `ComparableRows`."""
         self._values[self._index[at]] = value
 
     def null(self, at: int, reason: str) -> None:
-        """Set the reason why the row at index `at` in `Rows` has no value."""
+        """Set the reason why the row at index `at` in `ComparableRows` has no value."""
         self._reasons[self._index[at]] = reason
 
     def appended_to(self, table: pa.Table) -> pa.Table:
@@ -119,7 +121,7 @@ class _Column:
 class _Reducer:
     """Values of sets of rows, from earlier reductions or else from kept features."""
 
-    def __init__(self, rows: Rows, folder: Path, allow_few: bool) -> None:
+    def __init__(self, rows: ComparableRows, folder: Path, allow_few: bool) -> None:
         self._allow_few = allow_few
         self._features, self._reductions = FeatureFolder(folder), Reductions(folder)
         self._new: list[Reduction] = []
@@ -127,7 +129,7 @@ class _Reducer:
         self._pairs = [Pair(*both) for both in zip(*hashes, strict=True)]
 
     def fill(self, column: _Column, point: Int64Array) -> None:
-        """Fill in the values or reasons of one point's rows, given by their indices in `Rows`."""
+        """Fill in the values or reasons of the rows of one point, given by their indices."""
         for at in point[~column.counted[point]].tolist():
             column.null(at, column.row_reasons[at] or _not_computed(column.metric))
         row_of = {self._pairs[at]: at for at in point[column.counted[point]].tolist()}
@@ -179,7 +181,7 @@ class _Reducer:
         return reduced
 
 
-def _texts(rows: Rows, column: str) -> list[str]:
+def _texts(rows: ComparableRows, column: str) -> list[str]:
     """Return a column of the chosen rows as texts; empty for null."""
     return [text or "" for text in rows.table[column].take(pa.array(rows.index)).to_pylist()]
 

@@ -52,13 +52,13 @@ def read_results(
     common: bool = False,
     pooled: bool = False,
     allow_few: bool = False,
-    attested_only: bool = False,
+    verified_only: bool = False,
 ) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
     name: a dataset, or a part of one such as clic2020:mobile. codecs: comma-separated names or
     labels, or "all". metrics: names. common, allow_few: see `reduce.summarise_store`. pooled: bits
-    per pixel over all pixels. attested_only: keep rows whose streams were decoded again in a fresh
+    per pixel over all pixels. verified_only: keep rows whose streams were decoded again in a fresh
     process. Raises `UsageError` if no rows are left.
     """
     from benchmark.analysis.reduce import summarise_store
@@ -69,7 +69,7 @@ def read_results(
     folder = results / stored
     store = Store(folder)
     rows = store.table()
-    if attested_only and rows.num_rows:
+    if verified_only and rows.num_rows:
         rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, LeftOut, Rows, label_of
+from benchmark.analysis.comparable import Average, ComparableRows, LeftOut, label_of
 from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means, tallies
 from benchmark.codec import Setting
 from benchmark.protocol import protocols as present_protocols
@@ -123,11 +123,14 @@ def summarise(
     images are returned too, with `missing` counted, and must not be drawn or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
-    return summarise_rows(Rows(table, protocols["coding"]), protocols, average, common)
+    return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, average, common)
 
 
 def summarise_rows(
-    rows: Rows, protocols: Mapping[str, str], average: Average = "per_image", common: bool = False
+    rows: ComparableRows,
+    protocols: Mapping[str, str],
+    average: Average = "per_image",
+    common: bool = False,
 ) -> Summary:
     """Return the means of comparable rows; arguments as in `summarise`."""
     everything = rows.images_of(rows.ok)
@@ -154,7 +157,9 @@ def summarise_rows(
     )
 
 
-def _timed_means(rows: Rows, average: Average, common: bool) -> tuple[str, dict[str, list[Mean]]]:
+def _timed_means(
+    rows: ComparableRows, average: Average, common: bool
+) -> tuple[str, dict[str, list[Mean]]]:
     """Return the machine and, by TIMED, the means of each image's own seconds per megapixel."""
     machine, machines = rows.codes("machine")
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
@@ -171,7 +176,7 @@ def _timed_means(rows: Rows, average: Average, common: bool) -> tuple[str, dict[
 
 
 def _points(
-    rows: Rows,
+    rows: ComparableRows,
     of_points: Mapping[str, list[Mean]],
     values: Mapping[str, Float64Array],
     average: Average,
@@ -210,7 +215,7 @@ def _points(
     return points
 
 
-def _failures(rows: Rows) -> dict[int, Tally]:
+def _failures(rows: ComparableRows) -> dict[int, Tally]:
     stage, stages = rows.codes("stage")
     reason, reasons = rows.codes("reason")
     pair = stage[rows.failed] * len(reasons) + reason[rows.failed]
@@ -223,7 +228,7 @@ def _failures(rows: Rows) -> dict[int, Tally]:
     return tallies(rows, rows.failed, code, texts)
 
 
-def _editions(rows: Rows) -> dict[int, Edition]:
+def _editions(rows: ComparableRows) -> dict[int, Edition]:
     """Describe each variant by its latest row, with the caveats and devices of all its rows."""
     caveats = _distinct(rows, "caveat")
     origins = _distinct(rows, "bytes_origin")
@@ -256,7 +261,7 @@ def _editions(rows: Rows) -> dict[int, Edition]:
     }
 
 
-def _distinct(rows: Rows, column: str) -> dict[int, tuple[str, ...]]:
+def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
     code, values = rows.codes(column)
     found: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for pair in np.flatnonzero(np.bincount(rows.variant * len(values) + code)).tolist():

@@ -39,7 +39,7 @@ class System(NamedTuple):
 
     @property
     def keeps_published(self) -> bool:
-        """Whether published points stay beside measured ones: another network of one method."""
+        """True if published points stay beside measured ones: another network of one method."""
         return self.group == OURS
 
     @property

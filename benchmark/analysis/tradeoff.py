@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.analysis.interval import CONFIDENCE, image_draws
-from benchmark.analysis.rate_distortion import Measure, require_image_values
 from benchmark.analysis.summarise import Point
+from benchmark.metrics.measure import Measure, require_image_values
 from benchmark.system.arrays import Float64Array
 
 Match = Literal["equal", "more realistic", "less realistic", "other rates"]
@@ -37,7 +37,7 @@ class DrawnPoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """One setting of a codec, and the other codec's distortion at its rate and realism."""
+    """A setting of a codec, and the other codec's distortion at its rate and realism."""
 
     label: str
     setting: str
@@ -64,7 +64,7 @@ def tradeoffs(
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 
     other: one curve for each variant. All points are over the same images and have both metrics.
-    Raises `UsageError` where one of these does not tell the influence of an image.
+    Raises `UsageError` where one of these gives no influence of an image.
     """
     require_image_values(distortion, realism)
     first = mine[0]

@@ -33,7 +33,7 @@ class ColourRoundTrip(NamedTuple):
 
     label: str
     rounded_db: float  # lowest over the images, as its adapter converts; infinite: nothing is lost
-    truncated_db: float  # as if fractions were truncated both ways
+    truncated_db: float  # with truncation instead of rounding in both directions
     floor_db: float  # a right conversion keeps at least this
     num_bytes: Mapping[Setting, int]  # by setting, lowest rate first; empty where not measured
     unmeasured: str  # why there are none

@@ -39,7 +39,7 @@ OF_THE_WHEEL = {
 }
 
 
-class Finding(NamedTuple):
+class Availability(NamedTuple):
     """A codec, metric or dataset: whether it can be used here, and why not."""
 
     name: str
@@ -57,31 +57,31 @@ class ImagingLibrary(NamedTuple):
     lacks: tuple[str, ...]  # of what Pillow's wheel has
 
 
-def examine_codecs() -> list[Finding]:
+def examine_codecs() -> list[Availability]:
     """Construct every codec of the registry without options; those that need some say which."""
     return [_attempt(name, _of_codec) for name in [*CODECS, *ALIASES]]
 
 
-def examine_metrics() -> list[Finding]:
+def examine_metrics() -> list[Availability]:
     """Construct every metric, or its feature space, for the CPU: are its weights here?"""
 
-    def look(name: str) -> Finding:
+    def examine(name: str) -> Availability:
         (of_image,) = scored_by_image([name])
         metric_class(of_image)("cpu")
-        return Finding(name, "ready", protocol_of(name))
+        return Availability(name, "ready", protocol_of(name))
 
-    return [_attempt(name, look) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    return [_attempt(name, examine) for name in (*METRICS, *DISTRIBUTION_METRICS)]
 
 
-def examine_datasets(data_dir: Path | None = None) -> list[Finding]:
+def examine_datasets(data_dir: Path | None = None) -> list[Availability]:
     """Open every dataset, and count its images."""
     from benchmark.datasets.folder import data_folders
 
-    def look(name: str) -> Finding:
+    def examine(name: str) -> Availability:
         images = dataset_opener(name)(data_folders(data_dir)).images
-        return Finding(name, "ready", f"{len(images)} images in {images[0].path.parent}")
+        return Availability(name, "ready", f"{len(images)} images in {images[0].path.parent}")
 
-    return [_attempt(name, look) for name in DATASETS]
+    return [_attempt(name, examine) for name in DATASETS]
 
 
 def imaging_library() -> ImagingLibrary:
@@ -120,7 +120,7 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
     ]
 
 
-def _of_codec(name: str) -> Finding:
+def _of_codec(name: str) -> Availability:
     spec = resolve(parse_codec(name))[0]
     codec = load_codec(spec)
     try:
@@ -132,20 +132,20 @@ def _of_codec(name: str) -> Finding:
         info = pack.infos[spec]
         images = len({one.image_sha256 for one in pack.streams.values() if one.spec == spec})
         what = f"{info.version} of {images} images, from {pack.path}; for others, {missing}"
-        return Finding(name, "recorded", what, info.licence)
+        return Availability(name, "recorded", what, info.licence)
     caveat = f" ({info.caveat})" if info.caveat else ""
-    return Finding(name, "ready", f"{info.version}{caveat}", info.licence)
+    return Availability(name, "ready", f"{info.version}{caveat}", info.licence)
 
 
-def _attempt(name: str, look: Callable[[str], Finding]) -> Finding:
+def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
     try:
-        return look(name)
+        return examine(name)
     except BadOption as error:
-        return Finding(name, "options", str(error))
+        return Availability(name, "options", str(error))
     except BenchError as error:
-        return Finding(name, "missing", str(error))
+        return Availability(name, "missing", str(error))
     except Exception as error:  # a broken library is what a doctor is called for
-        return Finding(name, "missing", f"it is broken: {type(error).__name__}: {error}")
+        return Availability(name, "missing", f"it is broken: {type(error).__name__}: {error}")
 
 
 def _torch() -> str:

@@ -70,7 +70,7 @@ class Check:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of `bench check`: 0 to go on, 1 regressed, 3 undecided, 4 no verdict."""
+        """The exit code of `bench check`: 0 passed, 1 regressed, 3 undecided, 4 no verdict."""
         return NOT_COMPARABLE if self.verdict == "not comparable" else EXIT_CODES[self.verdict]
 
     def for_machines(self) -> dict[str, Any]:

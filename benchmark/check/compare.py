@@ -18,11 +18,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Rows
+from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
-    Measure,
     NoDelta,
     bd_quality,
     bd_rate,
@@ -32,6 +31,7 @@ from benchmark.analysis.rate_distortion import (
 )
 from benchmark.analysis.summarise import Point
 from benchmark.check.pairing import VariantPair
+from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.arrays import BoolArray, Float64Array
 
@@ -94,7 +94,7 @@ def changes(pair: VariantPair, name: str) -> Changes:
     """Return the change of a metric on every image of a pair."""
     how, measure = criterion(name), Measure.named(name)
     if not measure.by_image:
-        return _nothing(how, f"{measure.label} does not tell the influence of an image")
+        return _nothing(how, f"{measure.label} gives no influence of an image")
     points = []
     for side in (pair.reference, pair.test):
         found = curves(side.summary, measure).get(side.label, [])
@@ -113,7 +113,7 @@ def changes(pair: VariantPair, name: str) -> Changes:
 def time_changes(pair: VariantPair) -> list[Changes]:
     """Return the changes of the seconds, if both sides were timed alone on the same machine."""
     both = pair.reference, pair.test
-    sides = [Rows(side.rows, side.summary.protocols["coding"]) for side in both]
+    sides = [ComparableRows(side.rows, side.summary.protocols["coding"]) for side in both]
     found = []
     for column, label in TIMES.items():
         how = Criterion(column, label, "ratio")
@@ -310,7 +310,7 @@ def _derivatives(
     return found
 
 
-def _why_no_times(sides: Sequence[Rows]) -> str:
+def _why_no_times(sides: Sequence[ComparableRows]) -> str:
     machines: set[tuple[str, ...]] = set()
     for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
         alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)

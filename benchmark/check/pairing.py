@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.comparable import ComparableRows, label_of
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.codec import Setting
 from benchmark.errors import BenchError
@@ -74,7 +74,7 @@ class _Variant(NamedTuple):
     label: str
     bare_label: str  # without its weights
     folder: Path
-    rows: Rows
+    rows: ComparableRows
     cells: Cells  # without those that failed
     names: Mapping[str, str]  # of images, by their keys
 
@@ -160,7 +160,7 @@ def _variant(side: RowSet, spec: CodecSpec) -> _Variant:
     label = label_of(spec.name, spec.variant)
     protocols = sorted(set(table["coding_protocol"].to_pylist()) - {None})
     coding = CODING if CODING in protocols else "".join(protocols[-1:])
-    rows = Rows(table, coding)
+    rows = ComparableRows(table, coding)
     _refuse_failed(rows, f"{label} of {side.name}")
     keys = pc.coalesce(table["image_sha256"], table["image"]).to_pylist()
     images, settings = table["image"].to_pylist(), settings_of(table)
@@ -179,7 +179,7 @@ def settings_of(table: pa.Table) -> list[Setting]:
     return [Setting(name, value) for name, value in pairs]
 
 
-def _refuse_failed(rows: Rows, whose: str) -> None:
+def _refuse_failed(rows: ComparableRows, whose: str) -> None:
     failed = rows.table.take(pa.array(rows.index[rows.failed])).to_pylist()
     if failed:
         shown = [
@@ -255,7 +255,7 @@ def _protocols(reference: _Variant, test: _Variant, metrics: Sequence[str]) -> d
     return found
 
 
-def _distinct(rows: Rows, value: str, protocol: str) -> set[str]:
+def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
     chosen = rows.table.take(pa.array(rows.index))
     return set(chosen[protocol].filter(pc.is_valid(chosen[value])).unique().to_pylist()) - {None}
 

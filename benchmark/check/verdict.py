@@ -94,7 +94,10 @@ def judge(
     corrected = dict(zip(raw, map(Claims, *by_claim), strict=True)) if raw else {}
     level = (1 - confidence) / max(len(raw), 1)
     return [
-        _finding(label, _Case(changes, tests[at], widths[at], corrected.get(at), confidence, level))
+        _finding(
+            label,
+            _JudgedMetric(changes, tests[at], widths[at], corrected.get(at), confidence, level),
+        )
         for at, (label, changes) in enumerate(compared)
     ]
 
@@ -113,8 +116,8 @@ def _width(changes: Changes, margins: Mapping[str, Margin]) -> float:
     return 100 * margin.value / changes.level if changes.level else margin.value
 
 
-class _Case(NamedTuple):
-    """Everything that a finding follows from."""
+class _JudgedMetric(NamedTuple):
+    """Changes and tests of a metric, with all that its verdict follows from."""
 
     changes: Changes
     tests: MeanTests | None  # None without numbers
@@ -124,7 +127,7 @@ class _Case(NamedTuple):
     level: float  # of the first of Holm's steps
 
 
-def _finding(label: str, case: _Case) -> Finding:
+def _finding(label: str, case: _JudgedMetric) -> Finding:
     changes, tests, how = case.changes, case.tests, case.changes.criterion
     verdict, why, needed = _verdict(case)
     found = Finding(
@@ -165,7 +168,7 @@ class _Said(NamedTuple):
     images_needed: int | None = None
 
 
-def _verdict(case: _Case) -> _Said:
+def _verdict(case: _JudgedMetric) -> _Said:
     changes, tests, p = case.changes, case.tests, case.p
     if changes.out_of_reach:
         which = _count(changes.out_of_reach)
@@ -177,7 +180,7 @@ def _verdict(case: _Case) -> _Said:
         return _Said("regressed")
     if min(p.equal, p.better) > alpha:
         return _undecided(tests, case)
-    if changes.unknown:  # whatever became of them, it may be the worst
+    if changes.unknown:  # an unknown change may be the worst
         which = _count([one.image for one in changes.unknown])
         why = changes.unknown[0].why
         return _Said("undecided", f"the others would pass, but {which} cannot be compared: {why}")
@@ -191,7 +194,7 @@ def _without_numbers(changes: Changes) -> _Said:
     return _Said("nothing measured", changes.nothing or changes.unknown[0].why)
 
 
-def _undecided(tests: MeanTests, case: _Case) -> _Said:
+def _undecided(tests: MeanTests, case: _JudgedMetric) -> _Said:
     if tests.images < 2:
         return _Said("undecided", "one image says nothing of the next: measure more")
     mean, deviation = float(tests.mean[0]), float(tests.deviation[0])

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.check.check import Check
 from benchmark.check.compare import AtSetting
 from benchmark.check.verdict import Finding
 from benchmark.figures.table import NOTHING, Table, markdown
+from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 
 SIGNS = {

@@ -1,1 +1,1 @@
-"""The verbs of the command `bench`: one file a verb; the only place that prints."""
+"""The verbs of the command `bench`: one file per verb; nothing else of the harness prints."""

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 20
 
 audit = typer.Typer(
-    help="Verify what others have to rely on.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Verify streams, packs and colour conversions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 
 @audit.callback()
 def _group() -> None:
-    """Verify what others have to rely on."""
+    """Verify streams, packs and colour conversions."""
 
 
 @audit.command("decode")
@@ -37,7 +39,12 @@ def audit_decode(
     device: options.DeviceName = "auto",
     jobs: options.Jobs = None,
     levels: Annotated[
-        int, typer.Option(min=0, max=255, help="The largest difference that is still no fault.")
+        int,
+        typer.Option(
+            min=0,
+            max=255,
+            help="Largest difference of 8-bit levels that is not counted as a fault.",
+        ),
     ] = 1,
     trust: options.Trust = False,
     weights_dir: options.WeightsDir = None,
@@ -46,21 +53,21 @@ def audit_decode(
 ) -> None:
     """Decode every kept stream again on this machine; compare the pixels with the recorded hash.
 
-    Each codec variant gets processes of its own, which receive its name and streams: no sources, no
-    rows. Exit code 1 if a codec that runs here gives other pixels, or none.
+    Each codec variant is decoded in fresh processes that receive its name and streams, no sources
+    and no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
     """
     from functools import partial
 
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.commands.output import interruptible, show_progress
-    from benchmark.measure.independent_decode import Terms, audit_stores
+    from benchmark.measure.independent_decode import AuditOptions, audit_stores
     from benchmark.plan.request import Request
     from benchmark.rows.store import Store
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    terms = Terms(use_device(device), machine(), jobs or cores(), levels, trust)
+    terms = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
@@ -77,7 +84,9 @@ def audit_pack(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="A dataset or folder to look for its images in, beside those it names."),
+        typer.Option(
+            help="Another dataset or folder to search for the pack's images (repeatable)."
+        ),
     ] = None,
     metrics: options.Metrics = "all",
     jobs: options.Jobs = None,
@@ -89,8 +98,8 @@ def audit_pack(
 ) -> None:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
-    Streams of images that are not here are decoded, but not scored. Exit code 1 if anything
-    differs.
+    Streams whose images are not on this machine are decoded but not scored. Exit code 1 if
+    anything differs.
     """
     from benchmark.audit import pack_audit
     from benchmark.commands.output import interruptible, show_progress
@@ -124,7 +133,7 @@ def audit_pack(
 def audit_colour_round_trip(
     codecs: Annotated[
         str,
-        typer.Option(help="Comma-separated codecs, or 'all' whose adapters convert colour."),
+        typer.Option(help="Comma-separated codecs, or 'all' whose adapters convert colours."),
     ] = "all",
     dataset: options.DatasetName = "sample",
     limit: options.Limit = None,
@@ -135,7 +144,7 @@ def audit_colour_round_trip(
 ) -> None:
     """Measure the PSNR after colour conversion alone, and check that bytes rise with quality.
 
-    Exit code 1 if a conversion loses more than a right one does, or bytes do not rise.
+    Exit code 1 if a conversion loses more than a correct one does, or if bytes do not rise.
     """
     from benchmark.audit.colour_round_trip import chosen_codecs, measure_round_trips
     from benchmark.datasets.image import read_image
@@ -171,7 +180,7 @@ def _print_decoded(found: "Audited", levels: int) -> None:
     if findings.not_kept:
         print(f"absent   {findings.not_kept} rows have a stream that was not kept")
     if findings.declared:
-        print(f"absent   {findings.declared} rows never had a stream: their sizes are declared")
+        print(f"absent   {findings.declared} rows have no stream: their sizes are declared")
     print(f"{sum(found.streams.values())} streams in {len(found.streams)} datasets")
 
 
@@ -215,11 +224,11 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
     print(f"{pack.path}: {what}, {found.streams} streams of {len(images)} images")
     for sentence in pack.notes:
         print(f"note     {sentence}")
-    print(f"pixels   {found.decoded} streams decode to what was recorded")
+    print(f"pixels   {found.decoded} streams decode to the recorded pixels")
     for column, count in found.compared.items():
-        print(f"metric   {column}: {count} values are what was recorded")
+        print(f"metric   {column}: {count} values equal the recorded ones")
     if absent := len(images - sources.keys()):
-        print(f"absent   {absent} images are not here, and nothing of them was scored")
+        print(f"absent   {absent} images are not on this machine; their streams were not scored")
     _print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
 
 

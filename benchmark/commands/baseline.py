@@ -8,7 +8,7 @@ import typer
 from benchmark.commands import options
 
 baseline = typer.Typer(
-    help="Named references for `bench check`.",
+    help="Save and list named references for `bench check`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -16,12 +16,12 @@ baseline = typer.Typer(
 
 @baseline.callback()
 def _group() -> None:
-    """Named references for `bench check`."""
+    """Save and list named references for `bench check`."""
 
 
 @baseline.command("save")
 def save(
-    name: Annotated[str, typer.Argument(help="What `bench check --against` will call it.")],
+    name: Annotated[str, typer.Argument(help="Name of the baseline, for `bench check --against`.")],
     codecs: Annotated[
         str, typer.Option(help="Comma-separated codecs to keep, or 'all' that have results.")
     ] = "all",
@@ -30,7 +30,7 @@ def save(
     ] = "all",
     results: options.Results = Path("results"),
 ) -> None:
-    """Keep today's rows under a name: small files for version control, never written twice."""
+    """Save the present rows under a name: small files for version control, never overwritten."""
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.check.baseline import rows_to_keep, save_baseline
 
@@ -46,7 +46,7 @@ def save(
 
 @baseline.command("list")
 def list_all(results: options.Results = Path("results")) -> None:
-    """Name, date, commit and content of each."""
+    """List the baselines with date, commit and contents."""
     from benchmark.check.baseline import list_baselines
     from benchmark.commands.output import print_table
     from benchmark.figures.table import Table

@@ -34,13 +34,13 @@ def check(
         str, typer.Option(help="The codec to check: ours, ours:beta=0, jpeg:optimize=1.")
     ] = "",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="The weights to check, of a codec that takes a checkpoint.")
+        Path | None, typer.Option(help="The weights to check, for a codec that takes a checkpoint.")
     ] = None,
     against: Annotated[
         str, typer.Option(help="The reference: results/kodak, a results folder, or a baseline.")
     ] = "",
     reference_codec: Annotated[
-        str, typer.Option(help="The codec of the reference, where it is called otherwise.")
+        str, typer.Option(help="The codec of the reference, if it has another name than --codec.")
     ] = "",
     dataset: Annotated[
         str, typer.Option(help="A dataset by name or a folder of images; default: the reference's.")
@@ -56,24 +56,35 @@ def check(
         typer.Option(help="Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%."),
     ] = "",
     confidence: Annotated[
-        float, typer.Option(min=0.5, max=0.9999, help="Of each claim, over all metrics.")
+        float,
+        typer.Option(
+            min=0.5, max=0.9999, help="Confidence of each kind of claim, over all metrics together."
+        ),
     ] = 0.95,
     common: Annotated[
-        bool, typer.Option("--common", help="Compare the images and settings that both have.")
+        bool, typer.Option("--common", help="Compare only the images and settings that both have.")
     ] = False,
     points: options.Points = None,
     timing: Annotated[
-        bool, typer.Option("--timing", help="Measure one cell at a time, for seconds.")
+        bool,
+        typer.Option(
+            "--timing", help="Measure one cell at a time, so that seconds can be compared."
+        ),
     ] = False,
     fail_on_timing: Annotated[
-        bool, typer.Option("--fail-on-timing", help="Let seconds decide as well.")
+        bool, typer.Option("--fail-on-timing", help="Let seconds decide the verdict as well.")
     ] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write the verdict here, for a pull request.")
+        Path | None,
+        typer.Option(help="Write the verdict to this markdown file, for a pull request."),
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write it as JUnit XML.")] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write it as json.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the verdict to this JUnit XML file.")
+    ] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write the verdict to this JSON file.")
+    ] = None,
     jobs: options.Jobs = None,
     device: options.DeviceName = "auto",
     limit: options.Limit = None,

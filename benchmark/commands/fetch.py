@@ -1,4 +1,4 @@
-"""`bench fetch`: a dataset or weights by name, from the publisher to where they are sought."""
+"""`bench fetch`: download a dataset or weights by name to where they are searched for."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from benchmark.registry import ALIASES, CODECS, DATASETS, HYPERPRIOR, codec_clas
 from benchmark.system.published_weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:
-    from benchmark.datasets.download import Progress
+    from benchmark.datasets.download import DownloadProgress
 
 LINE_SECONDS = 30.0
 
@@ -35,7 +35,7 @@ def fetch(
 ) -> None:
     """Download a dataset or weights, checked; an interrupted download resumes where it stopped."""
     if name == "sample":
-        print("sample comes with the scikit-image package: nothing to fetch")
+        print("sample is bundled with the scikit-image package: nothing to fetch")
     elif name in DATASETS:
         _fetch_dataset(name, data_dir)
     elif name in NETWORKS:
@@ -95,7 +95,7 @@ def _weights_of_codec(text: str) -> Sequence[PublishedFile]:
 
 
 @contextmanager
-def _shown() -> Iterator["Progress"]:
+def _shown() -> Iterator["DownloadProgress"]:
     """Yield a function to call after every chunk: a bar on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -121,7 +121,7 @@ def _shown() -> Iterator["Progress"]:
         yield update
 
 
-def _lines() -> "Progress":
+def _lines() -> "DownloadProgress":
     spoken = monotonic()
 
     def update(name: str, done_bytes: int, total_bytes: int | None) -> None:

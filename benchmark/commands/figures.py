@@ -1,4 +1,4 @@
-"""`bench figures paper`: the figures of the paper that results hold, a sentence on the rest."""
+"""`bench figures paper`: draw the paper's figures that results allow, say what the others lack."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from benchmark.commands import options
 from benchmark.errors import UsageError
 
 figures = typer.Typer(
-    help="Figures of a paper, drawn from results alone.",
+    help="Draw the figures of a paper from stored results alone.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -17,7 +17,7 @@ figures = typer.Typer(
 
 @figures.callback()
 def _group() -> None:
-    """Figures of a paper, drawn from results alone."""
+    """Draw the figures of a paper from stored results alone."""
 
 
 @figures.command("paper")
@@ -30,14 +30,15 @@ def paper(
         Path | None, typer.Option(help="Folder to write to; default: RESULTS/figures/paper.")
     ] = None,
     photograph: Annotated[
-        str, typer.Option(help="The photograph of the crops: kodak/kodim15.png.")
+        str, typer.Option(help="Photograph that the crops are taken from: kodak/kodim15.png.")
     ] = "",
     window: Annotated[
-        str, typer.Option(help="Which part of it the crops show: LEFT,TOP,SIDE in pixels.")
+        str,
+        typer.Option(help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
     ] = "",
-    bpp: Annotated[float | None, typer.Option(help="The rate of the crops.")] = None,
+    bpp: Annotated[float | None, typer.Option(help="Rate of the crops in bpp.")] = None,
     style: options.StyleName = "usual",
-    attested_only: options.AttestedOnly = False,
+    verified_only: options.VerifiedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
 ) -> None:
@@ -56,10 +57,9 @@ def paper(
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     sentences: dict[str, None] = {}
+    stored = PaperResults(results, data_dir, verified_only)
     with drawn_in(style):
-        for one in write_paper(
-            PaperResults(results, data_dir, attested_only), only, folder, request
-        ):
+        for one in write_paper(stored, only, folder, request):
             if one.pdf is not None:
                 print(one.pdf, flush=True)
             sentences |= dict.fromkeys(one.sentences)

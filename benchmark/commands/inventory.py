@@ -8,13 +8,15 @@ import typer
 from benchmark.commands import options
 
 if TYPE_CHECKING:
-    from benchmark.audit.installation import Finding
+    from benchmark.audit.installation import Availability
 
 
 def list_names(
     published: Annotated[
         bool,
-        typer.Option("--published", help="Published numbers: system, dataset, metric, protocol."),
+        typer.Option(
+            "--published", help="List published numbers instead: system, dataset, metric, protocol."
+        ),
     ] = False,
 ) -> None:
     """List codecs, datasets and metrics (`bench doctor` says which of them run here)."""
@@ -59,7 +61,7 @@ def doctor(
     _show("datasets", _lines(installation.examine_datasets(data_dir)))
 
 
-def _lines(findings: Iterable["Finding"]) -> list[tuple[str, ...]]:
+def _lines(findings: Iterable["Availability"]) -> list[tuple[str, ...]]:
     return [
         (one.name, one.state, f"{one.what} [{one.licence}]" if one.licence else one.what)
         for one in findings

@@ -1,4 +1,4 @@
-"""`bench merge`: results folders of several machines into one."""
+"""`bench merge`: merge the results folders of several machines."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,15 @@ from benchmark.commands import options
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of results.")],
-    into: Annotated[Path, typer.Option(help="The folder of results that they are added to.")],
+    into: Annotated[Path, typer.Option(help="Folder of results to add them to.")],
     as_json: options.AsJson = False,
 ) -> None:
     """Add rows, streams, run records and features of results folders to another one.
 
-    A cell with other bytes or other decoded pixels in two places is a conflict: the first row
-    stands, those of --into before all, and both are named. Interrupted or repeated, it ends the
-    same. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without results.
+    A cell with different bytes or decoded pixels in two folders is a conflict: the first row
+    stands, those of --into first, and both are named. A merge may be interrupted
+    and repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without
+    results.
     """
     import json
 
@@ -31,7 +32,7 @@ def merge(
             if not as_json:
                 print(
                     f"{one.dataset}: {one.rows} rows, {one.streams} streams, {one.runs} runs, "
-                    f"{one.features} features and {one.reductions} reductions were new"
+                    f"{one.features} features and {one.reductions} reductions added"
                 )
                 for sentence in one.conflicts:
                     print(f"conflict {sentence}")

@@ -11,7 +11,7 @@ Codecs = Annotated[
     str,
     typer.Option(
         help="Comma-separated codecs, each name[:key=value]... or path.py:Class; "
-        "'all' is everything that runs here.",
+        "'all' are those that can run on this machine.",
         show_default=True,
     ),
 ]
@@ -20,66 +20,78 @@ DatasetName = Annotated[
 ]
 Points = Annotated[
     list[str] | None,
-    typer.Option(help="Settings instead of a codec's own: jpeg.quality=10,30,50 (repeatable)."),
+    typer.Option(
+        help="Settings to measure, else a codec's default ones: jpeg.quality=10,30,50 (repeatable)."
+    ),
 ]
 Metrics = Annotated[str, typer.Option(help="Comma-separated metrics, or 'all'.")]
 AllowFew = Annotated[
-    bool, typer.Option("--allow-few", help="FID and KID of fewer than 50 images, marked as such.")
+    bool,
+    typer.Option(
+        "--allow-few", help="Compute FID and KID of fewer than 50 images too, marked as such."
+    ),
 ]
 Attribute = Annotated[
-    str, typer.Option(help="A metric: also name the images that move it most at each setting.")
+    str, typer.Option(help="A metric, to list the images that influence it most at each setting.")
 ]
 USUAL_METRICS = ",".join(registry.USUAL_METRICS)
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder that holds datasets; then $BENCH_DATA and the user's cache."),
+    typer.Option(help="Folder searched for datasets first; then $BENCH_DATA and the user's cache."),
 ]
 WeightsDir = Annotated[
     Path | None,
-    typer.Option(help="Folder that holds weight files; then $BENCH_WEIGHTS and torch's cache."),
+    typer.Option(
+        help="Folder searched for weight files first; then $BENCH_WEIGHTS and torch's cache."
+    ),
 ]
 VtmDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of VTM's EncoderAppStatic; then $VTM_DIR and the PATH."),
+    typer.Option(help="Folder searched for VTM's programs first; then $VTM_DIR and the PATH."),
 ]
 Packs = Annotated[
     list[Path] | None,
     typer.Option(
-        "--pack", help="A pack of recorded streams to take a codec's from, DIR or TAR (repeatable)."
+        "--pack",
+        help="A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the dataset.")]
 Flatten = Annotated[
-    bool, typer.Option("--flatten", help="Accept images with alpha (on white) or CMYK.")
+    bool,
+    typer.Option("--flatten", help="Accept images with alpha (blended with white) or in CMYK."),
 ]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Cells at the same time; default: one a core.")
+    int | None, typer.Option(min=1, help="Cells to run at the same time; default: one per core.")
 ]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="local, or ray: the machines of a Ray cluster.")
+    str, typer.Option("--engine", help="local: this machine; ray: the nodes of a Ray cluster.")
 ]
 Address = Annotated[
-    str, typer.Option(help="Of the Ray cluster, HOST:PORT; auto: that of this machine.")
+    str,
+    typer.Option(help="Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine."),
 ]
 GpusPerWorker = Annotated[
-    float, typer.Option(min=0.01, help="With Ray, GPUs for each worker of a GPU codec; 0.5 shares.")
+    float,
+    typer.Option(min=0.01, help="With Ray, GPUs per worker of a GPU codec; 0.5: two share one."),
 ]
-Nodes = Annotated[
-    int | None, typer.Option(min=1, help="Also simulate a cluster of N nodes (--engine ray).")
+Nodes = Annotated[int | None, typer.Option(min=1, help="Also simulate a Ray cluster of N nodes.")]
+WorkersPerNode = Annotated[
+    int, typer.Option(min=1, help="Cells to run at the same time on each node.")
 ]
-WorkersPerNode = Annotated[int, typer.Option(min=1, help="Cells at the same time on each node.")]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the summary as json, and nothing else.")
+DeviceName = Annotated[
+    str, typer.Option("--device", help="Device of learned codecs and metrics: auto, cpu or cuda.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")]
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Run programs and Python files that rows or a pack name as their codec."
+        "--trust",
+        help="Allow codecs that are programs or Python files named by the rows or the pack.",
     ),
 ]
-AttestedOnly = Annotated[
+VerifiedOnly = Annotated[
     bool,
     typer.Option(
         "--verified-only",
@@ -88,7 +100,10 @@ AttestedOnly = Annotated[
 ]
 Checkpoint = Annotated[
     str,
-    typer.Option(help="A checkpoint of our codec; default: ours.safetensors where weights are."),
+    typer.Option(
+        help="A checkpoint of our codec; default: ours.safetensors in the weights folder, else "
+        "the bundled one."
+    ),
 ]
 StyleName = Annotated[
     str,
@@ -96,10 +111,12 @@ StyleName = Annotated[
 ]
 Page = Annotated[
     bool,
-    typer.Option("--page", help="Also write page.html, where a point opens into pictures."),
+    typer.Option(
+        "--page", help="Also write page.html, where each point of a curve opens its images."
+    ),
 ]
 USUAL_PAGE_IMAGES = "4"
 PageImages = Annotated[
     str,
-    typer.Option(help="Photographs whose pictures the page shows: how many, or 'all'."),
+    typer.Option(help="Number of photographs whose decoded images the page shows, or 'all'."),
 ]

@@ -1,4 +1,4 @@
-"""Words on the terminal: tables, sentences, progress, the outcome of a run, an interruption."""
+"""Output on the terminal: tables, sentences, progress, the outcome of a run, an interruption."""
 
 import json
 import signal
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.summarise import Summary
     from benchmark.figures.table import Table
     from benchmark.measure.outcome import Failure, Outcome, Progress
+    from benchmark.metrics.measure import Measure
     from benchmark.plan.matrix import Matrix
     from benchmark.plan.request import Request
 
@@ -210,7 +210,7 @@ def print_problems(
 
 def print_outcome(outcome: "Outcome", with_table: bool = True, allow_few: bool = False) -> None:
     """Print the means, what failed, was refused or skipped, and where the rows are."""
-    from benchmark.analysis.rate_distortion import Measure
+    from benchmark.metrics.measure import Measure
 
     if outcome.rows.num_rows and with_table:
         measures = [Measure.named(name) for name in outcome.metrics]
@@ -223,7 +223,7 @@ def print_outcome(outcome: "Outcome", with_table: bool = True, allow_few: bool =
         print(f"no value {name} of {count} cells: {reason} (then `bench rescore` fills them in)")
     print(
         f"{outcome.measured} cells measured, {len(outcome.failures)} failed, "
-        f"{len(outcome.cells) - outcome.measured} were done before; rows in "
+        f"{len(outcome.cells) - outcome.measured} were finished before; rows in "
         f"{outcome.matrix.store.folder}"
     )
 

@@ -1,4 +1,4 @@
-"""`bench pack export` and `bench pack import`: finished cells to a pack of streams, and back."""
+"""`bench pack export` and `bench pack import`: finished cells as a bitstream archive, and back."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from benchmark.commands import options
 
 pack = typer.Typer(
-    help="Streams with what was measured of them, for others to check.",
+    help="Export and import bitstream archives: streams with their rows, for others to check.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -16,7 +16,7 @@ pack = typer.Typer(
 
 @pack.callback()
 def _group() -> None:
-    """Streams with what was measured of them, for others to check."""
+    """Export and import bitstream archives: streams with their rows, for others to check."""
 
 
 @pack.command("export")

@@ -10,7 +10,7 @@ import typer
 from benchmark.commands import options
 
 if TYPE_CHECKING:
-    from benchmark.plan.estimate import Estimate
+    from benchmark.plan.estimate import TimeEstimate
     from benchmark.plan.matrix import Matrix
     from benchmark.plan.simulate import ClusterForecast
 
@@ -27,7 +27,9 @@ def plan(
     vtm_dir: options.VtmDir = None,
     packs: options.Packs = None,
     flatten: options.Flatten = False,
-    timing: Annotated[bool, typer.Option("--timing", help="As for `bench run --timing`.")] = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Plan a run with `--timing`: one cell at a time.")
+    ] = False,
     nodes: options.Nodes = None,
     workers_per_node: options.WorkersPerNode = 1,
     as_json: options.AsJson = False,
@@ -70,7 +72,7 @@ def plan(
         if as_json:
             print(json.dumps({"cells": len(cells), "cluster": cluster._asdict()}, indent=1))
         else:
-            print(f"{len(cells)} cells of typical images, for planning alone: {missing}")
+            print(f"{len(cells)} cells of typical images, for planning only: {missing}")
             print(_cluster_line(cluster))
         return
     model = CostModel(matrix.table)
@@ -81,7 +83,7 @@ def plan(
 
 
 def _print_json(
-    matrix: "Matrix", guess: "Estimate", lanes: int, cluster: "ClusterForecast | None"
+    matrix: "Matrix", guess: "TimeEstimate", lanes: int, cluster: "ClusterForecast | None"
 ) -> None:
     facts = {
         "dataset": matrix.sources.dataset.name,
@@ -102,18 +104,18 @@ def _print_json(
 
 
 def _print(
-    matrix: "Matrix", guess: "Estimate", lanes: int, cluster: "ClusterForecast | None"
+    matrix: "Matrix", guess: "TimeEstimate", lanes: int, cluster: "ClusterForecast | None"
 ) -> None:
     from benchmark.commands.output import print_problems
 
     print(f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images")
-    total = "together", len(matrix.cells), len(matrix.to_do)
+    total = "total", len(matrix.cells), len(matrix.to_do)
     for label, cells, to_do in [*_counts(matrix), total]:
         print(f"  {label:<40} {cells:>7} cells {to_do:>7} to do")
     print(
-        f"coding takes about {guess.seconds / lanes:.0f} s with {lanes} at a time, metrics apart"
-        + (f"; {guess.typical} cells by typical times" if guess.typical else "")
-        + (f"; nothing is known yet about {guess.unknown} cells" if guess.unknown else "")
+        f"coding takes about {guess.seconds / lanes:.0f} s with {lanes} at a time, without metrics"
+        + (f"; {guess.typical} cells estimated from typical times" if guess.typical else "")
+        + (f"; {guess.unknown} cells without an estimate" if guess.unknown else "")
     )
     if cluster:
         print(_cluster_line(cluster))
@@ -132,9 +134,9 @@ def _cluster_line(found: "ClusterForecast") -> str:
     return (
         f"on {found.nodes} nodes with {found.workers} workers: done after "
         f"{_hours(found.seconds)}, {100 * found.excess:.1f} % more than the ideal "
-        f"{_hours(found.ideal_seconds)}; metrics, transfers and starting apart"
-        + (f"; {typical} cells by typical times, as they were never measured" if typical else "")
-        + (f"; without {unknown} cells that nothing is known about" if unknown else "")
+        f"{_hours(found.ideal_seconds)}; without metrics, transfers and start-up"
+        + (f"; {typical} cells estimated from typical times" if typical else "")
+        + (f"; without {unknown} cells that have no estimate" if unknown else "")
     )
 
 

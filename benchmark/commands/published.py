@@ -8,7 +8,7 @@ import typer
 from benchmark.commands import options
 
 published = typer.Typer(
-    help="Numbers from papers and repositories.",
+    help="Compare with numbers published in papers and repositories.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -16,7 +16,7 @@ published = typer.Typer(
 
 @published.callback()
 def _group() -> None:
-    """Numbers from papers and repositories."""
+    """Compare with numbers published in papers and repositories."""
 
 
 @published.command("check")

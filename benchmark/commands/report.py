@@ -25,29 +25,34 @@ def report(
         typer.Option(help="Cut curves at this rate, by interpolation, before taking BD-rates."),
     ] = None,
     common: Annotated[
-        bool, typer.Option("--common", help="Restrict all means to images that all points have.")
+        bool,
+        typer.Option("--common", help="Restrict all means to the images that every point has."),
     ] = False,
     pooled: Annotated[
-        bool, typer.Option("--pooled", help="bpp as all bits over all pixels of the images.")
+        bool,
+        typer.Option(
+            "--pooled", help="Compute bpp as all bits over all pixels, not as the mean over images."
+        ),
     ] = False,
     linear: Annotated[
-        bool, typer.Option("--linear", help="A linear instead of a logarithmic rate axis.")
+        bool, typer.Option("--linear", help="Draw a linear instead of a logarithmic rate axis.")
     ] = False,
     published: Annotated[
         str,
         typer.Option(
-            help="Published systems to lay over the curves: crdr,hific,multi-realism:beta=2.56; "
+            help="Published systems to draw beside the curves: crdr,hific,multi-realism:beta=2.56; "
             "or 'all' (`bench list --published`)."
         ),
     ] = "",
     mix_protocols: Annotated[
         bool,
         typer.Option(
-            "--mix-protocols", help="Draw published points of other rules too; the figure says so."
+            "--mix-protocols",
+            help="Also draw published points of other protocols; the figure marks them.",
         ),
     ] = False,
-    attested_only: options.AttestedOnly = False,
     style: options.StyleName = "usual",
+    verified_only: options.VerifiedOnly = False,
     page: options.Page = False,
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
     data_dir: options.DataDir = None,
@@ -71,7 +76,7 @@ def report(
         common,
         pooled,
         allow_few,
-        attested_only,
+        verified_only,
         linear,
         published,
         mix_protocols,

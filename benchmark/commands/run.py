@@ -28,27 +28,35 @@ def run(
     packs: options.Packs = None,
     flatten: options.Flatten = False,
     keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Keep the streams, for `bench rescore`.")
+        bool,
+        typer.Option(
+            "--keep/--no-keep", help="Keep the streams, for `bench rescore` and `bench audit`."
+        ),
     ] = True,
     verify: Annotated[
         bool,
         typer.Option(
             "--verify",
-            help="Decode each kept stream again in a process that has nothing else.",
+            help="Verify by independent decode: decode each kept stream again in a fresh process.",
         ),
     ] = False,
     allow_few: options.AllowFew = False,
     timing: Annotated[
-        bool, typer.Option("--timing", help="One cell at a time, nothing beside it.")
+        bool,
+        typer.Option(
+            "--timing", help="Measure one cell at a time, so that its seconds are comparable."
+        ),
     ] = False,
     table: Annotated[
-        bool, typer.Option("--table/--no-table", help="End with the table of means.")
+        bool, typer.Option("--table/--no-table", help="Print the table of means at the end.")
     ] = True,
     as_json: options.AsJson = False,
 ) -> None:
-    """Code, decode and score images; finished cells are not measured again.
+    """Encode, decode and score images, and store the rows.
 
-    Exit code 0, 1 if a cell or image failed, 2 if what was asked for cannot be run, 130 if
+    A cell is one codec variant at one setting on one image; finished cells are not measured again.
+
+    Exit code 0, 1 if a cell or image failed, 2 if the request cannot be run, 130 if
     interrupted.
     """
     from benchmark.commands.output import finish, interruptible, run_with_progress
@@ -92,7 +100,7 @@ def rescore(
     flatten: options.Flatten = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Decode kept streams again and compute the metrics that rows lack; cells stay as they are."""
+    """Decode kept streams again and compute the metrics that stored rows lack."""
     from benchmark.commands.output import interruptible, print_problems, show_progress
     from benchmark.measure.run import rescore as rescore_rows
     from benchmark.plan.request import Request

@@ -11,23 +11,31 @@ from benchmark.errors import UnknownName, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmark.analysis.rate_distortion import Measure
     from benchmark.analysis.stored import DatasetResults
     from benchmark.analysis.summarise import Point
     from benchmark.analysis.tradeoff import Tradeoff
     from benchmark.figures.table import Table
+    from benchmark.metrics.measure import Measure
 
 
 def tradeoff(
-    codec: Annotated[str, typer.Argument(help="The codec asked about: all of its variants.")],
-    against: Annotated[str, typer.Argument(help="The codec whose settings are the reference.")],
+    codec: Annotated[str, typer.Argument(help="The codec in question, with all of its variants.")],
+    against: Annotated[
+        str, typer.Argument(help="The reference codec, at whose settings both are compared.")
+    ],
     dataset: options.DatasetName = "kodak",
-    distortion: Annotated[str, typer.Option(help="psnr, psnr_y or ms_ssim.")] = "psnr",
+    distortion: Annotated[
+        str, typer.Option(help="The distortion metric: psnr, psnr_y or ms_ssim.")
+    ] = "psnr",
     realism: Annotated[
-        str, typer.Option(help="fid256, kid256, fd_squeeze, fd_alex, lpips_squeeze or the like.")
+        str,
+        typer.Option(
+            help="The realism metric: fid256, kid256, fd_squeeze, fd_alex, lpips_squeeze, ..."
+        ),
     ] = "fid256",
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the table there at full precision.")
+        Path | None,
+        typer.Option("--csv", help="Also write the table to this csv file, at full precision."),
     ] = None,
     allow_few: options.AllowFew = False,
     results: options.Results = Path("results"),
@@ -39,11 +47,12 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.rate_distortion import Measure, curves
+    from benchmark.analysis.rate_distortion import curves
     from benchmark.analysis.stored import read_results
     from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
+    from benchmark.metrics.measure import Measure
     from benchmark.registry import metric_names
 
     names = metric_names(f"{distortion},{realism}")

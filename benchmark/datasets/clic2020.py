@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.datasets.download import (
-    Progress,
+    DownloadProgress,
     fetch,
     manifest_objection,
     publish_folder,
@@ -110,7 +110,7 @@ def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
 
 
 def fetch_dataset(
-    name: str, sought: Sequence[Path], target: Path, progress: Progress | None = None
+    name: str, sought: Sequence[Path], target: Path, progress: DownloadProgress | None = None
 ) -> None:
     """Fetch the subsets of a dataset's name that are in none of the folders sought."""
     for subset in (PROFESSIONAL, MOBILE):
@@ -121,7 +121,7 @@ def fetch_dataset(
                 fetch_subset(subset, target, progress)
 
 
-def fetch_subset(subset: Subset, folder: Path, progress: Progress | None = None) -> Path:
+def fetch_subset(subset: Subset, folder: Path, progress: DownloadProgress | None = None) -> Path:
     """Download and unpack an archive into `folder`/clic2020/NAME, which appears when it is whole.
 
     An archive that the user has put beside it is used and stays; a downloaded one is removed.

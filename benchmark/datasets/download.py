@@ -30,7 +30,7 @@ CONNECTIONS = 10  # for one file; a new one only while the last brought somethin
 MANIFEST = "manifest.json"
 
 
-class Progress(Protocol):
+class DownloadProgress(Protocol):
     """Callback that is told often how much of a file has arrived."""
 
     def __call__(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
@@ -62,7 +62,7 @@ def fetch(
     target: Path,
     size_bytes: int | None = None,
     sha256: str = "",
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     remedy: str = "",
 ) -> None:
     """Download `url` to `target`, whole or not at all; an existing target is verified instead.
@@ -101,7 +101,11 @@ def fetch(
 
 
 def _download(
-    url: str, file: BufferedRandom, expected: Expected, progress: Progress | None, remedy: str
+    url: str,
+    file: BufferedRandom,
+    expected: Expected,
+    progress: DownloadProgress | None,
+    remedy: str,
 ) -> None:
     """Append to the file until it is complete, over up to CONNECTIONS connections."""
     host = urlsplit(url).hostname
@@ -123,7 +127,9 @@ def _download(
         raise Unavailable(f"{host} cannot be reached{so_far} ({reason}): fetch again, or {remedy}")
 
 
-def _connect(url: str, file: BufferedRandom, expected: Expected, progress: Progress | None) -> bool:
+def _connect(
+    url: str, file: BufferedRandom, expected: Expected, progress: DownloadProgress | None
+) -> bool:
     """Append the data of one connection, and return whether the file is complete."""
     have = _size(file)
     headers = {"User-Agent": "rdrbench"} | ({"Range": f"bytes={have}-"} if have else {})

@@ -53,18 +53,19 @@ def find_images(
     name: str,
     data_folders: Sequence[Path],
     below: Sequence[str],
-    look: Callable[[Path], Sequence[ImageFile]],
+    images_in: Callable[[Path], Sequence[ImageFile]],
 ) -> tuple[ImageFile, ...]:
     """Return the images, sorted, of the first place that holds the whole dataset.
 
-    The places are the paths of `below` in the first data folder, then in the next. `look` returns
-    the images of a place, none where it has nothing of the dataset, and raises `Unavailable` with
-    its objection to what is there; the first objection is reported when no place is right.
+    The places are the paths of `below` in the first data folder, then in the next. `images_in`
+    returns the images of a place, none where it has nothing of the dataset, and raises
+    `Unavailable` with its objection to what is there; the first objection is reported when no place
+    is right.
     """
     objection = ""
     for place in (folder / path for folder in data_folders for path in below):
         try:
-            if images := look(place):
+            if images := images_in(place):
                 return tuple(sorted(images))
         except Unavailable as error:
             objection = objection or str(error)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.datasets.download import Progress, fetch, publish_folder
+from benchmark.datasets.download import DownloadProgress, fetch, publish_folder
 from benchmark.datasets.folder import find_images
 from benchmark.datasets.profile import Profile
 from benchmark.datasets.source import Refused, probe
@@ -67,7 +67,7 @@ def open_kodak(data_folders: Sequence[Path]) -> Dataset:
 
 
 def fetch_dataset(
-    name: str, sought: Sequence[Path], target: Path, progress: Progress | None = None
+    name: str, sought: Sequence[Path], target: Path, progress: DownloadProgress | None = None
 ) -> None:
     """Download the 24 files into `target`/kodak, which appears when all are there and right.
 

@@ -54,13 +54,13 @@ def without_duplicates(found: Sequence[Source | Refused]) -> list[Source | Refus
 def _probe(file: ImageFile, flatten: bool) -> Source | Refused:
     from benchmark.datasets.image import read_image
 
-    def look() -> tuple[str, int, int, bool]:
+    def read() -> tuple[str, int, int, bool]:
         photograph = read_image(file.path, flatten)
         height, width, _ = photograph.pixels.shape
         return pixels_sha256(photograph.pixels), width, height, photograph.lossy
 
     try:
-        return Source(file, *remembered(file.path, f"source flatten={flatten:d}", look))
+        return Source(file, *remembered(file.path, f"source flatten={flatten:d}", read))
     except ImageRefused as refused:
         return Refused(file, str(refused))
     except OSError as error:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Summary
 from benchmark.figures.captions import FEW, LOWER, axis_words
 from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, title
@@ -22,7 +21,8 @@ from benchmark.figures.style import (
     figure_style,
     line,
 )
-from benchmark.published.curves import Curve, Panel, measured_panel
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel, SystemCurve, measured_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ def _styles(labels: Sequence[str], own: str) -> dict[str, Style]:
 
 
 def _changes(
-    curve: Curve, reference: Curve | None, measure: Measure
+    curve: SystemCurve, reference: SystemCurve | None, measure: Measure
 ) -> tuple[list[float], list[float]]:
     """Return rates, and differences of values from the reference's at equal settings.
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_lowercase
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.metrics.distribution_metric import FEW_IMAGES
-from benchmark.published.curves import Curve, Panel
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel, SystemCurve
 
 FEW = f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased."
 LOWER = "An arrow down: lower is better."
@@ -74,6 +74,8 @@ def panels_note(panels: Sequence[Panel], filled: bool) -> str:
     if not published:
         return ""
     said = MARKS
+    if not filled and any(curve.caveats for one in panels for curve in one.measured):
+        said = f"{MARKS.removesuffix('.')}, or a measured network with the caveat in the legend."
     if filled and any(one.measured for one in panels):
         said = f"Filled markers: measured by this benchmark. {said}"
     read = [curve for curve in published if any(point.value_error for point in curve.points)]
@@ -89,7 +91,7 @@ def panels_note(panels: Sequence[Panel], filled: bool) -> str:
     return f"{said}\nProtocols mixed: {foreign}; without a letter {own}."
 
 
-def published_sources(curves: Iterable[Curve]) -> list[str]:
+def published_sources(curves: Iterable[SystemCurve]) -> list[str]:
     """Return a sentence on the sources of published curves; none without any."""
     found = grouped(
         (point.source + ORIGINS[point.how], curve.system.name)

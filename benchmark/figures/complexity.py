@@ -102,7 +102,7 @@ def _caption(blocks: Sequence[Block]) -> str:
     for block in blocks:
         if block.measured:
             parts.append(
-                f"{block.where}: measured one cell at a time with nothing beside it; the mark "
+                f"{block.where}: measured one cell at a time with nothing else running; the mark "
                 "is the mean of a codec's fastest setting, a bar ends at its slowest."
             )
             kinds = grouped((bar.timed, bar.name) for bar in block.bars)

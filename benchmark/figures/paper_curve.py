@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmark.analysis.rate_distortion import Curve as Rates
-from benchmark.analysis.rate_distortion import Measure, NoDelta, bd_rate
+from benchmark.analysis.rate_distortion import NoDelta, bd_rate
 from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS
 from benchmark.figures.captions import (
     grouped,
@@ -29,7 +29,8 @@ from benchmark.figures.style import (
     figure_style,
 )
 from benchmark.figures.table import DOUBTFUL, NOTHING, Table
-from benchmark.published.curves import Curve, Panel, records
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel, SystemCurve, records
 
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
 MEASURED = {"measured": "Measured", "recorded": "Measured and recorded (a pack, or bundled rows)"}
@@ -66,7 +67,7 @@ def draw_paper_curves(
     return Drawing(figure, caption, records(panels), _table(panels, anchor))
 
 
-def _by_name(panels: Sequence[Panel]) -> dict[str, Curve]:
+def _by_name(panels: Sequence[Panel]) -> dict[str, SystemCurve]:
     """Return one curve for each name, in the order of the systems, measured before published."""
     found = {curve.name: curve for one in panels for curve in one.curves}
     rank = {system.label: place for place, system in enumerate(PAPER_SYSTEMS)}
@@ -112,7 +113,7 @@ def _caption(panels: Sequence[Panel], dataset: str, images: int, anchor: str) ->
     return "\n".join(parts)
 
 
-def sources(curves: Sequence[Curve]) -> list[str]:
+def sources(curves: Sequence[SystemCurve]) -> list[str]:
     """Return sentences on the origin of every curve: measured, recorded, or which publication."""
     measured = grouped(
         (MEASURED[point.how], f"{curve.system.name} ({point.source})")
@@ -157,7 +158,7 @@ def _table(panels: Sequence[Panel], anchor: str) -> Table:
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
 
 
-def _delta(one: Panel, curve: Curve | None, name: str) -> str:
+def _delta(one: Panel, curve: SystemCurve | None, name: str) -> str:
     """Return the BD-rate of a curve against the anchor's, measured before published, as a cell."""
     anchors = [c for c in (*one.measured, *one.published) if c.system.name == name]
     if not anchors or curve is None or curve.system.name == name:
@@ -168,7 +169,7 @@ def _delta(one: Panel, curve: Curve | None, name: str) -> str:
     return f"{found.value:+.1f}" + (DOUBTFUL if found.doubtful else "")
 
 
-def _rates(curve: Curve, measure: Measure) -> Rates:
+def _rates(curve: SystemCurve, measure: Measure) -> Rates:
     sign = 1 if measure.better == "higher" else -1
     # FID falls by decades: as a straight quality its lowest values would decide nothing.
     quality = [

@@ -19,7 +19,7 @@ HEADING_POINTS, WORDS_POINTS = 7.0, 6.2
 CAVEAT_CHARACTERS = 38  # that fit below a picture of a quarter of the page
 
 
-class Tile(NamedTuple):
+class PictureTile(NamedTuple):
     """A picture with its heading and the numbers under it."""
 
     heading: str
@@ -30,7 +30,7 @@ class Tile(NamedTuple):
     caveats: tuple[str, ...] = ()
 
 
-def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Drawing:
+def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> Drawing:
     """Draw tiles row by row over two columns of a page, each as wide as its neighbours.
 
     Rows are as high as their highest picture. Pixels are shown as they are, not interpolated where
@@ -72,7 +72,7 @@ def draw_pictures(tiles: Sequence[Tile], columns: int, caption: str) -> Drawing:
     return Drawing(figure, caption, [tile.record for tile in tiles if tile.record], _table(tiles))
 
 
-def _show(axes: "Axes", tile: Tile) -> None:
+def _show(axes: "Axes", tile: PictureTile) -> None:
     from matplotlib.patches import Rectangle
 
     axes.imshow(tile.pixels, interpolation="nearest", aspect="auto")
@@ -85,7 +85,7 @@ def _show(axes: "Axes", tile: Tile) -> None:
             )
 
 
-def _words(tile: Tile) -> list[str]:
+def _words(tile: PictureTile) -> list[str]:
     """Return lines: rate and decibels, then values without unit, then caveats."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
@@ -99,7 +99,7 @@ def _words(tile: Tile) -> list[str]:
     return [*(", ".join(line) for line in (first, rest) if line), *caveats]
 
 
-def _table(tiles: Sequence[Tile]) -> Table | None:
+def _table(tiles: Sequence[PictureTile]) -> Table | None:
     labels = list(dict.fromkeys(label for tile in tiles for label in tile.values))
     rows = [
         (tile.heading, *(_cell(label, tile.values.get(label)) for label in labels))

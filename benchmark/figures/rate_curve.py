@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import OURS
 from benchmark.figures.captions import (
@@ -36,7 +35,8 @@ from benchmark.figures.style import (
     figure_style,
     line,
 )
-from benchmark.published.curves import Curve, CurvePoint, Panel
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import CurvePoint, Panel, SystemCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def draw_panel(
     linear_rate: bool = False,
     layout: CurveLayout = REPORT,
     outlier: str = "",
-) -> "list[tuple[Curve, Line2D]]":
+) -> "list[tuple[SystemCurve, Line2D]]":
     """Draw the curves of a panel, frame its axes, and return each with its line.
 
     Curves wholly beyond CROP_BPP are left out where others are not. The axis of values spans those
@@ -111,18 +111,18 @@ def draw_panel(
     return lines
 
 
-def inside_crop(panel: Panel) -> list[Curve]:
+def inside_crop(panel: Panel) -> list[SystemCurve]:
     """Return published curves, then measured ones with a point inside the crop, all if none has."""
     inside = [c for c in panel.measured if min(point.bpp for point in c.points) <= CROP_BPP]
     return [*panel.published, *(inside or panel.measured)]
 
 
-def places(curve: Curve, measure: Measure) -> tuple[list[float], list[float]]:
+def places(curve: SystemCurve, measure: Measure) -> tuple[list[float], list[float]]:
     """Return rates, and values as the axis has them."""
     return [p.bpp for p in curve.points], [measure.drawn(p.value) for p in curve.points]
 
 
-def curve_line(curve: Curve, style: Style, layout: CurveLayout) -> dict[str, Any]:
+def curve_line(curve: SystemCurve, style: Style, layout: CurveLayout) -> dict[str, Any]:
     """Return Line2D properties of a curve; the paper's figures emphasise our own method."""
     return line(
         style,
@@ -135,7 +135,7 @@ def curve_line(curve: Curve, style: Style, layout: CurveLayout) -> dict[str, Any
 
 
 def _draw(
-    axes: "Axes", curve: Curve, measure: Measure, style: Style, layout: CurveLayout
+    axes: "Axes", curve: SystemCurve, measure: Measure, style: Style, layout: CurveLayout
 ) -> "Line2D":
     ours = curve.system.group == OURS
     order = 1.9 + 0.1 * curve.measured + 2 * ours  # measured curves lie over published ones
@@ -154,7 +154,7 @@ def _draw(
     return handle
 
 
-def _draw_errors(axes: "Axes", curve: Curve, measure: Measure, style: Style) -> None:
+def _draw_errors(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> None:
     """Draw bars as long as the reading error, or a band around samples of a drawn line."""
     bpp, values = places(curve, measure)
     ends = [_ends(point, measure) for point in curve.points]
@@ -183,8 +183,8 @@ def _ends(point: CurvePoint, measure: Measure) -> tuple[float, float]:
 def _frame(
     axes: "Axes",
     measure: Measure,
-    shown: Sequence[Curve],
-    framing: Sequence[Curve],
+    shown: Sequence[SystemCurve],
+    framing: Sequence[SystemCurve],
     linear_rate: bool,
     layout: CurveLayout,
 ) -> None:
@@ -225,7 +225,7 @@ def _frame(
     frame(axes)
 
 
-def _ordered(summary: Summary | None, panels: Sequence[Panel]) -> list[Curve]:
+def _ordered(summary: Summary | None, panels: Sequence[Panel]) -> list[SystemCurve]:
     """Return the measured curves of all panels in the order of the summary's codecs."""
     labels = summary.labels if summary else ()
     curves = [curve for one in panels for curve in one.measured]

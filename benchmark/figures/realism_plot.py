@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.systems import GROUPS, OURS
 from benchmark.figures.captions import MARKS, grouped, listed
 from benchmark.figures.drawing import Drawing, frame, plain_ticks, title
@@ -18,7 +17,8 @@ from benchmark.figures.style import (
     line,
 )
 from benchmark.figures.table import Table
-from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, Step, rank, records
+from benchmark.metrics.measure import Measure
+from benchmark.published.realism_sweep import PlotAtRate, RealismSweep, SweepStep, rank, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def _name(sweep: RealismSweep) -> str:
     return f"{sweep.method} (published)" if beside else ", ".join([sweep.method, *sweep.caveats])
 
 
-def _every_step(plots: Sequence[PlotAtRate]) -> Iterator[tuple[RealismSweep, Step]]:
+def _every_step(plots: Sequence[PlotAtRate]) -> Iterator[tuple[RealismSweep, SweepStep]]:
     for plot in plots:
         for sweep in plot.sweeps:
             for step in sweep.steps:

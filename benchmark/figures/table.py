@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, Measure, NoDelta
+from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, NoDelta
 from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
+from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
 LATEX = {
@@ -44,7 +45,7 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     text = "".join(cell for row in rows for cell in row[3:])
     notes = []
     if "(" in text:
-        notes.append("A count in brackets: the mean is over so many images only.")
+        notes.append("A count in brackets: the mean is over that number of images only.")
     if ENDLESS in text:
         notes.append(f"{ENDLESS} n: n images came back identical; they are not in the mean.")
     if any(caveat for point in points for caveat in point.edition.caveats):

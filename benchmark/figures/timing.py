@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from benchmark.analysis.rate_distortion import Measure, curves, excluded
+from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.analysis.systems import short_names
 from benchmark.figures.drawing import Drawing, frame, title
@@ -17,6 +17,7 @@ from benchmark.figures.style import (
     figure_style,
     line,
 )
+from benchmark.metrics.measure import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""One codec, called directly with arrays and bytes."""
+"""A codec that is called directly with arrays and bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.errors import UsageError
 from benchmark.figures.legend import flat_legend
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import figure_style, styles
 from benchmark.interface.tables import summarised
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from benchmark.registry import metric_names
 

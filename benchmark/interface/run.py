@@ -75,7 +75,7 @@ def run(
     flatten : bool
         Accept images with transparency (laid on white) or in CMYK.
     packs : sequence of paths
-        Bitstream archives whose streams stand in for encoders.
+        Bitstream archives whose streams are used instead of encoding.
     data_dir, weights_dir, vtm_dir : path, optional
         Folders to search first for datasets, weight files and VTM's programs.
     progress : callable, optional

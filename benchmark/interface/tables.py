@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, find_label
-from benchmark.analysis.rate_distortion import Measure, compare
+from benchmark.analysis.rate_distortion import compare
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.errors import UsageError
 from benchmark.figures.table import bd_records
+from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
 from benchmark.rows.schema import table_schema

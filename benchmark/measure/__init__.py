@@ -1,1 +1,1 @@
-"""Cells to rows: encode, decode from the bytes alone, time, score, record."""
+"""Measurement of cells: encode, decode from the bytes alone, time, score, record."""

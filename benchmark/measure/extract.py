@@ -25,7 +25,7 @@ class HashedImage(NamedTuple):
 
 
 class Extractor:
-    """One feature space on one device.
+    """A feature space on a device.
 
     If its weights are missing, the count of patches is null with that reason for every image.
     """

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from benchmark.codec import Pixels
 from benchmark.errors import StoreError
-from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress
 from benchmark.registry import CodecSpec, names_code
@@ -82,7 +82,7 @@ class Kept(NamedTuple):
         return sum(map(len, self.rows.values()))
 
 
-class Terms(NamedTuple):
+class AuditOptions(NamedTuple):
     """Options of an audit."""
 
     device: str  # where streams are decoded: cpu or cuda, which a codec may take or leave
@@ -114,7 +114,7 @@ def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
 
 
 def audit_decode(
-    kept: Kept, terms: Terms, findings: Findings, report: Callable[[Progress], None]
+    kept: Kept, terms: AuditOptions, findings: Findings, report: Callable[[Progress], None]
 ) -> Iterator[Row]:
     """Decode every kept stream again; yields the rows whose pixels came out identical.
 
@@ -132,7 +132,7 @@ def audit_decode(
             report(Progress(finished, len(findings.problems)))
 
 
-def audit_stores(stores: Iterable[Store], terms: Terms, progress: ShowsProgress) -> Audited:
+def audit_stores(stores: Iterable[Store], terms: AuditOptions, progress: ShowsProgress) -> Audited:
     """Decode every kept stream of several stores again, and compare the pixels."""
     findings = Findings()
     kept = [kept_streams(store) for store in stores]
@@ -143,8 +143,10 @@ def audit_stores(stores: Iterable[Store], terms: Terms, progress: ShowsProgress)
     return Audited({one.store.folder.name: one.streams for one in kept}, findings)
 
 
-def attest(kept: Kept, terms: Terms, report: Callable[[Progress], None]) -> list[Failure]:
-    """Decode every kept stream again, and store what comes out identical as attested.
+def verify_kept(
+    kept: Kept, terms: AuditOptions, report: Callable[[Progress], None]
+) -> list[Failure]:
+    """Decode every kept stream again, and store which come out identical.
 
     Returns the cells that are not verified, with reasons.
     """
@@ -154,22 +156,22 @@ def attest(kept: Kept, terms: Terms, report: Callable[[Progress], None]) -> list
         for row in audit_decode(kept, terms, findings, report):
             places.append(row["at"])
             if len(places) >= ROWS_AT_ONCE:
-                _store_attested(kept, places)
+                _store_verified(kept, places)
                 places = []
     finally:
-        _store_attested(kept, places)
+        _store_verified(kept, places)
         kept.store.compact()
     failures = list(findings.problems)
-    failures += [Failure(f"{n} cells", "attest", why) for why, n in findings.unavailable.items()]
+    failures += [Failure(f"{n} cells", "verify", why) for why, n in findings.unavailable.items()]
     if kept.not_kept:
-        failures.append(Failure(f"{kept.not_kept} cells", "attest", "no stream of them was kept"))
+        failures.append(Failure(f"{kept.not_kept} cells", "verify", "no stream of them was kept"))
     if kept.declared:
         why = "they have no stream: their sizes are declared"
-        failures.append(Failure(f"{kept.declared} cells", "attest", why))
+        failures.append(Failure(f"{kept.declared} cells", "verify", why))
     return failures
 
 
-def _store_attested(kept: Kept, places: list[int]) -> None:
+def _store_verified(kept: Kept, places: list[int]) -> None:
     rows = kept.table.take(pa.array(places, pa.int64()))
     at = rows.schema.get_field_index("attested")
     yes = pa.array([True] * rows.num_rows, pa.bool_())
@@ -184,12 +186,12 @@ class _Audit:
         store: Store,
         spec: CodecSpec,
         rows: Mapping[str, list[Row]],
-        terms: Terms,
+        terms: AuditOptions,
         findings: Findings,
     ) -> None:
         self._store, self._spec, self._rows = store, spec, rows
         self._terms, self._findings = terms, findings
-        self._reference: Decoder | None = None  # on the kind of device that rows are of
+        self._reference: DecoderProcess | None = None  # on the kind of device that rows are of
 
     def carry_out(self) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
@@ -255,7 +257,7 @@ class _Audit:
 
     def _as_recorded(self, row: Row) -> Pixels | None:
         if self._reference is None:
-            self._reference = Decoder(self._spec, str(row["device"]))
+            self._reference = DecoderProcess(self._spec, str(row["device"]))
         data = self._store.stream(row["stream_sha256"])
         if data is None or isinstance(self._reference.ready, Failed):
             return None

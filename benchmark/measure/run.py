@@ -181,14 +181,14 @@ def _refuse_unverifiable(request: Request) -> None:
 
 def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress) -> Outcome:
     """Decode every stream of the cells that is not verified yet; what differs counts as failed."""
-    from benchmark.measure.independent_decode import Terms, attest, kept_streams
+    from benchmark.measure.independent_decode import AuditOptions, kept_streams, verify_kept
 
     store = outcome.matrix.store
     kept = kept_streams(store, [cell.key for cell in outcome.cells])
     # What codecs may run was said in the request.
-    terms = Terms(conditions.device, conditions.machine, conditions.jobs, trusted=True)
+    terms = AuditOptions(conditions.device, conditions.machine, conditions.jobs, trusted=True)
     with progress("verifying", kept.streams) as report:
-        failures = (*outcome.failures, *attest(kept, terms, report))
+        failures = (*outcome.failures, *verify_kept(kept, terms, report))
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 

@@ -1,4 +1,4 @@
-"""Measure one cell: read, encode, decode, score; what a worker process holds between cells."""
+"""Measure one cell: read, encode, decode, score; and what a worker keeps between cells."""
 
 from contextlib import suppress
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ class DistributionMetric(Protocol):
     """Number that compares a set of decoded images with the set of their sources.
 
     All attributes can be read from the class, without the feature space's weights. A metric that
-    cannot tell the influence of an image says so by the class attribute `has_influence = False`.
+    cannot give the influence of an image says so by the class attribute `has_influence = False`.
     """
 
     column: str  # "fid256"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = NDArray[np.floating[Any]]
-Planes = Floats  # (3, height, width), one plane a channel
+Planes = Floats  # (3, height, width), one plane per channel
 
 MIN_SIDE_PX = 161  # four halvings leave 11 px, the side of the window
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest first; Wang et al., section 3.2

@@ -1,4 +1,4 @@
-"""How figures, captions and published tables present a metric: an attribute of its class."""
+"""Presentation of a metric in figures, captions and published tables: an attribute of its class."""
 
 from typing import Any, Literal, NamedTuple
 

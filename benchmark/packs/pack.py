@@ -32,7 +32,7 @@ SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class RecordedStream(NamedTuple):
-    """One stream of a pack, as its line in rows.csv describes it."""
+    """A stream of a pack, as its line in rows.csv describes it."""
 
     spec: CodecSpec
     setting: Setting

@@ -18,7 +18,7 @@ page.axis = (title, more = {}) => ({
   ...more,
 });
 
-// Numbers, not powers of ten, on a logarithmic axis.
+// Label a logarithmic axis with numbers, not powers of ten.
 page.logarithmic = (low, high) => ({
   type: "log",
   range: [Math.log10(low), Math.log10(high)],
@@ -69,7 +69,7 @@ page.chartOptions = {
   toImageButtonOptions: { format: "svg" },
 };
 
-// From lowest to highest with some room, in a linear or logarithmic sense.
+// Return the range from lowest to highest with a margin, linear or logarithmic.
 page.room = (values, share, logarithmic = false) => {
   const known = values.filter((value) => Number.isFinite(value) && (!logarithmic || value > 0));
   if (!known.length) return logarithmic ? [0.1, 1] : [0, 1];

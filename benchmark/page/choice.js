@@ -5,7 +5,7 @@ page.choice = { sort: null, down: false };
 
 page.MOST_PANES = 4;
 
-// A pane's content for a point and image: its picture, or the sentence on why there is none.
+// The content of a pane for a point and image: its picture, or the reason why there is none.
 page.slot = (point, at) => {
   const stored = point.pictures[at];
   const shown = typeof stored === "string";
@@ -32,7 +32,7 @@ page.numbersOf = (point, at) =>
     .filter((one) => one.by_image && point.image_values[one.column][at] !== null)
     .map((one) => `${page.nameOf(one)} ${page.text(one, point.image_values[one.column][at])}${page.unit(one)}`);
 
-// What stands under a pane: codec, setting, rate (and how far from the clicked one's), numbers.
+// The caption of a pane: codec, setting, rate (and how far from the clicked one's), numbers.
 page.describe = (slot, bpp) => {
   const codec = page.data.codecs[slot.point.codec];
   const own = slot.point.image_bpp[slot.at];
@@ -74,7 +74,7 @@ page.codecChips = (box, point, image, chosen, toggled) => {
   );
 };
 
-// A row an image: its numbers, and a button that shows it. Headers sort.
+// One row per image: its numbers, and a button that shows it. Headers sort.
 page.imageTable = (table, point, image, chosen) => {
   const measures = page.data.measures.filter((one) =>
     one.by_image && point.image_values[one.column].some((value) => value !== null));

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from benchmark.analysis.interval import CONFIDENCE, point_interval
-from benchmark.analysis.rate_distortion import Measure, excluded
+from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.summarise import SECONDS, Point, Summary
 from benchmark.figures.table import Table
 from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import Measure
 from benchmark.page.colour import on_dark
-from benchmark.published.curves import Curve
+from benchmark.published.curves import SystemCurve
 
 DIGITS = 6
 SYMBOLS = {
@@ -34,7 +35,7 @@ class LegendEntry(NamedTuple):
     marker: str  # as matplotlib names it
 
 
-class Photograph(NamedTuple):
+class SourcePicture(NamedTuple):
     """A source image; its picture is a file beside the page, or `absent` says why there is none."""
 
     name: str
@@ -56,20 +57,20 @@ ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that one page shows."""
+    """Points, curves, pictures and tables that a page shows."""
 
     dataset: str
     summary: Summary
     measures: Sequence[Measure]  # that have values
     legend: Mapping[str, LegendEntry]  # by label, and by name of published curves
-    photographs: Mapping[int, Photograph]  # by the numbers of `Point.image_ids`
+    photographs: Mapping[int, SourcePicture]  # by the numbers of `Point.image_ids`
     pictures: Mapping[ImageKey, DecodedPicture]
     bd_rates: Sequence[Table] | str  # tables, or why there are none
     means: Table
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
     packages: str  # with versions, of the last run
     missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
-    published: Mapping[str, Sequence[Curve]] = field(default_factory=dict)  # by column
+    published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     published_shown: bool = False  # before anyone asks
     linear_rate: bool = False
     most_bpp: float = math.inf  # highest rate that the curves show at first
@@ -218,7 +219,7 @@ def _mean(point: Point, measure: Measure, why_not: str | None) -> dict[str, Any]
     return found
 
 
-def _published(content: Content, curve: Curve, measure: Measure) -> dict[str, Any]:
+def _published(content: Content, curve: SystemCurve, measure: Measure) -> dict[str, Any]:
     own, first = content.summary.protocols[measure.column], curve.points[0]
     return {
         **_legend(content.legend[curve.name]),

@@ -1,11 +1,11 @@
-// Rate curves: one metric at a time, measured over published, each point a way into its pictures.
+// Rate curves: one metric at a time, measured over published; each point opens its pictures.
 "use strict";
 
 page.curves = {
   metric: page.data.measures[0]?.column,
   hidden: new Set(),
   chosen: null, // the point that the keyboard is on
-  asked: false, // about intervals; until then metrics of sets have them, as in figures
+  asked: false, // about intervals; until then distribution metrics have them, as in figures
 };
 
 page.curves.drawnPoints = (codec) => {
@@ -126,7 +126,7 @@ page.curves.traces = (measure) => {
   return traces;
 };
 
-// Ranges from what lies below the rate up to which papers compare, if anything does.
+// Ranges of the points below the highest rate of papers' comparisons, if there are any.
 page.curves.ranges = (measure) => {
   const every = page.curves.visible().flatMap((codec) =>
     page.curves.drawnPoints(codec).map((point) => point.means[measure.column])
@@ -229,7 +229,7 @@ page.curves.legend = () => {
     page.curves.hidden, page.curves.draw);
 };
 
-// Along a curve and between curves; the point nearest in rate on the next one.
+// Keyboard moves along a curve and to the point nearest in rate on the next one.
 page.curves.step = (key) => {
   const codecs = page.curves.visible();
   if (!codecs.length) return;

@@ -20,7 +20,7 @@ page.outline = (symbol, x, y, radius) => {
   }).join(" ");
 };
 
-// A piece of line with a marker; open and broken for what is published or carries a caveat.
+// A line with a marker; open and dashed for published curves and those with a caveat.
 page.swatch = (style, { open = false, dashes = "", marker = true } = {}) => {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");

@@ -6,7 +6,7 @@ page.data = JSON.parse(document.getElementById("page-data").textContent);
 
 page.measure = (column) => page.data.measures.find((one) => one.column === column);
 
-// The place of a value on the axis, as figures have it.
+// The place of a value on the axis, as in the figures.
 page.place = (measure, value) => {
   if (!measure.saturating) return value;
   return value < 1 ? -10 * Math.log10(1 - value) : Infinity;
@@ -54,11 +54,11 @@ page.nearest = (codec, image, bpp) => {
   return candidates.reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
 };
 
-// Plotly reads tags and entities in what it writes: names of images and codecs must stay names.
+// Plotly interprets tags and entities: escape them in names of images and codecs.
 page.plain = (text) =>
   String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-// Plain text in lines of about so many characters, for hovers.
+// Plain text wrapped at about a given number of characters, for hovers.
 page.lines = (text, width = 58) => {
   const lines = [""];
   for (const word of String(text).split(/\s+/)) {

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from PIL.Image import fromarray
 
-from benchmark.analysis.comparable import Rows, label_of
+from benchmark.analysis.comparable import ComparableRows, label_of
 from benchmark.analysis.summarise import Summary
 from benchmark.codec import Codec, Pixels
 from benchmark.datasets.image import read_image
@@ -21,7 +21,7 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.packs.contents import DatasetContents
-from benchmark.page.content import DecodedPicture, ImageKey, Photograph
+from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS, CodecSpec, load_codec
@@ -39,14 +39,14 @@ COLUMNS = (
 class Pictures(NamedTuple):
     """Pictures of photographs and streams that the page shows."""
 
-    photographs: dict[int, Photograph]  # by the numbers of `Point.image_ids`
+    photographs: dict[int, SourcePicture]  # by the numbers of `Point.image_ids`
     decoded: dict[ImageKey, DecodedPicture]
     files: frozenset[str]  # names in FOLDER that the page refers to
 
 
 def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
     """Return the row of every image of every point."""
-    rows = Rows(table, coding)
+    rows = ComparableRows(table, coding)
     marked = np.flatnonzero(rows.ok)
     labels = set(summary.labels)
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
@@ -147,26 +147,26 @@ def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, 
 
 def _photograph(
     folder: Path, row: StoredRow, chosen: bool, sources: Mapping[str, Source] | str, count: int
-) -> Photograph:
+) -> SourcePicture:
     shape = row["image"], row["width_px"], row["height_px"]
     if not chosen:
-        return Photograph(*shape, None, _beyond(count))
+        return SourcePicture(*shape, None, _beyond(count))
     name = f"{row['image_sha256']}.png"
     if (folder / FOLDER / name).exists():
-        return Photograph(*shape, f"{FOLDER}/{name}")
+        return SourcePicture(*shape, f"{FOLDER}/{name}")
     if isinstance(sources, str):
-        return Photograph(*shape, None, sources)
+        return SourcePicture(*shape, None, sources)
     source = sources.get(row["image_sha256"])
     if source is None:
-        return Photograph(
+        return SourcePicture(
             *shape, None, "The original is not here: the dataset has other pixels by that name now."
         )
     try:
         pixels = read_image(source.file.path, flatten=True).pixels
     except ImageRefused as refused:
-        return Photograph(*shape, None, f"The original cannot be read: {refused}.")
+        return SourcePicture(*shape, None, f"The original cannot be read: {refused}.")
     _write(folder, name, pixels)
-    return Photograph(*shape, f"{FOLDER}/{name}")
+    return SourcePicture(*shape, f"{FOLDER}/{name}")
 
 
 def _decoded(

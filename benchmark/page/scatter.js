@@ -5,7 +5,7 @@ page.scatter = { dots: [], chosen: null };
 
 page.scatter.measure = () => page.measure(page.by("scatter-metric").value);
 
-// Images that both points have a finite number of.
+// Images for which both points have a finite value.
 page.scatter.pairs = (measure, point, against) =>
   point.images.flatMap((image, at) => {
     const y = page.value(point.image_values[measure.column][at]);

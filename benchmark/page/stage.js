@@ -1,13 +1,13 @@
-// Panes of an original and a decoded picture, at a place and zoom that all panes share.
+// Panes of a source and a decoded picture, at a position and zoom that all panes share.
 "use strict";
 
-// Scale is CSS pixels an image pixel; x, y where the picture's corner lies in the stage.
+// Scale is in CSS pixels per image pixel; x, y where the picture's corner lies in the stage.
 page.sight = { scale: 1, x: 0, y: 0, split: 0.5, mode: "slider", original: false, fitted: true };
 
 page.stages = [];
 
-// A difference of eight bits times eight, cut off at 255, by what a canvas may do with pictures of
-// a file that it must not read: drawn over each other as differences, then thrice over itself.
+// The 8-bit difference times eight, limited to 255, without reading pixels, which a canvas may not
+// do for local files: the pictures are drawn as differences, then the result thrice over itself.
 page.difference = (canvas, original, decoded) => {
   canvas.width = decoded.naturalWidth;
   canvas.height = decoded.naturalHeight;
@@ -74,7 +74,7 @@ page.stage = (slot, source, describe) => {
   return one;
 };
 
-// The same place, zoom and mode in every pane.
+// Apply position, zoom and mode to every pane.
 page.showSight = () => {
   const { scale, x, y, split, mode, original } = page.sight;
   const ratio = window.devicePixelRatio || 1;
@@ -99,7 +99,7 @@ page.showSight = () => {
   page.by("zoom-now").textContent = `${Math.round(100 * scale * ratio)} %`;
 };
 
-// So many panes beside each other that pictures are largest.
+// Choose the number of panes per row that makes pictures largest.
 page.columns = (count, { width, height }) => {
   const { clientWidth, clientHeight } = page.by("panes");
   const scale = (columns) => {
@@ -122,7 +122,7 @@ page.fit = () => {
   page.showSight();
 };
 
-// By a factor, the place (in the stage) staying where it is; the middle by default.
+// Zoom by a factor about a place in the stage, by default its middle.
 page.zoom = (factor, x = null, y = null) => {
   const { sight } = page;
   const stage = page.stages[0]?.stage;

@@ -1,4 +1,4 @@
-// The dialog in which a point opens: its images with their numbers, pictures beside each other.
+// The dialog of a point: its images with their numbers, pictures side by side.
 "use strict";
 
 page.viewer = { point: null, image: null, codecs: [], order: [], flicker: null, from: null };
@@ -8,7 +8,7 @@ page.viewer.MODES = [
 ];
 page.viewer.FLICKER_MS = 600;
 
-// The codecs that one sees first: the one clicked, and beside it others with a picture.
+// The codecs shown at first: the clicked one and others that have a picture.
 page.viewer.first = (point, image, asked) => {
   const bpp = point.image_bpp[point.images.indexOf(image)];
   const others = page.data.codecs.map((_, place) => place).filter((place) => place !== point.codec);
@@ -21,7 +21,7 @@ page.viewer.first = (point, image, asked) => {
   return [point.codec, ...(asked ?? shown.slice(0, room).map(({ place }) => place))];
 };
 
-// `image` and `codecs` may be left to the viewer; `from` gets the focus back.
+// The viewer chooses `image` and `codecs` unless given; `from` gets the focus back.
 page.viewer.open = (number, image, codecs, from) => {
   const point = page.data.points[number];
   if (!point || !point.images.length) return;
@@ -76,7 +76,7 @@ page.viewer.show = (fit) => {
   else page.showSight();
 };
 
-// The address says what is open, so that it can be sent with the page and opened again.
+// The address names what is open, so that a link opens it again.
 page.viewer.remember = () => {
   const { data, viewer } = page;
   const open = page.by("viewer").open;

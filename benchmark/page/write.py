@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import CROP_BPP
 from benchmark.figures.style import styles
 from benchmark.measure.outcome import Progress
+from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.document import html_text
@@ -25,7 +25,7 @@ from benchmark.page.pictures import (
     sources_of,
     write_pictures,
 )
-from benchmark.published.curves import Curve, published_curves
+from benchmark.published.curves import SystemCurve, published_curves
 from benchmark.published.overlay import check_same_images, overlay
 from benchmark.published.points import read_points
 from benchmark.report.document import left_out
@@ -121,7 +121,9 @@ def _remark(content: Content, size: int, files: int) -> str:
     return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
 
 
-def _published(request: PageRequest, report: Report, shown: bool) -> dict[str, Sequence[Curve]]:
+def _published(
+    request: PageRequest, report: Report, shown: bool
+) -> dict[str, Sequence[SystemCurve]]:
     """Return the curves asked for, else all that may stand beside these results, to switch on."""
     if shown:
         return {column: one.drawn for column, one in report.overlays.items()}
@@ -139,7 +141,9 @@ def _published(request: PageRequest, report: Report, shown: bool) -> dict[str, S
     }
 
 
-def _legend(summary: Summary, published: Mapping[str, Sequence[Curve]]) -> dict[str, LegendEntry]:
+def _legend(
+    summary: Summary, published: Mapping[str, Sequence[SystemCurve]]
+) -> dict[str, LegendEntry]:
     """Return entries as the figures have them, by label, and by name of published curves."""
     curves = [curve for found in published.values() for curve in found]
     drawn = styles([*summary.labels, *(curve.system.label for curve in curves)])

@@ -1,1 +1,1 @@
-"""What the figures of the paper show: tables in, tables out, nothing drawn. Pure."""
+"""The figures of the paper: which rows, streams and pictures each of them shows."""

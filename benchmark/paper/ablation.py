@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.datasets.profile import profile
@@ -18,6 +17,7 @@ from benchmark.figures.ablation import draw_ablation, named
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import file_bytes
 from benchmark.figures.table import markdown, means_table
+from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
 from benchmark.published.curves import measured_panel
@@ -79,7 +79,7 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
         variants = _read(path)
         for store in sorted(one.parent for one in path.parent.glob("results/*/per_image")):
             table = Store(store).table()
-            table = verified_rows(table) if results.attested_only else table
+            table = verified_rows(table) if results.verified_only else table
             summary = _summary(table, store, variants, every_metric())
             if len(summary.labels) < 2:
                 continue

@@ -16,7 +16,7 @@ FARTHEST = 1.6  # a codec whose nearest setting has a rate further off is left o
 STRIDE_PX = 8
 
 
-class Window(NamedTuple):
+class CropWindow(NamedTuple):
     """Square part of a picture, in pixels."""
 
     left: int
@@ -63,7 +63,7 @@ def nearest(
     return {name: row for name, row in found.items() if name not in far}, far
 
 
-def busiest(pixels: Pixels, side: int) -> Window:
+def busiest(pixels: Pixels, side: int) -> CropWindow:
     """Return the square with the largest sum of absolute differences of neighbouring samples.
 
     A picture smaller than the square gives the largest square inside it.
@@ -80,4 +80,4 @@ def busiest(pixels: Pixels, side: int) -> Window:
         for y in range(0, height - side + 1, STRIDE_PX)
         for x in range(0, width - side + 1, STRIDE_PX)
     )
-    return Window(-best[2], -best[1], side)
+    return CropWindow(-best[2], -best[1], side)

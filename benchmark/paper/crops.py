@@ -1,15 +1,15 @@
-"""The paper's figure of crops: one part of a photograph as codecs have it at about one rate."""
+"""The paper's figure of crops: part of a photograph as decoded by several codecs at one rate."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.codec import Pixels
 from benchmark.datasets.image import read_image
 from benchmark.datasets.profile import profile
 from benchmark.errors import UsageError
-from benchmark.figures.pictures import Tile, draw_pictures
-from benchmark.paper.crop import FARTHEST, Window, busiest, matched_rate, nearest
+from benchmark.figures.pictures import PictureTile, draw_pictures
+from benchmark.metrics.measure import Measure
+from benchmark.paper.crop import FARTHEST, CropWindow, busiest, matched_rate, nearest
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.paper.streams import DecodedStream, best_photograph, decode_streams
 
@@ -52,18 +52,18 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
     window = _window(original, request.window)
     image, measures = found.source.file.name, [Measure.named(name) for name in METRICS]
     tiles = [
-        Tile("Photograph", original, {}, {}, (window.left, window.top, window.side)),
-        Tile("Source", window.of(original), {}, {}),
+        PictureTile("Photograph", original, {}, {}, (window.left, window.top, window.side)),
+        PictureTile("Source", window.of(original), {}, {}),
         *(_tile(one, window, image, measures) for one in shown),
     ]
     caption = _caption(profile(found.dataset).title, image, window, bpp, shown, measures)
     return PaperFigure(draw_pictures(tiles, min(CROPS_PER_ROW, len(tiles)), caption), tuple(said))
 
 
-def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> Window:
+def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> CropWindow:
     if asked is None:
         return busiest(pixels, CROP_PX)
-    window = Window(*asked)
+    window = CropWindow(*asked)
     height, width, _ = pixels.shape
     if window.left + window.side > width or window.top + window.side > height:
         raise UsageError(
@@ -72,7 +72,9 @@ def _window(pixels: Pixels, asked: tuple[int, int, int] | None) -> Window:
     return window
 
 
-def _tile(one: DecodedStream, window: Window, image: str, measures: Sequence[Measure]) -> Tile:
+def _tile(
+    one: DecodedStream, window: CropWindow, image: str, measures: Sequence[Measure]
+) -> PictureTile:
     row = one.row
     record = {
         "system": one.name,
@@ -91,13 +93,13 @@ def _tile(one: DecodedStream, window: Window, image: str, measures: Sequence[Mea
     }
     values = {BPP: row["bpp"], **{m.label: row[m.column] for m in measures}}
     caveats = (row["caveat"],) if row["caveat"] else ()
-    return Tile(one.name, window.of(one.pixels), values, record, None, caveats)
+    return PictureTile(one.name, window.of(one.pixels), values, record, None, caveats)
 
 
 def _caption(
     dataset: str,
     image: str,
-    window: Window,
+    window: CropWindow,
     bpp: float,
     kept: Sequence[DecodedStream],
     measures: Sequence[Measure],

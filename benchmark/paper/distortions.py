@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, Unavailable
-from benchmark.figures.pictures import Tile, draw_pictures
+from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.measure.extract import HashedImage
 from benchmark.measure.score import Scorer
+from benchmark.metrics.measure import Measure
 from benchmark.paper.distortion import equal_distortions, squared_error
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.system.digest import pixels_sha256
@@ -35,7 +35,7 @@ def distortions(results: PaperResults) -> PaperFigure:
     photograph = read_image(files[PHOTOGRAPH]).pixels
     scorer, measures = Scorer(METRICS, "cpu"), [Measure.named(name) for name in METRICS]
     known = _read(results.folder / RECORDED, [one.column for one in measures])
-    tiles = [Tile("Source", photograph, {}, {})]
+    tiles = [PictureTile("Source", photograph, {}, {})]
     elsewhere: dict[str, None] = {}
     reasons: dict[str, str] = {}
     for name, pixels in equal_distortions(photograph, PSNR_DB):
@@ -58,7 +58,9 @@ def distortions(results: PaperResults) -> PaperFigure:
             **{one.column: columns[one.column] for one in measures},
             **{f"{one.column}_protocol": columns[f"{one.column}_protocol"] for one in measures},
         }
-        tiles.append(Tile(name, pixels, {m.label: columns[m.column] for m in measures}, record))
+        tiles.append(
+            PictureTile(name, pixels, {m.label: columns[m.column] for m in measures}, record)
+        )
     mse = tiles[1].record["squared_error"] / photograph.size
     rules = ", ".join(tiles[1].record[f"{one.column}_protocol"] for one in measures)
     caption = (

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pyarrow.compute as pc
 
 from benchmark.analysis.grid import realism_grid
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.datasets.profile import profile
@@ -13,6 +12,7 @@ from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.realism_plot import draw_realism_plots
 from benchmark.figures.surface import draw_surface
+from benchmark.metrics.measure import Measure
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
 from benchmark.published.complexity import measured_block, published_blocks
 from benchmark.published.curves import Panel, measured_panel

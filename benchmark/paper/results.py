@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import Style, styles
+from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import (
     DatasetContents,
     dataset_contents,
@@ -47,7 +47,7 @@ class PaperResults:
 
     folder: Path
     data_dir: Path | None = None
-    attested_only: bool = False
+    verified_only: bool = False
     _contents: dict[str, DatasetContents] = field(default_factory=dict)
     _summaries: dict[str, Summary | None] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class PaperResults:
         """Return rows and streams of a dataset."""
         if dataset not in self._contents:
             found = dataset_contents(self.folder, dataset, self.packs)
-            if self.attested_only:
+            if self.verified_only:
                 found = found._replace(table=verified_rows(found.table))
             self._contents[dataset] = found
         return self._contents[dataset]

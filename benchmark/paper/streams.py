@@ -32,7 +32,7 @@ class DecodedStream(NamedTuple):
 
 
 class MeasuredPhotograph(NamedTuple):
-    """A photograph at hand, and the rows with streams of it by system."""
+    """An available photograph, and the rows with streams of it by system."""
 
     dataset: str
     source: Source
@@ -40,7 +40,7 @@ class MeasuredPhotograph(NamedTuple):
 
 
 def rows_with_streams(contents: DatasetContents) -> dict[str, dict[str, list[StreamRow]]]:
-    """Return the newest rows with a stream at hand by image and system, the paper's first.
+    """Return the newest rows with an available stream by image and system, the paper's first.
 
     Newest are those that means are taken over: under the present protocol, and of each codec
     variant the fingerprint and adapter revision of its latest run. `raw` is left out.
@@ -120,7 +120,7 @@ def _rank(image: str) -> int:
 
 
 def _sources(results: PaperResults, dataset: str) -> dict[str, Source] | str:
-    """Return the measured photographs that are at hand by name, or why there are none."""
+    """Return the measured photographs that are available, by name, or why there are none."""
     if dataset not in DATASETS:
         return f"{dataset} is a folder that no name leads back to"
     try:

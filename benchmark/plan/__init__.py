@@ -1,1 +1,1 @@
-"""A request to cells: what has to be measured, what is done, and how long the rest takes."""
+"""The plan of a run: which cells it consists of, which are done, and how long the rest takes."""

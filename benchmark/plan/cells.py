@@ -1,4 +1,4 @@
-"""Which measurements a run consists of. Pure: no disk, no codec, no clock."""
+"""Cells, the measurements that a run consists of. Pure: no disk, no codec, no clock."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class Contender(NamedTuple):
     spec: CodecSpec
     info: CodecInfo
     sweep: tuple[Setting, ...]
-    pack: Pack | None = None  # whose streams stand in for the encoder
+    pack: Pack | None = None  # whose streams are used instead of encoding
     encoder_lacks: str = ""  # why that is so, unless the pack was asked for
 
     def can_code(self, source: Source, setting: Setting) -> bool:

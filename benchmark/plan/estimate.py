@@ -34,7 +34,7 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
 }
 
 
-class Estimate(NamedTuple):
+class TimeEstimate(NamedTuple):
     """Seconds of coding on one core, and the cells that nothing, or little, is known about."""
 
     seconds: float
@@ -132,10 +132,10 @@ def interpolated(curve: Sequence[tuple[float, float]], at: float) -> float:
     return curve[0][1] if at < curve[0][0] else curve[-1][1]
 
 
-def estimate(cells: Sequence[Cell], model: CostModel) -> Estimate:
+def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
     """Return the sum of the seconds that the model expects of the cells."""
     known = [model.seconds(cell) for cell in cells]
-    return Estimate(
+    return TimeEstimate(
         math.fsum(one for one in known if one is not None),
         known.count(None),
         sum(model.basis(cell) == "typical" for cell in cells),

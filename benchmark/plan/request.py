@@ -23,7 +23,7 @@ class Request:
     limit: int | None = None  # only the first images of the dataset
     flatten: bool = False  # accept images with alpha (laid on white) or CMYK
     packs: tuple[Path, ...] = ()  # bitstream archives that stand in for encoders
-    timing: bool = False  # one cell at a time, nothing beside it; only timed rows count as done
+    timing: bool = False  # one cell at a time, nothing else running; only timed rows count as done
 
     engine: str = "local"  # or "ray"
     device: str = "auto"  # or "cpu", "cuda": of codecs and metrics

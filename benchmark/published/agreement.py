@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.rate_distortion import LEAST_POINTS, Measure, Values
+from benchmark.analysis.rate_distortion import LEAST_POINTS, Values
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import SYSTEMS
-from benchmark.published.curves import Curve, measured_panel, published_curves
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import SystemCurve, measured_panel, published_curves
 from benchmark.published.points import PublishedPoint
 
 # dB. Two versions of one encoder lie so far apart: VTM 23.13 .02 to .04 dB above the published run
@@ -126,7 +127,7 @@ def agreements(
     """Compare every measured codec with its published counterpart on a dataset, by measure."""
     found: list[Agreement | NotCompared] = []
     for measure in measures:
-        by_variant: dict[tuple[str, str], list[Curve]] = {}
+        by_variant: dict[tuple[str, str], list[SystemCurve]] = {}
         for curve in published_curves(points, dataset, measure):
             by_variant.setdefault(curve.system.published[0], []).append(curve)
         measured = {one.system.label: one for one in measured_panel(summary, measure).measured}
@@ -139,7 +140,7 @@ def agreements(
 
 
 def _agreement(
-    summary: Summary, label: str, mine: Curve | None, measure: Measure, curve: Curve
+    summary: Summary, label: str, mine: SystemCurve | None, measure: Measure, curve: SystemCurve
 ) -> Agreement | NotCompared:
     why = _why_not(summary, label, measure, curve)
     if why is not None:
@@ -154,7 +155,7 @@ def _agreement(
     return _compare(label, curve, measure, mine, [cause for cause in known if cause is not None])
 
 
-def _why_not(summary: Summary, label: str, measure: Measure, curve: Curve) -> str | None:
+def _why_not(summary: Summary, label: str, measure: Measure, curve: SystemCurve) -> str | None:
     editions = [point.edition for point in summary.points if point.label == label]
     wanted = WEIGHTS.get(label, "")
     ours, theirs = summary.protocols[measure.column], curve.protocols[0]
@@ -170,7 +171,7 @@ def _why_not(summary: Summary, label: str, measure: Measure, curve: Curve) -> st
 
 
 def _compare(
-    label: str, curve: Curve, measure: Measure, mine: Curve, causes: Sequence[Cause]
+    label: str, curve: SystemCurve, measure: Measure, mine: SystemCurve, causes: Sequence[Cause]
 ) -> Agreement | NotCompared:
     bpp = np.array([point.bpp for point in curve.points])
     rates = np.array([point.bpp for point in mine.points])

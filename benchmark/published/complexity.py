@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from benchmark.analysis.rate_distortion import Measure, curves
+from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.analysis.systems import PAPER_SYSTEMS, measured_names, short_names
 from benchmark.datasets.profile import profile
+from benchmark.metrics.measure import Measure
 from benchmark.published.points import Text, parse_csv, read_published, slug
 
 ENCODE, DECODE = "encode_seconds", "decode_seconds"

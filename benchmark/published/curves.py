@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.analysis.interval import Interval, point_interval
-from benchmark.analysis.rate_distortion import Excluded, Measure, curves, excluded
+from benchmark.analysis.rate_distortion import Excluded, curves, excluded
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.profile import profile
 from benchmark.metrics.distribution_metric import FEW_IMAGES
+from benchmark.metrics.measure import Measure
 from benchmark.published.points import PublishedPoint, curve_name, slug
 
 LABELS = {system.label for system in SYSTEMS}
@@ -33,7 +34,7 @@ class CurvePoint(NamedTuple):
     interval: Interval | None = None  # of a distribution metric's value, as the axis has it
 
 
-class Curve(NamedTuple):
+class SystemCurve(NamedTuple):
     """Points of one system in one metric, lowest rate first."""
 
     system: System  # of the table, or made for a codec or published variant that it lacks
@@ -58,7 +59,7 @@ class Curve(NamedTuple):
 
     @property
     def recorded(self) -> bool:
-        """Whether streams of some rows come from a pack."""
+        """True if streams of some rows come from a pack."""
         return any(point.how == "recorded" for point in self.points)
 
 
@@ -66,16 +67,16 @@ class Panel(NamedTuple):
     """Curves of one metric on one pair of axes, and the measured points that are left out."""
 
     measure: Measure
-    curves: tuple[Curve, ...]
+    curves: tuple[SystemCurve, ...]
     excluded: tuple[Excluded, ...] = ()
 
     @property
-    def measured(self) -> tuple[Curve, ...]:
+    def measured(self) -> tuple[SystemCurve, ...]:
         """Curves of what was measured here."""
         return tuple(curve for curve in self.curves if curve.measured)
 
     @property
-    def published(self) -> tuple[Curve, ...]:
+    def published(self) -> tuple[SystemCurve, ...]:
         """Curves of published points."""
         return tuple(curve for curve in self.curves if not curve.measured)
 
@@ -117,7 +118,9 @@ def is_few(measure: Measure, images: int) -> bool:
     return measure.of_sets and images < FEW_IMAGES
 
 
-def _measured(system: System, points: Sequence[Point], measure: Measure, summary: Summary) -> Curve:
+def _measured(
+    system: System, points: Sequence[Point], measure: Measure, summary: Summary
+) -> SystemCurve:
     edition = points[0].edition
     spots = []
     for point in points:
@@ -139,12 +142,12 @@ def _measured(system: System, points: Sequence[Point], measure: Measure, summary
             )
         )
     few = any(is_few(measure, spot.images or 0) for spot in spots)
-    return Curve(system, True, tuple(spots), caveats=edition.caveats, few=few)
+    return SystemCurve(system, True, tuple(spots), caveats=edition.caveats, few=few)
 
 
 def published_curves(
     points: Iterable[PublishedPoint], dataset: str, measure: Measure
-) -> list[Curve]:
+) -> list[SystemCurve]:
     """Return a dataset's curves of published points, in the order of the csv.
 
     A curve is one variant under one protocol from one source; its `System` has that variant alone.
@@ -206,10 +209,10 @@ def records(panels: Iterable[Panel]) -> list[dict[str, Any]]:
     ]
 
 
-def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> Curve:
+def published_curve(system: System, points: Sequence[PublishedPoint], dataset: str) -> SystemCurve:
     """Return the curve of a system through published points, which are sorted by rate."""
     images = profile(dataset).published_images
-    return Curve(
+    return SystemCurve(
         system,
         False,
         tuple(

@@ -3,22 +3,22 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Summary
 from benchmark.datasets.profile import profile
 from benchmark.errors import UsageError
-from benchmark.published.curves import Curve, published_curves
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import SystemCurve, published_curves
 from benchmark.published.points import PublishedPoint
 
 
 class Overlay(NamedTuple):
     """Published curves under one metric, by whether they may stand beside its measured rows."""
 
-    drawn: tuple[Curve, ...]
-    refused: tuple[Curve, ...]  # of another protocol
+    drawn: tuple[SystemCurve, ...]
+    refused: tuple[SystemCurve, ...]  # of another protocol
 
 
-def overlay(curves: Sequence[Curve], protocol: str | None, mix: bool = False) -> Overlay:
+def overlay(curves: Sequence[SystemCurve], protocol: str | None, mix: bool = False) -> Overlay:
     """Return the curves under the protocol of the measured rows as drawn, the others as refused.
 
     Where nothing is measured, `protocol` is None: then it is that of the first curve. With `mix`
@@ -105,5 +105,5 @@ def check_same_images(dataset: str, images: int, average: str) -> None:
         raise UsageError("published rates are means of each image's bpp: leave out --pooled.")
 
 
-def _system(curve: Curve) -> str:
+def _system(curve: SystemCurve) -> str:
     return curve.system.published[0][0]

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.systems import PAPER_SYSTEMS, System
 from benchmark.datasets.profile import profile
-from benchmark.published.curves import Curve, Panel, published_curve
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel, SystemCurve, published_curve
 from benchmark.published.points import PublishedPoint
 
 SAME_RATE = 1.04  # two sources of one point: the first of them stands
@@ -86,7 +86,7 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
     ]
 
 
-def _whole(curve: Curve, dataset: str) -> bool:
+def _whole(curve: SystemCurve, dataset: str) -> bool:
     """Return whether the curve's means are over as many images as published ones."""
     wanted = profile(dataset).published_images
     return wanted is None or any(point.images == wanted for point in curve.points)
@@ -111,7 +111,7 @@ def _merged(
 
 def _of_system(
     system: System, measure: Measure, dataset: str, points: Sequence[PublishedPoint]
-) -> Curve | None:
+) -> SystemCurve | None:
     for variant in system.published:
         of_variant = [
             point

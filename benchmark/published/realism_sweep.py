@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from benchmark.analysis.grid import betas
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS
-from benchmark.published.curves import Curve, Panel, measured_panel
+from benchmark.metrics.measure import Measure
+from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.paper_panel import SAME_RATE
 from benchmark.published.points import PublishedPoint
 
@@ -28,7 +28,7 @@ class ValueAtRate(NamedTuple):
     source: str = ""
 
 
-class Step(NamedTuple):
+class SweepStep(NamedTuple):
     """Distortion and realism of one system at one choice of realism."""
 
     setting: str  # "β=3.84"; empty where the system has one choice
@@ -43,7 +43,7 @@ class RealismSweep(NamedTuple):
     group: str
     label: str  # that styles go by
     measured: bool
-    steps: tuple[Step, ...]
+    steps: tuple[SweepStep, ...]
     caveats: tuple[str, ...] = ()
 
 
@@ -188,12 +188,12 @@ def _columns(name: str, value: ValueAtRate) -> dict[str, Any]:
     return {f"{name}{key}": one for key, one in told.items()}
 
 
-def _step(distortion: Curve, realism: Curve, bpp: float) -> Step | None:
+def _step(distortion: SystemCurve, realism: SystemCurve, bpp: float) -> SweepStep | None:
     x, y = _placed(distortion, bpp, by_decades=False), _placed(realism, bpp, by_decades=True)
-    return Step(distortion.system.choice, x, y) if x and y else None
+    return SweepStep(distortion.system.choice, x, y) if x and y else None
 
 
-def _placed(curve: Curve, bpp: float, by_decades: bool) -> ValueAtRate | None:
+def _placed(curve: SystemCurve, bpp: float, by_decades: bool) -> ValueAtRate | None:
     found = at_rate([(point.bpp, point.value) for point in curve.points], bpp, by_decades)
     if found is None:
         return None
@@ -226,5 +226,7 @@ def _published_sweep(
     whole = {key: found for key, found in steps.items() if len(found) == len(measures)}
     if not any(variant == sweep.steps for variant, _ in whole):
         return None
-    found = [Step(setting, one[distortion], one[realism]) for (_, setting), one in whole.items()]
+    found = [
+        SweepStep(setting, one[distortion], one[realism]) for (_, setting), one in whole.items()
+    ]
     return RealismSweep(sweep.method, GENERATIVE, sweep.label, False, tuple(found))

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.stored import datasets_with_results, read_results
 from benchmark.datasets.profile import profile
 from benchmark.errors import UsageError
 from benchmark.figures.table import Table
+from benchmark.metrics.measure import Measure
 from benchmark.published.agreement import COLUMNS, TOLERANCE_DB, NotCompared, agreements
 from benchmark.published.points import read_points
 from benchmark.registry import DATASETS, METRICS

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.analysis.rate_distortion import Excluded, Measure, excluded
+from benchmark.analysis.rate_distortion import Excluded, excluded
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.figures.table import Table, markdown
+from benchmark.metrics.measure import Measure
 
 LONGEST_LIST = 100
 

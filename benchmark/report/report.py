@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.analysis.comparable import find_label
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import Comparison, Measure, compare
+from benchmark.analysis.rate_distortion import Comparison, compare
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
@@ -25,6 +25,7 @@ from benchmark.figures.table import (
     means_table,
 )
 from benchmark.figures.timing import draw_timing
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from benchmark.published.overlay import Overlay, overlays
 from benchmark.published.overlay import left_out as left_out_published
@@ -52,7 +53,7 @@ class ReportRequest:
     common: bool = False  # restrict means to images that all points have
     pooled: bool = False  # bpp as all bits over all pixels
     allow_few: bool = False  # compute distribution metrics of few images
-    attested_only: bool = False
+    verified_only: bool = False
     linear: bool = False  # rate axis
     published: str = ""  # systems to lay over the curves
     mix_protocols: bool = False
@@ -94,7 +95,7 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
             request.common,
             request.pooled,
             request.allow_few,
-            request.attested_only,
+            request.verified_only,
         )
         for name in datasets_with_results(request.results, request.dataset)
     ]

@@ -1,4 +1,4 @@
-"""The columns of the table of measurements: name, type, unit, meaning. One row a cell."""
+"""The columns of the table of measurements: name, type, unit, meaning. One row per cell."""
 
 from typing import Any
 

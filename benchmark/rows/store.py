@@ -8,7 +8,7 @@
 Bundled rows are shown until a cell of the same codec and variant is measured here, and never count
 as done.
 A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
-and `table` shows one row a cell.
+and `table` shows one row per cell.
 """
 
 import fcntl

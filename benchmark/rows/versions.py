@@ -3,7 +3,7 @@
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
 two runs measured it. The better one stands: without failure, then timed, then coded here rather
 than precomputed, then later. Each metric is taken from the first of the versions that has it under
-its present protocol, value, protocol and reason together. The row is attested if any version with
+its present protocol, value, protocol and reason together. The row is verified if any version with
 the same stream and pixels is.
 
 An edition of a codec variant is one program or weight file (`fingerprint`) and one revision of its

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import BinaryIO
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ STDERR_KEPT_CHARACTERS = 2000
 MARK = "RDRBENCH_CALL"  # an environment variable: which call a process belongs to
 PR_SET_CHILD_SUBREAPER = 36  # in linux/prctl.h
 MOST_GENERATIONS = 1000
+EXECUTING_TRIES, EXECUTING_SECONDS = 200, 0.005  # of a process that executes another program
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
 
 
@@ -169,10 +171,27 @@ def _children() -> list[int]:
 
 
 def _is_of(child: int, group: int, mark: bytes) -> bool:
+    """Return whether a child is in the group, or has the mark in its environment.
+
+    A process that is just executing another program has an empty environment for a moment, and is
+    asked again; one that has ended has none, and nothing of it runs.
+    """
     try:
-        return os.getpgid(child) == group or mark in Path(f"/proc/{child}/environ").read_bytes()
+        if os.getpgid(child) == group:
+            return True
+        for _ in range(EXECUTING_TRIES):
+            environment = Path(f"/proc/{child}/environ").read_bytes()
+            if environment or _has_ended(child):
+                return mark in environment
+            sleep(EXECUTING_SECONDS)
     except OSError:
         return False
+    return False
+
+
+def _has_ended(child: int) -> bool:
+    state = Path(f"/proc/{child}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    return state in ("Z", "X")
 
 
 def _ending(returncode: int) -> str:

@@ -11,9 +11,9 @@ from benchmark.analysis.interval import (
     point_interval,
     records,
 )
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Edition, Point, summarise
 from benchmark.codec import Setting
+from benchmark.metrics.measure import Measure
 from support.measured import sweep, table
 
 PSNR = Measure.named("psnr")

@@ -10,7 +10,6 @@ from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
     ImagesDelta,
-    Measure,
     NoDelta,
     bd_quality,
     bd_rate,
@@ -21,6 +20,7 @@ from benchmark.analysis.rate_distortion import (
     pareto_front,
 )
 from benchmark.analysis.summarise import summarise
+from benchmark.metrics.measure import Measure
 from support.measured import row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")

@@ -296,7 +296,7 @@ def test_rows_that_came_along_without_streams_are_left_as_they_are(tmp_path, sou
     assert len(unscored(here.table(), sources, ("psnr_y",), here.folder, again=True)) == 12
 
 
-def test_what_was_reduced_may_come_along_without_features(tmp_path, sources):
+def test_what_was_reduced_may_be_bundled_without_features(tmp_path, sources):
     from benchmark.rows.reductions import Reductions
 
     measured = measure(tmp_path / "there", sources)

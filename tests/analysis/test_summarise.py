@@ -243,7 +243,7 @@ sys.path[:0] = sys.argv[1:]
 from support.measured import sweep, table
 from benchmark.commands.output import print_summary
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.rate_distortion import Measure
+from benchmark.metrics.measure import (Measure)
 print_summary(summarise(table(sweep("jpeg"))), [Measure.named("psnr")])
 """
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmark.analysis.interval import DRAWS, image_draws
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import Edition, Point
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.codec import Setting
+from benchmark.metrics.measure import Measure
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 FD = Measure("fd", "FD", "lower")

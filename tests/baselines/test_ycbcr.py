@@ -1,4 +1,4 @@
-"""The colour conversion against exact fractions, Pillow's resampling and the published ceilings."""
+"""The colour conversion against exact fractions, Pillow's resampling and the published losses."""
 
 from fractions import Fraction
 
@@ -78,19 +78,19 @@ def test_grey_has_neutral_chroma():
     assert set(blue.flat) == set(red.flat) == {128}
 
 
-def test_ten_bits_of_an_eight_bit_scale_are_taken_as_fractions():
+def test_ten_bits_of_an_eight_bit_scale_are_taken_as_floats():
     codes = np.random.default_rng(3).integers(0, 256, (3, 8, 8), np.uint8)
     fourfold = Planes(*(plane.astype(np.uint16) * 4 / 4 for plane in codes))
     assert np.array_equal(ycbcr_to_rgb(fourfold, 8), ycbcr_to_rgb(Planes(*codes), 8))
 
 
 @pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
-def test_the_ceilings_on_kodak_are_those_of_rounding():
+def test_the_colour_round_trip_of_kodak_loses_what_rounding_does():
     """Truncating in both directions would give about 44 dB in 4:4:4 at 8 bits, not 53."""
     with Image.open(KODAK / "kodim13.png") as image:
         photo = np.asarray(image.convert("RGB"))
-    ceiling = psnr(photo, ycbcr_to_rgb(rgb_to_ycbcr(photo, 8), 8))
-    assert ceiling == pytest.approx(53.17, abs=0.01)
+    kept_db = psnr(photo, ycbcr_to_rgb(rgb_to_ycbcr(photo, 8), 8))
+    assert kept_db == pytest.approx(53.17, abs=0.01)
     halved = ycbcr_to_rgb(rgb_to_ycbcr(photo, 10, 420), 10)
     assert psnr(photo, halved) > 44.66  # what a box and a cubic filter reach
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.lean_process import HEAVY, ROOT, bench_without
+from support.rooms import ROOMS, imported_rooms, picture, room_of
 
 SOURCES = sorted(
     path for name in ("benchmark", "baselines") for path in (ROOT / name).rglob("*.py")
@@ -31,32 +32,14 @@ CONTENDERS_VERBS_MAY_IMPORT = (
     "benchmark.commands.options",
     "benchmark.commands.output",
 )
-# The rooms of the harness in the order of the pipeline: each imports those before it.
-ROOMS = (
-    "system",
-    "datasets",
-    "metrics",
-    "rows",
-    "packs",
-    "plan",
-    "measure",
-    "analysis",
-    "published",
-    "figures",
-    "check",
-    "audit",
-    "report",
-    "paper",
-    "page",
-    "commands",
-)
-BOUNDARY = ("codec", "errors", "registry", "protocol")
 # Rooms that see less than those before them: what they are handed is pixels or tables.
 CLOSED_TO = {
     "metrics": ("datasets",),
     "figures": ("datasets", "rows", "packs", "plan", "measure"),
 }
 MOST_FILES_IN_A_ROOM = 16
+# Folders of learned methods; what they share asks `Architecture` and `StageObjective`.
+METHODS = ("baselines.neural.crdr", "baselines.compressai")
 
 # A side effect -> the modules that cause it, and the only files that may.
 OWNERS = {
@@ -136,22 +119,31 @@ def test_the_harness_knows_no_contender_and_a_contender_only_the_boundary(source
 
 @each_source
 def test_a_room_imports_the_rooms_before_it_alone(source):
-    parts = source.relative_to(ROOT).with_suffix("").parts
-    if parts[0] != "benchmark" or parts[1] in ("__init__", "__main__", "cli", "interface"):
+    if source.relative_to(ROOT).parts[0] != "benchmark":
         return
-    seen = {name.split(".")[1] for name in imports(source) if within(name, ("benchmark",))}
-    if parts[1] in BOUNDARY:
-        assert seen <= set(BOUNDARY)
-        return
-    assert parts[1] in ROOMS, "a new room takes its place in ROOMS and in docs/architecture.md"
-    before = {*BOUNDARY, *ROOMS[: ROOMS.index(parts[1]) + 1]} - set(CLOSED_TO.get(parts[1], ()))
-    assert seen <= before
+    room = room_of(source)
+    assert room in ROOMS, "a new room takes its place in tests/support/rooms.py"
+    before = set(ROOMS[: ROOMS.index(room)]) - set(CLOSED_TO.get(room, ()))
+    assert imported_rooms(source) <= before
 
 
-@pytest.mark.parametrize("room", ROOMS)
+def test_the_picture_of_the_rooms_shows_the_imports_of_today():
+    document = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = document.partition("```mermaid\n")[2].partition("```")[0]
+    assert drawn.strip() == picture(), "print the new one: python tests/support/rooms.py"
+
+
+@pytest.mark.parametrize("room", sorted({*ROOMS} - {"boundary"}))
 def test_a_room_has_few_enough_files_to_be_looked_over(room):
     files = [path for path in (ROOT / "benchmark" / room).glob("*.py") if path.stem != "__init__"]
     assert 0 < len(files) <= MOST_FILES_IN_A_ROOM
+
+
+@each_source
+def test_a_learned_method_is_known_to_its_own_folder_alone(source):
+    shared = ("blocks", "entropy", "bitstream", "checkpoint", "training")
+    if source.is_relative_to(ROOT / "baselines" / "neural") and source.parent.name in shared:
+        assert not {name for name in imports(source) if within(name, METHODS)}
 
 
 @each_source

@@ -321,7 +321,7 @@ def photographs(coffee, tmp_path_factory):
 def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regressed(
     photographs, tmp_path
 ):
-    """The network that comes along; one without training has no curve: its rate does not move."""
+    """The bundled network; one without training has no curve: its rate does not move."""
     shipped = load_checkpoint(SHIPPED / "ours.safetensors")
     again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
     save_checkpoint(again, shipped.network, shipped.card, shipped.tables)

@@ -113,7 +113,9 @@ def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_befor
     assert len(found.percent) == 4
 
 
-def test_a_metric_of_sets_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(monkeypatch):
+def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackknifes_spread(
+    monkeypatch,
+):
     monkeypatch.setattr(
         benchmark.check.compare, "DISTRIBUTION_METRICS", {"lpips": "as if it were one"}
     )

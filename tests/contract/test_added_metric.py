@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from benchmark import registry
 from benchmark.analysis.attribution import attribution
 from benchmark.analysis.interval import point_interval
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
@@ -22,6 +21,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.source import probe
 from benchmark.errors import UsageError
 from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.metrics.measure import Measure
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.features import FeatureFolder
@@ -113,12 +113,12 @@ def test_a_value_without_influences_is_kept_and_has_no_interval(store):
 
 
 def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
-    refused = pytest.raises(UsageError, match="Recall does not tell the influence of an image")
+    refused = pytest.raises(UsageError, match="Recall gives no influence of an image")
     with refused:
         attribution(store.table(), "recall", "recall/1-1")
     with refused:
         tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
-    assert changes(None, "recall").nothing == "Recall does not tell the influence of an image"
+    assert changes(None, "recall").nothing == "Recall gives no influence of an image"
 
 
 def test_a_report_has_a_column_and_a_line_of_each(store):

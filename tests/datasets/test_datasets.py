@@ -122,20 +122,20 @@ def test_folders_are_searched_in_the_order_that_is_promised(tmp_path, monkeypatc
 
 
 def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
-    def look(place: Path) -> list[ImageFile]:
+    def images_in(place: Path) -> list[ImageFile]:
         if "broken" in place.name:
             raise Unavailable(f"{place} lacks b.png")
         return [ImageFile(name, place / name) for name in "ba"] if place.name == "whole" else []
 
-    whole = find_images("set", [tmp_path], ["none", "broken", "whole"], look)
+    whole = find_images("set", [tmp_path], ["none", "broken", "whole"], images_in)
     assert whole == (
         ImageFile("a", tmp_path / "whole/a"),
         ImageFile("b", tmp_path / "whole/b"),
     )
     with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
-        find_images("set", [tmp_path], ["none", "broken", "broken too"], look)
+        find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
     with pytest.raises(Unavailable, match=rf"not in {tmp_path}\): run `bench fetch set`"):
-        find_images("set", [tmp_path], ["none"], look)
+        find_images("set", [tmp_path], ["none"], images_in)
 
 
 @pytest.mark.parametrize("name", DATASETS)

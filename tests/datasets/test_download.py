@@ -140,7 +140,7 @@ def test_a_file_that_is_there_and_wrong_is_the_users_to_remove(server, target):
     assert target.read_bytes() == b"mine"
 
 
-def test_a_download_goes_on_where_it_stopped(server, target):
+def test_a_download_resumes_where_it_stopped(server, target):
     part_of(target, BODY[:400_000])
     fetch(f"{server.url}/file.bin", target, len(BODY), SHA256)
     assert server.asked == [("/file.bin", 400_000)]
@@ -387,7 +387,7 @@ def test_kodak_is_fetched_once_and_then_found(small_kodak, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [f"kodak: 24 images in {data / 'kodak'}"] * 2
 
 
-def test_an_interrupted_kodak_is_absent_and_goes_on(small_kodak, tmp_path):
+def test_an_interrupted_kodak_is_absent_and_resumes(small_kodak, tmp_path):
     last = small_kodak.files.pop("/kodim24.png")
     with pytest.raises(Unavailable, match=r"404.*kodim01\.png to kodim24\.png into .*/kodak your"):
         fetch_dataset("kodak", [], tmp_path)

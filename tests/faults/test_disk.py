@@ -76,7 +76,7 @@ def one_sentence(done, says):
     )
 
 
-def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_go_on(
+def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_resume(
     images, tmp_path, record_property
 ):
     """Six rows and streams of 40 kB do not fit; ever larger disks take it to the end."""

@@ -70,7 +70,7 @@ def refused_files():
         "16 bits.png": (encoded(deep), "only 8 bits"),
         "cmyk.jpg": (encoded(noise(9, 9, 23).convert("CMYK"), "JPEG"), "is CMYK"),
         "alpha.png": (encoded(hole), "transparent"),
-        "twin.png": (encoded(noise(1, 77, 4)), "has the same pixels as"),
+        "copy.png": (encoded(noise(1, 77, 4)), "has the same pixels as"),
     }
 
 

@@ -16,7 +16,7 @@ from baselines.compressai import container as compressai_container
 from baselines.compressai.weights import importable
 from baselines.formats.varint import varint
 from baselines.neural.bitstream.container import checksum
-from benchmark.measure.engine.decoders import Decoder
+from benchmark.measure.engine.decoders import DecoderProcess
 from benchmark.measure.execute import Failed
 from benchmark.registry import CodecSpec, load_codec, parse_codec
 from support.fault_ledger import mutated, tell
@@ -84,7 +84,7 @@ def cpu_seconds(process_id: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def hangs(decoder: Decoder) -> bool:
+def hangs(decoder: DecoderProcess) -> bool:
     """Return whether a stream takes MOST_SECONDS of computing, on a machine however busy."""
     before = cpu_seconds(decoder.process_id)
     for _ in range(MOST_WAITS):
@@ -109,7 +109,7 @@ def test_a_mutated_stream_is_an_error_in_a_sentence_or_a_picture(
     chance = random.Random(0)
     lost: list[str] = []
     pictures = errors = 0
-    decoder = Decoder(spec, "cpu")
+    decoder = DecoderProcess(spec, "cpu")
     try:
         for at in range(number):
             whole = sound[at % len(sound)]

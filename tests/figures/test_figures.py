@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.analysis.rate_distortion import Measure, compare
+from benchmark.analysis.rate_distortion import compare
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
@@ -36,6 +36,7 @@ from benchmark.figures.table import (
     plain,
 )
 from benchmark.figures.timing import draw_timing
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from benchmark.report.document import left_out, report_text
 from support.measured import failed, row, sweep, table

@@ -10,17 +10,17 @@ import pytest
 from matplotlib.text import Text
 
 from benchmark.analysis.grid import realism_grid
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.labels import Label, place_labels
 from benchmark.figures.paper_curve import draw_paper_curves
-from benchmark.figures.pictures import Tile, draw_pictures
+from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.figures.realism_plot import draw_realism_plots
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, figure_style, file_bytes, styles
 from benchmark.figures.surface import draw_surface
 from benchmark.figures.table import csv_text, latex
+from benchmark.metrics.measure import Measure
 from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
 from benchmark.published.curves import measured_panel
 from benchmark.published.paper_panel import paper_panel
@@ -284,7 +284,7 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     drawing = draw_complexity([block, *published_blocks(SECONDS)], STYLES)
     records = as_read(drawing)
     mine = {one["system"]: one for one in records if one["measured"] == "True"}
-    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s a megapixel
+    # 100 x 80 pixels: .04 and .32 s are 5 and 40 s per megapixel
     assert float(mine["JPEG"]["encode_fastest"]) == pytest.approx(5)
     assert float(mine["JPEG"]["encode_slowest"]) == pytest.approx(40)
     assert float(mine["WebP"]["encode_slowest"]) == pytest.approx(800)
@@ -311,9 +311,9 @@ def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():
     pictures = [chance.integers(0, 255, (8, 12, 3), dtype=np.uint8) for _ in range(3)]
     values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.456, "LPIPS (AlexNet)": None}
     tiles = [
-        Tile("Source", pictures[0], {}, {}, (1, 2, 4)),
-        Tile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
-        Tile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
+        PictureTile("Source", pictures[0], {}, {}, (1, 2, 4)),
+        PictureTile("One", pictures[1], values, {"system": "One", "bpp": 0.2541}),
+        PictureTile("Two", pictures[2], {**values, "LPIPS (AlexNet)": 0.1234}, {"system": "Two"}),
     ]
     drawing = draw_pictures(tiles, 2, "a caption")
     shown = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
@@ -352,7 +352,9 @@ def test_a_network_with_a_caveat_carries_it_in_every_figure_and_caption():
     ):
         assert caveat in words_in(drawing.figure)
         assert caveat in drawing.caption
-    tile = Tile("CRDR", np.zeros((8, 8, 3), np.uint8), {"Rate (bpp)": 0.1}, {}, None, (caveat,))
+    tile = PictureTile(
+        "CRDR", np.zeros((8, 8, 3), np.uint8), {"Rate (bpp)": 0.1}, {}, None, (caveat,)
+    )
     assert caveat in words_in(draw_pictures([tile], 4, "").figure)
 
 

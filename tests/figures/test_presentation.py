@@ -9,13 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.analysis.grid import realism_grid
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.datasets.profile import Profile, profile
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
+from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import metric_columns
 from benchmark.paper.figures import curves
 from benchmark.paper.results import PaperResults, every_measure

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import FAMILIES, file_bytes, styles
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel, published_curves
 from benchmark.published.overlay import overlay
 from benchmark.published.points import parse, select
@@ -24,17 +24,17 @@ FID = Measure.named("fid256")
 IMAGES = [f"{n}" for n in range(24)]
 
 
-def rows(codec="jpeg", images=IMAGES):
+def rows(codec="jpeg", images=IMAGES, **columns):
     return [
-        row(codec, q, image, num_bytes=int(20 * q + 100))
+        row(codec, q, image, num_bytes=int(20 * q + 100), **columns)
         for q in (5, 20, 40, 80)
         for image in images
     ]
 
 
-def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False):
+def draw(names, measures=(PSNR,), dataset="kodak", measured=True, mix=False, **columns):
     points = select(POINTS, names)
-    summary = summarise(table(rows())) if measured else None
+    summary = summarise(table(rows(**columns))) if measured else None
     panels = []
     for measure in measures:
         panel = measured_panel(summary, measure)
@@ -59,6 +59,16 @@ def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
         mine = [r for r in csv.DictReader(file) if (r["system"], r["variant"]) == (system, variant)]
     mine = [r for r in mine if (r["dataset"], r["metric"]) == (dataset, metric)]
     return sorted(tuple(float(r[column]) for column in columns) for r in mine)
+
+
+def test_open_markers_of_an_under_trained_network_are_not_taken_for_published_ones():
+    drawing = draw(["hific:"], caveat="random weights")
+    (axes,) = drawing.figure.axes
+    assert lines_of(axes)["jpeg, random weights"].get_markerfacecolor() == "white"
+    assert note_of(drawing.figure) == (
+        "Open markers, broken lines: published, "
+        "or a measured network with the caveat in the legend."
+    )
 
 
 def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_them():

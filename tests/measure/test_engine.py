@@ -58,7 +58,7 @@ def test_two_workers_give_the_rows_that_one_process_gives(sources):
     assert len(alone) == 9
 
 
-def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_go_on(sources):
+def test_a_worker_that_dies_is_a_failed_row_with_its_signal_and_the_others_continue(sources):
     done = finished(cells("Segfaults", sources), conditions())
     assert len(done) == 9
     failed = [d.outcome.row for d in done if d.outcome.row["status"] == "failed"]

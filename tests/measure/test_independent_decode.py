@@ -1,4 +1,4 @@
-"""Kept streams decoded by processes that have nothing else: what they find and attest."""
+"""Kept streams decoded by processes that have nothing else: what they find and verify."""
 
 import csv
 import json
@@ -10,9 +10,15 @@ import pytest
 from PIL import Image
 
 from benchmark.codec import Setting
-from benchmark.measure.engine.decoders import Decoder, Ready, decode_all
+from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.independent_decode import Findings, Terms, attest, audit_decode, kept_streams
+from benchmark.measure.independent_decode import (
+    AuditOptions,
+    Findings,
+    audit_decode,
+    kept_streams,
+    verify_kept,
+)
 from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
@@ -65,7 +71,7 @@ def measured(images, results, codec):
 
 def audited(store, device="cpu", **more):
     findings = Findings()
-    terms = Terms(device, "here", 2, trusted=True, **more)
+    terms = AuditOptions(device, "here", 2, trusted=True, **more)
     identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
     return findings, identical
 
@@ -77,7 +83,7 @@ def counts(findings):
 
 @pytest.fixture
 def decoder():
-    one = Decoder(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
+    one = DecoderProcess(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
     yield one
     one.end()
 
@@ -98,8 +104,8 @@ def test_a_stream_that_kills_the_decoder_takes_nothing_else_with_it(photo):
     assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in found.items())
 
 
-def test_a_decoder_that_hangs_can_be_stopped_and_goes_on(photo):
-    one = Decoder(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
+def test_a_decoder_that_hangs_can_be_stopped_and_continues(photo):
+    one = DecoderProcess(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
     try:
         stream = Honest().encode(photo, Setting("step", 16))
         one.stop()
@@ -207,7 +213,7 @@ def test_rows_that_name_what_to_run_are_not_run_without_trust(images, tmp_path):
     assert line["identical"] == 6
 
 
-def test_a_run_can_be_attested_at_once_or_afterwards_and_is_attested_once(images, tmp_path):
+def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     assert store.table()["attested"].to_pylist() == [None] * 6
@@ -223,11 +229,11 @@ def test_a_run_can_be_attested_at_once_or_afterwards_and_is_attested_once(images
     assert store.table()["attested"].to_pylist() == [True] * 8
 
 
-def test_a_metric_filled_in_later_leaves_a_row_attested(images, tmp_path):
+def test_a_metric_filled_in_later_leaves_a_row_verified(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     kept = kept_streams(store, store.table()["cell"].to_pylist())
-    attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None)
+    verify_kept(kept, AuditOptions("cpu", "here", 1, trusted=True), lambda progress: None)
     words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
     assert bench(*words).returncode == 0
     rows = store.table()
@@ -235,14 +241,16 @@ def test_a_metric_filled_in_later_leaves_a_row_attested(images, tmp_path):
     assert rows["psnr_y_db"].null_count == 0
 
 
-def test_reports_and_figures_may_insist_on_attested_rows(images, tmp_path):
+def test_reports_and_figures_may_insist_on_verified_rows(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     refused = bench("report", "--results", results, "--verified-only")
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr
     kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
-    assert attest(kept, Terms("cpu", "here", 1, trusted=True), lambda progress: None) == []
+    assert (
+        verify_kept(kept, AuditOptions("cpu", "here", 1, trusted=True), lambda progress: None) == []
+    )
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:
@@ -256,7 +264,7 @@ def test_reports_and_figures_may_insist_on_attested_rows(images, tmp_path):
     ("more", "says"),
     [(("--no-keep",), "leave --no-keep out"), (("--engine", "ray"), "with --engine local")],
 )
-def test_what_cannot_be_attested_is_refused_before_anything_runs(images, tmp_path, more, says):
+def test_what_cannot_be_verified_is_refused_before_anything_runs(images, tmp_path, more, says):
     done = run(images, tmp_path / "r", "Honest", "--verify", *more)
     assert done.returncode == 2
     assert says in done.stderr

@@ -151,7 +151,7 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_finished_cell_and_doubles_no
     monkeypatch.undo()
     assert len(done) == len({one.task.key for one in done}) == 9
     assert {one.task.key: stable(one.outcome.row) for one in done} == alone(todo, jobs=3)
-    assert sorted(counts.values()) == [1] * 8 + [2], "the cell in work there was begun again"
+    assert sorted(counts.values()) == [1] * 8 + [2], "its current cell was begun again"
 
 
 def test_a_worker_that_is_killed_gives_its_cell_to_another(cluster, sources, traces):
@@ -214,9 +214,7 @@ def stored(results):
     return {row["cell"]: row for row in rows}
 
 
-def test_a_driver_that_is_killed_goes_on_where_it_was(
-    cluster, sources, traces, tmp_path, monkeypatch
-):
+def test_a_killed_driver_resumes_where_it_was(cluster, sources, traces, tmp_path, monkeypatch):
     """A worker of each image is killed as well: what Ray says of it is no part of the summary."""
     images, results = sources[0].file.path.parent, tmp_path / "results"
     monkeypatch.setenv("BENCH_PAUSE", "1.05")  # slow rows are stored at once
@@ -234,7 +232,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(
     after, counts = stored(results), begun(traces)
     assert {key: after[key] for key in before} == before, "no finished cell is measured again"
     again = sum(counts.values()) - 6 - 2
-    assert 0 <= again <= 3, "only what was in work, or on its way, when the driver died"
+    assert 0 <= again <= 3, "only what was in progress, or on its way, when the driver died"
     (folder,) = results.iterdir()
     store = Store(folder)
     record = store.record(next(iter(set(store.table()["run"].to_pylist()))))

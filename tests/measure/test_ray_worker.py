@@ -1,4 +1,4 @@
-"""What runs on a node, without Ray: what came along is used, and a codec dies alone."""
+"""What runs on a node, without Ray: what was transferred is used, and a codec dies alone."""
 
 import os
 import signal
@@ -81,7 +81,7 @@ def test_a_worker_that_sees_no_file_of_the_driver_gives_the_drivers_rows(source,
         assert there.row["machine"] != "driver", "a row names the machine that measured it"
 
 
-def test_a_codecs_crash_is_a_failed_row_with_its_signal_and_the_worker_goes_on(source, hire):
+def test_a_codecs_crash_is_a_failed_row_with_its_signal_and_the_worker_continues(source, hire):
     worker = hire([FAKES])
     gone, image = elsewhere(source)
     outcomes = [

@@ -167,15 +167,15 @@ def test_failed_cells_are_rows_exit_with_1_and_are_tried_again(images, results):
 def test_a_bad_image_is_named_and_the_others_run(images, results):
     whole = (images / "0.png").read_bytes()
     (images / "0.png").write_bytes(whole[:-40])
-    (images / "twin.png").write_bytes((images / "1.png").read_bytes())
+    (images / "copy.png").write_bytes((images / "1.png").read_bytes())
     done = bench(*run_words(images, results))
     assert done.returncode == 1
     assert "refused  0.png" in done.stdout
-    assert "refused  twin.png has the same pixels as 1.png" in done.stdout
+    assert "refused  copy.png has the same pixels as 1.png" in done.stdout
     assert len(stable_rows(results)) == 15
     (record,) = results.rglob("runs/*.json")
     refused = json.loads(record.read_text())["refused_images"]
-    assert [name for name, _ in refused] == ["0.png", "twin.png"]
+    assert [name for name, _ in refused] == ["0.png", "copy.png"]
 
 
 def test_without_kept_streams_nothing_but_rows_is_left(images, results):

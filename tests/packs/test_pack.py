@@ -450,7 +450,7 @@ def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
         assert "itself names what decodes its streams" in refused.stderr
         assert not third.exists()
     done = bench("audit", "pack", pack, "--dataset", photos, "--metrics", "psnr", "--trust")
-    assert "metric   psnr_db: 6 values are what was recorded" in done.stdout
+    assert "metric   psnr_db: 6 values equal the recorded ones" in done.stdout
     assert done.returncode == 0
     done = bench("pack", "import", pack, "--results", third, "--trust")
     assert "6 rows added, 0 were there before" in done.stdout

@@ -15,11 +15,11 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.stored import read_results
 from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
+from benchmark.metrics.measure import Measure
 from benchmark.page.colour import DARK_PAGE, contrast, on_dark
 from benchmark.page.content import SYMBOLS
 from benchmark.page.document import json_text
@@ -109,7 +109,7 @@ def test_every_colour_can_be_read_on_the_dark_page(colour):
 
 
 def test_every_marker_of_the_figures_has_a_symbol():
-    assert {*SPARE_MARKERS, *(look.marker for look in FAMILIES.values())} <= SYMBOLS.keys()
+    assert {*SPARE_MARKERS, *(style.marker for style in FAMILIES.values())} <= SYMBOLS.keys()
 
 
 def test_names_are_text_wherever_they_stand(page):

@@ -16,7 +16,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.packs.contents import dataset_contents, packs_beside
-from benchmark.paper.crop import Window
+from benchmark.paper.crop import CropWindow
 from benchmark.paper.crops import CropRequest, crops
 from benchmark.paper.paper import SUFFIXES
 from benchmark.paper.results import PaperResults
@@ -142,7 +142,7 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
     stream = load_codec(parse_codec("jpeg")).encode(source, Setting("quality", quality))
     decoded = np.asarray(Image.open(BytesIO(stream)).convert("RGB"))
     _, cut, *codecs = [axes.get_images()[0].get_array() for axes in drawing.figure.axes]
-    window = Window(40, 30, 64)
+    window = CropWindow(40, 30, 64)
     assert np.array_equal(cut, window.of(source))
     assert np.array_equal(codecs[1], window.of(decoded))
     assert rows["JPEG"]["bpp"] == 8 * len(stream) / (451 * 300)

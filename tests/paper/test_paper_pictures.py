@@ -6,7 +6,7 @@ import pytest
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
-from benchmark.paper.crop import Window, busiest, matched_rate, nearest
+from benchmark.paper.crop import CropWindow, busiest, matched_rate, nearest
 from benchmark.paper.distortion import equal_distortions
 
 
@@ -74,6 +74,6 @@ def test_the_window_is_where_the_detail_is():
     picture = np.full((96, 128, 3), 90, np.uint8)
     picture[40:72, 64:96] = np.random.default_rng(1).integers(0, 255, (32, 32, 3))
     window = busiest(picture, 32)
-    assert window == Window(64, 40, 32)
+    assert window == CropWindow(64, 40, 32)
     assert np.array_equal(window.of(picture), picture[40:72, 64:96])
     assert busiest(picture, 500).side == 96

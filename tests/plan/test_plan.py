@@ -9,7 +9,7 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell, Contender, plan
-from benchmark.plan.estimate import CostModel, Estimate, estimate
+from benchmark.plan.estimate import CostModel, TimeEstimate, estimate
 from benchmark.plan.schedule import longest_first
 from benchmark.registry import CodecSpec
 from support.measured import row, table
@@ -82,8 +82,8 @@ def test_cells_of_unknown_length_come_first_from_the_highest_rate_down():
 
 def test_recorded_times_are_no_estimate_and_recorded_cells_take_none():
     slow = row("vtm", 10, "x", encode_seconds=1000.0, recorded=True)
-    assert estimate(cells("vtm"), CostModel(table([slow]))) == Estimate(0, 4)
-    assert estimate([CELL._replace(pack=Path("p"))], CostModel(table([]))) == Estimate(0, 0)
+    assert estimate(cells("vtm"), CostModel(table([slow]))) == TimeEstimate(0, 4)
+    assert estimate([CELL._replace(pack=Path("p"))], CostModel(table([]))) == TimeEstimate(0, 0)
     twelve_pixels = 0.3 / 8000 * 12
     known = estimate([CELL], CostModel(table([slow, row("jpeg", 10, "x")])))
     assert known == (pytest.approx(twelve_pixels, abs=1e-12), 0, 0)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
+from benchmark.metrics.measure import Measure
 from benchmark.published.agreement import TOLERANCE_DB, Agreement, NotCompared, agreements
 from benchmark.published.points import PublishedPoint, parse
 from benchmark.rows.store import Store

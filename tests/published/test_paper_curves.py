@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.grid import records as grid_records
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.errors import StoreError
 from benchmark.figures.style import styles
+from benchmark.metrics.measure import Measure
 from benchmark.published.complexity import parse_complexity
 from benchmark.published.curves import measured_panel, records
 from benchmark.published.paper_panel import paper_panel, whole_set
@@ -180,7 +180,7 @@ def test_a_value_at_a_rate_is_on_the_straight_line_over_its_logarithm():
 
 
 def of_beta(beta, psnr, lpips, squeeze=None):
-    """Kodak at 1.28 and 2.56 bpp with these two values a metric."""
+    """Kodak at 1.28 and 2.56 bpp with these two values per metric."""
     return [
         row(
             "ours", q, image, variant=f"beta={beta:g}", setting_name="q",

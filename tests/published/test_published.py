@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.systems import SYSTEMS
 from benchmark.cli import app
 from benchmark.datasets.profile import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.metrics.measure import Measure
 from benchmark.published.curves import published_curves
 from benchmark.published.overlay import check_same_images, left_out, overlay, refuse_mixture
 from benchmark.published.points import PublishedPoint, inventory, parse, select

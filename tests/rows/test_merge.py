@@ -203,7 +203,7 @@ def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):
     assert Store(tmp_path / "into" / "kodak").record("run-a") == {"machine": "run-a"}
 
 
-def test_features_and_reductions_come_along(three, tmp_path):
+def test_features_and_reductions_are_merged_too(three, tmp_path):
     first, second, _ = three
     features = FeatureFolder(second / "kodak")
     features.keep(ImageFeatures("squeeze256/1", "ab" * 32, np.ones((2, 3), np.float32)))

@@ -92,7 +92,7 @@ def test_the_row_that_stands_is_the_one_that_the_rules_name(cells, coded):
     }
 
 
-def test_what_is_attested_of_one_stream_says_nothing_of_another():
+def test_what_is_verified_of_one_stream_says_nothing_of_another():
     row = {"cell": "a", "status": "ok", "stream_sha256": "s", "decoded_sha256": "d"}
     first = {**row, "attested": True, "finished_utc": "2026-01-01"}
     for change in ({"stream_sha256": "t"}, {"decoded_sha256": "e"}, {}):

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.controls import HeaderControls
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
@@ -36,9 +36,9 @@ HEIGHT, WIDTH = 512, 768
 CONTROLS = HeaderControls.nearest(2.0, 2.56)
 TARGET_SECONDS = {"small": 1.5, "micro": 0.5}  # each way
 PARTS: tuple[tuple[Any, str], ...] = (
-    (CRDR, "analyse"),
-    (CRDR, "hyper_analyse"),
-    (CRDR, "synthesise"),
+    (CRDRNetwork, "analyse"),
+    (CRDRNetwork, "hyper_analyse"),
+    (CRDRNetwork, "synthesise"),
     (EntropyPath, "begin"),
     (Latents, "parameters"),
     (Latents, "accept"),
@@ -124,7 +124,7 @@ def _listened(original: Callable[..., Any], name: str, spent: dict[str, float]) 
 
 
 @torch.inference_mode()
-def in_float(model: CRDR, pixels: np.ndarray) -> torch.Tensor:
+def in_float(model: CRDRNetwork, pixels: np.ndarray) -> torch.Tensor:
     """Encoder and decoder in float32, the entropy path once in each."""
     latents = model.analyse(to_images(pixels, torch.device("cpu")), 2.0)
     parts = latents.split(model.sizes.slices or model.sizes.latent, dim=1)

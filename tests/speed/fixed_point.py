@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from peer import verdict
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
@@ -41,7 +41,7 @@ def main() -> int:
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     sizes = NAMED[chosen.sizes]
-    model = CRDR(sizes).eval()
+    model = CRDRNetwork(sizes).eval()
     hyper = torch.randint(-4, 5, (1, sizes.hyper_latent, HEIGHT // 64, WIDTH // 64))
     symbols = torch.randint(-2, 3, (1, sizes.latent, HEIGHT // 16, WIDTH // 16))
     runs: dict[str, Callable[[], Any]] = {"float32": lambda: in_float(model, hyper, symbols)}
@@ -74,7 +74,7 @@ def main() -> int:
     return 0 if all(met) else 1
 
 
-def in_float(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
+def in_float(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
     """Run the float32 computations of a decoder between its symbols."""
     parts = symbols.split(model.sizes.slices or model.sizes.latent, dim=1)
     rounded = hyper + model.prior.medians()[:, None, None]
@@ -84,11 +84,11 @@ def in_float(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.T
 
 def in_integers(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
     """Run the integer computations of a decoder, scale indices included."""
-    walk = path.begin(hyper)
+    state = path.begin(hyper)
     for part in symbols.split(path.widths, dim=1):
-        walk.parameters()
-        walk.accept(part)
-    return walk.decoded()
+        state.parameters()
+        state.accept(part)
+    return state.decoded()
 
 
 if __name__ == "__main__":

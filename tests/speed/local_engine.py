@@ -25,7 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 QUALITIES = "10,30,50,70,90"
 
 
-class Look(NamedTuple):
+class Sample(NamedTuple):
     """Time and memory of all processes of a run at one moment."""
 
     at: float
@@ -37,22 +37,24 @@ def main() -> int:
     """Run and print load and memory; return the exit code."""
     kodak = kodak_folder(sys.argv[1:])
     with TemporaryDirectory() as folder:
-        looks = watch(kodak, Path(folder))
-    begun = next(n for n, one in enumerate(looks) if one.cpu_seconds > looks[-1].cpu_seconds / 20)
-    first, last = looks[begun], looks[-2]
+        samples = watch(kodak, Path(folder))
+    begun = next(
+        n for n, one in enumerate(samples) if one.cpu_seconds > samples[-1].cpu_seconds / 20
+    )
+    first, last = samples[begun], samples[-2]
     busy = (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at) / cores()
-    quarter = max((len(looks) - begun) // 4, 1)
-    early = max(one.memory_mb for one in looks[begun + quarter : begun + 2 * quarter])
-    late = max(one.memory_mb for one in looks[-quarter:])
-    print(f"{len(looks)} looks in {looks[-1].at - looks[0].at:.1f} s, {cores()} cores")
+    quarter = max((len(samples) - begun) // 4, 1)
+    early = max(one.memory_mb for one in samples[begun + quarter : begun + 2 * quarter])
+    late = max(one.memory_mb for one in samples[-quarter:])
+    print(f"{len(samples)} samples in {samples[-1].at - samples[0].at:.1f} s, {cores()} cores")
     print(f"busy   {100 * busy:.0f} % of the cores")
     print(f"memory {early:.0f} MB at most in the second quarter, {late:.0f} MB in the last")
     met = (verdict("idle share of the cores", 1 - busy, 0.15), verdict("growth", late / early, 1.1))
     return 0 if all(met) else 1
 
 
-def watch(kodak: Path, results: Path) -> list[Look]:
-    """Looks at `bench run` from its start to its end; processes that ended keep their seconds."""
+def watch(kodak: Path, results: Path) -> list[Sample]:
+    """Sample `bench run` from its start to its end; processes that ended keep their seconds."""
     bench = Path(sys.executable).with_name("bench")
     words = ["run", "--codecs", "webp,avif", "--metrics", "psnr,ms_ssim", "--no-table"]
     points = ["--points", f"webp.quality={QUALITIES}", "--points", f"avif.quality={QUALITIES}"]
@@ -63,7 +65,7 @@ def watch(kodak: Path, results: Path) -> list[Look]:
     ended = threading.Event()
     threading.Thread(target=lambda: (running.wait(), ended.set()), daemon=True).start()
     seconds: dict[int, float] = {}
-    looks = []
+    samples = []
     while not ended.is_set():
         memory = 0.0
         for process in family(running.pid):
@@ -75,9 +77,9 @@ def watch(kodak: Path, results: Path) -> list[Look]:
             seconds[process] = (int(fields[11]) + int(fields[12])) / TICKS
             lines = (line.split() for line in rollup.splitlines())
             memory += next(int(words[1]) for words in lines if words[0] == "Pss:") / 1024
-        looks.append(Look(perf_counter(), sum(seconds.values()), memory))
+        samples.append(Sample(perf_counter(), sum(seconds.values()), memory))
         sleep(LOOK_SECONDS)
-    return looks
+    return samples
 
 
 def family(process: int) -> list[int]:

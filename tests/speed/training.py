@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.crdr.stage import ConditionedStage
 from baselines.neural.training.learner import Learner
@@ -50,7 +50,7 @@ def measure(
     """Print the crops a second of one way."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = CRDR(NAMED[recipe.sizes]).to(device)
+    network = CRDRNetwork(NAMED[recipe.sizes]).to(device)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
     learner = Learner(network, recipe, 0, photographs, workers)

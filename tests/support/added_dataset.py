@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.datasets.download import Progress, publish_folder
+from benchmark.datasets.download import DownloadProgress, publish_folder
 from benchmark.datasets.folder import find_images
 
 COLOURS = {"blue.png": (0, 0, 200), "red.png": (200, 0, 0)}
@@ -18,7 +18,7 @@ def open_flat(data_folders: Sequence[Path]) -> Dataset:
 
 
 def fetch_dataset(
-    name: str, sought: Sequence[Path], target: Path, progress: Progress | None = None
+    name: str, sought: Sequence[Path], target: Path, progress: DownloadProgress | None = None
 ) -> None:
     """Make both pictures."""
 

@@ -1,6 +1,6 @@
 """Codecs for a cluster: they leave traces, kill what they run in, or lack memory. One file alone.
 
-It is shipped to nodes as a user's file would be, so it imports nothing beside it.
+It is sent to nodes as a user's file would be, so it imports no module of its folder.
 """
 
 import os

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of
 from baselines.neural.entropy.fixed.fractional_bits import (
@@ -20,10 +20,10 @@ SIZES = {
 }
 
 
-def network(sizes=TINY) -> CRDR:
+def network(sizes=TINY) -> CRDRNetwork:
     """Return a network whose means, scales and residuals all differ, with scales of all sizes."""
     torch.manual_seed(0)
-    model = CRDR(sizes).eval()
+    model = CRDRNetwork(sizes).eval()
     with torch.no_grad():
         model.prior.quantiles[:, 1].uniform_(-3, 3)
         for parameter in (*model.hyper_synthesis.parameters(), *model.context.parameters()):
@@ -50,26 +50,26 @@ def z_symbols(count: int, sizes=TINY, seed: int = 2) -> torch.Tensor:
 
 def encode(path: EntropyPath, hyper: torch.Tensor, values: torch.Tensor):
     """Return all symbols, scale indices, means and decoded latents, int64."""
-    walk = path.begin(hyper)
+    state = path.begin(hyper)
     found: list[list[torch.Tensor]] = [[], [], []]
     for part in values.split(path.widths, dim=1):
-        indices, means = walk.parameters()
+        indices, means = state.parameters()
         symbols = symbols_of(part, means)
-        walk.accept(symbols)
+        state.accept(symbols)
         for kept, one in zip(found, (symbols, indices, means), strict=True):
             kept.append(one.long())
-    return [*(torch.cat(parts, dim=1) for parts in found), walk.decoded().long()]
+    return [*(torch.cat(parts, dim=1) for parts in found), state.decoded().long()]
 
 
 def decode(path: EntropyPath, hyper: torch.Tensor, symbols: torch.Tensor):
     """Return scale indices, means and decoded latents from the symbols alone, int64."""
-    walk = path.begin(hyper)
+    state = path.begin(hyper)
     found: list[list[torch.Tensor]] = [[], []]
     for part in symbols.split(path.widths, dim=1):
-        for kept, one in zip(found, walk.parameters(), strict=True):
+        for kept, one in zip(found, state.parameters(), strict=True):
             kept.append(one.long())
-        walk.accept(part)
-    return [*(torch.cat(parts, dim=1) for parts in found), walk.decoded().long()]
+        state.accept(part)
+    return [*(torch.cat(parts, dim=1) for parts in found), state.decoded().long()]
 
 
 def same(first, second) -> bool:

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.codec import Pixels
 from benchmark.figures.table import Table, means_table
+from benchmark.metrics.measure import Measure
 from benchmark.metrics.metric import metric_columns
-from benchmark.page.content import Content, DecodedPicture, LegendEntry, Photograph
+from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
 from benchmark.page.document import html_text
 from benchmark.page.write import page_request, write_page
 from benchmark.protocol import CODING
@@ -107,7 +107,7 @@ def make_page_of_sets(path: Path) -> list[float]:
         summary=summary,
         measures=[fid],
         legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
-        photographs={n: Photograph(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
+        photographs={n: SourcePicture(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
         pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},
         bd_rates="No BD-rates.",
         means=Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.crdr.adversary import Adversary
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.learner import Learner
@@ -223,7 +223,7 @@ def toy(kind=Toy, *given):
 
 
 def least_network():
-    return CRDR(LEAST)
+    return CRDRNetwork(LEAST)
 
 
 def learner_of(network, *stages, workers=None, index=0, **settings):

@@ -19,10 +19,10 @@ def test_pixels_are_hashed_row_by_row_whatever_their_layout(photo):
 def test_an_unchanged_file_is_looked_at_once(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    looks = []
+    reads = []
     for _ in range(2):
-        assert remembered(path, "look", lambda: looks.append(1) or [1, "a"]) == [1, "a"]
-    assert len(looks) == 1
+        assert remembered(path, "look", lambda: reads.append(1) or [1, "a"]) == [1, "a"]
+    assert len(reads) == 1
 
 
 def test_a_file_that_changed_is_looked_at_again_even_at_the_same_size(tmp_path):

@@ -226,3 +226,16 @@ def test_a_package_is_found_without_importing_it():
     assert (package_folder("skimage") / "__init__.py").is_file()
     with pytest.raises(Unavailable, match="'no_such_package' is not installed"):
         package_folder("no_such_package")
+
+
+def test_a_child_seen_while_it_executes_another_program_is_asked_again(monkeypatch):
+    """The kernel shows an empty environment for a moment; the child would outlive the call."""
+    mark = b"RDRBENCH_CALL=of this call"
+    child = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    environments = iter([b"", b"", b"A=1\0" + mark + b"\0"])
+    try:
+        monkeypatch.setattr(Path, "read_bytes", lambda path: next(environments))
+        assert external._is_of(child.pid, os.getpgid(0), mark)
+    finally:
+        child.kill()
+        child.wait()

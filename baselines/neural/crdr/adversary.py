@@ -9,7 +9,7 @@ from torch import Tensor
 
 from baselines.neural.crdr.discriminators import discriminator
 from baselines.neural.crdr.stage import ConditionedStage
-from baselines.neural.training.gan_losses import GAN_LOSSES
+from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.workers import Workers
 
 

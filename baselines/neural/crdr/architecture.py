@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from baselines.neural.crdr.coder import CRDRCoder
     from baselines.neural.crdr.controls import CRDRControlBlock
-    from baselines.neural.crdr.model import CRDR
+    from baselines.neural.crdr.model import CRDRNetwork
     from benchmark.codec import Pixels
 
 
@@ -41,19 +41,19 @@ class CRDRArchitecture:
 
         return CRDRControlBlock()
 
-    def build(self, config: Sizes) -> "CRDR":
+    def build(self, config: Sizes) -> "CRDRNetwork":
         """Return a network with random weights, on torch's default device."""
-        from baselines.neural.crdr.model import CRDR
+        from baselines.neural.crdr.model import CRDRNetwork
 
-        return CRDR(config)
+        return CRDRNetwork(config)
 
-    def initialise(self, network: "CRDR", crops: "Tensor", lambdas: Sequence[float]) -> None:
+    def initialise(self, network: "CRDRNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
         from baselines.neural.crdr.initialise import initialise
 
         initialise(network, crops, lambdas)
 
-    def tables(self, network: "CRDR", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+    def tables(self, network: "CRDRNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
         """Return the distributions of y and z, the thresholds and the fractional bits.
 
         `images` are photographs whose activations say how fine the integers can be; two of 256 x
@@ -72,7 +72,7 @@ class CRDRArchitecture:
 
     def coder(
         self,
-        network: "CRDR",
+        network: "CRDRNetwork",
         tables: "Mapping[str, Tensor]",
         device: "torch.device | str" = "cpu",
     ) -> "CRDRCoder":

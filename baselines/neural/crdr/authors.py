@@ -19,7 +19,7 @@ from torch import Tensor
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.checkpoint.torch_file import load_tensors
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import Sizes
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
@@ -46,7 +46,7 @@ class _AuthorsTensor(NamedTuple):
 
 
 def import_authors(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
-    """Return the sizes and the complete float32 state dict of `CRDR(sizes)`.
+    """Return the sizes and the complete float32 state dict of `CRDRNetwork(sizes)`.
 
     Raises `Unavailable` for a file that is no such checkpoint or lacks a part of it.
     """
@@ -59,7 +59,7 @@ def import_authors(path: Path) -> tuple[Sizes, dict[str, Tensor]]:
             f"autoregressive context: {_said(error)}"
         ) from error
     with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in CRDR(sizes).state_dict().items()}
+        shapes = {name: tensor.shape for name, tensor in CRDRNetwork(sizes).state_dict().items()}
     places = {name: _place(name, sizes) for name in shapes}
     wanted = {place.key for place in places.values()}
     _refuse(path, "has no place here for", {key for key in theirs if key not in wanted})
@@ -93,7 +93,7 @@ def import_checkpoint(
     """
     sizes, state = import_authors(source)
     with torch.device("meta"):
-        network = CRDR(sizes)
+        network = CRDRNetwork(sizes)
     network.load_state_dict(state, assign=True)
     command = f"bench checkpoint import {source.name} --steps {steps}"
     card = Card("crdr", sizes, training_data, steps, command, COMMIT)
@@ -192,7 +192,7 @@ def _sizes(theirs: Mapping[str, Tensor]) -> Sizes:
 
 
 def _place(name: str, sizes: Sizes) -> _AuthorsTensor:
-    """Return the authors' tensor for the parameter `name` of `CRDR(sizes)`."""
+    """Return the authors' tensor for the parameter `name` of `CRDRNetwork(sizes)`."""
     part, *steps, kind = name.split(".")
     if part in ("analysis", "synthesis"):
         return _AuthorsTensor(".".join(_in_transform(part, steps, kind, sizes)))

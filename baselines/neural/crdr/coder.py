@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.bitstream.windows import LARGE
-from baselines.neural.crdr.model import CRDR, Controls
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.hyperprior_coder import HyperpriorCoder
 
@@ -18,7 +18,7 @@ class CRDRCoder(HyperpriorCoder):
 
     def __init__(
         self,
-        network: CRDR,
+        network: CRDRNetwork,
         tables: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
         choice: Choice | None = None,

@@ -112,7 +112,8 @@ class Discriminator(nn.Module):
 
         With fewer or more than four stages, each of them halves. Pictures of a batch may be at
         different levels; none changes another's logits. Levels that lie on the CPU spare a wait for
-        the device of the images. Raises `ValueError` for levels that are not one of ours a picture.
+        the device of the images. Raises `ValueError` unless `levels` are integers, one for each
+        image.
         """
         if levels.is_floating_point() or levels.shape != images.shape[:1]:
             raise ValueError(f"levels {levels.tolist()} for {len(images)} pictures")

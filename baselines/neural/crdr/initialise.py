@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
 from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
 from baselines.neural.blocks.orthogonal import add_transform, transforms_of
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.realism import ConditionedBottleneck
 
 NOISE = 0.003  # standard deviation of what is added to the kernels of a transform
@@ -34,7 +34,7 @@ def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
         weight *= scale.view(shape)
 
 
-def initialise(network: CRDR, images: Tensor, lambdas: Sequence[float]) -> None:
+def initialise(network: CRDRNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
     """Set all weights of `network` from `images` (n, 3, h, w) in [-1, 1], multiples of 16.
 
     `lambdas` at q = 0, 1, ... determine how coarse y is at each level.
@@ -87,7 +87,7 @@ def _set_gain(attention: nn.Module, gains: Tensor) -> None:
         attention.gain.copy_(torch.expm1(gains).log()[:, None].expand_as(attention.gain))
 
 
-def _set_entropy_model(network: CRDR, spread: Tensor) -> None:
+def _set_entropy_model(network: CRDRNetwork, spread: Tensor) -> None:
     """Set scales to the latent's at the middle rate; z sees the latent with unit spreads."""
     first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     with torch.no_grad():

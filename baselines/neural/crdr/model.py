@@ -33,7 +33,7 @@ class Controls(NamedTuple):
     realism: Level | Control = 0.0
 
 
-class CRDR(HyperpriorNetwork):
+class CRDRNetwork(HyperpriorNetwork):
     """The network; each step is a method, which the codec and the tests combine."""
 
     stride = STRIDE

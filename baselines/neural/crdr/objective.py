@@ -15,9 +15,9 @@ from baselines.neural.crdr.adversary import Adversary
 from baselines.neural.crdr.draw import DrawnLevels, control, draw_levels
 from baselines.neural.crdr.stage import ConditionedStage
 from baselines.neural.network import Estimate, Network
+from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural.training.losses.rate_distortion import lambda_at, terms
 from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
-from baselines.neural.training.perceptual import Perceptual
-from baselines.neural.training.rate_distortion import lambda_at, terms
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 

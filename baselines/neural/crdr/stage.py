@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
-from baselines.neural.training.gan_losses import GAN_LOSSES
+from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
 
 
@@ -53,7 +53,7 @@ class ConditionedStage(Stage):
 
     @property
     def has_lpips(self) -> bool:
-        """Whether LPIPS is part of the loss."""
+        """True if LPIPS is part of the loss."""
         return self.lpips > 0 or self.lpips_per_beta > 0
 
     def check_network(self, rate_levels: int) -> None:
@@ -65,6 +65,6 @@ class ConditionedStage(Stage):
     def find_resources(self) -> None:
         """Raise `Unavailable` where LPIPS is asked for and its weights are missing."""
         if self.has_lpips:
-            from baselines.neural.training.perceptual import Perceptual
+            from baselines.neural.training.losses.perceptual import Perceptual
 
             Perceptual()

@@ -1,4 +1,4 @@
-"""The coder of networks with a hyperprior: latents of one tile to bytes, and back.
+"""Entropy coder of networks with a hyperprior: encodes and decodes the latents of one tile.
 
 ::
 
@@ -45,7 +45,7 @@ def hyperprior_tables(network: HyperpriorNetwork, latents: Iterable[Tensor]) -> 
 
 
 class HyperpriorCoder:
-    """Both directions of one checkpoint on one device; `network` is moved there.
+    """Encoder and decoder of one checkpoint's latents on one device; `network` is moved there.
 
     `tables` are those of `hyperprior_tables`. `choice` is the integer kernel; the fastest exact one
     on the device unless given. Raises `KeyError` for a table that is missing, `ValueError` for one
@@ -82,14 +82,14 @@ class HyperpriorCoder:
         encoder = Encoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
-        walk = self._path.begin(z)
+        state = self._path.begin(z)
         slices = torch.split(latents, list(self._path.widths), dim=1)
         for index, values in enumerate(slices):
-            parameters = walk.parameters()
+            parameters = state.parameters()
             y = symbols_of(values, parameters.means)
             encoder.add(_array(y), self._y, _array(parameters.indices))
             if index < len(slices) - 1:  # nothing follows from the last
-                walk.accept(y)
+                state.accept(y)
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
@@ -101,12 +101,12 @@ class HyperpriorCoder:
         decoder = Decoder(data)
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
-        walk = self._path.begin(torch.from_numpy(z)[None])
+        state = self._path.begin(torch.from_numpy(z)[None])
         for _ in self._path.widths:
-            y = decoder.take(self._y, _array(walk.parameters().indices))
-            walk.accept(torch.from_numpy(y)[None])
+            y = decoder.take(self._y, _array(state.parameters().indices))
+            state.accept(torch.from_numpy(y)[None])
         decoder.finish()
-        return to_float(walk.decoded())
+        return to_float(state.decoded())
 
 
 def _array(tensor: Tensor) -> NDArray[np.integer]:  # type: ignore[type-arg]

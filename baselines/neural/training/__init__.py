@@ -1,1 +1,1 @@
-"""Photographs and a recipe -> a checkpoint. Torch, numpy, Pillow, safetensors and lpips only."""
+"""Training of a checkpoint from photographs by a recipe; needs few packages besides torch."""

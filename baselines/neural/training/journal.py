@@ -1,4 +1,4 @@
-"""The journal of a run: a file with one JSON object a line, a line a report."""
+"""The journal of a run: a file with one JSON object per line, one line per report."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Updates of one network in one stage, with a state that can be saved and taken up again.
+"""Updates of one network in one stage, with a state that can be saved and restored.
 
 Everything random in a step comes from generators that the step's number seeds, so that a run that
 was interrupted continues as if it had not been.

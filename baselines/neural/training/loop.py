@@ -38,7 +38,7 @@ INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
 
 
 class TrainingRequest(NamedTuple):
-    """One call of the trainer."""
+    """Arguments of a call of the trainer."""
 
     recipe: Recipe
     run: Path
@@ -52,10 +52,10 @@ class TrainingRequest(NamedTuple):
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
     """Train all stages, from wherever the run is, in one of the processes."""
-    _Run(workers, request).go()
+    _TrainingLoop(workers, request).go()
 
 
-class _Run:
+class _TrainingLoop:
     def __init__(self, workers: Workers, request: TrainingRequest) -> None:
         self.workers, self.request, self.recipe = workers, request, request.recipe
         self.asked_to_stop = False

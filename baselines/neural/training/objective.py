@@ -49,7 +49,7 @@ class Loss(NamedTuple):
     after_step: Callable[[float], Mapping[str, float]] | None = None
 
 
-class Point(NamedTuple):
+class ValidationPoint(NamedTuple):
     """Rate and distortion at one q and beta, means over the photographs."""
 
     q: float
@@ -61,7 +61,7 @@ class Point(NamedTuple):
 class Validation(NamedTuple):
     """Quality of one state of the network on photographs that it never learnt from."""
 
-    points: tuple[Point, ...]
+    points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
     selects: bool = True  # whether the loss says which network of the stage is the best
 

@@ -1,4 +1,4 @@
-"""Recipes of training runs: stages read from a toml file and checked, one error a sentence."""
+"""Recipes of training runs: stages read from a toml file and checked; an error is one sentence."""
 
 import sys
 import tomllib
@@ -58,7 +58,7 @@ class Stage:
         return self.steps * self.batch
 
     def check_network(self, rate_levels: int) -> None:
-        """Raise `ValueError` where the stage cannot train a network of so many rate levels."""
+        """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
 
     def find_resources(self) -> None:
         """Raise `Unavailable` where files that the objective needs are missing."""

@@ -24,7 +24,7 @@ from benchmark.system.interruption import passed_on
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """One network to train, and where."""
+    """A network to train, and the files that it is written to."""
 
     name: str
     folder: Path

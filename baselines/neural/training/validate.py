@@ -12,8 +12,8 @@ from torch import Tensor
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.network import Network
-from baselines.neural.training.objective import Point, Validation
-from baselines.neural.training.rate_distortion import lambda_at, terms
+from baselines.neural.training.losses.rate_distortion import lambda_at, terms
+from baselines.neural.training.objective import Validation, ValidationPoint
 from benchmark.codec import Pixels
 
 BLOCK = 64  # pixels
@@ -48,7 +48,7 @@ def validate(
                     if beta == 0:
                         weight = lambda_at(lambdas, rate.levels)
                         losses.append(math.log(float(one.loss(weight) * weight.rsqrt())))
-                points.append(Point(float(q), beta, bpp, psnr))
+                points.append(ValidationPoint(float(q), beta, bpp, psnr))
     return Validation(tuple(points), math.fsum(losses) / len(losses))
 
 

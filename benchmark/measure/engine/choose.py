@@ -40,7 +40,9 @@ def choose_backend(request: Request) -> Backend:
     if request.engine == "local":
         return _local(request)
     if request.timing:
-        raise UsageError("--timing measures one machine with nothing beside: drop --engine ray")
+        raise UsageError(
+            "--timing measures one machine with nothing else running: drop --engine ray"
+        )
     return _cluster(request)
 
 

@@ -30,7 +30,7 @@ class Ready(NamedTuple):
     device: str  # where it decodes: cpu or cuda
 
 
-class Decoder:
+class DecoderProcess:
     """A process that decodes one codec variant; after `Failed` of stage "load", nothing."""
 
     def __init__(self, spec: CodecSpec, device: str) -> None:
@@ -83,11 +83,11 @@ class Decoder:
         return self._process.pid
 
     def waits(self, seconds: float) -> bool:
-        """Wait up to so many seconds; return whether nothing came back."""
+        """Wait up to that number of seconds; return whether nothing came back."""
         return not self.connection.poll(seconds)
 
     def stop(self) -> None:
-        """Kill it over the stream in work; the next one has a new process."""
+        """Kill the process over its current stream; the next stream gets a new one."""
         self._process.kill()
         self._how_it_ended()
         self._start()
@@ -117,13 +117,13 @@ def decode_all(
     """
     waiting = iter(streams)
     following = next(waiting, None)
-    decoders: list[Decoder] = []
-    names: dict[Any, tuple[str, Decoder]] = {}
+    decoders: list[DecoderProcess] = []
+    names: dict[Any, tuple[str, DecoderProcess]] = {}
     try:
         while following or names:
             if following and len(names) < _width(decoders, jobs):
                 idle = [one for one in decoders if one.connection not in names]
-                decoder = idle[0] if idle else Decoder(spec, device)
+                decoder = idle[0] if idle else DecoderProcess(spec, device)
                 if not idle:
                     decoders.append(decoder)
                 name, stream = following
@@ -146,7 +146,7 @@ def decode_all(
             decoder.end()
 
 
-def _width(decoders: Sequence[Decoder], jobs: int) -> int:
+def _width(decoders: Sequence[DecoderProcess], jobs: int) -> int:
     on_gpu = any(isinstance(one.ready, Ready) and one.ready.device == "cuda" for one in decoders)
     return 1 if on_gpu or not decoders else jobs
 

@@ -159,7 +159,7 @@ def _device(task: Task) -> str:
 
 
 class _Worker:
-    """A process, the pipe to it, and the tasks it has: one in work, one that waits.
+    """A process, the pipe to it, and the tasks it has: one in progress, one that waits.
 
     The one that waits spares the worker the pause in which this process stores a result. There is
     none towards the end of a queue, where it would keep a task from a worker that is free.
@@ -189,7 +189,7 @@ class _Worker:
             self._send(task)
 
     def collect(self) -> Finished:
-        """Receive the outcome of the task in work; replace a worker that died."""
+        """Receive the outcome of the current task; replace a worker that died."""
         task = self.tasks.popleft()
         try:
             outcome = self.connection.recv()

@@ -1,8 +1,8 @@
-"""Cells to measured rows on a cluster of Ray: workers on its nodes, the store with the driver.
+"""Measure cells on a Ray cluster: workers on its nodes, the store with the driver.
 
 Longest bundles first (`benchmark.plan.schedule`); whoever is free takes the next. An image is put
 into the object store once and travels once to each node. A worker that is lost, with its process or
-its node, gives its cells back: the one in work is tried again, elsewhere if there is an elsewhere,
+its node, gives its cells back: the current one is tried again, elsewhere if there is an elsewhere,
 and is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row
 at once, as on one machine, for it ends a process beside the worker (`ray_bench`).
 """
@@ -60,7 +60,7 @@ class RayEngine:
             WorkQueue("cuda", self._cluster.gpu_workers(self._gpus), on_gpu),
             WorkQueue("cpu", conditions.jobs, {"num_cpus": 1.0}),
         ]
-        run = _Run(tasks, conditions, queues, self._remarks)
+        run = _RayRun(tasks, conditions, queues, self._remarks)
         try:
             for queue in queues:
                 own = [task for task in tasks if device_of(task) == queue.device]
@@ -70,7 +70,7 @@ class RayEngine:
             run.end()
 
 
-class _Run:
+class _RayRun:
     def __init__(
         self,
         tasks: Sequence[Task],
@@ -120,7 +120,7 @@ class _Run:
                 yield self._finished.popleft()
 
     def end(self) -> None:
-        """End all workers, whatever they are at."""
+        """End all workers, also those with a task."""
         for worker in self._workers:
             self._dismiss(worker)
         self._workers = []

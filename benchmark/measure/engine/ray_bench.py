@@ -1,4 +1,4 @@
-"""A process that measures for a worker of Ray, and may die of a codec: orders in, replies out.
+"""A process that measures for a worker of Ray; a codec that crashes ends this process alone.
 
     python -P -c "from benchmark.measure.engine.ray_bench import main; main()" CONNECTION OBITUARY
 

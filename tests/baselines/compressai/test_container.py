@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from baselines.compressai.container import (
     MAX_PIXELS,
-    Stream,
+    ZooStream,
     long_enough,
     most_pixels,
     pack,
@@ -13,19 +13,21 @@ from baselines.compressai.container import (
 from benchmark.errors import CorruptStream
 
 SIDES = st.integers(1, 8192)
-STREAM = Stream(3, 768, 512, (b"latent" * 40, b"", b"z"))
+STREAM = ZooStream(3, 768, 512, (b"latent" * 40, b"", b"z"))
 
 
 @given(st.integers(0, 255), SIDES, SIDES, st.lists(st.binary(max_size=300), max_size=3))
 def test_what_is_packed_is_unpacked(quality, width, height, strings):
-    stream = Stream(quality, width, height, tuple(strings))
+    stream = ZooStream(quality, width, height, tuple(strings))
     assert unpack(pack(stream), len(strings)) == stream
 
 
 def test_a_photograph_pays_eight_bytes_of_header_and_one_more_for_each_longer_length():
     strings = (bytes(20000), bytes(127))
     lengths = 3 + 1  # 20000 needs 15 bits, 127 needs 7
-    assert len(pack(Stream(8, 768, 512, strings))) == 1 + 2 + 2 + lengths + sum(map(len, strings))
+    assert len(pack(ZooStream(8, 768, 512, strings))) == 1 + 2 + 2 + lengths + sum(
+        map(len, strings)
+    )
 
 
 def test_every_cut_of_a_stream_is_noticed():
@@ -35,7 +37,7 @@ def test_every_cut_of_a_stream_is_noticed():
             unpack(whole[:length], 3)
 
 
-def test_a_stream_that_goes_on_is_noticed():
+def test_bytes_behind_a_stream_are_noticed():
     with pytest.raises(CorruptStream, match="bytes long"):
         unpack(pack(STREAM) + b"\0", 3)
 
@@ -51,13 +53,13 @@ def test_another_format_is_refused(foreign):
 @pytest.mark.parametrize(("width", "height"), [(MAX_PIXELS + 1, 1), (1 << 34, 1 << 34), (0, 5)])
 def test_an_impossible_image_is_refused_before_memory_is_taken(width, height):
     with pytest.raises(CorruptStream, match=f"{width} x {height}"):
-        unpack(pack(Stream(1, width, height, (b"y",))), 1)
+        unpack(pack(ZooStream(1, width, height, (b"y",))), 1)
 
 
 @pytest.mark.parametrize("strings", [(b"",), (b"abc", b""), (b"y" * 1000, b"z")])
 @pytest.mark.parametrize("size", [(1, 1), (512, 512), (513, 512), (8192, 8192)])
 def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, size):
-    stream = Stream(1, *size, strings)
+    stream = ZooStream(1, *size, strings)
     longer = long_enough(stream)
     data = pack(longer)
     pixels = size[0] * size[1]
@@ -69,7 +71,7 @@ def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, siz
 
 
 def test_lengths_that_hide_behind_each_other_are_refused():
-    whole = bytearray(pack(Stream(1, 1, 1, (b"abc", b"d"))))
+    whole = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
     whole[3] += 1  # the first string now reaches into the second
     with pytest.raises(CorruptStream, match="bytes long"):
         unpack(bytes(whole), 2)

@@ -247,7 +247,7 @@ def test_the_files_that_are_here_make_the_sweep_and_say_what_they_are(shipped):
     assert few.describe().fingerprint != whole.describe().fingerprint
 
 
-def test_the_users_own_networks_come_before_those_that_come_along(shipped, tmp_path, monkeypatch):
+def test_the_users_own_networks_come_before_the_bundled_ones(shipped, tmp_path, monkeypatch):
     save(shipped, "hyperprior-1")
     (tmp_path / "mine").mkdir()
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "mine"))

@@ -13,7 +13,7 @@ from baselines.compressai.architecture import ZooConfig
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
@@ -36,12 +36,12 @@ TABLES = {"z": torch.tensor([[0, 7, 65536]], dtype=torch.int32)}
 def path(tmp_path) -> Path:
     """A checkpoint as written."""
     path = tmp_path / "deep" / "tiny.safetensors"
-    save_checkpoint(path, CRDR(TINY), CARD, TABLES)
+    save_checkpoint(path, CRDRNetwork(TINY), CARD, TABLES)
     return path
 
 
 def test_what_is_saved_comes_back(tmp_path):
-    path, model = tmp_path / "tiny.safetensors", CRDR(TINY)
+    path, model = tmp_path / "tiny.safetensors", CRDRNetwork(TINY)
     written = save_checkpoint(path, model, CARD, TABLES)
     assert written == replace(CARD, sha256=file_sha256(path))
     assert written.identity == bytes.fromhex(file_sha256(path))
@@ -58,7 +58,7 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 def test_half_precision_takes_half_the_room_and_comes_back_as_float32(tmp_path):
-    model = CRDR(without_context(TINY))
+    model = CRDRNetwork(without_context(TINY))
     card = replace(CARD, config=model.sizes)
     save_checkpoint(tmp_path / "whole.safetensors", model, card)
     save_checkpoint(tmp_path / "half.safetensors", model, card, half=True)
@@ -102,7 +102,7 @@ def test_earlier_cards_of_both_kinds_are_read(path):
 
 
 def test_the_same_network_has_the_same_identity(tmp_path):
-    model = CRDR(TINY)
+    model = CRDRNetwork(TINY)
     first, second = (
         save_checkpoint(tmp_path / f"{i}.safetensors", model, replace(CARD, steps=i))
         for i in range(2)
@@ -115,16 +115,16 @@ def test_the_same_network_has_the_same_identity(tmp_path):
 
 @pytest.mark.parametrize("half", [False, True])
 def test_parameters_that_are_not_finite_are_not_saved(tmp_path, half):
-    model = CRDR(TINY)
+    model = CRDRNetwork(TINY)
     with torch.no_grad():
         model.analysis.layers[0].bias[0] = 1e6 if half else torch.inf
     path = tmp_path / "tiny.safetensors"
     with pytest.raises(ValueError, match=r"not finite: analysis\.layers\.0\.bias"):
         save_checkpoint(path, model, CARD, half=half)
     with pytest.raises(ValueError, match="different configurations"):
-        save_checkpoint(path, CRDR(without_context(TINY)), CARD)
+        save_checkpoint(path, CRDRNetwork(without_context(TINY)), CARD)
     with pytest.raises(ValueError, match="the table z holds"):
-        save_checkpoint(path, CRDR(TINY), CARD, {"z": torch.zeros(1)})
+        save_checkpoint(path, CRDRNetwork(TINY), CARD, {"z": torch.zeros(1)})
     assert not list(tmp_path.iterdir())
 
 
@@ -142,12 +142,12 @@ def test_an_interrupted_save_leaves_the_checkpoint_before_it(path, monkeypatch):
     monkeypatch.setattr(os, "replace", interrupted)
     interrupted_at = 1
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, CRDR(TINY), CARD)
+        save_checkpoint(path, CRDRNetwork(TINY), CARD)
     assert load_checkpoint(path).card == before
     calls.clear()
     interrupted_at = 2
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, CRDR(TINY), CARD)
+        save_checkpoint(path, CRDRNetwork(TINY), CARD)
     with pytest.raises(Unavailable, match="damaged or of another checkpoint"):
         load_checkpoint(path)
 

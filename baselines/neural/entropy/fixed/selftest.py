@@ -34,7 +34,7 @@ class Choice(NamedTuple):
     note: str
 
 
-class _Case(NamedTuple):
+class _ConvolutionCase(NamedTuple):
     inputs: int
     kernel: int
     outputs: int
@@ -45,10 +45,10 @@ class _Case(NamedTuple):
 
 # Sums beyond 2^24, sizes that are no multiples of eight, a stride, a single position.
 CASES = (
-    _Case(320, 5, 16, 6, 1, Precision.FINE),
-    _Case(64, 3, 24, 11, 1, Precision.COARSE),
-    _Case(21, 3, 13, 9, 2, Precision.FINE),
-    _Case(5, 1, 3, 1, 1, Precision.COARSE),
+    _ConvolutionCase(320, 5, 16, 6, 1, Precision.FINE),
+    _ConvolutionCase(64, 3, 24, 11, 1, Precision.COARSE),
+    _ConvolutionCase(21, 3, 13, 9, 2, Precision.FINE),
+    _ConvolutionCase(5, 1, 3, 1, 1, Precision.COARSE),
 )
 
 
@@ -115,7 +115,7 @@ def integer_sums(
     return sums
 
 
-def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+def _adversarial(case: _ConvolutionCase) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Return weights and activations, half of them at or next to the ends of their ranges."""
     random = np.random.default_rng(0)
 
@@ -133,7 +133,7 @@ def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
 
 
 def _seconds(kernel: Kernel, device: torch.device) -> float:
-    weight, activations = _adversarial(_Case(64, 5, 128, 12, 1, Precision.FINE))
+    weight, activations = _adversarial(_ConvolutionCase(64, 5, 128, 12, 1, Precision.FINE))
     sums, on_device = (
         kernel(torch.from_numpy(weight), (1, 1), device),
         torch.from_numpy(activations).to(device),

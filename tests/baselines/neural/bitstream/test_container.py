@@ -350,7 +350,7 @@ def encode_tile(seed: int, width: int, height: int) -> bytes:
 
 
 def decode_all(data: bytes, most_pixels: int) -> int:
-    """Number of symbols; an honest decoder would go on to the image, in memory of its size."""
+    """Number of symbols; an honest decoder would continue with the image, in memory of its size."""
     stream = unpack(data)
     if stream.width * stream.height > most_pixels:
         return 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.neural.crdr.authors import import_authors
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import FULL, TINY, Sizes
 from benchmark.errors import Unavailable
 from support.authors_weights import DERIVED_SHAPES, authors_shapes, authors_state, old_spelling
@@ -63,7 +63,7 @@ def test_the_shrunken_network_is_the_published_one_in_small():
 def test_the_sizes_are_read_from_the_shapes_and_every_parameter_is_filled(tmp_path, sizes):
     found, ours = imported(tmp_path, authors_state(sizes))
     assert found == sizes
-    network = CRDR(found)
+    network = CRDRNetwork(found)
     network.load_state_dict(ours, strict=True)
     assert all(value.dtype == torch.float32 and value.is_contiguous() for value in ours.values())
     theirs = authors_state(sizes)
@@ -91,7 +91,7 @@ def test_wrappers_prefixes_and_both_spellings_give_the_same_network(tmp_path, st
 def test_their_last_hyper_layer_is_the_same_function_as_a_convolution(tmp_path, state):
     """Theirs is a transposed convolution of stride 1."""
     sizes, ours = imported(tmp_path, state)
-    network = CRDR(sizes)
+    network = CRDRNetwork(sizes)
     network.load_state_dict(ours)
     features = torch.randn(1, 16, 5, 7)
     theirs = functional.conv_transpose2d(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.crdr.authors import import_authors
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.realism import fourier
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.hyperprior import gaussian_bits
@@ -49,7 +49,7 @@ def network(state, tmp_path_factory):
     path.unlink()
     assert sizes == FULL
     with torch.device("meta"):
-        made = CRDR(sizes)
+        made = CRDRNetwork(sizes)
     made.load_state_dict(imported, assign=True)
     return made.eval().requires_grad_(False)
 
@@ -112,7 +112,7 @@ def test_each_slice_fed_with_theirs_predicts_their_means_scales_and_residuals(ne
         assert largest_difference(residual, residuals[i]) < 1e-5
 
 
-def test_their_symbols_walk_through_the_context_to_their_latent(network):
+def test_their_symbols_pass_through_the_context_to_their_latent(network):
     symbols = stage("y_sym").float().chunk(10, 1)
     decoded = network.context(
         *stage("hyper_out").chunk(2, 1), lambda i, mean, _scale: mean + symbols[i]
@@ -150,7 +150,7 @@ def test_the_estimated_bits_are_theirs(network):
     assert z_bpp == pytest.approx(float(theirs[1]), rel=1e-5)
 
 
-def estimated_bits(network: CRDR) -> tuple[float, float]:
+def estimated_bits(network: CRDRNetwork) -> tuple[float, float]:
     residuals = stage("y_sym").float()
     y_bits = gaussian_bits(residuals, stage("sigma")).double().sum()
     return float(y_bits), float(network.prior.bits(stage("z_hat")).double().sum())

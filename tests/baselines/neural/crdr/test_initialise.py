@@ -10,10 +10,10 @@ from torch.nn.functional import conv_transpose2d
 from baselines.neural.blocks.orthogonal import transform_of, transforms_of
 from baselines.neural.crdr import initialise as module
 from baselines.neural.crdr.initialise import STEP, initialise
-from baselines.neural.crdr.model import CRDR, Controls
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
+from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.photographs import draw_crops, pack
-from baselines.neural.training.rate_distortion import terms
 from support.training_fixtures import LAMBDAS
 
 KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96
@@ -54,7 +54,7 @@ def synthesised(coefficients, transform):
 
 def made(sizes: Sizes, crops, lambdas=LAMBDAS):
     torch.manual_seed(5)
-    network = CRDR(sizes)
+    network = CRDRNetwork(sizes)
     initialise(network, crops, lambdas)
     return network
 
@@ -157,7 +157,7 @@ def test_the_initialised_network_codes_far_better_than_a_random_one(coffee, crop
     """On crops that it was not fitted to; half the loss is some 3 dB at the same bits."""
     unseen = torch.from_numpy(coffee[-128:, -256:].copy()).permute(2, 0, 1)[None] / 127.5 - 1
     torch.manual_seed(5)
-    random = CRDR(sizes)
+    random = CRDRNetwork(sizes)
     started = made(sizes, crops)
     for level in (2, 4):
         assert mean_loss(started, unseen, level) < 0.5 * mean_loss(random, unseen, level)

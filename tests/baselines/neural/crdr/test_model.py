@@ -15,7 +15,7 @@ from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import CRDRArchitecture
-from baselines.neural.crdr.model import CRDR, Controls
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
 from baselines.neural.crdr.sizes import (
     FULL,
@@ -51,10 +51,10 @@ def noise(*shape: int, seed: int = 1) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> CRDR:
+def tiny() -> CRDRNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return shaken(CRDR(TINY))
+        return shaken(CRDRNetwork(TINY))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def images() -> torch.Tensor:
 
 def test_full_has_the_published_number_of_parameters_in_every_part():
     with torch.device("meta"):
-        network = CRDR(FULL)
+        network = CRDRNetwork(FULL)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in children(network)}
     assert counts == {
         "analysis": 7_357_632,
@@ -78,14 +78,14 @@ def test_full_has_the_published_number_of_parameters_in_every_part():
     assert network.prior.quantiles.numel() == 576
 
 
-def children(network: CRDR) -> list[tuple[str, nn.Module]]:
+def children(network: CRDRNetwork) -> list[tuple[str, nn.Module]]:
     return list(network.named_children())
 
 
 @each_size
 def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
     with torch.device("meta"):
-        network = CRDR(sizes)
+        network = CRDRNetwork(sizes)
         macs = dict.fromkeys((name for name, _ in children(network)), 0)
         for name, part in children(network):
             for module in part.modules():
@@ -265,7 +265,7 @@ def test_an_image_that_is_no_multiple_of_the_stride_is_refused(tiny):
 
 
 def test_a_new_network_is_the_same_at_every_rate(images):
-    network = CRDR(TINY)
+    network = CRDRNetwork(TINY)
     torch.testing.assert_close(network.analyse(images, 0.0), network.analyse(images, 3.5))
 
 
@@ -278,7 +278,7 @@ def test_neither_latents_nor_bits_depend_on_beta_but_the_picture_does(tiny, imag
 
 @pytest.mark.parametrize("sizes", [TINY, without_context(TINY)], ids=["context", "none"])
 def test_the_decoder_rebuilds_the_latent_from_symbols_alone(sizes, images):
-    network = shaken(CRDR(sizes)).requires_grad_(False)
+    network = shaken(CRDRNetwork(sizes)).requires_grad_(False)
     latents = network.analyse(images, 1.0) * 10
     hyper = network.round_hyper(network.hyper_analyse(latents))
     offsets = hyper - network.prior.medians()[:, None, None]
@@ -302,10 +302,10 @@ def test_the_decoder_rebuilds_the_latent_from_symbols_alone(sizes, images):
 
 
 def test_only_the_first_slices_inform_the_later_ones():
-    network = shaken(CRDR(replace(TINY, support_slices=1))).requires_grad_(False)
+    network = shaken(CRDRNetwork(replace(TINY, support_slices=1))).requires_grad_(False)
     supports = (noise(1, 10, 4, 4), noise(1, 10, 4, 4, seed=2))
 
-    def walk(changed: int) -> list[torch.Tensor]:
+    def means_of(changed: int) -> list[torch.Tensor]:
         means = []
 
         def code(i, mean, _scale):
@@ -315,13 +315,15 @@ def test_only_the_first_slices_inform_the_later_ones():
         network.context(*supports, code)
         return means
 
-    plain = walk(-1)
-    assert [torch.equal(a, b) for a, b in zip(walk(1), plain, strict=True)] == [True] * 4
-    assert [torch.equal(a, b) for a, b in zip(walk(0), plain, strict=True)] == [True] + [False] * 3
+    plain = means_of(-1)
+    assert [torch.equal(a, b) for a, b in zip(means_of(1), plain, strict=True)] == [True] * 4
+    assert [torch.equal(a, b) for a, b in zip(means_of(0), plain, strict=True)] == [True] + [
+        False
+    ] * 3
 
 
 def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(images):
-    network = shaken(CRDR(TINY))
+    network = shaken(CRDRNetwork(TINY))
     estimate = network(images, Controls(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])))
     bits = estimate.y_bits + estimate.z_bits
     assert estimate.images.shape == images.shape
@@ -337,7 +339,7 @@ def test_the_loss_reaches_every_parameter_and_the_quantile_loss_only_quantiles(i
 
 def test_rounding_lets_the_gradient_of_the_picture_through(images):
     """Bits of rounded latents have none for the encoder; the medians are not learned this way."""
-    network = shaken(CRDR(TINY))
+    network = shaken(CRDRNetwork(TINY))
     network(images, Controls(1.0), noisy=False).images.square().mean().backward()
     reached = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"analysis.layers.0.weight", "hyper_analysis.0.weight"} <= reached
@@ -378,7 +380,7 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
 
 
 def test_under_autocast_all_that_counts_bits_is_single_precision(images, monkeypatch):
-    network, seen = CRDR(TINY), []
+    network, seen = CRDRNetwork(TINY), []
     count_y, count_z = hyperprior.gaussian_bits, network.prior.bits
     monkeypatch.setattr(
         hyperprior, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
 from baselines.neural.entropy.fixed.bounds import BoundExceeded
 from baselines.neural.entropy.fixed.calibration import calibrate
@@ -69,7 +69,7 @@ def means_scales_decoded(path, hyper, symbols, monkeypatch):
     return means, torch.cat(scales, dim=1), decoded
 
 
-def float_model(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor):
+def float_model(model: CRDRNetwork, hyper: torch.Tensor, symbols: torch.Tensor):
     """Means, scales and decoded latents for given symbols, in float64."""
     double = copy.deepcopy(model).double()
     means, scales = [], []
@@ -87,7 +87,7 @@ def float_model(model: CRDR, hyper: torch.Tensor, symbols: torch.Tensor):
 
 
 @each_size
-def test_calibrated_fractions_leave_room_and_do_not_waste_it(sizes):
+def test_calibrated_fractional_bits_leave_room_and_do_not_waste_it(sizes):
     """All activations are within the range, and at most two binary digits stay unused."""
     model = network(sizes)
     with torch.no_grad():
@@ -160,16 +160,16 @@ def test_an_encoder_sends_the_rounded_difference_within_what_can_be_decoded():
 def test_slices_are_taken_in_turn(tables):
     model = network()
     path = path_of(model, tables)
-    walk = path.begin(z_symbols(1))
+    state = path.begin(z_symbols(1))
     with pytest.raises(ValueError, match="after its parameters"):
-        walk.accept(torch.zeros(1, 2, 8, 12))
-    walk.parameters()
-    walk.accept(torch.zeros(1, 2, 8, 12))
+        state.accept(torch.zeros(1, 2, 8, 12))
+    state.parameters()
+    state.accept(torch.zeros(1, 2, 8, 12))
     with pytest.raises(ValueError, match="1 of 4 slices are decoded"):
-        walk.decoded()
+        state.decoded()
 
 
-def test_fractions_of_another_model_or_out_of_range_are_refused(tables):
+def test_fractional_bits_of_another_model_or_out_of_range_are_refused(tables):
     model = network()
     fractional_bits = default_fractional_bits(model)
     for wrong, message in (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
 from baselines.neural.entropy.fixed.fractional_bits import activation_names
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice
@@ -124,7 +124,7 @@ FOUND_SHA256 = "43335d04ffeb32be8e346b051323a8f3364a1d3a64c28c190737dce54c5ba526
 def test_what_a_stream_decodes_to_never_changes(tables):
     """Weights from NumPy's generator, whose numbers stay the same from version to version."""
     random = np.random.default_rng(0)
-    model = CRDR(TINY)
+    model = CRDRNetwork(TINY)
     with torch.no_grad():
         for parameter in (*model.hyper_synthesis.parameters(), *model.context.parameters()):
             spread = 2 / np.sqrt(np.prod(parameter.shape[1:]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, to_float
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/dat
 KINDS = {"mean": "mean_slice", "scale": "scale_slice", "residual": "lrp_slice"}
 
 
-def entropy_model() -> CRDR:
+def entropy_model() -> CRDRNetwork:
     """Return a network with the parity weights in hyper-decoder and context alone."""
     with torch.device("meta"):
-        model = CRDR(FULL)
+        model = CRDRNetwork(FULL)
     for part in (model.hyper_synthesis, model.context, model.prior):
         part.to_empty(device="cpu")
     model.prior.quantiles.data = weight("entropy_model_z.quantiles", (192, 1, 3))[:, 0]
@@ -76,15 +76,15 @@ def test_the_integers_cost_less_than_a_ten_thousandth_of_the_bits(monkeypatch):
     monkeypatch.setattr(entropy_path, "scale_index", listening)
     model = entropy_model()
     tables = {**make_tables(), **fractional_bit_tables(default_fractional_bits(model))}
-    walk = EntropyPath(model, tables).begin(z_symbols)
+    state = EntropyPath(model, tables).begin(z_symbols)
     means = []
     for part in symbols.split(FULL.slices, dim=1):
-        means.append(to_float(walk.parameters().means))
-        walk.accept(part)
+        means.append(to_float(state.parameters().means))
+        state.accept(part)
     golden = scale.double().clamp(min=0.11)
     found = torch.cat(scales, dim=1).double().clamp(min=0.11)
     shift = torch.cat(means, dim=1).double() - mean
     nats = (found / golden).log() + (golden**2 + shift**2) / (2 * found**2) - 0.5
     bits = gaussian_bits(symbols.float(), scale).double().mean()
     assert 0 < nats.mean() / math.log(2) / bits < 1e-4  # the target is 1e-3
-    assert (to_float(walk.decoded()) - decoded).square().mean().sqrt() < 0.01
+    assert (to_float(state.decoded()) - decoded).square().mean().sqrt() < 0.01

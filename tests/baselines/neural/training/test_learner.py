@@ -10,10 +10,10 @@ from torch import nn
 from baselines.neural.crdr.adversary import Adversary
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.draw import draw_levels
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
-from baselines.neural.training.gan_losses import GAN_LOSSES
-from baselines.neural.training.perceptual import Perceptual
+from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.workers import Workers
 from conftest import SHARED
@@ -212,7 +212,7 @@ def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as
 def test_every_objective_trains_with_every_discriminator(objective, discriminator):
     stage = {**REALISM, "objective": objective, "discriminator": discriminator}
     torch.manual_seed(2)
-    network = CRDR(LEAST)
+    network = CRDRNetwork(LEAST)
     learner = learner_of(network, stage)
     before = copied(network), json_free(learner.state()["objective"]["network"])
     updates = [learner.update() for _ in range(3)]
@@ -228,7 +228,7 @@ def test_every_objective_trains_with_every_discriminator(objective, discriminato
 
 def test_a_stage_of_maps_takes_steps_without_its_discriminators():
     torch.manual_seed(2)
-    learner = learner_of(CRDR(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
+    learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
     before = copied(learner.network), json_free(learner.state()["objective"])
     updates = [learner.update() for _ in range(2)]
     assert not any(one.skipped for one in updates)
@@ -358,7 +358,7 @@ def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_al
 def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
     parts = parts | set(stage.get("frozen", ()))
     torch.manual_seed(2)
-    network = CRDR(TINY)
+    network = CRDRNetwork(TINY)
     learner = learner_of(network, stage)
     before = copied(network)
     for _ in range(2):
@@ -373,7 +373,7 @@ def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
 
 
 def test_what_one_stage_freezes_another_trains():
-    network = CRDR(TINY)
+    network = CRDRNetwork(TINY)
     for index, free in ((0, False), (1, True)):
         learner_of(network, {"frozen": ["context"]}, {}, index=index)
         assert {one.requires_grad for one in network.context.parameters()} == {free}
@@ -398,7 +398,7 @@ def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch)
 
 
 def test_a_frozen_prior_keeps_its_quantiles():
-    network = CRDR(TINY)
+    network = CRDRNetwork(TINY)
     before = copied(network.prior)
     learner_of(network, {**REALISM, "frozen": ["prior"]}).update()
     assert not differing(before, copied(network.prior))

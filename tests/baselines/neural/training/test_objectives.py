@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training.checkpointing import load_state
 from baselines.neural.training.journal import Journal
 from baselines.neural.training.loop import run_request
@@ -72,7 +72,7 @@ def test_it_is_trained_by_the_loop_and_resumed_exactly(tmp_path, stage, make):
 
 def test_the_discriminators_of_an_objective_learn_beside_the_network():
     torch.manual_seed(2)
-    learner = learner_of(CRDR(LEAST), GAN)
+    learner = learner_of(CRDRNetwork(LEAST), GAN)
     before = copied(learner.network), json_free(learner.objective.state()["score"])
     updates = [learner.update() for _ in range(2)]
     assert {"loss", "bpp", "discriminator", "r1"} == updates[-1].numbers.keys()
@@ -87,7 +87,7 @@ def test_r1_punishes_slopes_of_the_discriminator_at_real_images():
     slopes = []
     for weight in (0.0, 100.0):
         torch.manual_seed(2)
-        learner = learner_of(CRDR(LEAST), {**GAN, "r1": weight, "steps": 20})
+        learner = learner_of(CRDRNetwork(LEAST), {**GAN, "r1": weight, "steps": 20})
         slopes.append([learner.update().numbers["r1"] for _ in range(10)])
     assert slopes[0][0] == slopes[1][0]
     assert slopes[1][-1] < slopes[0][-1]

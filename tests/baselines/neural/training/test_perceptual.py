@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from baselines.neural.training import perceptual as module
-from baselines.neural.training.perceptual import Perceptual
+from baselines.neural.training.losses import perceptual as module
+from baselines.neural.training.losses.perceptual import Perceptual
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics import lpips as measured

@@ -81,7 +81,7 @@ def test_a_crop_depends_on_its_number_and_the_seed_only():
     assert not np.array_equal(together, crops(range(40), seed=2))
 
 
-def test_a_run_that_was_begun_before_goes_on_with_the_same_crops_and_levels():
+def test_a_run_that_was_begun_before_resumes_with_the_same_crops_and_levels():
     """What runs on disk were begun with: a change here would break all of them."""
     sums = crops([0, 1, 100, 10**6], side_px=64, of=pictures()).sum((1, 2, 3), dtype=np.int64)
     stage = stage_of(mixed_levels=True, batch=4)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.crdr.model import CRDR
+from baselines.compressai.matched import compressai, single_rate
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training import __main__ as command
 from baselines.neural.training.checkpointing import load_state, save_state
 from baselines.neural.training.journal import Journal
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.loop import run_request
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
-from baselines.neural.training.suite import compressai, single_rate
 from baselines.neural.training.validate import validate
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
@@ -58,14 +58,14 @@ def handlers():
         signal.signal(number, handler)
 
 
-def test_a_learner_goes_on_from_its_state_as_if_nothing_had_happened():
+def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened():
     stage = {**REALISM, "mixed_levels": True, "steps": 6, "decay_at": 0.5, "decay": "linear"}
     torch.manual_seed(2)
-    unbroken = learner_of(CRDR(LEAST), stage)
+    unbroken = learner_of(CRDRNetwork(LEAST), stage)
     for _ in range(2):
         unbroken.update()
     state = json_free(unbroken.state())
-    other = learner_of(CRDR(LEAST), stage)
+    other = learner_of(CRDRNetwork(LEAST), stage)
     other.load_state(state)
     torch.manual_seed(99)
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_state_is_named(tmp_path):
             load_state(tmp_path, CPU)
 
 
-def test_a_journal_is_cut_behind_the_step_that_is_gone_on_from(tmp_path):
+def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
     assert journal.entries() == []
     entries = [{"stage": stage, "step": step} for stage in (0, 1) for step in (5, 10, 15)]
@@ -171,7 +171,7 @@ def test_a_run_stopped_by_its_minutes_after_every_step_has_the_weights_of_an_unb
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_told_to_end_ends_after_a_whole_step_and_goes_on_from_there(
+def test_a_run_that_is_told_to_end_ends_after_a_whole_step_and_resumes_from_there(
     tmp_path, monkeypatch, number
 ):
     recipe = recipe_of({"steps": 9}, {"steps": 9})
@@ -295,7 +295,7 @@ def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
         train(Subject(), recipe_of({}), [data], tmp_path / "grown", device="cpu")
 
 
-def test_a_run_goes_on_that_was_begun_before_a_field_was_thought_of(tmp_path, data):
+def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
     recipe = recipe_of({"steps": 2})
     train(Subject(), recipe, [data], tmp_path, device="cpu", deadline=0.0)
     path = tmp_path / "recipe.json"

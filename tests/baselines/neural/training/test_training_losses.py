@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines.neural.crdr.objective import towards_target
-from baselines.neural.training.rate_distortion import Terms, lambda_at, terms
+from baselines.neural.training.losses.rate_distortion import Terms, lambda_at, terms
 from support.training_fixtures import LAMBDAS, stage_of
 
 # Stage 2 of the published configuration.

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS
-from baselines.neural.training.gan_losses import GAN_LOSSES
+from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,
     load_recipe,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as DESIGNS
 from baselines.neural.crdr.stage import ConditionedStage
-from baselines.neural.training.gan_losses import GAN_LOSSES
+from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import Recipe
 from benchmark.errors import UnknownName, UsageError
 
@@ -27,7 +27,7 @@ KINDS = ("gan", "discriminator")
 
 
 class Variant(NamedTuple):
-    """One curve of an ablation."""
+    """A variant that an ablation trains, measures and draws as a curve."""
 
     name: str  # of its run: loss and design, so that both ablations share one
     label: str  # in figures

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
+from baselines.neural.crdr.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
 from baselines.neural.crdr.discriminators import DISCRIMINATORS as EVERY_DISCRIMINATOR
-from baselines.neural.training.ablation import DISCRIMINATORS, KINDS, OBJECTIVES, ablation
-from baselines.neural.training.gan_losses import GAN_LOSSES as EVERY_OBJECTIVE
+from baselines.neural.training.losses.gan import GAN_LOSSES as EVERY_OBJECTIVE
 from baselines.neural.training.recipe import load_recipe
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.rate_distortion import Measure
 from benchmark.analysis.summarise import summarise
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.ablation import OWN, draw_ablation, named
+from benchmark.metrics.measure import Measure
 from support.measured import sweep, table
 from support.tiny_training import bench, write_photographs, write_recipe
 
@@ -110,7 +110,7 @@ def test_variants_start_from_one_network_are_measured_and_drawn(place, tmp_path)
     assert text.count("| SGAN |") == text.count("| HRRGAN |") == 5
     assert (out / "gan.pdf").read_bytes().startswith(b"%PDF")
     again = bench(*given)
-    assert again.stdout.count("finished before") == 3
+    assert again.stdout.count(".safetensors: finished before") == 3
     assert "0 cells measured" in again.stdout
     assert (out / "gan.md").read_text() == text
 
@@ -179,5 +179,5 @@ def test_no_two_of_seven_discriminators_look_the_same():
         summary_of(list(DISCRIMINATORS.values())), [PSNR], "independent", "set", TRAINED
     )
     axes, _ = drawing.figure.axes
-    looks = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
-    assert len(looks) == len({colour for colour, _ in looks}) == 7
+    styles = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
+    assert len(styles) == len({colour for colour, _ in styles}) == 7

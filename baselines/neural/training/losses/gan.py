@@ -32,7 +32,7 @@ Reference = Literal["none", "real", "next_rate"]
 
 
 class GanLoss(NamedTuple):
-    """Both losses of a GAN, and its name in figures.
+    """Losses of a GAN's discriminator and generator, and its label in figures.
 
     Logits are (N, 1, h, w), of the same images in order; different shapes raise `ValueError`.
     Losses are computed in float32 at least.

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from baselines.compressai.architecture import ZooConfig
-from baselines.compressai.weights import find_matched
-from baselines.neural.cost import macs_per_pixel
-from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.suite import (
+from baselines.compressai.matched import (
     LAMBDAS,
     LEARNING_RATE,
     matched_suite,
     matched_widths,
     single_rate,
 )
+from baselines.compressai.weights import find_matched
+from baselines.neural.cost import macs_per_pixel
+from baselines.neural.crdr.sizes import NAMED
+from baselines.neural.training.recipe import load_recipe
 from support.tiny_training import bench, write_photographs, write_recipe
 
 
@@ -95,7 +95,7 @@ def test_a_hyperprior_has_the_work_of_ours():
         assert work == pytest.approx(macs_per_pixel("crdr", NAMED[size]), rel=0.01)
 
 
-def test_a_suite_goes_on_with_the_next_network_and_the_harness_finds_all_of_them(
+def test_a_suite_continues_with_the_next_network_and_the_harness_finds_all_of_them(
     place, tmp_path, monkeypatch
 ):
     write_recipe(tmp_path / "suite.toml", rate_steps=1, realism_steps=0)

@@ -1,0 +1,1 @@
+"""Losses that objectives share: rate and distortion, LPIPS, and those of GANs."""

@@ -1,0 +1,70 @@
+"""Metrics as tables name them and figures draw them: column, label, direction and scale."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from benchmark.errors import UsageError
+from benchmark.metrics.distribution_metric import has_influence
+from benchmark.metrics.presentation import Scale, presentation_of
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A metric as tables name it and figures draw it."""
+
+    column: str  # "psnr_db"
+    label: str  # "PSNR (dB)"
+    better: Literal["higher", "lower"]
+    scale: Scale = "linear"
+    # of the class alone: rank as a judge of realism, name and protocols among published numbers
+    realism: int | None = field(default=None, compare=False)
+    published: str = field(default="", compare=False)
+    meets: tuple[str, ...] = field(default=(), compare=False)
+    of_sets: bool = False  # reduced from features: values of single images are to first order
+    by_image: bool = True  # whether values differ by image; not where influence is unknown
+
+    @classmethod
+    def named(cls, name: str) -> "Measure":
+        """Return the metric of that name in the registry."""
+        metric = metric_class(name)
+        of_sets = name in DISTRIBUTION_METRICS
+        return cls(
+            metric.column,
+            metric.label,
+            metric.better,
+            **presentation_of(metric)._asdict(),
+            of_sets=of_sets,
+            by_image=not of_sets or has_influence(metric),
+        )
+
+    @property
+    def saturating(self) -> bool:
+        """True if values crowd towards 1, so that they are drawn and integrated in dB."""
+        return self.scale == "saturating"
+
+    @property
+    def axis_label(self) -> str:
+        """Label of the axis in figures, with the unit that is drawn."""
+        return f"{self.label} (dB)" if self.saturating else self.label
+
+    def drawn(self, value: float) -> float:
+        """Return the place of a value on the axis: the value itself, or -10 log10(1 - value).
+
+        >>> Measure("ms_ssim", "MS-SSIM", "higher", "saturating").drawn(0.75)
+        6.0205...
+        """
+        if not self.saturating:
+            return value
+        return -10 * math.log10(1 - value) if value < 1 else math.inf
+
+
+def require_image_values(*measures: Measure) -> None:
+    """Raise `UsageError` where one of these metrics gives no influence of an image."""
+    for measure in measures:
+        if not measure.by_image:
+            raise UsageError(
+                f"{measure.label} gives no influence of an image, so neither attribution "
+                "nor a certainty can be computed: name another metric"
+            )
