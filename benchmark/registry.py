@@ -76,7 +76,7 @@ class BroughtCommand(NamedTuple):
 COMMANDS = {
     "encode": BroughtCommand(
         "baselines.commands.encode:encode",
-        "Code an image with our codec; --q-map and --beta-map control it block by block.",
+        "Encode an image with our codec; --q-map and --beta-map control it block by block.",
     ),
     "decode": BroughtCommand(
         "baselines.commands.decode:decode", "Decode a stream of our codec to an image."

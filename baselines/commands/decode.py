@@ -18,7 +18,7 @@ def decode(
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
 ) -> None:
-    """Decode a stream of our codec."""
+    """Decode a stream of our codec to an image."""
     from io import BytesIO
 
     from PIL.Image import fromarray

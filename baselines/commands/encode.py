@@ -30,7 +30,7 @@ def encode(
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
 ) -> None:
-    """Code an image with our codec; --q-map and --beta-map control it block by block."""
+    """Encode an image with our codec; --q-map and --beta-map control it block by block."""
     from baselines.commands.stream import our_codec, read_image, written
     from benchmark.codec import Setting
 

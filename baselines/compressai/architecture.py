@@ -68,7 +68,7 @@ class CompressAIArchitecture:
         network.initialise(crops, lambdas[0])
 
     def tables(self, network: "ZooNetwork", images: "Sequence[Pixels]" = ()) -> "dict[str, Tensor]":
-        """Update CompressAI's own tables, buffers of the network; returns none beside them."""
+        """Update CompressAI's own tables, buffers of the network; returns no others."""
         network.codec.update(force=True)
         return {}
 

@@ -1,4 +1,4 @@
-"""The coder of CompressAI's networks with a hyperprior: latents to bytes by its own entropy coder.
+"""The coder of CompressAI's networks with a hyperprior, by CompressAI's own entropy coder.
 
 The entropy model's parameters are computed in floating point: a stream decodes right on the kind of
 device, with the versions and the number of threads that it was made with.

@@ -29,7 +29,7 @@ NOISE = 0.001  # standard deviation of what is added to the kernels of a transfo
 
 
 class ZooNetwork(Network):
-    """A network of CompressAI's, `codec`, that maps images in [-1, 1] to an `Estimate`.
+    """A CompressAI network, `codec`, that maps images in [-1, 1] to an `Estimate`.
 
     Raises `ValueError` for a model that is none of `MODELS`.
     """

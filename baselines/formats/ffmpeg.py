@@ -5,7 +5,7 @@ of columns (high four bits) and rows (low four bits) added at the right and the 
 the last one: both encoders refuse sides under 16, and 4:2:0 needs even ones.
 
 Colours are converted by `baselines.formats.ycbcr` in both directions. ffmpeg is forbidden to
-convert anything; it is told the pixel format, BT.709 and the full range, the encoders write them
+convert anything; it is given the pixel format, BT.709 and the full range, the encoders write them
 into the stream, and the decoder's output is read in the format that the stream names.
 """
 

@@ -64,7 +64,7 @@ class LatentCoder(Protocol):
 
 
 class Architecture(Protocol[Config]):
-    """A method: its configurations, its networks and their way to bytes.
+    """A compression method: its configurations, networks, tables and coder.
 
     `presets` are named configurations, which recipes refer to. An instance holds no state.
     """

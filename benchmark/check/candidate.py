@@ -180,7 +180,7 @@ def _measure(
         matrix = open_matrix(asked)
         if not candidate.common:
             _refuse_other_settings(reference, {cell.setting for cell in matrix.cells}, rows)
-        found.append(run(asked, matrix))  # failed cells are rows, and told with them
+        found.append(run(asked, matrix))  # failed cells are rows, and reported as such
     if request.points:
         settings = {cell.setting for outcome in found for cell in outcome.cells}
         at = [setting in settings for setting in settings_of(reference.rows)]

@@ -104,7 +104,9 @@ def changes(pair: VariantPair, name: str) -> Changes:
         points.append(found)
     level = _level(points[0], measure.column)
     if how.kind == "BD-metric" and not level:
-        return _nothing(how, f"the mean value of {pair.reference.label} is 0: no percent of it")
+        return _nothing(
+            how, f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
+        )
     if name in DISTRIBUTION_METRICS:
         return _of_set(how, measure, pair, points, level)
     return _of_images(how, measure, pair, points, level)

@@ -246,7 +246,9 @@ def _protocols(reference: _Variant, test: _Variant, metrics: Sequence[str]) -> d
         ids = [_distinct(one.rows, value, protocol) for one in (reference, test)]
         shared = ids[0] & ids[1]
         if all(ids) and not shared:
-            again = "measure it anew" if column == "coding" else "`bench rescore` measures it anew"
+            again = (
+                "measure it again" if column == "coding" else "`bench rescore` measures it again"
+            )
             raise NotComparable(
                 f"{column} of {reference.side} is by the rule {_listed(sorted(ids[0]))}, that of "
                 f"{test.side} by {_listed(sorted(ids[1]))}: {again}"

@@ -19,7 +19,7 @@ MEANING = {
     "equivalent": "every change is inside its margin",
     "undecided": "too few images to say",
     "nothing measured": "something that was to be judged has no numbers",
-    "not comparable": "the two sets of rows are not of the same thing",
+    "not comparable": "the two sets of rows cannot be compared",
 }
 SHOWN_IMAGES = 3
 
@@ -82,7 +82,7 @@ def sentences(check: Check) -> list[str]:
                 images = _listed([image for image, _ in left])
                 found.append(f"{what}: {name}: {images}: {left[0].why}")
         if one.doubtful:
-            found.append(f"doubtful: {name}: curves of {one.doubtful} images hardly meet")
+            found.append(f"doubtful: {name}: curves of {one.doubtful} images hardly overlap")
     return [*found, *check.notes]
 
 

@@ -67,11 +67,11 @@ def audit_decode(
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    terms = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust)
+    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
-        found = audit_stores(stores, terms, partial(show_progress, quiet=as_json))
+        found = audit_stores(stores, asked, partial(show_progress, quiet=as_json))
     if as_json:
         print(json.dumps(_for_machines(found), indent=1))
     else:

@@ -102,7 +102,7 @@ def check(
     """Say whether a checkpoint, codec or set of rows is worse than a reference.
 
     Exit code 0 equivalent or improved, 1 regressed, 3 undecided, 4 nothing measured, failed cells
-    or not comparable, 2 if what was asked for cannot be, 130 if interrupted.
+    or not comparable, 2 if the request cannot be carried out, 130 if interrupted.
     """
     from benchmark.check.candidate import Candidate
     from benchmark.check.check import CheckOptions

@@ -81,7 +81,7 @@ WorkersPerNode = Annotated[
     int, typer.Option(min=1, help="Cells to run at the same time on each node.")
 ]
 DeviceName = Annotated[
-    str, typer.Option("--device", help="Device of learned codecs and metrics: auto, cpu or cuda.")
+    str, typer.Option("--device", help="Device for neural networks: auto, cpu or cuda.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")]
 Trust = Annotated[

@@ -34,7 +34,7 @@ def plan(
     workers_per_node: options.WorkersPerNode = 1,
     as_json: options.AsJson = False,
 ) -> None:
-    """Count the cells of a run: all, done, to do, and the time they may take.
+    """Count the cells of a run, all, done and to do, and estimate the time they take.
 
     With --nodes, also say when a cluster would finish them. Then neither the dataset nor the codecs
     have to be on this machine, if the sizes of the dataset's images are known.

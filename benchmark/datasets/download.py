@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 
 
 class DownloadProgress(Protocol):
-    """Callback that is told often how much of a file has arrived."""
+    """Callback that receives how much of a file has arrived, many times."""
 
     def __call__(self, name: str, done_bytes: int, total_bytes: int | None) -> None:
         """Report bytes so far; `total_bytes` is None where the server does not say."""

@@ -48,7 +48,7 @@ def named(summary: Summary, names: Mapping[str, str]) -> Summary:
 def draw_ablation(
     summary: Summary, measures: Sequence[Measure], own: str, dataset: str, trained: str
 ) -> Drawing | None:
-    """Draw a panel for each measure that has values; None where no point may be drawn.
+    """Draw a panel for each measure that has values; None where no points can be drawn.
 
     Below, as variants may differ by less than a marker, stand the changes from the method itself.
     own: label of the method that the others differ from. trained: a sentence for the caption on how

@@ -53,7 +53,7 @@ def draw_rate_curves(
     dataset: str,
     linear_rate: bool = False,
 ) -> Drawing | None:
-    """Draw one panel for each metric and one legend below; None where no point may be drawn.
+    """Draw one panel for each metric and one legend below; None where no points can be drawn.
 
     One panel is a column wide (3.25 in), several share two columns (6.875 in). Rates are on a
     logarithmic axis unless asked otherwise: sweeps are geometric, and on a linear one a dozen

@@ -41,7 +41,7 @@ class BoundCodec:
 
         pixels: uint8 of shape (height, width, 3), sRGB. setting: a `Setting`, or its value, or by
         name as in ``encode(pixels, quality=50)``; by default the middle one of `settings`. Raises
-        `UsageError` for other pixels or another name, and whatever the codec raises.
+        `UsageError` for other pixels or another name, and the codec's own errors.
         """
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:

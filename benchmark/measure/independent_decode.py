@@ -1,6 +1,6 @@
 """Verify stored rows by independent decode: their streams decoded in fresh processes, compared.
 
-A hash tells equal pixels from others, not how far apart they are. Where the pixels differ and were
+A hash shows whether pixels are equal, not how far apart they are. Where the pixels differ and were
 made on another kind of device than this audit's, the stream is decoded once more on that kind, in
 another fresh process: if that gives the recorded hash, these are the recorded pixels, and the
 difference can be measured. Else it is only known that there is one.
@@ -114,7 +114,7 @@ def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
 
 
 def audit_decode(
-    kept: Kept, terms: AuditOptions, findings: Findings, report: Callable[[Progress], None]
+    kept: Kept, options: AuditOptions, findings: Findings, report: Callable[[Progress], None]
 ) -> Iterator[Row]:
     """Decode every kept stream again; yields the rows whose pixels came out identical.
 
@@ -124,7 +124,7 @@ def audit_decode(
     findings.declared += kept.declared
     finished = 0
     for spec, rows in kept.rows.items():
-        audit = _Audit(kept.store, spec, rows, terms, findings)
+        audit = _Audit(kept.store, spec, rows, options, findings)
         for done in audit.carry_out():
             if done is not None:
                 finished += 1
@@ -132,19 +132,21 @@ def audit_decode(
             report(Progress(finished, len(findings.problems)))
 
 
-def audit_stores(stores: Iterable[Store], terms: AuditOptions, progress: ShowsProgress) -> Audited:
+def audit_stores(
+    stores: Iterable[Store], options: AuditOptions, progress: ShowsProgress
+) -> Audited:
     """Decode every kept stream of several stores again, and compare the pixels."""
     findings = Findings()
     kept = [kept_streams(store) for store in stores]
     with progress("decoding", sum(one.streams for one in kept)) as report:
         for one in kept:
-            for _ in audit_decode(one, terms, findings, report):
+            for _ in audit_decode(one, options, findings, report):
                 pass
     return Audited({one.store.folder.name: one.streams for one in kept}, findings)
 
 
 def verify_kept(
-    kept: Kept, terms: AuditOptions, report: Callable[[Progress], None]
+    kept: Kept, options: AuditOptions, report: Callable[[Progress], None]
 ) -> list[Failure]:
     """Decode every kept stream again, and store which come out identical.
 
@@ -153,7 +155,7 @@ def verify_kept(
     findings = Findings()
     places: list[int] = []
     try:
-        for row in audit_decode(kept, terms, findings, report):
+        for row in audit_decode(kept, options, findings, report):
             places.append(row["at"])
             if len(places) >= ROWS_AT_ONCE:
                 _store_verified(kept, places)
@@ -186,23 +188,23 @@ class _Audit:
         store: Store,
         spec: CodecSpec,
         rows: Mapping[str, list[Row]],
-        terms: AuditOptions,
+        options: AuditOptions,
         findings: Findings,
     ) -> None:
         self._store, self._spec, self._rows = store, spec, rows
-        self._terms, self._findings = terms, findings
+        self._options, self._findings = options, findings
         self._reference: DecoderProcess | None = None  # on the kind of device that rows are of
 
     def carry_out(self) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
-        if names_code(self._spec) and not self._terms.trusted:
+        if names_code(self._spec) and not self._options.trusted:
             for name in self._rows:
                 yield self._cannot_run(name, FOREIGN)
             return
         unread: list[str] = []
         try:
             for done in decode_all(
-                self._spec, self._read(unread), self._terms.device, self._terms.jobs
+                self._spec, self._read(unread), self._options.device, self._options.jobs
             ):
                 yield None if done is None else self._compare(*done)
         finally:
@@ -217,7 +219,7 @@ class _Audit:
             except (StoreError, OSError) as error:
                 unread.append(name)
                 for row in rows:
-                    self._settle(row, self._terms.device, "not decodable", str(error))
+                    self._settle(row, self._options.device, "not decodable", str(error))
                 continue
             if data is not None:
                 yield name, data
@@ -246,14 +248,14 @@ class _Audit:
         """Measure the difference, if the recorded pixels can be made on their kind of device."""
         recorded = self._as_recorded(row)
         if recorded is None or recorded.shape != pixels.shape:
-            why = f"other pixels than on {row['device']}, by how much is unknown"
+            why = f"pixels differ from those on {row['device']}, by how much is unknown"
             self._settle(row, device, "different", why)
             return
         most = int(np.abs(recorded.astype(np.int16) - pixels).max())
         journey = self._journey(row, device)
         self._findings.levels[journey] = max(self._findings.levels[journey], most)
-        verdict: Verdict = "within" if most <= self._terms.levels else "different"
-        self._settle(row, device, verdict, f"it differs by up to {most} levels")
+        verdict: Verdict = "within" if most <= self._options.levels else "different"
+        self._settle(row, device, verdict, f"pixels differ by up to {most} levels")
 
     def _as_recorded(self, row: Row) -> Pixels | None:
         if self._reference is None:
@@ -275,5 +277,5 @@ class _Audit:
             self._findings.problems.append(Failure(cell, verdict, what))
 
     def _journey(self, row: Row, device: str) -> Journey:
-        here = f"{device}, {self._terms.machine}"
+        here = f"{device}, {self._options.machine}"
         return Journey(self._spec.label, f"{row['device']}, {row['machine']}", here)

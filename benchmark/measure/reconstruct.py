@@ -15,5 +15,5 @@ def reconstruct(decoder: Codec, row: Mapping[str, Any], stream: bytes | None) ->
     if isinstance(decoded, Failed):
         return decoded
     if pixels_sha256(decoded) != row["decoded_sha256"]:
-        return Failed("verify", "the stream decodes to other pixels than it did when measured")
+        return Failed("verify", "the stream decodes to pixels that differ from the measured ones")
     return decoded

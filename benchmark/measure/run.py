@@ -172,7 +172,7 @@ def _record(
 
 def _refuse_unverifiable(request: Request) -> None:
     if not request.keep:
-        raise UsageError("--verify decodes kept streams again: leave --no-keep out")
+        raise UsageError("--verify decodes kept streams again: drop --no-keep")
     if request.engine != "local":
         raise UsageError(
             "--verify decodes on this machine: run the same command afterwards with --engine local"
@@ -186,9 +186,11 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     store = outcome.matrix.store
     kept = kept_streams(store, [cell.key for cell in outcome.cells])
     # What codecs may run was said in the request.
-    terms = AuditOptions(conditions.device, conditions.machine, conditions.jobs, trusted=True)
+    audit_options = AuditOptions(
+        conditions.device, conditions.machine, conditions.jobs, trusted=True
+    )
     with progress("verifying", kept.streams) as report:
-        failures = (*outcome.failures, *verify_kept(kept, terms, report))
+        failures = (*outcome.failures, *verify_kept(kept, audit_options, report))
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 

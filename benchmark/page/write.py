@@ -117,7 +117,7 @@ def _remark(content: Content, size: int, files: int) -> str:
     absent = Counter(one.absent for one in decoded if one.picture is None)
     said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
     if files:
-        said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/ beside it"
+        said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/"
     return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
 
 

@@ -61,7 +61,7 @@ def write_ablation(
     measures = [Measure.named(metric) for metric in metrics]
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     drawing = draw_ablation(summary, measured, own, dataset, trained)
-    caption = drawing.caption if drawing else f"{dataset}: no point may be drawn. {trained}"
+    caption = drawing.caption if drawing else f"{dataset}: no points can be drawn. {trained}"
     files: dict[str, str | bytes] = {}
     if drawing:
         files |= {f"{name}.pdf": file_bytes(drawing.figure, "pdf")}

@@ -47,7 +47,7 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
         return PaperFigure(None, ("no crops: fewer than two codecs can be decoded", *said))
     shown, rest = kept[:MOST_CROPS], kept[MOST_CROPS:]
     if rest:
-        said.append(f"crops leave out for want of room: {', '.join(one.name for one in rest)}")
+        said.append(f"crops omit for lack of space: {', '.join(one.name for one in rest)}")
     original = read_image(found.source.file.path).pixels
     window = _window(original, request.window)
     image, measures = found.source.file.name, [Measure.named(name) for name in METRICS]

@@ -75,7 +75,7 @@ def _of_error(
     """Return the strongest distortion below the error, with the rest in steps of one level."""
     low, high = 0.0, 1.0
     if squared_error(photograph, _rounded(make(high))) < wanted:
-        raise ValueError(f"{name} cannot change this photograph by as much")
+        raise ValueError(f"{name} cannot change this photograph that much")
     for _ in range(STEPS):
         middle = (low + high) / 2
         if squared_error(photograph, _rounded(make(middle))) > wanted:
@@ -90,7 +90,7 @@ def _with_rest(photograph: Pixels, changed: Pixels, rest: int, name: str) -> Pix
     """Change `rest` samples that were right by one level; each adds one to the error."""
     right = np.flatnonzero((changed == photograph).ravel())
     if rest > len(right):
-        raise ValueError(f"{name} cannot be made of exactly this error on this photograph")
+        raise ValueError(f"{name} cannot reach exactly this error on this photograph")
     # spread over the picture, where they cannot be seen
     chosen = right[np.linspace(0, len(right) - 1, rest).astype(int)] if rest else right[:0]
     flat = changed.ravel().copy()

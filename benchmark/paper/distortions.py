@@ -65,7 +65,7 @@ def distortions(results: PaperResults) -> PaperFigure:
     rules = ", ".join(tiles[1].record[f"{one.column}_protocol"] for one in measures)
     caption = (
         f"One photograph (sample/{PHOTOGRAPH}, 1 image), changed in three ways by exactly the same "
-        f"mean squared error, {mse:.2f}, and so of one PSNR. Contrast is taken away towards each "
+        f"mean squared error, {mse:.2f}, and so of one PSNR. Contrast is reduced towards each "
         f"channel's mean, the blur is Gaussian, the noise white. Measured (protocols {rules}). "
         "LPIPS: lower is better."
     )

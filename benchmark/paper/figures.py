@@ -38,7 +38,7 @@ def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> Paper
     absent = [system.name for system in own if system.measured not in measured]
     if absent:
         said.append(
-            f"curves_{dataset} has published points alone of {', '.join(absent)}: "
+            f"curves_{dataset} has only published points of {', '.join(absent)}: "
             f"`bench run --codecs ours --dataset {dataset}` adds measured ones"
         )
     images = max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
@@ -59,7 +59,7 @@ def realism_plots(results: PaperResults) -> PaperFigure:
         return PaperFigure(None, ("no realism_plane: no system has PSNR and FID on CLIC2020",))
     said: tuple[str, ...] = ()
     if not any(sweep.measured for plot in plots for sweep in plot.sweeps):
-        said = ("realism_plane has published points alone: no measured row on CLIC2020 has a FID",)
+        said = ("realism_plane has only published points: no measured row on CLIC2020 has a FID",)
     facts = profile(dataset)
     drawing = draw_realism_plots(
         plots, psnr.measure, fid.measure, results.styles(), facts.title, facts.published_images or 0
@@ -97,7 +97,7 @@ def complexity(results: PaperResults) -> PaperFigure:
             labels += [bar.label for bar in block.bars]
             return PaperFigure(draw_complexity(blocks, results.styles(labels)))
     said = (
-        "complexity has published seconds alone: no codec is timed on all images of a dataset "
+        "complexity has only published seconds: no codec is timed on all images of a dataset "
         "(`bench run --timing`)"
     )
     return PaperFigure(draw_complexity(blocks, results.styles(labels)), (said,))

@@ -122,7 +122,9 @@ def _rank(image: str) -> int:
 def _sources(results: PaperResults, dataset: str) -> dict[str, Source] | str:
     """Return the measured photographs that are available, by name, or why there are none."""
     if dataset not in DATASETS:
-        return f"{dataset} is a folder that no name leads back to"
+        return (
+            f"{dataset} is a folder without a name in the registry: its photographs cannot be found"
+        )
     try:
         opened = open_sources(Request(dataset=dataset, data_dir=results.data_dir))
     except Unavailable as missing:

@@ -58,7 +58,7 @@ def open_matrix(request: Request) -> Matrix:
     Cells that are to be timed are coded here: bitstream archives have no part in them.
     """
     if request.timing and request.packs:
-        raise UsageError("--timing measures encoders, and --pack does without: leave out one")
+        raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     selection = select(request.codecs, points, packs, recorded=not request.timing)

@@ -97,7 +97,7 @@ def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
         other = seen.setdefault(spec.label, spec)
         if other != spec:
             raise UsageError(
-                f"{other.text!r} and {spec.text!r} would both be called {spec.label!r}: "
+                f"{other.text!r} and {spec.text!r} would both have the label {spec.label!r}: "
                 "give one of them another name=..."
             )
 

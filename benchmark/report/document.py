@@ -32,7 +32,7 @@ def report_text(
     parts = [f"# {dataset}", f"{count}. bpp is {average}. Protocols: {ids}."]
     if summary.dropped:
         parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
-    parts.append("## Figures" if captions else "## No figures\n\nNo point may be drawn.")
+    parts.append("## Figures" if captions else "## No figures\n\nNo points can be drawn.")
     parts += [f"![{name}]({name}.png)\n\n{caption}" for name, caption in captions.items()]
     if "timing" not in captions:
         parts.append("No timing figure: no row was measured alone (`bench run --timing`).")
@@ -41,7 +41,7 @@ def report_text(
         deltas if isinstance(deltas, str) else "\n".join(map(markdown, deltas)),
     ]
     parts += ["## Means", markdown(means)]
-    parts += ["## What is left out", _bullets(left_out(summary, measures, runs))]
+    parts += ["## Left out", _bullets(left_out(summary, measures, runs))]
     parts += ["## Codecs", markdown(_codecs(summary))]
     if runs:
         last = runs[-1]

@@ -47,7 +47,7 @@ def test_two_codecs_that_figures_could_not_tell_apart_are_refused():
     told = fake("Honest", ":pause=0.1:caveat=a"), fake("Honest", ":pause=0.1:caveat=b")
     assert len(select(told, {}).contenders) == 2
     commands = r"command:encode=cp {in} {out}:decode=cp {in} {out}:values=1:name=copy"
-    with pytest.raises(UsageError, match="would both be called 'copy'"):
+    with pytest.raises(UsageError, match="would both have the label 'copy'"):
         select([commands, commands.replace("values=1", "values=2")], {})
 
 

@@ -262,7 +262,7 @@ def test_reports_and_figures_may_insist_on_verified_rows(images, tmp_path):
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [(("--no-keep",), "leave --no-keep out"), (("--engine", "ray"), "with --engine local")],
+    [(("--no-keep",), "drop --no-keep"), (("--engine", "ray"), "with --engine local")],
 )
 def test_what_cannot_be_verified_is_refused_before_anything_runs(images, tmp_path, more, says):
     done = run(images, tmp_path / "r", "Honest", "--verify", *more)

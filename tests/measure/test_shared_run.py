@@ -118,7 +118,7 @@ def test_a_store_is_read_once_where_nothing_is_left_to_do_and_twice_otherwise(
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(request_of, tmp_path):
-    with pytest.raises(UsageError, match="--verify decodes kept streams again: leave --no-keep"):
+    with pytest.raises(UsageError, match="--verify decodes kept streams again: drop --no-keep"):
         run(request_of(verify=True, keep=False))
     with pytest.raises(UsageError, match="--verify decodes on this machine"):
         run(request_of(verify=True, engine="ray"))

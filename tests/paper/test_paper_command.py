@@ -72,7 +72,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     for name in absent:
         (sentence,) = [line for line in lines if line.startswith(f"no {name}: ")]
         assert "bench" in sentence or "./run_all.sh" in sentence
-    told = "curves_kodak has published points alone of CRDR β=3.84, CRDR β=0: `bench run"
+    told = "curves_kodak has only published points of CRDR β=3.84, CRDR β=0: `bench run"
     assert sum(line.startswith(told) for line in lines) == 1
     # the pack's rows of VTM are on Kodak without a run, as recorded
     vtm = [r for r in records(folder_of(tmp_path) / "curves_kodak.csv") if r["system"] == "VTM"]
@@ -180,7 +180,7 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
     made = crops(PaperResults(tmp_path), CropRequest(f"sample/{PHOTOGRAPH}"))
     assert [one["system"] for one in made.drawing.records] == ["VTM", "JPEG"]
     assert made.sentences[0] == (
-        "crops lack WebP: the stream decodes to other pixels than it did when measured"
+        "crops lack WebP: the stream decodes to pixels that differ from the measured ones"
     )
 
 

@@ -1,4 +1,4 @@
-"""A training run: what is trained with which recipe on what, begun in a folder or resumed."""
+"""A training run: a network, a recipe and photographs in a folder, begun or resumed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -137,7 +137,7 @@ def _identity(info: CodecInfo) -> tuple[str, int, str]:
 
 
 def main() -> None:
-    """Fork: one works, the other waits for its end and tells it.
+    """Fork: the child works, this process waits and reports how it ended.
 
     Ray kills the children of a worker that ends, at once. The one that works is a child's child,
     and so has the time to end the program that it runs.
@@ -147,7 +147,7 @@ def main() -> None:
     working.start()
     connection.close()
     working.join()
-    with suppress(OSError):  # nobody may be left to be told
+    with suppress(OSError):  # the worker may be gone
         obituary.send(working.exitcode)
 
 
@@ -164,7 +164,7 @@ def _work(connection: Connection, obituary: Connection) -> None:
 def _end_with(descriptor: int) -> None:
     """End this process when nobody listens at the other end any more."""
     hung_up = select.poll()
-    hung_up.register(descriptor, 0)  # a hang-up is always told
+    hung_up.register(descriptor, 0)  # a hang-up is always reported
     hung_up.poll()
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACE_SECONDS)
