@@ -239,20 +239,21 @@ def _single(
     from baselines.neural.training.session import TrainingRun
 
     zoo = {f"compressai:{one}": one for one in MODELS} | {"hyperprior": HYPERPRIOR}
-    if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
-        model = recipe.architecture  # its codec looks for a file of that name
-    if model == OURS or (model in ARCHITECTURES and model != "compressai"):
+    architectures = [name for name in ARCHITECTURES if name != "compressai"]
+    if model == OURS or model in architectures:
         if lmbda is not None or widths is not None or learning_rate is not None:
             raise UsageError(
                 f"{model} takes no --lmbda, --widths or --learning-rate: one network has all "
                 "rates, and the recipe says the rest"
             )
+        if model == OURS and recipe.architecture != DEFAULT_ARCHITECTURE:
+            model = recipe.architecture  # its codec looks for a file of that name
         if model != OURS:
             recipe = _for_architecture(recipe, model)
         target = folder / f"{model}.safetensors"
         return TrainingRun(folder.name, folder, target, Subject(recipe.architecture), recipe)
     if model not in zoo:
-        raise UnknownName("model to train", model, [*zoo, OURS, *ARCHITECTURES])
+        raise UnknownName("model to train", model, [*zoo, OURS, *architectures])
     if lmbda is None or not (lmbda > 0 and math.isfinite(lmbda)):
         raise UsageError(f"--model {model} needs --lmbda above 0, CompressAI's: 0.0062, say")
     single = single_rate(recipe, lmbda, learning_rate=_rate(learning_rate))

@@ -57,10 +57,9 @@ def paper(
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     sentences: dict[str, None] = {}
+    stored = PaperResults(results, data_dir, verified_only)
     with drawn_in(style):
-        for one in write_paper(
-            PaperResults(results, data_dir, verified_only), only, folder, request
-        ):
+        for one in write_paper(stored, only, folder, request):
             if one.pdf is not None:
                 print(one.pdf, flush=True)
             sentences |= dict.fromkeys(one.sentences)
