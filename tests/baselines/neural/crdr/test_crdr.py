@@ -340,7 +340,7 @@ def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoi
 
 
 def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
-    monkeypatch.setattr("baselines.crdr.BUNDLED", tmp_path)
+    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
     with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
         CRDR(beta=0)
     with pytest.raises(Unavailable, match="no checkpoint nowhere"):
@@ -351,7 +351,7 @@ def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, ch
     for path in (checkpoint, card_path(checkpoint)):
         copyfile(path, tmp_path / f"ours{path.suffix}")
         copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
-    monkeypatch.setattr("baselines.crdr.BUNDLED", tmp_path)
+    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
     assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
 
 
