@@ -33,7 +33,7 @@ class ZooStream(NamedTuple):
 def pack(stream: ZooStream) -> bytes:
     """Return the bytes of a stream.
 
-    >>> pack(Stream(3, 768, 512, (b"latent", b"z"))).hex(" ")
+    >>> pack(ZooStream(3, 768, 512, (b"latent", b"z"))).hex(" ")
     '03 80 06 80 04 06 01 6c 61 74 65 6e 74 7a'
     """
     sizes = (stream.width, stream.height, *map(len, stream.strings))
