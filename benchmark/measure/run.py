@@ -53,10 +53,10 @@ def run(
         _refuse_unverifiable(request)
     request.use_folders()
     backend = choose_backend(request)
-    matrix = matrix or open_matrix(request)
-    announce(matrix)
-    conditions = Conditions.of(request, matrix.store.folder, backend.device, backend.jobs)
     with backend.session():
+        matrix = matrix or open_matrix(request)
+        announce(matrix)
+        conditions = Conditions.of(request, matrix.store.folder, backend.device, backend.jobs)
         outcome = _measure(request, matrix, conditions, backend, metrics, progress)
     if request.verify:
         outcome = _verified(outcome, conditions, progress)

@@ -77,11 +77,11 @@ def session() -> Iterator[None]:
 
     Its notes on nodes and workers that were lost would stand in the middle of a summary.
     """
-    try:
-        with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr):
+        try:
             yield
-    finally:
-        import_ray().shutdown()
+        finally:
+            import_ray().shutdown()
 
 
 def import_ray() -> Any:
