@@ -11,11 +11,10 @@ the first image, not before.
 """
 
 from copy import copy
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import load_card
-from baselines.neural.checkpoint_codec import find_checkpoint, loaded_codec
+from baselines.neural.checkpoint_codec import described, find_checkpoint, loaded_codec
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
@@ -54,18 +53,8 @@ class CRDR:
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
-        card = self._card
-        return CodecInfo(
-            version=f"checkpoint {card.sha256[:8]}: {card.steps} steps, {card.training_data}; "
-            f"torch {version('torch')}, constriction {version('constriction')}",
-            command=f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers",
-            licence="MIT",
-            fingerprint=card.sha256,
-            revision=REVISION,
-            timed="one call in this process: padding, transforms, entropy coding",
-            device=self._device,
-            caveat=card.caveat if card.steps else "untrained",
-        )
+        command = f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers"
+        return described(self._card, command, "MIT", REVISION, self._device)
 
     def encode(
         self,

@@ -270,6 +270,11 @@ def dataset_opener(name: str) -> Callable[..., Any]:
     return opener
 
 
+def dataset_module(name: str) -> ModuleType:
+    """Return the module that opens a dataset: its profile, download and typical sizes, if any."""
+    return import_module(DATASETS[name].partition(":")[0])
+
+
 def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Any:
     """Open a dataset by its name in `DATASETS`, or any folder of images as a dataset.
 

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint.card import Card, load_card
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
-from benchmark.system.device import chosen_device
+from benchmark.system.device import Device, chosen_device
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
@@ -44,18 +44,8 @@ class CheckpointCodec:
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
-        card = self._card
-        return CodecInfo(
-            version=f"checkpoint {card.sha256[:8]}: {card.steps} steps, {card.training_data}; "
-            f"torch {version('torch')}, constriction {version('constriction')}",
-            command=f"{self.name} at level {{level}}, the only one",
-            licence=self.licence,
-            fingerprint=card.sha256,
-            revision=self.revision,
-            timed="one call in this process: padding, transforms, entropy coding",
-            device=self._device,
-            caveat=card.caveat if card.steps else "untrained",
-        )
+        command = f"{self.name} at level {{level}}, the only one"
+        return described(self._card, command, self.licence, self.revision, self._device)
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
@@ -81,6 +71,24 @@ def loaded_codec(path: Path, _sha256: str, device: str) -> "PictureCodec":
     from baselines.neural.picture_codec import PictureCodec
 
     return PictureCodec(load_checkpoint(path), device)
+
+
+def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
+    """Return what rows say of a codec of one checkpoint, by its card.
+
+    command: the call, with the setting's name in braces. revision: of the adapter's code.
+    """
+    return CodecInfo(
+        version=f"checkpoint {card.sha256[:8]}: {card.steps} steps, {card.training_data}; "
+        f"torch {version('torch')}, constriction {version('constriction')}",
+        command=command,
+        licence=licence,
+        fingerprint=card.sha256,
+        revision=revision,
+        timed="one call in this process: padding, transforms, entropy coding",
+        device=device,
+        caveat=card.caveat if card.steps else "untrained",
+    )
 
 
 def find_checkpoint(asked: str, file: str, remedy: str) -> Path:

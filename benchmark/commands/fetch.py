@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -49,16 +48,13 @@ def fetch(
 
 def _fetch_dataset(name: str, data_dir: Path | None) -> None:
     from benchmark.datasets.folder import data_folders, fetched_folder
-    from benchmark.registry import dataset_opener
+    from benchmark.registry import dataset_module, dataset_opener
 
     sought = [data_dir] if data_dir else data_folders()
     try:
         dataset_opener(name)(sought)
     except Unavailable:
-        module, target = (
-            import_module(DATASETS[name].partition(":")[0]),
-            data_dir or fetched_folder(),
-        )
+        module, target = dataset_module(name), data_dir or fetched_folder()
         if not hasattr(module, "fetch_dataset"):
             raise UsageError(
                 f"{name} cannot be downloaded: put its images into {target} yourself"

@@ -1,9 +1,8 @@
 """Facts about a dataset that figures and captions need, read without opening its images."""
 
-from importlib import import_module
 from typing import NamedTuple
 
-from benchmark.registry import DATASETS
+from benchmark.registry import DATASETS, dataset_module
 
 
 class Profile(NamedTuple):
@@ -19,6 +18,5 @@ def profile(name: str) -> Profile:
     """Return a dataset's profile; of a folder, or a dataset that declares none, its name alone."""
     if name not in DATASETS:
         return Profile(name)
-    module = import_module(DATASETS[name].partition(":")[0])
-    declared: dict[str, Profile] = getattr(module, "PROFILES", {})
+    declared: dict[str, Profile] = getattr(dataset_module(name), "PROFILES", {})
     return declared.get(name, Profile(name))

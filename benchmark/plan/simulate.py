@@ -8,7 +8,6 @@ machine, pictures of its typical sizes stand in for it.
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,14 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.plan.schedule import Makespan, bundles, makespan
 from benchmark.plan.select import ALL, Points, at_points, every_codec, parse_points
-from benchmark.registry import DATASETS, codec_class, load_codec, parse_codec, resolve
+from benchmark.registry import (
+    DATASETS,
+    codec_class,
+    dataset_module,
+    load_codec,
+    parse_codec,
+    resolve,
+)
 from benchmark.rows.store import Store
 
 
@@ -133,8 +139,7 @@ def typical_sources(dataset: str, limit: int | None) -> list[Source]:
     """Return as many pictures as a dataset has, of its typical sizes; none if they are unknown."""
     if dataset not in DATASETS:
         return []
-    module = import_module(DATASETS[dataset].partition(":")[0])
-    told = getattr(module, "typical_sizes", None)
+    told = getattr(dataset_module(dataset), "typical_sizes", None)
     sizes = list(told(dataset))[:limit] if told else []
     return [
         Source(ImageFile(f"{at:04}", Path(f"{at:04}")), f"{at:064x}", width, height, False)
