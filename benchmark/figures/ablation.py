@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.summarise import Summary
 from benchmark.figures.captions import FEW, LOWER, axis_words
@@ -96,7 +96,27 @@ def draw_ablation(
             f" Below: changes from {own} at equal settings, at the variant's own rate; "
             "where lower is better, in percent of it."
         )
-    return Drawing(figure, caption)
+    return Drawing(figure, caption, records=_records(panels))
+
+
+def _records(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """Return one flat record per drawn point."""
+    return [
+        {
+            "metric": panel.measure.column,
+            "variant": curve.system.label,
+            "setting": point.setting,
+            "bpp": point.bpp,
+            "value": point.value,
+            "drawn": panel.measure.drawn(point.value),
+            "images": point.images,
+            "protocol": point.protocol,
+            "version": point.source,
+        }
+        for panel in panels
+        for curve in panel.curves
+        for point in curve.points
+    ]
 
 
 def _styles(labels: Sequence[str], own: str) -> dict[str, Style]:

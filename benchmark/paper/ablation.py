@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -14,13 +13,11 @@ from benchmark.analysis.summarise import Summary
 from benchmark.datasets.profile import profile
 from benchmark.errors import StoreError
 from benchmark.figures.ablation import draw_ablation, named
-from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import file_bytes
 from benchmark.figures.table import markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
-from benchmark.published.curves import measured_panel
 from benchmark.registry import open_dataset, parse_codec
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
@@ -90,7 +87,7 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
             title = profile(store.name).title
             drawing = draw_ablation(summary, measures, variants.own, title, variants.trained)
             if drawing is not None:
-                return PaperFigure(_with_numbers(drawing, summary, measures))
+                return PaperFigure(drawing._replace(table=means_table(summary, measures)))
     said = (
         f"no ablation_{kind}: no rows of `bench ablation {kind} --out {results.folder}/ablation "
         f"...` are below {results.folder}"
@@ -112,24 +109,3 @@ def _summary(table: pa.Table, folder: Path, variants: Variants, metrics: Sequenc
     names = {label_of(spec.name, spec.variant): label for spec, label in specs.items()}
     kept = table.filter(pc.is_in(table["variant"], value_set=known))
     return named(summarise_with_distributions(kept, folder, metrics), names)
-
-
-def _with_numbers(drawing: Drawing, summary: Summary, measures: Sequence[Measure]) -> Drawing:
-    panels = [measured_panel(summary, measure) for measure in measures]
-    records: list[dict[str, Any]] = [
-        {
-            "metric": panel.measure.column,
-            "variant": curve.system.label,
-            "setting": point.setting,
-            "bpp": point.bpp,
-            "value": point.value,
-            "drawn": panel.measure.drawn(point.value),
-            "images": point.images,
-            "protocol": point.protocol,
-            "version": point.source,
-        }
-        for panel in panels
-        for curve in panel.curves
-        for point in curve.points
-    ]
-    return drawing._replace(records=records, table=means_table(summary, measures))
