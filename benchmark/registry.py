@@ -63,6 +63,10 @@ DATASETS = {
     "clic2020": "benchmark.datasets.clic2020:open_clic2020",
     "clic2020:professional": "benchmark.datasets.clic2020:open_professional",
     "clic2020:mobile": "benchmark.datasets.clic2020:open_mobile",
+    "clic2020-valid": "benchmark.datasets.clic2020:open_validation",
+    "clic2021": "benchmark.datasets.clic2021:open_clic2021",
+    "div2k": "benchmark.datasets.div2k:open_div2k",
+    "tecnick": "benchmark.datasets.tecnick:open_tecnick",
 }
 
 
@@ -279,14 +283,14 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> An
     """Open a dataset by its name in `DATASETS`, or any folder of images as a dataset.
 
     data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Returns a
-    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor an
-    existing path, `UsageError` for a path without images, `Unavailable` where images are missing.
+    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor
+    a path, `UsageError` for a path without images, `Unavailable` where images are missing.
     """
     folder = import_module("benchmark.datasets.folder")
     text = str(name_or_folder)
-    if text in DATASETS or not Path(text).exists():
-        return dataset_opener(text)(folder.data_folders(data_dir))
-    return folder.open_folder(Path(text))
+    if text not in DATASETS and (Path(text).exists() or "/" in text):
+        return folder.open_folder(Path(text))
+    return dataset_opener(text)(folder.data_folders(data_dir))
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:
