@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -44,7 +44,7 @@ class Expected(NamedTuple):
     size_bytes: int | None = None
     digest: str = ""  # hex digits of the sha256, at least the first; or "sha1:" and the sha1
 
-    def objection(self, file: IO[bytes]) -> str:
+    def objection(self, file: BufferedReader | BufferedRandom) -> str:
         """Return why a file, open to be read, is another one; empty where it is as expected."""
         size_bytes = file.seek(0, os.SEEK_END)
         if self.size_bytes not in (None, size_bytes):

@@ -129,11 +129,9 @@ def _renamed(place: Path) -> Sequence[ImageFile]:
         for source in probe(files, flatten=False, threads=cores())
         if isinstance(source, Source)
     }
-    return (
-        [ImageFile(name, found[name]) for name in PICTURES]
-        if found.keys() >= PICTURES.keys()
-        else ()
-    )
+    if not PICTURES.keys() <= found.keys():
+        return ()
+    return [ImageFile(name, found[name]) for name in PICTURES]
 
 
 def _picture(source: Source) -> str:
