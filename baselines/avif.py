@@ -23,6 +23,7 @@ class AVIF:
             raise BadOption(f"avif: subsampling is 420, 422 or 444, not {subsampling}")
         self._speed = speed
         self._pixelformat = f"yuv{subsampling}"
+        self._chroma = ":".join(str(subsampling))
 
     def describe(self) -> CodecInfo:
         """Return the versions of libavif, libaom and imagecodecs; fingerprint their files."""
@@ -34,6 +35,8 @@ class AVIF:
             "transfer=13, matrix=6, numthreads=1): sRGB as full-range BT.601 YCbCr",
             licence="BSD-2-Clause",
             timed="one call in this process, conversion from and to RGB included",
+            chroma=self._chroma,
+            tuned_for="SSIM",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

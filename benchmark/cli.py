@@ -14,6 +14,7 @@ from benchmark.commands.check import check
 from benchmark.commands.fetch import fetch
 from benchmark.commands.figures import figures
 from benchmark.commands.inventory import doctor, list_names
+from benchmark.commands.match import match
 from benchmark.commands.merge import merge
 from benchmark.commands.pack import pack
 from benchmark.commands.plan import plan
@@ -66,6 +67,7 @@ app.command("rescore")(rescore)
 app.command("report")(report)
 app.command("merge")(merge)
 app.command("tradeoff")(tradeoff)
+app.command("match")(match)
 app.command("check")(check)
 for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
     app.command(_name, help=_brought.help)(lambda: None)

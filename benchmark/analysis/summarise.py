@@ -13,8 +13,9 @@ from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means,
 from benchmark.codec import Setting
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
+from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.grouping import last_of_groups
-from benchmark.system.arrays import Float64Array, Int64Array
+from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 __all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise"]
 
@@ -35,6 +36,7 @@ class Edition:
     devices: tuple[str, ...]
     caveats: tuple[str, ...]  # shown beside the codec in tables and figures
     recorded: bool = False  # some rows are precomputed
+    facts: CodingFacts = NOT_STATED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,8 @@ class Point:
     means: Mapping[str, Mean]  # of every metric column, of SECONDS and of TIMED
     image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
     image_bpp: Float64Array
-    image_values: Mapping[str, Float64Array]  # by metric column; NaN where there is no value
+    # by metric column, and of TIMED; NaN where there is no value
+    image_values: Mapping[str, Float64Array]
 
     @property
     def label(self) -> str:
@@ -140,8 +143,10 @@ def summarise_rows(
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     for name in SECONDS:
         found[name] = means(rows, rows.numbers(name), coded_here, average, common)
-    machine, timed = _timed_means(rows, average, common)
-    found.update(timed)
+    machine, alone = _timed_alone(rows)
+    for name, seconds in zip(TIMED, SECONDS, strict=True):
+        values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
+        found[name] = means(rows, values[name], alone, average, common)
     for name, protocol in protocols.items():
         if name != "coding":
             values[name], found[name] = metric_means(rows, name, protocol, average, common)
@@ -157,22 +162,17 @@ def summarise_rows(
     )
 
 
-def _timed_means(
-    rows: ComparableRows, average: Average, common: bool
-) -> tuple[str, dict[str, list[Mean]]]:
-    """Return the machine and, by TIMED, the means of each image's own seconds per megapixel."""
+def _timed_alone(rows: ComparableRows) -> tuple[str, BoolArray]:
+    """Return the machine of the latest row that was timed alone, and mark such rows of it."""
     machine, machines = rows.codes("machine")
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     alone = np.flatnonzero(coded_here & (rows.numbers("timing") == 1))
     has = np.zeros(len(rows.ok), np.bool_)
-    chosen = -1
-    if len(alone):
-        chosen = int(machine[alone[rows.recency[alone].argmax()]])
-        has[alone] = machine[alone] == chosen
-    return str(machines[chosen]) if len(alone) else "", {
-        name: means(rows, rows.numbers(seconds) / (rows.pixels / 1e6), has, average, common)
-        for name, seconds in zip(TIMED, SECONDS, strict=True)
-    }
+    if not len(alone):
+        return "", has
+    chosen = int(machine[alone[rows.recency[alone].argmax()]])
+    has[alone] = machine[alone] == chosen
+    return str(machines[chosen]), has
 
 
 def _points(
@@ -236,7 +236,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     recorded = set(rows.variant[rows.numbers("recorded") == 1].tolist())
     variant = rows.variant
     order = np.lexsort((rows.recency, rows.ok, variant))
-    names = ("codec", "variant", "codec_version", "command", "timed")
+    names = ("codec", "variant", "codec_version", "command", "timed", "chroma", "tuned_for")
     editions, whole = {}, {}
     for last in order[last_of_groups(variant[order])].tolist():
         number = int(variant[last])
@@ -252,6 +252,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             devices=devices[number],
             caveats=(*caveats[number], *declared),
             recorded=number in recorded,
+            facts=coding_facts(row["codec"], row["variant"], row["chroma"], row["tuned_for"]),
         )
     # Two variants of one label (files of one name in two folders, say) would become one curve.
     labels = Counter(edition.label for edition in editions.values())
