@@ -6,6 +6,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, features
 
+from baselines.formats.jpeg_segments import application_bytes
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
 from benchmark.system.digest import files_sha256
@@ -73,6 +74,10 @@ class JPEG:
         """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
             return np.asarray(image)
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of JFIF's application segment."""
+        return application_bytes(data)
 
 
 def _let_one_buffer_hold(pixels: Pixels) -> None:
