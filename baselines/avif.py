@@ -4,6 +4,9 @@ Colours are converted by `baselines.formats.ycbcr`, as for x265 and VVenC, and t
 BT.709 primaries and matrix, sRGB transfer, full range.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from baselines.formats.boxes import coded_picture
@@ -44,7 +47,11 @@ class AVIF:
 
     name = "avif"
     sweep = tuple(Setting("crf", value) for value in (60, 51, 42, 34, 26, 18))
-    conversions = ({}, {"depth": "8"}, {"subsampling": "420"})
+    conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
+        {},
+        {"depth": "8"},
+        {"subsampling": "420"},
+    )
 
     def __init__(
         self, *, tune: str = "psnr", speed: int = 4, subsampling: int = 444, depth: int = 10

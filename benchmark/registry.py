@@ -14,6 +14,8 @@ CODECS = {
     "ours": "baselines.crdr:CRDR",
     "raw": "baselines.raw:Raw",
     "jpeg": "baselines.jpeg:JPEG",
+    "jpegli": "baselines.jpegli:Jpegli",
+    "mozjpeg": "baselines.mozjpeg:MozJPEG",
     "webp": "baselines.webp:WebP",
     "jpeg2000": "baselines.jpeg2000:JPEG2000",
     "avif": "baselines.avif:AVIF",

@@ -49,18 +49,15 @@ def execute(
     resumed = perf_counter()
     try:
         decoded = decoder.decode(stream)
+        finished = perf_counter()
+        container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
     except Exception as error:
         return Failed("decode", explain(error), lacks_memory(error))
-    finished = perf_counter()
     wrong = _mismatch(decoded, pixels)
     if wrong:
         return Failed("verify", wrong)
-    try:
-        container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
-    except Exception as error:
-        return Failed("verify", explain(error))
     seconds = (encoded - started, finished - resumed)
-    return Coded(stream, len(stream), decoded, *seconds, container_bytes=container)
+    return Coded(stream, len(stream), decoded, *seconds, container)
 
 
 def execute_within_memory(
