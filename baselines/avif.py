@@ -66,6 +66,7 @@ class AVIF:
             raise BadOption(f"avif: depth is 8 or 10 bits, not {depth}")
         parts = {"encoder": VIDEO.encoder, "muxer": VIDEO.stream, "decoder": DECODER}
         self._program = find_ffmpeg_with(parts, "avif")
+        self._tune = tune
         self._layout = PictureFormat(depth, 420 if subsampling == 420 else 444)
         self._options = (
             *("-threads", "1", "-still-picture", "1", "-usage", "good"),
@@ -83,6 +84,8 @@ class AVIF:
             fingerprint=file_sha256(self._program),
             revision=2,
             timed="program start, colour conversion in numpy, samples through a pipe and a file",
+            chroma=self._layout.chroma,
+            tuned_for=self._tune.upper(),
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

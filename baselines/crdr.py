@@ -11,6 +11,7 @@ the first image, not before.
 """
 
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import load_card
@@ -54,7 +55,8 @@ class CRDR:
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers"
-        return described(self._card, command, "MIT", REVISION, self._device)
+        info = described(self._card, command, "MIT", REVISION, self._device)
+        return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
     def encode(
         self,

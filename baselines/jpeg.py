@@ -41,6 +41,7 @@ class JPEG:
             fingerprint=files_sha256(jpeg_files()),
             revision=1,
             timed="one call in this process, with Pillow's copy of the pixels",
+            chroma=self._subsampling,
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -29,6 +29,8 @@ class JPEG2000:
             "mct=True, resolutions=6, planar=False, numthreads=1), comment removed",
             licence="BSD-2-Clause",
             timed="one call in this process, removal of the comment included",
+            chroma="4:4:4",
+            tuned_for="PSNR",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

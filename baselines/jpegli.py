@@ -38,6 +38,8 @@ class Jpegli:
             fingerprint=files_sha256([self._library, *jpeg_files()]),
             revision=1,
             timed="one call in this process",
+            chroma="4:2:0",
+            tuned_for="Butteraugli",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -31,6 +31,8 @@ class JPEGXL:
             "XYB, no chroma subsampling",
             licence="BSD-3-Clause",
             timed="one call in this process, conversion from and to RGB included",
+            chroma="4:4:4",
+            tuned_for="Butteraugli",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -64,6 +64,8 @@ class MozJPEG:
             fingerprint=files_sha256([self._library, *jpeg_files()]),
             revision=1,
             timed="one call in this process",
+            chroma="4:2:0" if self._options["subsample_mode"] == "on" else "4:4:4",
+            tuned_for="PSNR-HVS",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -27,6 +27,7 @@ class Raw:
             fingerprint=sha256(FORMAT.encode()).hexdigest(),
             revision=1,
             timed="one copy of the pixels in this process",
+            chroma="4:4:4",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

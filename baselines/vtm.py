@@ -94,6 +94,8 @@ class VTM:
             revision=1,
             timed="program start, colour conversion in numpy, samples through files"
             + ("" if self._own_decoder else "; ffmpeg's decoder"),
+            chroma=self._layout.chroma,
+            tuned_for="PSNR",
         )
 
     def command_text(self) -> str:

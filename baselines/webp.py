@@ -28,6 +28,7 @@ class WebP:
             f"method={self._method}, numthreads=0): 4:2:0, one thread",
             licence="BSD-3-Clause",
             timed="one call in this process",
+            chroma="4:2:0",
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -38,6 +38,8 @@ class CodecInfo:
     timed: str  # what the seconds contain: "one call in this process", "program start, ..."
     device: Literal["cpu", "cuda"] = "cpu"
     caveat: str = ""  # what every row and figure has to say of it: "random weights", ...
+    chroma: str = ""  # format in which colour is coded: "4:2:0", "4:4:4"; empty: not stated
+    tuned_for: str = ""  # metric that the encoder optimises: "PSNR", "SSIM"; empty: not stated
 
 
 class Codec(Protocol):

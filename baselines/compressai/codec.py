@@ -57,6 +57,7 @@ REVISION = 2
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 STRING_TAIL = 64  # bytes that the decoder reads at its start and ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
+TUNED_FOR = {"mse": "PSNR", "ms-ssim": "MS-SSIM"}
 MATCHED_CAVEATS = {
     "matched": "reduced, trained by this project",
     "matched-whole": "reduced, trained by this project at the whole budget",
@@ -113,6 +114,8 @@ class CompressAI:
             timed="one call in this process: padding, transforms, entropy coding",
             device=self._device,
             caveat=self._caveat(),
+            chroma="4:4:4",
+            tuned_for=TUNED_FOR[self._metric],
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

@@ -50,6 +50,11 @@ class PictureFormat(NamedTuple):
         """Return ffmpeg's name of the format: "yuv444p", "yuv420p10le"."""
         return f"yuv{self.subsampling}p" + ("" if self.depth == 8 else f"{self.depth}le")
 
+    @property
+    def chroma(self) -> str:
+        """Return the chroma format as rows name it: "4:2:0"."""
+        return ":".join(str(self.subsampling))
+
     def __str__(self) -> str:
         chroma = "444" if self.subsampling == 444 else "420 by Lanczos-3"
         return f"RGB as BT.709 full-range YCbCr {chroma}, {self.depth} bits, rounded"
@@ -232,6 +237,7 @@ class IntraCodec:
     largest_qp: ClassVar[int]
     banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
     licence: ClassVar[str]
+    tuned_for: ClassVar[str] = "PSNR"  # what the options make of it
 
     def __init__(self, layout: PictureFormat, options: Sequence[str]) -> None:
         """Raise `Unavailable` where there is no ffmpeg with the encoder and the decoder."""
@@ -249,6 +255,8 @@ class IntraCodec:
             fingerprint=file_sha256(self._program),
             revision=1,
             timed="program start, colour conversion in numpy, samples through a pipe and a file",
+            chroma=self._layout.chroma,
+            tuned_for=self.tuned_for,
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

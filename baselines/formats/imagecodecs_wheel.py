@@ -26,7 +26,14 @@ def bundled_libraries(*names: str) -> list[Path]:
 
 
 def describe_part(
-    part: str, libraries: Sequence[str], *, command: str, licence: str, timed: str
+    part: str,
+    libraries: Sequence[str],
+    *,
+    command: str,
+    licence: str,
+    timed: str,
+    chroma: str,
+    tuned_for: str = "",
 ) -> CodecInfo:
     """Describe a codec by its part ("webp") of imagecodecs and by the libraries it is linked with.
 
@@ -46,6 +53,8 @@ def describe_part(
         fingerprint=files_sha256([*compiled, *files]),
         revision=1,
         timed=timed,
+        chroma=chroma,
+        tuned_for=tuned_for,
     )
 
 

@@ -88,6 +88,7 @@ def described(card: Card, command: str, licence: str, revision: int, device: Dev
         timed="one call in this process: padding, transforms, entropy coding",
         device=device,
         caveat=card.caveat if card.steps else "untrained",
+        chroma="4:4:4",
     )
 
 

@@ -13,6 +13,7 @@ from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means,
 from benchmark.codec import Setting
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
+from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.grouping import last_of_groups
 from benchmark.system.arrays import Float64Array, Int64Array
 
@@ -35,6 +36,7 @@ class Edition:
     devices: tuple[str, ...]
     caveats: tuple[str, ...]  # shown beside the codec in tables and figures
     recorded: bool = False  # some rows are precomputed
+    facts: CodingFacts = NOT_STATED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +238,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     recorded = set(rows.variant[rows.numbers("recorded") == 1].tolist())
     variant = rows.variant
     order = np.lexsort((rows.recency, rows.ok, variant))
-    names = ("codec", "variant", "codec_version", "command", "timed")
+    names = ("codec", "variant", "codec_version", "command", "timed", "chroma", "tuned_for")
     editions, whole = {}, {}
     for last in order[last_of_groups(variant[order])].tolist():
         number = int(variant[last])
@@ -252,6 +254,7 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
             devices=devices[number],
             caveats=(*caveats[number], *declared),
             recorded=number in recorded,
+            facts=coding_facts(row["codec"], row["variant"], row["chroma"], row["tuned_for"]),
         )
     # Two variants of one label (files of one name in two folders, say) would become one curve.
     labels = Counter(edition.label for edition in editions.values())

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow.compute as pc
 
+from benchmark.analysis.caveats import Side, caveats
 from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
@@ -51,6 +52,7 @@ class ComparedCodec(NamedTuple):
     settings: tuple[str, ...]
     identical: int  # cells whose streams have the same bytes on both sides
     protocols: Mapping[str, str]
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()
         overall([*findings, *(timing if options.fail_on_timing else [])]),
         "",
         options,
-        tuple(_compared_codec(pair) for pair in found.pairs),
+        tuple(_compared_codec(pair, reference.name, new.name) for pair in found.pairs),
         tuple(findings),
         tuple(timing),
         tuple(
@@ -145,7 +147,8 @@ def _notes(absent: Sequence[str]) -> list[str]:
     return [f"not judged: the reference has no {', '.join(shown)}"] if shown else []
 
 
-def _compared_codec(pair: VariantPair) -> ComparedCodec:
+def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCodec:
+    """Describe a pair; reference, new: names of the sets of rows."""
     key = ["image_sha256", "setting_name", "setting_value"]
     before, after = (
         side.rows.select([*key, "stream_sha256"]) for side in (pair.reference, pair.test)
@@ -161,7 +164,18 @@ def _compared_codec(pair: VariantPair) -> ComparedCodec:
         tuple(map(str, pair.settings)),
         same or 0,
         pair.test.summary.protocols,
+        caveats(*_sides(pair, reference, new)),
     )
+
+
+def _sides(pair: VariantPair, reference: str, new: str) -> tuple[Side, Side]:
+    """Name both codecs: by label, and by set of rows where the labels are the same."""
+    same = pair.test.label == pair.reference.label
+    first, second = (
+        Side(f"{one.label} of {name}" if same else one.label, one.summary.points[0].edition)
+        for one, name in ((pair.test, new), (pair.reference, reference))
+    )
+    return first, second
 
 
 def _flat(finding: Finding) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from benchmark.check.check import Check
 from benchmark.check.verdict import Finding
-from benchmark.check.verdict_table import headline, numbers
+from benchmark.check.verdict_table import caveat_lines, headline, numbers
 
 ERRORS = ("undecided", "nothing measured")
 SUITE = "bench check"
@@ -29,6 +29,9 @@ def junit_xml(check: Check) -> str:
     for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(plural, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("tests", str(len(suite)))
+    caveats = caveat_lines(check)
+    if caveats:
+        ElementTree.SubElement(suite, "system-out").text = "\n".join(caveats)
     ElementTree.indent(suite)
     return f"{DECLARATION}\n{ElementTree.tostring(suite, 'unicode')}\n"
 

@@ -65,8 +65,8 @@ def settings_table(check: Check) -> Table | None:
 
 
 def sentences(check: Check) -> list[str]:
-    """Return the lines below the tables: reasons, worst images, images without a number."""
-    found = []
+    """Return the lines below the tables: caveats, reasons, worst images, those without a number."""
+    found = caveat_lines(check)
     judged = [*check.findings, *(check.timing if check.options.fail_on_timing else ())]
     for one in judged:
         name = f"{one.label}, {one.metric_label}"
@@ -84,6 +84,11 @@ def sentences(check: Check) -> list[str]:
         if one.doubtful:
             found.append(f"doubtful: {name}: curves of {one.doubtful} images hardly overlap")
     return [*found, *check.notes]
+
+
+def caveat_lines(check: Check) -> list[str]:
+    """Return a line for each difference of two codecs that is not one of quality."""
+    return [f"caveat: {text}" for one in check.subjects for text in one.caveats]
 
 
 def headline(check: Check) -> str:

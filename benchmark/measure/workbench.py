@@ -226,6 +226,8 @@ def _origin(cell: Cell, conditions: Conditions) -> Row:
         "fingerprint": cell.info.fingerprint,
         "revision": cell.info.revision,
         "caveat": cell.info.caveat,
+        "chroma": cell.info.chroma or None,
+        "tuned_for": cell.info.tuned_for or None,
         "coding_protocol": CODING,
         "finished_utc": _now(),
         "recorded": cell.pack is not None,

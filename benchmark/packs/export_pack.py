@@ -27,7 +27,8 @@ Row = Mapping[str, Any]
 LEFT_OUT = frozenset(
     (
         *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
-        *("codec_version", "command", "timed", "fingerprint", "revision", "caveat", "device"),
+        *("codec_version", "command", "timed", "fingerprint", "revision", "device"),
+        *("caveat", "chroma", "tuned_for"),
     )
 )
 ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value")
@@ -130,6 +131,8 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
             timed=row["timed"],
             device=row["device"],
             caveat=row["caveat"] or "",
+            chroma=row["chroma"] or "",
+            tuned_for=row["tuned_for"] or "",
         )
         if found.setdefault(spec, info) != info:
             raise UsageError(f"rows of {spec.text} are of several versions: export one")

@@ -73,6 +73,8 @@ def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
         "fingerprint": info.fingerprint,
         "revision": info.revision,
         "caveat": info.caveat,
+        "chroma": info.chroma or None,
+        "tuned_for": info.tuned_for or None,
         "device": info.device,
         "recorded": True,
     }

@@ -44,6 +44,8 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("fingerprint", TEXT, "", "CodecInfo.fingerprint"),
     ("revision", WHOLE, "", "CodecInfo.revision of the adapter"),
     ("caveat", TEXT, "", "what has to be said of the codec: random weights"),
+    ("chroma", TEXT, "", "CodecInfo.chroma: 4:2:0 or 4:4:4; null: not stated"),
+    ("tuned_for", TEXT, "", "CodecInfo.tuned_for: the metric optimised; null: not stated"),
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
     ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),

@@ -205,6 +205,39 @@ def test_junit_has_an_error_where_nobody_knows_and_none_where_all_is_well(stored
         assert (suite.get("errors"), suite.get("failures")) == (errors, "0")
 
 
+def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
+    said = {
+        "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
+        "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
+    }
+    for codec, columns in said.items():
+        Store(tmp_path / codec / "set").append(sweep(codec, **columns))
+    files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
+    words = ("--markdown", files[0], "--junit", files[1], "--json", files[2])
+    text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", *words)
+    expected = [
+        "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
+        "subsampling removes",
+        "avif is tuned for SSIM, jpeg for no stated metric: a metric favours the codec that is "
+        "tuned for it",
+        "jpeg: a trial",
+    ]
+    (subject,) = json.loads(files[2].read_text())["subjects"]
+    assert subject["caveats"] == expected
+    lines = [f"caveat: {one}" for one in expected]
+    assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
+    assert [line for line in files[0].read_text().splitlines() if "caveat" in line] == [
+        f"- {line}" for line in lines
+    ]
+    suite = ElementTree.parse(files[1]).getroot()
+    assert suite.findtext("system-out") == "\n".join(lines)
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
+
+
+def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
+    assert "caveat" not in bench("check", stored / "jpeg", stored / "jpeg-optimize=1")
+
+
 def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
     images = [f"{number}.png" for number in range(6)]
     Store(tmp_path / "old" / "set").append(sweep("jpeg", images, timing=True))

@@ -145,6 +145,17 @@ def test_rate_and_quality_rise_along_the_sweep(pair: Pair, photo: Pixels):
 
 
 @over_codecs_with_a_curve
+def test_the_chroma_format_is_the_one_that_the_description_names(pair: Pair):
+    """Columns of two colours of equal luma keep their contrast in 4:4:4 and lose it in 4:2:0."""
+    columns = np.uint8([(160, 100, 100), (89, 121, 100)])  # BT.709 luma of 113
+    stripes = np.tile(columns, (64, 32, 1))
+    finest = pair.encoder.sweep[-1]
+    decoded = pair.decoder.decode(pair.encoder.encode(stripes, finest)).astype(np.float64)
+    contrast = float(np.mean(decoded[:, ::2, 0] - decoded[:, 1::2, 0]) / (160 - 89))
+    assert pair.encoder.describe().chroma == ("4:4:4" if contrast > 0.5 else "4:2:0")
+
+
+@over_codecs_with_a_curve
 def test_colours_keep_their_place_and_range(pair: Pair):
     """Swapped channels, a wrong matrix or range would move a patch by tens of levels."""
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (0, 0, 0), (255, 255, 255)]

@@ -1,0 +1,50 @@
+"""Chroma format and tuning of the codec behind a row, also of rows that do not name them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from benchmark.registry import CodecSpec
+
+
+class CodingFacts(NamedTuple):
+    """Properties of a codec that decide by which metric it looks good; empty: not stated."""
+
+    chroma: str = ""  # "4:2:0", "4:4:4"
+    tuned_for: str = ""  # "PSNR", "SSIM"
+
+
+NOT_STATED = CodingFacts()
+
+# By codec variant as text, else by codec: what the adapters were when rows did not name it yet.
+UNNAMED: Mapping[str, CodingFacts] = {
+    "ours:beta=0": CodingFacts("4:4:4", "PSNR"),
+    "ours": CodingFacts("4:4:4", "perceptual quality"),
+    "raw": CodingFacts("4:4:4"),
+    "jpeg": CodingFacts("4:2:0"),
+    "webp": CodingFacts("4:2:0"),
+    "jpeg2000": CodingFacts("4:4:4", "PSNR"),
+    "avif": CodingFacts("4:4:4", "SSIM"),
+    "jpegxl": CodingFacts("4:4:4", "Butteraugli"),
+    "x265": CodingFacts("4:4:4", "PSNR"),
+    "vvenc": CodingFacts("4:2:0", "PSNR"),
+    "vtm": CodingFacts("4:4:4", "PSNR"),
+    "compressai": CodingFacts("4:4:4", "PSNR"),
+}
+
+
+def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
+    """Return the facts of a codec variant by its row's columns; empty ones are looked up.
+
+    >>> coding_facts("jpeg", "subsampling=444", "", "")
+    CodingFacts(chroma='4:4:4', tuned_for='')
+    >>> coding_facts("avif", "tune=psnr", "4:4:4", "PSNR")
+    CodingFacts(chroma='4:4:4', tuned_for='PSNR')
+    """
+    spec = CodecSpec.of(codec, variant)
+    known = UNNAMED.get(spec.text, UNNAMED.get(codec, NOT_STATED))
+    options = dict(spec.options)
+    if codec == "compressai" and options.get("metric") == "ms-ssim":
+        known = known._replace(tuned_for="MS-SSIM")
+    if "subsampling" in options:
+        known = known._replace(chroma=":".join(options["subsampling"]))
+    return CodingFacts(chroma or known.chroma, tuned_for or known.tuned_for)

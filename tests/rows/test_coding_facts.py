@@ -1,0 +1,49 @@
+"""Chroma format and tuning of stored rows, named by them or older than that."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.rows.coding_facts import coding_facts
+from benchmark.rows.store import Store
+from benchmark.rows.versions import newest_rows
+
+ROOT = Path(__file__).parents[2]
+CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
+
+
+def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
+    table = Store(ROOT / "results" / "kodak").table()
+    newest = table.take(newest_rows(table).index)
+    columns = ["codec", "variant", "command", "chroma", "tuned_for"]
+    compared = set()
+    for row in newest.group_by(columns).aggregate([]).to_pylist():
+        named = [name for name, text in CHROMA.items() if re.search(text, row["command"])]
+        if named:
+            facts = coding_facts(
+                row["codec"], row["variant"], row["chroma"] or "", row["tuned_for"] or ""
+            )
+            assert [facts.chroma] == named, row["codec"]
+            compared.add(row["codec"])
+    assert {"jpeg", "webp", "avif", "x265", "vvenc", "vtm"} <= compared
+
+
+@pytest.mark.parametrize(
+    ("codec", "variant", "expected"),
+    [
+        ("jpeg", "optimize=1", ("4:2:0", "")),
+        ("jpeg", "subsampling=422", ("4:2:2", "")),
+        ("avif", "", ("4:4:4", "SSIM")),
+        ("ours", "beta=0", ("4:4:4", "PSNR")),
+        ("ours", "beta=3.84", ("4:4:4", "perceptual quality")),
+        ("compressai", "metric=ms-ssim:model=mbt2018", ("4:4:4", "MS-SSIM")),
+        ("./mine.py:Mine", "", ("", "")),
+    ],
+)
+def test_rows_that_name_neither_have_what_the_codec_was_then(codec, variant, expected):
+    assert coding_facts(codec, variant, "", "") == expected
+
+
+def test_what_a_row_names_stands():
+    assert coding_facts("avif", "", "4:2:0", "PSNR") == ("4:2:0", "PSNR")
