@@ -22,6 +22,7 @@ __all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise
 SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
+CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Point:
     missing: int  # images that another point has a stream of and this one has not
     failed: int
     failures: Tally
-    means: Mapping[str, Mean]  # of every metric column, of SECONDS and of TIMED
+    means: Mapping[str, Mean]  # of every metric column, of SECONDS, of TIMED and of CONTAINER
     image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
     image_bpp: Float64Array
     image_values: Mapping[str, Float64Array]  # by metric column; NaN where there is no value
@@ -106,7 +107,7 @@ def _record(point: Point) -> dict[str, Any]:
     for name, mean in point.means.items():
         record[name] = mean.value
         record[f"{name}_images"] = mean.images
-        if name not in (*SECONDS, *TIMED):
+        if name not in (*SECONDS, *TIMED, CONTAINER):
             record[f"{name}_infinite"] = mean.infinite
     return {**record, "caveat": "; ".join(point.edition.caveats), "version": point.edition.version}
 
@@ -144,6 +145,7 @@ def summarise_rows(
         found[name] = means(rows, rows.numbers(name), coded_here, average, common)
     machine, timed = _timed_means(rows, average, common)
     found.update(timed)
+    found[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
     for name, protocol in protocols.items():
         if name != "coding":
             values[name], found[name] = metric_means(rows, name, protocol, average, common)

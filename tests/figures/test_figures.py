@@ -157,7 +157,8 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
     assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
-    assert shown.notes == ("Recorded elsewhere, not timed here: vtm.",)
+    chroma = "Chroma format: 4:2:0 (jpeg), 4:4:4 (vtm)."
+    assert shown.notes == (chroma, "Recorded elsewhere, not timed here: vtm.")
 
 
 def test_what_carries_a_caveat_is_dashed_open_and_named():
