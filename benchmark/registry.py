@@ -20,6 +20,7 @@ CODECS = {
     "jpeg2000": "baselines.jpeg2000:JPEG2000",
     "avif": "baselines.avif:AVIF",
     "jpegxl": "baselines.jpegxl:JPEGXL",
+    "bpg": "baselines.bpg:BPG",
     "x265": "baselines.x265:X265",
     "vvenc": "baselines.vvenc:VVenC",
     "vtm": "baselines.vtm:VTM",

@@ -252,7 +252,10 @@ def test_timings_of_different_things_are_told_apart_in_the_figure():
     rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
     summary = summarise(table(rows))
     figure = draw_timing(summary, styles(summary.labels), "set").figure
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["jpeg$^a$", "vvenc$^b$"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        "jpeg$^a$",
+        "vvenc preset=fast 4:2:0$^b$",
+    ]
     assert figure.get_supxlabel().splitlines() == ["a  one call", "b  program start"]
 
 
