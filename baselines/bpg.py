@@ -3,6 +3,7 @@
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from baselines.formats.ffmpeg import check_qp
 from baselines.formats.png import read_png, write_png
@@ -22,15 +23,16 @@ LARGEST_QP = 51
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
 FLAG_BYTES = 2  # pixel format, depth, colour space; an alpha plane and extensions are not written
-SIZES = 3  # after the flags: width, height, length of the picture
 
 
 class BPG:
     """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
 
     x265 encodes, and the programs convert the colours themselves (BT.601, full range). 8-bit 4:4:4
-    at the program's own level, 8, is how published curves of BPG were made. The encoder is searched
-    for when it is needed, so that streams of a pack are decoded where there is none.
+    at the program's own level, 8, is how published curves of BPG were made. The file is bpgenc's,
+    but for the length of its picture: bpgenc writes 0, all that follows, and bpgdec makes a picture
+    of half a file. The encoder is searched for when it is needed, so that streams of a pack are
+    decoded where there is none.
     """
 
     name = "bpg"
@@ -75,11 +77,12 @@ class BPG:
             data = file.read_bytes() if file.exists() else b""
         if not data:
             raise ProgramFailed("bpgenc ended without an error and wrote nothing")
-        return data
+        return _with_length(data)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole file."""
-        self.container_bytes(data)  # refuses a truncated file, of which bpgdec makes a picture
+        if not _header(data).length:
+            raise CorruptStream("the BPG file does not say how long its picture is")
         with private_folder() as folder:
             file, picture = folder / "in.bpg", folder / "out.png"
             file.write_bytes(data)
@@ -91,18 +94,40 @@ class BPG:
 
     def container_bytes(self, data: bytes) -> int:
         """Return the bytes of the header before HEVC's data; `CorruptStream` if it is damaged."""
-        if data[: len(MAGIC)] != MAGIC:
-            raise CorruptStream("the stream is no BPG file")
-        at = len(MAGIC) + FLAG_BYTES
-        for _ in range(SIZES):
-            length, at = _sized_number(data, at)
-        if length and at + length != len(data):
-            raise CorruptStream("the BPG file is truncated or has bytes after its picture")
-        return at
+        return _header(data).end
 
     @cached_property
     def _encoder(self) -> Path:
         return _find("bpgenc")
+
+
+class _Header(NamedTuple):
+    length: int  # bytes of the picture; 0: all that follow
+    length_at: int  # where this number begins
+    end: int
+
+
+def _header(data: bytes) -> _Header:
+    """Return what the header says; `CorruptStream` unless it is whole and its length is right."""
+    if data[: len(MAGIC)] != MAGIC:
+        raise CorruptStream("the stream is no BPG file")
+    at = len(MAGIC) + FLAG_BYTES
+    for _ in ("width", "height"):
+        _, at = _sized_number(data, at)
+    length, end = _sized_number(data, at)
+    if length and end + length != len(data):
+        raise CorruptStream("the BPG file is truncated or has bytes after its picture")
+    return _Header(length, at, end)
+
+
+def _with_length(data: bytes) -> bytes:
+    """Return the file with the length of its picture, for which bpgenc writes 0."""
+    header = _header(data)
+    rest, digits = len(data) - header.end, b""
+    while rest or not digits:
+        digits = bytes([rest & 0x7F | (0x80 if digits else 0)]) + digits
+        rest >>= 7
+    return data[: header.length_at] + digits + data[header.end :]
 
 
 def _sized_number(data: bytes, at: int) -> tuple[int, int]:

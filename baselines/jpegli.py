@@ -20,7 +20,7 @@ class Jpegli:
     """
 
     name = "jpegli"
-    sweep = tuple(Setting("quality", value) for value in (1, 15, 30, 50, 70, 82, 90))
+    sweep = tuple(Setting("quality", value) for value in (1, 15, 35, 55, 75, 90))
 
     def __init__(self) -> None:
         try:

@@ -26,7 +26,7 @@ class MozJPEG:
     """
 
     name = "mozjpeg"
-    sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 82, 90))
+    sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 85))
 
     def __init__(self, *, subsampling: int = 420, table: int = 3) -> None:
         if subsampling not in (420, 444):
