@@ -26,7 +26,7 @@ class Jpegli:
         try:
             import pyjpegli
         except ImportError as error:
-            raise Unavailable("jpegli needs the Python package pyjpegli: install it") from error
+            raise Unavailable("jpegli needs pyjpegli: install the Python package") from error
         self._library = Path(pyjpegli.__file__)
 
     def describe(self) -> CodecInfo:

@@ -1,17 +1,20 @@
 """jpegli and mozjpeg: what their streams are made of, and how they compare with libjpeg-turbo."""
 
 import re
+import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from baselines import mozjpeg
 from baselines.jpeg import JPEG
 from baselines.jpegli import Jpegli
 from baselines.mozjpeg import MozJPEG
 from benchmark.codec import Codec, Pixels, Setting
-from benchmark.errors import BadOption
+from benchmark.errors import BadOption, Unavailable
 
 BASELINE, PROGRESSIVE = b"\xff\xc0", b"\xff\xc2"
 ROBIDOUX = 16  # the smallest entry of ImageMagick's table, which is mozjpeg's third
@@ -91,3 +94,20 @@ def test_a_setting_that_would_be_bent_silently_is_refused(
 def test_an_option_that_makes_no_sense_is_refused(options: dict[str, int]):
     with pytest.raises(BadOption, match="mozjpeg: "):
         MozJPEG(**options)
+
+
+@pytest.mark.parametrize(("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "pyvips")])
+def test_a_missing_package_makes_the_codec_unavailable(
+    monkeypatch: pytest.MonkeyPatch, codec: type, package: str
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
+        codec()
+
+
+def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(mozjpeg, "package_folder", lambda package: tmp_path / package)
+    with pytest.raises(Unavailable, match="mozjpeg needs a libvips that contains it: install"):
+        MozJPEG()

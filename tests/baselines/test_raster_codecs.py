@@ -226,7 +226,7 @@ def test_effort_changes_the_stream_and_is_stated(
 def test_a_stream_cut_anywhere_is_refused(photo: Pixels, codec: Codec):
     data = codec.encode(photo, codec.sweep[2])
     for length in (1, 2, 12, 40, len(data) // 4, len(data) - 10, len(data) - 2, len(data) - 1):
-        with pytest.raises((OSError, RuntimeError, ValueError)):
+        with pytest.raises((OSError, RuntimeError, ValueError, CorruptStream)):
             codec.decode(data[:length])
 
 
@@ -297,7 +297,7 @@ def test_the_fingerprint_covers_every_library_that_codes(
 
 @pytest.mark.parametrize(
     ("codec", "part"),
-    [(WebP, "WEBP"), (AVIF, "AVIF"), (JPEGXL, "JPEGXL"), (JPEG2000, "JPEG2K")],
+    [(WebP, "WEBP"), (JPEGXL, "JPEGXL"), (JPEG2000, "JPEG2K")],
 )
 def test_a_missing_library_makes_the_codec_unavailable(
     monkeypatch: pytest.MonkeyPatch, codec: type, part: str
