@@ -2,14 +2,13 @@
 
 from io import BytesIO
 
-import numpy as np
-import PIL
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile
 
+from baselines.formats.jpeg_segments import application_bytes
+from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
 from benchmark.system.digest import files_sha256
-from benchmark.system.programs import package_folder
 
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 
@@ -34,21 +33,12 @@ class JPEG:
 
     def describe(self) -> CodecInfo:
         """Return the versions of libjpeg-turbo and Pillow; fingerprint their compiled files."""
-        turbo = features.version("libjpeg_turbo")
-        library = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
-        # pillow-simd shares Pillow's folder and tells itself apart by its post-release number
-        wrapper = "pillow-simd" if ".post" in PIL.__version__ else "Pillow"
-        folder = package_folder("PIL")
-        compiled = [
-            *sorted(folder.glob("_imaging.*so")),
-            *sorted((folder.parent / "pillow.libs").glob("libjpeg*")),
-        ]
         return CodecInfo(
-            version=f"{library}, {wrapper} {PIL.__version__}",
+            version=jpeg_version(),
             command="PIL.Image.save(format='JPEG', quality={quality}, "
             f"subsampling={self._subsampling!r}, optimize={self._optimize})",
             licence="IJG AND BSD-3-Clause AND Zlib",
-            fingerprint=files_sha256(compiled),
+            fingerprint=files_sha256(jpeg_files()),
             revision=1,
             timed="one call in this process, with Pillow's copy of the pixels",
             chroma=self._subsampling,
@@ -72,8 +62,11 @@ class JPEG:
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
-        with Image.open(BytesIO(data), formats=("JPEG",)) as image:
-            return np.asarray(image)
+        return decode_jpeg(data)
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of JFIF's application segment."""
+        return application_bytes(data)
 
 
 def _let_one_buffer_hold(pixels: Pixels) -> None:

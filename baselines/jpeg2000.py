@@ -62,6 +62,10 @@ class JPEG2000:
         decoded: Pixels = jpeg2k_decode(data, planar=False, numthreads=1)
         return decoded
 
+    def container_bytes(self, data: bytes) -> int:
+        """Return 0: the stream is a bare codestream."""
+        return 0
+
 
 def _without_comments(stream: bytes) -> bytes:
     """Remove the COM segments of the main header, where OpenJPEG signs with 39 bytes."""

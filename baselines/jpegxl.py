@@ -59,3 +59,7 @@ class JPEGXL:
 
         decoded: Pixels = jpegxl_decode(data, index=0, numthreads=1)
         return decoded
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return 0: the stream is a bare codestream."""
+        return 0

@@ -53,3 +53,7 @@ class WebP:
 
         decoded: Pixels = webp_decode(data, index=0, hasalpha=False)
         return decoded
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of the RIFF file that are not the content of its VP8 chunk."""
+        return len(data) - int.from_bytes(data[16:20], "little")

@@ -62,3 +62,7 @@ class X265(IntraCodec):
         if len(data) < 3 or crc_hqx(data[2:], 0) != int.from_bytes(data[:2], "big"):
             raise CorruptStream("the stream is damaged or truncated: its checksum does not match")
         return super().decode(data[2:])
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return 3: the checksum and the byte of padding before the elementary stream."""
+        return 2 + super().container_bytes(data[2:])

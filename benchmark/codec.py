@@ -88,6 +88,18 @@ class DeclaresSizes(Protocol):
 
 
 @runtime_checkable
+class HasContainer(Protocol):
+    """A codec that knows how many bytes of its streams are a file format around the picture."""
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of a stream that are not the coded picture: boxes, signatures, sizes.
+
+        Quantisation and code tables, and the picture's own headers, belong to the coded picture.
+        """
+        ...
+
+
+@runtime_checkable
 class CodesInTiles(Protocol):
     """A codec that can do with less memory, at another stream that its decoder reads as well.
 

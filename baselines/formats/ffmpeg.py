@@ -19,6 +19,7 @@ import numpy as np
 
 from baselines.formats.y4m import read_y4m, sample_type
 from baselines.formats.ycbcr import (
+    Planes,
     Rounding,
     Subsampling,
     conversion_alone,
@@ -69,13 +70,13 @@ class VideoCodec(NamedTuple):
 @cache
 def find_ffmpeg(codec: VideoCodec) -> Path:
     """Return the path of ffmpeg; `Unavailable` unless it has the encoder and the decoder."""
-    return _ffmpeg_with({"encoder": codec.encoder, "decoder": codec.stream}, codec.encoder)
+    return find_ffmpeg_with({"encoder": codec.encoder, "decoder": codec.stream}, codec.encoder)
 
 
 @cache
 def find_decoder(stream: str) -> Path:
     """Return the path of ffmpeg; `Unavailable` unless it has the decoder."""
-    return _ffmpeg_with({"decoder": stream}, f"decoding {stream}")
+    return find_ffmpeg_with({"decoder": stream}, f"decoding {stream}")
 
 
 @cache
@@ -125,21 +126,26 @@ def encode_command(
 
 def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
     """Return the padding's byte and the elementary stream; `command` is from `encode_command`."""
-    height, width, _ = pixels.shape
     padded, columns, rows = _pad(pixels, layout.subsampling)
     planes = rgb_to_ycbcr(padded, layout.depth, layout.subsampling)
-    size = {"{width}x{height}": f"{width + columns}x{height + rows}"}
+    return bytes([columns << 4 | rows]) + encode_planes(planes, layout.depth, command)
+
+
+def encode_planes(planes: Planes, depth: int, command: Sequence[str]) -> bytes:
+    """Return what the encoder makes of planes of `depth` bits; `command` is `encode_command`'s."""
+    height, width = planes.luma.shape
+    size = {"{width}x{height}": f"{width}x{height}"}
     with private_folder() as folder:
         stream = folder / "stream"  # not a pipe: libvvenc prints warnings to standard output
         run_program(
             [*(size.get(word, word) for word in command), stream],
             timeout_seconds=TIMEOUT_SECONDS,
-            stdin=b"".join(plane.astype(sample_type(layout.depth)).tobytes() for plane in planes),
+            stdin=b"".join(plane.astype(sample_type(depth)).tobytes() for plane in planes),
         )
         data = stream.read_bytes() if stream.exists() else b""
     if not data:
         raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote nothing")
-    return bytes([columns << 4 | rows]) + data
+    return data
 
 
 def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
@@ -157,10 +163,14 @@ def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
     return np.ascontiguousarray(pixels[: height - rows, : width - columns])
 
 
-def decode_to_y4m(program: Path, stream: str, data: bytes) -> bytes:
-    """Return an elementary stream as YUV4MPEG2; `ProgramFailed` where ffmpeg reports an error."""
+def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:
+    """Return an elementary stream as YUV4MPEG2; `ProgramFailed` where ffmpeg reports an error.
+
+    stream: name of the raw format. decoder: ffmpeg's own choice if empty.
+    """
+    chosen = ["-c:v", decoder] if decoder else []
     # probing would decode the picture a first time, only to throw it away
-    source = ["-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
+    source = [*chosen, "-threads", "1", "-nofind_stream_info", "-f", stream, "-i", "pipe:0"]
     raw = ["-map", "0:0", "-strict", "-1", "-f", "yuv4mpegpipe", "pipe:1"]
     return run_program(
         [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
@@ -169,8 +179,11 @@ def decode_to_y4m(program: Path, stream: str, data: bytes) -> bytes:
     )
 
 
-def _ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
-    """Return imageio-ffmpeg's program; `Unavailable` unless it has these encoders and decoders."""
+def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
+    """Return imageio-ffmpeg's program; `Unavailable` unless it has these parts.
+
+    parts: kind ("encoder", "decoder", "muxer") to name. who: what needs them, for the message.
+    """
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError as error:
@@ -256,6 +269,10 @@ class IntraCodec:
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole stream."""
         return decode_picture(self._program, self.video, data)
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return 1: the byte of padding before the elementary stream."""
+        return len(data[:1])
 
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Return the pixels through both colour conversions, with nothing coded between."""

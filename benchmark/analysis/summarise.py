@@ -22,6 +22,7 @@ __all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise
 SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
+CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Point:
     missing: int  # images that another point has a stream of and this one has not
     failed: int
     failures: Tally
-    means: Mapping[str, Mean]  # of every metric column, of SECONDS and of TIMED
+    means: Mapping[str, Mean]  # of every metric column, of SECONDS, of TIMED and of CONTAINER
     image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
     image_bpp: Float64Array
     # by metric column, and of TIMED; NaN where there is no value
@@ -107,7 +108,7 @@ def _record(point: Point) -> dict[str, Any]:
     for name, mean in point.means.items():
         record[name] = mean.value
         record[f"{name}_images"] = mean.images
-        if name not in (*SECONDS, *TIMED):
+        if name not in (*SECONDS, *TIMED, CONTAINER):
             record[f"{name}_infinite"] = mean.infinite
     return {**record, "caveat": "; ".join(point.edition.caveats), "version": point.edition.version}
 
@@ -147,6 +148,7 @@ def summarise_rows(
     for name, seconds in zip(TIMED, SECONDS, strict=True):
         values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
         found[name] = means(rows, values[name], alone, average, common)
+    found[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
     for name, protocol in protocols.items():
         if name != "coding":
             values[name], found[name] = metric_means(rows, name, protocol, average, common)

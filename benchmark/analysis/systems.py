@@ -4,7 +4,7 @@ Colours are Okabe and Ito's (without the yellow, which is lost on white paper) a
 colour-blind readers can tell them apart, and the marker says the same without colour.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.registry import ALIASES, CODECS, split_unescaped
@@ -99,7 +99,9 @@ SYSTEMS = (
     System("AVIF", "avif", "#56B4E9", "^"),
     System("JPEG XL", "jpegxl", "#009E73", "P"),
     System("x265", "x265", "#E69F00", "<"),
-    System("VVenC", "vvenc", "#0072B2", "o"),
+    System("VVenC fast 4:2:0", "vvenc", "#0072B2", "o"),
+    System("jpegli", "jpegli", "#999933", "p"),
+    System("mozjpeg", "mozjpeg", "#882255", "h"),
     System("Factorized prior", "compressai:model=bmshj2018-factorized", "#6699CC", ">"),
     System(
         "Hyperprior MS-SSIM", "compressai:metric=ms-ssim:model=bmshj2018-hyperprior", "", "", "",
@@ -128,6 +130,9 @@ SYSTEMS = (
     System("DiffEIC", "diffeic", "#777700", "D", "", (("DiffEIC", ""),)),
     System("HM", "hm", "#332288", "d", "", (("HM", "CompressAI"),)),
 )  # fmt: skip
+# Options of codecs that names in figures give even where they are the defaults, and what follows
+# them: without these a fast encoder or lost chroma would stand unmarked beside the others.
+STATED: Mapping[str, tuple[Mapping[str, str], str]] = {"vvenc": ({"preset": "fast"}, "4:2:0")}
 PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
 
 
@@ -142,6 +147,8 @@ def short_names(labels: Sequence[str]) -> dict[str, str]:
     >>> short_names(["jpeg", "compressai:metric=mse:model=mbt2018", "./a/mine.py:Mine:level=3"])
     {'jpeg': 'jpeg', 'compressai:metric=mse:model=mbt2018': 'mbt2018',
      './a/mine.py:Mine:level=3': 'Mine level=3'}
+    >>> short_names(["vvenc", "vvenc:preset=slow"])
+    {'vvenc': 'vvenc preset=fast 4:2:0', 'vvenc:preset=slow': 'vvenc preset=slow 4:2:0'}
     """
     short = {label: _short(label) for label in labels}
     names = list(short.values())
@@ -180,6 +187,8 @@ def _short(label: str) -> str:
     if label in ALIASES:
         return label
     name, options = _options(label)
+    stated, ending = STATED.get(name, ({}, ""))
+    options = {**stated, **options}
     if name == "compressai":
         name = options.pop("model", name)
         if options.get("metric") == "mse":
@@ -187,4 +196,4 @@ def _short(label: str) -> str:
     if ".py:" in name:
         name = name.rpartition(":")[2]
     values = [f"{key}={value.rstrip('/').rpartition('/')[2]}" for key, value in options.items()]
-    return " ".join([name, *values])
+    return " ".join([name, *values, *([ending] if ending else [])])

@@ -6,7 +6,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, NoDelta
-from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
+from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
 from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
@@ -51,10 +51,32 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     if any(caveat for point in points for caveat in point.edition.caveats):
         caveats = {point.label: ", ".join(point.edition.caveats) for point in points}
         notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
+    notes += [*_chroma_note(points), *_container_note(points)]
     recorded = dict.fromkeys(point.label for point in points if point.edition.recorded)
     if recorded:
         notes.append(f"Recorded elsewhere, not timed here: {', '.join(recorded)}.")
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
+
+
+def _chroma_note(points: Sequence[Point]) -> list[str]:
+    """Name the codecs of each chroma format, where there are several formats."""
+    formats: dict[str, dict[str, None]] = {}
+    for point in points:
+        formats.setdefault(point.edition.facts.chroma or "not stated", {})[point.label] = None
+    if len(formats) < 2:
+        return []
+    told = (f"{chroma} ({', '.join(labels)})" for chroma, labels in sorted(formats.items()))
+    return [f"Chroma format: {', '.join(told)}."]
+
+
+def _container_note(points: Sequence[Point]) -> list[str]:
+    """Give the mean bytes of each codec's file format, where any codec has some."""
+    sizes: dict[str, list[float]] = {}
+    for point in points:
+        if size := point.means[CONTAINER].value:
+            sizes.setdefault(point.label, []).append(size)
+    told = (f"{label} {sum(found) / len(found):.0f}" for label, found in sizes.items())
+    return [f"Bytes of the file format per image, part of bpp: {', '.join(told)}."] if sizes else []
 
 
 def bd_table(

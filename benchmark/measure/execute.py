@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Codec, CodesInTiles, DeclaresSizes, Pixels, Setting
+from benchmark.codec import Codec, CodesInTiles, DeclaresSizes, HasContainer, Pixels, Setting
 from benchmark.errors import BenchError, OutOfDeviceMemory
 
 Stage = Literal["load", "encode", "decode", "verify", "worker"]
@@ -20,6 +20,7 @@ class Coded(NamedTuple):
     decoded: Pixels
     encode_seconds: float | None
     decode_seconds: float | None
+    container_bytes: int | None = None  # of num_bytes; None where the codec does not know
 
 
 class Failed(NamedTuple):
@@ -48,13 +49,15 @@ def execute(
     resumed = perf_counter()
     try:
         decoded = decoder.decode(stream)
+        finished = perf_counter()
+        container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
     except Exception as error:
         return Failed("decode", explain(error), lacks_memory(error))
-    finished = perf_counter()
     wrong = _mismatch(decoded, pixels)
     if wrong:
         return Failed("verify", wrong)
-    return Coded(stream, len(stream), decoded, encoded - started, finished - resumed)
+    seconds = (encoded - started, finished - resumed)
+    return Coded(stream, len(stream), decoded, *seconds, container)
 
 
 def execute_within_memory(

@@ -191,6 +191,7 @@ def _coded_columns(coded: Coded, source: Source) -> Row:
     return {
         "status": "ok",
         "num_bytes": coded.num_bytes,
+        "container_bytes": coded.container_bytes,
         "bytes_origin": "declared" if coded.stream is None else "measured",
         "bpp": bits_per_pixel(coded.num_bytes, source.width_px, source.height_px),
         "stream_sha256": None if coded.stream is None else sha256(coded.stream).hexdigest(),

@@ -21,9 +21,11 @@ Kind = tuple[str, str, str, str]  # codec, variant, device, name of the setting
 TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("raw", "cpu", "bits"): ((8, 0.01),),
     ("jpeg", "cpu", "quality"): ((5, 0.013), (50, 0.02), (95, 0.035)),
+    ("jpegli", "cpu", "quality"): ((1, 0.03), (90, 0.04)),
+    ("mozjpeg", "cpu", "quality"): ((5, 0.25), (90, 0.6)),
     ("webp", "cpu", "quality"): ((1, 0.15), (50, 0.18), (85, 0.26)),
     ("jpeg2000", "cpu", "psnr"): ((22, 0.33), (43, 0.45)),
-    ("avif", "cpu", "quality"): ((5, 0.5), (50, 1.6), (90, 2.7)),
+    ("avif", "cpu", "crf"): ((18, 12), (34, 9), (60, 4)),
     ("jpegxl", "cpu", "distance"): ((0.5, 1.7), (3, 1.1), (15, 1.0)),
     ("x265", "cpu", "qp"): ((22, 4.4), (32, 3.3), (47, 1.9)),
     ("vvenc", "cpu", "qp"): ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4)),

@@ -26,6 +26,7 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("stage", TEXT, "", "where it failed: load, encode, decode, verify, worker"),
     ("reason", TEXT, "", "why it failed"),
     ("num_bytes", WHOLE, "bytes", "of the whole stream, header included"),
+    ("container_bytes", WHOLE, "bytes", "of num_bytes, the file format's; null where unknown"),
     ("bytes_origin", TEXT, "", "measured, or declared by a list"),
     ("bpp", REAL, "bit/px", "8 num_bytes / (width_px height_px)"),
     ("stream_sha256", TEXT, "", "of the stream; its name under streams/"),

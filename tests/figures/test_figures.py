@@ -157,7 +157,8 @@ def test_recorded_streams_are_named_and_their_seconds_are_nowhere():
     shown = means_table(summary, [PSNR])
     assert {line[-2:] for line in shown.rows if line[0] == "vtm"} == {("–", "–")}
     assert {line[-2:] for line in shown.rows if line[0] == "jpeg"} == {("0.2", "0.1")}
-    assert shown.notes == ("Recorded elsewhere, not timed here: vtm.",)
+    chroma = "Chroma format: 4:2:0 (jpeg), 4:4:4 (vtm)."
+    assert shown.notes == (chroma, "Recorded elsewhere, not timed here: vtm.")
 
 
 def test_what_carries_a_caveat_is_dashed_open_and_named():
@@ -251,7 +252,10 @@ def test_timings_of_different_things_are_told_apart_in_the_figure():
     rows = sweep("jpeg", timing=True) + sweep("vvenc", timing=True, timed="program start")
     summary = summarise(table(rows))
     figure = draw_timing(summary, styles(summary.labels), "set").figure
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["jpeg$^a$", "vvenc$^b$"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        "jpeg$^a$",
+        "vvenc preset=fast 4:2:0$^b$",
+    ]
     assert figure.get_supxlabel().splitlines() == ["a  one call", "b  program start"]
 
 

@@ -22,7 +22,7 @@ from benchmark.system.machine import cores
 
 LOOK_SECONDS = 0.2
 TICKS = os.sysconf("SC_CLK_TCK")
-QUALITIES = "10,30,50,70,90"
+QUALITIES, LEVELS = "10,30,50,70,90", "55,45,35,25,15"
 
 
 class Sample(NamedTuple):
@@ -57,7 +57,7 @@ def watch(kodak: Path, results: Path) -> list[Sample]:
     """Sample `bench run` from its start to its end; processes that ended keep their seconds."""
     bench = Path(sys.executable).with_name("bench")
     words = ["run", "--codecs", "webp,avif", "--metrics", "psnr,ms_ssim", "--no-table"]
-    points = ["--points", f"webp.quality={QUALITIES}", "--points", f"avif.quality={QUALITIES}"]
+    points = ["--points", f"webp.quality={QUALITIES}", "--points", f"avif.crf={LEVELS}"]
     place = ["--dataset", str(kodak), "--results", str(results)]
     running = subprocess.Popen(
         [str(bench), *words, *points, *place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -1,0 +1,158 @@
+"""BPG: HEVC intra pictures by the programs of libbpg, bpgenc and bpgdec."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from baselines.formats.ffmpeg import check_qp
+from baselines.formats.png import read_png, write_png
+from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
+from benchmark.system.digest import files_sha256
+from benchmark.system.programs import (
+    find_program,
+    private_folder,
+    program_folders,
+    run_program,
+)
+
+VARIABLE = "BPG_DIR"
+REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"
+LARGEST_QP = 51
+TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
+MAGIC = b"BPG\xfb"
+FLAG_BYTES = 2  # pixel format, depth, colour space; an alpha plane and extensions are not written
+
+
+class BPG:
+    """Options: subsampling 444 (default) or 420, depth 8 (default) or 10, level 1 (fast) to 9.
+
+    x265 encodes, and the programs convert the colours themselves (BT.601, full range). 8-bit 4:4:4
+    at the program's own level, 8, is how published curves of BPG were made. The file is bpgenc's,
+    but for the length of its picture: bpgenc writes 0, all that follows, and bpgdec makes a picture
+    of half a file. The encoder is searched for when it is needed, so that streams of a pack are
+    decoded where there is none.
+    """
+
+    name = "bpg"
+    sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+
+    def __init__(self, *, subsampling: int = 444, depth: int = 8, level: int = 8) -> None:
+        if subsampling not in (444, 420):
+            raise BadOption(f"bpg: subsampling is 444 or 420, not {subsampling}")
+        if depth not in (8, 10):
+            raise BadOption(f"bpg: depth is 8 or 10 bits, not {depth}")
+        if level not in range(1, 10):
+            raise BadOption(f"bpg: level is 1 to 9, not {level}")
+        self._subsampling = subsampling
+        self._options = (
+            *("-f", str(subsampling), "-c", "ycbcr", "-b", str(depth)),
+            *("-e", "x265", "-m", str(level)),
+        )
+        self._decoder = _find("bpgdec")
+
+    def describe(self) -> CodecInfo:
+        """Return libbpg's version; fingerprint both programs. `Unavailable` without an encoder."""
+        return CodecInfo(
+            version=f"libbpg {_version(self._encoder)}",
+            command=f"bpgenc {' '.join(self._options)} -q {{qp}} -o OUT.bpg IN.png; "
+            "bpgdec -o PICTURE.png OUT.bpg",
+            licence="GPL-2.0-or-later",
+            fingerprint=files_sha256([self._encoder, self._decoder]),
+            revision=1,
+            timed="program start, and the picture's PNG written before or read after",
+            chroma=":".join(str(self._subsampling)),
+            tuned_for="PSNR",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return a BPG file; `BadOption` unless qp is whole, 0 to 51."""
+        check_qp(self.name, setting, LARGEST_QP)
+        with private_folder() as folder:
+            source, file = folder / "in.png", folder / "out.bpg"
+            write_png(source, pixels)
+            options = [*self._options, "-q", f"{setting.value:g}", "-o", str(file)]
+            run_program([self._encoder, *options, source], timeout_seconds=TIMEOUT_SECONDS)
+            data = file.read_bytes() if file.exists() else b""
+        if not data:
+            raise ProgramFailed("bpgenc ended without an error and wrote nothing")
+        return _with_length(data)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole file."""
+        if not _header(data).length:
+            raise CorruptStream("the BPG file does not say how long its picture is")
+        with private_folder() as folder:
+            file, picture = folder / "in.bpg", folder / "out.png"
+            file.write_bytes(data)
+            run_program([self._decoder, "-o", picture, file], timeout_seconds=TIMEOUT_SECONDS)
+            try:
+                return read_png(picture)
+            except ImageRefused as refused:
+                raise ProgramFailed(f"bpgdec wrote a PNG that {refused}") from None
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of the header before HEVC's data; `CorruptStream` if it is damaged."""
+        return _header(data).end
+
+    @cached_property
+    def _encoder(self) -> Path:
+        return _find("bpgenc")
+
+
+class _Header(NamedTuple):
+    length: int  # bytes of the picture; 0: all that follow
+    length_at: int  # where this number begins
+    end: int
+
+
+def _header(data: bytes) -> _Header:
+    """Return what the header says; `CorruptStream` unless it is whole and its length is right."""
+    if data[: len(MAGIC)] != MAGIC:
+        raise CorruptStream("the stream is no BPG file")
+    at = len(MAGIC) + FLAG_BYTES
+    for _ in ("width", "height"):
+        _, at = _sized_number(data, at)
+    length, end = _sized_number(data, at)
+    if length and end + length != len(data):
+        raise CorruptStream("the BPG file is truncated or has bytes after its picture")
+    return _Header(length, at, end)
+
+
+def _with_length(data: bytes) -> bytes:
+    """Return the file with the length of its picture, for which bpgenc writes 0."""
+    header = _header(data)
+    rest, digits = len(data) - header.end, b""
+    while rest or not digits:
+        digits = bytes([rest & 0x7F | (0x80 if digits else 0)]) + digits
+        rest >>= 7
+    return data[: header.length_at] + digits + data[header.end :]
+
+
+def _sized_number(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number in bytes of 7 bits, highest first, and where it ends.
+
+    >>> _sized_number(bytes.fromhex("8600"), 0)
+    (768, 2)
+    """
+    number = 0
+    while at < len(data):
+        number = number << 7 | data[at] & 0x7F
+        at += 1
+        if data[at - 1] < 0x80:
+            return number, at
+    raise CorruptStream("the BPG file ends within its header")
+
+
+def _find(program: str) -> Path:
+    return find_program(program, REMEDY, program_folders(VARIABLE))
+
+
+def _version(program: Path) -> str:
+    """Return the version that bpgenc's help begins with; it exits with 1 without an error."""
+    told = run_program([program, "-h"], timeout_seconds=60, accepted=(0, 1))
+    found = re.match(rb"BPG Image Encoder version (\S+)", told)
+    if not found:
+        raise Unavailable(f"{program} does not say that it is libbpg's encoder: {REMEDY}")
+    return found[1].decode("ascii", "replace")

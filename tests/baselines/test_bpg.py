@@ -1,0 +1,150 @@
+"""BPG: what the adapter does with files and programs, against stubs; the contract has the rest.
+
+The stub's file is a BPG header, written after libbpg's doc/bpg_spec.txt, and the PNG itself in
+place of HEVC's data.
+"""
+
+import json
+import os
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baselines.bpg import BPG
+from benchmark.codec import Pixels, Setting
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+
+QP = Setting("qp", 32)
+HEADER = bytes.fromhex("425047fb 6000 8133 8149 00")  # 4:4:4, 8 bits; 179 and 201; no length
+ENCODER = """#!{python}
+import json, sys
+from pathlib import Path
+if sys.argv[1:] == ["-h"]:
+    print("BPG Image Encoder version 0.9.8")
+    sys.exit(1)
+picture = Path(sys.argv[-1]).read_bytes()
+Path(sys.argv[sys.argv.index("-o") + 1]).write_bytes(bytes.fromhex("{header}") + picture)
+Path("{log}").write_text(json.dumps(sys.argv[1:]))
+"""
+DECODER = """#!{python}
+import sys
+from pathlib import Path
+data = Path(sys.argv[-1]).read_bytes()
+Path(sys.argv[sys.argv.index("-o") + 1]).write_bytes(data[data.index(b"\\x89PNG"):])
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of stubs that $BPG_DIR names; the encoder's last call is in log.json."""
+    values = {"python": sys.executable, "header": HEADER.hex(), "log": tmp_path / "log.json"}
+    for name, text in {"bpgenc": ENCODER, "bpgdec": DECODER}.items():
+        (tmp_path / name).write_text(text.format(**values))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("BPG_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def crop(photo: Pixels) -> Pixels:
+    return np.ascontiguousarray(photo[:179, :201])
+
+
+def test_the_length_of_the_picture_is_filled_in_and_nothing_else_changes(
+    programs: Path, crop: Pixels
+):
+    data = BPG().encode(crop, QP)
+    start = data.index(b"\x89PNG")
+    digits = data[len(HEADER) - 1 : start]
+    value = 0
+    for digit in digits:
+        value = 128 * value + digit % 128
+    assert data[: len(HEADER) - 1] == HEADER[:-1]
+    assert value == len(data) - start
+    assert [digit >= 128 for digit in digits] == [True] * (len(digits) - 1) + [False]
+    assert BPG().container_bytes(data) == start
+    with Image.open(BytesIO(data[start:])) as image:
+        assert np.array_equal(np.asarray(image), crop)
+    assert np.array_equal(BPG().decode(data), crop)
+
+
+def _words(subsampling: int, depth: int, level: int) -> list[str]:
+    return f"-f {subsampling} -c ycbcr -b {depth} -e x265 -m {level} -q 32".split()
+
+
+def test_the_options_are_those_of_published_curves(programs: Path, crop: Pixels):
+    BPG().encode(crop, QP)
+    words = json.loads((programs / "log.json").read_text())
+    assert words[:12] == [
+        "-f",
+        "444",
+        "-c",
+        "ycbcr",
+        "-b",
+        "8",
+        "-e",
+        "x265",
+        "-m",
+        "8",
+        "-q",
+        "32",
+    ]
+    BPG(subsampling=420, depth=10, level=9).encode(crop, QP)
+    words = json.loads((programs / "log.json").read_text())
+    assert words[:12] == [
+        "-f",
+        "420",
+        "-c",
+        "ycbcr",
+        "-b",
+        "10",
+        "-e",
+        "x265",
+        "-m",
+        "9",
+        "-q",
+        "32",
+    ]
+    info = BPG(subsampling=420).describe()
+    assert (info.version, info.chroma) == ("libbpg 0.9.8", "4:2:0")
+
+
+def test_a_truncated_file_is_refused_before_bpgdec_makes_a_picture_of_it(
+    programs: Path, crop: Pixels
+):
+    data = BPG().encode(crop, QP)
+    bare = HEADER + data[data.index(b"\x89PNG") :]
+    for spoilt in (data[:-1], data + b"\0", data[:9], data[:4], bare, b"GIF" + data):
+        with pytest.raises(CorruptStream, match="BPG"):
+            BPG().decode(spoilt)
+
+
+def test_a_program_that_is_missing_or_another_is_named(
+    programs: Path, crop: Pixels, monkeypatch: pytest.MonkeyPatch
+):
+    (programs / "bpgenc").write_text("#!/bin/sh\necho HM\n")
+    with pytest.raises(Unavailable, match=r"bpgenc does not say that it is libbpg's encoder"):
+        BPG().describe()
+    with pytest.raises(ProgramFailed, match="bpgenc ended without an error and wrote nothing"):
+        BPG().encode(crop, QP)
+    (programs / "bpgdec").unlink()
+    monkeypatch.setenv("PATH", os.devnull)
+    with pytest.raises(Unavailable, match=r"'bpgdec' is not in .* or on the PATH: build libbpg"):
+        BPG()
+
+
+@pytest.mark.parametrize(
+    "options", [{"subsampling": 422}, {"depth": 12}, {"level": 0}, {"level": 10}], ids=str
+)
+def test_an_option_that_makes_no_sense_is_refused(programs: Path, options: dict[str, int]):
+    with pytest.raises(BadOption, match=r"^bpg: \w+ is .*, not \d+$"):
+        BPG(**options)
+
+
+def test_a_qp_that_bpgenc_would_refuse_is_told(programs: Path, crop: Pixels):
+    with pytest.raises(BadOption, match="bpg takes a whole qp from 0 to 51, not qp=52"):
+        BPG().encode(crop, Setting("qp", 52))

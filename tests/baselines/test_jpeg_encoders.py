@@ -1,0 +1,113 @@
+"""jpegli and mozjpeg: what their streams are made of, and how they compare with libjpeg-turbo."""
+
+import re
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baselines import mozjpeg
+from baselines.jpeg import JPEG
+from baselines.jpegli import Jpegli
+from baselines.mozjpeg import MozJPEG
+from benchmark.codec import Codec, Pixels, Setting
+from benchmark.errors import BadOption, Unavailable
+
+BASELINE, PROGRESSIVE = b"\xff\xc0", b"\xff\xc2"
+ROBIDOUX = 16  # the smallest entry of ImageMagick's table, which is mozjpeg's third
+
+
+def quality(value: float) -> Setting:
+    return Setting("quality", value)
+
+
+def psnr(reference: Pixels, decoded: Pixels) -> float:
+    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
+
+
+def luma_table(data: bytes) -> list[int]:
+    with Image.open(BytesIO(data)) as image:
+        table: list[int] = image.quantization[0]  # type: ignore[attr-defined]
+        return list(table)
+
+
+@pytest.mark.parametrize(
+    ("codec", "frame", "sampling"),
+    [
+        (Jpegli(), BASELINE, 0x22),
+        (MozJPEG(), PROGRESSIVE, 0x22),
+        (MozJPEG(subsampling=444), PROGRESSIVE, 0x11),
+    ],
+    ids=["jpegli", "mozjpeg", "mozjpeg 4:4:4"],
+)
+def test_the_stream_is_of_the_kind_that_is_said(
+    photo: Pixels, codec: Codec, frame: bytes, sampling: int
+):
+    data = codec.encode(photo, quality(50))
+    at = data.index(frame)
+    assert data[at + 4] == 8  # bits per sample; ITU-T T.81, B.2.2
+    assert data[at + 11] == sampling
+    assert b"JFIF" not in data
+    chroma = codec.describe().chroma
+    assert chroma == ("4:2:0" if sampling == 0x22 else "4:4:4")
+
+
+def test_mozjpeg_takes_the_table_asked_for(photo: Pixels):
+    flat = luma_table(MozJPEG(table=1).encode(photo, quality(50)))
+    assert set(flat) == {16}
+    assert min(luma_table(MozJPEG().encode(photo, quality(50)))) == ROBIDOUX
+    standard = luma_table(MozJPEG(table=0).encode(photo, quality(50)))
+    assert standard == luma_table(JPEG().encode(photo, quality(50)))
+
+
+def test_the_trellis_drops_what_no_lossless_recompression_could(photo: Pixels):
+    """So mozjpeg is at work, and not a libvips that only has libjpeg-turbo."""
+    lossless = BytesIO()
+    Image.fromarray(photo).save(lossless, "JPEG", quality=50, progressive=True, optimize=True)
+    data = MozJPEG(table=0).encode(photo, quality(50))
+    assert luma_table(data) == luma_table(lossless.getvalue())
+    assert len(data) < 0.95 * len(lossless.getvalue())
+    assert MozJPEG().describe().version.startswith("mozjpeg 5.")
+
+
+def test_jpegli_has_tables_of_its_own_and_no_application_segment(photo: Pixels):
+    data = Jpegli().encode(photo, quality(75))
+    assert luma_table(data) != luma_table(JPEG().encode(photo, quality(75)))
+    assert Jpegli().container_bytes(data) == MozJPEG().container_bytes(data) == 0
+    assert psnr(photo, Jpegli().decode(data)) > 30
+    assert re.match(r"pyjpegli \d+\.\d+\S*, decoded by libjpeg", Jpegli().describe().version)
+
+
+@pytest.mark.parametrize("codec", [Jpegli(), MozJPEG()], ids=lambda codec: str(codec.name))
+@pytest.mark.parametrize("setting", [quality(0), quality(101), quality(50.5), Setting("qp", 30)])
+def test_a_setting_that_would_be_bent_silently_is_refused(
+    photo: Pixels, codec: Codec, setting: Setting
+):
+    with pytest.raises(BadOption, match="takes a whole quality from 1 to 100"):
+        codec.encode(photo, setting)
+
+
+@pytest.mark.parametrize("options", [{"subsampling": 422}, {"table": 9}], ids=str)
+def test_an_option_that_makes_no_sense_is_refused(options: dict[str, int]):
+    with pytest.raises(BadOption, match="mozjpeg: "):
+        MozJPEG(**options)
+
+
+@pytest.mark.parametrize(("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "pyvips")])
+def test_a_missing_package_makes_the_codec_unavailable(
+    monkeypatch: pytest.MonkeyPatch, codec: type, package: str
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
+        codec()
+
+
+def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(mozjpeg, "package_folder", lambda package: tmp_path / package)
+    with pytest.raises(Unavailable, match="mozjpeg needs a libvips that contains it: install"):
+        MozJPEG()
