@@ -24,7 +24,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import split_unescaped
 from benchmark.rows.store import Store
-from benchmark.rows.versions import newest_rows
+from benchmark.rows.editions import newest_rows
 from benchmark.system.atomic import replacing
 from benchmark.system.machine import commit
 
