@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.errors import Unavailable, UnknownName
-from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
 from benchmark.metrics.metric import metric_columns
+from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
 from benchmark.rows.editions import edition_rows, newest_rows
 from benchmark.rows.grouping import codes, equals, last_of_groups, marked
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
@@ -131,9 +131,7 @@ class ComparableRows:
         latest = self.table.select(names).take(pa.array(self.index[last])).to_pylist()
         own = [label_of(one["codec"], one["variant"]) for one in latest]
         # Two variants of one label (files of one name in two folders, say) would become one curve.
-        labels = Counter(
-            label for label, row in zip(own, last, strict=True) if self.age[row] == 0
-        )
+        labels = Counter(label for label, row in zip(own, last, strict=True) if self.age[row] == 0)
         bundled = self._bundled()
         found: dict[int, str] = {}
         for label, row, one in zip(own, last, latest, strict=True):

@@ -156,7 +156,9 @@ def compare(
     """
     of = curves(summary, measure)
     anchor = edition_in(summary, measure, anchor)
-    variant = {point.label: (point.edition.codec, point.edition.variant) for point in summary.points}
+    variant = {
+        point.label: (point.edition.codec, point.edition.variant) for point in summary.points
+    }
     found = []
     for label in summary.labels:
         if variant[label] == variant.get(anchor):

@@ -23,6 +23,8 @@ SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 # Only of rows measured alone, on one machine: that of the latest such row.
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 
+NO_BUILD = Build("", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Edition:
@@ -38,7 +40,7 @@ class Edition:
     recorded: bool = False  # some rows are precomputed
     bundled: bool = False  # all rows came with the project or in a pack
     variant: str = ""  # options of the codec
-    build: Build = Build("", 0)
+    build: Build = NO_BUILD
     run: str = ""  # of the latest row
     age: int = 0  # 0 for the newest edition of the codec variant
 

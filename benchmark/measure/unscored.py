@@ -25,7 +25,8 @@ def unscored(
 
     With `again`, also those whose value is null with a reason, since the reason may be gone.
     Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
-    without their streams or of cells that were measured here, are left out. `folder` is the store's. Rows of one image stay together.
+    without their streams or of cells that were measured here, are left out. `folder` is the
+    store's. Rows of one image stay together.
     """
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}

@@ -2,9 +2,9 @@
 
 A build is one program, library or weight file (`fingerprint`) and one revision of its adapter
 (`revision`). Bundled rows are of the build that they name, unless a cell that was measured here too
-came out otherwise: then the bundled rows of that codec and build are a build of their own (`apart`).
-An edition is a codec variant of one build. Means and figures show the newest: that of the latest run
-here, else the latest bundled one. An older one stays where it has more (`analysis.comparable`).
+came out otherwise: then the bundled rows of that codec and build are a build of their own.
+An edition is a codec variant of one build. Means and figures show the newest: that of the latest
+run here, else the latest bundled one. An older one stays where it has more (`analysis.comparable`).
 """
 
 from dataclasses import dataclass

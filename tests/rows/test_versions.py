@@ -9,8 +9,8 @@ import pytest
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.schema import table_schema
 from benchmark.rows.editions import newest_rows
+from benchmark.rows.schema import table_schema
 from benchmark.rows.versions import merge_versions
 from support import measured
 
