@@ -27,8 +27,9 @@ class Family(NamedTuple):
 
     @property
     def described(self) -> str:
-        """The versions of all points, with the variants that are precomputed."""
-        return origin([point for points in self.points.values() for point in points])
+        """The labels of the variants, and their versions without details."""
+        named = dict.fromkeys(_named(points[0].edition) for points in self.points.values())
+        return f"{', '.join(self.points)} ({' and '.join(named)})"
 
     def within(self, summary: Summary) -> Summary:
         """Return the summary with these points alone."""
@@ -121,4 +122,5 @@ def _left_out(
 
 
 def _named(edition: Edition) -> str:
+    """Return a short version, with where the rows come from."""
     return short_version(edition.version) + ", bundled" * edition.bundled
