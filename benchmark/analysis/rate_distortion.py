@@ -76,24 +76,63 @@ class Excluded(NamedTuple):
 
 
 def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
-    """Return, by codec variant, the points over the same images as all others, low rate first."""
+    """Return, by codec variant, the points over the same images as all others, low rate first.
+
+    An older edition of a variant is there only if a newer one lacks any of its settings.
+    """
     found: dict[str, list[Point]] = {}
     for point in summary.points:
-        if _why_not(point, measure, summary) is None:
+        if why_not(point, measure, summary) is None:
             found.setdefault(point.label, []).append(point)
     return {
         label: sorted(points, key=lambda point: point.means[measure.column].bpp or 0.0)
         for label, points in found.items()
+        if _newer(points, found) is None
     }
+
+
+def _newer(points: Sequence[Point], found: Mapping[str, Sequence[Point]]) -> str | None:
+    """Return the label of a newer edition of a variant that has all settings of these points."""
+    own, settings = points[0].edition, {point.setting for point in points}
+    for label, others in found.items():
+        other = others[0].edition
+        newer = (other.codec, other.variant) == (own.codec, own.variant) and other.age < own.age
+        if newer and settings <= {point.setting for point in others}:
+            return label
+    return None
+
+
+def edition_in(summary: Summary, measure: Measure, label: str) -> str:
+    """Return the label of the edition that stands for a codec variant in curves of a metric.
+
+    That is the variant's own label unless an older edition has more points.
+    """
+    variant = {(p.edition.codec, p.edition.variant) for p in summary.points if p.label == label}
+    found = [
+        (-len(points), points[0].edition.age, one)
+        for one, points in curves(summary, measure).items()
+        if (points[0].edition.codec, points[0].edition.variant) in variant
+    ]
+    return min(found)[2] if found else label
 
 
 def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
     """Return the points that `curves` leaves out, each with its reason."""
-    reasons = ((point, _why_not(point, measure, summary)) for point in summary.points)
-    return [Excluded(p.label, str(p.setting), why) for p, why in reasons if why is not None]
+    reasons = [(point, why_not(point, measure, summary)) for point in summary.points]
+    complete: dict[str, list[Point]] = {}
+    for point, why in reasons:
+        if why is None:
+            complete.setdefault(point.label, []).append(point)
+    newer = {label: _newer(points, complete) for label, points in complete.items()}
+    return [
+        Excluded(p.label, str(p.setting), why or f"{newer[p.label]} has these settings too")
+        for p, why in reasons
+        if why is not None or newer[p.label] is not None
+    ]
 
 
-def _why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+    """Return why a point must not stand beside the others in a metric, or None if it may."""
     mean = point.means[measure.column]
     known = mean.images + mean.infinite
     if point.missing or not point.images:
@@ -111,14 +150,18 @@ def _why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
 def compare(
     summary: Summary, measure: Measure, anchor: str, up_to_bpp: float | None = None
 ) -> list[Comparison]:
-    """Compare every codec variant but the anchor with it, in order.
+    """Compare every codec variant but the anchor's with the anchor (`edition_in`), in order.
 
     up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
     """
     of = curves(summary, measure)
+    anchor = edition_in(summary, measure, anchor)
+    variant = {
+        point.label: (point.edition.codec, point.edition.variant) for point in summary.points
+    }
     found = []
     for label in summary.labels:
-        if label == anchor:
+        if variant[label] == variant.get(anchor):
             continue
         missing = [name for name in (anchor, label) if name not in of]
         if missing:

@@ -19,7 +19,12 @@ def report(
     metrics: options.Metrics = "all",
     allow_few: options.AllowFew = False,
     attribute: options.Attribute = "",
-    anchor: Annotated[str, typer.Option(help="The codec that BD-rates are relative to.")] = "jpeg",
+    anchor: Annotated[
+        str,
+        typer.Option(
+            help="The codec that BD-rates are relative to; default: jpeg:optimize=1, else jpeg."
+        ),
+    ] = "",
     up_to_bpp: Annotated[
         float | None,
         typer.Option(help="Cut curves at this rate, by interpolation, before taking BD-rates."),

@@ -104,8 +104,8 @@ def _caption(found: RealismGrid, dataset: str) -> str:
     betas = ", ".join(f"{beta:g}" for beta in found.betas)
     parts = [
         f"Rate, {found.distortion.label} and {found.realism.label} of CRDR over q and β "
-        f"({betas}) on {dataset}: means over {found.images} images, measured here with "
-        f"{', '.join([found.version, *found.caveats])} (protocols {', '.join(found.protocols)}). "
+        f"({betas}) on {dataset}: means over {found.images} images, {found.origin} "
+        f"(protocols {', '.join(found.protocols)}). "
         "Right: the same points; each line is one q, the bytes hardly depend on β."
     ]
     if is_few(found.realism, found.images):
@@ -115,6 +115,7 @@ def _caption(found: RealismGrid, dataset: str) -> str:
             f"{found.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
         )
+    parts += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in found.left_out]
     return "\n".join(parts)
 
 

@@ -8,14 +8,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, find_label
-from benchmark.analysis.rate_distortion import compare
+from benchmark.analysis.comparable import Average, find_label, without_replaced
+from benchmark.analysis.rate_distortion import compare, edition_in
 from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.summarise import Summary, summarise
+from benchmark.analysis.summarise import Summary, looked_for, summarise
 from benchmark.errors import UsageError
 from benchmark.figures.table import bd_records
 from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocols
+from benchmark.protocol import CODING, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
@@ -23,12 +23,15 @@ from benchmark.rows.store import Store
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
 
+EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
+
 
 def load(source: "str | Path | Outcome") -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
-    Of several versions of a cell (tried again, timed, rescored) the best is returned; bundled rows
-    are returned for the codec variants that were not measured here.
+    Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows
+    of another build than what was measured here are returned where they have images, settings or
+    metrics that the rows measured here lack, and the column ``bundled`` tells them from these.
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
             inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
             has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
-        table = Store(folder).table()
+        table = without_replaced(Store(folder).table(), CODING, looked_for(protocols(EVERY_METRIC)))
     else:
         folder, table = source.matrix.store.folder, source.rows
     kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -69,7 +72,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
     frame.attrs = {
         "units": {name: _unit(name, text[b"unit"].decode()) for name, text in described.items()},
         "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
-        "protocols": protocols((*METRICS, *DISTRIBUTION_METRICS)),
+        "protocols": protocols(EVERY_METRIC),
         "folder": str(folder),
     }
     return frame
@@ -146,7 +149,8 @@ def bd_rate(
     frame : DataFrame
         Rows of one dataset, from `load`.
     anchor : str
-        Codec variant to compare with: its name in `summary`, or its spec.
+        Codec variant to compare with: its name in `summary`, or its spec. Bundled rows of it stand
+        in where it was measured here without the metric; the column ``anchor`` says so.
     metric : str
         Name of a metric.
     up_to_bpp : float, optional
@@ -170,7 +174,9 @@ def bd_rate(
     (name,) = metric_names([metric])
     found = summarised(frame, (name,), common, "per_image", allow_few)
     label = find_label(anchor, found.labels)
-    comparisons = compare(found, Measure.named(name), label, up_to_bpp)
+    measure = Measure.named(name)
+    comparisons = compare(found, measure, label, up_to_bpp)
+    label = edition_in(found, measure, label)
     deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
     deltas.attrs = {
         "units": {name: _unit(name) for name in deltas.columns},
