@@ -21,6 +21,7 @@ LEAST_POINTS = 4
 # Shares of the range that two curves span together: under the first a delta is marked, under the
 # second it is given only when asked for.
 LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
+TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
 MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
 Values = NDArray[np.float64]
@@ -192,8 +193,7 @@ def _apart(overlap: float, any_overlap: bool) -> NoDelta | None:
     if overlap > 0 and (any_overlap or overlap >= LEAST_SHOWN_OVERLAP):
         return None
     if overlap > 0:
-        share = f"{100 * overlap:.1f} % of the range that they span together"
-        return NoDelta(f"the curves share {share}, less than a third", overlap)
+        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
     return NoDelta("the curves have no quality or rate in common", 0.0)
 
 

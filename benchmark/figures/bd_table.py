@@ -11,14 +11,14 @@ from benchmark.analysis.comparison import (
     RateSpread,
 )
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
-from benchmark.analysis.rate_distortion import Delta, NoDelta
+from benchmark.analysis.rate_distortion import TOO_LITTLE_OVERLAP, Delta, NoDelta
 from benchmark.figures.captions import grouped, listed
 from benchmark.figures.table import DOUBTFUL, FEW_MARK, FEW_NOTE, NOTHING, Table
 from benchmark.metrics.measure import Measure
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
 MEAN_CURVES, MEDIAN_IMAGE, MEAN_OF_IMAGES = "mean curves", "median image", "mean of images"
-LONGEST_LIST = 6  # names in one note
+LONGEST_LIST = 6  # labels in one note
 
 
 def bd_overview(
@@ -84,13 +84,18 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
             )
         )
     notes = [f"Anchor: {anchor}. Overlap: what the curves share of the qualities they span."]
+    of_sets = {measure.column for measure in measures if measure.of_sets}  # see the overview
     refused = [
-        (found.reason, f"{one.label} ({labels[one.column]})")
+        (found.reason, (one.label, labels[one.column]))
         for one in comparisons
         for found in (one.images_rate, one.quality)
-        if isinstance(found, NoDelta) and not isinstance(one.rate, NoDelta)
+        if isinstance(found, NoDelta)
+        and not isinstance(one.rate, NoDelta)
+        and not (found is one.images_rate and one.column in of_sets)
     ]
-    notes += [f"No number for {_named(whose)}: {why}." for why, whose in grouped(refused).items()]
+    for why in dict.fromkeys(reason for reason, _ in refused):
+        whose = [who for reason, who in refused if reason == why]
+        notes.append(f"No number for {_by_label(whose)}: {why}.")
     return Table(headers, tuple(rows), 2, tuple(notes))
 
 
@@ -125,47 +130,43 @@ def bd_records(
                 "bd_metric": getattr(one.quality, "value", None),
                 "bd_metric_overlap": one.quality.overlap,
                 "few": one.few,
-                "points_left_out": "; ".join(_left_out(point) for point in one.left_out),
+                "points_left_out": "; ".join(
+                    f"{point.label} {point.setting} by {_below(point)}" for point in one.left_out
+                ),
                 "reason": getattr(one.rate, "reason", None),
             }
         )
     return records
 
 
-def doubtful_note(whose: Sequence[tuple[str, float]]) -> list[str]:
-    """Return the note on BD-rates of little overlap: names and their overlaps, 0 to 1."""
-    if not whose:
-        return []
-    shares = _named([f"{name} {100 * overlap:.0f} %" for name, overlap in whose])
-    return [f"{DOUBTFUL} The curves share less than half of the range they span: {shares}."]
-
-
 def _notes(
     comparisons: Sequence[Comparison], measures: Sequence[Measure], up_to_bpp: float | None
 ) -> list[str]:
     labels = {measure.column: measure.label.partition(" (dB)")[0] for measure in measures}
-    unit = {one.column: " dB" if "dB" in one.axis_label else "" for one in measures}
-    named = [(one, f"{one.label} ({labels[one.column]})") for one in comparisons]
+    unit = {one.column: " dB" * ("dB" in one.axis_label) for one in measures}
     notes = [] if up_to_bpp is None else [f"Curves end at {up_to_bpp:g} bpp, by interpolation."]
-    apart = [(one, name) for one, name in named if _disagrees(one)]
+    apart = [one for one in comparisons if _disagrees(one)]
     if apart:
-        differ = _named([f"{name} {one.disagreement:+.1f}" for one, name in apart])
-        spreads = dict.fromkeys(spread for one, _ in apart for spread in one.spread)
-        widest = sorted(spreads, key=_ratio, reverse=True)[:2]
+        differ = [(one.label, f"{labels[one.column]} {one.disagreement:+.1f}") for one in apart]
+        most = max(apart, key=lambda one: abs(one.disagreement))
         notes.append(
-            f"{MEAN_OF_IMAGES}: of the images' own BD-rates, where it differs by more than "
-            f"{DISAGREEMENT:g} percentage points: {differ}. A curve of means averages at equal "
-            "settings, where rates of images differ and those of high rate decide; here each image "
-            f"counts once. Rates of single images: {'; '.join(map(_rates, widest))}."
+            f"{MEAN_OF_IMAGES}: of single images, given where it differs from {MEAN_CURVES} by "
+            f"more than {DISAGREEMENT:g} percentage points: {_by_label(differ)}. At one setting "
+            "codecs spread rate over images differently, and a curve of means averages at equal "
+            f"settings: {'; '.join(map(_rates, most.spread))}."
         )
-    notes += doubtful_note(
-        [
-            (name, one.rate.overlap)
-            for one, name in named
-            if isinstance(one.rate, Delta) and one.rate.doubtful
-        ]
-    )
-    notes += [FEW_NOTE] * any(one.few and isinstance(one.rate, Delta) for one in comparisons)
+    numbers = [one for one in comparisons if isinstance(one.rate, Delta)]
+    doubtful = [
+        (one.label, f"{labels[one.column]} {_share(one)}")
+        for one in numbers
+        if isinstance(one.rate, Delta) and one.rate.doubtful
+    ]
+    if doubtful:
+        shares = _by_label(doubtful)
+        notes.append(
+            f"{DOUBTFUL} The curves share less than half of the range they span: {shares}."
+        )
+    notes += [FEW_NOTE] * any(one.few for one in numbers)
     of_sets = [labels[measure.column] for measure in measures if measure.of_sets]
     if of_sets:
         notes.append(
@@ -173,20 +174,28 @@ def _notes(
             "of a single image."
         )
     left_out = grouped(
-        (f"{_left_out(point)}{unit[one.column]}", labels[one.column])
+        (
+            f"{point.label} {point.setting}",
+            f"{labels[one.column]} {_below(point)}{unit[one.column]}",
+        )
         for one in comparisons
         for point in one.left_out
     )
     if left_out:
-        points = [f"{point} in {listed(of)}" for point, of in left_out.items()]
+        points = [f"{point} ({', '.join(of)})" for point, of in left_out.items()]
         notes.append(
-            "Left out of BD-rates, because another point of no higher rate is better by so much: "
-            f"{'; '.join(points)}."
+            "Left out of BD-rates, because another point of no higher rate is as good or better, "
+            f"by so much: {', '.join(points)}."
         )
-    refused = grouped(
-        (one.rate.reason, name) for one, name in named if isinstance(one.rate, NoDelta)
-    )
-    return [*notes, *(f"{NOTHING} {_named(whose)}: {why}." for why, whose in refused.items())]
+    refused: dict[str, list[tuple[str, str]]] = {}
+    for one in comparisons:
+        if isinstance(one.rate, NoDelta):
+            who = f"{labels[one.column]} {_share(one)}".rstrip()
+            refused.setdefault(one.rate.reason, []).append((one.label, who))
+    for why, whose in refused.items():
+        hint = " (--any-overlap gives a number)" * (why == TOO_LITTLE_OVERLAP)
+        notes.append(f"{NOTHING} {_by_label(whose)}: {why}{hint}.")
+    return notes
 
 
 def _of_curves(one: Comparison) -> str:
@@ -219,12 +228,12 @@ def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
     return f"{delta.value:{form}}" + DOUBTFUL * delta.doubtful + FEW_MARK * one.few
 
 
-def _left_out(point: LeftOutPoint) -> str:
-    return f"{point.label} {point.setting} by {point.below:.4g}"
+def _below(point: LeftOutPoint) -> str:
+    return f"{point.below:.3g}"
 
 
-def _ratio(spread: RateSpread) -> float:
-    return spread.highest_bpp / spread.lowest_bpp
+def _share(one: Comparison) -> str:
+    return f"{100 * one.rate.overlap:.0f} %" if one.rate.overlap else ""
 
 
 def _rates(spread: RateSpread) -> str:
@@ -232,8 +241,9 @@ def _rates(spread: RateSpread) -> str:
     return f"{spread.label} at {spread.setting} {ends}, median {spread.median_bpp:.2f}"
 
 
-def _named(names: Iterable[str]) -> str:
-    """Return the first of the names, and how many more there are."""
-    names = list(dict.fromkeys(names))
-    more = len(names) - LONGEST_LIST
-    return ", ".join(names[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+def _by_label(found: Iterable[tuple[str, str]]) -> str:
+    """Return "label (what, what), label (what)" of pairs (label, what), the first of the labels."""
+    by_label = grouped((label, what) for label, what in found)
+    texts = [f"{label} ({', '.join(of)})" for label, of in by_label.items()]
+    more = len(texts) - LONGEST_LIST
+    return ", ".join(texts[:LONGEST_LIST]) + f" and {more} more" * (more > 0)
