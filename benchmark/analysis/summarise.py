@@ -3,14 +3,25 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, ComparableRows, LeftOut
-from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means, tallies
+from benchmark.analysis.means import (
+    OF_MEAN_MSE,
+    Mean,
+    Tally,
+    mean_bpp,
+    means,
+    metric_means,
+    psnr_of_mean_mse,
+    tallies,
+)
 from benchmark.codec import Setting
+from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
@@ -107,6 +118,11 @@ class Summary:
         return [_record(point) for point in self.points]
 
 
+@cache
+def _columns_of_sets() -> frozenset[str]:
+    return frozenset(metric_class(name).column for name in DISTRIBUTION_METRICS)
+
+
 def _record(point: Point) -> dict[str, Any]:
     record: dict[str, Any] = {
         "codec": point.label,
@@ -121,6 +137,12 @@ def _record(point: Point) -> dict[str, Any]:
         record[f"{name}_images"] = mean.images
         if name not in (*SECONDS, *TIMED, CONTAINER):
             record[f"{name}_infinite"] = mean.infinite
+        if name in OF_MEAN_MSE:
+            known = point.image_values[name]
+            whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
+            record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
+        if name in _columns_of_sets():
+            record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
     return {**record, "caveat": "; ".join(point.edition.caveats), "version": point.edition.version}
 
 

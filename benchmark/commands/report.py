@@ -29,6 +29,13 @@ def report(
         float | None,
         typer.Option(help="Cut curves at this rate, by interpolation, before taking BD-rates."),
     ] = None,
+    any_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--any-overlap",
+            help="Also give BD-rates of curves that share less than a third of what they span.",
+        ),
+    ] = False,
     common: Annotated[
         bool,
         typer.Option("--common", help="Restrict all means to the images that every point has."),
@@ -85,6 +92,7 @@ def report(
         linear,
         published,
         mix_protocols,
+        any_overlap,
     )
     progress = partial(show_progress, "decoding for the page")
     with drawn_in(style):

@@ -19,7 +19,6 @@ from benchmark.figures.style import (
     figure_style,
 )
 from benchmark.figures.table import Table
-from benchmark.published.curves import is_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +61,7 @@ def _draw_solid(axes: Any, found: RealismGrid, colours: Any, scale: Any) -> None
     for column in range(len(found.settings)):
         axes.plot(x[:, column], y[:, column], z[:, column], color=LINE_GREY, linewidth=0.6)
     axes.set_xlabel(found.distortion.axis_label, labelpad=-5)
-    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)), labelpad=-5)
+    axes.set_ylabel(axis_words(found.realism, found.realism.few(found.images)), labelpad=-5)
     axes.set_zlabel(RATE_LABEL, labelpad=-4, rotation=90)
     axes.tick_params(labelsize=6, pad=-2)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -80,7 +79,7 @@ def _draw_flat(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> No
         axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
-    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)))
+    axes.set_ylabel(axis_words(found.realism, found.realism.few(found.images)))
     frame(axes)
 
 
@@ -108,7 +107,7 @@ def _caption(found: RealismGrid, dataset: str) -> str:
         f"(protocols {', '.join(found.protocols)}). "
         "Right: the same points; each line is one q, the bytes hardly depend on β."
     ]
-    if is_few(found.realism, found.images):
+    if found.realism.few(found.images):
         parts.append(FEW)
     if not found.realism.of_sets:
         parts.append(

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, find_label, without_replaced
-from benchmark.analysis.rate_distortion import compare, edition_in
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.rate_distortion import edition_in
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary, looked_for, summarise
 from benchmark.errors import UsageError
-from benchmark.figures.table import bd_records
+from benchmark.figures.bd_table import bd_records
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import CODING, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
 
 EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
+
+
+EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
 
 
 def load(source: "str | Path | Outcome") -> pd.DataFrame:
@@ -117,7 +121,7 @@ def summary(
         for name in names
         if not found.values_of(metric_class(name).column)
     ]
-    without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite")]
+    without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite", *EXTRA)]
     means = means.astype(dict.fromkeys(("bpp", *found.points[0].means), "float64"))
     means = means.drop(columns=without, errors="ignore")
     means.attrs = {
@@ -136,13 +140,14 @@ def bd_rate(
     metric: str = "psnr",
     *,
     up_to_bpp: float | None = None,
+    any_overlap: bool = False,
     common: bool = False,
     allow_few: bool = False,
 ) -> pd.DataFrame:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
     Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
-    least four points.
+    least four points, at most one in five points off the front.
 
     Parameters
     ----------
@@ -155,6 +160,8 @@ def bd_rate(
         Name of a metric.
     up_to_bpp : float, optional
         Cut all curves at this rate first.
+    any_overlap : bool
+        Also compare curves that share less than a third of the qualities they span together.
     common, allow_few : bool
         As in `summary`.
 
@@ -162,9 +169,12 @@ def bd_rate(
     -------
     DataFrame
         One row per codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits
-        at equal quality), ``images_bd_rate_percent`` the mean over single images,
-        ``bd_metric`` the mean difference of the metric at equal rate. What cannot be computed is
-        NaN and ``reason`` says why.
+        at equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
+        quartiles; ``_low`` and ``_high`` are the ends of 95 % intervals over draws of images.
+        ``bd_rate_overlap`` (0 to 1) is what both curves share of the qualities they span,
+        ``bd_metric`` the mean difference of the metric at equal rate, ``points_left_out`` names
+        points off the Pareto front, ``few`` marks distribution metrics of under 50 images. What
+        cannot be computed is NaN and ``reason`` says why.
 
     Raises
     ------
@@ -175,7 +185,7 @@ def bd_rate(
     found = summarised(frame, (name,), common, "per_image", allow_few)
     label = find_label(anchor, found.labels)
     measure = Measure.named(name)
-    comparisons = compare(found, measure, label, up_to_bpp)
+    comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
     label = edition_in(found, measure, label)
     deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
     deltas.attrs = {

@@ -6,25 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.analysis.comparable import find_label, plain_label
+from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import Comparison, compare, curves, edition_in
+from benchmark.analysis.rate_distortion import curves, edition_in
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
+from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import file_bytes, styles
-from benchmark.figures.table import (
-    Table,
-    bd_overview,
-    bd_records,
-    bd_table,
-    csv_text,
-    latex,
-    markdown,
-    means_table,
-)
+from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
@@ -58,6 +51,7 @@ class ReportRequest:
     linear: bool = False  # rate axis
     published: str = ""  # systems to lay over the curves
     mix_protocols: bool = False
+    any_overlap: bool = False  # BD-rates of curves that share less than a third of what they span
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +124,11 @@ def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) ->
 
 
 def compare_all(
-    summary: Summary, measures: Sequence[Measure], anchor: str, up_to_bpp: float | None
+    summary: Summary,
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None,
+    any_overlap: bool = False,
 ) -> tuple[list[Comparison], tuple[Table, Table] | str]:
     """Return BD-rates, and their tables (overview, details) or why there are none."""
     if anchor not in summary.labels:
@@ -139,10 +137,12 @@ def compare_all(
     if len(summary.labels) == 1:
         return [], f"No BD-rates: there is no codec but the anchor {anchor}."
     comparisons = [
-        one for measure in measures for one in compare(summary, measure, anchor, up_to_bpp)
+        one
+        for measure in measures
+        for one in compare(summary, measure, anchor, up_to_bpp, any_overlap)
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
-    details = bd_table(comparisons, measures, anchor, up_to_bpp)
+    details = bd_table(comparisons, measures, anchor)
     found = {measure.axis_label: edition_in(summary, measure, anchor) for measure in measures}
     notes = tuple(
         f"{metric}: against {label}, since {anchor} was measured again without it."
@@ -162,7 +162,9 @@ def _write(
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
     drawings = _draw(stored, measured, request.linear, over)
     means = means_table(summary, measured)
-    comparisons, deltas = compare_all(summary, measured, anchor, request.up_to_bpp)
+    comparisons, deltas = compare_all(
+        summary, measured, anchor, request.up_to_bpp, request.any_overlap
+    )
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     short = short_names(summary.labels)
     files: dict[str, str | bytes] = {
