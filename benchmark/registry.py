@@ -36,11 +36,12 @@ NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare n
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",
     "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
-    "ms_ssim": "benchmark.metrics.ms_ssim:MSSSIM",
-    "lpips": "benchmark.metrics.lpips:LPIPSAlex",
-    "lpips_squeeze": "benchmark.metrics.lpips:LPIPSSqueeze",
-    "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
-    "dists": "benchmark.metrics.dists:DISTS",
+    "ms_ssim": "benchmark.metrics.perceptual.ms_ssim:MSSSIM",
+    "ssim": "benchmark.metrics.perceptual.ssim:SSIM",
+    "lpips": "benchmark.metrics.perceptual.lpips:LPIPSAlex",
+    "lpips_squeeze": "benchmark.metrics.perceptual.lpips:LPIPSSqueeze",
+    "lpips_vgg": "benchmark.metrics.perceptual.lpips:LPIPSVGG",
+    "dists": "benchmark.metrics.perceptual.dists:DISTS",
 }
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
