@@ -271,8 +271,6 @@ def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-
-
 def _tensor(pixels: Pixels, device: str) -> "Tensor":
     import torch
 

@@ -13,7 +13,14 @@ from scipy.ndimage import correlate1d
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ms_ssim import HALF_WINDOW, MSSSIM, blur, compare, ms_ssim, prepare
+from benchmark.metrics.perceptual.ms_ssim import (
+    HALF_WINDOW,
+    MSSSIM,
+    blur,
+    compare,
+    ms_ssim,
+    prepare,
+)
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 
