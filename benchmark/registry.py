@@ -39,16 +39,26 @@ NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare n
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",
     "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
-    "ms_ssim": "benchmark.metrics.ms_ssim:MSSSIM",
-    "lpips": "benchmark.metrics.lpips:LPIPSAlex",
-    "lpips_squeeze": "benchmark.metrics.lpips:LPIPSSqueeze",
-    "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
-    "dists": "benchmark.metrics.dists:DISTS",
+    "psnr_ycbcr": "benchmark.metrics.psnr:WeightedPSNR",
+    "ms_ssim": "benchmark.metrics.perceptual.ms_ssim:MSSSIM",
+    "ssim": "benchmark.metrics.perceptual.ssim:SSIM",
+    "lpips": "benchmark.metrics.perceptual.lpips:LPIPSAlex",
+    "lpips_squeeze": "benchmark.metrics.perceptual.lpips:LPIPSSqueeze",
+    "lpips_vgg": "benchmark.metrics.perceptual.lpips:LPIPSVGG",
+    "dists": "benchmark.metrics.perceptual.dists:DISTS",
+    "ssimulacra2": "benchmark.metrics.perceptual.ssimulacra2:SSIMULACRA2",
+    "butteraugli": "benchmark.metrics.perceptual.butteraugli:Butteraugli",
+    "vmaf": "benchmark.metrics.perceptual.vmaf:VMAF",
+    "niqe": "benchmark.metrics.no_reference.niqe:NIQE",
+    "musiq": "benchmark.metrics.no_reference.learned:MUSIQ",
+    "clip_iqa": "benchmark.metrics.no_reference.learned:CLIPIQA",
+    "maniqa": "benchmark.metrics.no_reference.learned:MANIQA",
 }
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
     "inception256": "benchmark.metrics.feature_spaces:Inception256",
+    "inception256_tf": "benchmark.metrics.feature_spaces:InceptionTF256",
     "alex256": "benchmark.metrics.feature_spaces:Alex256",
     "squeeze256": "benchmark.metrics.feature_spaces:Squeeze256",
 }
@@ -56,7 +66,11 @@ FEATURE_SPACES = {
 DISTRIBUTION_METRICS = {
     "fid256": "benchmark.metrics.frechet:FID256",
     "fid256_inf": "benchmark.metrics.frechet:FIDInfinity",
+    "fid256_tf": "benchmark.metrics.frechet:FID256TF",
     "kid256": "benchmark.metrics.kernel_distance:KID256",
+    "kid256_tf": "benchmark.metrics.kernel_distance:KID256TF",
+    "precision256": "benchmark.metrics.neighbours:Precision256",
+    "recall256": "benchmark.metrics.neighbours:Recall256",
     "fd_alex": "benchmark.metrics.frechet:FDAlex",
     "fd_squeeze": "benchmark.metrics.frechet:FDSqueeze",
 }

@@ -25,7 +25,8 @@ def fetch(
         str,
         typer.Argument(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
-            f"inception (for FID and KID); or a learned codec: {HYPERPRIOR}"
+            "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
+            f"{HYPERPRIOR}"
         ),
     ],
     data_dir: Annotated[
