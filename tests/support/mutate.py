@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from support.mutants import Mutant, mutants_of  # noqa: E402
-from support.mutation_session import JOBS, TEMPORARY, VERDICTS  # noqa: E402
+from support.mutation_session import JOB, LINES, TEMPORARY, VERDICTS  # noqa: E402
 from support.rooms import ROOT, room_of  # noqa: E402
 
 EQUIVALENT = Path("tests/equivalent_mutants.txt")
@@ -106,17 +106,26 @@ def read_equivalents(root: Path) -> dict[str, str]:
     return found
 
 
-def judge(root: Path, chosen: Sequence[Found], tests: Sequence[str], out: Path) -> dict[str, str]:
-    """Return the verdict on each mutant by its key; those that `out` has are not tried again."""
+def judge(
+    root: Path, chosen: Sequence[Found], tests: Sequence[str], files: Sequence[str], out: Path
+) -> dict[str, str]:
+    """Return the verdict on each mutant by its key; those that `out` has are not tried again.
+
+    files: the sources whose mutants may be chosen. The lines of them that tests execute are kept
+    beside `out`, for the next sample of the same files.
+    """
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         copy = Path(temporary) / "checkout"
         tree = copy_project(root, copy)
         known = _read_verdicts(out, tree)
-        jobs = [_job(one, tree) for one in chosen if one.key not in known]
-        if jobs:
-            (copy / JOBS).write_text(json.dumps(jobs))
+        mutants = [_job(one, tree) for one in chosen if one.key not in known]
+        if mutants:
+            of = hashlib.sha256(json.dumps([tree, tests, files]).encode()).hexdigest()
+            job = {"of": of, "files": files, "mutants": mutants}
+            (copy / JOB).write_text(json.dumps(job))
             with out.open("a"):  # refuses now rather than after the first mutant
                 (copy / VERDICTS).symlink_to(out.resolve())
+            (copy / LINES).symlink_to(out.with_suffix(".lines.json").resolve())
             _run(copy, tests)
         return _read_verdicts(out, tree)
 
@@ -211,9 +220,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print("there is nothing to mutate")
         return 0
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    sources = {one.path for one in chosen}
-    tests = asked.tests or sorted({room_tests(root, path) for path in sources} | sources)
-    verdicts = judge(root, chosen, tests, asked.out)
+    files = sorted({one.path for area in areas for one in mutants_below(root, [area])})
+    tests = asked.tests or sorted({room_tests(root, path) for path in files} | set(files))
+    verdicts = judge(root, chosen, tests, files, asked.out)
     known = read_equivalents(root)
     print(f"seed {asked.seed}; tests: {' '.join(tests)}\n")
     print(table(areas, chosen, verdicts, known))

@@ -26,7 +26,8 @@ from typing import Any
 
 import pytest
 
-JOBS, VERDICTS, LINES = "mutants.json", "verdicts.jsonl", "lines.json"
+JOB, VERDICTS, LINES = "mutants.json", "verdicts.jsonl", "lines.json"
+TRACED = "traced.json"  # what the forks that trace hand on
 TEMPORARY = "temporary"  # folder for the tests' files, emptied after each mutant
 TOO_SLOW, SPARE_SECONDS = 10, 30  # times as long as without the mutant, and so much more
 ENDED = -1  # exit status of a run that was stopped for its time: the mutant never ends
@@ -36,7 +37,7 @@ class _Lines:
     """Lines of some files that are executed while tests run, by test."""
 
     def __init__(self, files: Iterable[str]) -> None:
-        self._files = frozenset(files)
+        self._files = {str(Path.cwd() / file): file for file in files}
         self._found: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
         self.passed: set[str] = set()
@@ -47,7 +48,7 @@ class _Lines:
 
     def _line(self, frame: FrameType, event: str, _argument: object) -> Any:
         if event == "line":
-            self._now.add((frame.f_code.co_filename, frame.f_lineno))
+            self._now.add((self._files[frame.f_code.co_filename], frame.f_lineno))
         return self._line
 
     @pytest.hookimpl(wrapper=True)
@@ -73,67 +74,73 @@ class _Lines:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
 
-    def write(self, file: Path) -> None:
-        """Write seconds and lines of the tests that passed, the fastest test first."""
-        table = {
+    def of_passed(self) -> dict[str, dict[str, Any]]:
+        """Return seconds and lines of the tests that passed, the fastest test first."""
+        return {
             test: {
                 "seconds": self.seconds[test],
                 "lines": sorted(self._found[test] | self._found[test.partition("::")[0]]),
             }
             for test in sorted(self.passed, key=lambda test: (self.seconds[test], test))
         }
-        file.write_text(json.dumps(table))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Run the tests for each mutant instead of once."""
-    folder = Path.cwd()
-    jobs: list[dict[str, Any]] = json.loads((folder / JOBS).read_text())
-    files = {str(folder / job["path"]) for job in jobs}
-
-    tests = _traced(session, files)
+    work = json.loads(Path(JOB).read_text())
+    tests = _executed_lines(session, work["of"], work["files"])
     items = {item.nodeid: item for item in session.items}
-    for job in jobs:
+    for job in work["mutants"]:
         begin = time.monotonic()
         job["verdict"] = _verdict(session, job, tests, items)
         job["seconds"] = round(time.monotonic() - begin, 2)
         kept = {name: job[name] for name in ("tree", "key", "name", "verdict", "seconds")}
-        with (folder / VERDICTS).open("a") as out:
+        with Path(VERDICTS).open("a") as out:
             out.write(json.dumps(kept) + "\n")
     return True
 
 
-def _traced(session: pytest.Session, files: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return seconds and executed lines of the tests that pass, with the fastest first."""
+def _executed_lines(
+    session: pytest.Session, of: str, files: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return seconds and lines, as (file, line), of the tests that pass, the fastest first.
 
-    def trace() -> int:
-        lines = _Lines(files)
-        session.config.pluginmanager.register(lines)
-        _run(session, session.items, until_failure=False)
-        lines.write(Path(LINES))
-        return 0
-
-    def again() -> int:
-        tests = json.loads(Path(LINES).read_text())
-        lines = _Lines(())
-        session.config.pluginmanager.register(lines)
-        items = {item.nodeid: item for item in session.items}
-        _run(session, [items[name] for name in tests], until_failure=False)
-        Path(LINES).write_text(
-            json.dumps({name: tests[name] for name in tests if name in lines.passed})
-        )
-        return 0
-
-    if _forked(trace, None) or _forked(again, None):
-        raise pytest.UsageError("the tests could not be run without a mutant")
-    tests: dict[str, dict[str, Any]] = json.loads(Path(LINES).read_text())
+    of: names the sources and tests; the result is kept in LINES under it.
+    """
+    kept = json.loads(Path(LINES).read_text()) if Path(LINES).exists() else {}
+    if kept.get("of") != of:
+        # Twice: what passes when traced may fail in the order of the mutants' runs.
+        if _forked(lambda: _trace(session, files), None) or _forked(lambda: _again(session), None):
+            raise pytest.UsageError("the tests could not be run without a mutant")
+        kept = {"of": of, "tests": json.loads(Path(TRACED).read_text())}
+        Path(LINES).write_text(json.dumps(kept))
+        left_out = [item.nodeid for item in session.items if item.nodeid not in kept["tests"]]
+        if left_out:
+            print("skipped or failed without a mutant, and not used:", *left_out, sep="\n  ")
+    tests: dict[str, dict[str, Any]] = kept["tests"]
     for test in tests.values():
         test["lines"] = {(file, line) for file, line in test["lines"]}
-    left_out = [item.nodeid for item in session.items if item.nodeid not in tests]
-    if left_out:
-        print("skipped or failed without a mutant, and not used:", *left_out, sep="\n  ")
     return tests
+
+
+def _trace(session: pytest.Session, files: Iterable[str]) -> int:
+    lines = _Lines(files)
+    session.config.pluginmanager.register(lines)
+    _run(session, session.items, until_failure=False)
+    Path(TRACED).write_text(json.dumps(lines.of_passed()))
+    return 0
+
+
+def _again(session: pytest.Session) -> int:
+    tests = json.loads(Path(TRACED).read_text())
+    lines = _Lines(())
+    session.config.pluginmanager.register(lines)
+    items = {item.nodeid: item for item in session.items}
+    _run(session, [items[name] for name in tests], until_failure=False)
+    passed = {name: test for name, test in tests.items() if name in lines.passed}
+    Path(TRACED).write_text(json.dumps(passed))
+    return 0
 
 
 def _verdict(
@@ -144,7 +151,7 @@ def _verdict(
 ) -> str:
     """Return "killed", "survived", or "not executed" where no test comes to the changed line."""
     path = Path.cwd() / job["path"]
-    names = [name for name, test in tests.items() if _executes(test, str(path), job)]
+    names = [name for name, test in tests.items() if _executes(test, job)]
     if not names:
         return "not executed"
     limit = TOO_SLOW * sum(tests[name]["seconds"] for name in names) + SPARE_SECONDS
@@ -166,10 +173,10 @@ def _verdict(
         path.write_text(original)
 
 
-def _executes(test: dict[str, Any], path: str, job: dict[str, Any]) -> bool:
+def _executes(test: dict[str, Any], job: dict[str, Any]) -> bool:
+    path, (first, last) = job["path"], job["statement"]
     if job["at_import"]:
         return any(file == path for file, _ in test["lines"])
-    first, last = job["statement"]
     return any((path, line) in test["lines"] for line in range(first, last + 1))
 
 
