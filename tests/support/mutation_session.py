@@ -5,7 +5,7 @@ It reads `mutants.json` of the working folder, which `mutate.py` has written, an
 test executes, a second one leaves out what fails without a mutant. Then, for each mutant, a fork
 exchanges the code of the function in memory (and the file on disk, for processes that tests start)
 and runs the tests that execute the changed line, the fast ones first. What is executed at import,
-and what survived, is tried again in a new process.
+and functions that cannot be exchanged, take a new process for each mutant.
 """
 
 import gc
@@ -158,17 +158,15 @@ def _verdict(
     original = path.read_text()
     path.write_text(job["source"])
     try:
-        if not job["at_import"]:
-            chosen = [items[name] for name in names]
-            exchange = _exchange(str(path), original, job["source"], job["line"])
-
-            def run() -> int:
-                exchange()
-                return _run(session, chosen, until_failure=True)
-
-            if _forked(run, limit) != 0:
-                return "killed"
-        return "killed" if _in_new_process(names, limit) else "survived"
+        old, new = (
+            _outermost(compile(text, str(path), "exec"), job["line"])
+            for text in (original, job["source"])
+        )
+        if job["at_import"] or old is None or new is None or old.co_freevars != new.co_freevars:
+            return "killed" if _in_new_process(names, limit) else "survived"
+        chosen = [items[name] for name in names]
+        status = _forked(lambda: _run_with(new, old, session, chosen), limit)
+        return "killed" if status else "survived"
     finally:
         path.write_text(original)
 
@@ -245,19 +243,13 @@ def _pytest(arguments: list[str]) -> int:
     ).returncode
 
 
-def _exchange(path: str, original: str, mutated: str, line: int) -> Callable[[], None]:
-    """Return an action that gives the functions of a file around a line the code of its mutant."""
-    old = _outermost(compile(original, path, "exec"), line)
-    new = _outermost(compile(mutated, path, "exec"), line)
-
-    def exchange() -> None:
-        if old is None or new is None or old.co_freevars != new.co_freevars:
-            return  # the new process decides
-        for thing in gc.get_objects():
-            if isinstance(thing, FunctionType) and _same(thing.__code__, old):
-                thing.__code__ = new
-
-    return exchange
+def _run_with(
+    new: CodeType, old: CodeType, session: pytest.Session, items: list[pytest.Item]
+) -> int:
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType) and _same(thing.__code__, old):
+            thing.__code__ = new
+    return _run(session, items, until_failure=True)
 
 
 def _same(code: CodeType, other: CodeType) -> bool:
