@@ -5,16 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 from PIL import Image
 
-from benchmark.cli import main
 from benchmark.rows.store import Store
+from support.command import bench
 from support.processes import running, until
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
@@ -37,18 +34,6 @@ def results(tmp_path):
 
 def command(*words):
     return [sys.executable, "-m", "benchmark", *map(str, words)]
-
-
-def bench(*words):
-    """In this process, whose workers have loaded once what they need."""
-    out, err, code = StringIO(), StringIO(), 0
-    argv = patch.object(sys, "argv", ["bench", *map(str, words)])
-    with argv, redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def run_words(images, results, codec="Honest", *more):
