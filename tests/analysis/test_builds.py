@@ -4,8 +4,9 @@ import pytest
 
 from benchmark.analysis.builds import one_build
 from benchmark.analysis.comparable import plain_label
+from benchmark.analysis.comparison import compare
 from benchmark.analysis.grid import betas, realism_grid
-from benchmark.analysis.rate_distortion import compare, curves, edition_in, excluded
+from benchmark.analysis.rate_distortion import curves, edition_in, excluded
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
