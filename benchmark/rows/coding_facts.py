@@ -15,9 +15,8 @@ class CodingFacts(NamedTuple):
 
 NOT_STATED = CodingFacts()
 
-# By codec variant as text, else by codec: what the adapters were when rows did not name it yet.
+# What the adapters were, by codec and their default options, when rows did not name it yet.
 UNNAMED: Mapping[str, CodingFacts] = {
-    "ours:beta=0": CodingFacts("4:4:4", "PSNR"),
     "ours": CodingFacts("4:4:4", "perceptual quality"),
     "raw": CodingFacts("4:4:4"),
     "jpeg": CodingFacts("4:2:0"),
@@ -40,9 +39,10 @@ def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> Codin
     >>> coding_facts("avif", "tune=psnr", "4:4:4", "PSNR")
     CodingFacts(chroma='4:4:4', tuned_for='PSNR')
     """
-    spec = CodecSpec.of(codec, variant)
-    known = UNNAMED.get(spec.text, UNNAMED.get(codec, NOT_STATED))
-    options = dict(spec.options)
+    known = UNNAMED.get(codec, NOT_STATED)
+    options = dict(CodecSpec.of(codec, variant).options)
+    if codec == "ours" and options.get("beta") == "0":
+        known = known._replace(tuned_for="PSNR")
     if codec == "compressai" and options.get("metric") == "ms-ssim":
         known = known._replace(tuned_for="MS-SSIM")
     if "subsampling" in options:
