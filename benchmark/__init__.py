@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmark.datasets.image import read_image
     from benchmark.interface.codec import codec
+    from benchmark.interface.match import match
     from benchmark.interface.plot import plot
     from benchmark.interface.run import run
     from benchmark.interface.tables import bd_rate, load, summary
@@ -16,13 +17,16 @@ INTERFACE = {
     "bd_rate": "benchmark.interface.tables",
     "codec": "benchmark.interface.codec",
     "load": "benchmark.interface.tables",
+    "match": "benchmark.interface.match",
     "plot": "benchmark.interface.plot",
     "read_image": "benchmark.datasets.image",
     "run": "benchmark.interface.run",
     "summary": "benchmark.interface.tables",
     "write_ablation": "benchmark.paper.ablation",
 }
-__all__ = ["bd_rate", "codec", "load", "plot", "read_image", "run", "summary", "write_ablation"]
+__all__ = [
+    "bd_rate", "codec", "load", "match", "plot", "read_image", "run", "summary", "write_ablation",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

@@ -14,8 +14,9 @@ from benchmark.commands.check import check
 from benchmark.commands.fetch import fetch
 from benchmark.commands.figures import figures
 from benchmark.commands.inventory import doctor, list_names
+from benchmark.commands.match import match
 from benchmark.commands.merge import merge
-from benchmark.commands.pack import pack
+from benchmark.commands.pack import pack, tools
 from benchmark.commands.plan import plan
 from benchmark.commands.published import published
 from benchmark.commands.report import report
@@ -66,12 +67,14 @@ app.command("rescore")(rescore)
 app.command("report")(report)
 app.command("merge")(merge)
 app.command("tradeoff")(tradeoff)
+app.command("match")(match)
 app.command("check")(check)
 for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
     app.command(_name, help=_brought.help)(lambda: None)
 app.add_typer(baseline, name="baseline")
 app.add_typer(published, name="published")
 app.add_typer(pack, name="pack")
+app.add_typer(tools, name="export")
 app.add_typer(audit, name="audit")
 app.add_typer(figures, name="figures")
 

@@ -61,6 +61,28 @@ def jackknife_interval(values: Float64Array) -> Interval:
     return Interval(float(low), float(high))
 
 
+def draws_interval(drawn: Float64Array, influenced: Float64Array) -> Interval:
+    """Return the interval of a number that was computed over draws of images.
+
+    drawn: the number in each draw (`image_draws`), shape (draws,), finite. influenced: the number
+    of the whole set plus each image's influence, shape (images,); NaN where it has none.
+
+    The wider of two, bound by bound: Student's t on the influences' standard error, and percentiles
+    of the draws. A draw's spread is too small by a factor of sqrt((n - 1) / n) and its tails are a
+    normal's, so the percentiles are moved outwards to make up for both (T. Hesterberg, "What
+    Teachers Should Know About the Bootstrap", The American Statistician 69, 2015, section 4.3.4).
+    """
+    from scipy.stats import norm, t
+
+    images = len(influenced)
+    tails = norm.cdf(np.sqrt(images / (images - 1)) * t.ppf(_tails(), images - 1))
+    low, high = np.quantile(drawn, tails)
+    if np.isfinite(influenced).all():
+        student = jackknife_interval(influenced)
+        low, high = min(low, student.low), max(high, student.high)
+    return Interval(float(low), float(high))
+
+
 def point_interval(point: Point, measure: Measure) -> Interval | None:
     """Return the interval of a point's mean.
 

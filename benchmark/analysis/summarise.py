@@ -15,7 +15,7 @@ from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, METRICS
 from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.grouping import last_of_groups
-from benchmark.system.arrays import Float64Array, Int64Array
+from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 __all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise"]
 
@@ -54,7 +54,8 @@ class Point:
     means: Mapping[str, Mean]  # of every metric column, of SECONDS, of TIMED and of CONTAINER
     image_ids: Int64Array  # numbers that stand for images, ascending, the same in all points
     image_bpp: Float64Array
-    image_values: Mapping[str, Float64Array]  # by metric column; NaN where there is no value
+    # by metric column, and of TIMED; NaN where there is no value
+    image_values: Mapping[str, Float64Array]
 
     @property
     def label(self) -> str:
@@ -143,8 +144,10 @@ def summarise_rows(
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     for name in SECONDS:
         found[name] = means(rows, rows.numbers(name), coded_here, average, common)
-    machine, timed = _timed_means(rows, average, common)
-    found.update(timed)
+    machine, alone = _timed_alone(rows)
+    for name, seconds in zip(TIMED, SECONDS, strict=True):
+        values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
+        found[name] = means(rows, values[name], alone, average, common)
     found[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
     for name, protocol in protocols.items():
         if name != "coding":
@@ -161,22 +164,17 @@ def summarise_rows(
     )
 
 
-def _timed_means(
-    rows: ComparableRows, average: Average, common: bool
-) -> tuple[str, dict[str, list[Mean]]]:
-    """Return the machine and, by TIMED, the means of each image's own seconds per megapixel."""
+def _timed_alone(rows: ComparableRows) -> tuple[str, BoolArray]:
+    """Return the machine of the latest row that was timed alone, and mark such rows of it."""
     machine, machines = rows.codes("machine")
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
     alone = np.flatnonzero(coded_here & (rows.numbers("timing") == 1))
     has = np.zeros(len(rows.ok), np.bool_)
-    chosen = -1
-    if len(alone):
-        chosen = int(machine[alone[rows.recency[alone].argmax()]])
-        has[alone] = machine[alone] == chosen
-    return str(machines[chosen]) if len(alone) else "", {
-        name: means(rows, rows.numbers(seconds) / (rows.pixels / 1e6), has, average, common)
-        for name, seconds in zip(TIMED, SECONDS, strict=True)
-    }
+    if not len(alone):
+        return "", has
+    chosen = int(machine[alone[rows.recency[alone].argmax()]])
+    has[alone] = machine[alone] == chosen
+    return str(machines[chosen]), has
 
 
 def _points(

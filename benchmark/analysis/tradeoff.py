@@ -8,7 +8,9 @@ the variant's curve, and between these pairs distortion is interpolated at the o
 
 Certainty comes from the images: the comparison is repeated over images drawn with replacement, the
 same draws for both codecs. A distribution metric enters with the influence of each image
-(`distribution_metric.Reduced`), that is to first order.
+(`distribution_metric.Reduced`), that is to first order. In a draw whose images have another
+realism, the difference may be to the nearest variant; it changes continuously from one to the
+other, so all draws count. docs/log.md has the measured coverage of the intervals.
 """
 
 from collections.abc import Sequence
@@ -18,17 +20,19 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.analysis.interval import CONFIDENCE, image_draws
+from benchmark.analysis.interval import DRAWS, draws_interval, image_draws
 from benchmark.analysis.summarise import Point
 from benchmark.metrics.measure import Measure, require_image_values
 from benchmark.system.arrays import Float64Array
 
-Match = Literal["equal", "more realistic", "less realistic", "other rates"]
+Match = Literal["equal", "all better", "all worse", "other rates"]
 MATCHES: tuple[Match, ...] = get_args(Match)
+OTHER_RATES = MATCHES.index("other rates")
+STEP = 1e-5  # of an image's weight, for the derivative that is its influence
 
 
 class DrawnPoint(NamedTuple):
-    """The means of a point in each draw of images, shape (draws,); larger is better."""
+    """The means of a point by `_means`, shape (1 + DRAWS + images,); larger is better."""
 
     log_rate: Float64Array
     distortion: Float64Array
@@ -44,8 +48,9 @@ class Tradeoff:
     bpp: float
     distortion: float  # in the metric's units
     realism: float
-    # "equal": the other reaches this rate and this realism. Else why it cannot be made equal: all
-    # of its variants are more or less realistic at this rate, or it has no such rate.
+    # "equal": the other reaches this rate and this realism. Else why it cannot be made equal: by
+    # the metric of realism, all of its variants are better or worse at this rate, or it has no such
+    # rate.
     verdict: Match
     other: float | None  # its distortion there; of the variant nearest in realism where not equal
     difference: float | None  # the other's distortion less this one's
@@ -88,7 +93,7 @@ def _drawn(
 ) -> DrawnPoint:
     order = np.argsort(point.image_ids)
     means = [
-        weights @ values[order]
+        _means(values[order], weights)
         for values in (
             point.image_bpp,
             point.image_values[distortion.column],
@@ -96,6 +101,12 @@ def _drawn(
         )
     ]
     return DrawnPoint(np.log(means[0]), _sign(distortion) * means[1], _sign(realism) * means[2])
+
+
+def _means(values: Float64Array, weights: Float64Array) -> Float64Array:
+    """Return the mean of the whole set, of each draw, and with each image weighted up a little."""
+    means = weights @ values
+    return np.concatenate([means, (1 - STEP) * means[0] + STEP * values])
 
 
 def _sign(measure: Measure) -> float:
@@ -122,17 +133,18 @@ def _tradeoff(
         verdict,
     )
     differences = sign * (others - means.distortion)
-    drawn = differences[1:][verdicts[1:] == verdicts[0]]
+    drawn = differences[1 : 1 + DRAWS]
+    drawn = drawn[verdicts[1 : 1 + DRAWS] != OTHER_RATES]
     if verdict == "other rates" or not len(drawn):
         return Tradeoff(*mine, None, None, None, None, None, 0)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    influences = (differences[1 + DRAWS :] - differences[0]) / STEP
+    low, high = draws_interval(drawn, differences[0] + influences)
     return Tradeoff(
         *mine,
         other=sign * float(others[0]),
         difference=float(differences[0]),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         certainty=float(np.mean(np.sign(drawn) == np.sign(differences[0]))),
         draws=len(drawn),
     )

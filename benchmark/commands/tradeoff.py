@@ -1,4 +1,4 @@
-"""`bench tradeoff`: compare the distortion of two codecs at equal rate and equal realism."""
+"""`bench tradeoff`: compare two codecs' distortion at equal rate and realism (or as seen)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +30,8 @@ def tradeoff(
     realism: Annotated[
         str,
         typer.Option(
-            help="The realism metric: fid256, kid256, fd_squeeze, fd_alex, lpips_squeeze, ..."
+            help="The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual "
+            "quality (lpips_squeeze, dists)."
         ),
     ] = "fid256",
     csv_file: Annotated[
@@ -43,7 +44,8 @@ def tradeoff(
     """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
 
     CODEC's variants (realism weights, say) span a surface; it is interpolated at every setting of
-    AGAINST. The interval is over draws of images, both codecs' together.
+    AGAINST. The interval is over draws of images, both codecs' together. A metric such as LPIPS
+    compares at equal perceptual quality, which is not realism.
     """
     from dataclasses import asdict
 
@@ -118,6 +120,11 @@ def _table(
         "against", "setting", "comparison", "bpp", realism.label, distortion.label,
         f"{codec}'s", "difference", f"{percent} interval", "certainty (%)",
     )  # fmt: skip
+    words = {"equal": f"equal {realism.kind}"} | (
+        {"all better": "more realistic", "all worse": "less realistic"}
+        if realism.kind == "realism"
+        else {"all better": f"better {realism.kind}", "all worse": f"worse {realism.kind}"}
+    )
     rows = []
     for one in found:
         cells = [NOTHING] * 4
@@ -126,16 +133,16 @@ def _table(
             cells = [f"{one.other:.3f}", f"{one.difference:+.3f}", interval]
             cells.append(f"{100 * (one.certainty or 0):.1f}")
         place = (f"{one.bpp:.4f}", f"{one.realism:.4f}", f"{one.distortion:.3f}")
-        said = "equal realism" if one.verdict == "equal" else one.verdict
+        said = words.get(one.verdict, one.verdict)
         rows.append((one.label, one.setting, said, *place, *cells))
     ids = stored.summary.protocols
     notes = [
         f"{stored.name}, {stored.summary.images} images; protocols {ids[distortion.column]}, "
         f"{ids[realism.column]}.",
-        f"equal realism: {codec} interpolated at the same rate and the same {realism.label}. more "
-        f"(less) realistic: every variant of {codec} is, at that rate; its nearest one is given. "
-        f"other rates: {codec} has none like it.",
+        f"{words['equal']}: {codec} interpolated at the same rate and the same {realism.label}. "
+        f"{words['all better']}, {words['all worse']}: every variant of {codec} is, at that rate; "
+        f"its nearest one is given. other rates: {codec} has none like it.",
         f"Interval and certainty (share of draws with the same sign): {DRAWS} draws of images, "
-        "both codecs' together.",
+        "both codecs' together; the interval allows for the number of images.",
     ]
     return Table(headers, tuple(rows), 3, tuple(notes))

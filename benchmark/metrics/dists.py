@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.metric import require_same_shape
+from benchmark.metrics.presentation import Presentation
 from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Step, image_tensor, load_pinned
 from benchmark.system.weights import find_weights
 
@@ -70,6 +71,7 @@ class DISTS:
     column = "dists"
     label = "DISTS"
     better: Literal["higher", "lower"] = "lower"
+    presentation = Presentation(kind="perceptual quality")
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
     def __init__(self, device: str = "cpu") -> None:

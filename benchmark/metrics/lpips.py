@@ -100,6 +100,7 @@ class LPIPSAlex(LPIPS):
     protocol = f"lpips-alex/{LPIPS_VERSION}-{ALEXNET.sha256[:8]}"
     presentation = Presentation(
         realism=5,
+        kind="perceptual quality",
         meets=(
             "lpips-alex-truncated/0.1.4", "lpips-alex-unrounded/torchmetrics", "lpips-alex/hific",
             "lpips-alex/reported",
@@ -114,7 +115,7 @@ class LPIPSSqueeze(LPIPS):
     column = "lpips_squeeze"
     label = "LPIPS (SqueezeNet)"
     protocol = f"lpips-squeeze/{LPIPS_VERSION}-{SQUEEZENET.sha256[:8]}"
-    presentation = Presentation(realism=4)
+    presentation = Presentation(realism=4, kind="perceptual quality")
     backbone = SQUEEZENET
 
 
@@ -124,6 +125,7 @@ class LPIPSVGG(LPIPS):
     column = "lpips_vgg"
     label = "LPIPS (VGG-16)"
     protocol = f"lpips-vgg/{LPIPS_VERSION}-{VGG16.sha256[:8]}"
+    presentation = Presentation(kind="perceptual quality")
     backbone = VGG16
 
 

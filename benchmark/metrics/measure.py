@@ -6,7 +6,7 @@ from typing import Literal
 
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import has_influence
-from benchmark.metrics.presentation import Scale, presentation_of
+from benchmark.metrics.presentation import Kind, Scale, presentation_of
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 
@@ -22,6 +22,7 @@ class Measure:
     realism: int | None = field(default=None, compare=False)
     published: str = field(default="", compare=False)
     meets: tuple[str, ...] = field(default=(), compare=False)
+    kind: Kind = field(default="distortion", compare=False)
     of_sets: bool = False  # reduced from features: values of single images are to first order
     by_image: bool = True  # whether values differ by image; not where influence is unknown
 
@@ -34,7 +35,7 @@ class Measure:
             metric.column,
             metric.label,
             metric.better,
-            **presentation_of(metric)._asdict(),
+            **(presentation_of(metric)._asdict() | ({"kind": "realism"} if of_sets else {})),
             of_sets=of_sets,
             by_image=not of_sets or has_influence(metric),
         )

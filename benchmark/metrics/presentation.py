@@ -7,14 +7,24 @@ from typing import Any, Literal, NamedTuple
 Scale = Literal["linear", "decades", "saturating"]
 
 
+# What a metric measures, as sentences name it. distortion: differences of pixels. perceptual
+# quality: a distortion too, of one image to its source, as it is seen (LPIPS, DISTS). realism: how
+# far decoded images are from photographs, whatever their sources; distribution metrics always are
+# of it (Blau and Michaeli, "The Perception-Distortion Tradeoff", 2018).
+Kind = Literal["distortion", "perceptual quality", "realism"]
+
+
 class Presentation(NamedTuple):
     """Facts about a metric that figures need, as the attribute `presentation` of its class."""
 
     scale: Scale = "linear"
-    realism: int | None = None  # rank among the metrics that may judge realism, best founded first
+    # rank among metrics for the realism axis of figures, best founded first; those of perceptual
+    # quality come last and stand in for a metric of realism, which captions say
+    realism: int | None = None
     published: str = ""  # its name among published numbers; empty: that of its column
     # protocol ids of published numbers that the paper's figures may draw beside measured ones
     meets: tuple[str, ...] = ()
+    kind: Kind = "distortion"
 
 
 def presentation_of(metric: type[Any]) -> Presentation:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from benchmark.analysis.interval import (
     bootstrap_interval,
+    draws_interval,
     image_draws,
     jackknife_interval,
     point_interval,
@@ -76,3 +77,26 @@ def test_records_carry_both_ends_beside_the_mean():
         assert ends.low < record["psnr_db"] < ends.high
         names = list(record)
         assert names.index("psnr_db_low") == names.index("psnr_db") + 1
+
+
+def test_percentiles_of_draws_are_moved_outwards_as_far_as_students_t_is_wider():
+    """Hesterberg's adjusted level at n = 24: the quantile -2.0687 sqrt(24 / 23) of a normal."""
+    drawn = np.sort(np.random.default_rng(6).normal(size=100_001))
+    no_influence = np.full(24, np.nan)
+    low, high = draws_interval(drawn, no_influence)
+    level = stats.norm.cdf(-2.0687 * np.sqrt(24 / 23))
+    assert (low, high) == pytest.approx(
+        (drawn[round(level * 100_000)], drawn[round((1 - level) * 100_000)]), abs=1e-3
+    )
+    assert stats.norm.cdf(-1.96) > level == pytest.approx(0.0173, abs=1e-4)
+
+
+def test_each_bound_of_a_draws_interval_is_the_wider_one():
+    values = np.random.default_rng(7).exponential(size=24)
+    student = jackknife_interval(values)
+    narrow, skewed = np.full(1000, values.mean()), image_draws(24) @ values
+    assert draws_interval(narrow, values) == pytest.approx(student)
+    found = draws_interval(skewed, values)
+    alone = draws_interval(skewed, np.full(24, np.nan))
+    assert found == pytest.approx((min(student.low, alone.low), max(student.high, alone.high)))
+    assert alone.high > student.high  # of skewed values

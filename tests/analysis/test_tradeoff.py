@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmark.analysis.interval import DRAWS, image_draws
 from benchmark.analysis.summarise import Edition, Point
@@ -51,14 +52,14 @@ def test_on_a_bilinear_surface_the_difference_is_the_closed_form():
 def test_where_every_variant_is_more_realistic_the_least_realistic_one_is_given():
     ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
     (one,) = tradeoffs([point("jpeg", 1, 0.3, 28.0, 90.0)], ours, PSNR, FD)
-    assert one.verdict == "more realistic"
+    assert one.verdict == "all better"
     assert one.other == pytest.approx(35 + 4 * math.log(0.3), abs=1e-9)  # beta 0
 
 
 def test_where_every_variant_is_less_realistic_the_most_realistic_one_is_given():
     ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
     (one,) = tradeoffs([point("gan", 1, 0.3, 28.0, 0.5)], ours, PSNR, FD)
-    assert one.verdict == "less realistic"
+    assert one.verdict == "all worse"
     assert one.other == pytest.approx(35 + 4 * math.log(0.3) - 2, abs=1e-9)  # beta 2
 
 
@@ -72,10 +73,84 @@ def test_the_interval_is_that_of_the_mean_of_paired_differences():
     ours = [[point("ours", r, r, 30.0, 5.0, psnr_spread=3.0) for r in (0.1, 0.4)]]
     theirs = point("jpeg", 1, 0.2, 29.0, 6.0, psnr_spread=1.0)
     (one,) = tradeoffs([theirs], ours, PSNR, FD)
-    spread = np.std(2.0 * SPREAD) / math.sqrt(IMAGES)  # images' differences are 1 + 2 SPREAD
+    expected = stats.ttest_1samp(1.0 + 2.0 * SPREAD, 0).confidence_interval(0.95)
     assert one.difference == pytest.approx(1.0, abs=1e-12)
-    # normal quantiles; a bootstrap of 1000 draws knows its bounds to about a tenth of the spread
-    assert one.high - one.low == pytest.approx(2 * 1.96 * spread, rel=0.12)
+    # never narrower than Student's; a bootstrap of 1000 draws knows its bounds to about 6 %
+    assert one.low == pytest.approx(expected.low, abs=0.06 * (expected.high - expected.low))
+    assert one.high == pytest.approx(expected.high, abs=0.06 * (expected.high - expected.low))
+    assert one.low <= expected.low + 1e-6
+    assert one.high >= expected.high - 1e-6
+
+
+def test_draws_whose_realism_no_variant_has_count_with_the_nearest_variant():
+    """Half of the draws lie beyond the least realistic variant, where the difference stays."""
+    ours = surface(lambda r, b: 35 + 4 * r - b, lambda r, b: 10 - 3 * r - 4 * b)
+    theirs = point("jpeg", 1, 0.3, 28.0, 10 - 3 * math.log(0.3) - 0.01, fd_spread=2.0)
+    (one,) = tradeoffs([theirs], ours, PSNR, FD)
+    nearest = 35 + 4 * math.log(0.3) - 28.0  # of beta 0
+    assert (one.verdict, one.draws) == ("equal", DRAWS)
+    drawn = image_draws(IMAGES) @ (-0.01 + 2.0 * SPREAD)
+    assert 0.4 < np.mean(drawn > 0) < 0.6
+    assert one.high == pytest.approx(nearest, abs=0.4)
+    assert one.low < nearest + np.quantile(drawn, 0.025) / 4 < one.difference < nearest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "least"), [(24, 90.0), (41, 90.5), (100, 93.0)])
+def test_intervals_cover_the_difference_in_the_population(images, least):
+    """In %, of 400 sets of photographs whose rates, realism and quality are skewed and related.
+
+    A share of 95 % has a standard error of 1.1 over 400 sets; docs/log.md has the measured ones,
+    and those of percentiles of draws with the same verdict: 81.5, 87.0 and 95.0 at the least.
+    """
+    rng = np.random.default_rng(images)
+    population = rng.normal(size=(9, 2000))
+    truth = [one.difference for one in _compared(population)]
+    inside = np.zeros((400, len(truth)), np.bool_)
+    for trial in inside:
+        found = _compared(population[:, rng.integers(0, 2000, images)])
+        trial[:] = [
+            one.low is not None and one.low <= true <= one.high
+            for one, true in zip(found, truth, strict=True)
+        ]
+    assert 100 * inside.mean(axis=0).min() > least
+
+
+def _compared(effects):
+    """Compare a codec of one variant with a surface of four, each in its own way on each image.
+
+    effects: standard normal, shape (9, images).
+    """
+    detail, quality, texture, codec, other, *variants = effects
+    images = len(detail)
+
+    def measured(label, rate, psnr, fd, own):
+        values = {
+            "psnr_db": psnr - 2.5 * detail + 0.7 * quality + 0.8 * own,
+            "fd": fd * np.exp(0.5 * texture + 0.3 * own),
+        }
+        bpp = rate * np.exp(0.5 * detail + 0.1 * own)
+        edition = Edition(label, label, "1", "", "", (), ())
+        setting, ids = Setting("q", rate), np.arange(images)
+        return Point(edition, setting, rate, images, 0, 0, (), {}, ids, bpp, values)
+
+    def levels(rate, beta):
+        return 5 * math.log(rate), 0.4 * rate**-0.4 * math.exp(-0.35 * beta)
+
+    surfaces = []
+    for beta, own in enumerate(variants):
+        curve = []
+        for rate in (0.1, 0.2, 0.4, 0.8):
+            psnr, fd = levels(rate, beta)
+            curve.append(
+                measured("ours", rate, 34 - 0.6 * beta + psnr, fd, 0.7 * other + 0.3 * own)
+            )
+        surfaces.append(curve)
+    theirs = []
+    for rate, beta in ((0.15, 0.15), (0.3, 1.3), (0.5, 2.8), (0.3, 4.0)):
+        psnr, fd = levels(rate, beta)
+        theirs.append(measured("gan", rate, 34.2 + psnr, fd, codec))
+    return tradeoffs(theirs, surfaces, PSNR, FD)
 
 
 def test_images_that_agree_for_both_codecs_cancel_out():

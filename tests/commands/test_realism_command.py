@@ -152,7 +152,7 @@ def test_tradeoff_says_who_has_the_higher_psnr_at_equal_rate_and_realism(whole, 
         rows = list(csv.DictReader(opened))
     assert [row["label"] for row in rows] == ["jpeg"] * 4
     assert {row["verdict"] for row in rows} <= {
-        "equal", "more realistic", "less realistic", "other rates"
+        "equal", "all better", "all worse", "other rates"
     }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
         ("jpeg", "subsampling=422", ("4:2:2", "")),
         ("avif", "", ("4:4:4", "SSIM")),
         ("ours", "beta=0", ("4:4:4", "PSNR")),
+        ("ours", "beta=0:checkpoint=new.safetensors", ("4:4:4", "PSNR")),
         ("ours", "beta=3.84", ("4:4:4", "perceptual quality")),
         ("compressai", "metric=ms-ssim:model=mbt2018", ("4:4:4", "MS-SSIM")),
         ("./mine.py:Mine", "", ("", "")),

@@ -1,0 +1,125 @@
+"""`bench match`: compare two codecs over pairs of streams of equal quality."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmark.analysis.match import Average, Match, Tolerance
+    from benchmark.figures.table import Table
+    from benchmark.metrics.measure import Measure
+
+
+def match(
+    codec: Annotated[str, typer.Argument(help="The codec in question, by name or label.")],
+    against: Annotated[str, typer.Argument(help="The codec that it is compared with.")],
+    dataset: options.DatasetName = "kodak",
+    metric: Annotated[
+        str, typer.Option(help="The metric of single images that has to match: psnr, ms_ssim, ...")
+    ] = "psnr",
+    tolerance: Annotated[
+        str,
+        typer.Option(
+            help="The largest difference of matched values, in the metric's units (0.1; MS-SSIM in "
+            "dB) or in percent of the larger one (1%)."
+        ),
+    ] = "0.1",
+    as_json: options.AsJson = False,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Also write the table to this csv file, at full precision."),
+    ] = None,
+    pairs_file: Annotated[
+        Path | None, typer.Option("--pairs", help="Also write every pair to this csv file.")
+    ] = None,
+    results: options.Results = Path("results"),
+) -> None:
+    """Compare CODEC with AGAINST over pairs of streams of the same image and the same quality.
+
+    Each stream is paired with the nearest one of the other codec, if their values of the metric
+    differ by no more than the tolerance, and is in one pair at most. Printed are geometric means of
+    the pairs' ratios (mean differences of decibels), CODEC to AGAINST, with 95 % intervals over
+    images. Codecs with several variants are compared variant by variant.
+    """
+    from benchmark.analysis.comparable import ComparableRows
+    from benchmark.analysis.match import matches, parse_tolerance
+    from benchmark.analysis.stored import read_results
+    from benchmark.commands.output import print_table
+    from benchmark.figures.table import csv_text
+    from benchmark.metrics.measure import Measure
+    from benchmark.protocol import CODING
+    from benchmark.registry import METRICS
+
+    allowed = parse_tolerance(tolerance)
+    stored = read_results(results, dataset, "all", tuple(METRICS))
+    found = matches(stored.summary, codec, against, metric, allowed)
+    records = [one.for_machines() for one in found]
+    if as_json:
+        told = {"dataset": stored.name, "metric": metric, "tolerance": str(allowed)}
+        print(json.dumps({**told, "matches": records}, indent=1))
+    else:
+        print_table(_table(found, Measure.named(metric), allowed, stored.name))
+    if csv_file is not None:
+        csv_file.write_text(csv_text(records))
+    if pairs_file is not None:
+        names = ComparableRows(stored.table, CODING).image_names()
+        pairs_file.write_text(csv_text([pair for one in found for pair in one.pair_records(names)]))
+
+
+def _table(
+    found: "Sequence[Match]", by: "Measure", tolerance: "Tolerance", dataset: str
+) -> "Table":
+    from benchmark.analysis.interval import CONFIDENCE
+    from benchmark.analysis.summarise import TIMED
+    from benchmark.figures.table import NOTHING, Table
+    from benchmark.metrics.measure import Measure
+    from benchmark.registry import METRICS
+
+    labels = {measure.column: measure.axis_label for measure in map(Measure.named, METRICS)}
+    labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
+    measured = {name for one in found for name, average in one.averages.items() if average.pairs}
+    shown = [name for name in labels if name in measured]
+    percent = f"{100 * CONFIDENCE:.0f} %"
+    rows = []
+    for one in found:
+        size = one.averages["bytes"]
+        cells = [f"{one.matched_images}/{one.images}", str(len(one.pairs)), _text(size)]
+        ends = size.interval
+        cells.append(f"{ends.low:.3f} to {ends.high:.3f}" if ends else NOTHING)
+        cells += [_text(one.averages[name]) for name in shown]
+        rows.append((one.first.label, one.second.label, *cells))
+    headers = (
+        "codec", "against", "images", "pairs", "bytes", f"{percent} interval",
+        *(labels[name] for name in shown),
+    )  # fmt: skip
+    notes = [
+        f"{dataset}: streams whose {by.axis_label} differs by at most {tolerance}. images: those "
+        "with a pair, of those that both have.",
+        "Geometric means of ratios, codec to against (0.9: a tenth less); values with a sign are "
+        "mean differences. The interval is over images.",
+    ]
+    unmatched = [
+        f"{one.unmatched[0]} of {len(one.first.bpp)} streams of {one.first.label} and "
+        f"{one.unmatched[1]} of {len(one.second.bpp)} of {one.second.label}"
+        for one in found
+    ]
+    notes.append(f"Without a match: {'; '.join(unmatched)}.")
+    caveats = dict.fromkeys(text for one in found for text in one.caveats)
+    notes += [f"Caveat: {text}." for text in caveats]
+    if not set(TIMED) & set(shown):
+        notes.append("No times: no pair was timed alone on one machine (`bench run --timing`).")
+    return Table(headers, tuple(rows), 2, tuple(notes))
+
+
+def _text(average: "Average") -> str:
+    from benchmark.figures.table import NOTHING
+
+    if average.value is None:
+        return NOTHING
+    return f"{average.value:.3f}" if average.kind == "ratio" else f"{average.value:+.3f}"

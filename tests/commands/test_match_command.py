@@ -1,0 +1,63 @@
+"""`bench match` as a user runs it, on the bundled rows."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import benchmark
+from benchmark.cli import app
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def bench(*words):
+    done = CliRunner().invoke(app, ["match", *map(str, words), "--results", str(RESULTS)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_json_csv_and_the_interface_say_the_same(tmp_path):
+    words = ("ours", "vtm", "--tolerance", "0.1 dB", "--csv", tmp_path / "table.csv")
+    told = json.loads(bench(*words, "--json"))
+    assert (told["dataset"], told["metric"], told["tolerance"]) == ("kodak", "psnr", "0.1")
+    frame = benchmark.match(benchmark.load(RESULTS / "kodak"), "ours", "vtm", tolerance=0.1)
+    with (tmp_path / "table.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert frame["codec"].tolist() == [one["codec"] for one in told["matches"]]
+    for one, row, record in zip(told["matches"], rows, frame.to_dict("records"), strict=True):
+        assert list(one) == list(row) == list(record)
+        assert float(row["bytes_ratio"]) == one["bytes_ratio"] == record["bytes_ratio"]
+    assert len(rows) > 1
+
+
+def test_the_table_names_counts_ratios_caveats_and_what_was_not_timed(tmp_path):
+    text = bench("vvenc", "x265", "--pairs", tmp_path / "pairs.csv")
+    with (tmp_path / "pairs.csv").open() as opened:
+        pairs = list(csv.DictReader(opened))
+    headers, line, *notes = text.splitlines()
+    assert headers.split()[:5] == ["codec", "against", "images", "pairs", "bytes"]
+    images = len({pair["image"] for pair in pairs})
+    assert line.split()[:4] == ["vvenc", "x265", f"{images}/24", str(len(pairs))]
+    assert all(
+        abs(float(pair["codec_psnr_db"]) - float(pair["against_psnr_db"])) <= 0.1 for pair in pairs
+    )
+    left = 144 - len(pairs)
+    assert f"Without a match: {left} of 144 streams of vvenc and {left} of 144 of x265." in notes
+    assert any("codes chroma as 4:2:0, x265 as 4:4:4" in note for note in notes)
+    assert any(note.startswith("No times") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("jpegg", "vtm"), "Did you mean"),
+        (("ours", "vtm", "--tolerance", "some"), "the tolerance is a number"),
+        (("ours", "vtm", "--metric", "fd_squeeze"), "of a set of images"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(words, said):
+    done = CliRunner().invoke(app, ["match", *words, "--results", str(RESULTS)])
+    assert said in str(done.exception)
