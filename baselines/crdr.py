@@ -3,11 +3,15 @@
     ours                      beta=0, which is closest to the pixels, and beta=3.84, most realistic
     ours:beta=2.56
     ours:beta=0:checkpoint=trained/small.safetensors
+    ours:beta=0:exact=1
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
 "Controlling Rate, Distortion, and Realism", WACV 2024). The checkpoint is the option's, else
 `ours.safetensors` in the folders of weights, else the bundled one, if any. torch is imported with
 the first image, not before.
+
+Pixels may differ between machines by float rounding. With `exact=1` the decoder computes them in
+float64 without rounded sums, so that they have the same sha256 everywhere; streams are the same.
 """
 
 from copy import copy
@@ -15,7 +19,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import load_card
-from baselines.neural.checkpoint_codec import described, find_checkpoint, loaded_codec
+from baselines.neural.checkpoint_codec import (
+    described,
+    exact_codec,
+    find_checkpoint,
+    loaded_codec,
+)
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
@@ -36,16 +45,19 @@ class CRDR:
     """Codec of one checkpoint at one beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
-    is a safetensors file with its card beside it.
+    is a safetensors file with its card beside it. `exact`, 0 or 1, is how pixels are computed.
     """
 
     name = "ours"
     sweep = tuple(Setting("q", q) for q in range(5))
     variants = ({"beta": "0"}, {"beta": "3.84"})
 
-    def __init__(self, *, beta: float, checkpoint: str = "") -> None:
+    def __init__(self, *, beta: float, checkpoint: str = "", exact: int = 0) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
+        if exact not in (0, 1):
+            raise BadOption(f"exact={exact}: it is 0 or 1")
+        self._exact = bool(exact)
         self._beta = beta
         self._path = find_checkpoint(checkpoint, FILE, REMEDY)
         self._card = load_card(self._path)
@@ -55,6 +67,7 @@ class CRDR:
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers"
+        command += ", exact synthesis" if self._exact else ""
         info = described(self._card, command, "MIT", REVISION, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
@@ -97,4 +110,5 @@ class CRDR:
         return other
 
     def _codec(self) -> "PictureCodec":
-        return loaded_codec(self._path, self._card.sha256, self._device)
+        load = exact_codec if self._exact else loaded_codec
+        return load(self._path, self._card.sha256, self._device)

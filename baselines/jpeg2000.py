@@ -1,45 +1,81 @@
-"""JPEG 2000 codestreams (9/7 wavelet) through imagecodecs' OpenJPEG."""
+"""JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG that imagecodecs brings."""
 
-from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
+from ctypes import CDLL
+from dataclasses import replace
+
+from baselines.formats.imagecodecs_wheel import (
+    bundled_libraries,
+    describe_part,
+    require_imagecodecs,
+)
+from baselines.formats.openjpeg import encode_at_ratio, open_library
 from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, CorruptStream
+from benchmark.errors import BadOption, CorruptStream, Unavailable
 
+SWEEPS = {
+    "ratio": (240, 144, 96, 64, 48, 32, 20, 12),  # .1 to 2 bpp
+    "psnr": (22, 25, 28, 31, 34, 37, 40, 43),
+}
+RANGES = {"ratio": (1, 2400), "psnr": (1, 100)}  # imagecodecs takes levels below 1 for lossless
 START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
 
 
 class JPEG2000:
-    """JPEG 2000 controlled by PSNR (dB), the only rate control of imagecodecs; no options.
+    """Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
 
-    One tile, one layer, at most six resolutions, RPCL order, precincts of 256 x 256, irreversible
-    colour transform, no chroma subsampling.
+    ratio: 24 bits per pixel divided by the stream's, so that all images have nearly one rate at one
+    setting. The stream is that of `opj_compress -r RATIO -I`: one tile, one layer, six resolutions.
+
+    psnr: dB, the only control of imagecodecs, with at most six resolutions, RPCL order, precincts
+    of 256 x 256. All images have nearly one quality and rates far apart.
+
+    Both: irreversible wavelet and colour transform, no chroma subsampling.
     """
 
     name = "jpeg2000"
-    sweep = tuple(Setting("psnr", value) for value in (22, 25, 28, 31, 34, 37, 40, 43))
 
-    def __init__(self) -> None:
+    def __init__(self, *, control: str = "ratio") -> None:
         require_imagecodecs("jpeg2000", "JPEG2K")
+        if control not in SWEEPS:
+            raise BadOption(f"jpeg2000: control is {' or '.join(SWEEPS)}, not {control!r}")
+        self._control = control
+        self.sweep = tuple(Setting(control, value) for value in SWEEPS[control])
 
     def describe(self) -> CodecInfo:
         """Return the versions of OpenJPEG and imagecodecs; fingerprint their files."""
-        return describe_part(
+        by_ratio = self._control == "ratio"
+        if by_ratio:
+            _library()
+        info = describe_part(
             "jpeg2k",
             ("libopenjp2",),
-            command="imagecodecs.jpeg2k_encode(level={psnr}, codecformat='j2k', reversible=False, "
+            command="OpenJPEG's opj_encode as opj_compress -r {ratio} -I calls it, comment removed"
+            if by_ratio
+            else "imagecodecs.jpeg2k_encode(level={psnr}, codecformat='j2k', reversible=False, "
             "mct=True, resolutions=6, planar=False, numthreads=1), comment removed",
             licence="BSD-2-Clause",
             timed="one call in this process, removal of the comment included",
             chroma="4:4:4",
             tuned_for="PSNR",
         )
+        return replace(info, revision=2) if by_ratio else info
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
-        """Return a bare codestream; `BadOption` unless psnr is from 1 to 100 dB."""
+        """Return a bare codestream; `BadOption` for a setting out of range.
+
+        A ratio is from 1 to 2400, a psnr from 1 to 100 dB. `Unavailable` where a ratio is asked
+        for and imagecodecs comes without OpenJPEG's shared library.
+        """
+        lowest, highest = RANGES[self._control]
+        if setting.name != self._control or not lowest <= setting.value <= highest:
+            raise BadOption(
+                f"jpeg2000:control={self._control} takes a {self._control} from {lowest} to "
+                f"{highest}, not {setting}"
+            )
+        if self._control == "ratio":
+            return _without_comments(encode_at_ratio(_library(), pixels, setting.value))
         from imagecodecs import jpeg2k_encode
 
-        # imagecodecs takes levels below 1 for lossless
-        if setting.name != "psnr" or not 1 <= setting.value <= 100:
-            raise BadOption(f"jpeg2000 takes a psnr from 1 to 100, not {setting}")
         return _without_comments(
             bytes(
                 jpeg2k_encode(
@@ -65,6 +101,17 @@ class JPEG2000:
     def container_bytes(self, data: bytes) -> int:
         """Return 0: the stream is a bare codestream."""
         return 0
+
+
+def _library() -> CDLL:
+    """Return OpenJPEG as imagecodecs' wheel brings it, or raise `Unavailable`."""
+    files = bundled_libraries("libopenjp2")
+    if not files:
+        raise Unavailable(
+            "this imagecodecs comes without OpenJPEG's shared library, which jpeg2000 calls for a "
+            "ratio: install imagecodecs as a wheel, or use jpeg2000:control=psnr"
+        )
+    return open_library(files[0])
 
 
 def _without_comments(stream: bytes) -> bytes:

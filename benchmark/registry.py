@@ -39,16 +39,26 @@ NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare n
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",
     "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
-    "ms_ssim": "benchmark.metrics.ms_ssim:MSSSIM",
-    "lpips": "benchmark.metrics.lpips:LPIPSAlex",
-    "lpips_squeeze": "benchmark.metrics.lpips:LPIPSSqueeze",
-    "lpips_vgg": "benchmark.metrics.lpips:LPIPSVGG",
-    "dists": "benchmark.metrics.dists:DISTS",
+    "psnr_ycbcr": "benchmark.metrics.psnr:WeightedPSNR",
+    "ms_ssim": "benchmark.metrics.perceptual.ms_ssim:MSSSIM",
+    "ssim": "benchmark.metrics.perceptual.ssim:SSIM",
+    "lpips": "benchmark.metrics.perceptual.lpips:LPIPSAlex",
+    "lpips_squeeze": "benchmark.metrics.perceptual.lpips:LPIPSSqueeze",
+    "lpips_vgg": "benchmark.metrics.perceptual.lpips:LPIPSVGG",
+    "dists": "benchmark.metrics.perceptual.dists:DISTS",
+    "ssimulacra2": "benchmark.metrics.perceptual.ssimulacra2:SSIMULACRA2",
+    "butteraugli": "benchmark.metrics.perceptual.butteraugli:Butteraugli",
+    "vmaf": "benchmark.metrics.perceptual.vmaf:VMAF",
+    "niqe": "benchmark.metrics.no_reference.niqe:NIQE",
+    "musiq": "benchmark.metrics.no_reference.learned:MUSIQ",
+    "clip_iqa": "benchmark.metrics.no_reference.learned:CLIPIQA",
+    "maniqa": "benchmark.metrics.no_reference.learned:MANIQA",
 }
 USUAL_METRICS = ("psnr", "psnr_y", "ms_ssim", "lpips")  # measured unless others are asked for
 # Networks whose features distribution metrics are computed from
 FEATURE_SPACES = {
     "inception256": "benchmark.metrics.feature_spaces:Inception256",
+    "inception256_tf": "benchmark.metrics.feature_spaces:InceptionTF256",
     "alex256": "benchmark.metrics.feature_spaces:Alex256",
     "squeeze256": "benchmark.metrics.feature_spaces:Squeeze256",
 }
@@ -56,7 +66,11 @@ FEATURE_SPACES = {
 DISTRIBUTION_METRICS = {
     "fid256": "benchmark.metrics.frechet:FID256",
     "fid256_inf": "benchmark.metrics.frechet:FIDInfinity",
+    "fid256_tf": "benchmark.metrics.frechet:FID256TF",
     "kid256": "benchmark.metrics.kernel_distance:KID256",
+    "kid256_tf": "benchmark.metrics.kernel_distance:KID256TF",
+    "precision256": "benchmark.metrics.neighbours:Precision256",
+    "recall256": "benchmark.metrics.neighbours:Recall256",
     "fd_alex": "benchmark.metrics.frechet:FDAlex",
     "fd_squeeze": "benchmark.metrics.frechet:FDSqueeze",
 }
@@ -66,6 +80,10 @@ DATASETS = {
     "clic2020": "benchmark.datasets.clic2020:open_clic2020",
     "clic2020:professional": "benchmark.datasets.clic2020:open_professional",
     "clic2020:mobile": "benchmark.datasets.clic2020:open_mobile",
+    "clic2020-valid": "benchmark.datasets.clic2020:open_validation",
+    "clic2021": "benchmark.datasets.clic2021:open_clic2021",
+    "div2k": "benchmark.datasets.div2k:open_div2k",
+    "tecnick": "benchmark.datasets.tecnick:open_tecnick",
 }
 
 
@@ -282,14 +300,14 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> An
     """Open a dataset by its name in `DATASETS`, or any folder of images as a dataset.
 
     data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Returns a
-    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor an
-    existing path, `UsageError` for a path without images, `Unavailable` where images are missing.
+    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor
+    a path, `UsageError` for a path without images, `Unavailable` where images are missing.
     """
     folder = import_module("benchmark.datasets.folder")
     text = str(name_or_folder)
-    if text in DATASETS or not Path(text).exists():
-        return dataset_opener(text)(folder.data_folders(data_dir))
-    return folder.open_folder(Path(text))
+    if text not in DATASETS and (Path(text).exists() or "/" in text):
+        return folder.open_folder(Path(text))
+    return dataset_opener(text)(folder.data_folders(data_dir))
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

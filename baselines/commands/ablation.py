@@ -41,7 +41,7 @@ def ablation(
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
-    validation: ValidationName = "sample",
+    validation: ValidationName = None,
     dataset: options.DatasetName = "sample",
     metrics: options.Metrics = METRICS,
     jobs: options.Jobs = None,

@@ -14,6 +14,9 @@ def decode(
     beta: Annotated[
         float | None, typer.Option(help="Realism weight, 0 to 5.12, instead of the stream's.")
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compute the same pixels on every machine; slower.")
+    ] = False,
     checkpoint: options.Checkpoint = "",
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
@@ -28,7 +31,8 @@ def decode(
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
-    pixels = our_codec(0.0, checkpoint, device, weights_dir).decode(read(stream), beta=beta)
+    codec = our_codec(0.0, checkpoint, device, weights_dir, exact)
+    pixels = codec.decode(read(stream), beta=beta)
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     written(image, png.getvalue())

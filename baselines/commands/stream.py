@@ -13,11 +13,13 @@ from benchmark.system.weights import use_weights_folder
 LARGEST_BYTES = 1 << 30
 
 
-def our_codec(beta: float, checkpoint: str, device: str, weights_dir: Path | None) -> CRDR:
+def our_codec(
+    beta: float, checkpoint: str, device: str, weights_dir: Path | None, exact: bool = False
+) -> CRDR:
     """Return an instance of `baselines.crdr.CRDR`; raises `Unavailable` without a checkpoint."""
     use_weights_folder(weights_dir)
     use_device(device)
-    return CRDR(beta=beta, checkpoint=checkpoint)
+    return CRDR(beta=beta, checkpoint=checkpoint, exact=int(exact))
 
 
 def read_image(path: Path, flatten: bool = False) -> Pixels:

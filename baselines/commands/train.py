@@ -35,9 +35,11 @@ MaxMinutes = Annotated[
     ),
 ]
 ValidationName = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--validation", help="Photographs for validation, never trained on: a dataset or a folder."
+        "--validation",
+        help="Photographs for validation, never trained on: a dataset or a folder; default: one in "
+        "20 of --data, at most 12, which is then not trained on.",
     ),
 ]
 Half = Annotated[bool, typer.Option("--half", help="Round the exported weights to float16.")]
@@ -77,7 +79,7 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Learning rate of hyperpriors; default: the suite's.")
     ] = None,
-    validation: ValidationName = "sample",
+    validation: ValidationName = None,
     weights_dir: options.WeightsDir = None,
     export_now: Annotated[
         bool,
@@ -131,7 +133,7 @@ def required(name: str, value: Given | None) -> Given:
 def open_session(
     words: Sequence[str],
     data: Sequence[str] | None,
-    validation: str,
+    validation: str | None,
     device: str,
     max_minutes: float | None,
     half: bool,
@@ -142,7 +144,8 @@ def open_session(
     """
     from time import monotonic
 
-    from baselines.neural.training.photographs import read_photograph
+    from baselines.neural.training.held_out import held_out, validation_pictures
+    from baselines.neural.training.photographs import photograph_paths, read_photograph
     from baselines.neural.training.session import TrainingSession
     from benchmark.registry import open_dataset
     from benchmark.system.device import use_device
@@ -150,10 +153,15 @@ def open_session(
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     places = required("data", data or None)
     named = [word for place in places for word in ("--data", place)]
+    paths = tuple(path for place in places for path in _files_of(place))
+    chosen = frozenset[str]() if validation else held_out(photograph_paths(paths))
     return TrainingSession(
-        data=tuple(path for place in places for path in _files_of(place)),
+        data=paths,
         data_name=", ".join(map(_data_name, places)),
-        validation=[read_photograph(image.path) for image in open_dataset(validation).images],
+        validation=[read_photograph(image.path) for image in open_dataset(validation).images]
+        if validation
+        else validation_pictures(list(chosen)),
+        held_out=chosen,
         device=use_device(device),
         deadline=deadline,
         command=shlex.join(["bench", *words, *named]),

@@ -4,12 +4,15 @@
     compressai:model=cheng2020-attn:metric=ms-ssim:device=cuda
     compressai:model=mbt2018-mean:checkpoint=trained/lambda-{quality}.pth.tar
     compressai:model=bmshj2018-hyperprior:weights=random
+    compressai:model=mbt2018-mean:accelerated=1
     hyperprior:weights=matched        the same model, reduced, as this project trained it
     hyperprior:weights=matched-whole
 
 The sweep holds the qualities whose weight files are present. Padding (zeros, centred, to multiples
 of 64) and rounding are those of CompressAI's own evaluation, so that both give the same numbers
 except for the stream's header, 8 to 10 bytes, which CompressAI does not write and does not count.
+The layers are CompressAI's own. `accelerated=1` takes this project's, which are faster and equal up
+to float rounding: a sample of the picture may differ, and a latent beside .5 be rounded otherwise.
 
 Encoder and decoder compute the entropy model's parameters in floating point: a stream decodes
 correctly on the kind of device, with the versions and the number of threads that it was made with.
@@ -53,7 +56,7 @@ from benchmark.system.published_weights import PublishedFile
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-REVISION = 2
+REVISION = 3
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 STRING_TAIL = 64  # bytes that the decoder reads at its start and ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
@@ -72,7 +75,8 @@ class CompressAI:
     per rate level of its training; "matched-whole" has all of its crops. `checkpoint` names other
     state dicts instead, `{quality}` in the file's name standing for a number. `device` is cpu or
     cuda; by default what the harness chose, and the CPU for autoregressive models, whose latents
-    are coded one position at a time.
+    are coded one position at a time. `accelerated`, 0 or 1, replaces CompressAI's layers by those
+    of `baselines.compressai.inference`.
     """
 
     name = "compressai"
@@ -85,11 +89,16 @@ class CompressAI:
         weights: str = "published",
         checkpoint: str = "",
         device: str = "",
+        accelerated: int = 0,
     ) -> None:
         package_folder("compressai")
-        self._model, self._metric = model, metric
+        if accelerated not in (0, 1):
+            raise BadOption(f"accelerated={accelerated}: it is 0 or 1")
+        self._model, self._metric, self._accelerated = model, metric, bool(accelerated)
         self._device = _choose_device(device, model)
-        self._sources = find_sources(model, metric, weights, checkpoint, self._device)
+        self._sources = find_sources(
+            model, metric, weights, checkpoint, self._device, self._accelerated
+        )
         self._kind = next(iter(self._sources.values())).weights
         self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
 
@@ -104,10 +113,11 @@ class CompressAI:
         versions = f"CompressAI {version('compressai')}, torch {version('torch')}"
         paths = [source.path for source in sources if source.path is not None]
         seeded = f"{RANDOM_SEED} {versions} {self._model}"
+        layers = "accelerated layers" if self._accelerated else "CompressAI's own layers"
         return CodecInfo(
-            version="; ".join((versions, *self._trainings())),
+            version="; ".join((versions, layers, *self._trainings())),
             command=f"{self._model} for {self._metric}, {self._kind} weights, quality {{quality}}: "
-            f"compress() and decompress(), zeros around it to multiples of {STEP}",
+            f"compress() and decompress() with {layers}, zeros around it to multiples of {STEP}",
             licence="BSD-3-Clause-Clear",
             fingerprint=files_sha256(paths) if paths else sha256(seeded.encode()).hexdigest(),
             revision=REVISION,

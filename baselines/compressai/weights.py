@@ -59,10 +59,11 @@ class NetworkSource(NamedTuple):
     path: Path | None  # None for random weights
     sha256: str  # of the file
     device: str
+    accelerated: bool = False  # the layers of `inference`, not CompressAI's own
 
 
 def find_sources(
-    model: str, metric: str, weights: str, checkpoint: str, device: str
+    model: str, metric: str, weights: str, checkpoint: str, device: str, accelerated: bool = False
 ) -> dict[int, NetworkSource]:
     """Return the origins of networks by quality, lowest first; options as in `CompressAI`.
 
@@ -79,7 +80,7 @@ def find_sources(
         raise BadOption(f"weights={weights} and checkpoint=FILE exclude each other")
     if weights == "random":
         return {
-            quality: NetworkSource(model, quality, "random", None, "", device)
+            quality: NetworkSource(model, quality, "random", None, "", device, accelerated)
             for quality in range(1, QUALITIES[model] + 1)
         }
     if checkpoint:
@@ -90,7 +91,7 @@ def find_sources(
         files = find_matched(model, metric, whole=weights == "matched-whole")
     kind = cast(Kind, "checkpoint" if checkpoint else weights)
     return {
-        quality: NetworkSource(model, quality, kind, path, file_sha256(path), device)
+        quality: NetworkSource(model, quality, kind, path, file_sha256(path), device, accelerated)
         for quality, path in files.items()
     }
 
@@ -244,8 +245,6 @@ def _make(source: NetworkSource) -> "nn.Module":
         from compressai.zoo.image import cfgs
     import torch
 
-    from baselines.compressai.inference import accelerate
-
     architecture = MODELS[source.model]
     made: Any
     if source.path is None:
@@ -266,7 +265,13 @@ def _make(source: NetworkSource) -> "nn.Module":
     # checkpoint may be older than its weights, so they are computed, as CompressAI's own evaluation
     # does it.
     made.update(force=source.weights in ("checkpoint", "random"))
-    return accelerate(made.eval().requires_grad_(False)).to(source.device)
+    made.eval().requires_grad_(False)
+    if source.accelerated:
+        from baselines.compressai.inference import accelerate
+
+        accelerate(made)
+    found: nn.Module = made.to(source.device)
+    return found
 
 
 def _state_dict(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from baselines.formats.ycbcr import (
 from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.programs import private_folder, run_program
+from benchmark.system.programs import packaged_ffmpeg, private_folder, run_program
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
@@ -184,16 +184,7 @@ def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
 
     parts: kind ("encoder", "decoder", "muxer") to name. who: what needs them, for the message.
     """
-    try:
-        from imageio_ffmpeg import get_ffmpeg_exe
-    except ImportError as error:
-        remedy = "install the Python package imageio-ffmpeg"
-        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
-    try:
-        program = Path(get_ffmpeg_exe())
-    except RuntimeError as error:
-        remedy = "install a wheel of imageio-ffmpeg that contains one"
-        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    program = packaged_ffmpeg(who)
     for kind, name in parts.items():
         try:
             told = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)

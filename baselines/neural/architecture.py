@@ -8,7 +8,7 @@ need it, not with this module or with an architecture.
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from benchmark.errors import UnknownName
 
@@ -60,6 +60,15 @@ class LatentCoder(Protocol):
 
     def synthesise(self, latents: "Tensor", controls: Any) -> "Tensor":
         """Return the images (1, 3, H, W), about [-1, 1], of latents as `decode` returned them."""
+        ...
+
+
+@runtime_checkable
+class SynthesisesExactly(Protocol):
+    """A coder that can also synthesise images with the same bits on every machine."""
+
+    def exactly(self) -> LatentCoder:
+        """Return the same coder, whose images have these bits; latents and streams are the same."""
         ...
 
 

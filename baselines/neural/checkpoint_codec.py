@@ -73,6 +73,12 @@ def loaded_codec(path: Path, _sha256: str, device: str) -> "PictureCodec":
     return PictureCodec(load_checkpoint(path), device)
 
 
+@cache
+def exact_codec(path: Path, sha256: str, device: str) -> "PictureCodec":
+    """Return the codec of `loaded_codec` whose pixels are the same on every machine."""
+    return loaded_codec(path, sha256, device).exactly()
+
+
 def described(card: Card, command: str, licence: str, revision: int, device: Device) -> CodecInfo:
     """Return what rows say of a codec of one checkpoint, by its card.
 

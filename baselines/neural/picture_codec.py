@@ -6,17 +6,19 @@
     bytes ─ container ─ decode ─ latents ─ synthesise ─ round, crop ─> pixels
 
 Analysis and synthesis are floating point: the encoder's choice of symbols and the decoder's last
-bit of a pixel may depend on the machine; the symbols, once chosen, do not.
+bit of a pixel may depend on the machine; the symbols, once chosen, do not. `exactly` makes a codec
+whose pixels do not either.
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.architecture import LatentCoder, load_architecture
+from baselines.neural.architecture import LatentCoder, SynthesisesExactly, load_architecture
 from baselines.neural.bitstream.container import (
     CHECKPOINT_BYTES,
     Stream,
@@ -115,6 +117,20 @@ class PictureCodec:
                     images[:, :, top : top + tile.height, left : left + tile.width]
                 )
         return pixels
+
+    def exactly(self) -> "PictureCodec":
+        """Return the same codec, whose decoded pixels are the same on every machine.
+
+        Raises `Unavailable` for an architecture whose synthesis has no such form.
+        """
+        if not isinstance(self.coder, SynthesisesExactly):
+            raise Unavailable(
+                f"the architecture of the checkpoint {self.identity.hex()} cannot "
+                "decode exactly: its synthesis is in floating point alone"
+            )
+        other = copy(self)
+        other.coder = self.coder.exactly()
+        return other
 
     def latents(self, data: bytes) -> Tensor:
         """Return the latents (1, C, h, w) that a stream holds, the same on every machine."""

@@ -1,10 +1,12 @@
 """Rows that may meet in one mean, as arrays, and counts of the rows that are left out.
 
-Comparable rows share one coding protocol, and each codec variant comes in one edition: the newest
-(`rows.versions.newest_rows`).
+Comparable rows share one coding protocol, and no mean has rows of two editions of a codec variant
+(`rows.editions`). The newest edition has the variant's label. An older one stands beside it, under
+a label that says so, where it has images, settings or values of a metric that newer ones lack.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from copy import copy
 from functools import cache
@@ -14,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.errors import Unavailable, UnknownName
+from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
-from benchmark.rows.grouping import codes, equals
-from benchmark.rows.versions import newest_rows
+from benchmark.rows.editions import edition_rows, newest_rows
+from benchmark.rows.grouping import codes, equals, last_of_groups, marked
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 Average = Literal["per_image", "pooled"]
@@ -33,21 +36,65 @@ class LeftOut(NamedTuple):
 class ComparableRows:
     """The rows that may meet in one mean, ordered by point and image. Arrays have shape (rows,)."""
 
-    def __init__(self, table: pa.Table, coding_protocol: str) -> None:
-        newest = newest_rows(table, coding_protocol)
+    def __init__(
+        self, table: pa.Table, coding_protocol: str, needed: Mapping[str, str] | None = None
+    ) -> None:
+        """Choose the rows of each codec variant's newest edition, or of all its editions.
+
+        needed: to choose all, the protocol id of each column of values that is looked for; columns
+        that `table` lacks have none. `standing` marks those of the editions that are to be shown.
+        """
+        found = (newest_rows if needed is None else edition_rows)(table, coding_protocol)
         self.table = table
-        self.index: Int64Array = newest.index  # of the row in `table`
-        self.point: Int64Array = newest.point
-        self.variant: Int64Array = newest.variant
-        self.image: Int64Array = newest.image
-        self.recency: Int64Array = newest.recency
+        self.index: Int64Array = found.index  # of the row in `table`
+        self.point: Int64Array = found.point
+        self.variant: Int64Array = found.variant
+        self.edition: Int64Array = found.edition
+        self.age: Int64Array = found.age
+        self.apart: BoolArray = found.apart
+        self.image: Int64Array = found.image
+        self.recency: Int64Array = found.recency
         self.points = int(self.point.max(initial=-1)) + 1
         self.ok: BoolArray = self.equal("status", "ok")
         self.failed: BoolArray = ~self.ok
         area = self.numbers("width_px") * self.numbers("height_px")
         self.pixels: Int64Array = np.where(self.ok, area, 1).astype(np.int64)
         self.bytes: Int64Array = np.where(self.ok, self.numbers("num_bytes"), 0).astype(np.int64)
-        self.left_out = _left_out(table, newest.other, coding_protocol)
+        self.standing: BoolArray = self._standing(found.setting, needed or {})
+        other = np.concatenate([found.other, self.index[~self.standing]])
+        self.left_out = _left_out(table, other, coding_protocol)
+
+    def _standing(self, setting: Int64Array, needed: Mapping[str, str]) -> BoolArray:
+        """Mark the rows of newest editions, and of those that have more than newer ones.
+
+        More are images, or values of a needed metric, at any setting.
+        """
+        repeated = np.flatnonzero(np.isin(self.variant, self.variant[self.age > 0]))
+        standing = np.ones(len(self.index), np.bool_)
+        if not len(repeated):
+            return standing
+        has = [self.ok]
+        for column, protocol in needed.items():
+            value, by, _ = metric_columns(column)
+            if value in self.table.column_names:
+                has.append(self.ok & ~np.isnan(self.numbers(value)) & self.equal(by, protocol))
+        places, place = np.unique(setting[repeated], return_inverse=True)
+        editions, number = np.unique(self.edition[repeated], return_inverse=True)
+        flat = number * len(places) + place
+        shape = len(has), len(editions), len(places)
+        counts = np.stack(
+            [np.bincount(flat[one[repeated]], minlength=shape[1] * shape[2]) for one in has]
+        ).reshape(shape)
+        first = repeated[np.unique(number, return_index=True)[1]]
+        covered = counts[:, 0]
+        for at, row in enumerate(first.tolist()):  # of one variant, newer editions come first
+            if self.age[row] == 0:
+                covered = counts[:, at]
+            elif (counts[:, at] > covered).any():
+                covered = np.maximum(covered, counts[:, at])
+            else:
+                standing[self.edition == self.edition[row]] = False
+        return standing
 
     def with_columns_of(self, table: pa.Table) -> "ComparableRows":
         """Return the same rows with the columns of `table`, which has more of them."""
@@ -76,9 +123,37 @@ class ComparableRows:
         """Mark the rows whose `column` equals `text`."""
         return equals(self.table[column], text)[self.index]
 
+    def labels(self) -> dict[int, str]:
+        """Return the label of each edition in tables and figures, by its number."""
+        order = np.lexsort((self.recency, self.ok, self.edition))
+        last = order[last_of_groups(self.edition[order])].tolist()
+        names = ("codec", "variant", "codec_version", "fingerprint")
+        latest = self.table.select(names).take(pa.array(self.index[last])).to_pylist()
+        own = [label_of(one["codec"], one["variant"]) for one in latest]
+        # Two variants of one label (files of one name in two folders, say) would become one curve.
+        labels = Counter(label for label, row in zip(own, last, strict=True) if self.age[row] == 0)
+        bundled = self._bundled()
+        found: dict[int, str] = {}
+        for label, row, one in zip(own, last, latest, strict=True):
+            whole = f"{one['codec']}:{one['variant']}".rstrip(":")
+            name = whole if labels[label] > 1 else label
+            number = int(self.edition[row])
+            if self.age[row]:
+                what = "bundled" if number in bundled else short_version(one["codec_version"])
+                if f"{name} ({what})" in found.values():
+                    what = f"{what}, {one['fingerprint'][:8]}"
+                name = f"{name} ({what})"
+            found[number] = name
+        return found
+
+    def _bundled(self) -> set[int]:
+        """Return the numbers of the editions whose rows are all bundled."""
+        here = self.edition[self.numbers("bundled") != 1]
+        return set(self.edition.tolist()) - set(here.tolist())
+
     def images_of(self, has: BoolArray) -> int:
-        """Count the distinct images of the marked rows."""
-        return int(np.count_nonzero(np.bincount(self.image[has])))
+        """Count the distinct images of the marked rows that stand."""
+        return int(np.count_nonzero(np.bincount(self.image[has & self.standing])))
 
     def image_names(self) -> dict[int, str]:
         """Return the names of images by their numbers in `image`."""
@@ -86,10 +161,10 @@ class ComparableRows:
         return dict(zip(self.image.tolist(), names, strict=True))
 
     def common(self, has: BoolArray) -> BoolArray:
-        """Keep the marked rows of the images that every point with any marked row has."""
-        points = len(np.unique(self.point[has]))
+        """Keep the marked rows of the images that every standing point with any marked row has."""
+        points = len(np.unique(self.point[has & self.standing]))
         size = int(self.image.max(initial=-1)) + 1
-        everywhere = np.bincount(self.image[has], minlength=size) == points
+        everywhere = np.bincount(self.image[has & self.standing], minlength=size) == points
         return np.asarray(has & everywhere[self.image])
 
 
@@ -107,6 +182,33 @@ def label_of(codec: str, variant: str) -> str:
     return _short_names(codec).get(spec.text, spec.label)
 
 
+def without_replaced(table: pa.Table, coding_protocol: str, needed: Mapping[str, str]) -> pa.Table:
+    """Leave out the bundled rows of editions that newer ones replace; see `ComparableRows`."""
+    rows = ComparableRows(table, coding_protocol, needed)
+    replaced = np.zeros(table.num_rows, np.bool_)
+    replaced[rows.index[~rows.standing]] = True
+    replaced &= marked(table["bundled"])
+    return table.filter(pa.array(~replaced)) if replaced.any() else table
+
+
+def short_version(version: str) -> str:
+    """Return a version without its details; of a checkpoint, the digest remains.
+
+    >>> short_version("VTM 23.13, decoded by ffmpeg 7.1"), short_version("checkpoint 91d8: 9 steps")
+    ('VTM 23.13', 'checkpoint 91d8')
+    """
+    return version.partition(";")[0].partition(", ")[0].partition(": ")[0]
+
+
+def plain_label(label: str) -> str:
+    """Return the label of the newest edition for that of an older one.
+
+    >>> plain_label("jpeg:optimize=1 (bundled)"), plain_label("jpeg")
+    ('jpeg:optimize=1', 'jpeg')
+    """
+    return label.rpartition(" (")[0] if label.endswith(")") and " (" in label else label
+
+
 def find_label(asked: str, labels: Collection[str]) -> str:
     """Return the one of `labels` that is meant: a label, a codec with one variant, or a spec.
 
@@ -115,7 +217,8 @@ def find_label(asked: str, labels: Collection[str]) -> str:
     >>> find_label("jpeg", ["jpeg:optimize=1", "vtm"])
     'jpeg:optimize=1'
     """
-    variants = [label for label in labels if label.partition(":")[0] == asked]
+    newest = (label for label in labels if plain_label(label) == label)
+    variants = [label for label in newest if label.partition(":")[0] == asked]
     if asked in labels or len(variants) == 1:
         return asked if asked in labels else variants[0]
     label = parse_codec(asked).label
@@ -140,10 +243,11 @@ def _short_names(codec: str) -> dict[str, str]:
 def _left_out(table: pa.Table, index: Int64Array, coding_protocol: str) -> tuple[LeftOut, ...]:
     if not len(index):
         return ()
-    kinds = ["codec", "variant", "codec_version", "revision", "coding_protocol"]
+    kinds = ["codec", "variant", "codec_version", "revision", "coding_protocol", "bundled"]
     found = []
     for kind in table.take(index).group_by(kinds).aggregate([([], "count_all")]).to_pylist():
-        why = f"an older version: {kind['codec_version']}, adapter {kind['revision']}"
+        which = f"{kind['codec_version']}, adapter {kind['revision']}"
+        why = f"{'bundled, of another build' if kind['bundled'] else 'an older version'}: {which}"
         if kind["coding_protocol"] != coding_protocol:
             why = f"protocol {kind['coding_protocol']} is not comparable with {coding_protocol}"
         found.append(LeftOut(label_of(kind["codec"], kind["variant"]), kind["count_all"], why))

@@ -39,7 +39,7 @@ def image_draws(images: int) -> Float64Array:
 
 def bootstrap_interval(values: Float64Array) -> Interval:
     """Return the percentile bootstrap interval of the mean of `values`, shape (images,)."""
-    low, high = np.quantile(image_draws(len(values)) @ values, _tails())
+    low, high = np.quantile(image_draws(len(values)) @ values, tails())
     return Interval(float(low), float(high))
 
 
@@ -57,7 +57,7 @@ def jackknife_interval(values: Float64Array) -> Interval:
 
     images = len(values)
     error = np.std(values, ddof=1) / np.sqrt(images)
-    low, high = values.mean() + t.ppf(_tails(), images - 1) * error
+    low, high = values.mean() + t.ppf(tails(), images - 1) * error
     return Interval(float(low), float(high))
 
 
@@ -75,8 +75,8 @@ def draws_interval(drawn: Float64Array, influenced: Float64Array) -> Interval:
     from scipy.stats import norm, t
 
     images = len(influenced)
-    tails = norm.cdf(np.sqrt(images / (images - 1)) * t.ppf(_tails(), images - 1))
-    low, high = np.quantile(drawn, tails)
+    widened = norm.cdf(np.sqrt(images / (images - 1)) * t.ppf(tails(), images - 1))
+    low, high = np.quantile(drawn, widened)
     if np.isfinite(influenced).all():
         student = jackknife_interval(influenced)
         low, high = min(low, student.low), max(high, student.high)
@@ -114,5 +114,6 @@ def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any
     return found
 
 
-def _tails() -> Float64Array:
+def tails() -> Float64Array:
+    """Return the two quantiles that an interval at CONFIDENCE lies between."""
     return np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -16,6 +16,7 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 REASONS_KEPT = 3
+OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error
 
 # Texts and how often each occurs, most frequent first, at most REASONS_KEPT.
 Tally = tuple[tuple[str, int], ...]
@@ -75,6 +76,21 @@ def means(
         Mean(total / n if n else None, rate if n else None, n, endless, images - n - endless, ())
         for total, rate, n, endless in zip(sums, rates, counts, infinite, strict=True)
     ]
+
+
+def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
+    """Return the PSNR (dB) of the mean over images of their mean squared errors.
+
+    psnr_db: PSNR of each image, NaN for none, infinite for an image without error, which counts.
+    Of finite values, never above their mean. None where no image has a value, or none an error.
+
+    >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
+    23.0103...
+    """
+    known = psnr_db[~np.isnan(psnr_db)]
+    if not np.isfinite(known).any():
+        return None
+    return float(-10 * np.log10(np.mean(10 ** (-known / 10))))
 
 
 def metric_means(

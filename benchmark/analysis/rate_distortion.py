@@ -1,4 +1,4 @@
-"""Rate-distortion curves that may be compared, their BD-rates and BD-metrics, or the reasons.
+"""Rate-distortion curves that may be drawn, and the BD-rate and BD-metric of two of them.
 
 Bjøntegaard deltas are computed by the bjontegaard package with Akima interpolation: BD-rate is the
 mean difference of log rate over the qualities that both curves reach, in percent; BD-metric is the
@@ -18,7 +18,11 @@ from benchmark.analysis.summarise import Point, Summary
 from benchmark.metrics.measure import Measure
 
 LEAST_POINTS = 4
-LEAST_OVERLAP = 0.5  # of the range that the two curves span together; below it the delta is marked
+# Shares of the range that two curves span together: under the first a delta is marked, under the
+# second it is given only when asked for.
+LEAST_OVERLAP, LEAST_SHOWN_OVERLAP = 0.5, 1 / 3
+TOO_LITTLE_OVERLAP = "the curves share less than a third of the range that they span together"
+MOST_LEFT_OUT = 0.2  # share of a curve's points off the Pareto front; beyond it there is no delta
 
 Values = NDArray[np.float64]
 
@@ -38,7 +42,7 @@ class Delta(NamedTuple):
 
     @property
     def doubtful(self) -> bool:
-        """True if the curves hardly overlap."""
+        """True if the curves share less than half of what they span."""
         return self.overlap < LEAST_OVERLAP
 
 
@@ -46,25 +50,7 @@ class NoDelta(NamedTuple):
     """The reason why there is no number."""
 
     reason: str
-
-
-class ImagesDelta(NamedTuple):
-    """The mean of per-image BD-rates."""
-
-    value: float
-    images: int  # in the mean
-    refused: int  # images whose curves cannot be compared
-    doubtful: int  # of `images`, those whose curves hardly meet
-
-
-class Comparison(NamedTuple):
-    """A codec variant compared with the anchor under one metric."""
-
-    column: str
-    label: str
-    rate: Delta | NoDelta  # BD-rate of the mean curves, percent
-    images_rate: ImagesDelta | NoDelta  # mean of per-image BD-rates, percent
-    quality: Delta | NoDelta  # BD-metric of the mean curves, in units of the axis, sign as measured
+    overlap: float | None = None  # as in `Delta`, where the curves share too little
 
 
 class Excluded(NamedTuple):
@@ -76,24 +62,63 @@ class Excluded(NamedTuple):
 
 
 def curves(summary: Summary, measure: Measure) -> dict[str, list[Point]]:
-    """Return, by codec variant, the points over the same images as all others, low rate first."""
+    """Return, by codec variant, the points over the same images as all others, low rate first.
+
+    An older edition of a variant is there only if a newer one lacks any of its settings.
+    """
     found: dict[str, list[Point]] = {}
     for point in summary.points:
-        if _why_not(point, measure, summary) is None:
+        if why_not(point, measure, summary) is None:
             found.setdefault(point.label, []).append(point)
     return {
         label: sorted(points, key=lambda point: point.means[measure.column].bpp or 0.0)
         for label, points in found.items()
+        if _newer(points, found) is None
     }
+
+
+def _newer(points: Sequence[Point], found: Mapping[str, Sequence[Point]]) -> str | None:
+    """Return the label of a newer edition of a variant that has all settings of these points."""
+    own, settings = points[0].edition, {point.setting for point in points}
+    for label, others in found.items():
+        other = others[0].edition
+        newer = (other.codec, other.variant) == (own.codec, own.variant) and other.age < own.age
+        if newer and settings <= {point.setting for point in others}:
+            return label
+    return None
+
+
+def edition_in(summary: Summary, measure: Measure, label: str) -> str:
+    """Return the label of the edition that stands for a codec variant in curves of a metric.
+
+    That is the variant's own label unless an older edition has more points.
+    """
+    variant = {(p.edition.codec, p.edition.variant) for p in summary.points if p.label == label}
+    found = [
+        (-len(points), points[0].edition.age, one)
+        for one, points in curves(summary, measure).items()
+        if (points[0].edition.codec, points[0].edition.variant) in variant
+    ]
+    return min(found)[2] if found else label
 
 
 def excluded(summary: Summary, measure: Measure) -> list[Excluded]:
     """Return the points that `curves` leaves out, each with its reason."""
-    reasons = ((point, _why_not(point, measure, summary)) for point in summary.points)
-    return [Excluded(p.label, str(p.setting), why) for p, why in reasons if why is not None]
+    reasons = [(point, why_not(point, measure, summary)) for point in summary.points]
+    complete: dict[str, list[Point]] = {}
+    for point, why in reasons:
+        if why is None:
+            complete.setdefault(point.label, []).append(point)
+    newer = {label: _newer(points, complete) for label, points in complete.items()}
+    return [
+        Excluded(p.label, str(p.setting), why or f"{newer[p.label]} has these settings too")
+        for p, why in reasons
+        if why is not None or newer[p.label] is not None
+    ]
 
 
-def _why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
+    """Return why a point must not stand beside the others in a metric, or None if it may."""
     mean = point.means[measure.column]
     known = mean.images + mean.infinite
     if point.missing or not point.images:
@@ -108,42 +133,14 @@ def _why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
     return None
 
 
-def compare(
-    summary: Summary, measure: Measure, anchor: str, up_to_bpp: float | None = None
-) -> list[Comparison]:
-    """Compare every codec variant but the anchor with it, in order.
+def bd_rate(anchor: Curve, test: Curve, any_overlap: bool = False) -> Delta | NoDelta:
+    """Return the mean change of rate at equal quality in percent; negative for fewer bits.
 
-    up_to_bpp: cut all curves, also those of single images, at this rate first; see `cut`.
+    any_overlap: also where the curves share less than LEAST_SHOWN_OVERLAP of what they span.
     """
-    of = curves(summary, measure)
-    found = []
-    for label in summary.labels:
-        if label == anchor:
-            continue
-        missing = [name for name in (anchor, label) if name not in of]
-        if missing:
-            refused = NoDelta(f"{missing[0]} has no complete point")
-            found.append(Comparison(measure.column, label, refused, refused, refused))
-            continue
-        mean_anchor, mean_test = (
-            cut(_mean_curve(of[name], measure), up_to_bpp) for name in (anchor, label)
-        )
-        found.append(
-            Comparison(
-                measure.column,
-                label,
-                bd_rate(mean_anchor, mean_test),
-                _mean_of_images(of[anchor], of[label], measure, up_to_bpp),
-                _in_units(bd_quality(mean_anchor, mean_test), measure),
-            )
-        )
-    return found
-
-
-def bd_rate(anchor: Curve, test: Curve) -> Delta | NoDelta:
-    """Return the mean change of rate at equal quality in percent; negative for fewer bits."""
     fronts = pareto_front(anchor), pareto_front(test)
-    refused = _refusal(fronts, (anchor, test)) or _apart(fronts[0].quality, fronts[1].quality)
+    overlap = _overlap(fronts[0].quality, fronts[1].quality)
+    refused = _refusal(fronts, (anchor, test)) or _apart(overlap, any_overlap)
     if refused:
         return refused
     from bjontegaard import bd_rate as package_bd_rate
@@ -152,14 +149,14 @@ def bd_rate(anchor: Curve, test: Curve) -> Delta | NoDelta:
     value = package_bd_rate(
         *fronts[0], *fronts[1], method="akima", require_matching_points=False, min_overlap=0
     )
-    return Delta(float(value), _overlap(fronts[0].quality, fronts[1].quality))
+    return Delta(float(value), overlap)
 
 
-def bd_quality(anchor: Curve, test: Curve) -> Delta | NoDelta:
+def bd_quality(anchor: Curve, test: Curve, any_overlap: bool = False) -> Delta | NoDelta:
     """Return the mean change of quality at equal rate; positive where `test` is better."""
     fronts = pareto_front(anchor), pareto_front(test)
-    rates = np.log10(fronts[0].bpp), np.log10(fronts[1].bpp)
-    refused = _refusal(fronts, (anchor, test)) or _apart(*rates)
+    overlap = _overlap(np.log10(fronts[0].bpp), np.log10(fronts[1].bpp))
+    refused = _refusal(fronts, (anchor, test)) or _apart(overlap, any_overlap)
     if refused:
         return refused
     from bjontegaard import bd_psnr
@@ -167,7 +164,7 @@ def bd_quality(anchor: Curve, test: Curve) -> Delta | NoDelta:
     value = bd_psnr(
         *fronts[0], *fronts[1], method="akima", require_matching_points=False, min_overlap=0
     )
-    return Delta(float(value), _overlap(*rates))
+    return Delta(float(value), overlap)
 
 
 def pareto_front(curve: Curve) -> Curve:
@@ -177,15 +174,28 @@ def pareto_front(curve: Curve) -> Curve:
     Curve(bpp=array([1., 3.]), quality=array([30., 32.]))
     """
     order = np.lexsort((-curve.quality, curve.bpp))
-    bpp, quality = curve.bpp[order], curve.quality[order]
-    best = np.maximum.accumulate(quality)
-    front = np.ones(len(order), np.bool_)
-    front[1:] = quality[1:] > best[:-1]
-    return Curve(bpp[front], quality[front])
+    front = order[np.isnan(below_front(curve)[order])]
+    return Curve(curve.bpp[front], curve.quality[front])
+
+
+def below_front(curve: Curve) -> Values:
+    """Return how much better another point of less or equal rate is, shape (points,).
+
+    At least 0; NaN for the points on the Pareto front.
+
+    >>> below_front(Curve(np.array([3.0, 1.0, 2.0]), np.array([32.0, 30.0, 29.0])))
+    array([nan, nan,  1.])
+    """
+    order = np.lexsort((-curve.quality, curve.bpp))
+    quality = curve.quality[order]
+    found = np.full(len(order), np.nan)
+    gap = np.maximum.accumulate(quality)[:-1] - quality[1:]
+    found[order[1:]] = np.where(gap < 0, np.nan, gap)
+    return found
 
 
 def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
-    """Return the Pareto front up to a rate, ending there in a point of the interpolated curve.
+    """Return the points up to a rate, and at that rate a point of the interpolated Pareto front.
 
     Akima interpolation over the logarithm of the rate, as for BD-rates. A curve that ends or begins
     beyond the rate stays as it is, or is empty.
@@ -193,17 +203,14 @@ def cut(curve: Curve, up_to_bpp: float | None) -> Curve:
     if up_to_bpp is None:
         return curve
     front = pareto_front(curve)
-    if not len(front.bpp) or front.bpp[-1] <= up_to_bpp:
-        return front
-    below = front.bpp < up_to_bpp
-    if not below.any():
-        return Curve(front.bpp[below], front.quality[below])
+    inside = curve.bpp <= up_to_bpp
+    within = Curve(curve.bpp[inside], curve.quality[inside])
+    if not inside.any() or front.bpp[-1] <= up_to_bpp or up_to_bpp in front.bpp:
+        return within
     from scipy.interpolate import Akima1DInterpolator
 
     quality = Akima1DInterpolator(np.log10(front.bpp), front.quality)(math.log10(up_to_bpp))
-    return Curve(
-        np.append(front.bpp[below], up_to_bpp), np.append(front.quality[below], float(quality))
-    )
+    return Curve(np.append(within.bpp, up_to_bpp), np.append(within.quality, float(quality)))
 
 
 def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> NoDelta | None:
@@ -213,29 +220,33 @@ def _refusal(fronts: Sequence[Curve], whole: Sequence[Curve]) -> NoDelta | None:
                 f"{whose} has {len(front.bpp)} of the {LEAST_POINTS} points that are needed "
                 f"on the Pareto front ({len(curve.bpp)} measured)"
             )
+        if len(curve.bpp) - len(front.bpp) > MOST_LEFT_OUT * len(curve.bpp):
+            return NoDelta(
+                f"{len(curve.bpp) - len(front.bpp)} of {len(curve.bpp)} points of {whose} lie "
+                "below its Pareto front, more than one in five"
+            )
     return None
 
 
-def _apart(anchor: Values, test: Values) -> NoDelta | None:
-    if _overlap(anchor, test) > 0:
+def _apart(overlap: float, any_overlap: bool) -> NoDelta | None:
+    if overlap > 0 and (any_overlap or overlap >= LEAST_SHOWN_OVERLAP):
         return None
-    return NoDelta("the curves have no quality or rate in common")
+    if overlap > 0:
+        return NoDelta(TOO_LITTLE_OVERLAP, overlap)
+    return NoDelta("the curves have no quality or rate in common", 0.0)
 
 
 def _overlap(anchor: Values, test: Values) -> float:
-    """Return the intersection over union of the two ranges."""
+    """Return the intersection over union of the two ranges; 0 for an empty one."""
+    if not len(anchor) or not len(test):
+        return 0.0
     shared = min(anchor.max(), test.max()) - max(anchor.min(), test.min())
     spanned = max(anchor.max(), test.max()) - min(anchor.min(), test.min())
-    return float(max(shared, 0) / spanned)
+    return float(max(shared, 0) / spanned) if spanned > 0 else 0.0
 
 
-def _in_units(delta: Delta | NoDelta, measure: Measure) -> Delta | NoDelta:
-    if isinstance(delta, NoDelta) or measure.better == "higher":
-        return delta
-    return delta._replace(value=-delta.value)
-
-
-def _mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
+def mean_curve(points: Sequence[Point], measure: Measure) -> Curve:
+    """Return the curve of the points' means."""
     means = [point.means[measure.column] for point in points]
     return _curve(
         [mean.bpp for mean in means if mean.bpp is not None],
@@ -250,28 +261,6 @@ def _curve(bpp: Sequence[float], values: Sequence[float], measure: Measure) -> C
     quality = np.array([sign * measure.drawn(value) for value in values], np.float64)
     drawable = np.isfinite(quality) & (rates > 0)  # identical images have no place on the axis
     return Curve(rates[drawable], quality[drawable])
-
-
-def _mean_of_images(
-    anchor: Sequence[Point], test: Sequence[Point], measure: Measure, up_to_bpp: float | None
-) -> ImagesDelta | NoDelta:
-    if measure.of_sets:
-        return NoDelta("it is a metric of whole sets, with no curve of a single image")
-    anchors, tests = image_curves(anchor, measure), image_curves(test, measure)
-    deltas = [
-        bd_rate(cut(anchors[image], up_to_bpp), cut(tests[image], up_to_bpp))
-        for image in sorted(anchors.keys() & tests)
-    ]
-    numbers = [delta for delta in deltas if isinstance(delta, Delta)]
-    if not numbers:
-        reasons = [delta.reason for delta in deltas if isinstance(delta, NoDelta)]
-        return NoDelta(f"in no image: {reasons[0]}" if reasons else "no image in common")
-    return ImagesDelta(
-        math.fsum(delta.value for delta in numbers) / len(numbers),
-        len(numbers),
-        len(deltas) - len(numbers),
-        sum(delta.doubtful for delta in numbers),
-    )
 
 
 def image_curves(points: Sequence[Point], measure: Measure) -> Mapping[int, Curve]:

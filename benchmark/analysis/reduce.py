@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, ComparableRows
-from benchmark.analysis.summarise import Summary, summarise_rows
+from benchmark.analysis.summarise import Summary, looked_for, summarise_rows
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.metric import metric_columns
@@ -82,7 +82,8 @@ def summarise_store(
     Arguments as in `with_distribution_metrics` and `summarise`.
     """
     distributions = [name for name in names if name in DISTRIBUTION_METRICS]
-    rows = _filled(ComparableRows(table, CODING), folder, distributions, common, allow_few)
+    rows = ComparableRows(table, CODING, looked_for(protocols(names)))
+    rows = _filled(rows, folder, distributions, common, allow_few)
     return summarise_rows(rows, protocols(names), average, common), rows.table
 
 

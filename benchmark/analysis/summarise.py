@@ -1,19 +1,31 @@
 """Points of rate-distortion curves: means over the images of each codec variant and setting."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from benchmark.analysis.comparable import Average, ComparableRows, LeftOut, label_of
-from benchmark.analysis.means import Mean, Tally, mean_bpp, means, metric_means, tallies
+from benchmark.analysis.comparable import Average, ComparableRows, LeftOut
+from benchmark.analysis.means import (
+    OF_MEAN_MSE,
+    Mean,
+    Tally,
+    mean_bpp,
+    means,
+    metric_means,
+    psnr_of_mean_mse,
+    tallies,
+)
 from benchmark.codec import Setting
+from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import protocols as present_protocols
-from benchmark.registry import CODECS, METRICS
+from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
+from benchmark.rows.editions import Build
 from benchmark.rows.grouping import last_of_groups
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
@@ -24,20 +36,27 @@ SECONDS = ("encode_seconds", "decode_seconds")  # never of precomputed rows
 TIMED = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
 CONTAINER = "container_bytes"  # of each stream, the file format's; bpp counts them
 
+NO_BUILD = Build("", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """A codec variant as it ran: one program or weight file, one revision of the adapter."""
+    """A codec variant as it ran: of one build, that is one program or weight file."""
 
     label: str
     codec: str
-    version: str
+    version: str  # all versions that its rows name, the latest row's first
     command: str
     timed: str  # what the seconds contain
     devices: tuple[str, ...]
     caveats: tuple[str, ...]  # shown beside the codec in tables and figures
     recorded: bool = False  # some rows are precomputed
     facts: CodingFacts = NOT_STATED
+    bundled: bool = False  # all rows came with the project or in a pack
+    variant: str = ""  # options of the codec
+    build: Build = NO_BUILD
+    run: str = ""  # of the latest row
+    age: int = 0  # 0 for the newest edition of the codec variant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +93,9 @@ class Summary:
     protocols: Mapping[str, str]  # protocol id by metric column, and of "coding"
     machine: str  # that the TIMED means come from; empty for none
     left_out: tuple[LeftOut, ...]  # rows that are not comparable
+    # Points of older editions that newer ones replace in every metric: no figure or table shows
+    # them unless variants of one build are asked for (`builds`).
+    replaced: tuple[Point, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -96,6 +118,11 @@ class Summary:
         return [_record(point) for point in self.points]
 
 
+@cache
+def _columns_of_sets() -> frozenset[str]:
+    return frozenset(metric_class(name).column for name in DISTRIBUTION_METRICS)
+
+
 def _record(point: Point) -> dict[str, Any]:
     record: dict[str, Any] = {
         "codec": point.label,
@@ -110,6 +137,12 @@ def _record(point: Point) -> dict[str, Any]:
         record[f"{name}_images"] = mean.images
         if name not in (*SECONDS, *TIMED, CONTAINER):
             record[f"{name}_infinite"] = mean.infinite
+        if name in OF_MEAN_MSE:
+            known = point.image_values[name]
+            whole = np.count_nonzero(~np.isnan(known)) == mean.images + mean.infinite
+            record[f"{name}_of_mean_mse"] = psnr_of_mean_mse(known) if whole else None
+        if name in _columns_of_sets():
+            record[f"{name}_few"] = 0 < mean.images < FEW_IMAGES
     return {**record, "caveat": "; ".join(point.edition.caveats), "version": point.edition.version}
 
 
@@ -127,7 +160,21 @@ def summarise(
     images are returned too, with `missing` counted, and must not be drawn or compared.
     """
     protocols = present_protocols(METRICS) if protocols is None else protocols
-    return summarise_rows(ComparableRows(table, protocols["coding"]), protocols, average, common)
+    rows = ComparableRows(table, protocols["coding"], looked_for(protocols))
+    return summarise_rows(rows, protocols, average, common)
+
+
+def looked_for(protocols: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of rows that metrics need values in, each with its protocol id.
+
+    protocols: as in `summarise`. A distribution metric needs the features of its space.
+    """
+    found = {name: protocol for name, protocol in protocols.items() if name != "coding"}
+    for metric in map(metric_class, DISTRIBUTION_METRICS):
+        if metric.column in found:
+            space = metric_class(metric.space)
+            found[space.column] = str(space.protocol)
+    return found
 
 
 def summarise_rows(
@@ -136,7 +183,7 @@ def summarise_rows(
     average: Average = "per_image",
     common: bool = False,
 ) -> Summary:
-    """Return the means of comparable rows; arguments as in `summarise`."""
+    """Return the means of comparable rows; other arguments as in `summarise`."""
     everything = rows.images_of(rows.ok)
     if common:
         rows = rows.restricted(rows.common(rows.ok))
@@ -153,14 +200,19 @@ def summarise_rows(
         if name != "coding":
             values[name], found[name] = metric_means(rows, name, protocol, average, common)
     images = rows.images_of(rows.ok)
+    points = _points(rows, found, values, average)
+    stands = rows.standing[np.searchsorted(rows.point, np.arange(rows.points))].tolist()
+    shown = [point for point, standing in zip(points, stands, strict=True) if standing]
+    replaced = [point for point, standing in zip(points, stands, strict=True) if not standing]
     return Summary(
-        points=tuple(sorted(_points(rows, found, values, average), key=_in_order)),
+        points=tuple(sorted(shown, key=_in_order)),
         images=images,
         dropped=everything - images,
         average=average,
         protocols=dict(protocols),
         machine=machine,
         left_out=rows.left_out,
+        replaced=tuple(sorted(replaced, key=_in_order)),
     )
 
 
@@ -168,7 +220,7 @@ def _timed_alone(rows: ComparableRows) -> tuple[str, BoolArray]:
     """Return the machine of the latest row that was timed alone, and mark such rows of it."""
     machine, machines = rows.codes("machine")
     coded_here = rows.ok & (rows.numbers("recorded") != 1)
-    alone = np.flatnonzero(coded_here & (rows.numbers("timing") == 1))
+    alone = np.flatnonzero(coded_here & (rows.numbers("timing") == 1) & rows.standing)
     has = np.zeros(len(rows.ok), np.bool_)
     if not len(alone):
         return "", has
@@ -201,7 +253,7 @@ def _points(
         count = bounds[i + 1] - bounds[i]
         points.append(
             Point(
-                edition=editions[int(rows.variant[first[i]])],
+                edition=editions[int(rows.edition[first[i]])],
                 setting=Setting(settings[setting[i]], value[i]),
                 bpp=rates[i] if count else None,
                 images=count,
@@ -231,43 +283,49 @@ def _failures(rows: ComparableRows) -> dict[int, Tally]:
 
 
 def _editions(rows: ComparableRows) -> dict[int, Edition]:
-    """Describe each variant by its latest row, with the caveats and devices of all its rows."""
+    """Describe each edition by its latest row, with what all its rows name."""
     caveats = _distinct(rows, "caveat")
     origins = _distinct(rows, "bytes_origin")
     devices = _distinct(rows, "device")
-    recorded = set(rows.variant[rows.numbers("recorded") == 1].tolist())
-    variant = rows.variant
-    order = np.lexsort((rows.recency, rows.ok, variant))
-    names = ("codec", "variant", "codec_version", "command", "timed", "chroma", "tuned_for")
-    editions, whole = {}, {}
-    for last in order[last_of_groups(variant[order])].tolist():
-        number = int(variant[last])
+    versions = _distinct(rows, "codec_version")
+    labels = rows.labels()
+    recorded = set(rows.edition[rows.numbers("recorded") == 1].tolist())
+    here = set(rows.edition[rows.numbers("bundled") != 1].tolist())
+    edition = rows.edition
+    order = np.lexsort((rows.recency, rows.ok, edition))
+    names = (
+        *("codec", "variant", "codec_version", "command", "timed", "run"),
+        *("fingerprint", "revision", "chroma", "tuned_for"),
+    )
+    editions = {}
+    for last in order[last_of_groups(edition[order])].tolist():
+        number = int(edition[last])
         row = {name: rows.table[name][int(rows.index[last])].as_py() or "" for name in names}
         declared = ["bytes=declared"] if "declared" in origins[number] else []
-        whole[number] = f"{row['codec']}:{row['variant']}".rstrip(":")
+        every = dict.fromkeys((row["codec_version"], *versions[number]))
         editions[number] = Edition(
-            label=label_of(row["codec"], row["variant"]),
+            label=labels[number],
             codec=row["codec"],
-            version=row["codec_version"],
+            version=" and ".join(every),
             command=row["command"],
             timed=row["timed"],
             devices=devices[number],
             caveats=(*caveats[number], *declared),
             recorded=number in recorded,
             facts=coding_facts(row["codec"], row["variant"], row["chroma"], row["tuned_for"]),
+            bundled=number not in here,
+            variant=row["variant"],
+            build=Build(row["fingerprint"], int(row["revision"] or 0), bool(rows.apart[last])),
+            run=row["run"],
+            age=int(rows.age[last]),
         )
-    # Two variants of one label (files of one name in two folders, say) would become one curve.
-    labels = Counter(edition.label for edition in editions.values())
-    return {
-        number: replace(edition, label=whole[number]) if labels[edition.label] > 1 else edition
-        for number, edition in editions.items()
-    }
+    return editions
 
 
 def _distinct(rows: ComparableRows, column: str) -> dict[int, tuple[str, ...]]:
     code, values = rows.codes(column)
     found: dict[int, tuple[str, ...]] = defaultdict(tuple)
-    for pair in np.flatnonzero(np.bincount(rows.variant * len(values) + code)).tolist():
+    for pair in np.flatnonzero(np.bincount(rows.edition * len(values) + code)).tolist():
         number, at = divmod(pair, len(values))
         found[number] += (values[at],) if values[at] else ()
     return found

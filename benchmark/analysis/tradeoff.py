@@ -68,7 +68,8 @@ def tradeoffs(
 ) -> list[Tradeoff]:
     """Compare every point of a curve with all variants of another codec, lowest rate first.
 
-    other: one curve for each variant. All points are over the same images and have both metrics.
+    other: one curve for each variant, all of one build (`builds`). All points are over the same
+    images and have both metrics.
     Raises `UsageError` where one of these gives no influence of an image.
     """
     require_image_values(distortion, realism)

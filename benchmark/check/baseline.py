@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from benchmark.analysis.comparable import label_of
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.registry import split_unescaped
+from benchmark.rows.editions import newest_rows
 from benchmark.rows.store import Store
-from benchmark.rows.versions import newest_rows
 from benchmark.system.atomic import replacing
 from benchmark.system.machine import commit
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -24,19 +25,30 @@ def fetch(
         str,
         typer.Argument(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
-            f"inception (for FID and KID); or a learned codec: {HYPERPRIOR}"
+            "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
+            f"{HYPERPRIOR}"
         ),
     ],
     data_dir: Annotated[
         Path | None,
         typer.Option(help="Folder to put a dataset into; default: the user's cache."),
     ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="Archive of a dataset that you have, or another address of it (repeatable); "
+            "its digest decides whether it is used.",
+        ),
+    ] = None,
 ) -> None:
     """Download a dataset or weights, checked; an interrupted download resumes where it stopped."""
+    if origin and name not in DATASETS:
+        raise UsageError(f"--from is for datasets, and {name} is none: leave it out")
     if name == "sample":
         print("sample is bundled with the scikit-image package: nothing to fetch")
     elif name in DATASETS:
-        _fetch_dataset(name, data_dir)
+        _fetch_dataset(name, data_dir, origin or ())
     elif name in NETWORKS:
         _fetch_weights(NETWORKS[name])
     elif name.partition(":")[0] in CODECS or name in ALIASES:
@@ -46,7 +58,7 @@ def fetch(
         raise UnknownName("thing to fetch", name, known)
 
 
-def _fetch_dataset(name: str, data_dir: Path | None) -> None:
+def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> None:
     from benchmark.datasets.folder import data_folders, fetched_folder
     from benchmark.registry import dataset_module, dataset_opener
 
@@ -59,8 +71,11 @@ def _fetch_dataset(name: str, data_dir: Path | None) -> None:
             raise UsageError(
                 f"{name} cannot be downloaded: put its images into {target} yourself"
             ) from None
+        more = (origins,) if origins else ()
+        if more and "origins" not in signature(module.fetch_dataset).parameters:
+            raise UsageError(f"{name} takes no --from: put its images into {target}") from None
         with _shown() as progress:
-            module.fetch_dataset(name, sought, target, progress)
+            module.fetch_dataset(name, sought, target, progress, *more)
     images = dataset_opener(name)(sought).images
     folders = sorted({str(image.path.parent) for image in images})
     print(f"{name}: {len(images)} images in {' and '.join(folders)}")

@@ -38,7 +38,10 @@ USUAL_METRICS = ",".join(registry.USUAL_METRICS)
 Results = Annotated[Path, typer.Option(help="Folder of results.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder searched for datasets first; then $BENCH_DATA and the user's cache."),
+    typer.Option(
+        help="Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
+        "$BENCH_DATA names and the user's cache."
+    ),
 ]
 WeightsDir = Annotated[
     Path | None,

@@ -19,11 +19,23 @@ def report(
     metrics: options.Metrics = "all",
     allow_few: options.AllowFew = False,
     attribute: options.Attribute = "",
-    anchor: Annotated[str, typer.Option(help="The codec that BD-rates are relative to.")] = "jpeg",
+    anchor: Annotated[
+        str,
+        typer.Option(
+            help="The codec that BD-rates are relative to; default: jpeg:optimize=1, else jpeg."
+        ),
+    ] = "",
     up_to_bpp: Annotated[
         float | None,
         typer.Option(help="Cut curves at this rate, by interpolation, before taking BD-rates."),
     ] = None,
+    any_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--any-overlap",
+            help="Also give BD-rates of curves that share less than a third of what they span.",
+        ),
+    ] = False,
     common: Annotated[
         bool,
         typer.Option("--common", help="Restrict all means to the images that every point has."),
@@ -80,6 +92,7 @@ def report(
         linear,
         published,
         mix_protocols,
+        any_overlap,
     )
     progress = partial(show_progress, "decoding for the page")
     with drawn_in(style):

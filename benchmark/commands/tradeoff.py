@@ -9,10 +9,11 @@ from benchmark.commands import options
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from benchmark.analysis.builds import Family
     from benchmark.analysis.stored import DatasetResults
-    from benchmark.analysis.summarise import Point
+    from benchmark.analysis.summarise import Edition
     from benchmark.analysis.tradeoff import Tradeoff
     from benchmark.figures.table import Table
     from benchmark.metrics.measure import Measure
@@ -38,18 +39,25 @@ def tradeoff(
         Path | None,
         typer.Option("--csv", help="Also write the table to this csv file, at full precision."),
     ] = None,
+    build: Annotated[
+        str,
+        typer.Option(
+            help="Take CODEC's variants of this build, by the first digits of its fingerprint or "
+            "checkpoint; default: the newest that has most variants."
+        ),
+    ] = "",
     allow_few: options.AllowFew = False,
     results: options.Results = Path("results"),
 ) -> None:
     """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
 
-    CODEC's variants (realism weights, say) span a surface; it is interpolated at every setting of
-    AGAINST. The interval is over draws of images, both codecs' together. A metric such as LPIPS
+    CODEC's variants (realism weights, say) of one build, that is one program or checkpoint, span a
+    surface; it is interpolated at every setting of AGAINST. What is left out is named below the
+    table. The interval is over draws of images, both codecs' together. A metric such as LPIPS
     compares at equal perceptual quality, which is not realism.
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.rate_distortion import curves
     from benchmark.analysis.stored import read_results
     from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.output import print_table
@@ -62,47 +70,54 @@ def tradeoff(
         raise UsageError("--distortion and --realism each take one metric, and not the same")
     stored = read_results(results, dataset, "all", names, allow_few=allow_few)
     first, second = map(Measure.named, names)
-    of_both = [curves(stored.summary, measure) for measure in (first, second)]
-    known = {label: _common(of_both, label) for label in of_both[0] if label in of_both[1]}
-    mine = _variants(known, codec, stored, second)
+    mine = _family(stored, codec, (first, second), build)
+    if not mine.points:
+        raise UsageError(_nothing(codec, [mine]))
+    others = [_family(stored, label, (first, second)) for label in _labels(stored, against)]
+    curves = {label: points for other in others for label, points in other.points.items()}
+    if not curves:
+        raise UsageError(_nothing(against, others))
     found = [
         one
-        for label, curve in _variants(known, against, stored, second).items()
-        if label not in mine
-        for one in tradeoffs(curve, list(mine.values()), first, second)
+        for label, curve in curves.items()
+        if label not in mine.points
+        for one in tradeoffs(curve, list(mine.points.values()), first, second)
     ]
     if not found:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    print_table(_table(found, codec, first, second, stored))
+    print_table(_table(found, codec, first, second, stored, mine, others))
     if csv_file is not None:
         csv_file.write_text(csv_text([asdict(one) for one in found]))
 
 
-def _common(of_both: "Sequence[Mapping[str, Sequence[Point]]]", label: str) -> "list[Point]":
-    """Return a variant's points that have both metrics."""
-    second = {point.setting for point in of_both[1][label]}
-    return [point for point in of_both[0][label] if point.setting in second]
+def _labels(stored: "DatasetResults", asked: str) -> list[str]:
+    """Return the labels of a codec's variants, or one; raise `UnknownName` for no such codec."""
+    editions = [point.edition for point in stored.summary.points]
+    found = [one.label for one in editions if asked in (one.label, one.codec) and not one.age]
+    if not found:
+        raise UnknownName("codec with results", asked, stored.summary.labels)
+    return list(dict.fromkeys(found))
 
 
-def _variants(
-    known: "Mapping[str, list[Point]]", asked: str, stored: "DatasetResults", realism: "Measure"
-) -> "dict[str, list[Point]]":
-    """Return the curve of a variant by its label, or of every variant by the codec's name."""
-    found = {
-        label: points
-        for label, points in known.items()
-        if points and asked in (label, points[0].edition.codec)
-    }
-    if found:
-        return found
-    without = [
-        point for point in stored.summary.points if asked in (point.label, point.edition.codec)
-    ]
-    if without:
-        reasons = without[0].means[realism.column].reasons
-        why = reasons[0][0] if reasons else "its points are not over the same images as the others"
-        raise UsageError(f"{asked} has no {realism.label} to compare: {why}")
-    raise UnknownName("codec with results", asked, stored.summary.labels)
+def _family(
+    stored: "DatasetResults", asked: str, measures: "Sequence[Measure]", build: str = ""
+) -> "Family":
+    """Return the variants of one build of a codec, or those of one variant, by its label."""
+    from benchmark.analysis.builds import one_build
+
+    labels = _labels(stored, asked)
+    points = [point.edition for point in stored.summary.points if point.label in labels]
+    variants = {(one.codec, one.variant) for one in points}
+
+    def belongs(edition: "Edition") -> bool:
+        return (edition.codec, edition.variant) in variants
+
+    return one_build(stored.summary, belongs, measures, build)
+
+
+def _nothing(asked: str, families: "Sequence[Family]") -> str:
+    reasons = [sentence for one in families for sentence in one.left_out]
+    return f"{asked} has nothing to compare: {'; '.join(reasons)}"
 
 
 def _table(
@@ -111,6 +126,8 @@ def _table(
     distortion: "Measure",
     realism: "Measure",
     stored: "DatasetResults",
+    mine: "Family",
+    others: "Sequence[Family]",
 ) -> "Table":
     from benchmark.analysis.interval import CONFIDENCE, DRAWS
     from benchmark.figures.table import NOTHING, Table
@@ -144,5 +161,11 @@ def _table(
         f"its nearest one is given. other rates: {codec} has none like it.",
         f"Interval and certainty (share of draws with the same sign): {DRAWS} draws of images, "
         "both codecs' together; the interval allows for the number of images.",
+        f"The surface of {codec}: {mine.described}.",
     ]
+    notes += dict.fromkeys(
+        f"{sentence[0].upper()}{sentence[1:]}."
+        for one in (mine, *others)
+        for sentence in one.left_out
+    )
     return Table(headers, tuple(rows), 3, tuple(notes))

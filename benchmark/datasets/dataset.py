@@ -6,7 +6,8 @@ may also have
 
     PROFILES        facts for figures, by name (`benchmark.datasets.profile`)
     fetch_dataset   (name, sought, target, progress): download what is in none of the folders
-                    `sought` into the folder `target`, for `bench fetch`
+                    `sought` into the folder `target`, for `bench fetch`; with a fifth parameter
+                    `origins`, files or addresses of copies that are used instead
     typical_sizes   (name): width and height (px) of images much like these, for `bench plan`
 """
 

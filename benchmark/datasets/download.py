@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 from urllib.error import HTTPError, URLError
@@ -42,15 +42,28 @@ class Expected(NamedTuple):
     """Size and digest of a file, as far as they are known beforehand."""
 
     size_bytes: int | None = None
-    sha256: str = ""  # or its first hex digits
+    digest: str = ""  # hex digits of the sha256, at least the first; or "sha1:" and the sha1
 
-    def objection(self, size_bytes: int, sha256: str) -> str:
-        """Return why a file is another one; empty where it is the expected one."""
+    def objection(self, file: BufferedReader | BufferedRandom) -> str:
+        """Return why a file, open to be read, is another one; empty where it is as expected."""
+        size_bytes = file.seek(0, os.SEEK_END)
         if self.size_bytes not in (None, size_bytes):
             return f"has {size_bytes} bytes instead of {self.size_bytes}"
-        if not sha256.startswith(self.sha256):
-            return f"has sha256 {sha256[:16]}... instead of {self.sha256[:16]}..."
+        algorithm, _, digest = self.digest.rpartition(":")
+        algorithm = algorithm or "sha256"
+        file.seek(0)
+        found = hashlib.file_digest(file, algorithm).hexdigest() if digest else ""
+        if not found.startswith(digest):
+            return f"has {algorithm} {found[:16]}... instead of {digest[:16]}..."
         return ""
+
+    def objection_to(self, path: Path) -> str:
+        """Return why the file at a path is another one; raise `Unavailable` if it is unreadable."""
+        try:
+            with path.open("rb") as file:
+                return self.objection(file)
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 class _BrokenOff(Exception):  # noqa: N818 - the network's own failures, apart from the disk's
@@ -61,24 +74,23 @@ def fetch(
     url: str,
     target: Path,
     size_bytes: int | None = None,
-    sha256: str = "",
+    digest: str = "",
     progress: DownloadProgress | None = None,
     remedy: str = "",
 ) -> None:
     """Download `url` to `target`, whole or not at all; an existing target is verified instead.
 
     An interrupted download waits in `target`.part, and a later call resumes it (from the start,
-    where the server cannot). Size and sha256 (or its first digits) are verified where they are
-    known, before the file gets its name. Raises `Unavailable`, which ends with `remedy` where the
+    where the server cannot). Size and digest (see `Expected`) are verified where they are known,
+    before the file gets its name. Raises `Unavailable`, which ends with `remedy` where the
     server cannot be reached.
     """
-    expected = Expected(size_bytes, sha256)
+    expected = Expected(size_bytes, digest)
     remedy = remedy or f"put the file at {target} yourself"
     part = target.with_name(f"{target.name}.part")
     try:
         if target.exists():
-            objection = expected.objection(target.stat().st_size, file_sha256(target))
-            if objection:
+            if objection := expected.objection_to(target):
                 raise Unavailable(f"{target} {objection}: remove it and fetch again")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +100,7 @@ def fetch(
             resumed = _size(file) > 0
             for _ in range(2 if resumed else 1):  # what was left over may be of another file
                 _download(url, file, expected, progress, remedy)
-                objection = expected.objection(_size(file), _sha256(file))
+                objection = expected.objection(file)
                 if not objection:
                     break
                 file.truncate(0)
@@ -201,26 +213,23 @@ def _size(file: BufferedRandom) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def _sha256(file: BufferedRandom) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _require_space(folder: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise Unavailable(f"{folder} has room for {free} bytes, and {num_bytes} are needed")
 
 
-def unpack_images(archive: Path, folder: Path, count: int) -> None:
+def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> None:
     """Write the `count` PNG files of a zip archive into `folder`, without their folders.
+
+    below: only those of this folder, a path at any depth in the archive.
 
     Other members are not unpacked, and only the name of a member's path is used, so none can be
     written elsewhere. Raises `Unavailable` where the archive is another one.
     """
     try:
         with ZipFile(archive) as opened:
-            members = _images_of(opened)
+            members = _images_of(opened, below)
             if len(members) != count:
                 raise Unavailable(
                     f"{archive} holds {len(members)} PNG files instead of {count}: "
@@ -237,11 +246,13 @@ def unpack_images(archive: Path, folder: Path, count: int) -> None:
         raise Unavailable(f"{archive} cannot be unpacked: {error.strerror or error}") from error
 
 
-def _images_of(archive: ZipFile) -> dict[str, ZipInfo]:
+def _images_of(archive: ZipFile, below: str) -> dict[str, ZipInfo]:
     members: dict[str, ZipInfo] = {}
     for member in archive.infolist():
         path = PurePosixPath(member.filename)
         if member.is_dir() or path.suffix.lower() != ".png":
+            continue
+        if below and not f"/{path.parent}".endswith(f"/{below}"):
             continue
         if "__MACOSX" in path.parts or path.name.startswith("."):  # resource forks of a Mac's zip
             continue

@@ -2,8 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 from benchmark.datasets.dataset import Dataset, ImageFile
@@ -11,6 +13,8 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.system.cache import cache_folder
 
 VARIABLE = "BENCH_DATA"
+FOLDERS_LOOKED_AT = 200  # below a data folder, for what an error says is there
+FOLDERS_TOLD = 3
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PPM_SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
 SUFFIXES = frozenset([".png", *JPEG_SUFFIXES, ".webp", ".tif", ".tiff", *PPM_SUFFIXES])
@@ -38,6 +42,8 @@ def open_folder(path: Path) -> Dataset:
     folder and six hex digits of the sha256 of its resolved path, so that the rows of two folders of
     one name never mix. Raises `UsageError` where there is no folder, or no image in it.
     """
+    if not path.exists():
+        raise UsageError(f"there is no folder {path}: give one with images, or a dataset's name")
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of images")
     resolved = path.resolve()
@@ -54,24 +60,53 @@ def find_images(
     data_folders: Sequence[Path],
     below: Sequence[str],
     images_in: Callable[[Path], Sequence[ImageFile]],
+    content: str = "its images",
 ) -> tuple[ImageFile, ...]:
     """Return the images, sorted, of the first place that holds the whole dataset.
 
-    The places are the paths of `below` in the first data folder, then in the next. `images_in`
-    returns the images of a place, none where it has nothing of the dataset, and raises
-    `Unavailable` with its objection to what is there; the first objection is reported when no place
-    is right.
+    The places are the paths of `below` in the first data folder, then in the next; the first of
+    them is the one that errors recommend, "." is the data folder itself. `images_in` returns the
+    images of a place, none where it has nothing of the dataset, and raises `Unavailable` with its
+    objection to what is there; the first objection is reported when no place is right, one to a
+    data folder itself only if there is no other. content: what a place has to hold, for errors.
     """
-    objection = ""
-    for place in (folder / path for folder in data_folders for path in below):
+    objections: dict[bool, str] = {}  # by whether the place is a data folder itself
+    for folder, path in ((folder, path) for folder in data_folders for path in below):
         try:
-            if images := images_in(place):
+            if images := images_in(folder / path):
                 return tuple(sorted(images))
         except Unavailable as error:
-            objection = objection or str(error)
-    where = ", ".join(str(folder) for folder in data_folders)
-    reason = objection or f"it is not in {where}"
-    raise Unavailable(f"the dataset {name} is not here ({reason}): run `bench fetch {name}`")
+            objections.setdefault(path == ".", str(error))
+    where = " or ".join(str(folder) for folder in data_folders)
+    reason = objections.get(False) or f"{below[0]} with {content} is not in {where}"
+    if found := _png_files_below(data_folders):
+        reason += f"; there are {found}"
+    raise Unavailable(
+        f"the dataset {name} is not here ({reason}): run `bench fetch {name}`, put {content} into "
+        f"{below[0]} below the folder of --data-dir or ${VARIABLE}, or name any folder of images "
+        "by --dataset"
+    )
+
+
+def _png_files_below(data_folders: Sequence[Path]) -> str:
+    """Say where the most PNG files are in data folders that exist, up to two levels below."""
+    counts: dict[Path, int] = {}
+    for folder in data_folders:
+        for place in (folder, *islice(_folders_below(folder), FOLDERS_LOOKED_AT)):
+            with suppress(OSError):
+                counts[place] = sum(
+                    not path.name.startswith(".") for path in place.glob("*.[pP][nN][gG]")
+                )
+    most = sorted(counts, key=lambda place: (-counts[place], place))[:FOLDERS_TOLD]
+    return " and ".join(f"{counts[at]} PNG files in {at}" for at in most if counts[at])
+
+
+def _folders_below(folder: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        first = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+        yield from first
+        for one in first:
+            yield from sorted(two for two in one.iterdir() if two.is_dir() and two.name[0] != ".")
 
 
 def _images_below(root: Path) -> list[ImageFile]:

@@ -5,15 +5,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.datasets.download import DownloadProgress, fetch, publish_folder
+from benchmark.datasets.download import (
+    DownloadProgress,
+    fetch,
+    publish_folder,
+    unpack_images,
+)
 from benchmark.datasets.folder import find_images
 from benchmark.datasets.profile import Profile
-from benchmark.datasets.source import Refused, probe
+from benchmark.datasets.source import Refused, Source, probe
 from benchmark.errors import Unavailable
 from benchmark.system.machine import cores
 
 PROFILES = {"kodak": Profile("Kodak", 24, 1.3, "VTM")}
 ADDRESS = "https://r0k.us/graphics/kodak/kodak"
+CONTENT = "kodim01.png to kodim24.png"
+MOST_FILES = 100  # in a folder that is searched for the pictures under other names
 
 
 class Facts(NamedTuple):
@@ -58,23 +65,30 @@ PICTURES = {
 
 
 def open_kodak(data_folders: Sequence[Path]) -> Dataset:
-    """Open the first FOLDER/kodak or FOLDER that holds all 24 files, `kodim01.png` first.
+    """Open the first FOLDER/kodak or FOLDER that holds all 24 pictures, `kodim01.png` first.
 
     Every file is decoded once and its pixels are compared with the published ones, so that a file
-    compressed anew is accepted and another picture of that name is not. Raises `Unavailable`.
+    compressed anew is accepted and another picture of that name is not. Files of other names are
+    taken where their pixels are those of the 24. Raises `Unavailable`.
     """
-    return Dataset("kodak", find_images("kodak", data_folders, ("kodak", "."), _look))
+    places = ("kodak", "kodak/PNG", "Kodak", ".")
+    return Dataset("kodak", find_images("kodak", data_folders, places, _look, CONTENT))
 
 
 def fetch_dataset(
-    name: str, sought: Sequence[Path], target: Path, progress: DownloadProgress | None = None
+    name: str,
+    sought: Sequence[Path],
+    target: Path,
+    progress: DownloadProgress | None = None,
+    origins: Sequence[str] = (),
 ) -> None:
     """Download the 24 files into `target`/kodak, which appears when all are there and right.
 
-    Files that arrived before an interruption are not asked for again.
+    Files that arrived before an interruption are not asked for again. origins: one zip archive that
+    holds the pictures, a file, used instead.
     """
     finished = target / "kodak"
-    remedy = f"put kodim01.png to kodim24.png into {finished} yourself"
+    remedy = f"put {CONTENT} into {finished} yourself"
     urls = {picture: f"{ADDRESS}/{picture}" for picture in PICTURES}
 
     def fill(draft: Path) -> None:
@@ -82,22 +96,47 @@ def fetch_dataset(
             fetch(urls[picture], draft / picture, size_bytes, digest, progress, remedy)
         _look(draft)
 
-    publish_folder(finished, list(urls.values()), fill)
+    def unpack(draft: Path) -> None:
+        unpack_images(Path(origins[0]), draft, len(PICTURES))
+        if not _look(draft):
+            raise Unavailable(f"{origins[0]} does not hold {CONTENT}")
+
+    publish_folder(finished, origins or list(urls.values()), unpack if origins else fill)
 
 
 def _look(place: Path) -> Sequence[ImageFile]:
     images = [ImageFile(name, place / name) for name in PICTURES]
     missing = [image.name for image in images if not image.path.is_file()]
     if len(missing) == len(images):
-        return ()
+        return _renamed(place)
     if missing:
         raise Unavailable(f"{place} lacks {', '.join(missing)}")
     for source in probe(images, flatten=False, threads=cores()):
         if isinstance(source, Refused):
             raise Unavailable(f"{place}: {source.reason}")
-        if not (
-            {source.width_px, source.height_px} == {768, 512}
-            and source.sha256.startswith(PICTURES[source.file.name].pixels_sha256)
-        ):
+        if _picture(source) != source.file.name:
             raise Unavailable(f"{source.file.path} is not the picture of that name")
     return images
+
+
+def _renamed(place: Path) -> Sequence[ImageFile]:
+    """Return the 24 pictures from a folder that has them under other names; none if it has not."""
+    files = [ImageFile(path.name, path) for path in sorted(place.glob("*.png"))]
+    if not len(PICTURES) <= len(files) <= MOST_FILES:
+        return ()
+    found = {
+        _picture(source): source.file.path
+        for source in probe(files, flatten=False, threads=cores())
+        if isinstance(source, Source)
+    }
+    if not PICTURES.keys() <= found.keys():
+        return ()
+    return [ImageFile(name, found[name]) for name in PICTURES]
+
+
+def _picture(source: Source) -> str:
+    """Return the name of Kodak's picture that has these pixels; empty for none."""
+    for name, facts in PICTURES.items():
+        if source.sha256.startswith(facts.pixels_sha256):
+            return name if {source.width_px, source.height_px} == {768, 512} else ""
+    return ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchmark.analysis.builds import RECORDED
 from benchmark.analysis.systems import GROUPS, OURS
 from benchmark.figures.captions import MARKS, grouped, listed
 from benchmark.figures.drawing import Drawing, frame, plain_ticks, title
@@ -139,8 +140,7 @@ def _caption(
             "15 % of the rate where the curve ends; the csv says which."
         )
     origins = grouped(
-        (f"measured here with {value.source}" if sweep.measured else f"published, {value.source}",
-         _name(sweep))
+        (f"{_how(sweep)} {value.source}", _name(sweep))
         for sweep, step in steps
         for value in (step.distortion, step.realism)
     )  # fmt: skip
@@ -150,7 +150,20 @@ def _caption(
         said = "Protocols mixed in" if len(rules) > 1 else "Protocol of"
         told = "; ".join(f"{rule} {', '.join(names)}" for rule, names in rules.items())
         parts.append(f"{said} {measure.label}: {told}.")
+    parts += [f"{one[0].upper()}{one[1:]}." for one in left_out(plots)]
     return "\n".join(parts)
+
+
+def _how(sweep: RealismSweep) -> str:
+    if not sweep.measured:
+        return "published,"
+    return f"{RECORDED} with" if sweep.recorded else "measured here with"
+
+
+def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
+    """Return the sentences on what measured sweeps leave out, each once."""
+    sweeps = [sweep for plot in plots for sweep in plot.sweeps]
+    return list(dict.fromkeys(sentence for sweep in sweeps for sentence in sweep.left_out))
 
 
 def _note(plots: Sequence[PlotAtRate]) -> str:

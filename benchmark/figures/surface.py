@@ -19,7 +19,6 @@ from benchmark.figures.style import (
     figure_style,
 )
 from benchmark.figures.table import Table
-from benchmark.published.curves import is_few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +61,7 @@ def _draw_solid(axes: Any, found: RealismGrid, colours: Any, scale: Any) -> None
     for column in range(len(found.settings)):
         axes.plot(x[:, column], y[:, column], z[:, column], color=LINE_GREY, linewidth=0.6)
     axes.set_xlabel(found.distortion.axis_label, labelpad=-5)
-    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)), labelpad=-5)
+    axes.set_ylabel(axis_words(found.realism, found.realism.few(found.images)), labelpad=-5)
     axes.set_zlabel(RATE_LABEL, labelpad=-4, rotation=90)
     axes.tick_params(labelsize=6, pad=-2)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -80,7 +79,7 @@ def _draw_flat(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> No
         axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
-    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)))
+    axes.set_ylabel(axis_words(found.realism, found.realism.few(found.images)))
     frame(axes)
 
 
@@ -104,17 +103,18 @@ def _caption(found: RealismGrid, dataset: str) -> str:
     betas = ", ".join(f"{beta:g}" for beta in found.betas)
     parts = [
         f"Rate, {found.distortion.label} and {found.realism.label} of CRDR over q and β "
-        f"({betas}) on {dataset}: means over {found.images} images, measured here with "
-        f"{', '.join([found.version, *found.caveats])} (protocols {', '.join(found.protocols)}). "
+        f"({betas}) on {dataset}: means over {found.images} images, {found.origin} "
+        f"(protocols {', '.join(found.protocols)}). "
         "Right: the same points; each line is one q, the bytes hardly depend on β."
     ]
-    if is_few(found.realism, found.images):
+    if found.realism.few(found.images):
         parts.append(FEW)
     if not found.realism.of_sets:
         parts.append(
             f"{found.realism.label} stands in for a distance between distributions, which takes at "
             "least 50 images; it compares each picture with its source."
         )
+    parts += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in found.left_out]
     return "\n".join(parts)
 
 

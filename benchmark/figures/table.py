@@ -1,20 +1,23 @@
-"""Tables of means and BD-rates, and tables as plain text, markdown, LaTeX and csv."""
+"""The table of means, and tables as plain text, markdown, LaTeX and csv."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
-from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, NoDelta
+from benchmark.analysis.means import OF_MEAN_MSE
 from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
+from benchmark.figures.captions import FEW
 from benchmark.metrics.measure import Measure
 
-NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
+NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
+FEW_NOTE = f"{FEW_MARK} {FEW}"
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "α": r"$\alpha$", "β": r"$\beta$", NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
+    FEW_MARK: r"$^\ddagger$",
 }  # fmt: skip
 
 
@@ -39,7 +42,9 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
         cells.append(NOTHING if point.bpp is None else f"{point.bpp:.4f}")
         for measure in measures:
             decimals = 2 if "dB" in measure.label else 4
-            cells.append(_mean(point.means[measure.column], point.images, f".{decimals}f"))
+            mean = point.means[measure.column]
+            marked = FEW_MARK * (mean.value is not None and measure.few(mean.images))
+            cells.append(_mean(mean, point.images, f".{decimals}f", marked))
         cells += [_mean(point.means[name], point.images, ".2g") for name in SECONDS]
         rows.append((*cells, *([str(point.failed or "")] if failed else [])))
     text = "".join(cell for row in rows for cell in row[3:])
@@ -48,6 +53,10 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
         notes.append("A count in brackets: the mean is over that number of images only.")
     if ENDLESS in text:
         notes.append(f"{ENDLESS} n: n images came back identical; they are not in the mean.")
+    if FEW_MARK in text:
+        notes.append(FEW_NOTE)
+    if any(measure.column in OF_MEAN_MSE for measure in measures):
+        notes.append("PSNR is a mean of dB; means.csv also has the dB of the mean squared error.")
     if any(caveat for point in points for caveat in point.edition.caveats):
         caveats = {point.label: ", ".join(point.edition.caveats) for point in points}
         notes += [f"{label}: {caveat}." for label, caveat in caveats.items() if caveat]
@@ -77,95 +86,6 @@ def _container_note(points: Sequence[Point]) -> list[str]:
             sizes.setdefault(point.label, []).append(size)
     told = (f"{label} {sum(found) / len(found):.0f}" for label, found in sizes.items())
     return [f"Bytes of the file format per image, part of bpp: {', '.join(told)}."] if sizes else []
-
-
-def bd_table(
-    comparisons: Sequence[Comparison],
-    measures: Sequence[Measure],
-    anchor: str,
-    up_to_bpp: float | None = None,
-) -> Table:
-    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
-    headers = (
-        "metric", "codec", "BD-rate (%)", "mean of images' BD-rates (%)", "images",
-        "BD-metric", "overlap (%)",
-    )  # fmt: skip
-    labels = {measure.column: measure.axis_label for measure in measures}
-    rows, notes = [], [f"Anchor: {anchor}. A negative BD-rate saves bits at equal quality."]
-    notes += _cut_note(up_to_bpp)
-    reasons: dict[str, list[str]] = {}
-    for comparison in comparisons:
-        found = comparison.rate, comparison.images_rate, comparison.quality
-        rate, of_images, quality = found
-        rows.append(
-            (
-                labels[comparison.column],
-                comparison.label,
-                _delta(rate, "+.2f"),
-                NOTHING if isinstance(of_images, NoDelta) else f"{of_images.value:+.2f}",
-                _images_of(of_images),
-                _delta(quality, "+.4g"),
-                f"{100 * rate.overlap:.0f}" if isinstance(rate, Delta) else NOTHING,
-            )
-        )
-        for refused in found if isinstance(rate, Delta) else (rate, quality):
-            if isinstance(refused, NoDelta):
-                who = f"{comparison.label} ({labels[comparison.column]})"
-                whose = reasons.setdefault(refused.reason, [])
-                whose += [who] if who not in whose else []
-    if any(DOUBTFUL in cell for row in rows for cell in row):
-        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span.")
-    notes += [f"No number for {', '.join(whose)}: {why}." for why, whose in reasons.items()]
-    return Table(headers, tuple(rows), 2, tuple(notes))
-
-
-def bd_overview(
-    comparisons: Sequence[Comparison],
-    measures: Sequence[Measure],
-    anchor: str,
-    up_to_bpp: float | None = None,
-) -> Table:
-    """Return a row for each codec, a column for each metric: BD-rates of the mean curves."""
-    rates = {(one.label, one.column): one.rate for one in comparisons}
-    rows = tuple(
-        (label, *(_delta(rates[label, measure.column], "+.2f") for measure in measures))
-        for label in dict.fromkeys(one.label for one in comparisons)
-    )
-    notes = [f"BD-rate (%) of the mean curves against {anchor}; negative saves bits."]
-    notes += _cut_note(up_to_bpp)
-    if any(DOUBTFUL in cell for row in rows for cell in row):
-        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span.")
-    if any(NOTHING in cell for row in rows for cell in row):
-        notes.append(f"{NOTHING} The curves cannot be compared.")
-    headers = ("codec", *(measure.axis_label for measure in measures))
-    return Table(headers, rows, 1, tuple(notes))
-
-
-def _cut_note(up_to_bpp: float | None) -> list[str]:
-    return [] if up_to_bpp is None else [f"Curves are cut at {up_to_bpp:g} bpp, by interpolation."]
-
-
-def bd_records(
-    comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None = None
-) -> list[dict[str, Any]]:
-    """Return a flat record for each comparison, at full precision; refused ones have a reason."""
-    return [
-        {
-            "metric": comparison.column,
-            "codec": comparison.label,
-            "anchor": anchor,
-            "up_to_bpp": up_to_bpp,
-            "bd_rate_percent": _value(comparison.rate),
-            "bd_rate_overlap": getattr(comparison.rate, "overlap", None),
-            "images_bd_rate_percent": _value(comparison.images_rate),
-            "images_bd_rate_images": getattr(comparison.images_rate, "images", None),
-            "images_bd_rate_refused": getattr(comparison.images_rate, "refused", None),
-            "bd_metric": _value(comparison.quality),
-            "bd_metric_overlap": getattr(comparison.quality, "overlap", None),
-            "reason": getattr(comparison.rate, "reason", None),
-        }
-        for comparison in comparisons
-    ]
 
 
 def plain(table: Table) -> str:
@@ -245,27 +165,10 @@ def _images(point: Point, summary: Summary) -> str:
     return f"{point.images} of {summary.images}" if point.missing else str(point.images)
 
 
-def _mean(mean: Mean, images: int, form: str) -> str:
+def _mean(mean: Mean, images: int, form: str, mark: str = "") -> str:
     endless = f"{ENDLESS} {mean.infinite}" if mean.infinite else ""
     if mean.value is None:
         return endless or NOTHING
     count = str(mean.images) if mean.images != images else ""
     inside = ", ".join(part for part in (count, endless) if part)
-    return f"{mean.value:{form}}" + (f" ({inside})" if inside else "")
-
-
-def _delta(delta: Delta | NoDelta, form: str) -> str:
-    if isinstance(delta, NoDelta):
-        return NOTHING
-    return f"{delta.value:{form}}" + (DOUBTFUL if delta.doubtful else "")
-
-
-def _images_of(found: ImagesDelta | NoDelta) -> str:
-    if isinstance(found, NoDelta):
-        return NOTHING
-    whole = found.images + found.refused
-    return f"{found.images} of {whole}" if found.refused else str(found.images)
-
-
-def _value(found: Delta | ImagesDelta | NoDelta) -> float | None:
-    return None if isinstance(found, NoDelta) else found.value
+    return f"{mean.value:{form}}{mark}" + (f" ({inside})" if inside else "")

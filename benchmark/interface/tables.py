@@ -8,14 +8,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import Average, find_label
-from benchmark.analysis.rate_distortion import compare
+from benchmark.analysis.comparable import Average, find_label, without_replaced
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.rate_distortion import edition_in
 from benchmark.analysis.reduce import summarise_with_distributions
-from benchmark.analysis.summarise import Summary, summarise
+from benchmark.analysis.summarise import Summary, looked_for, summarise
 from benchmark.errors import UsageError
-from benchmark.figures.table import bd_records
+from benchmark.figures.bd_table import bd_records
 from benchmark.metrics.measure import Measure
-from benchmark.protocol import protocols
+from benchmark.protocol import CODING, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
@@ -23,12 +24,18 @@ from benchmark.rows.store import Store
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
 
+EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
+
+
+EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
+
 
 def load(source: "str | Path | Outcome") -> pd.DataFrame:
     """Return stored rows, one per cell, ordered by codec, variant, setting and image.
 
-    Of several versions of a cell (tried again, timed, rescored) the best is returned; bundled rows
-    are returned for the codec variants that were not measured here.
+    Of several versions of a cell (tried again, timed, rescored) the best is returned. Bundled rows
+    of another build than what was measured here are returned where they have images, settings or
+    metrics that the rows measured here lack, and the column ``bundled`` tells them from these.
 
     Parameters
     ----------
@@ -58,7 +65,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
             inside = sorted(path.parent.name for path in folder.glob("*/per_image"))
             has = f"name one of {', '.join(inside)} in it" if inside else "`run` makes some"
             raise UsageError(f"{folder} holds no rows of one dataset: {has}")
-        table = Store(folder).table()
+        table = without_replaced(Store(folder).table(), CODING, looked_for(protocols(EVERY_METRIC)))
     else:
         folder, table = source.matrix.store.folder, source.rows
     kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -69,7 +76,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
     frame.attrs = {
         "units": {name: _unit(name, text[b"unit"].decode()) for name, text in described.items()},
         "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
-        "protocols": protocols((*METRICS, *DISTRIBUTION_METRICS)),
+        "protocols": protocols(EVERY_METRIC),
         "folder": str(folder),
     }
     return frame
@@ -114,7 +121,7 @@ def summary(
         for name in names
         if not found.values_of(metric_class(name).column)
     ]
-    without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite")]
+    without = [f"{name}{end}" for name in empty for end in ("", "_images", "_infinite", *EXTRA)]
     means = means.astype(dict.fromkeys(("bpp", *found.points[0].means), "float64"))
     means = means.drop(columns=without, errors="ignore")
     means.attrs = {
@@ -133,24 +140,28 @@ def bd_rate(
     metric: str = "psnr",
     *,
     up_to_bpp: float | None = None,
+    any_overlap: bool = False,
     common: bool = False,
     allow_few: bool = False,
 ) -> pd.DataFrame:
     """Return the Bjøntegaard deltas of every codec variant relative to an anchor.
 
     Computed as in `bench report`: Pareto fronts, Akima interpolation of the logarithmic rate, at
-    least four points.
+    least four points, at most one in five points off the front.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of one dataset, from `load`.
     anchor : str
-        Codec variant to compare with: its name in `summary`, or its spec.
+        Codec variant to compare with: its name in `summary`, or its spec. Bundled rows of it stand
+        in where it was measured here without the metric; the column ``anchor`` says so.
     metric : str
         Name of a metric.
     up_to_bpp : float, optional
         Cut all curves at this rate first.
+    any_overlap : bool
+        Also compare curves that share less than a third of the qualities they span together.
     common, allow_few : bool
         As in `summary`.
 
@@ -158,9 +169,12 @@ def bd_rate(
     -------
     DataFrame
         One row per codec variant. ``bd_rate_percent`` is of the mean curves (negative: fewer bits
-        at equal quality), ``images_bd_rate_percent`` the mean over single images,
-        ``bd_metric`` the mean difference of the metric at equal rate. What cannot be computed is
-        NaN and ``reason`` says why.
+        at equal quality), ``images_bd_rate_percent`` the mean over single images, with median and
+        quartiles; ``_low`` and ``_high`` are the ends of 95 % intervals over draws of images.
+        ``bd_rate_overlap`` (0 to 1) is what both curves share of the qualities they span,
+        ``bd_metric`` the mean difference of the metric at equal rate, ``points_left_out`` names
+        points off the Pareto front, ``few`` marks distribution metrics of under 50 images. What
+        cannot be computed is NaN and ``reason`` says why.
 
     Raises
     ------
@@ -170,7 +184,9 @@ def bd_rate(
     (name,) = metric_names([metric])
     found = summarised(frame, (name,), common, "per_image", allow_few)
     label = find_label(anchor, found.labels)
-    comparisons = compare(found, Measure.named(name), label, up_to_bpp)
+    measure = Measure.named(name)
+    comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
+    label = edition_in(found, measure, label)
     deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
     deltas.attrs = {
         "units": {name: _unit(name) for name in deltas.columns},

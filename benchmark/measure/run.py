@@ -141,9 +141,10 @@ def _measure(
 
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
-    """Return the rows of the cells of a matrix."""
+    """Return the rows of the cells of a matrix, without bundled ones of the same cells."""
     keys = pa.array([cell.key for cell in matrix.cells], pa.string())
-    return table.filter(pc.is_in(table["cell"], value_set=keys))
+    here = pc.invert(pc.fill_null(table["bundled"], False))
+    return table.filter(pc.and_(here, pc.is_in(table["cell"], value_set=keys)))
 
 
 def _record(

@@ -25,10 +25,14 @@ def unscored(
 
     With `again`, also those whose value is null with a reason, since the reason may be gone.
     Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
-    without their streams, are left out. `folder` is the store's. Rows of one image stay together.
+    without their streams or of cells that were measured here, are left out. `folder` is the
+    store's. Rows of one image stay together.
     """
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
+    bundled = pc.fill_null(table["bundled"], False)
+    here = pc.is_in(table["cell"], value_set=table["cell"].filter(pc.invert(bundled)))
+    table = table.filter(pc.or_(pc.invert(bundled), pc.invert(here)))
     lacking = {name: _lacking(table, name, again, folder) for name in metrics}
     wanted = pc.and_(
         pc.equal(table["status"], "ok"),

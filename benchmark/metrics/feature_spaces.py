@@ -2,8 +2,9 @@
 
 `Inception256` is what FID and KID are defined with: pytorch-fid's network, its scaling to 299 px,
 2048 values (Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs Trained by a Two Time-Scale
-Update Rule Converge to a Local Nash Equilibrium" (2017)). AlexNet and SqueezeNet 1.1 stand in where
-its weights are not available: the output of their last ReLU averaged over the patch, which is not
+Update Rule Converge to a Local Nash Equilibrium" (2017)). `InceptionTF256` is the same network
+after torch-fidelity's scaling, which several papers report. AlexNet and SqueezeNet 1.1 stand in
+where its weights are missing: the output of their last ReLU averaged over the patch, which is not
 scaled, with ImageNet's normalisation.
 """
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Larger batches are no faster, and from 8 on Inception's first layers pass 32 MiB, beyond which
 # the allocator returns memory to the system after each use
 PATCHES_PER_BATCH = 4
+INCEPTION_SIDE_PX = 299
 
 
 class PatchSpace(ABC):
@@ -94,6 +96,44 @@ class Inception256(PatchSpace):
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
         return self._network.features(patches)
+
+
+class InceptionTF256(PatchSpace):
+    """Features of torch-fidelity 0.4.0, 2048 per patch: scaled as TensorFlow 1 scales.
+
+    Its network has the same weights and layers as pytorch-fid's.
+    """
+
+    column = "inception256_tf_patches"
+    protocol = f"inception256-tf/torch-fidelity-0.4.0-{SHA256[:8]}"
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Raise `Unavailable` where the network's weights are missing or others."""
+        super().__init__(device)
+        found = find_inception()  # before torch is imported
+        self._network = Inception(found, device, self._dtype, scales=False)
+
+    def vectors(self, patches: "Tensor") -> "Tensor":
+        """Return Inception's last pooled features, (n, 2048)."""
+        scaled = _scaled_from_corner(patches * 255, INCEPTION_SIDE_PX)
+        return self._network.features((scaled - 128) / 128)
+
+
+def _scaled_from_corner(patches: "Tensor", side: int) -> "Tensor":
+    """Return square patches (n, channels, h, h) enlarged to `side` as TensorFlow 1 does.
+
+    Bilinear; output pixel i lies at i h / side of the input's pixels, not at the place of its
+    centre, and beyond the last pixel that one is repeated.
+    """
+    import torch
+
+    length = patches.shape[-1]
+    # float32, as there: at whole places rounding decides between two pixels of equal value
+    place = torch.arange(side, dtype=torch.float32, device=patches.device) * (length / side)
+    low = place.long()
+    high, weight = (low + 1).clamp_max(length - 1), (place - low).to(patches.dtype)
+    columns = torch.lerp(patches[..., low], patches[..., high], weight)
+    return torch.lerp(columns[..., low, :], columns[..., high, :], weight[:, None])
 
 
 class BackboneSpace(PatchSpace):

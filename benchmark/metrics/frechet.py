@@ -125,6 +125,16 @@ class FID256(FrechetDistance):
     min_images = 50
 
 
+class FID256TF(FrechetDistance):
+    """FID of 256 px patches, of Inception's features as torch-fidelity computes them."""
+
+    column = "fid256_tf"
+    label = "FID/256 (torch-fidelity)"
+    presentation = Presentation("decades", published="fid", meets=("fid256/torch-fidelity",))
+    space = "inception256_tf"
+    min_images = 50
+
+
 class FIDInfinity:
     """FID/256 without the bias of small sets.
 

@@ -30,14 +30,16 @@ def find_inception() -> "Path":
 
 
 class Inception:
-    """Inception network with FID's weights on a torch device."""
+    """Inception network with FID's weights, with or without pytorch-fid's scaling of patches."""
 
-    def __init__(self, path: "Path", device: str, dtype: "torch.dtype") -> None:
+    def __init__(
+        self, path: "Path", device: str, dtype: "torch.dtype", *, scales: bool = True
+    ) -> None:
         """Load the weights from `path`; `Unavailable` where the file is not the published one."""
         import torch
         from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-        network = _pytorch_fid(load_pinned(path, SHA256, f"pytorch-fid's {FILE}"))
+        network = _pytorch_fid(load_pinned(path, SHA256, f"pytorch-fid's {FILE}"), scales)
         for part in list(network.double().modules()):  # folded in float64
             if hasattr(part, "bn"):
                 part.conv, part.bn = fuse_conv_bn_eval(part.conv, part.bn), torch.nn.Identity()
@@ -46,15 +48,16 @@ class Inception:
     def features(self, patches: "Tensor") -> "Tensor":
         """Return features (n, 2048) of patches (n, 3, height, width) in [0, 1].
 
-        The network scales each patch to 299 x 299 px itself.
+        A network that scales as pytorch-fid makes each patch 299 x 299 px itself; any other takes
+        patches of that size in [-1, 1].
         """
         (found,) = self._network(patches)
         features: Tensor = found.flatten(1)
         return features
 
 
-def _pytorch_fid(state: "dict[str, Tensor]") -> Any:
-    """Return pytorch-fid's network in evaluation mode with these weights.
+def _pytorch_fid(state: "dict[str, Tensor]", scales: bool) -> Any:
+    """Return pytorch-fid's network in evaluation mode with these weights, with or without scaling.
 
     Its constructor asks a function of its module for the weights, which would download them, and
     draws random numbers before it overwrites them.
@@ -67,4 +70,4 @@ def _pytorch_fid(state: "dict[str, Tensor]") -> Any:
 
     loader = patch.object(inception, "load_state_dict_from_url", lambda *_, **__: state)
     with loader, torch.random.fork_rng(devices=[]):
-        return inception.InceptionV3().eval()
+        return inception.InceptionV3(resize_input=scales, normalize_input=scales).eval()

@@ -71,6 +71,15 @@ class KID256:
         return kernel_distance(reference, decoded)
 
 
+class KID256TF(KID256):
+    """KID of 256 px patches, of Inception's features as torch-fidelity computes them."""
+
+    column = "kid256_tf"
+    label = "KID/256 (torch-fidelity)"
+    presentation = Presentation("decades", published="kid", meets=("kid256/torch-fidelity",))
+    space = "inception256_tf"
+
+
 def _sums_inside(features: Features) -> NDArray[np.float64]:
     """Return the sum of each patch's kernel values with all others of its set, (patches,)."""
     sums = np.zeros(len(features))

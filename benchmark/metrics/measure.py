@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmark.errors import UsageError
-from benchmark.metrics.distribution_metric import has_influence
+from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
 from benchmark.metrics.presentation import Kind, Scale, presentation_of
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
@@ -49,6 +49,10 @@ class Measure:
     def axis_label(self) -> str:
         """Label of the axis in figures, with the unit that is drawn."""
         return f"{self.label} (dB)" if self.saturating else self.label
+
+    def few(self, images: int) -> bool:
+        """Return whether this is a distribution metric over so few images that it is marked."""
+        return self.of_sets and images < FEW_IMAGES
 
     def drawn(self, value: float) -> float:
         """Return the place of a value on the axis: the value itself, or -10 log10(1 - value).

@@ -3,6 +3,7 @@
 from typing import Any, Literal, Protocol
 
 from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable
 
 
 class ImageMetric(Protocol):
@@ -38,3 +39,12 @@ def require_same_shape(reference: tuple[int, ...], decoded: tuple[int, ...]) -> 
     """Raise `ValueError` unless a decoded image has the shape of its source."""
     if reference != decoded:
         raise ValueError(f"shapes differ: reference {reference}, decoded {decoded}")
+
+
+def require_side(pixels: Pixels, least_px: int, metric: str) -> None:
+    """Raise `NotMeasurable` where a side of the image is shorter than a metric needs."""
+    side = min(pixels.shape[:2])
+    if side < least_px:
+        raise NotMeasurable(
+            f"{metric} needs at least {least_px} px on the shorter side, this image has {side}"
+        )

@@ -1,12 +1,14 @@
-"""Peak signal-to-noise ratio (dB) of 8-bit RGB images, over all channels or of luma alone."""
+"""Peak signal-to-noise ratio (dB) of 8-bit RGB images: of all channels, of luma, and of YCbCr."""
 
 import math
+import operator
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable
 from benchmark.metrics.metric import require_same_shape
 from benchmark.metrics.presentation import Presentation
 
@@ -17,6 +19,7 @@ PEAK = 255
 # luma of 8-bit pixels is a whole number below 2^24, and float32 holds it exactly.
 LUMA_WEIGHTS = (2126.0, 7152.0, 722.0)
 LUMA_UNIT = 10_000
+PLANE_WEIGHTS = (6, 1, 1)
 
 
 class PreparedLuma(NamedTuple):
@@ -71,6 +74,63 @@ class LumaPSNR:
         require_same_shape(prepared.shape, decoded.shape)
         error = (_luma(decoded) - prepared.luma).astype(np.float64)
         return _decibels(float(error @ error) / LUMA_UNIT**2 / error.size)
+
+
+class WeightedPSNR:
+    """PSNR of Y'CbCr with weights 6:1:1, as JVET's common test conditions have it.
+
+    (6 PSNR(Y') + PSNR(Cb) + PSNR(Cr)) / 8, of BT.709 full-range planes, 4:4:4, rounded to 8 bits.
+    """
+
+    column = "psnr_ycbcr_db"
+    label = "PSNR of YCbCr, 6:1:1 (dB)"
+    better: Better = "higher"
+    protocol = "psnr-ycbcr709-full8-444-611/1"
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Ignore `device`, as `PSNR` does."""
+
+    def prepare(self, reference: Pixels) -> NDArray[np.uint8]:
+        """Return the source's planes."""
+        return ycbcr_planes(reference)
+
+    def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
+        """Return the weighted PSNR (dB), infinite where all three planes are equal.
+
+        Raises `ValueError` unless the shapes agree, and `NotMeasurable` where some planes are equal
+        and others are not: the mean of a number and an infinite one says nothing.
+        """
+        require_same_shape(prepared.shape[1:], decoded.shape[:2])
+        planes = zip(prepared, ycbcr_planes(decoded), strict=True)
+        of_planes = [psnr(one, other) for one, other in planes]
+        infinite = [math.isinf(value) for value in of_planes]
+        if any(infinite) and not all(infinite):
+            equal = " and ".join(
+                name for name, same in zip(("Y", "Cb", "Cr"), infinite, strict=True) if same
+            )
+            raise NotMeasurable(
+                f"{equal} of this image and of its source are equal, so a PSNR to be averaged is "
+                "infinite"
+            )
+        return math.fsum(map(operator.mul, PLANE_WEIGHTS, of_planes)) / sum(PLANE_WEIGHTS)
+
+
+def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
+    """Return Y', Cb and Cr of 8-bit RGB, (3, height, width): BT.709, full range, rounded.
+
+    >>> ycbcr_planes(np.uint8([[[255, 255, 255], [255, 0, 0]]])).tolist()
+    [[[255, 54]], [[128, 99]], [[128, 255]]]
+    """
+    red, luma, blue = (
+        pixels[..., 0].astype(np.float64),
+        _luma(pixels).reshape(pixels.shape[:2]) / LUMA_UNIT,
+        pixels[..., 2].astype(np.float64),
+    )
+    # ITU-R BT.709-6, item 3.3; 128 stands for no colour, and pure blue or red would be 255.5
+    blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
+    planes = np.rint(np.stack([luma, blueness, redness])).clip(0, 255)
+    rounded: NDArray[np.uint8] = planes.astype(np.uint8)
+    return rounded
 
 
 def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:

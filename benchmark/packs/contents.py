@@ -16,7 +16,7 @@ EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its
 
 
 class DatasetContents(NamedTuple):
-    """The rows of a dataset, one per cell, and where their streams are."""
+    """The rows of a dataset, as `Store.table` returns them, and where their streams are."""
 
     table: pa.Table  # columns of `schema.table_schema`
     store: Store
@@ -58,7 +58,7 @@ def dataset_contents(results: Path, dataset: str, packs: Sequence[Pack]) -> Data
     for pack in packs:
         for one in pack.streams.values():
             if (one.fields.get("dataset") or "").partition(":")[0] == dataset:
-                row = row_of(pack, one, EARLIEST_RUN)
+                row = row_of(pack, one, EARLIEST_RUN) | {"bundled": True}
                 if row["cell"] not in done and row["cell"] not in found:
                     found[row["cell"]] = pack, one
                     rows.append(row)

@@ -16,9 +16,9 @@ from benchmark.codec import CodecInfo
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
 from benchmark.registry import CodecSpec
+from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import CELL_COLUMNS, table_schema
 from benchmark.rows.store import Store
-from benchmark.rows.versions import newest_rows
 from benchmark.system.atomic import replacing
 
 Row = Mapping[str, Any]

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from PIL.Image import fromarray
 
-from benchmark.analysis.comparable import ComparableRows, label_of
-from benchmark.analysis.summarise import Summary
+from benchmark.analysis.comparable import ComparableRows
+from benchmark.analysis.summarise import Summary, looked_for
 from benchmark.codec import Codec, Pixels
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import Source
@@ -46,17 +46,14 @@ class Pictures(NamedTuple):
 
 def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
     """Return the row of every image of every point."""
-    rows = ComparableRows(table, coding)
+    rows = ComparableRows(table, coding, looked_for(summary.protocols))
     marked = np.flatnonzero(rows.ok)
-    labels = set(summary.labels)
+    labels, editions = rows.labels(), rows.edition[marked].tolist()
     used = {(p.label, str(p.setting), number) for p in summary.points for number in p.image_ids}
     found: dict[ImageKey, StoredRow] = {}
     picked = table.select(list(COLUMNS)).take(rows.index[marked]).to_pylist()
-    for row, number in zip(picked, rows.image[marked].tolist(), strict=True):
-        label = label_of(row["codec"], row["variant"])
-        if label not in labels:  # two variants of one label
-            label = f"{row['codec']}:{row['variant']}".rstrip(":")
-        place = label, f"{row['setting_name']}={row['setting_value']:g}", number
+    for row, number, edition in zip(picked, rows.image[marked].tolist(), editions, strict=True):
+        place = labels[edition], f"{row['setting_name']}={row['setting_value']:g}", number
         if place in used:
             found[place] = row
     return found

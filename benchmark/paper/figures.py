@@ -10,7 +10,7 @@ from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.datasets.profile import profile
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
-from benchmark.figures.realism_plot import draw_realism_plots
+from benchmark.figures.realism_plot import draw_realism_plots, left_out
 from benchmark.figures.surface import draw_surface
 from benchmark.metrics.measure import Measure
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
@@ -64,7 +64,7 @@ def realism_plots(results: PaperResults) -> PaperFigure:
     drawing = draw_realism_plots(
         plots, psnr.measure, fid.measure, results.styles(), facts.title, facts.published_images or 0
     )
-    return PaperFigure(drawing, said)
+    return PaperFigure(drawing, (*said, *(f"realism_plane: {one}" for one in left_out(plots))))
 
 
 def realism_surface(results: PaperResults) -> PaperFigure:
@@ -75,12 +75,13 @@ def realism_surface(results: PaperResults) -> PaperFigure:
         if summary is not None:
             found = realism_grid(summary, Measure.named("psnr"), every_measure())
             if not isinstance(found, str):
-                return PaperFigure(draw_surface(found, profile(dataset).title))
+                said = tuple(f"realism_surface: {sentence}" for sentence in found.left_out)
+                return PaperFigure(draw_surface(found, profile(dataset).title), said)
             reasons.append(f"{dataset}: {found}")
     why = "; ".join(reasons) or "nothing is measured"
     example = "ours:beta=0,ours:beta=1.28,ours:beta=2.56,ours:beta=3.84"
-    said = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
-    return PaperFigure(None, (said,))
+    lacking = f"no realism_surface: {why} (`bench run --codecs {example} --dataset kodak`)"
+    return PaperFigure(None, (lacking,))
 
 
 def complexity(results: PaperResults) -> PaperFigure:

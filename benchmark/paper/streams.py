@@ -16,7 +16,7 @@ from benchmark.paper.results import PaperResults
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import CODECS, DATASETS, CodecSpec, load_codec
-from benchmark.rows.versions import newest_rows
+from benchmark.rows.editions import newest_rows
 
 FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first
 

@@ -8,7 +8,6 @@ from benchmark.analysis.rate_distortion import Excluded, curves, excluded
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.profile import profile
-from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.published.points import PublishedPoint, curve_name, slug
 
@@ -113,11 +112,6 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
     return Panel(measure, kept, tuple(excluded(summary, measure)))
 
 
-def is_few(measure: Measure, images: int) -> bool:
-    """Return whether a metric is a distribution metric over so few images that it is marked."""
-    return measure.of_sets and images < FEW_IMAGES
-
-
 def _measured(
     system: System, points: Sequence[Point], measure: Measure, summary: Summary
 ) -> SystemCurve:
@@ -141,7 +135,7 @@ def _measured(
                 interval=point_interval(point, measure) if measure.of_sets else None,
             )
         )
-    few = any(is_few(measure, spot.images or 0) for spot in spots)
+    few = any(measure.few(spot.images or 0) for spot in spots)
     return SystemCurve(system, True, tuple(spots), caveats=edition.caveats, few=few)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from benchmark.analysis.grid import betas
+from benchmark.analysis.grid import beta_of, betas
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS
 from benchmark.metrics.measure import Measure
@@ -45,6 +45,8 @@ class RealismSweep(NamedTuple):
     measured: bool
     steps: tuple[SweepStep, ...]
     caveats: tuple[str, ...] = ()
+    recorded: bool = False  # some of its points are precomputed
+    left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
 
 
 class PlotAtRate(NamedTuple):
@@ -134,6 +136,7 @@ def realism_sweeps(
             first.measured,
             tuple(sorted(steps, key=lambda one: -one.realism.value)),
             first.caveats,
+            first.recorded,
         )
     return sorted(found.values(), key=rank)
 
@@ -147,23 +150,33 @@ def rank(sweep: RealismSweep) -> tuple[int, bool]:
 def measured_sweep(
     summary: Summary | None, distortion: Measure, realism: Measure, bpp: float
 ) -> RealismSweep | None:
-    """Return our codec at a rate, a step for each beta that was measured; None without any."""
+    """Return our codec at a rate, a step for each beta of one build; None without any."""
+    if summary is None or not {distortion.column, realism.column} <= summary.protocols.keys():
+        return None
+    family = betas(summary, (distortion, realism))
+    whole = family.within(summary)
     of_distortion, of_realism = (
-        {curve.system.label: curve for curve in measured_panel(summary, measure).curves}
+        {curve.system.label: curve for curve in measured_panel(whole, measure).curves}
         for measure in (distortion, realism)
     )
-    steps = []
+    steps: list[tuple[float, SweepStep]] = []
     caveats: dict[str, None] = {}
-    for beta, points in (betas(summary) if summary else {}).items():
-        label = points[0].label
-        if label in of_distortion and label in of_realism:
-            step = _step(of_distortion[label], of_realism[label], bpp)
-            steps += [step._replace(setting=f"β={beta:g}")] if step else []
-            caveats |= dict.fromkeys(of_distortion[label].caveats) if step else {}
+    recorded = False
+    for label, points in family.points.items():
+        beta = beta_of(points[0].edition) or 0.0
+        step = _step(of_distortion[label], of_realism[label], bpp)
+        if step is not None:
+            steps.append((beta, step._replace(setting=f"β={beta:g}")))
+            caveats |= dict.fromkeys(of_distortion[label].caveats)
+            recorded |= points[0].edition.recorded
     if not steps:
         return None
     own = next(system for system in PAPER_SYSTEMS if system.label == PAPER_OPTION)
-    return RealismSweep(own.method, own.group, own.label, True, tuple(steps), tuple(caveats))
+    ordered = tuple(step for _, step in sorted(steps, key=lambda one: one[0]))
+    return RealismSweep(
+        *(own.method, own.group, own.label, True, ordered, tuple(caveats), recorded),
+        family.left_out,
+    )
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:

@@ -1,29 +1,23 @@
 """Reports: what is stored of a dataset, as figures, tables and a text in its report folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.analysis.comparable import find_label
+from benchmark.analysis.comparable import find_label, plain_label
+from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import Comparison, compare
+from benchmark.analysis.rate_distortion import curves, edition_in
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
+from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import file_bytes, styles
-from benchmark.figures.table import (
-    Table,
-    bd_overview,
-    bd_records,
-    bd_table,
-    csv_text,
-    latex,
-    markdown,
-    means_table,
-)
+from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
@@ -35,7 +29,7 @@ from benchmark.report.attribution import write_attribution
 from benchmark.report.document import left_out, report_text
 from benchmark.system.atomic import write_files
 
-DEFAULT_ANCHOR = "jpeg"
+DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
 OVERVIEW = ("psnr", "ms_ssim", "lpips")  # panels of the figure that holds several metrics
 
 
@@ -48,7 +42,7 @@ class ReportRequest:
     codecs: str = "all"
     metrics: str = "all"
     attribute: str = ""  # metric whose value is attributed to images; empty for none
-    anchor: str = DEFAULT_ANCHOR  # codec that BD-rates are relative to
+    anchor: str = ""  # codec that BD-rates are relative to; empty for the default
     up_to_bpp: float | None = None  # curves are cut there before BD-rates are taken
     common: bool = False  # restrict means to images that all points have
     pooled: bool = False  # bpp as all bits over all pixels
@@ -57,6 +51,7 @@ class ReportRequest:
     linear: bool = False  # rate axis
     published: str = ""  # systems to lay over the curves
     mix_protocols: bool = False
+    any_overlap: bool = False  # BD-rates of curves that share less than a third of what they span
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +95,40 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         for name in datasets_with_results(request.results, request.dataset)
     ]
     labels = {label for stored in found for label in stored.summary.labels}
-    try:
+    if request.anchor:
         anchor = find_label(request.anchor, labels)
-    except UnknownName:
-        if request.anchor != DEFAULT_ANCHOR:
-            raise
-        anchor = DEFAULT_ANCHOR  # nobody asked for it: the report says that it has no rows
+    else:
+        anchor = default_anchor([stored.summary for stored in found], measures)
     for stored in found:
         yield _write(request, stored, measures, anchor)
 
 
+def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
+    """Return the label of the anchor that is taken where nobody names one.
+
+    That JPEG of DEFAULT_ANCHORS which has a curve, however many others were measured; without any,
+    the last, of which the report says that it has no rows.
+    """
+    labels = {label for summary in summaries for label in summary.labels}
+    drawn = {
+        plain_label(label)
+        for summary in summaries
+        for measure in measures
+        for label in curves(summary, measure)
+    }
+    for among in (drawn, labels):
+        for asked in DEFAULT_ANCHORS:
+            with suppress(UnknownName):
+                return find_label(asked, among)
+    return DEFAULT_ANCHORS[-1]
+
+
 def compare_all(
-    summary: Summary, measures: Sequence[Measure], anchor: str, up_to_bpp: float | None
+    summary: Summary,
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None,
+    any_overlap: bool = False,
 ) -> tuple[list[Comparison], tuple[Table, Table] | str]:
     """Return BD-rates, and their tables (overview, details) or why there are none."""
     if anchor not in summary.labels:
@@ -120,10 +137,20 @@ def compare_all(
     if len(summary.labels) == 1:
         return [], f"No BD-rates: there is no codec but the anchor {anchor}."
     comparisons = [
-        one for measure in measures for one in compare(summary, measure, anchor, up_to_bpp)
+        one
+        for measure in measures
+        for one in compare(summary, measure, anchor, up_to_bpp, any_overlap)
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
-    return comparisons, (overview, bd_table(comparisons, measures, anchor, up_to_bpp))
+    details = bd_table(comparisons, measures, anchor)
+    found = {measure.axis_label: edition_in(summary, measure, anchor) for measure in measures}
+    notes = tuple(
+        f"{metric}: against {label}, since {anchor} was measured again without it."
+        for metric, label in found.items()
+        if label != anchor
+    )
+    overview = overview._replace(notes=(*overview.notes, *notes))
+    return comparisons, (overview, details._replace(notes=(*details.notes, *notes)))
 
 
 def _write(
@@ -135,7 +162,9 @@ def _write(
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
     drawings = _draw(stored, measured, request.linear, over)
     means = means_table(summary, measured)
-    comparisons, deltas = compare_all(summary, measured, anchor, request.up_to_bpp)
+    comparisons, deltas = compare_all(
+        summary, measured, anchor, request.up_to_bpp, request.any_overlap
+    )
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     short = short_names(summary.labels)
     files: dict[str, str | bytes] = {
@@ -149,7 +178,13 @@ def _write(
     if not isinstance(deltas, str):
         files["bd_rate.md"] = "\n".join(map(markdown, deltas))
         files["bd_rate.tex"] = latex(deltas[0], short)
-        files["bd_rate.csv"] = csv_text(bd_records(comparisons, anchor, request.up_to_bpp))
+        anchors = {one.column: edition_in(summary, one, anchor) for one in measured}
+        of_all = [
+            record
+            for one in comparisons
+            for record in bd_records([one], anchors[one.column], request.up_to_bpp)
+        ]
+        files["bd_rate.csv"] = csv_text(of_all)
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")

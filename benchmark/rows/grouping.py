@@ -13,14 +13,20 @@ from benchmark.system.arrays import BoolArray, Int64Array
 def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
     """Return the distinct values of a column, sorted, null last, and each row's index among them.
 
-    The indices are int64 of shape (rows,).
+    The indices are int64 of shape (rows,). Of a dictionary, unused values and null are among them.
 
     >>> codes(pa.array(["b", "a", None, "b"]))
     (array([1, 0, 2, 1]), ['a', 'b', None])
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    encoded = column.dictionary_encode(null_encoding="encode")
+    if pa.types.is_dictionary(column.type):
+        values = pa.concat_arrays([column.dictionary, pa.nulls(1, column.type.value_type)])
+        encoded = pa.DictionaryArray.from_arrays(
+            column.indices.fill_null(len(column.dictionary)), values
+        )
+    else:
+        encoded = column.dictionary_encode(null_encoding="encode")
     order = pc.array_sort_indices(encoded.dictionary)
     index = np.empty(len(order), np.int64)
     index[order.to_numpy()] = np.arange(len(order))
@@ -49,6 +55,11 @@ def group_codes(
 def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
     """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
     return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)
+
+
+def marked(column: pa.ChunkedArray) -> BoolArray:
+    """Mark the rows of a column of booleans that are true, bool of shape (rows,); null is not."""
+    return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
 
 
 def last_of_groups(groups: Int64Array) -> BoolArray:

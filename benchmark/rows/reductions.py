@@ -76,9 +76,6 @@ class Reductions:
         found = self._known.get(key)
         return found.reduced if found else None
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def add(self, new: Sequence[Reduction]) -> None:
         """Keep them; a folder that cannot be written costs only the time to reduce again."""
         if not new:

@@ -5,10 +5,10 @@
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
 
-Bundled rows are shown until a cell of the same codec and variant is measured here, and never count
-as done.
+Bundled rows never count as done. They stand until the cell is measured here, and beside the rows
+measured here where the two are of different builds (`rows.editions`).
 A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
-and `table` shows one row per cell.
+and `table` shows the one that stands.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from benchmark.errors import StoreError
 from benchmark.rows.result_file import write_result
 from benchmark.rows.schema import table_schema
-from benchmark.rows.versions import merge_versions
+from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]
 
@@ -46,7 +46,7 @@ pa.set_memory_pool(pa.system_memory_pool())
 class Stored(NamedTuple):
     """All rows of a store at one time."""
 
-    table: pa.Table  # one row per cell
+    table: pa.Table  # one row per cell, or two; see `versions.merge_versions`
     own: pa.Table  # cell, status and timing of every version measured here or imported
 
     def done(self, timed: bool = False) -> set[str]:
@@ -123,15 +123,17 @@ class Store:
         return _done(self._read(["cell", "status", "timing"]), timed)
 
     def table(self) -> pa.Table:
-        """Return one row per cell, the best version of each; see `versions.merge_versions`."""
+        """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
         return self.read().table
 
     def read(self) -> "Stored":
         """Read all rows once, for their table and for which cells are done."""
         own, shipped = self._read(None), self._read(None, shipped=True)
-        measured_here = pc.is_in(_kind(shipped), value_set=pc.unique(_kind(own)), skip_nulls=True)
-        table = _joined([own, shipped.filter(pc.invert(measured_here))])
-        return Stored(_plain(merge_versions(table)), own.select(["cell", "status", "timing"]))
+        bundled = pa.array([True] * shipped.num_rows, pa.bool_())
+        place = shipped.schema.get_field_index("bundled")
+        table = _joined([own, shipped.set_column(place, "bundled", bundled)])
+        table = share_values(merge_versions(table))
+        return Stored(_plain(table), own.select(["cell", "status", "timing"]))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Return every row of every cell: those measured here, or the bundled ones."""
@@ -208,12 +210,6 @@ def _done(table: pa.Table, timed: bool) -> set[str]:
     if timed:
         keep = pc.and_(keep, table["timing"])
     return set(table.filter(keep)["cell"].to_pylist())
-
-
-def _kind(table: pa.Table) -> pa.ChunkedArray:
-    """Return codec and variant of each row as one text."""
-    parts = (table[name].cast(pa.string()) for name in ("codec", "variant"))
-    return pc.binary_join_element_wise(*parts, "\n")
 
 
 def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:

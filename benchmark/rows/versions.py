@@ -1,78 +1,29 @@
-"""Versions of a row: which one stands for a cell, and which edition of a codec is the newest.
+"""Versions of a row: which one stands for a cell, and which values rows may take from each other.
 
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
-two runs measured it. The better one stands: without failure, then timed, then coded here rather
-than precomputed, then later. Each metric is taken from the first of the versions that has it under
-its present protocol, value, protocol and reason together. The row is verified if any version with
-the same stream and pixels is.
+two runs measured it. The better one stands: measured or imported here rather than bundled, then
+without failure, then timed, then coded here rather than precomputed, then later. Each metric is
+taken from the first of the versions with the same stream that has it under its present protocol,
+value, protocol and reason together; counts of features, of the same pixels too. The row is verified
+if any version with the same stream and pixels is.
 
-An edition of a codec variant is one program or weight file (`fingerprint`) and one revision of its
-adapter (`revision`). Means and figures show the edition of the variant's latest run alone.
+A cell has two rows, one of them bundled, where bundled rows are a build of their own: if any cell
+of the same codec and build came out otherwise here (other bytes or pixels, or a failure).
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.metrics.metric import metric_columns
-from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.grouping import codes, equals, group_codes, last_of_groups
+from benchmark.rows.editions import BUILD
+from benchmark.rows.grouping import equals, group_codes, marked
 from benchmark.system.arrays import BoolArray, Int64Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Newest:
-    """The newest rows of a table, ordered by codec variant, setting and image; arrays are int64.
-
-    At most one row per variant, setting and image. All arrays but `other` have that length.
-    """
-
-    index: Int64Array  # of each row in the table
-    variant: Int64Array  # number of the codec variant
-    point: Int64Array  # number of variant and setting: 0, 1, ... ascending, without gaps
-    image: Int64Array  # number of the image, by sha256 (by name where that is null)
-    recency: Int64Array  # higher for later rows
-    other: Int64Array  # indices of the rows of other editions or protocols
-
-
-def newest_rows(table: pa.Table, coding_protocol: str = CODING) -> Newest:
-    """Select the rows under a coding protocol of each codec variant's newest edition.
-
-    Of rows that differ in nothing but their cell's key, so that an image would count twice at one
-    setting, the latest is taken. `table` has the columns of `schema.table_schema`.
-    """
-    recency = _recency(table)
-    variant = group_codes(table, ("codec", "variant"))
-    edition = group_codes(table, ("fingerprint", "revision"), variant)
-    comparable = equals(table["coding_protocol"], coding_protocol)
-    order = np.flatnonzero(comparable)
-    order = order[np.lexsort((recency[order], variant[order]))]
-    latest = order[last_of_groups(variant[order])]
-    newest = np.full(int(variant.max(initial=-1)) + 1, -1, np.int64)
-    newest[variant[latest]] = edition[latest]
-    present = comparable & (edition == newest[variant])
-
-    index = np.flatnonzero(present)
-    point = group_codes(table, ("setting_name", "setting_value"), variant)[index]
-    image = codes(pc.coalesce(table["image_sha256"], table["image"]))[0][index]
-    order = np.lexsort((recency[index], image, point))
-    order = order[last_of_groups(point[order]) | last_of_groups(image[order])]
-    index = index[order]
-    return Newest(
-        index,
-        variant[index],
-        np.unique(point[order], return_inverse=True)[1],
-        image[order],
-        recency[index],
-        np.flatnonzero(~present),
-    )
-
-
 def merge_versions(table: pa.Table) -> pa.Table:
-    """Return one row per cell; rows of cells that have a single row pass through untouched.
+    """Return one row per cell, or two (see the module); single rows pass through untouched.
 
     Columns of text may be dictionaries, and then stay so.
     """
@@ -85,37 +36,58 @@ def merge_versions(table: pa.Table) -> pa.Table:
     return pa.concat_tables([rest, _merged(table.filter(several).combine_chunks())])
 
 
+def share_values(table: pa.Table) -> pa.Table:
+    """Fill in metrics that other builds of a codec variant have of the same stream and pixels.
+
+    Equal pixels are equal in every metric and in their features, whatever decoded them. `table` has
+    the rows that `merge_versions` returns.
+    """
+    kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
+    if kinds.num_rows == kinds.group_by(["codec", "variant"]).aggregate([]).num_rows:
+        return table
+    variant = group_codes(table, ("codec", "variant"))
+    build = group_codes(table, BUILD, variant)
+    of_build = np.zeros(int(build.max()) + 1, np.int64)
+    of_build[build] = variant
+    alike = np.bincount(of_build)[variant] > 1
+    names = ("image_sha256", "stream_sha256", "decoded_sha256")
+    numbers = [_numbers(table, name) for name in names]
+    alike &= np.all([one >= 0 for one in numbers], axis=0)
+    content = _dense(variant, *numbers)
+    alike &= np.bincount(content[alike], minlength=len(content))[content] > 1
+    if not alike.any():
+        return table
+    some = table.filter(pa.array(alike)).combine_chunks()
+    content = _dense(content[alike])
+    rows = np.arange(len(content))
+    shared = _with_values(some, rows, content, content, rows)
+    return pa.concat_tables([table.filter(pa.array(~alike)), shared])
+
+
 def _merged(table: pa.Table) -> pa.Table:
-    """Return one row per cell, in the order in which the cells first appear."""
+    """Return the standing rows, in the order in which their cells first appear."""
     cells = _numbers(table, "cell")
-    ok = equals(table["status"], "ok")
-    timed, here = _true(table, "timing"), ~_true(table, "recorded")
+    ok, bundled = equals(table["status"], "ok"), marked(table["bundled"])
+    timed, here = marked(table["timing"]), ~marked(table["recorded"])
     later = pc.rank(table["finished_utc"].fill_null("").combine_chunks(), tiebreaker="dense")
     first = -np.arange(len(cells))  # the first of equal ones, always
-    order = np.lexsort((first, later.to_numpy(), here, timed, ok))
+    order = np.lexsort((first, later.to_numpy(), here, timed, ok, ~bundled))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
+    stream, decoded = (_numbers(table, name) for name in ("stream_sha256", "decoded_sha256"))
 
-    worth = {"best": rank}  # of each row, by what is taken from it
-    for name in (*METRICS, *FEATURE_SPACES):
-        worth[name] = _worth(table, name) * len(rank) + rank
-    highest = (
-        pa.table({"cell": cells, **worth})
-        .group_by("cell", use_threads=False)
-        .aggregate([(name, "max") for name in worth])
-    )
-    best = order[highest["best_max"].to_numpy()]
-    merged = table.take(pa.array(best))
-    for name in (*METRICS, *FEATURE_SPACES):
-        taken = order[highest[f"{name}_max"].to_numpy() % len(rank)]
-        taken = np.where(ok[best], taken, best)  # of a failed cell, everything is the best row's
-        if (taken != best).any():
-            for column in metric_columns(metric_class(name).column):
-                values = table[column].take(pa.array(taken))
-                merged = merged.set_column(*_field(merged, column), values)
-    same = _true(table, "attested")
-    for name in ("stream_sha256", "decoded_sha256"):
-        numbers = _numbers(table, name)
+    best = order[_highest(cells, rank)][cells]
+    differing = (ok != ok[best]) | (stream != stream[best]) | (decoded != decoded[best])
+    differing &= bundled & ~bundled[best]
+    if differing.any():
+        build = group_codes(table, ("codec", *BUILD))
+        cells = _dense(cells, bundled & np.isin(build, build[differing]))
+    best = order[_highest(cells, rank)]
+    content = _dense(_numbers(table, "cell"), stream, np.where(stream < 0, decoded, -1))
+    merged = _with_values(table, best, content, _dense(content, decoded), rank)
+
+    same = marked(table["attested"])
+    for numbers in (stream, decoded):
         same &= numbers == numbers[best][cells]
     found = np.bincount(cells[same], minlength=len(best)) > 0
     found = pc.if_else(pa.array(found), True, pa.scalar(None, pa.bool_()))
@@ -123,12 +95,47 @@ def _merged(table: pa.Table) -> pa.Table:
     return merged.set_column(*_field(merged, "attested"), attested)
 
 
-def _recency(table: pa.Table) -> Int64Array:
-    # The run comes first: filling in a metric renews `finished_utc`.
-    run, _ = codes(table["run"].fill_null(""))
-    finished = table["finished_utc"].fill_null("").combine_chunks()
-    rank = np.asarray(pc.rank(finished, tiebreaker="dense").to_numpy(), np.int64)
-    return (run << 32) + rank
+def _with_values(
+    table: pa.Table, rows: Int64Array, content: Int64Array, pixels: Int64Array, rank: Int64Array
+) -> pa.Table:
+    """Return these rows, each metric from the row of highest rank among those that may give it.
+
+    rows: indices. content: numbers of the groups of rows that may give each other metrics, and
+    pixels: that may give each other features, as `_dense` makes them. rank: 0, 1, ... of all rows.
+    Failed rows keep what they have.
+    """
+    order = np.argsort(rank)
+    ok = equals(table["status"], "ok")[rows]
+    filled = table.take(pa.array(rows))
+    for names, group in ((METRICS, content), (FEATURE_SPACES, pixels)):
+        for name in names:
+            worth = _worth(table, name)
+            highest = _highest(group, worth * len(rank) + rank)[group[rows]]
+            better = ok & (highest // len(rank) > worth[rows])
+            if not better.any():
+                continue
+            taken = np.where(better, order[highest % len(rank)], rows)
+            for column in metric_columns(metric_class(name).column):
+                values = table[column].take(pa.array(taken))
+                filled = filled.set_column(*_field(filled, column), values)
+    return filled
+
+
+def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
+    """Return the highest value of each group, by the group's number."""
+    highest = np.full(int(group.max(initial=-1)) + 1, -1, np.int64)
+    np.maximum.at(highest, group, values)
+    return highest
+
+
+def _dense(*numbers: Int64Array | BoolArray) -> Int64Array:
+    """Number the distinct tuples of whole numbers from -1 on, in order of appearance."""
+    together = np.zeros(1, np.int64)
+    for one in numbers:
+        together = together * (int(one.max(initial=0)) + 2) + one.astype(np.int64) + 1
+        encoded = pa.array(together).dictionary_encode()
+        together = np.asarray(encoded.indices.to_numpy(), np.int64)
+    return together
 
 
 def _worth(table: pa.Table, metric: str) -> Int64Array:
@@ -143,10 +150,6 @@ def _numbers(table: pa.Table, column: str) -> Int64Array:
     """Number the distinct texts in order of appearance; -1 for null."""
     encoded = table[column].combine_chunks().dictionary_encode()
     return np.asarray(encoded.indices.fill_null(-1).to_numpy(), np.int64)
-
-
-def _true(table: pa.Table, column: str) -> BoolArray:
-    return np.asarray(table[column].fill_null(False).to_numpy(), np.bool_)
 
 
 def _field(table: pa.Table, column: str) -> tuple[int, pa.Field]:

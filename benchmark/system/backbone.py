@@ -163,19 +163,24 @@ def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
 
     The file is not unpickled before its digest is verified. Raises `Unavailable` where it differs.
     """
-    try:
-        digest = file_sha256(path)
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be read as {file}: replace it") from error
-    if digest != sha256:
-        raise Unavailable(
-            f"{path} is not {file}, its sha256 begins with {digest[:8]} instead of {sha256[:8]}: "
-            "replace it"
-        )
+    require_pinned(path, sha256, file)
     import torch
 
     content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return content
+
+
+def require_pinned(path: Path, sha256: str, file: str) -> None:
+    """Raise `Unavailable` unless a file's sha256 is or begins with this; `file` names it there."""
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read as {file}: replace it") from error
+    if not digest.startswith(sha256):
+        raise Unavailable(
+            f"{path} is not {file}, its sha256 begins with {digest[:8]} instead of {sha256[:8]}: "
+            "replace it"
+        )
 
 
 def _file_of_lpips(name: str) -> Path:

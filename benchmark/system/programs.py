@@ -40,6 +40,20 @@ def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
     raise Unavailable(f"the program {name!r} is not {where}on the PATH: {remedy}")
 
 
+def packaged_ffmpeg(who: str) -> Path:
+    """Return the program in imageio-ffmpeg; `Unavailable`, on behalf of `who`, without one."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        return Path(get_ffmpeg_exe())
+    except ImportError as error:
+        remedy = "install the Python package imageio-ffmpeg"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+    except RuntimeError as error:
+        remedy = "install a wheel of imageio-ffmpeg that contains one"
+        raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
+
+
 def program_folders(variable: str) -> list[Path]:
     """Return the folder that an environment variable names, and its bin; none if it is not set."""
     named = os.environ.get(variable)

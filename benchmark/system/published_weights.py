@@ -48,6 +48,39 @@ NETWORKS = {
             12_288,
         ),
     ),
+    "niqe": (
+        PublishedFile(
+            "https://raw.githubusercontent.com/csjunxu/Bovik_NIQE_SPL2013/"
+            "f6f96d0d41ecb793297e53ef6719783c33fe467e/modelparameters.mat",
+            "niqe_modelparameters.mat",
+            "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
+            8_347,
+        ),
+    ),
+    "musiq": (
+        PublishedFile(
+            "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/"
+            "musiq_koniq_ckpt-e95806b9.pth",
+            "musiq_koniq_ckpt-e95806b9.pth",
+            "e95806b9",
+        ),
+    ),
+    "clip_iqa": (
+        PublishedFile(
+            "https://openaipublic.azureedge.net/clip/models/"
+            "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt",
+            "RN50.pt",
+            "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
+        ),
+    ),
+    "maniqa": (
+        PublishedFile(
+            "https://github.com/IIGROUP/MANIQA/releases/download/Koniq10k/ckpt_koniq10k.pt",
+            "ckpt_koniq10k.pt",
+            "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6",
+            543_335_435,
+        ),
+    ),
     "inception": (
         PublishedFile(
             "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"

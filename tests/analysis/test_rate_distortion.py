@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import Akima1DInterpolator
 
+from benchmark.analysis.comparison import compare
 from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
-    ImagesDelta,
     NoDelta,
     bd_quality,
     bd_rate,
-    compare,
+    below_front,
     curves,
     cut,
     excluded,
@@ -75,7 +75,7 @@ def test_bd_rate_is_the_integral_between_akima_curves():
 
 
 def test_points_below_the_pareto_front_change_nothing():
-    dominated = Curve(np.append(ANCHOR.bpp, [0.3, 1.6]), np.append(ANCHOR.quality, [30.0, 39.0]))
+    dominated = Curve(np.append(ANCHOR.bpp, 0.3), np.append(ANCHOR.quality, 30.0))
     cheaper = Curve(0.8 * ANCHOR.bpp, ANCHOR.quality)
     assert bd_rate(dominated, cheaper) == bd_rate(ANCHOR, cheaper)
     front = pareto_front(dominated)
@@ -102,6 +102,55 @@ def test_points_that_the_pareto_front_leaves_out_do_not_count():
     falling = Curve(np.array([0.1, 0.2, 0.3, 0.4]), np.array([30.0, 32, 31, 34]))
     assert bd_rate(ANCHOR, falling) == NoDelta(
         "it has 3 of the 4 points that are needed on the Pareto front (4 measured)"
+    )
+
+
+def test_the_distance_of_a_point_below_the_front_is_to_the_best_of_no_higher_rate():
+    curve = Curve(np.array([0.4, 0.1, 0.2, 0.3, 0.5]), np.array([29.5, 30.0, 33, 27, 33]))
+    expected = [3.5, np.nan, np.nan, 6.0, 0.0]
+    assert below_front(curve).tolist() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("points", "bad", "refused"), [(10, 2, False), (10, 3, True), (7, 3, True)]
+)
+def test_more_than_one_point_in_five_below_the_front_is_refused(points, bad, refused):
+    rates = np.geomspace(0.1, 2, points)
+    quality = 30 + 10 * np.log10(rates / 0.1)
+    worse = quality.copy()
+    worse[2 : 2 * bad + 1 : 2] -= 6
+    for anchor, test in (("quality", "worse"), ("worse", "quality")):
+        curve = {"quality": Curve(rates, quality), "worse": Curve(rates, worse)}
+        found = bd_rate(curve[anchor], curve[test])
+        assert isinstance(found, NoDelta) is refused
+        if refused:
+            whose = "it" if test == "worse" else "the anchor"
+            assert f"{bad} of {points} points of {whose} lie below" in found.reason
+            assert isinstance(bd_quality(curve[anchor], curve[test]), NoDelta)
+
+
+def test_a_cut_does_not_hide_the_points_below_the_front():
+    rates = np.geomspace(0.1, 2, 8)
+    quality = 30 + 10 * np.log10(rates / 0.1)
+    quality[[2, 4]] -= 6
+    assert "2 of 7 points of it" in bd_rate(ANCHOR, cut(Curve(rates, quality), 1.0)).reason
+
+
+def test_less_than_a_third_of_overlap_is_given_only_when_asked_for():
+    above = Curve(ANCHOR.bpp, ANCHOR.quality + 7)  # 5 of 19 dB
+    refused = bd_rate(ANCHOR, above)
+    assert refused == NoDelta(
+        "the curves share less than a third of the range that they span together",
+        pytest.approx(5 / 19),
+    )
+    assert bd_rate(ANCHOR, above, any_overlap=True).overlap == pytest.approx(5 / 19)
+    assert isinstance(bd_rate(ANCHOR, Curve(ANCHOR.bpp, ANCHOR.quality + 5.9)), Delta)
+    dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
+    assert isinstance(bd_quality(ANCHOR, dearer), NoDelta)
+    assert isinstance(bd_quality(ANCHOR, dearer, any_overlap=True), Delta)
+    never = Curve(ANCHOR.bpp, ANCHOR.quality + 20)
+    assert bd_rate(ANCHOR, never, any_overlap=True) == NoDelta(
+        "the curves have no quality or rate in common", 0.0
     )
 
 
@@ -166,7 +215,9 @@ def test_the_mean_of_the_images_bd_rates_stands_beside_its_count():
         if one["codec"] == "webp":
             one["num_bytes"] = int(one["num_bytes"] * factors[one["image"]])
     (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
-    assert found.images_rate == ImagesDelta(pytest.approx(-20, abs=1e-9), 3, 0, 0)
+    assert found.images_rate[:4] == (pytest.approx(-20, abs=1e-9), 3, 0, 0)
+    assert found.images_rate.median == pytest.approx(-10, abs=1e-9)
+    assert found.images_rate.quartiles == pytest.approx((-30, -5), abs=1e-9)
     assert found.rate.value == pytest.approx(100 * (2.4 / 3 - 1), abs=1e-9)
 
 

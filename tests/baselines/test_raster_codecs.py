@@ -1,5 +1,7 @@
 """Particulars of raw, JPEG, WebP, JPEG XL and JPEG 2000, read from their bytes; limits of AVIF."""
 
+import ctypes
+import hashlib
 import re
 import struct
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from baselines.avif import AVIF
-from baselines.formats import imagecodecs_wheel
+from baselines.formats import imagecodecs_wheel, openjpeg
 from baselines.jpeg import JPEG
 from baselines.jpeg2000 import JPEG2000
 from baselines.jpegxl import JPEGXL
@@ -23,6 +25,7 @@ from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 from conftest import SHARED
 
+PILLOWS_JPEG2000 = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
 KODAK = SHARED / "data" / "kodak"
 CRF = Setting("crf", 34)
 
@@ -179,19 +182,20 @@ def test_jpegxl_is_a_bare_codestream_with_default_metadata(photo: Pixels):
     assert bits.take(1) == 1  # all default
 
 
-def test_jpeg2000_states_the_wavelet_and_carries_no_comment(photo: Pixels):
-    segments = codestream_segments(JPEG2000().encode(photo, Setting("psnr", 34)))
+@pytest.mark.parametrize(("control", "progression", "levels"), [("ratio", 0, 5), ("psnr", 2, 4)])
+def test_jpeg2000_states_the_wavelet_and_carries_no_comment(
+    photo: Pixels, control: str, progression: int, levels: int
+):
+    codec = JPEG2000(control=control)
+    segments = codestream_segments(codec.encode(photo, codec.sweep[4]))
     assert segments.keys() == {b"\xff\x51", b"\xff\x52", b"\xff\x5c"}  # SIZ, COD, QCD
-    _, progression, layers, colour_transform, levels = struct.unpack_from(
-        ">BBHBB", segments[b"\xff\x52"]
-    )
-    assert (progression, layers, colour_transform, levels) == (2, 1, 1, 4)
+    assert struct.unpack_from(">BBHBB", segments[b"\xff\x52"])[1:] == (progression, 1, 1, levels)
     assert segments[b"\xff\x52"][9] == 0  # 9/7 irreversible
 
 
 def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo: Pixels):
     signed = imagecodecs.jpeg2k_encode(photo, 34, codecformat="j2k", reversible=False)
-    data = JPEG2000().encode(photo, Setting("psnr", 34))
+    data = JPEG2000(control="psnr").encode(photo, Setting("psnr", 34))
     assert b"OpenJPEG" in signed
     assert len(signed) > len(data)
     assert np.array_equal(JPEG2000().decode(data), imagecodecs.jpeg2k_decode(signed))
@@ -199,8 +203,43 @@ def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo: Pixels):
 
 @pytest.mark.parametrize("target", [28, 33.5, 40])
 def test_jpeg2000_meets_the_psnr_it_is_asked_for(coffee: Pixels, target: float):
-    data = JPEG2000().encode(coffee, Setting("psnr", target))
+    data = JPEG2000(control="psnr").encode(coffee, Setting("psnr", target))
     assert psnr(coffee, JPEG2000().decode(data)) == pytest.approx(target, abs=0.4)
+
+
+@pytest.mark.parametrize("ratio", [100, 48, 12.5])
+def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee: Pixels, ratio: float):
+    """Another way to the same bytes, a target of PSNR, is no better at them."""
+    data = JPEG2000().encode(coffee, Setting("ratio", ratio))
+    comment = 39  # OpenJPEG counts it, and it is removed
+    assert len(data) + comment == pytest.approx(coffee.size / ratio, rel=0.02)
+    quality = psnr(coffee, JPEG2000().decode(data))
+    other = JPEG2000(control="psnr").encode(coffee, Setting("psnr", quality))
+    assert len(data) <= 1.02 * len(other)
+
+
+def test_jpeg2000_makes_the_bytes_of_pillows_openjpeg_at_a_ratio(photo: Pixels):
+    """sha256 of what Pillow 12.1 with OpenJPEG 2.5.4 writes, its comment removed."""
+    if "2.5.4" not in imagecodecs.jpeg2k_version():
+        pytest.skip("OpenJPEG is not 2.5.4")
+    data = JPEG2000().encode(photo, Setting("ratio", 20))
+    assert hashlib.sha256(data).hexdigest() == PILLOWS_JPEG2000
+
+
+def test_a_library_that_is_not_openjpeg_or_has_another_layout_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (webp,) = imagecodecs_wheel.bundled_libraries("libwebp-")
+    (openjpeg_library,) = imagecodecs_wheel.bundled_libraries("libopenjp2")
+    with pytest.raises(Unavailable, match="libwebp"):
+        openjpeg.open_library(webp)
+
+    class Shifted(ctypes.Structure):
+        _fields_ = [("new", ctypes.c_int), *openjpeg._Parameters._fields_]
+
+    monkeypatch.setattr(openjpeg, "_Parameters", Shifted)
+    with pytest.raises(Unavailable, match="no OpenJPEG 2"):
+        openjpeg.open_library.__wrapped__(openjpeg_library)
 
 
 @pytest.mark.parametrize(
@@ -246,8 +285,10 @@ def test_a_stream_cut_anywhere_is_refused(photo: Pixels, codec: Codec):
         (JPEGXL(), Setting("distance", 0)),
         (JPEGXL(), Setting("distance", 26)),
         (JPEGXL(), quality(1)),
-        (JPEG2000(), Setting("psnr", 0.5)),
-        (JPEG2000(), Setting("ratio", 20)),
+        (JPEG2000(), Setting("ratio", 0.5)),
+        (JPEG2000(), Setting("psnr", 31)),
+        (JPEG2000(control="psnr"), Setting("psnr", 0.5)),
+        (JPEG2000(control="psnr"), Setting("ratio", 20)),
     ],
     ids=lambda value: (
         getattr(value, "name", None) if not isinstance(value, Setting) else str(value)

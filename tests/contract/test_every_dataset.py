@@ -15,10 +15,14 @@ BUNDLED = ("sample",)  # with a package; needs no folder
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Folders with all datasets, CLIC 2020's photographs being headers alone."""
+    """Folders with all datasets, photographs of published archives being headers alone."""
     made = tmp_path_factory.mktemp("data")
     make_clic(made / "clic2020" / "professional", 250)
     make_clic(made / "clic2020" / "mobile", 178)
+    make_clic(made / "clic2020-valid", 41)
+    make_clic(made / "clic2021", 60)
+    make_clic(made / "div2k", 100, (2040, 1356))
+    make_clic(made / "tecnick", 100, (1200, 1200))
     return [SHARED / "data", made]
 
 

@@ -17,7 +17,15 @@ from conftest import ROOT, SHARED
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 NAMES = [*METRICS, *DISTRIBUTION_METRICS]
-IDENTICAL = {"psnr": np.inf, "psnr_y": np.inf, "ms_ssim": 1.0}  # 0 for distances
+IDENTICAL = {  # 0 for distances
+    "psnr": np.inf, "psnr_y": np.inf, "psnr_ycbcr": np.inf, "ms_ssim": 1.0, "ssim": 1.0,
+    "ssimulacra2": 100.0, "vmaf": 97.43,
+}  # fmt: skip
+OF_ONE_IMAGE = {name for name, target in METRICS.items() if ".no_reference." in target}
+# They weigh what the decoded image adds otherwise than what it lacks.
+ONE_WAY = {"ssimulacra2", "butteraugli", "vmaf", *OF_ONE_IMAGE}
+# Programs print few digits, and libvmaf gives identical frames up to .02 more or less.
+ROUGH = {"vmaf": 0.02}
 WITHOUT_DEVICE = "import sys; sys.modules['torch'] = sys.modules['pytorch_fid'] = None\n"
 
 
@@ -87,9 +95,11 @@ def test_the_documentation_defines_every_column(name):
 
 def test_identical_images_have_the_best_value(image_metric, coffee):
     name, metric = image_metric
+    if name in OF_ONE_IMAGE:
+        return
     crop = np.ascontiguousarray(coffee[:192, :208])
     found = metric.compare(metric.prepare(crop), crop.copy())
-    assert found == pytest.approx(IDENTICAL.get(name, 0.0), abs=1e-12)
+    assert found == pytest.approx(IDENTICAL.get(name, 0.0), abs=ROUGH.get(name, 1e-12))
 
 
 def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric, coffee):
@@ -100,8 +110,17 @@ def test_a_better_image_has_a_better_value_in_the_metrics_direction(image_metric
     assert np.isfinite([worse, better]).all()
 
 
+def test_a_metric_without_reference_sees_the_decoded_image_alone(image_metric, coffee):
+    name, metric = image_metric
+    decoded = as_jpeg(coffee, 20)
+    values = [metric.compare(metric.prepare(one), decoded) for one in (coffee, 255 - coffee)]
+    assert (values[0] == values[1]) == (name in OF_ONE_IMAGE)
+
+
 def test_source_and_decoded_image_may_change_places(image_metric, coffee):
-    _, metric = image_metric
+    name, metric = image_metric
+    if name in ONE_WAY:
+        return
     one = np.ascontiguousarray(coffee[:200, :220])
     other = as_jpeg(one, 20)
     values = [metric.compare(metric.prepare(a), b) for a, b in ((one, other), (other, one))]
@@ -148,7 +167,9 @@ def test_sets_further_apart_have_a_worse_value(distribution_metric):
     )
     worse = [far, near, same] if distribution_metric.better == "lower" else [same, near, far]
     assert worse == sorted(worse, reverse=True)
-    assert len(set(worse)) == 3
+    assert worse[0] != worse[-1]
+    if has_influence(type(distribution_metric)):  # others count patches, and may count as many
+        assert len(set(worse)) == 3
 
 
 def test_influences_add_up_to_nothing_and_follow_the_images_order(distribution_metric):

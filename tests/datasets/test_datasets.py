@@ -134,7 +134,9 @@ def test_the_first_whole_place_wins_and_the_first_objection_is_told(tmp_path):
     )
     with pytest.raises(Unavailable, match=r"broken lacks b\.png\): run `bench fetch set`"):
         find_images("set", [tmp_path], ["none", "broken", "broken too"], images_in)
-    with pytest.raises(Unavailable, match=rf"not in {tmp_path}\): run `bench fetch set`"):
+    with pytest.raises(
+        Unavailable, match=rf"none with its images is not in {tmp_path}\): run `bench fetch set`"
+    ):
         find_images("set", [tmp_path], ["none"], images_in)
 
 

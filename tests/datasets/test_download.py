@@ -4,24 +4,20 @@ import errno
 import fcntl
 import hashlib
 import json
-import re
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
-from typing import Any, cast
-from zipfile import ZipFile
 
 import pytest
 from PIL import Image
 
 from benchmark.commands import fetch as command
 from benchmark.datasets import clic2020, download, kodak
-from benchmark.datasets.clic2020 import MOBILE, Subset, fetch_subset, open_mobile
+from benchmark.datasets.archive import Archive, fetch_archive
+from benchmark.datasets.clic2020 import MOBILE, open_mobile
 from benchmark.datasets.download import MANIFEST, fetch, manifest_objection, unpack_images
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
@@ -29,73 +25,15 @@ from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.published_weights import NETWORKS, PublishedFile
+from support.file_server import BODY, Server, served, zip_of
 
-BODY = bytes(hashlib.shake_128(b"body").digest(1_000_000))
 SHA256 = hashlib.sha256(BODY).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `files`; `asked` lists what it was asked for, as (path, first byte)."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = {"/file.bin": BODY}
-        self.asked: list[tuple[str, int]] = []
-        self.ranges = True
-        self.says_length = True
-        self.breaks_after: list[int] = []  # bytes sent, connection by connection
-        self.wrong_start = 0
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that hang up."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        server = cast(Server, self.server)
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(match[1]) if match else 0
-        server.asked.append((self.path, start))
-        body = server.files.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        if match and server.ranges and start >= len(body):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(body)}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if match and server.ranges:
-            start = max(0, start - server.wrong_start)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            body = body[start:]
-        else:
-            self.send_response(200)
-        if server.says_length:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if server.breaks_after:
-            body = body[: server.breaks_after.pop(0)]
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with served(monkeypatch) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -221,10 +159,10 @@ def test_other_bytes_of_the_right_size_never_get_the_name(server, target):
 
 
 def test_the_beginning_of_a_hash_is_enough_to_refuse(server, target):
-    fetch(f"{server.url}/file.bin", target, sha256=SHA256[:8])
+    fetch(f"{server.url}/file.bin", target, digest=SHA256[:8])
     target.unlink()
     with pytest.raises(Unavailable, match="instead of 00000000"):
-        fetch(f"{server.url}/file.bin", target, sha256="00000000")
+        fetch(f"{server.url}/file.bin", target, digest="00000000")
 
 
 def test_a_file_of_another_size_is_refused_before_it_is_downloaded(server, target):
@@ -295,13 +233,6 @@ def test_progress_is_told_from_where_it_starts_to_the_end(server, target):
 
 
 # archives
-
-
-def zip_of(path: Path, members: dict[str, bytes]) -> Path:
-    with ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
 
 
 def test_an_archive_gives_its_images_and_nothing_else(tmp_path):
@@ -410,19 +341,21 @@ def test_a_folder_of_the_users_own_is_never_replaced(small_kodak, tmp_path):
 
 
 @pytest.fixture
-def small_clic(server, tmp_path, monkeypatch) -> Subset:
+def small_clic(server, tmp_path, monkeypatch) -> Archive:
     """An archive of three pictures in the place of CLIC's mobile one."""
     Image.new("RGB", (80, 70)).save(tmp_path / "p.png")
     data = (tmp_path / "p.png").read_bytes()
     archive = zip_of(tmp_path / "m.zip", {f"mobile/{name}.png": data for name in "abc"})
     body = archive.read_bytes()
-    monkeypatch.setattr(clic2020, "ADDRESS", server.url)
     server.files["/CLIC2020Mobile_test.zip"] = body
-    subset = MOBILE._replace(
-        num_images=3, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest()
+    small = MOBILE._replace(
+        url=f"{server.url}/{MOBILE.file_name}",
+        num_images=3,
+        size_bytes=len(body),
+        digest=hashlib.sha256(body).hexdigest(),
     )
-    monkeypatch.setattr(clic2020, "MOBILE", subset)
-    return subset
+    monkeypatch.setattr(clic2020, "MOBILE", small)
+    return small
 
 
 def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, server, capsys):
@@ -451,9 +384,9 @@ def test_a_folder_of_clic_that_is_not_whole_is_never_replaced(small_clic, tmp_pa
 def test_an_archive_that_the_user_brought_is_used_and_stays(small_clic, tmp_path, server):
     home = tmp_path / "data" / "clic2020"
     home.mkdir(parents=True)
-    shutil.copy(tmp_path / "m.zip", home / small_clic.archive)
-    fetch_subset(small_clic, tmp_path / "data")
-    assert left_in(home) == [small_clic.archive, "mobile"]
+    shutil.copy(tmp_path / "m.zip", home / small_clic.file_name)
+    fetch_archive(small_clic, tmp_path / "data")
+    assert left_in(home) == [small_clic.file_name, "mobile"]
     assert server.asked == []
 
 
@@ -466,15 +399,15 @@ def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
     with monkeypatch.context() as patch:
         patch.setattr(download, "publish", stop)
         with pytest.raises(KeyboardInterrupt):
-            fetch_subset(small_clic, tmp_path)
-    with pytest.raises(Unavailable, match="not in"):
+            fetch_archive(small_clic, tmp_path)
+    with pytest.raises(Unavailable, match="is not in"):
         open_mobile([tmp_path])
-    fetch_subset(small_clic, tmp_path)
+    fetch_archive(small_clic, tmp_path)
     assert len(open_mobile([tmp_path]).images) == 3
 
 
 def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
-    folder = fetch_subset(small_clic, tmp_path)
+    folder = fetch_archive(small_clic, tmp_path)
     assert manifest_objection(folder) == ""
     (folder / "b.png").write_bytes(b"short")
     with pytest.raises(Unavailable, match=r"b\.png does not have the \d+ bytes it was fetched"):

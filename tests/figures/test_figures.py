@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.analysis.rate_distortion import compare
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import short_names
 from benchmark.errors import UnknownName
@@ -25,9 +24,6 @@ from benchmark.figures.style import (
 )
 from benchmark.figures.table import (
     Table,
-    bd_overview,
-    bd_records,
-    bd_table,
     csv_text,
     escape_latex,
     latex,
@@ -279,23 +275,6 @@ def test_the_table_of_means_shows_counts_where_they_differ():
     assert jpeg[4] == "30.00 (2, ∞ 1)"
     assert jpeg[5].endswith("(2)")
     assert (raw[2], raw[4], raw[-1]) == ("2 of 3", "∞ 2", "1")
-
-
-def test_refused_deltas_are_dashes_with_a_reason_and_doubtful_ones_are_marked():
-    rows = [*sweep("jpeg"), row("webp", 5, "a"), row("webp", 5, "bb"), row("webp", 5, "ccc")]
-    rows += [one | {"psnr_db": one["psnr_db"] + 8} for one in sweep("avif")]
-    comparisons = compare(summarise(table(rows)), PSNR, "jpeg")
-    found = bd_table(comparisons, [PSNR], "jpeg")
-    webp, avif = found.rows
-    assert webp[2:] == ("–", "–", "–", "–", "–")
-    assert avif[2].endswith("†")
-    assert any("it has 1 of the 4 points" in note for note in found.notes)
-    assert any("less than half" in note for note in found.notes)
-    assert bd_overview(comparisons, [PSNR], "jpeg").rows == (("webp", "–"), ("avif", avif[2]))
-    webp_record, avif_record = bd_records(comparisons, "jpeg")
-    assert webp_record["bd_rate_percent"] is None
-    assert "1 of the 4" in webp_record["reason"]
-    assert avif_record["images_bd_rate_images"] == 3
 
 
 def test_latex_escapes_what_it_would_take_for_commands():

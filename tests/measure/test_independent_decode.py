@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,16 +23,10 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.registry import CodecSpec
 from benchmark.rows.store import Store
+from support.command import bench
 from support.fakes import Honest
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
-
-
-def bench(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture

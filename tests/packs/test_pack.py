@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 from hashlib import sha256
@@ -32,6 +30,7 @@ from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, select
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
+from support.command import bench
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
 HONEST = CodecSpec(f"{FAKES}:Honest", ())
@@ -428,13 +427,8 @@ def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
     assert lacking(Contender(HONEST, contender.info, contender.sweep), strangers) == ""
 
 
-def bench(*words):
-    command = [sys.executable, "-m", "benchmark", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
-    """Export, run from it elsewhere, audit, import: the real command each time."""
+    """Export, run from it elsewhere, audit, import: the real commands."""
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     run = ["run", "--dataset", photos, "--metrics", "psnr", "--no-table", "--codecs", HONEST.text]
     assert bench(*run, "--results", first).returncode == 0

@@ -3,12 +3,14 @@
 import os
 import threading
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from benchmark.errors import StoreError
 from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Measured
+from benchmark.registry import metric_class
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 
@@ -45,7 +47,7 @@ def test_only_cells_without_failure_are_done(store):
     assert store.done(timed=True) == {"c"}
 
 
-def test_rows_that_come_with_the_project_are_shown_until_their_codec_is_measured_here(store):
+def test_rows_that_come_with_the_project_stand_until_their_cell_is_measured_here(store):
     ours, vtm = {"codec": "ours", "variant": "beta=0"}, {"codec": "vtm", "variant": ""}
     store.append([row("a", bpp=0.5, **ours), row("b", bpp=0.25, **ours), row("v", **vtm)])
     shipped = store.ship("checkpoints", store.table())
@@ -63,8 +65,46 @@ def test_rows_that_come_with_the_project_are_shown_until_their_codec_is_measured
     store.compact()
     assert shipped.read_bytes() == content
     assert store.done() == {"a", "c"}
-    shown = {one["cell"]: (one["bpp"], one["recorded"]) for one in store.table().to_pylist()}
-    assert shown == {"a": (0.75, None), "c": (1.0, None), "v": (None, True)}
+    shown = {one["cell"]: (one["bpp"], one["bundled"]) for one in store.table().to_pylist()}
+    assert shown == {"a": (0.75, None), "b": (0.25, True), "c": (1.0, None), "v": (None, True)}
+
+
+@pytest.mark.parametrize("change", [{"stream_sha256": "t"}, {"decoded_sha256": "e"}, None])
+def test_bundled_rows_stay_beside_rows_that_came_out_otherwise_here(store, change):
+    same = {"stream_sha256": "s", "decoded_sha256": "d", "codec": "ours", "fingerprint": "f"}
+    same["revision"] = 1
+    bundled = [row(cell, **same, variant=variant) for cell, variant in ("aw", "bw", "cx")]
+    store.append([*bundled, row("g", **{**same, "fingerprint": "g"})])
+    store.ship("checkpoints", store.table())
+    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
+        own.unlink()
+    failed = {"status": "failed", "stream_sha256": None, "decoded_sha256": None}
+    store.append([row("a", **same, variant="w") | (change or failed)])
+    rows = [(one["cell"], bool(one["bundled"])) for one in store.table().to_pylist()]
+    assert sorted(rows) == [("a", False), ("a", True), ("b", True), ("c", True), ("g", True)]
+    assert store.done() == ({"a"} if change else set())
+
+
+def test_equal_streams_and_pixels_share_their_metrics_whatever_coded_them(store):
+    same = {"stream_sha256": "s", "decoded_sha256": "d", "image_sha256": "i", "codec": "jpeg"}
+    lpips = metric_class("lpips")
+    known = {"lpips_alex": 0.25, "lpips_alex_protocol": lpips.protocol}
+    bundled = row("a", **same, **known, variant="", fingerprint="theirs", revision=1)
+    store.append([bundled])
+    store.ship("field", store.table())
+    for own in (store.folder / "per_image").glob("[0-9a-f]*.parquet"):
+        own.unlink()
+    here = {"variant": "", "fingerprint": "mine", "revision": 1, "lpips_alex_reason": "no weights"}
+    store.append([row("b", **same, **here)])
+    store.append([row("c", **{**same, "decoded_sha256": "e"}, **here)])
+    store.append([row("d", **{**same, "stream_sha256": "t"}, **here)])
+    found = {
+        one["cell"]: (one["lpips_alex"], one["lpips_alex_protocol"], one["lpips_alex_reason"])
+        for one in store.table().to_pylist()
+    }
+    without = (None, None, "no weights")
+    assert found == {"a": found["b"], "b": (0.25, lpips.protocol, None), "c": without, "d": without}
+    assert store.versions().filter(pc.is_valid(store.versions()["lpips_alex"])).num_rows == 0
 
 
 def test_an_interrupted_write_leaves_only_the_earlier_shard(store, monkeypatch):

@@ -30,8 +30,8 @@ from PIL import Image
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.metrics.ms_ssim import MSSSIM
+from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
 from benchmark.system.programs import package_folder
 from benchmark.system.torchvision_import import import_torchvision

@@ -34,7 +34,7 @@ HOSTILE = "<img src=x onerror='alert(1)'> & \"two\".png"
 IMAGES = ("cup.png", HOSTILE, "spoon.png")
 WIDTH, HEIGHT = 240, 200
 CODECS = ("jpeg", "jpeg:subsampling=444", "webp", "jpeg2000")
-POINTS = ("jpeg.quality=20,50,80,90", "webp.quality=10,40,70,90", "jpeg2000.psnr=28,32,36,40")
+POINTS = ("jpeg.quality=20,50,80,90", "webp.quality=10,40,70,90", "jpeg2000.ratio=96,48,24,12")
 METRICS = ("psnr", "ms_ssim")
 
 

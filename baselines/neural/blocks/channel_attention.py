@@ -1,6 +1,7 @@
 """Channel attention that weights the channels of features by the rate level."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ class InterpolationChannelAttention(nn.Module):
     the raw gain is interpolated, then made positive. Initially the identity.
     """
 
+    positive: Callable[[Tensor], Tensor] = staticmethod(functional.softplus)
+
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.full((levels, channels), math.log(math.e - 1)))
@@ -23,7 +26,7 @@ class InterpolationChannelAttention(nn.Module):
 
     def forward(self, features: Tensor, rate: Control) -> Tensor:
         """Weight `features` (N, C, H, W); they are overwritten while gradients are off."""
-        gains = rate.map(lambda levels: functional.softplus(_between(self.gain, levels)))
+        gains = rate.map(lambda levels: self.positive(_between(self.gain, levels)))
         return gains.scale_and_shift(features, _between(self.bias, rate.levels))
 
 

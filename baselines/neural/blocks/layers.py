@@ -4,6 +4,9 @@ All map (N, C, H, W) to (N, C', H', W'). A convolution pads with zeros, so that 
 changes the resolution.
 """
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 
 
@@ -50,6 +53,8 @@ class ResidualAttention(nn.Module):
            └─ gate: 3 bottlenecks, 1x1, sigmoid ┘
     """
 
+    squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.trunk = nn.Sequential(*(ResidualBottleneck(channels) for _ in range(3)))
@@ -60,5 +65,5 @@ class ResidualAttention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Apply the block to `features` (N, C, H, W); the shape stays the same."""
         gate: Tensor = self.gate(features)
-        gated: Tensor = self.trunk(features) * gate.sigmoid()
+        gated: Tensor = self.trunk(features) * self.squash(gate)
         return gated.add_(features)

@@ -1,12 +1,15 @@
 """The coder of CRDR: the hyperprior's, with analysis and synthesis around it."""
 
 from collections.abc import Mapping
+from copy import copy
 
 import torch
 from torch import Tensor
 
 from baselines.neural.bitstream.windows import LARGE
+from baselines.neural.crdr.exact import exact_synthesis
 from baselines.neural.crdr.model import Controls, CRDRNetwork
+from baselines.neural.crdr.transforms import Synthesis
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.hyperprior_coder import HyperpriorCoder
 
@@ -24,6 +27,7 @@ class CRDRCoder(HyperpriorCoder):
         choice: Choice | None = None,
     ) -> None:
         self.network = network
+        self._exact: Synthesis | None = None
         for transform in (network.analysis, network.synthesis):
             # A quarter of the time less.
             transform.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -34,8 +38,18 @@ class CRDRCoder(HyperpriorCoder):
         return self.network.analyse(_channels_last(images), controls.rate)
 
     def synthesise(self, latents: Tensor, controls: Controls) -> Tensor:
-        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded."""
+        """Return the images (1, 3, H, W), about [-1, 1], of y as decoded; float64 if exact."""
+        if self._exact is not None:
+            levels = self.network.synthesis_controls(latents, controls.rate, controls.realism)
+            images: Tensor = self._exact(latents.double(), *levels)
+            return images
         return self.network.synthesise(_channels_last(latents), controls.rate, controls.realism)
+
+    def exactly(self) -> "CRDRCoder":
+        """Return the same coder, whose images have the same bits on every machine."""
+        other = copy(self)
+        other._exact = exact_synthesis(self.network.synthesis)
+        return other
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -62,9 +62,15 @@ class CRDRNetwork(HyperpriorNetwork):
 
         `q` and `beta` have the forms that `analyse` takes. Raises `ValueError` for others.
         """
-        realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
-        images: Tensor = self.synthesis(latents, self._rate(q, latents), realism)
+        images: Tensor = self.synthesis(latents, *self.synthesis_controls(latents, q, beta))
         return images
+
+    def synthesis_controls(
+        self, latents: Tensor, q: Level | Control, beta: Level | Control
+    ) -> tuple[Control, Control]:
+        """Return what the synthesis of `latents` takes beside them, for rate and realism."""
+        realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
+        return self._rate(q, latents), realism
 
     def controls_at(self, rate: Level | Control, realism: Level | Control) -> Controls:
         """Return the controls of `forward` at a rate q and a realism weight beta."""

@@ -10,6 +10,8 @@ Agustsson et al., "Multi-Realism Image Compression with a Conditional Generator"
 of it is computed once for each distinct beta; for a map of beta, results are gathered by position.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,8 @@ def fourier(betas: Tensor) -> Tensor:
 class RealismEmbedding(nn.Module):
     """Embedding of beta: two linear layers on its Fourier features."""
 
+    features: Callable[[Tensor], Tensor] = staticmethod(fourier)
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
@@ -42,7 +46,7 @@ class RealismEmbedding(nn.Module):
 
     def forward(self, realism: Control) -> Control:
         """Embed levels (K,) as vectors (K, width)."""
-        return realism.map(lambda betas: self.layers(fourier(betas)))
+        return realism.map(lambda betas: self.layers(self.features(betas)))
 
 
 class ConditionedBottleneck(ResidualBottleneck):

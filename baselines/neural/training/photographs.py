@@ -7,7 +7,7 @@ crop needs it, and the recently used ones are kept. Both give the same crops.
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
@@ -86,13 +86,10 @@ class RecentPictures:
         return RecentPictures, (self._most_bytes,)  # another process begins with none
 
 
-def load_photographs(
-    places: Iterable[Path], memory_bytes: int = MEMORY_BYTES, processes: int = 1
-) -> Photographs:
-    """Index photographs, and every one below folders, these sorted by path; decode if they fit.
+def photograph_paths(places: Iterable[Path]) -> list[str]:
+    """Return photographs, and every one below folders, these sorted by path.
 
-    memory_bytes: of decoded pixels, shared by as many `processes`. Raises `UsageError` for a folder
-    without photographs and for a file that is none.
+    Raises `UsageError` for a folder without photographs.
     """
     paths: list[str] = []  # a million take a fifth of the memory of as many `Path`
     for place in places:
@@ -100,6 +97,21 @@ def load_photographs(
         if not found and not place.is_file():
             raise UsageError(f"{place} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
         paths += sorted(found, key=lambda path: Path(path).parts) or [str(place)]
+    return paths
+
+
+def load_photographs(
+    places: Iterable[Path],
+    memory_bytes: int = MEMORY_BYTES,
+    processes: int = 1,
+    without: Container[str] = (),
+) -> Photographs:
+    """Index the photographs of `photograph_paths`, and decode them if they fit.
+
+    memory_bytes: of decoded pixels, shared by as many `processes`. without: paths to leave out.
+    Raises `UsageError` for a folder without photographs and for a file that is none.
+    """
+    paths = [path for path in photograph_paths(places) if path not in without]
     sides = np.array(list(_read_each(_read_sides, paths)), np.int64)
     total = int(sides.prod(1).sum())
     if 3 * total > memory_bytes:

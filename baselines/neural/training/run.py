@@ -1,6 +1,6 @@
 """A training run: a network, a recipe and photographs in a folder, begun or resumed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,12 +74,14 @@ def train(
     *,
     validation: Sequence[Pixels] = (),
     device: str = "auto",
+    held_out: Container[str] = (),
     deadline: float | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> None:
     """Begin the run in the folder `run`, or resume it.
 
-    validation: photographs, uint8 (height, width, 3). deadline: on the clock of `monotonic`, after
+    validation: photographs, uint8 (height, width, 3). held_out: paths in `data` that are not
+    trained on. deadline: on the clock of `monotonic`, after
     which the run stops, everything saved, for a next call to resume. memory_bytes: of decoded
     photographs, on this machine. Under torchrun, every process calls this. Raises `UsageError` for
     a run of something else and for folders without photographs, `Unavailable` for a device that is
@@ -95,9 +97,9 @@ def train(
         raise UsageError(f"{run} cannot be a run's folder: {error}.") from error
     recipe = _for_processes(recipe, launch, chosen)
     if launch is None:
-        photographs = load_photographs(data, memory_bytes, recipe.processes)
+        photographs = load_photographs(data, memory_bytes, recipe.processes, held_out)
     else:
-        photographs = load_photographs(data, memory_bytes // launch.local_count)
+        photographs = load_photographs(data, memory_bytes // launch.local_count, without=held_out)
     _begin(run, RunRecord(subject, recipe, len(photographs)), launch is None or launch.rank == 0)
     request = TrainingRequest(
         recipe,

@@ -53,6 +53,7 @@ class TrainingSession:
     device: str
     deadline: float | None  # on the clock of `monotonic`
     command: str  # that makes the same networks, for their cards
+    held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
 
     @property
@@ -141,6 +142,7 @@ def _train(
                     session.data,
                     run.folder,
                     validation=session.validation,
+                    held_out=session.held_out,
                     device=session.device,
                     deadline=session.deadline,
                 )

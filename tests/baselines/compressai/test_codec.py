@@ -30,6 +30,7 @@ from benchmark.errors import (
     UnknownName,
     UsageError,
 )
+from benchmark.registry import load_codec, parse_codec
 
 ROOT = Path(__file__).parents[3]
 CHANNELS = {
@@ -87,7 +88,7 @@ def stock_coded(network: torch.nn.Module, photo: Pixels) -> tuple[list[bytes], P
 
 
 @pytest.mark.parametrize("model", QUALITIES)
-def test_streams_and_pictures_are_those_of_compressai(model, tmp_path, photo):
+def test_streams_and_pictures_are_those_of_compressai_to_the_last_bit(model, tmp_path, photo):
     network = small_network(model)
     path = save(network, tmp_path / "own.pth.tar")
     stream = CompressAI(model=model, checkpoint=path).encode(photo, Setting("quality", 1))
@@ -95,10 +96,41 @@ def test_streams_and_pictures_are_those_of_compressai(model, tmp_path, photo):
     assert list(unpack(stream, len(strings)).strings) == strings
     compressai_weights._kept.clear()  # the decoder makes its own network
     decoded = CompressAI(model=model, checkpoint=path).decode(stream)
-    assert decoded.shape == photo.shape
-    assert np.abs(decoded.astype(int) - expected).max() <= 1  # a value beside .5 rounds either way
-    assert np.mean(decoded != expected) < 1e-3
+    assert np.array_equal(decoded, expected)
     assert len(np.unique(decoded)) > 10  # a picture, not one grey
+
+
+@pytest.mark.parametrize("model", QUALITIES)
+def test_accelerated_layers_code_the_same_picture_up_to_float_rounding(model, tmp_path, photo):
+    network = small_network(model)
+    path = save(network, tmp_path / "own.pth.tar")
+    codec = CompressAI(model=model, checkpoint=path, accelerated=1)
+    stream = codec.encode(photo, Setting("quality", 1))
+    strings, expected = stock_coded(network, photo)
+    assert len(stream) == pytest.approx(sum(map(len, strings)), rel=0.005, abs=30)
+    decoded = codec.decode(stream)
+    assert decoded.shape == photo.shape
+    error = np.square(decoded.astype(float) - expected).mean()
+    # A latent beside .5 is rounded either way, and in an autoregressive model later ones follow.
+    assert error < 1e-3 * np.square(photo.astype(float) - expected).mean()
+
+
+def test_the_layers_are_said_in_every_row_and_are_networks_of_their_own(tmp_path, photo):
+    path = save(small_network("mbt2018-mean"), tmp_path / "own.pth")
+    stock, fast = (
+        load_codec(parse_codec(f"compressai:model=mbt2018-mean:checkpoint={path}{option}"))
+        for option in ("", ":accelerated=1")
+    )
+    assert "CompressAI's own layers" in stock.describe().version
+    assert "accelerated layers" in fast.describe().version
+    for codec in (stock, fast):
+        codec.encode(photo, Setting("quality", 1))
+    plain, changed = compressai_weights._kept.values()
+    layers = [{type(one).__name__ for one in network.modules()} for network in (plain, changed)]
+    assert {"GDN", "GaussianConditional"} <= layers[0]
+    assert {"InPlaceGDN", "ListedGaussian"} <= layers[1]
+    with pytest.raises(BadOption, match="accelerated=2: it is 0 or 1"):
+        CompressAI(model="mbt2018-mean", checkpoint=path, accelerated=2)
 
 
 @pytest.mark.parametrize("model", ["bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean"])

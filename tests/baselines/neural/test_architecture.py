@@ -94,6 +94,8 @@ def test_an_architecture_and_its_configuration_need_no_torch():
     script = (
         "import sys; from baselines.neural.architecture import ARCHITECTURES, load_architecture\n"
         "for name in ARCHITECTURES: load_architecture(name)\n"
-        "assert not {'torch', 'compressai', 'numpy'} & set(sys.modules)"
+        "print({'torch', 'compressai', 'numpy'} & set(sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert told == "set()\n"

@@ -8,6 +8,7 @@ operations.)
 
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -42,6 +43,12 @@ def make_tables() -> dict[str, Tensor]:
     each unit interval times 2^16, rounded, at least 1, and as CompressAI has it (Bégaint et al.,
     arXiv 2011.03029) up to the integer beyond which a mass of 1e-9 is left.
     """
+    return {name: table.clone() for name, table in _tables().items()}
+
+
+@cache
+def _tables() -> dict[str, Tensor]:
+    """Compute what `make_tables` returns, which takes a second, once a process."""
     with localcontext() as context:
         context.prec = DIGITS
         step = (LARGEST_SCALE.ln() - LEAST_SCALE.ln()) / (NUM_SCALES - 1)

@@ -19,7 +19,7 @@ from baselines.neural.training.losses import perceptual as module
 from baselines.neural.training.losses.perceptual import Perceptual
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics import lpips as measured
+from benchmark.metrics.perceptual import lpips as measured
 from benchmark.system import backbone
 from benchmark.system.torchvision_import import import_torchvision
 

@@ -14,7 +14,7 @@ def test_all_three_stages_are_trained_and_the_harness_measures_what_comes_out(tm
     assert "finished, 60 steps" in trained.output
     card = json.loads((run / "ours.json").read_text())
     assert card["steps"] == 60
-    assert card["training_data"].startswith("4 photographs of sample, 240 crops")
+    assert card["training_data"].startswith("3 photographs of sample, 240 crops")
     assert set(pq.read_table(run / "losses.parquet")["stage"].to_pylist()) == {1, 2, 3}
 
     told = ("--results", str(results), "--weights-dir", str(run), "--device", "cpu")

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import require_same_shape
+from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
 from benchmark.system.backbone import (
     ALEXNET,
@@ -64,12 +63,7 @@ class LPIPS:
         """
         import torch
 
-        side = min(reference.shape[:2])
-        if side < self.backbone.min_side_px:
-            raise NotMeasurable(
-                f"{self.label} needs at least {self.backbone.min_side_px} px on the shorter side, "
-                f"this image has {side}"
-            )
+        require_side(reference, self.backbone.min_side_px, self.label)
         with torch.inference_mode():
             return PreparedFeatures(reference.shape, list(self._unit_features(reference)))
 

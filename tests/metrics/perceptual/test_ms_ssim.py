@@ -13,7 +13,14 @@ from scipy.ndimage import correlate1d
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.ms_ssim import HALF_WINDOW, MSSSIM, blur, compare, ms_ssim, prepare
+from benchmark.metrics.perceptual.ms_ssim import (
+    HALF_WINDOW,
+    MSSSIM,
+    blur,
+    compare,
+    ms_ssim,
+    prepare,
+)
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 
@@ -137,8 +144,9 @@ def test_the_cpu_needs_no_torch_and_no_scipy():
     program = """
 import sys
 import numpy as np
-from benchmark.metrics import lpips, psnr
-from benchmark.metrics.ms_ssim import MSSSIM
+from benchmark.metrics import psnr
+from benchmark.metrics.perceptual import lpips
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM
 metric = MSSSIM()
 metric.compare(metric.prepare(np.zeros((161, 161, 3), np.uint8)), np.ones((161, 161, 3), np.uint8))
 print(sorted({"torch", "scipy", "pytorch_msssim", "lpips"} & set(sys.modules)))

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmark.codec import Pixels
 from benchmark.commands.options import USUAL_METRICS
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
+from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.registry import METRICS, metric_names
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
@@ -333,7 +333,7 @@ def test_missing_weights_are_noticed_before_torch_is_imported(case, tmp_path):
     program = """
 import sys
 from benchmark.errors import Unavailable
-from benchmark.metrics import lpips
+from benchmark.metrics.perceptual import lpips
 try:
     lpips.NAME()
 except Unavailable as reason:
@@ -358,7 +358,7 @@ def test_nothing_but_torch_is_imported_and_no_random_number_drawn(case):
 import sys
 import numpy as np
 import torch
-from benchmark.metrics import lpips
+from benchmark.metrics.perceptual import lpips
 state = torch.get_rng_state()
 metric = lpips.NAME()
 metric.compare(metric.prepare(np.zeros((64, 64, 3), np.uint8)), np.ones((64, 64, 3), np.uint8))

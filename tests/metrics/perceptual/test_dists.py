@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics import dists as module
-from benchmark.metrics.dists import DISTS
+from benchmark.metrics.perceptual import dists as module
+from benchmark.metrics.perceptual.dists import DISTS
 from benchmark.system.backbone import VGG16
 from benchmark.system.torchvision_import import import_torchvision
 
@@ -186,7 +186,7 @@ def test_missing_weights_are_noticed_before_torch_is_imported(tmp_path):
     program = """
 import sys
 from benchmark.errors import Unavailable
-from benchmark.metrics.dists import DISTS
+from benchmark.metrics.perceptual.dists import DISTS
 try:
     DISTS()
 except Unavailable as reason:

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import require_same_shape
+from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class MSSSIM:
 
         Raises `NotMeasurable` where a side is shorter than 161 px.
         """
-        _require_size(reference)
+        require_side(reference, MIN_SIDE_PX, "MS-SSIM")
         return _tensor(reference, self._device) if self._device != "cpu" else prepare(reference)
 
     def compare(self, prepared: "PreparedScales | Tensor", decoded: Pixels) -> float:
@@ -102,16 +101,16 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float:
     >>> ms_ssim(grey, grey)
     1.0
     """
-    _require_size(reference)
+    require_side(reference, MIN_SIDE_PX, "MS-SSIM")
     return compare(prepare(reference), decoded)
 
 
 def prepare(reference: Pixels) -> PreparedScales:
     """Return the source's moments at every scale, computed in float64 and kept in float32."""
-    planes: Planes = _planes(reference).astype(np.float64)
+    planes: Planes = planes_of(reference).astype(np.float64)
     scales = []
     for level in range(len(SCALE_WEIGHTS)):
-        scales.append(_scale(planes))
+        scales.append(moments(planes))
         if level < len(SCALE_WEIGHTS) - 1:
             planes = halve(planes)
     return PreparedScales(reference, tuple(scales))
@@ -120,7 +119,7 @@ def prepare(reference: Pixels) -> PreparedScales:
 def compare(source: PreparedScales, decoded: Pixels) -> float:
     """Return the MS-SSIM of a decoded image and a prepared source."""
     require_same_shape(source.pixels.shape, decoded.shape)
-    errors = [_planes(np.subtract(decoded, source.pixels, dtype=np.int16)).astype(np.float32)]
+    errors = [planes_of(np.subtract(decoded, source.pixels, dtype=np.int16)).astype(np.float32)]
     for _ in SCALE_WEIGHTS[1:]:
         errors.append(halve(errors[-1]))
     if np.square(errors[-1]).mean() > SAFE_RMS**2:
@@ -132,7 +131,7 @@ def compare(source: PreparedScales, decoded: Pixels) -> float:
         zip(errors, source.scales, SCALE_WEIGHTS, strict=True)
     ):
         coarsest = level == len(SCALE_WEIGHTS) - 1
-        product *= np.maximum(_similarity(error, scale, coarsest), 0) ** weight
+        product *= np.maximum(similarity(error, scale, coarsest), 0) ** weight
     return float(product.mean())
 
 
@@ -213,7 +212,8 @@ def _bands(size: int, dtype: str) -> tuple[Floats, Floats]:
     return band, np.ascontiguousarray(band.T)
 
 
-def _scale(planes: Planes) -> Scale:
+def moments(planes: Planes) -> Scale:
+    """Return a source's moments at one scale from its planes, float64 of shape (3, h, w)."""
     channels, height, width = planes.shape
     shape = (channels, height - MARGIN_PX, width - MARGIN_PX)
     doubled_mean, twice_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -225,8 +225,12 @@ def _scale(planes: Planes) -> Scale:
     return Scale((2 * planes).astype(np.float32), doubled_mean, twice_variance)
 
 
-def _similarity(error: Planes, scale: Scale, coarsest: bool) -> NDArray[np.float64]:
-    """Return each channel's mean of contrast and structure, with luminance if `coarsest`."""
+def similarity(error: Planes, scale: Scale, coarsest: bool) -> NDArray[np.float64]:
+    """Return each channel's mean of contrast and structure, with luminance if `coarsest`.
+
+    error: decoded minus source, (3, h, w); float32 suffices where its root mean square is below
+    `SAFE_RMS` at the coarsest scale that is compared.
+    """
     totals = np.zeros(3)
     for channel, rows in _strips(error.shape):
         wider = slice(rows.start, rows.stop + MARGIN_PX)
@@ -262,20 +266,13 @@ def _strips(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
             yield channel, slice(start, min(start + step, height - MARGIN_PX))
 
 
-def _planes(pixels: NDArray[Any]) -> NDArray[Any]:
+def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels (h, w, 3) as planes (3, h, w), one after the other in memory."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _require_size(pixels: Pixels) -> None:
-    side = min(pixels.shape[:2])
-    if side < MIN_SIDE_PX:
-        raise NotMeasurable(
-            f"MS-SSIM needs at least {MIN_SIDE_PX} px on the shorter side, this image has {side}"
-        )
 
 
 def _tensor(pixels: Pixels, device: str) -> "Tensor":
     import torch
 
-    planes = torch.from_numpy(_planes(pixels)).to(device)
+    planes = torch.from_numpy(planes_of(pixels)).to(device)
     return planes.unsqueeze(0).to(torch.float64)

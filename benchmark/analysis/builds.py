@@ -1,0 +1,126 @@
+"""Families: variants of a codec that are joined into one thing, and therefore are of one build.
+
+A trade-off, a realism sweep and a surface join the variants of a codec (realism weights, say). They
+are of one build (`rows.editions.Build`): one program or weight file, one revision of its adapter.
+Of several builds the one with the most variants is taken, the newest of these; variants of other
+builds, and settings without the metrics, are left out and named.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from benchmark.analysis.comparable import short_version
+from benchmark.analysis.rate_distortion import why_not
+from benchmark.analysis.summarise import Edition, Point, Summary
+from benchmark.metrics.measure import Measure
+from benchmark.rows.editions import Build
+
+RECORDED = "recorded (a pack, or bundled rows)"
+
+
+class Family(NamedTuple):
+    """Points of variants of one build that have the same metrics, over the same images."""
+
+    points: dict[str, list[Point]]  # by label of the variant's edition, lowest rate first
+    left_out: tuple[str, ...]  # sentences on variants and settings that are not among them
+
+    @property
+    def described(self) -> str:
+        """The labels of the variants, and their versions without details."""
+        named = dict.fromkeys(_named(points[0].edition) for points in self.points.values())
+        return f"{', '.join(self.points)} ({' and '.join(named)})"
+
+    def within(self, summary: Summary) -> Summary:
+        """Return the summary with these points alone."""
+        points = tuple(point for points in self.points.values() for point in points)
+        return replace(summary, points=points, replaced=())
+
+
+def one_build(
+    summary: Summary,
+    belongs: Callable[[Edition], bool],
+    measures: Sequence[Measure],
+    build: str = "",
+) -> Family:
+    """Return the variants that belong together of one build, and what is left out.
+
+    belongs: whether an edition is of the family. build: how the fingerprint of the build to take
+    begins; empty to choose. Bundled points that newer ones replace elsewhere may be part of it.
+    """
+    points = [p for p in (*summary.points, *summary.replaced) if belongs(p.edition)]
+    complete: dict[Build, dict[str, list[Point]]] = {}
+    for point in points:
+        if point.edition.build.fingerprint.startswith(build) and not _lacks(
+            point, measures, summary
+        ):
+            of_build = complete.setdefault(point.edition.build, {})
+            of_build.setdefault(point.label, []).append(point)
+    chosen = max(complete.values(), key=_worth, default={})
+    return Family(chosen, tuple(_left_out(points, chosen, measures, summary)))
+
+
+def origin(points: Sequence[Point]) -> str:
+    """Return how points came about, for the caption of a figure that draws them: all versions."""
+    editions = {point.label: point.edition for point in points}
+    versions = dict.fromkeys(", ".join([one.version, *one.caveats]) for one in editions.values())
+    told = "; ".join(versions)
+    recorded = [label for label, one in editions.items() if one.recorded]
+    if not recorded:
+        return f"measured here with {told}"
+    if len(recorded) == len(editions):
+        return f"{RECORDED} with {told}"
+    return f"measured here with {told}, of which {', '.join(recorded)} {RECORDED}"
+
+
+def mixed_builds(points: Sequence[Point]) -> dict[Build, list[str]]:
+    """Return the labels of points by their build."""
+    found: dict[Build, dict[str, None]] = {}
+    for point in points:
+        found.setdefault(point.edition.build, {})[point.label] = None
+    return {build: list(labels) for build, labels in found.items()}
+
+
+def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
+    """Return a sort key of builds: by variants, then rows measured here before bundled, by run."""
+    editions = [points[0].edition for points in variants.values()]
+    here = [one for one in editions if not one.bundled]
+    return len(variants), bool(here), max(one.run for one in here or editions)
+
+
+def _lacks(point: Point, measures: Sequence[Measure], summary: Summary) -> str | None:
+    """Return why a point cannot be compared in these metrics, or None."""
+    reasons = (why_not(point, measure, summary) for measure in measures)
+    return next((why for why in reasons if why is not None), None)
+
+
+def _left_out(
+    points: Sequence[Point],
+    chosen: dict[str, list[Point]],
+    measures: Sequence[Measure],
+    summary: Summary,
+) -> list[str]:
+    """Return sentences on the points that are not chosen, without replaced ones of other builds."""
+    of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
+    joined = " and ".join(map(_named, of_chosen.values()))
+    covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}
+    found: dict[tuple[str, str], list[str]] = {}
+    for point in points:
+        why = _lacks(point, measures, summary)
+        if point.edition.build in of_chosen or not of_chosen:
+            if why is None or (point.edition.variant, point.setting) in covered:
+                continue
+        elif point.edition.age:
+            continue
+        elif why is None:
+            why = f"of another build ({_named(point.edition)}) than the others ({joined})"
+        found.setdefault((point.label, why), []).append(str(point.setting))
+    return [
+        f"left out: {label} {', '.join(settings)}: {why}"
+        for (label, why), settings in found.items()
+    ]
+
+
+def _named(edition: Edition) -> str:
+    """Return a short version, with where the rows come from."""
+    return short_version(edition.version) + ", bundled" * edition.bundled

@@ -1,0 +1,172 @@
+"""Photographs that are published as a zip archive: found where it was unpacked, or fetched."""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.download import (
+    DownloadProgress,
+    Expected,
+    fetch,
+    manifest_objection,
+    publish_folder,
+    unpack_images,
+)
+from benchmark.datasets.folder import find_images
+from benchmark.errors import Unavailable, UsageError
+
+ADDRESS_SCHEMES = ("http://", "https://")
+
+
+class Archive(NamedTuple):
+    """A published zip archive of PNG photographs, and how a complete copy of them is told."""
+
+    dataset: str  # as `bench run --dataset` takes it: "clic2020:mobile"
+    url: str  # the publisher's address
+    num_images: int
+    sides_px: range  # of an image that can be meant, both sides
+    places: tuple[str, ...]  # below a data folder, the one where fetched images go first
+    size_bytes: int | None = None
+    digest: str = ""  # see `download.Expected`; empty where none is known
+    member_folder: str = ""  # of its images in the archive; empty for wherever they are
+    image_folder: str = ""  # first part of the images' names: "mobile"
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the archive's file."""
+        return _last_part(self.url)
+
+    @property
+    def expected(self) -> Expected:
+        """Return what is known of the archive's bytes."""
+        return Expected(self.size_bytes, self.digest)
+
+
+def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
+    """Return the photographs of an archive from the first place that holds all of them.
+
+    A place counts where it holds the right number of PNG files, each of a possible size, and lacks
+    nothing of its manifest, if it has one. Raises `Unavailable`.
+    """
+    return find_images(
+        archive.dataset,
+        data_folders,
+        archive.places,
+        lambda place: archive_images(place, archive),
+        f"{archive.num_images} PNG files",
+    )
+
+
+def archive_images(place: Path, archive: Archive) -> Sequence[ImageFile]:
+    """Return the photographs of an archive in a folder, none where it has no PNG file.
+
+    Raises `Unavailable` with what is wrong with those that are there.
+    """
+    files = sorted(path for path in place.glob("*.png") if not path.name.startswith("."))
+    if not files:
+        return ()
+    if objection := manifest_objection(place):
+        raise Unavailable(objection)
+    if len(files) != archive.num_images:
+        raise Unavailable(
+            f"{place} holds {len(files)} PNG files instead of the {archive.num_images} of this set"
+        )
+    for path in files:
+        width, height = png_size(path)
+        if width not in archive.sides_px or height not in archive.sides_px:
+            raise Unavailable(f"{path} has {width} x {height} pixels, no size of this set")
+    above = f"{archive.image_folder}/" if archive.image_folder else ""
+    return [ImageFile(above + path.name, path) for path in files]
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Return width and height (px) of a PNG file, from its header; raise `Unavailable`."""
+    try:
+        with path.open("rb") as file:
+            magic, width, height = struct.unpack(">16sII", file.read(24))
+    except (OSError, struct.error) as error:
+        raise Unavailable(f"{path} cannot be read as PNG: {error}") from error
+    if magic != b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR":
+        raise Unavailable(f"{path} is not a PNG file")
+    return width, height
+
+
+def fetch_archives(
+    archives: Sequence[Archive],
+    sought: Sequence[Path],
+    target: Path,
+    progress: DownloadProgress | None = None,
+    origins: Sequence[str] = (),
+) -> None:
+    """Fetch those archives whose photographs are in none of the folders sought, into `target`.
+
+    origins: files or addresses of copies, used instead of the publisher's address. Which archive a
+    copy is, its digest decides, or its file's name where it is an address. Raises `UsageError` for
+    a copy that is none of them.
+    """
+    copies = _assign(archives, origins)
+    for archive in archives:
+        try:
+            find_archive_images(archive, sought)
+        except Unavailable:
+            if origins and archive not in copies:
+                raise UsageError(
+                    f"none of the files given with --from is {archive.file_name}: give that too, "
+                    f"or leave --from out to download it"
+                ) from None
+            fetch_archive(archive, target, progress, copies.get(archive, ""))
+
+
+def fetch_archive(
+    archive: Archive, target: Path, progress: DownloadProgress | None = None, origin: str = ""
+) -> Path:
+    """Download and unpack an archive into its folder below `target`, which appears when whole.
+
+    origin: a file or an address of a copy, else the publisher's address. A file of the user's own,
+    also one that was put beside the folder, stays; a downloaded one is removed.
+    """
+    finished = target / archive.places[0]
+    brought = Path(origin) if origin and not _is_address(origin) else None
+    zip_file = brought or finished.parent / archive.file_name
+    stays = zip_file.exists()
+    url = origin if origin and not brought else archive.url
+    remedy = f"put the archive at {zip_file} yourself, and fetching unpacks it"
+
+    def fill(draft: Path) -> None:
+        if not brought:
+            fetch(url, zip_file, archive.size_bytes, archive.digest, progress, remedy)
+        unpack_images(zip_file, draft, archive.num_images, archive.member_folder)
+        archive_images(draft, archive)
+
+    publish_folder(finished, [url], fill)
+    if not stays:
+        zip_file.unlink()
+    return finished
+
+
+def _is_address(origin: str) -> bool:
+    return origin.startswith(ADDRESS_SCHEMES)
+
+
+def _last_part(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
+
+
+def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive, str]:
+    """Return the file or address of each archive's copy."""
+    found: dict[Archive, str] = {}
+    for origin in origins:
+        if _is_address(origin):
+            last = _last_part(origin)
+            meant = [one for one in archives if len(archives) == 1 or one.file_name == last]
+            objection = f"its name is not {' or '.join(one.file_name for one in archives)}"
+        else:
+            objections = {one: one.expected.objection_to(Path(origin)) for one in archives}
+            meant = [one for one, text in objections.items() if not text]
+            objection = "; ".join(dict.fromkeys(objections.values()))
+        if not meant:
+            raise UsageError(f"{origin} is no archive of this dataset: {objection}")
+        found[meant[0]] = origin
+    return found

@@ -1,0 +1,249 @@
+"""Tables of BD-rates: an overview by codec, details by metric, and flat records."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmark.analysis.comparison import (
+    DISAGREEMENT,
+    Comparison,
+    ImagesDelta,
+    LeftOutPoint,
+    RateSpread,
+)
+from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
+from benchmark.analysis.rate_distortion import TOO_LITTLE_OVERLAP, Delta, NoDelta
+from benchmark.figures.captions import grouped, listed
+from benchmark.figures.table import DOUBTFUL, FEW_MARK, FEW_NOTE, NOTHING, Table
+from benchmark.metrics.measure import Measure
+
+PERCENT = f"{100 * CONFIDENCE:.0f} %"
+MEAN_CURVES, MEDIAN_IMAGE, MEAN_OF_IMAGES = "mean curves", "median image", "mean of images"
+LONGEST_LIST = 6  # labels in one note
+
+
+def bd_overview(
+    comparisons: Sequence[Comparison],
+    measures: Sequence[Measure],
+    anchor: str,
+    up_to_bpp: float | None = None,
+) -> Table:
+    """Return two or three rows for each codec, a column for each metric.
+
+    BD-rates of the mean curves with their intervals, the median over images with the quartiles, and
+    the mean over images where it differs from the first by more than DISAGREEMENT.
+    """
+    found = {(one.label, one.column): one for one in comparisons}
+    columns = [measure.column for measure in measures]
+    rows = []
+    for label in dict.fromkeys(one.label for one in comparisons):
+        of_codec = [found[label, column] for column in columns]
+        rows.append((label, MEAN_CURVES, *map(_of_curves, of_codec)))
+        rows.append((label, MEDIAN_IMAGE, *(_median(one.images_rate) for one in of_codec)))
+        if any(_disagrees(one) for one in of_codec):
+            rows.append((label, MEAN_OF_IMAGES, *(_mean(one.images_rate) for one in of_codec)))
+    notes = [
+        f"BD-rate (%) against {anchor}; negative saves bits. {MEAN_CURVES}: of the curves of "
+        f"means, with its {PERCENT} interval over {DRAWS} draws of images, the same for both "
+        f"codecs. {MEDIAN_IMAGE}: of single images, with the quartiles."
+    ]
+    notes += _notes(comparisons, measures, up_to_bpp)
+    headers = ("codec", "of", *(measure.axis_label for measure in measures))
+    return Table(headers, tuple(rows), 2, tuple(notes))
+
+
+def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anchor: str) -> Table:
+    """Return a row for each metric and codec: BD-rates of mean curves and of images, BD-metric."""
+    headers = (
+        "metric", "codec", "BD-rate (%)", f"{PERCENT} interval", "mean of images' (%)",
+        f"{PERCENT} interval", "median", "quartiles", "images", "BD-metric", "overlap (%)",
+    )  # fmt: skip
+    labels = {measure.column: measure.axis_label for measure in measures}
+    rows = []
+    for one in comparisons:
+        images = one.images_rate
+        of_images = [NOTHING] * 5
+        if isinstance(images, ImagesDelta):
+            whole = images.images + images.refused
+            of_images = [
+                f"{images.value:+.2f}",
+                _ends(images.interval) or NOTHING,
+                f"{images.median:+.2f}",
+                _ends(images.quartiles),
+                f"{images.images} of {whole}" if images.refused else str(images.images),
+            ]
+        overlap = one.rate.overlap
+        rows.append(
+            (
+                labels[one.column],
+                one.label,
+                _delta(one, one.rate, "+.2f"),
+                _ends(one.rate_interval) or NOTHING,
+                *of_images,
+                _delta(one, one.quality, "+.4g"),
+                NOTHING if overlap is None else f"{100 * overlap:.0f}",
+            )
+        )
+    notes = [f"Anchor: {anchor}. Overlap: what the curves share of the qualities they span."]
+    of_sets = {measure.column for measure in measures if measure.of_sets}  # see the overview
+    refused = [
+        (found.reason, (one.label, labels[one.column]))
+        for one in comparisons
+        for found in (one.images_rate, one.quality)
+        if isinstance(found, NoDelta)
+        and not isinstance(one.rate, NoDelta)
+        and not (found is one.images_rate and one.column in of_sets)
+    ]
+    for why in dict.fromkeys(reason for reason, _ in refused):
+        whose = [who for reason, who in refused if reason == why]
+        notes.append(f"No number for {_by_label(whose)}: {why}.")
+    return Table(headers, tuple(rows), 2, tuple(notes))
+
+
+def bd_records(
+    comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None = None
+) -> list[dict[str, Any]]:
+    """Return a flat record for each comparison, at full precision; refused ones have a reason."""
+    records = []
+    for one in comparisons:
+        of_images = one.images_rate if isinstance(one.images_rate, ImagesDelta) else None
+        low, high = one.rate_interval or (None, None)
+        images_low, images_high = (of_images and of_images.interval) or (None, None)
+        lower, upper = of_images.quartiles if of_images else (None, None)
+        records.append(
+            {
+                "metric": one.column,
+                "codec": one.label,
+                "anchor": anchor,
+                "up_to_bpp": up_to_bpp,
+                "bd_rate_percent": getattr(one.rate, "value", None),
+                "bd_rate_low_percent": low,
+                "bd_rate_high_percent": high,
+                "bd_rate_overlap": one.rate.overlap,
+                "images_bd_rate_percent": of_images and of_images.value,
+                "images_bd_rate_low_percent": images_low,
+                "images_bd_rate_high_percent": images_high,
+                "images_bd_rate_median_percent": of_images and of_images.median,
+                "images_bd_rate_lower_quartile_percent": lower,
+                "images_bd_rate_upper_quartile_percent": upper,
+                "images_bd_rate_images": of_images and of_images.images,
+                "images_bd_rate_refused": of_images and of_images.refused,
+                "bd_metric": getattr(one.quality, "value", None),
+                "bd_metric_overlap": one.quality.overlap,
+                "few": one.few,
+                "points_left_out": "; ".join(
+                    f"{point.label} {point.setting} by {_below(point)}" for point in one.left_out
+                ),
+                "reason": getattr(one.rate, "reason", None),
+            }
+        )
+    return records
+
+
+def _notes(
+    comparisons: Sequence[Comparison], measures: Sequence[Measure], up_to_bpp: float | None
+) -> list[str]:
+    labels = {measure.column: measure.label.partition(" (dB)")[0] for measure in measures}
+    unit = {one.column: " dB" * ("dB" in one.axis_label) for one in measures}
+    notes = [] if up_to_bpp is None else [f"Curves end at {up_to_bpp:g} bpp, by interpolation."]
+    apart = [one for one in comparisons if _disagrees(one)]
+    if apart:
+        differ = [(one.label, f"{labels[one.column]} {one.disagreement:+.1f}") for one in apart]
+        most = max(apart, key=lambda one: abs(one.disagreement))
+        notes.append(
+            f"{MEAN_OF_IMAGES}: of single images, given where it differs from {MEAN_CURVES} by "
+            f"more than {DISAGREEMENT:g} percentage points: {_by_label(differ)}. At one setting "
+            "codecs spread rate over images differently, and a curve of means averages at equal "
+            f"settings: {'; '.join(map(_rates, most.spread))}."
+        )
+    numbers = [one for one in comparisons if isinstance(one.rate, Delta)]
+    doubtful = [
+        (one.label, f"{labels[one.column]} {_share(one)}")
+        for one in numbers
+        if isinstance(one.rate, Delta) and one.rate.doubtful
+    ]
+    if doubtful:
+        shares = _by_label(doubtful)
+        notes.append(
+            f"{DOUBTFUL} The curves share less than half of the range they span: {shares}."
+        )
+    notes += [FEW_NOTE] * any(one.few for one in numbers)
+    of_sets = [labels[measure.column] for measure in measures if measure.of_sets]
+    if of_sets:
+        notes.append(
+            f"No median and no interval of {listed(of_sets)}: metrics of whole sets have no curve "
+            "of a single image."
+        )
+    left_out = grouped(
+        (
+            f"{point.label} {point.setting}",
+            f"{labels[one.column]} {_below(point)}{unit[one.column]}",
+        )
+        for one in comparisons
+        for point in one.left_out
+    )
+    if left_out:
+        points = [f"{point} ({', '.join(of)})" for point, of in left_out.items()]
+        notes.append(
+            "Left out of BD-rates, because another point of no higher rate is as good or better, "
+            f"by so much: {', '.join(points)}."
+        )
+    refused: dict[str, list[tuple[str, str]]] = {}
+    for one in comparisons:
+        if isinstance(one.rate, NoDelta):
+            who = f"{labels[one.column]} {_share(one)}".rstrip()
+            refused.setdefault(one.rate.reason, []).append((one.label, who))
+    for why, whose in refused.items():
+        hint = " (--any-overlap gives a number)" * (why == TOO_LITTLE_OVERLAP)
+        notes.append(f"{NOTHING} {_by_label(whose)}: {why}{hint}.")
+    return notes
+
+
+def _of_curves(one: Comparison) -> str:
+    return " ".join(filter(None, (_delta(one, one.rate, "+.2f"), _ends(one.rate_interval))))
+
+
+def _median(found: ImagesDelta | NoDelta) -> str:
+    if isinstance(found, NoDelta):
+        return NOTHING
+    return f"{found.median:+.2f} {_ends(found.quartiles)}"
+
+
+def _mean(found: ImagesDelta | NoDelta) -> str:
+    if isinstance(found, NoDelta):
+        return NOTHING
+    return " ".join(filter(None, (f"{found.value:+.2f}", _ends(found.interval))))
+
+
+def _disagrees(one: Comparison) -> bool:
+    return abs(one.disagreement) > DISAGREEMENT
+
+
+def _ends(interval: Interval | tuple[float, float] | None) -> str:
+    return f"[{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
+
+
+def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
+    if isinstance(delta, NoDelta):
+        return NOTHING
+    return f"{delta.value:{form}}" + DOUBTFUL * delta.doubtful + FEW_MARK * one.few
+
+
+def _below(point: LeftOutPoint) -> str:
+    return f"{point.below:.3g}"
+
+
+def _share(one: Comparison) -> str:
+    return f"{100 * one.rate.overlap:.0f} %" if one.rate.overlap else ""
+
+
+def _rates(spread: RateSpread) -> str:
+    ends = f"{spread.lowest_bpp:.2f} to {spread.highest_bpp:.2f} bpp"
+    return f"{spread.label} at {spread.setting} {ends}, median {spread.median_bpp:.2f}"
+
+
+def _by_label(found: Iterable[tuple[str, str]]) -> str:
+    """Return "label (what, what), label (what)" of pairs (label, what), the first of the labels."""
+    by_label = grouped((label, what) for label, what in found)
+    texts = [f"{label} ({', '.join(of)})" for label, of in by_label.items()]
+    more = len(texts) - LONGEST_LIST
+    return ", ".join(texts[:LONGEST_LIST]) + f" and {more} more" * (more > 0)

@@ -1,0 +1,94 @@
+"""Precision and recall of decoded patches among the sources' patches, by nearest neighbours.
+
+Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall Metric for Assessing
+Generative Models" (2019), with k = 3. Around each vector of a set lies a ball that reaches to its
+third neighbour within the set. Precision is the share of decoded patches inside any ball of the
+sources (do they look natural?), recall the share of source patches inside any ball of the decoded
+ones (is everything there that is natural?). A patch's own source counts like any other: sources and
+decodings are paired, so both values are near 1 at high rates.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import NotMeasurable
+from benchmark.metrics.distribution_metric import Features, Reduced, patches_by_image
+from benchmark.metrics.presentation import Presentation
+
+Floats = NDArray[np.float64]
+
+NEIGHBOURS = 3
+BLOCK_PATCHES = 1024  # distances of 1024 patches to all others at a time
+
+
+class _Coverage:
+    """Share of one set's patches inside the other's balls; a subclass says which set is which."""
+
+    better: Literal["higher", "lower"] = "higher"
+    protocol: ClassVar[str]
+    presentation = Presentation()
+    space = "inception256"
+    min_images = 50
+    has_influence = False
+
+
+class Precision256(_Coverage):
+    """Precision of 256 px patches in Inception's features."""
+
+    column = "precision256"
+    label = "Precision/256"
+    protocol = "precision/1"
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        """Return the precision, 0..1; `NotMeasurable` under four patches."""
+        patches_by_image(reference, decoded)
+        return Reduced(coverage(np.concatenate(reference), np.concatenate(decoded)))
+
+
+class Recall256(_Coverage):
+    """Recall of 256 px patches in Inception's features."""
+
+    column = "recall256"
+    label = "Recall/256"
+    protocol = "recall/1"
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        """Return the recall, 0..1; `NotMeasurable` under four patches."""
+        patches_by_image(reference, decoded)
+        return Reduced(coverage(np.concatenate(decoded), np.concatenate(reference)))
+
+
+def coverage(centres: Features, vectors: Features) -> float:
+    """Return the share of vectors (n, d) that lie in any ball around the centres (m, d).
+
+    A ball reaches to the third neighbour of its centre among the centres, that one included.
+    Raises `NotMeasurable` under four centres.
+    """
+    if len(centres) <= NEIGHBOURS:
+        raise NotMeasurable(
+            f"precision and recall need at least {NEIGHBOURS + 1} patches, here are {len(centres)}"
+        )
+    origin = centres.mean(axis=0, dtype=np.float64)  # smaller numbers lose fewer digits
+    middle, others = (np.asarray(one, np.float64) - origin for one in (centres, vectors))
+    blocks = [  # a centre is its own nearest neighbour
+        np.partition(distances, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+        for distances in _squared_distances(middle, middle)
+    ]
+    reach = np.concatenate(blocks)
+    inside = sum(
+        int((one <= reach).any(axis=1).sum()) for one in _squared_distances(others, middle)
+    )
+    return inside / len(vectors)
+
+
+def _squared_distances(rows: Floats, columns: Floats) -> Iterator[Floats]:
+    """Yield squared distances (rows of a block, columns), a block of rows at a time."""
+    of_columns = np.einsum("ij,ij->i", columns, columns)
+    for start in range(0, len(rows), BLOCK_PATCHES):
+        block = rows[start : start + BLOCK_PATCHES]
+        products = block @ columns.T
+        of_rows = np.einsum("ij,ij->i", block, block)
+        yield np.maximum(of_rows[:, None] + of_columns - 2 * products, 0)

@@ -1,0 +1,171 @@
+"""MUSIQ, CLIP-IQA and MANIQA: networks that rate one 8-bit RGB image, as pyiqa 0.1.16 runs them.
+
+Ke, Wang, Wang, Milanfar, Yang, "MUSIQ: Multi-scale Image Quality Transformer" (2021); Wang, Chan,
+Loy, "Exploring CLIP for Assessing the Look and Feel of Images" (2023), with pyiqa's five pairs of
+prompts; Yang, Wu, Shi, Lao, Gong, Cao, Wang, Yang, "MANIQA: Multi-dimension Attention Network for
+No-Reference Image Quality Assessment" (2022), 20 crops of 224 px at fixed places. MUSIQ and MANIQA
+are those trained on KonIQ-10k, which pyiqa takes by default.
+
+pyiqa is an optional dependency, whose licence forbids commercial use. It would download weights by
+itself; here they are files that are looked for and pinned like all others.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.metric import require_same_shape, require_side
+from benchmark.metrics.presentation import Presentation
+from benchmark.system.backbone import load_pinned, require_pinned
+from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.weights import find_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VERSION = "0.1.16"
+MIN_SIDE_PX = 32  # patches of MUSIQ, strides of the other two
+KONIQ = "trained on KonIQ-10k"
+MUSIQ_SHA256, CLIP_SHA256, MANIQA_SHA256 = (
+    "e95806b9",  # of its published name; the rest is not known
+    "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
+    "a207f8ab57322e6be38ff5c8d019301dc032b454bef21c3c9f9dbf7974eebff6",
+)
+
+
+class LearnedRating(ABC):
+    """Rating of the decoded image alone by a network of pyiqa that a subclass opens.
+
+    float32 on every device; higher is better. A GPU may round otherwise than the CPU.
+    """
+
+    better: Literal["higher", "lower"] = "higher"
+    column: ClassVar[str]
+    label: ClassVar[str]
+    file: ClassVar[str]
+    presentation = Presentation()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Raise `Unavailable` where pyiqa or the weights are missing or others."""
+        require_pyiqa(self.label)
+        remedy = f"run `bench fetch {self.column}`, or put the file into one of them"
+        path = find_weights((self.file,), remedy)
+        import_torchvision()
+        self._device = device
+        try:
+            self._network = self.open(path, device)
+        except ImportError as error:  # pyiqa needs forty packages, and one of them is not there
+            raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
+
+    @abstractmethod
+    def open(self, path: Path, device: str) -> Any:
+        """Return pyiqa's network with the weights in `path`."""
+
+    def prepare(self, reference: Pixels) -> tuple[int, ...]:
+        """Return the source's shape; `NotMeasurable` where a side is shorter than 32 px."""
+        require_side(reference, MIN_SIDE_PX, self.label)
+        return reference.shape
+
+    def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:
+        """Return the rating of the decoded image; `ValueError` unless it has that shape."""
+        import torch
+
+        require_same_shape(prepared, decoded.shape)
+        unit = (
+            torch.from_numpy(decoded.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
+        )
+        try:
+            with torch.inference_mode():
+                return float(self._network(unit))
+        except torch.OutOfMemoryError as error:
+            raise NotMeasurable(f"{self.label} of this image needs more memory: {error}") from error
+
+
+class MUSIQ(LearnedRating):
+    """MUSIQ of the whole image at its own size and at two smaller ones, about 0 to 100."""
+
+    column = "musiq"
+    label = "MUSIQ"
+    protocol = f"musiq/pyiqa-{VERSION}-koniq-{MUSIQ_SHA256[:8]}"
+    file = "musiq_koniq_ckpt-e95806b9.pth"
+
+    def open(self, path: Path, device: str) -> Any:
+        """Return MUSIQ with the weights in `path`."""
+        state = load_pinned(path, MUSIQ_SHA256, f"pyiqa's MUSIQ, {KONIQ}")
+        return _with_weights("musiq", state, device)
+
+
+class CLIPIQA(LearnedRating):
+    """CLIP-IQA with CLIP's ResNet-50, of the whole image, 0 to 1."""
+
+    column = "clip_iqa"
+    label = "CLIP-IQA"
+    protocol = f"clip-iqa/pyiqa-{VERSION}-rn50-{CLIP_SHA256[:8]}"
+    file = "RN50.pt"
+
+    def open(self, path: Path, device: str) -> Any:
+        """Return CLIP-IQA with the network in `path`, an archive of OpenAI."""
+        require_pinned(path, CLIP_SHA256, "OpenAI's CLIP RN50.pt")
+        from pyiqa import create_metric
+
+        return create_metric("clipiqa", device=device, backbone=str(path))
+
+
+class MANIQA(LearnedRating):
+    """MANIQA of 20 crops of the image, about 0 to 1; takes tens of seconds per image on a CPU."""
+
+    column = "maniqa"
+    label = "MANIQA"
+    protocol = f"maniqa/pyiqa-{VERSION}-koniq-{MANIQA_SHA256[:8]}"
+    file = "ckpt_koniq10k.pt"
+
+    def open(self, path: Path, device: str) -> Any:
+        """Return MANIQA with the weights in `path`."""
+        state = load_pinned(path, MANIQA_SHA256, f"MANIQA's {self.file}")
+        return _with_weights("maniqa", state, device)
+
+
+def require_pyiqa(metric: str) -> None:
+    """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    remedy = f"pip install 'rdrbench[iqa]', which brings pyiqa {VERSION}"
+    try:
+        found = version("pyiqa")
+    except PackageNotFoundError:
+        found = ""
+    if not found or find_spec("pyiqa") is None:
+        raise Unavailable(f"{metric} needs the Python package pyiqa: {remedy}")
+    if found != VERSION:
+        raise Unavailable(f"{metric} is defined by pyiqa {VERSION}, here is {found}: {remedy}")
+
+
+def _with_weights(name: str, state: "dict[str, Tensor]", device: str) -> Any:
+    """Return pyiqa's network of that name with every weight taken from `state`."""
+    from pyiqa import create_metric
+
+    with _no_downloads():
+        metric = create_metric(name, device=device, pretrained=False)
+    metric.net.load_state_dict({key.removeprefix("module."): one for key, one in state.items()})
+    return metric
+
+
+@contextmanager
+def _no_downloads() -> Iterator[None]:
+    """Have timm make networks without weights of its own, which are overwritten anyway."""
+    from unittest.mock import patch
+
+    import timm
+
+    make = timm.create_model
+
+    def without_weights(*names: Any, **options: Any) -> Any:
+        return make(*names, **{**options, "pretrained": False})
+
+    with patch.object(timm, "create_model", without_weights):
+        yield

@@ -1,0 +1,184 @@
+"""NIQE, the naturalness of one 8-bit RGB image, without a source: smaller is more natural.
+
+Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyzer" (2013), as the
+authors' release computes it: MATLAB's grey levels (BT.601 luma, rounded to 8 bits), the image
+cropped to whole blocks of 96 x 96 px, two scales of which the second is MATLAB's bicubic half with
+antialiasing; 18 statistics per block and scale of the locally normalised luma and of products of
+neighbours; the Mahalanobis distance between the Gaussian of all blocks and the release's Gaussian
+of 125 pristine photographs. Where an image has areas of one colour, the release counts their pixels
+as positive or negative by rounding errors; here they count as neither, which moves their NIQE.
+"""
+
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable
+from benchmark.metrics.metric import require_same_shape
+from benchmark.metrics.presentation import Presentation
+from benchmark.system.backbone import require_pinned
+from benchmark.system.weights import find_weights
+
+Floats = NDArray[np.float64]
+
+FILE = "niqe_modelparameters.mat"
+SHA256 = "fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d"
+BLOCK_PX = 96
+SCALES = (1, 2)
+# MATLAB's rgb2gray: the first row of the inverse of its matrix from YIQ to RGB
+GREY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
+SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # of a block's values to their neighbours', cyclic
+SHAPES = np.round(np.arange(0.2, 10.0005, 0.001), 3)  # of generalised Gaussians that are tried
+# Cubic interpolation (a = -1/2) of the point between two pixels, widened twice against aliasing
+HALVING = np.array([-3, -9, 29, 111, 111, 29, -9, -3]) / 256
+# Grey levels: 8-bit luma that is not flat deviates from its local mean by more. Below it there are
+# rounding errors, whose sign would decide to which side of the Gaussian a flat pixel counts.
+FLAT = 1e-6
+
+
+class NIQE:
+    """NIQE, computed on the CPU on every device."""
+
+    column = "niqe"
+    label = "NIQE"
+    better: Literal["higher", "lower"] = "lower"
+    protocol = f"niqe/1-{SHA256[:8]}"
+    presentation = Presentation()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Ignore `device`; `Unavailable` where the pristine model is missing or another."""
+        self._mean, self._covariance = _load_model()
+
+    def prepare(self, reference: Pixels) -> tuple[int, ...]:
+        """Return the source's shape; `NotMeasurable` where there are fewer than two blocks."""
+        height, width, _ = reference.shape
+        if (height // BLOCK_PX) * (width // BLOCK_PX) < 2:
+            raise NotMeasurable(
+                f"NIQE needs at least two blocks of {BLOCK_PX} px, this image has "
+                f"{width} x {height} px"
+            )
+        return reference.shape
+
+    def compare(self, prepared: tuple[int, ...], decoded: Pixels) -> float:
+        """Return the NIQE of the decoded image alone; `ValueError` unless it has that shape.
+
+        Raises `NotMeasurable` where fewer than two blocks have any texture.
+        """
+        require_same_shape(prepared, decoded.shape)
+        features = block_features(decoded)
+        whole = features[np.isfinite(features).all(axis=1)]
+        if len(whole) < 2:
+            raise NotMeasurable("NIQE needs at least two blocks that are not flat")
+        step = self._mean - np.nanmean(features, axis=0)
+        covariance = (self._covariance + np.cov(whole, rowvar=False)) / 2
+        inverse = np.linalg.pinv(covariance, rcond=len(step) * np.finfo(float).eps, hermitian=True)
+        return float(np.sqrt(step @ inverse @ step))
+
+
+def block_features(pixels: Pixels) -> Floats:
+    """Return the statistics of every block, (blocks, 36); NaN where a flat block has none."""
+    height, width = (side // BLOCK_PX * BLOCK_PX for side in pixels.shape[:2])
+    image = np.rint(pixels[:height, :width] @ np.array(GREY))
+    features = []
+    for scale in SCALES:
+        if scale == 2:
+            image = _halved(_halved(image).T).T
+        features.append(_of_blocks(_normalised(image), BLOCK_PX // scale))
+    return np.concatenate(features, axis=1)
+
+
+def _load_model() -> tuple[Floats, Floats]:
+    """Return mean (36,) and covariance (36, 36) of the pristine photographs' blocks."""
+    path = find_weights((FILE,), f"run `bench fetch niqe`, or put the release's file as {FILE}")
+    require_pinned(path, SHA256, "the model of NIQE's release")
+    from scipy.io import loadmat
+
+    model = loadmat(path)
+    return model["mu_prisparam"].ravel(), model["cov_prisparam"]
+
+
+def _normalised(image: Floats) -> Floats:
+    """Return the image less its local mean, over its local deviation plus one."""
+    from scipy.ndimage import correlate1d
+
+    window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
+    window /= window.sum()
+
+    def mean(values: Floats) -> Floats:
+        down = correlate1d(values, window, axis=0, mode="nearest")
+        blurred: Floats = correlate1d(down, window, axis=1, mode="nearest")
+        return blurred
+
+    mu = mean(image)
+    deviation = image - mu
+    deviation[np.abs(deviation) < FLAT] = 0
+    found: Floats = deviation / (np.sqrt(np.abs(mean(image * image) - mu * mu)) + 1)
+    return found
+
+
+def _halved(image: Floats) -> Floats:
+    """Return the image at half its height, an even one, as MATLAB's imresize halves it."""
+    beyond = len(HALVING) // 2 - 1
+    padded = np.pad(image, ((beyond, beyond), (0, 0)), mode="symmetric")
+    half = len(image) // 2
+    rows = [tap * padded[at : at + 2 * half : 2] for at, tap in enumerate(HALVING)]
+    halved: Floats = np.sum(rows, axis=0)
+    return halved
+
+
+def _of_blocks(normalised: Floats, side: int) -> Floats:
+    """Return the 18 statistics of each block of one scale, (blocks, 18)."""
+    rows, columns = (length // side for length in normalised.shape)
+    blocks = normalised.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+    shape, left, right = _asymmetric_gaussian(blocks)
+    found = [shape, (left + right) / 2]
+    for shift in SHIFTS:
+        products = blocks * np.roll(blocks, shift, axis=(1, 2))
+        shape, left, right = _asymmetric_gaussian(products)
+        found += [shape, (right - left) * _gamma_ratio(shape), left, right]
+    return np.stack(found, axis=1)
+
+
+def _asymmetric_gaussian(blocks: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return shape and left and right scale of the asymmetric Gaussian of each block, (blocks,).
+
+    By matching moments; the shape is that of `SHAPES` whose ratio is nearest to the block's.
+    """
+    from scipy.special import gamma
+
+    values = blocks.reshape(len(blocks), -1)
+    squares = values * values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left, right = (
+            np.sqrt((squares * side).sum(axis=1) / side.sum(axis=1))
+            for side in (values < 0, values > 0)
+        )
+        skew = left / right
+        ratio = np.abs(values).mean(axis=1) ** 2 / squares.mean(axis=1)
+        ratio *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
+    ratios = _ratios()
+    above = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
+    nearer_below = ratio - ratios[above - 1] <= ratios[above] - ratio
+    # A flat block has no ratio, for which MATLAB's minimum is the first shape
+    shape = SHAPES[np.where(np.isnan(ratio), 0, above - nearer_below)]
+    scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
+    return shape, left * scale, right * scale
+
+
+@cache
+def _ratios() -> Floats:
+    """Return the squared mean magnitude over the mean square for each of `SHAPES`, ascending."""
+    from scipy.special import gamma
+
+    ratios: Floats = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
+    return ratios
+
+
+def _gamma_ratio(shape: Floats) -> Floats:
+    from scipy.special import gamma
+
+    ratio: Floats = gamma(2 / shape) / gamma(1 / shape)
+    return ratio

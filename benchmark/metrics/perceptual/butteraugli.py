@@ -1,0 +1,98 @@
+"""Butteraugli of two 8-bit sRGB images, by JPEG XL's program: 0 for identical ones, 1 just visible.
+
+Alakuijala, Obryk, Stoliarchuk, Szabadka, Vandevenne, Wassenberg, "Guetzli: Perceptually Guided JPEG
+Encoder" (2017), as libjxl develops it: differences in an opponent colour space and in bands of
+frequencies, masked by the activity around them, on a display of 80 cd/m². The map of differences is
+pooled by the mean of its 3-, 6- and 12-norm, which libjxl calls the 3-norm; the maximum, which
+papers give as well, is another number.
+
+No Python package has it, so the program `butteraugli_main` computes it. Since that does not tell
+its version, it is asked for a known pair of images first, and refused unless it gives their value.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
+from benchmark.metrics.metric import require_same_shape, require_side
+from benchmark.metrics.presentation import Presentation
+from benchmark.system.programs import find_program, private_folder, run_program
+
+PROGRAM = "butteraugli_main"
+REMEDY = "install libjxl's tools (Debian: libjxl-devtools)"
+KNOWN_VALUE = 1.49497  # of `known_pair`, by libjxl 0.7.0
+TOLERANCE = 1e-3  # relative; instruction sets differ by less
+MIN_SIDE_PX = 8
+TIMEOUT_SECONDS = 3600
+
+
+class Butteraugli:
+    """Butteraugli's 3-norm, computed by a program on the CPU on every device."""
+
+    column = "butteraugli"
+    label = "Butteraugli (3-norm)"
+    better: Literal["higher", "lower"] = "lower"
+    protocol = "butteraugli-3norm/libjxl-0.7-80nits"
+    presentation = Presentation()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Ignore `device`; `Unavailable` without a program that gives the known value."""
+        self._program = find_butteraugli()
+
+    def prepare(self, reference: Pixels) -> Pixels:
+        """Return the source itself; `NotMeasurable` where a side is shorter than 8 px."""
+        require_side(reference, MIN_SIDE_PX, self.label)
+        return reference
+
+    def compare(self, prepared: Pixels, decoded: Pixels) -> float:
+        """Return the distance of a decoded image; `ValueError` unless the shapes agree.
+
+        Raises `NotMeasurable` where the program fails, with what it said.
+        """
+        require_same_shape(prepared.shape, decoded.shape)
+        try:
+            return _distance(self._program, prepared, decoded)
+        except ProgramFailed as error:
+            raise NotMeasurable(f"no Butteraugli: {error}") from error
+
+
+@cache
+def find_butteraugli() -> Path:
+    """Return the path of a program that gives the known value; `Unavailable` where none does."""
+    program = find_program(PROGRAM, REMEDY)
+    try:
+        found = _distance(program, *known_pair())
+    except ProgramFailed as error:
+        raise Unavailable(f"Butteraugli needs a working {PROGRAM}: {error}") from error
+    if abs(found - KNOWN_VALUE) > TOLERANCE * KNOWN_VALUE:
+        raise Unavailable(
+            f"{program} gives {found:g} for a pair of images whose Butteraugli is {KNOWN_VALUE:g}, "
+            f"so it is another definition: {REMEDY}, of a release that gives this value"
+        )
+    return program
+
+
+def known_pair() -> tuple[Pixels, Pixels]:
+    """Return two images of 48 x 64 px whose distance is known: gradients, and the same coarser."""
+    rows, columns = np.mgrid[:48, :64]
+    source = np.stack([4 * columns, 5 * rows, (7 * rows * columns) % 256], axis=-1).astype(np.uint8)
+    return source, source // 16 * 16 + 8
+
+
+def _distance(program: Path, reference: Pixels, decoded: Pixels) -> float:
+    """Return the 3-norm that the program prints; `ProgramFailed` where it prints none."""
+    with private_folder() as folder:
+        for name, pixels in (("reference.ppm", reference), ("decoded.ppm", decoded)):
+            height, width, _ = pixels.shape
+            (folder / name).write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
+        command: list[str | Path] = [program, "reference.ppm", "decoded.ppm"]
+        told = run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+    found = re.search(rb"3-norm: *([0-9.eE+-]+)", told)
+    if found is None:
+        raise ProgramFailed(f"{program.name} printed no 3-norm")
+    return float(found[1])

@@ -1,0 +1,186 @@
+"""SSIMULACRA 2 of two 8-bit sRGB images: 100 for identical ones, below 0 for very poor ones.
+
+Sneyers, "SSIMULACRA 2 - Structural SIMilarity Unveiling Local And Compression Related Artifacts",
+release 2.1 of April 2023. Both images become XYB, the colour space of JPEG XL, at six scales that
+are halved in linear light. At each scale and in each channel three maps are made: one minus the
+structural similarity, edges that only the decoded image has, and edges that only the source has.
+The score is a polynomial of the weighted sum of the means and the 4-norms of these maps.
+
+The blur is that of JPEG XL: a recursive approximation of a Gaussian of sigma 1.5 (Charalampidis,
+"Recursive Implementation of the Gaussian Filter Using Truncated Cosine Functions" (2016)) with zero
+beyond the borders. Its impulse response is finite, three cosines over nine samples, and is applied
+as such, in float64. The author's program computes in float32 with approximate roots: its scores
+differ by up to .03 below 70, and are up to .2 lower above 85.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.codec import Pixels
+from benchmark.metrics.metric import require_same_shape, require_side
+from benchmark.metrics.perceptual.ms_ssim import planes_of
+from benchmark.metrics.presentation import Presentation
+
+Floats = NDArray[np.float64]
+Planes = Floats  # (3, height, width)
+
+SCALES = 6
+# The fifth halving is made of images whose sides have at least 8 px. The authors' program leaves
+# out scales of smaller images, and then gives weights to maps that they were not fitted to.
+MIN_SIDE_PX = 113
+BLUR_SIGMA, BLUR_RADIUS = 1.5, 5  # the radius is round(3.2795 sigma + .2546)
+STABILISER = 0.0009
+# From linear sRGB to responses of the cones, and the bias before the cubic root
+CONES = np.array(
+    [
+        [0.30, 0.622, 0.078],
+        [0.23, 0.692, 0.078],
+        [0.24342268924547819, 0.20476744424496821, 0.55180986650955360],
+    ]
+)
+BIAS = 0.0037930732552754493
+# Fitted by the author to ratings of observers: by channel (X, Y, B) and scale (finest first), the
+# mean and the 4-norm of the map of structure, of added edges and of lost edges.
+WEIGHTS = (
+    0, 0.0007376606707406586, 0, 0, 0.0007793481682867309, 0,
+    0, 0.0004371155730107379, 0, 1.1041726426657346, 0.00066284834129271, 0.00015231632783718752,
+    0, 0.0016406437456599754, 0, 1.8422455520539298, 11.441172603757666, 0,
+    0.0007989109436015163, 0.000176816438078653, 0, 1.8787594979546387, 10.94906990605142, 0,
+    0.0007289346991508072, 0.9677937080626833, 0,
+    0.00014003424285435884, 0.9981766977854967, 0.00031949755934435053,
+    0.0004550992113792063, 0, 0, 0.0013648766163243398, 0, 0,
+    0, 0, 0, 7.466890328078848, 0, 17.445833984131262,
+    0.0006235601634041466, 0, 0, 6.683678146179332, 0.00037724407979611296, 1.027889937768264,
+    225.20515300849274, 0, 0, 19.213238186143016, 0.0011401524586618361, 0.001237755635509985,
+    176.39317598450694, 0, 0, 24.43300999870476, 0.28520802612117757, 0.0004485436923833408,
+    0, 0, 0, 34.77906344483772, 44.835625328877896, 0,
+    0, 0, 0, 0, 0, 0,
+    0, 0.0008680556573291698, 0, 0, 0, 0,
+    0, 0.0005313191874358747, 0, 0.00016533814161379112, 0, 0,
+    0, 0, 0, 0.0004179171803251336, 0.0017290828234722833, 0,
+    0.0020827005846636437, 0, 0, 8.826982764996862, 23.19243343998926, 0,
+    95.1080498811086, 0.9863978034400682, 0.9834382792465353,
+    0.0012286405048278493, 171.2667255897307, 0.9807858872435379,
+    0, 0, 0, 0.0005130064588990679, 0, 0.00010854057858411537,
+)  # fmt: skip
+FACTOR = 0.9562382616834844
+CUBIC = (6.248496625763138e-05, -0.020884521182843837, 2.326765642916932, 0.0)
+EXPONENT = 0.6276336467831387
+
+
+class PreparedScale(NamedTuple):
+    """Source at one scale with its blurred values and squares."""
+
+    xyb: Planes
+    mean: Planes
+    square: Planes
+
+
+class PreparedScales(NamedTuple):
+    """Source at all scales; about 100 bytes per pixel."""
+
+    shape: tuple[int, ...]
+    scales: list[PreparedScale]
+
+
+class SSIMULACRA2:
+    """SSIMULACRA 2.1, computed on the CPU on every device."""
+
+    column = "ssimulacra2"
+    label = "SSIMULACRA 2"
+    better: Literal["higher", "lower"] = "higher"
+    protocol = "ssimulacra2/2.1"
+    presentation = Presentation()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Ignore `device`."""
+
+    def prepare(self, reference: Pixels) -> PreparedScales:
+        """Return the source at six scales; `NotMeasurable` where a side is under 113 px."""
+        require_side(reference, MIN_SIDE_PX, self.label)
+        scales = [PreparedScale(xyb, blur(xyb), blur(xyb * xyb)) for xyb in _xyb(reference)]
+        return PreparedScales(reference.shape, scales)
+
+    def compare(self, prepared: PreparedScales, decoded: Pixels) -> float:
+        """Return the score of a decoded image, at most 100; `ValueError` unless shapes agree."""
+        require_same_shape(prepared.shape, decoded.shape)
+        norms = [_norms(one, xyb) for one, xyb in zip(prepared.scales, _xyb(decoded), strict=True)]
+        return score(np.stack(norms, axis=1))
+
+
+def score(norms: Floats) -> float:
+    """Return the score of norms of shape (3 channels, 6 scales, 2 norms, 3 maps).
+
+    >>> score(np.zeros((3, 6, 2, 3)))
+    100.0
+    """
+    error = FACTOR * float(np.sum(np.reshape(WEIGHTS, norms.shape) * norms))
+    error = float(np.polyval(CUBIC, error))
+    return 100 - 10 * error**EXPONENT if error > 0 else 100.0
+
+
+def blur(planes: Planes) -> Planes:
+    """Return Gaussian means (sigma 1.5) of planes (n, height, width), zero beyond the borders."""
+    from scipy.ndimage import correlate1d
+
+    down = correlate1d(planes, _kernel(), axis=1, mode="constant")
+    blurred: Planes = correlate1d(down, _kernel(), axis=2, mode="constant")
+    return blurred
+
+
+@cache
+def _kernel() -> Floats:
+    """Return the impulse response of the recursive filter: nine samples, equations 33 to 57."""
+    radius = BLUR_RADIUS
+    omega = np.array([1, 3, 5]) * np.pi / (2 * radius)
+    p = np.array([1, -1, 1]) / np.tan(omega / 2)
+    r = np.array([1, -1, 1]) * p**2 / np.sin(omega)
+    rho = np.exp(-0.5 * BLUR_SIGMA**2 * omega**2) / radius
+    zeta = np.cross(p, r)  # orthogonal to both; the last component scaled to 1
+    zeta /= zeta[2]
+    beta = np.linalg.solve([p, r, zeta], [1, radius**2 - BLUR_SIGMA**2, zeta @ rho])
+    samples = np.arange(1 - radius, radius)
+    kernel: Floats = beta @ np.cos(np.outer(omega, samples))
+    return kernel
+
+
+def _xyb(pixels: Pixels) -> Iterator[Planes]:
+    """Yield the image in XYB, moved and scaled to positive values, from scale to scale."""
+    levels = np.arange(256) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    light: Planes = linear[planes_of(pixels)]
+    for scale in range(SCALES):
+        if scale:
+            light = _halved(light)
+        cones = np.cbrt(np.maximum(np.tensordot(CONES, light, 1) + BIAS, 0))
+        cones -= np.cbrt(BIAS)
+        x, y = (cones[0] - cones[1]) / 2, (cones[0] + cones[1]) / 2
+        yield np.stack([x * 14 + 0.42, y + 0.01, cones[2] - y + 0.55])
+
+
+def _halved(planes: Planes) -> Planes:
+    """Return means of 2 x 2 pixels; the last row or column of an odd side counts twice."""
+    _, height, width = planes.shape
+    even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+    rows = even[:, 0::2] + even[:, 1::2]
+    means: Planes = (rows[..., 0::2] + rows[..., 1::2]) / 4
+    return means
+
+
+def _norms(source: PreparedScale, xyb: Planes) -> Floats:
+    """Return the norms of the three maps at one scale, (3 channels, 2 norms, 3 maps)."""
+    mean, square, product = blur(xyb), blur(xyb * xyb), blur(source.xyb * xyb)
+    # The luminance term has no denominator, which would undo the gamma of XYB a second time
+    luminance = 1 - np.square(source.mean - mean)
+    contrast = 2 * (product - source.mean * mean) + STABILISER
+    spread = source.square - source.mean**2 + (square - mean**2) + STABILISER
+    structure = np.maximum(1 - luminance * contrast / spread, 0)
+    edges = (1 + np.abs(xyb - mean)) / (1 + np.abs(source.xyb - source.mean)) - 1
+    maps = [structure, np.maximum(edges, 0), np.maximum(-edges, 0)]
+    means = [one.mean((1, 2), dtype=np.float64) for one in maps]
+    fourth = [np.square(np.square(one)).mean((1, 2), dtype=np.float64) ** 0.25 for one in maps]
+    return np.stack([np.stack(means, axis=-1), np.stack(fourth, axis=-1)], axis=1)

@@ -1,0 +1,107 @@
+"""VMAF of two 8-bit RGB images as one frame of a video: 0..100, about 97.4 for identical images.
+
+Li, Aaron, Katsavounidis, Moorthy, Manohara, "Toward a Practical Perceptual Video Quality Metric"
+(2016), model vmaf_v0.6.1, by the filter libvmaf of ffmpeg. The model sees luma alone, so luma is
+computed here, BT.709 of the limited range 16..235 and rounded to 8 bits, and ffmpeg converts
+nothing; the chroma planes that it wants are grey. A single frame has no motion, to which the model
+gives a little less than 100.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
+from benchmark.metrics.metric import require_same_shape, require_side
+from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
+from benchmark.system.programs import find_program, packaged_ffmpeg, private_folder, run_program
+
+MODEL = "vmaf_v0.6.1"
+MIN_SIDE_PX = 17  # libvmaf's features are not defined for less
+QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
+TIMEOUT_SECONDS = 600
+BLACK, RANGE, GREY = 16, 219, 128
+
+
+class VMAF:
+    """VMAF of luma, computed on the CPU on every device."""
+
+    column = "vmaf"
+    label = "VMAF"
+    better: Literal["higher", "lower"] = "higher"
+    protocol = "vmaf/0.6.1-luma709-limited8"
+    presentation = Presentation()
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Ignore `device`; `Unavailable` where no ffmpeg has the filter libvmaf."""
+        self._program = find_libvmaf()
+
+    def prepare(self, reference: Pixels) -> NDArray[np.uint8]:
+        """Return the source's luma; `NotMeasurable` where a side is shorter than 17 px."""
+        require_side(reference, MIN_SIDE_PX, self.label)
+        return limited_luma(reference)
+
+    def compare(self, prepared: NDArray[np.uint8], decoded: Pixels) -> float:
+        """Return the VMAF of a decoded image; `ValueError` unless the shapes agree.
+
+        Raises `NotMeasurable` where ffmpeg fails, with what it said.
+        """
+        require_same_shape(prepared.shape, decoded.shape[:2])
+        height, width = prepared.shape
+        layout = ["-f", "rawvideo", "-pixel_format", "yuv444p", "-video_size", f"{width}x{height}"]
+        inputs = [*layout, "-i", "decoded", *layout, "-i", "source"]
+        score = f"libvmaf=model=version={MODEL}:n_threads=1:log_fmt=json:log_path=log"
+        with private_folder() as folder:
+            for name, luma in (("source", prepared), ("decoded", limited_luma(decoded))):
+                (folder / name).write_bytes(luma.tobytes() + bytes([GREY]) * (2 * luma.size))
+            command: list[str | Path] = [
+                self._program,
+                *QUIET,
+                *inputs,
+                "-lavfi",
+                score,
+                "-f",
+                "null",
+                "-",
+            ]
+            try:
+                run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
+                (frame,) = json.loads((folder / "log").read_bytes())["frames"]
+            except (ProgramFailed, OSError, ValueError) as error:
+                raise NotMeasurable(f"ffmpeg gave no VMAF: {error}") from error
+        return float(frame["metrics"]["vmaf"])
+
+
+def limited_luma(pixels: Pixels) -> NDArray[np.uint8]:
+    """Return BT.709 luma (height, width) in 16..235, rounded.
+
+    >>> limited_luma(np.uint8([[[0, 0, 0], [255, 255, 255]]])).tolist()
+    [[16, 235]]
+    """
+    luma = pixels @ (np.array(LUMA_WEIGHTS) / LUMA_UNIT)
+    limited: NDArray[np.uint8] = np.rint(BLACK + luma * (RANGE / 255)).astype(np.uint8)
+    return limited
+
+
+@cache
+def find_libvmaf() -> Path:
+    """Return an ffmpeg that has the filter libvmaf: imageio-ffmpeg's, or else the one on the PATH.
+
+    Raises `Unavailable` where neither has it.
+    """
+    remedy = "install a newer imageio-ffmpeg, or an ffmpeg with libvmaf on the PATH"
+    for packaged in (True, False):
+        try:
+            program = packaged_ffmpeg("VMAF") if packaged else find_program("ffmpeg", remedy)
+            told = run_program([program, *QUIET, "-h", "filter=libvmaf"], timeout_seconds=60)
+        except (Unavailable, ProgramFailed):
+            continue
+        if told.startswith(b"Filter libvmaf"):
+            return program
+    raise Unavailable(f"no ffmpeg here has the filter libvmaf, which VMAF needs: {remedy}")

@@ -1,0 +1,188 @@
+"""Builds and families: variants that are joined are of one program or weight file."""
+
+import pytest
+
+from benchmark.analysis.builds import one_build
+from benchmark.analysis.comparable import plain_label
+from benchmark.analysis.grid import betas, realism_grid
+from benchmark.analysis.rate_distortion import compare, curves, edition_in, excluded
+from benchmark.analysis.summarise import summarise
+from benchmark.metrics.measure import Measure
+from benchmark.protocol import protocols
+from benchmark.published.realism_sweep import measured_sweep
+from benchmark.registry import METRICS
+from benchmark.report.report import compare_all, default_anchor
+from benchmark.rows.store import Store
+from support.measured import row, sweep
+
+PSNR, LPIPS, SQUEEZE = (Measure.named(name) for name in ("psnr", "lpips", "lpips_squeeze"))
+IMAGES = ("a", "bb", "ccc")
+BETAS = (0, 1.28, 2.56, 3.84)
+SQUEEZE_ID = protocols(METRICS)["lpips_squeeze"]
+
+
+def of_beta(beta, fingerprint="bundled" * 8, **columns):
+    """Rows of a realism weight at three rates: more of it costs PSNR and gains LPIPS."""
+    return [
+        row("ours", q, image, variant=f"beta={beta:g}", setting_name="q", fingerprint=fingerprint,
+            num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta, lpips_alex=0.2 / (1 + q + beta),
+            lpips_squeeze=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
+            codec_version=f"checkpoint {fingerprint[:7]}: 9 steps",
+            stream_sha256=f"s{beta}{q}{image}{fingerprint}", decoded_sha256=f"d{beta}{q}{image}",
+            **columns)
+        for q in (0, 1, 2) for image in IMAGES
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Bundled rows of our codec at four realism weights, and of a reference."""
+    elsewhere = Store(tmp_path / "elsewhere")
+    ours = [one for beta in BETAS for one in of_beta(beta)]
+    vtm = [one | {"num_bytes": 900 * 2**q, "bpp": 0.9 * 2**q, "setting_value": q, "cell": f"v{q}{i}",
+                  "lpips_squeeze": 0.15 / (1 + q), "lpips_squeeze_protocol": SQUEEZE_ID}
+           for q in (0, 1, 2) for i, one in enumerate(row("vtm", q, image) for image in IMAGES)]  # fmt: skip
+    elsewhere.append([*ours, *vtm, *sweep("jpeg", variant="optimize=1")])
+    store = Store(tmp_path / "kodak")
+    store.ship("field", elsewhere.table())
+    return store
+
+
+NOISY = {"fingerprint": "noisy" * 12, "run": "20270101T000000-aa"}
+
+
+def surface(store):
+    return realism_grid(summarise(store.table()), PSNR, [SQUEEZE])
+
+
+def test_one_noisy_network_does_not_join_a_surface_of_another(store):
+    before = surface(store)
+    store.append([one | {"psnr_db": 20.0} for one in of_beta(3.84, **NOISY)])
+    summary = summarise(store.table())
+    assert {
+        p.edition.build.fingerprint[:5] for p in summary.points if p.label == "ours:beta=3.84"
+    } == {"noisy"}
+    after = surface(store)
+    assert after.betas == BETAS
+    assert after.distortion_values.tolist() == before.distortion_values.tolist()
+    assert (
+        after.origin
+        == before.origin
+        == "recorded (a pack, or bundled rows) with " + ("checkpoint bundled: 9 steps")
+    )
+    assert before.left_out == ()
+    assert after.left_out == (
+        "left out: ours:beta=3.84 q=0, q=1, q=2: of another build (checkpoint noisyno) than the "
+        "others (checkpoint bundled, bundled)",
+    )
+    sweep = measured_sweep(summary, PSNR, SQUEEZE, before.bpp[0, 1])
+    assert [step.distortion.value for step in sweep.steps] == pytest.approx(
+        before.distortion_values[:, 1].tolist()
+    )
+    assert {step.realism.source for step in sweep.steps} == {"checkpoint bundled: 9 steps"}
+    assert sweep.recorded
+    assert sweep.left_out == after.left_out
+
+
+def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
+    rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
+    from support.measured import table
+
+    summary = summarise(table(rows))
+    found = realism_grid(summary, PSNR, [SQUEEZE])
+    assert found.betas == BETAS[:3]
+    assert "of another build (checkpoint noisyno)" in found.left_out[0]
+    two = summarise(table([one for one in rows if one["variant"] != "beta=0"]))
+    assert "of another build" in realism_grid(two, PSNR, [SQUEEZE])
+
+
+def test_of_two_complete_builds_the_newest_is_joined_and_the_other_can_be_named(store):
+    store.append([one for beta in BETAS for one in of_beta(beta, **NOISY)])
+    summary = summarise(store.table())
+    family = betas(summary, (PSNR, SQUEEZE))
+    assert {p.edition.build.fingerprint[:5] for of in family.points.values() for p in of} == {
+        "noisy"
+    }
+    assert family.left_out == ()
+    older = one_build(summary, lambda one: one.codec == "ours", (PSNR, SQUEEZE), "bundled")
+    assert list(older.points) == [f"ours:beta={beta:g} (bundled)" for beta in BETAS]
+
+
+def without_lpips(rows):
+    gone = {
+        f"{name}{end}": None
+        for name in ("lpips_alex", "lpips_squeeze")
+        for end in ("", "_protocol")
+    }
+    return [one | gone | {"run": "20270101T000000-aa", "cell": one["cell"] + "x"} for one in rows]
+
+
+def test_a_run_without_lpips_keeps_the_bundled_values_of_equal_streams_and_pixels(store):
+    before = summarise(store.table())
+    mine = [one | {"fingerprint": "another build"} for one in of_beta(0)]
+    store.append(without_lpips(mine))
+    after = summarise(store.table())
+    assert after.labels == before.labels
+    for measure in (PSNR, LPIPS, SQUEEZE):
+        first, second = (curves(one, measure)["ours:beta=0"] for one in (before, after))
+        assert [p.means[measure.column] for p in first] == [p.means[measure.column] for p in second]
+    assert after.points[0].edition.version == "checkpoint bundled: 9 steps"
+    assert {p.edition.recorded for p in after.points if p.label == "ours:beta=0"} == {False}
+
+
+def test_where_pixels_differ_the_older_curve_stays_marked_in_the_metrics_that_are_lacking(store):
+    mine = [one | {"decoded_sha256": "other", "fingerprint": "another"} for one in of_beta(0)]
+    store.append(without_lpips(mine))
+    summary = summarise(store.table())
+    older = "ours:beta=0 (bundled)"
+    assert plain_label(older) == "ours:beta=0"
+    assert "ours:beta=0" in curves(summary, PSNR)
+    assert older not in curves(summary, PSNR)
+    assert older in curves(summary, SQUEEZE)
+    assert "ours:beta=0" not in curves(summary, SQUEEZE)
+    reasons = {(one.label, one.why) for one in excluded(summary, PSNR)}
+    assert (older, "ours:beta=0 has these settings too") in reasons
+    few = summarise(store.table(), protocols(["psnr"]))
+    assert older not in few.labels, "nothing of it is shown where only PSNR is asked for"
+
+
+def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
+    mine = [one | {"decoded_sha256": "other"} for one in of_beta(3.84)]
+    store.append([{k: v for k, v in one.items()} | {"run": "2027"} for one in mine])
+    found = betas(summarise(store.table()), (PSNR, SQUEEZE))
+    assert len(found.points) == len(BETAS)
+    assert all(of[0].edition.bundled for of in found.points.values())
+    assert "left out: ours:beta=3.84" in found.left_out[0]
+
+
+def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
+    mine = [one for one in of_beta(0, **NOISY) if one["image"] == "a"]
+    store.append(mine)
+    summary = summarise(store.table())
+    assert list(curves(summary, PSNR))[0] == "ours:beta=0 (bundled)"
+    assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {1}
+
+
+def test_measuring_plain_jpeg_does_not_change_the_default_anchor(store):
+    assert default_anchor([summarise(store.table())], [PSNR]) == "jpeg:optimize=1"
+    store.append(sweep("jpeg", run="2027"))
+    assert default_anchor([summarise(store.table())], [PSNR]) == "jpeg:optimize=1"
+    only = Store(store.folder.parent / "only")
+    only.append(sweep("jpeg"))
+    assert default_anchor([summarise(only.table())], [PSNR]) == "jpeg"
+
+
+def test_an_anchor_measured_without_a_metric_is_stood_in_for_by_its_bundled_rows(store):
+    anchor, other = "jpeg:optimize=1", "x265"
+    store.append(sweep(other))
+    before = compare(summarise(store.table()), LPIPS, anchor)
+    mine = sweep("jpeg", variant="optimize=1", fingerprint="mine")
+    store.append(without_lpips([one | {"decoded_sha256": "other"} for one in mine]))
+    summary = summarise(store.table())
+    assert default_anchor([summary], [PSNR, LPIPS]) == anchor
+    assert edition_in(summary, PSNR, anchor) == anchor
+    assert edition_in(summary, LPIPS, anchor) == f"{anchor} (bundled)"
+    after = {one.label: one.rate for one in compare(summary, LPIPS, anchor)}
+    assert after[other] == {one.label: one.rate for one in before}[other]
+    _, tables = compare_all(summary, [PSNR, LPIPS], anchor, None)
+    assert f"against {anchor} (bundled), since {anchor} was measured again" in tables[0].notes[-1]

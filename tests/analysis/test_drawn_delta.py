@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.drawn_delta import (
+    DrawnCurve,
+    bd_rate_interval,
+    drawn_bd_rates,
+    drawn_curve,
+)
+from benchmark.analysis.interval import image_draws
+from benchmark.analysis.rate_distortion import Curve, Delta, bd_rate, curves, cut
+from benchmark.analysis.summarise import summarise
+from benchmark.metrics.measure import Measure
+from support.measured import sweep, table
+
+PSNR = Measure.named("psnr")
+MS_SSIM = Measure.named("ms_ssim")
+LPIPS = Measure.named("lpips")
+
+
+def drawn(points, seed, dips=False, draws=60):
+    """Random curves, their points in one order that is not that of their rates."""
+    random = np.random.default_rng(seed)
+    log_rate = np.sort(random.uniform(-1.2, 0.4, (draws, points)), axis=1)
+    quality = 25 + np.cumsum(random.uniform(0.2, 3, (draws, points)), axis=1)
+    if dips:
+        quality[:, 3] -= random.uniform(0, 4, draws)
+    order = random.permutation(points)
+    return DrawnCurve(log_rate[:, order], quality[:, order])
+
+
+@pytest.mark.parametrize("dips", [False, True])
+@pytest.mark.parametrize("up_to_bpp", [None, 0.8])
+def test_every_draw_has_the_bd_rate_of_the_package(dips, up_to_bpp):
+    anchor, test = drawn(7, 1, dips), drawn(9, 2, dips)
+    found = drawn_bd_rates(anchor, test, up_to_bpp)
+    compared = 0
+    for place, value in enumerate(found.tolist()):
+        one, other = (
+            cut(Curve(10 ** curve.log_rate[place], curve.quality[place]), up_to_bpp)
+            for curve in (anchor, test)
+        )
+        expected = bd_rate(one, other, any_overlap=True)
+        if isinstance(expected, Delta) and np.isfinite(value):
+            assert value == pytest.approx(expected.value, rel=1e-9, abs=1e-9)
+            compared += 1
+    assert compared > 40
+
+
+def uneven_rows(images):
+    """Half of the images gain a half of their bits, with noise, the others nothing."""
+    random = np.random.default_rng(3)
+    names = [f"{number:02d}" for number in range(images)]
+    rows = [*sweep("jpeg", names), *sweep("webp", names)]
+    of_image = dict(zip(names, random.lognormal(0, 0.3, images), strict=True))
+    gains = dict(zip(names, random.choice([0.5, 1.0], images), strict=True))
+    for one in rows:
+        own = of_image[one["image"]] * (gains[one["image"]] if one["codec"] == "webp" else 1)
+        one["num_bytes"] = int(4000 * own * one["setting_value"])
+        for column in ("psnr_db", "psnr_y_db"):
+            one[column] += 10 * np.log10(of_image[one["image"]])
+    return rows
+
+
+@pytest.mark.parametrize("measure", [PSNR, MS_SSIM, LPIPS], ids=lambda one: one.column)
+def test_the_interval_is_of_mean_curves_made_anew_for_each_draw(measure):
+    summary = summarise(table(uneven_rows(8)))
+    of = curves(summary, measure)
+    sign = 1 if measure.better == "higher" else -1
+    expected = []
+    for weights in image_draws(8):
+        both = []
+        for label in ("jpeg", "webp"):
+            means = [weights @ one.image_values[measure.column] for one in of[label]]
+            rates = [weights @ one.image_bpp for one in of[label]]
+            both.append(Curve(np.array(rates), sign * np.array([*map(measure.drawn, means)])))
+        expected.append(bd_rate(*both).value)
+        if len(expected) == 50:
+            break
+    found = drawn_bd_rates(*(drawn_curve(of[label], measure) for label in ("jpeg", "webp")))
+    assert found[:50] == pytest.approx(expected, rel=1e-9)
+    (comparison,) = compare(summary, measure, "jpeg")
+    assert comparison.rate_interval == pytest.approx(np.quantile(found, [0.025, 0.975]).tolist())
+    assert comparison.rate_interval.low < comparison.rate.value < comparison.rate_interval.high
+
+
+def test_codecs_that_differ_by_one_factor_on_every_image_have_no_width():
+    rows = uneven_rows(8)
+    bits = {(one["image"], one["setting_value"]): one["num_bytes"] for one in rows[:48]}
+    for one in rows[48:]:
+        one["num_bytes"] = bits[one["image"], one["setting_value"]] // 2
+    for one in rows:
+        one["num_bytes"] -= one["num_bytes"] % 2
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert found.rate_interval == pytest.approx((-50, -50), abs=0.02)
+
+
+def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
+    (found,) = compare(summarise(table([*sweep("jpeg", "a"), *sweep("webp", "a")])), PSNR, "jpeg")
+    assert found.rate_interval is None
+    assert found.images_rate.interval is None
+    assert found.images_rate.quartiles == (found.images_rate.value,) * 2
+    apart = drawn(7, 4)
+    apart = DrawnCurve(np.sort(apart.log_rate), np.sort(apart.quality))
+    far = DrawnCurve(apart.log_rate, apart.quality + 100)
+    some = DrawnCurve(apart.log_rate, apart.quality + np.where(np.arange(60) < 10, 100, 0)[:, None])
+    assert bd_rate_interval(apart, far) is None
+    assert bd_rate_interval(apart, some) is None
+    assert bd_rate_interval(apart, apart) == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_pooled_rates_have_no_interval_since_draws_average_by_image():
+    rows = table([*sweep("jpeg"), *sweep("webp")])
+    (found,) = compare(summarise(rows, average="pooled"), PSNR, "jpeg")
+    assert found.rate_interval is None
+    assert found.images_rate.interval is not None

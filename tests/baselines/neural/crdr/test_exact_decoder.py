@@ -1,0 +1,142 @@
+"""`ours:exact=1`: pixels with the same sha256 in every configuration of a processor."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from baselines.crdr import CRDR
+from baselines.neural.architecture import LatentCoder
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.picture_codec import PictureCodec
+from benchmark.cli import app
+from benchmark.codec import Setting
+from benchmark.errors import BadOption, Unavailable
+from benchmark.registry import load_codec, parse_codec
+from benchmark.system.digest import pixels_sha256
+from support.tiny_checkpoint import noise, write_checkpoint
+
+# A crop of 64 x 64 of the sample image coffee.png by the bundled checkpoint, q = 1, beta = 2.56.
+# Whoever replaces the checkpoint replaces both; nothing else may change the second.
+STREAM = bytes.fromhex(
+    "43d21091d85ac1404010401a9860ac38089fe181aa2617ba569603d578afcf89d3c9dec07538a111d36d413b62"
+    "1b6972411a6f04ab4ecd7d9d7d9744845c91b0e33d84537017acdc6dad83d110df35c10daf0008f5"
+)
+PICTURE_SHA256 = "0ecae1882b568dfafc2c1e0d87d957f77dfa6bd1347dc620073e5526f4059da9"
+
+# Attention, maps of both controls, several beta and q: whatever a synthesis has.
+FINGERPRINT = """
+import hashlib, sys
+import numpy as np, torch
+from baselines.crdr import CRDR
+from baselines.neural.blocks.raster import to_pixels
+from baselines.neural.crdr.exact import exact_synthesis
+from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.sizes import TINY
+
+random = np.random.default_rng(0)
+network = CRDRNetwork(TINY)
+with torch.inference_mode():
+    for parameter in network.parameters():
+        spread = 1 / np.sqrt(max(1, np.prod(parameter.shape[1:])))
+        parameter.copy_(torch.from_numpy(random.normal(0, spread, parameter.shape)))
+    latents = torch.from_numpy(random.integers(-2**15, 2**15, (1, TINY.latent, 8, 12)) / 2**12)
+    q, beta = (torch.from_numpy(random.integers(0, 17, (1, 1, 2, 3)) / n).float() for n in (4, 25))
+    levels = network.synthesis_controls(latents, q, beta)
+    images = exact_synthesis(network.synthesis)(latents, *levels)
+pixels = to_pixels(images)
+assert pixels.std() > 20
+found = pixels.tobytes() + images.numpy().tobytes()
+found += CRDR(beta=0, exact=1).decode(bytes.fromhex(sys.argv[1])).tobytes()
+print(hashlib.sha256(found).hexdigest())
+"""
+PROCESSORS = (
+    {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "1"},
+    {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "2"},
+    {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"},
+    {},
+)
+FOUND_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
+    write_checkpoint(path)
+    return path
+
+
+@pytest.mark.parametrize("processor", PROCESSORS, ids=lambda one: "-".join(one.values()) or "own")
+def test_a_fresh_process_gives_the_same_picture_on_every_processor(processor):
+    made = subprocess.run(
+        [sys.executable, "-c", FINGERPRINT, STREAM.hex()],
+        env={**os.environ, **processor, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout.strip() == FOUND_SHA256
+
+
+def test_the_bundled_checkpoint_gives_the_picture_that_it_always_gave():
+    checkpoint = str(BUNDLED / "ours.safetensors")
+    pixels = CRDR(beta=0, checkpoint=checkpoint, exact=1).decode(STREAM)
+    assert pixels.shape == (64, 64, 3)
+    assert pixels_sha256(pixels) == PICTURE_SHA256
+
+
+def test_streams_are_the_same_and_pictures_differ_by_rounding_alone(checkpoint, photo):
+    plain, exact = (CRDR(beta=2.56, checkpoint=str(checkpoint), exact=on) for on in (0, 1))
+    data = exact.encode(photo, Setting("q", 2))
+    assert data == plain.encode(photo, Setting("q", 2))
+    difference = np.abs(exact.decode(data).astype(int) - plain.decode(data))
+    assert difference.max() <= 1
+    assert 0 <= difference.mean() < 1e-3
+
+
+def test_tiles_and_another_beta_are_decoded_exactly_as_well(checkpoint):
+    exact = CRDR(beta=0, checkpoint=str(checkpoint), exact=1)
+    plain = CRDR(beta=0, checkpoint=str(checkpoint))
+    data = exact.in_tiles().encode(noise(300, 200), Setting("q", 1.5))
+    for beta in (None, 5.12):
+        found, expected = exact.decode(data, beta=beta), plain.decode(data, beta=beta)
+        assert np.abs(found.astype(int) - expected).max() <= 1
+    assert (exact.decode(data, beta=5.12) != exact.decode(data)).any()
+
+
+def test_the_option_is_part_of_the_variant_and_of_the_call(checkpoint):
+    codec = load_codec(parse_codec(f"ours:beta=0:checkpoint={checkpoint}:exact=1"))
+    assert codec.describe().command.endswith("exact synthesis")
+    plain = load_codec(parse_codec(f"ours:beta=0:checkpoint={checkpoint}"))
+    assert plain.describe().fingerprint == codec.describe().fingerprint
+    with pytest.raises(BadOption, match="exact=2: it is 0 or 1"):
+        CRDR(beta=0, checkpoint=str(checkpoint), exact=2)
+
+
+def test_the_command_decodes_exactly_on_request(checkpoint, tmp_path):
+    pixels = noise(70, 90)
+    codec = CRDR(beta=1.28, checkpoint=str(checkpoint), exact=1)
+    stream, image = tmp_path / "one.crdr", tmp_path / "one.png"
+    stream.write_bytes(codec.encode(pixels, Setting("q", 3)))
+    words = ["decode", str(stream), str(image), "--exact", "--checkpoint", str(checkpoint)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    with Image.open(image) as decoded:
+        assert np.array_equal(np.asarray(decoded), codec.decode(stream.read_bytes()))
+
+
+def test_an_architecture_without_an_exact_synthesis_says_so(checkpoint):
+    class Plain:
+        """A coder of the boundary, without more."""
+
+        stride, latent_stride, latent_channels, margin = 64, 16, 12, 0
+
+    coder: LatentCoder = Plain()  # type: ignore[assignment]
+    with pytest.raises(Unavailable, match="cannot decode exactly"):
+        PictureCodec(load_checkpoint(checkpoint), coder=coder).exactly()

@@ -1,0 +1,144 @@
+"""Sums that no order of summation can change, against integers of Python."""
+
+from fractions import Fraction
+from math import gcd
+
+import pytest
+import torch
+from torch import nn
+
+from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.exact import sums as exact_sums
+from baselines.neural.exact.sums import (
+    ACTIVATION_BITS,
+    WEIGHT_BITS,
+    ExactConvolution,
+    ExactLinear,
+    on_grid,
+    weights_on_grid,
+)
+from baselines.neural.exact.transform import exact_transform
+from benchmark.errors import CorruptStream
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def spread(layer):
+    """The layer with weights of all magnitudes, some of them zero."""
+    with torch.no_grad():
+        layer.weight.copy_(
+            noise(*layer.weight.shape) * 10 ** (2 * noise(*layer.weight.shape, seed=1))
+        )
+        layer.bias.copy_(noise(len(layer.bias)))
+        layer.weight.flatten()[::7] = 0
+    return layer
+
+
+LAYERS = {
+    "1 x 1": lambda: spread(convolution(6, 5, 1)),
+    "3 x 3": lambda: spread(convolution(6, 5, 3)),
+    "up by 3 x 3": lambda: spread(upsampling(6, 5, 3)),
+    "up by 5 x 5": lambda: spread(upsampling(6, 3, 5)),
+    "up by 9 x 9": lambda: spread(upsampling(2, 3, 9)),
+}
+each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+
+
+def in_steps(values: torch.Tensor) -> list[int]:
+    """The values as integers, in steps of the largest power of two that they are multiples of."""
+    exact = [Fraction(value) for value in values.flatten().tolist()]
+    finest = max(value.denominator for value in exact)
+    whole = [int(value * finest) for value in exact]
+    return [value // gcd(*whole) for value in whole]
+
+
+@each_layer
+def test_every_partial_sum_is_a_number_of_float64(make):
+    exact = ExactConvolution(make())
+    rows = exact.weight.transpose(0, 1) if exact.transposed else exact.weight
+    largest_activation = 2**ACTIVATION_BITS
+    for row in rows.reshape(len(rows), -1):
+        steps = sum(map(abs, in_steps(row)))
+        assert 0 < steps <= 2**WEIGHT_BITS
+        assert steps * largest_activation <= 2**52
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 3e7, 1e30])
+def test_activations_have_so_many_bits_of_their_largest(scale):
+    values = noise(3, 4, 5, 6) * scale
+    found = on_grid(values)
+    assert max(map(abs, in_steps(found)), default=0) <= 2**ACTIVATION_BITS
+    error = float((found - values).abs().max())
+    assert error <= max(float(values.abs().max()) * 2.0**-ACTIVATION_BITS, 2.0**-65)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
+def test_numbers_that_no_grid_holds_are_refused(value):
+    with pytest.raises(CorruptStream, match="leaves the range of numbers"):
+        on_grid(torch.tensor([1.0, value], dtype=torch.float64))
+
+
+@each_layer
+def test_the_order_of_channels_does_not_change_a_bit(make):
+    layer = make()
+    exact, other = ExactConvolution(layer), ExactConvolution(layer)
+    features = noise(1, exact.weight.shape[0 if exact.transposed else 1], 7, 9)
+    order = torch.randperm(features.shape[1], generator=torch.Generator().manual_seed(2))
+    other.weight = exact.weight.index_select(0 if exact.transposed else 1, order)
+    assert torch.equal(exact(features), other(features[:, order]))
+
+
+@each_layer
+def test_bands_of_rows_do_not_change_a_bit(make, monkeypatch):
+    layer = make()
+    features = noise(2, layer.in_channels, 11, 9)
+    whole = ExactConvolution(layer)(features)
+    monkeypatch.setattr(exact_sums, "UNFOLDED_VALUES", 1)
+    assert torch.equal(ExactConvolution(layer)(features), whole)
+
+
+@each_layer
+def test_a_layer_is_the_float_one_up_to_its_grids(make):
+    layer = make()
+    features = noise(1, layer.in_channels, 6, 8)
+    expected = layer.double()(features).detach()
+    error = (ExactConvolution(layer.float())(features) - expected).abs().max()
+    assert error < 1e-5 * expected.abs().max()
+
+
+def test_a_linear_layer_is_the_float_one_and_sums_in_any_order():
+    layer = spread(nn.Linear(50, 7))
+    vectors, order = noise(3, 50), torch.arange(49, -1, -1)
+    exact, other = ExactLinear(layer), ExactLinear(layer)
+    expected = layer.double()(vectors).detach()
+    assert (exact(vectors) - expected).abs().max() < 1e-5 * expected.abs().max()
+    other.weight = exact.weight[:, order]
+    assert torch.equal(exact(vectors), other(vectors[:, order]))
+
+
+def test_weights_without_a_magnitude_are_zeros():
+    weight = torch.tensor([[0.0, 0.0], [1e-40, 0.0], [3e38, 1.0]])
+    found = weights_on_grid(weight)
+    assert found[:2].tolist() == [[0.0, 0.0]] * 2
+    assert found[2].tolist() == [pytest.approx(3e38, rel=1e-6), 0.0]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        nn.Conv2d(3, 4, 3),
+        nn.Conv2d(4, 4, 3, padding=1, groups=2),
+        nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1),
+        nn.BatchNorm2d(3),
+        nn.GELU(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_without_an_exact_form_is_refused(layer):
+    with pytest.raises(ValueError, match="has no exact form"):
+        exact_transform(nn.Sequential(layer))
+    with pytest.raises(ValueError, match="has no exact form"):
+        exact_transform(layer)

@@ -1,0 +1,213 @@
+"""Published archives: found in any usual layout, fetched from copies, refused where they differ."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.commands import fetch as command
+from benchmark.datasets import clic2020, tecnick
+from benchmark.datasets.archive import Archive, fetch_archive, find_archive_images
+from benchmark.datasets.clic2020 import open_clic2020, open_validation
+from benchmark.datasets.clic2021 import open_clic2021
+from benchmark.datasets.div2k import open_div2k
+from benchmark.datasets.download import MANIFEST, Expected
+from benchmark.datasets.folder import open_folder
+from benchmark.datasets.kodak import open_kodak
+from benchmark.datasets.tecnick import open_tecnick
+from benchmark.errors import Unavailable, UsageError
+from benchmark.registry import open_dataset
+from conftest import SHARED
+from support.clic_files import make_clic
+from support.file_server import served, zip_of
+
+KODAK = SHARED / "data" / "kodak"
+needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")
+
+
+@pytest.mark.parametrize(
+    ("opener", "place", "count", "size", "first"),
+    [
+        (open_div2k, "DIV2K_valid_HR", 100, (2040, 1356), "000.png"),
+        (open_div2k, ".", 100, (2040, 1356), "000.png"),
+        (open_clic2021, "professional_test_2021", 60, (2048, 1365), "000.png"),
+        (open_validation, "valid", 41, (2048, 1365), "000.png"),
+        (open_tecnick, "TESTIMAGES/RGB/RGB_OR_1200x1200", 100, (1200, 1200), "000.png"),
+        (open_clic2020, "clic2020", 428, (2048, 1371), "000.png"),
+    ],
+)
+def test_a_dataset_is_found_as_its_archive_unpacks(opener, place, count, size, first, tmp_path):
+    make_clic(tmp_path / "data" / place, count, size)
+    images = opener([tmp_path / "empty", tmp_path / "data"]).images
+    assert (len(images), images[0].name) == (count, first)
+
+
+def test_another_sampling_of_tecnick_is_refused(tmp_path):
+    make_clic(tmp_path / "tecnick", 100, (600, 600))
+    with pytest.raises(Unavailable, match=r"000\.png has 600 x 600 pixels, no size of this set"):
+        open_tecnick([tmp_path])
+
+
+def test_an_absent_dataset_is_told_with_what_was_found_and_what_is_expected(tmp_path):
+    make_clic(tmp_path / "photos" / "holiday", 3)
+    (tmp_path / "photos" / "holiday" / ".hidden.png").write_bytes(b"")
+    make_clic(tmp_path / "more", 2)
+    with pytest.raises(Unavailable) as raised:
+        open_div2k([tmp_path, tmp_path / "nowhere"])
+    assert str(raised.value) == (
+        f"the dataset div2k is not here (div2k with 100 PNG files is not in {tmp_path} or "
+        f"{tmp_path / 'nowhere'}; there are 3 PNG files in {tmp_path / 'photos/holiday'} and "
+        f"2 PNG files in {tmp_path / 'more'}): run `bench fetch div2k`, put 100 PNG files "
+        "into div2k below the folder of --data-dir or $BENCH_DATA, or name any folder of images "
+        "by --dataset"
+    )
+
+
+def test_other_pictures_in_the_data_folder_itself_are_no_objection(tmp_path):
+    make_clic(tmp_path / "data", 7)
+    with pytest.raises(Unavailable, match=r"not in .* 7 PNG files in"):
+        open_div2k([tmp_path / "data"])
+
+
+@pytest.mark.parametrize("text", ["no/such/folder", "./none", "/nowhere"])
+def test_a_missing_folder_is_called_a_missing_folder(text):
+    with pytest.raises(UsageError, match=f"there is no folder {Path(text)}"):
+        open_dataset(text)
+
+
+def test_open_folder_tells_a_file_from_nothing(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match="file is not a folder of images"):
+        open_folder(tmp_path / "file")
+    with pytest.raises(UsageError, match=r"there is no folder .*gone"):
+        open_folder(tmp_path / "gone")
+
+
+@needs_kodak
+def test_kodak_under_other_names_is_recognised_by_its_pixels(tmp_path):
+    numbers = [*range(24, 0, -1)]
+    (tmp_path / "kodak").mkdir()
+    for number in numbers:
+        link = tmp_path / "kodak" / f"{25 - number}.png"
+        link.symlink_to(KODAK / f"kodim{number:02d}.png")
+    shutil.copy(tmp_path / "kodak" / "1.png", tmp_path / "kodak" / "copy.png")
+    images = open_kodak([tmp_path]).images
+    assert [image.name for image in images] == [f"kodim{n:02d}.png" for n in range(1, 25)]
+    assert images[0].path.name == "24.png"
+    (tmp_path / "kodak" / "24.png").unlink()
+    with pytest.raises(Unavailable, match=r"is not in .*; there are 24 PNG files in"):
+        open_kodak([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("digest", "objection"),
+    [
+        ("", ""),
+        (hashlib.sha256(b"abc").hexdigest(), ""),
+        (hashlib.sha256(b"abc").hexdigest()[:8], ""),
+        ("sha1:" + hashlib.sha1(b"abc").hexdigest(), ""),
+        ("sha1:" + hashlib.sha1(b"abd").hexdigest(), "has sha1 a9993e364706816a..."),
+        (hashlib.sha256(b"abd").hexdigest(), "has sha256 ba7816bf8f01cfea..."),
+    ],
+)
+def test_a_digest_names_its_algorithm(digest, objection, tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    found = Expected(3, digest).objection_to(tmp_path / "file")
+    assert found.startswith(objection)
+    assert bool(found) == bool(objection)
+    assert Expected(4, digest).objection_to(tmp_path / "file") == "has 3 bytes instead of 4"
+
+
+@pytest.fixture
+def halves(tmp_path, monkeypatch) -> dict[str, Archive]:
+    """Small archives in the place of both of CLIC 2020's; their addresses answer nothing."""
+    found = {}
+    for number, name in enumerate(("PROFESSIONAL", "MOBILE")):
+        Image.new("RGB", (80 + number, 70)).save(tmp_path / "picture.png")
+        data = (tmp_path / "picture.png").read_bytes()
+        archive: Archive = getattr(clic2020, name)
+        folder = archive.image_folder
+        made = zip_of(tmp_path / f"{folder}.zip", {f"{folder}/{c}.png": data for c in "ab"})
+        found[folder] = archive._replace(
+            url=f"http://127.0.0.1:9/{archive.file_name}",
+            num_images=2,
+            size_bytes=None,
+            digest=hashlib.sha256(made.read_bytes()).hexdigest(),
+        )
+        monkeypatch.setattr(clic2020, name, found[folder])
+    monkeypatch.setattr(clic2020, "PIXELS", 2 * 80 * 70 + 2 * 81 * 70)
+    return found
+
+
+def test_archives_that_one_has_are_told_apart_by_their_digests(halves, tmp_path, capsys):
+    files = [str(tmp_path / name) for name in ("mobile.zip", "professional.zip")]
+    command.fetch("clic2020", tmp_path / "data", files)
+    names = [image.name for image in open_clic2020([tmp_path / "data"]).images]
+    assert names == ["mobile/a.png", "mobile/b.png", "professional/a.png", "professional/b.png"]
+    assert all(Path(file).exists() for file in files)
+    assert (tmp_path / "data/clic2020/mobile" / MANIFEST).exists()
+
+
+def test_an_archive_of_something_else_is_refused_before_anything_is_written(halves, tmp_path):
+    other = zip_of(tmp_path / "other.zip", {"mobile/a.png": b"-"})
+    with pytest.raises(UsageError, match=r"other\.zip is no archive of this dataset: has sha256"):
+        command.fetch("clic2020", tmp_path / "data", [str(other)])
+    with pytest.raises(UsageError, match=r"none .* is CLIC2020Professional_test\.zip: give that"):
+        command.fetch("clic2020", tmp_path / "data", [str(tmp_path / "mobile.zip")])
+    with pytest.raises(Unavailable, match=r"gone\.zip cannot be read"):
+        command.fetch("clic2020", tmp_path / "data", [str(tmp_path / "gone.zip")])
+    assert not (tmp_path / "data" / "clic2020").exists()
+
+
+def test_another_address_is_resumed_and_its_digest_decides(halves, tmp_path, monkeypatch):
+    body = (tmp_path / "mobile.zip").read_bytes()
+    with served(monkeypatch) as server:
+        server.files = {"/mirror/m.zip": body}
+        part = tmp_path / "data/clic2020/CLIC2020Mobile_test.zip.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(body[:100])
+        command.fetch("clic2020:mobile", tmp_path / "data", [f"{server.url}/mirror/m.zip"])
+        assert server.asked == [("/mirror/m.zip", 100)]
+        server.files = {"/mirror/m.zip": body[:-1] + b"x"}
+        with pytest.raises(Unavailable, match=r"m\.zip now has sha256 .* so it is not used"):
+            command.fetch("clic2020:mobile", tmp_path / "other", [f"{server.url}/mirror/m.zip"])
+        with pytest.raises(UsageError, match=r"m\.zip is no archive .*: its name is not CLIC2020P"):
+            command.fetch("clic2020", tmp_path / "third", [f"{server.url}/mirror/m.zip"])
+    assert not part.exists()
+    assert not (tmp_path / "other/clic2020/mobile").exists()
+
+
+def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
+    Image.new("RGB", (1200, 1200)).save(tmp_path / "large.png")
+    Image.new("RGB", (600, 600)).save(tmp_path / "small.png")
+    large, small = ((tmp_path / f"{name}.png").read_bytes() for name in ("large", "small"))
+    made = zip_of(
+        tmp_path / "t.zip",
+        {
+            "TESTIMAGES/RGB/RGB_OR_1200x1200/RGB_OR_1200x1200_001.png": large,
+            "TESTIMAGES/RGB/RGB_R02_0600x0600/RGB_R02_0600x0600_001.png": small,
+            "TESTIMAGES/B01C00/RGB_OR_1200x1200.png": small,
+        },
+    )
+    one = tecnick.SAMPLING._replace(num_images=1)
+    fetch_archive(one, tmp_path / "data", origin=str(made))
+    (image,) = find_archive_images(one, [tmp_path / "data"])
+    assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)
+
+
+@needs_kodak
+def test_kodak_comes_out_of_a_zip_that_one_has(tmp_path, capsys):
+    pictures = {f"k/{path.name}": path.read_bytes() for path in sorted(KODAK.glob("*.png"))}
+    made = zip_of(tmp_path / "kodak.zip", pictures)
+    command.fetch("kodak", tmp_path / "data", [str(made)])
+    assert len(open_kodak([tmp_path / "data"]).images) == 24
+    other = zip_of(tmp_path / "other.zip", pictures | {"k/kodim01.png": pictures["k/kodim02.png"]})
+    with pytest.raises(Unavailable, match=r"kodim01\.png is not the picture of that name"):
+        command.fetch("kodak", tmp_path / "second", [str(other)])
+
+
+def test_copies_are_for_datasets_that_have_archives(tmp_path):
+    with pytest.raises(UsageError, match="--from is for datasets, and alexnet is none"):
+        command.fetch("alexnet", None, ["x.pth"])

@@ -1,0 +1,158 @@
+"""NIQE against the published formulas, block by block, and against values of other programs."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from scipy.special import gamma
+
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.no_reference import niqe as module
+from benchmark.metrics.no_reference.niqe import FILE, NIQE, block_features
+from benchmark.system.digest import file_sha256
+from conftest import SHARED
+
+
+@pytest.fixture
+def drawn_model(tmp_path, monkeypatch):
+    """A model that is nobody's, in the format of the release."""
+    path = tmp_path / FILE
+    savemat(
+        path, {"mu_prisparam": np.linspace(0.5, 1.5, 36)[None], "cov_prisparam": np.eye(36) / 10}
+    )
+    monkeypatch.setattr(module, "SHA256", file_sha256(path))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+
+
+def niqe(pixels):
+    metric = NIQE()
+    return metric.compare(metric.prepare(pixels), pixels)
+
+
+def grey(pixels):
+    """Grey levels as MATLAB's rgb2gray gives them."""
+    to_rgb = np.array([[1, 0.956, 0.621], [1, -0.272, -0.647], [1, -1.106, 1.703]])
+    return np.rint(pixels.astype(float) @ np.linalg.inv(to_rgb)[0])
+
+
+def window():
+    distance = np.hypot(*np.mgrid[-3:4, -3:4])
+    found = np.exp(-(distance**2) / (2 * (7 / 6) ** 2))
+    return found / found.sum()
+
+
+def normalised(image):
+    """Mean-subtracted, contrast-normalised coefficients, pixel by pixel."""
+    padded, weights = np.pad(image, 3, mode="edge"), window()
+    found = np.empty_like(image)
+    for row, column in np.ndindex(image.shape):
+        area = padded[row : row + 7, column : column + 7]
+        mean = (weights * area).sum()
+        variance = (weights * area**2).sum() - mean**2
+        found[row, column] = (image[row, column] - mean) / (math.sqrt(abs(variance)) + 1)
+    return found
+
+
+def fit(values):
+    """Shape and scales of the asymmetric generalised Gaussian, by trying all shapes."""
+    left = math.sqrt(np.mean(values[values < 0] ** 2))
+    right = math.sqrt(np.mean(values[values > 0] ** 2))
+    skew = left / right
+    wanted = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
+    wanted *= (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
+    shapes = 0.2 + 0.001 * np.arange(9801)
+    ratios = gamma(2 / shapes) ** 2 / (gamma(1 / shapes) * gamma(3 / shapes))
+    shape = shapes[np.argmin((ratios - wanted) ** 2)]
+    scale = math.sqrt(gamma(1 / shape) / gamma(3 / shape))
+    return shape, left * scale, right * scale
+
+
+def statistics(block):
+    shape, left, right = fit(block.ravel())
+    found = [shape, (left + right) / 2]
+    for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        turned = np.roll(np.roll(block, down, axis=0), across, axis=1)
+        shape, left, right = fit((block * turned).ravel())
+        found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
+    return found
+
+
+def halved(image):
+    """Bicubic half with antialiasing: weights of each output pixel computed from the kernel."""
+
+    def kernel(x):
+        x = abs(x)
+        if x <= 1:
+            return 1.5 * x**3 - 2.5 * x**2 + 1
+        return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+    def matrix(length):
+        weights = np.zeros((length // 2, length))
+        for out in range(length // 2):
+            centre = 2 * out + 0.5
+            for pixel in range(2 * out - 4, 2 * out + 6):
+                mirrored = -1 - pixel if pixel < 0 else min(pixel, 2 * length - 1 - pixel)
+                weights[out, mirrored] += kernel((pixel - centre) / 2) / 2
+        return weights
+
+    return matrix(image.shape[0]) @ image @ matrix(image.shape[1]).T
+
+
+def test_the_statistics_of_blocks_are_those_of_the_paper(coffee):
+    crop = coffee[50:250, 100:300]  # 200 x 200, of which 192 x 192 count
+    image = grey(crop)[:192, :192]
+    expected = []
+    for row in (0, 1):
+        for column in (0, 1):
+            whole = normalised(image)[96 * row : 96 * row + 96, 96 * column : 96 * column + 96]
+            half = normalised(halved(image))
+            half = half[48 * row : 48 * row + 48, 48 * column : 48 * column + 48]
+            expected.append([*statistics(whole), *statistics(half)])
+    np.testing.assert_allclose(block_features(crop), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_basicsr_gives_the_same_value_for_a_drawn_model(drawn_model, coffee):
+    assert niqe(coffee) == pytest.approx(
+        23.325883859149158, rel=1e-5
+    )  # niqe() of BasicSR 1.4.2 on grey levels
+
+
+def test_basicsr_gives_the_same_value_for_the_model_of_the_release(monkeypatch, coffee):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
+    try:
+        assert niqe(coffee) == pytest.approx(4.0584654, rel=1e-5)  # of BasicSR 1.4.2
+    except Unavailable:
+        pytest.skip("needs ../shared with NIQE's model")
+
+
+@pytest.mark.parametrize("level", [0, 37, 255])
+def test_pixels_of_flat_areas_count_to_neither_side(coffee, level):
+    sky = coffee[100:196, 100:292].copy()
+    sky[:, :60] = level
+    coefficients = normalised(grey(sky))
+    coefficients[np.abs(coefficients) < 1e-9] = 0
+    expected = [statistics(coefficients[:, :96]), statistics(coefficients[:, 96:])]
+    np.testing.assert_allclose(block_features(sky)[:, :18], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_an_image_without_texture_has_a_reason(drawn_model):
+    with pytest.raises(NotMeasurable, match="two blocks that are not flat"):
+        niqe(np.full((192, 192, 3), 200, np.uint8))
+
+
+def test_an_image_of_one_block_has_a_reason(drawn_model, coffee):
+    with pytest.raises(NotMeasurable, match="this image has 191 x 191 px"):
+        niqe(coffee[:191, :191])
+    assert niqe(coffee[:96, :192]) > 0
+
+
+def test_another_file_than_the_release_is_refused(drawn_model, monkeypatch):
+    monkeypatch.setattr(module, "SHA256", "fa2aa4d1" * 8)
+    with pytest.raises(Unavailable, match="is not the model of NIQE's release"):
+        NIQE()
+
+
+def test_without_the_model_the_reason_says_how_to_get_it():
+    with pytest.raises(Unavailable, match="bench fetch niqe"):
+        NIQE()

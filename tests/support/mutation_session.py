@@ -1,0 +1,281 @@
+"""A pytest plugin that runs a session's tests once for each mutant, each time in a fork of its own.
+
+It reads `mutants.json` of the working folder, which `mutate.py` has written, and appends a line to
+`verdicts.jsonl` for each mutant. The tests are collected once. A first fork traces which lines each
+test executes, a second one leaves out what fails without a mutant. Then, for each mutant, a fork
+exchanges the code of the function in memory (and the file on disk, for processes that tests start)
+and runs the tests that execute the changed line, the fast ones first. What is executed at import,
+and functions that cannot be exchanged, take a new process for each mutant.
+"""
+
+import gc
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import pytest
+
+JOB, VERDICTS, LINES = "mutants.json", "verdicts.jsonl", "lines.json"
+TRACED = "traced.json"  # what the forks that trace hand on
+TEMPORARY = "temporary"  # folder for the tests' files, emptied after each mutant
+TOO_SLOW, SPARE_SECONDS = 10, 30  # times as long as without the mutant, and so much more
+ENDED = -1  # exit status of a run that was stopped for its time: the mutant never ends
+
+
+class _Lines:
+    """Lines of some files that are executed while tests run, by test."""
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self._files = {str(Path.cwd() / file): file for file in files}
+        self._found: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        self.seconds: dict[str, float] = {}
+        self.passed: set[str] = set()
+        self._now: set[tuple[str, int]] = set()
+
+    def _called(self, frame: FrameType, _event: str, _argument: object) -> Any:
+        return self._line if frame.f_code.co_filename in self._files else None
+
+    def _line(self, frame: FrameType, event: str, _argument: object) -> Any:
+        if event == "line":
+            self._now.add((self._files[frame.f_code.co_filename], frame.f_lineno))
+        return self._line
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        # A fixture may be that of all tests of its file, but it runs for the first of them alone.
+        return (yield from self._traced(item.nodeid.partition("::")[0]))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        begin = time.monotonic()
+        result = yield from self._traced(item.nodeid)
+        self.seconds[item.nodeid] = time.monotonic() - begin
+        self.passed.add(item.nodeid)  # not reached where the test raises
+        return result
+
+    def _traced(self, test: str) -> Generator[None, object, object]:
+        self._now = self._found[test]
+        threading.settrace(self._called)
+        sys.settrace(self._called)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+
+    def of_passed(self) -> dict[str, dict[str, Any]]:
+        """Return seconds and lines of the tests that passed, the fastest test first."""
+        return {
+            test: {
+                "seconds": self.seconds[test],
+                "lines": sorted(self._found[test] | self._found[test.partition("::")[0]]),
+            }
+            for test in sorted(self.passed, key=lambda test: (self.seconds[test], test))
+        }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Run the tests for each mutant instead of once."""
+    work = json.loads(Path(JOB).read_text())
+    tests = _executed_lines(session, work["of"], work["files"])
+    items = {item.nodeid: item for item in session.items}
+    for job in work["mutants"]:
+        begin = time.monotonic()
+        job["verdict"] = _verdict(session, job, tests, items)
+        job["seconds"] = round(time.monotonic() - begin, 2)
+        kept = {name: job[name] for name in ("tree", "key", "name", "verdict", "seconds")}
+        with Path(VERDICTS).open("a") as out:
+            out.write(json.dumps(kept) + "\n")
+    return True
+
+
+def _executed_lines(
+    session: pytest.Session, of: str, files: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return seconds and lines, as (file, line), of the tests that pass, the fastest first.
+
+    of: names the sources and tests; the result is kept in LINES under it.
+    """
+    kept = json.loads(Path(LINES).read_text()) if Path(LINES).exists() else {}
+    if kept.get("of") != of:
+        # Twice: what passes when traced may fail in the order of the mutants' runs.
+        if _forked(lambda: _trace(session, files), None) or _forked(lambda: _again(session), None):
+            raise pytest.UsageError("the tests could not be run without a mutant")
+        kept = {"of": of, "tests": json.loads(Path(TRACED).read_text())}
+        Path(LINES).write_text(json.dumps(kept))
+        left_out = [item.nodeid for item in session.items if item.nodeid not in kept["tests"]]
+        if left_out:
+            print("skipped or failed without a mutant, and not used:", *left_out, sep="\n  ")
+    tests: dict[str, dict[str, Any]] = kept["tests"]
+    for test in tests.values():
+        test["lines"] = {(file, line) for file, line in test["lines"]}
+    return tests
+
+
+def _trace(session: pytest.Session, files: Iterable[str]) -> int:
+    lines = _Lines(files)
+    session.config.pluginmanager.register(lines)
+    _run(session, session.items, until_failure=False)
+    Path(TRACED).write_text(json.dumps(lines.of_passed()))
+    return 0
+
+
+def _again(session: pytest.Session) -> int:
+    tests = json.loads(Path(TRACED).read_text())
+    lines = _Lines(())
+    session.config.pluginmanager.register(lines)
+    items = {item.nodeid: item for item in session.items}
+    _run(session, [items[name] for name in tests], until_failure=False)
+    passed = {name: test for name, test in tests.items() if name in lines.passed}
+    Path(TRACED).write_text(json.dumps(passed))
+    return 0
+
+
+def _verdict(
+    session: pytest.Session,
+    job: dict[str, Any],
+    tests: dict[str, dict[str, Any]],
+    items: dict[str, pytest.Item],
+) -> str:
+    """Return "killed", "survived", or "not executed" where no test comes to the changed line."""
+    path = Path.cwd() / job["path"]
+    names = [name for name, test in tests.items() if _executes(test, job)]
+    if not names:
+        return "not executed"
+    limit = TOO_SLOW * sum(tests[name]["seconds"] for name in names) + SPARE_SECONDS
+    original = path.read_text()
+    path.write_text(job["source"])
+    try:
+        old, new = (
+            _outermost(compile(text, str(path), "exec"), job["line"])
+            for text in (original, job["source"])
+        )
+        if job["at_import"] or old is None or new is None or old.co_freevars != new.co_freevars:
+            return "killed" if _in_new_process(names, limit) else "survived"
+        chosen = [items[name] for name in names]
+        status = _forked(lambda: _run_with(new, old, session, chosen), limit)
+        return "killed" if status else "survived"
+    finally:
+        path.write_text(original)
+
+
+def _executes(test: dict[str, Any], job: dict[str, Any]) -> bool:
+    path, (first, last) = job["path"], job["statement"]
+    if job["at_import"]:
+        return any(file == path for file, _ in test["lines"])
+    return any((path, line) in test["lines"] for line in range(first, last + 1))
+
+
+def _run(session: pytest.Session, items: list[pytest.Item], *, until_failure: bool) -> int:
+    """Run tests as pytest does; return the number that failed."""
+    for i, item in enumerate(items):
+        following = items[i + 1] if i + 1 < len(items) else None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if until_failure and session.testsfailed:
+            break
+    return min(session.testsfailed, 1)
+
+
+def _forked(action: Callable[[], int], limit: float | None) -> int:
+    """Return what the action returns in a fork; not 0 if it raises, crashes or takes too long."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads that a fork lacks: those of torch and Arrow start anew.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        status = 3
+        try:
+            os.setsid()
+            sys.dont_write_bytecode = True
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+            status = action()
+        finally:
+            os._exit(status)
+    begin = time.monotonic()
+    try:
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            if limit is not None and time.monotonic() - begin > limit:
+                return ENDED
+            time.sleep(0.01)
+        return os.waitstatus_to_exitcode(ended[1])
+    finally:
+        _end(child)
+
+
+def _end(child: int) -> None:
+    """Kill what is left of a child's process group, and remove the files of its tests."""
+    try:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
+
+
+def _in_new_process(names: list[str], limit: float) -> bool:
+    """Return whether any of these tests fails in a new process, or it takes too long."""
+    options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={TEMPORARY}"]
+    files = sorted({name.partition("::")[0] for name in names})
+    # 4: a mutant may change the names of tests; then all of their files run.
+    for chosen in (names, files):
+        status = _forked(lambda chosen=chosen: _pytest([*options, *chosen]), limit + SPARE_SECONDS)
+        if status != 4:
+            break
+    return status != 0
+
+
+def _pytest(arguments: list[str]) -> int:
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+def _run_with(
+    new: CodeType, old: CodeType, session: pytest.Session, items: list[pytest.Item]
+) -> int:
+    for thing in gc.get_objects():
+        if isinstance(thing, FunctionType) and _same(thing.__code__, old):
+            thing.__code__ = new
+    return _run(session, items, until_failure=True)
+
+
+def _same(code: CodeType, other: CodeType) -> bool:
+    return (code.co_filename, code.co_firstlineno, code.co_name) == (
+        other.co_filename,
+        other.co_firstlineno,
+        other.co_name,
+    )
+
+
+def _outermost(code: CodeType, line: int) -> CodeType | None:
+    """Return the outermost function, in modules and classes, that has a line."""
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    for one in inner:
+        if one.co_flags & 0x2:  # CO_NEWLOCALS: a function, not a class
+            lines = [number for _, _, number in _all_lines(one) if number]
+            if lines and one.co_firstlineno <= line <= max(lines):
+                return one
+        elif (found := _outermost(one, line)) is not None:
+            return found
+    return None
+
+
+def _all_lines(code: CodeType) -> list[tuple[int, int, int | None]]:
+    found = list(code.co_lines())
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            found += _all_lines(one)
+    return found
