@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.rows.coding_facts import coding_facts
+from benchmark.rows.editions import newest_rows
 from benchmark.rows.store import Store
-from benchmark.rows.versions import newest_rows
 
 ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
