@@ -16,7 +16,7 @@ from benchmark.commands.figures import figures
 from benchmark.commands.inventory import doctor, list_names
 from benchmark.commands.match import match
 from benchmark.commands.merge import merge
-from benchmark.commands.pack import pack
+from benchmark.commands.pack import pack, tools
 from benchmark.commands.plan import plan
 from benchmark.commands.published import published
 from benchmark.commands.report import report
@@ -74,6 +74,7 @@ for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports wha
 app.add_typer(baseline, name="baseline")
 app.add_typer(published, name="published")
 app.add_typer(pack, name="pack")
+app.add_typer(tools, name="export")
 app.add_typer(audit, name="audit")
 app.add_typer(figures, name="figures")
 

@@ -18,13 +18,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.caveats import Side, caveats
 from benchmark.analysis.interval import Interval, draws_interval, image_draws
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_names
+from benchmark.rows.coding_facts import Side, caveats
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 # How a quantity of two matched streams is compared: a ratio, averaged geometrically, or a
@@ -165,14 +165,16 @@ def matches(
     streams = {
         label: streams_of(points, by, others) for label, points in {**first, **second}.items()
     }
-    editions = {point.label: point.edition for point in summary.points}
+    sides = {
+        point.label: Side(point.label, point.edition.facts, point.edition.caveats)
+        for point in summary.points
+    }
     found = []
     for mine in first:
         for other in second:
             if mine != other:
                 pair = match(streams[mine], streams[other], by, tolerance, others)
-                sides = (Side(label, editions[label]) for label in (mine, other))
-                found.append(replace(pair, caveats=caveats(*sides)))
+                found.append(replace(pair, caveats=caveats(sides[mine], sides[other])))
     if not found:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
     return found

@@ -15,12 +15,12 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow.compute as pc
 
-from benchmark.analysis.caveats import Side, caveats
 from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.verdict import EXIT_CODES, Finding, LabelledChanges, Verdict, judge, overall
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.rows.coding_facts import Side, caveats
 
 CheckVerdict = Verdict | Literal["not comparable"]
 
@@ -171,11 +171,12 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
 def _sides(pair: VariantPair, reference: str, new: str) -> tuple[Side, Side]:
     """Name both codecs: by label, and by set of rows where the labels are the same."""
     same = pair.test.label == pair.reference.label
-    first, second = (
-        Side(f"{one.label} of {name}" if same else one.label, one.summary.points[0].edition)
-        for one, name in ((pair.test, new), (pair.reference, reference))
-    )
-    return first, second
+    sides = []
+    for one, rows in ((pair.test, new), (pair.reference, reference)):
+        edition = one.summary.points[0].edition
+        name = f"{one.label} of {rows}" if same else one.label
+        sides.append(Side(name, edition.facts, edition.caveats))
+    return sides[0], sides[1]
 
 
 def _flat(finding: Finding) -> dict[str, Any]:

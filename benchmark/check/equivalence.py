@@ -5,8 +5,9 @@ against a margin m: below -m, inside, or above m. Inside is proved by two one-si
 (Schuirmann 1987), above or below by one of the same kind (three-sided testing: Goeman, Solari and
 Stijnen 2010). Each is made twice, by Student's t and by the studentised bootstrap over images
 (Efron and Tibshirani 1993, chapter 12), and the more cautious of the two stands: t alone errs where
-changes are skewed, the bootstrap alone where images are few. `docs/checking.md` has the measured
-error rates of both and of others.
+changes are skewed, the bootstrap alone where images are few. Under heavy skewness (lognormal of
+sigma 1) both fail: 10 % of claims are wrong where 5 are meant, of 24 images, and 8 of 100.
+`docs/checking.md` has the measured error rates of both and of others.
 """
 
 import math

@@ -8,7 +8,8 @@ nothing measured   there are no numbers to judge by
 
 Each of the three claims is corrected by itself over all metrics and codec variants (Holm's method):
 the probability that any metric is wrongly called regressed is at most 1 - confidence, and likewise
-for the other two.
+for the other two, unless the changes of images are heavily skewed: then it is up to twice as large
+(docs/checking.md).
 """
 
 import math

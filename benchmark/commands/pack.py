@@ -1,4 +1,4 @@
-"""`bench pack export` and `bench pack import`: finished cells as a bitstream archive, and back."""
+"""`bench pack` and `bench export`: finished cells for others, as archives and for other tools."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,44 @@ pack = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+tools = typer.Typer(
+    help="Export results for other tools: codec-compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@tools.callback()
+def _tools() -> None:
+    """Export results for other tools: codec-compare."""
+
+
+@tools.command("codec-compare")
+def codec_compare(
+    to: Annotated[Path, typer.Option(help="Folder of the files; batches.json lists the others.")],
+    dataset: options.DatasetName = "kodak",
+    codecs: Annotated[
+        str, typer.Option(help="Comma-separated codecs to keep, or 'all' that have results.")
+    ] = "all",
+    results: options.Results = Path("results"),
+) -> None:
+    """Write a dataset's rows as batches of codec-compare, one for each codec variant.
+
+    Serve the folder beside codec-compare's page, and open index.html?load=FOLDER/batches.json.
+    """
+    from benchmark.analysis.stored import read_results
+    from benchmark.metrics.measure import Measure
+    from benchmark.registry import METRICS
+    from benchmark.report.codec_compare import LIST, batches
+    from benchmark.system.atomic import write_files
+
+    stored = read_results(results, dataset, codecs, tuple(METRICS))
+    measures = [Measure.named(name) for name in METRICS]
+    found = batches(stored.summary, stored.table, measures, stored.name)
+    write_files(to, found.files, what="batches")
+    for sentence in found.left_out:
+        print(f"left out {sentence}")
+    print(f"{to / LIST}: {len(found.files) - 1} batches")
 
 
 @pack.callback()

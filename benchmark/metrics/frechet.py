@@ -110,7 +110,8 @@ class FID256(FrechetDistance):
 
     column = "fid256"
     label = "FID/256"
-    # All of these cut HiFiC's patches; they differ in rounding and in the port of Inception.
+    # All of these cut patches of 256 px from two grids; they differ in rounding, in the port of
+    # Inception, and HiFiC's perhaps in the shifted grid (docs/protocol.md).
     presentation = Presentation(
         "decades",
         realism=1,

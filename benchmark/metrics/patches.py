@@ -1,8 +1,9 @@
 """Square patches of an image: a grid, then the same grid shifted by half a patch.
 
-HiFiC cuts images for FID/256 in this way (Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity
-Generative Image Compression" (2020)). Patches of one grid do not overlap, and what remains at the
-right and at the bottom is left out.
+This is the rule of the programs of NeuralCompression and CRDR for FID/256, after HiFiC (Mentzer,
+Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (2020)), whose paper
+may count patches of the shifted grid differently (docs/protocol.md). Patches of one grid do not
+overlap, and what remains at the right and at the bottom is left out.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Chroma format and tuning of the codec behind a row, also of rows that do not name them."""
+"""Chroma format and tuning of the codecs behind rows, and the caveats of comparing two of them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,9 +15,8 @@ class CodingFacts(NamedTuple):
 
 NOT_STATED = CodingFacts()
 
-# By codec variant as text, else by codec: what the adapters were when rows did not name it yet.
+# What the adapters were, by codec and their default options, when rows did not name it yet.
 UNNAMED: Mapping[str, CodingFacts] = {
-    "ours:beta=0": CodingFacts("4:4:4", "PSNR"),
     "ours": CodingFacts("4:4:4", "perceptual quality"),
     "raw": CodingFacts("4:4:4"),
     "jpeg": CodingFacts("4:2:0"),
@@ -40,11 +39,47 @@ def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> Codin
     >>> coding_facts("avif", "tune=psnr", "4:4:4", "PSNR")
     CodingFacts(chroma='4:4:4', tuned_for='PSNR')
     """
-    spec = CodecSpec.of(codec, variant)
-    known = UNNAMED.get(spec.text, UNNAMED.get(codec, NOT_STATED))
-    options = dict(spec.options)
+    known = UNNAMED.get(codec, NOT_STATED)
+    options = dict(CodecSpec.of(codec, variant).options)
+    if codec == "ours" and options.get("beta") == "0":
+        known = known._replace(tuned_for="PSNR")
     if codec == "compressai" and options.get("metric") == "ms-ssim":
         known = known._replace(tuned_for="MS-SSIM")
     if "subsampling" in options:
         known = known._replace(chroma=":".join(options["subsampling"]))
     return CodingFacts(chroma or known.chroma, tuned_for or known.tuned_for)
+
+
+class Side(NamedTuple):
+    """A codec of a comparison."""
+
+    name: str  # in sentences
+    facts: CodingFacts
+    caveats: tuple[str, ...]  # of its rows
+
+
+def caveats(first: Side, second: Side) -> tuple[str, ...]:
+    """Return a sentence for every difference that a metric sees and that is not one of quality.
+
+    These are another chroma format, another metric that the encoder is tuned for, and caveats that
+    only one of the codecs has. What neither states is no difference.
+    """
+    found = []
+    mine, other = first.facts, second.facts
+    if mine.chroma and other.chroma and mine.chroma != other.chroma:
+        found.append(
+            f"{first.name} codes chroma as {mine.chroma}, {second.name} as {other.chroma}: metrics "
+            "of RGB count the colour detail that subsampling removes"
+        )
+    if mine.tuned_for != other.tuned_for:
+        found.append(
+            f"{_tuning(first)}, {_tuning(second)}: a metric favours the codec that is tuned for it"
+        )
+    for one, rest in ((first, second), (second, first)):
+        found += [f"{one.name}: {text}" for text in one.caveats if text not in rest.caveats]
+    return tuple(found)
+
+
+def _tuning(side: Side) -> str:
+    metric = side.facts.tuned_for
+    return f"{side.name} is tuned for {metric}" if metric else f"{side.name} for no stated metric"

@@ -9,7 +9,14 @@ import pytest
 from scipy import stats
 
 import benchmark
-from benchmark.analysis.match import Streams, Tolerance, match, matched_pairs, matches
+from benchmark.analysis.match import (
+    Streams,
+    Tolerance,
+    match,
+    matched_pairs,
+    matches,
+    streams_of,
+)
 from benchmark.analysis.match import parse_tolerance as parsed
 from benchmark.analysis.summarise import TIMED, summarise
 from benchmark.codec import Setting
@@ -200,3 +207,19 @@ def test_bundled_rows_have_the_ratio_that_a_join_of_the_frame_has():
     assert found["lpips_squeeze_ratio"] == pytest.approx(lpips, rel=1e-12)
     assert abs(found["psnr_db_difference"]) <= 0.1
     assert np.isnan(found["encode_seconds_ratio"])  # precomputed
+
+
+def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
+    rows = [
+        row("jpeg", quality, image, num_bytes=size)
+        for image, sizes in (("a", (300, 100, 200)), ("bb", (500, 600, 900)))
+        for quality, size in zip((5, 9, 20), sizes, strict=True)
+    ]
+    points = summarise(table(rows)).points
+    found = streams_of(points, PSNR, [PSNR])
+    assert np.array_equal(np.sort(found.image), found.image)
+    by_image = [found.bpp[found.image == number].tolist() for number in np.unique(found.image)]
+    assert sorted(by_image) == [[0.1, 0.2, 0.3], [0.5, 0.6, 0.9]]
+    assert [str(one) for one, bpp in zip(found.settings, found.bpp, strict=True) if bpp < 0.4] == [
+        "quality=9", "quality=20", "quality=5",
+    ]  # fmt: skip

@@ -60,6 +60,7 @@ def crop(coffee):
 def test_every_adapter_that_converts_is_audited_in_each_of_its_formats():
     texts = {spec.text for spec in converting_codecs()}
     assert texts == {
+        *("avif", "avif:depth=8", "avif:subsampling=420"),
         *("x265", "x265:depth=10", "x265:subsampling=420", "vvenc", "vtm", "vtm:depth=10"),
     }
 

@@ -25,7 +25,18 @@ def test_every_codec_metric_and_dataset_is_named():
 
 def test_codecs_that_come_with_the_wheels_are_ready_and_say_what_they_are():
     codecs = by_name(doctor.examine_codecs())
-    for name in ("raw", "jpeg", "webp", "avif", "jpegxl", "jpeg2000", "x265", "vvenc"):
+    for name in (
+        "raw",
+        "jpeg",
+        "webp",
+        "avif",
+        "jpegxl",
+        "jpeg2000",
+        "x265",
+        "vvenc",
+        "jpegli",
+        "mozjpeg",
+    ):
         assert codecs[name].state == "ready", codecs[name]
         assert codecs[name].licence
     assert PIL.__version__ in codecs["jpeg"].what

@@ -74,6 +74,18 @@ def test_no_effect_and_half_the_margin_are_hardly_ever_called_regressed(shape, e
     assert found["equivalent"] > 0.4  # and it is no test that never decides
 
 
+def heavily_skewed(random, shape):
+    """Lognormal of sigma 1, of mean 0 and deviation 1: skewness 6.2."""
+    mean = math.exp(0.5)
+    return (random.lognormal(0, 1, shape) - mean) / (mean * math.sqrt(math.e - 1))
+
+
+@pytest.mark.parametrize(("images", "rate"), [(24, 0.102), (41, 0.087), (100, 0.078)])
+def test_the_level_fails_under_heavy_skewness_by_as_much_as_the_documentation_says(images, rate):
+    found = verdicts(heavily_skewed, MARGIN, images)["equivalent"]
+    assert found == pytest.approx(rate, abs=BY_CHANCE * math.sqrt(rate / LEVEL))
+
+
 @each_shape
 def test_twice_the_margin_hardly_ever_passes_and_is_mostly_seen(shape):
     found = verdicts(shape, 2 * MARGIN)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.rows.coding_facts import coding_facts
+from benchmark.rows.editions import newest_rows
 from benchmark.rows.store import Store
-from benchmark.rows.versions import newest_rows
 
 ROOT = Path(__file__).parents[2]
 CHROMA = {"4:2:0": r"4:2:0|\b420\b|yuv420", "4:4:4": r"4:4:4|\b444\b|yuv444"}
@@ -36,6 +36,7 @@ def test_the_chroma_format_of_bundled_rows_is_that_of_their_commands():
         ("jpeg", "subsampling=422", ("4:2:2", "")),
         ("avif", "", ("4:4:4", "SSIM")),
         ("ours", "beta=0", ("4:4:4", "PSNR")),
+        ("ours", "beta=0:checkpoint=new.safetensors", ("4:4:4", "PSNR")),
         ("ours", "beta=3.84", ("4:4:4", "perceptual quality")),
         ("compressai", "metric=ms-ssim:model=mbt2018", ("4:4:4", "MS-SSIM")),
         ("./mine.py:Mine", "", ("", "")),

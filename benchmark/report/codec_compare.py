@@ -1,0 +1,159 @@
+"""Batches for codec-compare (github.com/webmproject/codec-compare): rows as the JSON it documents.
+
+A batch is one codec variant. Its constants are texts about all of it, its fields the columns of its
+rows, one row per stream, ordered by image and rate. The page knows constants and fields by their
+names ("quality", "encoded_size", "psnr"); others are shown under the names that they have here.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.analysis.comparable import ComparableRows
+from benchmark.analysis.summarise import TIMED, Point, Summary
+from benchmark.metrics.measure import Measure
+from benchmark.protocol import CODING
+from benchmark.system.arrays import Float64Array
+
+LIST = "batches.json"
+# Names of the page for what has another name here.
+FIELDS = {"psnr_db": "psnr", "ms_ssim": "msssim", "lpips_alex": "lpips"}
+TIMES = dict(zip(TIMED, ("encoding_time", "decoding_time"), strict=True))
+UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
+
+
+class SourceImage(NamedTuple):
+    """A photograph of the dataset."""
+
+    name: str
+    width_px: int
+    height_px: int
+
+
+class Batches(NamedTuple):
+    """The files of an export, and sentences on what is not in them."""
+
+    files: dict[str, str]  # by name; LIST names the others
+    left_out: tuple[str, ...]
+
+
+def batches(
+    summary: Summary, table: pa.Table, measures: Sequence[Measure], dataset: str
+) -> Batches:
+    """Return the batches of every codec variant of a dataset.
+
+    table: the rows behind `summary`, with the columns of `schema.table_schema`. measures: metrics
+    of single images. JSON has no infinity and the page makes 0 of null, so a metric that lacks a
+    finite value in any row of a variant is no field of its batch.
+    """
+    images = source_images(table)
+    of_label: dict[str, list[Point]] = {}
+    for point in summary.points:
+        if point.images:
+            of_label.setdefault(point.label, []).append(point)
+    files: dict[str, str] = {}
+    left_out: list[str] = []
+    for label, points in of_label.items():
+        edition = points[0].edition
+        made = pc.equal(table["command"], edition.command)
+        time = pc.max(table["finished_utc"].filter(made)).as_py() or ""
+        found, missing = batch(points, images, measures, summary.protocols, dataset, time)
+        name = UNSAFE.sub("_", label)
+        while f"{name}.json" in {LIST, *files}:
+            name += "_"
+        files[f"{name}.json"] = json.dumps(found, indent=1, allow_nan=False) + "\n"
+        left_out += [f"{label}: {one}" for one in missing]
+    listed = json.dumps([[name] for name in files], indent=1) + "\n"
+    return Batches({LIST: listed, **files}, tuple(left_out))
+
+
+def source_images(table: pa.Table) -> dict[int, SourceImage]:
+    """Return the photographs behind rows by the numbers of `Point.image_ids`."""
+    rows = ComparableRows(table, CODING)
+    names = ("image", "width_px", "height_px")
+    texts = table.select(names).take(pa.array(rows.index[rows.ok])).to_pydict()
+    sources = map(SourceImage, *(texts[name] for name in names))
+    return dict(zip(rows.image[rows.ok].tolist(), sources, strict=True))
+
+
+def batch(
+    points: Sequence[Point],
+    images: Mapping[int, SourceImage],
+    measures: Sequence[Measure],
+    protocols: Mapping[str, str],
+    dataset: str,
+    time: str,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the batch of a codec variant's points, and sentences on fields that it lacks.
+
+    images: by the numbers of the points' `image_ids`. time: ISO 8601, of the last row.
+    """
+    sources = [images[number] for point in points for number in point.image_ids.tolist()]
+    pixels = np.array([one.width_px * one.height_px for one in sources], np.float64)
+    bpp = np.concatenate([point.image_bpp for point in points])
+    setting = points[0].setting.name
+    fields: list[tuple[str, str, Sequence[Any]]] = [
+        ("original_name", "Original image file name", [one.name for one in sources]),
+        ("width", "Pixel columns in the original image", [one.width_px for one in sources]),
+        ("height", "Pixel rows in the original image", [one.height_px for one in sources]),
+        (
+            "quality",
+            f"Rate control of this codec: {setting}",
+            [point.setting.value for point in points for _ in point.image_ids],
+        ),
+        (
+            "encoded_size",
+            "Size of the encoded image file in bytes",
+            [round(size) for size in (bpp * pixels / 8).tolist()],
+        ),
+    ]
+    missing = []
+    for measure in measures:
+        values = _values(points, measure.column)
+        drawn = np.array([measure.drawn(value) for value in values.tolist()])
+        if np.isfinite(drawn).all():
+            name = FIELDS.get(measure.column, measure.column)
+            text = f"{measure.axis_label}, {measure.better} is better; {protocols[measure.column]}"
+            fields.append((name, text, drawn.tolist()))
+        elif np.isfinite(drawn).any():
+            lacking = int(np.count_nonzero(~np.isfinite(drawn)))
+            missing.append(f"no {measure.label}: {lacking} of {len(drawn)} rows have no number")
+    for column, name in TIMES.items():
+        seconds = _values(points, column) * pixels / 1e6
+        if np.isfinite(seconds).all():
+            text = f"{name.partition('_')[0].capitalize()} duration in seconds, timed alone"
+            fields.append((name, text, seconds.tolist()))
+    edition = points[0].edition
+    constants = [
+        ("name", "Name of this batch", edition.label),
+        ("codec", "Name of the codec used to generate this data", edition.codec),
+        ("version", "Version of the codec used to generate this data", edition.version),
+        ("time", "Timestamp of when this data was generated", time),
+        ("source_data_set", "The origin of the images used as input", dataset),
+        (
+            "encoding_cmd",
+            "The command used to encode the original image",
+            edition.command.replace(f"{{{setting}}}", "${quality}"),
+        ),
+        ("chroma", "Chroma format of the streams", edition.facts.chroma),
+        ("tuned_for", "Metric that the encoder is tuned for", edition.facts.tuned_for),
+        ("caveat", "What has to be said of the codec", "; ".join(edition.caveats)),
+        ("rate", "Protocol of coding and of the sizes", protocols["coding"]),
+    ]
+    rows = list(zip(*(values for _, _, values in fields), strict=True))
+    order = sorted(range(len(rows)), key=lambda place: (sources[place].name, bpp[place]))
+    return {
+        "constant_descriptions": [{name: text} for name, text, value in constants if value],
+        "constant_values": [value for _, _, value in constants if value],
+        "field_descriptions": [{name: text} for name, text, _ in fields],
+        "field_values": [list(rows[place]) for place in order],
+    }, missing
+
+
+def _values(points: Sequence[Point], column: str) -> Float64Array:
+    return np.concatenate([point.image_values[column] for point in points])
