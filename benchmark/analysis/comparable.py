@@ -80,11 +80,6 @@ class ComparableRows:
         """Count the distinct images of the marked rows."""
         return int(np.count_nonzero(np.bincount(self.image[has])))
 
-    def image_names(self) -> dict[int, str]:
-        """Return the names of images by their numbers in `image`."""
-        names = self.table["image"].take(pa.array(self.index)).to_pylist()
-        return dict(zip(self.image.tolist(), names, strict=True))
-
     def common(self, has: BoolArray) -> BoolArray:
         """Keep the marked rows of the images that every point with any marked row has."""
         points = len(np.unique(self.point[has]))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.grouping import codes, equals, group_codes, last_of_groups
+from benchmark.rows.grouping import codes, equals, group_codes, image_numbers, last_of_groups
 from benchmark.system.arrays import BoolArray, Int64Array
 
 
@@ -57,7 +57,7 @@ def newest_rows(table: pa.Table, coding_protocol: str = CODING) -> Newest:
 
     index = np.flatnonzero(present)
     point = group_codes(table, ("setting_name", "setting_value"), variant)[index]
-    image = codes(pc.coalesce(table["image_sha256"], table["image"]))[0][index]
+    image = image_numbers(table)[index]
     order = np.lexsort((recency[index], image, point))
     order = order[last_of_groups(point[order]) | last_of_groups(image[order])]
     index = index[order]
