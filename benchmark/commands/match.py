@@ -44,7 +44,7 @@ def match(
 
     Each stream is paired with the nearest one of the other codec, if their values of the metric
     differ by no more than the tolerance, and is in one pair at most. Printed are geometric means of
-    the pairs' ratios, CODEC to AGAINST, of metrics that are better when higher mean differences,
+    the pairs' ratios, CODEC to AGAINST (mean differences of metrics that are better when higher),
     with 95 % intervals over images. Codecs with several variants are compared variant by variant.
     """
     from benchmark.analysis.match import matches, parse_tolerance
