@@ -155,11 +155,6 @@ class ComparableRows:
         """Count the distinct images of the marked rows that stand."""
         return int(np.count_nonzero(np.bincount(self.image[has & self.standing])))
 
-    def image_names(self) -> dict[int, str]:
-        """Return the names of images by their numbers in `image`."""
-        names = self.table["image"].take(pa.array(self.index)).to_pylist()
-        return dict(zip(self.image.tolist(), names, strict=True))
-
     def common(self, has: BoolArray) -> BoolArray:
         """Keep the marked rows of the images that every standing point with any marked row has."""
         points = len(np.unique(self.point[has & self.standing]))

@@ -27,8 +27,8 @@ from benchmark.registry import METRICS, metric_names
 from benchmark.rows.coding_facts import Side, caveats
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
-# How a quantity of two matched streams is compared: a ratio, averaged geometrically, or a
-# difference, for what is in dB already.
+# How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,
+# averaged geometrically; scores that are better when higher, mostly in dB, by their difference.
 Kind = Literal["ratio", "difference"]
 
 
@@ -149,8 +149,8 @@ def matches(
 ) -> list[Match]:
     """Compare every variant of a codec with every variant of another, by metrics of single images.
 
-    summary: in METRICS. codec, against: a label, or a codec's name for all of its
-    variants. metric: the name of the one that has to match. Raises `UnknownName` and `UsageError`.
+    summary: in METRICS. codec, against: a label, or a codec's name for all of its variants. metric:
+    the name of the one that has to match. Raises `UnknownName` and `UsageError`.
     """
     (name,) = metric_names([metric])
     by = Measure.named(name)
@@ -165,6 +165,12 @@ def matches(
     streams = {
         label: streams_of(points, by, others) for label, points in {**first, **second}.items()
     }
+    for asked, labels in ((codec, first), (against, second)):
+        if not any(len(streams[label].bpp) for label in labels):
+            raise UsageError(
+                f"{asked} has no finite {by.label} to match: `bench rescore --metrics {name}` "
+                "computes what is missing from kept streams"
+            )
     sides = {
         point.label: Side(point.label, point.edition.facts, point.edition.caveats)
         for point in summary.points
@@ -220,15 +226,15 @@ def match(
     """Pair the streams of two codecs by one metric, and average the ratios of everything else.
 
     others: measures to compare the pairs in, `by` among them where its remaining difference is
-    wanted. Metrics in dB are compared by their mean difference, all others by the geometric mean of
-    ratios.
+    wanted. Metrics that are better when higher are compared by their mean difference, all others by
+    the geometric mean of ratios.
     """
     pairs = matched_pairs(first, second, by.column, tolerance)
     one, other = pairs.T
     image = first.image[one]
     averages = {"bytes": _average("ratio", first.bpp[one], second.bpp[other], image)}
     kinds: dict[str, Kind] = {
-        measure.column: "difference" if "dB" in measure.axis_label else "ratio"
+        measure.column: "difference" if measure.better == "higher" else "ratio"
         for measure in others
     }
     kinds |= dict.fromkeys(TIMED, "ratio")

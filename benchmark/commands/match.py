@@ -44,17 +44,16 @@ def match(
 
     Each stream is paired with the nearest one of the other codec, if their values of the metric
     differ by no more than the tolerance, and is in one pair at most. Printed are geometric means of
-    the pairs' ratios (mean differences of decibels), CODEC to AGAINST, with 95 % intervals over
-    images. Codecs with several variants are compared variant by variant.
+    the pairs' ratios, CODEC to AGAINST (mean differences of metrics that are better when higher),
+    with 95 % intervals over images. Codecs with several variants are compared variant by variant.
     """
-    from benchmark.analysis.comparable import ComparableRows
     from benchmark.analysis.match import matches, parse_tolerance
     from benchmark.analysis.stored import read_results
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
-    from benchmark.protocol import CODING
     from benchmark.registry import METRICS
+    from benchmark.rows.grouping import image_numbers
 
     allowed = parse_tolerance(tolerance)
     stored = read_results(results, dataset, "all", tuple(METRICS))
@@ -68,7 +67,8 @@ def match(
     if csv_file is not None:
         csv_file.write_text(csv_text(records))
     if pairs_file is not None:
-        names = ComparableRows(stored.table, CODING).image_names()
+        images = stored.table["image"].to_pylist()
+        names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
         pairs_file.write_text(csv_text([pair for one in found for pair in one.pair_records(names)]))
 
 

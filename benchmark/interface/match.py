@@ -37,10 +37,11 @@ def match(
     DataFrame
         One row per pair of variants. ``bytes_ratio`` is the geometric mean over pairs of the bytes
         of `codec` to those of `against`; ``<metric>_ratio`` likewise, and ``<metric>_difference``
-        the mean difference of what is in dB; ``encode_seconds_ratio`` and ``decode_seconds_ratio``
-        are of pairs timed alone on one machine. Each is followed by both ends of its 95 % interval
-        over images and by its number of pairs. ``images``, ``images_without_match``, ``pairs``
-        and ``..._streams_without_match`` are counts. Without a pair, numbers are NaN.
+        the mean difference of metrics that are better when higher (MS-SSIM in dB);
+        ``encode_seconds_ratio`` and ``decode_seconds_ratio`` are of pairs timed alone on one
+        machine. Each is followed by both ends of its 95 % interval over images and by its number of
+        pairs. ``images``, ``images_without_match``, ``pairs`` and ``..._streams_without_match`` are
+        counts. Without a pair, numbers are NaN.
 
     Raises
     ------

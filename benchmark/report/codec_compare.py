@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.metrics.measure import Measure
-from benchmark.protocol import CODING
+from benchmark.rows.grouping import image_numbers
 from benchmark.system.arrays import Float64Array
 
 LIST = "batches.json"
@@ -74,11 +73,12 @@ def batches(
 
 def source_images(table: pa.Table) -> dict[int, SourceImage]:
     """Return the photographs behind rows by the numbers of `Point.image_ids`."""
-    rows = ComparableRows(table, CODING)
-    names = ("image", "width_px", "height_px")
-    texts = table.select(names).take(pa.array(rows.index[rows.ok])).to_pydict()
-    sources = map(SourceImage, *(texts[name] for name in names))
-    return dict(zip(rows.image[rows.ok].tolist(), sources, strict=True))
+    facts = (table[name].to_pylist() for name in ("image", "width_px", "height_px"))
+    return {
+        number: SourceImage(name, width, height)
+        for number, name, width, height in zip(image_numbers(table).tolist(), *facts, strict=True)
+        if width is not None  # as of images that could not be read
+    }
 
 
 def batch(

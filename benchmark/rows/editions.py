@@ -15,7 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.protocol import CODING
-from benchmark.rows.grouping import codes, equals, group_codes, last_of_groups, marked
+from benchmark.rows.grouping import (
+    codes,
+    equals,
+    group_codes,
+    image_numbers,
+    last_of_groups,
+    marked,
+)
 from benchmark.system.arrays import BoolArray, Int64Array
 
 BUILD = ("fingerprint", "revision")
@@ -78,7 +85,7 @@ def _selected(table: pa.Table, coding_protocol: str, newest_only: bool) -> Editi
     settings = int(ordered.max(initial=0)) + 1
     oldest = int(age.max(initial=0)) + 1
     place = (variant[index] * oldest + age[index]) * settings + ordered[index]
-    image = codes(pc.coalesce(table["image_sha256"], table["image"]))[0][index]
+    image = image_numbers(table)[index]
     order = np.lexsort((recency[index], image, place))
     order = order[last_of_groups(place[order]) | last_of_groups(image[order])]
     index, place = index[order], place[order]

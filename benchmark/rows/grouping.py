@@ -52,6 +52,11 @@ def group_codes(
     return np.asarray(np.unique(together, return_inverse=True)[1], np.int64)
 
 
+def image_numbers(table: pa.Table) -> Int64Array:
+    """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
+    return codes(pc.coalesce(table["image_sha256"], table["image"]))[0]
+
+
 def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
     """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
     return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)

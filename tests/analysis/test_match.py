@@ -158,8 +158,10 @@ def test_seconds_are_of_rows_timed_alone_and_never_of_precomputed_ones():
 def test_identical_images_have_no_pair_and_failed_cells_neither():
     rows = [row(codec, 5, "a", psnr_db=math.inf) for codec in ("jpeg", "webp")]
     rows += [row("jpeg", 5, "b"), row("webp", 5, "b", status="failed", psnr_db=None)]
+    rows += [row("jpeg", 5, "ccc"), row("webp", 5, "ccc")]
     (found,) = matches(summarise(table(rows)), "jpeg", "webp", "psnr", Tolerance(1000))
-    assert len(found.pairs) == 0
+    assert len(found.pairs) == found.images == 1
+    assert found.unmatched == (1, 0)
 
 
 def test_every_variant_meets_every_other_and_never_itself():
@@ -176,6 +178,8 @@ def test_every_variant_meets_every_other_and_never_itself():
         matches(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):
         matches(summary, "jpeg", "vtm", "psnr", Tolerance(0))
+    with pytest.raises(UsageError, match="webp has no finite DISTS to match: `bench rescore"):
+        matches(summary, "webp", "jpeg", "dists", Tolerance(0))
     with pytest.raises(UsageError, match="of a set of images"):
         matches(summary, "jpeg", "webp", "fd_alex", Tolerance(0))
 
