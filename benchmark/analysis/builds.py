@@ -28,7 +28,7 @@ class Family(NamedTuple):
     @property
     def described(self) -> str:
         """The labels of the variants, and their versions without details."""
-        named = dict.fromkeys(_named(points[0].edition) for points in self.points.values())
+        named = dict.fromkeys(build_words(points[0].edition) for points in self.points.values())
         return f"{', '.join(self.points)} ({' and '.join(named)})"
 
     def within(self, summary: Summary) -> Summary:
@@ -73,12 +73,9 @@ def origin(points: Sequence[Point]) -> str:
     return f"measured here with {told}, of which {', '.join(recorded)} {RECORDED}"
 
 
-def mixed_builds(points: Sequence[Point]) -> dict[Build, list[str]]:
-    """Return the labels of points by their build."""
-    found: dict[Build, dict[str, None]] = {}
-    for point in points:
-        found.setdefault(point.edition.build, {})[point.label] = None
-    return {build: list(labels) for build, labels in found.items()}
+def build_words(edition: Edition) -> str:
+    """Return a short version of an edition's build, and whether its rows are bundled."""
+    return short_version(edition.version) + ", bundled" * edition.bundled
 
 
 def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
@@ -102,7 +99,7 @@ def _left_out(
 ) -> list[str]:
     """Return sentences on the points that are not chosen, without replaced ones of other builds."""
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
-    joined = " and ".join(map(_named, of_chosen.values()))
+    joined = " and ".join(map(build_words, of_chosen.values()))
     covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}
     found: dict[tuple[str, str], list[str]] = {}
     for point in points:
@@ -113,14 +110,9 @@ def _left_out(
         elif point.edition.age:
             continue
         elif why is None:
-            why = f"of another build ({_named(point.edition)}) than the others ({joined})"
+            why = f"of another build ({build_words(point.edition)}) than the others ({joined})"
         found.setdefault((point.label, why), []).append(str(point.setting))
     return [
         f"left out: {label} {', '.join(settings)}: {why}"
         for (label, why), settings in found.items()
     ]
-
-
-def _named(edition: Edition) -> str:
-    """Return a short version, with where the rows come from."""
-    return short_version(edition.version) + ", bundled" * edition.bundled
