@@ -73,6 +73,33 @@ def origin(points: Sequence[Point]) -> str:
     return f"measured here with {told}, of which {', '.join(recorded)} {RECORDED}"
 
 
+def mixed_builds(summary: Summary) -> dict[str, str]:
+    """Return words on the build of each variant of the codecs whose variants are of several.
+
+    By label, of newest editions. Variants that name one version are not mixed: some codecs have
+    weights for each variant.
+    """
+    of_codec: dict[str, dict[str, Edition]] = {}
+    for edition in (point.edition for point in summary.points):
+        if not edition.age:
+            of_codec.setdefault(edition.codec, {})[edition.label] = edition
+    found: dict[str, str] = {}
+    for editions in of_codec.values():
+        words = {label: build_words(edition) for label, edition in editions.items()}
+        if len({one.build for one in editions.values()}) > 1 and len(set(words.values())) > 1:
+            found |= words
+    return found
+
+
+def mixed_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on the builds of codecs whose variants are of several, for notes."""
+    by_words: dict[str, list[str]] = {}
+    for label, words in mixed_builds(summary).items():
+        by_words.setdefault(words, []).append(label)
+    told = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
+    return [f"Variants of several builds, never joined: {told}."] * bool(told)
+
+
 def build_words(edition: Edition) -> str:
     """Return a short version of an edition's build, and whether its rows are bundled."""
     return short_version(edition.version) + ", bundled" * edition.bundled

@@ -102,8 +102,8 @@ def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
             continue
         for label, curve in by_label.items():
             if plain_label(label) == system.label:
-                name = system.name + label.removeprefix(system.label)
-                found[system.label] = curve._replace(system=system._replace(name=name))
+                build = label.removeprefix(system.label).strip(" ()")
+                found[system.label] = curve._replace(system=system, build=build)
                 break
     return found
 
