@@ -38,9 +38,9 @@ SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
 README = (
-    "Read the rows of this folder with `benchmark.load`, which returns every cell once: the parquet "
-    "files of `per_image` together hold bundled rows beside rows measured here, and several "
-    "versions of one row, so that whoever reads them all counts images twice.\n"
+    "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
+    "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
+    "here.\n"
 )
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -186,7 +186,8 @@ class Store:
 
     def _write_table(self, path: Path, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        kept = [name for name in table.column_names if name != "bundled"]  # the file's name says it
+        pq.write_table(table.select(kept), sink, compression="zstd")
         write_result(path, memoryview(sink.getvalue()), durable=True)
 
     def _stream_path(self, digest: str) -> Path:
