@@ -82,7 +82,8 @@ class VTM:
     def describe(self) -> CodecInfo:
         """Return the versions of VTM and the decoder; fingerprint encoder and configuration.
 
-        Raises `Unavailable` where there is no encoder.
+        Raises `Unavailable` where there is no encoder, `UsageError` where the folder that was named
+        for it has none.
         """
         encoder = self._encoder
         other = "" if self._own_decoder else f", decoded by {ffmpeg_version(self._decoder)}"

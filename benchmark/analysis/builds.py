@@ -28,7 +28,7 @@ class Family(NamedTuple):
     @property
     def described(self) -> str:
         """The labels of the variants, and their versions without details."""
-        named = dict.fromkeys(_named(points[0].edition) for points in self.points.values())
+        named = dict.fromkeys(build_words(points[0].edition) for points in self.points.values())
         return f"{', '.join(self.points)} ({' and '.join(named)})"
 
     def within(self, summary: Summary) -> Summary:
@@ -73,12 +73,36 @@ def origin(points: Sequence[Point]) -> str:
     return f"measured here with {told}, of which {', '.join(recorded)} {RECORDED}"
 
 
-def mixed_builds(points: Sequence[Point]) -> dict[Build, list[str]]:
-    """Return the labels of points by their build."""
-    found: dict[Build, dict[str, None]] = {}
-    for point in points:
-        found.setdefault(point.edition.build, {})[point.label] = None
-    return {build: list(labels) for build, labels in found.items()}
+def mixed_builds(summary: Summary) -> dict[str, str]:
+    """Return words on the build of each variant of the codecs whose variants are of several.
+
+    By label, of newest editions. Variants that name one version are not mixed: some codecs have
+    weights for each variant.
+    """
+    of_codec: dict[str, dict[str, Edition]] = {}
+    for edition in (point.edition for point in summary.points):
+        if not edition.age:
+            of_codec.setdefault(edition.codec, {})[edition.label] = edition
+    found: dict[str, str] = {}
+    for editions in of_codec.values():
+        words = {label: build_words(edition) for label, edition in editions.items()}
+        if len({one.build for one in editions.values()}) > 1 and len(set(words.values())) > 1:
+            found |= words
+    return found
+
+
+def mixed_sentences(summary: Summary) -> list[str]:
+    """Return a sentence on the builds of codecs whose variants are of several, for notes."""
+    by_words: dict[str, list[str]] = {}
+    for label, words in mixed_builds(summary).items():
+        by_words.setdefault(words, []).append(label)
+    told = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in by_words.items())
+    return [f"Variants of several builds, never joined: {told}."] * bool(told)
+
+
+def build_words(edition: Edition) -> str:
+    """Return a short version of an edition's build, and whether its rows are bundled."""
+    return short_version(edition.version) + ", bundled" * edition.bundled
 
 
 def _worth(variants: dict[str, list[Point]]) -> tuple[int, bool, str]:
@@ -102,7 +126,7 @@ def _left_out(
 ) -> list[str]:
     """Return sentences on the points that are not chosen, without replaced ones of other builds."""
     of_chosen = {points[0].edition.build: points[0].edition for points in chosen.values()}
-    joined = " and ".join(map(_named, of_chosen.values()))
+    joined = " and ".join(map(build_words, of_chosen.values()))
     covered = {(p.edition.variant, p.setting) for of_label in chosen.values() for p in of_label}
     found: dict[tuple[str, str], list[str]] = {}
     for point in points:
@@ -113,14 +137,9 @@ def _left_out(
         elif point.edition.age:
             continue
         elif why is None:
-            why = f"of another build ({_named(point.edition)}) than the others ({joined})"
+            why = f"of another build ({build_words(point.edition)}) than the others ({joined})"
         found.setdefault((point.label, why), []).append(str(point.setting))
     return [
         f"left out: {label} {', '.join(settings)}: {why}"
         for (label, why), settings in found.items()
     ]
-
-
-def _named(edition: Edition) -> str:
-    """Return a short version, with where the rows come from."""
-    return short_version(edition.version) + ", bundled" * edition.bundled

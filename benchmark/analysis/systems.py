@@ -7,6 +7,7 @@ colour-blind readers can tell them apart, and the marker says the same without c
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from benchmark.analysis.comparable import plain_label
 from benchmark.registry import ALIASES, CODECS, split_unescaped
 
 OURS, GENERATIVE, LEARNED, PROGRAMS = (
@@ -158,21 +159,22 @@ def short_names(labels: Sequence[str]) -> dict[str, str]:
 def family(label: str) -> str:
     """Return the codec that a label's variants share a style with: a network of CompressAI, say.
 
-    >>> family("hyperprior"), family("ours:beta=0")
-    ('bmshj2018-hyperprior', 'ours')
+    >>> family("hyperprior"), family("ours:beta=0"), family("jpeg2000 (bundled)")
+    ('bmshj2018-hyperprior', 'ours', 'jpeg2000')
     """
-    name, options = _options(label)
+    name, options = _options(plain_label(label))
     return options.get("model", name) if name == "compressai" else name
 
 
 def plainness(label: str) -> int:
     """Return 0 for the variant that has the family's own style, more for others."""
-    name, options = _options(label)
+    name, options = _options(plain_label(label))
+    older = plain_label(label) != label
     if name == "compressai":
         options.pop("model", None)
         if options.get("metric", "mse") == "mse":
             options.pop("metric", None)
-    return 0 if label == PAPER_OPTION else len(options)
+    return 0 if label == PAPER_OPTION else len(options) + older
 
 
 def _options(label: str) -> tuple[str, dict[str, str]]:

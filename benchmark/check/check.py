@@ -15,12 +15,15 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow.compute as pc
 
+from benchmark.analysis.builds import build_words
+from benchmark.analysis.summarise import Edition
 from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
 from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.verdict import EXIT_CODES, Finding, LabelledChanges, Verdict, judge, overall
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.coding_facts import Side, caveats
+from benchmark.rows.editions import Build
 
 CheckVerdict = Verdict | Literal["not comparable"]
 
@@ -116,7 +119,8 @@ def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()
     findings = judge(compared, options.margins, options.confidence)
     times = [LabelledChanges(p.label, one) for p in found.pairs for one in time_changes(p)]
     timing = judge(times, options.margins, options.confidence)
-    notes = [*found.notes, *_notes(tuple(absent))]
+    names = (reference.name, new.name)
+    notes = [*found.notes, *_mixed(found.pairs, names), *_notes(tuple(absent))]
     return Check(
         new.name,
         reference.name,
@@ -140,6 +144,33 @@ def _measured(pair: VariantPair, names: Sequence[str]) -> tuple[str, ...]:
     """
     summary = pair.reference.summary
     return tuple(name for name in names if summary.values_of(metric_class(name).column))
+
+
+def _mixed(pairs: Sequence[VariantPair], names: tuple[str, str]) -> list[str]:
+    """Return a sentence on each codec whose variants are of one build on one side alone."""
+    editions: dict[str, list[tuple[Edition, Edition]]] = {}
+    for pair in pairs:
+        both = (pair.reference.summary.points[0].edition, pair.test.summary.points[0].edition)
+        editions.setdefault(both[0].codec, []).append(both)
+    found = []
+    for codec, variants in editions.items():
+        for side in (0, 1):
+            by_other: dict[Build, dict[Build, list[Edition]]] = {}
+            for both in variants:
+                of_build = by_other.setdefault(both[1 - side].build, {})
+                of_build.setdefault(both[side].build, []).append(both[side])
+            for several in by_other.values():
+                told = "; ".join(
+                    f"{', '.join(one.label for one in some)}: {build_words(some[0])}"
+                    for some in several.values()
+                )
+                if len(several) > 1:
+                    found.append(
+                        f"mixed builds: {names[side]} has {codec} of {len(several)} builds "
+                        f"({told}), where {names[1 - side]} has one: a verdict on {codec} as a "
+                        "whole is on none of them"
+                    )
+    return found
 
 
 def _notes(absent: Sequence[str]) -> list[str]:

@@ -4,22 +4,32 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
 from benchmark.errors import UsageError
+from benchmark.protocol import CODING
+from benchmark.rows.editions import newest_rows
+from benchmark.rows.grouping import equals, marked
 from benchmark.rows.store import Store
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
     """Return the rows of a dataset's folder; of a part only for a `dataset` like clic2020:mobile.
 
+    Bundled rows are left out of variants that were measured there with another build.
     Raises `UsageError` if there are none.
     """
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows: name a folder like results/kodak")
     rows = Store(folder).table()
+    older = np.zeros(rows.num_rows, np.bool_)
+    older[newest_rows(rows).other] = True
+    older &= marked(rows["bundled"]) & equals(rows["coding_protocol"], CODING)
+    rows = rows.filter(pa.array(~older))
     if not rows.num_rows:
         raise UsageError(f"{folder} holds no rows: measure some with `bench run`")
     subset = dataset.partition(":")[2]

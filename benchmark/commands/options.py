@@ -51,7 +51,7 @@ WeightsDir = Annotated[
 ]
 VtmDir = Annotated[
     Path | None,
-    typer.Option(help="Folder searched for VTM's programs first; then $VTM_DIR and the PATH."),
+    typer.Option(help="Folder of VTM's programs; default: $VTM_DIR, else the PATH."),
 ]
 Packs = Annotated[
     list[Path] | None,

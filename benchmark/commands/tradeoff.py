@@ -71,6 +71,13 @@ def tradeoff(
     stored = read_results(results, dataset, "all", names, allow_few=allow_few)
     first, second = map(Measure.named, names)
     mine = _family(stored, codec, (first, second), build)
+    builds = {
+        point.edition.build.fingerprint
+        for point in (*stored.summary.points, *stored.summary.replaced)
+        if codec in (point.label, point.edition.codec)
+    }
+    if not any(one.startswith(build) for one in builds):
+        raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(sorted(builds))}")
     if not mine.points:
         raise UsageError(_nothing(codec, [mine]))
     others = [_family(stored, label, (first, second)) for label in _labels(stored, against)]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import OURS
 from benchmark.figures.captions import (
@@ -261,6 +262,7 @@ def _caption(summary: Summary, panels: Sequence[Panel], dataset: str) -> str:
     recorded = {curve.system.label for curve in drawn if curve.recorded}
     if recorded:
         parts.append(f"Recorded elsewhere, not coded here: {named(recorded)}.")
+    parts += mixed_sentences(summary)
     of_sets = [measure for measure in measures if measure.of_sets]
     if of_sets:
         labels = ", ".join(measure.label for measure in of_sets)

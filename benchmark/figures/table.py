@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
 
+from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.means import OF_MEAN_MSE
 from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
 from benchmark.figures.captions import FEW
@@ -64,6 +65,7 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
     recorded = dict.fromkeys(point.label for point in points if point.edition.recorded)
     if recorded:
         notes.append(f"Recorded elsewhere, not timed here: {', '.join(recorded)}.")
+    notes += mixed_sentences(summary)
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
 
 

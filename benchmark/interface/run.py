@@ -76,8 +76,10 @@ def run(
         Accept images with transparency (laid on white) or in CMYK.
     packs : sequence of paths
         Bitstream archives whose streams are used instead of encoding.
-    data_dir, weights_dir, vtm_dir : path, optional
-        Folders to search first for datasets, weight files and VTM's programs.
+    data_dir, weights_dir : path, optional
+        Folders to search first for datasets and weight files.
+    vtm_dir : path, optional
+        Folder of VTM's programs; by default ``$VTM_DIR``, else the PATH.
     progress : callable, optional
         Shows how far the run is: `benchmark.commands.output.show_progress`, which writes to
         standard error, or any function like it.

@@ -37,12 +37,12 @@ class Request:
     results: Path = Path("results")
     data_dir: Path | None = None  # searched for datasets before $BENCH_DATA
     weights_dir: Path | None = None  # searched for weight files before $BENCH_WEIGHTS
-    vtm_dir: Path | None = None  # searched for VTM's programs before $VTM_DIR
+    vtm_dir: Path | None = None  # of VTM's programs, instead of $VTM_DIR
 
     def use_folders(self) -> None:
         """Have this process and its workers look for weights and programs in the given folders.
 
-        Raises `UsageError` for a folder of programs that is none.
+        Raises `UsageError` for what is no folder, and for a folder of weights without any.
         """
         from benchmark.system.programs import use_program_folder
         from benchmark.system.weights import use_weights_folder

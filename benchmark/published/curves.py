@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from benchmark.analysis.builds import mixed_builds
 from benchmark.analysis.interval import Interval, point_interval
 from benchmark.analysis.rate_distortion import Excluded, curves, excluded
 from benchmark.analysis.summarise import Point, Summary
@@ -42,12 +43,14 @@ class SystemCurve(NamedTuple):
     sampled: bool = False  # read off a drawn line: the points are not the author's
     caveats: tuple[str, ...] = ()  # of the codec, where it was measured
     few: bool = False  # a distribution metric over so few images that it is marked
+    build: str = ""  # tells it from curves of other builds of the codec, where there are any
 
     @property
     def name(self) -> str:
         """Name in legends."""
         if self.measured:
-            return ", ".join([self.system.name, *self.caveats])
+            name = f"{self.system.name} ({self.build})" if self.build else self.system.name
+            return ", ".join([name, *self.caveats])
         beside = self.system.keeps_published
         return f"{self.system.name} (published)" if beside else self.system.name
 
@@ -104,8 +107,9 @@ def measured_panel(summary: Summary | None, measure: Measure) -> Panel:
         return Panel(measure, ())
     names = short_names(summary.labels)
     systems = {label: System(names[label], label) for label in summary.labels}
+    builds = mixed_builds(summary)
     found = [
-        _measured(systems[label], points, measure, summary)
+        _measured(systems[label], points, measure, summary)._replace(build=builds.get(label, ""))
         for label, points in curves(summary, measure).items()
     ]
     kept = tuple(curve for curve in found if curve.points)

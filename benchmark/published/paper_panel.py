@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from benchmark.analysis.comparable import plain_label
 from benchmark.analysis.systems import PAPER_SYSTEMS, System
 from benchmark.datasets.profile import profile
 from benchmark.metrics.measure import Measure
@@ -29,12 +30,12 @@ def paper_panel(
     of a protocol that is not in `measure.meets` are left out.
     """
     found = []
-    mine = {curve.system.label: curve for curve in here.measured if _whole(curve, dataset)}
+    mine = _measured(here, dataset)
     for system in PAPER_SYSTEMS:
         measured = mine.get(system.label)
         if measured is None or system.keeps_published:
             found.append(_of_system(system, measure, dataset, points))
-        found.append(measured._replace(system=system) if measured else None)
+        found.append(measured)
     cut = [
         curve._replace(points=tuple(point for point in curve.points if point.bpp <= up_to_bpp))
         for curve in found
@@ -84,6 +85,27 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
         for pair in zip(*by_part, strict=True)
         if pair[0].setting == pair[1].setting
     ]
+
+
+def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
+    """Return the measured curves over a whole dataset by label, named as the paper's systems are.
+
+    Where the newest edition of a codec variant has none, that of an older one stands in, and its
+    name says so.
+    """
+    whole = [curve for curve in here.measured if _whole(curve, dataset)]
+    by_label = {curve.system.label: curve for curve in whole}
+    found = {}
+    for system in PAPER_SYSTEMS:
+        if system.label in by_label:
+            found[system.label] = by_label[system.label]._replace(system=system)
+            continue
+        for label, curve in by_label.items():
+            if plain_label(label) == system.label:
+                build = label.removeprefix(system.label).strip(" ()")
+                found[system.label] = curve._replace(system=system, build=build)
+                break
+    return found
 
 
 def _whole(curve: SystemCurve, dataset: str) -> bool:

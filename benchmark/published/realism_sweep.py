@@ -119,10 +119,10 @@ def realism_sweeps(
     whole += [_published_sweep(one, points, dataset, *measures, bpp) for one in PUBLISHED_SWEEPS]
     found = {(sweep.method, sweep.measured): sweep for sweep in whole if sweep is not None}
     complete = set(found)
-    others = {(curve.system, curve.measured): curve for curve in realism.curves}
+    others = {(curve.system, curve.measured, curve.build): curve for curve in realism.curves}
     for first in distortion.curves:
         key = first.system.method, first.measured
-        second = others.get((first.system, first.measured))
+        second = others.get((first.system, first.measured, first.build))
         step = _step(first, second, bpp) if second else None
         if step is None or key in complete:
             continue

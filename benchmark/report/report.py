@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.comparable import find_label, plain_label
 from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import records
@@ -149,6 +150,7 @@ def compare_all(
         for metric, label in found.items()
         if label != anchor
     )
+    notes = (*notes, *mixed_sentences(summary))
     overview = overview._replace(notes=(*overview.notes, *notes))
     return comparisons, (overview, details._replace(notes=(*details.notes, *notes)))
 

@@ -49,7 +49,12 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
     ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),
-    ("bundled", YES_NO, "", "came with the project or in a pack, not measured in this folder"),
+    (
+        "bundled",
+        YES_NO,
+        "",
+        "came with the project or a pack; set where rows are read",
+    ),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
 

@@ -4,6 +4,7 @@
                      /per_image/shipped*    rows bundled with the project, marked as recorded
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
+                     /README.md             how to read the rows
 
 Bundled rows never count as done. They stand until the cell is measured here, and beside the rows
 measured here where the two are of different builds (`rows.editions`).
@@ -36,6 +37,11 @@ Row = dict[str, Any]
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
+README = (
+    "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
+    "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
+    "here.\n"
+)
 SHA256 = re.compile("[0-9a-f]{64}")
 
 # Arrow's own allocator asks the system anew for what it has just given back: half of the processor
@@ -63,6 +69,8 @@ class Store:
 
     def begin(self, run: str, record: dict[str, Any]) -> None:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
+        if not (readme := self.folder / "README.md").exists():
+            write_result(readme, README.encode())
         text = json.dumps(record, indent=1, sort_keys=True, default=str)
         write_result(self.folder / "runs" / f"{run}.json", text.encode())
 
@@ -178,7 +186,8 @@ class Store:
 
     def _write_table(self, path: Path, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        kept = [name for name in table.column_names if name != "bundled"]  # the file's name says it
+        pq.write_table(table.select(kept), sink, compression="zstd")
         write_result(path, memoryview(sink.getvalue()), durable=True)
 
     def _stream_path(self, digest: str) -> Path:

@@ -28,16 +28,22 @@ LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program 
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
-    """Return the path of a program, in one of the folders or else on the PATH.
+    """Return the path of a program in one of the folders or, if none is named, on the PATH.
 
-    Raises `Unavailable`, which ends with what to do, where it is nowhere.
+    Raises `Unavailable`, which ends with what to do, where it is not on the PATH, and `UsageError`
+    where folders are named and have none: nobody means another program or a pack then.
     """
-    for path in [*map(str, folders), None]:
+    named: list[str | None] = [*map(str, folders)]
+    for path in named or [None]:
         found = shutil.which(name, path=path)
         if found is not None:
             return Path(found)
-    where = "".join(f"in {folder} or " for folder in folders[:1])
-    raise Unavailable(f"the program {name!r} is not {where}on the PATH: {remedy}")
+    if folders:
+        raise UsageError(
+            f"{folders[0]} was named as the folder of the program {name!r} and has none: name "
+            f"another, or none to look on the PATH; {remedy}"
+        )
+    raise Unavailable(f"the program {name!r} is not on the PATH: {remedy}")
 
 
 def packaged_ffmpeg(who: str) -> Path:
@@ -61,7 +67,7 @@ def program_folders(variable: str) -> list[Path]:
 
 
 def use_program_folder(variable: str, folder: Path | None) -> None:
-    """Have this process and its workers look for programs there first."""
+    """Have this process and its workers look for programs there, and nowhere else."""
     if folder is not None:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder of programs")

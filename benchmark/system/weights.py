@@ -4,14 +4,22 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Unavailable, UsageError
 
 VARIABLE = "BENCH_WEIGHTS"  # `--weights-dir` sets it, so that worker processes see the same folders
 
 
 def use_weights_folder(folder: Path | None) -> None:
-    """Have this process and its workers look for weights there first."""
+    """Have this process and its workers look for weights there first.
+
+    Raises `UsageError` for a folder without any file.
+    """
     if folder is not None:
+        if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
+            raise UsageError(
+                f"{folder} was named as a folder of weight files and has none: name another, or "
+                "leave it out to use those that are bundled or in torch's cache"
+            )
         others = os.environ.get(VARIABLE)
         parts = [str(folder.resolve()), *([others] if others else [])]
         os.environ[VARIABLE] = os.pathsep.join(parts)

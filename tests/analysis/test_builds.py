@@ -14,7 +14,7 @@ from benchmark.published.realism_sweep import measured_sweep
 from benchmark.registry import METRICS
 from benchmark.report.report import compare_all, default_anchor
 from benchmark.rows.store import Store
-from support.measured import row, sweep
+from support.measured import row, sweep, table
 
 PSNR, LPIPS, SQUEEZE = (Measure.named(name) for name in ("psnr", "lpips", "lpips_squeeze"))
 IMAGES = ("a", "bb", "ccc")
@@ -40,9 +40,11 @@ def store(tmp_path):
     """Bundled rows of our codec at four realism weights, and of a reference."""
     elsewhere = Store(tmp_path / "elsewhere")
     ours = [one for beta in BETAS for one in of_beta(beta)]
-    vtm = [one | {"num_bytes": 900 * 2**q, "bpp": 0.9 * 2**q, "setting_value": q, "cell": f"v{q}{i}",
-                  "lpips_squeeze": 0.15 / (1 + q), "lpips_squeeze_protocol": SQUEEZE_ID}
-           for q in (0, 1, 2) for i, one in enumerate(row("vtm", q, image) for image in IMAGES)]  # fmt: skip
+    vtm = [
+        row("vtm", q, image, num_bytes=900 * 2**q, lpips_squeeze=0.15 / (1 + q),
+            lpips_squeeze_protocol=SQUEEZE_ID)
+        for q in (0, 1, 2) for image in IMAGES
+    ]  # fmt: skip
     elsewhere.append([*ours, *vtm, *sweep("jpeg", variant="optimize=1")])
     store = Store(tmp_path / "kodak")
     store.ship("field", elsewhere.table())
@@ -87,8 +89,6 @@ def test_one_noisy_network_does_not_join_a_surface_of_another(store):
 
 def test_without_a_complete_build_the_one_with_most_variants_is_joined_and_the_rest_named():
     rows = [*(one for beta in BETAS[:3] for one in of_beta(beta)), *of_beta(3.84, **NOISY)]
-    from support.measured import table
-
     summary = summarise(table(rows))
     found = realism_grid(summary, PSNR, [SQUEEZE])
     assert found.betas == BETAS[:3]
@@ -149,7 +149,7 @@ def test_where_pixels_differ_the_older_curve_stays_marked_in_the_metrics_that_ar
 
 def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
     mine = [one | {"decoded_sha256": "other"} for one in of_beta(3.84)]
-    store.append([{k: v for k, v in one.items()} | {"run": "2027"} for one in mine])
+    store.append([one | {"run": "2027"} for one in mine])
     found = betas(summarise(store.table()), (PSNR, SQUEEZE))
     assert len(found.points) == len(BETAS)
     assert all(of[0].edition.bundled for of in found.points.values())
@@ -160,7 +160,7 @@ def test_a_part_of_the_images_measured_here_leaves_the_bundled_curve(store):
     mine = [one for one in of_beta(0, **NOISY) if one["image"] == "a"]
     store.append(mine)
     summary = summarise(store.table())
-    assert list(curves(summary, PSNR))[0] == "ours:beta=0 (bundled)"
+    assert next(iter(curves(summary, PSNR))) == "ours:beta=0 (bundled)"
     assert {p.images for p in summary.points if p.label == "ours:beta=0"} == {1}
 
 

@@ -240,6 +240,29 @@ def test_only_the_edition_of_the_latest_run_is_compared():
     )
 
 
+def test_variants_of_one_build_on_one_side_alone_are_named():
+    def ours(*fingerprints):
+        return [
+            one | {"variant": f"beta={beta}", "fingerprint": fingerprint, "cell": f"{beta}{at}",
+                   "codec_version": f"checkpoint {fingerprint}: 9 steps"}
+            for beta, fingerprint in enumerate(fingerprints)
+            for at, one in enumerate(curved("ours"))
+        ]  # fmt: skip
+
+    def mixed(old, new):
+        found = check(rows_of(old), rows_of(new, "new"), CheckOptions(("psnr",)))
+        return [note for note in found.notes if "mixed" in note]
+
+    (said,) = mixed(ours("a", "a", "a"), ours("b", "c", "b"))
+    assert said.startswith(
+        "mixed builds: results/new has ours of 2 builds (ours:beta=0, ours:beta=2: checkpoint b; "
+        "ours:beta=1: checkpoint c), where results/old has one"
+    )
+    assert "results/old has ours of 2 builds" in mixed(ours("b", "c"), ours("a", "a"))[0]
+    assert mixed(ours("a", "b"), ours("c", "d")) == []  # each variant has weights of its own
+    assert mixed(ours("a", "a"), ours("b", "b")) == []
+
+
 def test_metrics_that_the_reference_lacks_are_not_judged_and_those_that_are_lost_are():
     without = [one | {"lpips_alex": None, "lpips_alex_protocol": None} for one in curved()]
     found = check(rows_of(without), rows_of(without, "new"))

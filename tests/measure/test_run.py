@@ -227,6 +227,16 @@ def test_timed_rows_are_measured_one_by_one_and_stand_in_the_table(images, resul
         (("run", "--codecs", "vtm:depth=10"), "the program 'EncoderAppStatic' is not on the PATH"),
         (("run", "--codecs", "vtm", "--timing"), "vtm cannot run here: the program 'EncoderApp"),
         (("run", "--codecs", "vtm", "--vtm-dir", "nowhere"), "nowhere is not a folder of programs"),
+        # not the streams of the bundled pack instead
+        (
+            ("run", "--codecs", "vtm", "--vtm-dir", "tests"),
+            "program 'EncoderAppStatic' and has none",
+        ),
+        (
+            ("run", "--codecs", "all", "--vtm-dir", "tests"),
+            "program 'EncoderAppStatic' and has none",
+        ),
+        (("run", "--codecs", "jpeg", "--weights-dir", "no"), "no was named as a folder of weight"),
         (("run", "--codecs", "vtm", "--pack", "no.tar"), "the pack no.tar cannot be used: it can"),
         (
             ("run", "--codecs", "hyperprior,jpeg"),

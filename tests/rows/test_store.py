@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,6 +14,8 @@ from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
+
+ROOT = Path(__file__).parents[2]
 
 
 def row(cell="a", status="ok", **more):
@@ -299,3 +302,16 @@ def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
     Recorder(store, keep_streams=False).add(Measured(row(), b"dropped"))
     kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
     assert kept == [b"kept"]
+
+
+def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_its_way(store):
+    store.begin("1", {})
+    store.append([row("a"), row("b")])
+    store.append([row("a", timing=True)])
+    said = (store.folder / "README.md").read_text()
+    assert "`benchmark.load`" in said
+    assert said.count("\n") == 1
+    assert pq.read_table(store.folder / "per_image").num_rows == 3  # what the line warns of
+    assert store.table().num_rows == 2
+    for bundled in ("kodak", "sample"):
+        assert (ROOT / "results" / bundled / "README.md").read_text() == said
