@@ -112,7 +112,9 @@ def compare(
         rate = bd_rate(means[0], means[1], any_overlap)
         interval = None
         if isinstance(rate, Delta):
-            interval = bd_rate_interval(drawn.get(anchor), drawn.get(label), up_to_bpp)
+            images = both[0][0].means[measure.column].images
+            curves_drawn = drawn.get(anchor), drawn.get(label)
+            interval = bd_rate_interval(rate.value, images, *curves_drawn, up_to_bpp)
         quality = bd_quality(means[0], means[1], any_overlap)
         found.append(
             Comparison(

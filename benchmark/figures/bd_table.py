@@ -43,7 +43,7 @@ def bd_overview(
             rows.append((label, MEAN_OF_IMAGES, *(_mean(one.images_rate) for one in of_codec)))
     notes = [
         f"BD-rate (%) against {anchor}; negative saves bits. {MEAN_CURVES}: of the curves of "
-        f"means, with its {PERCENT} interval over {DRAWS} draws of images, the same for both "
+        f"means, with its {PERCENT} interval from {DRAWS} draws of images, the same for both "
         f"codecs. {MEDIAN_IMAGE}: of single images, with the quartiles."
     ]
     notes += _notes(comparisons, measures, up_to_bpp)

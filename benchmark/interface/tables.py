@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
 
 
+NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
 
 
@@ -181,6 +182,8 @@ def bd_rate(
     label = find_label(anchor, found.labels)
     comparisons = compare(found, Measure.named(name), label, up_to_bpp, any_overlap)
     deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
+    numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
+    deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
     deltas.attrs = {
         "units": {name: _unit(name) for name in deltas.columns},
         "protocols": found.protocols_in_use,
