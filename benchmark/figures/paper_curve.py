@@ -153,7 +153,7 @@ def _table(panels: Sequence[Panel], anchor: str) -> Table:
             found = _delta(one, curve, anchor)
             cells.append(NOTHING if isinstance(found, NoDelta) else _cell(found))
             if isinstance(found, Delta) and found.doubtful:
-                share = f"{one.measure.label} {100 * found.overlap:.0f} %"
+                share = f"{one.measure.label.partition(' (')[0]} {100 * found.overlap:.0f} %"
                 doubtful.append((cells[0], share))
         rows.append(tuple(cells))
     notes = [f"Against {anchor}, over the rates drawn; negative saves bits at equal quality."]

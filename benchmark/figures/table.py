@@ -112,7 +112,11 @@ def latex(table: Table, names: Mapping[str, str]) -> str:
         lines += [r"\addlinespace"] if grouped and row[0] != before else []
         lines.append(_latex_row([names.get(cell, cell) for cell in row]))
         before = row[0]
-    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in table.notes)]
+    lines += [
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(f"% {escape_latex(note)}" for note in table.notes),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,6 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("raw", "cpu", "bits"): ((8, 0.01),),
     ("jpeg", "cpu", "quality"): ((5, 0.013), (50, 0.02), (95, 0.035)),
     ("webp", "cpu", "quality"): ((1, 0.15), (50, 0.18), (85, 0.26)),
-    ("jpeg2000", "cpu", "psnr"): ((22, 0.33), (43, 0.45)),
     ("jpeg2000", "cpu", "ratio"): ((12, 0.45), (240, 0.4)),
     ("avif", "cpu", "quality"): ((5, 0.5), (50, 1.6), (90, 2.7)),
     ("jpegxl", "cpu", "distance"): ((0.5, 1.7), (3, 1.1), (15, 1.0)),
