@@ -1,9 +1,8 @@
 """Codec variants compared with an anchor: BD-rates of mean curves and of images, BD-metrics.
 
-A setting of one codec gives its images other rates than the same setting's place in another codec's
-sweep does, above all where it is a target of quality. The curve of means averages at equal
-setting, so there images of high rate decide; the mean of the images' own BD-rates counts each image
-once. Both are kept, with the spread over images.
+A curve of means averages over images at one setting, so its BD-rate depends on how codecs spread
+rate and quality over images there: a setting may be a quality, a rate or a quantiser. The images'
+own BD-rates do not depend on it. Both are kept, with the spread over images.
 """
 
 import math

@@ -237,6 +237,7 @@ def _unit(column: str, stored: str = "") -> str:
         "bpp": "bit/px",
         "_seconds": "s",
         "_per_megapixel": "s/Mpx",
+        "_db_of_mean_mse": "dB",
     }
     for ending, unit in by_ending.items():
         if column.endswith(ending):
