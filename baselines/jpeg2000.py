@@ -13,8 +13,11 @@ from benchmark.codec import CodecInfo, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 
 SWEEPS = {
-    "ratio": (240, 144, 96, 64, 48, 32, 20, 12),  # .1 to 2 bpp
-    "psnr": (22, 25, 28, 31, 34, 37, 40, 43),
+    control: tuple(Setting(control, value) for value in values)
+    for control, values in (
+        ("ratio", (240, 144, 96, 64, 48, 32, 20, 12)),  # .1 to 2 bpp
+        ("psnr", (22, 25, 28, 31, 34, 37, 40, 43)),
+    )
 }
 RANGES = {"ratio": (1, 2400), "psnr": (1, 100)}  # imagecodecs takes levels below 1 for lossless
 START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
@@ -33,13 +36,14 @@ class JPEG2000:
     """
 
     name = "jpeg2000"
+    sweep = SWEEPS["ratio"]
 
     def __init__(self, *, control: str = "ratio") -> None:
         require_imagecodecs("jpeg2000", "JPEG2K")
         if control not in SWEEPS:
             raise BadOption(f"jpeg2000: control is {' or '.join(SWEEPS)}, not {control!r}")
         self._control = control
-        self.sweep = tuple(Setting(control, value) for value in SWEEPS[control])
+        self.sweep = SWEEPS[control]
 
     def describe(self) -> CodecInfo:
         """Return the versions of OpenJPEG and imagecodecs; fingerprint their files."""

@@ -40,7 +40,6 @@ SRGB, CODESTREAM, MOST_RESOLUTIONS = 1, 0, 6  # opj_compress's number of resolut
 STREAM_BUFFER_BYTES = 1 << 20
 PATH_BYTES = 4096  # OPJ_PATH_LEN
 
-_Ints = c_int  # arrays of it stand for groups of fields that keep their defaults
 _Message = CFUNCTYPE(None, c_char_p, c_void_p)
 _Write = CFUNCTYPE(c_size_t, c_void_p, c_size_t, c_void_p)
 _Skip = CFUNCTYPE(c_int64, c_int64, c_void_p)
@@ -48,10 +47,10 @@ _Seek = CFUNCTYPE(c_int, c_int64, c_void_p)
 
 
 class _Parameters(Structure):
-    """opj_cparameters_t."""
+    """opj_cparameters_t; neighbours that keep their defaults are one array."""
 
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = [
-        ("tile", _Ints * 5),
+        ("tile", c_int * 5),
         ("cp_disto_alloc", c_int),
         ("cp_fixed_alloc", c_int),
         ("cp_fixed_quality", c_int),
@@ -59,7 +58,7 @@ class _Parameters(Structure):
         ("cp_comment", c_char_p),
         ("csty", c_int),
         ("prog_order", c_int),
-        ("progression_changes", _Ints * 37 * 32),
+        ("progression_changes", c_int * 37 * 32),
         ("numpocs", c_uint32),
         ("tcp_numlayers", c_int),
         ("tcp_rates", c_float * 100),
@@ -72,16 +71,16 @@ class _Parameters(Structure):
         ("roi_compno", c_int),
         ("roi_shift", c_int),
         ("res_spec", c_int),
-        ("precincts", _Ints * 66),
+        ("precincts", c_int * 66),
         ("infile", c_char * PATH_BYTES),
         ("outfile", c_char * PATH_BYTES),
         ("index_on", c_int),
         ("index", c_char * PATH_BYTES),
-        ("image_offset", _Ints * 2),
+        ("image_offset", c_int * 2),
         ("subsampling_dx", c_int),
         ("subsampling_dy", c_int),
-        ("formats", _Ints * 2),
-        ("jpwl", _Ints * 118),
+        ("formats", c_int * 2),
+        ("jpwl", c_int * 118),
         ("cp_cinema", c_int),
         ("max_comp_size", c_int),
         ("cp_rsiz", c_int),
@@ -191,12 +190,11 @@ def encode_at_ratio(library: CDLL, pixels: Pixels, ratio: float) -> bytes:
     parameters.numresolution = min(MOST_RESOLUTIONS, min(height, width).bit_length())
     said: list[str] = []
     stream = BytesIO()
-    callbacks = _callbacks(stream, said)
-    codec = library.opj_create_compress(CODESTREAM)
+    message, write, skip, seek = _callbacks(stream, said)
     image = _image(library, pixels, components)
+    codec = library.opj_create_compress(CODESTREAM)
     sink = library.opj_stream_create(STREAM_BUFFER_BYTES, False)
     try:
-        message, write, skip, seek = callbacks
         library.opj_set_error_handler(codec, message, None)
         library.opj_stream_set_write_function(sink, write)
         library.opj_stream_set_skip_function(sink, skip)

@@ -1,9 +1,8 @@
 """Codec variants compared with an anchor: BD-rates of mean curves and of images, BD-metrics.
 
-A setting of one codec gives its images other rates than the same setting's place in another codec's
-sweep does, above all where it is a target of quality. The curve of means averages at equal
-setting, so there images of high rate decide; the mean of the images' own BD-rates counts each image
-once. Both are kept, with the spread over images.
+A curve of means averages over images at one setting, so its BD-rate depends on how codecs spread
+rate and quality over images there: a setting may be a quality, a rate or a quantiser. The images'
+own BD-rates do not depend on it. Both are kept, with the spread over images.
 """
 
 import math
@@ -117,7 +116,9 @@ def compare(
         rate = bd_rate(means[0], means[1], any_overlap)
         interval = None
         if isinstance(rate, Delta):
-            interval = bd_rate_interval(drawn.get(anchor), drawn.get(label), up_to_bpp)
+            images = both[0][0].means[measure.column].images
+            curves_drawn = drawn.get(anchor), drawn.get(label)
+            interval = bd_rate_interval(rate.value, images, *curves_drawn, up_to_bpp)
         quality = bd_quality(means[0], means[1], any_overlap)
         found.append(
             Comparison(

@@ -52,11 +52,18 @@ def drawn_curve(points: Sequence[Point], measure: Measure) -> DrawnCurve | None:
 
 
 def bd_rate_interval(
-    anchor: DrawnCurve | None, test: DrawnCurve | None, up_to_bpp: float | None = None
+    bd_rate: float,
+    images: int,
+    anchor: DrawnCurve | None,
+    test: DrawnCurve | None,
+    up_to_bpp: float | None = None,
 ) -> Interval | None:
-    """Return the percentile bootstrap interval of the BD-rate (%) of two mean curves.
+    """Return the interval (percent) of the BD-rate of two mean curves over `images` images.
 
-    None where too many draws have no BD-rate; see LEAST_COMPARED.
+    Student's t on the bootstrap's standard error, in the logarithm of the ratio of rates. The
+    draws' percentiles would be too narrow at some 24 images: 80 to 92 % of them held the value
+    where these hold 91 to 96 (docs/log.md). None where too many draws have no BD-rate; see
+    LEAST_COMPARED.
     """
     if anchor is None or test is None or len(anchor.quality) != len(test.quality):
         return None
@@ -64,7 +71,12 @@ def bd_rate_interval(
     found = found[np.isfinite(found)]
     if len(found) < LEAST_COMPARED * len(anchor.quality):
         return None
-    low, high = np.quantile(found, tails())
+    from scipy.stats import t
+
+    # Images drawn with replacement vary less than new ones, by (images - 1) / images.
+    error = np.std(np.log1p(found / 100), ddof=1) * np.sqrt(images / (images - 1))
+    ends = math.log1p(bd_rate / 100) + t.ppf(tails(), images - 1) * error
+    low, high = 100 * np.expm1(ends)
     return Interval(float(low), float(high))
 
 

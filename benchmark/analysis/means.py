@@ -85,7 +85,7 @@ def psnr_of_mean_mse(psnr_db: Float64Array) -> float | None:
     Of finite values, never above their mean. None where no image has a value, or none an error.
 
     >>> psnr_of_mean_mse(np.array([20.0, np.inf]))
-    23.0103...
+    23.01029...
     """
     known = psnr_db[~np.isnan(psnr_db)]
     if not np.isfinite(known).any():

@@ -238,7 +238,7 @@ def _of_set(
     has = np.isfinite(values).all(axis=0)
     images = tuple(name for name, one in zip(pair.images, has.tolist(), strict=True) if one)
     sets = [_set_curve(side, measure, has) for side in points]
-    found = bd_quality(*(one.curve for one in sets), any_overlap=True)
+    found = bd_quality(sets[0].curve, sets[1].curve, any_overlap=True)
     if isinstance(found, NoDelta):
         where = _wholly(*(one.curve for one in sets))
         return Changes(
@@ -256,7 +256,7 @@ def _of_set(
 
         def of_side(curve: Curve, side: int = side) -> float:
             both = [curve if place == side else sets[place].curve for place in (0, 1)]
-            moved = bd_quality(*both, any_overlap=True)
+            moved = bd_quality(both[0], both[1], any_overlap=True)
             return moved.value if isinstance(moved, Delta) else found.value
 
         change += _derivatives(of_side, one.curve.bpp, one.curve.quality, 0) @ one.rate_influence

@@ -43,7 +43,7 @@ def bd_overview(
             rows.append((label, MEAN_OF_IMAGES, *(_mean(one.images_rate) for one in of_codec)))
     notes = [
         f"BD-rate (%) against {anchor}; negative saves bits. {MEAN_CURVES}: of the curves of "
-        f"means, with its {PERCENT} interval over {DRAWS} draws of images, the same for both "
+        f"means, with its {PERCENT} interval from {DRAWS} draws of images, the same for both "
         f"codecs. {MEDIAN_IMAGE}: of single images, with the quartiles."
     ]
     notes += _notes(comparisons, measures, up_to_bpp)
@@ -139,6 +139,14 @@ def bd_records(
     return records
 
 
+def doubtful_note(shares: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the note on BD-rates of little overlap, if any: pairs (label, "PSNR 38 %")."""
+    if not shares:
+        return []
+    which = _by_label(shares)
+    return [f"{DOUBTFUL} The curves share less than half of the range they span: {which}."]
+
+
 def _notes(
     comparisons: Sequence[Comparison], measures: Sequence[Measure], up_to_bpp: float | None
 ) -> list[str]:
@@ -161,11 +169,7 @@ def _notes(
         for one in numbers
         if isinstance(one.rate, Delta) and one.rate.doubtful
     ]
-    if doubtful:
-        shares = _by_label(doubtful)
-        notes.append(
-            f"{DOUBTFUL} The curves share less than half of the range they span: {shares}."
-        )
+    notes += doubtful_note(doubtful)
     notes += [FEW_NOTE] * any(one.few for one in numbers)
     of_sets = [labels[measure.column] for measure in measures if measure.of_sets]
     if of_sets:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmark.analysis.rate_distortion import Curve as Rates
-from benchmark.analysis.rate_distortion import NoDelta, bd_rate
+from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS
+from benchmark.figures.bd_table import doubtful_note
 from benchmark.figures.captions import (
     grouped,
     letters,
@@ -137,7 +138,8 @@ def _table(panels: Sequence[Panel], anchor: str) -> Table:
     """Return a row for each curve: its points and rates, and BD-rates against the anchor's."""
     headers = ["system", "from", "points", "bpp"]
     headers += [f"BD-rate, {one.measure.label.partition(' (')[0]} (%)" for one in panels]
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    doubtful: list[tuple[str, str]] = []
     for name, known in _by_name(panels).items():
         mine = [next((c for c in one.curves if c.name == name), None) for one in panels]
         rates = [point.bpp for curve in mine if curve for point in curve.points]
@@ -147,26 +149,31 @@ def _table(panels: Sequence[Panel], anchor: str) -> Table:
             str(max(len(curve.points) for curve in mine if curve)),
             f"{min(rates):.3f}" + f" to {max(rates):.3f}" * (min(rates) < max(rates)),
         ]
-        cells += [_delta(one, curve, anchor) for one, curve in zip(panels, mine, strict=True)]
+        for one, curve in zip(panels, mine, strict=True):
+            found = _delta(one, curve, anchor)
+            cells.append(NOTHING if isinstance(found, NoDelta) else _cell(found))
+            if isinstance(found, Delta) and found.doubtful:
+                share = f"{one.measure.label.partition(' (')[0]} {100 * found.overlap:.0f} %"
+                doubtful.append((cells[0], share))
         rows.append(tuple(cells))
     notes = [f"Against {anchor}, over the rates drawn; negative saves bits at equal quality."]
     decades = [one.measure.label for one in panels if one.measure.scale == "decades"]
     if decades:
         notes.append(f"{listed(decades)} by its logarithm.")
-    if any(DOUBTFUL in cell for row in rows for cell in row):
-        notes.append(f"{DOUBTFUL} The curves share less than half of the range they span.")
+    notes += doubtful_note(doubtful)
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
 
 
-def _delta(one: Panel, curve: SystemCurve | None, name: str) -> str:
-    """Return the BD-rate of a curve against the anchor's, measured before published, as a cell."""
+def _delta(one: Panel, curve: SystemCurve | None, name: str) -> Delta | NoDelta:
+    """Return the BD-rate of a curve against the anchor's, measured before published."""
     anchors = [c for c in (*one.measured, *one.published) if c.system.name == name]
     if not anchors or curve is None or curve.system.name == name:
-        return NOTHING
-    found = bd_rate(_rates(anchors[0], one.measure), _rates(curve, one.measure))
-    if isinstance(found, NoDelta):
-        return NOTHING
-    return f"{found.value:+.1f}" + (DOUBTFUL if found.doubtful else "")
+        return NoDelta("there is nothing to compare")
+    return bd_rate(_rates(anchors[0], one.measure), _rates(curve, one.measure))
+
+
+def _cell(delta: Delta) -> str:
+    return f"{delta.value:+.1f}" + DOUBTFUL * delta.doubtful
 
 
 def _rates(curve: SystemCurve, measure: Measure) -> Rates:

@@ -1,6 +1,7 @@
 """The table of means, and tables as plain text, markdown, LaTeX and csv."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from benchmark.figures.captions import FEW
 from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
+MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FEW_NOTE = f"{FEW_MARK} {FEW}"
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -136,18 +138,22 @@ def latex(table: Table, names: Mapping[str, str]) -> str:
         lines += [r"\addlinespace"] if grouped and row[0] != before else []
         lines.append(_latex_row([names.get(cell, cell) for cell in row]))
         before = row[0]
-    lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in table.notes)]
+    lines += [
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(f"% {escape_latex(note)}" for note in table.notes),
+    ]
     return "\n".join(lines) + "\n"
 
 
 def escape_latex(text: str) -> str:
-    r"""Escape text for LaTeX; a leading hyphen before a digit is a minus.
+    r"""Escape text for LaTeX; a hyphen before a number is a minus.
 
-    >>> escape_latex("a_b 5%"), escape_latex("-3.5"), escape_latex("∞")
-    ('a\\_b 5\\%', '$-$3.5', '$\\infty$')
+    >>> escape_latex("a_b 5%"), escape_latex("-3.5 [-4, 2]"), escape_latex("∞")
+    ('a\\_b 5\\%', '$-$3.5 [$-$4, 2]', '$\\infty$')
     """
-    minus = len(text) > 1 and text[0] == "-" and text[1].isdigit()
-    return "$-$" * minus + "".join(LATEX.get(sign, sign) for sign in text[minus:])
+    parts = MINUS.split(text)
+    return "$-$".join("".join(LATEX.get(sign, sign) for sign in part) for part in parts)
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:

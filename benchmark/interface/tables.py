@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EVERY_METRIC = (*METRICS, *DISTRIBUTION_METRICS)
 
 
+NUMBERS = "_percent", "_overlap", "_bpp"  # ends of columns of `bd_rate` that are numbers
 EXTRA = "_of_mean_mse", "_few"  # ends of columns that some metrics have
 
 
@@ -188,6 +189,8 @@ def bd_rate(
     comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
     label = edition_in(found, measure, label)
     deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
+    numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
+    deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
     deltas.attrs = {
         "units": {name: _unit(name) for name in deltas.columns},
         "protocols": found.protocols_in_use,
@@ -241,6 +244,7 @@ def _unit(column: str, stored: str = "") -> str:
         "bpp": "bit/px",
         "_seconds": "s",
         "_per_megapixel": "s/Mpx",
+        "_db_of_mean_mse": "dB",
     }
     for ending, unit in by_ending.items():
         if column.endswith(ending):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
-from benchmark.figures.table import Table
+from benchmark.figures.table import MINUS, Table
 from benchmark.page.content import Content, page_data
 
 STYLES = ("style.css", "viewer.css")
@@ -127,8 +127,8 @@ def table_html(table: Table, name: str, opens: bool = False) -> str:
 
 
 def _minus(cell: str) -> str:
-    """Return a number with a minus sign in place of a hyphen."""
-    return f"−{cell[1:]}" if cell[:1] == "-" and cell[1:2].isdigit() else cell
+    """Return a cell with minus signs in place of the hyphens before numbers."""
+    return MINUS.sub("−", cell)
 
 
 def _bd_rates(tables: Sequence[Table] | str) -> str:

@@ -24,7 +24,6 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("jpegli", "cpu", "quality"): ((1, 0.03), (90, 0.04)),
     ("mozjpeg", "cpu", "quality"): ((5, 0.25), (90, 0.6)),
     ("webp", "cpu", "quality"): ((1, 0.15), (50, 0.18), (85, 0.26)),
-    ("jpeg2000", "cpu", "psnr"): ((22, 0.33), (43, 0.45)),
     ("jpeg2000", "cpu", "ratio"): ((12, 0.45), (240, 0.4)),
     ("avif", "cpu", "crf"): ((18, 12), (34, 9), (60, 4)),
     ("jpegxl", "cpu", "distance"): ((0.5, 1.7), (3, 1.1), (15, 1.0)),

@@ -81,7 +81,11 @@ def test_the_interval_is_of_mean_curves_made_anew_for_each_draw(measure):
     found = drawn_bd_rates(*(drawn_curve(of[label], measure) for label in ("jpeg", "webp")))
     assert found[:50] == pytest.approx(expected, rel=1e-9)
     (comparison,) = compare(summary, measure, "jpeg")
-    assert comparison.rate_interval == pytest.approx(np.quantile(found, [0.025, 0.975]).tolist())
+    log_ratio = np.log(1 + found / 100)
+    half = 2.364624 * np.std(log_ratio, ddof=1) * np.sqrt(8 / 7)  # Student's t of 7 degrees, 97.5 %
+    value = np.log(1 + comparison.rate.value / 100)
+    expected = [100 * np.exp(value - half) - 100, 100 * np.exp(value + half) - 100]
+    assert comparison.rate_interval == pytest.approx(expected, rel=1e-6)
     assert comparison.rate_interval.low < comparison.rate.value < comparison.rate_interval.high
 
 
@@ -105,9 +109,9 @@ def test_a_single_image_and_too_few_comparable_draws_have_no_interval():
     apart = DrawnCurve(np.sort(apart.log_rate), np.sort(apart.quality))
     far = DrawnCurve(apart.log_rate, apart.quality + 100)
     some = DrawnCurve(apart.log_rate, apart.quality + np.where(np.arange(60) < 10, 100, 0)[:, None])
-    assert bd_rate_interval(apart, far) is None
-    assert bd_rate_interval(apart, some) is None
-    assert bd_rate_interval(apart, apart) == pytest.approx((0, 0), abs=1e-9)
+    assert bd_rate_interval(0.0, 9, apart, far) is None
+    assert bd_rate_interval(0.0, 9, apart, some) is None
+    assert bd_rate_interval(0.0, 9, apart, apart) == pytest.approx((0, 0), abs=1e-9)
 
 
 def test_pooled_rates_have_no_interval_since_draws_average_by_image():

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.summarise import SECONDS, TIMED, summarise
 from benchmark.codec import Setting
+from benchmark.metrics.psnr import psnr
 from support.measured import PROTOCOLS, failed, row, sweep, table
 
 
@@ -130,6 +132,40 @@ def test_identical_images_are_counted_apart_and_not_averaged():
     rows[1]["psnr_db"] = float("inf")
     mean = summarise(table(rows)).points[0].means["psnr_db"]
     assert (mean.value, mean.images, mean.infinite) == (None, 0, 2)
+
+
+def test_the_psnr_of_the_mean_squared_error_is_that_of_all_pixels_together():
+    """Of images of one size, the mean of their errors is the error of their pixels together."""
+    random = np.random.default_rng(5)
+    sources = random.integers(0, 256, (3, 8, 10, 3), np.uint8)
+    spread = np.array([1, 20, 90]).reshape(3, 1, 1, 1)
+    decoded = (sources + random.normal(0, spread, sources.shape)).clip(0, 255).astype(np.uint8)
+    rows = [
+        row("jpeg", 5, name, psnr_db=psnr(*pixels), psnr_y_db=None)
+        for name, *pixels in zip("abc", sources, decoded, strict=True)
+    ]
+    error = sources.astype(np.float64) - decoded
+    expected = 10 * np.log10(255**2 / np.mean(error**2))
+    (record,) = summarise(table(rows)).for_machines()
+    assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
+    assert record["psnr_db_of_mean_mse"] < record["psnr_db"] - 5
+    assert record["psnr_y_db_of_mean_mse"] is None
+
+    rows += [row("jpeg", 5, "d", psnr_db=float("inf"))]
+    (record,) = summarise(table(rows)).for_machines()
+    expected = 10 * np.log10(255**2 / (np.mean(error**2) * 3 / 4))
+    assert record["psnr_db_of_mean_mse"] == pytest.approx(expected, rel=1e-12)
+    (record,) = summarise(table(rows[-1:])).for_machines()
+    assert record["psnr_db_of_mean_mse"] is None
+
+
+def test_the_psnr_of_the_mean_squared_error_is_not_of_other_images_than_the_mean():
+    rows = [row("jpeg", 5, name) for name in "ab"] + [row("webp", 5, name) for name in "ab"]
+    rows[0]["psnr_db"] = None
+    records = summarise(table(rows), common=True).for_machines()
+    assert [one["psnr_db_images"] for one in records] == [1, 1]
+    assert records[0]["psnr_db_of_mean_mse"] == pytest.approx(records[0]["psnr_db"], rel=1e-12)
+    assert records[1]["psnr_db_of_mean_mse"] is None
 
 
 def test_failed_cells_are_counted_with_their_reasons():

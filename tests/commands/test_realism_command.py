@@ -124,6 +124,12 @@ def test_a_report_draws_sets_with_intervals_and_names_the_images_behind_them(who
         float(row["fd_alex_low"]) < float(row["fd_alex"]) < float(row["fd_alex_high"])
         for row in rows
     )
+    assert {row["fd_alex_few"] for row in rows} == {"True"}
+    assert "‡ few: over fewer than 50 images" in (report / "means.md").read_text()
+    assert "‡ few: over fewer than 50 images" in done.stdout
+    with (report / "bd_rate.csv").open() as file:
+        few = {row["metric"]: row["few"] for row in csv.DictReader(file)}
+    assert few == {"psnr_db": "False", "fd_alex": "True", "fd_squeeze": "True"}
     with (report / "attribution_fd_squeeze.csv").open() as file:
         parts = list(csv.DictReader(file))
     assert len(parts) == 2 * 4 * 4  # codecs, settings, images

@@ -15,7 +15,10 @@ from benchmark.errors import Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS, load_codec, parse_codec, resolve
 from support.tiny_checkpoint import write_checkpoint
 
-WITH_OPTIONS = ("compressai:model=bmshj2018-factorized:metric=mse:weights=random",)
+WITH_OPTIONS = (
+    "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
+    "jpeg2000:control=psnr",
+)
 ELSEWHERE = {
     "folder": "codes nothing: sizes are declared",
     "command": "the contract is that of the user's programs",

@@ -129,6 +129,14 @@ def test_points_below_the_front_are_named_with_setting_and_amount():
     assert record["images_bd_rate_refused"] == 0
 
 
+def test_points_beyond_the_cut_are_not_named():
+    rows = [*sweep("jpeg"), *dipping("webp", [20, 60], 6)]
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg", up_to_bpp=1.0)
+    assert [one.setting for one in found.left_out] == ["quality=20"]
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg", up_to_bpp=2.0)
+    assert [one.setting for one in found.left_out] == ["quality=20", "quality=60"]
+
+
 def test_a_curve_with_two_of_six_points_below_the_front_has_no_bd_rate():
     overview, _, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20, 60], 6)])
     assert "webp (PSNR): 2 of 6 points of it lie below" in note(overview, "–")

@@ -233,10 +233,27 @@ def test_half_the_bytes_at_equal_quality_are_a_bd_rate_of_minus_50_percent(tmp_p
     assert deltas.loc["webp", "images_bd_rate_percent"] == pytest.approx(-50, abs=1e-9)
     assert np.isnan(deltas.loc["avif", "bd_rate_percent"])
     assert "of the 4 points" in deltas.loc["avif", "reason"]
+    assert deltas.loc["webp", "bd_rate_low_percent"] == pytest.approx(-50, abs=1e-9)
+    assert deltas.loc["webp", "images_bd_rate_median_percent"] == pytest.approx(-50, abs=1e-9)
+    assert deltas.loc["webp", "bd_rate_overlap"] == 1
     assert "jpeg" not in deltas.index
     assert deltas.attrs["units"]["bd_rate_percent"] == "%"
     with pytest.raises(UnknownName, match="codec with results"):
         benchmark.bd_rate(frame, anchor="vtm")
+
+
+def test_curves_that_hardly_meet_have_a_bd_rate_only_where_it_is_asked_for(tmp_path):
+    folder = tmp_path / "set"
+    above = [{**one, "psnr_db": one["psnr_db"] + 9} for one in sweep("webp")]
+    Store(folder).append([*sweep("jpeg"), *above])
+    frame = benchmark.load(folder)
+    refused = benchmark.bd_rate(frame, "jpeg").iloc[0]
+    assert np.isnan(refused["bd_rate_percent"])
+    assert np.isnan(refused["images_bd_rate_percent"])
+    assert "less than a third" in refused["reason"]
+    given = benchmark.bd_rate(frame, "jpeg", any_overlap=True).iloc[0]
+    assert given["bd_rate_percent"] < -50
+    assert refused["bd_rate_overlap"] == given["bd_rate_overlap"] == pytest.approx(0.25)
 
 
 def test_a_plot_has_the_means_as_its_curves(stored):

@@ -94,6 +94,31 @@ def test_the_anchor_is_what_bd_rates_are_against(results, printed, tmp_path):
     assert record["images_bd_rate_images"] == "3"
 
 
+def test_what_bd_rates_leave_out_and_refuse_is_said_on_the_terminal_and_in_the_report(tmp_path):
+    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif"), *sweep("x265")]
+    for one in rows:
+        dips = {"webp": (20,), "avif": (20, 60)}.get(one["codec"], ())
+        one["psnr_db"] += 9 if one["codec"] == "x265" else -6 * (one["setting_value"] in dips)
+    fill(tmp_path, rows)
+    said = bench_report(tmp_path, "--metrics", "psnr")
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    for words in (
+        "webp quality=20 (PSNR 4 dB), ",
+        "avif quality=60 (PSNR 2 dB)",
+        "avif (PSNR): 2 of 6 points of it lie below",
+        "x265 (PSNR 25 %): the curves share less than a third",
+    ):
+        assert words in said
+        assert words in text
+    with (tmp_path / "kodak" / "report" / "bd_rate.csv").open() as file:
+        found = {one["codec"]: one for one in csv.DictReader(file)}
+    assert found["webp"]["points_left_out"] == "webp quality=20 by 4"
+    assert found["avif"]["bd_rate_percent"] == found["x265"]["bd_rate_percent"] == ""
+    said = bench_report(tmp_path, "--metrics", "psnr", "--any-overlap")
+    assert "less than a third" not in said
+    assert "less than half of the range they span: x265 (PSNR 25 %)" in said
+
+
 def test_a_missing_default_anchor_is_said_and_a_mistyped_one_is_an_error(tmp_path):
     fill(tmp_path, [*sweep("webp"), *sweep("avif")])
     assert "the anchor jpeg has no rows; --anchor takes one of webp, avif" in bench_report(
