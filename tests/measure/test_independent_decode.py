@@ -33,7 +33,7 @@ FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
 def bench(*words):
     return subprocess.run(
         [sys.executable, "-m", "benchmark", *map(str, words)],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 

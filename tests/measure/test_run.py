@@ -36,7 +36,7 @@ def command(*words):
 
 
 def bench(*words):
-    return subprocess.run(command(*words), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command(*words), capture_output=True, text=True, timeout=900, check=False)
 
 
 def run_words(images, results, codec="Honest", *more):
@@ -126,7 +126,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     process = start(*run_words(images, results, "Honest:pause=1.05"))
     wait_for_rows(results, 0)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("bench: interrupted; finished cells are kept")
     assert "Traceback" not in said
@@ -139,7 +139,7 @@ def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
     process = start("run", "--codecs", codec, "--dataset", images, "--results", results)
     assert until(lambda: running(f"^{sleeping}"), 120)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=900)
     assert process.returncode == 130
     assert not running(f"^{sleeping}")
 
@@ -149,7 +149,7 @@ def test_two_runs_at_once_on_one_folder_lose_nothing(images, results):
         start(*run_words(images, results, codec)) for codec in ("Honest:pause=0.02", "Scribbles")
     ]
     for process in both:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=900)
         assert process.returncode == 0, said
     assert len(stable_rows(results)) == 36
 

@@ -430,7 +430,7 @@ def test_a_lacking_image_is_named_and_many_are_counted(pack_path, sources):
 
 def bench(*words):
     command = [sys.executable, "-m", "benchmark", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_the_commands_lead_from_a_run_to_a_pack_and_back(photos, tmp_path):
