@@ -1,7 +1,8 @@
 """Copy rows of a results folder into the project's results/, as bundled rows.
 
     bench run --codecs ours,hyperprior:weights=matched --dataset kodak --metrics all --results fresh
-    tools/ship_results.py fresh kodak checkpoints ours hyperprior:weights=matched
+    tools/ship_results.py fresh kodak checkpoints ours
+    tools/ship_results.py fresh kodak hyperprior hyperprior:weights=matched
     git add -f results/kodak
     tools/ship_results.py ablation/results kodak ablation ours --into results/ablation/results
 

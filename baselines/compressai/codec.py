@@ -30,10 +30,12 @@ import numpy as np
 
 from baselines.compressai.container import (
     MAX_PIXELS,
+    STEP,
     ZooStream,
     long_enough,
     most_pixels,
     pack,
+    padded_pixels,
     unpack,
 )
 from baselines.compressai.weights import (
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 REVISION = 3
-STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 STRING_TAIL = 64  # bytes that the decoder reads at its start and ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
 TUNED_FOR = {"mse": "PSNR", "ms-ssim": "MS-SSIM"}
@@ -150,7 +151,7 @@ class CompressAI:
         stream = unpack(data, num_strings=1 if "factorized" in self._model else 2)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        if stream.width * stream.height > most_pixels(len(data)):
+        if padded_pixels(stream) > most_pixels(len(data)):
             size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
             raise CorruptStream(f"the stream claims {size}: no image takes so few")
         net = network(self._sources[stream.quality])

@@ -8,11 +8,13 @@
 A varint holds 7 bits a byte, lowest first, the top bit set on all but the last. The number
 of strings follows from the model and is not written. A photograph's header has 8 to 10 bytes.
 
-A stream of n bytes stands for at most 2^18 + 1024 n pixels: a decoder refuses more, since its work
-depends on the pixels, and an encoder writes zeros behind the last string of an image so blank that
-its stream would have fewer bytes. A photograph has ten times as many.
+A stream of n bytes stands for at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64 as
+the networks pad them: a decoder refuses more, since its work depends on them, and an encoder writes
+zeros behind the last string of an image so blank that its stream would have fewer bytes. A
+photograph has ten times as many.
 """
 
+import math
 from typing import NamedTuple
 
 from baselines.formats.varint import varint
@@ -22,6 +24,7 @@ MAX_QUALITY = 255
 # The widest hyperprior needs 660 bytes of memory per pixel, with accelerated layers 300: 44 GB and
 # 20 GB for an image of this size.
 MAX_PIXELS = 1 << 26
+STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 VARINT_BYTES = 5
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
@@ -72,8 +75,18 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     return ZooStream(data[0], width, height, tuple(strings))
 
 
+def padded_pixels(stream: ZooStream) -> int:
+    """Return the pixels that the networks work on.
+
+    >>> padded_pixels(ZooStream(1, 65, 1, ()))
+    8192
+    """
+    wide, high = (math.ceil(side / STEP) * STEP for side in (stream.width, stream.height))
+    return wide * high
+
+
 def most_pixels(num_bytes: int) -> int:
-    """Return the most pixels that a decoder makes of `num_bytes`: .0078 bpp and a small image.
+    """Return the most pixels that a decoder works on for `num_bytes`: a small image and .0078 bpp.
 
     >>> most_pixels(0), most_pixels(768)
     (262144, 1048576)
@@ -86,7 +99,7 @@ def long_enough(stream: ZooStream) -> ZooStream:
 
     Only blank images take so few bytes; entropy decoders ignore the zeros.
     """
-    lacking = stream.width * stream.height - most_pixels(sum(map(len, stream.strings)))
+    lacking = padded_pixels(stream) - most_pixels(sum(map(len, stream.strings)))
     if lacking <= 0:
         return stream
     *others, last = stream.strings

@@ -92,7 +92,10 @@ class PictureCodec:
                 latents = latents[:, :, own.own_rows, own.own_columns]
                 payloads.append(self.coder.encode(latents.contiguous()))
         stream = Stream(self.identity, width, height, controls, tuple(payloads), tiling)
-        return pack(stream, self._block)
+        try:
+            return pack(stream, self._block)
+        except ValueError as error:
+            raise ImageRefused(f"this codec cannot hold {error}") from error
 
     def decode(self, data: bytes, change: Callable[[Any], Any] | None = None) -> Pixels:
         """Return the image; `change` maps the stream's controls to others for the synthesis.

@@ -12,7 +12,7 @@ from benchmark.registry import COMMANDS, load_command
 
 def bench(*words):
     command = [sys.executable, "-m", "benchmark", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 def words_of(command):

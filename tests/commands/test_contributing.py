@@ -65,7 +65,7 @@ def project(tmp_path_factory):
 
 def run(project, *words):
     return subprocess.run(
-        [sys.executable, *words], cwd=project, capture_output=True, text=True, timeout=300,
+        [sys.executable, *words], cwd=project, capture_output=True, text=True, timeout=900,
         check=False,
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ def test_the_codec_of_the_readme_runs_as_written(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -39,7 +39,7 @@ def test_every_command_the_readme_names_exists():
         [sys.executable, "-m", "benchmark", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=900,
         check=True,
     )
     missing = {name for name in named if name not in done.stdout}

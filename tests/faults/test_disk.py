@@ -38,7 +38,7 @@ def run_words(images, results, codec=HONEST, *more):
 
 
 def carry_out(command, **more):
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **more)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
     ]
     losses = 0
     for process in both:
-        process.communicate(timeout=120)
+        process.communicate(timeout=900)
         losses += process.returncode
     store = only_store(results)
     # Both may have measured a cell; the table has it once.

@@ -55,7 +55,7 @@ def runs_still(group):
 
 def wait_until_gone(process):
     """Wait for the driver and its workers; return 1 where one had to be killed, else 0."""
-    process.wait(timeout=60)
+    process.wait(timeout=900)
     for _ in range(600):
         if not runs_still(process.pid):
             return 0
@@ -88,7 +88,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_table_of_an_unbroken_one(
         )
         try:
             # Once enough were killed the last table is let end.
-            process.wait(timeout=chance.uniform(0, longest) if killed < kills else 120)
+            process.wait(timeout=chance.uniform(0, longest) if killed < kills else 900)
         except subprocess.TimeoutExpired:
             killed += 1
             everything = chance.random() < 0.5  # else the driver alone

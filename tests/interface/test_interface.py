@@ -32,16 +32,16 @@ def stored(tmp_path):
     return folder
 
 
-def test_importing_is_quick_and_imports_nothing_heavy():
+def test_importing_loads_few_modules_and_nothing_heavy():
     code = (
-        "import sys, time; began = time.perf_counter(); import benchmark; "
-        "print(time.perf_counter() - began, *sys.modules)"
+        "import sys; before = set(sys.modules); import benchmark; print(*{*sys.modules} - before)"
     )
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    seconds, *modules = told.split()
-    assert float(seconds) < 0.3
-    assert not set(modules) & set(HEAVY)
+    modules = set(told.split())
+    assert {"benchmark"} <= modules
+    assert len(modules) < 60  # 29 with Python 3.11, all but one of its own
+    assert not modules & set(HEAVY)
 
 
 def test_everything_offered_is_there_and_listed():

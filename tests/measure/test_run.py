@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(images, results):
     process = start(*run_words(images, results, "Honest:pause=1.05"))
     wait_for_rows(results, 0)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("bench: interrupted; finished cells are kept")
     assert "Traceback" not in said
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_the_external_program_that_is_running(images, results):
     process = start("run", "--codecs", codec, "--dataset", images, "--results", results)
     assert until(lambda: running(f"^{sleeping}"), 120)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=900)
     assert process.returncode == 130
     assert not running(f"^{sleeping}")
 
@@ -147,7 +147,7 @@ def test_two_runs_at_once_on_one_folder_lose_nothing(images, results):
         start(*run_words(images, results, codec)) for codec in ("Honest:pause=0.02", "Scribbles")
     ]
     for process in both:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=900)
         assert process.returncode == 0, said
     assert len(stable_rows(results)) == 36
 

@@ -32,6 +32,9 @@ VARINT_BYTES = 5
 MAX_SIDE = 1 << 16  # pixels
 MAX_PIXELS = 1 << 27  # 134 megapixels are 400 MB of decoded pixels
 MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins: a few hundred bytes per pixel
+# What a few damaged or hostile bytes may ask for. The bundled network gives a flat grey image 1,800
+# bytes per megapixel, these are 64.
+FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles begin where maps of levels have whole blocks
 MARGIN_UNIT = 16  # pixels
 
@@ -176,7 +179,25 @@ def pack(stream: Stream, block: ControlBlock) -> bytes:
         parts.append(bytes([stream.tiling.step // STEP_UNIT, stream.tiling.margin // MARGIN_UNIT]))
     parts += [varint(len(payload)) for payload in stream.payloads[:-1]]
     data = b"".join([*parts, *stream.payloads])
+    fault = _length_fault(stream.width, stream.height, len(data) + CHECKSUM_BYTES)
+    if fault:
+        raise ValueError(fault)
     return data + checksum(data)
+
+
+def most_pixels(num_bytes: int) -> int:
+    """Return the most pixels that a stream of `num_bytes` stands for.
+
+    >>> most_pixels(0), most_pixels(1000)
+    (4194304, 20578304)
+    """
+    return FREE_PIXELS + PIXELS_PER_BYTE * num_bytes
+
+
+def _length_fault(width: int, height: int, num_bytes: int) -> str:
+    if width * height > most_pixels(num_bytes):
+        return f"an image of {width} x {height} pixels in {num_bytes} bytes: no image takes so few"
+    return ""
 
 
 def checksum(data: bytes) -> bytes:
@@ -215,7 +236,7 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
         )
     width, height = reader.varint(), reader.varint()
     # Before anything of the image's size is allocated; the tiling is not known yet.
-    fault = _side_fault(width, height)
+    fault = _side_fault(width, height) or _length_fault(width, height, len(data))
     if fault:
         raise CorruptStream(fault)
     controls = block.read(reader, flags & CONTROL_FLAGS, width, height)

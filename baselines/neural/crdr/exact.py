@@ -19,7 +19,7 @@ def exact_synthesis(synthesis: Synthesis) -> Synthesis:
 
 def exact_fourier(betas: Tensor) -> Tensor:
     """Return `realism.fourier` of betas (K,) in float64, by doubling the angle: (K, 20)."""
-    sine, cosine = sine_cosine((betas.double() / HIGHEST_BETA - 0.5) * 2)
+    sine, cosine = sine_cosine((betas.double() * (1 / HIGHEST_BETA) - 0.5) * 2)
     sines, cosines = [sine], [cosine]
     for _ in range(FOURIER_CHANNELS // 2 - 1):
         sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine

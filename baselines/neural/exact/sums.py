@@ -72,15 +72,13 @@ class ExactConvolution(nn.Module):
         super().__init__()
         self.transposed = isinstance(layer, nn.ConvTranspose2d)
         self.growth = 2 if self.transposed else 1
-        (kernel, wide), outer = (
-            layer.kernel_size,
-            (layer.output_padding[0] if self.transposed else 0),
-        )
+        kernel, wide = layer.kernel_size
+        grown = int(layer.output_padding[0]) if self.transposed else 0
         self.reach = kernel // 2
         usual = (
             *(kernel == wide, kernel % 2 == 1, layer.groups == 1, layer.padding_mode == "zeros"),
             *(set(layer.dilation) == {1}, set(layer.stride) == {self.growth}),
-            *(layer.padding == (self.reach, self.reach), int(outer) == self.growth - 1),
+            *(layer.padding == (self.reach, self.reach), grown == self.growth - 1),
         )
         if not all(usual):
             raise ValueError(f"{layer} has no exact form")

@@ -139,7 +139,12 @@ def test_a_constant_map_costs_one_byte_more_than_the_number_that_it_replaces(lev
         {"payloads": (b"a",) * 96, "tiling": Tiling(64, 0)},
         {"payloads": (b"a", b""), "tiling": Tiling(704, 704)},
         {"width": 16384, "payloads": (b"", b"\0"), "tiling": Tiling(255 * 64, 255 * 16)},
-        {"width": MAX_SIDE, "height": 2048, "payloads": (b"",) * 32, "tiling": Tiling(2048, 0)},
+        {
+            "width": MAX_SIDE,
+            "height": 2048,
+            "payloads": (bytes(250),) * 32,
+            "tiling": Tiling(2048, 0),
+        },
     ],
     ids=str,
 )
@@ -175,6 +180,10 @@ def test_every_field_reaches_its_ends(changes):
         ({"tiling": Tiling(128, 144)}, "margin of 144"),
         ({"tiling": Tiling(768, 0)}, "for an image of 768 x 512"),
         ({"width": 4096, "height": 4096, "tiling": Tiling(2112, 0)}, "2112 x 2112"),
+        (
+            {"width": 8192, "height": 8192, "payloads": (b"",) * 16, "tiling": Tiling(2048, 0)},
+            "bytes: no image takes so few",
+        ),
     ],
     ids=str,
 )

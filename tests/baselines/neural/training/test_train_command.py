@@ -173,7 +173,7 @@ def test_a_signal_stops_a_run_after_a_step_with_everything_saved(
     process = start(*words(place, out, recipe=recipe))
     assert until((out / "journal.jsonl").exists, 60)
     os.kill(process.pid, number)  # this process alone, not its group
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=900)
     assert process.returncode == 130, errors
     found = re.search(r"interrupted after (\d+) of 100000 steps", said)
     assert found, said

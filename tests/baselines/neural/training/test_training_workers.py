@@ -109,7 +109,7 @@ def torchrun(*words):
     """Two processes of the command, as torchrun starts one for each GPU."""
     command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
     given = map(str, (*command, "-m", "benchmark", *words))
-    return subprocess.run(list(given), capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(list(given), capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp_path):
