@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmark.errors import Unavailable, UnknownName
+from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES, CodecSpec, parse_codec, resolve
 from benchmark.rows.grouping import codes, equals
 from benchmark.rows.versions import newest_rows
@@ -66,6 +67,11 @@ class ComparableRows:
         """Return a column of numbers or booleans as float64; NaN for null."""
         values = self.table[column].cast(pa.float64()).to_numpy()
         return np.asarray(values, np.float64)[self.index]
+
+    def lacks(self, column: str) -> bool:
+        """Return whether no row has a value of this metric, nor a reason why it has none."""
+        value, _, reason = metric_columns(column)
+        return all(self.table[name].null_count == len(self.table) for name in (value, reason))
 
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """Return each row's index among a column's distinct values, and these; see `codes`."""

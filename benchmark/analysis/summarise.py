@@ -142,9 +142,16 @@ def summarise_rows(
         found[name] = means(rows, rows.numbers(name), coded_here, average, common)
     machine, timed = _timed_means(rows, average, common)
     found.update(timed)
+    absent = None  # what all metrics have that no row was measured with
     for name, protocol in protocols.items():
-        if name != "coding":
-            values[name], found[name] = metric_means(rows, name, protocol, average, common)
+        if name == "coding":
+            continue
+        if absent is not None and rows.lacks(name):
+            values[name], found[name] = absent
+            continue
+        values[name], found[name] = metric_means(rows, name, protocol, average, common)
+        if rows.lacks(name):
+            absent = values[name], found[name]
     images = rows.images_of(rows.ok)
     return Summary(
         points=tuple(sorted(_points(rows, found, values, average), key=_in_order)),
