@@ -133,7 +133,7 @@ class MANIQA(LearnedRating):
 
 def require_pyiqa(metric: str) -> None:
     """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
-    remedy = f"pip install 'rdrbench[iqa]', which brings pyiqa {VERSION}"
+    remedy = f"run `pip install pyiqa=={VERSION} 'setuptools<82'`"
     try:
         found = version("pyiqa")
     except PackageNotFoundError:

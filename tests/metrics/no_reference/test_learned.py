@@ -26,7 +26,7 @@ def pretend_pyiqa(monkeypatch, version=learned.VERSION):
 @ALL
 def test_without_pyiqa_the_reason_says_what_to_install(metric, monkeypatch):
     monkeypatch.setattr(learned, "find_spec", lambda name: None)
-    needed = rf"{metric.label} needs the Python package pyiqa: pip install 'rdrbench\[iqa\]'"
+    needed = rf"{metric.label} needs the Python package pyiqa: run `pip install pyiqa==0\.1\.16"
     with pytest.raises(Unavailable, match=needed):
         metric()
 
