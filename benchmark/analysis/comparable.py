@@ -114,6 +114,11 @@ class ComparableRows:
         values = self.table[column].cast(pa.float64()).to_numpy()
         return np.asarray(values, np.float64)[self.index]
 
+    def lacks(self, column: str) -> bool:
+        """Return whether no row has a value of this metric, nor a reason why it has none."""
+        value, _, reason = metric_columns(column)
+        return all(self.table[name].null_count == len(self.table) for name in (value, reason))
+
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """Return each row's index among a column's distinct values, and these; see `codes`."""
         numbers, values = codes(self.table[column])

@@ -196,9 +196,16 @@ def summarise_rows(
         values[name] = np.where(alone, rows.numbers(seconds) / (rows.pixels / 1e6), np.nan)
         found[name] = means(rows, values[name], alone, average, common)
     found[CONTAINER] = means(rows, rows.numbers(CONTAINER), rows.ok, average, common)
+    absent = None  # what all metrics have that no row was measured with
     for name, protocol in protocols.items():
-        if name != "coding":
-            values[name], found[name] = metric_means(rows, name, protocol, average, common)
+        if name == "coding":
+            continue
+        if absent is not None and rows.lacks(name):
+            values[name], found[name] = absent
+            continue
+        values[name], found[name] = metric_means(rows, name, protocol, average, common)
+        if rows.lacks(name):
+            absent = values[name], found[name]
     images = rows.images_of(rows.ok)
     points = _points(rows, found, values, average)
     stands = rows.standing[np.searchsorted(rows.point, np.arange(rows.points))].tolist()

@@ -21,6 +21,7 @@ from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_
 from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
 from benchmark.check.verdict import EXIT_CODES, Finding, LabelledChanges, Verdict, judge, overall
+from benchmark.metrics.distribution_metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.coding_facts import Side, caveats
 from benchmark.rows.editions import Build
@@ -34,7 +35,7 @@ NOT_COMPARABLE = 4
 class CheckOptions(NamedTuple):
     """Options of a check: metrics, codecs, margins and confidence."""
 
-    metrics: tuple[str, ...] = ()  # empty: USUAL and distribution metrics, where there are values
+    metrics: tuple[str, ...] = ()  # empty: `judged_by_default`, where there are values
     margins: Mapping[str, Margin] = parse_margins("")
     confidence: float = 0.95
     codec: str = ""  # name or label of the codec to compare; empty for all
@@ -98,7 +99,7 @@ class Check:
 
 def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()) -> Check:  # noqa: B008
     """Compare new rows with a reference, image by image, and judge the changes."""
-    asked = options.metrics or (*USUAL, *DISTRIBUTION_METRICS)
+    asked = options.metrics or judged_by_default()
     try:
         found = pair_up(
             reference,
@@ -135,6 +136,15 @@ def check(reference: RowSet, new: RowSet, options: CheckOptions = CheckOptions()
         ),
         tuple(notes),
     )
+
+
+def judged_by_default() -> tuple[str, ...]:
+    """Return the metrics that are judged unless others are asked for.
+
+    A distribution metric without influences cannot be judged, and is left to who names it.
+    """
+    of_sets = (name for name in DISTRIBUTION_METRICS if has_influence(metric_class(name)))
+    return (*USUAL, *of_sets)
 
 
 def _measured(pair: VariantPair, names: Sequence[str]) -> tuple[str, ...]:

@@ -30,6 +30,10 @@ def list_names(
     needs = dict.fromkeys(registry.NEED_OPTIONS, "needs options")
     short = {name: f"short for {spec}" for name, spec in registry.ALIASES.items()}
     of_sets = dict.fromkeys(registry.DISTRIBUTION_METRICS, "of whole datasets")
+    of_images = {
+        name: "of the decoded image alone" if ".no_reference." in target else ""
+        for name, target in registry.METRICS.items()
+    }
     titles = {
         "codecs": {
             **{name: needs.get(name, "") for name in registry.CODECS},
@@ -37,7 +41,7 @@ def list_names(
             "./file.py:Class": "a codec of your own",
         },
         "datasets": {**dict.fromkeys(registry.DATASETS, ""), "path/to/images": "any folder"},
-        "metrics": {**dict.fromkeys(registry.METRICS, ""), **of_sets},
+        "metrics": {**of_images, **of_sets},
     }
     for title, names in titles.items():
         print(title)

@@ -18,7 +18,7 @@ from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import Features, Reduced, patches_by_image
 from benchmark.metrics.presentation import Presentation
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 NEIGHBOURS = 3
 BLOCK_PATCHES = 1024  # distances of 1024 patches to all others at a time
@@ -71,8 +71,8 @@ def coverage(centres: Features, vectors: Features) -> float:
         raise NotMeasurable(
             f"precision and recall need at least {NEIGHBOURS + 1} patches, here are {len(centres)}"
         )
-    origin = centres.mean(axis=0, dtype=np.float64)  # smaller numbers lose fewer digits
-    middle, others = (np.asarray(one, np.float64) - origin for one in (centres, vectors))
+    origin = centres.mean(axis=0)  # smaller numbers lose fewer digits
+    middle, others = centres - origin, vectors - origin
     blocks = [  # a centre is its own nearest neighbour
         np.partition(distances, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
         for distances in _squared_distances(middle, middle)

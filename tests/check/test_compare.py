@@ -8,7 +8,7 @@ import pytest
 
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
-from benchmark.check.check import CheckOptions, check
+from benchmark.check.check import CheckOptions, check, judged_by_default
 from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from support.measured import failed, row, table
@@ -298,3 +298,9 @@ def test_seconds_decide_only_where_they_are_asked_to():
     assert check(*sets, CheckOptions(metrics=("psnr",), fail_on_timing=True)).findings[
         0
     ].verdict == ("equivalent")
+
+
+def test_metrics_without_influences_are_judged_only_where_they_are_named():
+    default = judged_by_default()
+    assert {"psnr", "fid256", "kid256_tf", "fd_squeeze"} <= set(default)
+    assert not {"precision256", "recall256"} & set(default)

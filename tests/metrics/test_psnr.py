@@ -8,7 +8,8 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from benchmark.codec import Pixels
-from benchmark.metrics.psnr import PSNR, LumaPSNR, luma_psnr, psnr
+from benchmark.errors import NotMeasurable
+from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR, luma_psnr, psnr
 
 BOTH = pytest.mark.parametrize("metric", [psnr, luma_psnr])
 
@@ -85,3 +86,35 @@ def test_a_source_is_prepared_once_for_many_images(kind, function, photo, noisy)
     prepared = metric.prepare(photo)
     for decoded in (noisy, photo, 255 - photo):
         assert metric.compare(prepared, decoded) == function(photo, decoded)
+
+
+def planes_by_definition(pixels: Pixels) -> list[np.ndarray]:
+    """Y', Cb and Cr of each pixel in fractions, rounded half to even."""
+    found = []
+    for red, green, blue in pixels.reshape(-1, 3).tolist():
+        luma = (2126 * Fraction(red) + 7152 * green + 722 * blue) / 10_000
+        blueness = 128 + (blue - luma) / (2 - 2 * Fraction(722, 10_000))
+        redness = 128 + (red - luma) / (2 - 2 * Fraction(2126, 10_000))
+        found.append([min(round(value), 255) for value in (luma, blueness, redness)])
+    return list(np.array(found).T)
+
+
+def test_the_weighted_psnr_of_ycbcr_is_the_mean_of_8_bit_planes_6_to_1_to_1(photo, noisy):
+    metric, crop = WeightedPSNR(), (slice(40, 70), slice(20, 60))
+    one, other = np.ascontiguousarray(photo[crop]), np.ascontiguousarray(noisy[crop])
+    decibels = [
+        peak_signal_noise_ratio(first, second, data_range=255)
+        for first, second in zip(
+            planes_by_definition(one), planes_by_definition(other), strict=True
+        )
+    ]
+    expected = (6 * decibels[0] + decibels[1] + decibels[2]) / 8
+    assert metric.compare(metric.prepare(one), other) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_plane_that_alone_is_equal_leaves_no_weighted_psnr(photo):
+    metric, grey = WeightedPSNR(), np.repeat(photo[..., :1], 3, axis=2)
+    assert metric.compare(metric.prepare(grey), grey.copy()) == math.inf
+    darker = np.maximum(grey, 3) - np.uint8(3)
+    with pytest.raises(NotMeasurable, match="Cb and Cr of this image and of its source are equal"):
+        metric.compare(metric.prepare(grey), darker)

@@ -13,6 +13,7 @@ itself; here they are files that are looked for and pinned like all others.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -132,9 +133,7 @@ class MANIQA(LearnedRating):
 
 def require_pyiqa(metric: str) -> None:
     """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    remedy = f"pip install 'rdrbench[iqa]', which brings pyiqa {VERSION}"
+    remedy = f"run `pip install pyiqa=={VERSION} 'setuptools<82'`"
     try:
         found = version("pyiqa")
     except PackageNotFoundError:

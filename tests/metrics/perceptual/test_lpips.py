@@ -384,6 +384,9 @@ def test_the_protocol_names_the_release_and_the_weights():
 
 
 def test_a_run_measures_the_judge_and_large_networks_only_where_they_are_asked_for():
-    asked = {"lpips_squeeze", "lpips_vgg", "dists"}
+    asked = {
+        "psnr_ycbcr", "ssim", "lpips_squeeze", "lpips_vgg", "dists", "ssimulacra2", "butteraugli",
+        "vmaf", "niqe", "musiq", "clip_iqa", "maniqa",
+    }  # fmt: skip
     assert set(METRICS) - set(metric_names(USUAL_METRICS)) == asked
     assert set(metric_names("all")) > asked

@@ -1,0 +1,96 @@
+"""MUSIQ, CLIP-IQA and MANIQA: a reason without pyiqa, and pyiqa's own values with it."""
+
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.no_reference import learned
+from benchmark.metrics.no_reference.learned import CLIPIQA, MANIQA, MUSIQ
+from benchmark.system.digest import file_sha256
+from benchmark.system.published_weights import NETWORKS
+
+ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
+
+
+def pretend_pyiqa(monkeypatch, version=learned.VERSION):
+    """Have pyiqa look installed, without being imported."""
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    monkeypatch.setattr(learned, "version", metadata.version)
+    monkeypatch.setattr(learned, "find_spec", lambda name: object())
+
+
+@ALL
+def test_without_pyiqa_the_reason_says_what_to_install(metric, monkeypatch):
+    monkeypatch.setattr(learned, "find_spec", lambda name: None)
+    needed = rf"{metric.label} needs the Python package pyiqa: run `pip install pyiqa==0\.1\.16"
+    with pytest.raises(Unavailable, match=needed):
+        metric()
+
+
+@ALL
+def test_another_release_of_pyiqa_is_another_definition(metric, monkeypatch):
+    pretend_pyiqa(monkeypatch, "0.1.10")
+    with pytest.raises(Unavailable, match=r"by pyiqa 0\.1\.16, here is 0\.1\.10"):
+        metric()
+
+
+@ALL
+def test_without_weights_the_reason_names_a_fetch_that_exists(metric, monkeypatch):
+    pretend_pyiqa(monkeypatch)
+    with pytest.raises(Unavailable, match=f"bench fetch {metric.column}"):
+        metric()
+    (file,) = NETWORKS[metric.column]
+    assert file.name == metric.file
+    assert file.sha256[:8] in metric.protocol
+
+
+@ALL
+def test_other_weights_are_refused_before_pyiqa_sees_them(metric, monkeypatch, tmp_path):
+    pretend_pyiqa(monkeypatch)
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    (tmp_path / metric.file).write_bytes(b"other weights")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match="its sha256 begins with"):
+        metric()
+
+
+def test_a_package_that_pyiqa_misses_is_named(monkeypatch, tmp_path):
+    pretend_pyiqa(monkeypatch)
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    path = tmp_path / CLIPIQA.file
+    path.write_bytes(b"any")
+    monkeypatch.setattr(learned, "CLIP_SHA256", file_sha256(path))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match="CLIP-IQA needs all that pyiqa needs: import of pyiqa"):
+        CLIPIQA()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of pyiqa's many dependencies
+def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
+    if find_spec("pyiqa") is None:
+        pytest.skip("pyiqa is not installed")
+    import torch
+
+    from benchmark.system.torchvision_import import import_torchvision
+
+    import_torchvision()
+    from pyiqa import create_metric
+
+    theirs = create_metric("musiq", device="cpu", pretrained=False)
+    path = tmp_path / MUSIQ.file
+    torch.save(theirs.net.state_dict(), path)
+    monkeypatch.setattr(learned, "MUSIQ_SHA256", file_sha256(path))
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    metric = MUSIQ()
+    unit = torch.from_numpy(coffee.copy()).permute(2, 0, 1)[None] / 255
+    found = metric.compare(metric.prepare(coffee), coffee)
+    assert found == pytest.approx(float(theirs(unit)), rel=1e-5)
+    with pytest.raises(NotMeasurable, match="MUSIQ needs at least 32 px"):
+        metric.prepare(coffee[:31])
+    with pytest.raises(ValueError, match="shapes differ"):
+        metric.compare((1, 1, 3), np.ascontiguousarray(coffee))

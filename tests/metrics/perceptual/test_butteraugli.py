@@ -1,0 +1,103 @@
+"""Butteraugli: what is handed to the program, what is read from it, and which one is refused."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.perceptual import butteraugli as module
+from benchmark.metrics.perceptual.butteraugli import Butteraugli, find_butteraugli, known_pair
+from benchmark.system.programs import find_program
+
+# Stands in for butteraugli_main: its 3-norm is a sum that only both images give.
+PROGRAM = """#!{python}
+import sys
+from PIL import Image
+import numpy as np
+assert sys.argv[1].endswith(".ppm")
+one, other = (np.asarray(Image.open(path), float) for path in sys.argv[1:])
+value = {factor} * (np.arange(one.size) % 7 + 1) @ np.abs(one - 2 * other).ravel() / one.size
+print("12.5\\n3-norm: %.6f" % value)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew():
+    find_butteraugli.cache_clear()
+    yield
+    find_butteraugli.cache_clear()
+
+
+def value_of(one, other):
+    weights = np.arange(one.size) % 7 + 1
+    return weights @ np.abs(one.astype(float) - 2.0 * other).ravel() / one.size
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    def write(text):
+        path = tmp_path / module.PROGRAM
+        path.write_text(text)
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        return path
+
+    return write
+
+
+def test_both_images_reach_the_program_unchanged_and_its_3_norm_is_the_value(
+    install, monkeypatch, coffee
+):
+    install(PROGRAM.format(python=sys.executable, factor=1))
+    monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
+    metric, decoded = Butteraugli(), np.ascontiguousarray(coffee[:, ::-1])
+    found = metric.compare(metric.prepare(coffee), decoded)
+    assert found == pytest.approx(value_of(coffee, decoded), abs=1e-6)
+
+
+def test_a_program_of_another_definition_is_refused_with_both_values(install):
+    install(PROGRAM.format(python=sys.executable, factor=0.01))
+    with pytest.raises(Unavailable, match=r"gives .* whose Butteraugli is 1\.49497"):
+        Butteraugli()
+
+
+def test_a_program_that_fails_or_prints_nothing_is_a_sentence(install, monkeypatch, coffee):
+    path = install(PROGRAM.format(python=sys.executable, factor=1))
+    monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
+    metric = Butteraugli()
+    path.write_text("#!/bin/sh\necho bad image >&2; exit 3\n")
+    with pytest.raises(NotMeasurable, match="exit code 3; it said: bad image"):
+        metric.compare(metric.prepare(coffee), coffee)
+    path.write_text("#!/bin/sh\necho 12.5\n")
+    with pytest.raises(NotMeasurable, match="printed no 3-norm"):
+        metric.compare(metric.prepare(coffee), coffee)
+    find_butteraugli.cache_clear()
+    with pytest.raises(Unavailable, match="needs a working butteraugli_main"):
+        Butteraugli()
+
+
+def test_without_the_program_the_reason_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable, match="not on the PATH: install libjxl's tools"):
+        Butteraugli()
+
+
+def test_an_image_too_small_for_the_program_has_a_reason(install, monkeypatch):
+    install(PROGRAM.format(python=sys.executable, factor=1))
+    monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))
+    with pytest.raises(NotMeasurable, match="at least 8 px on the shorter side"):
+        Butteraugli().prepare(np.zeros((7, 9, 3), np.uint8))
+
+
+def test_libjxl_gives_the_value_of_its_release(coffee, photo):
+    """butteraugli_main of libjxl 0.7.0 (Debian 0.7.0-10+deb12u1), from PNG files."""
+    try:
+        find_program(module.PROGRAM, "")
+    except Unavailable:
+        pytest.skip("butteraugli_main is not on the PATH")
+    metric = Butteraugli()
+    for source, expected in ((coffee, 3.344335), (photo, 3.249279)):
+        decoded = np.minimum(source // 24 * 24 + 12, 255).astype(np.uint8)
+        assert metric.compare(metric.prepare(source), decoded) == pytest.approx(expected, rel=1e-3)

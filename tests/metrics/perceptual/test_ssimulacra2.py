@@ -1,0 +1,94 @@
+"""SSIMULACRA 2 against the author's program, and its blur against the recursion it stands for."""
+
+import numpy as np
+import pytest
+
+from benchmark.errors import NotMeasurable
+from benchmark.metrics.perceptual.ssimulacra2 import BLUR_RADIUS, BLUR_SIGMA, SSIMULACRA2, blur
+
+
+def ssimulacra2(reference, decoded):
+    metric = SSIMULACRA2()
+    return metric.compare(metric.prepare(reference), decoded)
+
+
+def coarse(pixels):
+    return np.minimum(pixels // 24 * 24 + 12, 255).astype(np.uint8)
+
+
+def smooth(pixels):
+    """Means of 3 x 3 pixels."""
+    height, width, _ = pixels.shape
+    wide = np.pad(pixels.astype(int), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    sums = sum(wide[i : i + height, j : j + width] for i in range(3) for j in range(3))
+    return ((sums + 4) // 9).astype(np.uint8)
+
+
+def noisy(pixels):
+    noise = np.random.default_rng(5).integers(-9, 10, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def blocks(pixels):
+    """Means of 8 x 8 pixels."""
+    found = pixels.copy()
+    height, width = (side // 8 * 8 for side in pixels.shape[:2])
+    parts = pixels[:height, :width].astype(int).reshape(height // 8, 8, width // 8, 8, 3)
+    found[:height, :width] = (parts.sum((1, 3)) // 64).repeat(8, 0).repeat(8, 1)
+    return found
+
+
+# Of the program ssimulacra2 2.1 (cloudinary/ssimulacra2, commit 81feacf), from PNG files
+@pytest.mark.parametrize(
+    ("change", "of_coffee", "of_photo"),
+    [
+        (coarse, 40.74339704, 53.71598745),
+        (smooth, 46.44131242, 55.00018914),
+        (noisy, 73.49293222, 75.48536976),
+        (blocks, -41.21284045, -40.64131743),
+    ],
+)
+def test_the_authors_program_gives_the_same_score(coffee, photo, change, of_coffee, of_photo):
+    found = [ssimulacra2(one, change(one)) for one in (coffee, photo)]
+    assert found == pytest.approx([of_coffee, of_photo], abs=0.04)  # it computes in float32
+
+
+def recursion(signal):
+    """Charalampidis's filter of order 6, sample by sample, zero beyond both ends."""
+    radius = BLUR_RADIUS
+    omega = np.pi / (2 * radius) * np.array([1, 3, 5])
+    p1, p3, p5 = 1 / np.tan(omega / 2) * [1, -1, 1]
+    r1, r3, r5 = np.array([p1, -p3, p5]) ** 2 / np.sin(omega) * [1, -1, 1]
+    d13, d35, d51 = p1 * r3 - r1 * p3, p3 * r5 - r3 * p5, p5 * r1 - r5 * p1
+    zeta = np.array([d35 / d13, d51 / d13, 1])
+    rho = np.exp(-(BLUR_SIGMA**2) * omega**2 / 2) / radius
+    right = [1, radius**2 - BLUR_SIGMA**2, zeta @ rho]
+    beta = np.linalg.solve([[p1, p3, p5], [r1, r3, r5], zeta], right)
+    gain, feedback = -beta * np.cos(omega * (radius + 1)), 2 * np.cos(omega)
+
+    def at(place):
+        return signal[place] if 0 <= place < len(signal) else 0.0
+
+    before, last, found = np.zeros(3), np.zeros(3), []
+    for place in range(1 - radius, len(signal)):
+        fresh = gain * (at(place - radius - 1) + at(place + radius - 1)) + feedback * last - before
+        before, last = last, fresh
+        found.append(fresh.sum())
+    return found[radius - 1 :]
+
+
+def test_the_blur_is_the_recursive_filter_in_both_directions():
+    planes = np.random.default_rng(2).random((2, 23, 31))
+    expected = np.apply_along_axis(recursion, 2, np.apply_along_axis(recursion, 1, planes))
+    np.testing.assert_allclose(blur(planes), expected, rtol=1e-9)
+
+
+def test_identical_images_have_a_hundred(photo):
+    assert ssimulacra2(photo, photo.copy()) == 100
+
+
+def test_odd_sides_and_the_smallest_have_a_score_and_smaller_ones_a_reason(coffee):
+    source = coffee[:113, :115]
+    assert -100 < ssimulacra2(source, coarse(source)) < 70
+    with pytest.raises(NotMeasurable, match="at least 113 px on the shorter side"):
+        SSIMULACRA2().prepare(coffee[:112])

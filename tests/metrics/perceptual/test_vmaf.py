@@ -1,0 +1,96 @@
+"""VMAF against ffmpeg's value of files whose colours ffmpeg converts itself."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.errors import NotMeasurable, Unavailable
+from benchmark.metrics.perceptual import vmaf as module
+from benchmark.metrics.perceptual.vmaf import VMAF, find_libvmaf, limited_luma
+from benchmark.system.programs import packaged_ffmpeg, run_program
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew():
+    find_libvmaf.cache_clear()
+    yield
+    find_libvmaf.cache_clear()
+
+
+def vmaf(reference, decoded):
+    metric = VMAF()
+    return metric.compare(metric.prepare(reference), decoded)
+
+
+def of_files(reference, decoded, folder):
+    """VMAF of PNG files, decoded and converted to BT.709 of the limited range by ffmpeg."""
+    for name, pixels in (("source.png", reference), ("decoded.png", decoded)):
+        Image.fromarray(pixels).save(folder / name)
+    convert = "scale=flags=accurate_rnd+full_chroma_int:out_color_matrix=bt709:out_range=tv"
+    graph = (
+        f"[0:v]{convert},format=yuv444p[a];[1:v]{convert},format=yuv444p[b];"
+        "[a][b]libvmaf=log_fmt=json:log_path=log.json"
+    )
+    run_program(
+        [packaged_ffmpeg("a test"), "-nostdin", "-i", "decoded.png", "-i", "source.png",
+         "-lavfi", graph, "-f", "null", "-"],
+        timeout_seconds=120, folder=folder,
+    )  # fmt: skip
+    return json.loads((folder / "log.json").read_text())["pooled_metrics"]["vmaf"]["mean"]
+
+
+@pytest.mark.parametrize("step", [10, 24, 60])
+def test_ffmpegs_own_conversion_gives_nearly_the_same_value(coffee, tmp_path, step):
+    decoded = np.minimum(coffee // step * step + step // 2, 255).astype(np.uint8)
+    expected = of_files(coffee, decoded, tmp_path)
+    assert vmaf(coffee, decoded) == pytest.approx(expected, abs=0.1)
+    assert abs(vmaf(decoded, coffee) - expected) > 0.3, "the source is the second input"
+
+
+def test_luma_is_that_of_bt709_in_the_limited_range():
+    colours = np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128]]])
+    # 16 + 219 Y: ITU-R BT.709-6, items 3.2 and 4.6
+    assert limited_luma(colours).tolist() == [[63, 173, 32, 126]]
+
+
+def test_colours_of_equal_luma_do_not_count(coffee):
+    grey = np.repeat(coffee[..., 1:2], 3, axis=2)
+    turned = grey.copy()
+    turned[..., 0], turned[..., 2] = grey[..., 0], np.clip(grey[..., 2].astype(int) + 3, 0, 255)
+    same = limited_luma(grey) == limited_luma(turned)
+    turned[~same] = grey[~same]
+    assert (turned != grey).any()
+    assert vmaf(grey, turned) == vmaf(grey, grey)
+
+
+def test_what_ffmpeg_refuses_is_a_reason(monkeypatch, coffee):
+    metric = VMAF()
+    monkeypatch.setattr(module, "MODEL", "vmaf_none")
+    with pytest.raises(NotMeasurable, match="ffmpeg gave no VMAF: ffmpeg"):
+        metric.compare(metric.prepare(coffee), coffee)
+    with pytest.raises(NotMeasurable, match="at least 17 px"):
+        metric.prepare(coffee[:16])
+
+
+def test_an_ffmpeg_on_the_path_does_where_the_packaged_one_lacks_the_filter(tmp_path, monkeypatch):
+    lacking, having = tmp_path / "lacking", tmp_path / "ffmpeg"
+    lacking.write_text("#!/bin/sh\necho Unknown filter\n")
+    having.write_text("#!/bin/sh\necho Filter libvmaf\n")
+    for program in (lacking, having):
+        program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(lacking))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert find_libvmaf() == having
+
+
+def test_without_the_filter_the_reason_says_how_to_get_it(tmp_path, monkeypatch):
+    lacking = tmp_path / "lacking"
+    lacking.write_text("#!/bin/sh\necho Unknown filter\n")
+    lacking.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(lacking))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    with pytest.raises(Unavailable, match="no ffmpeg here has the filter libvmaf"):
+        VMAF()

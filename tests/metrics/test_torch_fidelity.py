@@ -1,0 +1,66 @@
+"""Features, FID and KID as torch-fidelity computes them, against torch-fidelity itself."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+
+from benchmark.metrics import inception
+from benchmark.metrics.feature_spaces import Inception256, InceptionTF256
+from benchmark.metrics.frechet import FID256TF
+from benchmark.metrics.kernel_distance import KID256TF
+from benchmark.metrics.patches import cut_patches
+from support.inception_files import INCEPTION_FILE
+
+SPREAD = 1e-5  # of the largest feature, as the docstring of the spaces says
+
+
+@pytest.fixture(scope="module")
+def peer(inception_folder):
+    """torch-fidelity's network in float64, with weights that nobody trained."""
+    return FeatureExtractorInceptionV3(
+        "inception",
+        ["2048"],
+        feature_extractor_weights_path=str(inception_folder / INCEPTION_FILE),
+        feature_extractor_internal_dtype="float64",
+    )
+
+
+@pytest.fixture
+def weights(inception_folder, monkeypatch):
+    digest = hashlib.sha256((inception_folder / INCEPTION_FILE).read_bytes()).hexdigest()
+    monkeypatch.setattr(inception, "SHA256", digest)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(inception_folder))
+
+
+def theirs(peer, pixels):
+    patches = np.stack(cut_patches(pixels)).transpose(0, 3, 1, 2)
+    (found,) = peer(torch.from_numpy(np.ascontiguousarray(patches)))
+    return found.numpy()
+
+
+def test_features_are_torch_fidelitys_and_not_pytorch_fids(weights, peer, coffee):
+    found, expected = InceptionTF256().features(coffee), theirs(peer, coffee)
+    assert found.shape == expected.shape == (3, 2048)
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=SPREAD * largest)
+    other = Inception256().features(coffee)
+    assert np.abs(other - expected).max() > 100 * SPREAD * largest
+
+
+def test_fid_and_kid_of_sets_are_torch_fidelitys():
+    generator = np.random.default_rng(8)
+    reference = [generator.normal(1, 1, (6, 12)).astype(np.float32) for _ in range(30)]
+    decoded = [one + generator.normal(0.2, 0.5, one.shape).astype(np.float32) for one in reference]
+    sets = [torch.from_numpy(np.concatenate(one)).double() for one in (reference, decoded)]
+    fid = fid_statistics_to_metric(*map(fid_features_to_statistics, sets), verbose=False)
+    found = FID256TF().reduce(reference, decoded).value
+    assert found == pytest.approx(fid["frechet_inception_distance"], rel=1e-6)
+    # one subset of everything; their mean scatters around this number
+    kid = kid_features_to_metric(*sets, kid_subsets=1, kid_subset_size=len(sets[0]), verbose=False)
+    found = KID256TF().reduce(reference, decoded).value
+    assert found == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-5)
