@@ -207,6 +207,11 @@ def test_a_mutant_that_does_not_end_is_stopped():
     assert _forked(lambda: 0, 60) == 0
 
 
+def test_a_fault_of_the_run_itself_kills_no_mutant(capfd):
+    with pytest.raises(RuntimeError, match="could not be run"):
+        _forked(lambda: 1 // 0, 60)
+
+
 def test_a_place_without_mutants_and_no_place_at_all_are_said(project, capsys):
     assert main(["benchmark/__init__.py"], project) == 0
     assert "nothing to mutate" in capsys.readouterr().out
