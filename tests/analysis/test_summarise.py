@@ -43,6 +43,19 @@ def test_bpp_is_the_mean_of_the_images_own_unless_pooled_is_asked_for():
     assert summarise(table(rows), average="pooled").points[0].bpp == pytest.approx(2 / 3, abs=1e-15)
 
 
+def test_a_point_has_bits_per_pixel_and_values_of_every_image():
+    rows = [
+        row("jpeg", 50, "b", num_bytes=100, width_px=40, height_px=40, psnr_db=30.0),
+        row("jpeg", 50, "a", num_bytes=100, width_px=40, height_px=20, psnr_db=33.0),
+        failed("jpeg", 50, "c", "encode", "it broke"),
+    ]
+    (found,) = summarise(table(rows)).points
+    assert sorted(zip(found.image_bpp, found.image_values["psnr_db"], strict=True)) == [
+        (0.5, 30.0),  # 800 bits on 1600 pixels
+        (1.0, 33.0),
+    ]
+
+
 def test_the_order_of_rows_changes_no_bit():
     rows = [*sweep("jpeg", "abcdefgh"), *sweep("webp", "abcdefgh")]
     for one in rows:

@@ -232,3 +232,15 @@ def test_several_settings_are_listed_from_the_lowest_rate_up():
     assert [one.other for one in found] == pytest.approx(
         [34 + 4 * math.log(rate) for rate in sorted(rates)], abs=1e-9
     )
+
+
+def test_only_draws_with_the_verdict_of_the_whole_set_count():
+    ours = [[point("ours", r, r, psnr, fd) for r in (0.1, 0.4)] for psnr, fd in ((30, 5), (29, 3))]
+    deviations = image_draws(IMAGES) @ SPREAD
+    for fd, verdict in ((4.95, "equal"), (5.05, "more realistic")):
+        theirs = point("jpeg", 1, 0.2, 29.0, fd, fd_spread=1.0)
+        (one,) = tradeoffs([theirs], ours, PSNR, FD)
+        inside = (fd + deviations >= 3) & (fd + deviations <= 5)
+        assert one.verdict == verdict
+        assert one.draws == np.count_nonzero(inside if verdict == "equal" else fd + deviations > 5)
+        assert 0.1 * DRAWS < one.draws < 0.9 * DRAWS

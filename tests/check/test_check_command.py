@@ -339,11 +339,18 @@ def test_the_reference_is_not_measured_into(stored, crops):
         bench(*words, "--results", stored / "jpeg")
 
 
+def test_a_codec_that_the_reference_lacks_is_named(stored, crops, tmp_path):
+    words = ("check", "--codec", "webp", "--against", stored / "jpeg", "--dataset", crops)
+    with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
+        bench(*words, "--results", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.fixture(scope="module")
 def photographs(coffee, tmp_path_factory):
-    """Five photographs of 64 x 64, one block of the codec each."""
+    """Three photographs of 64 x 64, one block of the codec each."""
     folder = tmp_path_factory.mktemp("photographs")
-    for number in range(5):
+    for number in range(3):
         crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]
         Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number}.png")
     return folder

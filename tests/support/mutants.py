@@ -56,6 +56,7 @@ class Mutant(NamedTuple):
     line: int  # the first of the changed expression or statement, from 1
     statement: tuple[int, int]  # first and last line of what it belongs to; of a block its head
     at_import: bool  # executed when the module is imported: whoever imports it may notice
+    text: str  # of that line, stripped
     before: str
     after: str
     source: str  # of the whole file
@@ -80,7 +81,8 @@ def mutants_of(source: str) -> list[Mutant]:
             before, after = ast.unparse(node), ast.unparse(changed)
             text = f"({after})" if isinstance(node, ast.expr) else after
             mutated = (raw[:begin] + text.encode() + raw[end:]).decode()
-            found.append(Mutant(node.lineno, statement, not inside, before, after, mutated))
+            shown = lines[node.lineno - 1].decode().strip()
+            found.append(Mutant(node.lineno, statement, not inside, shown, before, after, mutated))
     return sorted(found, key=lambda one: (one.line, one.change))
 
 

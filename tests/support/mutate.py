@@ -43,8 +43,8 @@ class Found(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How the list of equivalent mutants calls it; equal for equal changes in one file."""
-        return f"{self.path}: {self.mutant.change}"
+        """How the list of equivalent mutants calls it; equal for equal changes of equal lines."""
+        return f"{self.path}: {self.mutant.text}: {self.mutant.change}"
 
     @property
     def key(self) -> str:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
@@ -31,6 +32,7 @@ TRACED = "traced.json"  # what the forks that trace hand on
 TEMPORARY = "temporary"  # folder for the tests' files, emptied after each mutant
 TOO_SLOW, SPARE_SECONDS = 10, 30  # times as long as without the mutant, and so much more
 ENDED = -1  # exit status of a run that was stopped for its time: the mutant never ends
+FAULT = 70  # of a fork that failed by itself, before or between tests
 
 
 class _Lines:
@@ -189,18 +191,20 @@ def _run(session: pytest.Session, items: list[pytest.Item], *, until_failure: bo
 
 
 def _forked(action: Callable[[], int], limit: float | None) -> int:
-    """Return what the action returns in a fork; not 0 if it raises, crashes or takes too long."""
+    """Return what the action returns in a fork; its signal if it crashes, ENDED after `limit`."""
     with warnings.catch_warnings():
         # Python 3.12 warns of threads that a fork lacks: those of torch and Arrow start anew.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if not child:
-        status = 3
+        status = FAULT
         try:
             os.setsid()
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
             status = action()
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(status)
     begin = time.monotonic()
@@ -209,7 +213,10 @@ def _forked(action: Callable[[], int], limit: float | None) -> int:
             if limit is not None and time.monotonic() - begin > limit:
                 return ENDED
             time.sleep(0.01)
-        return os.waitstatus_to_exitcode(ended[1])
+        status = os.waitstatus_to_exitcode(ended[1])
+        if status == FAULT:
+            raise RuntimeError("the tests of a mutant could not be run")
+        return status
     finally:
         _end(child)
 
@@ -247,7 +254,8 @@ def _run_with(
     new: CodeType, old: CodeType, session: pytest.Session, items: list[pytest.Item]
 ) -> int:
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and _same(thing.__code__, old):
+        # Not isinstance, which asks a proxy for the class of what it stands for.
+        if type(thing) is FunctionType and _same(thing.__code__, old):
             thing.__code__ = new
     return _run(session, items, until_failure=True)
 
