@@ -251,7 +251,7 @@ def test_a_label_goes_where_nothing_is():
     assert not first.overlaps(second)
 
 
-def test_the_surface_and_its_lines_are_the_grid():
+def test_the_lines_of_a_surface_are_the_grid():
     values = {0: ((31.0, 35.0), (0.16, 0.04)), 1.28: ((30.5, 34.5), (0.08, 0.02)),
               3.84: ((30.0, 34.0), (0.02, 0.005))}  # fmt: skip
     mine = [
@@ -261,15 +261,15 @@ def test_the_surface_and_its_lines_are_the_grid():
     ]  # fmt: skip
     drawing = draw_surface(realism_grid(summarise(table(mine)), PSNR, [LPIPS]), "Kodak")
     records = as_read(drawing)
-    solid, flat, _ = drawing.figure.axes
+    flat, _ = drawing.figure.axes
     for setting, line in curves_of(flat).items():
         told = [(float(r["psnr_db"]), float(r["lpips_alex"])) for r in records
                 if r["setting"] == setting]  # fmt: skip
         assert places_of(line) == told
     assert len(curves_of(flat)) == 2
-    by_beta = [np.stack(line.get_data_3d(), axis=1) for line in solid.get_lines()[:3]]
-    told = [[float(r[name]) for name in ("psnr_db", "lpips_alex", "bpp")] for r in records]
-    assert np.array_equal(np.concatenate(by_beta), np.array(told))
+    dots = np.concatenate([one.get_offsets() for one in flat.collections])
+    told = [[float(r[name]) for name in ("psnr_db", "lpips_alex")] for r in records]
+    assert np.array_equal(dots, np.array(told))
     assert "stands in for a distance between distributions" in drawing.caption
     assert "means over 24 images" in drawing.caption
     assert "psnr-rgb8/1, lpips-alex/0.1.4-2b566cc3" in drawing.caption
