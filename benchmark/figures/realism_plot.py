@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.systems import GROUPS, OURS
-from benchmark.figures.captions import MARKS, grouped, listed
+from benchmark.figures.captions import grouped, listed, origins_note
+from benchmark.figures.contrast import readable
 from benchmark.figures.drawing import Drawing, frame, plain_ticks, title
-from benchmark.figures.labels import Label, place_labels
-from benchmark.figures.legend import Entry, grouped_legend
+from benchmark.figures.layout.labels import Label, place_labels
+from benchmark.figures.layout.legend import Entry, grouped_legend, settle
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     PAPER,
@@ -65,6 +66,7 @@ def draw_realism_plots(
         grouped_legend(figure, list(entries.values()), GROUPS, _note(plots))
         for axes, plot in zip(every_axes, plots, strict=True):
             _label_ends(axes, plot.sweeps, styles)
+        settle(figure)
     return Drawing(
         figure,
         _caption(plots, distortion, realism, dataset, images),
@@ -74,7 +76,7 @@ def draw_realism_plots(
 
 
 def _line(sweep: RealismSweep, style: Style) -> dict[str, Any]:
-    return line(style, PAPER, published=not sweep.measured, emphasis=sweep.group == OURS)
+    return line(style, PAPER, sweep.origin, role="own" if sweep.group == OURS else "usual")
 
 
 def _draw(axes: "Axes", sweep: RealismSweep, style: Style) -> None:
@@ -88,9 +90,13 @@ def _draw(axes: "Axes", sweep: RealismSweep, style: Style) -> None:
 
 
 def _label_ends(axes: "Axes", sweeps: Sequence[RealismSweep], styles: Mapping[str, Style]) -> None:
-    """Write the settings of the first and last step beside them."""
+    """Write the settings of the first and last step beside them, where there is room."""
     ends = [
-        Label(step.setting, step.distortion.value, step.realism.value, styles[sweep.label].colour)
+        Label(
+            step.setting,
+            [(step.distortion.value, step.realism.value)],
+            readable(styles[sweep.label].colour),
+        )
         for sweep in sweeps
         if len(sweep.steps) > 1
         for step in (sweep.steps[0], sweep.steps[-1])
@@ -154,9 +160,8 @@ def _caption(
 
 
 def _note(plots: Sequence[PlotAtRate]) -> str:
-    note = f"{MARKS.partition(',')[0]}: published. Lines: the realism sweep of one system."
-    if any(sweep.measured for plot in plots for sweep in plot.sweeps):
-        note = f"Filled markers: measured by this benchmark. {note}"
+    origins = origins_note(sweep.origin for plot in plots for sweep in plot.sweeps)
+    note = f"{origins} Lines: the realism sweep of one system."
     mixed = any(len(_rules(plots, first)) > 1 for first in (True, False))
     return note + " Protocols mixed: the caption says whose is which." * mixed
 

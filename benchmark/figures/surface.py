@@ -8,9 +8,11 @@ what one network does.
 from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.grid import RealismGrid, records
-from benchmark.figures.captions import FEW, axis_words
+from benchmark.figures.captions import axis_words, few_sentences
 from benchmark.figures.drawing import Drawing, frame, title
-from benchmark.figures.labels import Label, place_labels
+from benchmark.figures.layout.labels import Label, place_labels
+from benchmark.figures.layout.legend import settle
+from benchmark.figures.layout.wrapping import wrapped
 from benchmark.figures.style import (
     COLOUR_MAP,
     LABEL_GREY,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT_INCHES = 2.9
+TITLE_INCHES = 2.1  # of its width
 MOST_LABELS = 5  # of rates
 
 
@@ -41,8 +44,10 @@ def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
         axes = figure.subplots()
         _draw_lines(axes, found, colours, scale)
         figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=axes, label="β", aspect=30)
-        title(axes, "\n".join([f"{dataset}, {found.images} images", *found.caveats]))
+        said = "\n".join([f"{dataset}, {found.images} images", *found.caveats])
+        title(axes, wrapped(said, figure, TITLE_INCHES))
         place_labels(axes, _rates(found))
+        settle(figure)
     return Drawing(figure, _caption(found, dataset), records(found), _table(found))
 
 
@@ -54,7 +59,8 @@ def _draw_lines(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> N
         axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
-    axes.set_ylabel(axis_words(found.realism, is_few(found.realism, found.images)))
+    few = found.images if is_few(found.realism, found.images) else 0
+    axes.set_ylabel(axis_words(found.realism, few))
     frame(axes)
 
 
@@ -63,7 +69,7 @@ def _rates(found: RealismGrid) -> list[Label]:
     every = -(-len(found.settings) // MOST_LABELS)
     ends = found.bpp[0], found.distortion_values[0], found.realism_values[0]
     return [
-        Label(f"{rate:.2g} bpp", x, y, LABEL_GREY)
+        Label(f"{rate:.2g} bpp", [(x, y)], LABEL_GREY)
         for rate, x, y in list(zip(*(end.tolist() for end in ends), strict=True))[::every]
     ]
 
@@ -77,7 +83,7 @@ def _caption(found: RealismGrid, dataset: str) -> str:
         "Each line is one q, the bytes hardly depend on β."
     ]
     if is_few(found.realism, found.images):
-        parts.append(FEW)
+        parts += few_sentences([found.realism])
     if not found.realism.of_sets:
         parts.append(
             f"{found.realism.label} stands in for a distance between distributions, which takes at "

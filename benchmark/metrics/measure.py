@@ -22,6 +22,7 @@ class Measure:
     realism: int | None = field(default=None, compare=False)
     published: str = field(default="", compare=False)
     meets: tuple[str, ...] = field(default=(), compare=False)
+    few: str = field(default="biased upward", compare=False)  # what it is over few images
     of_sets: bool = False  # reduced from features: values of single images are to first order
     by_image: bool = True  # whether values differ by image; not where influence is unknown
 

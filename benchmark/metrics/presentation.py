@@ -15,6 +15,7 @@ class Presentation(NamedTuple):
     published: str = ""  # its name among published numbers; empty: that of its column
     # protocol ids of published numbers that the paper's figures may draw beside measured ones
     meets: tuple[str, ...] = ()
+    few: str = "biased upward"  # what a metric of a whole set is over few images
 
 
 def presentation_of(metric: type[Any]) -> Presentation:

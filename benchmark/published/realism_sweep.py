@@ -45,6 +45,14 @@ class RealismSweep(NamedTuple):
     measured: bool
     steps: tuple[SweepStep, ...]
     caveats: tuple[str, ...] = ()
+    recorded: bool = False  # some streams come from a pack or bundled rows
+
+    @property
+    def origin(self) -> Literal["measured", "precomputed", "published"]:
+        """Where its points come from, as `SystemCurve.origin`."""
+        if not self.measured:
+            return "published"
+        return "precomputed" if self.recorded else "measured"
 
 
 class PlotAtRate(NamedTuple):
@@ -134,6 +142,7 @@ def realism_sweeps(
             first.measured,
             tuple(sorted(steps, key=lambda one: -one.realism.value)),
             first.caveats,
+            first.recorded,
         )
     return sorted(found.values(), key=rank)
 
@@ -154,16 +163,20 @@ def measured_sweep(
     )
     steps = []
     caveats: dict[str, None] = {}
+    recorded = False
     for beta, points in (betas(summary) if summary else {}).items():
         label = points[0].label
         if label in of_distortion and label in of_realism:
             step = _step(of_distortion[label], of_realism[label], bpp)
             steps += [step._replace(setting=f"β={beta:g}")] if step else []
             caveats |= dict.fromkeys(of_distortion[label].caveats) if step else {}
+            recorded |= of_distortion[label].recorded
     if not steps:
         return None
     own = next(system for system in PAPER_SYSTEMS if system.label == PAPER_OPTION)
-    return RealismSweep(own.method, own.group, own.label, True, tuple(steps), tuple(caveats))
+    return RealismSweep(
+        own.method, own.group, own.label, True, tuple(steps), tuple(caveats), recorded
+    )
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:
