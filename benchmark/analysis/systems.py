@@ -124,10 +124,10 @@ SYSTEMS = (
         (("Cheng2020-attn", "CompressAI mse"),),
     ),
     System(
-        "HiFiC without GAN", "hific-without-gan", "#4477AA", "p", "", (("HiFiC without GAN", ""),)
+        "HiFiC without GAN", "hific-without-gan", "#4477AA", "<", "", (("HiFiC without GAN", ""),)
     ),
     System("StableCodec", "stablecodec", "#661100", "v", "", (("StableCodec", ""),)),
-    System("DiffEIC", "diffeic", "#777700", "D", "", (("DiffEIC", ""),)),
+    System("DiffEIC", "diffeic", "#777700", "8", "", (("DiffEIC", ""),)),
     System("HM", "hm", "#332288", "d", "", (("HM", "CompressAI"),)),
 )  # fmt: skip
 PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)

@@ -95,7 +95,7 @@ def draw_ablation(
                 changed = replace(measure, label=_unit_of_change(measure), scale="linear")
                 _frame(rows[1, place], axis_words(changed))
         said = "; ".join([f"{dataset}, {summary.images} images", *_caveats(summary)])
-        title(rows[0, 0], wrapped(said, figure, 0.8 * width))
+        title(rows[0, 0], wrapped(said, 0.8 * width))
         entries = [handles[label] for label in summary.labels if label in handles]
         note = origins_note(curve.origin for panel in panels for curve in panel.curves)
         flat_legend(figure, entries, note)

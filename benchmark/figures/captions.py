@@ -11,9 +11,9 @@ LOWER = "An arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
 MARKS = {
-    "measured": "filled: measured here",
-    "precomputed": "half filled: precomputed (bundled rows or a pack)",
-    "published": "open, broken lines: published",
+    "measured": "filled markers: measured here",
+    "precomputed": "half-filled markers: precomputed (bundled rows or a pack)",
+    "published": "open markers, broken lines: published",
 }
 
 
@@ -89,10 +89,11 @@ def origins_note(origins: Iterable[str]) -> str:
     """Return the sentence on markers, of those origins that the figure has.
 
     >>> origins_note(["published", "measured"])
-    'Markers filled: measured here; open, broken lines: published.'
+    'Filled markers: measured here; open markers, broken lines: published.'
     """
     there = set(origins)
-    return f"Markers {'; '.join(said for one, said in MARKS.items() if one in there)}."
+    said = "; ".join(said for one, said in MARKS.items() if one in there)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def panels_note(panels: Sequence[Panel]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from benchmark.figures.captions import grouped, origins_note, told
 from benchmark.figures.drawing import Drawing, frame, plain_numbers, title
 from benchmark.figures.layout.legend import flat_legend, settle
-from benchmark.figures.layout.wrapping import wrapped
+from benchmark.figures.layout.wrapping import text_inches, wrapped
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     EDGE_POINTS,
@@ -18,7 +18,7 @@ from benchmark.figures.style import (
     figure_style,
 )
 from benchmark.figures.table import NOTHING, Table
-from benchmark.published.complexity import Block, records
+from benchmark.published.complexity import Bar, Block, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 ROW_INCHES = 0.145
 AXIS_POINTS = 8.0  # of the type of words at an axis
-WORDS_SHARE = 0.55  # of a panel's share of the width, for the words above and below its axes
+NAME_SHARE = 0.6  # of a panel's share of the width; longer names are broken into lines
+BESIDE_INCHES = 0.15  # of a panel, between its names and its axes and beside them
 EDGE_INCHES = 0.8  # title, ticks and words of the axis
 ENCODER, DECODER = (">", -0.13), ("<", 0.13)  # marker, and rows downwards
 
@@ -42,13 +43,21 @@ def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Dra
     rows = max(len(block.bars) for block in blocks)
     width = SINGLE_COLUMN_INCHES if len(blocks) == 1 else DOUBLE_COLUMN_INCHES
     with figure_style():
-        figure = Figure(figsize=(width, EDGE_INCHES + ROW_INCHES * rows), layout="constrained")
+        figure = Figure(layout="constrained")
+        share = width / len(blocks)
+        names = [
+            [wrapped(_name(bar), NAME_SHARE * share) for bar in block.bars] for block in blocks
+        ]
+        lines = max(len(name.splitlines()) for block in names for name in block)
+        figure.set_size_inches(width, EDGE_INCHES + ROW_INCHES * rows * lines)
+        widths = [max(text_inches(name)[0] for name in block) for block in names]
+        room = (width - sum(widths)) / len(blocks) - BESIDE_INCHES
         every_axes = figure.subplots(1, len(blocks), squeeze=False)[0]
-        for axes, block in zip(every_axes, blocks, strict=True):
+        for axes, block, named in zip(every_axes, blocks, names, strict=True):
             _draw_block(axes, block, styles, len(block.bars) / rows)
-            room = WORDS_SHARE * width / len(blocks)
-            axes.set_xlabel(wrapped(f"Time ({block.unit})", figure, room, AXIS_POINTS))
-            title(axes, wrapped(block.where, figure, room))
+            axes.set_yticks(range(len(named)), named)
+            axes.set_xlabel(wrapped(f"Time ({block.unit})", room, AXIS_POINTS))
+            title(axes, wrapped(block.where, room))
         caveats = dict.fromkeys(c for block in blocks for bar in block.bars for c in bar.caveats)
         origins = ["measured" if block.measured else "published" for block in blocks]
         notes = [*(f"* {caveat}" for caveat in caveats), origins_note(origins)]
@@ -78,13 +87,14 @@ def _draw_block(axes: "Axes", block: Block, styles: Mapping[str, Style], tight: 
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
     plain_numbers(axes.xaxis)
     axes.margins(x=0.08)
-    axes.set_yticks(
-        range(len(block.bars)), [bar.name + "*" * bool(bar.caveats) for bar in block.bars]
-    )
     axes.set_ylim(len(block.bars) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     frame(axes)
     axes.spines["left"].set_visible(False)
+
+
+def _name(bar: Bar) -> str:
+    return bar.name + "*" * bool(bar.caveats)
 
 
 def _handles() -> "list[Line2D]":

@@ -25,6 +25,16 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def lightness(colour: str) -> float:
+    """Return the lightness L* of CIELAB, 0 to 100: what a greyscale print leaves of a colour.
+
+    >>> round(lightness("#ffffff"), 6), round(lightness("#777777"), 1)
+    (100.0, 50.0)
+    """
+    share = _luminance(colour)
+    return 116 * share ** (1 / 3) - 16 if share > (6 / 29) ** 3 else share * (29 / 3) ** 3
+
+
 def mixed(colour: str, target: int, share: float) -> str:
     """Return the colour mixed with a grey of `target`, 0 to 255.
 

@@ -81,7 +81,7 @@ def _chosen(ranked: Sequence[SystemCurve], anchor: str) -> Iterator[SystemCurve]
     """Yield the curves that are to be in colour, of which some may come twice."""
     own = [one for one in ranked if kind(one.system) == "own"]
     plain = sorted(own, key=_plainness)
-    yield from [*plain[:1], *own[:1], *_firsts(own, plain[:1])][:MOST_OWN]
+    yield from list(dict.fromkeys([*plain[:1], *_firsts(own, plain[:1]), *own[:1]]))[:MOST_OWN]
     jpegs = [one for one in ranked if _is_jpeg(one) and one.measured]
     jpegs.sort(key=lambda one: (one.system.label != anchor, plainness(one.system.label)))
     yield from jpegs[:1]

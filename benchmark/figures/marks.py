@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from benchmark.analysis.systems import trained_on
 from benchmark.figures.captions import grouped, letters, listed, marked
+from benchmark.figures.table import TRAINED
 from benchmark.published.curves import Panel, SystemCurve
-
-TRAINED = "‡"  # a metric that is part of a codec's training loss
 
 
 class Marks(NamedTuple):

@@ -11,7 +11,6 @@ from benchmark.figures.table import NOTHING, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GAP_INCHES = 0.05
 LINE_INCHES = 0.13
@@ -45,7 +44,7 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
     ]
     with figure_style():
         figure = Figure()
-        words = [_words(tile, figure, width) for tile in tiles]
+        words = [_words(tile, width) for tile in tiles]
         below = 0.03 + LINE_INCHES * max(map(len, words))
         whole = sum(heights) + len(rows) * (below + GAP_INCHES) + 2 * EDGE_INCHES
         figure.set_size_inches(DOUBLE_COLUMN_INCHES, whole)
@@ -85,7 +84,7 @@ def _show(axes: "Axes", tile: PictureTile) -> None:
             )
 
 
-def _words(tile: PictureTile, figure: "Figure", inches: float) -> list[tuple[str, bool]]:
+def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
     """Return lines, and whether each is bold: heading, rate and decibels, other values, caveats."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
@@ -100,7 +99,7 @@ def _words(tile: PictureTile, figure: "Figure", inches: float) -> list[tuple[str
     return [
         (line, bold)
         for text, bold in found
-        for line in wrapped(text, figure, inches / BOLD_WIDTH if bold else inches).splitlines()
+        for line in wrapped(text, inches / BOLD_WIDTH if bold else inches).splitlines()
     ]
 
 

@@ -20,7 +20,7 @@ from benchmark.figures.captions import (
 from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, plain_ticks, title
 from benchmark.figures.emphasis import Cast, everyone, overview
 from benchmark.figures.layout.curve_names import in_legend, name_curves
-from benchmark.figures.layout.legend import flat_legend, settle
+from benchmark.figures.layout.legend import flat_legend, lay_out, settle
 from benchmark.figures.layout.wrapping import wrapped
 from benchmark.figures.marks import Marks, training_sentences
 from benchmark.figures.style import (
@@ -87,11 +87,12 @@ def draw_rate_curves(
             for axes, panel in zip(every_axes, panels, strict=True)
         ]
         counts = " or ".join(str(count) for count in _images(panels))
-        title(every_axes[0], wrapped(f"{dataset}, {counts} images", figure, 0.8 * width))
+        title(every_axes[0], wrapped(f"{dataset}, {counts} images", 0.8 * width))
         for axes, panel in zip(every_axes, panels, strict=True):
             axes.set_ylabel(f"{axes.get_ylabel()}{marks.of_axis(panel)}")
         order = [curve.name for curve in _ordered(summary, panels)]
         order += [curve.name for one in panels for curve in one.published]
+        lay_out(figure)
         left = name_curves(every_axes, drawn, cast.roles, marks.name)
         left.sort(key=lambda one: order.index(one[0].name))
         entries = [in_legend(handle, marks.name(curve)) for curve, handle in left]

@@ -8,7 +8,7 @@ from benchmark.figures.captions import grouped, listed, origins_note
 from benchmark.figures.contrast import readable
 from benchmark.figures.drawing import Drawing, frame, plain_ticks, title
 from benchmark.figures.layout.labels import Label, place_labels
-from benchmark.figures.layout.legend import Entry, grouped_legend, settle
+from benchmark.figures.layout.legend import Entry, grouped_legend, lay_out, settle
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     PAPER,
@@ -64,6 +64,7 @@ def draw_realism_plots(
             handle = Line2D([], [], **properties)
             entries.setdefault(_name(sweep), Entry(sweep.group, _name(sweep), handle))
         grouped_legend(figure, list(entries.values()), GROUPS, _note(plots))
+        lay_out(figure)
         for axes, plot in zip(every_axes, plots, strict=True):
             _label_ends(axes, plot.sweeps, styles)
         settle(figure)

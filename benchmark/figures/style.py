@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
 from benchmark.errors import UnknownName
-from benchmark.figures.contrast import mixed
+from benchmark.figures.contrast import lightness, mixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,8 @@ BAND_OPACITY = 0.18
 SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, RULE_GREY, LINE_GREY, LABEL_GREY = "#555555", "#CCCCCC", "#777777", "#333333"
 CONTEXT_GREY = "#8C8C8C"  # of curves that the others are seen against
+LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
+SHADES_TRIED = 120  # for a variant of a codec
 COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
@@ -144,8 +146,8 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a style for each label, no two the same.
 
     The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
-    variants have a shade of the colour and another marker; unknown codecs get the spare colours and
-    markers by alphabet.
+    variants have a shade of the colour and another marker, which is told from others in greyscale,
+    too; unknown codecs get the spare colours and markers by alphabet.
     """
     ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
@@ -158,7 +160,10 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         siblings = sum(family(other) == own for other in found)
         # The style of a known system stays free where only other variants of it are there.
         number = siblings + (own in FAMILIES and not siblings and plainness(label) > 0)
-        found[label] = next(one for one in _shades(base, number) if one not in found.values())
+        there = [*(FAMILIES.values() if number else ()), *found.values()]
+        free = (one for one in _shades(base, number) if one not in there)
+        tried = list(islice(free, SHADES_TRIED if number else 1))
+        found[label] = next((one for one in tried if _is_apart(one, there)), tried[0])
     return found
 
 
@@ -214,6 +219,13 @@ def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
     with figure_style():
         figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
+
+
+def _is_apart(one: Style, others: Iterable[Style]) -> bool:
+    """Return whether a style differs from others by its marker, or else in a greyscale print."""
+    same = [other for other in others if other.marker == one.marker]
+    here = lightness(one.colour)
+    return all(abs(lightness(other.colour) - here) >= LEAST_LIGHTNESS for other in same)
 
 
 def _spare(place: int) -> Style:

@@ -11,7 +11,7 @@ from benchmark.analysis.grid import RealismGrid, records
 from benchmark.figures.captions import axis_words, few_sentences
 from benchmark.figures.drawing import Drawing, frame, title
 from benchmark.figures.layout.labels import Label, place_labels
-from benchmark.figures.layout.legend import settle
+from benchmark.figures.layout.legend import lay_out, settle
 from benchmark.figures.layout.wrapping import wrapped
 from benchmark.figures.style import (
     COLOUR_MAP,
@@ -45,7 +45,8 @@ def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
         _draw_lines(axes, found, colours, scale)
         figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=axes, label="β", aspect=30)
         said = "\n".join([f"{dataset}, {found.images} images", *found.caveats])
-        title(axes, wrapped(said, figure, TITLE_INCHES))
+        title(axes, wrapped(said, TITLE_INCHES))
+        lay_out(figure)
         place_labels(axes, _rates(found))
         settle(figure)
     return Drawing(figure, _caption(found, dataset), records(found), _table(found))

@@ -7,14 +7,17 @@ from typing import Any, NamedTuple
 
 from benchmark.analysis.rate_distortion import Comparison, Delta, ImagesDelta, NoDelta
 from benchmark.analysis.summarise import SECONDS, Mean, Point, Summary
+from benchmark.analysis.systems import trained_on
 from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL = "–", "∞", "†"
+TRAINED = "‡"  # a metric that is part of a codec's training loss
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "α": r"$\alpha$", "β": r"$\beta$", NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
+    TRAINED: r"$^\ddagger$",
 }  # fmt: skip
 
 
@@ -106,7 +109,14 @@ def bd_overview(
     """Return a row for each codec, a column for each metric: BD-rates of the mean curves."""
     rates = {(one.label, one.column): one.rate for one in comparisons}
     rows = tuple(
-        (label, *(_delta(rates[label, measure.column], "+.2f") for measure in measures))
+        (
+            label,
+            *(
+                _delta(rates[label, measure.column], "+.2f")
+                + TRAINED * (measure.column in trained_on(label))
+                for measure in measures
+            ),
+        )
         for label in dict.fromkeys(one.label for one in comparisons)
     )
     notes = [f"BD-rate (%) of the mean curves against {anchor}; negative saves bits."]
@@ -115,6 +125,8 @@ def bd_overview(
         notes.append(f"{DOUBTFUL} The curves share less than half of the range they span.")
     if any(NOTHING in cell for row in rows for cell in row):
         notes.append(f"{NOTHING} The curves cannot be compared.")
+    if any(TRAINED in cell for row in rows for cell in row):
+        notes.append(f"{TRAINED} The metric is in the codec's training loss.")
     headers = ("codec", *(measure.axis_label for measure in measures))
     return Table(headers, rows, 1, tuple(notes))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.analysis.systems import short_names
-from benchmark.figures.drawing import Drawing, frame, title
+from benchmark.figures.drawing import Drawing, frame, plain_numbers, title
 from benchmark.figures.layout.legend import flat_legend, settle
 from benchmark.figures.layout.wrapping import text_inches, wrapped
 from benchmark.figures.style import (
@@ -40,17 +40,17 @@ def draw_timing(summary: Summary, styles: Mapping[str, Style], dataset: str) -> 
     if not labels:
         return None
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator
 
     marks, notes = _notes(summary, labels)
     short = short_names(summary.labels)
     with figure_style():
         figure = Figure(layout="constrained")
         names = {label: short[label] + marks[label] for label in labels}
-        longest = max(text_inches(name, figure)[0] for name in names.values())
+        longest = max(text_inches(name)[0] for name in names.values())
         wide = longest + 2 * LEAST_PANEL_INCHES + 0.3 > SINGLE_COLUMN_INCHES
         width = DOUBLE_COLUMN_INCHES if wide else SINGLE_COLUMN_INCHES
-        names = {label: wrapped(name, figure, NAME_SHARE * width) for label, name in names.items()}
+        names = {label: wrapped(name, NAME_SHARE * width) for label, name in names.items()}
         lines = max(len(name.splitlines()) for name in names.values())
         figure.set_size_inches(width, EDGE_INCHES + ROW_INCHES * len(labels) * lines)
         panels = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -62,7 +62,7 @@ def draw_timing(summary: Summary, styles: Mapping[str, Style], dataset: str) -> 
             axes.set_xscale("log")
             axes.set_xlabel(f"{what} (s/MP)")
             axes.xaxis.set_major_locator(LogLocator(numticks=5))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            plain_numbers(axes.xaxis)
             axes.tick_params(axis="y", length=0)
             frame(axes)
             axes.spines["left"].set_visible(False)
@@ -72,7 +72,7 @@ def draw_timing(summary: Summary, styles: Mapping[str, Style], dataset: str) -> 
         panels[0].set_ylim(len(labels) - 0.5, -0.5)
         images = {p.means[TIMED[0]].images for found in timed for ps in found.values() for p in ps}
         counts = " or ".join(str(count) for count in sorted(images))
-        title(panels[0], wrapped(f"{dataset}, {counts} images", figure, width / 2 - 0.3))
+        title(panels[0], wrapped(f"{dataset}, {counts} images", width / 2 - 0.3))
         flat_legend(figure, [], notes)
         settle(figure)
     return Drawing(figure, _caption(summary, dataset, counts, marks))

@@ -8,7 +8,7 @@ from benchmark.errors import UsageError
 from benchmark.figures.captions import panels_note
 from benchmark.figures.emphasis import everyone
 from benchmark.figures.layout.curve_names import in_legend, name_curves
-from benchmark.figures.layout.legend import flat_legend
+from benchmark.figures.layout.legend import flat_legend, lay_out
 from benchmark.figures.marks import Marks
 from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import drawn_in, figure_style, styles
@@ -76,6 +76,7 @@ def plot(
     with drawn_in(font=font), figure_style():
         figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
         drawn = draw_panel(axes, panel, styles(found.labels))
+        lay_out(figure)
         left = name_curves([axes], [drawn], cast.roles, marks.name)
         entries = [in_legend(handle, marks.name(curve)) for curve, handle in left]
         flat_legend(figure, entries, "\n".join([*panels_note([panel]), *marks.notes]))

@@ -172,7 +172,7 @@ def test_markers_are_filled_by_where_the_points_come_from():
     assert (lines["jpeg"].get_fillstyle(), lines["webp"].get_fillstyle()) == ("full", "left")
     assert lines["webp"].get_markerfacecoloralt() == "white"
     assert (
-        "Markers filled: measured here; half filled: precomputed (bundled rows or a pack)."
+        "Filled markers: measured here; half-filled markers: precomputed (bundled rows or a pack)."
         in words_in(drawing.figure)
     )
 

@@ -1,5 +1,6 @@
 """Every figure of every command: no text leaves the canvas, overlaps another or is too small."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS
-from benchmark.figures.ablation import draw_ablation
+from benchmark.figures.ablation import draw_ablation, named
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.pictures import PictureTile, draw_pictures
@@ -48,6 +49,7 @@ KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 LEAST_POINTS = 7.0
 
 
+@cache
 def fourteen(timing=False):
     """Rows of fourteen codecs whose curves lie as close to each other as in life."""
     rows = []
@@ -134,8 +136,6 @@ def draw_variants(summary):
     rows = [one | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
             for place, _ in enumerate(names) for one in fourteen()[: 6 * 24]]  # fmt: skip
     found = summarise(table(rows))
-    from benchmark.figures.ablation import named
-
     labelled = named(found, dict(zip(found.labels, names, strict=True)))
     return draw_ablation(labelled, [PSNR, LPIPS], names[0], "a folder of photographs", "Trained.")
 
@@ -179,8 +179,7 @@ def test_no_text_of_a_figure_of_the_bundled_rows_leaves_it_or_overlaps_another(
 
     def look(figure, kind):
         if kind == "png":
-            with figure_style():
-                seen.extend([figure, *crowding(figure)])
+            seen.extend([figure, *crowding(figure)])
         return b""
 
     monkeypatch.setattr(f"benchmark.{command}.{command}.file_bytes", look)

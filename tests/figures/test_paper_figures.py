@@ -193,12 +193,13 @@ def test_measured_curves_are_filled_and_published_ones_are_open_and_labelled(kod
 def test_legends_notes_and_axes_keep_apart_inside_the_figure(figure, request):
     figure = request.getfixturevalue(figure).figure
     assert figure.get_size_inches()[0] == DOUBLE_COLUMN_INCHES
+    assert crowding(figure) == []
     with figure_style():
         figure.draw_without_rendering()
-    renderer = figure._get_renderer()
-    boxes = [legend.get_window_extent(renderer) for legend in figure.legends]
-    boxes += [text.get_window_extent(renderer) for text in figure.texts]
-    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
+        renderer = figure._get_renderer()
+        boxes = [legend.get_window_extent(renderer) for legend in figure.legends]
+        boxes += [text.get_window_extent(renderer) for text in figure.texts]
+        boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
     assert boxes_apart(boxes)
     assert min(box.x0 for box in boxes) >= 0
     assert max(box.x1 for box in boxes) <= figure.bbox.width

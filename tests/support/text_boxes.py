@@ -8,6 +8,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from benchmark.figures.style import figure_style
+
 SLACK_PIXELS = 1.0  # a text's box is a little larger than its letters
 
 
@@ -25,8 +27,9 @@ def shown_texts(figure: Figure) -> list[Text]:
 
 def crowding(figure: Figure) -> list[str]:
     """Return a sentence for each text that leaves the canvas and for each two that overlap."""
-    texts = shown_texts(figure)
-    boxes = [Text.get_window_extent(text).padded(-SLACK_PIXELS) for text in texts]
+    with figure_style():  # as files are written: ticks that are added take their type from it
+        texts = shown_texts(figure)
+        boxes = [Text.get_window_extent(text).padded(-SLACK_PIXELS) for text in texts]
     canvas = figure.bbox
     said = [
         f"{text.get_text()!r} leaves the canvas"

@@ -55,16 +55,12 @@ class Candidate(NamedTuple):
 def place_labels(
     axes: "Axes", labels: Sequence[Label], most_covered: int | None = None
 ) -> list[int]:
-    """Annotate the axes, whose limits must be final, and return the numbers of labels that fit.
+    """Annotate the axes, whose place and limits must be final; return the numbers of what fits.
 
     A label fits where it touches no other label, stays inside the axes, and hides at most
     `most_covered` sampled places of curves and markers (None: any number, as few as can be), the
     crossings of its leader included. Earlier labels choose first.
     """
-    figure: Figure = axes.figure  # type: ignore[assignment]
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
     covered = _covered(axes)
     lines = list(axes.get_lines())
     taken: list[Box] = []
@@ -91,7 +87,7 @@ def _best(
 ) -> Candidate | None:
     """Return the cheapest way to place a label, near ones before far ones; None without any."""
     figure: Figure = axes.figure  # type: ignore[assignment]
-    width, height = (figure.dpi * inches for inches in text_inches(label.text, figure))
+    width, height = (figure.dpi * inches for inches in text_inches(label.text))
     best: Candidate | None = None
     for distance in DISTANCES:
         if best is not None and best.cost < 1:

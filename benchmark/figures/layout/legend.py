@@ -46,7 +46,7 @@ def flat_legend(figure: "Figure", handles: "Sequence[Line2D]", note: str = "") -
     for columns in range(min(MOST_COLUMNS, len(entries)), 0, -1):
         size = -(-len(entries) // columns)
         split = [Column("", entries[at : at + size]) for at in range(0, len(entries), size)]
-        widths = [_width(column, figure) for column in split]
+        widths = [_width(column) for column in split]
         if sum(widths) + GAP_INCHES * (len(widths) - 1) <= room or columns == 1:
             _add_below(figure, [split], note)
             return
@@ -65,7 +65,7 @@ def grouped_legend(
     bands: list[list[Column]] = []
     used = room
     for column in _columns(entries, groups):
-        width = _width(column, figure)
+        width = _width(column)
         if used + GAP_INCHES + width > room:
             bands.append([])
             used = -GAP_INCHES
@@ -74,13 +74,18 @@ def grouped_legend(
     _add_below(figure, bands, note)
 
 
-def settle(figure: "Figure") -> None:
-    """Lay the figure out once and for all, so that no later drawing moves what is placed."""
+def lay_out(figure: "Figure") -> None:
+    """Give the axes their places, as labels inside them need."""
     engine = figure.get_layout_engine()
     if engine is not None:
-        for _ in range(PASSES):
-            engine.execute(figure)
-        figure.set_layout_engine("none")
+        engine.execute(figure)
+
+
+def settle(figure: "Figure") -> None:
+    """Lay the figure out once and for all, so that no later drawing moves what is placed."""
+    for _ in range(PASSES):
+        lay_out(figure)
+    figure.set_layout_engine("none")
 
 
 def _columns(entries: Sequence[Entry], groups: Sequence[str]) -> list[Column]:
@@ -94,19 +99,19 @@ def _columns(entries: Sequence[Entry], groups: Sequence[str]) -> list[Column]:
     return columns
 
 
-def _width(column: Column, figure: "Figure") -> float:
+def _width(column: Column) -> float:
     """Return the width of a column in inches, as it will be drawn."""
     handle = (HANDLE_LENGTH + HANDLE_PAD + 0.2) * SMALL_POINTS / 72
-    names = [text_inches(entry.name, figure)[0] + handle for entry in column.entries]
-    return max([*names, 1.1 * text_inches(column.heading or " ", figure)[0]])
+    names = [text_inches(entry.name)[0] + handle for entry in column.entries]
+    return max([*names, 1.1 * text_inches(column.heading or " ")[0]])
 
 
 def _add_below(figure: "Figure", bands: Sequence[Sequence[Column]], note: str) -> None:
     """Add bands of columns one above the other, then the note, and make the figure taller."""
     width, height = figure.get_size_inches()
     room = width - 2 * EDGE_INCHES
-    lines = wrapped(note, figure, room) if note else ""
-    note_inches = text_inches(lines, figure)[1] + BAND_INCHES if lines else 0.0
+    lines = wrapped(note, room) if note else ""
+    note_inches = text_inches(lines)[1] + BAND_INCHES if lines else 0.0
     drawn = [[_legend(figure, column, room) for column in band] for band in bands]
     heights = [max(_inches(one, figure)[1] for one in band) + BAND_INCHES for band in drawn]
     whole = height + sum(heights) + note_inches
@@ -142,7 +147,7 @@ def _legend(figure: "Figure", column: Column, room: float) -> "Legend":
     names = room - (HANDLE_LENGTH + HANDLE_PAD + 0.2) * SMALL_POINTS / 72
     legend = figure.legend(
         handles=[entry.handle for entry in column.entries],
-        labels=[wrapped(entry.name, figure, names) for entry in column.entries],
+        labels=[wrapped(entry.name, names) for entry in column.entries],
         title=column.heading or None,
         loc="upper left",
         borderaxespad=0,
