@@ -109,14 +109,7 @@ def bd_overview(
     """Return a row for each codec, a column for each metric: BD-rates of the mean curves."""
     rates = {(one.label, one.column): one.rate for one in comparisons}
     rows = tuple(
-        (
-            label,
-            *(
-                _delta(rates[label, measure.column], "+.2f")
-                + TRAINED * (measure.column in trained_on(label))
-                for measure in measures
-            ),
-        )
+        (label, *(_marked(rates[label, one.column], label, one) for one in measures))
         for label in dict.fromkeys(one.label for one in comparisons)
     )
     notes = [f"BD-rate (%) of the mean curves against {anchor}; negative saves bits."]
@@ -248,6 +241,11 @@ def _delta(delta: Delta | NoDelta, form: str) -> str:
     if isinstance(delta, NoDelta):
         return NOTHING
     return f"{delta.value:{form}}" + (DOUBTFUL if delta.doubtful else "")
+
+
+def _marked(delta: Delta | NoDelta, label: str, measure: Measure) -> str:
+    trained = isinstance(delta, Delta) and measure.column in trained_on(label)
+    return _delta(delta, "+.2f") + TRAINED * trained
 
 
 def _images_of(found: ImagesDelta | NoDelta) -> str:

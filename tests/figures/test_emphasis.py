@@ -5,12 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmark.analysis.rate_distortion import bd_rate
+from benchmark.analysis.rate_distortion import bd_rate, compare
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.figures.emphasis import overview
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import CONTEXT_GREY, styles
+from benchmark.figures.table import bd_overview
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from support.colour_vision import VISIONS, distance
@@ -111,6 +112,15 @@ def test_a_metric_in_the_training_loss_is_marked_at_the_codec_and_another_is_not
     assert "‡ In the training loss: PSNR (dB) of ours." in caption
     assert "‡" not in "".join(words(Measure.named("ms_ssim")))
     assert "ours beta=3.84‡" in words(Measure.named("lpips"))[0]
+
+
+def test_the_table_of_bd_rates_marks_a_metric_in_the_training_loss():
+    found = summary_of({"jpeg": 0, "ours:beta=3.84": 1, "vtm": 2})
+    table_of = bd_overview(compare(found, PSNR, "jpeg"), [PSNR], "jpeg")
+    cells = dict(table_of.rows)
+    assert cells["ours:beta=3.84"].endswith("‡")
+    assert not cells["vtm"].endswith("‡")
+    assert table_of.notes[-1] == "‡ The metric is in the codec's training loss."
 
 
 @pytest.mark.parametrize("vision", VISIONS)

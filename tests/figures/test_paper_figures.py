@@ -26,7 +26,7 @@ from benchmark.published.paper_panel import paper_panel
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from support.measured import row, table
-from support.text_boxes import words_in
+from support.text_boxes import crowding, words_in
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 POINTS = parse((PUBLISHED / "points.csv").read_text(encoding="utf-8"))
