@@ -98,6 +98,45 @@ def point_interval(point: Point, measure: Measure) -> Interval | None:
     return jackknife_interval(values) if measure.of_sets else bootstrap_interval(values)
 
 
+def change_interval(
+    point: Point, reference: Point, measure: Measure, percent: bool
+) -> Interval | None:
+    """Return the interval of the change of a mean from the reference's, over the same images.
+
+    Images are drawn in pairs. The change is in percent of the reference, or else in units of the
+    axis. None for fewer than two images that both have a finite value of, and for a distribution
+    metric that does not give the influence of an image.
+    """
+    if not measure.by_image:
+        return None
+    shared = np.intersect1d(point.image_ids, reference.image_ids)
+    mine, other = (
+        one.image_values[measure.column][np.searchsorted(one.image_ids, shared)]
+        for one in (point, reference)
+    )
+    both = np.isfinite(mine) & np.isfinite(other)
+    mine, other = mine[both], other[both]
+    if len(mine) < 2:
+        return None
+    if measure.of_sets:  # to first order, as each image's influence is
+        first, last = other.mean(), mine.mean()
+        if not percent:
+            return jackknife_interval(mine - other)
+        slopes = (mine - last) / first - last * (other - first) / first**2
+        return jackknife_interval(100 * (last / first - 1 + slopes))
+    last, first = (image_draws(len(mine)) @ one for one in (mine, other))
+    if percent:
+        changes = 100 * (last / first - 1)
+    else:
+        changes = _drawn(last, measure) - _drawn(first, measure)
+    low, high = np.quantile(changes, tails())
+    return Interval(float(low), float(high))
+
+
+def _drawn(values: Float64Array, measure: Measure) -> Float64Array:
+    return np.array([measure.drawn(one) for one in values.tolist()])
+
+
 def records(summary: Summary, measures: Sequence[Measure]) -> list[dict[str, Any]]:
     """Return `Summary.for_machines` with the ends of its interval after each of these means."""
     found = []

@@ -5,7 +5,7 @@ colour-blind readers can tell them apart, and the marker says the same without c
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmark.analysis.comparable import plain_label
 from benchmark.registry import ALIASES, CODECS, split_unescaped
@@ -17,6 +17,8 @@ OURS, GENERATIVE, LEARNED, PROGRAMS = (
     "Programs",
 )
 GROUPS = (OURS, GENERATIVE, LEARNED, PROGRAMS)  # in legends, from left to right
+OWN = ("ours", "folder", "command")  # names of codecs that are this project's or the user's own
+PROGRAM_NAMES = ("bpg", "hm")  # standard codecs that are only published
 PAPER_OPTION = "ours:beta=3.84"  # the variant of our codec that has the plain style
 
 
@@ -125,16 +127,58 @@ SYSTEMS = (
         (("Cheng2020-attn", "CompressAI mse"),),
     ),
     System(
-        "HiFiC without GAN", "hific-without-gan", "#4477AA", "p", "", (("HiFiC without GAN", ""),)
+        "HiFiC without GAN", "hific-without-gan", "#4477AA", "<", "", (("HiFiC without GAN", ""),)
     ),
     System("StableCodec", "stablecodec", "#661100", "v", "", (("StableCodec", ""),)),
-    System("DiffEIC", "diffeic", "#777700", "D", "", (("DiffEIC", ""),)),
+    System("DiffEIC", "diffeic", "#777700", "8", "", (("DiffEIC", ""),)),
     System("HM", "hm", "#332288", "d", "", (("HM", "CompressAI"),)),
 )  # fmt: skip
 # Options of codecs that names in figures give even where they are the defaults, and what follows
 # them: without these a fast encoder or lost chroma would stand unmarked beside the others.
 STATED: Mapping[str, tuple[Mapping[str, str], str]] = {"vvenc": ({"preset": "fast"}, "4:2:0")}
 PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
+
+
+# Metric columns in the training loss, PSNR as the squared error; by family. Of systems that are
+# only published nothing is said here.
+TRAINED_ON: Mapping[str, tuple[str, ...]] = {
+    "ours": ("psnr_db", "lpips_alex"),
+    "bmshj2018-factorized": ("psnr_db",),
+    "bmshj2018-hyperprior": ("psnr_db",),
+    "mbt2018-mean": ("psnr_db",),
+    "mbt2018": ("psnr_db",),
+    "cheng2020-anchor": ("psnr_db",),
+    "cheng2020-attn": ("psnr_db",),
+}
+Kind = Literal["own", "standard", "learned"]
+
+
+def trained_on(label: str) -> tuple[str, ...]:
+    """Return the metric columns that a codec's training loss contains, as far as it is known.
+
+    >>> trained_on("ours:beta=0"), trained_on("compressai:metric=ms-ssim:model=mbt2018")
+    (('psnr_db', 'lpips_alex'), ('ms_ssim',))
+    >>> trained_on("vtm")
+    ()
+    """
+    of_family = TRAINED_ON.get(family(label), ())
+    other = _options(label)[1].get("metric", "mse")
+    return of_family if other == "mse" else ("ms_ssim",) if other == "ms-ssim" else ()
+
+
+def kind(system: System) -> Kind:
+    """Return whether a system is this project's or the user's own, a standard or a learned codec.
+
+    >>> kind(System("", "./mine.py:Mine")), kind(System("", "vtm")), kind(System("", "hyperprior"))
+    ('own', 'standard', 'learned')
+    """
+    name = _options(system.label)[0]
+    if system.group == OURS or name in OWN or ".py:" in name:
+        return "own"
+    if system.group in (GENERATIVE, LEARNED) or name == "compressai":
+        return "learned"
+    program = system.group == PROGRAMS or name in (*CODECS, *PROGRAM_NAMES)
+    return "standard" if program else "learned"
 
 
 def measured_names() -> dict[str, str]:

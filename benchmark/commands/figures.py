@@ -38,6 +38,7 @@ def paper(
     ] = "",
     bpp: Annotated[float | None, typer.Option(help="Rate of the crops in bpp.")] = None,
     style: options.StyleName = "usual",
+    font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
@@ -58,7 +59,7 @@ def paper(
     folder = out or results / "figures" / "paper"
     sentences: dict[str, None] = {}
     stored = PaperResults(results, data_dir, verified_only)
-    with drawn_in(style):
+    with drawn_in(style, font):
         for one in write_paper(stored, only, folder, request):
             if one.pdf is not None:
                 print(one.pdf, flush=True)

@@ -110,7 +110,10 @@ Checkpoint = Annotated[
 ]
 StyleName = Annotated[
     str,
-    typer.Option("--style", help="Style of the figures: usual, serif, or another of the table."),
+    typer.Option("--style", help="Style of the figures: usual, or another of the table."),
+]
+Font = Annotated[
+    str, typer.Option("--font", help="Typeface of the figures: sans, or serif as LaTeX's Times.")
 ]
 Page = Annotated[
     bool,

@@ -28,11 +28,11 @@ RESUMES = "finished cells are kept; the same command resumes from there"
 def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
     """Print a compact table of the points, without less usual and unmeasured metrics."""
     from benchmark.figures.table import means_table
-    from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-    from benchmark.report.report import OVERVIEW
+    from benchmark.report.report import overview_columns
 
-    columns = {metric_class(name).column for name in (*OVERVIEW, *DISTRIBUTION_METRICS)}
-    shown = [one for one in measures if one.column in columns and summary.values_of(one.column)]
+    counts = {one.column: summary.values_of(one.column) for one in measures}
+    usual = overview_columns(counts)
+    shown = [one for one in measures if one.column in usual or (one.of_sets and counts[one.column])]
     print_table(means_table(summary, shown))
 
 

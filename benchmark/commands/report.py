@@ -64,6 +64,7 @@ def report(
         ),
     ] = False,
     style: options.StyleName = "usual",
+    font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
     page: options.Page = False,
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
@@ -95,7 +96,7 @@ def report(
         any_overlap,
     )
     progress = partial(show_progress, "decoding for the page")
-    with drawn_in(style):
+    with drawn_in(style, font):
         for one in write_reports(request):
             summary = one.stored.summary
             print(f"\n{one.stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")

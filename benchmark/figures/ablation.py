@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from benchmark.analysis.summarise import Summary
-from benchmark.figures.captions import FEW, LOWER, axis_words
+from benchmark.analysis.interval import change_interval
+from benchmark.analysis.summarise import Point, Summary
+from benchmark.figures.captions import LOWER, axis_words, few_sentences, origins_note
 from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, title
-from benchmark.figures.legend import flat_legend
-from benchmark.figures.rate_curve import places
+from benchmark.figures.layout.legend import flat_legend, settle
+from benchmark.figures.layout.wrapping import wrapped
+from benchmark.figures.rate_curve import few_images, places
 from benchmark.figures.style import (
+    BAR_POINTS,
     DOUBLE_COLUMN_INCHES,
     FAMILIES,
     PANEL_INCHES,
@@ -17,6 +20,7 @@ from benchmark.figures.style import (
     SINGLE_COLUMN_INCHES,
     SPARE_MARKERS,
     VARIANT_COLOURS,
+    Role,
     Style,
     figure_style,
     line,
@@ -68,6 +72,7 @@ def draw_ablation(
         for reference, panel in zip(references, panels, strict=True)
     )
     styles = _styles(summary.labels, own)
+    of = {(point.label, str(point.setting)): point for point in summary.points}
     handles = {}
     with figure_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
@@ -75,26 +80,32 @@ def draw_ablation(
         figure = Figure(figsize=(width, sum(heights)), layout="constrained")
         rows = figure.subplots(len(heights), len(panels), squeeze=False, height_ratios=heights)
         for place, (panel, reference) in enumerate(zip(panels, references, strict=True)):
-            measure, few = panel.measure, any(curve.few for curve in panel.curves)
+            measure, few = panel.measure, few_images(panel.curves)
             for curve in panel.curves:
                 label = curve.system.label
-                properties = line(styles[label], REPORT)
+                role: Role = "own" if label == own else "usual"
+                properties = line(styles[label], REPORT, curve.origin, role=role)
                 (handles[label],) = rows[0, place].plot(
                     *places(curve, measure), label=label, **properties
                 )
                 if compared:
-                    rows[1, place].plot(*_changes(curve, reference, measure), **properties)
+                    _draw_changes(rows[1, place], curve, reference, measure, of, properties)
             _frame(rows[0, place], axis_words(measure, few))
             if compared:
                 changed = replace(measure, label=_unit_of_change(measure), scale="linear")
-                _frame(rows[1, place], axis_words(changed, few))
-        title(rows[0, 0], "; ".join([f"{dataset}, {summary.images} images", *_caveats(summary)]))
-        flat_legend(figure, [handles[label] for label in summary.labels if label in handles])
+                _frame(rows[1, place], axis_words(changed))
+        said = "; ".join([f"{dataset}, {summary.images} images", *_caveats(summary)])
+        title(rows[0, 0], wrapped(said, 0.8 * width))
+        entries = [handles[label] for label in summary.labels if label in handles]
+        note = origins_note(curve.origin for panel in panels for curve in panel.curves)
+        flat_legend(figure, entries, note)
+        settle(figure)
     caption = _caption(summary, panels, dataset, trained)
     if compared:
         caption += (
             f" Below: changes from {own} at equal settings, at the variant's own rate; "
-            "where lower is better, in percent of it."
+            "where lower is better, in percent of it; bars are 95 % intervals over images, drawn "
+            "in pairs, and say nothing of another run of the training."
         )
     return Drawing(figure, caption, records=_records(panels))
 
@@ -130,23 +141,35 @@ def _styles(labels: Sequence[str], own: str) -> dict[str, Style]:
     return found | {own: OWN}
 
 
-def _changes(
-    curve: SystemCurve, reference: SystemCurve | None, measure: Measure
-) -> tuple[list[float], list[float]]:
-    """Return rates, and differences of values from the reference's at equal settings.
+def _draw_changes(
+    axes: "Axes",
+    curve: SystemCurve,
+    reference: SystemCurve | None,
+    measure: Measure,
+    of: Mapping[tuple[str, str], Point],
+    properties: Mapping[str, Any],
+) -> None:
+    """Draw differences of values from the reference's at equal settings, with their intervals.
 
-    Differences are in percent where lower is better, else in the unit of the axis.
+    Differences are in percent where lower is better, else in the unit of the axis. `of`: points by
+    label and setting.
     """
     by_setting = {p.setting: p.value for p in reference.points} if reference else {}
+    percent = measure.better == "lower"
     rates, changes = [], []
     for point in curve.points:
         old = by_setting.get(point.setting)
-        if old:
-            percent = 100 * (point.value / old - 1)
-            drawn = measure.drawn(point.value) - measure.drawn(old)
-            rates.append(point.bpp)
-            changes.append(percent if measure.better == "lower" else drawn)
-    return rates, changes
+        if reference is None or not old:
+            continue
+        drawn = measure.drawn(point.value) - measure.drawn(old)
+        rates.append(point.bpp)
+        changes.append(100 * (point.value / old - 1) if percent else drawn)
+        if curve is not reference:
+            before, after = (of[one.system.label, point.setting] for one in (reference, curve))
+            ends = change_interval(after, before, measure, percent)
+            if ends is not None:
+                axes.vlines(point.bpp, *ends, colors=properties["color"], linewidth=BAR_POINTS)
+    axes.plot(rates, changes, **properties)
 
 
 def _unit_of_change(measure: Measure) -> str:
@@ -178,8 +201,7 @@ def _caption(summary: Summary, panels: Sequence[Panel], dataset: str, trained: s
         parts.append(f"All of it: {', '.join(sorted(caveats))}.")
     if any(measure.better == "lower" for measure in measures):
         parts.append(LOWER)
-    if any(curve.few for panel in panels for curve in panel.curves):
-        parts.append(FEW)
+    parts += few_sentences(panel.measure for panel in panels if few_images(panel.curves))
     refused = {one.label for panel in panels for one in panel.excluded}
     if refused:
         names = ", ".join(label for label in summary.labels if label in refused)

@@ -12,8 +12,9 @@ from benchmark.analysis.comparison import (
 )
 from benchmark.analysis.interval import CONFIDENCE, DRAWS, Interval
 from benchmark.analysis.rate_distortion import TOO_LITTLE_OVERLAP, Delta, NoDelta
+from benchmark.analysis.systems import trained_on
 from benchmark.figures.captions import grouped, listed
-from benchmark.figures.table import DOUBTFUL, FEW_MARK, FEW_NOTE, NOTHING, Table
+from benchmark.figures.table import DOUBTFUL, FEW_MARK, FEW_NOTE, NOTHING, TRAINED, Table
 from benchmark.metrics.measure import Measure
 
 PERCENT = f"{100 * CONFIDENCE:.0f} %"
@@ -171,6 +172,8 @@ def _notes(
     ]
     notes += doubtful_note(doubtful)
     notes += [FEW_NOTE] * any(one.few for one in numbers)
+    if any(one.column in trained_on(one.label) for one in numbers):
+        notes.append(f"{TRAINED} The metric is in the codec's training loss.")
     of_sets = [labels[measure.column] for measure in measures if measure.of_sets]
     if of_sets:
         notes.append(
@@ -229,7 +232,9 @@ def _ends(interval: Interval | tuple[float, float] | None) -> str:
 def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
     if isinstance(delta, NoDelta):
         return NOTHING
-    return f"{delta.value:{form}}" + DOUBTFUL * delta.doubtful + FEW_MARK * one.few
+    trained = one.column in trained_on(one.label)
+    marks = DOUBTFUL * delta.doubtful + FEW_MARK * one.few + TRAINED * trained
+    return f"{delta.value:{form}}{marks}"
 
 
 def _below(point: LeftOutPoint) -> str:

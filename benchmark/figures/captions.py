@@ -7,16 +7,36 @@ from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve
 
-FEW = f"few: over fewer than {FEW_IMAGES} images, where such metrics are biased."
 LOWER = "An arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
-MARKS = "Open markers, broken lines: published."
+MARKS = {
+    "measured": "filled markers: measured here",
+    "precomputed": "half-filled markers: precomputed (bundled rows or a pack)",
+    "published": "open markers, broken lines: published",
+}
 
 
-def axis_words(measure: Measure, few: bool = False) -> str:
-    """Return the label of a metric's axis, with an arrow where lower values are better."""
-    return measure.axis_label + ", few" * few + " ↓" * (measure.better == "lower")
+def axis_words(measure: Measure, few_images: int = 0) -> str:
+    """Return the label of a metric's axis, with an arrow where lower values are better.
+
+    few_images: number of images where a metric of a whole set is over few, which the label says.
+
+    >>> axis_words(Measure("fd", "FD", "lower"), 24)
+    'FD ↓\\n24 images: biased upward'
+    """
+    words = measure.axis_label + " ↓" * (measure.better == "lower")
+    return f"{words}\n{few_images} images: {measure.over_few}" if few_images else words
+
+
+def few_sentences(measures: Iterable[Measure]) -> list[str]:
+    """Return the sentence on metrics of whole sets that are over few images here."""
+    found = grouped((measure.over_few, measure.label) for measure in measures)
+    start = f"Over fewer than {FEW_IMAGES} images,"
+    return [
+        f"{start} {listed(names)} {'are' if names[1:] else 'is'} {said}."
+        for said, names in found.items()
+    ]
 
 
 def scale_sentences(measures: Iterable[Measure]) -> list[str]:
@@ -55,29 +75,31 @@ def letters(panels: Sequence[Panel]) -> dict[str, str]:
     return dict(zip(dict.fromkeys(others), ascii_lowercase, strict=False))
 
 
-def marked(name: str, panels: Sequence[Panel], known: Mapping[str, str]) -> str:
-    """Return a legend's name with raised letters for the protocols that its curves follow."""
+def marked(name: str, curve: str, panels: Sequence[Panel], known: Mapping[str, str]) -> str:
+    """Return a name with raised letters for the protocols that the curve of that name follows."""
     own = [
         letter
         for rule, letter in known.items()
-        if any(name in one.names_by_protocol.get(rule, ()) for one in panels)
+        if any(curve in one.names_by_protocol.get(rule, ()) for one in panels)
     ]
     return f"{name}$^{{\\mathrm{{{','.join(own)}}}}}$" if own else name
 
 
-def panels_note(panels: Sequence[Panel], filled: bool) -> str:
-    """Return the note inside a figure of panels: its marks, and mixed protocols.
+def origins_note(origins: Iterable[str]) -> str:
+    """Return the sentence on markers, of those origins that the figure has.
 
-    filled: whether filled markers always mean measured curves.
+    >>> origins_note(["published", "measured"])
+    'Filled markers: measured here; open markers, broken lines: published.'
     """
+    there = set(origins)
+    said = "; ".join(said for one, said in MARKS.items() if one in there)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def panels_note(panels: Sequence[Panel]) -> list[str]:
+    """Return the lines of the note inside a figure of panels: its markers, and mixed protocols."""
+    said = origins_note(curve.origin for one in panels for curve in one.curves)
     published = [curve for one in panels for curve in one.published]
-    if not published:
-        return ""
-    said = MARKS
-    if not filled and any(curve.caveats for one in panels for curve in one.measured):
-        said = f"{MARKS.removesuffix('.')}, or a measured network with the caveat in the legend."
-    if filled and any(one.measured for one in panels):
-        said = f"Filled markers: measured by this benchmark. {said}"
     read = [curve for curve in published if any(point.value_error for point in curve.points)]
     kinds = {"bars": not all(c.sampled for c in read), "bands": any(c.sampled for c in read)}
     shown = [kind for kind, there in kinds.items() if there and read]
@@ -85,10 +107,10 @@ def panels_note(panels: Sequence[Panel], filled: bool) -> str:
         said += f" {listed(shown).capitalize()}: reading error of digitised numbers."
     known = letters(panels)
     if not known:
-        return said
+        return [said]
     own = listed(list(dict.fromkeys(one.own_protocol for one in panels)))
     foreign = "; ".join(f"{letter}\N{NO-BREAK SPACE}{rule}" for rule, letter in known.items())
-    return f"{said}\nProtocols mixed: {foreign}; without a letter {own}."
+    return [said, f"Protocols mixed: {foreign}; without a letter {own}."]
 
 
 def published_sources(curves: Iterable[SystemCurve]) -> list[str]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.figures.captions import grouped, told
+from benchmark.figures.captions import grouped, origins_note, told
 from benchmark.figures.drawing import Drawing, frame, plain_numbers, title
+from benchmark.figures.layout.legend import flat_legend, settle
+from benchmark.figures.layout.wrapping import text_inches, wrapped
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     EDGE_POINTS,
     GREY,
-    LEGEND_POINTS,
     MARKER_POINTS,
     RULE_GREY,
     SINGLE_COLUMN_INCHES,
@@ -17,12 +18,16 @@ from benchmark.figures.style import (
     figure_style,
 )
 from benchmark.figures.table import NOTHING, Table
-from benchmark.published.complexity import Block, records
+from benchmark.published.complexity import Bar, Block, records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 ROW_INCHES = 0.145
+AXIS_POINTS = 8.0  # of the type of words at an axis
+NAME_SHARE = 0.6  # of a panel's share of the width; longer names are broken into lines
+BESIDE_INCHES = 0.15  # of a panel, between its names and its axes and beside them
 EDGE_INCHES = 0.8  # title, ticks and words of the axis
 ENCODER, DECODER = (">", -0.13), ("<", 0.13)  # marker, and rows downwards
 
@@ -38,11 +43,26 @@ def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Dra
     rows = max(len(block.bars) for block in blocks)
     width = SINGLE_COLUMN_INCHES if len(blocks) == 1 else DOUBLE_COLUMN_INCHES
     with figure_style():
-        figure = Figure(figsize=(width, EDGE_INCHES + ROW_INCHES * rows), layout="constrained")
+        figure = Figure(layout="constrained")
+        share = width / len(blocks)
+        names = [
+            [wrapped(_name(bar), NAME_SHARE * share) for bar in block.bars] for block in blocks
+        ]
+        lines = max(len(name.splitlines()) for block in names for name in block)
+        figure.set_size_inches(width, EDGE_INCHES + ROW_INCHES * rows * lines)
+        widths = [max(text_inches(name)[0] for name in block) for block in names]
+        room = (width - sum(widths)) / len(blocks) - BESIDE_INCHES
         every_axes = figure.subplots(1, len(blocks), squeeze=False)[0]
-        for axes, block in zip(every_axes, blocks, strict=True):
+        for axes, block, named in zip(every_axes, blocks, names, strict=True):
             _draw_block(axes, block, styles, len(block.bars) / rows)
-        _legend(every_axes[-1])
+            axes.set_yticks(range(len(named)), named)
+            axes.set_xlabel(wrapped(f"Time ({block.unit})", room, AXIS_POINTS))
+            title(axes, wrapped(block.where, room))
+        caveats = dict.fromkeys(c for block in blocks for bar in block.bars for c in bar.caveats)
+        origins = ["measured" if block.measured else "published" for block in blocks]
+        notes = [*(f"* {caveat}" for caveat in caveats), origins_note(origins)]
+        flat_legend(figure, _handles(), "\n".join(notes))
+        settle(figure)
     return Drawing(figure, _caption(blocks), records(blocks), _table(blocks))
 
 
@@ -67,31 +87,25 @@ def _draw_block(axes: "Axes", block: Block, styles: Mapping[str, Style], tight: 
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
     plain_numbers(axes.xaxis)
     axes.margins(x=0.08)
-    axes.set_yticks(
-        range(len(block.bars)), [bar.name + "*" * bool(bar.caveats) for bar in block.bars]
-    )
     axes.set_ylim(len(block.bars) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    caveats = dict.fromkeys(caveat for bar in block.bars for caveat in bar.caveats)
-    axes.set_xlabel(f"Time ({block.unit})" + "".join(f"\n* {caveat}" for caveat in caveats))
-    title(axes, block.where)
     frame(axes)
     axes.spines["left"].set_visible(False)
 
 
-def _legend(axes: "Axes") -> None:
+def _name(bar: Bar) -> str:
+    return bar.name + "*" * bool(bar.caveats)
+
+
+def _handles() -> "list[Line2D]":
     from matplotlib.lines import Line2D
 
-    handles = [
+    return [
         Line2D(
             [], [], label=label, marker=marker, color=GREY, linestyle="", markersize=MARKER_POINTS
         )
         for label, (marker, _) in (("encode", ENCODER), ("decode", DECODER))
     ]
-    axes.legend(
-        handles=handles, loc="upper right", fontsize=LEGEND_POINTS, frameon=True, framealpha=0.9,
-        edgecolor="none", handletextpad=0.1, borderpad=0.2,
-    )  # fmt: skip
 
 
 def _caption(blocks: Sequence[Block]) -> str:

@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from benchmark.analysis.rate_distortion import Curve as Rates
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
 from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS
 from benchmark.figures.bd_table import doubtful_note
 from benchmark.figures.captions import (
     grouped,
-    letters,
     listed,
-    marked,
     panels_note,
     published_rates,
     published_sources,
@@ -20,7 +15,9 @@ from benchmark.figures.captions import (
     told,
 )
 from benchmark.figures.drawing import Drawing, title
-from benchmark.figures.legend import Entry, grouped_legend
+from benchmark.figures.emphasis import everyone
+from benchmark.figures.layout.legend import Entry, grouped_legend, settle
+from benchmark.figures.marks import Marks, training_sentences
 from benchmark.figures.rate_curve import curve_line, draw_panel
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
@@ -30,7 +27,6 @@ from benchmark.figures.style import (
     figure_style,
 )
 from benchmark.figures.table import DOUBTFUL, NOTHING, Table
-from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, records
 
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
@@ -47,7 +43,7 @@ def draw_paper_curves(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    known = letters(panels)
+    marks, roles = Marks.of(panels), everyone(panels).roles
     entries = []
     with figure_style():
         figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, PAPER_PANEL_INCHES), layout="constrained")
@@ -58,12 +54,15 @@ def draw_paper_curves(
             same = [c for one in panels for c in one.curves if c.name == name]
             sampled = all(one.sampled for one in same)
             properties = curve_line(
-                curve._replace(sampled=sampled), styles[curve.system.label], PAPER
+                curve._replace(sampled=sampled), styles[curve.system.label], PAPER, roles[name]
             )
             handle = Line2D([], [], **properties)
-            entries.append(Entry(curve.system.group, marked(name, panels, known), handle))
+            entries.append(Entry(curve.system.group, marks.name(curve), handle))
+        for axes, panel in zip(every_axes, panels, strict=True):
+            axes.set_ylabel(f"{axes.get_ylabel()}{marks.of_axis(panel)}")
         title(every_axes[0], f"{dataset}, {images} images")
-        grouped_legend(figure, entries, GROUPS, panels_note(panels, filled=True))
+        grouped_legend(figure, entries, GROUPS, "\n".join([*panels_note(panels), *marks.notes]))
+        settle(figure)
     caption = _caption(panels, dataset, images, anchor)
     return Drawing(figure, caption, records(panels), _table(panels, anchor))
 
@@ -102,7 +101,7 @@ def _caption(panels: Sequence[Panel], dataset: str, images: int, anchor: str) ->
         said = "Protocols mixed in" if len(found) > 1 else "Protocol of"
         rules = "; ".join(f"{rule} {', '.join(names)}" for rule, names in found.items())
         parts.append(f"{said} {one.measure.label}: {rules}.")
-    parts += published_rates(panels)
+    parts += [*published_rates(panels), *training_sentences(panels)]
     hidden = [one.measure.label for one in panels if _hides(one)]
     if hidden:
         parts.append(f"{OUTLIER} continues beyond the axis of {listed(hidden)}.")
@@ -169,18 +168,8 @@ def _delta(one: Panel, curve: SystemCurve | None, name: str) -> Delta | NoDelta:
     anchors = [c for c in (*one.measured, *one.published) if c.system.name == name]
     if not anchors or curve is None or curve.system.name == name:
         return NoDelta("there is nothing to compare")
-    return bd_rate(_rates(anchors[0], one.measure), _rates(curve, one.measure))
+    return bd_rate(anchors[0].rates(one.measure), curve.rates(one.measure))
 
 
 def _cell(delta: Delta) -> str:
     return f"{delta.value:+.1f}" + DOUBTFUL * delta.doubtful
-
-
-def _rates(curve: SystemCurve, measure: Measure) -> Rates:
-    sign = 1 if measure.better == "higher" else -1
-    # FID falls by decades: as a straight quality its lowest values would decide nothing.
-    quality = [
-        sign * (np.log10(p.value) if measure.scale == "decades" else measure.drawn(p.value))
-        for p in curve.points
-    ]
-    return Rates(np.array([point.bpp for point in curve.points]), np.array(quality))

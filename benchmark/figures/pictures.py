@@ -1,22 +1,21 @@
 """Sheets of pictures with their names and numbers under them."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.figures.drawing import Drawing
-from benchmark.figures.style import DOUBLE_COLUMN_INCHES, GREY, figure_style
+from benchmark.figures.layout.wrapping import wrapped
+from benchmark.figures.style import DOUBLE_COLUMN_INCHES, GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GAP_INCHES = 0.05
-HEADING_INCHES, LINE_INCHES = 0.15, 0.115
+LINE_INCHES = 0.13
 EDGE_INCHES = 0.02
-HEADING_POINTS, WORDS_POINTS = 7.0, 6.2
-CAVEAT_CHARACTERS = 38  # that fit below a picture of a quarter of the page
+BOLD_WIDTH = 1.15  # of bold type, relative to the usual
 
 
 class PictureTile(NamedTuple):
@@ -40,14 +39,16 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
 
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     width = (DOUBLE_COLUMN_INCHES - GAP_INCHES * (columns - 1) - 2 * EDGE_INCHES) / columns
-    lines = max(len(_words(tile)) for tile in tiles)
-    below = HEADING_INCHES + LINE_INCHES * lines
     heights = [
         width * max(tile.pixels.shape[0] / tile.pixels.shape[1] for tile in row) for row in rows
     ]
-    whole = sum(heights) + len(rows) * (below + GAP_INCHES) + 2 * EDGE_INCHES
     with figure_style():
-        figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, whole))
+        figure = Figure()
+        words = [_words(tile, width) for tile in tiles]
+        below = 0.03 + LINE_INCHES * max(map(len, words))
+        whole = sum(heights) + len(rows) * (below + GAP_INCHES) + 2 * EDGE_INCHES
+        figure.set_size_inches(DOUBLE_COLUMN_INCHES, whole)
+        every_word = iter(words)
         top = whole - EDGE_INCHES
         for row, height in zip(rows, heights, strict=True):
             for place, tile in enumerate(row):
@@ -59,15 +60,13 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
                      own / whole)
                 )  # fmt: skip
                 _show(axes, tile)
-                words = [(tile.heading, HEADING_POINTS, "#000000", "bold")]
-                words += [(line, WORDS_POINTS, GREY, "normal") for line in _words(tile)]
-                down = top - height - 0.03
-                for text, points, colour, weight in words:
+                for number, (text, bold) in enumerate(next(every_word)):
+                    down = top - height - 0.03 - LINE_INCHES * number
                     figure.text(
-                        left / DOUBLE_COLUMN_INCHES, down / whole, text, fontsize=points,
-                        color=colour, weight=weight, va="top",
+                        left / DOUBLE_COLUMN_INCHES, down / whole, text, fontsize=SMALL_POINTS,
+                        color="#000000" if bold else GREY, weight="bold" if bold else "normal",
+                        va="top",
                     )  # fmt: skip
-                    down -= HEADING_INCHES if weight == "bold" else LINE_INCHES
             top -= height + below + GAP_INCHES
     return Drawing(figure, caption, [tile.record for tile in tiles if tile.record], _table(tiles))
 
@@ -85,8 +84,8 @@ def _show(axes: "Axes", tile: PictureTile) -> None:
             )
 
 
-def _words(tile: PictureTile) -> list[str]:
-    """Return lines: rate and decibels, then values without unit, then caveats."""
+def _words(tile: PictureTile, inches: float) -> list[tuple[str, bool]]:
+    """Return lines, and whether each is bold: heading, rate and decibels, other values, caveats."""
     known = {label: value for label, value in tile.values.items() if value is not None}
     first = [f"{value:.3f} bpp" for label, value in known.items() if "(bpp)" in label]
     first += [f"{value:.2f} dB" for label, value in known.items() if "dB" in label]
@@ -95,8 +94,13 @@ def _words(tile: PictureTile) -> list[str]:
         for label, value in known.items()
         if "(bpp)" not in label and "dB" not in label
     ]
-    caveats = [line for caveat in tile.caveats for line in wrap(caveat, CAVEAT_CHARACTERS)]
-    return [*(", ".join(line) for line in (first, rest) if line), *caveats]
+    found = [(tile.heading, True), *((", ".join(part), False) for part in (first, rest) if part)]
+    found += [(caveat, False) for caveat in tile.caveats]
+    return [
+        (line, bold)
+        for text, bold in found
+        for line in wrapped(text, inches / BOLD_WIDTH if bold else inches).splitlines()
+    ]
 
 
 def _table(tiles: Sequence[PictureTile]) -> Table | None:

@@ -1,26 +1,29 @@
 """Rate curves: the one renderer of panels of curves, and the figures of reports made of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import OURS
 from benchmark.figures.captions import (
-    FEW,
     LOWER,
     axis_words,
-    letters,
-    marked,
+    few_sentences,
+    grouped,
     panels_note,
     published_rates,
     published_sources,
     reading_errors,
     scale_sentences,
+    told,
 )
 from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, plain_ticks, title
-from benchmark.figures.legend import flat_legend
+from benchmark.figures.emphasis import Cast, everyone, overview
+from benchmark.figures.layout.curve_names import in_legend, name_curves
+from benchmark.figures.layout.legend import flat_legend, lay_out, settle
+from benchmark.figures.layout.wrapping import wrapped
+from benchmark.figures.marks import Marks, training_sentences
 from benchmark.figures.style import (
     BAND_OPACITY,
     BAR_POINTS,
@@ -28,10 +31,10 @@ from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     MOST_MARKERS,
     PANEL_INCHES,
-    PAPER,
     REPORT,
     SINGLE_COLUMN_INCHES,
     CurveLayout,
+    Role,
     Style,
     figure_style,
     line,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 CROP_BPP = 3.0  # beyond it lies what compression papers do not compare
+MOST_IN_OVERVIEW = 8
+LABEL_ROOM = 1.5  # factor that the axis of rates is longer on the right, for labels
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 
 
@@ -53,40 +58,55 @@ def draw_rate_curves(
     styles: Mapping[str, Style],
     dataset: str,
     linear_rate: bool = False,
+    overview_against: str = "",
 ) -> Drawing | None:
-    """Draw one panel for each metric and one legend below; None where no points can be drawn.
+    """Draw one panel for each metric, labels at the ends of curves, and a legend of the others.
 
-    One panel is a column wide (3.25 in), several share two columns (6.875 in). Rates are on a
-    logarithmic axis unless asked otherwise: sweeps are geometric, and on a linear one a dozen
-    codecs meet in the lowest quarter. `summary` is of the measured curves, None where there are
-    published ones alone; `styles` goes by `System.label`.
+    None where no points can be drawn. One panel is a column wide (3.25 in), several share two
+    columns (6.875 in). Rates are on a logarithmic axis unless asked otherwise: sweeps are
+    geometric, and on a linear one a dozen codecs meet in the lowest quarter. `summary` is of the
+    measured curves, None where there are published ones alone; `styles` goes by `System.label`.
+    overview_against: the label of the anchor of BD-rates that choose at most eight curves; empty
+    where all are to be drawn.
     """
     panels = [panel for panel in panels if panel.curves]
     if not panels:
         return None
     from matplotlib.figure import Figure
 
-    handles: dict[tuple[bool, str], Line2D] = {}  # of measured curves and of published ones
+    whole = panels
+    cast = overview(panels, overview_against, MOST_IN_OVERVIEW) if overview_against else None
+    cast = cast or everyone(panels)
+    panels = [_cut_to(cast, panel) for panel in panels]
+    marks = Marks.of(panels)
     with figure_style():
         width = SINGLE_COLUMN_INCHES if len(panels) == 1 else DOUBLE_COLUMN_INCHES
         figure = Figure(figsize=(width, PANEL_INCHES), layout="constrained")
         every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, panel in zip(every_axes, panels, strict=True):
-            drawn = draw_panel(axes, panel, styles, linear_rate)
-            handles |= {(curve.measured, curve.name): one for curve, one in drawn}
+        drawn = [
+            draw_panel(axes, panel, styles, linear_rate, roles=cast.roles)
+            for axes, panel in zip(every_axes, panels, strict=True)
+        ]
         counts = " or ".join(str(count) for count in _images(panels))
-        title(every_axes[0], f"{dataset}, {counts} images")
-        known = letters(panels)
-        for (measured, name), handle in handles.items():
-            if not measured:
-                handle.set_label(marked(name, panels, known))
+        title(every_axes[0], wrapped(f"{dataset}, {counts} images", 0.8 * width))
+        for axes, panel in zip(every_axes, panels, strict=True):
+            axes.set_ylabel(f"{axes.get_ylabel()}{marks.of_axis(panel)}")
         order = [curve.name for curve in _ordered(summary, panels)]
-        mine = sorted((key for key in handles if key[0]), key=lambda key: order.index(key[1]))
-        entries = [handles[key] for key in (*mine, *(key for key in handles if not key[0]))]
-        flat_legend(figure, entries, panels_note(panels, filled=False))
-    shown = [panel for panel in panels if panel.measured]
-    said = _caption(summary, shown, dataset) if summary and shown else _bare(panels, dataset)
-    return Drawing(figure, " ".join([said, *_published_caption(panels)]))
+        order += [curve.name for one in panels for curve in one.published]
+        lay_out(figure)
+        left = name_curves(every_axes, drawn, cast.roles, marks.name)
+        left.sort(key=lambda one: order.index(one[0].name))
+        entries = [in_legend(handle, marks.name(curve)) for curve, handle in left]
+        flat_legend(figure, entries, "\n".join([*panels_note(panels), *marks.notes]))
+        settle(figure)
+    shown = [panel for panel in whole if panel.measured]
+    said = _caption(summary, shown, dataset) if summary and shown else _bare(whole, dataset)
+    parts = [said, *cast.sentences, *training_sentences(panels), *_published_caption(panels)]
+    return Drawing(figure, " ".join(parts))
+
+
+def _cut_to(cast: Cast, panel: Panel) -> Panel:
+    return panel._replace(curves=tuple(one for one in panel.curves if one.name in cast.roles))
 
 
 def draw_panel(
@@ -96,17 +116,20 @@ def draw_panel(
     linear_rate: bool = False,
     layout: CurveLayout = REPORT,
     outlier: str = "",
+    roles: Mapping[str, Role] | None = None,
 ) -> "list[tuple[SystemCurve, Line2D]]":
     """Draw the curves of a panel, frame its axes, and return each with its line.
 
     Curves wholly beyond CROP_BPP are left out where others are not. The axis of values spans those
-    of all curves but the system named `outlier`.
+    of all curves but the system named `outlier`. `roles` go by the curves' names; by default own
+    curves are heavier than others.
     """
     shown = inside_crop(panel)
-    lines = [
-        (curve, _draw(axes, curve, panel.measure, styles[curve.system.label], layout))
-        for curve in shown
-    ]
+    roles = everyone([panel]).roles if roles is None else roles
+    lines = []
+    for curve in shown:
+        properties = curve_line(curve, styles[curve.system.label], layout, roles[curve.name])
+        lines.append((curve, _draw(axes, curve, panel.measure, properties, roles[curve.name])))
     framing = [curve for curve in shown if curve.system.name != outlier] or shown
     _frame(axes, panel.measure, shown, framing, linear_rate, layout)
     return lines
@@ -123,53 +146,44 @@ def places(curve: SystemCurve, measure: Measure) -> tuple[list[float], list[floa
     return [p.bpp for p in curve.points], [measure.drawn(p.value) for p in curve.points]
 
 
-def curve_line(curve: SystemCurve, style: Style, layout: CurveLayout) -> dict[str, Any]:
-    """Return Line2D properties of a curve; the paper's figures emphasise our own method."""
-    return line(
-        style,
-        layout,
-        published=not curve.measured,
-        sampled=curve.sampled,
-        caveat=bool(curve.caveats) and layout is not PAPER,
-        emphasis=curve.system.group == OURS,
-    )
+def curve_line(curve: SystemCurve, style: Style, layout: CurveLayout, role: Role) -> dict[str, Any]:
+    """Return Line2D properties of a curve."""
+    return line(style, layout, curve.origin, sampled=curve.sampled, role=role)
 
 
 def _draw(
-    axes: "Axes", curve: SystemCurve, measure: Measure, style: Style, layout: CurveLayout
+    axes: "Axes", curve: SystemCurve, measure: Measure, properties: Mapping[str, Any], role: Role
 ) -> "Line2D":
-    ours = curve.system.group == OURS
-    order = 1.9 + 0.1 * curve.measured + 2 * ours  # measured curves lie over published ones
+    above = {"context": 0, "usual": 0.3, "own": 2}[role]
+    order = 1.9 + 0.1 * curve.measured + above  # measured curves lie over published ones
     every = math.ceil(len(curve.points) / MOST_MARKERS) if not curve.measured else 1
     bpp, values = places(curve, measure)
     (handle,) = axes.plot(
-        bpp, values, label=curve.name, markevery=every, zorder=order,
-        **curve_line(curve, style, layout),
-    )  # fmt: skip
+        bpp, values, label=curve.name, markevery=every, zorder=order, **properties
+    )
+    colour = properties["color"]
     for point in curve.points:
         if point.interval is not None:
             low, high = (measure.drawn(end) for end in point.interval)
-            axes.vlines(point.bpp, low, high, colors=style.colour, linewidth=0.7, alpha=0.6)
+            axes.vlines(point.bpp, low, high, colors=colour, linewidth=0.7, alpha=0.6)
     if any(point.value_error or point.bpp_error for point in curve.points):
-        _draw_errors(axes, curve, measure, style)
+        _draw_errors(axes, curve, measure, colour)
     return handle
 
 
-def _draw_errors(axes: "Axes", curve: SystemCurve, measure: Measure, style: Style) -> None:
+def _draw_errors(axes: "Axes", curve: SystemCurve, measure: Measure, colour: str) -> None:
     """Draw bars as long as the reading error, or a band around samples of a drawn line."""
     bpp, values = places(curve, measure)
     ends = [_ends(point, measure) for point in curve.points]
     if curve.sampled:
         low, high = zip(*ends, strict=True)
-        axes.fill_between(
-            bpp, low, high, color=style.colour, alpha=BAND_OPACITY, linewidth=0, zorder=1
-        )
+        axes.fill_between(bpp, low, high, color=colour, alpha=BAND_OPACITY, linewidth=0, zorder=1)
         return
     below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
     above = [high - value for value, (_, high) in zip(values, ends, strict=True)]
     axes.errorbar(
         bpp, values, yerr=[below, above], xerr=[point.bpp_error or 0 for point in curve.points],
-        fmt="none", ecolor=style.colour, elinewidth=BAR_POINTS, capsize=CAP_POINTS,
+        fmt="none", ecolor=colour, elinewidth=BAR_POINTS, capsize=CAP_POINTS,
         capthick=BAR_POINTS, zorder=1.8,
     )  # fmt: skip
 
@@ -222,8 +236,14 @@ def _frame(
         axes.set_xlim(min(rates) / room, right)
         plain_ticks(axes.xaxis, wide=right * room / min(rates) > 5)
     axes.set_xlabel(RATE_LABEL)
-    axes.set_ylabel(axis_words(measure, any(curve.few for curve in shown)))
+    axes.set_ylabel(axis_words(measure, few_images(shown)))
     frame(axes)
+
+
+def few_images(curves: Iterable[SystemCurve]) -> int:
+    """Return the least number of images of a distribution metric that are few; 0 for none."""
+    found = [point.images or 0 for one in curves if one.few for point in one.points]
+    return min(found, default=0)
 
 
 def _ordered(summary: Summary | None, panels: Sequence[Panel]) -> list[SystemCurve]:
@@ -273,10 +293,9 @@ def _caption(summary: Summary, panels: Sequence[Panel], dataset: str) -> str:
             f"Bars are 95 % intervals of {', '.join(bars)} over images, by the infinitesimal "
             "jackknife."
         )
-    if any(curve.few for curve in drawn):
-        parts.append(FEW)
-    if any(curve.caveats for curve in drawn):
-        parts.append("Dashed lines with open markers carry the caveat in the legend.")
+    parts += few_sentences(panel.measure for panel in panels if few_images(panel.measured))
+    caveats = grouped((caveat, c.system.name) for c in drawn for caveat in c.caveats)
+    parts += [f"{told({caveat: names})}." for caveat, names in caveats.items()]
     return " ".join(parts)
 
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.builds import RECORDED
 from benchmark.analysis.systems import GROUPS, OURS
-from benchmark.figures.captions import MARKS, grouped, listed
+from benchmark.figures.captions import grouped, listed, origins_note
+from benchmark.figures.contrast import readable
 from benchmark.figures.drawing import Drawing, frame, plain_ticks, title
-from benchmark.figures.labels import Label, place_labels
-from benchmark.figures.legend import Entry, grouped_legend
+from benchmark.figures.layout.labels import Label, place_labels
+from benchmark.figures.layout.legend import Entry, grouped_legend, lay_out, settle
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     PAPER,
@@ -64,8 +65,10 @@ def draw_realism_plots(
             handle = Line2D([], [], **properties)
             entries.setdefault(_name(sweep), Entry(sweep.group, _name(sweep), handle))
         grouped_legend(figure, list(entries.values()), GROUPS, _note(plots))
+        lay_out(figure)
         for axes, plot in zip(every_axes, plots, strict=True):
             _label_ends(axes, plot.sweeps, styles)
+        settle(figure)
     return Drawing(
         figure,
         _caption(plots, distortion, realism, dataset, images),
@@ -75,7 +78,7 @@ def draw_realism_plots(
 
 
 def _line(sweep: RealismSweep, style: Style) -> dict[str, Any]:
-    return line(style, PAPER, published=not sweep.measured, emphasis=sweep.group == OURS)
+    return line(style, PAPER, sweep.origin, role="own" if sweep.group == OURS else "usual")
 
 
 def _draw(axes: "Axes", sweep: RealismSweep, style: Style) -> None:
@@ -89,9 +92,13 @@ def _draw(axes: "Axes", sweep: RealismSweep, style: Style) -> None:
 
 
 def _label_ends(axes: "Axes", sweeps: Sequence[RealismSweep], styles: Mapping[str, Style]) -> None:
-    """Write the settings of the first and last step beside them."""
+    """Write the settings of the first and last step beside them, where there is room."""
     ends = [
-        Label(step.setting, step.distortion.value, step.realism.value, styles[sweep.label].colour)
+        Label(
+            step.setting,
+            [(step.distortion.value, step.realism.value)],
+            readable(styles[sweep.label].colour),
+        )
         for sweep in sweeps
         if len(sweep.steps) > 1
         for step in (sweep.steps[0], sweep.steps[-1])
@@ -167,9 +174,8 @@ def left_out(plots: Sequence[PlotAtRate]) -> list[str]:
 
 
 def _note(plots: Sequence[PlotAtRate]) -> str:
-    note = f"{MARKS.partition(',')[0]}: published. Lines: the realism sweep of one system."
-    if any(sweep.measured for plot in plots for sweep in plot.sweeps):
-        note = f"Filled markers: measured by this benchmark. {note}"
+    origins = origins_note(sweep.origin for plot in plots for sweep in plot.sweeps)
+    note = f"{origins} Lines: the realism sweep of one system."
     mixed = any(len(_rules(plots, first)) > 1 for first in (True, False))
     return note + " Protocols mixed: the caption says whose is which." * mixed
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
 from benchmark.errors import UnknownName
+from benchmark.figures.contrast import lightness, mixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,18 +19,20 @@ DOUBLE_COLUMN_INCHES = 6.875
 PANEL_INCHES, PAPER_PANEL_INCHES = 2.35, 2.5  # heights without legend and note
 DOTS_PER_INCH = 200
 
-MARKER_POINTS = 3.6
+MARKER_POINTS = 4.2
 EDGE_POINTS = 0.8  # of a marker
-PUBLISHED_LINE_POINTS, EMPHASISED_LINE_POINTS = 0.8, 1.3
+PUBLISHED_LINE_POINTS = 0.8
 PUBLISHED_DASHES = (0, (3, 1.1))
-CAVEAT_DASHES = (0, (4, 2))
 SAMPLED_DASHES = (0, (5, 1.4, 1, 1.4))  # dots and dashes: samples of a drawn line
 MOST_MARKERS = 14  # on one published curve; some csv files have a hundred points
 BAR_POINTS, CAP_POINTS = 0.6, 1.2  # of reading errors
 BAND_OPACITY = 0.18
 
-LEGEND_POINTS, NOTE_POINTS, TITLE_POINTS = 6.3, 5.8, 7.0
+SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print can do with
 GREY, RULE_GREY, LINE_GREY, LABEL_GREY = "#555555", "#CCCCCC", "#777777", "#333333"
+CONTEXT_GREY = "#8C8C8C"  # of curves that the others are seen against
+LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
+SHADES_TRIED = 120  # for a variant of a codec
 COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
@@ -56,6 +59,14 @@ class Style(NamedTuple):
     marker: str  # as matplotlib names it
 
 
+# Where the points of a curve come from, and whether it is drawn to be seen first or last
+Origin = Literal["measured", "precomputed", "published"]
+Role = Literal["own", "usual", "context"]
+ROLE_SIZES: Mapping[Role, tuple[float, float]] = {  # factors of line widths and markers
+    "own": (1.7, 1.25), "usual": (1.0, 1.0), "context": (0.65, 0.8),
+}  # fmt: skip
+
+
 class CurveLayout(NamedTuple):
     """Sizes in which the rate curves of reports and those of the paper differ."""
 
@@ -70,9 +81,13 @@ REPORT = CurveLayout(1.1, 1.4, 1.15, None)
 PAPER = CurveLayout(0.8, 1.5, 1.1, 7)
 
 FAMILIES = {family(one.label): Style(one.colour, one.marker) for one in SYSTEMS if one.colour}
+# Typefaces by the name that `--font` takes; they come with matplotlib: the same everywhere.
+# "serif" looks as Times does. A sign that the first one lacks is taken from the second.
+FONTS: Mapping[str, Mapping[str, Any]] = {
+    "sans": {"font.family": ["DejaVu Sans"], "mathtext.fontset": "dejavusans"},
+    "serif": {"font.family": ["STIXGeneral", "DejaVu Sans"], "mathtext.fontset": "stix"},
+}
 RC: Any = {  # its keys are matplotlib's
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same everywhere
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -107,32 +122,32 @@ class FigureStyle(NamedTuple):
 
 FIGURE_STYLES: Mapping[str, FigureStyle] = {  # by the name that `--style` takes
     "usual": FigureStyle(),
-    # for papers set in Times; the font comes with matplotlib
-    "serif": FigureStyle(
-        {"font.family": "serif", "font.serif": ["STIXGeneral"], "mathtext.fontset": "stix"}
-    ),
 }
 _chosen: ContextVar[str] = ContextVar("figure style", default="usual")
+_font: ContextVar[str] = ContextVar("typeface of figures", default="sans")
 
 
 @contextmanager
-def drawn_in(name: str) -> Iterator[None]:
-    """Draw every figure inside in the style of that name; raises `UnknownName`."""
+def drawn_in(name: str = "usual", font: str = "sans") -> Iterator[None]:
+    """Draw every figure inside in a style and a typeface; raises `UnknownName` for other names."""
     if name not in FIGURE_STYLES:
         raise UnknownName("figure style", name, FIGURE_STYLES)
-    token = _chosen.set(name)
+    if font not in FONTS:
+        raise UnknownName("font", font, FONTS)
+    tokens = _chosen.set(name), _font.set(font)
     try:
         yield
     finally:
-        _chosen.reset(token)
+        _chosen.reset(tokens[0])
+        _font.reset(tokens[1])
 
 
 def styles(labels: Iterable[str]) -> dict[str, Style]:
     """Return a style for each label, no two the same.
 
     The plain variant of a known system always has the style of the table `SYSTEMS`. Its other
-    variants have a shade of the colour and another marker; unknown codecs get the spare colours and
-    markers by alphabet.
+    variants have a shade of the colour and another marker, which is told from others in greyscale,
+    too; unknown codecs get the spare colours and markers by alphabet.
     """
     ordered = sorted(set(labels), key=lambda label: (family(label), plainness(label), label))
     unknown = [f for f in dict.fromkeys(map(family, ordered)) if f not in FAMILIES]
@@ -145,46 +160,53 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         siblings = sum(family(other) == own for other in found)
         # The style of a known system stays free where only other variants of it are there.
         number = siblings + (own in FAMILIES and not siblings and plainness(label) > 0)
-        found[label] = next(one for one in _shades(base, number) if one not in found.values())
+        there = [*(FAMILIES.values() if number else ()), *found.values()]
+        free = (one for one in _shades(base, number) if one not in there)
+        tried = list(islice(free, SHADES_TRIED if number else 1))
+        found[label] = next((one for one in tried if _is_apart(one, there)), tried[0])
     return found
 
 
 def line(
     style: Style,
     layout: CurveLayout,
+    origin: Origin = "measured",
     *,
-    published: bool = False,
     sampled: bool = False,
-    caveat: bool = False,
-    emphasis: bool = False,
+    role: Role = "usual",
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.
 
-    Measured curves are solid with filled markers; with `caveat` they are dashed, and like
-    `published` ones have open markers. `sampled`: points read off a drawn line have no marker.
+    A marker is filled where the point was measured here, half filled where it is precomputed (in
+    bundled rows or a pack), and open where it is published; published lines are broken. `sampled`:
+    points read off a drawn line have no marker. `role`: our own curves are heavier, those of the
+    context thin and grey.
     """
-    size = MARKER_POINTS * (layout.star if style.marker == "*" else 1)
-    plain_points = PUBLISHED_LINE_POINTS if published else layout.line_points
+    published = origin == "published"
+    width, size = ROLE_SIZES[role]
+    colour = CONTEXT_GREY if role == "context" else style.colour
     broken = SAMPLED_DASHES if sampled else PUBLISHED_DASHES
     return {
-        "color": style.colour,
+        "color": colour,
         "marker": "" if sampled else style.marker,
-        "markersize": size * (1.15 if emphasis else 1),
-        "markerfacecolor": "white" if published or caveat else style.colour,
-        "markeredgecolor": style.colour,
+        "markersize": MARKER_POINTS * size * (layout.star if style.marker == "*" else 1),
+        "fillstyle": "left" if origin == "precomputed" else "full",
+        "markerfacecolor": "white" if published else colour,
+        "markerfacecoloralt": "white",
+        "markeredgecolor": colour,
         "markeredgewidth": EDGE_POINTS,
-        "linewidth": EMPHASISED_LINE_POINTS if emphasis else plain_points,
-        "linestyle": broken if published else CAVEAT_DASHES if caveat else "-",
+        "linewidth": width * (PUBLISHED_LINE_POINTS if published else layout.line_points),
+        "linestyle": broken if published else "-",
     }
 
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw everything inside in the chosen style: 8-point type, thin lines, TrueType fonts."""
+    """Draw everything inside in the chosen style: type of 7 and 8 points, TrueType fonts."""
     import matplotlib as mpl
     import seaborn as sns
 
-    settings = {**RC, **FIGURE_STYLES[_chosen.get()].settings}
+    settings = {**RC, **FONTS[_font.get()], **FIGURE_STYLES[_chosen.get()].settings}
     with mpl.rc_context({**sns.axes_style("ticks"), **sns.plotting_context("paper"), **settings}):
         yield
 
@@ -197,6 +219,13 @@ def file_bytes(figure: "Figure", kind: Literal["pdf", "png"]) -> bytes:
     with figure_style():
         figure.savefig(stream, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return stream.getvalue()
+
+
+def _is_apart(one: Style, others: Iterable[Style]) -> bool:
+    """Return whether a style differs from others by its marker, or else in a greyscale print."""
+    same = [other for other in others if other.marker == one.marker]
+    here = lightness(one.colour)
+    return all(abs(lightness(other.colour) - here) >= LEAST_LIGHTNESS for other in same)
 
 
 def _spare(place: int) -> Style:
@@ -221,5 +250,4 @@ def _shade(colour: str, number: int) -> str:
     """
     channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
     target = 255 if sum(channels) < 3 * 128 else 0
-    share = 0.35 + 0.125 * ((number - 1) % 3)
-    return "#" + "".join(f"{round(c + share * (target - c)):02x}" for c in channels)
+    return mixed(colour, target, 0.35 + 0.125 * ((number - 1) % 3))

@@ -1,4 +1,4 @@
-"""Surface of rate, distortion and realism that one codec spans, and its lines of equal rate.
+"""Surface of rate, distortion and realism that one codec spans, drawn as its lines of equal rate.
 
 After Blau and Michaeli, "Rethinking Lossy Compression: The Rate-Distortion-Perception Tradeoff"
 (ICML 2019), whose surface is the least rate at each distortion and perceptual quality; this one is
@@ -8,14 +8,16 @@ what one network does.
 from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.grid import RealismGrid, records
-from benchmark.figures.captions import FEW, axis_words
-from benchmark.figures.drawing import RATE_LABEL, Drawing, frame, title
-from benchmark.figures.labels import Label, place_labels
+from benchmark.figures.captions import axis_words, few_sentences
+from benchmark.figures.drawing import Drawing, frame, title
+from benchmark.figures.layout.labels import Label, place_labels
+from benchmark.figures.layout.legend import lay_out, settle
+from benchmark.figures.layout.wrapping import wrapped
 from benchmark.figures.style import (
     COLOUR_MAP,
-    DOUBLE_COLUMN_INCHES,
     LABEL_GREY,
     LINE_GREY,
+    SINGLE_COLUMN_INCHES,
     figure_style,
 )
 from benchmark.figures.table import Table
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT_INCHES = 2.9
+TITLE_INCHES = 2.1  # of its width
 MOST_LABELS = 5  # of rates
-VIEW = {"elev": 24, "azim": -128}
 
 
 def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
-    """Draw the surface on the left and the same from above on the right, a line for each rate."""
+    """Draw realism against distortion: a line for each rate, a colour for each beta."""
     import matplotlib as mpl
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -37,41 +39,19 @@ def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
     colours = mpl.colormaps[COLOUR_MAP]
     scale = Normalize(min(found.betas), max(found.betas))
     with figure_style():
-        figure = Figure(figsize=(DOUBLE_COLUMN_INCHES, HEIGHT_INCHES))
-        solid: Any = figure.add_axes((0.0, 0.0, 0.53, 1.04), projection="3d")
-        flat = figure.add_axes((0.575, 0.15, 0.315, 0.73))
-        bar = figure.add_axes((0.915, 0.15, 0.014, 0.73))
-        _draw_solid(solid, found, colours, scale)
-        _draw_flat(flat, found, colours, scale)
-        figure.colorbar(mpl.cm.ScalarMappable(scale, colours), cax=bar, label="β")
-        title(flat, "\n".join([f"{dataset}, {found.images} images", *found.caveats]))
-        place_labels(flat, _rates(found))
+        figure = Figure(figsize=(SINGLE_COLUMN_INCHES, HEIGHT_INCHES), layout="constrained")
+        axes = figure.subplots()
+        _draw_lines(axes, found, colours, scale)
+        figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=axes, label="β", aspect=30)
+        said = "\n".join([f"{dataset}, {found.images} images", *found.caveats])
+        title(axes, wrapped(said, TITLE_INCHES))
+        lay_out(figure)
+        place_labels(axes, _rates(found))
+        settle(figure)
     return Drawing(figure, _caption(found, dataset), records(found), _table(found))
 
 
-def _draw_solid(axes: Any, found: RealismGrid, colours: Any, scale: Any) -> None:
-    x, y, z = found.distortion_values, found.realism_values, found.bpp
-    faces = colours(scale([[beta] * len(found.settings) for beta in found.betas]))
-    axes.plot_surface(
-        x, y, z, facecolors=faces, rcount=len(x), ccount=len(x[0]), alpha=0.55, linewidth=0,
-        shade=False,
-    )  # fmt: skip
-    for row, beta in enumerate(found.betas):
-        axes.plot(x[row], y[row], z[row], color=colours(scale(beta)), linewidth=1)
-    for column in range(len(found.settings)):
-        axes.plot(x[:, column], y[:, column], z[:, column], color=LINE_GREY, linewidth=0.6)
-    axes.set_xlabel(found.distortion.axis_label, labelpad=-5)
-    axes.set_ylabel(axis_words(found.realism, found.realism.few(found.images)), labelpad=-5)
-    axes.set_zlabel(RATE_LABEL, labelpad=-4, rotation=90)
-    axes.tick_params(labelsize=6, pad=-2)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color((1, 1, 1, 0))
-        axis.set_major_locator(_few_ticks())
-    axes.view_init(**VIEW)
-    axes.set_box_aspect((1.15, 1.15, 0.9), zoom=0.97)
-
-
-def _draw_flat(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> None:
+def _draw_lines(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> None:
     x, y = found.distortion_values, found.realism_values
     for column, setting in enumerate(found.settings):
         axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
@@ -79,7 +59,8 @@ def _draw_flat(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> No
         axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
-    axes.set_ylabel(axis_words(found.realism, found.realism.few(found.images)))
+    few = found.images if found.realism.few(found.images) else 0
+    axes.set_ylabel(axis_words(found.realism, few))
     frame(axes)
 
 
@@ -88,15 +69,9 @@ def _rates(found: RealismGrid) -> list[Label]:
     every = -(-len(found.settings) // MOST_LABELS)
     ends = found.bpp[0], found.distortion_values[0], found.realism_values[0]
     return [
-        Label(f"{rate:.2g} bpp", x, y, LABEL_GREY)
+        Label(f"{rate:.2g} bpp", [(x, y)], LABEL_GREY)
         for rate, x, y in list(zip(*(end.tolist() for end in ends), strict=True))[::every]
     ]
-
-
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4, prune="both")
 
 
 def _caption(found: RealismGrid, dataset: str) -> str:
@@ -105,10 +80,10 @@ def _caption(found: RealismGrid, dataset: str) -> str:
         f"Rate, {found.distortion.label} and {found.realism.label} of CRDR over q and β "
         f"({betas}) on {dataset}: means over {found.images} images, {found.origin} "
         f"(protocols {', '.join(found.protocols)}). "
-        "Right: the same points; each line is one q, the bytes hardly depend on β."
+        "Each line is one q, the bytes hardly depend on β."
     ]
     if found.realism.few(found.images):
-        parts.append(FEW)
+        parts += few_sentences([found.realism])
     if not found.realism.of_sets:
         parts.append(
             f"{found.realism.label} stands in for a distance between distributions, which takes at "

@@ -9,18 +9,21 @@ from typing import Any, NamedTuple
 from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.means import OF_MEAN_MSE
 from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
-from benchmark.figures.captions import FEW
+from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
+TRAINED = "§"  # a metric that is part of a codec's training loss
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
-FEW_NOTE = f"{FEW_MARK} {FEW}"
+FEW_NOTE = (
+    f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
+)
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "α": r"$\alpha$", "β": r"$\beta$", NOTHING: "--", ENDLESS: r"$\infty$", DOUBTFUL: r"$^\dagger$",
-    FEW_MARK: r"$^\ddagger$",
+    FEW_MARK: r"$^\ddagger$", TRAINED: r"$^\S$",
 }  # fmt: skip
 
 

@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmark.errors import UsageError
-from benchmark.figures.legend import flat_legend
+from benchmark.figures.captions import panels_note
+from benchmark.figures.emphasis import everyone
+from benchmark.figures.layout.curve_names import in_legend, name_curves
+from benchmark.figures.layout.legend import flat_legend, lay_out
+from benchmark.figures.marks import Marks
 from benchmark.figures.rate_curve import draw_panel
-from benchmark.figures.style import figure_style, styles
+from benchmark.figures.style import drawn_in, figure_style, styles
 from benchmark.interface.tables import summarised
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
@@ -26,6 +30,7 @@ def plot(
     ax: "Axes | None" = None,
     common: bool = False,
     allow_few: bool = False,
+    font: str = "sans",
 ) -> "Axes":
     """Draw a metric against bits per pixel, one curve per codec variant, in the report's style.
 
@@ -41,6 +46,8 @@ def plot(
         Axes to draw on; by default those of a new pyplot figure, with the legend below them.
     common, allow_few : bool
         As in `summary`.
+    font : str
+        Typeface: "sans", or "serif" for papers set in Times. Axes that are given keep their own.
 
     Returns
     -------
@@ -50,6 +57,8 @@ def plot(
     ------
     UsageError
         If no point of the metric can be drawn.
+    UnknownName
+        If there is no such font.
     """
     import matplotlib.pyplot as plt
 
@@ -63,8 +72,12 @@ def plot(
         draw_panel(ax, panel, styles(found.labels))
         ax.legend(fontsize="x-small", frameon=False)
         return ax
-    with figure_style():
+    cast, marks = everyone([panel]), Marks.of([panel])
+    with drawn_in(font=font), figure_style():
         figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
         drawn = draw_panel(axes, panel, styles(found.labels))
-        flat_legend(figure, [handle for _, handle in drawn])
+        lay_out(figure)
+        left = name_curves([axes], [drawn], cast.roles, marks.name)
+        entries = [in_legend(handle, marks.name(curve)) for curve, handle in left]
+        flat_legend(figure, entries, "\n".join([*panels_note([panel]), *marks.notes]))
     return axes

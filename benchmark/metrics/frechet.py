@@ -147,7 +147,7 @@ class FIDInfinity:
     label = "FID∞/256"
     better: Literal["higher", "lower"] = "lower"
     protocol = "frechet-infinity/1"
-    presentation = Presentation("decades")
+    presentation = Presentation("decades", over_few="widely scattered")
     space = "inception256"
     min_images = 50
 

@@ -62,7 +62,7 @@ class KID256:
     label = "KID/256"
     better: Literal["higher", "lower"] = "lower"
     protocol = "kernel-distance/1"
-    presentation = Presentation("decades", published="kid")
+    presentation = Presentation("decades", published="kid", over_few="widely scattered")
     space = "inception256"
     min_images = 50
 

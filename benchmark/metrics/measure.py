@@ -23,6 +23,7 @@ class Measure:
     published: str = field(default="", compare=False)
     meets: tuple[str, ...] = field(default=(), compare=False)
     kind: Kind = field(default="distortion", compare=False)
+    over_few: str = field(default="biased upward", compare=False)  # what it is over few images
     of_sets: bool = False  # reduced from features: values of single images are to first order
     by_image: bool = True  # whether values differ by image; not where influence is unknown
 

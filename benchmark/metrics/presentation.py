@@ -25,6 +25,7 @@ class Presentation(NamedTuple):
     # protocol ids of published numbers that the paper's figures may draw beside measured ones
     meets: tuple[str, ...] = ()
     kind: Kind = "distortion"
+    over_few: str = "biased upward"  # what a metric of a whole set is over few images
 
 
 def presentation_of(metric: type[Any]) -> Presentation:

@@ -1,4 +1,4 @@
-"""Figures of the paper that show numbers: curves, distortion-realism plots, surface, seconds."""
+"""Figures of the paper that show numbers: curves, plots of realism against distortion, seconds."""
 
 from collections.abc import Sequence
 

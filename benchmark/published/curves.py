@@ -1,11 +1,13 @@
 """Rate curves of measured and published points, in panels of what may stand side by side."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from benchmark.analysis.builds import mixed_builds
 from benchmark.analysis.interval import Interval, point_interval
-from benchmark.analysis.rate_distortion import Excluded, curves, excluded
+from benchmark.analysis.rate_distortion import Curve, Excluded, curves, excluded
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
 from benchmark.datasets.profile import profile
@@ -63,6 +65,23 @@ class SystemCurve(NamedTuple):
     def recorded(self) -> bool:
         """True if streams of some rows come from a pack."""
         return any(point.how == "recorded" for point in self.points)
+
+    @property
+    def origin(self) -> Literal["measured", "precomputed", "published"]:
+        """Where its points come from; precomputed if any of them is."""
+        if not self.measured:
+            return "published"
+        return "precomputed" if self.recorded else "measured"
+
+    def rates(self, measure: Measure) -> Curve:
+        """Return rates and qualities, as BD-rates take them: more is better."""
+        sign = 1 if measure.better == "higher" else -1
+        # FID falls by decades: as a straight quality its lowest values would decide nothing.
+        quality = [
+            sign * (np.log10(p.value) if measure.scale == "decades" else measure.drawn(p.value))
+            for p in self.points
+        ]
+        return Curve(np.array([point.bpp for point in self.points]), np.array(quality))
 
 
 class Panel(NamedTuple):

@@ -48,6 +48,13 @@ class RealismSweep(NamedTuple):
     recorded: bool = False  # some of its points are precomputed
     left_out: tuple[str, ...] = ()  # sentences on variants of other builds, or without the metrics
 
+    @property
+    def origin(self) -> Literal["measured", "precomputed", "published"]:
+        """Where its points come from, as `SystemCurve.origin`."""
+        if not self.measured:
+            return "published"
+        return "precomputed" if self.recorded else "measured"
+
 
 class PlotAtRate(NamedTuple):
     """A distortion-realism plot: the sweeps of all systems at one rate."""

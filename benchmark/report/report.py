@@ -31,7 +31,9 @@ from benchmark.report.document import left_out, report_text
 from benchmark.system.atomic import write_files
 
 DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
-OVERVIEW = ("psnr", "ms_ssim", "lpips")  # panels of the figure that holds several metrics
+# Panels of the figure that holds several metrics: of each, the first that is measured of all
+# codecs; LPIPS on AlexNet's features is in training losses, on SqueezeNet's it is not.
+OVERVIEW = (("psnr",), ("ms_ssim",), ("lpips_squeeze", "lpips"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _write(
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     points = chosen_points(request.results, request.published)
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
-    drawings = _draw(stored, measured, request.linear, over)
+    drawings = _draw(stored, measured, request.linear, over, anchor)
     means = means_table(summary, measured)
     comparisons, deltas = compare_all(
         summary, measured, anchor, request.up_to_bpp, request.any_overlap
@@ -206,7 +208,11 @@ def _write(
 
 
 def _draw(
-    stored: DatasetResults, measures: Sequence[Measure], linear: bool, over: Mapping[str, Overlay]
+    stored: DatasetResults,
+    measures: Sequence[Measure],
+    linear: bool,
+    over: Mapping[str, Overlay],
+    anchor: str,
 ) -> dict[str, Drawing]:
     """Return figures by file name, without those that would be empty."""
     summary, name = stored.summary, stored.name
@@ -217,16 +223,31 @@ def _draw(
         panels[measure.column] = panel._replace(curves=(*panel.curves, *drawn))
     labels = [curve.system.label for panel in panels.values() for curve in panel.published]
     found = styles([*summary.labels, *labels])
-    overview = [metric_class(metric).column for metric in OVERVIEW]
-    several = [column for column in panels if column in overview]
+    several = overview_columns({one: len(panels[one].measured) for one in panels})
     figures = {"curves": several} if len(several) > 1 else {}
     figures |= {column: [column] for column in panels}
     drawings = {
-        file: draw_rate_curves(summary, [panels[one] for one in columns], found, name, linear)
+        file: draw_rate_curves(
+            summary, [panels[one] for one in columns], found, name, linear,
+            anchor if file == "curves" else "",
+        )
         for file, columns in figures.items()
-    }
+    }  # fmt: skip
     drawings["timing"] = draw_timing(summary, found, name)
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
+
+
+def overview_columns(counts: Mapping[str, int]) -> list[str]:
+    """Return the columns of the overview: of each choice the first of those with most values.
+
+    counts: numbers of values by metric column; metrics without any are left out.
+    """
+    found = []
+    for metrics in OVERVIEW:
+        columns = [metric_class(metric).column for metric in metrics]
+        best = max(columns, key=lambda column: counts.get(column, 0))
+        found += [best] if counts.get(best) else []
+    return found
 
 
 def _every_file_name() -> set[str]:

@@ -143,7 +143,7 @@ def test_a_new_distribution_metric_is_drawn_and_counted():
     summary = summarise(whole, {"coding": "coding/1", "spread": "spread/x"})
     drawing = draw_rate_curves(summary, [measured_panel(summary, spread)], styles(["jpeg"]), "set")
     (axes,) = drawing.figure.axes
-    assert axes.get_ylabel() == "Spread (dB), few"
+    assert axes.get_ylabel() == "Spread (dB)\n4 images: biased upward"
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(-10 * math.log10(1 - 0.915))
     assert "Spread: one value of the whole set, no mean" in drawing.caption
     assert "Spread" in means_table(summary, [spread]).headers

@@ -16,6 +16,7 @@ from benchmark.published.overlay import overlay
 from benchmark.published.points import parse, select
 from benchmark.rows.store import Store
 from support.measured import row, table
+from support.text_boxes import crowding, words_in
 
 FILE = Path(__file__).parents[2] / "results" / "published" / "points.csv"
 POINTS = parse(FILE.read_text(encoding="utf-8"))
@@ -49,11 +50,6 @@ def lines_of(axes):
     return {line.get_label().partition("$")[0]: line for line in axes.get_lines()}
 
 
-def note_of(figure):
-    (legend,) = figure.legends
-    return " ".join(legend.get_title().get_text().split())
-
-
 def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
     with FILE.open(newline="", encoding="utf-8") as file:
         mine = [r for r in csv.DictReader(file) if (r["system"], r["variant"]) == (system, variant)]
@@ -61,13 +57,12 @@ def from_csv(system, variant, dataset, metric, columns=("bpp", "value")):
     return sorted(tuple(float(r[column]) for column in columns) for r in mine)
 
 
-def test_open_markers_of_an_under_trained_network_are_not_taken_for_published_ones():
+def test_what_is_measured_is_never_drawn_as_published_is():
     drawing = draw(["hific:"], caveat="random weights")
     (axes,) = drawing.figure.axes
-    assert lines_of(axes)["jpeg, random weights"].get_markerfacecolor() == "white"
-    assert note_of(drawing.figure) == (
-        "Open markers, broken lines: published, "
-        "or a measured network with the caveat in the legend."
+    assert lines_of(axes)["jpeg, random weights"].get_markerfacecolor() != "white"
+    assert "Filled markers: measured here; open markers, broken lines: published." in words_in(
+        drawing.figure
     )
 
 
@@ -83,7 +78,7 @@ def test_published_points_are_open_markers_on_broken_lines_where_the_csv_has_the
     assert lines["jpeg"].get_markerfacecolor() != "white"
     assert not lines["jpeg"].is_dashed()
     assert line.get_zorder() < lines["jpeg"].get_zorder()
-    assert note_of(drawing.figure) == "Open markers, broken lines: published."
+    assert "open markers, broken lines: published." in words_in(drawing.figure)
     assert "HiFiC: HiFiC official data.csv (NeurIPS 2020" in drawing.caption
     assert "Published rates are as their sources count them" in drawing.caption
 
@@ -117,7 +112,7 @@ def test_digitised_points_have_bars_as_long_as_their_reading_error():
     for x, y, dx, dy in expected:
         assert tuple(np.round((x, y - dy, x, y + dy), 9)) in ends
         assert tuple(np.round((x - dx, y, x + dx, y), 9)) in ends
-    assert "Bars: reading error" in note_of(drawing.figure)
+    assert "Bars: reading error" in words_in(drawing.figure)
     assert "Reading error in PSNR (dB): DIRAC-100 ± 0.02." in drawing.caption
     assert not draw(["hific:"]).figure.axes[0].collections
 
@@ -132,22 +127,22 @@ def test_samples_of_a_drawn_line_are_a_band_without_markers():
     bpp, value = from_csv("IVR", "with U-Net", "kodak", "psnr_db")[0]
     at = corners[np.isclose(corners[:, 0], bpp), 1]
     assert (at.min(), at.max()) == pytest.approx((value - 0.08, value + 0.08), abs=1e-9)
-    assert "Bands: reading error" in note_of(drawing.figure)
+    assert "Bands: reading error" in words_in(drawing.figure)
 
 
 def test_a_figure_of_mixed_protocols_says_so_itself_and_marks_who_follows_which():
     drawing = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM), mix=True)
-    legend = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
-    assert legend == [
-        "jpeg", r"CRDR beta=0$^{\mathrm{a}}$", "HiFiC", r"ELIC (mse)$^{\mathrm{b,c}}$"
-    ]  # fmt: skip
-    assert note_of(drawing.figure).endswith(
+    words = words_in(drawing.figure)
+    for name in ("CRDR beta=0", "HiFiC", "ELIC (mse)"):
+        marks = {"CRDR beta=0": "$^{\\mathrm{a}}$", "ELIC (mse)": "$^{\\mathrm{b,c}}$"}
+        assert name + marks.get(name, "") in words
+    assert (
         "Protocols mixed: a psnr-rgb8-truncated/1; b psnr-rgb/reported; c ms-ssim-rgb/reported; "
         "without a letter psnr-rgb8/1 and ms-ssim-rgb8/1."
-    )
+    ) in words
     assert "Protocols mixed in PSNR (dB): psnr-rgb8-truncated/1 CRDR beta=0; " in drawing.caption
     alone = draw(["crdr:beta=0", "hific:", "elic:mse"], (PSNR, MS_SSIM))
-    assert "mixed" not in note_of(alone.figure) + alone.caption
+    assert "mixed" not in words_in(alone.figure) + alone.caption
     assert list(lines_of(alone.figure.axes[0])) == ["HiFiC", "jpeg"]
 
 
@@ -178,12 +173,7 @@ def test_thirteen_systems_have_a_legend_and_a_note_that_fit_the_figure():
         "pq-mim", "ms-illm", "egic", "dc-vic", "vtm", "jpeg",
     ]  # fmt: skip
     figure = draw(names, (PSNR, FID), "clic2020", measured=False, mix=True).figure
-    figure.draw_without_rendering()
-    renderer = figure._get_renderer()
-    box = figure.legends[0].get_window_extent(renderer)
-    assert box.x0 >= 0
-    assert box.x1 <= figure.bbox.width
-    assert all(axes.get_tightbbox(renderer).y0 >= box.y1 - 0.5 for axes in figure.axes)
+    assert crowding(figure) == []
     assert all(axes.bbox.height / figure.dpi > 1.2 for axes in figure.axes)
     assert b"/Type3" not in file_bytes(figure, "pdf")
 

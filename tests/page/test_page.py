@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from benchmark.page.colour import contrast
+from benchmark.figures.contrast import contrast
 from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
 from support.measured import row

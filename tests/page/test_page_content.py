@@ -18,9 +18,10 @@ from benchmark.analysis.interval import records
 from benchmark.analysis.stored import read_results
 from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
+from benchmark.figures.contrast import contrast
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
 from benchmark.metrics.measure import Measure
-from benchmark.page.colour import DARK_PAGE, contrast, on_dark
+from benchmark.page.colour import DARK_PAGE, on_dark
 from benchmark.page.content import SYMBOLS
 from benchmark.page.document import json_text
 from benchmark.page.write import page_request

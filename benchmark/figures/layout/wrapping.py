@@ -1,0 +1,63 @@
+"""Sizes of texts in the typeface of figures, and texts broken into lines that there is room for."""
+
+from functools import lru_cache
+
+from benchmark.figures.style import SMALL_POINTS
+
+SEPARATORS = "-_=:/"  # that a word may be broken after
+
+
+def text_inches(text: str, points: float = SMALL_POINTS) -> tuple[float, float]:
+    """Return the width and height in inches of a text in matplotlib's present typeface."""
+    import matplotlib as mpl
+
+    return _text_inches(text, points, tuple(mpl.rcParams["font.family"]))
+
+
+@lru_cache(maxsize=4096)
+def _text_inches(text: str, points: float, _: tuple[str, ...]) -> tuple[float, float]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=200)
+    box = figure.text(0, 0, text, fontsize=points).get_window_extent()
+    return box.width / figure.dpi, box.height / figure.dpi
+
+
+def wrapped(text: str, inches: float, points: float = SMALL_POINTS) -> str:
+    """Break a text at spaces into lines that are no wider than `inches`.
+
+    Lines of the text stay lines. A word that is wider than the room is broken, too.
+    """
+    room = inches - 0.02
+    if text_inches(text, points)[0] <= room:
+        return text
+    blank = text_inches("o o", points)[0] - text_inches("oo", points)[0]
+    lines = []
+    for part in text.splitlines():
+        line, used = "", 0.0
+        for word in part.split(" "):
+            for piece in _pieces(word, room, points):
+                width = text_inches(piece, points)[0]
+                if line and used + blank + width > room:
+                    lines.append(line)
+                    line, used = piece, width
+                else:
+                    line, used = f"{line} {piece}".lstrip(), used + blank * bool(line) + width
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _pieces(word: str, room: float, points: float) -> list[str]:
+    """Return a word whole where it fits, else in parts that do, broken after separators if it can.
+
+    Words with formulas stay whole.
+    """
+    pieces = []
+    while text_inches(word, points)[0] > room and "$" not in word:
+        share = room / text_inches(word, points)[0]
+        most = max(int(0.95 * share * len(word)), 1)
+        ends = [at + 1 for at in range(most) if word[at] in SEPARATORS]
+        most = ends[-1] if ends else most
+        pieces.append(word[:most])
+        word = word[most:]
+    return [*pieces, word]

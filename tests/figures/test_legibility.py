@@ -1,0 +1,198 @@
+"""Every figure of every command: no text leaves the canvas, overlaps another or is too small."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.summarise import summarise
+from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.figures.ablation import draw_ablation, named
+from benchmark.figures.complexity import draw_complexity
+from benchmark.figures.paper_curve import draw_paper_curves
+from benchmark.figures.pictures import PictureTile, draw_pictures
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.realism_plot import draw_realism_plots
+from benchmark.figures.style import FONTS, drawn_in, figure_style, styles
+from benchmark.figures.surface import draw_surface
+from benchmark.figures.timing import draw_timing
+from benchmark.metrics.measure import Measure
+from benchmark.paper.crops import CropRequest
+from benchmark.paper.paper import write_paper
+from benchmark.paper.results import PaperResults
+from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
+from benchmark.published.curves import measured_panel, published_curves
+from benchmark.published.overlay import overlay
+from benchmark.published.paper_panel import paper_panel
+from benchmark.published.points import parse, select
+from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
+from benchmark.report.report import ReportRequest, write_reports
+from support.measured import row, table
+from support.text_boxes import crowding, shown_texts
+
+RESULTS = Path(__file__).parents[2] / "results"
+POINTS = parse((RESULTS / "published" / "points.csv").read_text(encoding="utf-8"))
+SECONDS = parse_complexity((RESULTS / "published" / "complexity.csv").read_text(encoding="utf-8"))
+PSNR, MS_SSIM, LPIPS, FD, FID = (
+    Measure.named(name) for name in ("psnr", "ms_ssim", "lpips", "fd_squeeze", "fid256")
+)
+LONG = "reduced network, trained on a CPU for as many crops as the whole of this project has"
+FOURTEEN = [
+    "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56", "ours:beta=3.84", "jpeg:optimize=1", "webp",
+    "jpeg2000", "avif:speed=6", "jpegxl", "x265", "vvenc", "vtm",
+    "compressai:metric=mse:model=bmshj2018-hyperprior:weights=matched-whole",
+    "folder:path=/a_closed_system_with_a_name_as_long_as_a_line",
+]  # fmt: skip
+KODAK = [f"kodim{number:02}" for number in range(1, 25)]
+LEAST_POINTS = 7.0
+
+
+@cache
+def fourteen(timing=False):
+    """Rows of fourteen codecs whose curves lie as close to each other as in life."""
+    rows = []
+    for place, label in enumerate(FOURTEEN):
+        codec, _, variant = label.partition(":")
+        caveat = LONG if place % 4 == 0 else "another caveat" if place == 12 else ""
+        for step, rate in enumerate(np.geomspace(60, 1200, 6)):
+            quality = 22 + 3 * step + place / 4
+            rows += [
+                row(
+                    codec, step, image, variant=variant, num_bytes=int(rate * (1 + place / 30)),
+                    psnr_db=quality, ms_ssim=1 - 10 ** (-quality / 25), caveat=caveat,
+                    lpips_alex=0.6 * 0.6**step * (1 - place / 40), timing=timing,
+                    timed=f"what the program {codec} does from start to end, files included",
+                    recorded=place % 3 == 0 and not timing,
+                    encode_seconds=0.01 * (place + 1) ** 2,
+                )
+                for image in KODAK
+            ]  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return summarise(table(fourteen()))
+
+
+def draw(summary, measures, published="", dataset="kodak", **options):
+    panels = []
+    for measure in measures:
+        panel = measured_panel(summary, measure)
+        over = overlay(published_curves(select(POINTS, published.split(",")), "kodak", measure),
+                       None, True).drawn if published else ()  # fmt: skip
+        panels.append(panel._replace(curves=(*panel.curves, *over)))
+    labels = [curve.system.label for panel in panels for curve in panel.curves]
+    return draw_rate_curves(summary, panels, styles(labels), dataset, **options)
+
+
+def draw_paper(summary, dataset, metrics):
+    panels = [
+        paper_panel(one, dataset, measured_panel(summary, one), POINTS, 1.3) for one in metrics
+    ]
+    known = styles(system.label for system in PAPER_SYSTEMS)
+    return draw_paper_curves(panels, known, dataset, 24, "VTM")
+
+
+def draw_plane(summary):
+    known = styles(system.label for system in PAPER_SYSTEMS)
+    both = [
+        paper_panel(one, "clic2020", measured_panel(None, one), POINTS, 2.0) for one in (PSNR, FID)
+    ]
+    plots = [
+        PlotAtRate(bpp, tuple(realism_sweeps(*both, None, POINTS, "clic2020", bpp)))
+        for bpp in (0.093, 0.143, 0.323)
+    ]
+    return draw_realism_plots(plots, PSNR, FID, known, "CLIC2020 test", 428)
+
+
+def draw_seconds(summary):
+    timed = summarise(table(fourteen(timing=True)))
+    blocks = [measured_block(timed, "kodak"), *published_blocks(SECONDS)]
+    labels = [bar.label for block in blocks for bar in block.bars]
+    return draw_complexity(blocks, styles(labels))
+
+
+def draw_times(summary):
+    timed = summarise(table(fourteen(timing=True)))
+    return draw_timing(timed, styles(timed.labels), "a folder with a name as long as a sentence")
+
+
+def draw_tiles(summary):
+    values = {"Rate (bpp)": 0.2541, "PSNR (dB)": 31.4567, "PSNR of luma (dB)": 32.1,
+              "LPIPS (AlexNet)": 0.1234, "LPIPS (SqueezeNet)": 0.1234, "MS-SSIM": 0.98}  # fmt: skip
+    pixels = np.zeros((40, 30, 3), np.uint8)
+    tiles = [
+        PictureTile(f"A system with a long name, number {n}", pixels, values, {}, None, (LONG,))
+        for n in range(7)
+    ]
+    return draw_pictures(tiles, 4, "")
+
+
+def draw_variants(summary):
+    names = ["RaGAN, the method itself", *(f"Variant {n} with a long name" for n in range(7))]
+    rows = [one | {"variant": f"beta={place}", "codec": "ours", "caveat": LONG}
+            for place, _ in enumerate(names) for one in fourteen()[: 6 * 24]]  # fmt: skip
+    found = summarise(table(rows))
+    labelled = named(found, dict(zip(found.labels, names, strict=True)))
+    return draw_ablation(labelled, [PSNR, LPIPS], names[0], "a folder of photographs", "Trained.")
+
+
+FIGURES = {
+    "one metric": lambda s: draw(s, [PSNR]),
+    "one metric, better when lower": lambda s: draw(s, [LPIPS]),
+    "one metric, linear rates": lambda s: draw(s, [MS_SSIM], linear_rate=True),
+    "all curves of three metrics": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS]),
+    "overview": lambda s: draw(s, [PSNR, MS_SSIM, LPIPS], overview_against="jpeg:optimize=1"),
+    "many published": lambda s: draw(s, [PSNR], "hific,multi-realism,dirac-1,elic,vtm,jpeg,hm"),
+    "many published, two metrics": lambda s: draw(s, [PSNR, MS_SSIM], "hific,elic,vtm,jpeg,bpg"),
+    "long name of a dataset": lambda s: draw(s, [PSNR], dataset="a_folder_of_photographs_" * 4),
+    "paper, Kodak": lambda s: draw_paper(s, "kodak", (PSNR, MS_SSIM, LPIPS)),
+    "paper, CLIC2020": lambda s: draw_paper(None, "clic2020", (PSNR, FID)),
+    "realism plots": draw_plane,
+    "lines of equal rate": lambda s: draw_surface(realism_grid(s, PSNR, [LPIPS]), "Kodak"),
+    "seconds": draw_seconds,
+    "timing": draw_times,
+    "pictures": draw_tiles,
+    "ablation": draw_variants,
+}
+
+
+@pytest.mark.parametrize("font", FONTS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_of_a_figure_leaves_it_or_overlaps_another(name, font, summary):
+    with drawn_in(font=font), figure_style():
+        figure = FIGURES[name](summary).figure
+        assert crowding(figure) == []
+        assert min(text.get_fontsize() for text in shown_texts(figure)) >= LEAST_POINTS
+        shown = [axes for axes in figure.axes if axes.get_xlabel()]
+        assert all(axes.bbox.height / figure.dpi > 0.9 for axes in shown)
+
+
+@pytest.mark.parametrize("command", ["report", "paper"])
+def test_no_text_of_a_figure_of_the_bundled_rows_leaves_it_or_overlaps_another(
+    command, tmp_path, monkeypatch
+):
+    seen = []
+
+    def look(figure, kind):
+        if kind == "png":
+            seen.extend([figure, *crowding(figure)])
+        return b""
+
+    monkeypatch.setattr(f"benchmark.{command}.{command}.file_bytes", look)
+    (tmp_path / "results").mkdir()
+    for name in ("kodak", "published", "packs", "ablation"):
+        (tmp_path / "results" / name).mkdir()
+        for path in (RESULTS / name).iterdir():
+            if path.name != "report":
+                (tmp_path / "results" / name / path.name).symlink_to(path)
+    if command == "report":
+        list(write_reports(ReportRequest(tmp_path / "results", "kodak")))
+    else:
+        request = CropRequest("", None, None)
+        list(write_paper(PaperResults(tmp_path / "results"), "all", tmp_path / "out", request))
+    assert [one for one in seen if isinstance(one, str)] == []
+    assert len(seen) >= 6
