@@ -5,13 +5,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmark.analysis.rate_distortion import bd_rate, compare
+from benchmark.analysis.comparison import compare
+from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
+from benchmark.figures.bd_table import bd_overview
 from benchmark.figures.emphasis import overview
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import CONTEXT_GREY, styles
-from benchmark.figures.table import bd_overview
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from support.colour_vision import VISIONS, distance
