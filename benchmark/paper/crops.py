@@ -44,7 +44,8 @@ def crops(results: PaperResults, request: CropRequest) -> PaperFigure:
             f"{bpp:.3g} bpp"
         )
     if len(kept) < 2:
-        return PaperFigure(None, ("no crops: fewer than two codecs can be decoded", *said))
+        few = "no crops: fewer than two codecs can be decoded; `bench run` keeps streams of others"
+        return PaperFigure(None, (few, *said))
     shown, rest = kept[:MOST_CROPS], kept[MOST_CROPS:]
     if rest:
         said.append(f"crops omit for lack of space: {', '.join(one.name for one in rest)}")

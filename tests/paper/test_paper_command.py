@@ -1,6 +1,7 @@
 """`bench figures paper` on a bare machine and on one with measured rows."""
 
 import csv
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
         (0.87446, 37.453)
     ]
     caption = (folder_of(tmp_path) / "curves_kodak.txt").read_text()
-    assert "Measured and recorded (a pack, or bundled rows): VTM (VTM 23.13)." in caption
+    assert re.search(r"recorded \(a pack, or bundled rows\): VTM \(VTM 23.13\)[,;] BPG", caption)
     assert not (tmp_path / "kodak").exists()
 
 
@@ -179,9 +180,9 @@ def test_a_stream_that_decodes_to_something_else_is_told_and_left_out(measured, 
         other.keep(Store(measured / "sample").stream(digest))
     made = crops(PaperResults(tmp_path), CropRequest(f"sample/{PHOTOGRAPH}"))
     assert [one["system"] for one in made.drawing.records] == ["VTM", "JPEG"]
-    assert made.sentences[0] == (
+    assert (
         "crops lack WebP: the stream decodes to pixels that differ from the measured ones"
-    )
+    ) in made.sentences
 
 
 def test_mistakes_are_told(measured, tmp_path):
@@ -225,7 +226,7 @@ def test_ablations_are_drawn_from_what_bench_ablation_leaves(tmp_path):
 
 
 def test_own_rows_stand_before_those_of_packs(tmp_path):
-    packs = packs_beside(tmp_path)
+    packs = [pack for pack in packs_beside(tmp_path) if pack.name.startswith("vtm")]
     bare = dataset_contents(tmp_path, "sample", packs)
     rows = bare.table.to_pylist()
     assert {row["codec"] for row in rows} == {"vtm"}
