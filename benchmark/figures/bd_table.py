@@ -170,6 +170,13 @@ def _notes(
         if isinstance(one.rate, Delta) and one.rate.doubtful
     ]
     notes += doubtful_note(doubtful)
+    without = [
+        (one.label, f"{labels[one.column]} {_without(one.images_rate)}")
+        for one in comparisons
+        if isinstance(one.images_rate, ImagesDelta) and one.images_rate.refused
+    ]
+    if without:
+        notes.append(f"Images without a BD-rate of their own: {_by_label(without)}.")
     notes += [FEW_NOTE] * any(one.few for one in numbers)
     of_sets = [labels[measure.column] for measure in measures if measure.of_sets]
     if of_sets:
@@ -234,6 +241,10 @@ def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
 
 def _below(point: LeftOutPoint) -> str:
     return f"{point.below:.3g}"
+
+
+def _without(found: ImagesDelta) -> str:
+    return f"{found.refused} of {found.images + found.refused}"
 
 
 def _share(one: Comparison) -> str:
