@@ -171,6 +171,13 @@ def _notes(
         if isinstance(one.rate, Delta) and one.rate.doubtful
     ]
     notes += doubtful_note(doubtful)
+    without = [
+        (one.label, f"{labels[one.column]} {_without(one.images_rate)}")
+        for one in comparisons
+        if isinstance(one.images_rate, ImagesDelta) and one.images_rate.refused
+    ]
+    if without:
+        notes.append(f"Images without a BD-rate of their own: {_by_label(without)}.")
     notes += [FEW_NOTE] * any(one.few for one in numbers)
     if any(one.column in trained_on(one.label) for one in numbers):
         notes.append(f"{TRAINED} The metric is in the codec's training loss.")
@@ -239,6 +246,10 @@ def _delta(one: Comparison, delta: Delta | NoDelta, form: str) -> str:
 
 def _below(point: LeftOutPoint) -> str:
     return f"{point.below:.3g}"
+
+
+def _without(found: ImagesDelta) -> str:
+    return f"{found.refused} of {found.images + found.refused}"
 
 
 def _share(one: Comparison) -> str:

@@ -7,7 +7,10 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -22,12 +25,24 @@ from baselines.jpegxl import JPEGXL
 from baselines.raw import Raw
 from baselines.webp import WebP
 from benchmark.codec import Codec, Pixels, Setting
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, CorruptStream, Unavailable
+from benchmark.registry import CodecSpec
+from benchmark.rows.key import cell_key
+from benchmark.rows.store import Store
 from conftest import SHARED
 
 PILLOWS_JPEG2000 = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
+ROOT = Path(__file__).parents[2]
 KODAK = SHARED / "data" / "kodak"
 CRF = Setting("crf", 34)
+
+
+def bundled(dataset: str) -> list[dict[str, Any]]:
+    """Return the bundled rows of JPEG 2000."""
+    rows = Store(ROOT / "results" / dataset).versions(shipped=True)
+    return [row for row in rows.to_pylist() if row["codec"] == "jpeg2000"]
 
 
 def quality(value: float) -> Setting:
@@ -224,6 +239,34 @@ def test_jpeg2000_makes_the_bytes_of_pillows_openjpeg_at_a_ratio(photo: Pixels):
         pytest.skip("OpenJPEG is not 2.5.4")
     data = JPEG2000().encode(photo, Setting("ratio", 20))
     assert hashlib.sha256(data).hexdigest() == PILLOWS_JPEG2000
+
+
+def test_bundled_rows_of_jpeg2000_are_of_the_streams_that_it_makes():
+    codec, info = JPEG2000(), JPEG2000().describe()
+    rows = [row for row in bundled("sample") if row["setting_value"] in (240, 48)]
+    assert len(rows) == 2 * 4
+    images = {one.name: one.path for one in open_sample().images}
+    for row in rows:
+        pixels = read_image(images[row["image"]]).pixels
+        data = codec.encode(pixels, Setting("ratio", row["setting_value"]))
+        assert len(data) == pytest.approx(row["num_bytes"], rel=0.01)
+        if row["fingerprint"] == info.fingerprint:  # the same wheel
+            assert hashlib.sha256(data).hexdigest() == row["stream_sha256"]
+
+
+def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
+    found: dict[tuple[str, str, int], set[tuple[float, str]]] = {}
+    for row in bundled("kodak"):
+        kind = row["variant"], row["setting_name"], row["revision"]
+        found.setdefault(kind, set()).add((row["setting_value"], row["image"]))
+        info = replace(JPEG2000().describe(), fingerprint=row["fingerprint"], revision=kind[2])
+        spec, at = CodecSpec.of("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
+        place = row["image_sha256"], row["width_px"], row["coding_protocol"]
+        assert cell_key(spec, info, at, *place) == row["cell"]
+    assert {kind: len(cells) for kind, cells in found.items()} == {
+        ("", "ratio", 2): 8 * 24,
+        ("control=psnr", "psnr", 1): 8 * 24,
+    }
 
 
 def test_a_library_that_is_not_openjpeg_or_has_another_layout_is_refused(

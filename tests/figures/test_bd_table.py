@@ -149,7 +149,8 @@ def test_an_image_with_too_many_points_below_its_front_is_refused_and_counted():
     for one in rows:
         if one["codec"] == "webp" and one["image"] == "a" and one["setting_value"] in (20, 60):
             one["psnr_db"] -= 4.5
-    _, details, (record,) = tables(rows)
+    overview, details, (record,) = tables(rows)
+    assert note(overview, "Images without").endswith(": webp (PSNR 1 of 3).")
     assert (record["images_bd_rate_images"], record["images_bd_rate_refused"]) == (2, 1)
     assert details.rows[0][8] == "2 of 3"
 
