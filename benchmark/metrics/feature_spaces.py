@@ -128,7 +128,7 @@ def _scaled_from_corner(patches: "Tensor", side: int) -> "Tensor":
     import torch
 
     length = patches.shape[-1]
-    # float32, as there: at whole places rounding decides between two pixels of equal value
+    # float32 as in torch-fidelity: its rounding decides which pixel a nearly whole place is
     place = torch.arange(side, dtype=torch.float32, device=patches.device) * (length / side)
     low = place.long()
     high, weight = (low + 1).clamp_max(length - 1), (place - low).to(patches.dtype)

@@ -177,7 +177,11 @@ def test_datasets_and_metrics_bear_the_names_that_results_have():
     }  # fmt: skip
     assert {name for name, count in images.items() if count} < {p.dataset for p in POINTS}
     columns = {metric_class(name).column for name in METRICS}
-    assert columns & {p.metric for p in POINTS} == {"psnr_db", "ms_ssim", "lpips_alex", "dists"}
+    assert columns & {p.metric for p in POINTS} == {
+        "psnr_db", "ms_ssim", "lpips_alex", "dists", "ssim", "niqe",
+    }  # fmt: skip
+    # those of other programs are beside no measured value
+    assert not OURS & {p.protocol for p in POINTS if p.metric in ("ssim", "niqe")}
     variants = {variant for system in SYSTEMS for variant in system.published}
     assert variants < {(p.system, p.variant) for p in POINTS}
 

@@ -118,7 +118,7 @@ class CLIPIQA(LearnedRating):
 
 
 class MANIQA(LearnedRating):
-    """MANIQA of 20 crops of the image, about 0 to 1; takes tens of seconds per image on a CPU."""
+    """MANIQA of 20 crops of the image, about 0 to 1; takes a minute per image on a CPU."""
 
     column = "maniqa"
     label = "MANIQA"
