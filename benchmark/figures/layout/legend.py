@@ -16,7 +16,7 @@ MOST_ROWS = 6  # of a legend's column, its heading apart
 MOST_COLUMNS = 6  # of a flat legend
 GAP_INCHES = 0.12  # between columns
 EDGE_INCHES = 0.07  # of the figure, beside legend and note
-ROUNDING = 1.06  # lines of a note are whole pixels high, at few dots per inch up to 6 % more
+ROUNDING = 1.12  # lines of a note are whole pixels high, which is more at few dots per inch
 PASSES = 2  # of the layout: the first may change tick labels
 BAND_INCHES = 0.05  # between what stands one above the other
 
