@@ -13,9 +13,11 @@ import pytest
 import benchmark
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
+from benchmark.figures.style import drawn_in
 from benchmark.rows.store import Store
 from support.lean_process import HEAVY
 from support.measured import PROTOCOLS, failed, row, sweep
+from support.text_boxes import crowding
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "support" / "fakes.py"
@@ -271,13 +273,15 @@ def test_a_plot_has_the_means_as_its_curves(stored):
         benchmark.plot(frame, metric="dists")
 
 
-def test_a_plot_without_axes_is_a_new_figure_with_every_codec_in_its_legend(stored):
-    axes = benchmark.plot(benchmark.load(stored))
-    (legend,) = axes.get_figure().legends
-    assert [text.get_text() for text in legend.get_texts()] == ["jpeg", "webp"]
-    box, figure = legend.get_window_extent(), axes.get_figure().bbox
-    assert (box.width <= figure.width, box.height <= figure.height) == (True, True)
-    plt.close(axes.get_figure())
+@pytest.mark.parametrize("font", ["sans", "serif"])
+def test_a_plot_without_axes_is_a_new_figure_that_names_every_codec_once(stored, font):
+    axes = benchmark.plot(benchmark.load(stored), font=font)
+    figure = axes.get_figure()
+    below = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert sorted([*below, *(text.get_text() for text in axes.texts)]) == ["jpeg", "webp"]
+    with drawn_in(font=font):
+        assert crowding(figure) == []
+    plt.close(figure)
 
 
 def test_distribution_metrics_are_those_of_a_report(stored):

@@ -1,0 +1,39 @@
+"""Intervals of changes between two codecs over the same images."""
+
+import numpy as np
+import pytest
+
+from benchmark.analysis.interval import change_interval
+from benchmark.analysis.summarise import summarise
+from benchmark.metrics.measure import Measure
+from support.measured import row, table
+
+PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
+IMAGES = [f"{number:02}" for number in range(40)]
+
+
+def points(psnr, lpips):
+    """Two codecs at one setting, from arrays of shape (2, images)."""
+    rows = [
+        row(codec, 5, image, psnr_db=psnr[at][n], lpips_alex=lpips[at][n])
+        for at, codec in enumerate(("jpeg", "webp"))
+        for n, image in enumerate(IMAGES)
+    ]
+    return summarise(table(rows)).points
+
+
+def test_a_change_that_all_images_share_is_certain_though_the_images_differ():
+    spread = np.linspace(20, 40, 40)
+    first, second = points([spread, spread + 0.5], [spread / 100, spread / 200])
+    assert change_interval(second, first, PSNR, False) == pytest.approx((0.5, 0.5), rel=1e-9)
+    assert change_interval(second, first, LPIPS, True) == pytest.approx((-50, -50), rel=1e-9)
+
+
+def test_the_interval_of_a_change_is_as_wide_as_its_standard_error_says():
+    changes = np.random.default_rng(5).normal(0.1, 0.3, 40)
+    base = np.full(40, 30.0)
+    first, second = points([base, base + changes], [base / 100, base / 100])
+    low, high = change_interval(second, first, PSNR, False)
+    assert low < changes.mean() < high
+    width = 2 * 1.96 * changes.std(ddof=1) / np.sqrt(40)
+    assert high - low == pytest.approx(width, rel=0.12)
