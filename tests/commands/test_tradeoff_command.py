@@ -94,7 +94,7 @@ def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
 
 def test_nothing_to_compare_is_one_sentence(store):
     with pytest.raises(
-        UsageError, match="ours has no points with DISTS and LPIPS .*: left out: ours:beta=0 q=0"
+        UsageError, match=r"ours has no points with DISTS and LPIPS .*: left out: ours:beta=0 q=0"
     ):
         tradeoff(store, "--distortion", "dists")
     with pytest.raises(UsageError, match="no build of ours begins with 'cc'"):
