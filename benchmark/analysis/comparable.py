@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from copy import copy
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -69,10 +69,10 @@ class ComparableRows:
 
         More are images, or values of a needed metric, at any setting.
         """
-        repeated = np.flatnonzero(np.isin(self.variant, self.variant[self.age > 0]))
         standing = np.ones(len(self.index), np.bool_)
-        if not len(repeated):
+        if not self.age.any():
             return standing
+        repeated = np.flatnonzero(np.isin(self.variant, self.variant[self.age > 0]))
         has = [self.ok]
         for column, protocol in needed.items():
             value, by, _ = metric_columns(column)
@@ -106,6 +106,7 @@ class ComparableRows:
 
     def _changed(self, **attributes: Any) -> "ComparableRows":
         rows = copy(self)
+        vars(rows).pop("latest", None)
         vars(rows).update(attributes)
         return rows
 
@@ -128,10 +129,15 @@ class ComparableRows:
         """Mark the rows whose `column` equals `text`."""
         return equals(self.table[column], text)[self.index]
 
+    @cached_property
+    def latest(self) -> Int64Array:
+        """The place of each edition's latest row, of one without failure if there is any."""
+        order = np.lexsort((self.recency, self.ok, self.edition))
+        return np.asarray(order[last_of_groups(self.edition[order])], np.int64)
+
     def labels(self) -> dict[int, str]:
         """Return the label of each edition in tables and figures, by its number."""
-        order = np.lexsort((self.recency, self.ok, self.edition))
-        last = order[last_of_groups(self.edition[order])].tolist()
+        last = self.latest.tolist()
         names = ("codec", "variant", "codec_version", "fingerprint")
         latest = self.table.select(names).take(pa.array(self.index[last])).to_pylist()
         own = [label_of(one["codec"], one["variant"]) for one in latest]

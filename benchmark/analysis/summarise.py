@@ -26,7 +26,6 @@ from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.editions import Build
-from benchmark.rows.grouping import last_of_groups
 from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 __all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise"]
@@ -298,15 +297,13 @@ def _editions(rows: ComparableRows) -> dict[int, Edition]:
     labels = rows.labels()
     recorded = set(rows.edition[rows.numbers("recorded") == 1].tolist())
     here = set(rows.edition[rows.numbers("bundled") != 1].tolist())
-    edition = rows.edition
-    order = np.lexsort((rows.recency, rows.ok, edition))
     names = (
         *("codec", "variant", "codec_version", "command", "timed", "run"),
         *("fingerprint", "revision", "chroma", "tuned_for"),
     )
     editions = {}
-    for last in order[last_of_groups(edition[order])].tolist():
-        number = int(edition[last])
+    for last in rows.latest.tolist():
+        number = int(rows.edition[last])
         row = {name: rows.table[name][int(rows.index[last])].as_py() or "" for name in names}
         declared = ["bytes=declared"] if "declared" in origins[number] else []
         every = dict.fromkeys((row["codec_version"], *versions[number]))

@@ -79,11 +79,11 @@ def tradeoff(
     if not any(one.startswith(build) for one in builds):
         raise UsageError(f"no build of {codec} begins with {build!r}: {', '.join(sorted(builds))}")
     if not mine.points:
-        raise UsageError(_nothing(codec, [mine]))
+        raise UsageError(_nothing(codec, (first, second), [mine]))
     others = [_family(stored, label, (first, second)) for label in _labels(stored, against)]
     curves = {label: points for other in others for label, points in other.points.items()}
     if not curves:
-        raise UsageError(_nothing(against, others))
+        raise UsageError(_nothing(against, (first, second), others))
     found = [
         one
         for label, curve in curves.items()
@@ -122,9 +122,10 @@ def _family(
     return one_build(stored.summary, belongs, measures, build)
 
 
-def _nothing(asked: str, families: "Sequence[Family]") -> str:
+def _nothing(asked: str, measures: "Sequence[Measure]", families: "Sequence[Family]") -> str:
+    metrics = " and ".join(one.label for one in measures)
     reasons = [sentence for one in families for sentence in one.left_out]
-    return f"{asked} has nothing to compare: {'; '.join(reasons)}"
+    return f"{asked} has no points with {metrics} to compare: {'; '.join(reasons)}"
 
 
 def _table(

@@ -22,6 +22,7 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress
 from benchmark.registry import CodecSpec, names_code
 from benchmark.rows.store import Store
+from benchmark.rows.versions import one_per_cell
 from benchmark.system.digest import pixels_sha256
 
 Row = Mapping[str, Any]
@@ -94,7 +95,7 @@ class AuditOptions(NamedTuple):
 
 def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
     """Collect the rows without failure of a store; with `cells`, those of them not verified yet."""
-    table = store.table()
+    table = one_per_cell(store.table())
     chosen = pc.equal(table["status"], "ok")
     if cells is not None:
         chosen = pc.and_(chosen, pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))

@@ -24,6 +24,7 @@ from benchmark.protocol import protocols
 from benchmark.registry import CodecSpec, metric_names
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
+from benchmark.rows.versions import one_per_cell
 
 
 @contextmanager
@@ -141,10 +142,9 @@ def _measure(
 
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
-    """Return the rows of the cells of a matrix, without bundled ones of the same cells."""
+    """Return the rows of the cells of a matrix."""
     keys = pa.array([cell.key for cell in matrix.cells], pa.string())
-    here = pc.invert(pc.fill_null(table["bundled"], False))
-    return table.filter(pc.and_(here, pc.is_in(table["cell"], value_set=keys)))
+    return one_per_cell(table.filter(pc.is_in(table["cell"], value_set=keys)))
 
 
 def _record(

@@ -12,6 +12,7 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
+from benchmark.rows.versions import one_per_cell
 
 
 def unscored(
@@ -30,9 +31,7 @@ def unscored(
     """
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
-    bundled = pc.fill_null(table["bundled"], False)
-    here = pc.is_in(table["cell"], value_set=table["cell"].filter(pc.invert(bundled)))
-    table = table.filter(pc.or_(pc.invert(bundled), pc.invert(here)))
+    table = one_per_cell(table)
     lacking = {name: _lacking(table, name, again, folder) for name in metrics}
     wanted = pc.and_(
         pc.equal(table["status"], "ok"),

@@ -26,7 +26,8 @@ Row = Mapping[str, Any]
 # Columns on the codec are stored once, in pack.json; the others are unknown to a pack or constant.
 LEFT_OUT = frozenset(
     (
-        *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded", "attested"),
+        *("cell", "run", "status", "stage", "reason", "bytes_origin", "recorded"),
+        *("bundled", "attested"),
         *("codec_version", "command", "timed", "fingerprint", "revision", "device"),
         *("caveat", "chroma", "tuned_for"),
     )

@@ -36,6 +36,15 @@ def merge_versions(table: pa.Table) -> pa.Table:
     return pa.concat_tables([rest, _merged(table.filter(several).combine_chunks())])
 
 
+def one_per_cell(table: pa.Table) -> pa.Table:
+    """Leave out bundled rows beside another row of their cell, which was measured here."""
+    bundled = table["bundled"].fill_null(False)
+    if not pc.any(bundled).as_py():
+        return table
+    here = table["cell"].filter(pc.invert(bundled))
+    return table.filter(pc.invert(pc.and_(bundled, pc.is_in(table["cell"], value_set=here))))
+
+
 def share_values(table: pa.Table) -> pa.Table:
     """Fill in metrics that other builds of a codec variant have of the same stream and pixels.
 

@@ -8,8 +8,12 @@ from benchmark.analysis.comparison import compare
 from benchmark.analysis.grid import betas, realism_grid
 from benchmark.analysis.rate_distortion import curves, edition_in, excluded
 from benchmark.analysis.summarise import summarise
+from benchmark.figures.rate_curve import draw_rate_curves
+from benchmark.figures.style import styles
+from benchmark.figures.table import means_table
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
+from benchmark.published.curves import measured_panel
 from benchmark.published.realism_sweep import measured_sweep
 from benchmark.registry import METRICS
 from benchmark.report.report import compare_all, default_anchor
@@ -187,3 +191,22 @@ def test_an_anchor_measured_without_a_metric_is_stood_in_for_by_its_bundled_rows
     assert after[other] == {one.label: one.rate for one in before}[other]
     _, tables = compare_all(summary, [PSNR, LPIPS], anchor, None)
     assert f"against {anchor} (bundled), since {anchor} was measured again" in tables[0].notes[-1]
+
+
+def test_curves_of_several_builds_of_a_codec_are_told_apart_in_legends_captions_and_tables(store):
+    assert {one.build for one in measured_panel(summarise(store.table()), PSNR).curves} == {""}
+    store.append(of_beta(3.84, **NOISY))
+    summary = summarise(store.table())
+    names = {one.system.label: one.name for one in measured_panel(summary, PSNR).curves}
+    assert names["ours:beta=3.84"] == "ours beta=3.84 (checkpoint noisyno)"
+    assert names["ours:beta=0"] == "ours beta=0 (checkpoint bundled, bundled)"
+    assert names["jpeg:optimize=1"] == "jpeg optimize=1"
+    said = (
+        "Variants of several builds, never joined: ours:beta=0, ours:beta=1.28, ours:beta=2.56: "
+        "checkpoint bundled, bundled; ours:beta=3.84: checkpoint noisyno."
+    )
+    assert said in means_table(summary, [PSNR]).notes
+    drawing = draw_rate_curves(
+        summary, [measured_panel(summary, PSNR)], styles(summary.labels), "Kodak"
+    )
+    assert said in drawing.caption

@@ -89,7 +89,7 @@ def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     both = tmp_path / "both"
     for codec in ("jpeg", "jpeg-optimize=1"):
         shutil.copytree(stored / codec, both, dirs_exist_ok=True)
-    bench("report", "--results", both, "--metrics", "psnr")
+    bench("report", "--results", both, "--metrics", "psnr", "--anchor", "jpeg")
     table = next(both.glob("*/report/bd_rate.csv")).read_text().splitlines()
     record = dict(zip(table[0].split(","), table[1].split(","), strict=True))
     assert finding["change_percent"] == pytest.approx(float(record["images_bd_rate_percent"]))

@@ -1,0 +1,101 @@
+"""`bench tradeoff` over rows of several builds, or of rows that lack a metric: what it names."""
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.errors import UsageError
+from benchmark.protocol import protocols
+from benchmark.registry import METRICS
+from benchmark.rows.store import Store
+from support.measured import row
+
+IMAGES = ("a", "bb", "ccc")
+RULE = {"lpips_squeeze_protocol": protocols(METRICS)["lpips_squeeze"]}
+RUN = {"run": "20270101T000000-aa"}
+LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
+
+
+def of_beta(beta, fingerprint="a" * 64, worse=0.0, **columns):
+    """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
+    build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
+    same = {"variant": f"beta={beta}", "setting_name": "q", "decoded_sha256": "d", **build, **RULE}
+    return [
+        row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
+            stream_sha256=f"{beta}{q}{image}{fingerprint}{worse}",
+            **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **same, **columns})
+        for q in (0, 1, 2) for image in IMAGES
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Bundled rows of our codec at three realism weights, and of a reference."""
+    elsewhere = Store(tmp_path / "elsewhere")
+    theirs = [
+        row("vtm", q, image, num_bytes=1500 * 2**q, lpips_squeeze=0.12 / (1 + q), **RULE)
+        for q in (0, 1) for image in IMAGES
+    ]  # fmt: skip
+    elsewhere.append([*theirs, *(one for beta in (0, 1, 2) for one in of_beta(beta))])
+    store = Store(tmp_path / "results" / "kodak")
+    store.ship("field", elsewhere.table())
+    return store
+
+
+def tradeoff(store, *words):
+    asked = ("tradeoff", "ours", "vtm", "--realism", "lpips_squeeze", *words)
+    done = CliRunner().invoke(app, [*asked, "--results", str(store.folder.parent)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.output
+
+
+def table_of(text):
+    return text[: text.index("equal perceptual quality:")]
+
+
+def test_rows_of_another_network_change_no_number_and_are_named(store):
+    before = tradeoff(store)
+    assert (
+        "The surface of ours: ours:beta=0, ours:beta=1, ours:beta=2 (checkpoint aaaaaaaa, "
+        in before
+    )
+    assert "Left out" not in before
+    store.append(of_beta(2, "b" * 64, worse=0.1, **RUN))
+    after = tradeoff(store)
+    assert table_of(after) == table_of(before)
+    assert "ours:beta=2 (bundled) (checkpoint aaaaaaaa, bundled)." in after
+    assert (
+        "Left out: ours:beta=2 q=0, q=1, q=2: of another build (checkpoint bbbbbbbb) than the "
+        "others (checkpoint aaaaaaaa, bundled)." in after
+    )
+    other = tradeoff(store, "--build", "bbbb")
+    assert "The surface of ours: ours:beta=2 (checkpoint bbbbbbbb)." in other
+    assert table_of(other) != table_of(before)
+
+
+def test_new_rows_without_the_metric_hide_none_that_have_it(store):
+    before = tradeoff(store)
+    store.append(of_beta(0, **LACKING, **RUN))
+    after = tradeoff(store)
+    assert table_of(after) == table_of(before)
+    assert "(checkpoint aaaaaaaa and checkpoint aaaaaaaa, bundled)." in after
+    assert "Left out" not in after
+
+
+def test_a_variant_without_the_metric_is_named_with_the_number_of_images(store):
+    store.append(of_beta(3, **LACKING, **RUN))
+    said = tradeoff(store)
+    assert "The surface of ours: ours:beta=0, ours:beta=1, ours:beta=2 (" in said
+    assert "Left out: ours:beta=3 q=0, q=1, q=2: lpips_squeeze of 0 of 3 images: not comp" in said
+    store.append(of_beta(3, **RUN)[:-1])  # one image has none at the last setting
+    assert "Left out: ours:beta=3 q=2: lpips_squeeze of 2 of 3 images" in tradeoff(store)
+
+
+def test_nothing_to_compare_is_one_sentence(store):
+    with pytest.raises(
+        UsageError, match=r"ours has no points with DISTS and LPIPS .*: left out: ours:beta=0 q=0"
+    ):
+        tradeoff(store, "--distortion", "dists")
+    with pytest.raises(UsageError, match="no build of ours begins with 'cc'"):
+        tradeoff(store, "--build", "cc")
