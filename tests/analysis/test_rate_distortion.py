@@ -186,6 +186,13 @@ def test_less_than_half_an_overlap_is_marked(shift_db, doubtful):
     assert found.doubtful is doubtful
 
 
+def test_a_range_within_another_overlaps_by_its_share():
+    middle = (ANCHOR.quality.min() + ANCHOR.quality.max()) / 2
+    within = Curve(ANCHOR.bpp, middle + (ANCHOR.quality - middle) / 4)
+    assert bd_rate(ANCHOR, within).overlap == pytest.approx(1 / 4)
+    assert bd_rate(within, ANCHOR).overlap == pytest.approx(1 / 4)
+
+
 def test_where_lower_is_better_fewer_bits_are_still_negative_and_the_metric_keeps_its_sign():
     rows = [*sweep("jpeg"), *sweep("webp")]
     for one in rows:

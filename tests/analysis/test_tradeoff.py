@@ -1,6 +1,7 @@
 """At equal rate and realism: surfaces whose distortion has a closed form."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,3 +245,10 @@ def test_only_draws_with_the_verdict_of_the_whole_set_count():
         assert one.verdict == verdict
         assert one.draws == np.count_nonzero(inside if verdict == "equal" else fd + deviations > 5)
         assert 0.1 * DRAWS < one.draws < 0.9 * DRAWS
+
+
+def test_the_rate_is_the_mean_of_the_images_rates():
+    ours = [[point("ours", r, r, 30.0, 5.0) for r in (0.1, 0.4)]]
+    theirs = replace(point("jpeg", 1, 0.2, 29.0, 6.0), image_bpp=0.2 + 0.05 * SPREAD)
+    (one,) = tradeoffs([theirs], ours, PSNR, FD)
+    assert one.bpp == pytest.approx(0.2, rel=1e-12)

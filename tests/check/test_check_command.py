@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
+from benchmark.check.baseline import list_baselines
 from benchmark.cli import app
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
@@ -296,6 +297,9 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
     assert set(rows["codec"].to_pylist()) == {"webp"}
     (tmp_path / "baselines" / ".half.123.part").mkdir()
     assert "half" not in bench("baseline", "list", "--results", tmp_path)
+    for name in ("z", "a"):
+        bench("baseline", "save", name, "--results", tmp_path)
+    assert [one.name for one in list_baselines(tmp_path)] == ["a", "some", "z"]
     with pytest.raises(UsageError, match="no rows of avif"):
         bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
 
@@ -343,6 +347,10 @@ def test_a_codec_that_the_reference_lacks_is_named(stored, crops, tmp_path):
     words = ("check", "--codec", "webp", "--against", stored / "jpeg", "--dataset", crops)
     with pytest.raises(UnknownName, match="No codec of the reference 'webp'"):
         bench(*words, "--results", tmp_path / "new")
+    with pytest.raises(
+        UsageError, match=r"--reference-codec ours is several: say ours:beta=\S+ or"
+    ):
+        bench(*words, "--reference-codec", "ours", "--results", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

@@ -11,6 +11,7 @@ from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import CheckOptions, check, judged_by_default
 from benchmark.check.compare import at_equal_settings, changes, time_changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from benchmark.check.verdict_table import sentences
 from support.measured import failed, row, table
 
 IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
@@ -97,6 +98,15 @@ def test_a_curve_below_everything_is_out_of_reach_and_not_left_out():
     assert sorted(found.images) == ["a", "bb", "ccc", "eeeee"]
     found = changes(paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0])), "psnr")
     assert (found.beyond, found.out_of_reach) == (("bb",), ())
+    # Rates need not agree, only meet.
+    found = changes(
+        paired(curved(), curved(psnr_db=[0, 20, 0, 0, 0], bits=[1, 2, 1, 1, 1])), "psnr"
+    )
+    assert (found.beyond, found.out_of_reach) == (("bb",), ())
+    found = changes(
+        paired(curved(), curved(psnr_db=[0, 0, -20, 0, 0], bits=[1, 1, 0.5, 1, 1])), "psnr"
+    )
+    assert (found.beyond, found.out_of_reach) == ((), ("ccc",))
 
 
 def test_an_image_whose_new_curve_is_bent_is_unknown_and_one_that_has_none_before_is_left_out():
@@ -304,3 +314,10 @@ def test_metrics_without_influences_are_judged_only_where_they_are_named():
     default = judged_by_default()
     assert {"psnr", "fid256", "kid256_tf", "fd_squeeze"} <= set(default)
     assert not {"precision256", "recall256"} & set(default)
+
+
+def test_three_images_are_named_and_the_others_counted():
+    for lost, said in ((3, "a, bb, ccc"), (4, "a, bb, ccc and 1 more")):
+        new = curved(psnr_db=[-20] * lost + [0] * (5 - lost))
+        found = check(rows_of(curved()), rows_of(new, "new"), CheckOptions(("psnr",)))
+        assert f"out of reach: jpeg, PSNR (dB): {said}" in sentences(found)

@@ -140,6 +140,19 @@ def test_a_cell_with_another_result_is_told_with_both_origins_and_the_first_stan
         assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
 
 
+@pytest.mark.parametrize(
+    "different",
+    [{"num_bytes": 1}, {"stream_sha256": "5" * 64}, {"decoded_sha256": "6" * 64}],
+    ids=str,
+)
+def test_a_disagreement_in_one_column_alone_is_told(tmp_path, different):
+    one, stream = cell(10, "a")
+    first = machine(tmp_path / "first", [(one, stream)], "run-a")
+    second = machine(tmp_path / "second", [({**one, **different}, stream)], "run-b")
+    (told,) = merged(tmp_path / "into", first, second)
+    assert len(told.conflicts) == 1
+
+
 def test_a_disagreement_of_two_folders_is_told_where_neither_is_the_target(tmp_path):
     first = machine(tmp_path / "first", [cell(10, "a")], "run-a")
     second = machine(tmp_path / "second", [cell(10, "a", data=b"other")], "run-b")
