@@ -4,6 +4,7 @@ import re
 import sys
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_an_option_that_makes_no_sense_is_refused(options: dict[str, int]):
         MozJPEG(**options)
 
 
-@pytest.mark.parametrize(("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "pyvips")])
+@pytest.mark.parametrize(("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "_libvips")])
 def test_a_missing_package_makes_the_codec_unavailable(
     monkeypatch: pytest.MonkeyPatch, codec: type, package: str
 ):
@@ -108,6 +109,7 @@ def test_a_missing_package_makes_the_codec_unavailable(
 def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr(mozjpeg, "package_folder", lambda package: tmp_path / package)
+    elsewhere = SimpleNamespace(origin=str(tmp_path / "_libvips.so"))
+    monkeypatch.setattr(mozjpeg, "find_spec", lambda name: elsewhere)
     with pytest.raises(Unavailable, match="mozjpeg needs a libvips that contains it: install"):
         MozJPEG()
