@@ -126,6 +126,6 @@ def _begin(folder: Path, common: Path) -> None:
 
 def _spec(run: "TrainingRun") -> str:
     """The codec as `bench run` takes it."""
-    from benchmark.registry import CodecSpec
+    from benchmark.codec_spec import CodecSpec
 
     return CodecSpec("ours", (("beta", f"{BETA:g}"), ("checkpoint", str(run.target)))).text

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from benchmark.analysis.builds import Family, one_build, origin
 from benchmark.analysis.summarise import Edition, Point, Summary
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.measure import Measure
-from benchmark.registry import CodecSpec
 
 OWN = "ours"
 LEAST_BETAS, LEAST_RATES = 3, 2

@@ -88,7 +88,7 @@ def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
     import pyarrow.compute as pc
 
     from benchmark.analysis.comparable import label_of
-    from benchmark.registry import split_unescaped
+    from benchmark.codec_spec import split_unescaped
 
     if subset:
         table = table.filter(pc.starts_with(table["image"], f"{subset}/"))

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from benchmark.analysis.comparable import plain_label
-from benchmark.registry import ALIASES, CODECS, split_unescaped
+from benchmark.codec_spec import split_unescaped
+from benchmark.registry import ALIASES, CODECS
 
 OURS, GENERATIVE, LEARNED, PROGRAMS = (
     "This method",

@@ -9,21 +9,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from benchmark.codec import ConvertsColour, Pixels, Setting
+from benchmark.codec_spec import CodecSpec, codec_class, load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.execute import explain
 from benchmark.metrics.psnr import psnr
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Contender
 from benchmark.plan.select import ALL, select
-from benchmark.registry import (
-    CODECS,
-    NEED_OPTIONS,
-    CodecSpec,
-    codec_class,
-    load_codec,
-    parse_codec,
-    resolve,
-)
+from benchmark.registry import CODECS, NEED_OPTIONS
 
 CROP_PX = 192  # of each side, for encoders that take a minute for a small photograph
 

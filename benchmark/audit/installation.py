@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmark.codec import CodecInfo
+from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Unavailable
 from benchmark.packs.pack import shipped_packs, with_variant
 from benchmark.protocol import protocol_of
@@ -19,10 +20,7 @@ from benchmark.registry import (
     DISTRIBUTION_METRICS,
     METRICS,
     dataset_opener,
-    load_codec,
     metric_class,
-    parse_codec,
-    resolve,
     scored_by_image,
 )
 from benchmark.system.cache import cache_folder

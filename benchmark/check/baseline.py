@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.analysis.comparable import label_of
+from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName, UsageError
-from benchmark.registry import split_unescaped
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing

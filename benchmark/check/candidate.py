@@ -12,15 +12,9 @@ from benchmark.check.check import USUAL
 from benchmark.check.pairing import NotComparable, RowSet, settings_of, without_weights
 from benchmark.check.row_sets import read_rows
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import (
-    DATASETS,
-    DISTRIBUTION_METRICS,
-    CodecSpec,
-    metric_class,
-    parse_codec,
-    resolve,
-)
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_class
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome

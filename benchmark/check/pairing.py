@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import ComparableRows, label_of
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
-from benchmark.registry import DISTRIBUTION_METRICS, CodecSpec, metric_class
+from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 # Options that say which weights a codec runs with, not what it is.
 OF_WEIGHTS = ("checkpoint",)

@@ -147,11 +147,11 @@ def audit_colour_round_trip(
     Exit code 1 if a conversion loses more than a correct one does, or if bytes do not rise.
     """
     from benchmark.audit.colour_round_trip import chosen_codecs, measure_round_trips
+    from benchmark.codec_spec import split_unescaped
     from benchmark.datasets.image import read_image
     from benchmark.packs.pack import open_pack
     from benchmark.plan.matrix import open_sources
     from benchmark.plan.request import Request
-    from benchmark.registry import split_unescaped
 
     request = Request(
         dataset=dataset, limit=limit, data_dir=data_dir, vtm_dir=vtm_dir, flatten=flatten

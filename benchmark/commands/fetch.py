@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.codec_spec import codec_class, parse_codec
 from benchmark.errors import Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, DATASETS, HYPERPRIOR, codec_class, parse_codec
+from benchmark.registry import ALIASES, CODECS, DATASETS, HYPERPRIOR
 from benchmark.system.published_weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:

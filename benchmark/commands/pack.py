@@ -71,9 +71,9 @@ def export(
     results: options.Results = Path("results"),
 ) -> None:
     """Put finished cells and their kept streams into a pack."""
+    from benchmark.codec_spec import parse_codec, resolve, split_unescaped
     from benchmark.errors import UnknownName, UsageError
     from benchmark.packs.export_pack import export_pack
-    from benchmark.registry import parse_codec, resolve, split_unescaped
     from benchmark.rows.store import Store
 
     specs = [

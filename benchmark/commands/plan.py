@@ -39,12 +39,12 @@ def plan(
     With --nodes, also say when a cluster would finish them. Then neither the dataset nor the codecs
     have to be on this machine, if the sizes of the dataset's images are known.
     """
+    from benchmark.codec_spec import split_unescaped
     from benchmark.errors import Unavailable
     from benchmark.plan.estimate import CostModel, estimate
     from benchmark.plan.matrix import open_matrix
     from benchmark.plan.request import Request
     from benchmark.plan.simulate import forecast, imagine
-    from benchmark.registry import split_unescaped
     from benchmark.system.machine import cores
 
     request = Request(

@@ -59,9 +59,10 @@ def run(
     Exit code 0, 1 if a cell or image failed, 2 if the request cannot be run, 130 if
     interrupted.
     """
+    from benchmark.codec_spec import split_unescaped
     from benchmark.commands.output import finish, interruptible, run_with_progress
     from benchmark.plan.request import Request
-    from benchmark.registry import metric_names, split_unescaped
+    from benchmark.registry import metric_names
 
     request = Request(
         codecs=tuple(split_unescaped(codecs, ",")),

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import load_codec, parse_codec
 from benchmark.system.device import use_device
 from benchmark.system.weights import use_weights_folder
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.registry import USUAL_METRICS, metric_names, split_unescaped
+from benchmark.codec_spec import split_unescaped
+from benchmark.registry import USUAL_METRICS, metric_names
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome, ShowsProgress

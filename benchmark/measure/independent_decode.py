@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Pixels
+from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress
-from benchmark.registry import CodecSpec, names_code
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.digest import pixels_sha256

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.codec import Pixels
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
 from benchmark.packs.pack import Pack, open_pack
 from benchmark.plan.cells import Cell
-from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.features import FeatureFolder
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
 from benchmark.measure.engine.choose import Backend, Engine, choose_backend
 from benchmark.measure.engine.local import Finished, Task
@@ -21,7 +22,7 @@ from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import Matrix, open_matrix, open_sources, open_store
 from benchmark.plan.request import Request
 from benchmark.protocol import protocols
-from benchmark.registry import CodecSpec, metric_names
+from benchmark.registry import metric_names
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell

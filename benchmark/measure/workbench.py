@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError
 from benchmark.measure.execute import Coded, Failed, execute_within_memory, explain
@@ -22,7 +23,7 @@ from benchmark.packs.pack import Recorded
 from benchmark.plan.cells import Cell
 from benchmark.plan.request import Request
 from benchmark.protocol import CODING, bits_per_pixel
-from benchmark.registry import CodecSpec, metric_names, scored_by_image
+from benchmark.registry import metric_names, scored_by_image
 from benchmark.rows.features import ImageFeatures
 from benchmark.rows.provenance import new_run_id
 from benchmark.system.digest import pixels_sha256

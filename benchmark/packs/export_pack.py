@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from benchmark.codec import CodecInfo
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError, UsageError
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, STREAMS
-from benchmark.registry import CodecSpec
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import CELL_COLUMNS, table_schema
 from benchmark.rows.store import Store

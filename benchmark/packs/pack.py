@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import BadPack, ImageRefused, UsageError
-from benchmark.registry import CodecSpec, names_code
 from benchmark.system.digest import pixels_sha256
 
 FORMAT = "rdrbench-pack/1"

@@ -13,6 +13,7 @@ from PIL.Image import fromarray
 from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.summarise import Summary, looked_for
 from benchmark.codec import Codec, Pixels
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, ImageRefused, Unavailable
@@ -24,7 +25,7 @@ from benchmark.packs.contents import DatasetContents
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
-from benchmark.registry import DATASETS, CodecSpec, load_codec
+from benchmark.registry import DATASETS
 from benchmark.system.atomic import write_files
 
 FOLDER = "pictures"  # beside the page

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
+from benchmark.codec_spec import parse_codec
 from benchmark.datasets.profile import profile
 from benchmark.errors import StoreError
 from benchmark.figures.ablation import draw_ablation, named
@@ -18,7 +19,7 @@ from benchmark.figures.table import markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
-from benchmark.registry import open_dataset, parse_codec
+from benchmark.registry import open_dataset
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
 

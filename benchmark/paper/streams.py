@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from benchmark.analysis.comparable import label_of
 from benchmark.analysis.systems import measured_names
 from benchmark.codec import Pixels
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.measure.engine.local import pin_pools
@@ -15,7 +16,7 @@ from benchmark.packs.contents import DatasetContents
 from benchmark.paper.results import PaperResults
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
-from benchmark.registry import CODECS, DATASETS, CodecSpec, load_codec
+from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.editions import newest_rows
 
 FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first

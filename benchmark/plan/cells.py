@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.codec import CodecInfo, Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
 from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
-from benchmark.registry import CodecSpec
 from benchmark.rows.key import cell_key
 
 NAMES_SHOWN = 5

@@ -4,19 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Codec, Setting
+from benchmark.codec_spec import CodecSpec, load_codec, names_code, parse_codec, resolve
 from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
-from benchmark.registry import (
-    ALIASES,
-    CODECS,
-    NEED_OPTIONS,
-    CodecSpec,
-    load_codec,
-    names_code,
-    parse_codec,
-    resolve,
-)
+from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
 
 ALL = ("all",)  # codecs: everything that runs here
 BY_NAME = "the pack itself says what to run: it runs only where --codecs names it"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.codec import CodecInfo
+from benchmark.codec_spec import codec_class, load_codec, parse_codec, resolve
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.errors import Unavailable
@@ -21,14 +22,7 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.plan.schedule import Makespan, bundles, makespan
 from benchmark.plan.select import ALL, Points, at_points, every_codec, parse_points
-from benchmark.registry import (
-    DATASETS,
-    codec_class,
-    dataset_module,
-    load_codec,
-    parse_codec,
-    resolve,
-)
+from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
 
 

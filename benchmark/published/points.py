@@ -14,8 +14,8 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName
-from benchmark.registry import split_unescaped
 
 How = Literal["author_csv", "table", "digitised"]  # authors' file, a paper's table, a figure
 # point: of a rate curve; sample: off a drawn line, at a rate of the reader's choice; step: of a

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmark.registry import CodecSpec
+from benchmark.codec_spec import CodecSpec
 
 
 class CodingFacts(NamedTuple):

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from benchmark.codec import CodecInfo, Setting
-from benchmark.registry import CodecSpec
+from benchmark.codec_spec import CodecSpec
 
 
 def cell_key(

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
-from benchmark.registry import CodecSpec
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.result_file import write_result
 from benchmark.rows.store import SHIPPED, Store

@@ -1,7 +1,8 @@
 """The table of systems: what figures call the codecs that can be measured here."""
 
 from benchmark.analysis.systems import SYSTEMS, measured_names
-from benchmark.registry import CODECS, parse_codec
+from benchmark.codec_spec import parse_codec
+from benchmark.registry import CODECS
 
 
 def test_measured_codecs_have_the_names_that_figures_show():

@@ -10,8 +10,9 @@ from baselines.x265 import X265
 from benchmark.audit import colour_round_trip as round_trip
 from benchmark.audit.colour_round_trip import converting_codecs, measure_round_trip
 from benchmark.codec import CodecInfo, Setting
+from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.packs.pack import open_pack, shipped_packs
-from benchmark.registry import CODECS, CodecSpec, parse_codec
+from benchmark.registry import CODECS
 
 
 class Converts:

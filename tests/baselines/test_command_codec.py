@@ -11,8 +11,8 @@ from PIL import Image
 
 from baselines.command import Command
 from benchmark.codec import Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
-from benchmark.registry import load_codec, parse_codec
 
 COPY = "cp {in} {out}"
 ONCE = Setting("q", 1)

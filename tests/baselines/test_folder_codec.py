@@ -10,8 +10,8 @@ from PIL import Image
 
 from baselines.folder import Folder
 from benchmark.codec import DeclaresSizes, Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, ImageRefused, Unavailable
-from benchmark.registry import load_codec, parse_codec
 
 LOW, HIGH = Setting("setting", 0.10), Setting("setting", 3)
 

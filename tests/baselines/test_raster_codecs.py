@@ -25,10 +25,10 @@ from baselines.jpegxl import JPEGXL
 from baselines.raw import Raw
 from baselines.webp import WebP
 from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, CorruptStream, Unavailable
-from benchmark.registry import CodecSpec
 from benchmark.rows.key import cell_key
 from benchmark.rows.store import Store
 from conftest import SHARED

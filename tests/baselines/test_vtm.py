@@ -20,10 +20,10 @@ from baselines import vtm
 from baselines.formats.y4m import read_y4m
 from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.packs.pack import SHIPPED, open_pack
-from benchmark.registry import CodecSpec
 from benchmark.system.programs import find_program, program_folders, run_program
 from conftest import SHARED
 from support.processes import running

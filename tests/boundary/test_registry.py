@@ -5,20 +5,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmark.codec_spec import CodecSpec, load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.plan.select import every_codec, parse_points, select
 from benchmark.registry import (
     ALIASES,
     DISTRIBUTION_METRICS,
     METRICS,
-    CodecSpec,
     dataset_opener,
-    load_codec,
     metric_class,
     metric_names,
     open_dataset,
-    parse_codec,
-    resolve,
 )
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"

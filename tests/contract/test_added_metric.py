@@ -15,6 +15,7 @@ from benchmark.analysis.interval import point_interval
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.commands.report import report
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.image import read_image
@@ -74,7 +75,7 @@ def store(tmp_path, sources):
 
 def by_hand(store, sources):
     """Both metrics by quality, from the pixels that the kept streams decode to."""
-    jpeg = registry.load_codec(registry.parse_codec("jpeg"))
+    jpeg = load_codec(parse_codec("jpeg"))
     originals = {one.file.name: read_image(one.file.path).pixels for one in sources}
     streams, found = {path.name: path for path in store.streams()}, {}
     for row in store.table().to_pylist():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable
-from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS, load_codec, parse_codec, resolve
+from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
 from support.tiny_checkpoint import write_checkpoint
 
 WITH_OPTIONS = (

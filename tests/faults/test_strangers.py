@@ -13,6 +13,7 @@ import torch
 
 from baselines.neural.checkpoint.torch_file import load_tensors
 from baselines.neural.crdr.authors import import_authors
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import BadPack, BenchError, Unavailable, UnknownName, UsageError
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.export_pack import export_pack
@@ -21,7 +22,6 @@ from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack, refuse_code
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import select
-from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
 from support.fault_ledger import mutated, tell
 

@@ -16,10 +16,10 @@ from baselines.compressai import container as compressai_container
 from baselines.compressai.weights import importable
 from baselines.formats.varint import varint
 from baselines.neural.bitstream import container as crdr_container
+from benchmark.codec_spec import CodecSpec, load_codec, parse_codec
 from benchmark.errors import CorruptStream
 from benchmark.measure.engine.decoders import DecoderProcess
 from benchmark.measure.execute import Failed
-from benchmark.registry import CodecSpec, load_codec, parse_codec
 from support.fault_ledger import mutated, tell
 from support.tiny_checkpoint import noise, write_checkpoint
 

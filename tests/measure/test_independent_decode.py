@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.independent_decode import (
@@ -21,7 +22,6 @@ from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
-from benchmark.registry import CodecSpec
 from benchmark.rows.store import Store
 from support.command import bench
 from support.fakes import Honest

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
 from benchmark.errors import BenchError
@@ -18,7 +19,6 @@ from benchmark.measure.engine.ray import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
-from benchmark.registry import parse_codec
 from benchmark.rows.store import Store
 from support.processes import is_running, until
 from support.ray_cells import CODECS, FAKES, conditions, stable

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmark.codec import CodecInfo, Setting
+from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
 from benchmark.measure.engine.cluster import Cluster, Node, environment
@@ -22,7 +23,6 @@ from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, plan
 from benchmark.plan.select import select
-from benchmark.registry import CodecSpec, parse_codec
 from benchmark.rows.store import Store
 from support.processes import running, until
 from support.ray_cells import CODECS, FAKES, HERE, conditions, stable

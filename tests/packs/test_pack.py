@@ -16,6 +16,7 @@ from PIL import Image
 from benchmark.analysis.summarise import summarise
 from benchmark.audit.pack_audit import audit_pack
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import probe
 from benchmark.errors import BadPack, ImageRefused, StoreError, Unavailable, UsageError
@@ -28,7 +29,6 @@ from benchmark.plan.cells import Contender, lacking, plan
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, select
-from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
 from support.command import bench
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.figures.contrast import contrast
-from benchmark.registry import CodecSpec, load_codec
 from benchmark.rows.store import Store
 from support.measured import row
 from support.page_results import (

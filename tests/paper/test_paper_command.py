@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import benchmark
 from benchmark.cli import app
 from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, UnknownName, UsageError
@@ -21,7 +22,6 @@ from benchmark.paper.crop import CropWindow
 from benchmark.paper.crops import CropRequest, crops
 from benchmark.paper.paper import SUFFIXES
 from benchmark.paper.results import PaperResults
-from benchmark.registry import load_codec, parse_codec
 from benchmark.rows.store import Store
 from support.measured import sweep
 

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
+from benchmark.codec_spec import codec_class, parse_codec
 from benchmark.datasets.clic2020 import PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import TYPICAL, CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
-from benchmark.registry import CODECS, codec_class, parse_codec
+from benchmark.registry import CODECS
 from support.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")

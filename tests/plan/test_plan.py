@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec import CodecInfo, Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.estimate import CostModel, TimeEstimate, estimate
 from benchmark.plan.schedule import longest_first
-from benchmark.registry import CodecSpec
 from support.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")

@@ -85,7 +85,8 @@ def kernel_seconds(kodak: Path) -> float:
     from PIL import Image
 
     from benchmark.codec import Setting
-    from benchmark.registry import load_codec, metric_class, parse_codec
+    from benchmark.codec_spec import load_codec, parse_codec
+    from benchmark.registry import metric_class
 
     codec = load_codec(parse_codec("jpeg"))
     metrics = [metric_class(name)("cpu") for name in METRICS]

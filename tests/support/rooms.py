@@ -28,10 +28,10 @@ ROOMS = (
     "interface",
     "commands",
 )
-BOUNDARY = ("codec", "errors", "registry", "protocol")
+BOUNDARY = ("codec", "codec_spec", "errors", "registry", "protocol")
 INTERFACE = ("__init__", "interface")
 LABELS = {
-    "boundary": "boundary: codec, errors, registry, protocol",
+    "boundary": "boundary: codec, codec_spec, errors, registry, protocol",
     "interface": "interface: import benchmark",
     "commands": "commands, cli",
 }

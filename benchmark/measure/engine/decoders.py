@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Pixels
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
 from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended, worker_context
 from benchmark.measure.execute import Failed, explain
-from benchmark.registry import CodecSpec, load_codec
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 
 TICK_SECONDS = 1.0

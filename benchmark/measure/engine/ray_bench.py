@@ -21,13 +21,13 @@ from traceback import format_exc
 from typing import Any, NamedTuple
 
 from benchmark.codec import CodecInfo, Pixels
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
 from benchmark.measure.execute import Failed, explain
 from benchmark.measure.resources import Resources
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
-from benchmark.registry import CodecSpec, load_codec
 
 GRACE_SECONDS = 5.0
 

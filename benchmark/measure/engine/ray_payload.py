@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import ImageRefused
 from benchmark.measure.engine.local import Task
 from benchmark.measure.engine.ray_bench import NeededCodec, Payload
 from benchmark.measure.workbench import Conditions
 from benchmark.packs.pack import LARGEST_FILE_BYTES, STREAMS, Pack, open_pack
 from benchmark.plan.cells import Cell
-from benchmark.registry import FEATURE_SPACES, CodecSpec, metric_class
+from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
 

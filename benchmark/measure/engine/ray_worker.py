@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.codec_spec import CodecSpec
 from benchmark.measure.engine.cluster import import_ray
 from benchmark.measure.engine.local import POOLS, how_it_ended
 from benchmark.measure.engine.ray_bench import (
@@ -27,7 +28,6 @@ from benchmark.measure.engine.ray_bench import (
 from benchmark.measure.execute import Failed
 from benchmark.measure.workbench import Measured, failed_row
 from benchmark.plan.cells import Cell
-from benchmark.registry import CodecSpec
 from benchmark.system.machine import machine
 
 ROOT = Path(__file__).parents[3]

@@ -22,6 +22,7 @@ from baselines.compressai.weights import (
     published_weights,
 )
 from benchmark.codec import Pixels, Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import (
     BadOption,
     CorruptStream,
@@ -30,7 +31,6 @@ from benchmark.errors import (
     UnknownName,
     UsageError,
 )
-from benchmark.registry import load_codec, parse_codec
 
 ROOT = Path(__file__).parents[3]
 CHANNELS = {

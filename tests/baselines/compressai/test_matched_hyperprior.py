@@ -30,8 +30,8 @@ from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO
 from benchmark.analysis.comparable import label_of
 from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, Unavailable
-from benchmark.registry import load_codec, parse_codec, resolve
 
 ROOT = Path(__file__).parents[3]
 HYPERPRIOR = "bmshj2018-hyperprior"

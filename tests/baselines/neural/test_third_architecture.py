@@ -26,6 +26,7 @@ from baselines.neural.training.run import Subject, train
 from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark import registry
 from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, Unavailable, UnknownName, UsageError
 from support.factorised import Widths
 from support.tiny_checkpoint import noise
@@ -133,7 +134,7 @@ def test_it_is_trained_by_the_smoke_recipe_and_codes_what_it_has_learnt(tmp_path
 
 
 def load(spec):
-    return registry.load_codec(registry.parse_codec(spec))
+    return load_codec(parse_codec(spec))
 
 
 def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):

@@ -17,8 +17,8 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.cli import app
 from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, Unavailable
-from benchmark.registry import load_codec, parse_codec
 from benchmark.system.digest import pixels_sha256
 from support.tiny_checkpoint import noise, write_checkpoint
 
