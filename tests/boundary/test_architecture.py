@@ -21,6 +21,7 @@ each_source = pytest.mark.parametrize(
 CONTENDERS_MAY_IMPORT = (
     "baselines",
     "benchmark.codec",
+    "benchmark.codec_spec",
     "benchmark.errors",
     "benchmark.registry",
     "benchmark.system",
