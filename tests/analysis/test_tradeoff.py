@@ -235,16 +235,12 @@ def test_several_settings_are_listed_from_the_lowest_rate_up():
     )
 
 
-def test_only_draws_with_the_verdict_of_the_whole_set_count():
+def test_draws_count_whatever_their_verdict():
     ours = [[point("ours", r, r, psnr, fd) for r in (0.1, 0.4)] for psnr, fd in ((30, 5), (29, 3))]
-    deviations = image_draws(IMAGES) @ SPREAD
-    for fd, verdict in ((4.95, "equal"), (5.05, "more realistic")):
+    for fd, verdict in ((4.95, "equal"), (5.05, "all better")):
         theirs = point("jpeg", 1, 0.2, 29.0, fd, fd_spread=1.0)
         (one,) = tradeoffs([theirs], ours, PSNR, FD)
-        inside = (fd + deviations >= 3) & (fd + deviations <= 5)
-        assert one.verdict == verdict
-        assert one.draws == np.count_nonzero(inside if verdict == "equal" else fd + deviations > 5)
-        assert 0.1 * DRAWS < one.draws < 0.9 * DRAWS
+        assert (one.verdict, one.draws) == (verdict, DRAWS)
 
 
 def test_the_rate_is_the_mean_of_the_images_rates():

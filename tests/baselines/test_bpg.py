@@ -16,7 +16,7 @@ from PIL import Image
 
 from baselines.bpg import BPG
 from benchmark.codec import Pixels, Setting
-from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable, UsageError
 
 QP = Setting("qp", 32)
 HEADER = bytes.fromhex("425047fb 6000 8133 8149 00")  # 4:4:4, 8 bits; 179 and 201; no length
@@ -133,7 +133,10 @@ def test_a_program_that_is_missing_or_another_is_named(
         BPG().encode(crop, QP)
     (programs / "bpgdec").unlink()
     monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(Unavailable, match=r"'bpgdec' is not in .* or on the PATH: build libbpg"):
+    with pytest.raises(
+        UsageError,
+        match=r"was named as the folder of the program 'bpgdec' and has none.*build libbpg",
+    ):
         BPG()
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import ROOT
 
-TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+TEXT = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Usual changes\n")[2]
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
 BLOCK = r":\n\n```\w+\n(.*?)```"
 SHOWN = {  # a file that the commands leave, and what stands in it

@@ -354,7 +354,7 @@ def test_describing_imports_no_torch(shipped):
     save(shipped)
     code = (
         "import sys\n"
-        "from benchmark.registry import load_codec, parse_codec\n"
+        "from benchmark.codec_spec import load_codec, parse_codec\n"
         "load_codec(parse_codec('hyperprior:weights=matched')).describe()\n"
         "assert not {'torch', 'compressai', 'torchvision', 'safetensors'} & set(sys.modules)\n"
     )
