@@ -46,9 +46,10 @@ class _Raster(NamedTuple):
     lossy: bool
 
 
-def read_image(path: Path, flatten: bool = False) -> Photograph:
+def read_image(path: str | Path, flatten: bool = False) -> Photograph:
     """Decode the file at `path`; see `decode_image`."""
-    return _photograph(path.name, lambda: _contents(path), flatten)
+    file = Path(path)
+    return _photograph(file.name, lambda: _contents(file), flatten)
 
 
 def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:

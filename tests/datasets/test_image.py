@@ -156,7 +156,7 @@ def pillows(path: Path) -> Pixels:
 @pytest.mark.parametrize("options", [{}, {"progressive": True, "subsampling": "4:4:4"}])
 def test_jpeg_gives_pillows_pixels_and_is_marked(options, photo, write):
     path = write("photo.jpg", pillow(Image.fromarray(photo), "JPEG", quality=90, **options))
-    found = read_image(path)
+    found = read_image(str(path))
     assert np.array_equal(found.pixels, pillows(path))
     assert found.lossy
 
