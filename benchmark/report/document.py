@@ -10,6 +10,7 @@ from benchmark.figures.table import Table, markdown
 from benchmark.metrics.measure import Measure
 
 LONGEST_LIST = 100
+NOT_COMPUTED = "not computed; `bench rescore --metrics NAME` does it from kept streams"
 
 
 def report_text(
@@ -58,9 +59,11 @@ def left_out(
     for point in summary.points:
         for reason, count in point.failures:
             sentences.append(f"failed: {point.label} {point.setting}, {_cells(count)}, {reason}")
+    absent: dict[str, list[str]] = {}
     for measure in measures:
         if not summary.values_of(measure.column):
-            sentences.append(f"no values of {measure.label}: {_common_reason(summary, measure)}")
+            absent.setdefault(_common_reason(summary, measure), []).append(measure.label)
+    sentences += [f"no values of {', '.join(labels)}: {why}" for why, labels in absent.items()]
     measures = [measure for measure in measures if summary.values_of(measure.column)]
     by_reason: dict[tuple[str, str], list[str]] = {}
     reasons: dict[Excluded, list[str]] = {}
@@ -92,7 +95,8 @@ def _common_reason(summary: Summary, measure: Measure) -> str:
     counts: Counter[str] = Counter()
     for point in summary.points:
         counts.update(dict(point.means[measure.column].reasons))
-    return counts.most_common(1)[0][0] if counts else "it was not computed; use `bench rescore`"
+    reason = counts.most_common(1)[0][0] if counts else "not computed"
+    return NOT_COMPUTED if reason.startswith("not computed") else reason
 
 
 def _cells(count: int) -> str:
