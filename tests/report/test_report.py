@@ -63,7 +63,7 @@ def test_the_terminal_shows_the_means_the_bd_rates_and_where_the_files_are(resul
 def test_metrics_that_no_row_has_are_one_line(results, printed):
     (line,) = [line for line in printed.splitlines() if line.startswith("no values of")]
     assert line.endswith(": not computed; `bench rescore --metrics NAME` does it from kept streams")
-    assert {"DISTS", "VMAF", "FID/256"} <= set(line[13:].partition(":")[0].split(", "))
+    assert all(f" {name}, " in line for name in ("DISTS", "VMAF", "FID/256"))
 
 
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
