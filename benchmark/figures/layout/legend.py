@@ -16,7 +16,6 @@ MOST_ROWS = 6  # of a legend's column, its heading apart
 MOST_COLUMNS = 6  # of a flat legend
 GAP_INCHES = 0.12  # between columns
 EDGE_INCHES = 0.07  # of the figure, beside legend and note
-ROUNDING = 1.12  # lines of a note are whole pixels high, which is more at few dots per inch
 PASSES = 2  # of the layout: the first may change tick labels
 BAND_INCHES = 0.05  # between what stands one above the other
 
@@ -112,7 +111,7 @@ def _add_below(figure: "Figure", bands: Sequence[Sequence[Column]], note: str) -
     width, height = figure.get_size_inches()
     room = width - 2 * EDGE_INCHES
     lines = wrapped(note, room) if note else ""
-    note_inches = ROUNDING * text_inches(lines)[1] + BAND_INCHES if lines else 0.0
+    note_inches = text_inches(lines)[1] + BAND_INCHES if lines else 0.0
     drawn = [[_legend(figure, column, room) for column in band] for band in bands]
     heights = [max(_inches(one, figure)[1] for one in band) + BAND_INCHES for band in drawn]
     whole = height + sum(heights) + note_inches
