@@ -10,6 +10,7 @@ from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.figures.bd_table import bd_overview
+from benchmark.figures.contrast import lightness
 from benchmark.figures.emphasis import overview
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import CONTEXT_GREY, styles
@@ -123,6 +124,17 @@ def test_the_table_of_bd_rates_marks_a_metric_in_the_training_loss():
     assert cells.keys() == {"ours:beta=3.84", "vtm"}
     assert "§" not in cells["vtm"]
     assert table_of.notes[-1] == "§ The metric is in the codec's training loss."
+
+
+def test_variants_have_the_strongest_shade_that_a_marker_leaves_free_each_another():
+    own = ["ours:beta=3.84", "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56"]
+    matched = ["hyperprior:weights=matched", "hyperprior:weights=matched-whole"]
+    others = "jpeg:optimize=1", "jpegli", "mozjpeg", "webp", "jpeg2000", "jpeg2000:control=psnr"
+    found = styles([*own, *matched, *others, "avif", "jpegxl", "bpg", "x265", "vvenc", "vtm"])
+    shades = [lightness(found[label].colour) for label in own]
+    assert shades == sorted(set(shades))
+    assert shades[1] - shades[0] < 16  # the first of three steps towards white
+    assert found[matched[0]].colour != found[matched[1]].colour
 
 
 @pytest.mark.parametrize("vision", VISIONS)
