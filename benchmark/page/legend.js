@@ -67,6 +67,10 @@ page.drawing = {
   }),
 };
 
+// A name that is broken into lines where its parts meet, not inside a word.
+page.breakable = (name) =>
+  name.split(/(?<=[:=])/).flatMap((part) => [document.createElement("wbr"), part]);
+
 // A switch for each curve, and one for all; `curves` are {key, name, style, drawing, detail}.
 page.legend = (box, groups, hidden, changed) => {
   box.replaceChildren();
@@ -96,7 +100,7 @@ page.legend = (box, groups, hidden, changed) => {
           "data-key": curve.key, "aria-pressed": String(!hidden.has(curve.key)),
         },
         page.swatch(curve.style, curve.drawing),
-        page.make("span", { textContent: curve.name })
+        page.make("span", {}, ...page.breakable(curve.name))
       );
       button.addEventListener("click", (event) => {
         if (event.shiftKey) {

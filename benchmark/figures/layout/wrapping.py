@@ -10,8 +10,8 @@ SEPARATORS = "-_=:/"  # that a word may be broken after
 def text_inches(text: str, points: float = SMALL_POINTS) -> tuple[float, float]:
     """Return the width and height in inches of a text in matplotlib's present typeface.
 
-    Hinting fits letters to pixels: a text is wider at some resolutions than at others, by some per
-    cent. It is as large here as it is on the canvas or in the file, whichever is larger.
+    Hinting fits letters to pixels, so that a text is wider at one resolution than at another. The
+    size is that on the canvas or that in the file, whichever is larger.
     """
     import matplotlib as mpl
 
