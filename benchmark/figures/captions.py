@@ -10,10 +10,11 @@ from benchmark.published.curves import Panel, SystemCurve
 LOWER = "An arrow down: lower is better."
 DECIBELS = "MS-SSIM is drawn as -10 log10(1 - mean MS-SSIM)."
 ORIGINS = {"author_csv": "", "table": ", a table", "digitised": ", read from a figure"}
+BROKEN = ", broken lines"
 MARKS = {
     "measured": "filled markers: measured here",
     "precomputed": "half-filled markers: precomputed (bundled rows or a pack)",
-    "published": "open markers, broken lines: published",
+    "published": f"open markers{BROKEN}: published",
 }
 
 
@@ -85,14 +86,19 @@ def marked(name: str, curve: str, panels: Sequence[Panel], known: Mapping[str, s
     return f"{name}$^{{\\mathrm{{{','.join(own)}}}}}$" if own else name
 
 
-def origins_note(origins: Iterable[str]) -> str:
+def origins_note(origins: Iterable[str], lines: bool = True) -> str:
     """Return the sentence on markers, of those origins that the figure has.
+
+    lines: published points are joined by lines.
 
     >>> origins_note(["published", "measured"])
     'Filled markers: measured here; open markers, broken lines: published.'
+    >>> origins_note(["published"], lines=False)
+    'Open markers: published.'
     """
     there = set(origins)
     said = "; ".join(said for one, said in MARKS.items() if one in there)
+    said = said if lines else said.replace(BROKEN, "")
     return f"{said[:1].upper()}{said[1:]}."
 
 

@@ -60,8 +60,8 @@ def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Dra
             title(axes, wrapped(block.where, room))
         caveats = dict.fromkeys(c for block in blocks for bar in block.bars for c in bar.caveats)
         origins = ["measured" if block.measured else "published" for block in blocks]
-        notes = [*(f"* {caveat}" for caveat in caveats), origins_note(origins)]
-        flat_legend(figure, _handles(), "\n".join(notes))
+        notes = [*(f"* {caveat}" for caveat in caveats), origins_note(origins, lines=False)]
+        flat_legend(figure, _handles("measured" in origins), "\n".join(notes))
         settle(figure)
     return Drawing(figure, _caption(blocks), records(blocks), _table(blocks))
 
@@ -97,12 +97,20 @@ def _name(bar: Bar) -> str:
     return bar.name + "*" * bool(bar.caveats)
 
 
-def _handles() -> "list[Line2D]":
+def _handles(filled: bool) -> "list[Line2D]":
     from matplotlib.lines import Line2D
 
     return [
         Line2D(
-            [], [], label=label, marker=marker, color=GREY, linestyle="", markersize=MARKER_POINTS
+            [],
+            [],
+            label=label,
+            marker=marker,
+            color=GREY,
+            linestyle="",
+            markersize=MARKER_POINTS,
+            markerfacecolor=GREY if filled else "white",
+            markeredgewidth=EDGE_POINTS,
         )
         for label, (marker, _) in (("encode", ENCODER), ("decode", DECODER))
     ]

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
-from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from benchmark.analysis.systems import SYSTEMS, family, plainness
@@ -32,7 +31,7 @@ SMALL_POINTS = 7.0  # of all type but words at the axes; the least that print ca
 GREY, RULE_GREY, LINE_GREY, LABEL_GREY = "#555555", "#CCCCCC", "#777777", "#333333"
 CONTEXT_GREY = "#8C8C8C"  # of curves that the others are seen against
 LEAST_LIGHTNESS = 12.0  # difference of L* between two styles with one marker
-SHADES_TRIED = 120  # for a variant of a codec
+SHADES = 3  # of a codec's colour, for its variants
 COLOUR_MAP = "cividis"  # can be read by the colour-blind
 SPARE_COLOURS = ("#661100", "#4477AA", "#AA4466", "#777700", "#7B3FA0", "#2F7F7F", "#B35C9E")
 SPARE_MARKERS = ("o", "^", "D", "v", "s", "P", "X", "<", ">", "p", "h", "d", "8", "*", "H")
@@ -159,10 +158,11 @@ def styles(labels: Iterable[str]) -> dict[str, Style]:
         base = base._replace(colour=changed.get(own, base.colour))
         siblings = sum(family(other) == own for other in found)
         # The style of a known system stays free where only other variants of it are there.
-        number = siblings + (own in FAMILIES and not siblings and plainness(label) > 0)
+        kept = own in FAMILIES and plainness(label) > 0 and base not in found.values()
+        number = siblings + kept
         there = [*(FAMILIES.values() if number else ()), *found.values()]
-        free = (one for one in _shades(base, number) if one not in there)
-        tried = list(islice(free, SHADES_TRIED if number else 1))
+        tried = [one for one in _shades(base, number) if one not in there]
+        tried = tried if number else tried[:1]
         found[label] = next((one for one in tried if _is_apart(one, there)), tried[0])
     return found
 
@@ -238,8 +238,10 @@ def _shades(base: Style, number: int) -> Iterator[Style]:
     if number == 0:
         yield base
     markers = [marker for marker in SPARE_MARKERS if marker != base.marker]
-    for place in count(max(number, 1)):
-        yield Style(_shade(base.colour, place), markers[(place - 1) % len(markers)])
+    for further in range(SHADES):  # another marker before another shade
+        for place in range(len(markers)):
+            marker = markers[(number - 1 + place) % len(markers)]
+            yield Style(_shade(base.colour, max(number, 1) + further), marker)
 
 
 def _shade(colour: str, number: int) -> str:
@@ -250,4 +252,4 @@ def _shade(colour: str, number: int) -> str:
     """
     channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
     target = 255 if sum(channels) < 3 * 128 else 0
-    return mixed(colour, target, 0.35 + 0.125 * ((number - 1) % 3))
+    return mixed(colour, target, 0.35 + 0.125 * ((number - 1) % SHADES))

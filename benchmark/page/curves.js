@@ -8,6 +8,22 @@ page.curves = {
   asked: false, // about intervals; until then distribution metrics have them, as in figures
 };
 
+page.curves.markers = {
+  measured: "filled, measured here",
+  precomputed: "open with a dot, precomputed (bundled rows or a pack)",
+  published: "open on broken lines, published (sources in the hover; bars and bands are reading errors)",
+};
+
+// Marks at the names of codecs that have a caveat: as many stars as the caveat's place.
+page.curves.caveats = new Map(
+  [...new Set(page.data.codecs.flatMap((codec) => codec.caveats))].map(
+    (caveat, place) => [caveat, "*".repeat(place + 1)]
+  )
+);
+
+page.curves.markedName = (codec) =>
+  codec.name + codec.caveats.map((caveat) => page.curves.caveats.get(caveat)).join(" ");
+
 page.curves.drawnPoints = (codec) => {
   const column = page.curves.metric;
   return page.sweep(codec)
@@ -37,7 +53,7 @@ page.curves.hover = (point, measure) => {
   }
   parts.push(page.lines(codec.version));
   for (const caveat of codec.caveats) parts.push(page.lines(`caveat: ${caveat}`));
-  if (codec.recorded) parts.push("recorded elsewhere");
+  if (codec.recorded) parts.push("precomputed");
   return parts.join("<br>");
 };
 
@@ -73,9 +89,7 @@ page.curves.traces = (measure) => {
       y: curve.points.map((point) => point.place),
       mode: curve.sampled ? "lines" : "lines+markers",
       line: { color: colour, width: 1.3, dash: curve.sampled ? "dashdot" : "4px,3px" },
-      marker: {
-        symbol: `${curve.symbol}-open`, size: 7, color: colour, line: { width: 1.3, color: colour },
-      },
+      marker: page.marker(curve, "published", colour, 7, 1.3),
       error_y: curve.sampled || !errors.some(Boolean) ? undefined : {
         type: "data", symmetric: false, thickness: 1, width: 2, color: colour,
         array: curve.points.map((p) => (p.error ? p.error[1] - p.place : 0)),
@@ -91,17 +105,14 @@ page.curves.traces = (measure) => {
     const points = page.curves.drawnPoints(place);
     const means = points.map((point) => point.means[measure.column]);
     const colour = page.colour(codec);
-    const open = codec.caveats.length > 0;
     traces.push({
       x: means.map((mean) => mean.bpp),
       y: means.map((mean) => mean.place),
       mode: "lines+markers",
-      line: { color: colour, width: 2, dash: open ? "7px,4px" : "solid" },
-      marker: {
-        symbol: codec.symbol + (open || codec.symbol === "x-thin" ? "-open" : ""),
-        size: codec.symbol === "star" ? 12 : 8.5,
-        color: colour, line: { width: open ? 1.6 : 1, color: colour },
-      },
+      line: { color: colour, width: 2 },
+      marker: page.marker(
+        codec, page.origin(codec), colour, codec.symbol === "star" ? 12 : 8.5, codec.recorded ? 1.5 : 1
+      ),
       error_y: page.by("intervals").checked ? {
         type: "data", symmetric: false, thickness: 1.2, width: 3, color: colour,
         array: means.map((mean) => (mean.ends ? mean.ends[1] - mean.place : null)),
@@ -168,14 +179,15 @@ page.curves.caption = (measure) => {
   if (!measure.by_image && Math.min(...counts) < data.few_images) {
     parts.push(`Over fewer than ${data.few_images} images, where such metrics are biased.`);
   }
-  const warned = page.curves.visible().map((one) => data.codecs[one]).filter((one) => one.caveats.length);
-  if (warned.length) {
-    const told = warned.map((one) => `${one.name} (${one.caveats.join("; ")})`);
-    parts.push(`Open markers, dashes: ${told.join(", ")}.`);
-  }
+  const codecs = page.curves.visible().map((one) => data.codecs[one]);
   const overlays = page.curves.overlays();
+  const origins = new Set([...codecs.map(page.origin), ...overlays.map(() => "published")]);
+  const said = Object.entries(page.curves.markers).filter(([origin]) => origins.has(origin));
+  parts.push(`Markers: ${said.map(([, words]) => words).join("; ")}.`);
+  const warned = new Set(codecs.flatMap((one) => one.caveats));
+  const told = [...page.curves.caveats].filter(([caveat]) => warned.has(caveat));
+  if (told.length) parts.push(`${told.map(([caveat, mark]) => `${mark} ${caveat}`).join("; ")}.`);
   if (overlays.length) {
-    parts.push("Open markers, broken lines: published, sources in the hover; bars and bands there are reading errors.");
     const others = [...new Set(overlays.filter((c) => c.other_rule).map((c) => c.protocol))];
     if (others.length) parts.push(`Protocols mixed: ${others.join(", ")}.`);
   }
@@ -217,15 +229,16 @@ page.curves.open = (point, from) => {
 
 page.curves.legend = () => {
   const codecs = page.data.codecs.map((codec, place) => ({
-    key: `codec ${place}`, name: codec.name, style: codec, drawing: page.drawing.codec(codec),
-    detail: [codec.version, ...codec.caveats].join("; "),
+    key: `codec ${place}`, name: page.curves.markedName(codec), style: codec,
+    drawing: page.drawing.codec(codec), detail: [codec.version, ...codec.caveats].join("; "),
   }));
+  const from = (origin) => codecs.filter((one) => one.drawing.origin === origin);
   const names = new Map(page.curves.overlays().map((curve) => [curve.name, curve]));
   const published = [...names].map(([name, curve]) => ({
     key: `published ${name}`, name, style: curve, drawing: page.drawing.published(curve),
     detail: `${curve.source}; ${curve.protocol}`,
   }));
-  page.legend(page.by("legend"), [["Measured", codecs], ["Published", published]],
+  page.legend(page.by("legend"), [["Measured here", from("measured")], ["Precomputed", from("precomputed")], ["Published", published]],
     page.curves.hidden, page.curves.draw);
 };
 

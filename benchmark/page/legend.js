@@ -20,8 +20,21 @@ page.outline = (symbol, x, y, radius) => {
   }).join(" ");
 };
 
-// A line with a marker; open and dashed for published curves and those with a caveat.
-page.swatch = (style, { open = false, dashes = "", marker = true } = {}) => {
+// Where a curve's points come from, as its markers say; a precomputed marker is a ring with a dot.
+page.origin = (codec) => (codec.recorded ? "precomputed" : "measured");
+
+// Plotly's marker; one that is not filled has the page's colour inside, so that it hides the line.
+page.marker = ({ symbol }, origin, colour, size, width) => {
+  const thin = symbol === "x-thin"; // lines alone, with nothing to fill
+  return {
+    symbol: thin ? "x-thin-open" : symbol + (origin === "precomputed" ? "-dot" : ""),
+    size, color: thin || origin === "measured" ? colour : page.ink("--page"),
+    line: { width, color: colour },
+  };
+};
+
+// A line with a marker that is filled, open with a dot or open; dashed for published curves.
+page.swatch = (style, { origin = "measured", dashes = "", marker = true } = {}) => {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   const colour = page.colour(style);
@@ -40,19 +53,23 @@ page.swatch = (style, { open = false, dashes = "", marker = true } = {}) => {
   if (marker) {
     put("polygon", {
       points: page.outline(style.symbol, 14, 7, style.symbol === "star" ? 6.4 : 4.8),
-      fill: open ? "var(--page)" : colour, stroke: colour, "stroke-width": 1.4,
+      fill: origin === "measured" ? colour : "var(--page)", stroke: colour, "stroke-width": 1.4,
     });
+    if (origin === "precomputed") put("circle", { cx: 14, cy: 7, r: 1.4, fill: colour });
   }
   return picture;
 };
 
 page.drawing = {
-  codec: (codec) =>
-    codec.caveats.length ? { open: true, dashes: "5 3" } : { open: false, dashes: "" },
+  codec: (codec) => ({ origin: page.origin(codec) }),
   published: (curve) => ({
-    open: true, dashes: curve.sampled ? "6 2 1 2" : "3 2", marker: !curve.sampled,
+    origin: "published", dashes: curve.sampled ? "6 2 1 2" : "3 2", marker: !curve.sampled,
   }),
 };
+
+// A name that is broken into lines where its parts meet, not inside a word.
+page.breakable = (name) =>
+  name.split(/(?<=[:=])/).flatMap((part) => [document.createElement("wbr"), part]);
 
 // A switch for each curve, and one for all; `curves` are {key, name, style, drawing, detail}.
 page.legend = (box, groups, hidden, changed) => {
@@ -83,7 +100,7 @@ page.legend = (box, groups, hidden, changed) => {
           "data-key": curve.key, "aria-pressed": String(!hidden.has(curve.key)),
         },
         page.swatch(curve.style, curve.drawing),
-        page.make("span", { textContent: curve.name })
+        page.make("span", {}, ...page.breakable(curve.name))
       );
       button.addEventListener("click", (event) => {
         if (event.shiftKey) {

@@ -173,7 +173,7 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_spread(images
     overview = bd_overview(comparisons, [FD], "jpeg")
     assert overview.rows[0][2].endswith("‡") is few
     assert overview.rows[1][2] == "–"
-    assert any(one.startswith("‡ few: over fewer than 50 images") for one in overview.notes) is few
+    assert any(one.startswith("‡ Over fewer than 50 images") for one in overview.notes) is few
     assert "FD (AlexNet): metrics of whole sets" in note(overview, "No median")
     (record,) = bd_records(comparisons, "jpeg")
     assert record["few"] is few

@@ -10,6 +10,7 @@ from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
 from benchmark.figures.bd_table import bd_overview
+from benchmark.figures.contrast import lightness
 from benchmark.figures.emphasis import overview
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import CONTEXT_GREY, styles
@@ -107,21 +108,33 @@ def test_a_metric_in_the_training_loss_is_marked_at_the_codec_and_another_is_not
         return words_in(drawing.figure), drawing.caption
 
     drawn, caption = words(PSNR)
-    assert "ours beta=3.84‡" in drawn
-    assert "vtm‡" not in drawn
-    assert "‡ PSNR (dB) is in the training loss." in drawn
-    assert "‡ In the training loss: PSNR (dB) of ours." in caption
-    assert "‡" not in "".join(words(Measure.named("ms_ssim")))
-    assert "ours beta=3.84‡" in words(Measure.named("lpips"))[0]
+    assert "ours beta=3.84§" in drawn
+    assert "vtm§" not in drawn
+    assert "§ PSNR (dB) is in the training loss." in drawn
+    assert "§ In the training loss: PSNR (dB) of ours." in caption
+    assert "§" not in "".join(words(Measure.named("ms_ssim")))
+    assert "ours beta=3.84§" in words(Measure.named("lpips"))[0]
 
 
 def test_the_table_of_bd_rates_marks_a_metric_in_the_training_loss():
     found = summary_of({"jpeg": 0, "ours:beta=3.84": 1, "vtm": 2})
     table_of = bd_overview(compare(found, PSNR, "jpeg"), [PSNR], "jpeg")
-    cells = dict(table_of.rows)
-    assert cells["ours:beta=3.84"].endswith("‡")
-    assert not cells["vtm"].endswith("‡")
-    assert table_of.notes[-1] == "‡ The metric is in the codec's training loss."
+    cells = {label: cell for label, of, cell in table_of.rows if of == "mean curves"}
+    assert cells["ours:beta=3.84"].partition(" ")[0].endswith("§")
+    assert cells.keys() == {"ours:beta=3.84", "vtm"}
+    assert "§" not in cells["vtm"]
+    assert table_of.notes[-1] == "§ The metric is in the codec's training loss."
+
+
+def test_variants_have_the_strongest_shade_that_a_marker_leaves_free_each_another():
+    own = ["ours:beta=3.84", "ours:beta=0", "ours:beta=1.28", "ours:beta=2.56"]
+    matched = ["hyperprior:weights=matched", "hyperprior:weights=matched-whole"]
+    others = "jpeg:optimize=1", "jpegli", "mozjpeg", "webp", "jpeg2000", "jpeg2000:control=psnr"
+    found = styles([*own, *matched, *others, "avif", "jpegxl", "bpg", "x265", "vvenc", "vtm"])
+    shades = [lightness(found[label].colour) for label in own]
+    assert shades == sorted(set(shades))
+    assert shades[1] - shades[0] < 16  # the first of three steps towards white
+    assert found[matched[0]].colour != found[matched[1]].colour
 
 
 @pytest.mark.parametrize("vision", VISIONS)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
 from benchmark.analysis.systems import PAPER_SYSTEMS
 from benchmark.figures.ablation import draw_ablation, named
@@ -196,3 +198,34 @@ def test_no_text_of_a_figure_of_the_bundled_rows_leaves_it_or_overlaps_another(
         list(write_paper(PaperResults(tmp_path / "results"), "all", tmp_path / "out", request))
     assert [one for one in seen if isinstance(one, str)] == []
     assert len(seen) >= 6
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return read_results(RESULTS, "kodak", "all", ("psnr", "lpips")).summary
+
+
+@pytest.mark.parametrize("font", FONTS)
+@pytest.mark.parametrize("measure", [PSNR, LPIPS], ids=["psnr", "lpips"])
+def test_names_at_curves_hide_no_marker(bundled, measure, font):
+    with drawn_in(font=font):
+        figure = draw(bundled, [measure]).figure
+        with figure_style():
+            figure.draw_without_rendering()
+            (axes,) = figure.axes
+            names = [Text.get_window_extent(text) for text in axes.texts]
+    assert names
+    turns = np.linspace(0, 2 * np.pi, 60)
+    for line in axes.get_lines():
+        radius = line.get_markersize() / 2 * figure.dpi / 72
+        for x, y in line.get_transform().transform(np.column_stack(line.get_data())):
+            edge = np.column_stack([x + radius * np.cos(turns), y + radius * np.sin(turns)])
+            assert not any(name.count_contains(edge) for name in names)
+
+
+def test_a_long_legend_of_a_narrow_figure_has_two_columns(bundled):
+    figure = draw(bundled, [PSNR]).figure
+    left, right = (len(legend.get_texts()) for legend in figure.legends)
+    assert left - right in (0, 1)
+    assert left > 6
+    assert crowding(figure) == []

@@ -341,7 +341,8 @@ def test_a_metric_of_sets_has_its_interval_and_no_number_of_an_image(visit, tmp_
     assert f"interval: {low:.4f} to {high:.4f}" in curve["hover"][0]
     caption = page.locator("#curve-caption").inner_text()
     assert "fewer than 50 images" in caption
-    assert "dashes: jpeg (a trial)." in caption
+    assert "* a trial." in caption
+    assert page.locator("#legend button.legend-entry").all_inner_texts() == ["jpeg*"]
     page.uncheck("#intervals")
     assert not curves_of(page)[0]["error"]
     assert not page.locator("#images").is_visible()
@@ -368,6 +369,47 @@ def test_published_curves_are_switched_on_and_their_hover_names_the_source(visit
     page.get_by_role("button", name="quality=10").click()
     absent = page.locator("#panes .absent").first.inner_text()
     assert "was not kept; `bench run --codecs jpeg --dataset set" in absent
+
+
+def test_markers_say_where_points_come_from_and_stars_name_caveats(visit, tmp_path):
+    names = [f"kodim{number:02d}.png" for number in range(1, 25)]
+    rows = [row("jpeg", q, name, caveat="a trial") for q in (10, 20) for name in names]
+    rows += [row("webp", q, name, recorded=True) for q in (10, 20) for name in names]
+    Store(tmp_path / "kodak").append(rows)
+    file = make_page(tmp_path, "kodak")
+    page = visit(file)
+    page.check("#published")
+    drawn = page.evaluate(
+        """() => document.getElementById("chart")._fullData
+            .filter((one) => one.mode !== "none" && one.hovertext)
+            .map((one) => [one.hovertext[0].match(/<b>(.*?)<.b>/)[1], one.mode, one.line.dash,
+                           one.mode === "lines" ? "" : one.marker.symbol,
+                           one.mode !== "lines" && one.marker.color === one.line.color])"""
+    )
+    symbol = {one["name"]: one["symbol"] for one in data_of(file)["codecs"]}
+    ours = {name: how for name, _, *how in drawn if name in symbol}
+    assert ours == {
+        "jpeg": ["solid", symbol["jpeg"], True],
+        "webp": ["solid", symbol["webp"] + "-dot", False],
+    }
+    others = [how for name, mode, *how in drawn if name not in symbol and mode != "lines"]
+    assert len(others) > 10
+    assert not any(
+        dash == "solid" or shape.endswith("-dot") or filled for dash, shape, filled in others
+    )
+    legend = page.locator("#legend .legend-group").all()
+    entries = {
+        one.locator("h3 span").inner_text(): one.locator(".legend-entry").all_inner_texts()
+        for one in legend
+    }
+    assert list(entries) == ["Measured here", "Precomputed", "Published"]
+    assert (entries["Measured here"], entries["Precomputed"]) == (["jpeg*"], ["webp"])
+    caption = page.locator("#curve-caption").inner_text()
+    assert "Markers: filled, measured here; open with a dot, precomputed" in caption
+    assert "open on broken lines, published" in caption
+    assert "* a trial." in caption
+    page.get_by_role("button", name="webp", exact=True).first.click()
+    assert "precomputed" not in page.locator("#curve-caption").inner_text()
 
 
 def test_two_settings_are_compared_image_by_image(visit, file, data, results):

@@ -41,6 +41,7 @@ class Covered(NamedTuple):
 
     at: Float64Array
     line: Int64Array
+    edges: Float64Array  # around markers, which are wider than the places at their middle
 
 
 class Candidate(NamedTuple):
@@ -75,8 +76,8 @@ def place_labels(
         if _has_leader(best.offset):
             leader = _leader(axes.transData.transform(best.at), best.box)
             owner = np.full(len(leader), own)
-            covered = Covered(
-                np.concatenate([covered.at, leader]), np.concatenate([covered.line, owner])
+            covered = covered._replace(
+                at=np.concatenate([covered.at, leader]), line=np.concatenate([covered.line, owner])
             )
         placed.append(number)
     return placed
@@ -100,6 +101,7 @@ def _best(
                     continue
                 cost = distance / 100 + float(
                     np.count_nonzero(_inside(covered.at, _padded(box, PAD_PIXELS)))
+                    + np.count_nonzero(_inside(covered.edges, box))
                 )
                 if best is not None and cost >= best.cost:
                     continue
@@ -204,11 +206,16 @@ def _annotate(axes: "Axes", label: Label, chosen: Candidate) -> None:
 
 def _covered(axes: "Axes") -> Covered:
     """Return places at markers, counted several times, along lines and along bars."""
-    found, owners = [np.empty((0, 2))], [np.empty(0, np.int64)]
+    found, owners, edges = [np.empty((0, 2))], [np.empty(0, np.int64)], [np.empty((0, 2))]
+    angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
     for number, line in enumerate(axes.get_lines()):
         places = line.get_transform().transform(np.column_stack(line.get_data()).astype(float))
         share = np.linspace(0, 1, BETWEEN, endpoint=False)[1:, None]
         mine = [places] * 3
+        if line.get_marker() not in ("", "None", "none", None):
+            radius = axes.figure.dpi / 72 * line.get_markersize() / 2
+            edges.append((places[:, None] + radius * circle).reshape(-1, 2))
         if line.get_linestyle() not in ("", "None", "none"):
             mine += [start + share * (end - start) for start, end in pairwise(places)]
         found += mine
@@ -218,4 +225,4 @@ def _covered(axes: "Axes") -> Covered:
             ends = bars.get_transform().transform(path.vertices)
             found.append(ends)
             owners.append(np.full(len(ends), NO_LINE))
-    return Covered(np.concatenate(found), np.concatenate(owners))
+    return Covered(np.concatenate(found), np.concatenate(owners), np.concatenate(edges))

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 HANDLE_LENGTH, HANDLE_PAD = 2.1, 0.5  # in the size of the type
+HANDLE_INCHES = (HANDLE_LENGTH + HANDLE_PAD + 0.2) * SMALL_POINTS / 72
 MOST_ROWS = 6  # of a legend's column, its heading apart
 MOST_COLUMNS = 6  # of a flat legend
 GAP_INCHES = 0.12  # between columns
 EDGE_INCHES = 0.07  # of the figure, beside legend and note
-ROUNDING = 1.12  # lines of a note are whole pixels high, which is more at few dots per inch
 PASSES = 2  # of the layout: the first may change tick labels
 BAND_INCHES = 0.05  # between what stands one above the other
 
@@ -40,18 +40,29 @@ def flat_legend(figure: "Figure", handles: "Sequence[Line2D]", note: str = "") -
     """Add handles by their labels in as many columns as fit below the axes, and a note below.
 
     The figure, laid out by the constrained engine, is made taller to hold them. Names that are
-    wider than the figure are broken into lines.
+    wider than the figure are broken into lines, and those of a long legend where that makes room
+    for a second column.
     """
     entries = [Entry("", str(one.get_label()), one) for one in handles]
     room = figure.get_size_inches()[0] - 2 * EDGE_INCHES
+    columns = _most_columns(entries, room)
+    if len(columns) == 1 and len(entries) > MOST_ROWS:
+        half = (room - GAP_INCHES) / 2 - HANDLE_INCHES
+        broken = [one._replace(name=wrapped(one.name, half)) for one in entries]
+        columns = max(columns, _most_columns(broken, room), key=len)
+    _add_below(figure, [columns] if columns else [], note)
+
+
+def _most_columns(entries: Sequence[Entry], room: float) -> list[Column]:
+    """Return entries in as many columns as fit side by side, one if no more do."""
+    split: list[Column] = []
     for columns in range(min(MOST_COLUMNS, len(entries)), 0, -1):
         size = -(-len(entries) // columns)
         split = [Column("", entries[at : at + size]) for at in range(0, len(entries), size)]
         widths = [_width(column) for column in split]
-        if sum(widths) + GAP_INCHES * (len(widths) - 1) <= room or columns == 1:
-            _add_below(figure, [split], note)
-            return
-    _add_below(figure, [], note)
+        if sum(widths) + GAP_INCHES * (len(widths) - 1) <= room:
+            break
+    return split
 
 
 def grouped_legend(
@@ -102,8 +113,7 @@ def _columns(entries: Sequence[Entry], groups: Sequence[str]) -> list[Column]:
 
 def _width(column: Column) -> float:
     """Return the width of a column in inches, as it will be drawn."""
-    handle = (HANDLE_LENGTH + HANDLE_PAD + 0.2) * SMALL_POINTS / 72
-    names = [text_inches(entry.name)[0] + handle for entry in column.entries]
+    names = [text_inches(entry.name)[0] + HANDLE_INCHES for entry in column.entries]
     return max([*names, 1.1 * text_inches(column.heading or " ")[0]])
 
 
@@ -112,7 +122,7 @@ def _add_below(figure: "Figure", bands: Sequence[Sequence[Column]], note: str) -
     width, height = figure.get_size_inches()
     room = width - 2 * EDGE_INCHES
     lines = wrapped(note, room) if note else ""
-    note_inches = ROUNDING * text_inches(lines)[1] + BAND_INCHES if lines else 0.0
+    note_inches = text_inches(lines)[1] + BAND_INCHES if lines else 0.0
     drawn = [[_legend(figure, column, room) for column in band] for band in bands]
     heights = [max(_inches(one, figure)[1] for one in band) + BAND_INCHES for band in drawn]
     whole = height + sum(heights) + note_inches
@@ -145,7 +155,7 @@ def _inches(legend: "Legend", figure: "Figure") -> tuple[float, float]:
 
 
 def _legend(figure: "Figure", column: Column, room: float) -> "Legend":
-    names = room - (HANDLE_LENGTH + HANDLE_PAD + 0.2) * SMALL_POINTS / 72
+    names = room - HANDLE_INCHES
     legend = figure.legend(
         handles=[entry.handle for entry in column.entries],
         labels=[wrapped(entry.name, names) for entry in column.entries],

@@ -2,25 +2,33 @@
 
 from functools import lru_cache
 
-from benchmark.figures.style import SMALL_POINTS
+from benchmark.figures.style import DOTS_PER_INCH, SMALL_POINTS
 
 SEPARATORS = "-_=:/"  # that a word may be broken after
 
 
 def text_inches(text: str, points: float = SMALL_POINTS) -> tuple[float, float]:
-    """Return the width and height in inches of a text in matplotlib's present typeface."""
+    """Return the width and height in inches of a text in matplotlib's present typeface.
+
+    Hinting fits letters to pixels, so that a text is wider at one resolution than at another. The
+    size is that on the canvas or that in the file, whichever is larger.
+    """
     import matplotlib as mpl
 
-    return _text_inches(text, points, tuple(mpl.rcParams["font.family"]))
+    family = tuple(mpl.rcParams["font.family"])
+    sizes = [
+        _text_inches(text, points, dpi, family)
+        for dpi in (mpl.rcParams["figure.dpi"], DOTS_PER_INCH)
+    ]
+    return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
-@lru_cache(maxsize=4096)
-def _text_inches(text: str, points: float, _: tuple[str, ...]) -> tuple[float, float]:
+@lru_cache(maxsize=8192)
+def _text_inches(text: str, points: float, dpi: float, _: tuple[str, ...]) -> tuple[float, float]:
     from matplotlib.figure import Figure
 
-    figure = Figure(dpi=200)
-    box = figure.text(0, 0, text, fontsize=points).get_window_extent()
-    return box.width / figure.dpi, box.height / figure.dpi
+    box = Figure(dpi=dpi).text(0, 0, text, fontsize=points).get_window_extent()
+    return box.width / dpi, box.height / dpi
 
 
 def wrapped(text: str, inches: float, points: float = SMALL_POINTS) -> str:
