@@ -1,11 +1,11 @@
 """Photographs that are published as a zip archive: found where it was unpacked, or fetched."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.datasets.download import (
     DownloadProgress,
     Expected,
@@ -42,6 +42,30 @@ class Archive(NamedTuple):
     def expected(self) -> Expected:
         """Return what is known of the archive's bytes."""
         return Expected(self.size_bytes, self.digest)
+
+
+def opener(archive: Archive) -> Callable[[Sequence[Path]], Dataset]:
+    """Return the function that opens an archive's photographs, for a dataset of this one alone."""
+
+    def open_archive(data_folders: Sequence[Path]) -> Dataset:
+        return Dataset(archive.dataset, find_archive_images(archive, data_folders))
+
+    return open_archive
+
+
+def fetcher(archive: Archive) -> Callable[..., None]:
+    """Return the function `fetch_dataset` (see `datasets.dataset`) of an archive's dataset."""
+
+    def fetch_dataset(
+        name: str,
+        sought: Sequence[Path],
+        target: Path,
+        progress: DownloadProgress | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
+        fetch_archives([archive], sought, target, progress, origins)
+
+    return fetch_dataset
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:

@@ -1,11 +1,6 @@
 """Validation set of DIV2K: 100 photographs, 0801.png to 0900.png, 2,040 px on the longer side."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from benchmark.datasets.archive import Archive, fetch_archives, find_archive_images
-from benchmark.datasets.dataset import Dataset
-from benchmark.datasets.download import DownloadProgress
+from benchmark.datasets.archive import Archive, fetcher, opener
 from benchmark.datasets.profile import Profile
 
 PROFILES = {"div2k": Profile("DIV2K validation", 100)}
@@ -20,23 +15,10 @@ VALIDATION = Archive(
     "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
 )
 
-
-def open_div2k(data_folders: Sequence[Path]) -> Dataset:
-    """Open the 100 photographs; see `archive.find_archive_images`."""
-    return Dataset(VALIDATION.dataset, find_archive_images(VALIDATION, data_folders))
+open_div2k = opener(VALIDATION)
+fetch_dataset = fetcher(VALIDATION)
 
 
 def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
     """Return width and height (px) of 100 images much like these, an assumption, for planning."""
     return ((2040, 1356),) * 80 + ((1356, 2040),) * 20
-
-
-def fetch_dataset(
-    name: str,
-    sought: Sequence[Path],
-    target: Path,
-    progress: DownloadProgress | None = None,
-    origins: Sequence[str] = (),
-) -> None:
-    """Fetch the archive and unpack it into `target`/div2k."""
-    fetch_archives([VALIDATION], sought, target, progress, origins)
