@@ -304,6 +304,17 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
         bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
 
 
+def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
+    variants = ("", "optimize=1", "subsampling=444")
+    Store(tmp_path / "set").append(
+        [one for text in variants for one in sweep("jpeg", variant=text)]
+    )
+    bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
+    rows = Store(tmp_path / "baselines" / "one" / "set").table()
+    assert set(rows["variant"].to_pylist()) == {"optimize=1"}
+    assert [one.codecs for one in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]
+
+
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.entropy import coder
-from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from benchmark.errors import CorruptStream, Unavailable
 
@@ -399,6 +399,10 @@ def test_the_priors_integers_are_its_probabilities(prior):
         # Each is at least 1, so the likeliest may lose one for every other symbol.
         assert np.abs(counts[:-1] - 65536 * likelihood).max() < 1.1 + len(counts) * likelihood.max()
         assert likelihood.sum() > 1 - 2**-16
+
+
+def test_channels_are_numbered_from_zero_at_every_position():
+    assert channel_rows((3, 1, 2)).tolist() == [[[0, 0]], [[1, 1]], [[2, 2]]]
 
 
 def test_coding_z_takes_the_bits_that_the_prior_says(prior):
