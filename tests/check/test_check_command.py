@@ -155,6 +155,17 @@ def test_other_images_are_refused_before_anything_is_measured(stored, crops, tmp
     assert not (tmp_path / "new").exists()
 
 
+def test_another_dataset_than_the_references_is_refused(stored, crops, tmp_path):
+    other = tmp_path / "others"
+    other.mkdir()
+    Image.new("RGB", (96, 96), "teal").save(other / "0.png")
+    with pytest.raises(UsageError, match=f"no rows of {_store_name(other)}: it has "):
+        bench(
+            "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", other,
+            "--results", tmp_path / "new",
+        )  # fmt: skip
+
+
 def test_settings_that_the_reference_lacks_are_refused_before_they_are_measured(
     stored, crops, tmp_path
 ):
