@@ -76,6 +76,7 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
     assert last_line(worse).startswith("verdict: regressed")
     equal = bench("check", plain, plain)
     assert last_line(equal).startswith("verdict: equivalent")
+    assert "(" not in last_line(equal), "metrics are named only where not all of them agree"
     assert "30 streams of the same bytes" in equal
     assert "worst images" in worse
     assert "worst images" not in equal
