@@ -1,5 +1,7 @@
 """Intervals of changes between two codecs over the same images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,3 +39,17 @@ def test_the_interval_of_a_change_is_as_wide_as_its_standard_error_says():
     assert low < changes.mean() < high
     width = 2 * 1.96 * changes.std(ddof=1) / np.sqrt(40)
     assert high - low == pytest.approx(width, rel=0.12)
+
+
+def test_the_relative_change_of_a_metric_of_the_set_follows_from_each_images_influence():
+    """The jackknife of the ratio, which leaves out one image after another, has the same width."""
+    rng = np.random.default_rng(3)
+    before, after = rng.normal(10, 0.2, 40), rng.normal(13, 0.3, 40)
+    first, second = points([before, after], [before, after])
+    low, high = change_interval(second, first, replace(LPIPS, of_sets=True), True)
+    left_out = [
+        100 * (np.delete(after, i).mean() / np.delete(before, i).mean() - 1) for i in range(40)
+    ]
+    error = np.std(left_out) * np.sqrt(39)
+    assert (low + high) / 2 == pytest.approx(100 * (after.mean() / before.mean() - 1), rel=0.02)
+    assert high - low == pytest.approx(2 * 2.02 * error, rel=0.02)

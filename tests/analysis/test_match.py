@@ -63,6 +63,8 @@ def test_a_relative_tolerance_is_of_the_larger_value():
     first, second = streams([[80.0]]), streams([[100.0]])
     assert pairs(first, second, Tolerance(0.2, relative=True)) == [[0, 0]]
     assert pairs(first, second, Tolerance(0.19, relative=True)) == []
+    small = streams([[0.08]]), streams([[0.1]])  # as LPIPS has: their product is far below 1
+    assert pairs(*small, Tolerance(0.21, relative=True)) == [[0, 0]]
     negative = streams([[-80.0]])
     assert pairs(negative, second, Tolerance(0.99, relative=True)) == []
     assert pairs(negative, streams([[-100.0]]), Tolerance(0.2, relative=True)) == [[0, 0]]
@@ -174,6 +176,9 @@ def test_every_variant_meets_every_other_and_never_itself():
     assert labels == [("jpeg", "webp"), ("jpeg:optimize=1", "webp")]
     (one,) = matches(summary, "jpeg:optimize=1", "webp", "psnr", Tolerance(0))
     assert one.first.label == "jpeg:optimize=1"
+    half = [{**one, "psnr_db": None} if one["variant"] else one for one in rows]
+    found = matches(summarise(table(half)), "jpeg", "webp", "psnr", Tolerance(0))
+    assert [len(one.pairs) > 0 for one in found] == [True, False]  # one without values may stay
     with pytest.raises(UsageError, match="the same codec"):
         matches(summary, "webp", "webp", "psnr", Tolerance(0))
     with pytest.raises(UnknownName, match="codec with results"):

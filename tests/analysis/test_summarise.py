@@ -193,6 +193,17 @@ def test_failed_cells_are_counted_with_their_reasons():
     assert found.failures == (("encode: boom", 2), ("decode: broken", 1))
 
 
+def test_the_three_most_frequent_reasons_are_kept():
+    times = {"boom": 2, "cut off": 3, "rare": 1, "slow": 4}
+    rows = [
+        failed("jpeg", 5, f"{why}{number}", "encode", why)
+        for why, count in times.items()
+        for number in range(count)
+    ]
+    (found,) = summarise(table([row("jpeg", 5, "a"), *rows])).points
+    assert found.failures == (("encode: slow", 4), ("encode: cut off", 3), ("encode: boom", 2))
+
+
 def test_a_null_metric_keeps_its_reason_and_its_bpp_is_of_the_images_that_have_it():
     rows = [row("jpeg", 5, name) for name in ("a", "bb")]
     rows[1] |= {"ms_ssim": None, "ms_ssim_reason": "image under 161 px"}

@@ -76,6 +76,7 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
     assert last_line(worse).startswith("verdict: regressed")
     equal = bench("check", plain, plain)
     assert last_line(equal).startswith("verdict: equivalent")
+    assert "(" not in last_line(equal), "metrics are named only where not all of them agree"
     assert "30 streams of the same bytes" in equal
     assert "worst images" in worse
     assert "worst images" not in equal
@@ -153,6 +154,17 @@ def test_other_images_are_refused_before_anything_is_measured(stored, crops, tmp
     assert f"1 of {_store_name(other)} (6.png) are not in the other" in " ".join(found.split())
     assert "--common" in found
     assert not (tmp_path / "new").exists()
+
+
+def test_another_dataset_than_the_references_is_refused(stored, crops, tmp_path):
+    other = tmp_path / "others"
+    other.mkdir()
+    Image.new("RGB", (96, 96), "teal").save(other / "0.png")
+    with pytest.raises(UsageError, match=f"no rows of {_store_name(other)}: it has "):
+        bench(
+            "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", other,
+            "--results", tmp_path / "new",
+        )  # fmt: skip
 
 
 def test_settings_that_the_reference_lacks_are_refused_before_they_are_measured(
@@ -302,6 +314,17 @@ def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path)
     assert [one.name for one in list_baselines(tmp_path)] == ["a", "some", "z"]
     with pytest.raises(UsageError, match="no rows of avif"):
         bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
+
+
+def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
+    variants = ("", "optimize=1", "subsampling=444")
+    Store(tmp_path / "set").append(
+        [one for text in variants for one in sweep("jpeg", variant=text)]
+    )
+    bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
+    rows = Store(tmp_path / "baselines" / "one" / "set").table()
+    assert set(rows["variant"].to_pylist()) == {"optimize=1"}
+    assert [one.codecs for one in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,16 @@ def test_a_distribution_metric_is_judged_by_the_curve_of_the_set_with_the_jackkn
     assert found.percent.std() == pytest.approx(pseudo.std(), rel=0.02)
 
 
+def test_a_distribution_metric_that_is_better_when_higher_loses_what_it_lost(
+    monkeypatch,
+):
+    monkeypatch.setattr(benchmark.check.compare, "DISTRIBUTION_METRICS", {"psnr": "as if"})
+    old = curved()
+    found = changes(paired(old, curved(psnr_db=-0.5)), "psnr")
+    level = np.mean([one["psnr_db"] for one in old])
+    assert found.percent == pytest.approx(np.full(5, 100 * 0.5 / level), rel=1e-6)
+
+
 def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine():
     old, slower = curved_at(timing=True), curved_at(timing=True)
     factors = dict(zip(IMAGES, (1.5, 1.5, 2, 1.2, 1.8), strict=True))
@@ -164,6 +174,9 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
     assert by_image(encoding) == pytest.approx(100 * (np.array(list(factors.values())) - 1))
     assert decoding.percent == pytest.approx(np.zeros(5))
     assert "not timed" in time_changes(paired(old, curved()))[0].nothing
+    for side in ("encode_seconds", "decode_seconds"):
+        missing = [slower[0] | {side: 0.0}, *slower[1:]]
+        assert "have no seconds" in time_changes(paired(old, missing))[0].nothing
     elsewhere = [one | {"machine": "another"} for one in slower]
     assert "different machines" in time_changes(paired(old, elsewhere))[0].nothing
     recorded = [one | {"recorded": True} for one in slower]

@@ -183,6 +183,16 @@ def test_a_bound_is_where_the_p_value_is_the_level():
     assert upper - sample.mean() > sample.mean() - lower  # it leans as the changes do
 
 
+def test_a_bound_surer_than_the_resamples_can_tell_is_infinite():
+    found = MeanTests(np.random.default_rng(2).gamma(2, 1, 24), resamples=199)
+    lower, upper = found.bounds(1 - 1 / 200)  # the most extreme of the resamples
+    assert math.isfinite(lower[0])
+    assert math.isfinite(upper[0])
+    one = MeanTests(np.array([3.0]))
+    for bounds in (found.bounds(1 - 0.9 / 200), one.bounds(0.95)):
+        assert [bound.tolist() for bound in bounds] == [[-math.inf], [math.inf]]
+
+
 def test_the_same_changes_get_the_same_verdict_and_their_order_decides_nothing_much():
     sample = np.random.default_rng(4).normal(size=24)
     assert MeanTests(sample).p_above(0)[0] == MeanTests(sample).p_above(0)[0]
@@ -261,6 +271,11 @@ def test_a_change_at_the_margin_itself_is_undecided_however_many_images():
     (found,) = judged(changed(1.0 + noise - noise.mean()))
     assert (found.verdict, found.images_needed) == ("undecided", None)
     assert found.why == "the change lies at the margin: no number of images is enough"
+
+
+def test_a_margin_is_written_as_it_is_given():
+    margins = parse_margins("bd_rate=2.5%,lpips=0.006")
+    assert [str(margins[name]) for name in ("bd_rate", "lpips")] == ["2.5 %", "0.006"]
 
 
 def test_margins_widen_what_is_equal_and_units_are_turned_into_percent():

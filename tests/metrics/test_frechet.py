@@ -18,6 +18,8 @@ from benchmark.metrics.frechet import (
     random_halves,
 )
 from benchmark.metrics.gaussian import GaussianSums, distance, distance_of_features, factor
+from benchmark.metrics.measure import Measure
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from benchmark.system.torchvision_import import import_torchvision
 
 
@@ -464,3 +466,11 @@ def test_a_column_is_its_reduction(kind, function):
     found, expected = kind().reduce(*sets), function(*sets)
     assert found.value == expected.value
     np.testing.assert_array_equal(found.influence, expected.influence)
+
+
+def test_realism_is_judged_by_fid_first_and_no_two_metrics_share_a_place():
+    every = [Measure.named(name) for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    judges = [one for one in every if one.realism is not None]
+    judges.sort(key=lambda one: one.realism)
+    assert [one.column for one in judges[:3]] == ["fid256", "fd_squeeze", "fd_alex"]
+    assert len({one.realism for one in judges}) == len(judges)

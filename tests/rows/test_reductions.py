@@ -22,6 +22,15 @@ def test_what_is_added_to_an_existing_folder_is_kept_beside_what_was_there(tmp_p
     assert len(list(found.folder.iterdir())) <= MOST_SHARDS
 
 
+def test_a_seventeenth_file_puts_all_together(tmp_path):
+    kept = Reductions(tmp_path)
+    counts = []
+    for number in range(18):
+        kept.add([reduction(number)])
+        counts.append(len(list(kept.folder.iterdir())))
+    assert counts == [*range(1, 17), 1, 2]
+
+
 def test_the_key_of_a_set_does_not_depend_on_the_order_of_its_pairs():
     pairs = [Pair("a", "b"), Pair("c", "d")]
     assert reduction_key("p", pairs) == reduction_key("p", pairs[::-1])

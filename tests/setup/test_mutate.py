@@ -48,6 +48,9 @@ from benchmark.metrics import numbers as module
 from benchmark.metrics.numbers import LIMIT, Least, half, larger
 
 
+ORDERS = larger(2, 1), larger(1, 2)  # kept by the cache before there is a mutant
+
+
 @pytest.fixture(scope="module")
 def least():
     return Least([2, 1])

@@ -8,6 +8,7 @@ and runs the tests that execute the changed line, the fast ones first. What is e
 and functions that cannot be exchanged, take a new process for each mutant.
 """
 
+import functools
 import gc
 import json
 import os
@@ -32,6 +33,7 @@ TRACED = "traced.json"  # what the forks that trace hand on
 TEMPORARY = "temporary"  # folder for the tests' files, emptied after each mutant
 TOO_SLOW, SPARE_SECONDS = 10, 30  # times as long as without the mutant, and so much more
 ENDED = -1  # exit status of a run that was stopped for its time: the mutant never ends
+CACHED = type(functools.cache(len))
 FAULT = 70  # of a fork that failed by itself, before or between tests
 
 
@@ -129,6 +131,7 @@ def _executed_lines(
 def _trace(session: pytest.Session, files: Iterable[str]) -> int:
     lines = _Lines(files)
     session.config.pluginmanager.register(lines)
+    _forget()
     _run(session, session.items, until_failure=False)
     Path(TRACED).write_text(json.dumps(lines.of_passed()))
     return 0
@@ -253,11 +256,20 @@ def _pytest(arguments: list[str]) -> int:
 def _run_with(
     new: CodeType, old: CodeType, session: pytest.Session, items: list[pytest.Item]
 ) -> int:
+    _forget()
     for thing in gc.get_objects():
         # Not isinstance, which asks a proxy for the class of what it stands for.
         if type(thing) is FunctionType and _same(thing.__code__, old):
             thing.__code__ = new
     return _run(session, items, until_failure=True)
+
+
+def _forget() -> None:
+    """Empty the caches of the project's functions: the collection of the tests may fill them."""
+    for thing in gc.get_objects():
+        code = getattr(thing.__wrapped__, "__code__", None) if type(thing) is CACHED else None
+        if code and code.co_filename.startswith(str(Path.cwd())):
+            thing.cache_clear()
 
 
 def _same(code: CodeType, other: CodeType) -> bool:

@@ -63,6 +63,17 @@ def test_a_program_of_another_definition_is_refused_with_both_values(install):
         Butteraugli()
 
 
+def test_a_program_may_differ_by_the_tolerance_and_no_more(install, monkeypatch):
+    monkeypatch.setattr(module, "KNOWN_VALUE", 2.0)
+    monkeypatch.setattr(module, "TOLERANCE", 0.25)
+    path = install("#!/bin/sh\necho '3-norm: 2.5'\n")
+    assert find_butteraugli() == path
+    find_butteraugli.cache_clear()
+    install("#!/bin/sh\necho '3-norm: 2.500001'\n")
+    with pytest.raises(Unavailable, match="another definition"):
+        find_butteraugli()
+
+
 def test_a_program_that_fails_or_prints_nothing_is_a_sentence(install, monkeypatch, coffee):
     path = install(PROGRAM.format(python=sys.executable, factor=1))
     monkeypatch.setattr(module, "KNOWN_VALUE", value_of(*known_pair()))

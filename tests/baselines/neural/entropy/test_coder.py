@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.entropy import coder
-from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
 from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
 from benchmark.errors import CorruptStream, Unavailable
 
@@ -401,6 +401,10 @@ def test_the_priors_integers_are_its_probabilities(prior):
         assert likelihood.sum() > 1 - 2**-16
 
 
+def test_channels_are_numbered_from_zero_at_every_position():
+    assert channel_rows((3, 1, 2)).tolist() == [[[0, 0]], [[1, 1]], [[2, 2]]]
+
+
 def test_coding_z_takes_the_bits_that_the_prior_says(prior):
     rows = Distributions(*(table.numpy() for table in factorised_tables(prior).values()))
     symbols = np.rint(np.random.default_rng(0).standard_normal((12, 20, 20)) * 5).astype(np.int32)
@@ -411,6 +415,17 @@ def test_coding_z_takes_the_bits_that_the_prior_says(prior):
     data = encode((symbols, rows, indices))
     assert ideal - 4 < len(data) < 1.002 * ideal + 4
     np.testing.assert_array_equal(Decoder(data).take(rows, indices), symbols)
+
+
+def test_the_loss_of_the_quantiles_moves_them_alone_and_bits_move_the_distribution():
+    prior = FactorisedPrior(3)
+    prior.quantile_loss().backward()
+    moved = {name for name, one in prior.named_parameters() if one.grad is not None}
+    assert moved == {"quantiles"}
+    prior.zero_grad()
+    prior.bits(torch.full((1, 3, 1, 2), 0.3)).sum().backward()
+    assert all(one.grad.abs().sum() > 0 for one in prior.matrices)
+    assert all(one.grad.abs().sum() > 0 for one in prior.biases)
 
 
 def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution(prior):

@@ -103,6 +103,14 @@ def test_a_layer_gives_what_torch_gives_in_64_bit_integers(layer, kernel, precis
     assert torch.equal(in_integers(layer, kernel, precision)(activations).long(), expected)
 
 
+@each_layer
+def test_the_output_is_as_long_as_torchs(layer):
+    height, width = axes(layer)
+    for rows, columns in ((6, 9), (7, 8), (13, 5)):
+        expected = layer(torch.zeros(1, layer.in_channels, rows, columns)).shape[2:]
+        assert (height.output_length(rows), width.output_length(columns)) == expected
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "output_padding"),
     [
