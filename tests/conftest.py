@@ -1,7 +1,9 @@
 """Photographs for the tests, and caches of its own for each test, so that none sees another's."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,11 +22,15 @@ SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests from the caches, weights and datasets of the user who runs them."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
-        monkeypatch.delenv(variable, raising=False)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests from the caches, weights and datasets of the user, and from each other's options.
+
+    Options such as --vtm-dir become environment variables, which worker processes see.
+    """
+    with patch.dict(os.environ, {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}):
+        for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
+            os.environ.pop(variable, None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=SPECS)
 def pair(
     request: pytest.FixtureRequest,
-    own_cache: None,
+    own_environment: None,
     tiny_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Pair:
