@@ -20,7 +20,6 @@ from typing import NamedTuple
 from baselines.formats.varint import varint
 from benchmark.errors import CorruptStream
 
-MAX_QUALITY = 255
 # The widest hyperprior needs 660 bytes of memory per pixel, with accelerated layers 300: 44 GB and
 # 20 GB for an image of this size.
 MAX_PIXELS = 1 << 26

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SHOWN_SENTENCES = 20
 SHOWN_FAILURES = 10
 LINE_SECONDS = 30.0
-RESUMES = "finished cells are kept; the same command resumes from there"
 
 
 def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 CROP_BPP = 3.0  # beyond it lies what compression papers do not compare
 MOST_IN_OVERVIEW = 8
-LABEL_ROOM = 1.5  # factor that the axis of rates is longer on the right, for labels
 WIDE_RATIO = 10  # between the values of a metric on a logarithmic axis
 
 
