@@ -8,20 +8,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.commands.audit import audit
-from benchmark.commands.baseline import baseline
-from benchmark.commands.check import check
-from benchmark.commands.fetch import fetch
-from benchmark.commands.figures import figures
-from benchmark.commands.inventory import doctor, list_names
-from benchmark.commands.match import match
-from benchmark.commands.merge import merge
-from benchmark.commands.pack import pack, tools
-from benchmark.commands.plan import plan
-from benchmark.commands.published import published
-from benchmark.commands.report import report
-from benchmark.commands.run import rescore, run
-from benchmark.commands.tradeoff import tradeoff
+from benchmark.commands.analysing.baseline import baseline
+from benchmark.commands.analysing.check import check
+from benchmark.commands.analysing.figures import figures
+from benchmark.commands.analysing.match import match
+from benchmark.commands.analysing.published import published
+from benchmark.commands.analysing.report import report
+from benchmark.commands.analysing.tradeoff import tradeoff
+from benchmark.commands.exchanging.audit import audit
+from benchmark.commands.exchanging.merge import merge
+from benchmark.commands.exchanging.pack import pack, tools
+from benchmark.commands.measuring.fetch import fetch
+from benchmark.commands.measuring.inventory import doctor, list_names
+from benchmark.commands.measuring.plan import plan
+from benchmark.commands.measuring.run import rescore, run
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.registry import COMMANDS, load_command
 

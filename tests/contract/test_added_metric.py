@@ -16,7 +16,7 @@ from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.commands.report import report
+from benchmark.commands.analysing.report import report
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import probe

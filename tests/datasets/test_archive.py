@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark.commands import fetch as command
+from benchmark.commands.measuring import fetch as command
 from benchmark.datasets import clic2020, tecnick
 from benchmark.datasets.archive import Archive, fetch_archive, find_archive_images
 from benchmark.datasets.clic2020 import open_clic2020, open_validation

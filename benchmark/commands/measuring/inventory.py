@@ -23,7 +23,7 @@ def list_names(
     from benchmark import registry
 
     if published:
-        from benchmark.commands.published import list_published
+        from benchmark.commands.analysing.published import list_published
 
         list_published()
         return

@@ -1,0 +1,1 @@
+"""Verbs that analyse stored rows: reports, figures, comparisons, verdicts."""

@@ -1,0 +1,1 @@
+"""Verbs that exchange results: packs, merged folders, exports, audits."""

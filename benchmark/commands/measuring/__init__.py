@@ -1,0 +1,1 @@
+"""Verbs that measure: what can be measured here, fetched, planned, measured, scored again."""
