@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "crdr": "baselines.neural.crdr.architecture:CRDRArchitecture",
     "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
+    "charm": "baselines.neural.charm.architecture:CharmArchitecture",
 }
 
 Config = TypeVar("Config")

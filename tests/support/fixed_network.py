@@ -6,11 +6,12 @@ import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
     default_fractional_bits,
     fractional_bit_tables,
 )
+from baselines.neural.entropy.fixed.integer_path import symbols_of
 
 SIZES = {
     "tiny": TINY,

@@ -210,24 +210,19 @@ def checksum(data: bytes) -> bytes:
     return (crc_hqx(data, 0xFFFF) ^ 0xFFFF).to_bytes(CHECKSUM_BYTES)
 
 
+def checkpoint_of(data: bytes) -> bytes:
+    """Return the 4 bytes by which a stream names its checkpoint; raises `CorruptStream`."""
+    _, reader = _opened(data)
+    return reader.take(CHECKPOINT_BYTES)
+
+
 def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) -> Stream:
     """Return what `pack` was given; raises `CorruptStream` for everything else.
 
     With `checkpoint`, a stream of another one is refused before its control block is read. Nothing
     is allocated that is larger than the bytes themselves, except by the control block.
     """
-    if data[: len(MAGIC)] != MAGIC:
-        raise CorruptStream("the bytes are no stream of this codec: they begin otherwise")
-    if len(data) <= len(MAGIC):
-        raise CorruptStream("the stream ends after its first bytes")
-    version, flags = divmod(data[len(MAGIC)], 16)
-    if version != VERSION:
-        raise CorruptStream(f"the stream is of version {version}, this decoder reads {VERSION}")
-    if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
-        raise CorruptStream("the stream is damaged or cut off: its checksum does not fit")
-    if flags & ~(CONTROL_FLAGS | FLAG_TILES):
-        raise CorruptStream("the stream has a flag that version 1 does not know")
-    reader = ByteReader(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
+    flags, reader = _opened(data)
     found = reader.take(CHECKPOINT_BYTES)
     if checkpoint not in (None, found):
         raise CorruptStream(
@@ -251,6 +246,22 @@ def unpack(data: bytes, block: ControlBlock, checkpoint: bytes | None = None) ->
     lengths = [reader.varint() for _ in range(_count(width, height, tiling) - 1)]
     payloads = [reader.take(length) for length in lengths]
     return Stream(found, width, height, controls, (*payloads, reader.rest()), tiling)
+
+
+def _opened(data: bytes) -> tuple[int, ByteReader]:
+    """Return the flags of a whole stream, and a reader of all that follows them."""
+    if data[: len(MAGIC)] != MAGIC:
+        raise CorruptStream("the bytes are no stream of this codec: they begin otherwise")
+    if len(data) <= len(MAGIC):
+        raise CorruptStream("the stream ends after its first bytes")
+    version, flags = divmod(data[len(MAGIC)], 16)
+    if version != VERSION:
+        raise CorruptStream(f"the stream is of version {version}, this decoder reads {VERSION}")
+    if checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
+        raise CorruptStream("the stream is damaged or cut off: its checksum does not fit")
+    if flags & ~(CONTROL_FLAGS | FLAG_TILES):
+        raise CorruptStream("the stream has a flag that version 1 does not know")
+    return flags, ByteReader(data[len(MAGIC) + 1 : -CHECKSUM_BYTES])
 
 
 def _side_fault(width: int, height: int) -> str:

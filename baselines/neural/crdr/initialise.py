@@ -17,10 +17,10 @@ from baselines.neural.blocks.layers import ResidualAttention, ResidualBottleneck
 from baselines.neural.blocks.orthogonal import add_transform, transforms_of
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.realism import ConditionedBottleneck
+from baselines.neural.entropy.start_values import LEAST_SPREAD, start_entropy_model
 
 NOISE = 0.003  # standard deviation of what is added to the kernels of a transform
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
-LEAST_SPREAD = 0.15
 
 
 def _set_noise(weight: Tensor, spread: Tensor, *, dim: int) -> None:
@@ -59,7 +59,7 @@ def initialise(network: CRDRNetwork, images: Tensor, lambdas: Sequence[float]) -
     gains = _latent_gains(lambdas)
     _set_gain(network.analysis.attentions[-1], gains)
     _set_gain(network.synthesis.attentions[0], 1 / gains)
-    _set_entropy_model(network, latent * float(gains[len(gains) // 2]))
+    start_entropy_model(network, latent * float(gains[len(gains) // 2]))
 
 
 def _start_as_identity(module: nn.Module) -> None:
@@ -85,25 +85,3 @@ def _set_gain(attention: nn.Module, gains: Tensor) -> None:
     assert isinstance(attention, InterpolationChannelAttention)
     with torch.no_grad():
         attention.gain.copy_(torch.expm1(gains).log()[:, None].expand_as(attention.gain))
-
-
-def _set_entropy_model(network: CRDRNetwork, spread: Tensor) -> None:
-    """Set scales to the latent's at the middle rate; z sees the latent with unit spreads."""
-    first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
-    with torch.no_grad():
-        first.weight /= spread.clamp(min=LEAST_SPREAD)[:, None, None]
-    if not network.sizes.slices:
-        _set_bias(network.hyper_synthesis.scale[-1], spread)
-        return
-    parts = torch.split(spread, list(network.sizes.slices))
-    for part, transform in zip(parts, network.context.scale, strict=True):
-        _set_bias(transform[-1], part)  # type: ignore[index]
-    for group in (network.context.mean, network.context.residual):
-        for transform in group:
-            nn.init.normal_(transform[-1].weight, std=NOISE)  # type: ignore[index]
-
-
-def _set_bias(layer: nn.Module, spread: Tensor) -> None:
-    assert isinstance(layer, nn.Conv2d)
-    with torch.no_grad():
-        layer.bias.copy_(spread.clamp(min=LEAST_SPREAD))  # type: ignore[union-attr]

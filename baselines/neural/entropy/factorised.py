@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.neural.blocks.lower_bound import at_least
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
 
 LEAST_LIKELIHOOD = 1e-9
@@ -126,25 +127,6 @@ def _mass(below: Tensor, above: Tensor) -> Tensor:
     # Both ends on the side of the distribution where their difference does not cancel.
     side = -(below + above).sign().detach()
     return ((side * above).sigmoid() - (side * below).sigmoid()).abs()
-
-
-class _AtLeast(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, values: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(values)
-        ctx.bound = bound
-        return values.clamp(min=bound)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
-        (values,) = ctx.saved_tensors
-        return gradient * ((values >= ctx.bound) | (gradient < 0)), None
-
-
-def at_least(values: Tensor, bound: float) -> Tensor:
-    """Return max(values, bound), whose gradient still leads values below the bound back up."""
-    bounded: Tensor = _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
-    return bounded
 
 
 def noised(values: Tensor) -> Tensor:

@@ -11,17 +11,18 @@ turns their outputs into means and scales.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.blocks.lower_bound import at_least
 from baselines.neural.entropy.context import ChannelContext, ContextSizes
 from baselines.neural.entropy.factorised import (
     LEAST_LIKELIHOOD,
     FactorisedPrior,
-    at_least,
     noised,
 )
 from baselines.neural.network import Network
@@ -88,6 +89,17 @@ class HyperpriorNetwork(Network):
         mean, scale = self.hyper_synthesis(rounded_hyper)
         return mean, scale
 
+    def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
+        """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`.
+
+        In the backward pass rounding is the identity. Under autocast, what counts bits stays in
+        float32.
+        """
+        hyper = self.hyper_analyse(latents).float()
+        with torch.autocast(latents.device.type, enabled=False):
+            z_bits = self.prior.bits(noised(hyper) if noisy else self.round_hyper(hyper))
+        return hyper + (self.round_hyper(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
+
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w), float32, and count its bits and those of z.
 
@@ -95,22 +107,71 @@ class HyperpriorNetwork(Network):
         What is decoded is always rounded; in the backward pass rounding is the identity. Under
         autocast, what is rounded and what counts bits stays in float32.
         """
-        hyper = self.hyper_analyse(latents).float()
-        with torch.autocast(latents.device.type, enabled=False):
-            z_bits = self.prior.bits(noised(hyper) if noisy else self.round_hyper(hyper))
-        rounded_hyper = hyper + (self.round_hyper(hyper) - hyper).detach()
+        rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
         y_bits: list[Tensor] = []
         slices = torch.split(latents, list(self.sizes.slices) or [self.sizes.latent], dim=1)
 
         def quantise(index: int, mean: Tensor, scale: Tensor) -> Tensor:
-            values = slices[index]
-            symbols = (values - mean).round()
-            residual = noised(values) - mean if noisy else symbols
-            y_bits.append(gaussian_bits(residual, scale.float()).sum((1, 2, 3)))
-            return values + (symbols + mean - values).detach()
+            quantised = quantise_about(slices[index], mean, scale, noisy=noisy)
+            y_bits.append(quantised.bits.sum((1, 2, 3)))
+            return quantised.values
 
         decoded = self.context(*self.hyper_synthesise(rounded_hyper), quantise)
-        return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits.sum((1, 2, 3)))
+        return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
+
+    def entropy_branches(self) -> dict[str, nn.Module]:
+        """Return the convolution sequences of the entropy model by name, as it runs in integers."""
+        named: dict[str, nn.Module] = {
+            "hyper.mean": self.hyper_synthesis.mean,
+            "hyper.scale": self.hyper_synthesis.scale,
+        }
+        for i in range(len(self.context.widths)):
+            named[f"mean.{i}"] = self.context.mean[i]
+            named[f"scale.{i}"] = self.context.scale[i]
+            named[f"residual.{i}"] = self.context.residual[i]
+        return named
+
+    def entropy_supports(self) -> tuple[str, ...]:
+        """Return the names of the activations of the entropy model that no hidden layer gives."""
+        return ("support.mean", "support.scale") if self.context.widths else ()
+
+    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+        """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
+        rounded = self.round_hyper(self.hyper_analyse(latents))
+        record("z", rounded)
+        mean_support, scale_support = self.hyper_synthesise(rounded)
+        if not self.context.widths:
+            return
+        record("support.mean", mean_support)
+        record("support.scale", scale_support)
+        slices = torch.split(latents, list(self.context.widths), dim=1)
+
+        def code(index: int, mean: Tensor, _scale: Tensor) -> Tensor:
+            return torch.round(slices[index] - mean) + mean
+
+        decoded = self.context(mean_support, scale_support, code)
+        record("support.mean", decoded)  # all slices: the residual's transforms see every one
+        informing = sum(self.context.widths[: self.context.support_slices])
+        record("support.scale", decoded[:, :informing])
+
+
+class Quantised(NamedTuple):
+    """Values as a decoder has them, and the bits of each, of one shape."""
+
+    values: Tensor
+    bits: Tensor
+
+
+def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) -> Quantised:
+    """Round `values` in whole steps from `mean`, and count bits under a normal distribution.
+
+    All are of the same shape. Bits are those of noisy values if `noisy`. In the backward pass
+    rounding is the identity.
+    """
+    symbols = (values - mean).round()
+    residual = noised(values) - mean if noisy else symbols
+    bits = gaussian_bits(residual, scale.float())
+    return Quantised(values + (symbols + mean - values).detach(), bits)
 
 
 def hyper_analysis(sizes: HyperpriorSizes) -> nn.Sequential:

@@ -11,6 +11,7 @@ follows from symbols in integers.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,8 +27,9 @@ from baselines.neural.entropy.coder import (
 )
 from baselines.neural.entropy.factorised import factorised_tables
 from baselines.neural.entropy.fixed.calibration import calibrate
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath, symbols_of, to_float
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
+from baselines.neural.entropy.fixed.integer_path import IntegerPath, symbols_of, to_float
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
@@ -53,6 +55,7 @@ class HyperpriorCoder:
     exact kernel.
     """
 
+    path_type: ClassVar[type[IntegerPath]] = EntropyPath
     latent_stride, y_per_z = 16, 4  # pixels along a position of y; positions of y along one of z
 
     def __init__(
@@ -65,7 +68,7 @@ class HyperpriorCoder:
         network.to(torch.device(device))
         self.stride, self.latent_channels = network.stride, network.sizes.latent
         self._hyper_analyse, self._prior = network.hyper_analyse, network.prior
-        self._path = EntropyPath(network, tables, device=device, choice=choice)
+        self._path = self.path_type(network, tables, device=device, choice=choice)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
         for name, found, expected in (
             ("cdf", self._y, len(self._path.thresholds) + 1),
@@ -83,12 +86,11 @@ class HyperpriorCoder:
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
         state = self._path.begin(z)
-        slices = torch.split(latents, list(self._path.widths), dim=1)
-        for index, values in enumerate(slices):
+        for index, values in enumerate(self._path.pieces(latents)):
             parameters = state.parameters()
             y = symbols_of(values, parameters.means)
             encoder.add(_array(y), self._y, _array(parameters.indices))
-            if index < len(slices) - 1:  # nothing follows from the last
+            if index < self._path.num_pieces - 1:  # nothing follows from the last
                 state.accept(y)
         return encoder.finish()
 
@@ -102,7 +104,7 @@ class HyperpriorCoder:
         shape = (len(self._z.models), rows // self.y_per_z, columns // self.y_per_z)
         z = decoder.take(self._z, channel_rows(shape))
         state = self._path.begin(torch.from_numpy(z)[None])
-        for _ in self._path.widths:
+        for _ in range(self._path.num_pieces):
             y = decoder.take(self._y, _array(state.parameters().indices))
             state.accept(torch.from_numpy(y)[None])
         decoder.finish()

@@ -46,7 +46,7 @@ def calibrate(model: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, 
     hooks = _listen(model, errors)
     try:
         for latent in latents:
-            _follow(model, latent, errors)
+            model.follow(latent, errors.add)
     finally:
         for hook in hooks:
             hook.remove()
@@ -68,24 +68,3 @@ def _recorder(name: str, errors: _Errors, *, relu: bool):  # type: ignore[no-unt
         errors.add(name, output.relu() if relu else output)
 
     return record
-
-
-def _follow(model: HyperpriorNetwork, latent: Tensor, errors: _Errors) -> None:
-    """Decode the latent in floating point; record activations that are no layer's output."""
-    rounded = model.round_hyper(model.hyper_analyse(latent))
-    errors.add("z", rounded)
-    mean_support, scale_support = model.hyper_synthesise(rounded)
-    if not model.context.widths:
-        return
-    errors.add("support.mean", mean_support)
-    errors.add("support.scale", scale_support)
-    slices = torch.split(latent, list(model.context.widths), dim=1)
-
-    def code(index: int, mean: Tensor, _scale: Tensor) -> Tensor:
-        symbols = torch.round(slices[index] - mean)
-        return symbols + mean
-
-    decoded = model.context(mean_support, scale_support, code)
-    errors.add("support.mean", decoded)  # all slices: the residual's transforms see every one
-    informing = sum(model.context.widths[: model.context.support_slices])
-    errors.add("support.scale", decoded[:, :informing])

@@ -12,23 +12,21 @@
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.neural.entropy.fixed.fractional_bits import branches, fractional_bits_in
-from baselines.neural.entropy.fixed.grid import (
-    ACTIVATION_LIMIT,
-    OUTPUT_FRACTION,
-    OUTPUT_LIMIT,
-    Precision,
-    coarser,
+from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
+from baselines.neural.entropy.fixed.integer_path import (
+    Ends,
+    IntegerPath,
+    PieceParameters,
+    channels_first,
+    clipped,
+    values_of,
 )
-from baselines.neural.entropy.fixed.network import FixedSequence, convolutions
-from baselines.neural.entropy.fixed.selftest import Choice, exact_kernel
+from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import (
-    NUM_SCALES,
     TANH_FRACTION,
     TANH_LIMIT,
     half_tanh,
@@ -36,7 +34,6 @@ from baselines.neural.entropy.fixed.tables import (
 )
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 
-LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 # Of the weights, by kind of branch. With the parity weights, where means deviate by a third of a
 # scale, fine weights everywhere cost .0001 % more bits than the float model, these .005 %, and
 # coarse means as well .02 %; the last grows with the square of that ratio.
@@ -48,21 +45,10 @@ PRECISION = {
 }
 
 
-class SliceParameters(NamedTuple):
-    """Distributions of one slice's symbols, each (N, width, h, w), channels first."""
+class EntropyPath(IntegerPath):
+    """Integer network with a hyperprior and a channel context; see `IntegerPath`.
 
-    indices: Tensor  # uint8, rows of the table `cdf`
-    means: Tensor  # int32, on the grid 2^-12
-
-
-class EntropyPath:
-    """Integer network of one checkpoint on one device.
-
-    `model` may be on any device; its weights are copied. `tables` hold those of `make_tables` and
-    `fractional_bit_tables` from the checkpoint; others are ignored. `choice` is the kernel; the
-    fastest exact one on the device unless given. `widths` are the slices' channels; all of y
-    without slices. Raises `ValueError` for tables that do not fit the model, `BoundExceeded` for
-    weights that admit an inexact sum, and `Unavailable` where the device has no exact kernel.
+    `widths` are the slices' channels; all of y without slices.
     """
 
     def __init__(
@@ -73,66 +59,35 @@ class EntropyPath:
         device: torch.device | str = "cpu",
         choice: Choice | None = None,
     ) -> None:
-        self.device = torch.device(device)
-        self.choice = choice or exact_kernel(self.device)
-        self.fractional_bits = fractional_bits_in(tables, model)
-        self.thresholds, self.half_tanh = (
-            _table(tables, name, size).to(self.device)
-            for name, size in (("thresholds", NUM_SCALES - 1), ("half_tanh", 2 * TANH_LIMIT + 1))
-        )
         self.autoregressive = bool(model.context.widths)
         self.widths: tuple[int, ...] = model.context.widths or (model.sizes.latent,)
+        self.num_pieces = len(self.widths)
         self.support_slices = model.context.support_slices
-        medians = model.prior.medians().detach().to("cpu", torch.float64)
-        if not (medians.abs() < LARGEST_MEDIAN).all():
-            raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
-        on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
-        self.medians = on_grid.to(self.device, torch.int64)
-        self.branches = {
-            name: self._branch(name, modules) for name, modules in branches(model).items()
-        }
+        super().__init__(model, tables, device=device, choice=choice)
+        self.half_tanh = self._table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
 
-    def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
-        hidden = len(list(convolutions(modules, name))) - 1
-        kind, _, part = name.partition(".")
-        limit, dtype = OUTPUT_LIMIT, torch.int32
-        if kind == "residual":
-            last, limit, dtype = TANH_FRACTION, TANH_LIMIT, torch.int16
-        elif kind == "hyper" and self.autoregressive:
-            last, limit, dtype = (
-                self.fractional_bits[f"support.{part}"],
-                ACTIVATION_LIMIT,
-                torch.int16,
-            )
-        else:
-            last = OUTPUT_FRACTION
-        first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
-        return FixedSequence(
-            modules,
-            [
-                self.fractional_bits[first],
-                *(self.fractional_bits[f"{name}.{i}"] for i in range(hidden)),
-                last,
-            ],
-            precision=PRECISION[kind],
-            kernel=self.choice.kernel,
-            device=self.device,
-            name=name,
-            output_limit=limit,
-            output_dtype=dtype,
-        )
+    def pieces(self, latents: Tensor) -> list[Tensor]:
+        """Return the slices of y (N, M, h, w)."""
+        return list(torch.split(latents, list(self.widths), dim=1))
 
     def begin(self, z_symbols: Tensor) -> "Latents":
         """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
-        symbols = z_symbols.to(self.device, torch.int64).permute(0, 2, 3, 1)
-        limit = ACTIVATION_LIMIT >> self.fractional_bits["z"]
-        z = (symbols.clamp(-limit, limit) << self.fractional_bits["z"]) + self.medians
-        z = z.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).to(torch.int16)
+        z = self.hyper_activations(z_symbols)
         return Latents(self, self.branches["hyper.mean"](z), self.branches["hyper.scale"](z))
+
+    def _ends(self, name: str) -> Ends:
+        kind, _, part = name.partition(".")
+        first = "z" if kind == "hyper" else "support.scale" if kind == "scale" else "support.mean"
+        if kind == "residual":
+            return Ends(first, TANH_FRACTION, PRECISION[kind], TANH_LIMIT, torch.int16)
+        if kind == "hyper" and self.autoregressive:
+            last = self.fractional_bits[f"support.{part}"]
+            return Ends(first, last, PRECISION[kind], ACTIVATION_LIMIT, torch.int16)
+        return Ends(first, OUTPUT_FRACTION, PRECISION[kind])
 
 
 class Latents:
-    """Latents in decoding: call `parameters` and `accept` in turn for each of `path.widths`."""
+    """Latents in decoding: call `parameters` and `accept` in turn for each slice."""
 
     def __init__(self, path: EntropyPath, mean_support: Tensor, scale_support: Tensor) -> None:
         self._path = path
@@ -140,7 +95,7 @@ class Latents:
         self._means: Tensor | None = None
         self._decoded: list[Tensor] = []
 
-    def parameters(self) -> SliceParameters:
+    def parameters(self) -> PieceParameters:
         """Return the parameters of the next slice's symbols."""
         path, index = self._path, len(self._decoded)
         if path.autoregressive:
@@ -150,22 +105,21 @@ class Latents:
             (means,), (scales,) = self._mean_parts, self._scale_parts
         self._means = means
         indices = scale_index(scales, path.thresholds)
-        return SliceParameters(_channels_first(indices), _channels_first(means))
+        return PieceParameters(channels_first(indices), channels_first(means))
 
     def accept(self, symbols: Tensor) -> None:
         """Take the symbols (N, width, h, w) of the slice whose parameters were returned last."""
         if self._means is None:
             raise ValueError("a slice's symbols come after its parameters")
         path, index = self._path, len(self._decoded)
-        whole = symbols.to(path.device, torch.int64).permute(0, 2, 3, 1)
-        values = _clipped((whole << OUTPUT_FRACTION) + self._means)
+        values = values_of(symbols.permute(0, 2, 3, 1), self._means)
         if path.autoregressive:
-            inputs = torch.cat([*self._mean_parts, self._on_grid(values, "support.mean")], dim=3)
+            inputs = torch.cat([*self._mean_parts, path.on_grid(values, "support.mean")], dim=3)
             argument = path.branches[f"residual.{index}"](inputs)
-            values = _clipped(values + half_tanh(argument, path.half_tanh))
+            values = clipped(values + half_tanh(argument, path.half_tanh))
             if index < path.support_slices:
-                self._mean_parts.append(self._on_grid(values, "support.mean"))
-                self._scale_parts.append(self._on_grid(values, "support.scale"))
+                self._mean_parts.append(path.on_grid(values, "support.mean"))
+                self._scale_parts.append(path.on_grid(values, "support.scale"))
         self._decoded.append(values)
         self._means = None
 
@@ -173,35 +127,4 @@ class Latents:
         """Return y after all slices, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
         if len(self._decoded) != len(self._path.widths):
             raise ValueError(f"{len(self._decoded)} of {len(self._path.widths)} slices are decoded")
-        return _channels_first(torch.cat(self._decoded, dim=3))
-
-    def _on_grid(self, values: Tensor, support: str) -> Tensor:
-        bits = OUTPUT_FRACTION - self._path.fractional_bits[support]
-        return coarser(values, bits, ACTIVATION_LIMIT)
-
-
-def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
-    """Return the symbols to code, int32: latents minus means, rounded; same shape."""
-    reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
-    symbols = torch.round(latents - means.to(latents.device).float() * 2.0**-OUTPUT_FRACTION)
-    return symbols.clamp(-reach, reach).to(torch.int32)
-
-
-def to_float(decoded: Tensor) -> Tensor:
-    """Convert integers on the grid 2^-12 to float32, exactly."""
-    return decoded.float() * 2.0**-OUTPUT_FRACTION
-
-
-def _table(tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
-    found = tables.get(name)
-    if found is None or found.shape != (size,):
-        raise ValueError(f"the checkpoint has no table {name} of {size} entries")
-    return found
-
-
-def _clipped(values: Tensor) -> Tensor:
-    return values.clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT).to(torch.int32)
-
-
-def _channels_first(values: Tensor) -> Tensor:
-    return values.permute(0, 3, 1, 2).contiguous()
+        return channels_first(torch.cat(self._decoded, dim=3))

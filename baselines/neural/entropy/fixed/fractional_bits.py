@@ -20,15 +20,7 @@ DEFAULT_FRACTION = 7  # activations within +-63.5, for a model without calibrati
 
 def branches(model: HyperpriorNetwork) -> dict[str, nn.Module]:
     """Return the convolution sequences of the entropy path by name: hyper.mean, ..., residual.9."""
-    named: dict[str, nn.Module] = {
-        "hyper.mean": model.hyper_synthesis.mean,
-        "hyper.scale": model.hyper_synthesis.scale,
-    }
-    for i in range(len(model.context.widths)):
-        named[f"mean.{i}"] = model.context.mean[i]
-        named[f"scale.{i}"] = model.context.scale[i]
-        named[f"residual.{i}"] = model.context.residual[i]
-    return named
+    return model.entropy_branches()
 
 
 def activation_names(model: HyperpriorNetwork) -> list[str]:
@@ -37,7 +29,7 @@ def activation_names(model: HyperpriorNetwork) -> list[str]:
     for branch, modules in branches(model).items():
         hidden = len(list(convolutions(modules, branch))) - 1
         names += [f"{branch}.{i}" for i in range(hidden)]
-    return [*names, "support.mean", "support.scale"] if model.context.widths else names
+    return [*names, *model.entropy_supports()]
 
 
 def default_fractional_bits(model: HyperpriorNetwork) -> dict[str, int]:

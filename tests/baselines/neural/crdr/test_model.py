@@ -13,6 +13,7 @@ from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
+from baselines.neural.blocks.lower_bound import at_least
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import CRDRArchitecture
 from baselines.neural.crdr.model import Controls, CRDRNetwork
@@ -28,7 +29,7 @@ from baselines.neural.crdr.sizes import (
 )
 from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
 from baselines.neural.entropy import hyperprior
-from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior, at_least
+from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior
 from baselines.neural.entropy.hyperprior import gaussian_bits
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}

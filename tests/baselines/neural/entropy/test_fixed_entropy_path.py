@@ -10,13 +10,13 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
 from baselines.neural.entropy.fixed.bounds import BoundExceeded
 from baselines.neural.entropy.fixed.calibration import calibrate
-from baselines.neural.entropy.fixed.entropy_path import symbols_of, to_float
 from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
     default_fractional_bits,
 )
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
+from baselines.neural.entropy.fixed.integer_path import symbols_of, to_float
 from baselines.neural.entropy.fixed.tables import make_tables
 from support.fixed_network import SIZES, decode, latents, network, path_of, z_symbols
 

@@ -9,11 +9,12 @@ import torch
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
-from baselines.neural.entropy.fixed.entropy_path import EntropyPath, to_float
+from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
     default_fractional_bits,
     fractional_bit_tables,
 )
+from baselines.neural.entropy.fixed.integer_path import to_float
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.hyperprior import gaussian_bits
 from conftest import SHARED

@@ -1,0 +1,99 @@
+"""Generalised divisive normalisation, and transforms of convolutions with it between them.
+
+Ballé, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
+transformation" (ICLR 2016): y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j^2), and with the root
+multiplied in a decoder.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.blocks.orthogonal import Transform, add_transform
+
+LEAST_BETA = 1e-6
+PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity
+START_GAMMA = 0.1
+NEAR_IDENTITY = 0.01  # gamma at the start of a fitted transform: the root is near 1
+NOISE = 0.001  # standard deviation of what is added to the kernels of a fitted transform
+
+
+class GDN(nn.Module):
+    """The normalisation of `channels` channels, or its approximate inverse.
+
+    `beta` (channels,) and `gamma` (channels, channels) are stored as the roots of what they stand
+    for, so that they stay positive in training, as CompressAI stores them.
+    """
+
+    def __init__(self, channels: int, *, inverse: bool = False) -> None:
+        super().__init__()
+        self.inverse = inverse
+        self.beta = nn.Parameter(torch.empty(channels))
+        self.gamma = nn.Parameter(torch.empty(channels, channels))
+        self.set(torch.ones(channels), START_GAMMA * torch.eye(channels))
+
+    def set(self, beta: Tensor, gamma: Tensor) -> None:
+        """Set beta (channels,), at least 1e-6, and gamma (channels, channels), at least 0."""
+        with torch.no_grad():
+            self.beta.copy_((beta.clamp(min=LEAST_BETA) + PEDESTAL).sqrt())
+            self.gamma.copy_((gamma.clamp(min=0) + PEDESTAL).sqrt())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise `features` (N, channels, H, W); the shape stays the same."""
+        beta = at_least(self.beta, math.sqrt(LEAST_BETA + PEDESTAL)).square() - PEDESTAL
+        gamma = at_least(self.gamma, math.sqrt(PEDESTAL)).square() - PEDESTAL
+        sums = functional.conv2d(features.square(), gamma[:, :, None, None], beta)
+        return features * (sums.sqrt() if self.inverse else sums.rsqrt())
+
+
+def gdn_analysis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
+    """Return convolutions of stride 2, a normalisation between each two of them."""
+    layers: list[nn.Module] = []
+    for outputs in widths:
+        if layers:
+            layers.append(GDN(inputs))
+        layers.append(convolution(inputs, outputs, kernel, stride=2))
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def gdn_synthesis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
+    """Return transposed convolutions of stride 2, an inverse normalisation between each two."""
+    layers: list[nn.Module] = []
+    for outputs in widths:
+        if layers:
+            layers.append(GDN(inputs, inverse=True))
+        layers.append(upsampling(inputs, outputs, kernel))
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def start_as_transforms(
+    analysis: nn.Sequential, synthesis: nn.Sequential, transforms: Sequence[Transform], gain: float
+) -> None:
+    """Set both to orthogonal transforms, a stage each, with small noise in all other weights.
+
+    `gain` is the number of levels of the latent per unit of the coefficients. Normalisations start
+    near the identity.
+    """
+    down: list[nn.Conv2d | nn.ConvTranspose2d]
+    up: list[nn.Conv2d | nn.ConvTranspose2d]
+    down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
+    up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
+    for layers, stages in ((down, transforms), (up, transforms[::-1])):
+        for layer, transform in zip(layers, stages, strict=True):
+            nn.init.normal_(layer.weight, std=NOISE)
+            add_transform(layer, transform)
+    for one in (*analysis, *synthesis):
+        if isinstance(one, GDN):
+            channels = len(one.beta)
+            one.set(torch.ones(channels), NEAR_IDENTITY * torch.eye(channels))
+    with torch.no_grad():
+        down[-1].weight.mul_(gain)
+        down[-1].bias.mul_(gain)  # type: ignore[union-attr]
+        up[0].weight.div_(gain)

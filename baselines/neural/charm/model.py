@@ -1,0 +1,70 @@
+"""The network of Charm: transforms with GDN, a hyperprior, and slices that inform later ones.
+
+::
+
+    x ─ conv/2, GDN, conv/2, GDN, conv/2, GDN, conv/2 ─ y ─ hyperprior, slices ─ y_hat ─ mirror ─> x
+
+Minnen, Singh, "Channel-wise autoregressive entropy models for learned image compression" (ICIP
+2020): one network for each rate. As published, the two stacks of the hyper-decoder end in a ReLU,
+since they give features, not parameters, and the hyper-encoder's last convolution has no bias.
+
+The scale is the transform's output itself, at least .11, as in ports to torch; the authors' code
+takes it as the logarithmic index of one of 64 scales from .11 to 256, which the integer tables here
+have too.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_transforms
+from baselines.neural.blocks.orthogonal import transforms_of
+from baselines.neural.charm.sizes import CharmSizes
+from baselines.neural.entropy.start_values import LEAST_SPREAD, start_entropy_model
+from baselines.neural.entropy.transform_coder import TransformNetwork
+
+IMAGE_CHANNELS = 3
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+
+
+class CharmNetwork(TransformNetwork):
+    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
+
+    def __init__(self, sizes: CharmSizes) -> None:
+        super().__init__()
+        self.sizes: CharmSizes = sizes
+        self.config = sizes
+        inside = (sizes.transform,) * 3
+        self.analysis = gdn_analysis(IMAGE_CHANNELS, (*inside, sizes.latent), sizes.kernel)
+        self.synthesis = gdn_synthesis(sizes.latent, (*inside, IMAGE_CHANNELS), sizes.kernel)
+        self.add_entropy_model(sizes)
+        self.hyper_analysis[-1].register_parameter("bias", None)
+        for stack in (self.hyper_synthesis.mean, self.hyper_synthesis.scale):
+            stack.append(nn.ReLU())
+
+    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        latents: Tensor = self.analysis((images + 1) / 2)
+        return latents
+
+    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
+        images: Tensor = self.synthesis(latents)
+        return images * 2 - 1
+
+
+def initialise(network: CharmNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
+    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+    The sides are multiples of 16. The only one of `lambdas` determines how coarse y is.
+    """
+    sizes = network.sizes
+    widths = (*(sizes.transform,) * 3, sizes.latent)
+    transforms = transforms_of((images + 1) / 2, widths)
+    gain = GAIN / math.sqrt(lambdas[0])
+    start_as_transforms(network.analysis, network.synthesis, transforms, gain)
+    spread = torch.full((sizes.latent,), LEAST_SPREAD)
+    spread[: len(transforms[-1].spread)] = transforms[-1].spread * gain
+    start_entropy_model(network, spread)

@@ -1,0 +1,99 @@
+"""Dimensions of Charm's networks, the published ones and smaller ones. No torch."""
+
+from dataclasses import dataclass
+
+LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
+LARGEST_COUNT = 64
+LARGEST_KERNEL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class CharmSizes:
+    """Dimensions that determine the shapes of all parameters.
+
+    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
+    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
+    dimensions that no network can have.
+    """
+
+    transform: int  # between the four convolutions of either transform
+    latent: int  # y
+    hyper_latent: int  # z
+    kernel: int  # of the convolutions of the transforms
+    hyper_encoder: tuple[int, int]
+    hyper_decoder: tuple[int, int]  # of each of the two stacks
+    hyper_kernel: int  # of the hyper-convolutions that change the resolution
+    support: int  # output of a stack of the hyper-decoder: input of the slices' transforms
+    slices: tuple[int, ...]  # widths, summing to `latent`
+    support_slices: int  # number of slices, the first ones, that inform later ones
+    context: tuple[int, int]  # hidden widths of a slice's transforms
+    context_kernels: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        widths = (
+            *(self.transform, self.latent, self.hyper_latent, self.support),
+            *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
+        )
+        kernels = (self.kernel, self.hyper_kernel, *self.context_kernels)
+        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
+            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
+        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
+            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
+        if not 1 <= len(self.slices) <= LARGEST_COUNT:
+            raise ValueError(f"the number of slices is not within 1..{LARGEST_COUNT}")
+        if sum(self.slices) != self.latent:
+            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
+        if not 0 <= self.support_slices <= len(self.slices):
+            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
+
+
+# The dimensions of Minnen and Singh (ICIP 2020), as TensorFlow Compression's models/ms2020.py has.
+FULL = CharmSizes(
+    transform=192,
+    latent=320,
+    hyper_latent=192,
+    kernel=5,
+    hyper_encoder=(320, 256),
+    hyper_decoder=(192, 256),
+    hyper_kernel=5,
+    support=320,
+    slices=(32,) * 10,
+    support_slices=5,
+    context=(224, 128),
+    context_kernels=(5, 5, 3),
+)
+
+# About the work per pixel of CRDR's `micro`. Slices, supports and residual prediction are those of
+# the paper. Our choice are the slices' kernels of 3: one of 5 alone would take all of that work.
+MICRO = CharmSizes(
+    transform=40,
+    latent=160,
+    hyper_latent=32,
+    kernel=5,
+    hyper_encoder=(64, 64),
+    hyper_decoder=(48, 48),
+    hyper_kernel=3,
+    support=48,
+    slices=(16,) * 10,
+    support_slices=5,
+    context=(24, 16),
+    context_kernels=(3, 3, 3),
+)
+
+# For tests: has every part, takes no time.
+TINY = CharmSizes(
+    transform=6,
+    latent=12,
+    hyper_latent=4,
+    kernel=5,
+    hyper_encoder=(6, 6),
+    hyper_decoder=(6, 6),
+    hyper_kernel=3,
+    support=6,
+    slices=(2, 4, 2, 4),
+    support_slices=2,
+    context=(6, 4),
+    context_kernels=(3, 3, 3),
+)
+
+NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}

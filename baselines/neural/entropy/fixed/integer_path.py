@@ -1,0 +1,167 @@
+"""What every integer network of an entropy model has: grids, medians, branches of convolutions.
+
+A subclass says what its branches compute and in which pieces a latent is coded.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.entropy.fixed.fractional_bits import branches, fractional_bits_in
+from baselines.neural.entropy.fixed.grid import (
+    ACTIVATION_LIMIT,
+    OUTPUT_FRACTION,
+    OUTPUT_LIMIT,
+    Precision,
+    coarser,
+)
+from baselines.neural.entropy.fixed.network import FixedSequence, convolutions
+from baselines.neural.entropy.fixed.selftest import Choice, exact_kernel
+from baselines.neural.entropy.fixed.tables import NUM_SCALES
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+
+LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
+
+
+class Ends(NamedTuple):
+    """Number formats at the two ends of a branch."""
+
+    first: str  # activation at the input, by its name among the fractional bits
+    last: int  # fractional bits of the output
+    precision: Precision  # of the weights
+    limit: int = OUTPUT_LIMIT  # of the output
+    dtype: torch.dtype = torch.int32  # of the output
+
+
+class PieceParameters(NamedTuple):
+    """Distributions of one piece's symbols, each of the symbols' shape."""
+
+    indices: Tensor  # uint8, rows of the table `cdf`
+    means: Tensor  # int32, on the grid 2^-12
+
+
+class DecodedPieces(Protocol):
+    """Latents in decoding: `parameters` and `accept` are called in turn for each piece."""
+
+    def parameters(self) -> PieceParameters:
+        """Return the parameters of the next piece's symbols."""
+        ...
+
+    def accept(self, symbols: Tensor) -> None:
+        """Take the symbols of the piece whose parameters were returned last."""
+        ...
+
+    def decoded(self) -> Tensor:
+        """Return y after all pieces, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
+        ...
+
+
+class IntegerPath:
+    """Integer network of one checkpoint on one device.
+
+    `model` may be on any device; its weights are copied. `tables` hold those of `make_tables` and
+    `fractional_bit_tables` from the checkpoint; others are ignored. `choice` is the kernel; the
+    fastest exact one on the device unless given. Raises `ValueError` for tables that do not fit the
+    model, `BoundExceeded` for weights that admit an inexact sum, and `Unavailable` where the device
+    has no exact kernel.
+    """
+
+    num_pieces: int  # in which a latent is coded, one after the other
+
+    def __init__(
+        self,
+        model: HyperpriorNetwork,
+        tables: Mapping[str, Tensor],
+        *,
+        device: torch.device | str = "cpu",
+        choice: Choice | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.choice = choice or exact_kernel(self.device)
+        self.fractional_bits = fractional_bits_in(tables, model)
+        self.thresholds = self._table(tables, "thresholds", NUM_SCALES - 1)
+        medians = model.prior.medians().detach().to("cpu", torch.float64)
+        if not (medians.abs() < LARGEST_MEDIAN).all():
+            raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")
+        on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
+        self.medians = on_grid.to(self.device, torch.int64)
+        self.branches = {
+            name: self._branch(name, modules) for name, modules in branches(model).items()
+        }
+
+    def begin(self, z_symbols: Tensor) -> DecodedPieces:
+        """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
+        raise NotImplementedError
+
+    def pieces(self, latents: Tensor) -> list[Tensor]:
+        """Return the values of y (N, M, h, w) piece by piece, each of its symbols' shape."""
+        raise NotImplementedError
+
+    def _ends(self, name: str) -> Ends:
+        """Return the number formats at the ends of a branch."""
+        raise NotImplementedError
+
+    def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
+        hidden = len(list(convolutions(modules, name))) - 1
+        ends = self._ends(name)
+        return FixedSequence(
+            modules,
+            [
+                self.fractional_bits[ends.first],
+                *(self.fractional_bits[f"{name}.{i}"] for i in range(hidden)),
+                ends.last,
+            ],
+            precision=ends.precision,
+            kernel=self.choice.kernel,
+            device=self.device,
+            name=name,
+            output_limit=ends.limit,
+            output_dtype=ends.dtype,
+        )
+
+    def _table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
+        found = tables.get(name)
+        if found is None or found.shape != (size,):
+            raise ValueError(f"the checkpoint has no table {name} of {size} entries")
+        return found.to(self.device)
+
+    def hyper_activations(self, z_symbols: Tensor) -> Tensor:
+        """Return z, int16 channels last, of its symbols (N, Z, h / 4, w / 4)."""
+        symbols = z_symbols.to(self.device, torch.int64).permute(0, 2, 3, 1)
+        limit = ACTIVATION_LIMIT >> self.fractional_bits["z"]
+        z = (symbols.clamp(-limit, limit) << self.fractional_bits["z"]) + self.medians
+        return z.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT).to(torch.int16)
+
+    def on_grid(self, values: Tensor, activation: str) -> Tensor:
+        """Return y, int32 on the grid 2^-12, as an activation, int16; same shape."""
+        bits = OUTPUT_FRACTION - self.fractional_bits[activation]
+        return coarser(values, bits, ACTIVATION_LIMIT)
+
+
+def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
+    """Return the symbols to code, int32: latents minus means, rounded; same shape."""
+    reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
+    symbols = torch.round(latents - means.to(latents.device).float() * 2.0**-OUTPUT_FRACTION)
+    return symbols.clamp(-reach, reach).to(torch.int32)
+
+
+def values_of(symbols: Tensor, means: Tensor) -> Tensor:
+    """Return y, int32 on the grid 2^-12, of symbols (any integers) and means; same shape."""
+    return clipped((symbols.to(means.device, torch.int64) << OUTPUT_FRACTION) + means)
+
+
+def clipped(values: Tensor) -> Tensor:
+    """Return integers on the grid 2^-12 as int32, within what y can be."""
+    return values.clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT).to(torch.int32)
+
+
+def to_float(decoded: Tensor) -> Tensor:
+    """Convert integers on the grid 2^-12 to float32, exactly."""
+    return decoded.float() * 2.0**-OUTPUT_FRACTION
+
+
+def channels_first(values: Tensor) -> Tensor:
+    """Return (N, h, w, C) as (N, C, h, w), contiguous."""
+    return values.permute(0, 3, 1, 2).contiguous()

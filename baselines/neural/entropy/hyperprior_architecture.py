@@ -1,0 +1,80 @@
+"""What architectures with two transforms and a hyperprior have in common. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from baselines.neural.architecture import config_from_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from baselines.neural.bitstream.container import ControlBlock
+    from baselines.neural.entropy.transform_coder import TransformCoder, TransformNetwork
+    from benchmark.codec import Pixels
+
+Config = TypeVar("Config")
+
+
+class HyperpriorArchitecture(Generic[Config]):
+    """Base class of architectures of one rate, whose networks are `TransformNetwork`.
+
+    A subclass sets `name`, `presets` and `config_type`, and defines `build` and `initialise`.
+    """
+
+    name: str
+    presets: Mapping[str, Config]
+    config_type: ClassVar[type[Any]]  # a dataclass
+    margin: ClassVar[int] = 144  # pixels, a multiple of 16: at least the reach of the transforms
+
+    def config_from_json(self, record: Any) -> Config:
+        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
+        found: Config = config_from_json(record, self.config_type)
+        return found
+
+    def config_to_json(self, config: Config) -> dict[str, Any]:
+        """Return the json object of `config`: numbers and lists by field name."""
+        return asdict(config)  # type: ignore[call-overload,no-any-return]
+
+    def rate_levels(self, config: Config) -> int:
+        """Return 1: every rate has a network of its own."""
+        return 1
+
+    def control_block(self) -> "ControlBlock":
+        """Return the empty block: a network has one rate."""
+        from baselines.neural.bitstream.container import NoControls
+
+        return NoControls()
+
+    def tables(
+        self, network: "TransformNetwork", images: "Sequence[Pixels]"
+    ) -> "dict[str, Tensor]":
+        """Return the distributions of y and z, the thresholds and the fractional bits.
+
+        `images` are photographs whose activations say how fine the integers can be; two of 256 x
+        256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
+        """
+        import torch
+
+        from baselines.neural.blocks.raster import padded, to_images
+        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+
+        controls = network.controls_at(0.0, 0.0)
+        with torch.inference_mode():
+            planes = (to_images(padded(pixels), torch.device("cpu")) for pixels in images)
+            return hyperprior_tables(network, (network.analyse(one, controls) for one in planes))
+
+    def coder(
+        self,
+        network: "TransformNetwork",
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> "TransformCoder":
+        """Return the coder with the fastest integer kernel that is exact on `device`.
+
+        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
+        """
+        from baselines.neural.entropy.transform_coder import TransformCoder
+
+        return TransformCoder(network, tables, device, margin=self.margin)
