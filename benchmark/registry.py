@@ -22,6 +22,8 @@ CODECS = {
     "x265": "baselines.x265:X265",
     "vvenc": "baselines.vvenc:VVenC",
     "vtm": "baselines.vtm:VTM",
+    "charm": "baselines.charm:Charm",
+    "elic": "baselines.elic:Elic",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",

@@ -25,6 +25,7 @@ ARCHITECTURES = {
     "crdr": "baselines.neural.crdr.architecture:CRDRArchitecture",
     "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
     "charm": "baselines.neural.charm.architecture:CharmArchitecture",
+    "elic": "baselines.neural.elic.architecture:ElicArchitecture",
 }
 
 Config = TypeVar("Config")

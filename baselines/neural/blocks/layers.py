@@ -54,12 +54,13 @@ class ResidualAttention(nn.Module):
     """
 
     squash: Callable[[Tensor], Tensor] = staticmethod(torch.sigmoid)
+    unit: type[nn.Module] = ResidualBottleneck  # of trunk and gate
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(*(ResidualBottleneck(channels) for _ in range(3)))
+        self.trunk = nn.Sequential(*(self.unit(channels) for _ in range(3)))
         self.gate = nn.Sequential(
-            *(ResidualBottleneck(channels) for _ in range(3)), convolution(channels, channels, 1)
+            *(self.unit(channels) for _ in range(3)), convolution(channels, channels, 1)
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -67,3 +68,17 @@ class ResidualAttention(nn.Module):
         gate: Tensor = self.gate(features)
         gated: Tensor = self.trunk(features) * self.squash(gate)
         return gated.add_(features)
+
+
+class RectifiedBottleneck(ResidualBottleneck):
+    """Residual bottleneck with a ReLU at its end: relu(x + expand(relu(mix(relu(reduce(x))))))."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        return super().forward(features).relu_()
+
+
+class RectifiedAttention(ResidualAttention):
+    """The attention of Cheng et al. (CVPR 2020) with rectified bottlenecks, as in CompressAI."""
+
+    unit = RectifiedBottleneck

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_transforms
 from baselines.neural.blocks.orthogonal import transforms_of
 from baselines.neural.charm.sizes import CharmSizes
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 from baselines.neural.entropy.start_values import LEAST_SPREAD, start_entropy_model
 from baselines.neural.entropy.transform_coder import TransformNetwork
 
@@ -29,7 +30,7 @@ IMAGE_CHANNELS = 3
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
 
 
-class CharmNetwork(TransformNetwork):
+class CharmNetwork(TransformNetwork, HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
     def __init__(self, sizes: CharmSizes) -> None:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.control import Control
-from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.crdr.sizes import FOURIER_CHANNELS
 
 HIGHEST_BETA = 5.12
@@ -47,32 +46,3 @@ class RealismEmbedding(nn.Module):
     def forward(self, realism: Control) -> Control:
         """Embed levels (K,) as vectors (K, width)."""
         return realism.map(lambda betas: self.layers(self.features(betas)))
-
-
-class ConditionedBottleneck(ResidualBottleneck):
-    """Residual bottleneck with a projection of the embedded beta added after each convolution.
-
-    Where a ReLU follows the convolution, after the ReLU.
-    """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__(channels)
-        inside = channels // 2
-        self.project = nn.ModuleList(nn.Linear(width, one) for one in (inside, inside, channels))
-
-    def forward(self, features: Tensor, condition: Control) -> Tensor:  # type: ignore[override]
-        """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
-        first, second, third = (condition.map(one) for one in self.project)
-        inside = first.shift(self.reduce(features).relu_())
-        inside = second.shift(self.mix(inside).relu_())
-        return third.shift(self.expand(inside)).add_(features)
-
-
-class ConditionedBottlenecks(nn.ModuleList):
-    """Sequence of conditioned bottlenecks."""
-
-    def forward(self, features: Tensor, condition: Control) -> Tensor:
-        """Apply the blocks to `features` (N, C, H, W) one after another."""
-        for block in self:
-            features = block(features, condition)
-        return features

@@ -11,8 +11,7 @@
     ⊙ interpolation channel attention for q: after each layer of the encoder, before each of the
     decoder. The decoder's blocks also take the embedded beta.
 
-`analysis_layers` and `synthesis_layers` are the transforms of ELIC (He et al., CVPR 2022) without
-any control, as `nn.Sequential(*layers)`.
+The layers are those of ELIC's transforms (He et al., CVPR 2022).
 """
 
 from collections.abc import Sequence
@@ -21,60 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
+from baselines.neural.blocks.conditioning import ConditionedBottlenecks
 from baselines.neural.blocks.control import Control
-from baselines.neural.blocks.layers import (
-    ResidualAttention,
-    ResidualBottleneck,
-    convolution,
-    upsampling,
-)
-from baselines.neural.crdr.realism import (
-    ConditionedBottleneck,
-    ConditionedBottlenecks,
-    RealismEmbedding,
-)
-from baselines.neural.crdr.sizes import IMAGE_CHANNELS, Sizes
-
-
-def analysis_layers(sizes: Sizes) -> list[tuple[nn.Module, int]]:
-    """Return the encoder's layers with their output channels."""
-    layers: list[tuple[nn.Module, int]] = []
-    inputs = IMAGE_CHANNELS
-    for stage, outputs in enumerate((*sizes.encoder, sizes.latent), start=1):
-        kernel = sizes.outer_kernel if stage == 1 else sizes.inner_kernel
-        layers.append((convolution(inputs, outputs, kernel, stride=2), outputs))
-        if stage < 4 and sizes.blocks:
-            blocks = (ResidualBottleneck(outputs) for _ in range(sizes.blocks))
-            layers.append((nn.Sequential(*blocks), outputs))
-        if sizes.attention and stage in (2, 4):
-            layers.append((ResidualAttention(outputs), outputs))
-        inputs = outputs
-    return layers
-
-
-def synthesis_layers(sizes: Sizes, *, conditioned: bool) -> list[tuple[nn.Module, int]]:
-    """Return the decoder's layers with their input channels."""
-    layers: list[tuple[nn.Module, int]] = []
-    inputs = sizes.latent
-    if sizes.attention:
-        layers.append((ResidualAttention(inputs), inputs))
-    for stage, outputs in enumerate((*sizes.decoder, IMAGE_CHANNELS), start=1):
-        kernel = sizes.outer_kernel if stage == 4 else sizes.inner_kernel
-        layers.append((upsampling(inputs, outputs, kernel), inputs))
-        if sizes.attention and stage == 2:
-            layers.append((ResidualAttention(outputs), outputs))
-        if stage < 4 and sizes.blocks:
-            layers.append((_synthesis_blocks(sizes, outputs, conditioned=conditioned), outputs))
-        inputs = outputs
-    return layers
-
-
-def _synthesis_blocks(sizes: Sizes, channels: int, *, conditioned: bool) -> nn.Module:
-    if conditioned:
-        return ConditionedBottlenecks(
-            ConditionedBottleneck(channels, sizes.condition) for _ in range(sizes.blocks)
-        )
-    return nn.Sequential(*(ResidualBottleneck(channels) for _ in range(sizes.blocks)))
+from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.crdr.realism import RealismEmbedding
+from baselines.neural.crdr.sizes import Sizes
 
 
 def _attentions(layers: Sequence[tuple[nn.Module, int]], levels: int) -> nn.ModuleList:
@@ -103,7 +53,10 @@ class Synthesis(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        layers = synthesis_layers(sizes, conditioned=True)
+        layers = synthesis_layers(
+            sizes,
+            lambda channels: ConditionedBottlenecks.of(sizes.blocks, channels, sizes.condition),
+        )
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)
         self.embedding = RealismEmbedding(sizes.condition)

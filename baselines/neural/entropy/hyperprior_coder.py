@@ -32,10 +32,10 @@ from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
 from baselines.neural.entropy.fixed.integer_path import IntegerPath, symbols_of, to_float
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+from baselines.neural.entropy.latent_network import LatentNetwork
 
 
-def hyperprior_tables(network: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
+def hyperprior_tables(network: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
     """Return a network's integer tables: distributions, thresholds, fractional bits.
 
     `latents` are y as the encoder gives it, (N, M, h, w) each; they say how fine the integers can
@@ -60,7 +60,7 @@ class HyperpriorCoder:
 
     def __init__(
         self,
-        network: HyperpriorNetwork,
+        network: LatentNetwork,
         tables: Mapping[str, Tensor],
         device: torch.device | str = "cpu",
         choice: Choice | None = None,

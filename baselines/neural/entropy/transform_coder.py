@@ -8,12 +8,12 @@ from torch import Tensor
 
 from baselines.neural.bitstream.windows import LARGE
 from baselines.neural.entropy.fixed.selftest import Choice
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 from baselines.neural.entropy.hyperprior_coder import HyperpriorCoder
+from baselines.neural.entropy.latent_network import LatentNetwork
 from baselines.neural.network import Estimate
 
 
-class TransformNetwork(HyperpriorNetwork):
+class TransformNetwork(LatentNetwork):
     """Base class of networks whose two transforms take the same controls."""
 
     def analyse(self, images: Tensor, controls: Any) -> Tensor:
@@ -25,7 +25,7 @@ class TransformNetwork(HyperpriorNetwork):
         raise NotImplementedError
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
-        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `HyperpriorNetwork.code`."""
+        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `LatentNetwork.code`."""
         decoded, y_bits, z_bits = self.code(self.analyse(images, controls).float(), noisy=noisy)
         return Estimate(self.synthesise(decoded, controls), y_bits, z_bits, decoded)
 

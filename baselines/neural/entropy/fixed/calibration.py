@@ -12,7 +12,7 @@ from baselines.neural.entropy.fixed.fractional_bits import (
 )
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
 from baselines.neural.entropy.fixed.network import convolutions
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+from baselines.neural.entropy.latent_network import LatentNetwork
 
 HEADROOM = 2.0  # other images' activations may be larger
 
@@ -35,7 +35,7 @@ class _Errors:
 
 
 @torch.no_grad()
-def calibrate(model: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
+def calibrate(model: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, int]:
     """Return the fractional bits of least squared error for each of `activation_names`.
 
     `latents` are y as the encoder gives it, (N, M, h, w) each, of images and rates like those that
@@ -53,7 +53,7 @@ def calibrate(model: HyperpriorNetwork, latents: Iterable[Tensor]) -> dict[str, 
     return errors.best()
 
 
-def _listen(model: HyperpriorNetwork, errors: _Errors) -> list[torch.utils.hooks.RemovableHandle]:
+def _listen(model: LatentNetwork, errors: _Errors) -> list[torch.utils.hooks.RemovableHandle]:
     hooks = []
     for branch, modules in branches(model).items():
         for i, (layer, relu) in enumerate(convolutions(modules, branch)):

@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
 from baselines.neural.entropy.fixed.network import convolutions
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+from baselines.neural.entropy.latent_network import LatentNetwork
 
 LARGEST_FRACTION = OUTPUT_FRACTION
 PREFIX = "fraction."
 DEFAULT_FRACTION = 7  # activations within +-63.5, for a model without calibration
 
 
-def branches(model: HyperpriorNetwork) -> dict[str, nn.Module]:
+def branches(model: LatentNetwork) -> dict[str, nn.Module]:
     """Return the convolution sequences of the entropy path by name: hyper.mean, ..., residual.9."""
     return model.entropy_branches()
 
 
-def activation_names(model: HyperpriorNetwork) -> list[str]:
+def activation_names(model: LatentNetwork) -> list[str]:
     """Return the names of all activations: z, hidden layers (hyper.mean.0, ...), supports."""
     names = ["z"]
     for branch, modules in branches(model).items():
@@ -32,7 +32,7 @@ def activation_names(model: HyperpriorNetwork) -> list[str]:
     return [*names, *model.entropy_supports()]
 
 
-def default_fractional_bits(model: HyperpriorNetwork) -> dict[str, int]:
+def default_fractional_bits(model: LatentNetwork) -> dict[str, int]:
     """Return DEFAULT_FRACTION for every activation."""
     return dict.fromkeys(activation_names(model), DEFAULT_FRACTION)
 
@@ -45,7 +45,7 @@ def fractional_bit_tables(fractional_bits: Mapping[str, int]) -> dict[str, Tenso
     }
 
 
-def fractional_bits_in(tables: Mapping[str, Tensor], model: HyperpriorNetwork) -> dict[str, int]:
+def fractional_bits_in(tables: Mapping[str, Tensor], model: LatentNetwork) -> dict[str, int]:
     """Return the fractional bits in a checkpoint's tables by activation.
 
     Raises `ValueError` unless they are exactly this model's, and within 0..LARGEST_FRACTION.

@@ -20,7 +20,7 @@ from baselines.neural.entropy.fixed.grid import (
 from baselines.neural.entropy.fixed.network import FixedSequence, convolutions
 from baselines.neural.entropy.fixed.selftest import Choice, exact_kernel
 from baselines.neural.entropy.fixed.tables import NUM_SCALES
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+from baselines.neural.entropy.latent_network import LatentNetwork
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 
@@ -72,7 +72,7 @@ class IntegerPath:
 
     def __init__(
         self,
-        model: HyperpriorNetwork,
+        model: LatentNetwork,
         tables: Mapping[str, Tensor],
         *,
         device: torch.device | str = "cpu",

@@ -18,7 +18,7 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.realism import fourier
 from baselines.neural.crdr.sizes import FULL
-from baselines.neural.entropy.hyperprior import gaussian_bits
+from baselines.neural.entropy.latent_network import gaussian_bits
 from conftest import SHARED
 from support.authors_weights import authors_shapes, authors_state, listed_shapes, old_spelling
 

@@ -11,13 +11,15 @@ from torch import nn
 
 from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
+from baselines.neural.blocks.conditioning import ConditionedBottleneck
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import CRDRArchitecture
 from baselines.neural.crdr.model import Controls, CRDRNetwork
-from baselines.neural.crdr.realism import ConditionedBottleneck, RealismEmbedding
+from baselines.neural.crdr.realism import RealismEmbedding
 from baselines.neural.crdr.sizes import (
     FULL,
     MICRO,
@@ -27,10 +29,9 @@ from baselines.neural.crdr.sizes import (
     Sizes,
     without_context,
 )
-from baselines.neural.crdr.transforms import analysis_layers, synthesis_layers
 from baselines.neural.entropy import hyperprior
 from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior
-from baselines.neural.entropy.hyperprior import gaussian_bits
+from baselines.neural.entropy.latent_network import gaussian_bits
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
 each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
@@ -468,6 +469,6 @@ def test_the_quantile_loss_leads_to_the_median_and_the_tails():
 def test_the_transforms_can_be_had_without_any_control():
     """A codec of one rate runs plain blocks in sequence, there and back."""
     encoder = nn.Sequential(*(layer for layer, _ in analysis_layers(SMALL)))
-    decoder = nn.Sequential(*(layer for layer, _ in synthesis_layers(SMALL, conditioned=False)))
+    decoder = nn.Sequential(*(layer for layer, _ in synthesis_layers(SMALL)))
     assert decoder(encoder(torch.zeros(1, 3, 64, 64))).shape == (1, 3, 64, 64)
     assert sum(isinstance(m, ResidualBottleneck) for m in decoder.modules()) == 2 * 3 + 2 * 6

@@ -16,7 +16,7 @@ from baselines.neural.entropy.fixed.fractional_bits import (
 )
 from baselines.neural.entropy.fixed.integer_path import to_float
 from baselines.neural.entropy.fixed.tables import make_tables
-from baselines.neural.entropy.hyperprior import gaussian_bits
+from baselines.neural.entropy.latent_network import gaussian_bits
 from conftest import SHARED
 from support.authors_weights import filled
 

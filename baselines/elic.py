@@ -1,0 +1,17 @@
+"""ELIC: uneven channel groups with a checkerboard context, a network for each rate.
+
+    elic
+    elic:checkpoint=trained/elic-{level}.safetensors
+
+He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
+adaptive coding" (CVPR 2022). torch is imported with the first image, not before.
+"""
+
+from baselines.neural.rate_points import RatePointsCodec
+
+
+class Elic(RatePointsCodec):
+    """The networks named `elic-1.safetensors` to `elic-4.safetensors`, or by `checkpoint`."""
+
+    name = "elic"
+    method = "ELIC (He et al., CVPR 2022)"

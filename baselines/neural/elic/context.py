@@ -1,0 +1,174 @@
+"""The space-channel context of ELIC: mean and scale of each group of the latent, in two passes.
+
+::
+
+    groups before ─ channel_k ─────────────────────────────┐
+    anchors of group k (none in the first pass) ─ spatial_k┼ aggregation_k ─ scale_k, mean_k
+    hyper-decoder ─────────────────────────────────────────┘
+
+The anchors of a group are the positions whose row and column have an even sum. Their parameters
+follow from the groups before alone: what the spatial context gives there is set to zero, its bias
+too. The other positions see the anchors around them as well.
+
+He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
+adaptive coding" (CVPR 2022).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.neural.blocks.layers import convolution
+from baselines.neural.elic.sizes import ElicSizes
+
+# (group, mean (N, c, h, w)) -> the group's values as rounded in whole steps from the mean
+RoundGroup = Callable[[int, Tensor], Tensor]
+
+
+class CodedGroups(NamedTuple):
+    """All groups together, each (N, M, h, w)."""
+
+    decoded: Tensor
+    mean: Tensor
+    scale: Tensor
+
+
+class CheckerboardConvolution(nn.Conv2d):
+    """A convolution that sees only neighbours of the other colour of a checkerboard.
+
+    Weights at positions of its own colour, the centre among them, count as zero.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+
+    def seen(self) -> Tensor:
+        """Return the weights with those that do not count set to zero."""
+        rows, columns = self.kernel_size
+        centre = rows // 2 + columns // 2
+        places = torch.arange(rows)[:, None] + torch.arange(columns)
+        return self.weight * ((places - centre) % 2).to(self.weight)
+
+    def plain(self) -> nn.Conv2d:
+        """Return an ordinary convolution with the weights that count."""
+        found = convolution(self.in_channels, self.out_channels, self.kernel_size[0])
+        with torch.no_grad():
+            found.weight.copy_(self.seen())
+            found.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
+        return found
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, in, H, W) to (N, out, H, W)."""
+        return functional.conv2d(features, self.seen(), self.bias, padding=self.padding)
+
+
+def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return whether each position is an anchor, bool (height, width).
+
+    >>> anchors(2, 3).int().tolist()
+    [[1, 0, 1], [0, 1, 0]]
+    """
+    rows, columns = (torch.arange(side, device=device) for side in (height, width))
+    return (rows[:, None] + columns) % 2 == 0
+
+
+@cache
+def colours(height: int, width: int) -> tuple[list[int], list[int]]:
+    """Return the numbers of the anchors and of the other positions, each counted row by row.
+
+    >>> colours(2, 3)
+    ([0, 2, 4], [1, 3, 5])
+    """
+    found: tuple[list[int], list[int]] = [], []
+    for row in range(height):
+        for column in range(width):
+            found[(row + column) % 2].append(row * width + column)
+    return found
+
+
+class SpaceChannelContext(nn.Module):
+    """Means and scales of the groups of y, in the order in which a decoder learns them."""
+
+    def __init__(self, sizes: ElicSizes) -> None:
+        super().__init__()
+        self.groups = sizes.groups
+        before = [sum(sizes.groups[:k]) for k in range(len(sizes.groups))]
+        # The first group has no earlier ones: its place is empty.
+        self.channel = nn.ModuleList(
+            _channel_context(inputs, 2 * width, sizes) if inputs else nn.Sequential()
+            for inputs, width in zip(before, sizes.groups, strict=True)
+        )
+        self.spatial = nn.ModuleList(
+            CheckerboardConvolution(width, 2 * width, sizes.spatial_kernel)
+            for width in sizes.groups
+        )
+        self.aggregation = nn.ModuleList(
+            _aggregation((sizes.aggregation_inputs(k), *sizes.aggregation_widths(k), 2 * width))
+            for k, width in enumerate(sizes.groups)
+        )
+
+    def features(self, group: int, hyper: Tensor, decoded: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the aggregation takes beside the spatial context, in its order."""
+        if not group:
+            return [hyper]
+        return [self.channel[group](torch.cat(list(decoded), dim=1)), hyper]
+
+    def parameters_of(
+        self, group: int, spatial: Tensor, features: Sequence[Tensor], places: Tensor
+    ) -> Tensor:
+        """Return scale and mean of a group at n `places`, numbers of positions: (N, 2 c, n)."""
+        merged = torch.cat([spatial, *features], dim=1).flatten(2)[:, :, places]
+        found: Tensor = self.aggregation[group](merged[:, :, None])
+        return found[:, :, 0]
+
+    def forward(self, hyper: Tensor, round_group: RoundGroup) -> CodedGroups:
+        """Return the decoded latent and its distributions from the hyper-decoder's output.
+
+        `hyper` is (N, support, h, w). Anchors are rounded before the others' parameters are known.
+        """
+        height, width = hyper.shape[2:]
+        first, second = (torch.tensor(one, device=hyper.device) for one in colours(height, width))
+        order = torch.cat([first, second]).argsort()  # back to the order of rows
+        is_anchor = anchors(height, width, hyper.device)
+        decoded: list[Tensor] = []
+        parameters: list[Tensor] = []
+        for k, channels in enumerate(self.groups):
+            features = self.features(k, hyper, decoded)
+            none = hyper.new_zeros(len(hyper), 2 * channels, height, width)
+            known = self.parameters_of(k, none, features, first)
+            unknown = known.new_zeros(*known.shape[:2], len(second))
+            mean = torch.cat([known, unknown], dim=2)[:, channels:, order]
+            seen = torch.where(is_anchor, round_group(k, mean.reshape(none[:, channels:].shape)), 0)
+            others = self.parameters_of(k, self.spatial[k](seen), features, second)
+            both = torch.cat([known, others], dim=2)[:, :, order].reshape(none.shape)
+            decoded.append(round_group(k, both[:, channels:]))
+            parameters.append(both)
+        scales, means = zip(*(one.chunk(2, dim=1) for one in parameters), strict=True)
+        return CodedGroups(torch.cat(decoded, dim=1), torch.cat(means, 1), torch.cat(scales, 1))
+
+
+def _channel_context(inputs: int, outputs: int, sizes: ElicSizes) -> nn.Sequential:
+    first, second = sizes.channel_context
+    kernel = sizes.channel_kernel
+    return nn.Sequential(
+        convolution(inputs, first, kernel),
+        nn.ReLU(),
+        convolution(first, second, kernel),
+        nn.ReLU(),
+        convolution(second, outputs, kernel),
+    )
+
+
+def _aggregation(widths: Sequence[int]) -> nn.Sequential:
+    inputs, first, second, outputs = widths
+    return nn.Sequential(
+        convolution(inputs, first, 1),
+        nn.ReLU(),
+        convolution(first, second, 1),
+        nn.ReLU(),
+        convolution(second, outputs, 1),
+    )

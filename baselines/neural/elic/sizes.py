@@ -1,0 +1,157 @@
+"""Dimensions of ELIC's networks, the published ones and smaller ones. No torch."""
+
+from dataclasses import dataclass
+
+LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
+LARGEST_COUNT = 64
+LARGEST_KERNEL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class ElicSizes:
+    """Dimensions that determine the shapes of all parameters.
+
+    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
+    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
+    dimensions that no network can have.
+    """
+
+    encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
+    decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
+    latent: int  # y
+    hyper_latent: int  # z
+    blocks: int  # bottleneck blocks per stage
+    attention: bool  # residual attention in the middle and at the latent
+    outer_kernel: int  # of the convolution next to the image, at either end
+    inner_kernel: int  # of the other three that change the resolution
+    hyper_encoder: tuple[int, int]
+    hyper_decoder: tuple[int, int]
+    hyper_kernel: int  # of the hyper-convolutions that change the resolution
+    support: int  # output of the hyper-decoder
+    groups: tuple[int, ...]  # widths, summing to `latent`
+    channel_context: tuple[int, int]  # hidden widths of the context of earlier groups
+    channel_kernel: int
+    spatial_kernel: int  # of the checkerboard
+    aggregation: tuple[int, int] | None  # hidden widths; None: falling linearly, at least `support`
+
+    def __post_init__(self) -> None:
+        widths = (
+            *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
+            *(*self.hyper_encoder, *self.hyper_decoder, *self.groups, *self.channel_context),
+            *(self.aggregation or ()),
+        )
+        kernels = (
+            *(self.outer_kernel, self.inner_kernel, self.hyper_kernel),
+            *(self.channel_kernel, self.spatial_kernel),
+        )
+        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
+            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
+        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
+            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
+        if min(*self.encoder, *self.decoder, self.latent) < 2:
+            raise ValueError("a stage is too narrow for a bottleneck of half its width")
+        if not 0 <= self.blocks <= LARGEST_COUNT or not 1 <= len(self.groups) <= LARGEST_COUNT:
+            raise ValueError(f"more than {LARGEST_COUNT} blocks or groups, or no group")
+        if sum(self.groups) != self.latent:
+            raise ValueError(f"groups sum to {sum(self.groups)}, the latent has {self.latent}")
+
+    def aggregation_widths(self, group: int) -> tuple[int, int]:
+        """Return the hidden widths of a group's aggregation, group 0 being the first."""
+        if self.aggregation is not None:
+            return self.aggregation
+        inputs, outputs = self.aggregation_inputs(group), 2 * self.groups[group]
+        first, second = (inputs + (outputs - inputs) * part // 3 for part in (1, 2))
+        return max(first, self.support), max(second, self.support)
+
+    def aggregation_inputs(self, group: int) -> int:
+        """Return the channels of spatial and channel context and of the hyper-decoder together."""
+        return 2 * self.groups[group] * (2 if group else 1) + self.support
+
+
+# The dimensions of He et al. (CVPR 2022) as CompressAI's `Elic2022Official` has them. Widths of the
+# hyper-decoder and of the aggregation differ between implementations: the paper's text was not at
+# hand.
+FULL = ElicSizes(
+    encoder=(192, 192, 192),
+    decoder=(192, 192, 192),
+    latent=320,
+    hyper_latent=192,
+    blocks=3,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=5,
+    hyper_encoder=(192, 192),
+    hyper_decoder=(192, 288),
+    hyper_kernel=5,
+    support=384,
+    groups=(16, 16, 32, 64, 192),
+    channel_context=(224, 128),
+    channel_kernel=5,
+    spatial_kernel=5,
+    aggregation=None,
+)
+
+# About the work per pixel of CRDR's `micro`, with every part of the method.
+MICRO = ElicSizes(
+    encoder=(32, 40, 48),
+    decoder=(48, 40, 32),
+    latent=112,
+    hyper_latent=32,
+    blocks=1,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(64, 64),
+    hyper_decoder=(64, 64),
+    hyper_kernel=3,
+    support=96,
+    groups=(8, 8, 16, 32, 48),
+    channel_context=(48, 32),
+    channel_kernel=3,
+    spatial_kernel=5,
+    aggregation=(96, 64),
+)
+
+# The same work, in wider transforms without attention.
+MICRO_PLAIN = ElicSizes(
+    encoder=(44, 60, 60),
+    decoder=(60, 60, 44),
+    latent=144,
+    hyper_latent=32,
+    blocks=1,
+    attention=False,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(64, 64),
+    hyper_decoder=(64, 64),
+    hyper_kernel=3,
+    support=96,
+    groups=(8, 8, 16, 32, 80),
+    channel_context=(48, 32),
+    channel_kernel=3,
+    spatial_kernel=5,
+    aggregation=(96, 64),
+)
+
+# For tests: has every part, takes no time.
+TINY = ElicSizes(
+    encoder=(8, 6, 8),
+    decoder=(8, 6, 4),
+    latent=12,
+    hyper_latent=6,
+    blocks=1,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(8, 6),
+    hyper_decoder=(6, 8),
+    hyper_kernel=5,
+    support=10,
+    groups=(2, 4, 6),
+    channel_context=(8, 6),
+    channel_kernel=3,
+    spatial_kernel=5,
+    aggregation=(8, 6),
+)
+
+NAMED = {"full": FULL, "micro": MICRO, "micro-plain": MICRO_PLAIN, "tiny": TINY}

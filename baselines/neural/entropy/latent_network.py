@@ -1,0 +1,153 @@
+"""Networks whose latent y is coded with the help of a second latent z: what they have in common.
+
+::
+
+    y ─ conv, relu, conv/2, relu, conv/2 ─> z ─ round ─ z_hat ─ mean and scale of y, somehow
+       H/16        H/32          H/64
+
+z has a factorised prior (Ballé et al., "Variational image compression with a scale hyperprior",
+ICLR 2018). A subclass has a module that turns z_hat into means and scales, in as many steps as it
+needs, and names its convolutions for the integer path (`entropy.fixed`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.layers import convolution
+from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.entropy.factorised import LEAST_LIKELIHOOD, FactorisedPrior, noised
+from baselines.neural.network import Network
+
+LEAST_SCALE = 0.11
+SQRT_2 = math.sqrt(2)
+
+
+class LatentSizes(Protocol):
+    """Widths, in channels, and kernels of the two latents."""
+
+    @property
+    def latent(self) -> int:
+        """Width of y."""
+
+    @property
+    def hyper_latent(self) -> int:
+        """Width of z."""
+
+    @property
+    def hyper_encoder(self) -> tuple[int, int]:
+        """Hidden widths between y and z."""
+
+    @property
+    def hyper_kernel(self) -> int:
+        """Kernel of the convolutions that change the resolution."""
+
+
+class CodedLatents(NamedTuple):
+    """Latents as a decoder has them, and the bits that an ideal coder would take."""
+
+    latents: Tensor  # (N, M, h, w)
+    y_bits: Tensor  # (N,)
+    z_bits: Tensor  # (N,)
+
+
+class LatentNetwork(Network):
+    """Base class of networks with a latent y and a hyper-latent z."""
+
+    sizes: LatentSizes
+    hyper_analysis: nn.Sequential
+    prior: FactorisedPrior
+
+    def priors(self) -> tuple[FactorisedPrior]:
+        """Return the factorised prior of z."""
+        return (self.prior,)
+
+    def hyper_analyse(self, latents: Tensor) -> Tensor:
+        """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w)."""
+        hyper: Tensor = self.hyper_analysis(latents)
+        return hyper
+
+    def round_hyper(self, hyper: Tensor) -> Tensor:
+        """Return z in whole steps from each channel's median, ties to even."""
+        return self.prior.rounded(hyper)
+
+    def code_hyper(self, latents: Tensor, *, noisy: bool) -> tuple[Tensor, Tensor]:
+        """Return z of y (N, M, h, w) as rounded, and its bits (N,), noisy ones if `noisy`.
+
+        In the backward pass rounding is the identity. Under autocast, what counts bits stays in
+        float32.
+        """
+        hyper = self.hyper_analyse(latents).float()
+        with torch.autocast(latents.device.type, enabled=False):
+            z_bits = self.prior.bits(noised(hyper) if noisy else self.round_hyper(hyper))
+        return hyper + (self.round_hyper(hyper) - hyper).detach(), z_bits.sum((1, 2, 3))
+
+    def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
+        """Quantise y (N, M, h, w), float32, and count its bits and those of z.
+
+        Bits are those of latents with uniform noise if `noisy`, as in training, or of rounded ones.
+        What is decoded is always rounded; in the backward pass rounding is the identity. Under
+        autocast, what is rounded and what counts bits stays in float32.
+        """
+        raise NotImplementedError
+
+    def entropy_branches(self) -> dict[str, nn.Module]:
+        """Return the convolution sequences of the entropy model by name, as it runs in integers."""
+        raise NotImplementedError
+
+    def entropy_supports(self) -> tuple[str, ...]:
+        """Return the names of the activations of the entropy model that no hidden layer gives."""
+        raise NotImplementedError
+
+    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+        """Decode y (N, M, h, w) in floating point, and record z and the supports by name."""
+        raise NotImplementedError
+
+
+def hyper_analysis(sizes: LatentSizes) -> nn.Sequential:
+    """Return the layers from y (N, M, h, w) to z (N, Z, h / 4, w / 4)."""
+    first, second = sizes.hyper_encoder
+    return nn.Sequential(
+        convolution(sizes.latent, first, 3),
+        nn.ReLU(),
+        convolution(first, second, sizes.hyper_kernel, stride=2),
+        nn.ReLU(),
+        convolution(second, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
+    )
+
+
+class Quantised(NamedTuple):
+    """Values as a decoder has them, and the bits of each, of one shape."""
+
+    values: Tensor
+    bits: Tensor
+
+
+def quantise_about(values: Tensor, mean: Tensor, scale: Tensor, *, noisy: bool) -> Quantised:
+    """Round `values` in whole steps from `mean`, and count bits under a normal distribution.
+
+    All are of the same shape. Bits are those of noisy values if `noisy`. In the backward pass
+    rounding is the identity.
+    """
+    symbols = (values - mean).round()
+    residual = noised(values) - mean if noisy else symbols
+    bits = gaussian_bits(residual, scale.float())
+    return Quantised(values + (symbols + mean - values).detach(), bits)
+
+
+def gaussian_bits(residuals: Tensor, scales: Tensor) -> Tensor:
+    """Return the bits of unit intervals around `residuals`, under normal distributions of mean 0.
+
+    Scales below .11 count as .11. Shapes are the same.
+
+    >>> gaussian_bits(torch.tensor([0.0]), torch.tensor([0.5]))
+    tensor([0.5507])
+    """
+    bounded = at_least(scales, LEAST_SCALE)
+    distance = residuals.abs()  # in the lower tail, where the difference does not cancel
+    # erfc, since torch's ndtr loses the tail in float32: .08 % more bits on the parity crop.
+    near, far = (((distance + edge) / (bounded * SQRT_2)).erfc() for edge in (-0.5, 0.5))
+    return -at_least(0.5 * (near - far), LEAST_LIKELIHOOD).log2()

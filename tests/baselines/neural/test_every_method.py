@@ -1,0 +1,113 @@
+"""What every method of the field has to do with its own network: code, decode, refuse, count."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.bitstream.container import Tiling
+from baselines.neural.blocks.raster import padded, to_images
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.cost import macs_per_pixel
+from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
+from baselines.neural.picture_codec import PictureCodec
+from benchmark.errors import CorruptStream
+from support.tiny_architecture import write_tiny
+from support.tiny_checkpoint import noise
+
+METHODS = ("charm", "elic")
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def method(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def path(method, tmp_path_factory):
+    found = tmp_path_factory.mktemp(method) / f"{method}-1.safetensors"
+    write_tiny(found, method)
+    return found
+
+
+@pytest.fixture(scope="module")
+def codec(path):
+    return PictureCodec(load_checkpoint(path))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (61, 70), (128, 64)], ids=str)
+def test_what_is_decoded_is_the_synthesis_of_the_latents_that_were_coded(codec, size):
+    pixels = noise(*size)
+    data = codec.encode(pixels)
+    network = codec.coder._network
+    with torch.no_grad():
+        whole = to_images(padded(pixels, network.stride), torch.device("cpu"))
+        analysed = codec.coder.analyse(whole, None)
+        images = codec.coder.synthesise(codec.latents(data), None)[0, :, : size[0], : size[1]]
+    assert torch.equal(
+        codec.latents(data), codec.coder.decode(codec.coder.encode(analysed), *analysed.shape[2:])
+    )
+    levels = ((images + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
+    assert np.array_equal(codec.decode(data), levels)
+
+
+def test_latents_are_within_half_a_step_of_what_was_analysed(codec):
+    """Up to what the last, unrounded correction adds, where a method has one."""
+    whole = to_images(noise(128, 128), torch.device("cpu"))
+    with torch.no_grad():
+        analysed = codec.coder.analyse(whole, None)
+        decoded = codec.coder.decode(codec.coder.encode(analysed), *analysed.shape[2:])
+    correction = 0.5 if hasattr(codec.coder._network.context, "residual") else 0.0
+    assert float((decoded - analysed).abs().max()) <= 0.501 + correction
+    assert len(decoded.round().unique()) > 8
+
+
+def test_the_integer_path_costs_what_the_network_estimates(codec):
+    pixels = noise(128, 192)
+    with torch.no_grad():
+        estimate = codec.coder._network(to_images(pixels, torch.device("cpu")), None, noisy=False)
+    bits = float(estimate.y_bits + estimate.z_bits)
+    assert 8 * len(codec.encode(pixels)) == pytest.approx(bits, rel=0.02, abs=200)
+
+
+def test_tiles_decode_to_nearly_the_picture_of_the_whole(codec):
+    pixels = noise(130, 200)
+    tiled = codec.encode(pixels, None, Tiling(128, 128))
+    difference = codec.decode(codec.encode(pixels)).astype(int) - codec.decode(tiled)
+    assert np.abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("place", [0, 3, 20, -1])
+def test_damage_is_a_corrupt_stream(codec, place):
+    data = bytearray(codec.encode(noise(64, 64)))
+    data[place] ^= 5
+    with pytest.raises(CorruptStream):
+        codec.decode(bytes(data))
+
+
+def test_a_fresh_process_decodes_the_same_picture(codec, path, tmp_path):
+    pixels = noise(70, 61)
+    (tmp_path / "stream").write_bytes(codec.encode(pixels))
+    program = (
+        "import sys; import numpy as np; from pathlib import Path\n"
+        "from baselines.neural.checkpoint.checkpoint import load_checkpoint\n"
+        "from baselines.neural.picture_codec import PictureCodec\n"
+        "codec = PictureCodec(load_checkpoint(Path(sys.argv[1])))\n"
+        "np.save(sys.argv[3], codec.latents(Path(sys.argv[2]).read_bytes()).numpy())\n"
+    )
+    words = [str(path), str(tmp_path / "stream"), str(tmp_path / "latents.npy")]
+    subprocess.run([sys.executable, "-c", program, *words], check=True, cwd=ROOT, timeout=900)
+    expected = codec.latents((tmp_path / "stream").read_bytes())
+    assert np.array_equal(np.load(tmp_path / "latents.npy"), expected.numpy())
+
+
+def test_the_small_size_takes_the_work_of_crdrs_smallest(method):
+    ours = macs_per_pixel("crdr", CRDR_MICRO)
+    assert macs_per_pixel(method, load_architecture(method).presets["micro"]) == pytest.approx(
+        ours, rel=0.05
+    )
