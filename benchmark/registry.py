@@ -24,6 +24,8 @@ CODECS = {
     "vtm": "baselines.vtm:VTM",
     "charm": "baselines.charm:Charm",
     "elic": "baselines.elic:Elic",
+    "hific": "baselines.hific:Hific",
+    "multirealism": "baselines.multirealism:MultiRealism",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",

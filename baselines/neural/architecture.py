@@ -26,6 +26,8 @@ ARCHITECTURES = {
     "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
     "charm": "baselines.neural.charm.architecture:CharmArchitecture",
     "elic": "baselines.neural.elic.architecture:ElicArchitecture",
+    "hific": "baselines.neural.hific.architecture:HificArchitecture",
+    "multirealism": "baselines.neural.multirealism.architecture:MultiRealismArchitecture",
 }
 
 Config = TypeVar("Config")

@@ -81,7 +81,8 @@ def _start_as_identity(module: nn.Module) -> None:
     if isinstance(module, ConditionedBottleneck):
         for projection in module.project:
             nn.init.zeros_(projection.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(projection.bias)  # type: ignore[arg-type]
+            if projection.bias is not None:
+                nn.init.zeros_(projection.bias)  # type: ignore[arg-type]
     if isinstance(module, ResidualAttention):
         gate: nn.Conv2d = module.gate[-1]  # type: ignore[assignment]
         nn.init.constant_(gate.bias, -4.0)  # type: ignore[arg-type]

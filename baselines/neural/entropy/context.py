@@ -70,14 +70,18 @@ class ChannelContext(nn.Module):
 
     The first `support_slices` decoded slices, not the latest ones, inform every later slice. With
     no slices at all, the hyper-decoder's outputs are the latent's mean and scale, coded at once.
+    With `own_support`, a slice sees only its own part of the hyper-decoder's outputs, all of equal
+    width, instead of the whole.
     """
 
-    def __init__(self, sizes: ContextSizes) -> None:
+    def __init__(self, sizes: ContextSizes, *, own_support: bool = False) -> None:
         super().__init__()
         self.widths = sizes.slices
         self.support_slices = sizes.support_slices
+        self.part = sizes.support // len(sizes.slices) if own_support else None
+        hyper = self.part or sizes.support
         known = [
-            sizes.support + sum(sizes.slices[: min(i, sizes.support_slices)])
+            hyper + sum(sizes.slices[: min(i, sizes.support_slices)])
             for i in range(len(sizes.slices))
         ]
         pairs = list(zip(known, sizes.slices, strict=True))
@@ -87,9 +91,16 @@ class ChannelContext(nn.Module):
             slice_transform(k + width, width, sizes) for k, width in pairs
         )
 
+    def seen(self, index: int) -> slice:
+        """Return the channels of the hyper-decoder's outputs that a slice sees."""
+        if self.part is None:
+            return slice(None)
+        return slice(self.part * index, self.part * (index + 1))
+
     def support(self, hyper: Tensor, decoded: Sequence[Tensor]) -> Tensor:
         """Concatenate the hyper-decoder's output and the slices that inform the next one."""
-        return torch.cat([hyper, *decoded[: self.support_slices]], dim=1)
+        own = hyper[:, self.seen(len(decoded))]
+        return torch.cat([own, *decoded[: self.support_slices]], dim=1)
 
     def forward(self, mean_support: Tensor, scale_support: Tensor, code: CodeSlice) -> Tensor:
         """Return the decoded latent (N, M, h, w) from two supports (N, support, h, w)."""

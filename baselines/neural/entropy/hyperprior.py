@@ -45,12 +45,15 @@ class HyperpriorNetwork(LatentNetwork):
 
     sizes: HyperpriorSizes
 
-    def add_entropy_model(self, sizes: HyperpriorSizes) -> None:
-        """Add the modules of the entropy model to the network, in the order of their parameters."""
+    def add_entropy_model(self, sizes: HyperpriorSizes, *, own_support: bool = False) -> None:
+        """Add the modules of the entropy model to the network, in the order of their parameters.
+
+        own_support: see `ChannelContext`.
+        """
         self.hyper_analysis = hyper_analysis(sizes)
         self.hyper_synthesis = HyperSynthesis(sizes)
         self.prior = FactorisedPrior(sizes.hyper_latent)
-        self.context = ChannelContext(sizes)
+        self.context = ChannelContext(sizes, own_support=own_support)
 
     def hyper_synthesise(self, rounded_hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale support, each (N, support, h, w), of z as rounded."""

@@ -63,6 +63,7 @@ class EntropyPath(IntegerPath):
         self.widths: tuple[int, ...] = model.context.widths or (model.sizes.latent,)
         self.num_pieces = len(self.widths)
         self.support_slices = model.context.support_slices
+        self.seen = model.context.seen  # channels of the hyper-decoder's outputs, by slice
         super().__init__(model, tables, device=device, choice=choice)
         self.half_tanh = self._table(tables, "half_tanh", 2 * TANH_LIMIT + 1)
 
@@ -99,8 +100,8 @@ class Latents:
         """Return the parameters of the next slice's symbols."""
         path, index = self._path, len(self._decoded)
         if path.autoregressive:
-            means = path.branches[f"mean.{index}"](torch.cat(self._mean_parts, dim=3))
-            scales = path.branches[f"scale.{index}"](torch.cat(self._scale_parts, dim=3))
+            means = path.branches[f"mean.{index}"](self._support(self._mean_parts))
+            scales = path.branches[f"scale.{index}"](self._support(self._scale_parts))
         else:
             (means,), (scales,) = self._mean_parts, self._scale_parts
         self._means = means
@@ -114,7 +115,8 @@ class Latents:
         path, index = self._path, len(self._decoded)
         values = values_of(symbols.permute(0, 2, 3, 1), self._means)
         if path.autoregressive:
-            inputs = torch.cat([*self._mean_parts, path.on_grid(values, "support.mean")], dim=3)
+            seen = path.on_grid(values, "support.mean")
+            inputs = torch.cat([self._support(self._mean_parts), seen], dim=3)
             argument = path.branches[f"residual.{index}"](inputs)
             values = clipped(values + half_tanh(argument, path.half_tanh))
             if index < path.support_slices:
@@ -128,3 +130,8 @@ class Latents:
         if len(self._decoded) != len(self._path.widths):
             raise ValueError(f"{len(self._decoded)} of {len(self._path.widths)} slices are decoded")
         return channels_first(torch.cat(self._decoded, dim=3))
+
+    def _support(self, parts: list[Tensor]) -> Tensor:
+        """Concatenate the hyper-decoder's output and the slices that inform the next one."""
+        hyper, *slices = parts
+        return torch.cat([hyper[..., self._path.seen(len(self._decoded))], *slices], dim=3)

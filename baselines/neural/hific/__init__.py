@@ -1,0 +1,1 @@
+"""HiFiC: high-fidelity generative image compression (Mentzer et al., NeurIPS 2020)."""

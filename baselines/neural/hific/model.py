@@ -1,0 +1,126 @@
+"""The network of HiFiC: residual generator with channel normalisation, mean-scale hyperprior.
+
+::
+
+    x ─ conv7, norm, relu ─ 4 x (conv3/2, norm, relu) ─ conv3 ─ y ─ hyperprior ─ y_hat
+    y_hat ─ norm, conv3, norm ─┬─ residual blocks ─ + ─ 4 x (up, norm, relu) ─ conv7 ─> x
+                               └────────────────────┘
+
+Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compression" (NeurIPS
+2020): one network for each rate. Our choice: generator and hyper-decoder see rounded latents in
+training, with the identity as gradient of rounding; the authors' hyper-decoder sees noisy ones.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.channel_norm import ChannelNorm
+from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+from baselines.neural.entropy.transform_coder import TransformNetwork
+from baselines.neural.hific.sizes import HificSizes
+
+IMAGE_CHANNELS = 3
+LEAST_SPREAD = 0.15  # of a latent channel at the start
+FIRST_SPREAD = 1.5  # of the latent at the start, in levels
+NOISE = 0.003  # standard deviation of the last weights of means and scales at the start
+
+
+class HificNetwork(TransformNetwork, HyperpriorNetwork):
+    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
+
+    def __init__(self, sizes: HificSizes) -> None:
+        super().__init__()
+        self.sizes: HificSizes = sizes
+        self.config = sizes
+        self.analysis = encoder(sizes)
+        self.synthesis = Generator(sizes)
+        self.add_entropy_model(sizes)
+
+    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        latents: Tensor = self.analysis((images + 1) / 2)
+        return latents
+
+    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
+        images: Tensor = self.synthesis(latents)
+        return images * 2 - 1
+
+
+def encoder(sizes: HificSizes) -> nn.Sequential:
+    """Return the layers from images (N, 3, H, W) in [0, 1] to y (N, M, H / 16, W / 16)."""
+    first, last = sizes.widths[0], sizes.widths[-1]
+    layers: list[nn.Module] = [convolution(IMAGE_CHANNELS, first, 7), ChannelNorm(first), nn.ReLU()]
+    for inputs, outputs in pairwise(sizes.widths):
+        layers += [convolution(inputs, outputs, 3, stride=2), ChannelNorm(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, convolution(last, sizes.latent, 3))
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv3(relu(norm(conv3(x)))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            convolution(channels, channels, 3),
+            ChannelNorm(channels),
+            nn.ReLU(),
+            convolution(channels, channels, 3),
+            ChannelNorm(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the block to `features` (N, C, H, W); the shape stays the same."""
+        changed: Tensor = self.layers(features)
+        return features + changed
+
+
+class Generator(nn.Module):
+    """The decoder, from y (N, M, H / 16, W / 16) to images (N, 3, H, W), about [0, 1]."""
+
+    def __init__(self, sizes: HificSizes) -> None:
+        super().__init__()
+        widths = sizes.widths[::-1]
+        self.head = nn.Sequential(
+            ChannelNorm(sizes.latent),
+            convolution(sizes.latent, widths[0], 3),
+            ChannelNorm(widths[0]),
+        )
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(widths[0]) for _ in range(sizes.residual_blocks))
+        )
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [upsampling(inputs, outputs, 3), ChannelNorm(outputs), nn.ReLU()]
+        self.tail = nn.Sequential(*layers, convolution(widths[-1], IMAGE_CHANNELS, 7))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the images of y as decoded."""
+        head = self.head(latents)
+        images: Tensor = self.tail(head + self.blocks(head))
+        return images
+
+
+def initialise(network: HificNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
+    """Scale the latent of random transforms to a few levels, and set the scales to that.
+
+    A transform with normalisations between its layers cannot start as an orthogonal one. `images`
+    are (n, 3, h, w) in [-1, 1], multiples of 64; `lambdas` change nothing.
+    """
+    last: nn.Conv2d = network.analysis[-1]  # type: ignore[assignment]
+    with torch.no_grad():
+        gain = FIRST_SPREAD / float(network.analyse(images).std())
+        last.weight.mul_(gain)
+        last.bias.mul_(gain)  # type: ignore[union-attr]
+        spread = network.analyse(images).std((0, 2, 3)).clamp(min=LEAST_SPREAD)
+        for stack in (network.hyper_synthesis.mean, network.hyper_synthesis.scale):
+            output: nn.Conv2d = stack[-1]  # type: ignore[assignment]
+            nn.init.normal_(output.weight, std=NOISE)
+            nn.init.zeros_(output.bias)  # type: ignore[arg-type]
+        output.bias.copy_(spread)  # type: ignore[union-attr]
+        images_bias: nn.Conv2d = network.synthesis.tail[-1]  # type: ignore[assignment]
+        images_bias.bias.copy_((images.mean((0, 2, 3)) + 1) / 2)  # type: ignore[union-attr]

@@ -1,0 +1,100 @@
+"""Dimensions of HiFiC's networks, the published ones and smaller ones. No torch."""
+
+from dataclasses import dataclass
+
+LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
+LARGEST_COUNT = 64
+LARGEST_KERNEL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class HificSizes:
+    """Dimensions that determine the shapes of all parameters.
+
+    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
+    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
+    dimensions that no network can have.
+    """
+
+    widths: tuple[int, int, int, int, int]  # of the encoder; the generator has them in reverse
+    latent: int  # y
+    hyper_latent: int  # z
+    residual_blocks: int  # of the generator, at its widest
+    hyper_encoder: tuple[int, int]
+    hyper_decoder: tuple[int, int]  # of each of the two stacks, which end in `latent`
+    hyper_kernel: int  # of the hyper-convolutions that change the resolution
+
+    def __post_init__(self) -> None:
+        widths = (
+            *(*self.widths, self.latent, self.hyper_latent),
+            *(*self.hyper_encoder, *self.hyper_decoder),
+        )
+        if not all(2 <= width <= LARGEST_WIDTH for width in widths):
+            raise ValueError(f"a width is not within 2..{LARGEST_WIDTH}: {widths}")
+        if not 0 <= self.residual_blocks <= LARGEST_COUNT:
+            raise ValueError(f"residual_blocks is not within 0..{LARGEST_COUNT}")
+        if not 1 <= self.hyper_kernel <= LARGEST_KERNEL or not self.hyper_kernel % 2:
+            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}")
+
+    # Without slices, the two stacks of the hyper-decoder give means and scales themselves.
+
+    @property
+    def support(self) -> int:
+        """Width of each output of the hyper-decoder: that of y."""
+        return self.latent
+
+    @property
+    def slices(self) -> tuple[int, ...]:
+        """No slices: the latent is coded at once."""
+        return ()
+
+    @property
+    def support_slices(self) -> int:
+        """No slices inform others."""
+        return 0
+
+    @property
+    def context(self) -> tuple[int, int]:
+        """No slices have transforms."""
+        return 0, 0
+
+    @property
+    def context_kernels(self) -> tuple[int, int, int]:
+        """No slices have transforms."""
+        return 0, 0, 0
+
+
+# The dimensions of Mentzer et al. (NeurIPS 2020), as TensorFlow Compression's models/hific has.
+FULL = HificSizes(
+    widths=(60, 120, 240, 480, 960),
+    latent=220,
+    hyper_latent=320,
+    residual_blocks=9,
+    hyper_encoder=(320, 320),
+    hyper_decoder=(320, 320),
+    hyper_kernel=5,
+)
+
+# About the work per pixel of CRDR's `micro`. With nine residual blocks it would be a fifth more.
+MICRO = HificSizes(
+    widths=(10, 20, 40, 80, 160),
+    latent=144,
+    hyper_latent=48,
+    residual_blocks=3,
+    hyper_encoder=(48, 48),
+    hyper_decoder=(48, 48),
+    hyper_kernel=5,
+)
+
+# For tests: has every part, takes no time.
+TINY = HificSizes(
+    widths=(4, 4, 6, 8, 8),
+    latent=12,
+    hyper_latent=4,
+    residual_blocks=1,
+    hyper_encoder=(6, 6),
+    hyper_decoder=(6, 6),
+    hyper_kernel=3,
+)
+
+NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}

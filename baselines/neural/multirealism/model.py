@@ -1,0 +1,116 @@
+"""The network of Multi-Realism: one rate, and a decoder for every realism weight beta.
+
+::
+
+    x ─ analysis ─ y ─ hyperprior, slices ─ y_hat ─ synthesis(beta) ─> x_hat
+
+    beta ─ fourier ─ 21 ─ linear, relu, linear, relu ─ C ─ linear ─> added in each residual block
+
+Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Conditional Generator"
+(CVPR 2023). The authors published no code; where the paper's text was not at hand, layers are those
+of the re-implementation Nikolai10/MRIC: beta itself is among its Fourier features, the projections
+have no bias, and the embedding ends in a ReLU. Beta acts in the decoder only: no bit depends on it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.conditioning import ConditionedBottlenecks
+from baselines.neural.blocks.control import Control, Level, control_of
+from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
+from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork
+from baselines.neural.entropy.start_values import start_entropy_model
+from baselines.neural.entropy.transform_coder import TransformNetwork
+from baselines.neural.multirealism.sizes import MultiRealismSizes
+
+HIGHEST_BETA = 2.56  # that the paper trains for and evaluates
+FREQUENCIES = 10
+FEATURES = 2 * FREQUENCIES + 1
+GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
+
+
+class MultiRealismNetwork(TransformNetwork, HyperpriorNetwork):
+    """The network; images are in [-1, 1], controls are a beta in [0, 2.56]."""
+
+    def __init__(self, sizes: MultiRealismSizes) -> None:
+        super().__init__()
+        self.sizes: MultiRealismSizes = sizes
+        self.config = sizes
+        self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
+        self.synthesis = ConditionalSynthesis(sizes)
+        self.add_entropy_model(sizes, own_support=True)
+
+    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
+        """Return the realism weight; a network has one rate."""
+        return realism
+
+    def analyse(self, images: Tensor, controls: Level | Control = 0.0) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
+        latents: Tensor = self.analysis(images)
+        return latents
+
+    def synthesise(self, latents: Tensor, controls: Level | Control = 0.0) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded.
+
+        `controls` are beta: a number, (N,), or a `Control`. Raises `ValueError` out of range.
+        """
+        beta = controls
+        realism = beta if isinstance(beta, Control) else control_of(beta, HIGHEST_BETA, latents)
+        images: Tensor = self.synthesis(latents, realism)
+        return images
+
+
+def fourier(betas: Tensor) -> Tensor:
+    """Return beta, ten sines and ten cosines of 2^i beta; (K,) to (K, 21).
+
+    >>> fourier(torch.tensor([0.0])).sum()
+    tensor(10.)
+    """
+    angles = betas[:, None] * 2.0 ** torch.arange(FREQUENCIES, device=betas.device)
+    return torch.cat([betas[:, None], angles.sin(), angles.cos()], dim=1)
+
+
+class ConditionalSynthesis(nn.Module):
+    """Decoder whose residual blocks are conditioned on beta."""
+
+    def __init__(self, sizes: MultiRealismSizes) -> None:
+        super().__init__()
+
+        def blocks(channels: int) -> ConditionedBottlenecks:
+            return ConditionedBottlenecks.of(sizes.blocks, channels, sizes.condition, bias=False)
+
+        self.layers = nn.ModuleList(layer for layer, _ in synthesis_layers(sizes, blocks))
+        self.embedding = nn.Sequential(
+            nn.Linear(FEATURES, sizes.condition),
+            nn.ReLU(),
+            nn.Linear(sizes.condition, sizes.condition),
+            nn.ReLU(),
+        )
+
+    def forward(self, latents: Tensor, realism: Control) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""
+        condition = realism.map(lambda betas: self.embedding(fourier(betas)))
+        features = latents if torch.is_grad_enabled() else latents.clone()  # layers overwrite it
+        for layer in self.layers:
+            if isinstance(layer, ConditionedBottlenecks):
+                features = layer(features, condition)
+            else:
+                features = layer(features)
+        return features
+
+
+def initialise(network: MultiRealismNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
+    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+    The sides are multiples of 16. The only one of `lambdas` determines how coarse y is. Beta
+    changes nothing at first.
+    """
+    gain = GAIN / math.sqrt(lambdas[0])
+    layers = network.synthesis.layers
+    spread = gain * start_transforms(network.analysis, layers, network.sizes, images)
+    set_latent_gain(network.analysis, layers, gain)
+    start_entropy_model(network, spread)

@@ -1,0 +1,125 @@
+"""Dimensions of Multi-Realism's networks, published ones and smaller ones. No torch."""
+
+from dataclasses import dataclass
+
+LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
+LARGEST_COUNT = 64
+LARGEST_KERNEL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class MultiRealismSizes:
+    """Dimensions that determine the shapes of all parameters.
+
+    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
+    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
+    dimensions that no network can have.
+    """
+
+    encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
+    decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
+    latent: int  # y
+    hyper_latent: int  # z
+    blocks: int  # bottleneck blocks per stage
+    attention: bool  # residual attention in the middle and at the latent
+    outer_kernel: int  # of the convolution next to the image, at either end
+    inner_kernel: int  # of the other three that change the resolution
+    hyper_encoder: tuple[int, int]
+    hyper_decoder: tuple[int, int]  # of each of the two stacks
+    hyper_kernel: int  # of the hyper-convolutions that change the resolution
+    support: int  # output of a stack of the hyper-decoder; each slice sees an equal part of it
+    slices: tuple[int, ...]  # widths, summing to `latent`
+    support_slices: int  # number of slices, the first ones, that inform later ones
+    context: tuple[int, int]  # hidden widths of a slice's transforms
+    context_kernels: tuple[int, int, int]
+    condition: int  # of the embedded beta
+
+    def __post_init__(self) -> None:
+        widths = (
+            *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
+            *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
+            self.condition,
+        )
+        kernels = (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
+        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
+            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
+        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
+            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
+        if min(*self.encoder, *self.decoder, self.latent) < 2:
+            raise ValueError("a stage is too narrow for a bottleneck of half its width")
+        if not 0 <= self.blocks <= LARGEST_COUNT or not 1 <= len(self.slices) <= LARGEST_COUNT:
+            raise ValueError(f"more than {LARGEST_COUNT} blocks or slices, or no slice")
+        if sum(self.slices) != self.latent:
+            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
+        if self.support % len(self.slices):
+            raise ValueError(f"support {self.support} has no equal parts for each slice")
+        if not 0 <= self.support_slices <= len(self.slices):
+            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
+
+
+# The dimensions of the re-implementation Nikolai10/MRIC; the authors published no code, and the
+# paper's "small" context was not at hand. There the two stacks of the hyper-decoder share their
+# hidden layers.
+FULL = MultiRealismSizes(
+    encoder=(256, 256, 256),
+    decoder=(256, 256, 256),
+    latent=320,
+    hyper_latent=192,
+    blocks=3,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=5,
+    hyper_encoder=(320, 256),
+    hyper_decoder=(192, 256),
+    hyper_kernel=5,
+    support=320,
+    slices=(32,) * 10,
+    support_slices=10,
+    context=(224, 128),
+    context_kernels=(5, 5, 3),
+    condition=512,
+)
+
+# The dimensions of CRDR's `micro`, which has the same parts and channel attention.
+MICRO = MultiRealismSizes(
+    encoder=(48, 64, 64),
+    decoder=(64, 64, 48),
+    latent=144,
+    hyper_latent=32,
+    blocks=1,
+    attention=False,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(64, 64),
+    hyper_decoder=(48, 48),
+    hyper_kernel=3,
+    support=48,
+    slices=(72, 72),
+    support_slices=2,
+    context=(48, 32),
+    context_kernels=(3, 1, 1),
+    condition=64,
+)
+
+# For tests: has every part, takes no time.
+TINY = MultiRealismSizes(
+    encoder=(8, 6, 8),
+    decoder=(8, 6, 4),
+    latent=12,
+    hyper_latent=6,
+    blocks=2,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(8, 6),
+    hyper_decoder=(6, 8),
+    hyper_kernel=5,
+    support=12,
+    slices=(2, 4, 2, 4),
+    support_slices=4,
+    context=(8, 6),
+    context_kernels=(5, 3, 3),
+    condition=16,
+)
+
+NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}
