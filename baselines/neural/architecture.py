@@ -26,6 +26,7 @@ ARCHITECTURES = {
     "compressai": "baselines.compressai.architecture:CompressAIArchitecture",
     "charm": "baselines.neural.charm.architecture:CharmArchitecture",
     "elic": "baselines.neural.elic.architecture:ElicArchitecture",
+    "ivr": "baselines.neural.ivr.architecture:IvrArchitecture",
     "hific": "baselines.neural.hific.architecture:HificArchitecture",
     "multirealism": "baselines.neural.multirealism.architecture:MultiRealismArchitecture",
 }

@@ -26,11 +26,11 @@ class InterpolationChannelAttention(nn.Module):
 
     def forward(self, features: Tensor, rate: Control) -> Tensor:
         """Weight `features` (N, C, H, W); they are overwritten while gradients are off."""
-        gains = rate.map(lambda levels: self.positive(_between(self.gain, levels)))
-        return gains.scale_and_shift(features, _between(self.bias, rate.levels))
+        gains = rate.map(lambda levels: self.positive(between_levels(self.gain, levels)))
+        return gains.scale_and_shift(features, between_levels(self.bias, rate.levels))
 
 
-def _between(vectors: Tensor, levels: Tensor) -> Tensor:
+def between_levels(vectors: Tensor, levels: Tensor) -> Tensor:
     """Interpolate vectors (L, C) of whole levels at K levels; return (K, C)."""
     below = levels.floor()
     above = (below + 1).clamp(max=len(vectors) - 1)

@@ -35,6 +35,12 @@ class Control(NamedTuple):
         shifted = cells + shifts if torch.is_grad_enabled() else cells.add_(shifts)
         return shifted.view(features.shape)
 
+    def scale(self, features: Tensor) -> Tensor:
+        """Multiply `features` (N, C, H, W) by the vectors (K, C) of their positions."""
+        cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
+        scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
+        return scaled.view(features.shape)
+
     def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
         """Multiply `features` (N, C, H, W) by the vectors (K, C), then add `shifts` (K, C)."""
         cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)

@@ -6,7 +6,7 @@ multiplied in a decoder.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -74,13 +74,17 @@ def gdn_synthesis(inputs: int, widths: Sequence[int], kernel: int) -> nn.Sequent
 
 
 def start_as_transforms(
-    analysis: nn.Sequential, synthesis: nn.Sequential, transforms: Sequence[Transform], gain: float
+    analysis: Iterable[nn.Module],
+    synthesis: Iterable[nn.Module],
+    transforms: Sequence[Transform],
+    gain: float,
 ) -> None:
     """Set both to orthogonal transforms, a stage each, with small noise in all other weights.
 
     `gain` is the number of levels of the latent per unit of the coefficients. Normalisations start
     near the identity.
     """
+    analysis, synthesis = list(analysis), list(synthesis)
     down: list[nn.Conv2d | nn.ConvTranspose2d]
     up: list[nn.Conv2d | nn.ConvTranspose2d]
     down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]

@@ -47,11 +47,12 @@ def add_transform(layer: nn.Conv2d | nn.ConvTranspose2d, transform: Transform) -
     A convolution becomes the transform, a transposed one its inverse; other channels stay as they
     are.
     """
-    (count, channels), centre = transform.basis.shape[:2], layer.kernel_size[0] // 2
-    near = slice(centre, centre + 2)
+    count, channels = transform.basis.shape[:2]
+    # Where the kernel meets the first of the two neighbours, the padding before it.
+    rows, columns = (slice(int(side), int(side) + 2) for side in layer.padding)
     bias: Tensor = layer.bias  # type: ignore[assignment]
     with torch.no_grad():
-        layer.weight[:count, :channels, near, near] += transform.basis
+        layer.weight[:count, :channels, rows, columns] += transform.basis
         bias.zero_()
         if isinstance(layer, nn.ConvTranspose2d):
             bias[:channels] = transform.mean

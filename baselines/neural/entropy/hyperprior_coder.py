@@ -71,7 +71,7 @@ class HyperpriorCoder:
         self._path = self.path_type(network, tables, device=device, choice=choice)
         self._y, self._z = (Distributions.of(tables, name) for name in ("cdf", "z_cdf"))
         for name, found, expected in (
-            ("cdf", self._y, len(self._path.thresholds) + 1),
+            ("cdf", self._y, self._path.num_rows),
             ("z_cdf", self._z, network.sizes.hyper_latent),
         ):
             if len(found.models) != expected:

@@ -4,7 +4,7 @@ A subclass says what its branches compute and in which pieces a latent is coded.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class Ends(NamedTuple):
 class PieceParameters(NamedTuple):
     """Distributions of one piece's symbols, each of the symbols' shape."""
 
-    indices: Tensor  # uint8, rows of the table `cdf`
+    indices: Tensor  # uint8 or int32, rows of the table `cdf`
     means: Tensor  # int32, on the grid 2^-12
 
 
@@ -69,6 +69,8 @@ class IntegerPath:
     """
 
     num_pieces: int  # in which a latent is coded, one after the other
+    num_thresholds: ClassVar[int] = NUM_SCALES - 1  # between scales
+    num_rows: int  # distributions of y's symbols
 
     def __init__(
         self,
@@ -81,7 +83,8 @@ class IntegerPath:
         self.device = torch.device(device)
         self.choice = choice or exact_kernel(self.device)
         self.fractional_bits = fractional_bits_in(tables, model)
-        self.thresholds = self._table(tables, "thresholds", NUM_SCALES - 1)
+        self.thresholds = self._table(tables, "thresholds", self.num_thresholds)
+        self.num_rows = self.num_thresholds + 1
         medians = model.prior.medians().detach().to("cpu", torch.float64)
         if not (medians.abs() < LARGEST_MEDIAN).all():
             raise ValueError(f"a median of z is not a number below {LARGEST_MEDIAN:g}")

@@ -1,0 +1,1 @@
+"""IVR: interpolation variable-rate image compression (Sun et al., ACM MM 2021)."""

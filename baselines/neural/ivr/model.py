@@ -1,0 +1,230 @@
+"""The network of IVR: one network for all rates, whose channels are scaled by masks.
+
+::
+
+    x ─ conv/2, mask, GDN, conv/2, mask, GDN, conv/2, mask, GDN, conv/2, mask ─ y ─ round ─ y_hat
+    y_hat ─ up, mask, GDN^-1, up, mask, GDN^-1, up, mask, GDN^-1, up, mask ─> x
+
+Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM MM 2021). A mask is
+softplus(w_q) for each channel; between two levels, w is interpolated. Latents are rounded as they
+are, without a mean, and follow Laplace distributions; the hyper-encoder sees them rounded, in
+training too. Kernels of the analysis are 5 x 4 and 4 x 5 in turn.
+
+Our choices: the hyper-decoder has ReLUs where the authors' has leaky ones, so that it runs in
+integers; the optional context of single positions and the optional network behind the decoder are
+left out.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.neural.blocks.channel_attention import between_levels
+from baselines.neural.blocks.control import Control, Level, control_of
+from baselines.neural.blocks.gdn import GDN, start_as_transforms
+from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.blocks.orthogonal import transforms_of
+from baselines.neural.entropy.latent_network import CodedLatents
+from baselines.neural.entropy.transform_coder import TransformNetwork
+from baselines.neural.ivr.laplace import LaplacePrior, laplace_bits, noisy_or_rounded
+from baselines.neural.ivr.sizes import IvrSizes
+
+IMAGE_CHANNELS = 3
+KERNELS = ((5, 4), (4, 5), (5, 4), (4, 5))  # of the analysis
+SLOPE = 0.2
+START_MASK = math.log1p(math.e)  # softplus(1): of every mask as published
+GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
+LEAST_SPREAD = 0.15
+NOISE = 0.003
+
+
+class Mask(nn.Module):
+    """Channel-wise x softplus(w(q)), w interpolated linearly between whole levels."""
+
+    def __init__(self, channels: int, levels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(levels, channels))
+
+    def forward(self, features: Tensor, rate: Control) -> Tensor:
+        """Scale `features` (N, C, H, W); they are overwritten while gradients are off."""
+        return rate.map(
+            lambda levels: functional.softplus(between_levels(self.weight, levels))
+        ).scale(features)
+
+
+class MaskedTransform(nn.Module):
+    """Layers with a mask behind each of the four that change the resolution."""
+
+    def __init__(self, layers: Sequence[nn.Module], widths: Sequence[int], levels: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.masks = nn.ModuleList(Mask(width, levels) for width in widths)
+
+    def forward(self, features: Tensor, rate: Control) -> Tensor:
+        """Map (N, C, H, W), masks at `rate`."""
+        masks = iter(self.masks)
+        for layer in self.layers:
+            features = layer(features)
+            if not isinstance(layer, GDN):
+                features = next(masks)(features, rate)
+        return features
+
+
+class IvrNetwork(TransformNetwork):
+    """The network; images are in [-1, 1] outside, in [0, 1] for the transforms; controls are q."""
+
+    prior: LaplacePrior  # type: ignore[assignment]
+
+    def __init__(self, sizes: IvrSizes) -> None:
+        super().__init__()
+        self.sizes: IvrSizes = sizes
+        self.config = sizes
+        inside = (sizes.transform,) * 3
+        down, up = (*inside, sizes.latent), (*inside, IMAGE_CHANNELS)
+        self.analysis = MaskedTransform(_down_layers(down), down, sizes.rate_levels)
+        self.synthesis = MaskedTransform(_up_layers(sizes.latent, up), up, sizes.rate_levels)
+        self.hyper_analysis = _hyper_analysis(sizes)
+        self.hyper_synthesis = _hyper_synthesis(sizes)
+        self.prior = LaplacePrior(sizes.hyper_latent)
+
+    def priors(self) -> tuple[nn.Module, ...]:  # type: ignore[override]
+        """Return none: z's distributions have no quantiles."""
+        return ()
+
+    def controls_at(self, rate: Level | Control, realism: Level | Control) -> Level | Control:
+        """Return the rate level; there is no realism weight."""
+        return rate
+
+    def freezable(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Return the parts by name; `rate_control` are the masks."""
+        parts = dict(super().freezable())
+        parts["rate_control"] = parts["masks"]
+        return parts
+
+    def analyse(self, images: Tensor, controls: Level | Control) -> Tensor:
+        """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.
+
+        `controls` are q: a number, (N,), a map (N, 1, H / 64, W / 64), or a `Control`. Raises
+        `ValueError` for a level out of range.
+        """
+        latents: Tensor = self.analysis((images + 1) / 2, self._rate(controls, images))
+        return latents
+
+    def synthesise(self, latents: Tensor, controls: Level | Control) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
+        seen = latents if torch.is_grad_enabled() else latents.clone()  # masks overwrite it
+        images: Tensor = self.synthesis(seen, self._rate(controls, latents))
+        return images * 2 - 1
+
+    def hyper_analyse(self, latents: Tensor) -> Tensor:
+        """Return z (N, Z, h / 4, w / 4) of y (N, M, h, w), which it rounds."""
+        hyper: Tensor = self.hyper_analysis(_rounded(latents))
+        return hyper
+
+    def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
+        """Round y (N, M, h, w) and count its bits; see `LatentNetwork.code`."""
+        rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
+        mean, log_scale = self.hyper_synthesis(rounded_hyper).float().chunk(2, dim=1)
+        bits = laplace_bits(noisy_or_rounded(latents, noisy=noisy) - mean, log_scale)
+        return CodedLatents(_rounded(latents), bits.sum((1, 2, 3)), z_bits)
+
+    def entropy_branches(self) -> dict[str, nn.Module]:
+        """Return the hyper-decoder, all of the entropy model that runs in integers."""
+        return {"hyper": self.hyper_synthesis}
+
+    def entropy_supports(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+    def follow(self, latents: Tensor, record: Callable[[str, Tensor], None]) -> None:
+        """Decode y (N, M, h, w) in floating point, and record z."""
+        rounded = self.round_hyper(self.hyper_analyse(latents))
+        record("z", rounded)
+        self.hyper_synthesis(rounded)
+
+    def _rate(self, q: Level | Control, like: Tensor) -> Control:
+        if isinstance(q, Control):
+            return q
+        return control_of(q, self.sizes.rate_levels - 1, like)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return values + (values.round() - values).detach()
+
+
+def _down_layers(widths: Sequence[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    inputs = IMAGE_CHANNELS
+    for outputs, kernel in zip(widths, KERNELS, strict=True):
+        if layers:
+            layers.append(GDN(inputs))
+        padding = [(side - 1) // 2 for side in kernel]
+        layers.append(nn.Conv2d(inputs, outputs, kernel, 2, (padding[0], padding[1])))
+        inputs = outputs
+    return layers
+
+
+def _up_layers(inputs: int, widths: Sequence[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for outputs in widths:
+        if layers:
+            layers.append(GDN(inputs, inverse=True))
+        layers.append(upsampling(inputs, outputs, 5))
+        inputs = outputs
+    return layers
+
+
+def _hyper_analysis(sizes: IvrSizes) -> nn.Sequential:
+    first, second = sizes.hyper_encoder
+    return nn.Sequential(
+        convolution(sizes.latent, first, 3),
+        nn.LeakyReLU(SLOPE),
+        convolution(first, second, sizes.hyper_kernel, stride=2),
+        nn.LeakyReLU(SLOPE),
+        convolution(second, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
+    )
+
+
+def _hyper_synthesis(sizes: IvrSizes) -> nn.Sequential:
+    first, second = sizes.hyper_decoder
+    return nn.Sequential(
+        upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
+        nn.ReLU(),
+        upsampling(first, second, sizes.hyper_kernel),
+        nn.ReLU(),
+        convolution(second, 2 * sizes.latent, 3),
+    )
+
+
+def initialise(network: IvrNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
+    """Start as an orthogonal transform fitted to `images` (n, 3, h, w) in [-1, 1].
+
+    The sides are multiples of 16. `lambdas` at q = 0, 1, ... determine how coarse y is at each
+    level: the masks behind the encoder, and the first ones of the decoder, start at those gains.
+    """
+    sizes = network.sizes
+    transforms = transforms_of((images + 1) / 2, (*(sizes.transform,) * 3, sizes.latent))
+    down, up = network.analysis, network.synthesis
+    start_as_transforms(down.layers, up.layers, transforms, 1.0)
+    gains = torch.tensor([GAIN / math.sqrt(one) for one in lambdas])
+    with torch.no_grad():
+        for layer in (*down.layers, *up.layers):
+            if not isinstance(layer, GDN):  # the masks behind it are not 1
+                layer.weight.div_(START_MASK)
+                layer.bias.div_(START_MASK)
+        for mask, gain in ((down.masks[-1], gains), (up.masks[0], 1 / gains)):
+            target = gain * START_MASK
+            mask.weight.copy_(torch.expm1(target).log()[:, None].expand_as(mask.weight))  # type: ignore[arg-type,operator]
+        spread = torch.full((sizes.latent,), LEAST_SPREAD)
+        middle = float(gains[len(gains) // 2])
+        spread[: len(transforms[-1].spread)] = transforms[-1].spread * middle
+        spread.clamp_(min=LEAST_SPREAD)
+        first: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
+        first.weight.div_(spread[:, None, None])
+        last: nn.Conv2d = network.hyper_synthesis[-1]  # type: ignore[assignment]
+        nn.init.normal_(last.weight, std=NOISE)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        last.bias[sizes.latent :] = (spread / math.sqrt(2)).log()  # type: ignore[index]
