@@ -24,6 +24,7 @@ CODECS = {
     "vtm": "baselines.vtm:VTM",
     "charm": "baselines.charm:Charm",
     "elic": "baselines.elic:Elic",
+    "ivr": "baselines.ivr:IVR",
     "hific": "baselines.hific:Hific",
     "multirealism": "baselines.multirealism:MultiRealism",
     "compressai": "baselines.compressai.codec:CompressAI",

@@ -31,7 +31,7 @@ class CheckpointCodec:
     name: str
     revision = 1
     licence = "MIT"
-    sweep = (Setting("level", 0),)
+    sweep: tuple[Setting, ...] = (Setting("level", 0),)
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._path = find_checkpoint(

@@ -14,6 +14,7 @@ from benchmark.codec import Codec, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
+from support.tiny_architecture import write_tiny
 from support.tiny_checkpoint import write_checkpoint
 
 WITH_OPTIONS = (
@@ -26,7 +27,8 @@ ELSEWHERE = {
 }
 SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
-UNTRAINED = ("ours", *(spec for spec in SPECS if "weights=random" in spec))
+METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
+UNTRAINED = ("ours", *METHODS, *(spec for spec in SPECS if "weights=random" in spec))
 TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 
@@ -46,9 +48,13 @@ def one_pair(spec: str) -> Pair:
 
 @pytest.fixture(scope="module")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a checkpoint of `ours`."""
+    """A folder that holds a checkpoint of `ours` and of each method of the field."""
     folder = tmp_path_factory.mktemp("weights")
     write_checkpoint(folder / "ours.safetensors")
+    for name in METHODS:
+        levels = ("",) if name == "ivr" else ("-1", "-2")
+        for seed, level in enumerate(levels):
+            write_tiny(folder / f"{name}{level}.safetensors", name, seed=seed)
     return folder
 
 
@@ -59,7 +65,7 @@ def pair(
     tiny_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Pair:
-    if request.param == "ours":
+    if request.param in ("ours", *METHODS):
         monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
         found = one_pair(request.param)
