@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
 OURS = "ours"
-SUITES = ("matched",)
+SUITES = ("matched", "field")
 Given = TypeVar("Given")
 Data = Annotated[
     list[str] | None,
@@ -59,9 +59,14 @@ def train(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="matched: train ours and compute-matched hyperpriors, one after the other."
+            help="Networks to train one after the other: matched (ours and compute-matched "
+            "hyperpriors), or field (Charm, ELIC, IVR, HiFiC, Multi-Realism with ours's budget)."
         ),
     ] = None,
+    members: Annotated[
+        str,
+        typer.Option(help="Of the suite field, only these: charm,elic-3; default: all of it."),
+    ] = "",
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
     lmbda: Annotated[
@@ -111,7 +116,7 @@ def train(
         else:
             if model != OURS or lmbda is not None or widths is not None:
                 raise UsageError("--suite says itself which models it trains: leave those out")
-            runs = _suite(suite, load_recipe(name), folder, learning_rate)
+            runs = _suite(suite, load_recipe(name), folder, learning_rate, members)
             words = ["--suite", suite]
         words = ["train", *words, *_given(recipe=name, learning_rate=learning_rate)]
         session = open_session(words, data, validation, device, max_minutes, half)
@@ -281,12 +286,19 @@ def _for_architecture(recipe: "Recipe", name: str) -> "Recipe":
 
 
 def _suite(
-    name: str, recipe: "Recipe", folder: Path, learning_rate: float | None
+    name: str, recipe: "Recipe", folder: Path, learning_rate: float | None, members: str
 ) -> "Sequence[TrainingRun]":
-    from baselines.compressai.matched import matched_suite
-
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)
+    if name == "field":
+        from baselines.neural.training.field_suite import field_suite
+
+        kept = [word.strip() for word in members.split(",") if word.strip()]
+        return field_suite(recipe, folder, _rate(learning_rate), kept)
+    if members:
+        raise UsageError("--members is for the suite field: leave it out")
+    from baselines.compressai.matched import matched_suite
+
     return matched_suite(recipe, folder, _rate(learning_rate))
 
 

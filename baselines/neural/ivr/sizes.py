@@ -68,7 +68,7 @@ TINY = IvrSizes(
     hyper_encoder=(6, 6),
     hyper_decoder=(6, 6),
     hyper_kernel=3,
-    rate_levels=3,
+    rate_levels=5,
 )
 
 NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}

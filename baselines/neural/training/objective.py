@@ -27,6 +27,8 @@ OBJECTIVES = {
     "single_rate": "baselines.neural.crdr.objective:SingleRate",
     "multi_rate": "baselines.neural.crdr.objective:MultiRate",
     "realism": "baselines.neural.crdr.objective:Realism",
+    "hific": "baselines.neural.hific.objective:Hific",
+    "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
 }
 
 Wrapped = TypeVar("Wrapped")

@@ -1,0 +1,114 @@
+"""The objective of HiFiC: a rate near its target, distortion, LPIPS, and a GAN in the last stage.
+
+Mentzer et al., "High-Fidelity Generative Image Compression" (NeurIPS 2020). The loss of a crop is
+::
+
+    150 MSE + w bpp + lpips LPIPS + gan GAN
+
+with MSE of values in [0, 1]; w is lambda above the target rate, `lambda_below` otherwise. These are
+the published weights, divided so that 152.4 becomes 150. The bits of rounded latents decide w, for
+the batch; w multiplies the bits of noisy ones. Our choice: the discriminator is updated on the
+generator's batch, where the authors take another.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from baselines.neural.network import Estimate, Network
+from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
+from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
+from baselines.neural.training.recipe import Positive, Weight
+from baselines.neural.training.validate import validate
+from benchmark.codec import Pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HificStage(GanStage):
+    """Stage of HiFiC; `lambdas` has the weight above the target rate."""
+
+    target_bpp: Positive
+    lambda_below: Weight = 1 / 64
+    lpips: Weight = 1.0
+    gan: Weight = 0.0  # .15 in the published second stage
+
+    @property
+    def has_gan(self) -> bool:
+        """True if a GAN is part of the loss."""
+        return self.gan > 0
+
+    @property
+    def has_lpips(self) -> bool:
+        """True if LPIPS is part of the loss."""
+        return self.lpips > 0
+
+
+class Hific:
+    """The objective of one stage."""
+
+    stage_type = HificStage
+    frozen: ClassVar[Collection[str]] = ()
+
+    def __init__(self, stage: HificStage, setup: Setup) -> None:
+        self.stage, self._setup = stage, setup
+        self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
+        self._adversary = (
+            ConditionalAdversary(stage, setup.recipe.seed, setup.device, setup.workers)
+            if stage.has_gan
+            else None
+        )
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        """Return the loss of a step, and the discriminator's update."""
+        crops, stage, adversary = batch.crops, self.stage, self._adversary
+        with self._setup.precision():
+            estimate: Estimate = network(crops, None)
+            penalty = torch.zeros(len(crops), device=crops.device)
+            numbers: dict[str, Tensor] = {}
+            if self._perceptual is not None:
+                distance = self._perceptual(crops, estimate.images)
+                penalty = penalty + stage.lpips * distance
+                numbers["lpips"] = distance.mean()
+            if adversary is not None and estimate.latents is not None:
+                losses = adversary.generator_loss(estimate.images, estimate.latents)
+                penalty = penalty + stage.gan * losses
+                numbers["generator"] = losses.mean()
+        found = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
+        rounded = self._rounded_bpp(uncompiled(network), crops)
+        (above,) = stage.lambdas
+        weight = torch.where(rounded > stage.target_bpp, above, stage.lambda_below)
+        total = (found.loss(weight.expand(len(crops))) + penalty).mean()
+        numbers |= {"mse": found.mse.mean(), "bpp": found.bpp.mean(), "rounded_bpp": rounded}
+
+        def update(factor: float) -> Mapping[str, float]:
+            assert adversary is not None
+            assert estimate.latents is not None
+            with self._setup.precision():
+                return adversary.update(crops, estimate.images, estimate.latents, factor)
+
+        return Loss(total, numbers, update if adversary is not None else None)
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
+        """Return rate and distortion, which select no network: they are not all that counts."""
+        return validate(network, self.stage.lambdas, photographs)._replace(selects=False)
+
+    def state(self) -> Any:
+        """Return the discriminator's state, None without one."""
+        return None if self._adversary is None else self._adversary.state()
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+        if self._adversary is not None:
+            self._adversary.load_state(state)
+
+    def _rounded_bpp(self, network: Any, crops: Tensor) -> Tensor:
+        """Return the mean rate of the batch over all processes, of rounded latents: a scalar."""
+        with torch.no_grad(), self._setup.precision():
+            coded = network.code(network.analyse(crops).float(), noisy=False)
+        bits = self._setup.workers.mean((coded.y_bits + coded.z_bits).mean())
+        return bits / crops[0, 0].numel()

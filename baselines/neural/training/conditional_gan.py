@@ -1,0 +1,114 @@
+"""A GAN whose discriminator sees the latent: stages, generator's loss, discriminator's update."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.losses.patch_discriminator import PatchDiscriminator
+from baselines.neural.training.recipe import AtLeastOne, Stage, Weight
+from baselines.neural.training.workers import Workers
+
+LOSS = GAN_LOSSES["sgan"]  # non-saturating, without reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GanStage(Stage):
+    """Stage of a network of one rate whose loss may have a GAN that sees the latent."""
+
+    discriminator_channels: tuple[AtLeastOne, ...] = (64, 128, 256, 512)
+    discriminator_latent_channels: AtLeastOne = 12
+    discriminator_learning_rate: Weight = 1e-4
+
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        if len(self.discriminator_channels) < 2:
+            raise ValueError("discriminator_channels are fewer than two")
+
+    @property
+    def has_gan(self) -> bool:
+        """True if a GAN is part of the loss."""
+        raise NotImplementedError
+
+    @property
+    def has_lpips(self) -> bool:
+        """True if LPIPS is part of the loss."""
+        raise NotImplementedError
+
+    def check_network(self, rate_levels: int) -> None:
+        """Raise `ValueError` for a network of several rates, or several lambdas."""
+        if rate_levels != 1 or len(self.lambdas) != 1:
+            raise ValueError(f"a {self.kind} stage trains a network of one rate, with one lambda")
+
+    def find_resources(self) -> None:
+        """Raise `Unavailable` where LPIPS is asked for and its weights are missing."""
+        if self.has_lpips:
+            from baselines.neural.training.losses.perceptual import Perceptual
+
+            Perceptual()
+
+
+class ConditionalAdversary:
+    """The discriminator of a stage with its optimiser; made with the first latents."""
+
+    def __init__(self, stage: GanStage, seed: int, device: torch.device, workers: Workers) -> None:
+        self._stage, self._seed, self._device = stage, seed, device
+        self._workers = workers
+        self._network: PatchDiscriminator | None = None
+        self._state: dict[str, Any] | None = None
+
+    def generator_loss(self, images: Tensor, latents: Tensor) -> Tensor:
+        """Return the non-saturating loss of each of `images` (n, 3, h, w): (n,)."""
+        network = self._made(latents.shape[1])
+        network.requires_grad_(False)
+        logits = network(images, latents.detach())
+        network.requires_grad_(True)
+        return LOSS.generator_loss(None, logits)
+
+    def update(
+        self, originals: Tensor, images: Tensor, latents: Tensor, factor: float
+    ) -> dict[str, float]:
+        """Update the discriminator by one step, averaged over processes; return its loss."""
+        network, known = self._made(latents.shape[1]), latents.detach()
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._stage.discriminator_learning_rate * factor
+        self._optimiser.zero_grad()
+        real, fake = network(originals, known), network(images.detach().float(), known)
+        loss = LOSS.discriminator_loss(real, fake)
+        loss.backward()  # type: ignore[no-untyped-call]
+        mean = loss.detach().reshape(1)
+        (averaged,) = self._workers.average(list(network.parameters()), mean).tolist()
+        self._optimiser.step()
+        return {"discriminator": averaged}
+
+    def state(self) -> dict[str, Any] | None:
+        """Return weights and optimiser; None before the first step."""
+        if self._network is None:
+            return self._state
+        return {
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any] | None) -> None:
+        """Take up what `state` returned."""
+        self._network, self._state = None, state
+
+    def _made(self, latent: int) -> PatchDiscriminator:
+        if self._network is None:
+            stage = self._stage
+            with torch.random.fork_rng():
+                torch.manual_seed(self._seed)
+                network = PatchDiscriminator(
+                    latent, stage.discriminator_channels, stage.discriminator_latent_channels
+                ).to(self._device)
+            self._optimiser = torch.optim.Adam(
+                network.parameters(), stage.discriminator_learning_rate
+            )
+            if self._state is not None:
+                network.load_state_dict(self._state["network"])
+                self._optimiser.load_state_dict(self._state["optimiser"])
+            self._network = network
+        return self._network
