@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import benchmark
-from baselines.commands.train import (
+from baselines.commands.train import open_session, required, stop_if_over, train_all
+from baselines.commands.training_options import (
     Data,
     MaxMinutes,
     Quiet,
     RecipeName,
     ValidationName,
-    open_session,
-    required,
-    stop_if_over,
-    train_all,
 )
 from benchmark.commands import options
 
@@ -33,11 +30,17 @@ def ablation(
     recipe: RecipeName = None,
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of all runs and results of the ablation.")
+        Path | None,
+        typer.Option(
+            help="Folder of all runs and results of the ablation.", rich_help_panel=options.TARGET
+        ),
     ] = None,
     variants: Annotated[
         str | None,
-        typer.Option(help="Comma-separated variants to train, default all: sgan,hrrgan."),
+        typer.Option(
+            help="Comma-separated variants to train, default all: sgan,hrrgan.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
@@ -51,6 +54,10 @@ def ablation(
     """Train the shared stages once, then each variant; measure at beta 3.84; draw the curves.
 
     Exit code as `bench train`; 1 if a cell failed.
+
+    Examples:
+      bench ablation gan --recipe smoke --data sample --out runs/gan
+      bench ablation discriminator --recipe night --data path/to/photos --out runs/d
     """
     from baselines.neural.crdr.ablation import OWN
     from baselines.neural.crdr.ablation import ablation as planned

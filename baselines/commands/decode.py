@@ -12,16 +12,30 @@ def decode(
     stream: Annotated[Path, typer.Argument(help="The stream, as written by `bench encode`.")],
     image: Annotated[Path, typer.Argument(help="PNG file to write.")],
     beta: Annotated[
-        float | None, typer.Option(help="Realism weight, 0 to 5.12, instead of the stream's.")
+        float | None,
+        typer.Option(
+            help="Realism weight, 0 to 5.12, instead of the stream's.",
+            rich_help_panel=options.CODED,
+        ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compute the same pixels on every machine; slower.")
+        bool,
+        typer.Option(
+            "--exact",
+            help="Compute the same pixels on every machine; slower.",
+            rich_help_panel=options.MANNER,
+        ),
     ] = False,
     checkpoint: options.Checkpoint = "",
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
 ) -> None:
-    """Decode a stream of our codec to an image."""
+    """Decode a stream of our codec to an image.
+
+    Examples:
+      bench decode out.crdr out.png
+      bench decode out.crdr out.png --beta 5.12 --exact
+    """
     from io import BytesIO
 
     from PIL.Image import fromarray

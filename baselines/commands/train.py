@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from baselines.commands.training_options import (
+    Data,
+    Half,
+    MaxMinutes,
+    Quiet,
+    RecipeName,
+    ValidationName,
+)
 from benchmark.commands import options
 from benchmark.errors import UnknownName, UsageError
 
@@ -20,46 +28,27 @@ if TYPE_CHECKING:
 OURS = "ours"
 SUITES = ("matched",)
 Given = TypeVar("Given")
-Data = Annotated[
-    list[str] | None,
-    typer.Option("--data", help="A folder of photographs, or a dataset by name (repeatable)."),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", help="Recipe: smoke, evening, night, lease, paper, or a .toml file."),
-]
-MaxMinutes = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Stop after this time with everything saved; the same command resumes."
-    ),
-]
-ValidationName = Annotated[
-    str | None,
-    typer.Option(
-        "--validation",
-        help="Photographs for validation, never trained on: a dataset or a folder; default: one in "
-        "20 of --data, at most 12, which is then not trained on.",
-    ),
-]
-Half = Annotated[bool, typer.Option("--half", help="Round the exported weights to float16.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on standard error.")]
 
 
 def train(
     recipe: RecipeName = None,
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run, or of the suite.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run, or of the suite.", rich_help_panel=options.TARGET),
+    ] = None,
     model: Annotated[
         str,
         typer.Option(
-            help="ours (the recipe's network), hyperprior, compressai:NAME, or an architecture."
+            help="ours (the recipe's network), hyperprior, compressai:NAME, or an architecture.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = OURS,
     suite: Annotated[
         str | None,
         typer.Option(
-            help="matched: train ours and compute-matched hyperpriors, one after the other."
+            help="matched: train ours and compute-matched hyperpriors, one after the other.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     max_minutes: MaxMinutes = None,
@@ -67,24 +56,32 @@ def train(
     lmbda: Annotated[
         float | None,
         typer.Option(
-            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018."
+            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     widths: Annotated[
         str | None,
         typer.Option(
-            help="Channels N,M of a hyperprior; default: those with as much work per pixel as ours."
+            help="Channels N,M of a hyperprior; default: with as much work per pixel as ours.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate of hyperpriors; default: the suite's.")
+        float | None,
+        typer.Option(
+            help="Learning rate of hyperpriors; default: the suite's.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = None,
     validation: ValidationName = None,
     weights_dir: options.WeightsDir = None,
     export_now: Annotated[
         bool,
         typer.Option(
-            "--export-now", help="Train nothing; export the checkpoint of what is trained so far."
+            "--export-now",
+            help="Train nothing; export the checkpoint of what is trained so far.",
+            rich_help_panel=options.MANNER,
         ),
     ] = False,
     half: Half = False,
@@ -95,6 +92,11 @@ def train(
     Exit code 0 if training is finished or the time is over, 2 if the request cannot be carried
     out, 130 if interrupted, also then with everything saved. Under torchrun, one process trains
     on each GPU.
+
+    Examples:
+      bench train --recipe smoke --data sample --out runs/smoke
+      bench train --recipe night --data path/to/photos --out runs/night
+      bench train --recipe night --data path/to/photos --out runs/all --suite matched
     """
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe

@@ -42,7 +42,7 @@ def test_each_of_them_is_there_with_its_own_help(name):
     assert load_command(name)
     done = bench(name, "--help")
     assert done.returncode == 0, done.stderr
-    assert f"benchmark {name} [" in done.stdout
+    assert f"bench {name} [" in done.stdout
 
 
 def test_a_line_of_help_is_a_sentence():
