@@ -160,11 +160,15 @@ def main() -> None:
 def usage_sentence(error: TyperException) -> str:
     """Return a mistake on the command line as one sentence; empty where help was printed instead.
 
-    The message is typer's, with near matches, and with the help that knows better.
+    It is typer's message with the nearest name, and the help to read.
     """
     message = " ".join(error.format_message().split()).rstrip(".")
     if not message:
         return ""
+    if near := getattr(error, "possibilities", None):
+        message = f"{error.message}. Did you mean {near[0]!r}?"
+    message = message.partition(", unable to parse")[0].replace("Input should", "it should")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "bench"
-    return f"{message[0].lower()}{message[1:]}: `{command} --help` has what there is"
+    see = " See" if message.endswith("?") else "; see"
+    return f"{message[0].lower()}{message[1:]}{see} `{command} --help`"

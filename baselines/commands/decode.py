@@ -41,12 +41,16 @@ def decode(
     from PIL.Image import fromarray
 
     from baselines.commands.stream import our_codec, read, written
-    from benchmark.errors import UsageError
+    from benchmark.errors import CorruptStream, UsageError
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
     codec = our_codec(0.0, checkpoint, device, weights_dir, exact)
-    pixels = codec.decode(read(stream), beta=beta)
+    data = read(stream)
+    try:
+        pixels = codec.decode(data, beta=beta)
+    except CorruptStream as why:
+        raise UsageError(f"{stream} cannot be decoded: {why}") from why
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     written(image, png.getvalue())

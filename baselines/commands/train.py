@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from baselines.commands.training_options import (
     ValidationName,
 )
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -27,16 +28,19 @@ if TYPE_CHECKING:
 
 OURS = "ours"
 SUITES = ("matched",)
-Given = TypeVar("Given")
 
 
 def train(
-    recipe: RecipeName = None,
-    data: Data = None,
+    recipe: RecipeName,
+    data: Data,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run, or of the suite.", rich_help_panel=options.TARGET),
-    ] = None,
+        Path,
+        typer.Option(
+            help="Folder of the run, or of the suite.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
     model: Annotated[
         str,
         typer.Option(
@@ -104,18 +108,17 @@ def train(
     from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
-    folder, name = required("out", out), required("recipe", recipe)
     runs: Sequence[TrainingRun]
     with interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
-            runs = (_single(model, load_recipe(name), folder, lmbda, widths, learning_rate),)
+            runs = (_single(model, load_recipe(recipe), out, lmbda, widths, learning_rate),)
             words = ["--model", model, *_given(lmbda=lmbda, widths=widths)]
         else:
             if model != OURS or lmbda is not None or widths is not None:
                 raise UsageError("--suite says itself which models it trains: leave those out")
-            runs = _suite(suite, load_recipe(name), folder, learning_rate)
+            runs = _suite(suite, load_recipe(recipe), out, learning_rate)
             words = ["--suite", suite]
-        words = ["train", *words, *_given(recipe=name, learning_rate=learning_rate)]
+        words = ["train", *words, *_given(recipe=recipe, learning_rate=learning_rate)]
         session = open_session(words, data, validation, device, max_minutes, half)
         if not export_now:
             train_all(runs, session, quiet)
@@ -125,16 +128,9 @@ def train(
             print(f"{run.target}: checkpoint {export(run, session).sha256[:8]}, {how_far(run)}")
 
 
-def required(name: str, value: Given | None) -> Given:
-    """Return the value of an option that a command cannot do without; raises `UsageError`."""
-    if value is None:
-        raise UsageError(f"--{name} is missing: see --help")
-    return value
-
-
 def open_session(
     words: Sequence[str],
-    data: Sequence[str] | None,
+    data: Sequence[str],
     validation: str | None,
     device: str,
     max_minutes: float | None,
@@ -153,13 +149,12 @@ def open_session(
     from benchmark.system.device import use_device
 
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
-    places = required("data", data or None)
-    named = [word for place in places for word in ("--data", place)]
-    paths = tuple(path for place in places for path in _files_of(place))
+    named = [word for place in data for word in ("--data", place)]
+    paths = tuple(path for place in data for path in _files_of(place))
     chosen = frozenset[str]() if validation else held_out(photograph_paths(paths))
     return TrainingSession(
         data=paths,
-        data_name=", ".join(map(_data_name, places)),
+        data_name=", ".join(map(_data_name, data)),
         validation=[read_photograph(image.path) for image in open_dataset(validation).images]
         if validation
         else validation_pictures(list(chosen)),

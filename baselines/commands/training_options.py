@@ -8,7 +8,7 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_dataset
 
 Data = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
         "--data",
         help="A folder of photographs, or a dataset by name (repeatable).",
@@ -17,7 +17,7 @@ Data = Annotated[
     ),
 ]
 RecipeName = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--recipe",
         help="Recipe: smoke, evening, night, lease, paper, or a .toml file.",

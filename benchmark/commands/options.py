@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 
 from benchmark import registry
-from benchmark.codec_spec import split_unescaped
 from benchmark.commands.completion import (
     complete_codecs,
     complete_dataset,
     complete_metrics,
     complete_stored,
 )
-from benchmark.errors import UsageError
+from benchmark.commands.refusals import stored_folder, target_file, target_folder
 
 # Panels of every verb's help, in their order on the terminal.
 MEASURED = "What to measure"
@@ -139,7 +138,10 @@ ExportedDataset = Annotated[
 
 # Where from
 
-Results = Annotated[Path, typer.Option("--results", help=_RESULTS, rich_help_panel=ORIGIN)]
+Results = Annotated[
+    Path,
+    typer.Option("--results", help=_RESULTS, rich_help_panel=ORIGIN, callback=stored_folder),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -281,7 +283,10 @@ PageImages = Annotated[
 
 # Where to
 
-ResultsTarget = Annotated[Path, typer.Option("--results", help=_RESULTS, rich_help_panel=TARGET)]
+ResultsTarget = Annotated[
+    Path,
+    typer.Option("--results", help=_RESULTS, rich_help_panel=TARGET, callback=target_folder),
+]
 Page = Annotated[
     bool,
     typer.Option(
@@ -296,6 +301,7 @@ CsvFile = Annotated[
         "--csv",
         help="Also write the table to this csv file, at full precision.",
         rich_help_panel=TARGET,
+        callback=target_file,
     ),
 ]
 AsJson = Annotated[
@@ -304,11 +310,3 @@ AsJson = Annotated[
         "--json", help="Print the summary as JSON and nothing else.", rich_help_panel=TARGET
     ),
 ]
-
-
-def refuse_several(option: str, text: str) -> None:
-    """Raise `UsageError` where an option of one name was given a list of names."""
-    if len(names := split_unescaped(text, ",")) > 1:
-        raise UsageError(
-            f"{option} {text} names {len(names)}, and takes one: repeat the command for each"
-        )

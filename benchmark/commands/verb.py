@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
 from typer.models import CommandFunctionType
 
 from benchmark.commands.options import PANELS
@@ -37,7 +38,12 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command line, options in either of their spellings."""
         known = {name for parameter in self.params for name in parameter.opts}
-        return super().parse_args(ctx, _respelled(args, known))
+        try:
+            return super().parse_args(ctx, _respelled(args, known))
+        except TyperException as error:
+            if getattr(error, "ctx", None) is None:  # typer forgets it where a value is missing
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option --help, which only the help of `bench` itself lists."""

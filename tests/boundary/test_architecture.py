@@ -33,6 +33,7 @@ CONTENDERS_VERBS_MAY_IMPORT = (
     "benchmark.commands.completion",
     "benchmark.commands.options",
     "benchmark.commands.output",
+    "benchmark.commands.refusals",
     "benchmark.commands.verb",
 )
 # Rooms that see less than those before them: what they are handed is pixels or tables.

@@ -85,7 +85,13 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
 
 def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
-    bench("check", store_of(stored / "jpeg"), stored / "jpeg-optimize=1", "--json-file", tmp_path / "c")
+    bench(
+        "check",
+        store_of(stored / "jpeg"),
+        stored / "jpeg-optimize=1",
+        "--json-file",
+        tmp_path / "c",
+    )
     found = json.loads((tmp_path / "c").read_text())
     (finding,) = found["findings"]
     both = tmp_path / "both"

@@ -10,6 +10,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_dataset, complete_metrics
+from benchmark.commands.refusals import refuse_several, target_file, target_folder
 from benchmark.errors import BenchError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -117,17 +118,24 @@ def check(
         typer.Option(
             help="Write the verdict to this markdown file, for a pull request.",
             rich_help_panel=options.TARGET,
+            callback=target_file,
         ),
     ] = None,
     junit: Annotated[
         Path | None,
         typer.Option(
-            help="Write the verdict to this JUnit XML file.", rich_help_panel=options.TARGET
+            help="Write the verdict to this JUnit XML file.",
+            rich_help_panel=options.TARGET,
+            callback=target_file,
         ),
     ] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option(help="Write the verdict to this JSON file.", rich_help_panel=options.TARGET),
+        typer.Option(
+            help="Write the verdict to this JSON file.",
+            rich_help_panel=options.TARGET,
+            callback=target_file,
+        ),
     ] = None,
     as_json: options.AsJson = False,
     jobs: options.Jobs = None,
@@ -138,6 +146,7 @@ def check(
         typer.Option(
             help="Folder of the new rows; the same command resumes there.",
             rich_help_panel=options.TARGET,
+            callback=target_folder,
         ),
     ] = Path("results/checks"),
     baselines: Annotated[
@@ -164,14 +173,14 @@ def check(
     from benchmark.check.check import CheckOptions
     from benchmark.check.check import check as compare
     from benchmark.check.margin import parse_margins
-    from benchmark.check.row_sets import two_row_sets
+    from benchmark.check.row_sets import refuse_unknown_codec, two_row_sets
     from benchmark.plan.request import Request
     from benchmark.registry import metric_names
     from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
-    options.refuse_several("--codec", codec)
-    options.refuse_several("--reference-codec", reference_codec)
+    refuse_several("--codec", codec)
+    refuse_several("--reference-codec", reference_codec)
     runs = bool(against and codec and not sets)
     compares = len(sets) == 2 and not against and checkpoint is None
     if not (runs or compares):
@@ -191,6 +200,8 @@ def check(
     try:
         if sets:
             reference, new = two_row_sets(sets[0], sets[1], dataset, baselines)
+            for text in filter(None, (codec, reference_codec)):
+                refuse_unknown_codec(text, (reference, new))
             asked = asked._replace(codec=codec, reference_codec=reference_codec)
             found = compare(reference, new, asked)
         else:

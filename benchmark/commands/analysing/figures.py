@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
 from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 
@@ -31,6 +32,7 @@ def paper(
         typer.Option(
             help="Folder to write to; default: RESULTS/figures/paper.",
             rich_help_panel=options.TARGET,
+            callback=target_folder,
         ),
     ] = None,
     photograph: Annotated[
@@ -49,7 +51,7 @@ def paper(
     ] = "",
     bpp: Annotated[
         float | None,
-        typer.Option(help="Rate of the crops in bpp.", rich_help_panel=options.DRAWING),
+        typer.Option(min=0.001, help="Rate of the crops in bpp.", rich_help_panel=options.DRAWING),
     ] = None,
     style: options.StyleName = "usual",
     font: options.Font = "sans",

@@ -8,6 +8,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_metrics
+from benchmark.commands.refusals import refuse_several, target_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,7 @@ def match(
             "--pairs",
             help="Also write every pair to this csv file.",
             rich_help_panel=options.TARGET,
+            callback=target_file,
         ),
     ] = None,
     results: options.Results = Path("results"),
@@ -75,16 +77,18 @@ def match(
       bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
     """
     from benchmark.analysis.match import matches, parse_tolerance
-    from benchmark.analysis.stored import read_results
+    from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.registry import METRICS
     from benchmark.rows.grouping import image_numbers
+    from benchmark.system.atomic import write_files
 
-    options.refuse_several("--metric", metric)
+    refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
-    stored = read_results(results, dataset, "all", tuple(METRICS))
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, "all", tuple(METRICS))
     found = matches(stored.summary, codec, against, metric, allowed)
     records = [one.for_machines() for one in found]
     if as_json:
@@ -93,11 +97,12 @@ def match(
     else:
         print_table(_table(found, Measure.named(metric), allowed, stored.name))
     if csv_file is not None:
-        csv_file.write_text(csv_text(records))
+        write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
     if pairs_file is not None:
         images = stored.table["image"].to_pylist()
         names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
-        pairs_file.write_text(csv_text([pair for one in found for pair in one.pair_records(names)]))
+        pairs = csv_text([pair for one in found for pair in one.pair_records(names)])
+        write_files(pairs_file.parent, {pairs_file.name: pairs}, what="pairs")
 
 
 def _table(

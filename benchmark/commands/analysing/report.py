@@ -33,6 +33,7 @@ def report(
     up_to_bpp: Annotated[
         float | None,
         typer.Option(
+            min=0.001,
             help="Cut curves at this rate, by interpolation, before taking BD-rates.",
             rich_help_panel=options.MANNER,
         ),

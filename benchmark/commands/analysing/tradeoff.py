@@ -82,17 +82,19 @@ def tradeoff(
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.stored import read_results
+    from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.registry import metric_names
+    from benchmark.system.atomic import write_files
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
-    stored = read_results(results, dataset, "all", names, allow_few=allow_few)
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, "all", names, allow_few=allow_few)
     first, second = map(Measure.named, names)
     mine = _family(stored, codec, (first, second), build)
     builds = {
@@ -124,7 +126,8 @@ def tradeoff(
     else:
         print_table(table)
     if csv_file is not None:
-        csv_file.write_text(csv_text([asdict(one) for one in found]))
+        text = csv_text([asdict(one) for one in found])
+        write_files(csv_file.parent, {csv_file.name: text}, what="table")
 
 
 def _labels(stored: "DatasetResults", asked: str) -> list[str]:

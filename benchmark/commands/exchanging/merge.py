@@ -6,13 +6,18 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
 
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
     into: Annotated[
         Path,
-        typer.Option(help="Folder of results to add them to.", rich_help_panel=options.TARGET),
+        typer.Option(
+            help="Folder of results to add them to.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
     ],
     as_json: options.AsJson = False,
 ) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_stored
+from benchmark.commands.refusals import target_folder
 from benchmark.commands.verb import Verbs
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
@@ -29,6 +30,7 @@ def codec_compare(
         typer.Option(
             help="Folder of the files; batches.json lists the others.",
             rich_help_panel=options.TARGET,
+            callback=target_folder,
         ),
     ],
     dataset: options.ExportedDataset = "kodak",
@@ -42,13 +44,14 @@ def codec_compare(
     Examples:
       bench export codec-compare --dataset kodak --codecs ours,vtm --to batches
     """
-    from benchmark.analysis.stored import read_results
+    from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.metrics.measure import Measure
     from benchmark.registry import METRICS
     from benchmark.report.codec_compare import LIST, batches
     from benchmark.system.atomic import write_files
 
-    stored = read_results(results, dataset, codecs, tuple(METRICS))
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, codecs, tuple(METRICS))
     measures = [Measure.named(name) for name in METRICS]
     found = batches(stored.summary, stored.table, measures, stored.name)
     write_files(to, found.files, what="batches")

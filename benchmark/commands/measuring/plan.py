@@ -19,7 +19,7 @@ def plan(
     points: options.Points = None,
     jobs: options.Jobs = None,
     limit: options.Limit = None,
-    results: options.Results = Path("results"),
+    results: options.ResultsTarget = Path("results"),
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
