@@ -60,7 +60,7 @@ def ablation(
 
     Examples:
       bench ablation gan --recipe smoke --data sample --out runs/gan
-      bench ablation discriminator --recipe night --data path/to/photos --out runs/d
+      bench ablation discriminator --recipe night --data photos --out runs/d
     """
     from baselines.neural.crdr.ablation import OWN
     from baselines.neural.crdr.ablation import ablation as planned

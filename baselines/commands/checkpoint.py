@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from baselines.commands.training_options import Half
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs
 
@@ -43,12 +44,7 @@ def import_weights(
             rich_help_panel=options.TRAINED,
         ),
     ] = "Open Images, 1.1 million (as published, not checked)",
-    half: Annotated[
-        bool,
-        typer.Option(
-            "--half", help="Round the weights to float16.", rich_help_panel=options.MANNER
-        ),
-    ] = False,
+    half: Half = False,
 ) -> None:
     """Write the weights, the integer tables that the codec needs, and a json card beside them.
 

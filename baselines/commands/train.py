@@ -99,8 +99,8 @@ def train(
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
-      bench train --recipe night --data path/to/photos --out runs/night
-      bench train --recipe night --data path/to/photos --out runs/all --suite matched
+      bench train --recipe night --data photos --out runs/night
+      bench train --recipe night --data photos --out runs/all --suite matched
     """
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe

@@ -192,8 +192,8 @@ MISTAKES = {
         "plan --codecs jpeg --dataset ./photos --pack nowhere.tar",
         "run --codecs ours:beta=0:checkpoint=nowhere.safetensors --dataset ./photos",
         (
-            "check --codec ours --checkpoint nowhere.safetensors --against results --dataset ./photos "
-            "--reference-codec jpeg"
+            "check --codec ours --checkpoint nowhere.safetensors --against results "
+            "--dataset ./photos --reference-codec jpeg"
         ),
         "pack import nowhere.tar",
         "audit pack nowhere.tar",

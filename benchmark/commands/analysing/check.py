@@ -166,7 +166,7 @@ def check(
     or not comparable, 2 if the request cannot be carried out, 130 if interrupted.
 
     Examples:
-      bench check --codec ours --checkpoint new.safetensors --against results/kodak
+      bench check --codec ours --checkpoint my.safetensors --against results/kodak
       bench check results/kodak other/kodak --codec jpeg --markdown verdict.md
     """
     from benchmark.check.candidate import Candidate

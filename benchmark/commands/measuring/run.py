@@ -64,8 +64,8 @@ def run(
 
     Examples:
       bench run --codecs jpeg,webp --dataset sample
-      bench run --codecs ours,./mine.py:Mine --dataset path/to/photos --limit 10
-      bench run --codecs jpeg --points jpeg.quality=10,30,50 --metrics psnr,ms_ssim
+      bench run --codecs ours,./mine.py:Mine --dataset photos --limit 10
+      bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
     """
     from benchmark.codec_spec import split_unescaped
     from benchmark.commands.output import finish, interruptible, run_with_progress
