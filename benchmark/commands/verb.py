@@ -47,10 +47,7 @@ class Verb(TyperCommand):
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option --help, which only the help of `bench` itself lists."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.hidden = True
-        return option
+        return _unlisted(super().get_help_option(ctx))
 
 
 class VerbGroup(TyperGroup):
@@ -62,10 +59,7 @@ class VerbGroup(TyperGroup):
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option --help, which only the help of `bench` itself lists."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.hidden = True
-        return option
+        return _unlisted(super().get_help_option(ctx))
 
 
 class Verbs(typer.Typer):
@@ -82,6 +76,12 @@ class Verbs(typer.Typer):
     ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Return a decorator that makes a function a verb of the group."""
         return super().command(name, cls=Verb, **settings)
+
+
+def _unlisted(option: TyperOption | None) -> TyperOption | None:
+    if option is not None:
+        option.hidden = True
+    return option
 
 
 def _prose_and_examples(text: str) -> tuple[str, str | None]:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from support.command import bench
+
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory):
     """A folder with the bundled results, copies of them to compare and to merge, and an image."""
     folder = tmp_path_factory.mktemp("examples")
@@ -22,4 +24,12 @@ def place(tmp_path_factory):
     noise = Image.effect_noise((96, 80), 30).convert("RGB")
     noise.save(folder / "in.png")
     Image.new("L", (6, 5), 90).save(folder / "importance.png")
+    own = f"--results {folder / 'results'}"
+    for words in (
+        f"run --codecs jpeg,webp --dataset sample {own}",
+        f"pack export {folder / 'webp.tar'} --codecs webp --dataset sample {own}",
+        f"encode {folder / 'in.png'} {folder / 'out.crdr'}",
+    ):
+        done = bench(*words.split())
+        assert done.returncode == 0, done.stderr
     return folder

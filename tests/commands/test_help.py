@@ -18,8 +18,8 @@ COMMANDS_OF_HELP = every_command()
 each_command = pytest.mark.parametrize(
     "path", [path for path, _ in COMMANDS_OF_HELP], ids=lambda path: path or "bench"
 )
-# Examples that take seconds and need nothing but `sample` and what the project bundles, in an order
-# in which each finds what it needs. The others are parsed.
+# Examples that take seconds and need nothing but `sample` and what the project bundles; the others
+# are parsed.
 RUN = (
     "bench list",
     "bench list --published --json",
@@ -38,7 +38,7 @@ RUN = (
     "bench baseline save v1 --codecs ours,jpeg --dataset kodak",
     "bench baseline list",
     "bench pack export jpeg.tar --codecs jpeg,webp --dataset sample",
-    "bench audit pack jpeg.tar --metrics psnr --jobs 2 --json",
+    "bench audit pack webp.tar --metrics psnr --jobs 2 --json",
     "bench pack import vtm.tar",
     "bench audit decode results --dataset sample --levels 0 --json",
     "bench export codec-compare --dataset kodak --to batches",

@@ -1,6 +1,8 @@
 """`--json` is a flag of one meaning: the summary as JSON on standard output, and nothing else."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +10,9 @@ from benchmark.cli import with_new_names
 from support.command import bench
 from support.verbs import every_verb
 
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
-# A command for each verb with the option, in an order in which each finds what it needs, and words
-# that its JSON has to have.
+# A command for each verb with the option, and words that its JSON has to have.
 COMMANDS = {
     f"run {MEASURED} --metrics psnr": ("measured", "summary", "failed"),
     f"plan {MEASURED}": ("cells", "to_do"),
@@ -21,13 +23,11 @@ COMMANDS = {
     "tradeoff ours vtm --realism fd_squeeze": ("distortion", "points", "notes"),
     "match ours jpeg": ("matches", "tolerance"),
     "check results other --dataset kodak --codec jpeg --metrics psnr": ("verdict", "exit_code"),
-    "baseline save v1 --results measured": (),
     "baseline list --results measured": ("name", "codecs"),
     "published check --dataset kodak": ("differs", "rows"),
     "list --published": ("system", "points"),
     "merge results-a --into merged": ("rows", "conflicts"),
     "audit decode measured": ("table", "wrong"),
-    "pack export measured.tar --codecs jpeg --results measured": (),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
     "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),
 }
@@ -40,14 +40,26 @@ def words_in(value):
     return {word for one in value for word in words_in(one)} if isinstance(value, list) else set()
 
 
+@pytest.fixture(scope="module")
+def stored(place):
+    results = place / "measured"
+    words = MEASURED.replace("measured", str(results))
+    for command in (
+        f"run {words} --metrics psnr",
+        f"baseline save v1 --results {results}",
+        f"pack export {place / 'measured.tar'} --codecs jpeg --results {results}",
+    ):
+        done = bench(*command.split())
+        assert done.returncode == 0, done.stderr
+    return place
+
+
 @pytest.mark.parametrize("words", COMMANDS)
-def test_standard_output_is_json_alone(place, monkeypatch, words):
-    monkeypatch.chdir(place)
-    asked = COMMANDS[words]
-    done = bench(*words.split(), *(["--json"] if asked else []))
+def test_standard_output_is_json_alone(stored, monkeypatch, words):
+    monkeypatch.chdir(stored)
+    done = bench(*words.split(), "--json")
     assert done.returncode == 0 or words.startswith("published"), done.stderr
-    if asked:
-        assert set(asked) <= words_in(json.loads(done.stdout))
+    assert set(COMMANDS[words]) <= words_in(json.loads(done.stdout))
 
 
 def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
@@ -59,6 +71,9 @@ def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
     }
     assert all(flags.values())
     assert not {path for path in flags if not any(one.startswith(path) for one in COMMANDS)}
+    listed = PAGE.read_text().partition("standard error. `run`")[2].partition("have it")[0]
+    named = {"run", *re.findall("`([a-z ]+)`", listed)}
+    assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named
 
 
 def test_a_check_prints_what_it_writes(place, monkeypatch):
@@ -68,9 +83,8 @@ def test_a_check_prints_what_it_writes(place, monkeypatch):
     assert done.stderr == ""
 
 
-def test_a_check_that_measures_prints_json_alone(place, monkeypatch):
-    monkeypatch.chdir(place)
-    bench("run", *MEASURED.split(), "--metrics", "psnr")
+def test_a_check_that_measures_prints_json_alone(stored, monkeypatch):
+    monkeypatch.chdir(stored)
     words = "--codec jpeg --against measured --metrics psnr --limit 1 --results again --json"
     done = bench("check", *words.split(), "--points", "jpeg.quality=30,60")
     assert "verdict" in json.loads(done.stdout)

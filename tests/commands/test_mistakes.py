@@ -1,11 +1,15 @@
 """A mistake of the user is one sentence on standard error and exit code 2 in every verb."""
 
+import re
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 from support.command import bench
 from support.verbs import every_verb
 
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 # Mistakes, and the commands that can be given them. `photos` are two images with rows of jpeg in
 # `results`; `empty` has no files, `texts` no images; `notes.txt` is text; `nowhere` is not there.
 MISTAKES = {
@@ -337,6 +341,13 @@ def test_what_is_mistyped_is_answered_with_what_is_near():
     assert "Did you mean 'export'?" in bench("pack", "exprt").stderr
     assert "Did you mean '--codecs'?" in bench("run", "--codcs", "jpeg").stderr
     assert bench("run", "--codecs").stderr.endswith("; see `bench run --help`\n")
+
+
+def test_the_page_on_commands_shows_real_sentences():
+    shown = re.findall(r"^\$ bench (.*)\n(.*)$", PAGE.read_text(), re.MULTILINE)
+    assert shown
+    for words, sentence in shown:
+        assert bench(*words.split()).stderr.strip().startswith(sentence.removesuffix(" ..."))
 
 
 @pytest.mark.parametrize(("mistake", "words"), CASES, ids=[f"{m}: {w}" for m, w in CASES])

@@ -108,7 +108,7 @@ def audit_pack(
 
     Examples:
       bench audit pack results/packs/vtm-23.13.tar
-      bench audit pack jpeg.tar --metrics psnr --jobs 2 --json
+      bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
     from benchmark.audit import pack_audit
     from benchmark.commands.output import interruptible, show_progress
