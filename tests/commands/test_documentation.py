@@ -72,6 +72,22 @@ def test_commands_are_found_in_blocks_of_all_kinds():
 
 
 @each_page
+def test_links_lead_to_files_and_headings(page):
+    prose = FENCED.sub("", page.read_text())
+    for target in re.findall(r"\]\((?!https?:)([^)\s]*)\)", prose):
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), f"{target} is not there"
+        assert not heading or heading in headings(file.read_text()), f"{target} has no heading"
+
+
+def headings(text):
+    """Return the names by which links call a page's headings."""
+    found = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in found}
+
+
+@each_page
 def test_shown_outputs_are_those_of_the_commands(page, tmp_path):
     shown = examples(page.read_text())
     session = Session(tmp_path) if shown else None

@@ -22,9 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
+from benchmark.system.programs import package_folder
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")
+PHOTOGRAPHS, CROP = ("astronaut.png", "chelsea.png", "coffee.png"), (60, 40, 444, 296)
 COLUMNS = "100"  # width of the terminal
 NOT_HERE = re.compile(r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR")  # what a stranger has not set
 
@@ -77,16 +82,25 @@ def _near(shown: str, got: str) -> bool:
 
 
 class Session:
-    """A terminal in a copy of the project's results, without network, weights or datasets."""
+    """A terminal in a copy of the project's results, without network, weights or datasets.
+
+    Beside `results/` lies `photos/`, three photographs of 384 x 256 pixels.
+    """
 
     def __init__(self, home: Path) -> None:
         self.home, self.folder = home, home / "rdrbench"
         shutil.copytree(ROOT / "results", self.folder / "results")
         (home / "bin").mkdir()
-        for name, words in {"bench": "-P -m benchmark", "python": "-P"}.items():
-            program = home / "bin" / name
-            program.write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
-            program.chmod(0o755)
+        program = home / "bin" / "bench"
+        program.write_text(
+            f"#!{sys.executable}\nfrom benchmark.cli import main\n\n"
+            'if __name__ == "__main__":\n    main()\n'
+        )
+        program.chmod(0o755)
+        (self.folder / "photos").mkdir()
+        for name in PHOTOGRAPHS:
+            with Image.open(package_folder("skimage") / "data" / name) as photograph:
+                photograph.convert("RGB").crop(CROP).save(self.folder / "photos" / name)
         kept = {name: value for name, value in os.environ.items() if not NOT_HERE.match(name)}
         nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
         self.environment = kept | nowhere | {
