@@ -27,9 +27,12 @@ RATE_BPP = 0.3
 LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
 
 
-def lines() -> Iterator[str]:
-    """Yield the lines of the table: BD-rates (%) with 95 % intervals, and LPIPS at one rate."""
-    rows = benchmark.load(KODAK)
+def lines(kodak: Path) -> Iterator[str]:
+    """Yield the lines of the table: BD-rates (%) with 95 % intervals, and LPIPS at one rate.
+
+    kodak: folder of results with the bundled rows alone.
+    """
+    rows = benchmark.load(kodak)
     columns = [
         _bd_rates(rows, "jpeg:optimize=1", "psnr"),
         _bd_rates(rows, "vtm", "psnr"),
@@ -63,4 +66,4 @@ def _at_rate(means: pd.DataFrame) -> float:
 
 
 if __name__ == "__main__":
-    print("\n".join(lines()))
+    print("\n".join(lines(KODAK)))

@@ -11,48 +11,41 @@ their last digit, as far as processors round differently. `[2]` on a line of its
 other than 0.
 """
 
-import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image
 
 from benchmark.system.programs import package_folder
 
-ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.bundled_results import ROOT, copy_bundled_results  # noqa: E402
+
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")
 PHOTOGRAPHS, CROP = ("astronaut.png", "chelsea.png", "coffee.png"), (60, 40, 444, 296)
-COLUMNS = "100"  # width of the terminal
 NOT_HERE = re.compile(r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR")  # what a stranger has not set
 
 
-class Example(NamedTuple):
-    """A command of a document, and the output that the document shows."""
-
-    command: str
-    output: str
-
-
-def examples(text: str) -> list[Example]:
-    """Return the commands of a document's console blocks, in order.
+def examples(text: str) -> list[tuple[str, str]]:
+    """Return the commands of a document's console blocks, in order, each with its output.
 
     >>> examples("```console\\n$ echo a \\\\\\n> b\\na b\\n$ true\\n```\\n")
-    [Example(command='echo a \\\\\\nb', output='a b\\n'), Example(command='true', output='')]
+    [('echo a \\\\\\nb', 'a b\\n'), ('true', '')]
     """
     return [one for block in BLOCK.findall(text) for one in _parsed(block)]
 
 
-def _parsed(block: str) -> list[Example]:
+def _parsed(block: str) -> list[tuple[str, str]]:
     found = re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-    return [Example(command.replace("\n> ", "\n"), output) for command, output in found]
+    return [(command.replace("\n> ", "\n"), output) for command, output in found]
 
 
 def agree(shown: str, got: str) -> bool:
@@ -89,7 +82,7 @@ class Session:
 
     def __init__(self, home: Path) -> None:
         self.home, self.folder = home, home / "rdrbench"
-        shutil.copytree(ROOT / "results", self.folder / "results")
+        copy_bundled_results(self.folder / "results")
         (home / "bin").mkdir()
         program = home / "bin" / "bench"
         program.write_text(
@@ -107,7 +100,7 @@ class Session:
             "PATH": f"{home / 'bin'}{os.pathsep}{kept['PATH']}",
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / ".cache"),
-            "COLUMNS": COLUMNS,
+            "COLUMNS": "100",  # of the terminal
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
         }  # fmt: skip
@@ -146,9 +139,7 @@ def _renewed(shown: str, got: str) -> list[str]:
 
 def main() -> int:
     """Run the console blocks of documents; print those that differ, or write them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = ArgumentParser(epilog=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("documents", type=Path, nargs="+")
     parser.add_argument("--write", action="store_true")
     options, differ = parser.parse_args(), False
