@@ -121,8 +121,11 @@ Page = Annotated[
         "--page", help="Also write page.html, where each point of a curve opens its images."
     ),
 ]
-USUAL_PAGE_IMAGES = "4"
+USUAL_PAGE_IMAGES = "14MB"
 PageImages = Annotated[
     str,
-    typer.Option(help="Number of photographs whose decoded images the page shows, or 'all'."),
+    typer.Option(
+        help="Decoded images in the page: files of a total size (14MB), those of a number of "
+        "photographs (2), or 'all'."
+    ),
 ]

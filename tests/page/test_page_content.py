@@ -27,13 +27,7 @@ from benchmark.page.document import json_text
 from benchmark.page.write import page_request
 from benchmark.rows.store import Store
 from support.measured import row
-from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, measure, png
-
-
-@pytest.fixture(scope="module")
-def measured_once(tmp_path_factory, coffee):
-    folder = tmp_path_factory.mktemp("page")
-    return measure(folder, coffee)
+from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of
 
 
 @pytest.fixture
@@ -75,7 +69,7 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
             for column in ("psnr_db", "ms_ssim"):
                 shown = point["image_values"][column][at]
                 assert shown == pytest.approx(one[column], rel=1e-5)
-            assert point["pictures"][at] == f"pictures/{one['decoded_sha256']}.png"
+            assert point["pictures"][at] == f"pictures/{one['decoded_sha256']}.webp"
             seen += 1
     assert seen == len(rows) == 48
 
@@ -83,7 +77,7 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
 def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
     for one in rows_of(measured_once):
         for name in (one["decoded_sha256"], one["image_sha256"]):
-            pixels = png(page.parent / "pictures" / f"{name}.png")
+            pixels = pixels_of(page.parent / "pictures" / f"{name}.webp")
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
 
 
@@ -189,7 +183,7 @@ def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
     (photos / IMAGES[1]).unlink()
     pictures = {image["name"]: image for image in data_of(page_of(results))["images"]}
     by_name = {one["image"]: one["image_sha256"] for one in rows_of(results)}
-    assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.png"
+    assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.webp"
     assert pictures[IMAGES[2]]["picture"] is None
     assert "other pixels" in pictures[IMAGES[2]]["absent"]
 
