@@ -18,3 +18,4 @@ page.narrow.addEventListener("change", () => {
 });
 page.viewer.recall();
 window.addEventListener("popstate", page.viewer.recall);
+window.addEventListener("hashchange", () => page.by("viewer").open || page.viewer.leave());

@@ -103,13 +103,15 @@ page.viewer.remember = () => {
   if (!page.by("viewer").open) return;
   const address = page.link.of(viewer.point, viewer.image, viewer.codecs.slice(1));
   if (history.state?.viewer) history.replaceState(history.state, "", address);
-  else history.pushState({ viewer: "opened" }, "", address);
+  else history.pushState({ viewer: true }, "", address);
 };
 
-// Leave the address of what was open: back where opening was a step, else in place.
-page.viewer.forget = () => {
-  if (history.state?.viewer === "opened") history.back();
-  else if (history.state?.viewer) history.replaceState(null, "", location.pathname + location.search);
+// Give the focus back; where the address still names what was open, again when it no longer does
+// (start.js), since going back to a section takes the focus.
+page.viewer.leave = () => {
+  page.viewer.from?.focus({ preventScroll: true });
+  if (history.state?.viewer) history.back();
+  else page.viewer.from = null;
 };
 
 // Open what the address names, close what it no longer names, and say what the page lacks of it.
@@ -124,7 +126,8 @@ page.viewer.recall = () => {
     if (dialog.open) dialog.close();
     return;
   }
-  if (!history.state?.viewer) history.replaceState({ viewer: "linked" }, "");
+  // A link that was followed has the page itself as the step before it.
+  if (!history.state?.viewer) history.replaceState(null, "", location.pathname + location.search);
   if (link.metric !== null) page.curves.choose(page.data.measures[link.metric].column);
   page.viewer.open(link.number, link.image, link.beside, page.by("chart"), link.said);
 };
@@ -243,11 +246,10 @@ page.viewer.start = () => {
   page.viewer.listenToKeys(dialog);
   dialog.addEventListener("close", () => {
     clearInterval(page.viewer.flicker);
-    page.viewer.forget();
     page.by("panes").replaceChildren();
     page.stages = [];
     page.curves.draw();
-    page.viewer.from?.focus({ preventScroll: true });
+    page.viewer.leave();
   });
   for (const button of document.querySelectorAll("button[data-point]")) {
     const number = Number(button.dataset.point);

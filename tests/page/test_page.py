@@ -16,7 +16,6 @@ from support.measured import row
 from support.opened_page import CHROMIUM, PHONE, click_point, loaded, number_of, place_of
 from support.page_results import (
     HEIGHT,
-    HOSTILE,
     IMAGES,
     WIDTH,
     data_of,
@@ -383,22 +382,6 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     assert page.evaluate("document.activeElement.id") == "chart"
-
-
-def test_an_address_opens_what_it_was_taken_from(visit, file, data):
-    page = visit(file)
-    click_point(page, data)
-    page.locator("#image-table tbody button", has_text=HOSTILE).click()
-    address = page.url
-    assert HOSTILE not in address
-    again = page.context.new_page()
-    again.goto(address)
-    again.wait_for_selector("#viewer[open]")
-    assert again.locator("#viewer-title").inner_text() == "webp quality=40"
-    assert again.locator("#image-table [aria-current]").inner_text() == HOSTILE
-    again.keyboard.press("Escape")
-    again.wait_for_selector("#chart:focus")
-    again.wait_for_url("**/page.html#")
 
 
 def test_names_stay_names(visit, file):
