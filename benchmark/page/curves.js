@@ -279,6 +279,12 @@ page.curves.choose = (column) => {
   page.curves.draw();
 };
 
+// Tell the styles where the chart begins, below headings and controls of one line or more.
+page.curves.makeRoom = () => {
+  const top = page.by("chart").getBoundingClientRect().top + window.scrollY;
+  document.documentElement.style.setProperty("--above-chart", `${Math.ceil(top)}px`);
+};
+
 page.curves.start = () => {
   const { data } = page;
   page.by("log-rate").checked = !data.linear_rate;
@@ -303,6 +309,8 @@ page.curves.start = () => {
     else return;
     event.preventDefault();
   });
+  page.curves.makeRoom();
+  window.addEventListener("resize", page.curves.makeRoom);
   page.curves.legend();
   page.curves.draw();
 };

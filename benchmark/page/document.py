@@ -23,6 +23,7 @@ SCRIPTS = (
     "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
     "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
+MANY_METRICS = 5  # are counted above the curves, where the switch between them has their names
 # Plotly writes styles into elements.
 POLICY = "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
 
@@ -88,7 +89,8 @@ def _digest(script: str) -> str:
 
 def _lede(content: Content) -> str:
     codecs, points = len(content.summary.labels), len(content.summary.points)
-    named = ", ".join(measure.label.removesuffix(" (dB)") for measure in content.measures)
+    names = [measure.label.removesuffix(" (dB)") for measure in content.measures]
+    named = ", ".join(names) if len(names) < MANY_METRICS else f"{len(names)} metrics"
     return (
         f"{codecs} {'codec' if codecs == 1 else 'codecs'} at {points} points, "
         f"{content.summary.images} images: {named or 'no metric measured'} against bits per pixel, "

@@ -2,15 +2,15 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.errors import UsageError
 from benchmark.page.content import ImageKey
 
 ALL = "all"
-# Bits per pixel at which photographs after the first have pictures of all codecs, in this order,
-# so that pictures of one rate stand beside each other however few there are.
+# Bits per pixel at which a photograph first has pictures of all codecs, in this order, so that
+# pictures of one rate stand beside each other however few there are.
 RATES = (0.25, 0.5, 0.125, 1.0, 2.0)
 LEAST_BPP = 1e-6  # an empty stream has a rate of 0, of which there is no logarithm
 
@@ -51,9 +51,10 @@ def limit_of(text: str) -> Limit:
 def in_order(candidates: Mapping[ImageKey, Candidate], photographs: int | None) -> list[ImageKey]:
     """Return the images in the order in which the page gets their pictures.
 
-    The first photograph comes at all points, so that every point opens into an image; the others
-    follow at one rate of RATES after the other, then at their remaining points. The first is the
-    one with most pictures, of those the smallest, then by name. `photographs` None takes all.
+    One photograph follows the other, so that every point opens into an image of the first. Of a
+    photograph the points nearest to RATES come first, of all codecs at one rate after the other.
+    Photographs are in the order of their number of pictures, most first, then of their size,
+    smallest first, then of their names. `photographs` limits their number; None takes all.
     """
     by_number: dict[int, list[ImageKey]] = {}
     for key in candidates:
@@ -63,26 +64,21 @@ def in_order(candidates: Mapping[ImageKey, Candidate], photographs: int | None) 
         one = candidates[by_number[number][0]]
         return -len(by_number[number]), one.num_pixels, one.photograph
 
-    numbers = sorted(by_number, key=rank)[:photographs]
-    if not numbers:
-        return []
-    first, *others = numbers
-    groups = [_at_rates(candidates, by_number[first], RATES), by_number[first]]
-    groups += [_at_rates(candidates, by_number[one], (rate,)) for rate in RATES for one in others]
-    groups += [by_number[one] for one in others]
+    groups = [
+        [*_at_rates(candidates, by_number[number]), *by_number[number]]
+        for number in sorted(by_number, key=rank)[:photographs]
+    ]
     return list(dict.fromkeys(key for group in groups for key in group))
 
 
-def _at_rates(
-    candidates: Mapping[ImageKey, Candidate], keys: Sequence[ImageKey], rates: Iterable[float]
-) -> list[ImageKey]:
-    """Return the images of each codec whose rates are nearest to `rates`, by ratio."""
+def _at_rates(candidates: Mapping[ImageKey, Candidate], keys: Sequence[ImageKey]) -> list[ImageKey]:
+    """Return the images of each codec whose rates are nearest to RATES, by ratio."""
     labels = list(dict.fromkeys(label for label, _, _ in keys))
     return [
         min(
             (key for key in keys if key[0] == label),
             key=lambda key: abs(math.log(max(candidates[key].bpp, LEAST_BPP) / rate)),
         )
-        for rate in rates
+        for rate in RATES
         for label in labels
     ]
