@@ -60,6 +60,14 @@ Packs = Annotated[
         help="A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
     ),
 ]
+SkipMissing = Annotated[
+    bool,
+    typer.Option(
+        "--skip-missing",
+        help="Leave out the codecs that cannot run on this machine, with their reasons; the others "
+        "run.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the dataset.")]
 Flatten = Annotated[
     bool,

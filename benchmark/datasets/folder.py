@@ -39,8 +39,8 @@ def open_folder(path: Path) -> Dataset:
 
     An image is a file with one of `SUFFIXES`, in either case; its content is not read. Hidden files
     and folders are left out, links to folders are not followed. The dataset's name is that of the
-    folder and six hex digits of the sha256 of its resolved path, so that the rows of two folders of
-    one name never mix. Raises `UsageError` where there is no folder, or no image in it.
+    folder and six hex digits of the sha256 of its resolved path, until its images' pixels are known
+    (`rows.folder_name`). Raises `UsageError` where there is no folder, or no image in it.
     """
     if not path.exists():
         raise UsageError(f"there is no folder {path}: give one with images, or a dataset's name")
@@ -52,7 +52,7 @@ def open_folder(path: Path) -> Dataset:
     images = _images_below(resolved)
     if not images:
         raise UsageError(f"{path} holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
-    return Dataset(f"{title}-{digest}", tuple(sorted(images)))
+    return Dataset(f"{title}-{digest}", tuple(sorted(images)), title)
 
 
 def find_images(

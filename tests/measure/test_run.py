@@ -80,6 +80,26 @@ def test_the_psnr_in_the_table_is_that_of_the_kept_stream(images, results):
     assert row["psnr_db"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(images, results):
+    both = ("--codecs", f"raw,{FAKES}:Missing")
+    words = ("--dataset", images, "--results", results)
+    blocked = bench("run", *both, *words, "--metrics", "psnr")
+    assert blocked.returncode == 2
+    assert "nonesuch' is not on the PATH: install it; --skip-missing runs" in blocked.stderr
+    assert not results.exists()
+    planned = bench("plan", *both, *words, "--skip-missing")
+    assert planned.returncode == 0, planned.stderr
+    assert f"skipped  {FAKES}:Missing: the program 'nonesuch' is not on" in planned.stdout
+    done = bench("run", *both, *words, "--metrics", "psnr", "--skip-missing")
+    assert done.returncode == 0, done.stderr
+    assert f"skipped  {FAKES}:Missing: the program 'nonesuch' is not on" in done.stdout
+    (record,) = results.rglob("runs/*.json")
+    assert list(json.loads(record.read_text())["skipped_codecs"]) == [f"{FAKES}:Missing"]
+    nothing = bench("run", "--codecs", f"{FAKES}:Missing", *words, "--skip-missing")
+    assert nothing.returncode == 2
+    assert "none of the codecs can run here" in nothing.stderr
+
+
 def start(*words, own_group=False):
     return subprocess.Popen(
         command(*words),

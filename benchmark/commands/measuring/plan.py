@@ -26,6 +26,7 @@ def plan(
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     packs: options.Packs = None,
+    skip_missing: options.SkipMissing = False,
     flatten: options.Flatten = False,
     timing: Annotated[
         bool, typer.Option("--timing", help="Plan a run with `--timing`: one cell at a time.")
@@ -54,6 +55,7 @@ def plan(
         limit=limit,
         flatten=flatten,
         packs=tuple(packs or ()),
+        skip_missing=skip_missing,
         timing=timing,
         results=results,
         data_dir=data_dir,
