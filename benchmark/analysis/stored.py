@@ -1,6 +1,6 @@
 """Rows of a dataset below a results folder, read and summarised for reports, checks and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +40,7 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
         return [dataset]
     if not means_folder(dataset):
         raise UnknownName("results of a dataset or folder", dataset, found)
-    name = _name_of_folder(results, Path(dataset))
+    name = name_of_folder(Path(dataset), stores_below(results))
     if name not in found:
         raise UsageError(
             f"{results} holds no results of the images in {dataset}: measure some with "
@@ -49,11 +49,15 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
     return [name]
 
 
-def _name_of_folder(results: Path, path: Path) -> str:
-    """Return the name of the results of a folder of images; raise `UsageError` without images."""
+def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
+    """Return the name of the results of a folder of images among `stores`, results by name.
+
+    The name of no store is returned if there are no results of these images. Raises `UsageError`
+    without images.
+    """
     from benchmark.datasets.folder import open_folder
     from benchmark.datasets.source import Source, probe
-    from benchmark.rows.folder_name import folder_store_name, stores_below
+    from benchmark.rows.folder_name import folder_store_name
     from benchmark.system.machine import cores
 
     folder = open_folder(path)
@@ -61,7 +65,7 @@ def _name_of_folder(results: Path, path: Path) -> str:
     rest = [one.file for one in plain if not isinstance(one, Source)]  # measured with --flatten
     found = [*plain, *probe(rest, flatten=True, threads=cores())]
     images = {one.sha256 for one in found if isinstance(one, Source)}
-    return folder_store_name(folder.folder_title, folder.name, images, stores_below(results))
+    return folder_store_name(folder.folder_title, folder.name, images, stores)
 
 
 def read_results(
@@ -76,10 +80,10 @@ def read_results(
 ) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
-    name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs: comma-separated names or
-    labels, or "all". metrics: names. common, allow_few: see `reduce.summarise_store`. pooled: bits
-    per pixel over all pixels. verified_only: keep rows whose streams were decoded again in a fresh
-    process. Raises `UsageError` if no rows are left.
+    name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
+    comma-separated names or labels, or "all". metrics: names. common, allow_few: see
+    `reduce.summarise_store`. pooled: bits per pixel over all pixels. verified_only: keep rows whose
+    streams were decoded again in a fresh process. Raises `UsageError` if no rows are left.
     """
     from benchmark.analysis.reduce import summarise_store
     from benchmark.packs.contents import verified_rows

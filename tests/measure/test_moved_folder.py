@@ -105,6 +105,8 @@ def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path)
     words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")
     check = bench("check", "--codec", "raw", *words, "--metrics", "psnr")
     assert "6 streams of the same bytes" in check.stdout, check.stderr
+    both = bench("check", results, tmp_path / "new", "--dataset", moved)
+    assert "6 streams of the same bytes" in both.stdout, both.stderr
     out = tmp_path / "raw.tar"
     exported = bench(
         "pack", "export", out, "--codecs", "raw", "--dataset", moved, "--results", results
@@ -116,7 +118,9 @@ def test_images_measured_with_flatten_are_found_without_it(tmp_path):
     folder = tmp_path / "logos"
     folder.mkdir()
     for number in range(3):
-        Image.new("RGBA", (16, 16 + number), (40 * number, 90, 7, 99)).save(folder / f"{number}.png")
+        Image.new("RGBA", (16, 16 + number), (40 * number, 90, 7, 99)).save(
+            folder / f"{number}.png"
+        )
     name, _ = measured(folder, tmp_path / "results", "--flatten")
     words = ("--dataset", folder, "--results", tmp_path / "results", "--metrics", "psnr")
     report = bench("report", *words)

@@ -81,13 +81,13 @@ def export(
         spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
     ]
     names = [
-        name
-        for text in dataset.split(",")
-        for name in datasets_with_results(results, text.strip())
+        name for text in dataset.split(",") for name in datasets_with_results(results, text.strip())
     ]
     for name in names:
         if ":" in name:
-            raise UsageError(f"a pack has whole datasets: leave out the part after {name!r}'s colon")
+            raise UsageError(
+                f"a pack has whole datasets: leave out the part after {name!r}'s colon"
+            )
     stores = [Store(results / name) for name in names]
     count = export_pack(out, stores, specs, note or ())
     print(f"{out}: {count} streams")
