@@ -86,8 +86,8 @@ def find_images(
     reasons += _png_files_below(data_folders, objected)
     raise Unavailable(
         f"the dataset {name} is not here ({'; '.join(reasons)}): run `bench fetch {name}`, put "
-        f"{content} into {data_folders[0] / below[0]} (docs/datasets.md has every layout), name the "
-        "folder that holds them by --data-dir, or measure any folder of images as it is with "
+        f"{content} into {data_folders[0] / below[0]} (docs/datasets.md has every layout), name "
+        "the folder that holds them by --data-dir, or measure any folder of images as it is with "
         "--dataset FOLDER"
     )
 

@@ -138,9 +138,9 @@ def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
 
 
 def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
-    with pytest.raises(Unavailable, match="'nonesuch'.*; --skip-missing runs the other codecs$"):
+    with pytest.raises(Unavailable, match=r"'nonesuch'.*; --skip-missing runs the other codecs$"):
         select([fake("Honest"), fake("Missing")], {})
-    with pytest.raises(Unavailable, match="on the PATH: install it$"):
+    with pytest.raises(Unavailable, match=r"on the PATH: install it$"):
         select([fake("Missing")], {})
 
 

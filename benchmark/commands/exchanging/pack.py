@@ -85,9 +85,7 @@ def export(
     ]
     for name in names:
         if ":" in name:
-            raise UsageError(
-                f"a pack has whole datasets: leave out the part after {name!r}'s colon"
-            )
+            raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
     count = export_pack(out, stores, specs, note or ())
     print(f"{out}: {count} streams")
