@@ -201,6 +201,8 @@ case "$*" in
   *) fail "usage: ./run_all.sh [setup | paper | test [--all]]" 2 ;;
 esac
 (
+  # pip ends an interruption with 1, as it ends a failure.
+  trap 'fail "interrupted; run it again to set up" 130' INT
   flock 9 # a second run_all.sh waits until the first one has set up
   set_up
   case "$*" in test*) add_ray ;; esac

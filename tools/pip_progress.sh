@@ -79,5 +79,5 @@ while true; do
   show
 done
 [ ! -t 1 ] || printf '\r\033[K'
-[ -z "$succeeded" ] ||
-  printf '  %d packages, %d MB downloaded, %d s\n' "$number" $((bytes / 1000000)) "$SECONDS"
+[ -z "$succeeded" ] || printf '  %d of %d packages, %d MB downloaded, %d s\n' \
+  "$number" "$packages" $((bytes / 1000000)) "$SECONDS"
