@@ -66,10 +66,14 @@ packages_in() { # lock file: their number
   grep -c '^[a-z0-9].*==' "$1"
 }
 
-install_locked() { # lock file: exactly these wheels, no dependencies beyond them
+followed() { # number of packages, command of pip
   local site=(.venv/lib/python3*/site-packages)
-  "${PIP[@]}" install --progress-bar off --no-deps --require-hashes --only-binary :all: -r "$1" 2>&1 |
-    tee -a .venv/install.log | tools/pip_progress.sh "$(packages_in "$1")" "${site[0]}"
+  "${@:2}" 2>&1 | tee -a .venv/install.log | tools/pip_progress.sh "$1" "${site[0]}"
+}
+
+install_locked() { # lock file: exactly these wheels, no dependencies beyond them
+  followed "$(packages_in "$1")" "${PIP[@]}" install --progress-bar off \
+    --no-deps --require-hashes --only-binary :all: -r "$1"
 }
 
 install_packages() {
@@ -102,8 +106,9 @@ build_simd() { # folder for the wheel
   local flags=""
   if grep -qm1 -w avx2 /proc/cpuinfo; then flags=-mavx2; fi
   # Without pip's cache: it would bring back a wheel made with other flags or on another machine.
-  CC="${CC:-cc} $flags" logged timeout 600 "${PIP[@]}" --no-cache-dir wheel --wheel-dir "$1" \
-    --no-deps --no-build-isolation --require-hashes --no-binary pillow-simd -r requirements-simd.lock
+  # In the foreground, since Ctrl-C would not reach it elsewhere.
+  CC="${CC:-cc} $flags" followed 1 timeout --foreground 600 "${PIP[@]}" --no-cache-dir wheel --wheel-dir "$1" \
+    --progress-bar off --no-deps --no-build-isolation --require-hashes --no-binary pillow-simd -r requirements-simd.lock
 }
 
 check_simd() { # folder to import PIL from before any other, or nothing

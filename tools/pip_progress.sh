@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Turns what `pip install` says (standard input) into how far it is: on a terminal one line that is
+# Turns what pip says (standard input) of what it installs or compiles into how far it is: on a terminal one line that is
 # rewritten, elsewhere a line every ten packages and every ten seconds.
 #
 #   pip install --progress-bar off -r LOCK 2>&1 | tools/pip_progress.sh PACKAGES SITE_PACKAGES
@@ -10,7 +10,8 @@ set -euo pipefail
 
 packages=$1 site=$2
 number=0 name="" size="" bytes=0   # packages so far, the present one, all that was downloaded
-unpacking="" before=0 succeeded="" # before: packages that were there when unpacking began
+compiled="" unpacking="" succeeded=""
+before=0                           # packages that were there when unpacking began
 spoken=0 at=0                      # second and package of the last line that was printed
 trap '[ ! -t 1 ] || echo; exit 130' INT
 
@@ -30,6 +31,7 @@ in_bytes() { # "12.3 MB" as pip writes it -> 12300000
 
 in_words() { # "dir/torch-2.13.0+cpu-cp311-cp311-linux.whl" -> "torch-2.13.0+cpu"
   local file=${1##*/}
+  file=${file%.tar.gz}
   file=${file%%-cp[0-9]*}
   echo "${file%%-py[0-9]*}"
 }
@@ -46,6 +48,7 @@ take() { # a line of pip
       name=$(in_words "$file") size=${1##*\(} size=${size%)*}
       bytes=$((bytes + $(in_bytes "$size")))
       ;;
+    "  Building wheel for "*": started") compiled=${1#*for } compiled=${compiled%% *} ;;
     "Installing collected packages: "*) unpacking=1 before=$(present) at=0 ;;
     "Successfully installed "*) succeeded=1 ;;
   esac
@@ -54,7 +57,9 @@ take() { # a line of pip
 show() {
   local reached=$number line
   line="package $number of $packages: ${name:-pip looks for it}${size:+, $size}, $SECONDS s"
-  if [ -n "$unpacking" ]; then
+  if [ -n "$compiled" ]; then
+    line="compiling $compiled, $SECONDS s"
+  elif [ -n "$unpacking" ]; then
     reached=$(($(present) - before))
     line="unpacking: package $reached of $packages, $SECONDS s"
   fi
