@@ -68,12 +68,12 @@ def test_a_copy_with_a_part_of_the_images_goes_to_the_results_most_like_it(photo
     part = shutil.copytree(photos, tmp_path / "part" / "photos")
     for number in (0, 1, 2, 3):
         (part / f"{number}.png").unlink()
-    shutil.copytree(results / both, results / "photos-ffffff")
+    shutil.copytree(results / both, results / "photos-000000")
     rows = Store(results / both).table().to_pylist()
     shutil.rmtree(results / both)
-    Store(results / "photos-000000").append([row for row in rows if row["image"] > "4"])
-    assert measured(part, results) == ("photos-000000", 0)
-    assert measured(photos, results) == ("photos-ffffff", 0)
+    Store(results / "photos-ffffff").append([row for row in rows if row["image"] > "4"])
+    assert measured(part, results) == ("photos-ffffff", 0)
+    assert measured(photos, results) == ("photos-000000", 0)
 
 
 def test_results_that_are_named_by_the_path_of_the_folder_are_found(photos, tmp_path):
@@ -81,9 +81,9 @@ def test_results_that_are_named_by_the_path_of_the_folder_are_found(photos, tmp_
     name, _ = measured(photos, results)
     earlier = open_folder(photos).name
     (results / name).rename(results / earlier)
-    shutil.copytree(results / earlier, results / "photos-ffffff")
+    shutil.copytree(results / earlier, results / "photos-000000")
     assert measured(photos, results) == (earlier, 0)
-    shutil.rmtree(results / "photos-ffffff")
+    shutil.rmtree(results / "photos-000000")
     moved = photos.rename(tmp_path / "photos")
     assert measured(moved, results) == (earlier, 0)
     shutil.rmtree(moved)

@@ -100,6 +100,24 @@ def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(im
     assert "none of the codecs can run here" in nothing.stderr
 
 
+def test_vtm_can_be_skipped_where_neither_its_program_nor_a_stream_of_the_images_is(
+    images, results, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ("plan", "--codecs", "raw,vtm", "--dataset", images, "--results", results)
+    blocked = bench(*words)
+    assert blocked.returncode == 2
+    assert "EncoderAppStatic" in blocked.stderr
+    assert "of 6 of 6 images: 0.png" in blocked.stderr
+    assert blocked.stderr.endswith("; --skip-missing runs the other codecs\n")
+    planned = bench(*words, "--skip-missing")
+    assert (planned.returncode, "skipped  vtm: the program" in planned.stdout) == (0, True)
+    nothing = bench(*words[:2], "vtm", *words[3:], "--skip-missing")
+    assert nothing.returncode == 2
+    assert "none of the codecs can run here: vtm: the program" in nothing.stderr
+
+
 def start(*words, own_group=False):
     return subprocess.Popen(
         command(*words),
