@@ -28,16 +28,20 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
     Raises `UsageError` or `UnknownName` if there are no results.
     """
+    return _with_rows(results) if dataset == "all" else [stored_dataset(results, dataset)]
+
+
+def stored_dataset(results: Path, dataset: str) -> str:
+    """Return the name that a dataset, a part of one or a folder of images has in a results folder.
+
+    Raises `UsageError` or `UnknownName` if there are no results of it.
+    """
     from benchmark.registry import means_folder
     from benchmark.rows.folder_name import stores_below
 
-    found = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
-    if not found:
-        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
-    if dataset == "all":
-        return found
+    found = _with_rows(results)
     if dataset.partition(":")[0] in found:
-        return [dataset]
+        return dataset
     if not means_folder(dataset):
         raise UnknownName("results of a dataset or folder", dataset, found)
     name = name_of_folder(Path(dataset), stores_below(results))
@@ -46,7 +50,16 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
             f"{results} holds no results of the images in {dataset}: measure some with "
             f"`bench run --dataset {dataset}`"
         )
-    return [name]
+    return name
+
+
+def _with_rows(results: Path) -> list[str]:
+    from benchmark.rows.folder_name import stores_below
+
+    found = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
+    if not found:
+        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
+    return found
 
 
 def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
@@ -89,7 +102,7 @@ def read_results(
     from benchmark.packs.contents import verified_rows
     from benchmark.rows.store import Store
 
-    (name,) = datasets_with_results(results, name)
+    name = stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
