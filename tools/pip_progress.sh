@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Turns what pip says (standard input) of what it installs or compiles into how far it is: on a terminal one line that is
-# rewritten, elsewhere a line every ten packages and every ten seconds.
+# Turns what pip says (standard input) of what it installs or compiles into how far it is: on a
+# terminal one line that is rewritten, elsewhere a line every ten packages and every ten seconds.
 #
 #   pip install --progress-bar off -r LOCK 2>&1 | tools/pip_progress.sh PACKAGES SITE_PACKAGES
 #
