@@ -182,9 +182,16 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> An
     """
     folder = import_module("benchmark.datasets.folder")
     text = str(name_or_folder)
-    if text not in DATASETS and (Path(text).exists() or "/" in text):
+    if means_folder(text):
         return folder.open_folder(Path(text))
+    if text not in DATASETS:
+        raise UnknownName("dataset or folder", text, DATASETS)
     return dataset_opener(text)(folder.data_folders(data_dir))
+
+
+def means_folder(dataset: str) -> bool:
+    """Return whether a dataset as `--dataset` has it is a path, and not one in `DATASETS`."""
+    return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

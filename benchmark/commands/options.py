@@ -42,6 +42,15 @@ Codecs = Annotated[
         autocompletion=complete_codecs,
     ),
 ]
+SkipMissing = Annotated[
+    bool,
+    typer.Option(
+        "--skip-missing",
+        help="Leave out the codecs that cannot run on this machine, with their reasons; the others "
+        "run.",
+        rich_help_panel=MEASURED,
+    ),
+]
 DatasetName = Annotated[
     str,
     typer.Option(
