@@ -18,6 +18,7 @@ from typing import Any
 from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 
 SUFFIX = ".py"
+HARNESS = "benchmark"  # the package that calls authors' code, and is none
 # Where this process finds files that lie on another machine, by the path in the user's request.
 _copies: dict[str, Path] = {}
 
@@ -176,7 +177,8 @@ def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:
 def _files_of(author: Any) -> tuple[str, ...]:
     """Return the files that hold the code of a class or function, or the folder of its package."""
     if is_of_package(author):
-        file = sys.modules[str(author.__module__).partition(".")[0]].__file__
+        package = str(author.__module__).partition(".")[0]
+        file = sys.modules[package].__file__ if package != HARNESS else None
         return (f"{Path(file).parent}{os.sep}",) if file else ()
     methods = vars(author).values() if inspect.isclass(author) else [author]
     plain = (inspect.unwrap(getattr(one, "__func__", one)) for one in methods)

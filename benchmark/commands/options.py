@@ -68,6 +68,16 @@ Flatten = Annotated[
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Cells to run at the same time; default: one per core.")
 ]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
+        "default: never, since VTM takes hours.",
+    ),
+]
 EngineName = Annotated[
     str, typer.Option("--engine", help="local: this machine; ray: the nodes of a Ray cluster.")
 ]

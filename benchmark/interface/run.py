@@ -24,6 +24,7 @@ def run(
     limit: int | None = None,
     results: str | Path = "results",
     jobs: int | None = None,
+    timeout_seconds: float | None = None,
     device: str = "auto",
     engine: str = "local",
     address: str = "auto",
@@ -62,6 +63,9 @@ def run(
         Folder of results; the rows of a dataset lie in ``results/<dataset>``.
     jobs : int, optional
         Cells to measure at the same time; by default one per core.
+    timeout_seconds : float, optional
+        Give a cell up as failed when encoding, decoding or scoring its image takes longer; by
+        default never.
     device : {"auto", "cpu", "cuda"}
         Device of codecs and metrics.
     engine : {"local", "ray"}
@@ -116,6 +120,7 @@ def run(
         engine=engine,
         device=device,
         jobs=jobs,
+        timeout_seconds=timeout_seconds,
         address=address,
         gpus_per_worker=gpus_per_worker,
         keep=keep,

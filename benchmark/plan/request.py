@@ -29,6 +29,7 @@ class Request:
     device: str = "auto"  # or "cpu", "cuda": of codecs and metrics
     jobs: int | None = None  # cells at the same time; None for one per core
     address: str = "auto"  # HOST:PORT of the Ray cluster; "auto" for that of this machine
+    timeout_seconds: float | None = None  # of encoding, decoding or scoring one image; None: none
     gpus_per_worker: float = 1.0  # with Ray, for codecs on a GPU; 0.5 lets two share one
 
     keep: bool = True  # keep the streams

@@ -71,6 +71,13 @@ class Store:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
         if not (readme := self.folder / "README.md").exists():
             write_result(readme, README.encode())
+        self._write_record(run, record)
+
+    def amend(self, run: str, facts: dict[str, Any]) -> None:
+        """Add facts to a run's record, or replace those of the same names."""
+        self._write_record(run, {**self.record(run), **facts})
+
+    def _write_record(self, run: str, record: dict[str, Any]) -> None:
         text = json.dumps(record, indent=1, sort_keys=True, default=str)
         write_result(self.folder / "runs" / f"{run}.json", text.encode())
 

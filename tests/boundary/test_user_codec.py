@@ -11,7 +11,7 @@ from benchmark.codec import CodecInfo, Setting
 
 
 '''
-WHOLE = '''class Mine:
+WHOLE = """class Mine:
     name = "mine"
     sweep = (Setting("bits", 1), Setting("bits", 2))
 
@@ -23,7 +23,7 @@ WHOLE = '''class Mine:
 
     def decode(self, data):
         return data
-'''
+"""
 INFO = 'CodecInfo("1", "encode({bits})", "MIT", "0" * 64, 1, "one call")'
 
 
@@ -124,7 +124,7 @@ MISTAKES = {  # what the file holds, the spec, and what is said
         r"mine\.py, line 5: .*`describe` is to return a CodecInfo, not \{'version': '1'\}",
     ),
     "a describe with a number as text": (
-        HEAD + WHOLE.replace("1, \"one call\"", '"1", "one call"'),
+        HEAD + WHOLE.replace('1, "one call"', '"1", "one call"'),
         "mine.py:Mine",
         r"mine\.py, line 5: .*`describe` gives revision as '1', which is to be of type int",
     ),
@@ -149,7 +149,9 @@ MISTAKES = {  # what the file holds, the spec, and what is said
         r"\./mine\.py:Mine: level='high' is not of type int",
     ),
     "an annotation of nothing": (
-        HEAD + WHOLE + '\n    def __init__(self, level: "Level" = 9):\n        self.level = level\n',
+        HEAD
+        + WHOLE
+        + '\n    def __init__(self, level: "Level" = 9):\n        self.level = level\n',
         "mine.py:Mine",
         r"mine\.py, line 5: the signature of \./mine\.py:Mine failed: NameError: .*'Level'.*",
     ),

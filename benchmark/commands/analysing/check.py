@@ -86,6 +86,7 @@ def check(
         Path | None, typer.Option("--json", help="Write the verdict to this JSON file.")
     ] = None,
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     device: options.DeviceName = "auto",
     limit: options.Limit = None,
     results: Annotated[
@@ -145,6 +146,7 @@ def check(
                 timing=timing,
                 device=device,
                 jobs=jobs,
+                timeout_seconds=timeout,
                 results=results,
                 data_dir=data_dir,
                 weights_dir=weights_dir,

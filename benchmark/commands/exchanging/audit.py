@@ -38,6 +38,7 @@ def audit_decode(
     ] = "all",
     device: options.DeviceName = "auto",
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     levels: Annotated[
         int,
         typer.Option(
@@ -67,7 +68,7 @@ def audit_decode(
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust)
+    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust, timeout)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
@@ -90,6 +91,7 @@ def audit_pack(
     ] = None,
     metrics: options.Metrics = "all",
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     device: options.DeviceName = "auto",
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
@@ -111,7 +113,9 @@ def audit_pack(
     from benchmark.system.device import use_device
 
     names = tuple(name for name in metric_names(metrics) if name in METRICS)
-    request = Request(metrics=names, flatten=flatten, weights_dir=weights_dir)
+    request = Request(
+        metrics=names, flatten=flatten, timeout_seconds=timeout, weights_dir=weights_dir
+    )
     chosen = use_device(device)
     request.use_folders()
     opened = open_pack(path)
@@ -212,6 +216,7 @@ def _for_machines(found: "Audited") -> dict[str, Any]:
             for journey in sorted(findings.counts)
         ],
         "wrong": [failure._asdict() for failure in findings.problems],
+        "tracebacks": findings.tracebacks.listed(),
         "skipped": dict(findings.unavailable),
         "not_kept": findings.not_kept,
         "declared": findings.declared,

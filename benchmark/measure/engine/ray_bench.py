@@ -23,11 +23,14 @@ from typing import Any, NamedTuple
 from benchmark.codec import CodecInfo, Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
-from benchmark.measure.execute import Failed, explain
+from benchmark.measure.engine.local import announcer
+from benchmark.measure.engine.patience import Begun
+from benchmark.measure.execute import Failed
 from benchmark.measure.resources import Resources
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
+from benchmark.user_file import one_line
 
 GRACE_SECONDS = 5.0
 
@@ -66,7 +69,7 @@ class Fault(NamedTuple):
 
 
 Order = WorkerConfig | NeededCodec | Payload
-Reply = Measured | Failed | Fault | str
+Reply = Begun | Measured | Failed | Fault | str
 
 
 class Delivered(Resources):
@@ -121,7 +124,7 @@ def lack(resources: Resources, wanted: NeededCodec) -> str:
         codec = resources.codec(wanted.spec)
         here = codec.describe() if wanted.info else None
     except Exception as error:  # constructors run foreign code as well
-        return explain(error)
+        return one_line(error)
     there = wanted.info
     if here and there and _identity(here) != _identity(there):
         return (
@@ -175,6 +178,7 @@ def _serve(connection: Connection) -> None:
     config: WorkerConfig = connection.recv()
     with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
         resources = Delivered(config.files, Path(folder))
+        enter = announcer(connection, config.conditions)
         bench: Workbench | None = None
         while True:
             order: NeededCodec | Payload = connection.recv()
@@ -185,8 +189,10 @@ def _serve(connection: Connection) -> None:
                 else:
                     bench = bench or Workbench(config.conditions, resources)
                     resources.open(order)
-                    task = order.task
-                    reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+                    if isinstance(order.task, Cell):
+                        reply = bench.measure(order.task, enter)
+                    else:
+                        reply = bench.rescore(order.task, enter)
             except Exception:
                 reply = Fault(format_exc())
             connection.send(reply)
