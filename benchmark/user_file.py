@@ -7,8 +7,10 @@ that names the file and, where there is one, the line.
 import ast
 import inspect
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -19,6 +21,14 @@ from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
 
 SUFFIX = ".py"
 HARNESS = "benchmark"  # the package that calls authors' code, and is none
+DIGITS = 12  # of a file's sha256, in the protocol id of its metric
+# What a metric's class says of itself, as regular expressions; the column is one of the table.
+METRIC_FACTS = {
+    "column": "[a-z][a-z0-9_]*",
+    "label": ".+",
+    "better": "higher|lower",
+    "protocol": r"[^\s,]+",
+}
 # Where this process finds files that lie on another machine, by the path in the user's request.
 _copies: dict[str, Path] = {}
 
@@ -89,6 +99,16 @@ def require_methods(name: str, found: type[Any], kind: str, methods: Sequence[st
         )
 
 
+def metric_class(name: str) -> type[Any]:
+    """Load the image metric that `path.py:Class` names; its protocol names the file's sha256.
+
+    The class returned is one made from the author's, whose protocol id ends with the first digits
+    of the file's sha256: values of an edited file are never taken for those of the file before.
+    Raises `UsageError` where it is not a `benchmark.metrics.metric.ImageMetric`.
+    """
+    return _metric_class(name, digest_of(name))
+
+
 def author_frame(error: BaseException, author: Any) -> str:
     """Return the last frame of an exception that is in the author's own code; empty for none.
 
@@ -132,6 +152,31 @@ def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageE
     where = author_frame(error, author)
     where = where.rpartition(", in ")[0] or place_of(name)
     return UsageError(f"{where}: {what} {name} failed: {one_line(error)}")
+
+
+@cache
+def _metric_class(name: str, digest: str) -> type[Any]:
+    found = load(name, "class")
+    if hasattr(found, "reduce") or hasattr(found, "features"):
+        raise UsageError(
+            f"{place_of(name)}: {found.__name__} is a metric of a whole dataset or its features, "
+            'which have to be brought into the project: CONTRIBUTING.md, "A metric"'
+        )
+    require_methods(name, found, "metric", ("prepare", "compare"))
+    for fact, pattern in METRIC_FACTS.items():
+        value: object = getattr(found, fact, None)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise UsageError(
+                f"{place_of(name)}: `{fact}` of {found.__name__} is {value!r}, which is no text "
+                f"of the form {pattern}"
+            )
+    facts: dict[str, Any] = {
+        "__module__": found.__module__,
+        "protocol": f"{found.protocol}-{digest[:DIGITS]}",
+    }
+    if found.__init__ is object.__init__:  # it needs no device
+        facts["__init__"] = lambda self, device="cpu": None
+    return type(found.__name__, (found,), facts)
 
 
 def _module(path: Path) -> ModuleType:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import UnknownName, UsageError
+from benchmark.user_file import names_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,13 +36,19 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
         return found
     if dataset.partition(":")[0] in found:
         return [dataset]
-    if Path(dataset).is_dir():
-        from benchmark.datasets.folder import open_folder
-
-        name = open_folder(Path(dataset)).name
+    if Path(dataset).is_dir() or names_file(dataset):
+        name = stored_name(dataset)
         if name in found:
             return [name]
     raise UnknownName("results of a dataset", dataset, found)
+
+
+def stored_name(dataset: str) -> str:
+    """Return the name of the dataset in a folder of images, or of `path.py:function`."""
+    from benchmark.registry import open_dataset
+
+    name: str = open_dataset(dataset).name
+    return name
 
 
 def read_results(
@@ -65,6 +72,7 @@ def read_results(
     from benchmark.packs.contents import verified_rows
     from benchmark.rows.store import Store
 
+    name = stored_name(name) if names_file(name) else name
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)

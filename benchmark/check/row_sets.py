@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.analysis.stored import stored_name
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
 from benchmark.errors import UsageError
@@ -15,6 +16,7 @@ from benchmark.protocol import CODING
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.grouping import equals, marked
 from benchmark.rows.store import Store
+from benchmark.user_file import names_file
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
@@ -63,6 +65,7 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
     dataset: its name, or empty if each place has rows of one dataset, or both of the same one.
     Raises `UsageError` if it is unclear which dataset is meant.
     """
+    dataset = stored_name(dataset) if names_file(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
     name = dataset.partition(":")[0]
     names = {where: name or _only_dataset(where, folders) for where in folders}

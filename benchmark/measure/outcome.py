@@ -99,6 +99,8 @@ class Outcome:
         found = []
         for name in scored_by_image(self.metrics):
             value, _, reason = metric_columns(metric_class(name).column)
+            if reason not in self.rows.column_names:  # a user's metric, and every cell failed
+                continue
             for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
                 found.append(WithoutValue(value, entry["counts"], entry["values"]))
         return found

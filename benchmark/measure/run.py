@@ -222,6 +222,8 @@ def _failures(done: Finished, notes: RunNotes | None) -> list[Failure]:
     else:
         row, twice = done.outcome.row, done.outcome.decoded_twice
         failed = done.outcome.failed
+    if not failed and not twice:
+        return []
     spec = CodecSpec.of(row["codec"], row["variant"])
     cell = f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}"
     if notes is not None:

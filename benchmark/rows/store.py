@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from benchmark.errors import StoreError
 from benchmark.rows.result_file import write_result
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]
@@ -97,7 +97,8 @@ class Store:
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent."""
         if rows:
-            self._write_shard(pa.Table.from_pylist(list(rows), schema=table_schema()))
+            schema = schema_of(name for row in rows for name in row)
+            self._write_shard(pa.Table.from_pylist(list(rows), schema=schema))
 
     def add(self, rows: pa.Table) -> None:
         """Add a table, with the columns that `versions` returns, as one shard."""
@@ -255,7 +256,7 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    return table.cast(table_schema())
+    return table.cast(schema_of(table.column_names))
 
 
 def _row_count(path: Path) -> int:

@@ -119,7 +119,7 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
 def test_a_users_file_that_was_not_shipped_is_one_sentence(tmp_path):
     path = tmp_path / "mine.py"
     spec = CodecSpec(f"{path}:Honest", ())
-    assert lack(Delivered({}, tmp_path), NeededCodec(spec, None)) == f"no file {path}"
+    assert lack(Delivered(), NeededCodec(spec, None)) == f"no file {path}"
 
 
 def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source, hire):
@@ -142,13 +142,11 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):
     spec = parse_codec(f"{CODECS}:Another")
     there = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
-    reason = lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), NeededCodec(spec, there))
+    reason = lack(Delivered(), NeededCodec(spec, there))
     assert f"build {os.getpid()}" in reason
     assert reason.endswith("instead of build 1 (11111111, cpu)")
     same = replace(there, fingerprint=f"{os.getpid():064d}")
-    assert not lack(
-        Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), NeededCodec(spec, same)
-    )
+    assert not lack(Delivered(), NeededCodec(spec, same))
 
 
 def test_a_stream_of_a_pack_travels_with_its_cell(hire):
@@ -187,7 +185,7 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
 
 
 def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
-    resources = Delivered({}, tmp_path)
+    resources = Delivered()
     assert not resources.has_features(NOWHERE, "squeeze/1", "ab")
     resources.open(Payload(None, None, kept=frozenset({("squeeze/1", "ab")})))
     assert resources.has_features(NOWHERE, "squeeze/1", "ab")

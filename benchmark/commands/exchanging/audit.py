@@ -109,10 +109,10 @@ def audit_pack(
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack, refuse_code
     from benchmark.plan.request import Request
-    from benchmark.registry import METRICS, metric_names
+    from benchmark.registry import DISTRIBUTION_METRICS, metric_names
     from benchmark.system.device import use_device
 
-    names = tuple(name for name in metric_names(metrics) if name in METRICS)
+    names = tuple(one for one in metric_names(metrics) if one not in DISTRIBUTION_METRICS)
     request = Request(
         metrics=names, flatten=flatten, timeout_seconds=timeout, weights_dir=weights_dir
     )
