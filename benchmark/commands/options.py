@@ -16,7 +16,8 @@ Codecs = Annotated[
     ),
 ]
 DatasetName = Annotated[
-    str, typer.Option("--dataset", help="A dataset by name, or a folder of images.")
+    str,
+    typer.Option("--dataset", help="A dataset by name, a folder of images, or path.py:function."),
 ]
 Points = Annotated[
     list[str] | None,
@@ -24,7 +25,9 @@ Points = Annotated[
         help="Settings to measure, else a codec's default ones: jpeg.quality=10,30,50 (repeatable)."
     ),
 ]
-Metrics = Annotated[str, typer.Option(help="Comma-separated metrics, or 'all'.")]
+Metrics = Annotated[
+    str, typer.Option(help="Comma-separated metrics, each a name or path.py:Class, or 'all'.")
+]
 AllowFew = Annotated[
     bool,
     typer.Option(

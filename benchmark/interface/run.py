@@ -50,10 +50,10 @@ def run(
         Specs such as ``"jpeg"``, ``"jpeg:subsampling=444"`` or ``"mine.py:Mine"``; ``"all"`` for
         every codec that runs here.
     dataset : str or Path
-        A dataset by name, or a folder of images.
+        A dataset by name, a folder of images, or ``"mine.py:open_mine"``.
     metrics : str or sequence of str
-        Names of metrics, or ``"all"``. Distribution metrics such as ``"fid256"`` store features
-        here and are computed by `summary`.
+        Names of metrics, ``"mine.py:Mine"``, or ``"all"``. Distribution metrics such as
+        ``"fid256"`` store features here and are computed by `summary`.
     points : mapping or sequence of str
         Settings instead of the codecs' own: ``{"jpeg.quality": [10, 30]}`` or
         ``["jpeg.quality=10,30"]``.

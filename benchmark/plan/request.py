@@ -17,9 +17,9 @@ class Request:
     """
 
     codecs: tuple[str, ...] = ("all",)  # specs, `name[:key=value]...` or `path.py:Class`
-    dataset: str = "sample"  # a name in the registry, or a folder of images
+    dataset: str = "sample"  # a name in the registry, a folder, or `path.py:function`
     points: tuple[str, ...] = ()  # `jpeg.quality=10,30`: settings instead of a codec's own sweep
-    metrics: tuple[str, ...] = USUAL_METRICS  # names in the registry, or ("all",)
+    metrics: tuple[str, ...] = USUAL_METRICS  # names, or `path.py:Class`; ("all",)
     limit: int | None = None  # only the first images of the dataset
     flatten: bool = False  # accept images with alpha (laid on white) or CMYK
     packs: tuple[Path, ...] = ()  # bitstream archives that stand in for encoders
