@@ -30,7 +30,7 @@ class RunNotes:
 
     def write(self) -> None:
         """Write what is new into the record; a run without rows gets its record here."""
-        facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": self.decoded_twice}
+        facts = {"tracebacks": self.tracebacks.listed(), "decoded_twice": dict(self.decoded_twice)}
         new = {name: value for name, value in facts.items() if value != self._known.get(name)}
         new = {name: value for name, value in new.items() if value or name in self._known}
         if new:

@@ -11,6 +11,8 @@ from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import CorruptStream
 from benchmark.measure.execute import failed_by
 from benchmark.measure.outcome import Tracebacks
+from benchmark.measure.record import RunNotes
+from benchmark.rows.store import Store
 from support.command import bench
 
 MINE = Path(__file__).parents[1] / "support" / "mine.py"
@@ -128,6 +130,18 @@ def _picture():
     import numpy as np
 
     return np.zeros((8, 8, 3), np.uint8)
+
+
+def test_a_record_gets_what_comes_after_its_first_writing(tmp_path):
+    notes = RunNotes(Store(tmp_path), "r")
+    for name in ("jpeg", "webp"):
+        notes.decoded_twice[name] = "quality=5 a.png"
+        notes.tracebacks.add(name, "a cell")
+        notes.write()
+    record = Store(tmp_path).record("r")
+    assert set(record["decoded_twice"]) == {"jpeg", "webp"}
+    assert [one["traceback"] for one in record["tracebacks"]] == ["jpeg", "webp"]
+    assert "commit" in record
 
 
 def test_tracebacks_go_on_where_an_earlier_part_of_the_run_ended():
