@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from benchmark import user_file
@@ -164,7 +165,8 @@ def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
     if not isinstance(sweep, tuple | list) or not sweep:
         raise _wrong(spec, f"`sweep` is to be a tuple of one Setting or more, not {sweep!r}")
     for one in sweep:
-        if not isinstance(one, Setting) or not isinstance(one.value, int | float):
+        value: object = getattr(one, "value", None)
+        if not isinstance(one, Setting) or not isinstance(value, Real):
             raise _wrong(spec, f"`sweep` holds {one!r}, not a Setting such as Setting('bits', 3)")
     try:
         info: object = codec.describe()
@@ -175,10 +177,10 @@ def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
     if not isinstance(info, CodecInfo):
         raise _wrong(spec, f"`describe` is to return a CodecInfo, not {info!r}")
     for field, kind in get_type_hints(CodecInfo).items():
-        value, kinds = getattr(info, field), get_args(kind)
-        if value not in kinds if kinds else not isinstance(value, kind):
+        fact, kinds = getattr(info, field), get_args(kind)
+        if fact not in kinds if kinds else not isinstance(fact, kind):
             wanted = " or ".join(map(repr, kinds)) or f"of type {kind.__name__}"
-            raise _wrong(spec, f"`describe` gives {field} as {value!r}, which is to be {wanted}")
+            raise _wrong(spec, f"`describe` gives {field} as {fact!r}, which is to be {wanted}")
     return info
 
 

@@ -53,6 +53,8 @@ def file_of(name: str) -> Path:
     path = _copies.get(text, Path(text))
     if not path.is_file():
         raise UsageError(f"no file {text}")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"the file {text} cannot be read: its permissions forbid it")
     return path
 
 
@@ -180,13 +182,15 @@ def _metric_class(name: str, digest: str) -> type[Any]:
 
 
 def _module(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
+    content = path.read_bytes()
+    # a name of its own, under which dataclasses look for it: the file's may be that of a package
+    spec = spec_from_file_location(f"{path.stem}@{sha256(content).hexdigest()[:DIGITS]}", path)
     if spec is None:
         raise UsageError(f"{path} cannot be loaded as Python")
-    module = module_from_spec(spec)
+    module = sys.modules[spec.name] = module_from_spec(spec)
     try:
         # not by the loader, which takes a cached version of a file that changed within a second
-        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+        exec(compile(content, str(path), "exec"), vars(module))
     except SyntaxError as error:
         where = Path(error.filename or path).name
         raise UsageError(f"{where}, line {error.lineno}: {error.msg}: correct it") from error

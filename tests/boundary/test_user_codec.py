@@ -1,9 +1,12 @@
 """A user's codec file with a mistake: one sentence with file and line, before anything runs."""
 
+import json
 import re
+import sys
 
 import pytest
 
+from benchmark.codec_spec import load_codec, parse_codec
 from support.command import bench
 
 HEAD = '''"""A codec of the tests."""
@@ -189,9 +192,24 @@ def test_the_whole_codec_of_these_tests_is_planned(tmp_path, monkeypatch):
     assert "2 cells" in done.stdout
 
 
-def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
-    from benchmark.codec_spec import load_codec, parse_codec
+def test_dataclasses_and_a_name_of_a_package_are_no_hindrance(tmp_path):
+    path = tmp_path / "json.py"
+    future = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    header = "@dataclass\nclass Header:\n    height: int\n\n\n"
+    path.write_text(future + HEAD.partition("\n")[2] + header + WHOLE)
+    assert load_codec(parse_codec(f"{path}:Mine")).name == "mine"
+    assert json.loads("[1]") == [1]
+    assert sys.modules["json"] is json
 
+
+def test_settings_may_be_numbers_of_numpy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    several = WHOLE.replace('Setting("bits", 1)', 'Setting("bits", np.int64(1))')
+    (tmp_path / "mine.py").write_text(f"{HEAD}import numpy as np\n{several}")
+    assert bench("plan", "--codecs", "./mine.py:Mine", "--limit", "1").returncode == 0
+
+
+def test_a_file_that_changed_within_a_second_is_loaded_as_it_is_now(tmp_path):
     path = tmp_path / "mine.py"
     for title in ("first", "other"):
         path.write_text(HEAD + WHOLE.replace('"mine"', f'"{title}"'))

@@ -105,6 +105,7 @@ class DecoderProcess:
         assert self._process.pid is not None
         end_tree(self._process.pid, self._ended, ENDING_SECONDS)
         self._how_it_ended()
+        self._busy = False
         self._start()
 
     def _ended(self, seconds: float) -> bool:
