@@ -155,10 +155,9 @@ def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
     ('psnr', 'lpips')
     """
     known = (*METRICS, *DISTRIBUTION_METRICS)
-    texts = asked.split(",") if isinstance(asked, str) else asked
-    names = tuple(dict.fromkeys(text.strip() for text in texts))
-    if names == ("all",):
-        return known
+    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
+    every = [name for text in texts for name in (known if text == "all" else (text,))]
+    names = tuple(dict.fromkeys(every))
     for name in names:
         if name not in known and not user_file.names_file(name):
             raise UnknownName("metric", name, (*known, "path.py:Class"))

@@ -100,6 +100,10 @@ def test_a_mistake_in_a_metric_file_is_one_sentence_before_anything_runs(mistake
     assert not (here / "r").exists()
 
 
+def test_all_stands_for_every_metric_beside_a_users_one_as_well(here):
+    assert metric_names(f"all,{NAME}") == (*metric_names("all"), NAME)
+
+
 def test_an_unknown_metric_is_told_that_files_are_metrics_too(here):
     with pytest.raises(UsageError, match=r"No metric 'mine'.* path\.py:Class"):
         metric_names("psnr,mine")
