@@ -51,6 +51,17 @@ def stored_name(dataset: str) -> str:
     return name
 
 
+def dataset_with_results(results: Path, dataset: str) -> str:
+    """Return the name of the one dataset that was asked for, by name or as its folder of images.
+
+    Raises `UsageError` or `UnknownName` if it has no results, or if several were asked for.
+    """
+    names = datasets_with_results(results, dataset)
+    if len(names) > 1:
+        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+    return names[0]
+
+
 def read_results(
     results: Path,
     name: str,
@@ -72,7 +83,6 @@ def read_results(
     from benchmark.packs.contents import verified_rows
     from benchmark.rows.store import Store
 
-    name = stored_name(name) if names_file(name) else name
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
