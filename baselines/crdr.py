@@ -25,7 +25,7 @@ from baselines.neural.checkpoint_codec import (
     find_checkpoint,
     loaded_codec,
 )
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REVISION = 1
 FILE = "ours.safetensors"
-HIGHEST_Q, HIGHEST_BETA = 4.0, 5.12
+HIGHEST_BETA = 5.12
 REMEDY = (
     f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
     f"another than {FILE} with checkpoint=..."
@@ -50,6 +50,7 @@ class CRDR:
 
     name = "ours"
     sweep = tuple(Setting("q", q) for q in range(5))
+    accepts = Between("q", 0, 4)
     variants = ({"beta": "0"}, {"beta": "3.84"})
 
     def __init__(self, *, beta: float, checkpoint: str = "", exact: int = 0) -> None:
@@ -80,8 +81,7 @@ class CRDR:
         beta_map: Pixels | None = None,
     ) -> bytes:
         """Return the stream; grey pictures stretched over the image may set q and beta by block."""
-        if setting.name != "q" or not 0 <= setting.value <= HIGHEST_Q:
-            raise BadOption(f"ours has no {setting}: its setting is q, 0 to {HIGHEST_Q:g}")
+        require_accepted(self, setting)
         from baselines.neural.bitstream.level_picture import levels_of
         from baselines.neural.bitstream.windows import SMALL
         from baselines.neural.crdr.controls import HeaderControls

@@ -42,13 +42,12 @@ from baselines.compressai.weights import (
     AUTOREGRESSIVE,
     QUALITIES,
     RANDOM_SEED,
-    NetworkSource,
     find_sources,
     network,
     published_files,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
 from benchmark.system.device import chosen_device
 from benchmark.system.digest import files_sha256
@@ -102,6 +101,7 @@ class CompressAI:
         )
         self._kind = next(iter(self._sources.values())).weights
         self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
+        self.accepts = OneOf(self.sweep)
 
     @staticmethod
     def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
@@ -136,7 +136,8 @@ class CompressAI:
         height, width, _ = pixels.shape
         if height * width > MAX_PIXELS:
             raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
-        net = network(self._source(setting))
+        require_accepted(self, setting)
+        net = network(self._sources[int(setting.value)])
         with inference():
             coded = net.compress(self._padded(pixels))  # type: ignore[operator]
         strings = tuple(only for (only,) in coded["strings"])
@@ -165,13 +166,6 @@ class CompressAI:
             levels = decoded.mul(255).round_().clamp_(0, 255).to(torch.uint8)
             pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
         return pixels
-
-    def _source(self, setting: Setting) -> NetworkSource:
-        quality = int(setting.value)
-        if setting.name != "quality" or quality != setting.value or quality not in self._sources:
-            here = ", ".join(map(str, self._sources))
-            raise BadOption(f"{self._model} has no {setting} here; it has quality {here}")
-        return self._sources[quality]
 
     def _padded(self, pixels: Pixels) -> "Tensor":
         import torch

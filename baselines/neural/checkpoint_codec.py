@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import Card, load_card
-from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.errors import Unavailable
 from benchmark.system.device import Device, chosen_device
 from benchmark.system.weights import find_weights
 
@@ -32,6 +32,7 @@ class CheckpointCodec:
     revision = 1
     licence = "MIT"
     sweep = (Setting("level", 0),)
+    accepts = OneOf(sweep)
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._path = find_checkpoint(
@@ -49,8 +50,7 @@ class CheckpointCodec:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
-        if setting not in self.sweep:
-            raise BadOption(f"{self.name} has no {setting}: its setting is level=0")
+        require_accepted(self, setting)
         return self._codec().encode(pixels)
 
     def decode(self, data: bytes) -> Pixels:
