@@ -18,8 +18,9 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint_codec import (
+    card_of,
     described,
     exact_codec,
     find_checkpoint,
@@ -61,15 +62,18 @@ class CRDR:
         self._exact = bool(exact)
         self._beta = beta
         self._path = find_checkpoint(checkpoint, FILE, REMEDY)
-        self._card = load_card(self._path)
+        self._card = card_of(self._path, "crdr")
         self._device = chosen_device()
         self._tiled = False
 
     def describe(self) -> CodecInfo:
-        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
+        """Return the checkpoint as its card describes it, and the sha256 of its tensors.
+
+        Raises `Unavailable` for a card that the tensors do not fit.
+        """
         command = f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers"
         command += ", exact synthesis" if self._exact else ""
-        info = described(self._card, command, "MIT", REVISION, self._device)
+        info = described(checked_card(self._path), command, "MIT", REVISION, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
     def encode(

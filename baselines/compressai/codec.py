@@ -43,6 +43,7 @@ from baselines.compressai.weights import (
     QUALITIES,
     RANDOM_SEED,
     find_sources,
+    has_card,
     network,
     published_files,
 )
@@ -177,16 +178,21 @@ class CompressAI:
         planes = levels.permute(2, 0, 1)[None] / 255
         return functional.pad(planes, (left, wide - width - left, top, high - height - top))
 
-    def _trainings(self) -> list[str]:
-        """Return the trainings of networks that this project trained, without repetition."""
-        if self._kind not in MATCHED_CAVEATS:
-            return []
+    def _cards(self) -> list[Card]:
+        """Return the cards of those files that have one."""
         paths = [source.path for source in self._sources.values() if source.path is not None]
-        return list(dict.fromkeys(_training(verified_card(path)) for path in paths))
+        return [verified_card(path) for path in paths if has_card(path)]
+
+    def _trainings(self) -> list[str]:
+        """Return the trainings on the networks' cards, without repetition."""
+        return list(dict.fromkeys(map(_training, self._cards())))
 
     def _caveat(self) -> str:
         if self._kind == "random":
             return "random weights"
+        cards = self._cards()
+        if cards and not all(card.steps for card in cards):  # whoever trained them, or did not
+            return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
         if self._kind in MATCHED_CAVEATS:
             return MATCHED_CAVEATS[self._kind]
         missing = [q for q in range(1, QUALITIES[self._model] + 1) if q not in self._sources]
@@ -197,6 +203,8 @@ class CompressAI:
 
 def _training(card: Card) -> str:
     n, m = card.config.widths
+    if card.steps is None:
+        return f"N={n}, M={m}, {card.training}"
     crops = f"{card.steps} steps of {card.crops} crops in all"
     return f"N={n}, M={m}, {crops}: {card.training_data}"
 
