@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,11 +56,6 @@ class Edition:
     build: Build = NO_BUILD
     run: str = ""  # of the latest row
     age: int = 0  # 0 for the newest edition of the codec variant
-
-    @property
-    def origin(self) -> Literal["measured", "precomputed"]:
-        """Where its points come from; precomputed if any of them is."""
-        return "precomputed" if self.recorded else "measured"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

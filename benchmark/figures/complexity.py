@@ -60,7 +60,7 @@ def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Dra
             axes.set_xlabel(wrapped(f"Time ({block.unit})", room, AXIS_POINTS))
             title(axes, wrapped(block.where, room))
         caveats = dict.fromkeys(c for block in blocks for bar in block.bars for c in bar.caveats)
-        origins = [bar.origin for block in blocks for bar in block.bars]
+        origins = [_origin(block) for block in blocks]
         notes = [*(f"* {caveat}" for caveat in caveats), origins_note(origins, lines=False)]
         flat_legend(figure, _handles(origins[0]), "\n".join(notes))
         settle(figure)
@@ -81,7 +81,7 @@ def _draw_block(axes: "Axes", block: Block, styles: Mapping[str, Style], tight: 
             )  # fmt: skip
             axes.plot(
                 span[0], row + tight * up, marker=marker, color=style.colour, zorder=3,
-                markersize=MARKER_POINTS, **marker_fill(style.colour, bar.origin),
+                markersize=MARKER_POINTS, **marker_fill(style.colour, _origin(block)),
             )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
@@ -91,6 +91,11 @@ def _draw_block(axes: "Axes", block: Block, styles: Mapping[str, Style], tight: 
     axes.tick_params(axis="y", length=0)
     frame(axes)
     axes.spines["left"].set_visible(False)
+
+
+def _origin(block: Block) -> Origin:
+    """Return where seconds come from: those of a pack's streams are never among them."""
+    return "measured" if block.measured else "published"
 
 
 def _name(bar: Bar) -> str:

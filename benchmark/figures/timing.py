@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from benchmark.analysis.rate_distortion import curves, excluded
 from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.analysis.systems import short_names
-from benchmark.figures.captions import origins_note
 from benchmark.figures.drawing import Drawing, frame, plain_numbers, title
 from benchmark.figures.layout.legend import flat_legend, settle
 from benchmark.figures.layout.wrapping import text_inches, wrapped
@@ -85,8 +84,7 @@ def _draw_codec(
     seconds = [point.means[measure.column].value for point in points]
     found = [value for value in seconds if value]
     if found:
-        properties = line(style, REPORT, points[0].edition.origin)
-        axes.plot(found, [row] * len(found), **properties)
+        axes.plot(found, [row] * len(found), **line(style, REPORT))
 
 
 def _notes(summary: Summary, labels: Sequence[str]) -> tuple[dict[str, str], str]:
@@ -98,7 +96,6 @@ def _notes(summary: Summary, labels: Sequence[str]) -> tuple[dict[str, str], str
     stars = {caveat: "*" * (place + 1) for place, caveat in enumerate(caveats)}
     notes = [f"{letter}  {kind}" for kind, letter in letters.items()] if len(kinds) > 1 else []
     notes += [f"{star} {caveat}" for caveat, star in stars.items()]
-    notes.append(origins_note((edition.origin for edition in editions.values()), lines=False))
     marks = {}
     for label, edition in editions.items():
         marks[label] = " ".join(stars[caveat] for caveat in edition.caveats)

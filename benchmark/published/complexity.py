@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -75,7 +75,6 @@ class Bar(NamedTuple):
     decode: tuple[float, float]
     timed: str  # what the seconds contain, or which source and table they are from
     caveats: tuple[str, ...] = ()
-    origin: Literal["measured", "precomputed", "published"] = "published"
 
 
 class Block(NamedTuple):
@@ -101,8 +100,9 @@ def measured_block(summary: Summary | None, dataset: str) -> Block | None:
                 for of, name in zip((encode, decode), TIMED, strict=True)
             ]
             edition = encode[label][0].edition
-            told = edition.timed, edition.caveats, edition.origin
-            bars.append(Bar(names[label], label, spans[0], spans[1], *told))
+            bars.append(
+                Bar(names[label], label, spans[0], spans[1], edition.timed, edition.caveats)
+            )
     where = f"{profile(dataset).title}, {summary.images} images, {summary.machine}"
     return _block("s/MP", where, True, bars) if bars else None
 
