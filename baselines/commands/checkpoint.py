@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from baselines.commands.training_options import Half
+from benchmark.commands import options
+from benchmark.commands.verb import Verbs
+
 if TYPE_CHECKING:
     from benchmark.codec import Pixels
 
 NAME = "ours.safetensors"
+STEPS = "Training steps, for the card; 0 marks all rows as untrained."
+TRAINING_DATA = "Description of the training data, for the card."
 CROP = 256  # pixels, of each photograph that says how large activations become
 
-checkpoint = typer.Typer(
-    help="Make checkpoints of learned codecs.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+checkpoint = Verbs("""Make checkpoints of learned codecs.
 
-
-@checkpoint.callback()
-def _group() -> None:
-    """Make checkpoints of learned codecs."""
+Examples:
+  bench checkpoint import crdr.pth.tar
+  bench checkpoint card mailed.safetensors
+""")
 
 
 @checkpoint.command("import")
@@ -27,18 +31,34 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None,
-        typer.Option(help=f"File to write; default: {NAME} in the weights folder."),
+        typer.Option(
+            help=f"File to write; default: {NAME} in the weights folder.",
+            rich_help_panel=options.TARGET,
+        ),
     ] = None,
     steps: Annotated[
         int,
-        typer.Option(min=0, help="Training steps, for the card; 0 marks all rows as untrained."),
+        typer.Option(
+            min=0,
+            help=STEPS,
+            rich_help_panel=options.TRAINED,
+        ),
     ] = 5_000_000,
     training_data: Annotated[
-        str, typer.Option(help="Description of the training data, for the card.")
+        str,
+        typer.Option(
+            help=TRAINING_DATA,
+            rich_help_panel=options.TRAINED,
+        ),
     ] = "Open Images, 1.1 million (as published, not checked)",
-    half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
+    half: Half = False,
 ) -> None:
-    """Write the weights, the integer tables that the codec needs, and a json card beside them."""
+    """Write the weights, the integer tables that the codec needs, and a json card beside them.
+
+    Examples:
+      bench checkpoint import crdr.pth.tar
+      bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
+    """
     from baselines.neural.crdr.authors import import_checkpoint
     from benchmark.errors import UsageError
     from benchmark.system.weights import weight_folders
@@ -59,31 +79,65 @@ def import_weights(
 def make_card(
     file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
     training_data: Annotated[
-        str | None, typer.Option(help="Description of the training data.")
+        str | None, typer.Option(help=TRAINING_DATA, rich_help_panel=options.TRAINED)
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=0, help="Training steps; 0 marks all rows as untrained.")
+        int | None, typer.Option(min=0, help=STEPS, rich_help_panel=options.TRAINED)
     ] = None,
-    crops: Annotated[int | None, typer.Option(min=0, help="Crops seen in training.")] = None,
-    command: Annotated[str | None, typer.Option(help="Command that trained it.")] = None,
-    commit: Annotated[str | None, typer.Option(help="Commit of the code that trained it.")] = None,
-    caveat: Annotated[str, typer.Option(help="What tables and figures say beside its name.")] = "",
+    crops: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Crops seen in training, for the card.", rich_help_panel=options.TRAINED
+        ),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help="Command that trained it, for the card.", rich_help_panel=options.TRAINED
+        ),
+    ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option(
+            help="Commit of the code that trained it, for the card.",
+            rich_help_panel=options.TRAINED,
+        ),
+    ] = None,
+    caveat: Annotated[
+        str,
+        typer.Option(
+            help="What tables and figures say beside its name.", rich_help_panel=options.TRAINED
+        ),
+    ] = "",
     architecture: Annotated[
-        str | None, typer.Option(help="Architecture, where the tensors fit several.")
+        str | None,
+        typer.Option(
+            help="Architecture, where the tensors fit several.", rich_help_panel=options.ORIGIN
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             help="File for the tensors with their tables, if FILE lacks tables; default: "
-            "NAME-tables.safetensors beside it. FILE itself stays as it is."
+            "NAME-tables.safetensors beside it. FILE itself stays as it is.",
+            rich_help_panel=options.TARGET,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a card that is there.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace a card that is there.", rich_help_panel=options.TARGET
+        ),
+    ] = False,
 ) -> None:
     """Write the card that a file of tensors needs, its network recognised from the tensors.
 
     Facts of the training that are not given are asked for on a terminal, and otherwise unknown; a
     codec with an unknown amount of training is marked so in every table and figure.
+
+    Examples:
+      bench checkpoint card mailed.safetensors
+      bench checkpoint card mailed.safetensors --steps 500000
     """
     from baselines.neural.architecture import load_architecture
     from baselines.neural.checkpoint.bare import BareTensors, TrainingFacts
