@@ -111,7 +111,7 @@ COMMANDS = {
         "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
     ),
     "checkpoint": BroughtCommand(
-        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of our codec."
+        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of learned codecs."
     ),
 }
 
