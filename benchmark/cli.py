@@ -18,6 +18,7 @@ from benchmark.commands.analysing.tradeoff import tradeoff
 from benchmark.commands.exchanging.audit import audit
 from benchmark.commands.exchanging.merge import merge
 from benchmark.commands.exchanging.pack import pack, tools
+from benchmark.commands.exchanging.pictures import export_images
 from benchmark.commands.measuring.fetch import fetch
 from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
@@ -74,7 +75,9 @@ for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports wha
 app.add_typer(baseline, name="baseline")
 app.add_typer(published, name="published")
 app.add_typer(pack, name="pack")
+tools.command("images")(export_images)
 app.add_typer(tools, name="export")
+app.command("export-images", hidden=True)(export_images)  # as it is often typed
 app.add_typer(audit, name="audit")
 app.add_typer(figures, name="figures")
 

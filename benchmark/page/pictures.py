@@ -16,16 +16,13 @@ from benchmark.codec import Codec, Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import Source
-from benchmark.errors import BenchError, ImageRefused, Unavailable
+from benchmark.errors import BenchError, ImageRefused
 from benchmark.measure.engine.local import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.packs.contents import DatasetContents
+from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
-from benchmark.plan.matrix import open_sources
-from benchmark.plan.request import Request
-from benchmark.registry import DATASETS
 from benchmark.system.atomic import write_files
 
 FOLDER = "pictures"  # beside the page
@@ -67,7 +64,7 @@ def chosen_photographs(
     streams: dict[int, int] = {}
     names: dict[int, str] = {}
     for (_, _, number), row in rows.items():
-        streams[number] = streams.get(number, 0) + _has_stream(contents, row)
+        streams[number] = streams.get(number, 0) + contents.has_picture(row)
         names[number] = row["image"]
     ordered = sorted(
         (number for number, count in streams.items() if count),
@@ -105,7 +102,7 @@ def write_pictures(
     beyond = _beyond(len(chosen))
     for place, row in rows.items():
         if place not in decoded:
-            absent = beyond if _has_stream(contents, row) else _not_kept(row)
+            absent = beyond if contents.has_picture(row) else _not_kept(row)
             decoded[place] = DecodedPicture(None, absent)
     paths = [one.picture for one in photographs.values()]
     paths += [one.picture for one in decoded.values()]
@@ -125,22 +122,6 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
         for path in pictures.glob("*.png"):
             if path.name not in files:
                 path.unlink(missing_ok=True)
-
-
-def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
-    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
-    name = dataset.partition(":")[0]
-    name = dataset if Path(dataset).is_dir() else name
-    if name not in DATASETS and not Path(name).is_dir():
-        return (
-            f"The original is not here: {name} was a folder that no name leads back to; "
-            "`bench report --page --dataset path/to/it` finds it."
-        )
-    try:
-        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
-    except Unavailable as missing:
-        return f"The original is not here: {missing}."
-    return {one.sha256: one for one in opened.images}
 
 
 def _photograph(
@@ -176,7 +157,7 @@ def _decoded(
     name = f"{row['decoded_sha256']}.png"
     if (folder / FOLDER / name).exists():
         return DecodedPicture(f"{FOLDER}/{name}")
-    if not _has_stream(contents, row):
+    if not contents.has_picture(row):
         return DecodedPicture(None, _not_kept(row))
     key = row["codec"], row["variant"]
     if key not in decoders:
@@ -197,10 +178,6 @@ def _decoded(
     return DecodedPicture(f"{FOLDER}/{name}")
 
 
-def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
-    return bool(contents.has_stream(row) or row["bytes_origin"] == "declared")
-
-
 def _beyond(count: int) -> str:
     some = f"pictures of {count} photographs only" if count else "no pictures"
     return (
@@ -211,10 +188,7 @@ def _beyond(count: int) -> str:
 def _not_kept(row: StoredRow) -> str:
     """Return a sentence on how to get a stream that is not there."""
     spec = f"{row['codec']}:{row['variant']}".rstrip(":")
-    again = f"`bench run --codecs {spec} --dataset {row['dataset']}"
-    if row["recorded"]:
-        return f"No picture: its numbers came without their streams; {again}` codes it here."
-    return f"No picture: its stream was not kept; {again} --results OTHER` codes it again."
+    return f"No picture: {why_no_stream(bool(row['recorded']), [spec], row['dataset'])}."
 
 
 def _write(folder: Path, name: str, pixels: Pixels) -> None:

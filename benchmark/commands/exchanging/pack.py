@@ -13,7 +13,7 @@ pack = typer.Typer(
     pretty_exceptions_enable=False,
 )
 tools = typer.Typer(
-    help="Export results for other tools: codec-compare.",
+    help="Export results for other tools: decoded pictures, codec-compare.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -21,7 +21,7 @@ tools = typer.Typer(
 
 @tools.callback()
 def _tools() -> None:
-    """Export results for other tools: codec-compare."""
+    """Export results for other tools: decoded pictures, codec-compare."""
 
 
 @tools.command("codec-compare")
