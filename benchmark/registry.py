@@ -95,10 +95,10 @@ class BroughtCommand(NamedTuple):
 COMMANDS = {
     "encode": BroughtCommand(
         "baselines.commands.encode:encode",
-        "Encode an image with our codec; --q-map and --beta-map control it block by block.",
+        "Encode an image with our codec, or with another.",
     ),
     "decode": BroughtCommand(
-        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
+        "baselines.commands.decode:decode", "Decode a stream of any codec to an image."
     ),
     "train": BroughtCommand(
         "baselines.commands.train:train",

@@ -1,4 +1,4 @@
-"""`bench encode`: code one image file to a stream of our codec."""
+"""`bench encode`: code one image file to a stream of our codec, or of another."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from benchmark.commands import options
 
+Q, BETA = 2.0, 0.0  # unless others are asked for
 MAP_HELP = (
     "A grey picture of any size, stretched over the image: black is 0, white {}; each block of "
     "64 x 64 pixels takes its mean value, rounded to 16 levels."
@@ -15,14 +16,23 @@ MAP_HELP = (
 
 def encode(
     image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, TIFF or PPM.")],
-    stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr.")],
+    stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr, out.jpg.")],
+    codec: Annotated[
+        str, typer.Option(help="The codec, name[:key=value]... or path.py:Class; default: ours.")
+    ] = "ours",
+    point: Annotated[
+        str, typer.Option(help="Setting of another codec: quality=30; default: its middle one.")
+    ] = "",
     q: Annotated[
-        float, typer.Option("--q", help="Rate level, 0 (lowest) to 4, in steps of 1/16.")
-    ] = 2.0,
+        float | None,
+        typer.Option("--q", help="Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2."),
+    ] = None,
     beta: Annotated[
-        float,
-        typer.Option(help="Realism weight for the header, 0 to 5.12; a decoder may use another."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Realism weight for the header, 0 to 5.12; a decoder may use another. Default: 0."
+        ),
+    ] = None,
     q_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("q = 4"))] = None,
     beta_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("beta = 5.12"))] = None,
     checkpoint: options.Checkpoint = "",
@@ -30,17 +40,32 @@ def encode(
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
 ) -> None:
-    """Encode an image with our codec; --q-map and --beta-map control it block by block."""
+    """Encode an image with our codec, or with another.
+
+    --q-map and --beta-map control our codec block by block. --q, --beta, their maps and
+    --checkpoint are for our codec, --point for the others.
+    """
+    from baselines.commands.any_codec import OURS, encode_as, refuse_options
     from baselines.commands.stream import our_codec, read_image, written
     from benchmark.codec import Setting
+    from benchmark.errors import UsageError
 
-    codec = our_codec(beta, checkpoint, device, weights_dir)
-    pixels = read_image(image, flatten)
-    maps = {
-        name: read_image(path, flatten=True) if path else None
-        for name, path in (("q_map", q_map), ("beta_map", beta_map))
-    }
-    data = codec.encode(pixels, Setting("q", q), **maps)
+    if codec == OURS:
+        if point:
+            raise UsageError(f"--point {point}: the setting of our codec is given by --q")
+        coder = our_codec(BETA if beta is None else beta, checkpoint, device, weights_dir)
+        pixels = read_image(image, flatten)
+        maps = {
+            name: read_image(path, flatten=True) if path else None
+            for name, path in (("q_map", q_map), ("beta_map", beta_map))
+        }
+        data = coder.encode(pixels, Setting("q", Q if q is None else q), **maps)
+    else:
+        given = {"q": q, "beta": beta, "q-map": q_map, "beta-map": beta_map}
+        refuse_options(codec, {name: value is not None for name, value in given.items()})
+        refuse_options(codec, {"checkpoint": bool(checkpoint)})
+        pixels = read_image(image, flatten)
+        data = encode_as(codec, point, pixels, image, device, weights_dir)
     written(stream, data)
     height, width, _ = pixels.shape
     print(f"{stream}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp")
