@@ -37,6 +37,10 @@ def decode(
 
     Streams of ours, JPEG, WebP, JPEG 2000, JPEG XL, AVIF and BPG are recognised; --codec names
     others. Streams kept by `bench run` are decoded by `bench export images`.
+
+    Examples:
+      bench decode out.crdr out.png --beta 5.12
+      bench decode stream.bin out.png --codec vtm
     """
     from io import BytesIO
 

@@ -44,6 +44,10 @@ def encode(
 
     --q-map and --beta-map control our codec block by block. --q, --beta, their maps and
     --checkpoint are for our codec, --point for the others.
+
+    Examples:
+      bench encode in.png out.crdr --q 2.5 --beta 3.84
+      bench encode in.png out.jpg --codec jpeg --point quality=30
     """
     from baselines.commands.any_codec import OURS, encode_as, refuse_options
     from baselines.commands.stream import our_codec, read_image, written

@@ -16,6 +16,7 @@ from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
+from benchmark.registry import ALIASES
 from benchmark.rows.editions import newest_rows
 
 StoredRow = Mapping[str, Any]
@@ -173,7 +174,7 @@ def _of_rate(
 ) -> tuple[list[StoredPicture], list[StoredPicture]]:
     """Return the nearest pictures of each image and codec, and those whose nearest is far off.
 
-    Rows without a stream count only where no row of the codec and image has one.
+    Rows without a stream count only where the codec and image have none near the rate that has one.
     """
     groups: dict[str, dict[str, list[StoredPicture]]] = defaultdict(lambda: defaultdict(list))
     for one in rows:
@@ -181,23 +182,24 @@ def _of_rate(
     kept, far = [], []
     for of_image in groups.values():
         by_cell = {one.row["cell"]: one for ones in of_image.values() for one in ones}
-        candidates = {
-            spec: [one.row for one in ones if contents.has_picture(one.row)]
-            or [one.row for one in ones]
-            for spec, ones in of_image.items()
+        every = {spec: [one.row for one in ones] for spec, ones in of_image.items()}
+        with_stream = {
+            spec: kept_rows
+            for spec, rows_of_spec in every.items()
+            if (kept_rows := [row for row in rows_of_spec if contents.has_picture(row)])
         }
-        found, too_far = nearest(candidates, bpp)
-        kept += [by_cell[row["cell"]] for row in found.values()]
+        found, _ = nearest(with_stream, bpp)
+        others, too_far = nearest({spec: every[spec] for spec in every if spec not in found}, bpp)
+        kept += [by_cell[row["cell"]] for row in (*found.values(), *others.values())]
         far += [of_image[spec][0] for spec in too_far]
     return kept, far
 
 
 def _why(these: Sequence[StoredPicture], choice: PictureChoice) -> str:
-    specs = sorted({_spec(one).text for one in these})
+    specs = {one.label if one.label in ALIASES else _spec(one).text for one in these}
     options = "".join(f" --points {text}" for text in choice.points)
-    return f"{_listed(these)}: " + why_no_stream(
-        bool(these[0].row["recorded"]), specs, choice.dataset, options
-    )
+    recorded = bool(these[0].row["recorded"])
+    return why_no_stream(recorded, sorted(specs), choice.dataset, options)
 
 
 def _listed(these: Iterable[StoredPicture]) -> str:

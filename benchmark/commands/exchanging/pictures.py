@@ -59,7 +59,10 @@ def export_images(
 
     A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
     pixels that were scored are written. Exit code 1 if a stream decodes to other ones, or to none.
-    For example: bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to pictures
+
+    Examples:
+      bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to pictures
+      bench export images --dataset photos --points jpeg.quality=30,webp.quality=50 --to pictures
     """
     import json
 
@@ -115,7 +118,7 @@ def export_images(
 
 
 def _counted(absent: "Mapping[str, int]") -> list[str]:
-    return [f"{count} pictures: {reason}" for reason, count in absent.items()]
+    return [f"{count} picture{'s' * (count != 1)}: {reason}" for reason, count in absent.items()]
 
 
 def _by_reason(failures: "Sequence[Failure]") -> list[str]:
