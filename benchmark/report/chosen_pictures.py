@@ -114,7 +114,7 @@ def stem(image: str) -> str:
     >>> stem("mobile/IMG_1.v2.png"), stem("kodim03")
     ('mobile/IMG_1.v2', 'kodim03')
     """
-    return str(PurePosixPath(image).with_suffix("")) if image else image
+    return str(PurePosixPath(image).with_suffix(""))
 
 
 def _rows(contents: DatasetContents, name: str, choice: PictureChoice) -> list[StoredPicture]:
