@@ -16,13 +16,16 @@ from benchmark.codec import Codec, Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import Source
-from benchmark.errors import BenchError, ImageRefused
+from benchmark.errors import BenchError, ImageRefused, Unavailable
 from benchmark.measure.engine.local import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
+from benchmark.plan.matrix import open_sources
+from benchmark.plan.request import Request
+from benchmark.registry import DATASETS
 from benchmark.system.atomic import write_files
 
 FOLDER = "pictures"  # beside the page
@@ -64,7 +67,7 @@ def chosen_photographs(
     streams: dict[int, int] = {}
     names: dict[int, str] = {}
     for (_, _, number), row in rows.items():
-        streams[number] = streams.get(number, 0) + contents.has_picture(row)
+        streams[number] = streams.get(number, 0) + _has_stream(contents, row)
         names[number] = row["image"]
     ordered = sorted(
         (number for number, count in streams.items() if count),
@@ -102,7 +105,7 @@ def write_pictures(
     beyond = _beyond(len(chosen))
     for place, row in rows.items():
         if place not in decoded:
-            absent = beyond if contents.has_picture(row) else _not_kept(row)
+            absent = beyond if _has_stream(contents, row) else _not_kept(row)
             decoded[place] = DecodedPicture(None, absent)
     paths = [one.picture for one in photographs.values()]
     paths += [one.picture for one in decoded.values()]
@@ -122,6 +125,22 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
         for path in pictures.glob("*.png"):
             if path.name not in files:
                 path.unlink(missing_ok=True)
+
+
+def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
+    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
+    name = dataset.partition(":")[0]
+    name = dataset if Path(dataset).is_dir() else name
+    if name not in DATASETS and not Path(name).is_dir():
+        return (
+            f"The original is not here: {name} was a folder that no name leads back to; "
+            "`bench report --page --dataset path/to/it` finds it."
+        )
+    try:
+        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
+    except Unavailable as missing:
+        return f"The original is not here: {missing}."
+    return {one.sha256: one for one in opened.images}
 
 
 def _photograph(
@@ -157,7 +176,7 @@ def _decoded(
     name = f"{row['decoded_sha256']}.png"
     if (folder / FOLDER / name).exists():
         return DecodedPicture(f"{FOLDER}/{name}")
-    if not contents.has_picture(row):
+    if not _has_stream(contents, row):
         return DecodedPicture(None, _not_kept(row))
     key = row["codec"], row["variant"]
     if key not in decoders:
@@ -176,6 +195,10 @@ def _decoded(
         return DecodedPicture(None, f"No picture: {pixels.stage}: {pixels.reason}.")
     _write(folder, name, pixels)
     return DecodedPicture(f"{FOLDER}/{name}")
+
+
+def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
+    return contents.has_picture(row)
 
 
 def _beyond(count: int) -> str:

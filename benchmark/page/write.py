@@ -22,9 +22,9 @@ from benchmark.page.pictures import (
     remove_others,
     rows_by_image,
     size_of,
+    sources_of,
     write_pictures,
 )
-from benchmark.plan.matrix import find_photographs
 from benchmark.published.curves import SystemCurve, published_curves
 from benchmark.published.overlay import check_same_images, overlay
 from benchmark.published.points import read_points
@@ -80,7 +80,7 @@ def write_page(
     packs = packs_beside(request.results)
     contents = dataset_contents(request.results, stored.name.partition(":")[0], packs)
     dataset = request.dataset if Path(request.dataset).is_dir() else stored.name
-    sources = find_photographs(dataset, request.data_dir)
+    sources = sources_of(dataset, request.results, request.data_dir)
     chosen = chosen_photographs(rows, contents, request.photographs)
     total = sum(number in chosen for _, _, number in rows)
     with show_progress(total) as tell:

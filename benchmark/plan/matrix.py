@@ -1,7 +1,6 @@
 """Open a request: dataset, sources, contenders and store, all cells and those left to do."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, parse_points, select
-from benchmark.registry import DATASETS, open_dataset
+from benchmark.registry import open_dataset
 from benchmark.rows.store import Store
 from benchmark.system.machine import cores
 
@@ -46,24 +45,6 @@ def open_sources(request: Request) -> Sources:
         tuple(one for one in found if isinstance(one, Source)),
         tuple(one for one in found if isinstance(one, Refused)),
     )
-
-
-def find_photographs(dataset: str, data_dir: Path | None) -> dict[str, Source] | str:
-    """Return a dataset's photographs by the sha256 of their pixels, or why they are missing.
-
-    dataset: a folder, or a dataset or part of one by name. The reason is a sentence.
-    """
-    name = dataset if Path(dataset).is_dir() else dataset.partition(":")[0]
-    if name not in DATASETS and not Path(name).is_dir():
-        return (
-            f"The original is not here: {name} was a folder that no name leads back to; "
-            "`--dataset path/to/it` finds it."
-        )
-    try:
-        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
-    except Unavailable as missing:
-        return f"The original is not here: {missing}."
-    return {one.sha256: one for one in opened.images}
 
 
 def open_store(request: Request, dataset: Dataset) -> Store:

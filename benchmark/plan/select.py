@@ -4,14 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Codec, Setting
-from benchmark.codec_spec import (
-    CodecSpec,
-    load_codec,
-    names_code,
-    parse_codec,
-    resolve,
-    split_unescaped,
-)
+from benchmark.codec_spec import CodecSpec, load_codec, names_code, parse_codec, resolve
 from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
@@ -46,7 +39,7 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
     points: dict[tuple[str, str], tuple[float, ...]] = {}
     for text in texts:
         key = "", ""
-        for part in split_unescaped(text, ","):
+        for part in text.split(","):
             left, equals, right = part.rpartition("=")
             if equals:
                 codec, _, setting = left.rpartition(".")

@@ -123,7 +123,9 @@ def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
 def test_absent_sources_are_told_and_the_pictures_written_all_the_same(folder):
     said = export(folder, "--codecs", "webp")
     (line,) = (line for line in said.splitlines() if line.startswith("absent"))
-    assert line.startswith("absent   2 sources: The original is not here")
+    assert line.startswith(
+        "absent   2 sources: garden is the name of a folder's results: --dataset"
+    )
     assert len(pictures(folder)) == 4
 
 

@@ -88,7 +88,7 @@ def export_images(
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
-    sources, lacking = _sources(chosen, dataset, data_dir) if source else ({}, "")
+    sources, lacking = _sources(chosen, dataset, results, data_dir) if source else ({}, "")
     with (
         interruptible("pictures that were written stay; the same command writes the others"),
         show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
@@ -133,14 +133,19 @@ def _by_reason(failures: "Sequence[Failure]") -> list[str]:
 
 
 def _sources(
-    chosen: "ChosenPictures", dataset: str, data_dir: Path | None
+    chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
 ) -> "tuple[dict[str, Source], str]":
     """Return the sources of the chosen pictures, and a sentence on those that are not here."""
-    from benchmark.plan.matrix import find_photographs
+    from benchmark.page.pictures import sources_of
+    from benchmark.registry import DATASETS
 
     wanted = dict.fromkeys(one.row["image_sha256"] for one in chosen.pictures)
-    found = find_photographs(dataset, data_dir)
+    found = sources_of(dataset, results, data_dir)
     if isinstance(found, str):
+        if dataset not in DATASETS and (results / dataset).is_dir():
+            found = (
+                f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
+            )
         return {}, f"{len(wanted)} sources: {found.rstrip('.')}"
     here = {sha256: found[sha256] for sha256 in wanted if sha256 in found}
     lacking = len(wanted) - len(here)
