@@ -6,7 +6,7 @@ from pathlib import Path
 
 import benchmark
 from benchmark.codec import Pixels
-from benchmark.errors import BenchError, CorruptStream, UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError
 
 OURS = "ours"
 # How streams begin that are recognised: ours, and those that are files of a standard format.
@@ -59,16 +59,17 @@ def encode_as(
 def decode_as(
     codec: str, stream: bytes, path: Path, device: str, weights_dir: Path | None
 ) -> Pixels:
-    """Return the image of a stream; raises `CorruptStream` where the codec cannot decode it."""
+    """Return the image of a stream; raises `UsageError` where the codec cannot decode it."""
     bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)
     try:
         pixels = bound.decode(stream)
-    except BenchError:
+    except Unavailable:
         raise
     except Exception as error:  # adapters run foreign code
-        raise CorruptStream(f"{path} is no stream of {codec}: {_told(error)}") from error
+        why = str(error) if isinstance(error, BenchError) else _told(error)
+        raise UsageError(f"{path} cannot be decoded as {codec}: {why}") from error
     if getattr(pixels, "dtype", None) != "uint8" or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise CorruptStream(f"{codec} decodes {path} to no picture of 8-bit RGB")
+        raise UsageError(f"{path} cannot be decoded as {codec}: what comes out is no 8-bit RGB")
     return pixels
 
 

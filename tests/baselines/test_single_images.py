@@ -12,7 +12,7 @@ from baselines.commands.any_codec import BEGINNINGS, codec_of
 from baselines.neural.bitstream.container import MAGIC
 from benchmark.cli import app
 from benchmark.codec_spec import CodecSpec
-from benchmark.errors import BenchError, CorruptStream, Unavailable, UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.packs.pack import shipped_packs, with_variant
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
@@ -101,11 +101,12 @@ def test_our_container_is_recognised():
         (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for our codec alone"),
         (("decode", "a.jpg", "out.png", "--exact"), UsageError, "--exact is for our codec alone"),
         (("decode", "a.jpg", "out.png", "--checkpoint", "x"), UsageError, "not for jpeg"),
-        (("decode", "cut.jpg", "out.png"), CorruptStream, "cut.jpg is no stream of jpeg: OSError"),
-        (("decode", "a.jpg", "out.png", "--codec", "webp"), CorruptStream, "no stream of webp"),
+        (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg: OSErr"),
+        (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp: Webp"),
+        (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "as raw: a raw stream of"),
         (
             ("decode", "honest", "out.png", "--codec", f"{FAKES}:ReturnsFloats"),
-            CorruptStream, "no picture of 8-bit RGB",
+            UsageError, "what comes out is no 8-bit RGB",
         ),
         (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
         (("encode", "in.png", "x", "--codec", "jpeg", "--q", 2), UsageError, "--q is for our"),

@@ -26,14 +26,12 @@ def export_images(
     images: Annotated[
         str, typer.Option(help="Comma-separated names of images: kodim03,kodim21; default: all.")
     ] = "",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first N of the images, by name.")
-    ] = None,
+    limit: options.Limit = None,
     points: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only these settings: ours.q=2,jpeg.quality=30 (repeatable). With --codecs all, "
-            "no other codecs; else all settings of the others."
+            help="Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no other "
+            "codecs; else all settings of the others."
         ),
     ] = None,
     bpp: Annotated[
@@ -61,8 +59,8 @@ def export_images(
     pixels that were scored are written. Exit code 1 if a stream decodes to other ones, or to none.
 
     Examples:
-      bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to pictures
-      bench export images --dataset photos --points jpeg.quality=30,webp.quality=50 --to pictures
+      bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
+      bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
     """
     import json
 
