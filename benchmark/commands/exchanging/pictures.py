@@ -30,8 +30,8 @@ def export_images(
     points: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no other "
-            "codecs; else all settings of the others."
+            help="Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
+            "other codecs; else all settings of the others."
         ),
     ] = None,
     bpp: Annotated[
