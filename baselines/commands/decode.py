@@ -49,9 +49,11 @@ def decode(
     from baselines.commands.any_codec import OURS, codec_of, decode_as, refuse_options
     from baselines.commands.stream import our_codec, read, written
     from benchmark.errors import UsageError
+    from benchmark.system.device import use_device
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
+    use_device(device)  # a device that is not here is found before the stream is read
     data = read(stream)
     name = codec or codec_of(data, stream)
     if name == OURS:

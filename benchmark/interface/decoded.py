@@ -62,7 +62,7 @@ def decoded(
     chosen = choose_pictures(
         contents, folder.name, PictureChoice(folder.name, codec, (image,), None, points)
     )
-    if chosen.absent and not chosen.pictures:
+    if not chosen.pictures:
         raise Unavailable(f"{codec} of {image} cannot be decoded: {'; '.join(chosen.absent)}")
     if len(chosen.pictures) > 1:
         known = ", ".join(f"{one.label} {one.setting}" for one in chosen.pictures)

@@ -15,7 +15,11 @@ from typer.testing import CliRunner
 import benchmark
 from benchmark.cli import app
 from benchmark.datasets.image import read_image
-from benchmark.errors import CorruptStream, Unavailable, UnknownName, UsageError
+from benchmark.errors import Unavailable, UsageError
+from benchmark.measure.outcome import Progress
+from benchmark.packs.contents import dataset_contents
+from benchmark.report.chosen_pictures import PictureChoice, choose_pictures
+from benchmark.report.exported_pictures import export_pictures
 from benchmark.rows.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +83,7 @@ def pictures(folder, to="out"):
 def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(folder):
     said = export(folder)
     assert "10 pictures written, 0 were there before" in said
+    assert "bpp at quality=10, quality=40, quality=80\n" in said
     lines = {one["file"]: one for one in listed(folder)}
     for row_ in rows_of(folder):
         name = (
@@ -110,6 +115,7 @@ def test_the_sources_come_along_unless_they_are_not_wanted(measured, folder):
         assert np.array_equal(source, read_image(measured / "photos" / f"{name}.png").pixels)
     of_sources = [one for one in listed(folder, "both") if one["codec"] == "source"]
     assert [one["file"] for one in of_sources] == ["cup__source.png", "spoon__source.png"]
+    assert list(of_sources[0])[:5] == ["file", "dataset", "image", "codec", "spec"]
     assert len(pictures(folder, "both")) == 8
     done = CliRunner().invoke(app, [*words, str(folder / "alone"), "--no-source"])
     assert done.exit_code == 0, done.output
@@ -326,23 +332,12 @@ def test_the_spelling_with_a_hyphen_is_the_same_command(folder):
     assert len(pictures(folder)) == 10
 
 
-def test_from_python_the_pixels_of_a_stored_stream(folder):
-    one = next(one for one in rows_of(folder) if one["codec"] == "webp")
-    place = folder / "results" / "garden"
-    pixels = benchmark.decoded(place, "webp", one["image"], quality=one["setting_value"])
-    assert pixels.dtype == np.uint8
-    truth = benchmark.codec("webp").decode(store_of(folder).stream(one["stream_sha256"]))
-    assert np.array_equal(pixels, truth)
-    with pytest.raises(UsageError, match="several pictures: webp quality=5, webp quality=60"):
-        benchmark.decoded(place, "webp", "cup")
-    with pytest.raises(UnknownName, match="No image with results 'cop'"):
-        benchmark.decoded(place, "webp", "cop", quality=5)
-    with pytest.raises(UsageError, match="holds no rows of one dataset"):
-        benchmark.decoded(folder / "results", "webp", "cup", quality=5)
-    stream = store_of(folder)._stream_path(one["stream_sha256"])
-    stream.write_bytes(b"short")
-    with pytest.raises(CorruptStream, match="is damaged"):
-        benchmark.decoded(place, "webp", one["image"], quality=one["setting_value"])
-    stream.unlink()
-    with pytest.raises(Unavailable, match="was not kept; `bench run --codecs webp"):
-        benchmark.decoded(place, "webp", one["image"], quality=one["setting_value"])
+def test_progress_ends_at_the_number_of_streams_that_failures_count_in(folder):
+    export(folder, "--codecs", "webp")
+    one = next(one for one in rows_of(folder) if one["codec"] == "jpeg")
+    store_of(folder)._stream_path(one["stream_sha256"]).write_bytes(b"short")
+    contents = dataset_contents(folder / "results", "garden", [])
+    chosen = choose_pictures(contents, "garden", PictureChoice("garden", "jpeg"))
+    states = []
+    export_pictures(folder / "out", chosen.pictures, {}, contents, "cpu", 1, False, states.append)
+    assert states[-1] == Progress(finished=6, failed=1)
