@@ -1,7 +1,7 @@
 """Other codecs than ours for the commands that code single images, named or recognised."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import benchmark
@@ -40,16 +40,19 @@ def refuse_options(codec: str, given: Mapping[str, bool]) -> None:
 
 
 def encode_as(
-    codec: str, point: str, pixels: Pixels, image: Path, device: str, weights_dir: Path | None
+    codec: str,
+    encode: Callable[..., bytes],
+    setting: Mapping[str, float],
+    pixels: Pixels,
+    image: Path,
 ) -> bytes:
-    """Return the stream of an image; point: "quality=30", or empty for the codec's middle setting.
+    """Return the stream of an image at a setting, or at the codec's middle one.
 
-    Raises `UsageError` or `Unavailable`, and `BenchError` where the codec fails.
+    encode: of the codec that `benchmark.codec` opened. Raises what the codec says of the request,
+    and `BenchError` where it fails.
     """
-    bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)
-    setting = setting_of(point) if point else {}
     try:
-        return bound.encode(pixels, **setting)
+        return encode(pixels, **setting)
     except BenchError:
         raise
     except Exception as error:  # adapters run foreign code
@@ -74,11 +77,13 @@ def decode_as(
 
 
 def setting_of(point: str) -> dict[str, float]:
-    """Return a setting given as text; raises `UsageError`.
+    """Return a setting given as text, none for an empty one; raises `UsageError`.
 
-    >>> setting_of("quality=30")
-    {'quality': 30.0}
+    >>> setting_of("quality=30"), setting_of("")
+    ({'quality': 30.0}, {})
     """
+    if not point:
+        return {}
     name, _, value = point.partition("=")
     try:
         return {name.strip(): float(value)}

@@ -49,7 +49,8 @@ def encode(
       bench encode in.png out.crdr --q 2.5 --beta 3.84
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
-    from baselines.commands.any_codec import OURS, encode_as, refuse_options
+    import benchmark
+    from baselines.commands.any_codec import OURS, encode_as, refuse_options, setting_of
     from baselines.commands.stream import our_codec, read_image, written
     from benchmark.codec import Setting
     from benchmark.errors import UsageError
@@ -68,8 +69,10 @@ def encode(
         given = {"q": q, "beta": beta, "q-map": q_map, "beta-map": beta_map}
         refuse_options(codec, {name: value is not None for name, value in given.items()})
         refuse_options(codec, {"checkpoint": bool(checkpoint)})
+        bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)
+        setting = setting_of(point)
         pixels = read_image(image, flatten)
-        data = encode_as(codec, point, pixels, image, device, weights_dir)
+        data = encode_as(codec, bound.encode, setting, pixels, image)
     written(stream, data)
     height, width, _ = pixels.shape
     print(f"{stream}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp")
