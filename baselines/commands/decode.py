@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs
 
 
 def decode(
@@ -16,17 +17,24 @@ def decode(
     codec: Annotated[
         str,
         typer.Option(
-            help="The codec, name[:key=value]... or path.py:Class; default: as the stream begins."
+            help="The codec, name[:key=value]... or path.py:Class; default: as the stream begins.",
+            rich_help_panel=options.CODED,
+            autocompletion=complete_codecs,
         ),
     ] = "",
     beta: Annotated[
         float | None,
-        typer.Option(help="Of our codec: realism weight, 0 to 5.12, instead of the stream's."),
+        typer.Option(
+            help="Of our codec: realism weight, 0 to 5.12, instead of the stream's.",
+            rich_help_panel=options.CODED,
+        ),
     ] = None,
     exact: Annotated[
         bool,
         typer.Option(
-            "--exact", help="Of our codec: compute the same pixels on every machine; slower."
+            "--exact",
+            help="Of our codec: compute the same pixels on every machine; slower.",
+            rich_help_panel=options.MANNER,
         ),
     ] = False,
     checkpoint: options.Checkpoint = "",
@@ -39,7 +47,8 @@ def decode(
     others. Streams kept by `bench run` are decoded by `bench export images`.
 
     Examples:
-      bench decode out.crdr out.png --beta 5.12
+      bench decode out.crdr out.png
+      bench decode out.crdr out.png --beta 5.12 --exact
       bench decode stream.bin out.png --codec vtm
     """
     from io import BytesIO
@@ -48,7 +57,7 @@ def decode(
 
     from baselines.commands.any_codec import OURS, codec_of, decode_as, refuse_options
     from baselines.commands.stream import our_codec, read, written
-    from benchmark.errors import UsageError
+    from benchmark.errors import CorruptStream, UsageError
     from benchmark.system.device import use_device
 
     if image.suffix.lower() != ".png":
@@ -57,7 +66,11 @@ def decode(
     data = read(stream)
     name = codec or codec_of(data, stream)
     if name == OURS:
-        pixels = our_codec(0.0, checkpoint, device, weights_dir, exact).decode(data, beta=beta)
+        our = our_codec(0.0, checkpoint, device, weights_dir, exact)
+        try:
+            pixels = our.decode(data, beta=beta)
+        except CorruptStream as why:
+            raise UsageError(f"{stream} cannot be decoded: {why}") from why
     else:
         given = {"beta": beta is not None, "exact": exact, "checkpoint": bool(checkpoint)}
         refuse_options(name, given)

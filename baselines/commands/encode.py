@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs
 
 Q, BETA = 2.0, 0.0  # unless others are asked for
 MAP_HELP = (
@@ -18,23 +19,43 @@ def encode(
     image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, TIFF or PPM.")],
     stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr, out.jpg.")],
     codec: Annotated[
-        str, typer.Option(help="The codec, name[:key=value]... or path.py:Class; default: ours.")
+        str,
+        typer.Option(
+            help="The codec, name[:key=value]... or path.py:Class.",
+            rich_help_panel=options.CODED,
+            autocompletion=complete_codecs,
+        ),
     ] = "ours",
     point: Annotated[
-        str, typer.Option(help="Setting of another codec: quality=30; default: its middle one.")
+        str,
+        typer.Option(
+            help="Setting of another codec: quality=30; default: its middle one.",
+            rich_help_panel=options.CODED,
+        ),
     ] = "",
     q: Annotated[
         float | None,
-        typer.Option("--q", help="Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2."),
+        typer.Option(
+            "--q",
+            help="Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2.",
+            rich_help_panel=options.CODED,
+        ),
     ] = None,
     beta: Annotated[
         float | None,
         typer.Option(
-            help="Realism weight for the header, 0 to 5.12; a decoder may use another. Default: 0."
+            help="Realism weight for the header, 0 to 5.12; a decoder may use another. Default: 0.",
+            rich_help_panel=options.CODED,
         ),
     ] = None,
-    q_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("q = 4"))] = None,
-    beta_map: Annotated[Path | None, typer.Option(help=MAP_HELP.format("beta = 5.12"))] = None,
+    q_map: Annotated[
+        Path | None,
+        typer.Option(help=MAP_HELP.format("q = 4"), rich_help_panel=options.CODED),
+    ] = None,
+    beta_map: Annotated[
+        Path | None,
+        typer.Option(help=MAP_HELP.format("beta = 5.12"), rich_help_panel=options.CODED),
+    ] = None,
     checkpoint: options.Checkpoint = "",
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
@@ -47,6 +68,7 @@ def encode(
 
     Examples:
       bench encode in.png out.crdr --q 2.5 --beta 3.84
+      bench encode in.png out.crdr --q-map importance.png
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
     import benchmark
@@ -55,6 +77,9 @@ def encode(
     from benchmark.codec import Setting
     from benchmark.errors import UsageError
 
+    for name, level, levels in (("q", q, q_map), ("beta", beta, beta_map)):
+        if level is not None and levels is not None:
+            raise UsageError(f"--{name} and --{name}-map exclude each other: leave one of them out")
     if codec == OURS:
         if point:
             raise UsageError(f"--point {point}: the setting of our codec is given by --q")

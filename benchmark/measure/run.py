@@ -77,6 +77,8 @@ def rescore(request: Request, *, progress: ShowsProgress = silent) -> Rescored:
     conditions = Conditions.of(request, store.folder, backend.device, backend.jobs)
     names, images, folder = conditions.metrics, sources.images, store.folder
     table = store.table()
+    if not table.num_rows:
+        raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     tasks = unscored(table, images, names, folder, again=True)
     engine = backend.engine(CostModel(table))
     with progress("scoring", len(tasks)) as report:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_stored
+from benchmark.commands.refusals import target_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,33 +20,61 @@ SHOWN_CELLS = 3  # of those that failed for one reason
 
 
 def export_images(
-    to: Annotated[Path, typer.Option(help="Folder of the pictures; images.csv lists them.")],
-    dataset: options.DatasetName = "kodak",
-    codecs: Annotated[
-        str, typer.Option(help="Comma-separated codecs to keep, or 'all' that have results.")
-    ] = "all",
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the pictures; images.csv lists them.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="A dataset that has results, or the folder of images that they are of.",
+            rich_help_panel=options.EXPORTED,
+            autocompletion=complete_stored,
+        ),
+    ] = "kodak",
+    codecs: options.ExportedCodecs = "all",
     images: Annotated[
-        str, typer.Option(help="Comma-separated names of images: kodim03,kodim21; default: all.")
+        str,
+        typer.Option(
+            help="Comma-separated names of images: kodim03,kodim21; default: all.",
+            rich_help_panel=options.EXPORTED,
+        ),
     ] = "",
     limit: options.Limit = None,
     points: Annotated[
         list[str] | None,
         typer.Option(
             help="Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
-            "other codecs; else all settings of the others."
+            "other codecs; else all settings of the others.",
+            rich_help_panel=options.EXPORTED,
         ),
     ] = None,
     bpp: Annotated[
         float | None,
         typer.Option(
-            help="Only the setting whose rate is nearest to this one, for each image and codec."
+            help="Only the setting whose rate is nearest to this one, for each image and codec.",
+            rich_help_panel=options.EXPORTED,
         ),
     ] = None,
     source: Annotated[
-        bool, typer.Option("--source/--no-source", help="Also write the source images.")
+        bool,
+        typer.Option(
+            "--source/--no-source",
+            help="Also write the source images.",
+            rich_help_panel=options.EXPORTED,
+        ),
     ] = True,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace files of the same names and other content.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace files of the same names and other content.",
+            rich_help_panel=options.TARGET,
+        ),
     ] = False,
     jobs: options.Jobs = None,
     data_dir: options.DataDir = None,
