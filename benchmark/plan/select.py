@@ -30,22 +30,28 @@ def every_codec() -> list[str]:
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Parse settings given as `codec.setting=1,2,3`. Raises `UsageError` for other texts.
+    """Parse settings given as `codec.setting=1,2,3`, one or several, separated by commas.
 
-    >>> parse_points(["jpeg.quality=10,30", "vvenc.qp=22"])
-    {('jpeg', 'quality'): (10, 30), ('vvenc', 'qp'): (22,)}
+    Raises `UsageError` for other texts.
+
+    >>> parse_points(["jpeg.quality=10,30,webp.quality=50", "ours:beta=3.84.q=2"])
+    {('jpeg', 'quality'): (10, 30), ('webp', 'quality'): (50,), ('ours:beta=3.84', 'q'): (2,)}
     """
-    points = {}
+    points: dict[tuple[str, str], tuple[float, ...]] = {}
     for text in texts:
-        left, equals, right = text.partition("=")
-        codec, dot, setting = left.rpartition(".")
-        try:
-            values = tuple(_number(part) for part in right.split(","))
-        except ValueError:
-            values = ()
-        if not (equals and dot and codec and setting and values):
-            raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
-        points[codec, setting] = values
+        key = "", ""
+        for part in text.split(","):
+            left, equals, right = part.rpartition("=")
+            if equals:
+                codec, _, setting = left.rpartition(".")
+                key = codec.strip(), setting
+            try:
+                value = _number(right)
+            except ValueError:
+                key = "", ""
+            if not all(key):
+                raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+            points[key] = (*points.get(key, ()), value)
     return points
 
 

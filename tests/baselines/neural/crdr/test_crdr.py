@@ -427,7 +427,7 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
         (("encode", "in.png", "no/where.crdr"), "cannot be written"),
         (("encode", "in.png", "out.crdr", "--checkpoint", "no.safetensors"), "no checkpoint no"),
         (("decode", "none.crdr", "out.png"), "none.crdr cannot be read"),
-        (("decode", "in.png", "out.png"), "no stream of this codec"),
+        (("decode", "in.png", "out.png"), "in.png does not begin as a stream of ours"),
         (("decode", "in.png", "out.jpg"), "becomes a PNG"),
         (("checkpoint", "import", "in.png"), "cannot be read as weights"),
         (("checkpoint", "import", "in.png", "--out", "x.pt"), "ends in .safetensors"),
