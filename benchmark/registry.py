@@ -212,9 +212,16 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> An
     if user_file.names_file(text):
         from_file = import_module("benchmark.datasets.from_file")
         return from_file.open_from_file(text, folder.data_folders(data_dir), DATASETS)
-    if text not in DATASETS and (Path(text).exists() or "/" in text):
+    if means_folder(text):
         return folder.open_folder(Path(text))
+    if text not in DATASETS:
+        raise UnknownName("dataset or folder", text, DATASETS)
     return dataset_opener(text)(folder.data_folders(data_dir))
+
+
+def means_folder(dataset: str) -> bool:
+    """Return whether a dataset as `--dataset` has it is a path, and not one in `DATASETS`."""
+    return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

@@ -42,6 +42,15 @@ Codecs = Annotated[
         autocompletion=complete_codecs,
     ),
 ]
+SkipMissing = Annotated[
+    bool,
+    typer.Option(
+        "--skip-missing",
+        help="Leave out the codecs that cannot run on this machine, with their reasons; the others "
+        "run.",
+        rich_help_panel=MEASURED,
+    ),
+]
 DatasetName = Annotated[
     str,
     typer.Option(
@@ -283,11 +292,12 @@ Font = Annotated[
         rich_help_panel=DRAWING,
     ),
 ]
-USUAL_PAGE_IMAGES = "4"
+USUAL_PAGE_IMAGES = "14MB"
 PageImages = Annotated[
     str,
     typer.Option(
-        help="Number of photographs whose decoded images the page shows, or 'all'.",
+        help="Decoded images in the page: files of a total size (14MB), those of a number of "
+        "photographs (2), or 'all'.",
         rich_help_panel=DRAWING,
     ),
 ]

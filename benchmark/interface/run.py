@@ -34,6 +34,7 @@ def run(
     verify: bool = False,
     flatten: bool = False,
     packs: Sequence[str | Path] = (),
+    skip_missing: bool = False,
     data_dir: str | Path | None = None,
     weights_dir: str | Path | None = None,
     vtm_dir: str | Path | None = None,
@@ -81,6 +82,9 @@ def run(
         Accept images with transparency (laid on white) or in CMYK.
     packs : sequence of paths
         Bitstream archives whose streams are used instead of encoding.
+    skip_missing : bool
+        Leave out codecs that cannot run on this machine: ``skipped`` of the outcome has the
+        reasons. Without it, the first of them raises `Unavailable`.
     data_dir, weights_dir : path, optional
         Folders to search first for datasets and weight files.
     vtm_dir : path, optional
@@ -116,6 +120,7 @@ def run(
         limit=limit,
         flatten=flatten,
         packs=tuple(map(Path, packs)),
+        skip_missing=skip_missing,
         timing=timing,
         engine=engine,
         device=device,

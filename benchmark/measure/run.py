@@ -20,7 +20,7 @@ from benchmark.measure.record import Recorder, RunNotes
 from benchmark.measure.unscored import unscored
 from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.plan.estimate import CostModel
-from benchmark.plan.matrix import Matrix, open_matrix, open_sources, open_store
+from benchmark.plan.matrix import Matrix, open_matrix, open_stored
 from benchmark.plan.request import Request
 from benchmark.protocol import protocols
 from benchmark.registry import metric_names
@@ -74,8 +74,7 @@ def rescore(request: Request, *, progress: ShowsProgress = silent) -> Rescored:
     Raises `UsageError` or `Unavailable` for what cannot be done.
     """
     request.use_folders()
-    sources = open_sources(request)
-    store = open_store(request, sources.dataset)
+    sources, store = open_stored(request)
     backend = choose_backend(request)
     conditions = Conditions.of(request, store.folder, backend.device, backend.jobs)
     names, images, folder = conditions.metrics, sources.images, store.folder

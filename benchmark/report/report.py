@@ -72,6 +72,7 @@ class Report:
     files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
     sentences: Sequence[str]  # on what failed and is left out
     remarks: Sequence[str]  # on figures that cannot be drawn
+    anchor: str = ""  # label of the codec that BD-rates are relative to
 
 
 def write_reports(request: ReportRequest) -> Iterator[Report]:
@@ -204,7 +205,17 @@ def _write(
         attributed, path = write_attribution(request.attribute, stored)
         told.append(path)
     return Report(
-        stored, measures, measured, means, deltas, over, attributed, told, sentences, remarks
+        stored,
+        measures,
+        measured,
+        means,
+        deltas,
+        over,
+        attributed,
+        told,
+        sentences,
+        remarks,
+        anchor,
     )
 
 

@@ -138,6 +138,15 @@ class Store:
         """
         return _done(self._read(["cell", "status", "timing"]), timed)
 
+    def images(self) -> set[str]:
+        """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
+        column = ["image_sha256"]
+        return {
+            sha256
+            for shipped in (False, True)
+            for sha256 in pc.unique(self._read(column, shipped)["image_sha256"]).to_pylist()
+        }
+
     def table(self) -> pa.Table:
         """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
         return self.read().table

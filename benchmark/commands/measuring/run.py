@@ -27,6 +27,7 @@ def run(
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     packs: options.Packs = None,
+    skip_missing: options.SkipMissing = False,
     flatten: options.Flatten = False,
     keep: Annotated[
         bool,
@@ -81,6 +82,7 @@ def run(
         limit=limit,
         flatten=flatten,
         packs=tuple(packs or ()),
+        skip_missing=skip_missing,
         timing=timing,
         engine=engine,
         device=device,
