@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import UnknownName, UsageError
+from benchmark.user_file import names_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +33,7 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
 
 def stored_dataset(results: Path, dataset: str) -> str:
-    """Return the name that a dataset, a part of one or a folder of images has in a results folder.
+    """Return the name that a dataset, however it is given, has in a results folder.
 
     Raises `UsageError` or `UnknownName` if there are no results of it.
     """
@@ -42,9 +43,12 @@ def stored_dataset(results: Path, dataset: str) -> str:
     found = _with_rows(results)
     if dataset.partition(":")[0] in found:
         return dataset
-    if not means_folder(dataset):
+    if names_file(dataset):
+        name = stored_name(dataset)
+    elif means_folder(dataset):
+        name = name_of_folder(Path(dataset), stores_below(results))
+    else:
         raise UnknownName("results of a dataset or folder", dataset, found)
-    name = name_of_folder(Path(dataset), stores_below(results))
     if name not in found:
         raise UsageError(
             f"{results} holds no results of the images in {dataset}: measure some with "
@@ -79,6 +83,14 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     found = [*plain, *probe(rest, flatten=True, threads=cores())]
     images = {one.sha256 for one in found if isinstance(one, Source)}
     return folder_store_name(folder.folder_title, folder.name, images, stores)
+
+
+def stored_name(dataset: str) -> str:
+    """Return the name of the dataset that `path.py:function` opens."""
+    from benchmark.registry import open_dataset
+
+    name: str = open_dataset(dataset).name
+    return name
 
 
 def dataset_with_results(results: Path, dataset: str) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import label_of
-from benchmark.analysis.stored import name_of_folder
+from benchmark.analysis.stored import name_of_folder, stored_name
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
 from benchmark.codec_spec import CodecSpec, parse_codec
@@ -19,6 +19,7 @@ from benchmark.registry import CODECS, means_folder
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.grouping import equals, marked
 from benchmark.rows.store import Store
+from benchmark.user_file import names_file
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
@@ -67,6 +68,7 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
     dataset: its name or folder, or empty if each place has rows of one dataset, or both of the same
     one. Raises `UsageError` if it is unclear which dataset is meant.
     """
+    dataset = stored_name(dataset) if names_file(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
     names = {where: _dataset_in(where, folders, dataset) for where in folders}
     for where, found in folders.items():

@@ -26,7 +26,7 @@ DRAWING = "How to draw"
 TARGET = "Where to"
 PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
 
-_METRICS = "Comma-separated metrics, or 'all'."
+_METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
 _STORED = "A dataset that has results, or 'all' of them."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
 _RESULTS = "Folder of results."
@@ -55,7 +55,7 @@ DatasetName = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="A dataset by name, or a folder of images.",
+        help="A dataset by name, a folder of images, or path.py:function.",
         rich_help_panel=MEASURED,
         autocompletion=complete_dataset,
     ),
@@ -212,6 +212,17 @@ Jobs = Annotated[
     typer.Option(
         min=1,
         help="Cells to run at the same time; default: one per core.",
+        rich_help_panel=MANNER,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
+        "default: never, since VTM takes hours.",
         rich_help_panel=MANNER,
     ),
 ]

@@ -24,6 +24,7 @@ def run(
     limit: int | None = None,
     results: str | Path = "results",
     jobs: int | None = None,
+    timeout_seconds: float | None = None,
     device: str = "auto",
     engine: str = "local",
     address: str = "auto",
@@ -50,10 +51,10 @@ def run(
         Specs such as ``"jpeg"``, ``"jpeg:subsampling=444"`` or ``"mine.py:Mine"``; ``"all"`` for
         every codec that runs here.
     dataset : str or Path
-        A dataset by name, or a folder of images.
+        A dataset by name, a folder of images, or ``"mine.py:open_mine"``.
     metrics : str or sequence of str
-        Names of metrics, or ``"all"``. Distribution metrics such as ``"fid256"`` store features
-        here and are computed by `summary`.
+        Names of metrics, ``"mine.py:Mine"``, or ``"all"``. Distribution metrics such as
+        ``"fid256"`` store features here and are computed by `summary`.
     points : mapping or sequence of str
         Settings instead of the codecs' own: ``{"jpeg.quality": [10, 30]}`` or
         ``["jpeg.quality=10,30"]``.
@@ -63,6 +64,9 @@ def run(
         Folder of results; the rows of a dataset lie in ``results/<dataset>``.
     jobs : int, optional
         Cells to measure at the same time; by default one per core.
+    timeout_seconds : float, optional
+        Give a cell up as failed when encoding, decoding or scoring its image takes longer; by
+        default never.
     device : {"auto", "cpu", "cuda"}
         Device of codecs and metrics.
     engine : {"local", "ray"}
@@ -121,6 +125,7 @@ def run(
         engine=engine,
         device=device,
         jobs=jobs,
+        timeout_seconds=timeout_seconds,
         address=address,
         gpus_per_worker=gpus_per_worker,
         keep=keep,

@@ -59,6 +59,8 @@ def unscored(
 def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> pa.ChunkedArray | pa.Array:
     kind = metric_class(name)
     value, protocol, _ = metric_columns(kind.column)
+    if protocol not in table.column_names:  # a user's metric that was never measured here
+        return pa.array([True] * table.num_rows, pa.bool_())
     other = pc.fill_null(pc.not_equal(table[protocol], kind.protocol), True)
     if again:
         other = pc.or_(other, pc.is_null(table[value]))

@@ -34,6 +34,7 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS
 from benchmark.system.atomic import write_files
+from benchmark.user_file import names_file
 
 FOLDER = "pictures"  # beside the page
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
@@ -147,9 +148,9 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
 
 def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
     """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
-    name = dataset.partition(":")[0]
-    name = dataset if Path(dataset).is_dir() else name
-    if name not in DATASETS and not Path(name).is_dir():
+    is_place = Path(dataset).is_dir() or names_file(dataset)
+    name = dataset if is_place else dataset.partition(":")[0]
+    if name not in DATASETS and not is_place:
         return (
             f"The original is not here: {name} was a folder that no name leads back to; "
             "`bench report --page --dataset path/to/it` finds it."

@@ -31,6 +31,7 @@ from benchmark.report.document import left_out
 from benchmark.report.report import Report
 from benchmark.system.atomic import write_files
 from benchmark.system.programs import package_folder
+from benchmark.user_file import names_file
 
 NAME = "page.html"
 # Codecs that the viewer opens beside a point, like the anchor, if one has a picture at its rate.
@@ -73,7 +74,8 @@ def write_page(
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs = packs_beside(request.results)
     contents = dataset_contents(request.results, stored.name.partition(":")[0], packs)
-    dataset = request.dataset if Path(request.dataset).is_dir() else stored.name
+    is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
+    dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.results, request.data_dir)
     pictures = write_pictures(folder, rows, contents, sources, request.limit, show_progress)
     published = _published(request, report, published_shown)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Codec, Setting
-from benchmark.codec_spec import CodecSpec, load_codec, names_code, parse_codec, resolve
+from benchmark.codec_spec import CodecSpec, described, load_codec, names_code, parse_codec, resolve
 from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
@@ -123,7 +123,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     pack = with_variant(packs, spec)
     if pack is None:
         try:
-            return Contender(spec, codec.describe(), tuple(codec.sweep))
+            return Contender(spec, described(spec, codec), tuple(codec.sweep))
         except Unavailable as missing:
             pack = with_variant(shipped_packs(), spec) if recorded else None
             if pack is None:

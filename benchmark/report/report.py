@@ -28,6 +28,7 @@ from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
 from benchmark.report.attribution import write_attribution
 from benchmark.report.document import left_out, report_text
+from benchmark.rows.schema import own_columns
 from benchmark.system.atomic import write_files
 
 DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
@@ -193,7 +194,7 @@ def _write(
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
-    write_files(folder, files, _every_file_name() - files.keys())
+    write_files(folder, files, _every_file_name(stored.table.column_names) - files.keys())
     sentences = left_out(summary, measures, stored.runs)
     sentences += left_out_published(points, over, stored.name)
     untimed = "no timing figure: no row was measured alone; use `bench run --timing`"
@@ -251,6 +252,8 @@ def _draw(
 def overview_columns(counts: Mapping[str, int]) -> list[str]:
     """Return the columns of the overview: of each choice the first of those with most values.
 
+    Metrics of users' files, which were asked for by name, follow.
+
     counts: numbers of values by metric column; metrics without any are left out.
     """
     found = []
@@ -258,11 +261,16 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
         columns = [metric_class(metric).column for metric in metrics]
         best = max(columns, key=lambda column: counts.get(column, 0))
         found += [best] if counts.get(best) else []
-    return found
+    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
+    return found + [column for column in counts if column not in known and counts[column]]
 
 
-def _every_file_name() -> set[str]:
-    """Return names of all files that a report may hold beside its text."""
-    columns = (metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS))
-    drawn = {f"{name}.{k}" for name in ("curves", "timing", *columns) for k in ("pdf", "png")}
+def _every_file_name(columns: Sequence[str]) -> set[str]:
+    """Return names of all files that a report may hold beside its text.
+
+    columns: of the rows, which may have metrics of users' files.
+    """
+    metrics = [metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    metrics += own_columns(columns)
+    drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in ("pdf", "png")}
     return drawn | {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}

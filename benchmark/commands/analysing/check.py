@@ -139,6 +139,7 @@ def check(
     ] = None,
     as_json: options.AsJson = False,
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     device: options.DeviceName = "auto",
     limit: options.Limit = None,
     results: Annotated[
@@ -214,6 +215,7 @@ def check(
                 timing=timing,
                 device=device,
                 jobs=jobs,
+                timeout_seconds=timeout,
                 results=results,
                 data_dir=data_dir,
                 weights_dir=weights_dir,
