@@ -86,6 +86,12 @@ WorkersPerNode = Annotated[
 DeviceName = Annotated[
     str, typer.Option("--device", help="Device for neural networks: auto, cpu or cuda.")
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Say everything that is summed up in one line for each kind."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")]
 Trust = Annotated[
     bool,
@@ -116,9 +122,20 @@ Font = Annotated[
     str, typer.Option("--font", help="Typeface of the figures: sans, or serif as LaTeX's Times.")
 ]
 Page = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--page", help="Also write page.html, where each point of a curve opens its images."
+        "--page/--no-page",
+        help="Also write page.html, where each point of a curve opens its images; default: where "
+        "the report's folder has a page, which then is written again.",
+        show_default=False,
+    ),
+]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder to write the report to, with a folder for each dataset where --dataset is "
+        "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
     ),
 ]
 USUAL_PAGE_IMAGES = "4"

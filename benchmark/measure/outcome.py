@@ -1,8 +1,9 @@
 """The outcome of a run: its cells and their rows, and what failed, was skipped or refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -54,6 +55,7 @@ class Outcome:
     rescored: int  # rows done before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
+    lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -89,6 +91,8 @@ class Rescored(NamedTuple):
     """The result of `benchmark.measure.run.rescore`: counts of stored rows."""
 
     rows: int  # in the store
-    tried: int  # that lacked a metric
+    tried: int  # that lacked a metric which can be computed here
     still_null: int  # of those, after it
     failures: tuple[Failure, ...]
+    filled: int = 0  # values, over all rows and metrics
+    lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why

@@ -109,7 +109,7 @@ RULES = {
 # Pillow 7.1.2 came with the IJG's libjpeg 9d, ours with libjpeg-turbo. On Kodak, quality 10 to 90,
 # the one gives the published means to seven digits, the other .09 to .12 dB more (docs/log.md).
 IJG = "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
-# VTM 9.1 at QP 12 gives the published bits per pixel to the last digit (CompressAI's issue 210); VTM
+# VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and VTM
 # 23.13 needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM (docs/log.md). The
 # band and TOLERANCE_DB together are 2 % of the bits. An error of the conversion shows in PSNR,
 # which therefore has to agree; one of MS-SSIM itself shows in BPG and WebP, which agree to .001 dB.

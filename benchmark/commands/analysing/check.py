@@ -3,6 +3,7 @@
 import json
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,6 +99,7 @@ def check(
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     flatten: options.Flatten = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Say whether a checkpoint, codec or set of rows is worse than a reference.
 
@@ -151,7 +153,7 @@ def check(
                 vtm_dir=vtm_dir,
             )
             candidate = Candidate(codec, checkpoint, reference_codec, common, request)
-            found = _measured(candidate, against, baselines, asked)
+            found = _measured(candidate, against, baselines, asked, verbose)
         _print(found)
         for path, text in _files(found, markdown, junit, as_json).items():
             write_files(path.parent, {path.name: text}, what="verdict")
@@ -165,7 +167,7 @@ def check(
 
 
 def _measured(
-    candidate: "Candidate", against: str, baselines: Path, asked: "CheckOptions"
+    candidate: "Candidate", against: str, baselines: Path, asked: "CheckOptions", verbose: bool
 ) -> "Check":
     from benchmark.check.candidate import measure_candidate
     from benchmark.check.check import Check
@@ -174,9 +176,9 @@ def _measured(
     from benchmark.check.row_sets import dataset_folders
     from benchmark.commands.output import interruptible, print_outcome, run_with_progress
 
-    def run(request: "Request", matrix: "Matrix") -> "Outcome":
-        outcome = run_with_progress(request, matrix=matrix)
-        print_outcome(outcome, with_table=False)
+    def run(request: "Request", matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
+        outcome = run_with_progress(request, matrix=matrix, details=verbose, judged=judged)
+        print_outcome(outcome, with_table=False, details=verbose)
         return outcome
 
     folders = dataset_folders(against, baselines)

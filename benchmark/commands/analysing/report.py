@@ -10,6 +10,7 @@ from benchmark.commands import options
 
 
 def report(
+    context: typer.Context,
     dataset: Annotated[
         str, typer.Option(help="A dataset that has results, or 'all' of them.")
     ] = "all",
@@ -66,18 +67,25 @@ def report(
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
-    page: options.Page = False,
+    page: options.Page = None,
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
     data_dir: options.DataDir = None,
     results: options.Results = Path("results"),
+    out: options.ReportFolder = None,
+    verbose: options.Verbose = False,
 ) -> None:
-    """Draw figures and write tables from the rows of earlier runs."""
-    from benchmark.commands.output import print_sentences, print_summary, print_table, show_progress
+    """Draw figures and write tables from the rows of earlier runs.
+
+    A report replaces the one that its folder holds as a whole, and report.md names the command that
+    makes it again. Files that bench did not write are left alone.
+    """
+    from benchmark.commands.again import command_line
+    from benchmark.commands.output import print_summary, print_table, show_progress
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
 
-    wanted = page_request(page, page_images, results, data_dir, dataset)
+    page_request(True, page_images, results, data_dir, dataset)  # refused before anything is drawn
     request = ReportRequest(
         results,
         dataset,
@@ -94,6 +102,9 @@ def report(
         published,
         mix_protocols,
         any_overlap,
+        out,
+        command_line(context),
+        bool(page),
     )
     progress = partial(show_progress, "decoding for the page")
     with drawn_in(style, font):
@@ -104,10 +115,21 @@ def report(
             print()
             print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])
             print()
-            print_sentences(one.sentences)
+            print(*(one.sentences if verbose else one.brief), sep="\n")
             print(*one.remarks, *one.files, sep="\n")
             if one.attribution is not None:
                 print()
                 print_table(one.attribution)
+            again = page is None and one.earlier_page is not None
+            named = page or page_images != options.USUAL_PAGE_IMAGES
+            images = page_images if named else one.earlier_page or page_images
+            if again:
+                print(
+                    "the earlier report had a page, which is written again (--no-page removes it)"
+                )
+            elif not page and one.earlier_page is not None:
+                print("the page of the earlier report is removed")
+            wanted = page_request(bool(page) or again, images, results, data_dir, dataset)
             if wanted:
                 print(*write_page(wanted, one, bool(published), linear, progress), sep="\n")
+            one.files_set.end_page(images if wanted else None)
