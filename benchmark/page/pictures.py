@@ -26,6 +26,7 @@ from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS
+from benchmark.report.report_set import PICTURE
 from benchmark.system.atomic import write_files
 
 FOLDER = "pictures"  # beside the page
@@ -101,7 +102,7 @@ def write_pictures(
     for done, (place, row) in enumerate(wanted.items()):
         report(Progress(done, failures))
         decoded[place] = _decoded(folder, row, contents, decoders)
-        failures += decoded[place].picture is None
+        failures += decoded[place].failed
     beyond = _beyond(len(chosen))
     for place, row in rows.items():
         if place not in decoded:
@@ -122,8 +123,8 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
     """Remove pictures of an earlier page that this one does not show."""
     pictures = folder / FOLDER
     if pictures.is_dir():
-        for path in pictures.glob("*.png"):
-            if path.name not in files:
+        for path in pictures.iterdir():
+            if PICTURE.fullmatch(path.name) and path.name not in files:
                 path.unlink(missing_ok=True)
 
 
@@ -190,9 +191,12 @@ def _decoded(
     try:
         pixels = reconstruct(decoder, row, contents.stream(row))
     except BenchError as error:
-        return DecodedPicture(None, f"No picture: {error}.")
+        return DecodedPicture(
+            None, f"No picture: {error}.", failed=not isinstance(error, Unavailable)
+        )
     if isinstance(pixels, Failed):
-        return DecodedPicture(None, f"No picture: {pixels.stage}: {pixels.reason}.")
+        why = f"No picture: {pixels.stage}: {pixels.reason}."
+        return DecodedPicture(None, why, failed=True)
     _write(folder, name, pixels)
     return DecodedPicture(f"{FOLDER}/{name}")
 

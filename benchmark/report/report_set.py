@@ -1,6 +1,7 @@
 """The files of a report as one set, which a later report in the same folder replaces as a whole.
 
-    report.json   manifest: the command, and the sha256 of every file that was written
+    report.json   manifest: the command, and the sha256 of every file that was written; pictures of
+                  a page are not listed, since their names are the sha256 of their pixels
 
 A file that is not in the manifest, or has changed since, is the user's: it is neither removed nor
 overwritten. In `results/<dataset>/report`, which belongs to bench, names of a report's files are
@@ -9,6 +10,7 @@ bench's also where an earlier state of the code left no manifest.
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from errno import EISDIR
 from hashlib import sha256
 from pathlib import Path
 from re import compile as pattern
@@ -18,6 +20,7 @@ from uuid import uuid4
 import msgspec
 
 from benchmark.errors import StoreError, UsageError
+from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 from benchmark.system.interruption import delayed
 
@@ -31,7 +34,7 @@ class Manifest(msgspec.Struct, frozen=True):
     """What bench wrote into the folder of a report."""
 
     command: str = ""  # that makes the report again
-    files: Mapping[str, str] = {}  # sha256 by name; of the page and its pictures, empty
+    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
     page_images: str = ""  # the choice that an earlier page was made with
 
 
@@ -90,6 +93,9 @@ class ReportSet:
             for name, content in files.items():
                 (draft / name).write_bytes(_bytes(content))
             (draft / MANIFEST).write_bytes(_json(both))
+            for name in files:
+                if (self.folder / name).is_dir():
+                    raise IsADirectoryError(EISDIR, "Is a directory")
             with delayed():
                 for name in (MANIFEST, *files):
                     (draft / name).replace(self.folder / name)
@@ -123,9 +129,7 @@ class ReportSet:
         return bool(digest) and path.is_file() and file_sha256(path) != digest
 
     def _write(self, manifest: Manifest) -> None:
-        draft = self.folder / f".{uuid4().hex}.part"
-        draft.write_bytes(_json(manifest))
-        draft.replace(self.folder / MANIFEST)
+        write_file(self.folder / MANIFEST, _json(manifest))
         self._earlier = manifest
 
 

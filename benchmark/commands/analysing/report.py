@@ -124,9 +124,7 @@ def report(
             named = page or page_images != options.USUAL_PAGE_IMAGES
             images = page_images if named else one.earlier_page or page_images
             if again:
-                print(
-                    "the earlier report had a page, which is written again (--no-page removes it)"
-                )
+                print("the earlier report's page is written again (--no-page removes it)")
             elif not page and one.earlier_page is not None:
                 print("the page of the earlier report is removed")
             wanted = page_request(bool(page) or again, images, results, data_dir, dataset)
