@@ -74,10 +74,9 @@ class Report:
     attribution: Table | None
     files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
     sentences: Sequence[str]  # on what failed and is left out
-    brief: Sequence[str]  # the same, one for each kind of reason
     remarks: Sequence[str]  # on figures that cannot be drawn, and files that were kept
-    files_set: ReportSet  # of the folder, whose page is the caller's to write or to end
-    earlier_page: str | None  # the choice of photographs of the page that stood there, if any
+    brief: Sequence[str] = ()  # the sentences, one for each kind of reason
+    earlier_page: str | None = None  # the choice of pictures of the page that stood there, if any
 
 
 def write_reports(request: ReportRequest) -> Iterator[Report]:
@@ -245,9 +244,8 @@ def _write(
         attributed,
         [folder / name for name in told],
         sentences,
-        brief,
         remarks,
-        report_set,
+        brief,
         earlier_page,
     )
 

@@ -41,7 +41,9 @@ class Manifest(msgspec.Struct, frozen=True):
 class ReportSet:
     """The folder of a report, and what an earlier one left there."""
 
-    def __init__(self, folder: Path, own: bool, names: AbstractSet[str]) -> None:
+    def __init__(
+        self, folder: Path, own: bool = False, names: AbstractSet[str] = frozenset()
+    ) -> None:
         """Look at the folder.
 
         own: it belongs to bench. names: of the files that any report may have. Raises `StoreError`
@@ -51,8 +53,8 @@ class ReportSet:
         self._own = own
         found = _read(folder / MANIFEST)
         if found is None:
-            here = [one for one in (*sorted(names), PAGE) if (folder / one).is_file()]
-            found = Manifest(files=dict.fromkeys(here if own else [], ""))
+            here = [one for one in (*sorted(names), PAGE) if own and (folder / one).is_file()]
+            found = Manifest(files=dict.fromkeys(here, ""))
         self._earlier = found
 
     @property

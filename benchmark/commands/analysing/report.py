@@ -84,6 +84,7 @@ def report(
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
+    from benchmark.report.report_set import ReportSet
 
     page_request(True, page_images, results, data_dir, dataset)  # refused before anything is drawn
     request = ReportRequest(
@@ -130,4 +131,4 @@ def report(
             wanted = page_request(bool(page) or again, images, results, data_dir, dataset)
             if wanted:
                 print(*write_page(wanted, one, bool(published), linear, progress), sep="\n")
-            one.files_set.end_page(images if wanted else None)
+            ReportSet(one.stored.folder).end_page(images if wanted else None)
