@@ -74,7 +74,7 @@ def paper(
 
 
 def _sentences(drawn: "Sequence[WrittenFigure]", verbose: bool) -> list[str]:
-    """Return what figures lack: every sentence, or a line for each kind with several of them."""
+    """Return what figures lack: every sentence, or a line for a kind that several figures have."""
     kinds: dict[str, dict[str, str]] = {}  # figures by sentence
     for one in drawn:
         for sentence in one.sentences:
@@ -87,10 +87,11 @@ def _sentences(drawn: "Sequence[WrittenFigure]", verbose: bool) -> list[str]:
             kinds.setdefault(kind, {})[sentence] = one.name
     lines: list[str] = []
     for kind, figures in kinds.items():
-        if verbose or len(figures) == 1:
+        names = dict.fromkeys(figures.values())
+        if verbose or len(names) == 1:
             lines += figures
         else:
-            lines.append(f"{kind}: {', '.join(dict.fromkeys(figures.values()))} (-v says why)")
+            lines.append(f"{kind}: {', '.join(names)} (-v says why)")
     return lines
 
 
