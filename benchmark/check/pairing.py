@@ -223,9 +223,8 @@ def _unequal(before: pa.Table, after: pa.Table) -> set[str]:
         content = (rows[name].to_pylist() for name in ("decoded_sha256", "num_bytes"))
         of_cells.append(dict(zip(keys, zip(*content, strict=True), strict=True)))
     first, second = of_cells
-    return {
-        key[0] for key, one in first.items() if one[0] is None or one != second.get(key)
-    }  # fmt: skip
+    same = {key for key, one in first.items() if one[0] is not None and one == second.get(key)}
+    return {image for image, _ in first.keys() - same}
 
 
 def _side(

@@ -18,7 +18,11 @@ def before_measuring(
     from benchmark.metrics.availability import by_kind, labelled
 
     reasons = labelled(lacking)
-    kinds = [f"{label}: {why}" for label, why in reasons.items()] if details else by_kind(reasons)
+    kinds = (
+        [f"{label}: {why}" for label, why in reasons.items()]
+        if details
+        else by_kind(reasons.items())
+    )
     lines = [f"not measured: {kind}" for kind in kinds]
     needed = labelled({name: "" for name in lacking if name in judged})
     if needed:
@@ -32,8 +36,6 @@ def before_measuring(
 def without_values(outcome: "Outcome", details: bool = False) -> list[str]:
     """Return a line for each kind of reason why rows of a run have no value of a metric.
 
-    Once the reason is gone, `bench rescore` fills them in.
-
     details: a line for each column and reason, as the rows have it.
     """
     from benchmark.metrics.availability import by_kind
@@ -42,13 +44,13 @@ def without_values(outcome: "Outcome", details: bool = False) -> list[str]:
     if details:
         return [f"no value {one.column} of {one.cells} cells: {one.reason}" for one in found]
     labels = _labels(outcome.metrics)
-    of_count: dict[int, dict[str, str]] = {}
+    of_count: dict[int, list[tuple[str, str]]] = {}
     for one in found:
-        of_count.setdefault(one.cells, {})[labels[one.column]] = one.reason
+        of_count.setdefault(one.cells, []).append((labels[one.column], one.reason))
     return [
         f"no value in {count} cells: {kind}"
         for count, reasons in of_count.items()
-        for kind in by_kind(reasons)
+        for kind in by_kind(reasons, then="`bench rescore`")
     ]
 
 

@@ -116,7 +116,9 @@ def rescore(
 
 def _refuse_all(asked: Sequence[str], absent: Mapping[str, str]) -> None:
     if len(absent) == len(asked):
-        raise Unavailable(f"nothing can be computed here: {'; '.join(by_kind(labelled(absent)))}")
+        raise Unavailable(
+            f"nothing can be computed here: {'; '.join(by_kind(labelled(absent).items()))}"
+        )
 
 
 def run_tasks(

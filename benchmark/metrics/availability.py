@@ -61,19 +61,21 @@ def absence(reason: str) -> Absence:
     return Absence(reason)
 
 
-def by_kind(reasons: Mapping[str, str]) -> list[str]:
+def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
     """Return one line for each kind of thing that is absent: "LPIPS, DISTS: weights absent (...)".
 
-    reasons: why a metric cannot be computed, by its name or label.
+    reasons: pairs of a metric, by its name or label, and why it cannot be computed. then: what is
+    to be done after the commands that a line ends with.
     """
-    kinds: dict[str, tuple[list[str], dict[str, None]]] = {}
-    for name, reason in reasons.items():
+    kinds: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for name, reason in reasons:
         what, command = absence(reason)
-        names, commands = kinds.setdefault(what, ([], {}))
-        names.append(name)
+        names, commands = kinds.setdefault(what, ({}, {}))
+        names[name] = None
         commands |= dict.fromkeys(filter(None, [command]))
     return [
-        f"{', '.join(names)}: {what}" + (f" ({', '.join(commands)})" if commands else "")
+        f"{', '.join(names)}: {what}"
+        + (f" ({', '.join(commands)}{then and f', then {then}'})" if commands else "")
         for what, (names, commands) in kinds.items()
     ]
 

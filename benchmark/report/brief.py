@@ -26,7 +26,7 @@ def left_out_briefly(
     absent = {
         one.label: common_reason(summary, one) for one in measures if one not in there
     }  # fmt: skip
-    lines = [*_failures(summary), *(f"no values of {kind}" for kind in by_kind(absent))]
+    lines = [*_failures(summary), *(f"no values of {kind}" for kind in by_kind(absent.items()))]
     lines += _not_drawn(summary, there)
     if any(point.missing for point in summary.points):
         lines.append(INCOMPLETE)

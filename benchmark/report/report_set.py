@@ -3,9 +3,9 @@
     report.json   manifest: the command, and the sha256 of every file that was written; pictures of
                   a page are not listed, since their names are the sha256 of their pixels
 
-A file that is not in the manifest, or has changed since, is the user's: it is neither removed nor
-overwritten. In `results/<dataset>/report`, which belongs to bench, names of a report's files are
-bench's also where an earlier state of the code left no manifest.
+A file that is not in the manifest is the user's: a report neither removes nor overwrites it. One
+that was changed since it was written is not removed. In `results/<dataset>/report`, which belongs
+to bench, names of a report's files are bench's also where there is no manifest.
 """
 
 from collections.abc import Mapping
@@ -137,7 +137,7 @@ class ReportSet:
 
 def _read(path: Path) -> Manifest | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -145,6 +145,9 @@ def _read(path: Path) -> Manifest | None:
             f"{path} is not the list of a report's files: {error}; remove it, or give --out "
             "another folder"
         ) from error
+    # The folder may be a stranger's: what lies elsewhere is no file of a report.
+    inside = {name: one for name, one in found.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(found, files=inside)
 
 
 def _json(manifest: Manifest) -> bytes:

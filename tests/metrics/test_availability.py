@@ -58,12 +58,13 @@ def test_every_absent_weight_file_names_the_command_that_brings_it(nowhere):
 
 def test_one_line_for_each_kind_names_each_command_once():
     file = "no weight file x.pth in torch's cache: run `bench fetch {}`, or put it there"
-    reasons = {"A": file.format("n"), "B": "the program is not here", "C": file.format("m")}
-    reasons["D"] = file.format("n")
+    reasons = [("A", file.format("n")), ("B", "the program is not here"), ("C", file.format("m"))]
+    reasons.append(("D", file.format("n")))
     assert by_kind(reasons) == [
         "A, C, D: weights absent (`bench fetch n`, `bench fetch m`)",
         "B: the program is not here",
     ]
+    assert by_kind(reasons[:1], then="`it`") == ["A: weights absent (`bench fetch n`, then `it`)"]
 
 
 def test_a_feature_space_is_left_out_with_the_metrics_that_need_it():

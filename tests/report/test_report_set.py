@@ -178,6 +178,17 @@ def test_a_full_disk_leaves_the_earlier_set(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_manifest_of_a_stranger_removes_nothing_elsewhere(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.json").write_text('{"files": {"../mine.txt": "", "old.txt": ""}}')
+    (out / "old.txt").write_text("old")
+    ReportSet(out).replace({"new.txt": "new"}, "")
+    assert names(out) == {"new.txt", "report.json"}
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
 def test_what_an_exchange_that_was_killed_left_is_removed_by_the_next_report(tmp_path):
     """The manifest that is written first names the files of both sets."""
     ReportSet(tmp_path, False, set()).replace({"a.txt": "a", "b.txt": "b"}, "first")

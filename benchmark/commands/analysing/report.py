@@ -116,8 +116,8 @@ def report(
             print()
             print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])
             print()
-            print(*(one.sentences if verbose else one.brief), sep="\n")
-            print(*one.remarks, *one.files, sep="\n")
+            left_out = one.sentences if verbose else one.brief
+            print(*left_out, *one.remarks, *one.files, sep="\n")
             if one.attribution is not None:
                 print()
                 print_table(one.attribution)
