@@ -90,16 +90,10 @@ class BroughtCommand(NamedTuple):
 
     target: str  # module:attribute, a function for Typer or a `typer.Typer` of several
     help: str  # one line
+    panel: str = "Learned codec"  # of `bench --help`
 
 
 COMMANDS = {
-    "encode": BroughtCommand(
-        "baselines.commands.encode:encode",
-        "Encode an image with our codec; --q-map and --beta-map control it block by block.",
-    ),
-    "decode": BroughtCommand(
-        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
-    ),
     "train": BroughtCommand(
         "baselines.commands.train:train",
         "Train a network or a suite of networks to checkpoints, or resume.",
@@ -107,6 +101,13 @@ COMMANDS = {
     "ablation": BroughtCommand(
         "baselines.commands.ablation:ablation",
         "Train variants of the realism stage, measure each and draw their curves.",
+    ),
+    "encode": BroughtCommand(
+        "baselines.commands.encode:encode",
+        "Encode an image with our codec; --q-map and --beta-map control it block by block.",
+    ),
+    "decode": BroughtCommand(
+        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
     ),
     "checkpoint": BroughtCommand(
         "baselines.commands.checkpoint:checkpoint", "Make checkpoints of our codec."

@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
+from baselines.commands.training_options import Half
+from benchmark.commands import options
+from benchmark.commands.verb import Verbs
+
 NAME = "ours.safetensors"
 CROP = 256  # pixels, of each photograph that says how large activations become
 
-checkpoint = typer.Typer(
-    help="Make checkpoints of our codec.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+checkpoint = Verbs("""Make checkpoints of our codec.
 
-
-@checkpoint.callback()
-def _group() -> None:
-    """Make checkpoints of our codec."""
+Examples:
+  bench checkpoint import crdr.pth.tar
+""")
 
 
 @checkpoint.command("import")
@@ -23,18 +24,34 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None,
-        typer.Option(help=f"File to write; default: {NAME} in the weights folder."),
+        typer.Option(
+            help=f"File to write; default: {NAME} in the weights folder.",
+            rich_help_panel=options.TARGET,
+        ),
     ] = None,
     steps: Annotated[
         int,
-        typer.Option(min=0, help="Training steps, for the card; 0 marks all rows as untrained."),
+        typer.Option(
+            min=0,
+            help="Training steps, for the card; 0 marks all rows as untrained.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = 5_000_000,
     training_data: Annotated[
-        str, typer.Option(help="Description of the training data, for the card.")
+        str,
+        typer.Option(
+            help="Description of the training data, for the card.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = "Open Images, 1.1 million (as published, not checked)",
-    half: Annotated[bool, typer.Option("--half", help="Round the weights to float16.")] = False,
+    half: Half = False,
 ) -> None:
-    """Write the weights, the integer tables that the codec needs, and a json card beside them."""
+    """Write the weights, the integer tables that the codec needs, and a json card beside them.
+
+    Examples:
+      bench checkpoint import crdr.pth.tar
+      bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
+    """
     from baselines.commands.stream import read_image
     from baselines.neural.crdr.authors import import_checkpoint
     from benchmark.errors import UsageError

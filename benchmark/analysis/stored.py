@@ -44,6 +44,17 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
     raise UnknownName("results of a dataset", dataset, found)
 
 
+def dataset_with_results(results: Path, dataset: str) -> str:
+    """Return the name of the one dataset that was asked for, by name or as its folder of images.
+
+    Raises `UsageError` or `UnknownName` if it has no results, or if several were asked for.
+    """
+    names = datasets_with_results(results, dataset)
+    if len(names) > 1:
+        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+    return names[0]
+
+
 def read_results(
     results: Path,
     name: str,

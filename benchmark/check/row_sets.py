@@ -1,17 +1,20 @@
 """Row sets to compare, found by the words of a command: a folder of results or a baseline."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.analysis.comparable import label_of
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
-from benchmark.errors import UsageError
+from benchmark.codec_spec import CodecSpec, parse_codec
+from benchmark.errors import UnknownName, UsageError
 from benchmark.protocol import CODING
+from benchmark.registry import CODECS
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.grouping import equals, marked
 from benchmark.rows.store import Store
@@ -71,6 +74,18 @@ def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tup
             raise UsageError(f"{where} has no rows of {names[where]}: it has {', '.join(found)}")
     first, second = (read_rows(folders[where][names[where]], dataset) for where in (reference, new))
     return first, second
+
+
+def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:
+    """Raise `UnknownName` for a codec that neither the registry nor the rows have."""
+    variants = [
+        CodecSpec.of(one["codec"], one["variant"] or "")
+        for rows in sets
+        for one in rows.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
+    ]
+    measured = {name for one in variants for name in (one.name, label_of(one.name, one.variant))}
+    if not {asked, parse_codec(asked).name} & {*CODECS, *measured}:
+        raise UnknownName("codec", asked, measured)
 
 
 def _only_dataset(where: str, folders: Mapping[str, Mapping[str, Path]]) -> str:

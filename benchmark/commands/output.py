@@ -61,6 +61,12 @@ def print_table(table: "Table") -> None:
     print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off
 
 
+def table_for_machines(table: "Table") -> dict[str, object]:
+    """Return the rows of a table as records of text by header, and its notes."""
+    rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    return {"rows": rows, "notes": list(table.notes)}
+
+
 @contextmanager
 def interruptible(meaning: str) -> Iterator[None]:
     """Turn Ctrl-C or SIGTERM into one line and exit code 130."""

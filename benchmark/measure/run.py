@@ -93,6 +93,8 @@ def rescore(
     backend = choose_backend(request)
     conditions = Conditions.of(request, store.folder, backend.device, backend.jobs)
     images, folder, table = sources.images, store.folder, store.table()
+    if not table.num_rows:
+        raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     names = computable(conditions.metrics, absent)
     tasks = unscored(table, images, names, folder, again=True)
     wanted = {name for task in tasks for name in task.metrics}

@@ -88,7 +88,13 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
 
 def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
-    bench("check", store_of(stored / "jpeg"), stored / "jpeg-optimize=1", "--json", tmp_path / "c")
+    bench(
+        "check",
+        store_of(stored / "jpeg"),
+        stored / "jpeg-optimize=1",
+        "--json-file",
+        tmp_path / "c",
+    )
     found = json.loads((tmp_path / "c").read_text())
     (finding,) = found["findings"]
     both = tmp_path / "both"
@@ -252,7 +258,7 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     markdown, junit, as_json = (tmp_path / "out" / name for name in ("c.md", "c.xml", "c.json"))
     bench(
         "check", stored / "jpeg-optimize=1", stored / "jpeg", "--markdown", markdown, "--junit",
-        junit, "--json", as_json, code=1,
+        junit, "--json-file", as_json, code=1,
     )  # fmt: skip
     found = json.loads(as_json.read_text())
     assert (found["verdict"], found["exit_code"]) == ("regressed", 1)
@@ -288,7 +294,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     for codec, columns in said.items():
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
     files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
-    words = ("--markdown", files[0], "--junit", files[1], "--json", files[2])
+    words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])
     text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", *words)
     expected = [
         "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "

@@ -7,40 +7,56 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
+from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 
 if TYPE_CHECKING:
     from benchmark.paper.paper import WrittenFigure
 
-figures = typer.Typer(
-    help="Draw the figures of a paper from stored results alone.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+figures = Verbs("""Draw the figures of a paper from stored results alone.
 
-
-@figures.callback()
-def _group() -> None:
-    """Draw the figures of a paper from stored results alone."""
+Examples:
+  bench figures paper
+""")
 
 
 @figures.command("paper")
 def paper(
     only: Annotated[
-        str, typer.Option(help="Comma-separated figures, or 'all': curves_kodak,crops.")
+        str,
+        typer.Option(
+            help="Comma-separated figures, or 'all': curves_kodak,crops.",
+            rich_help_panel=options.DRAWING,
+        ),
     ] = "all",
     results: options.Results = Path("results"),
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: RESULTS/figures/paper.")
+        Path | None,
+        typer.Option(
+            help="Folder to write to; default: RESULTS/figures/paper.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
     ] = None,
     photograph: Annotated[
-        str, typer.Option(help="Photograph that the crops are taken from: kodak/kodim15.png.")
+        str,
+        typer.Option(
+            help="Photograph that the crops are taken from: kodak/kodim15.png.",
+            rich_help_panel=options.DRAWING,
+        ),
     ] = "",
     window: Annotated[
         str,
-        typer.Option(help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
+        typer.Option(
+            help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels.",
+            rich_help_panel=options.DRAWING,
+        ),
     ] = "",
-    bpp: Annotated[float | None, typer.Option(help="Rate of the crops in bpp.")] = None,
+    bpp: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Rate of the crops in bpp.", rich_help_panel=options.DRAWING),
+    ] = None,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
@@ -52,6 +68,10 @@ def paper(
 
     Nothing is downloaded or measured: a line for each kind of lack says which figures cannot be
     drawn from what is there, -v says why, and the exit code is 0.
+
+    Examples:
+      bench figures paper
+      bench figures paper --only curves_kodak --font serif --out figures
     """
     from benchmark.figures.style import drawn_in
     from benchmark.paper.crops import CropRequest

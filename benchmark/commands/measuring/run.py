@@ -21,7 +21,7 @@ def run(
     address: options.Address = "auto",
     gpus_per_worker: options.GpusPerWorker = 1.0,
     limit: options.Limit = None,
-    results: options.Results = Path("results"),
+    results: options.ResultsTarget = Path("results"),
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
@@ -30,7 +30,9 @@ def run(
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep/--no-keep", help="Keep the streams, for `bench rescore` and `bench audit`."
+            "--keep/--no-keep",
+            help="Keep the streams, for `bench rescore` and `bench audit`.",
+            rich_help_panel=options.TARGET,
         ),
     ] = True,
     verify: Annotated[
@@ -38,17 +40,18 @@ def run(
         typer.Option(
             "--verify",
             help="Verify by independent decode: decode each kept stream again in a fresh process.",
+            rich_help_panel=options.MANNER,
         ),
     ] = False,
     allow_few: options.AllowFew = False,
-    timing: Annotated[
+    timing: options.Timing = False,
+    table: Annotated[
         bool,
         typer.Option(
-            "--timing", help="Measure one cell at a time, so that its seconds are comparable."
+            "--table/--no-table",
+            help="Print the table of means at the end.",
+            rich_help_panel=options.TARGET,
         ),
-    ] = False,
-    table: Annotated[
-        bool, typer.Option("--table/--no-table", help="Print the table of means at the end.")
     ] = True,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
@@ -59,6 +62,11 @@ def run(
 
     Exit code 0, 1 if a cell or image failed, 2 if the request cannot be run, 130 if
     interrupted.
+
+    Examples:
+      bench run --codecs jpeg,webp --dataset sample
+      bench run --codecs ours,./mine.py:Mine --dataset photos --limit 10
+      bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
     """
     from benchmark.codec_spec import split_unescaped
     from benchmark.commands.output import finish, interruptible, run_with_progress
@@ -108,6 +116,10 @@ def rescore(
 
     Metrics without their weights or programs are named before anything is decoded, and exit code 2
     says that none of those asked for can be computed.
+
+    Examples:
+      bench rescore --dataset sample --metrics ssim
+      bench rescore --dataset kodak --metrics lpips --weights-dir weights
     """
     from benchmark.commands.absent_metrics import before_measuring
     from benchmark.commands.output import interruptible, print_problems, say, show_progress
