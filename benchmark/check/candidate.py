@@ -50,18 +50,19 @@ def measure_candidate(
     not measured again. Raises `NotComparable` before anything
     is measured if the images or settings are not the same.
     """
-    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.matrix import open_sources, with_stored_name
     from benchmark.system.device import use_device
 
     use_device(candidate.request.device)
     request = replace(candidate.request, dataset=candidate.request.dataset or _only(folders))
     request.use_folders()
-    sources = open_sources(request)
+    sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
     if len(folders) == 1 and stored not in folders and not candidate.request.dataset:
         stored = next(iter(folders))
     if stored not in folders:
-        raise UsageError(f"the reference has no rows of {stored}: it has {', '.join(folders)}")
+        asked = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
+        raise UsageError(f"the reference has no rows of {asked}: it has {', '.join(folders)}")
     reference = read_rows(folders[stored], sources.dataset.name)
     if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
         raise UsageError(

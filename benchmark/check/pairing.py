@@ -272,6 +272,8 @@ def _protocols(reference: _Variant, test: _Variant, metrics: Sequence[str]) -> d
 
 
 def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
+    if protocol not in rows.table.column_names:  # a user's metric that these rows lack
+        return set()
     chosen = rows.table.take(pa.array(rows.index))
     return set(chosen[protocol].filter(pc.is_valid(chosen[value])).unique().to_pylist()) - {None}
 

@@ -55,7 +55,7 @@ def settings_table(check: Check) -> Table | None:
         return None
     measures = [
         Measure.named(name)
-        for name in (*METRICS, *DISTRIBUTION_METRICS)
+        for name in dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
         if metric_class(name).column in check.at_settings[0].values
     ]
     headers = ["codec", "setting", "bpp", *(measure.label for measure in measures)]

@@ -26,7 +26,7 @@ DRAWING = "How to draw"
 TARGET = "Where to"
 PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
 
-_METRICS = "Comma-separated metrics, or 'all'."
+_METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
 _STORED = "A dataset that has results, or 'all' of them."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
 _RESULTS = "Folder of results."
@@ -42,11 +42,20 @@ Codecs = Annotated[
         autocompletion=complete_codecs,
     ),
 ]
+SkipMissing = Annotated[
+    bool,
+    typer.Option(
+        "--skip-missing",
+        help="Leave out the codecs that cannot run on this machine, with their reasons; the others "
+        "run.",
+        rich_help_panel=MEASURED,
+    ),
+]
 DatasetName = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="A dataset by name, or a folder of images.",
+        help="A dataset by name, a folder of images, or path.py:function.",
         rich_help_panel=MEASURED,
         autocompletion=complete_dataset,
     ),
@@ -206,6 +215,17 @@ Jobs = Annotated[
         rich_help_panel=MANNER,
     ),
 ]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
+        "default: never, since VTM takes hours.",
+        rich_help_panel=MANNER,
+    ),
+]
 EngineName = Annotated[
     str,
     typer.Option(
@@ -272,11 +292,12 @@ Font = Annotated[
         rich_help_panel=DRAWING,
     ),
 ]
-USUAL_PAGE_IMAGES = "4"
+USUAL_PAGE_IMAGES = "14MB"
 PageImages = Annotated[
     str,
     typer.Option(
-        help="Number of photographs whose decoded images the page shows, or 'all'.",
+        help="Decoded images in the page: files of a total size (14MB), those of a number of "
+        "photographs (2), or 'all'.",
         rich_help_panel=DRAWING,
     ),
 ]

@@ -18,7 +18,7 @@ from benchmark.figures.bd_table import bd_records
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import CODING, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import schema_of
 from benchmark.rows.store import Store
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
     order = ("codec", "variant", "setting_name", "setting_value", "image")
     table = table.sort_by([(name, "ascending") for name in order])
     frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
-    described = {field.name: field.metadata for field in table_schema()}
+    described = {field.name: field.metadata for field in schema_of(table.column_names)}
     frame.attrs = {
         "units": {name: _unit(name, text[b"unit"].decode()) for name, text in described.items()},
         "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
@@ -216,7 +216,7 @@ def summarised(
 
 
 def _table(frame: pd.DataFrame) -> pa.Table:
-    schema = table_schema()
+    schema = schema_of(frame.columns)
     missing = [name for name in schema.names if name not in frame]
     if missing:
         raise UsageError(

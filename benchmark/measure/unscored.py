@@ -76,6 +76,9 @@ def count_values(table: pa.Table, cells: Sequence[str], metrics: Sequence[str]) 
     found, complete = 0, np.ones(rows.num_rows, np.bool_)
     for kind in map(metric_class, metrics):
         value, protocol, _ = metric_columns(kind.column)
+        if protocol not in rows.column_names:  # a user's metric that was never measured here
+            complete[:] = False
+            continue
         has = equals(rows[protocol], kind.protocol) & ~np.asarray(pc.is_null(rows[value]))
         found += int(has.sum())
         complete &= has
@@ -85,6 +88,8 @@ def count_values(table: pa.Table, cells: Sequence[str], metrics: Sequence[str]) 
 def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> pa.ChunkedArray | pa.Array:
     kind = metric_class(name)
     value, protocol, reason = metric_columns(kind.column)
+    if protocol not in table.column_names:  # a user's metric that was never measured here
+        return pa.array([True] * table.num_rows, pa.bool_())
     other = pc.fill_null(pc.not_equal(table[protocol], kind.protocol), True)
     if again:
         texts = pc.unique(table[reason]).drop_null().to_pylist()

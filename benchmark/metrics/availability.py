@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from benchmark.errors import Unavailable
 from benchmark.registry import metric_class, scored_by_image
+from benchmark.user_file import names_file
 
 WEIGHTS = re.compile(r"no weight file .+?: run (`bench fetch [^`]+`)")
 PACKAGE = re.compile(r"needs the (Python package \S+): run (`.+`)$")
@@ -97,8 +98,10 @@ def lasting(reason: str) -> bool:
 def _reason(of_image: str, loaded: bool) -> str | None:
     kind = metric_class(of_image)
     require = getattr(kind, "require", None)
+    if require is None and names_file(of_image):
+        return None  # a user's constructor runs in workers alone, which say what it raised
     try:
-        if loaded or require is None:
+        if require is None or (loaded and not names_file(of_image)):
             kind("cpu")
         else:
             require()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Codec, Setting
-from benchmark.codec_spec import CodecSpec, load_codec, names_code, parse_codec, resolve
+from benchmark.codec_spec import CodecSpec, described, load_codec, names_code, parse_codec, resolve
 from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
@@ -49,13 +49,18 @@ def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...
 
 
 def select(
-    codecs: Sequence[str], points: Points, packs: Sequence[Pack] = (), recorded: bool = True
+    codecs: Sequence[str],
+    points: Points,
+    packs: Sequence[Pack] = (),
+    recorded: bool = True,
+    skip_missing: bool = False,
 ) -> Selection:
     """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
 
     Of codec variants that `packs` have, the streams come from there. Where a codec cannot encode
     here, they come from a pack that the project ships, unless `recorded` streams are of no use.
-    Raises `Unavailable` where a codec asked for by name lacks something, `UsageError` for the rest.
+    Raises `Unavailable` where a codec asked for by name lacks something, unless `skip_missing`;
+    `UsageError` for the rest.
     """
     everything = tuple(codecs) == ALL
     in_packs = [spec for pack in packs for spec in pack.infos] if everything else []
@@ -70,17 +75,28 @@ def select(
                 contender = _contender(spec, packs, recorded)
                 contenders[spec] = at_points(contender, points, used)
         except (Unavailable, BadPack) as missing:
-            if not everything:
-                raise Unavailable(f"{text} cannot run here: {missing}") from missing
-            skipped.append((text, str(missing)))
+            if not everything and not skip_missing:
+                raise cannot_run(text, str(missing), len(codecs)) from missing
+            skipped.append((text.strip(), str(missing)))
     _refuse_equal_labels(contenders)
     if not skipped:
         _refuse_unused(packs, list(contenders.values()))
-    unused = set(points) - used
+    left_out = {name for text, _ in skipped for name in (text, parse_codec(text).name)}
+    unused = {point for point in set(points) - used if point[0] not in left_out}
     if unused:
         codec, setting = sorted(unused)[0]
         _explain_unused(codec, setting, list(contenders.values()))
     return Selection(tuple(contenders.values()), tuple(skipped))
+
+
+def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:
+    """Return the error for a codec that was asked for, alone or with others, and lacks something.
+
+    >>> str(cannot_run("vtm", "the program is not on the PATH", 2))
+    'vtm cannot run here: the program is not on the PATH; --skip-missing runs the other codecs'
+    """
+    others = "; --skip-missing runs the other codecs" if num_codecs > 1 else ""
+    return Unavailable(f"{codec} cannot run here: {reason}{others}")
 
 
 def _refuse_equal_labels(specs: Iterable[CodecSpec]) -> None:
@@ -107,7 +123,7 @@ def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Conten
     pack = with_variant(packs, spec)
     if pack is None:
         try:
-            return Contender(spec, codec.describe(), tuple(codec.sweep))
+            return Contender(spec, described(spec, codec), tuple(codec.sweep))
         except Unavailable as missing:
             pack = with_variant(shipped_packs(), spec) if recorded else None
             if pack is None:

@@ -18,7 +18,7 @@ from benchmark.datasets.source import Source
 from benchmark.errors import Unavailable
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.estimate import CostModel
-from benchmark.plan.matrix import open_sources
+from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
 from benchmark.plan.schedule import Makespan, bundles, makespan
 from benchmark.plan.select import ALL, Points, at_points, every_codec, parse_points
@@ -98,12 +98,13 @@ def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
     if those are unknown.
     """
     try:
-        images = list(open_sources(request).images)
+        sources, store = open_stored(request)
+        images = list(sources.images)
     except Unavailable:
         images = typical_sources(request.dataset, request.limit)
+        store = Store(request.results / request.dataset.partition(":")[0])
     if not images:
         return None
-    store = Store(request.results / request.dataset.partition(":")[0])
     points = parse_points(request.points)
     cells = imagined_cells(request.codecs, points, request.dataset, images)
     return cells, CostModel(store.table())

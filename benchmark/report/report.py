@@ -30,6 +30,7 @@ from benchmark.report.attribution import attribution_files
 from benchmark.report.brief import left_out_briefly
 from benchmark.report.document import left_out, report_text
 from benchmark.report.report_set import PAGE, ReportSet
+from benchmark.rows.schema import own_columns
 
 DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
@@ -75,6 +76,7 @@ class Report:
     files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
     sentences: Sequence[str]  # on what failed and is left out
     remarks: Sequence[str]  # on figures that cannot be drawn, and files that were kept
+    anchor: str = ""  # label of the codec that BD-rates are relative to
     brief: Sequence[str] = ()  # the sentences, one for each kind of reason
     earlier_page: str | None = None  # the choice of pictures of the page that stood there, if any
 
@@ -108,10 +110,11 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         anchor = find_label(request.anchor, labels)
     else:
         anchor = default_anchor([stored.summary for stored in found], measures)
-    files = _every_file_name()
-    sets = {one.name: ReportSet(_folder(request, one), request.out is None, files) for one in found}
-    for one in sets.values():
-        one.require_writable(files | ({PAGE} if request.page else set()))
+    sets = {}
+    for stored in found:
+        files = _every_file_name(stored.table.column_names)
+        sets[stored.name] = ReportSet(_folder(request, stored), request.out is None, files)
+        sets[stored.name].require_writable(files | ({PAGE} if request.page else set()))
     for stored in found:
         placed = stored._replace(folder=sets[stored.name].folder)
         yield _write(request, placed, measures, anchor, sets[stored.name])
@@ -245,6 +248,7 @@ def _write(
         [folder / name for name in told],
         sentences,
         remarks,
+        anchor,
         brief,
         earlier_page,
     )
@@ -283,6 +287,8 @@ def _draw(
 def overview_columns(counts: Mapping[str, int]) -> list[str]:
     """Return the columns of the overview: of each choice the first of those with most values.
 
+    Metrics of users' files, which were asked for by name, follow.
+
     counts: numbers of values by metric column; metrics without any are left out.
     """
     found = []
@@ -290,12 +296,17 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
         columns = [metric_class(metric).column for metric in metrics]
         best = max(columns, key=lambda column: counts.get(column, 0))
         found += [best] if counts.get(best) else []
-    return found
+    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
+    return found + [column for column in counts if column not in known and counts[column]]
 
 
-def _every_file_name() -> set[str]:
-    """Return names of all files that a report may hold."""
-    columns = (metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS))
-    drawn = {f"{name}.{k}" for name in ("curves", "timing", *columns) for k in ("pdf", "png")}
+def _every_file_name(columns: Sequence[str]) -> set[str]:
+    """Return names of all files that a report may hold.
+
+    columns: of the rows, which may have metrics of users' files.
+    """
+    metrics = [metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    metrics += own_columns(columns)
+    drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in ("pdf", "png")}
     tables = {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
     return drawn | tables | {"report.md"}

@@ -230,7 +230,7 @@ def test_another_dataset_than_the_references_is_refused(stored, crops, tmp_path)
     other = tmp_path / "others"
     other.mkdir()
     Image.new("RGB", (96, 96), "teal").save(other / "0.png")
-    with pytest.raises(UsageError, match=f"no rows of {_store_name(other)}: it has "):
+    with pytest.raises(UsageError, match=f"no rows of the images in {other}: it has "):
         bench(
             "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", other,
             "--results", tmp_path / "new",

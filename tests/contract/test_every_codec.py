@@ -177,6 +177,13 @@ def test_the_same_pixels_give_the_same_bytes_whatever_came_before(pair: Pair, ph
     assert pair.encoder.encode(photo, setting) == first
 
 
+def test_two_instances_decode_a_stream_to_the_same_pixels(pair: Pair, photo: Pixels):
+    stream = pair.encoder.encode(photo, pair.encoder.sweep[0])
+    first = pair.decoder.decode(stream)
+    assert np.array_equal(pair.encoder.decode(stream), first)
+    assert np.array_equal(pair.decoder.decode(stream), first)
+
+
 def test_the_source_is_read_and_never_written(pair: Pair, photo: Pixels):
     writable, locked = photo.copy(), photo.copy()
     locked.setflags(write=False)

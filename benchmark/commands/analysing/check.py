@@ -140,6 +140,7 @@ def check(
     ] = None,
     as_json: options.AsJson = False,
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     device: options.DeviceName = "auto",
     limit: options.Limit = None,
     results: Annotated[
@@ -216,6 +217,7 @@ def check(
                 timing=timing,
                 device=device,
                 jobs=jobs,
+                timeout_seconds=timeout,
                 results=results,
                 data_dir=data_dir,
                 weights_dir=weights_dir,

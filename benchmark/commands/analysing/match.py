@@ -81,14 +81,15 @@ def match(
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
-    from benchmark.registry import METRICS
+    from benchmark.registry import METRICS, metric_names
     from benchmark.rows.grouping import image_numbers
     from benchmark.system.atomic import write_files
 
     refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
+    metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
     name = dataset_with_results(results, dataset)
-    stored = read_results(results, name, "all", tuple(METRICS))
+    stored = read_results(results, name, "all", metrics)
     found = matches(stored.summary, codec, against, metric, allowed)
     records = [one.for_machines() for one in found]
     if as_json:
@@ -115,6 +116,7 @@ def _table(
     from benchmark.registry import METRICS
 
     labels = {measure.column: measure.axis_label for measure in map(Measure.named, METRICS)}
+    labels.setdefault(by.column, by.axis_label)
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
     measured = {name for one in found for name, average in one.averages.items() if average.pairs}
     shown = [name for name in labels if name in measured]

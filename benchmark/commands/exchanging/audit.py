@@ -35,6 +35,7 @@ def audit_decode(
     dataset: options.StoredDatasets = "all",
     device: options.DeviceName = "auto",
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     levels: Annotated[
         int,
         typer.Option(
@@ -69,7 +70,7 @@ def audit_decode(
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust)
+    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust, timeout)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
@@ -94,6 +95,7 @@ def audit_pack(
     ] = None,
     metrics: options.ComparedMetrics = "all",
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     device: options.DeviceName = "auto",
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
@@ -116,11 +118,13 @@ def audit_pack(
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack, refuse_code
     from benchmark.plan.request import Request
-    from benchmark.registry import METRICS, metric_names
+    from benchmark.registry import DISTRIBUTION_METRICS, metric_names
     from benchmark.system.device import use_device
 
-    names = tuple(name for name in metric_names(metrics) if name in METRICS)
-    request = Request(metrics=names, flatten=flatten, weights_dir=weights_dir)
+    names = tuple(one for one in metric_names(metrics) if one not in DISTRIBUTION_METRICS)
+    request = Request(
+        metrics=names, flatten=flatten, timeout_seconds=timeout, weights_dir=weights_dir
+    )
     chosen = use_device(device)
     request.use_folders()
     opened = open_pack(path)
@@ -236,6 +240,7 @@ def _for_machines(found: "Audited") -> dict[str, Any]:
             for journey in sorted(findings.counts)
         ],
         "wrong": [failure._asdict() for failure in findings.problems],
+        "tracebacks": findings.tracebacks.listed(),
         "skipped": dict(findings.unavailable),
         "not_kept": findings.not_kept,
         "declared": findings.declared,

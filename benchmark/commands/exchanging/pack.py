@@ -94,21 +94,21 @@ def export(
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
     """
+    from benchmark.analysis.stored import datasets_with_results
     from benchmark.codec_spec import parse_codec, resolve, split_unescaped
-    from benchmark.errors import UnknownName, UsageError
+    from benchmark.errors import UsageError
     from benchmark.packs.export_pack import export_pack
     from benchmark.rows.store import Store
 
     specs = [
         spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
     ]
-    found = sorted(path.parent.name for path in results.glob("*/per_image"))
-    if not found:
-        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
-    names = found if dataset == "all" else [name.strip() for name in dataset.split(",")]
+    names = [
+        name for text in dataset.split(",") for name in datasets_with_results(results, text.strip())
+    ]
     for name in names:
-        if name not in found:
-            raise UnknownName("results of a dataset", name, found)
+        if ":" in name:
+            raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
     count = export_pack(out, stores, specs, note or ())
     print(f"{out}: {count} streams")

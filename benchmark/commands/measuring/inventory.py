@@ -49,8 +49,12 @@ def list_names(
             **short,
             "./file.py:Class": "a codec of your own",
         },
-        "datasets": {**dict.fromkeys(registry.DATASETS, ""), "path/to/images": "any folder"},
-        "metrics": {**of_images, **of_sets},
+        "datasets": {
+            **dict.fromkeys(registry.DATASETS, ""),
+            "path/to/images": "any folder",
+            "./file.py:function": "a dataset of your own",
+        },
+        "metrics": {**of_images, **of_sets, "./file.py:Class": "a metric of your own"},
     }
     if as_json:
         print(json.dumps(titles, indent=1))
