@@ -309,11 +309,23 @@ ResultsTarget = Annotated[
     typer.Option("--results", help=_RESULTS, rich_help_panel=TARGET, callback=target_folder),
 ]
 Page = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--page/--no-page",
-        help="Also write page.html, where each point of a curve opens its images.",
+        help="Also write page.html, where each point of a curve opens its images; default: where "
+        "the report's folder has a page, which then is written again.",
+        show_default=False,
         rich_help_panel=TARGET,
+    ),
+]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder to write the report to, with a folder for each dataset where --dataset is "
+        "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
+        rich_help_panel=TARGET,
+        callback=target_folder,
     ),
 ]
 CsvFile = Annotated[
@@ -323,6 +335,15 @@ CsvFile = Annotated[
         help="Also write the table to this csv file, at full precision.",
         rich_help_panel=TARGET,
         callback=target_file,
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print every sentence that is summed up in one line for each kind.",
+        rich_help_panel=TARGET,
     ),
 ]
 AsJson = Annotated[

@@ -205,7 +205,10 @@ def _notes(
     for one in comparisons:
         if isinstance(one.rate, NoDelta):
             who = f"{labels[one.column]} {_share(one)}".rstrip()
-            refused.setdefault(one.rate.reason, []).append((one.label, who))
+            why = one.rate.reason
+            if why.startswith(f"{one.label} "):  # one note for all codecs of the same reason
+                why = f"it {why.removeprefix(f'{one.label} ')}"
+            refused.setdefault(why, []).append((one.label, who))
     for why, whose in refused.items():
         hint = " (--any-overlap gives a number)" * (why == TOO_LITTLE_OVERLAP)
         notes.append(f"{NOTHING} {_by_label(whose)}: {why}{hint}.")

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -73,6 +74,7 @@ class Outcome:
     rescored: int  # rows done before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
+    lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -110,6 +112,8 @@ class Rescored(NamedTuple):
     """The result of `benchmark.measure.run.rescore`: counts of stored rows."""
 
     rows: int  # in the store
-    tried: int  # that lacked a metric
+    tried: int  # that lacked a metric which can be computed here
     still_null: int  # of those, after it
     failures: tuple[Failure, ...]
+    filled: int = 0  # values, over all rows and metrics
+    lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why

@@ -50,6 +50,7 @@ class DecodedPicture(NamedTuple):
 
     picture: str | None
     absent: str = ""
+    failed: bool = False  # there is a stream, and decoding it failed
 
 
 ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`

@@ -33,6 +33,7 @@ from benchmark.page.picks import Candidate, Limit, in_order
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS
+from benchmark.report.report_set import PICTURE
 from benchmark.system.atomic import write_files
 from benchmark.user_file import names_file
 
@@ -121,7 +122,7 @@ def write_pictures(
                 photographs[draft.key[2]] = draft.picture
             else:
                 decoded[draft.key] = draft.picture
-                failures += path is None
+                failures += draft.picture.failed
     beyond = _beyond(limit, len(photographs))
     for key, row in rows.items():
         if key not in decoded:
@@ -142,7 +143,7 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
     pictures = folder / FOLDER
     if pictures.is_dir():
         for path in pictures.iterdir():
-            if path.suffix in (".png", ".webp") and path.name not in files:
+            if PICTURE.fullmatch(path.name) and path.name not in files:
                 path.unlink(missing_ok=True)
 
 
@@ -269,9 +270,11 @@ def _decoded(
     try:
         pixels = reconstruct(decoder, row, contents.stream(row))
     except BenchError as error:
-        return _Draft(key, DecodedPicture(None, f"No picture: {error}."))
+        failed = not isinstance(error, Unavailable)
+        return _Draft(key, DecodedPicture(None, f"No picture: {error}.", failed))
     if isinstance(pixels, Failed):
-        return _Draft(key, DecodedPicture(None, f"No picture: {pixels.stage}: {pixels.reason}."))
+        why = f"No picture: {pixels.stage}: {pixels.reason}."
+        return _Draft(key, DecodedPicture(None, why, failed=True))
     return _Draft(key, DecodedPicture(path), pixels)
 
 

@@ -110,13 +110,23 @@ def write_page(
 
 
 def _remark(content: Content, size: int, files: int) -> str:
-    """Return how many streams have pictures and where these are, and why others have none."""
+    """Return how many streams have pictures and where these are, and why others have none.
+
+    Reasons that differ by the codec alone are one line; the page has each beside its point.
+    """
     decoded = content.pictures.values()
     absent = Counter(one.absent for one in decoded if one.picture is None)
     said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
     if files:
         said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/"
-    return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
+    kinds: dict[str, list[str]] = {}
+    for why in absent:
+        kinds.setdefault(why.partition("; ")[0], []).append(why)
+    lines = [
+        f"{sum(absent[why] for why in whole)} × {whole[0] if len(whole) == 1 else f'{kind}.'}"
+        for kind, whole in kinds.items()
+    ]
+    return "\n".join([said, *lines])
 
 
 def _published(

@@ -26,10 +26,11 @@ from benchmark.published.overlay import Overlay, overlays
 from benchmark.published.overlay import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
-from benchmark.report.attribution import write_attribution
+from benchmark.report.attribution import attribution_files
+from benchmark.report.brief import left_out_briefly
 from benchmark.report.document import left_out, report_text
+from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.rows.schema import own_columns
-from benchmark.system.atomic import write_files
 
 DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
@@ -56,6 +57,9 @@ class ReportRequest:
     published: str = ""  # systems to lay over the curves
     mix_protocols: bool = False
     any_overlap: bool = False  # BD-rates of curves that share less than a third of what they span
+    out: Path | None = None  # folder of the report, of several datasets a folder in it for each
+    command: str = ""  # that makes the report again, for its text
+    page: bool = False  # the caller will write a page beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,10 @@ class Report:
     attribution: Table | None
     files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
     sentences: Sequence[str]  # on what failed and is left out
-    remarks: Sequence[str]  # on figures that cannot be drawn
+    remarks: Sequence[str]  # on figures that cannot be drawn, and files that were kept
     anchor: str = ""  # label of the codec that BD-rates are relative to
+    brief: Sequence[str] = ()  # the sentences, one for each kind of reason
+    earlier_page: str | None = None  # the choice of pictures of the page that stood there, if any
 
 
 def write_reports(request: ReportRequest) -> Iterator[Report]:
@@ -104,8 +110,20 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         anchor = find_label(request.anchor, labels)
     else:
         anchor = default_anchor([stored.summary for stored in found], measures)
+    sets = {}
     for stored in found:
-        yield _write(request, stored, measures, anchor)
+        files = _every_file_name(stored.table.column_names)
+        sets[stored.name] = ReportSet(_folder(request, stored), request.out is None, files)
+        sets[stored.name].require_writable(files | ({PAGE} if request.page else set()))
+    for stored in found:
+        placed = stored._replace(folder=sets[stored.name].folder)
+        yield _write(request, placed, measures, anchor, sets[stored.name])
+
+
+def _folder(request: ReportRequest, stored: DatasetResults) -> Path:
+    if request.out is None:
+        return stored.folder
+    return request.out / stored.name.replace(":", "-") if request.dataset == "all" else request.out
 
 
 def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
@@ -160,9 +178,17 @@ def compare_all(
 
 
 def _write(
-    request: ReportRequest, stored: DatasetResults, measures: Sequence[Measure], anchor: str
+    request: ReportRequest,
+    stored: DatasetResults,
+    measures: Sequence[Measure],
+    anchor: str,
+    report_set: ReportSet,
 ) -> Report:
     summary, folder = stored.summary, stored.folder
+    attributed, files = None, dict[str, str | bytes]()
+    if request.attribute:
+        attributed, of_parts = attribution_files(request.attribute, stored)
+        files |= of_parts
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     points = chosen_points(request.results, request.published)
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
@@ -173,12 +199,19 @@ def _write(
     )
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     short = short_names(summary.labels)
-    files: dict[str, str | bytes] = {
+    files |= {
         "means.md": markdown(means),
         "means.tex": latex(means, short),
         "means.csv": csv_text(records(summary, measured)),
         "report.md": report_text(
-            stored.name, summary, measures, captions, means, deltas, stored.runs
+            stored.name,
+            summary,
+            measures,
+            captions,
+            means,
+            deltas,
+            stored.runs,
+            request.command,
         ),
     }
     if not isinstance(deltas, str):
@@ -188,16 +221,16 @@ def _write(
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
-    write_files(folder, files, _every_file_name(stored.table.column_names) - files.keys())
-    sentences = left_out(summary, measures, stored.runs)
-    sentences += left_out_published(points, over, stored.name)
+    earlier_page = report_set.page_images
+    kept = report_set.replace(files, request.command)
+    of_published = left_out_published(points, over, stored.name)
+    sentences = [*left_out(summary, measures, stored.runs), *of_published]
+    brief = [*left_out_briefly(summary, measures, stored.runs), *of_published]
     untimed = "no timing figure: no row was measured alone; use `bench run --timing`"
     remarks = [] if "timing" in drawings else [untimed]
-    told = [folder / name for name in (*(f"{name}.pdf" for name in drawings), "report.md")]
-    attributed = None
-    if request.attribute:
-        attributed, path = write_attribution(request.attribute, stored)
-        told.append(path)
+    remarks += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
+    told = [f"{name}.pdf" for name in drawings] + ["report.md"]
+    told += [name for name in files if name.startswith("attribution_")]
     return Report(
         stored,
         measures,
@@ -206,10 +239,12 @@ def _write(
         deltas,
         over,
         attributed,
-        told,
+        [folder / name for name in told],
         sentences,
         remarks,
         anchor,
+        brief,
+        earlier_page,
     )
 
 
@@ -260,11 +295,12 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
 
 
 def _every_file_name(columns: Sequence[str]) -> set[str]:
-    """Return names of all files that a report may hold beside its text.
+    """Return names of all files that a report may hold.
 
     columns: of the rows, which may have metrics of users' files.
     """
     metrics = [metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)]
     metrics += own_columns(columns)
     drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in ("pdf", "png")}
-    return drawn | {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
+    tables = {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
+    return drawn | tables | {"report.md"}

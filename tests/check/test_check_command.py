@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +19,7 @@ from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
 from benchmark.check.baseline import list_baselines
 from benchmark.cli import app
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.registry import metric_class
 from benchmark.rows.store import Store
 from support.measured import sweep
 
@@ -129,11 +132,72 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert "images like these would be needed" in limited
 
 
-def test_one_image_is_undecided_lost_metrics_are_nothing_measured(stored):
-    found = bench("check", stored / "jpeg", stored / "jpeg", "--metrics", "lpips", code=4)
+def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
+    words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
+    found = bench(*words, code=4)
     assert last_line(found).startswith("verdict: nothing measured")
-    said = "jpeg, LPIPS (AlexNet): jpeg, lpips_alex of 0 of 6 images: not computed"
+    said = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
     assert f"nothing measured: {said}" in found.splitlines()
+
+
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):
+    """An image metric, a metric of the whole set, and one that gives no influence of an image."""
+    names = "psnr,lpips,fd_alex,precision256"
+    words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
+    found = bench(*words, "--json", tmp_path / "c")
+    assert last_line(found).startswith("verdict: equivalent")
+    (said,) = [line for line in found.splitlines() if line.startswith("equal: ")]
+    assert "6 of 6 images have the pixels and the number of bytes of the reference" in said
+    assert said.endswith(
+        ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
+        "differ"
+    )
+    findings = json.loads((tmp_path / "c").read_text())["findings"]
+    assert [one["metric"] for one in findings] == names.split(",")
+    assert {one["change_percent"] for one in findings} == {0.0}
+    assert [one["inferred"] for one in findings] == [False, True, True, True]
+
+
+def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
+    stored, crops, tmp_path
+):
+    """As after a clone: the reference has LPIPS, this machine has no weights for it."""
+    reference = tmp_path / "reference"
+    shutil.copytree(stored / "jpeg", reference)
+    store = Store(store_of(reference))
+    rows = store.table().to_pylist()
+    lpips = metric_class("lpips")
+    store.append([
+        {**row, lpips.column: row["bpp"] / 9, f"{lpips.column}_protocol": lpips.protocol,
+         "finished_utc": "9999"}
+        for row in rows
+    ])  # fmt: skip
+    words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
+    with without_weights():
+        found = bench(*words, "--results", tmp_path / "new")
+        other = bench(
+            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
+            tmp_path / "other", code=4,
+        )  # fmt: skip
+    lines = found.splitlines()
+    assert last_line(found).startswith("verdict: equivalent")
+    announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
+    needed = "the verdict needs LPIPS (AlexNet): without values it can only pass if every image"
+    places = [lines.index(announced), *(n for n, one in enumerate(lines) if needed in one)]
+    measured = next(n for n, one in enumerate(lines) if "30 cells measured" in one)
+    assert places == [places[0], places[0] + 1]
+    assert places[1] < measured
+    why = "jpeg:optimize=1: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
+    assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {why}" in other.splitlines()
+
+
+@contextmanager
+def without_weights():
+    """No folder with weight files, neither the user's nor torch's."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as empty:
+        patch.delenv("BENCH_WEIGHTS", raising=False)
+        patch.setenv("TORCH_HOME", empty)
+        yield
 
 
 def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):

@@ -234,10 +234,48 @@ def test_rescoring_counts_what_it_filled_in(images, results):
         "rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y,ms_ssim"
     )
     assert done.returncode == 0, done.stderr
-    assert "18 rows, 18 lacked a metric, 0 filled in, 18 still without" in done.stdout
+    told = "18 rows, 18 lacked a metric that can be computed; 18 values filled in, 18 rows still "
+    assert told in done.stdout
     rows = stable_rows(results)
     assert all(row["psnr_y_db"] > 0 for row in rows)
     assert all("161" in row["ms_ssim_reason"] for row in rows)
+    again = bench("rescore", "--dataset", images, "--results", results, "--metrics", "ms_ssim")
+    assert "18 rows, 0 lacked a metric" in again.stdout, "small images were tried again"
+
+
+def test_nothing_is_decoded_for_metrics_without_their_weights(
+    images, results, tmp_path, monkeypatch
+):
+    """`bench run` and `bench rescore` say what is absent, and how to get it, before they begin."""
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    done = bench(*run_words(images, results))
+    assert "not measured" not in done.stderr
+    words = list(run_words(images, results))
+    words[words.index("psnr")] = "psnr,lpips,fd_alex,dists"
+    run = bench(*words)
+    absent = (
+        "LPIPS (AlexNet), FD (AlexNet), DISTS: weights absent (`bench fetch alexnet`, `bench fetch "
+        "dists`)"
+    )
+    assert f"not measured: {absent}" in run.stderr.splitlines()
+    assert all(row["lpips_alex_protocol"] is None for row in stable_rows(results)), "decoded again"
+    where = ("--dataset", images, "--results", results)
+    refused = bench("rescore", *where, "--metrics", "lpips,fd_alex")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "bench: nothing can be computed here: LPIPS (AlexNet), FD (AlexNet): weights absent "
+        "(`bench fetch alexnet`)\n"
+    )
+    some = bench("rescore", *where, "--metrics", "lpips,psnr_y")
+    assert "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)" in some.stderr
+    assert "18 lacked a metric that can be computed; 18 values filled in, 0 rows" in some.stdout
+    none_left = bench("rescore", *where, "--metrics", "lpips,psnr_y")
+    assert "18 rows, 0 lacked a metric" in none_left.stdout
+    again = bench("rescore", *where, "--metrics", "lpips,psnr_y", "--json", "-v")
+    told = json.loads(again.stdout)
+    assert told["lacking"]["lpips"].startswith("no weight file alexnet-owt-*.pth")
+    assert (told["tried"], told["filled"]) == (0, 0)
 
 
 def test_the_plan_counts_without_measuring(images, results):

@@ -21,6 +21,7 @@ from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.figures.contrast import contrast
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
+from benchmark.measure.outcome import Progress
 from benchmark.metrics.measure import Measure
 from benchmark.page.colour import DARK_PAGE, on_dark
 from benchmark.page.content import SYMBOLS
@@ -224,6 +225,30 @@ def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
     said = " ".join(data["absent"])
     assert "was not kept; `bench run --codecs" in said
     assert "is damaged" in said
+
+
+def test_a_picture_that_is_absent_is_no_failure_of_decoding(results, monkeypatch):
+    """What the progress bar counts as failed: damaged streams, not those that were never kept."""
+    kept = sorted({one["stream_sha256"] for one in rows_of(results)})
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    for stream in kept[:2]:
+        (folder / "streams" / stream[:2] / stream).unlink()
+    page_of(results)  # pictures of the other streams
+    shutil.rmtree(folder / "report" / "pictures")
+    states = []
+
+    def noted(finished, failed):
+        states.append(failed)
+        return Progress(finished, failed)
+
+    monkeypatch.setattr("benchmark.page.pictures.Progress", noted)
+    page_of(results)
+    assert max(states) == 0
+    for stream in kept[2:5]:
+        (folder / "streams" / stream[:2] / stream).write_bytes(b"no stream")
+    shutil.rmtree(folder / "report" / "pictures")
+    page_of(results)
+    assert max(states) in (2, 3), "told before each stream, so the last may be missing"
 
 
 def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):

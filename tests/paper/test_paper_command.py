@@ -65,8 +65,13 @@ def measured(tmp_path_factory):
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
     drawn = ["curves_kodak", "complexity"]
     absent = ["realism_surface", "ablation_gan", "ablation_discriminator", "crops"]
-    done = draw(tmp_path, ",".join(drawn + absent))
-    assert done.exit_code == 0, done.output
+    brief = draw(tmp_path, ",".join(drawn + absent))
+    assert brief.exit_code == 0, brief.output
+    assert brief.stdout.splitlines()[2:] == [
+        f"nothing measured, only published numbers: {', '.join(drawn)} (-v says why)",
+        f"not drawn: {', '.join(absent)} (-v says why)",
+    ]
+    done = draw(tmp_path, ",".join(drawn + absent), "-v")
     assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn for s in SUFFIXES}
     lines = done.stdout.splitlines()
     assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn]

@@ -3,6 +3,7 @@
 import json
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,6 +161,7 @@ def check(
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     flatten: options.Flatten = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Say whether a checkpoint, codec or set of rows is worse than a reference.
 
@@ -222,7 +224,7 @@ def check(
                 vtm_dir=vtm_dir,
             )
             candidate = Candidate(codec, checkpoint, reference_codec, common, request)
-            found = _measured(candidate, against, baselines, asked, quiet=as_json)
+            found = _measured(candidate, against, baselines, asked, as_json, verbose)
         if as_json:
             print(json.dumps(found.for_machines(), indent=1))
         else:
@@ -239,7 +241,12 @@ def check(
 
 
 def _measured(
-    candidate: "Candidate", against: str, baselines: Path, asked: "CheckOptions", quiet: bool
+    candidate: "Candidate",
+    against: str,
+    baselines: Path,
+    asked: "CheckOptions",
+    quiet: bool,
+    verbose: bool,
 ) -> "Check":
     from benchmark.check.candidate import measure_candidate
     from benchmark.check.check import Check
@@ -248,10 +255,12 @@ def _measured(
     from benchmark.check.row_sets import dataset_folders
     from benchmark.commands.output import interruptible, print_outcome, run_with_progress
 
-    def run(request: "Request", matrix: "Matrix") -> "Outcome":
-        outcome = run_with_progress(request, matrix=matrix, quiet=quiet)
+    def run(request: "Request", matrix: "Matrix", judged: Sequence[str]) -> "Outcome":
+        outcome = run_with_progress(
+            request, matrix=matrix, quiet=quiet, details=verbose, judged=judged
+        )
         if not quiet:
-            print_outcome(outcome, with_table=False)
+            print_outcome(outcome, with_table=False, details=verbose)
         return outcome
 
     folders = dataset_folders(against, baselines)

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from benchmark.report.report import Report
 
+PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
+
 
 def report(
+    context: typer.Context,
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",
@@ -89,24 +92,31 @@ def report(
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
-    page: options.Page = False,
+    page: options.Page = None,
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
     data_dir: options.DataDir = None,
     results: options.Results = Path("results"),
+    out: options.ReportFolder = None,
+    verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Draw figures and write tables from the rows of earlier runs.
+
+    A report replaces the one that its folder holds as a whole, and report.md names the command that
+    makes it again. Files that bench did not write are left alone.
 
     Examples:
       bench report --dataset sample --metrics psnr,ms_ssim
       bench report --dataset kodak --anchor vtm --published hific --page
     """
+    from benchmark.commands.again import command_line
     from benchmark.commands.output import show_progress
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
+    from benchmark.report.report_set import ReportSet
 
-    wanted = page_request(page, page_images, results, data_dir, dataset)
+    page_request(True, page_images, results, data_dir, dataset)  # refused before anything is drawn
     request = ReportRequest(
         results,
         dataset,
@@ -123,14 +133,24 @@ def report(
         published,
         mix_protocols,
         any_overlap,
+        out,
+        command_line(context),
+        bool(page),
     )
     progress = partial(show_progress, "decoding for the page", quiet=as_json)
     told = []
     with drawn_in(style, font):
         for one in write_reports(request):
             if not as_json:
-                _print(one)
+                _print(one, verbose)
+            again = page is None and one.earlier_page is not None
+            named = page or page_images != options.USUAL_PAGE_IMAGES
+            images = page_images if named else one.earlier_page or page_images
+            if not (as_json or page) and one.earlier_page is not None:
+                print(PAGE_AGAIN if again else "the page of the earlier report is removed")
+            wanted = page_request(bool(page) or again, images, results, data_dir, dataset)
             pages = write_page(wanted, one, bool(published), linear, progress) if wanted else ()
+            ReportSet(one.stored.folder).end_page(images if wanted else None)
             if as_json:
                 told.append(_for_machines(one, pages))
             elif pages:
@@ -139,8 +159,8 @@ def report(
         print(json.dumps(told, indent=1))
 
 
-def _print(one: "Report") -> None:
-    from benchmark.commands.output import print_sentences, print_summary, print_table
+def _print(one: "Report", verbose: bool) -> None:
+    from benchmark.commands.output import print_summary, print_table
 
     summary = one.stored.summary
     print(f"\n{one.stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
@@ -148,8 +168,8 @@ def _print(one: "Report") -> None:
     print()
     print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])
     print()
-    print_sentences(one.sentences)
-    print(*one.remarks, *one.files, sep="\n")
+    left_out = one.sentences if verbose else one.brief
+    print(*left_out, *one.remarks, *one.files, sep="\n")
     if one.attribution is not None:
         print()
         print_table(one.attribution)

@@ -55,6 +55,7 @@ def run(
             rich_help_panel=options.TARGET,
         ),
     ] = True,
+    verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Encode, decode and score images, and store the rows.
@@ -98,7 +99,8 @@ def run(
         vtm_dir=vtm_dir,
     )
     with interruptible("finished cells are kept; the same command resumes from there"):
-        finish(run_with_progress(request, quiet=as_json), as_json, table, allow_few)
+        outcome = run_with_progress(request, quiet=as_json, details=verbose)
+        finish(outcome, as_json, table, allow_few, verbose)
 
 
 def rescore(
@@ -112,15 +114,20 @@ def rescore(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
+    verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Decode kept streams again and compute the metrics that stored rows lack.
+
+    Metrics without their weights or programs are named before anything is decoded, and exit code 2
+    says that none of those asked for can be computed.
 
     Examples:
       bench rescore --dataset sample --metrics ssim
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
     """
-    from benchmark.commands.output import interruptible, print_problems, show_progress
+    from benchmark.commands.absent_metrics import before_measuring
+    from benchmark.commands.output import interruptible, print_problems, say, show_progress
     from benchmark.measure.run import rescore as rescore_rows
     from benchmark.plan.request import Request
     from benchmark.registry import metric_names
@@ -138,14 +145,20 @@ def rescore(
         weights_dir=weights_dir,
     )
     with interruptible("finished rows are kept; the same command resumes from there"):
-        done = rescore_rows(request, progress=partial(show_progress, quiet=as_json))
+        done = rescore_rows(
+            request,
+            progress=partial(show_progress, quiet=as_json),
+            announce=lambda lacking: say([] if as_json else before_measuring(lacking, verbose)),
+        )
     if as_json:
-        facts = {"rows": done.rows, "tried": done.tried, "still_null": done.still_null}
+        facts: dict[str, object] = {"rows": done.rows, "tried": done.tried}
+        facts |= {"filled": done.filled, "still_null": done.still_null}
+        facts["lacking"] = dict(done.lacking)
         print(json.dumps({**facts, "failed": [failure._asdict() for failure in done.failures]}))
     else:
         print_problems(done.failures, (), ())
         print(
-            f"{done.rows} rows, {done.tried} lacked a metric, {done.tried - done.still_null} "
-            f"filled in, {done.still_null} still without"
+            f"{done.rows} rows, {done.tried} lacked a metric that can be computed; {done.filled} "
+            f"values filled in, {done.still_null} rows still without"
         )
     raise typer.Exit(1 if done.failures else 0)
