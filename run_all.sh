@@ -7,7 +7,8 @@
 #   ./run_all.sh test    set up, Ray too, then ruff, mypy and pytest; --all adds the slow tests
 #   ./run_all.sh setup   set up, nothing else
 #
-# It writes only to .venv and results; .venv/install.log has the output of the installation.
+# It says what it does next. It writes only to .venv and results; .venv/install.log has all that pip
+# says.
 set -euo pipefail
 cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
 exec </dev/null
@@ -61,17 +62,32 @@ logged() {
   "$@" >>.venv/install.log 2>&1
 }
 
+packages_in() { # lock file: their number
+  grep -c '^[a-z0-9].*==' "$1"
+}
+
+followed() { # number of packages, command of pip
+  local site=(.venv/lib/python3*/site-packages)
+  "${@:2}" 2>&1 | tee -a .venv/install.log | tools/pip_progress.sh "$1" "${site[0]}"
+}
+
 install_locked() { # lock file: exactly these wheels, no dependencies beyond them
-  logged "${PIP[@]}" install --no-deps --require-hashes --only-binary :all: -r "$1"
+  followed "$(packages_in "$1")" "${PIP[@]}" install --progress-bar off \
+    --no-deps --require-hashes --only-binary :all: -r "$1"
 }
 
 install_packages() {
-  # torch with CUDA has its libraries in packages of their own, gigabytes that torch+cpu never loads.
-  if ! nvidia-smi -L >/dev/null 2>&1 && install_locked requirements-cpu.lock; then
-    awk '/^[a-z]/ { cuda = /^(torch|triton|nvidia-.*|cuda-.*)==/ } !cuda' requirements.lock >.venv/packages.lock
-  else
-    cp requirements.lock .venv/packages.lock
+  cp requirements.lock .venv/packages.lock
+  if ! nvidia-smi -L >/dev/null 2>&1; then
+    echo "torch for the CPU, 0.2 GB:"
+    if install_locked requirements-cpu.lock; then
+      # torch with CUDA has its libraries in packages of their own, which torch+cpu never loads.
+      awk '/^[a-z]/ { cuda = /^(torch|triton|nvidia-.*|cuda-.*)==/ } !cuda' requirements.lock >.venv/packages.lock
+    else
+      echo "  pip does not find it where it is configured to look: torch with CUDA instead"
+    fi
   fi
+  echo "$(packages_in .venv/packages.lock) packages of requirements.lock:"
   install_locked .venv/packages.lock
 }
 
@@ -90,8 +106,9 @@ build_simd() { # folder for the wheel
   local flags=""
   if grep -qm1 -w avx2 /proc/cpuinfo; then flags=-mavx2; fi
   # Without pip's cache: it would bring back a wheel made with other flags or on another machine.
-  CC="${CC:-cc} $flags" logged timeout 600 "${PIP[@]}" --no-cache-dir wheel --wheel-dir "$1" \
-    --no-deps --no-build-isolation --require-hashes --no-binary pillow-simd -r requirements-simd.lock
+  # In the foreground, since Ctrl-C would not reach it elsewhere.
+  CC="${CC:-cc} $flags" followed 1 timeout --foreground 600 "${PIP[@]}" --no-cache-dir wheel --wheel-dir "$1" \
+    --progress-bar off --no-deps --no-build-isolation --require-hashes --no-binary pillow-simd -r requirements-simd.lock
 }
 
 check_simd() { # folder to import PIL from before any other, or nothing
@@ -103,7 +120,10 @@ choose_pillow() { # pillow-simd has the same PIL folder as Pillow: it is tried e
   lacking=$(lacking_for_simd)
   if [ -n "$lacking" ]; then
     echo "Pillow stays: to build pillow-simd, this machine lacks $lacking"
-  elif ! build_simd "$trial" || ! logged "${PIP[@]}" install --no-deps --no-index --target "$trial/here" "$trial"/*.whl; then
+    return
+  fi
+  echo "pillow-simd is compiled, a minute or more:"
+  if ! build_simd "$trial" || ! logged "${PIP[@]}" install --no-deps --no-index --target "$trial/here" "$trial"/*.whl; then
     echo "Pillow stays: pillow-simd could not be built, see .venv/install.log"
   elif ! check_simd "$trial/here"; then
     echo "Pillow stays: pillow-simd was built and does not work: $(tail -n 1 .venv/install.log)"
@@ -125,6 +145,9 @@ set_up() { # nothing to do where .venv was completed from these locks, here
   if [ "$(cat .venv/locked 2>/dev/null)" != "$locked" ] || ! "$PYTHON" -c "" 2>/dev/null; then
     python=$(find_python)
     echo "Setting up .venv with $python: minutes, once."
+    echo "  $(packages_in requirements.lock) packages: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more"
+    echo "  pillow-simd, compiled in a minute or more; then the project itself"
+    echo "  .venv/install.log has all that pip says"
     "$python" -m venv --clear .venv || fail "$python could not make .venv"
     if ! install_packages; then
       tail -n 20 .venv/install.log >&2
@@ -137,6 +160,7 @@ set_up() { # nothing to do where .venv was completed from these locks, here
     logged "${PIP[@]}" install --no-deps --no-build-isolation --no-index --editable . ||
       fail "pip could not install the project itself, see .venv/install.log"
     echo "$project" >.venv/project
+    echo "Set up in $SECONDS s."
   fi
 }
 
@@ -159,15 +183,18 @@ measure_and_report() { # dataset, codecs; a failed cell is 1, and the others sti
 
 measure_everything() {
   local status=0
+  echo "Next: measure every codec that runs here on 4 photographs, minutes; then results/sample/report."
   measure_and_report sample all || status=$?
   [ "$status" -le 1 ] || return "$status"
   if .venv/bin/bench plan --codecs jpeg --dataset kodak >/dev/null 2>&1; then
+    echo "Next: measure JPEG and VTM on Kodak's 24 photographs; then results/kodak/report."
     measure_and_report kodak jpeg,vtm || status=$?
   fi
   return "$status"
 }
 
 check_and_test() { # arguments of pytest
+  echo "Next: ruff, mypy and pytest, many minutes."
   .venv/bin/ruff check
   .venv/bin/ruff format --check
   .venv/bin/mypy
@@ -179,13 +206,19 @@ case "$*" in
   *) fail "usage: ./run_all.sh [setup | paper | test [--all]]" 2 ;;
 esac
 (
+  # pip ends an interruption with 1, as it ends a failure.
+  trap 'fail "interrupted; run it again to set up" 130' INT
   flock 9 # a second run_all.sh waits until the first one has set up
   set_up
   case "$*" in test*) add_ray ;; esac
 ) 9<.
 case "$*" in
   "") measure_everything ;;
-  paper) .venv/bin/bench figures paper ;;
+  setup) echo "Next: ./run_all.sh measures every codec that runs here; .venv/bin/bench --help" ;;
+  paper)
+    echo "Next: draw the paper's figures into results/figures/paper."
+    .venv/bin/bench figures paper
+    ;;
   test) check_and_test -m "not slow" ;;
   "test --all") check_and_test ;;
 esac

@@ -7,9 +7,9 @@ Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM M
 a real number q, coded in steps of 1/16. torch is imported with the first image, not before.
 """
 
+from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint_codec import CheckpointCodec, described
-from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 
 
 class IVR(CheckpointCodec):
@@ -21,16 +21,18 @@ class IVR(CheckpointCodec):
         super().__init__(checkpoint=checkpoint)
         self._highest = self._card.config.rate_levels - 1
         self.sweep = tuple(Setting("q", q) for q in range(self._highest + 1))
+        self.accepts = Between("q", 0, self._highest)
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
-        return described(self._card, command, self.licence, self.revision, self._device)
+        return described(
+            checked_card(self._path), command, self.licence, self.revision, self._device
+        )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
-        if setting.name != "q" or not 0 <= setting.value <= self._highest:
-            raise BadOption(f"ivr has no {setting}: its setting is q, 0 to {self._highest}")
+        require_accepted(self, setting)
         from baselines.neural.ivr.architecture import rate_grid
 
         return self._codec().encode(pixels, rate_grid().step(setting.value))

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from benchmark.commands.analysing.baseline import baseline
 from benchmark.commands.analysing.check import check
@@ -18,13 +19,36 @@ from benchmark.commands.analysing.tradeoff import tradeoff
 from benchmark.commands.exchanging.audit import audit
 from benchmark.commands.exchanging.merge import merge
 from benchmark.commands.exchanging.pack import pack, tools
+from benchmark.commands.exchanging.pictures import export_images
 from benchmark.commands.measuring.fetch import fetch
 from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
 from benchmark.commands.measuring.run import rescore, run
+from benchmark.commands.verb import Verb
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.registry import COMMANDS, load_command
 
+# The harness's verbs by their panel of `bench --help`, in the order in which a user needs them.
+VERBS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {
+    "Measure": {
+        "run": run,
+        "plan": plan,
+        "list": list_names,
+        "doctor": doctor,
+        "fetch": fetch,
+        "rescore": rescore,
+    },
+    "Analyse": {
+        "report": report,
+        "figures": figures,
+        "tradeoff": tradeoff,
+        "match": match,
+        "check": check,
+        "baseline": baseline,
+        "published": published,
+    },
+    "Exchange": {"pack": pack, "export": tools, "merge": merge, "audit": audit},
+}
 # Earlier spellings of sub-commands and options, by command; they work, with a line that says so.
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "run": {"--attest": "--verify"},
@@ -32,73 +56,122 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "figures": {"--attested-only": "--verified-only"},
     "audit": {"ceiling": "colour-round-trip"},
 }
+# Options that took a file and are flags today: the option that takes it, by command.
+FILE_OPTIONS: Mapping[str, Mapping[str, str]] = {"check": {"--json": "--json-file"}}
 
 
 class BenchGroup(TyperGroup):
     """The sub-commands of the harness, and those of `registry.COMMANDS`, imported when they run."""
 
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """Return the verbs in the order of their tables."""
+        return [name for verbs in (*VERBS.values(), COMMANDS) for name in verbs]
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of the first argument; a command of contenders is imported here."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
-            brought, holder = load_command(name), typer.Typer()
-            if isinstance(brought, typer.Typer):
-                holder.add_typer(brought, name=name)
-            else:
-                holder.command(name)(brought)
+            holder = typer.Typer()
+            _add(holder, name, load_command(name), COMMANDS[name].panel)
             command = typer.main.get_group(holder).commands[name]
         return name, command, rest
+
+
+def _add(
+    group: typer.Typer, name: str, verb: Callable[..., None] | typer.Typer, panel: str
+) -> None:
+    if isinstance(verb, typer.Typer):
+        group.add_typer(verb, name=name, rich_help_panel=panel)
+    else:
+        group.command(name, cls=Verb, rich_help_panel=panel)(verb)
 
 
 app = typer.Typer(
     name="bench",
     cls=BenchGroup,
     help="Rate, distortion and realism of image codecs, measured from real bitstreams.",
+    epilog="`bench VERB --help` has the options of a verb, and examples.",
+    context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("run")(run)
-app.command("plan")(plan)
-app.command("list")(list_names)
-app.command("doctor")(doctor)
-app.command("fetch")(fetch)
-app.command("rescore")(rescore)
-app.command("report")(report)
-app.command("merge")(merge)
-app.command("tradeoff")(tradeoff)
-app.command("match")(match)
-app.command("check")(check)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from benchmark.commands.version import version_line
+
+        print(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def _bench(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            metavar="",
+            help="Print the version, and the commit of a checkout.",
+        ),
+    ] = False,
+) -> None: ...
+
+
+for _panel, _verbs in VERBS.items():
+    for _name, _verb in _verbs.items():
+        _add(app, _name, _verb, _panel)
 for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
-    app.command(_name, help=_brought.help)(lambda: None)
-app.add_typer(baseline, name="baseline")
-app.add_typer(published, name="published")
-app.add_typer(pack, name="pack")
-app.add_typer(tools, name="export")
-app.add_typer(audit, name="audit")
-app.add_typer(figures, name="figures")
+    app.command(_name, help=_brought.help, rich_help_panel=_brought.panel)(lambda: None)
+tools.command("images")(export_images)
+app.command("export-images", cls=Verb, hidden=True)(export_images)  # as it is often typed
 
 
 def with_new_names(words: Sequence[str]) -> list[str]:
     """Return command-line words in their present spelling; print a line for each earlier one."""
-    renamed = RENAMED.get(words[0], {}) if words else {}
+    command = words[0] if words else ""
+    renamed, file_options = RENAMED.get(command, {}), FILE_OPTIONS.get(command, {})
     present = []
-    for word in words:
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
-        if name in renamed:
-            print(f"bench: {name} is now called {renamed[name]}", file=sys.stderr)
-            name = renamed[name]
-        present.append(name + equals + value)
+        takes_file = equals or (following.endswith(".json") and not following.startswith("-"))
+        new = renamed.get(name) or (file_options.get(name) if takes_file else None)
+        if new:
+            print(f"bench: {name} is now called {new}", file=sys.stderr)
+        present.append((new or name) + equals + value)
     return present
 
 
 def main() -> None:
     """Run the command line; an explained failure is printed as one sentence, without traceback."""
     try:
-        app(with_new_names(sys.argv[1:]))
+        sys.exit(app(with_new_names(sys.argv[1:]), prog_name="bench", standalone_mode=False))
+    except TyperException as error:
+        if sentence := usage_sentence(error):
+            print(f"bench: {sentence}", file=sys.stderr)
+        sys.exit(2)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, (UsageError, Unavailable)) else 1)
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def usage_sentence(error: TyperException) -> str:
+    """Return a mistake on the command line as one sentence; empty where help was printed instead.
+
+    It is typer's message with the nearest name, and the help to read.
+    """
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if not message:
+        return ""
+    if near := getattr(error, "possibilities", None):
+        message = f"{error.message}. Did you mean {near[0]!r}?"
+    message = message.partition(", unable to parse")[0].replace("Input should", "it should")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "bench"
+    see = " See" if message.endswith("?") else "; see"
+    return f"{message[0].lower()}{message[1:]}{see} `{command} --help`"

@@ -3,13 +3,17 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
-from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
+from benchmark import user_file
+from benchmark.errors import BadOption, BenchError, Unavailable, UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
+
+if TYPE_CHECKING:
+    from benchmark.codec import Codec, CodecInfo
+
+METHODS = ("describe", "encode", "decode")
 
 
 class CodecSpec(NamedTuple):
@@ -88,19 +92,22 @@ def parse_codec(text: str) -> CodecSpec:
 
 
 def codec_class(spec: CodecSpec) -> type[Any]:
-    """Import the class of a spec; raise `Unavailable` if its module lacks a library."""
-    path, _, attribute = (CODECS.get(spec.name) or spec.name).partition(":")
-    if spec.name not in CODECS and not path.endswith(".py"):  # any class of any package, otherwise
-        raise UnknownName("codec", spec.name, CODECS)
+    """Import the class of a spec; raise `Unavailable` if its module lacks a library.
+
+    Raises `UsageError` where the user's file has no such class, or cannot be loaded.
+    """
+    if spec.name not in CODECS:
+        if not user_file.names_file(spec.name):  # any class of any package, otherwise
+            raise UnknownName("codec", spec.name, CODECS)
+        found: type[Any] = user_file.load(spec.name, "class")
+        user_file.require_methods(spec.name, found, "codec", METHODS)
+        return found
+    path, _, attribute = CODECS[spec.name].partition(":")
     try:
-        module = _module_of_file(Path(path)) if path.endswith(".py") else import_module(path)
+        made: type[Any] = getattr(import_module(path), attribute)
     except ImportError as error:
         raise Unavailable(f"{spec.name} needs the Python package {error.name}: {error}") from error
-    found = getattr(module, attribute, None)
-    if not isinstance(found, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise UnknownName(f"class in {path}:", attribute, classes)
-    return found
+    return made
 
 
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
@@ -109,7 +116,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
     if variants and not spec.options:
         return [CodecSpec(spec.name, tuple(sorted(options.items()))) for options in variants]
-    defaults = {key: str(value.default) for key, value in _parameters(made).items()}
+    defaults = {key: str(value.default) for key, value in _parameters(spec, made).items()}
     kept = [(key, value) for key, value in spec.options if defaults.get(key) != value]
     return [CodecSpec(spec.name, tuple(kept))]
 
@@ -117,7 +124,7 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
 def load_codec(spec: CodecSpec) -> Any:
     """Construct a codec, with options converted to the types that the constructor declares."""
     made = codec_class(spec)
-    parameters = _parameters(made)
+    parameters = _parameters(spec, made)
     values: dict[str, Any] = {}
     for key, text in spec.options:
         if key not in parameters:
@@ -131,7 +138,54 @@ def load_codec(spec: CodecSpec) -> Any:
     missing = [k for k, v in parameters.items() if v.default is v.empty and k not in values]
     if missing:
         raise BadOption(f"{spec.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    return made(**values)
+    if spec.name in CODECS:
+        return made(**values)
+    try:
+        return made(**values)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise user_file.failed_in(spec.name, made, "the constructor of", error) from error
+
+
+def described(spec: CodecSpec, codec: "Codec") -> "CodecInfo":
+    """Return what a codec says of itself; raise `UsageError` where it does not keep to its class.
+
+    A codec from a user's file may have no name or sweep, or a `describe` that fails or returns
+    something else than a `CodecInfo` of the declared types.
+    """
+    from benchmark.codec import CodecInfo, Setting
+
+    if spec.name in CODECS:
+        return codec.describe()
+    name: object = getattr(codec, "name", None)
+    if not isinstance(name, str) or not name:
+        raise _wrong(spec, f"`name` is to be a text, not {name!r}")
+    sweep: object = getattr(codec, "sweep", None)
+    if not isinstance(sweep, tuple | list) or not sweep:
+        raise _wrong(spec, f"`sweep` is to be a tuple of one Setting or more, not {sweep!r}")
+    for one in sweep:
+        value: object = getattr(one, "value", None)
+        if not isinstance(one, Setting) or not isinstance(value, Real):
+            raise _wrong(spec, f"`sweep` holds {one!r}, not a Setting such as Setting('bits', 3)")
+    try:
+        info: object = codec.describe()
+    except BenchError:
+        raise
+    except Exception as error:
+        raise user_file.failed_in(spec.name, type(codec), "`describe` of", error) from error
+    if not isinstance(info, CodecInfo):
+        raise _wrong(spec, f"`describe` is to return a CodecInfo, not {info!r}")
+    for field, kind in get_type_hints(CodecInfo).items():
+        fact, kinds = getattr(info, field), get_args(kind)
+        if fact not in kinds if kinds else not isinstance(fact, kind):
+            wanted = " or ".join(map(repr, kinds)) or f"of type {kind.__name__}"
+            raise _wrong(spec, f"`describe` gives {field} as {fact!r}, which is to be {wanted}")
+    return info
+
+
+def _wrong(spec: CodecSpec, what: str) -> UsageError:
+    return UsageError(f"{user_file.place_of(spec.name)}: of {spec.text}, {what}")
 
 
 def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -146,21 +200,13 @@ def _options(text: str, parts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(options.items()))
 
 
-def _parameters(made: type[Any]) -> dict[str, inspect.Parameter]:
-    signature = inspect.signature(made, eval_str=True)
+def _parameters(spec: CodecSpec, made: type[Any]) -> dict[str, inspect.Parameter]:
+    try:
+        signature = inspect.signature(made, eval_str=True)
+    except Exception as error:  # it evaluates annotations, which are the author's code
+        raise user_file.failed_in(spec.name, made, "the signature of", error) from error
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {key: value for key, value in signature.parameters.items() if value.kind in keyword}
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"no file {path}")
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be loaded as Python")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _escape(value: str) -> str:

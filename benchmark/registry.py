@@ -6,7 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from benchmark.errors import UnknownName
+from benchmark import user_file
+from benchmark.errors import UnknownName, UsageError
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -95,16 +96,10 @@ class BroughtCommand(NamedTuple):
 
     target: str  # module:attribute, a function for Typer or a `typer.Typer` of several
     help: str  # one line
+    panel: str = "Learned codec"  # of `bench --help`
 
 
 COMMANDS = {
-    "encode": BroughtCommand(
-        "baselines.commands.encode:encode",
-        "Encode an image with our codec; --q-map and --beta-map control it block by block.",
-    ),
-    "decode": BroughtCommand(
-        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
-    ),
     "train": BroughtCommand(
         "baselines.commands.train:train",
         "Train a network or a suite of networks to checkpoints, or resume.",
@@ -113,14 +108,27 @@ COMMANDS = {
         "baselines.commands.ablation:ablation",
         "Train variants of the realism stage, measure each and draw their curves.",
     ),
+    "encode": BroughtCommand(
+        "baselines.commands.encode:encode",
+        "Encode an image with our codec, or with another.",
+    ),
+    "decode": BroughtCommand(
+        "baselines.commands.decode:decode", "Decode a stream of any codec to an image."
+    ),
     "checkpoint": BroughtCommand(
-        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of our codec."
+        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of learned codecs."
     ),
 }
 
 
 def metric_class(name: str) -> type[Any]:
-    """Import the class of an image metric, distribution metric or feature space by its name."""
+    """Import the class of an image metric, distribution metric or feature space by its name.
+
+    An image metric may also be in a user's file, `path.py:Class`; its protocol id then ends with
+    the first digits of the file's sha256.
+    """
+    if user_file.names_file(name):
+        return user_file.metric_class(name)
     known = {
         **METRICS,
         **DISTRIBUTION_METRICS,
@@ -145,20 +153,40 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
 def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
     """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
 
-    asked: names, or a comma-separated text of them. Raises `UnknownName`.
+    asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
+    `UnknownName`, and `UsageError` for a file that holds no such metric or one whose column is
+    taken.
 
     >>> metric_names("psnr, lpips,psnr")
     ('psnr', 'lpips')
     """
     known = (*METRICS, *DISTRIBUTION_METRICS)
-    texts = asked.split(",") if isinstance(asked, str) else asked
-    names = tuple(dict.fromkeys(text.strip() for text in texts))
-    if names == ("all",):
-        return known
+    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
+    every = [name for text in texts for name in (known if text == "all" else (text,))]
+    names = tuple(dict.fromkeys(every))
     for name in names:
-        if name not in known:
-            raise UnknownName("metric", name, known)
+        if name not in known and not user_file.names_file(name):
+            raise UnknownName("metric", name, (*known, "path.py:Class"))
+    if own := list(filter(user_file.names_file, names)):
+        _refuse_taken_columns(own)
     return names
+
+
+def _refuse_taken_columns(names: Iterable[str]) -> None:
+    """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
+    columns = import_module("benchmark.metrics.metric").metric_columns
+    schema = import_module("benchmark.rows.schema").table_schema()
+    taken = dict.fromkeys(schema.names, "the harness")
+    for name in DISTRIBUTION_METRICS:
+        taken |= dict.fromkeys(columns(metric_class(name).column), "the harness")
+    for name in names:
+        own = columns(metric_class(name).column)
+        if found := [column for column in own if column in taken]:
+            raise UsageError(
+                f"{user_file.place_of(name)}: the column {found[0]!r} is one of {taken[found[0]]} "
+                "already: give the metric another `column`"
+            )
+        taken |= dict.fromkeys(own, name)
 
 
 def load_command(name: str) -> Any:
@@ -178,7 +206,7 @@ def dataset_module(name: str) -> ModuleType:
 
 
 def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Any:
-    """Open a dataset by its name in `DATASETS`, or any folder of images as a dataset.
+    """Open a dataset: a name in `DATASETS`, a folder of images, or `path.py:function`.
 
     data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Returns a
     `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor
@@ -186,9 +214,19 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> An
     """
     folder = import_module("benchmark.datasets.folder")
     text = str(name_or_folder)
-    if text not in DATASETS and (Path(text).exists() or "/" in text):
+    if user_file.names_file(text):
+        from_file = import_module("benchmark.datasets.from_file")
+        return from_file.open_from_file(text, folder.data_folders(data_dir), DATASETS)
+    if means_folder(text):
         return folder.open_folder(Path(text))
+    if text not in DATASETS:
+        raise UnknownName("dataset or folder", text, DATASETS)
     return dataset_opener(text)(folder.data_folders(data_dir))
+
+
+def means_folder(dataset: str) -> bool:
+    """Return whether a dataset as `--dataset` has it is a path, and not one in `DATASETS`."""
+    return dataset not in DATASETS and (Path(dataset).exists() or "/" in dataset)
 
 
 def _named(kind: str, table: Mapping[str, str], name: str) -> Any:

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import benchmark
-from baselines.commands.train import (
+from baselines.commands.train import open_session, stop_if_over, train_all
+from baselines.commands.training_options import (
     Data,
     MaxMinutes,
     Quiet,
     RecipeName,
     ValidationName,
-    open_session,
-    required,
-    stop_if_over,
-    train_all,
 )
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
 
 if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
@@ -30,14 +28,22 @@ COMMON = "common"
 
 def ablation(
     kind: Annotated[str, typer.Argument(help="What is varied: gan or discriminator.")],
-    recipe: RecipeName = None,
-    data: Data = None,
+    recipe: RecipeName,
+    data: Data,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of all runs and results of the ablation.")
-    ] = None,
+        Path,
+        typer.Option(
+            help="Folder of all runs and results of the ablation.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
     variants: Annotated[
         str | None,
-        typer.Option(help="Comma-separated variants to train, default all: sgan,hrrgan."),
+        typer.Option(
+            help="Comma-separated variants to train, default all: sgan,hrrgan.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = None,
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
@@ -51,25 +57,29 @@ def ablation(
     """Train the shared stages once, then each variant; measure at beta 3.84; draw the curves.
 
     Exit code as `bench train`; 1 if a cell failed.
+
+    Examples:
+      bench ablation gan --recipe smoke --data sample --out runs/gan
+      bench ablation discriminator --recipe night --data photos --out runs/d
     """
     from baselines.neural.crdr.ablation import OWN
     from baselines.neural.crdr.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible, print_outcome, show_progress
-    from benchmark.registry import metric_names
+    from benchmark.registry import metric_names, open_dataset
     from benchmark.system.weights import use_weights_folder
 
-    folder, name = required("out", out), required("recipe", recipe)
     names = metric_names(metrics)
     use_weights_folder(weights_dir)
+    open_dataset(dataset)  # one that is not there is told before the training, not after it
     only = tuple(part.strip() for part in variants.split(",")) if variants else ()
-    plan = planned(kind, load_recipe(name), only)
+    plan = planned(kind, load_recipe(recipe), only)
     with interruptible("what is saved stays; the same command resumes from there"):
-        words = ["ablation", kind, "--recipe", name]
+        words = ["ablation", kind, "--recipe", recipe]
         session = open_session(words, data, validation, device, max_minutes, half=False)
-        common = _run(folder, COMMON, plan.common) if plan.common else None
-        runs = [_run(folder, one.name, one.recipe) for one in plan.variants]
+        common = _run(out, COMMON, plan.common) if plan.common else None
+        runs = [_run(out, one.name, one.recipe) for one in plan.variants]
         if common:
             train_all([common], session, quiet)
             stop_if_over(common, session)
@@ -87,18 +97,18 @@ def ablation(
             metrics=names,
             jobs=jobs,
             device=device,
-            results=folder / "results",
+            results=out / "results",
             progress=show_progress,
         )
         print_outcome(outcome, with_table=False)
         own = next((one.label for one in plan.variants if one.name == OWN), "")
         last = plan.variants[0].recipe.stages[-1]
         trained = (
-            f"Each variant: the last stage of {name}, {last.steps} steps of {last.batch} crops of "
-            f"{last.crop_px} px, one seed, from one network; beta {BETA:g}."
+            f"Each variant: the last stage of {recipe}, {last.steps} steps of {last.batch} crops "
+            f"of {last.crop_px} px, one seed, from one network; beta {BETA:g}."
         )
         for path in benchmark.write_ablation(
-            folder, kind, labels, dataset, names, folder / "results", own, trained
+            out, kind, labels, dataset, names, out / "results", own, trained
         ):
             print(path)
     if outcome.exit_code:

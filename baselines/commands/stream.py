@@ -5,7 +5,7 @@ from pathlib import Path
 import benchmark
 from baselines.crdr import CRDR
 from benchmark.codec import Pixels
-from benchmark.errors import UsageError
+from benchmark.errors import ImageRefused, UsageError
 from benchmark.system.atomic import write_file
 from benchmark.system.device import use_device
 from benchmark.system.weights import use_weights_folder
@@ -23,8 +23,11 @@ def our_codec(
 
 
 def read_image(path: Path, flatten: bool = False) -> Pixels:
-    """Return an image's pixels by the harness's rules; raises `ImageRefused`."""
-    return benchmark.read_image(path, flatten).pixels
+    """Return an image's pixels by the harness's rules; raises `UsageError` where it has none."""
+    try:
+        return benchmark.read_image(path, flatten).pixels
+    except ImageRefused as why:
+        raise UsageError(str(why)) from why
 
 
 def read(path: Path) -> bytes:

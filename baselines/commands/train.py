@@ -6,11 +6,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from baselines.commands.training_options import (
+    Data,
+    Half,
+    MaxMinutes,
+    Quiet,
+    RecipeName,
+    ValidationName,
+)
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -19,77 +28,72 @@ if TYPE_CHECKING:
 
 OURS = "ours"
 SUITES = ("matched", "field")
-Given = TypeVar("Given")
-Data = Annotated[
-    list[str] | None,
-    typer.Option("--data", help="A folder of photographs, or a dataset by name (repeatable)."),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", help="Recipe: smoke, evening, night, lease, paper, or a .toml file."),
-]
-MaxMinutes = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Stop after this time with everything saved; the same command resumes."
-    ),
-]
-ValidationName = Annotated[
-    str | None,
-    typer.Option(
-        "--validation",
-        help="Photographs for validation, never trained on: a dataset or a folder; default: one in "
-        "20 of --data, at most 12, which is then not trained on.",
-    ),
-]
-Half = Annotated[bool, typer.Option("--half", help="Round the exported weights to float16.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on standard error.")]
 
 
 def train(
-    recipe: RecipeName = None,
-    data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run, or of the suite.")] = None,
+    recipe: RecipeName,
+    data: Data,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the run, or of the suite.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
     model: Annotated[
         str,
         typer.Option(
-            help="ours (the recipe's network), hyperprior, compressai:NAME, or an architecture."
+            help="ours (the recipe's network), hyperprior, compressai:NAME, or an architecture.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = OURS,
     suite: Annotated[
         str | None,
         typer.Option(
             help="Networks to train one after the other: matched (ours and compute-matched "
-            "hyperpriors), or field (Charm, ELIC, IVR, HiFiC, Multi-Realism with ours's budget)."
+            "hyperpriors), or field (Charm, ELIC, IVR, HiFiC, Multi-Realism with ours's budget).",
+            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     members: Annotated[
         str,
-        typer.Option(help="Of the suite field, only these: charm,elic-3; default: all of it."),
+        typer.Option(
+            help="Of the suite field, only these: charm,elic-3; default: all of it.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = "",
     max_minutes: MaxMinutes = None,
     device: options.DeviceName = "auto",
     lmbda: Annotated[
         float | None,
         typer.Option(
-            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018."
+            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     widths: Annotated[
         str | None,
         typer.Option(
-            help="Channels N,M of a hyperprior; default: those with as much work per pixel as ours."
+            help="Channels N,M of a hyperprior; default: with as much work per pixel as ours.",
+            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate of hyperpriors; default: the suite's.")
+        float | None,
+        typer.Option(
+            help="Learning rate of hyperpriors; default: the suite's.",
+            rich_help_panel=options.TRAINED,
+        ),
     ] = None,
     validation: ValidationName = None,
     weights_dir: options.WeightsDir = None,
     export_now: Annotated[
         bool,
         typer.Option(
-            "--export-now", help="Train nothing; export the checkpoint of what is trained so far."
+            "--export-now",
+            help="Train nothing; export the checkpoint of what is trained so far.",
+            rich_help_panel=options.MANNER,
         ),
     ] = False,
     half: Half = False,
@@ -100,6 +104,11 @@ def train(
     Exit code 0 if training is finished or the time is over, 2 if the request cannot be carried
     out, 130 if interrupted, also then with everything saved. Under torchrun, one process trains
     on each GPU.
+
+    Examples:
+      bench train --recipe smoke --data sample --out runs/smoke
+      bench train --recipe night --data photos --out runs/night
+      bench train --recipe night --data photos --out runs/all --suite matched
     """
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe
@@ -107,18 +116,17 @@ def train(
     from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
-    folder, name = required("out", out), required("recipe", recipe)
     runs: Sequence[TrainingRun]
     with interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
-            runs = (_single(model, load_recipe(name), folder, lmbda, widths, learning_rate),)
+            runs = (_single(model, load_recipe(recipe), out, lmbda, widths, learning_rate),)
             words = ["--model", model, *_given(lmbda=lmbda, widths=widths)]
         else:
             if model != OURS or lmbda is not None or widths is not None:
                 raise UsageError("--suite says itself which models it trains: leave those out")
-            runs = _suite(suite, load_recipe(name), folder, learning_rate, members)
+            runs = _suite(suite, load_recipe(recipe), out, learning_rate, members)
             words = ["--suite", suite]
-        words = ["train", *words, *_given(recipe=name, learning_rate=learning_rate)]
+        words = ["train", *words, *_given(recipe=recipe, learning_rate=learning_rate)]
         session = open_session(words, data, validation, device, max_minutes, half)
         if not export_now:
             train_all(runs, session, quiet)
@@ -128,16 +136,9 @@ def train(
             print(f"{run.target}: checkpoint {export(run, session).sha256[:8]}, {how_far(run)}")
 
 
-def required(name: str, value: Given | None) -> Given:
-    """Return the value of an option that a command cannot do without; raises `UsageError`."""
-    if value is None:
-        raise UsageError(f"--{name} is missing: see --help")
-    return value
-
-
 def open_session(
     words: Sequence[str],
-    data: Sequence[str] | None,
+    data: Sequence[str],
     validation: str | None,
     device: str,
     max_minutes: float | None,
@@ -156,13 +157,12 @@ def open_session(
     from benchmark.system.device import use_device
 
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
-    places = required("data", data or None)
-    named = [word for place in places for word in ("--data", place)]
-    paths = tuple(path for place in places for path in _files_of(place))
+    named = [word for place in data for word in ("--data", place)]
+    paths = tuple(path for place in data for path in _files_of(place))
     chosen = frozenset[str]() if validation else held_out(photograph_paths(paths))
     return TrainingSession(
         data=paths,
-        data_name=", ".join(map(_data_name, places)),
+        data_name=", ".join(map(_data_name, data)),
         validation=[read_photograph(image.path) for image in open_dataset(validation).images]
         if validation
         else validation_pictures(list(chosen)),

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
-from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint_codec import find_checkpoint, loaded_codec
-from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, CorruptStream, Unavailable
+from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint_codec import card_of, find_checkpoint, loaded_codec
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.device import chosen_device
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ class RatePointsCodec:
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
-        self._cards = {level: self._card(path) for level, path in self._paths.items()}
+        self._cards = {level: card_of(path, self.name) for level, path in self._paths.items()}
         self._device = chosen_device()
         self.sweep = tuple(Setting("level", level) for level in self._paths)
+        self.accepts = OneOf(self.sweep)
 
     def describe(self) -> CodecInfo:
         """Return the checkpoints as their cards describe them, and a digest of all of them."""
-        cards = list(self._cards.values())
+        cards = [checked_card(path) for path in self._paths.values()]
         trainings = dict.fromkeys(f"{card.steps} steps, {card.training_data}" for card in cards)
         versions = f"torch {version('torch')}, constriction {version('constriction')}"
         identities = "".join(card.sha256 for card in cards)
@@ -89,11 +90,8 @@ class RatePointsCodec:
         return "; ".join(dict.fromkeys(card.caveat for card in cards if card.caveat))
 
     def _level(self, setting: Setting) -> int:
-        level = int(setting.value)
-        if setting.name != "level" or level != setting.value or level not in self._paths:
-            here = ", ".join(map(str, self._paths))
-            raise BadOption(f"{self.name} has no {setting} here; it has level {here}")
-        return level
+        require_accepted(self, setting)
+        return int(setting.value)
 
     def _find(self, checkpoint: str) -> dict[int, Path]:
         """Return the files of the levels that are there; raises `Unavailable` without any."""
@@ -112,15 +110,6 @@ class RatePointsCodec:
         if not found and missing is not None:
             raise missing
         return found
-
-    def _card(self, path: Path) -> Card:
-        card = load_card(path)
-        if card.architecture != self.name:
-            raise Unavailable(
-                f"{path} holds a network of {card.architecture}, not of {self.name}: name another "
-                "with checkpoint=..."
-            )
-        return card
 
     def _codec(self, level: int) -> "PictureCodec":
         return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)

@@ -113,22 +113,29 @@ class ComparableRows:
 
     def numbers(self, column: str) -> Float64Array:
         """Return a column of numbers or booleans as float64; NaN for null."""
-        values = self.table[column].cast(pa.float64()).to_numpy()
+        values = self._column(column, pa.float64()).cast(pa.float64()).to_numpy()
         return np.asarray(values, np.float64)[self.index]
 
     def lacks(self, column: str) -> bool:
         """Return whether no row has a value of this metric, nor a reason why it has none."""
         value, _, reason = metric_columns(column)
-        return all(self.table[name].null_count == len(self.table) for name in (value, reason))
+        found = [self._column(name, pa.string()) for name in (value, reason)]
+        return all(one.null_count == len(self.table) for one in found)
 
     def codes(self, column: str) -> tuple[Int64Array, list[Any]]:
         """Return each row's index among a column's distinct values, and these; see `codes`."""
-        numbers, values = codes(self.table[column])
+        numbers, values = codes(self._column(column, pa.string()))
         return numbers[self.index], values
 
     def equal(self, column: str, text: str) -> BoolArray:
         """Mark the rows whose `column` equals `text`."""
-        return equals(self.table[column], text)[self.index]
+        return equals(self._column(column, pa.string()), text)[self.index]
+
+    def _column(self, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+        """Return a column; nulls of this type for one of a user's metric that no row has."""
+        if name in self.table.column_names:
+            return self.table[name]
+        return pa.chunked_array([pa.nulls(len(self.table), kind)])
 
     @cached_property
     def latest(self) -> Int64Array:

@@ -159,7 +159,7 @@ def matches(
             f"{by.label} is of a set of images, so streams cannot match in it: name a metric of "
             "single images"
         )
-    others = [Measure.named(name) for name in METRICS]
+    others = [Measure.named(name) for name in dict.fromkeys((*METRICS, name))]
     others = [one for one in others if summary.values_of(one.column)]
     first, second = (_variants(summary, asked) for asked in (codec, against))
     streams = {

@@ -1,10 +1,11 @@
 """Rows of a dataset below a results folder, read and summarised for reports, checks and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import UnknownName, UsageError
+from benchmark.user_file import names_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,20 +29,79 @@ def datasets_with_results(results: Path, dataset: str) -> list[str]:
 
     Raises `UsageError` or `UnknownName` if there are no results.
     """
-    found = sorted(path.parent.name for path in results.glob("*/per_image") if any(path.iterdir()))
+    return _with_rows(results) if dataset == "all" else [stored_dataset(results, dataset)]
+
+
+def stored_dataset(results: Path, dataset: str) -> str:
+    """Return the name that a dataset, however it is given, has in a results folder.
+
+    Raises `UsageError` or `UnknownName` if there are no results of it.
+    """
+    from benchmark.registry import means_folder
+    from benchmark.rows.folder_name import stores_below
+
+    found = _with_rows(results)
+    if dataset.partition(":")[0] in found:
+        return dataset
+    if names_file(dataset):
+        name = stored_name(dataset)
+    elif means_folder(dataset):
+        name = name_of_folder(Path(dataset), stores_below(results))
+    else:
+        raise UnknownName("results of a dataset or folder", dataset, found)
+    if name not in found:
+        raise UsageError(
+            f"{results} holds no results of the images in {dataset}: measure some with "
+            f"`bench run --dataset {dataset}`"
+        )
+    return name
+
+
+def _with_rows(results: Path) -> list[str]:
+    from benchmark.rows.folder_name import stores_below
+
+    found = [name for name, path in stores_below(results).items() if any(path.glob("per_image/*"))]
     if not found:
         raise UsageError(f"{results} holds no results: measure something with `bench run` first")
-    if dataset == "all":
-        return found
-    if dataset.partition(":")[0] in found:
-        return [dataset]
-    if Path(dataset).is_dir():
-        from benchmark.datasets.folder import open_folder
+    return found
 
-        name = open_folder(Path(dataset)).name
-        if name in found:
-            return [name]
-    raise UnknownName("results of a dataset", dataset, found)
+
+def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
+    """Return the name of the results of a folder of images among `stores`, results by name.
+
+    The name of no store is returned if there are no results of these images. Raises `UsageError`
+    without images.
+    """
+    from benchmark.datasets.folder import open_folder
+    from benchmark.datasets.source import Source, probe
+    from benchmark.rows.folder_name import folder_store_name
+    from benchmark.system.machine import cores
+
+    folder = open_folder(path)
+    plain = probe(folder.images, flatten=False, threads=cores())
+    rest = [one.file for one in plain if not isinstance(one, Source)]  # measured with --flatten
+    found = [*plain, *probe(rest, flatten=True, threads=cores())]
+    images = {one.sha256 for one in found if isinstance(one, Source)}
+    return folder_store_name(folder.folder_title, folder.name, images, stores)
+
+
+def stored_name(dataset: str) -> str:
+    """Return the name of the dataset that `path.py:function` opens."""
+    from benchmark.registry import open_dataset
+
+    name: str = open_dataset(dataset).name
+    return name
+
+
+def dataset_with_results(results: Path, dataset: str) -> str:
+    """Return the name of the one dataset that was asked for, by name or as its folder of images.
+
+    Raises `UsageError` or `UnknownName` if it has no results, or if several were asked for.
+    """
+    names = datasets_with_results(results, dataset)
+    if len(names) > 1:
+        raise UsageError(f"--dataset {dataset} is {', '.join(names)}: name one of them")
+    return names[0]
 
 
 def read_results(
@@ -56,15 +116,16 @@ def read_results(
 ) -> DatasetResults:
     """Read and summarise the rows of a dataset below a results folder.
 
-    name: a dataset, or a part of one such as clic2020:mobile. codecs: comma-separated names or
-    labels, or "all". metrics: names. common, allow_few: see `reduce.summarise_store`. pooled: bits
-    per pixel over all pixels. verified_only: keep rows whose streams were decoded again in a fresh
-    process. Raises `UsageError` if no rows are left.
+    name: a dataset, a part of one such as clic2020:mobile, or a folder of images. codecs:
+    comma-separated names or labels, or "all". metrics: names. common, allow_few: see
+    `reduce.summarise_store`. pooled: bits per pixel over all pixels. verified_only: keep rows whose
+    streams were decoded again in a fresh process. Raises `UsageError` if no rows are left.
     """
     from benchmark.analysis.reduce import summarise_store
     from benchmark.packs.contents import verified_rows
     from benchmark.rows.store import Store
 
+    name = stored_dataset(results, name)
     stored, _, subset = name.partition(":")
     folder = results / stored
     store = Store(folder)
@@ -73,7 +134,7 @@ def read_results(
         rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    table = _only(rows, codecs, subset)
+    table = rows_of_codecs(rows, codecs, subset)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
     average: Average = "pooled" if pooled else "per_image"
@@ -82,8 +143,11 @@ def read_results(
     return DatasetResults(name, report, summary, table, store.records())
 
 
-def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
-    """Keep the rows of these codecs (names or labels), and of the images in the part `subset`."""
+def rows_of_codecs(table: "pa.Table", codecs: str, subset: str = "") -> "pa.Table":
+    """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
+
+    codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from benchmark.codec import ConvertsColour, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, codec_class, load_codec, parse_codec, resolve
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.execute import explain
 from benchmark.metrics.psnr import psnr
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Contender
 from benchmark.plan.select import ALL, select
 from benchmark.registry import CODECS, NEED_OPTIONS
+from benchmark.user_file import one_line
 
 CROP_PX = 192  # of each side, for encoders that take a minute for a small photograph
 
@@ -95,7 +95,7 @@ def measure_round_trip(
     except Unavailable as missing:
         unmeasured = str(missing)
     except Exception as error:  # foreign code, as in benchmark.measure.execute
-        wrong.append(f"it cannot encode: {explain(error)}")
+        wrong.append(f"it cannot encode: {one_line(error)}")
     for (low, fewer), (high, more) in pairwise(sizes.items()):
         if not fewer < more:
             wrong.append(f"{high} takes {more} bytes, {low} before it {fewer}")

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from benchmark.codec import CodecInfo
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Unavailable
+from benchmark.metrics.availability import lacking
 from benchmark.packs.pack import shipped_packs, with_variant
 from benchmark.protocol import protocol_of
 from benchmark.registry import (
@@ -20,8 +21,6 @@ from benchmark.registry import (
     DISTRIBUTION_METRICS,
     METRICS,
     dataset_opener,
-    metric_class,
-    scored_by_image,
 )
 from benchmark.system.cache import cache_folder
 
@@ -64,8 +63,8 @@ def examine_metrics() -> list[Availability]:
     """Construct every metric, or its feature space, for the CPU: are its weights here?"""
 
     def examine(name: str) -> Availability:
-        (of_image,) = scored_by_image([name])
-        metric_class(of_image)("cpu")
+        if absent := lacking([name], loaded=True):
+            return Availability(name, "missing", absent[name])
         return Availability(name, "ready", protocol_of(name))
 
     return [_attempt(name, examine) for name in (*METRICS, *DISTRIBUTION_METRICS)]

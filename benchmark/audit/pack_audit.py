@@ -47,7 +47,8 @@ def find_sources(
 ) -> tuple[Sources, dict[str, str]]:
     """Find the images of a pack in its datasets and in `more` datasets or folders.
 
-    Returns also the reasons of datasets that are not available, by name.
+    Returns also the reasons of the pack's own datasets that are not available, by name. Raises
+    `UsageError` or `Unavailable` for one of `more` that cannot be read.
     """
     named = dict.fromkeys(one.fields["dataset"] for one in pack.streams.values())
     found: dict[tuple[str, int], Source] = {}
@@ -56,6 +57,8 @@ def find_sources(
         try:
             sources = open_sources(Request(dataset=name, data_dir=data_dir, flatten=flatten))
         except BenchError as why:
+            if name not in named:
+                raise
             missing[name] = str(why)
             continue
         found |= {(one.sha256, one.width_px): one for one in sources.images}

@@ -1,6 +1,6 @@
 """A codec or checkpoint to check: its settings and images are the reference's, then measured."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,12 +14,14 @@ from benchmark.check.row_sets import read_rows
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_class
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_class, scored_by_image
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
     from benchmark.plan.matrix import Matrix, Sources
     from benchmark.plan.request import Request
+
+    Measures = Callable[[Request, Matrix, Sequence[str]], Outcome]
 
 SHOWN = 3
 
@@ -39,26 +41,28 @@ class Candidate(NamedTuple):
 def measure_candidate(
     candidate: Candidate,
     folders: Mapping[str, Path],
-    run: "Callable[[Request, Matrix], Outcome]",
+    run: "Measures",
 ) -> tuple[RowSet, RowSet]:
     """Return the reference's rows of the codec, and its new rows at their settings and images.
 
-    folders: of the reference, by dataset. run: measures a request whose matrix is open; cells that
-    the results folder has already are not measured again. Raises `NotComparable` before anything
+    folders: of the reference, by dataset. run: measures a request whose matrix is open, and knows
+    by which of its metrics the rows will be judged; cells that the results folder has already are
+    not measured again. Raises `NotComparable` before anything
     is measured if the images or settings are not the same.
     """
-    from benchmark.plan.matrix import open_sources
+    from benchmark.plan.matrix import open_sources, with_stored_name
     from benchmark.system.device import use_device
 
     use_device(candidate.request.device)
     request = replace(candidate.request, dataset=candidate.request.dataset or _only(folders))
     request.use_folders()
-    sources = open_sources(request)
+    sources = with_stored_name(open_sources(request), folders)
     stored = sources.dataset.store_name
     if len(folders) == 1 and stored not in folders and not candidate.request.dataset:
         stored = next(iter(folders))
     if stored not in folders:
-        raise UsageError(f"the reference has no rows of {stored}: it has {', '.join(folders)}")
+        asked = f"the images in {request.dataset}" if sources.dataset.folder_title else stored
+        raise UsageError(f"the reference has no rows of {asked}: it has {', '.join(folders)}")
     reference = read_rows(folders[stored], sources.dataset.name)
     if (request.results / sources.dataset.store_name).resolve() == folders[stored].resolve():
         raise UsageError(
@@ -161,7 +165,7 @@ def _measure(
     request: "Request",
     reference: RowSet,
     counterparts: Mapping[CodecSpec, str],
-    run: "Callable[[Request, Matrix], Outcome]",
+    run: "Measures",
 ) -> tuple[RowSet, RowSet]:
     from benchmark.plan.matrix import open_matrix
 
@@ -174,7 +178,8 @@ def _measure(
         matrix = open_matrix(asked)
         if not candidate.common:
             _refuse_other_settings(reference, {cell.setting for cell in matrix.cells}, rows)
-        found.append(run(asked, matrix))  # failed cells are rows, and reported as such
+        judged = request.metrics or _with_values(rows, metrics)
+        found.append(run(asked, matrix, judged))  # failed cells are rows, and reported as such
     if request.points:
         settings = {cell.setting for outcome in found for cell in outcome.cells}
         at = [setting in settings for setting in settings_of(reference.rows)]
@@ -196,8 +201,13 @@ def _refuse_other_settings(reference: RowSet, asked: set[Setting], rows: pa.Tabl
 
 def _distribution_metrics_of(rows: pa.Table) -> list[str]:
     """List the distribution metrics whose features the reference has."""
-    spaces = {name: metric_class(metric_class(name).space).column for name in DISTRIBUTION_METRICS}
-    return [name for name, column in spaces.items() if rows[column].null_count < rows.num_rows]
+    return list(_with_values(rows, tuple(DISTRIBUTION_METRICS)))
+
+
+def _with_values(rows: pa.Table, metrics: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that the reference's rows have values of, or features for."""
+    columns = {name: metric_class(*scored_by_image([name])).column for name in metrics}
+    return tuple(name for name in metrics if rows[columns[name]].null_count < rows.num_rows)
 
 
 def _points(spec: CodecSpec, rows: pa.Table) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.builds import build_words
 from benchmark.analysis.summarise import Edition
-from benchmark.check.compare import AtSetting, at_equal_settings, changes, time_changes
+from benchmark.check.compare import AtSetting, at_equal_settings, changes
 from benchmark.check.margin import Margin, parse_margins
 from benchmark.check.pairing import NotComparable, RowSet, VariantPair, pair_up
+from benchmark.check.seconds import time_changes
 from benchmark.check.verdict import EXIT_CODES, Finding, LabelledChanges, Verdict, judge, overall
 from benchmark.metrics.distribution_metric import has_influence
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
@@ -55,6 +56,8 @@ class ComparedCodec(NamedTuple):
     images: int
     settings: tuple[str, ...]
     identical: int  # cells whose streams have the same bytes on both sides
+    name: str  # in findings: the label without weights
+    equal_images: int  # images with the same pixels and number of bytes at every setting
     protocols: Mapping[str, str]
     caveats: tuple[str, ...] = ()
 
@@ -204,6 +207,8 @@ def _compared_codec(pair: VariantPair, reference: str, new: str) -> ComparedCode
         len(pair.images),
         tuple(map(str, pair.settings)),
         same or 0,
+        pair.label,
+        len(pair.equal),
         pair.test.summary.protocols,
         caveats(*_sides(pair, reference, new)),
     )

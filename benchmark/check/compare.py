@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.rate_distortion import (
     Curve,
     Delta,
@@ -29,8 +27,9 @@ from benchmark.analysis.rate_distortion import (
     excluded,
     image_curves,
 )
-from benchmark.analysis.summarise import Point
+from benchmark.analysis.summarise import Point, Summary
 from benchmark.check.pairing import VariantPair
+from benchmark.metrics.availability import absence
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS
 from benchmark.system.arrays import BoolArray, Float64Array
@@ -39,7 +38,6 @@ Kind = Literal["BD-rate", "BD-metric", "ratio"]
 
 IN_DECIBELS = ("psnr", "psnr_y", "ms_ssim")  # judged by BD-rate
 STEP = 1e-4  # of the range of a curve: for derivatives
-TIMES = {"encode_seconds": "encoding", "decode_seconds": "decoding"}
 
 
 class Criterion(NamedTuple):
@@ -72,6 +70,7 @@ class Changes:
     left_out: tuple[UnjudgedImage, ...] = ()  # the reference itself has no curve
     doubtful: int = 0  # images whose curves hardly meet
     nothing: str = ""  # why no image has a number
+    inferred: bool = False  # not computed on both sides: the pixels of all images are equal
 
 
 class AtSetting(NamedTuple):
@@ -93,41 +92,24 @@ def criterion(name: str) -> Criterion:
 def changes(pair: VariantPair, name: str) -> Changes:
     """Return the change of a metric on every image of a pair."""
     how, measure = criterion(name), Measure.named(name)
+    if len(pair.equal) == len(pair.images):
+        return _of_equal(how, measure, pair)
     if not measure.by_image:
-        return _nothing(how, f"{measure.label} gives no influence of an image")
+        return unjudged(how, f"{measure.label} gives no influence of an image")
     points = []
     for side in (pair.reference, pair.test):
         found = curves(side.summary, measure).get(side.label, [])
         if not found:
-            why = [one.why for one in excluded(side.summary, measure)]
-            return _nothing(how, f"{side.label}, {why[0] if why else 'no value'}")
+            return unjudged(how, f"{side.label}: {_why_no_curve(side.summary, measure)}")
         points.append(found)
     level = _level(points[0], measure.column)
     if how.kind == "BD-metric" and not level:
-        return _nothing(
+        return unjudged(
             how, f"the mean value of {pair.reference.label} is 0, so changes have no percentage"
         )
     if name in DISTRIBUTION_METRICS:
         return _of_set(how, measure, pair, points, level)
     return _of_images(how, measure, pair, points, level)
-
-
-def time_changes(pair: VariantPair) -> list[Changes]:
-    """Return the changes of the seconds, if both sides were timed alone on the same machine."""
-    both = pair.reference, pair.test
-    sides = [ComparableRows(side.rows, side.summary.protocols["coding"]) for side in both]
-    found = []
-    for column, label in TIMES.items():
-        how = Criterion(column, label, "ratio")
-        why = _why_no_times(sides)
-        if why:
-            found.append(_nothing(how, why))
-            continue
-        before, after = (np.log(rows.numbers(column)) for rows in sides)
-        images = sides[0].image  # both sides have the same cells, in one order
-        logs = np.bincount(images, after - before) / np.bincount(images)
-        found.append(Changes(how, pair.images, np.asarray(100 * np.expm1(logs), np.float64)))
-    return found
 
 
 def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting]:
@@ -145,8 +127,40 @@ def at_equal_settings(pair: VariantPair, names: Sequence[str]) -> list[AtSetting
     ]
 
 
-def _nothing(how: Criterion, why: str) -> Changes:
+def _of_equal(how: Criterion, measure: Measure, pair: VariantPair) -> Changes:
+    """Return changes of 0, which equal pixels and bytes have in every metric of the pixels."""
+    points = [side.summary.points for side in (pair.reference, pair.test)]
+    known = [all(_values(point, measure) == point.images for point in side) for side in points]
+    level = _level(points[0], measure.column) if known[0] and how.kind == "BD-metric" else None
+    return Changes(
+        how,
+        pair.images,
+        np.zeros(len(pair.images)),
+        level or None,
+        _unit(how, measure, level or 1.0),
+        inferred=not all(known),
+    )
+
+
+def unjudged(how: Criterion, why: str) -> Changes:
+    """Return changes without any number, for this reason."""
     return Changes(how, (), np.empty(0), nothing=why)
+
+
+def _values(point: Point, measure: Measure) -> int:
+    """Return the number of images of a point that have a value, finite or not."""
+    mean = point.means[measure.column]
+    return mean.images + mean.infinite
+
+
+def _why_no_curve(summary: Summary, measure: Measure) -> str:
+    for point in summary.points:
+        known, reasons = _values(point, measure), point.means[measure.column].reasons
+        if known < point.images and reasons:
+            lacks = absence(reasons[0][0])
+            hint = f" ({lacks.command})" if lacks.command else ""
+            return f"{known} of {point.images} images have a value: {lacks.what}{hint}"
+    return next((one.why for one in excluded(summary, measure)), "no value")
 
 
 def _level(points: Sequence[Point], column: str) -> float:
@@ -168,7 +182,11 @@ def _of_images(
     numbers: list[tuple[str, float]] = []
     reach: dict[str, list[str]] = {"below": [], "above": []}
     unknown, left_out, doubtful = [], [], 0
+    same = set(pair.equal)
     for image, name in sorted(enumerate(pair.images), key=lambda one: one[1]):
+        if name in same:
+            numbers.append((name, 0.0))
+            continue
         if image not in before or image not in after:
             continue  # neither is null alone: such points are no part of `curves`
         found = delta(before[image], after[image], any_overlap=True)  # counted as doubtful
@@ -310,19 +328,3 @@ def _derivatives(
             both.append(value(curve))
         found[place] = (both[1] - both[0]) / (2 * step)
     return found
-
-
-def _why_no_times(sides: Sequence[ComparableRows]) -> str:
-    machines: set[tuple[str, ...]] = set()
-    for rows, whose in zip(sides, ("the reference", "what is checked"), strict=True):
-        alone = (rows.numbers("timing") == 1) & (rows.numbers("recorded") != 1)
-        if not alone.all():
-            return f"{np.count_nonzero(~alone)} rows of {whose} were not timed (`--timing`)"
-        for column in TIMES:
-            if not (rows.numbers(column) > 0).all():
-                return f"rows of {whose} have no seconds"
-        chosen = rows.table.select(["machine", "device"]).take(pa.array(rows.index))
-        machines |= set(zip(*chosen.to_pydict().values(), strict=True))
-    if len(machines) > 1:
-        return "they were timed on different machines"
-    return ""

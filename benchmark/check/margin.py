@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
+from benchmark.user_file import names_file
 
 RATE, METRIC, TIME = "bd_rate", "bd_metric", "time"
 
@@ -47,7 +48,7 @@ def parse_margins(text: str) -> dict[str, Margin]:
         key, equals, amount = part.partition("=")
         if not equals:
             raise UsageError(f"--margin {part!r} is not of the form metric=1% or metric=0.01")
-        if key not in known:
+        if key not in known and not names_file(key):
             raise UnknownName("margin", key, known)
         percent = amount.endswith("%")
         try:

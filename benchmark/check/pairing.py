@@ -59,6 +59,9 @@ class VariantPair(NamedTuple):
     test: PairedRows
     images: tuple[str, ...]  # names; image i of the summaries is images[i]
     settings: tuple[Setting, ...]
+    # Images whose pixels and numbers of bytes are the same on both sides at every setting. Of them,
+    # every metric of the pixels is the same, measured or not.
+    equal: tuple[str, ...] = ()
 
 
 class Pairing(NamedTuple):
@@ -205,13 +208,23 @@ def _pair(
     sides = [_side(one, wanted, protocols, sets, allow_few) for one in (reference, test)]
     ordered = tuple(sorted(settings, key=lambda at: (at.name, at.value)))
     # `summarise` numbers images by the order of their keys.
-    return VariantPair(
-        test.bare_label,
-        sides[0],
-        sides[1],
-        tuple(names[image] for image in sorted(images)),
-        ordered,
-    )
+    named = tuple(names[image] for image in sorted(images))
+    other = _unequal(sides[0].rows, sides[1].rows)
+    equal = tuple(names[image] for image in sorted(images) if image not in other)
+    return VariantPair(test.bare_label, sides[0], sides[1], named, ordered, equal)
+
+
+def _unequal(before: pa.Table, after: pa.Table) -> set[str]:
+    """Return the keys of the images with other pixels or bytes at any setting, or unknown ones."""
+    of_cells: list[dict[tuple[str, Setting], tuple[str | None, int]]] = []
+    for rows in (before, after):
+        images = pc.coalesce(rows["image_sha256"], rows["image"]).to_pylist()
+        keys = zip(images, settings_of(rows), strict=True)
+        content = (rows[name].to_pylist() for name in ("decoded_sha256", "num_bytes"))
+        of_cells.append(dict(zip(keys, zip(*content, strict=True), strict=True)))
+    first, second = of_cells
+    same = {key for key, one in first.items() if one[0] is not None and one == second.get(key)}
+    return {image for image, _ in first.keys() - same}
 
 
 def _side(
@@ -259,6 +272,8 @@ def _protocols(reference: _Variant, test: _Variant, metrics: Sequence[str]) -> d
 
 
 def _distinct(rows: ComparableRows, value: str, protocol: str) -> set[str]:
+    if protocol not in rows.table.column_names:  # a user's metric that these rows lack
+        return set()
     chosen = rows.table.take(pa.array(rows.index))
     return set(chosen[protocol].filter(pc.is_valid(chosen[value])).unique().to_pylist()) - {None}
 

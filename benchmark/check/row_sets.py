@@ -1,20 +1,25 @@
 """Row sets to compare, found by the words of a command: a folder of results or a baseline."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.analysis.comparable import label_of
+from benchmark.analysis.stored import name_of_folder, stored_name
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
-from benchmark.errors import UsageError
+from benchmark.codec_spec import CodecSpec, parse_codec
+from benchmark.errors import UnknownName, UsageError
 from benchmark.protocol import CODING
+from benchmark.registry import CODECS, means_folder
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.grouping import equals, marked
 from benchmark.rows.store import Store
+from benchmark.user_file import names_file
 
 
 def read_rows(folder: Path, dataset: str = "") -> RowSet:
@@ -60,17 +65,37 @@ def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:
 def two_row_sets(reference: str, new: str, dataset: str, baselines: Path) -> tuple[RowSet, RowSet]:
     """Return the rows of one dataset in two places; see `dataset_folders`.
 
-    dataset: its name, or empty if each place has rows of one dataset, or both of the same one.
-    Raises `UsageError` if it is unclear which dataset is meant.
+    dataset: its name or folder, or empty if each place has rows of one dataset, or both of the same
+    one. Raises `UsageError` if it is unclear which dataset is meant.
     """
+    dataset = stored_name(dataset) if names_file(dataset) else dataset
     folders = {where: dataset_folders(where, baselines) for where in (reference, new)}
-    name = dataset.partition(":")[0]
-    names = {where: name or _only_dataset(where, folders) for where in folders}
+    names = {where: _dataset_in(where, folders, dataset) for where in folders}
     for where, found in folders.items():
         if names[where] not in found:
-            raise UsageError(f"{where} has no rows of {names[where]}: it has {', '.join(found)}")
+            asked = dataset or names[where]
+            raise UsageError(f"{where} has no rows of {asked}: it has {', '.join(found)}")
     first, second = (read_rows(folders[where][names[where]], dataset) for where in (reference, new))
     return first, second
+
+
+def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:
+    """Raise `UnknownName` for a codec that neither the registry nor the rows have."""
+    variants = [
+        CodecSpec.of(one["codec"], one["variant"] or "")
+        for rows in sets
+        for one in rows.rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
+    ]
+    measured = {name for one in variants for name in (one.name, label_of(one.name, one.variant))}
+    if not {asked, parse_codec(asked).name} & {*CODECS, *measured}:
+        raise UnknownName("codec", asked, measured)
+
+
+def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: str) -> str:
+    """Return the name that a dataset has in one of the places."""
+    if dataset in folders[where] or not dataset or not means_folder(dataset):
+        return dataset.partition(":")[0] or _only_dataset(where, folders)
+    return name_of_folder(Path(dataset), folders[where])
 
 
 def _only_dataset(where: str, folders: Mapping[str, Mapping[str, Path]]) -> str:

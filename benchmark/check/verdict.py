@@ -75,6 +75,7 @@ class Finding(NamedTuple):
     unknown: tuple[UnjudgedImage, ...] = ()
     left_out: tuple[UnjudgedImage, ...] = ()
     doubtful: int = 0
+    inferred: bool = False  # not computed on both sides; the pixels are equal
 
 
 class LabelledChanges(NamedTuple):
@@ -144,6 +145,7 @@ def _finding(label: str, case: _JudgedMetric) -> Finding:
         unknown=changes.unknown,
         left_out=changes.left_out,
         doubtful=changes.doubtful,
+        inferred=changes.inferred,
         level=changes.level,
     )
     if tests is None:

@@ -55,7 +55,7 @@ def settings_table(check: Check) -> Table | None:
         return None
     measures = [
         Measure.named(name)
-        for name in (*METRICS, *DISTRIBUTION_METRICS)
+        for name in dict.fromkeys((*METRICS, *DISTRIBUTION_METRICS, *check.options.metrics))
         if metric_class(name).column in check.at_settings[0].values
     ]
     headers = ["codec", "setting", "bpp", *(measure.label for measure in measures)]
@@ -66,12 +66,17 @@ def settings_table(check: Check) -> Table | None:
 
 def sentences(check: Check) -> list[str]:
     """Return the lines below the tables: caveats, reasons, worst images, those without a number."""
-    found = caveat_lines(check)
+    found = [*caveat_lines(check), *_equal_pixels(check)]
     judged = [*check.findings, *(check.timing if check.options.fail_on_timing else ())]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for one in judged:
+        if one.why:
+            reasons.setdefault((f"{one.verdict}: {one.label}", one.why), []).append(
+                one.metric_label
+            )
+    found += [f"{what}, {', '.join(labels)}: {why}" for (what, why), labels in reasons.items()]
     for one in judged:
         name = f"{one.label}, {one.metric_label}"
-        if one.why:
-            found.append(f"{one.verdict}: {name}: {one.why}")
         if one.worst and one.worst[0].percent > 0:
             worst = ", ".join(f"{image} {by:+.2f} %" for image, by in one.worst if by > 0)
             found.append(f"worst images: {name}: {worst}")
@@ -84,6 +89,23 @@ def sentences(check: Check) -> list[str]:
         if one.doubtful:
             found.append(f"doubtful: {name}: curves of {one.doubtful} images hardly overlap")
     return [*found, *check.notes]
+
+
+def _equal_pixels(check: Check) -> list[str]:
+    """Return a line on each codec variant of which images have the reference's pixels and bytes."""
+    found = []
+    for one in check.subjects:
+        if not one.equal_images:
+            continue
+        line = (
+            f"equal: {one.label}: {one.equal_images} of {one.images} images have the pixels and "
+            "the number of bytes of the reference at every setting"
+        )
+        names = [f.metric_label for f in check.findings if f.label == one.name and f.inferred]
+        if names:
+            line += f": {', '.join(names)} not computed on both sides, but cannot differ"
+        found.append(line)
+    return found
 
 
 def caveat_lines(check: Check) -> list[str]:

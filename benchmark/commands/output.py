@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from benchmark.plan.matrix import Matrix
     from benchmark.plan.request import Request
 
-SHOWN_SENTENCES = 20
 SHOWN_FAILURES = 10
 LINE_SECONDS = 30.0
 
@@ -62,12 +61,10 @@ def print_table(table: "Table") -> None:
     print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off
 
 
-def print_sentences(sentences: Sequence[str]) -> None:
-    """Print the first of the sentences and say how many more the report has."""
-    for sentence in sentences[:SHOWN_SENTENCES]:
-        print(sentence)
-    if len(sentences) > SHOWN_SENTENCES:
-        print(f"and {len(sentences) - SHOWN_SENTENCES} more such lines, all in report.md")
+def table_for_machines(table: "Table") -> dict[str, object]:
+    """Return the rows of a table as records of text by header, and its notes."""
+    rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    return {"rows": rows, "notes": list(table.notes)}
 
 
 @contextmanager
@@ -143,11 +140,17 @@ def _lines(what: str, total: int) -> "Callable[[Progress], None]":
 
 
 def run_with_progress(
-    request: "Request", *, matrix: "Matrix | None" = None, quiet: bool = False
+    request: "Request",
+    *,
+    matrix: "Matrix | None" = None,
+    quiet: bool = False,
+    details: bool = False,
+    judged: Sequence[str] = (),
 ) -> "Outcome":
     """Run a request; say on standard error what is planned, how far it is and what was remarked.
 
-    quiet: without plan and progress. Raises what `benchmark.measure.run.run` does.
+    quiet: without plan and progress. details: whole reasons why metrics are not measured. judged:
+    metrics that a verdict on the outcome needs. Raises what `benchmark.measure.run.run` does.
     """
     from benchmark.measure.run import run
 
@@ -155,14 +158,22 @@ def run_with_progress(
         request,
         matrix=matrix,
         progress=partial(show_progress, quiet=quiet),
-        announce=(lambda matrix: None) if quiet else _announce,
+        announce=_say_nothing if quiet else partial(_announce, details=details, judged=judged),
     )
     for remark in outcome.remarks:
         print(f"bench: {remark}", file=sys.stderr)
     return outcome
 
 
-def _announce(matrix: "Matrix") -> None:
+def _say_nothing(matrix: "Matrix", lacking: Mapping[str, str]) -> None:
+    pass
+
+
+def _announce(
+    matrix: "Matrix", lacking: Mapping[str, str], details: bool, judged: Sequence[str]
+) -> None:
+    from benchmark.commands.absent_metrics import before_measuring
+
     print(
         f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images, "
         f"{len(matrix.selection.contenders)} codecs, {len(matrix.cells)} cells, "
@@ -170,14 +181,23 @@ def _announce(matrix: "Matrix") -> None:
         file=sys.stderr,
         flush=True,
     )
+    say(before_measuring(lacking, details, judged))
 
 
-def finish(outcome: "Outcome", as_json: bool, with_table: bool, allow_few: bool) -> None:
-    """Print the outcome and leave with its exit code."""
+def say(lines: Sequence[str]) -> None:
+    """Print lines on standard error at once."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def finish(
+    outcome: "Outcome", as_json: bool, with_table: bool, allow_few: bool, details: bool = False
+) -> None:
+    """Print the outcome and leave with its exit code; details: whole reasons."""
     if as_json:
         print(json.dumps(_for_machines(outcome, allow_few), indent=1))
     else:
-        print_outcome(outcome, with_table, allow_few)
+        print_outcome(outcome, with_table, allow_few, details)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -207,8 +227,11 @@ def print_problems(
         print(f"skipped  {name}: {reason}")
 
 
-def print_outcome(outcome: "Outcome", with_table: bool = True, allow_few: bool = False) -> None:
+def print_outcome(
+    outcome: "Outcome", with_table: bool = True, allow_few: bool = False, details: bool = False
+) -> None:
     """Print the means, what failed, was refused or skipped, and where the rows are."""
+    from benchmark.commands.absent_metrics import without_values
     from benchmark.metrics.measure import Measure
 
     if outcome.rows.num_rows and with_table:
@@ -218,8 +241,8 @@ def print_outcome(outcome: "Outcome", with_table: bool = True, allow_few: bool =
         if one.pack is not None:
             print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
     print_problems(outcome.failures, [one.reason for one in outcome.refused], outcome.skipped)
-    for name, count, reason in outcome.without_value():
-        print(f"no value {name} of {count} cells: {reason} (then `bench rescore` fills them in)")
+    for line in without_values(outcome, details):
+        print(line)
     print(
         f"{outcome.measured} cells measured, {len(outcome.failures)} failed, "
         f"{len(outcome.cells) - outcome.measured} were finished before; rows in "
@@ -244,6 +267,7 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
             for contender in matrix.selection.contenders
             if contender.pack is not None
         },
+        "lacking": dict(outcome.lacking),
         "without_value": [one._asdict() for one in outcome.without_value()],
         "summary": _summary(outcome, allow_few).for_machines() if outcome.rows.num_rows else [],
     }

@@ -29,6 +29,9 @@ class Dataset:
 
     name: str  # "kodak", "clic2020:mobile"; rows are stored under the part before the colon
     images: tuple[ImageFile, ...]
+    # Of a folder of images, its own name. `name` is then made from its path, and replaced by that
+    # of its results (`rows.folder_name`) where rows are read or written.
+    folder_title: str = ""
 
     @property
     def store_name(self) -> str:

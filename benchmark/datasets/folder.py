@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
@@ -39,8 +39,8 @@ def open_folder(path: Path) -> Dataset:
 
     An image is a file with one of `SUFFIXES`, in either case; its content is not read. Hidden files
     and folders are left out, links to folders are not followed. The dataset's name is that of the
-    folder and six hex digits of the sha256 of its resolved path, so that the rows of two folders of
-    one name never mix. Raises `UsageError` where there is no folder, or no image in it.
+    folder and six hex digits of the sha256 of its resolved path, until its images' pixels are known
+    (`rows.folder_name`). Raises `UsageError` where there is no folder, or no image in it.
     """
     if not path.exists():
         raise UsageError(f"there is no folder {path}: give one with images, or a dataset's name")
@@ -52,7 +52,7 @@ def open_folder(path: Path) -> Dataset:
     images = _images_below(resolved)
     if not images:
         raise UsageError(f"{path} holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
-    return Dataset(f"{title}-{digest}", tuple(sorted(images)))
+    return Dataset(f"{title}-{digest}", tuple(sorted(images)), title)
 
 
 def find_images(
@@ -68,28 +68,35 @@ def find_images(
     them is the one that errors recommend, "." is the data folder itself. `images_in` returns the
     images of a place, none where it has nothing of the dataset, and raises `Unavailable` with its
     objection to what is there; the first objection is reported when no place is right, one to a
-    data folder itself only if there is no other. content: what a place has to hold, for errors.
+    data folder itself only after saying what was looked for in it. content: what a place has to
+    hold, for errors.
     """
     objections: dict[bool, str] = {}  # by whether the place is a data folder itself
+    objected = set()
     for folder, path in ((folder, path) for folder in data_folders for path in below):
         try:
             if images := images_in(folder / path):
                 return tuple(sorted(images))
         except Unavailable as error:
             objections.setdefault(path == ".", str(error))
+            objected.add(folder / path)
     where = " or ".join(str(folder) for folder in data_folders)
-    reason = objections.get(False) or f"{below[0]} with {content} is not in {where}"
-    if found := _png_files_below(data_folders):
-        reason += f"; there are {found}"
+    sought = f"{below[0]} with {content} is not in {where}"
+    reasons = [objections.get(False) or "; ".join([sought, *objections.values()])]
+    reasons += _png_files_below(data_folders, objected)
     raise Unavailable(
-        f"the dataset {name} is not here ({reason}): run `bench fetch {name}`, put {content} into "
-        f"{below[0]} below the folder of --data-dir or ${VARIABLE}, or name any folder of images "
-        "by --dataset"
+        f"the dataset {name} is not here ({'; '.join(reasons)}): run `bench fetch {name}`, put "
+        f"{content} into {data_folders[0] / below[0]} (docs/datasets.md has every layout), name "
+        "the folder that holds them by --data-dir, or measure any folder of images as it is with "
+        "--dataset FOLDER"
     )
 
 
-def _png_files_below(data_folders: Sequence[Path]) -> str:
-    """Say where the most PNG files are in data folders that exist, up to two levels below."""
+def _png_files_below(data_folders: Sequence[Path], known: Collection[Path]) -> list[str]:
+    """Say in a sentence, if any, where the most PNG files are in data folders that exist.
+
+    Folders up to two levels below are looked at, apart from those that are `known`.
+    """
     counts: dict[Path, int] = {}
     for folder in data_folders:
         for place in (folder, *islice(_folders_below(folder), FOLDERS_LOOKED_AT)):
@@ -97,8 +104,10 @@ def _png_files_below(data_folders: Sequence[Path]) -> str:
                 counts[place] = sum(
                     not path.name.startswith(".") for path in place.glob("*.[pP][nN][gG]")
                 )
-    most = sorted(counts, key=lambda place: (-counts[place], place))[:FOLDERS_TOLD]
-    return " and ".join(f"{counts[at]} PNG files in {at}" for at in most if counts[at])
+    some = [place for place in counts if counts[place] and place not in known]
+    most = sorted(some, key=lambda place: (-counts[place], place))[:FOLDERS_TOLD]
+    told = [f"{counts[at]} in {at}" for at in most]
+    return [f"PNG files found: {', '.join(told)}"] if told else []
 
 
 def _folders_below(folder: Path) -> Iterator[Path]:

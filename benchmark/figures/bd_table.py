@@ -101,7 +101,7 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
 
 
 def bd_records(
-    comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None = None
+    comparisons: Sequence[Comparison], up_to_bpp: float | None = None
 ) -> list[dict[str, Any]]:
     """Return a flat record for each comparison, at full precision; refused ones have a reason."""
     records = []
@@ -114,7 +114,7 @@ def bd_records(
             {
                 "metric": one.column,
                 "codec": one.label,
-                "anchor": anchor,
+                "anchor": one.anchor,
                 "up_to_bpp": up_to_bpp,
                 "bd_rate_percent": getattr(one.rate, "value", None),
                 "bd_rate_low_percent": low,
@@ -205,7 +205,10 @@ def _notes(
     for one in comparisons:
         if isinstance(one.rate, NoDelta):
             who = f"{labels[one.column]} {_share(one)}".rstrip()
-            refused.setdefault(one.rate.reason, []).append((one.label, who))
+            why = one.rate.reason
+            if why.startswith(f"{one.label} "):  # one note for all codecs of the same reason
+                why = f"it {why.removeprefix(f'{one.label} ')}"
+            refused.setdefault(why, []).append((one.label, who))
     for why, whose in refused.items():
         hint = " (--any-overlap gives a number)" * (why == TOO_LITTLE_OVERLAP)
         notes.append(f"{NOTHING} {_by_label(whose)}: {why}{hint}.")

@@ -4,7 +4,7 @@ import pandas as pd
 
 from benchmark.analysis.match import matches, parse_tolerance
 from benchmark.interface.tables import summarised
-from benchmark.registry import METRICS
+from benchmark.registry import METRICS, metric_names
 
 
 def match(
@@ -50,7 +50,8 @@ def match(
     UsageError
         If the metric is of a set of images, or the tolerance is no such number.
     """
-    summary = summarised(frame, tuple(METRICS), False, "per_image", False)
+    names = tuple(dict.fromkeys((*METRICS, *metric_names([metric]))))
+    summary = summarised(frame, names, False, "per_image", False)
     found = matches(summary, codec, against, metric, parse_tolerance(str(tolerance)))
     table = pd.DataFrame([one.for_machines() for one in found])
     ratios = [name for name in table.columns if "_ratio" in name or "_difference" in name]

@@ -24,6 +24,7 @@ def run(
     limit: int | None = None,
     results: str | Path = "results",
     jobs: int | None = None,
+    timeout_seconds: float | None = None,
     device: str = "auto",
     engine: str = "local",
     address: str = "auto",
@@ -33,6 +34,7 @@ def run(
     verify: bool = False,
     flatten: bool = False,
     packs: Sequence[str | Path] = (),
+    skip_missing: bool = False,
     data_dir: str | Path | None = None,
     weights_dir: str | Path | None = None,
     vtm_dir: str | Path | None = None,
@@ -49,10 +51,10 @@ def run(
         Specs such as ``"jpeg"``, ``"jpeg:subsampling=444"`` or ``"mine.py:Mine"``; ``"all"`` for
         every codec that runs here.
     dataset : str or Path
-        A dataset by name, or a folder of images.
+        A dataset by name, a folder of images, or ``"mine.py:open_mine"``.
     metrics : str or sequence of str
-        Names of metrics, or ``"all"``. Distribution metrics such as ``"fid256"`` store features
-        here and are computed by `summary`.
+        Names of metrics, ``"mine.py:Mine"``, or ``"all"``. Distribution metrics such as
+        ``"fid256"`` store features here and are computed by `summary`.
     points : mapping or sequence of str
         Settings instead of the codecs' own: ``{"jpeg.quality": [10, 30]}`` or
         ``["jpeg.quality=10,30"]``.
@@ -62,6 +64,9 @@ def run(
         Folder of results; the rows of a dataset lie in ``results/<dataset>``.
     jobs : int, optional
         Cells to measure at the same time; by default one per core.
+    timeout_seconds : float, optional
+        Give a cell up as failed when encoding, decoding or scoring its image takes longer; by
+        default never.
     device : {"auto", "cpu", "cuda"}
         Device of codecs and metrics.
     engine : {"local", "ray"}
@@ -77,6 +82,9 @@ def run(
         Accept images with transparency (laid on white) or in CMYK.
     packs : sequence of paths
         Bitstream archives whose streams are used instead of encoding.
+    skip_missing : bool
+        Leave out codecs that cannot run on this machine: ``skipped`` of the outcome has the
+        reasons. Without it, the first of them raises `Unavailable`.
     data_dir, weights_dir : path, optional
         Folders to search first for datasets and weight files.
     vtm_dir : path, optional
@@ -112,10 +120,12 @@ def run(
         limit=limit,
         flatten=flatten,
         packs=tuple(map(Path, packs)),
+        skip_missing=skip_missing,
         timing=timing,
         engine=engine,
         device=device,
         jobs=jobs,
+        timeout_seconds=timeout_seconds,
         address=address,
         gpus_per_worker=gpus_per_worker,
         keep=keep,

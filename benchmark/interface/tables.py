@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, find_label, without_replaced
 from benchmark.analysis.comparison import compare
-from benchmark.analysis.rate_distortion import edition_in
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary, looked_for, summarise
 from benchmark.errors import UsageError
@@ -18,7 +17,7 @@ from benchmark.figures.bd_table import bd_records
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import CODING, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import schema_of
 from benchmark.rows.store import Store
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def load(source: "str | Path | Outcome") -> pd.DataFrame:
     order = ("codec", "variant", "setting_name", "setting_value", "image")
     table = table.sort_by([(name, "ascending") for name in order])
     frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
-    described = {field.name: field.metadata for field in table_schema()}
+    described = {field.name: field.metadata for field in schema_of(table.column_names)}
     frame.attrs = {
         "units": {name: _unit(name, text[b"unit"].decode()) for name, text in described.items()},
         "meanings": {name: text[b"meaning"].decode() for name, text in described.items()},
@@ -187,8 +186,7 @@ def bd_rate(
     label = find_label(anchor, found.labels)
     measure = Measure.named(name)
     comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
-    label = edition_in(found, measure, label)
-    deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
+    deltas = pd.DataFrame(bd_records(comparisons, up_to_bpp))
     numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
     deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
     deltas.attrs = {
@@ -216,7 +214,7 @@ def summarised(
 
 
 def _table(frame: pd.DataFrame) -> pa.Table:
-    schema = table_schema()
+    schema = schema_of(frame.columns)
     missing = [name for name in schema.names if name not in frame]
     if missing:
         raise UsageError(

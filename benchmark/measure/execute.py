@@ -1,15 +1,22 @@
 """Carry out one cell: encode, decode, time. A failure is a result, not a crash."""
 
 import sys
+from collections.abc import Callable
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from benchmark.codec import Codec, CodesInTiles, DeclaresSizes, HasContainer, Pixels, Setting
 from benchmark.errors import BenchError, OutOfDeviceMemory
+from benchmark.user_file import author_frame, is_of_package, one_line
 
-Stage = Literal["load", "encode", "decode", "verify", "worker"]
+Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
+Enter = Callable[[Stage], None]  # called before each stage that an author's code may never end
+
+
+def untold(stage: Stage) -> None:
+    """Tell nobody that a stage begins."""
 
 
 class Coded(NamedTuple):
@@ -27,32 +34,56 @@ class Failed(NamedTuple):
     """Stage and reason of a failure: there is nothing to score."""
 
     stage: Stage
-    reason: str
+    reason: str  # one line, with the place in the author's code where there is one
     out_of_memory: bool = False  # of a GPU: smaller pieces may do
+    traceback: str = ""  # of the exception, if it was one; a text, which crosses to other processes
+
+
+def failed_by(author: Any, stage: Stage, error: Exception) -> Failed:
+    """Return the failure of an author's code: a codec or metric, an instance or its class.
+
+    The reason begins with the last line of the author's own file that the exception passed, except
+    for messages of codecs of a package that are meant for the user.
+    """
+    from traceback import format_exception
+
+    kind = author if isinstance(author, type) else type(author)
+    explained = isinstance(error, BenchError) and is_of_package(kind)
+    frame = "" if explained else author_frame(error, kind)
+    reason = f"{frame}: {one_line(error)}" if frame else one_line(error)
+    return Failed(stage, reason, lacks_memory(error), "".join(format_exception(error)))
 
 
 def execute(
-    encoder: Codec, decoder: Codec, image: str, pixels: Pixels, setting: Setting
+    encoder: Codec,
+    decoder: Codec,
+    image: str,
+    pixels: Pixels,
+    setting: Setting,
+    enter: Enter = untold,
 ) -> Coded | Failed:
     """Code one image; `decoder` is an instance that never encodes: only bytes cross over."""
     if isinstance(encoder, DeclaresSizes):
+        enter("decode")
         return _declared(encoder, image, pixels, setting)
     own_copy = pixels.copy()  # a codec that writes into its input must not change the reference
+    enter("encode")
     started = perf_counter()
     try:
         stream: object = encoder.encode(own_copy, setting)
     except Exception as error:  # adapters run foreign code; any exception is that codec's result
-        return Failed("encode", explain(error), lacks_memory(error))
+        return failed_by(encoder, "encode", error)
     encoded = perf_counter()
     if not isinstance(stream, bytes):
         return Failed("verify", f"encode gave {type(stream).__name__}, not bytes")
+    enter("decode")
     resumed = perf_counter()
     try:
         decoded = decoder.decode(stream)
         finished = perf_counter()
         container = decoder.container_bytes(stream) if isinstance(decoder, HasContainer) else None
     except Exception as error:
-        return Failed("decode", explain(error), lacks_memory(error))
+        return failed_by(decoder, "decode", error)
     wrong = _mismatch(decoded, pixels)
     if wrong:
         return Failed("verify", wrong)
@@ -61,13 +92,18 @@ def execute(
 
 
 def execute_within_memory(
-    encoder: Codec, decoder: Codec, image: str, pixels: Pixels, setting: Setting
+    encoder: Codec,
+    decoder: Codec,
+    image: str,
+    pixels: Pixels,
+    setting: Setting,
+    enter: Enter = untold,
 ) -> tuple[Coded | Failed, bool]:
     """Code one image as `execute` does; if a GPU's memory is too small, once more in tiles.
 
     Returns also whether the result was coded in tiles, which only `CodesInTiles` codecs can do.
     """
-    outcome = execute(encoder, decoder, image, pixels, setting)
+    outcome = execute(encoder, decoder, image, pixels, setting, enter)
     if not (
         isinstance(outcome, Failed) and outcome.out_of_memory and isinstance(encoder, CodesInTiles)
     ):
@@ -76,9 +112,9 @@ def execute_within_memory(
     try:
         tiled = encoder.in_tiles()
     except Exception as error:
-        again: Coded | Failed = Failed("encode", explain(error))
+        again: Coded | Failed = failed_by(encoder, "encode", error)
     else:
-        again = execute(tiled, decoder, image, pixels, setting)
+        again = execute(tiled, decoder, image, pixels, setting, enter)
     if isinstance(again, Failed):
         reason = f"{outcome.reason}; once more in tiles, {again.stage}: {again.reason}"
         return outcome._replace(reason=reason), False
@@ -96,7 +132,7 @@ def decode_again(
             return Failed("load", "its stream was not kept")
         return decoder.decode(stream)
     except Exception as error:
-        return Failed("decode", explain(error))
+        return failed_by(decoder, "decode", error)
 
 
 def lacks_memory(error: Exception) -> bool:
@@ -105,12 +141,6 @@ def lacks_memory(error: Exception) -> bool:
         kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
         for kind in type(error).__mro__
     )
-
-
-def explain(error: Exception) -> str:
-    """Return an exception as one line: our own messages as they are, others with their type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
 
 
 def _give_memory_back() -> None:
@@ -123,7 +153,7 @@ def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting
     try:
         declared = codec.declared(image, setting)
     except Exception as error:
-        return Failed("decode", explain(error))
+        return failed_by(codec, "decode", error)
     wrong = _mismatch(declared.decoded, pixels)
     if wrong:
         return Failed("verify", wrong)

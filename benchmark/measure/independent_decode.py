@@ -20,7 +20,7 @@ from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
-from benchmark.measure.outcome import Failure, Progress, ShowsProgress
+from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.digest import pixels_sha256
@@ -51,6 +51,7 @@ class Findings:
     counts: dict[Journey, Counter[Verdict]] = field(default_factory=lambda: defaultdict(Counter))
     levels: Counter[Journey] = field(default_factory=Counter)  # the largest measured difference
     problems: list[Failure] = field(default_factory=list)
+    tracebacks: Tracebacks = field(default_factory=Tracebacks)  # of decoders that raised
     unavailable: Counter[str] = field(default_factory=Counter)  # codecs that cannot run here: why
     not_kept: int = 0  # rows whose stream was not kept
     declared: int = 0  # rows that never had a stream
@@ -91,6 +92,7 @@ class AuditOptions(NamedTuple):
     jobs: int
     levels: int = 1  # the largest difference that counts as "within"
     trusted: bool = False  # run codecs that a row names by their program or Python file
+    timeout_seconds: float | None = None  # of one stream; None for no limit
 
 
 def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
@@ -147,13 +149,17 @@ def audit_stores(
 
 
 def verify_kept(
-    kept: Kept, options: AuditOptions, report: Callable[[Progress], None]
+    kept: Kept,
+    options: AuditOptions,
+    report: Callable[[Progress], None],
+    tracebacks: Tracebacks | None = None,
 ) -> list[Failure]:
     """Decode every kept stream again, and store which come out identical.
 
-    Returns the cells that are not verified, with reasons.
+    Returns the cells that are not verified, with reasons; tracebacks of decoders go to
+    `tracebacks`.
     """
-    findings = Findings()
+    findings = Findings() if tracebacks is None else Findings(tracebacks=tracebacks)
     places: list[int] = []
     try:
         for row in audit_decode(kept, options, findings, report):
@@ -205,7 +211,11 @@ class _Audit:
         unread: list[str] = []
         try:
             for done in decode_all(
-                self._spec, self._read(unread), self._options.device, self._options.jobs
+                self._spec,
+                self._read(unread),
+                self._options.device,
+                self._options.jobs,
+                self._options.timeout_seconds,
             ):
                 yield None if done is None else self._compare(*done)
         finally:
@@ -236,6 +246,7 @@ class _Audit:
         for row in self._rows[name]:
             if isinstance(pixels, Failed):
                 self._settle(row, where.device, "not decodable", pixels.reason)
+                self._findings.tracebacks.add(pixels.traceback, self._cell(row))
             elif pixels_sha256(pixels) == row["decoded_sha256"]:
                 self._settle(row, where.device, "identical")
                 identical.append(row)
@@ -273,9 +284,10 @@ class _Audit:
     def _settle(self, row: Row, device: str, verdict: Verdict, what: str = "") -> None:
         self._findings.counts[self._journey(row, device)][verdict] += 1
         if verdict in ("different", "not decodable"):
-            at = f"{row['setting_name']}={row['setting_value']:g}"
-            cell = f"{self._spec.label} {at} {row['image']}"
-            self._findings.problems.append(Failure(cell, verdict, what))
+            self._findings.problems.append(Failure(self._cell(row), verdict, what))
+
+    def _cell(self, row: Row) -> str:
+        return f"{self._spec.label} {row['setting_name']}={row['setting_value']:g} {row['image']}"
 
     def _journey(self, row: Row, device: str) -> Journey:
         here = f"{device}, {self._options.machine}"

@@ -1,9 +1,10 @@
 """The outcome of a run: its cells and their rows, and what failed, was skipped or refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,25 @@ class Failure(NamedTuple):
     cell: str  # "jpeg quality=30 kodim01.png"
     stage: str
     reason: str
+
+
+class Tracebacks:
+    """Tracebacks of authors' code as texts, equal ones once, with the cells that each struck."""
+
+    def __init__(self, listed: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Begin with what `listed` has returned before."""
+        self._cells: dict[str, dict[str, None]] = {
+            one["traceback"]: dict.fromkeys(one["cells"]) for one in listed
+        }
+
+    def add(self, traceback: str, cell: str) -> None:
+        """Take the traceback of a cell, which may be empty."""
+        if traceback:
+            self._cells.setdefault(traceback, {})[cell] = None
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return each traceback with its cells, as json values."""
+        return [{"traceback": text, "cells": list(cells)} for text, cells in self._cells.items()]
 
 
 class Progress(NamedTuple):
@@ -54,6 +74,7 @@ class Outcome:
     rescored: int  # rows done before that lacked a metric
     failures: tuple[Failure, ...]
     remarks: tuple[str, ...] = ()  # sentences on what machines of a cluster lacked
+    lacking: Mapping[str, str] = field(default_factory=dict)  # metrics not computed here, and why
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -80,6 +101,8 @@ class Outcome:
         found = []
         for name in scored_by_image(self.metrics):
             value, _, reason = metric_columns(metric_class(name).column)
+            if reason not in self.rows.column_names:  # a user's metric, and every cell failed
+                continue
             for entry in pc.value_counts(self.rows[reason].drop_null()).to_pylist():
                 found.append(WithoutValue(value, entry["counts"], entry["values"]))
         return found
@@ -89,6 +112,8 @@ class Rescored(NamedTuple):
     """The result of `benchmark.measure.run.rescore`: counts of stored rows."""
 
     rows: int  # in the store
-    tried: int  # that lacked a metric
+    tried: int  # that lacked a metric which can be computed here
     still_null: int  # of those, after it
     failures: tuple[Failure, ...]
+    filled: int = 0  # values, over all rows and metrics
+    lacking: Mapping[str, str] = MappingProxyType({})  # metrics not computed here, and why

@@ -1,7 +1,7 @@
 """Run a request: measure the cells that are missing, score rows that lack a metric. No printing."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -10,22 +10,28 @@ import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.errors import UsageError
+from benchmark.errors import Unavailable, UsageError
+from benchmark.measure.decode_twice import cells_to_decode_twice
 from benchmark.measure.engine.choose import Backend, Engine, choose_backend
 from benchmark.measure.engine.local import Finished, Task
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Outcome, Progress, Rescored, ShowsProgress
-from benchmark.measure.record import Recorder
-from benchmark.measure.unscored import unscored
+from benchmark.measure.record import Recorder, RunNotes
+from benchmark.measure.unscored import count_values, unscored
 from benchmark.measure.workbench import Conditions, Rescore
+from benchmark.metrics.availability import by_kind, computable, labelled, lacking
 from benchmark.plan.estimate import CostModel
-from benchmark.plan.matrix import Matrix, open_matrix, open_sources, open_store
+from benchmark.plan.matrix import Matrix, open_matrix, open_stored
 from benchmark.plan.request import Request
 from benchmark.protocol import protocols
-from benchmark.registry import metric_names
+from benchmark.registry import metric_names, scored_by_image
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
+
+# Called with the planned cells, and the metrics that cannot be computed here by reason.
+Announces = Callable[[Matrix, Mapping[str, str]], None]
+LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
 
 
 @contextmanager
@@ -39,13 +45,14 @@ def run(
     *,
     matrix: Matrix | None = None,
     progress: ShowsProgress = silent,
-    announce: Callable[[Matrix], None] = lambda matrix: None,
+    announce: Announces = lambda matrix, lacking: None,
 ) -> Outcome:
     """Measure what the results folder lacks of a request; finished cells are not measured again.
 
-    matrix: of this request, if the caller has opened it already. announce: called with the planned
-    cells before the first of them is measured. Weights, programs and the device are handed to
-    workers through this process's environment, where they stay.
+    matrix: of this request, if the caller has opened it already. announce: called before the first
+    cell is measured, with the planned cells and the metrics that cannot be computed here, each with
+    the reason. Weights, programs and the device are handed to workers through this process's
+    environment, where they stay.
 
     A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
     be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
@@ -57,32 +64,64 @@ def run(
     backend = choose_backend(request)
     with backend.session():
         matrix = matrix or open_matrix(request)
-        announce(matrix)
+        # What the nodes of a cluster lack is known once they have said so.
+        absent = lacking(metrics) if request.engine == "local" else {}
+        announce(matrix, absent)
         conditions = Conditions.of(request, matrix.store.folder, backend.device, backend.jobs)
-        outcome = _measure(request, matrix, conditions, backend, metrics, progress)
+        outcome = _measure(request, matrix, conditions, backend, metrics, absent, progress)
     if request.verify:
         outcome = _verified(outcome, conditions, progress)
     return outcome
 
 
-def rescore(request: Request, *, progress: ShowsProgress = silent) -> Rescored:
+def rescore(
+    request: Request,
+    *,
+    progress: ShowsProgress = silent,
+    announce: Callable[[Mapping[str, str]], None] = lambda lacking: None,
+) -> Rescored:
     """Compute the metrics that stored rows lack, from their kept streams; cells stay as they are.
 
-    Raises `UsageError` or `Unavailable` for what cannot be done.
+    announce: called before the first row is decoded, with the metrics that cannot be computed here,
+    each with the reason; no row is decoded for these. Raises `UsageError` or `Unavailable` for what
+    cannot be done, as where no metric can be computed.
     """
     request.use_folders()
-    sources = open_sources(request)
-    store = open_store(request, sources.dataset)
+    asked = metric_names(request.metrics)
+    absent = lacking(asked)
+    _refuse_all(asked, absent)
+    sources, store = open_stored(request)
     backend = choose_backend(request)
     conditions = Conditions.of(request, store.folder, backend.device, backend.jobs)
-    names, images, folder = conditions.metrics, sources.images, store.folder
-    table = store.table()
+    images, folder, table = sources.images, store.folder, store.table()
+    if not table.num_rows:
+        raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
+    names = computable(conditions.metrics, absent)
     tasks = unscored(table, images, names, folder, again=True)
+    wanted = {name for task in tasks for name in task.metrics}
+    damaged = lacking([one for one in asked if wanted & {*scored_by_image([one])}], loaded=True)
+    if not damaged.keys() <= absent.keys():
+        absent |= damaged
+        _refuse_all(asked, absent)
+        names = computable(conditions.metrics, absent)
+        tasks = unscored(table, images, names, folder, again=True)
+    announce(absent)
     engine = backend.engine(CostModel(table))
+    notes = RunNotes(store, conditions.run)
     with progress("scoring", len(tasks)) as report:
-        failures = run_tasks(tasks, conditions, store, True, report, engine)
-    left = unscored(store.table(), images, names, folder, again=True)
-    return Rescored(table.num_rows, len(tasks), len(left), tuple(failures))
+        failures = run_tasks(tasks, conditions, store, True, report, engine, notes)
+    before, after = (
+        count_values(one, [task.row["cell"] for task in tasks], names)
+        for one in (table, store.table())
+    )
+    filled = after.values - before.values
+    return Rescored(table.num_rows, len(tasks), after.rows_without, tuple(failures), filled, absent)
+
+
+def _refuse_all(asked: Sequence[str], absent: Mapping[str, str]) -> None:
+    if len(absent) == len(asked):
+        kinds = by_kind(labelled(absent).items())
+        raise Unavailable(f"nothing can be computed here: {'; '.join(kinds)}")
 
 
 def run_tasks(
@@ -92,21 +131,23 @@ def run_tasks(
     keep_streams: bool,
     report: Callable[[Progress], None],
     engine: Engine,
+    notes: RunNotes | None = None,
 ) -> list[Failure]:
     """Carry out cells or rescorings and store their rows; `report` is called about once a second.
 
+    notes: get the tracebacks of what fails, and which streams were decoded twice.
     Whatever ends it (Ctrl-C, a full disk), the rows finished by then are written if they can be.
     """
     failures: list[Failure] = []
     finished = 0
-    recorder = Recorder(store, keep_streams)
+    recorder = Recorder(store, keep_streams, notes)
     try:
         for done in engine(tasks, conditions):
             if done is None:
                 recorder.tick()
             else:
                 finished += 1
-                failures += _failures(done)
+                failures += _failures(done, notes)
                 if not isinstance(done.outcome, Failed):
                     recorder.add(done.outcome)
             report(Progress(finished, len(failures)))
@@ -121,25 +162,31 @@ def _measure(
     conditions: Conditions,
     backend: Backend,
     metrics: tuple[str, ...],
+    absent: Mapping[str, str],
     progress: ShowsProgress,
 ) -> Outcome:
     store, images = matrix.store, matrix.sources.images
     failures: list[Failure] = []
     engine = backend.engine(CostModel(matrix.table))
+    conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
     done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
-    tasks = unscored(matrix.table, images, conditions.metrics, store.folder, again=False)
+    names = computable(conditions.metrics, absent)
+    tasks = unscored(matrix.table, images, names, store.folder, again=False)
     lacking = [task for task in tasks if task.row["cell"] in done]
     if matrix.to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
+    notes, keep = RunNotes(store, conditions.run), request.keep
+    if matrix.to_do:
         with progress("measuring", len(matrix.to_do)) as report:
-            failures += run_tasks(matrix.to_do, conditions, store, request.keep, report, engine)
+            failures += run_tasks(matrix.to_do, conditions, store, keep, report, engine, notes)
     if lacking:
         with progress("scoring", len(lacking)) as report:
-            failures += run_tasks(lacking, conditions, store, request.keep, report, engine)
+            failures += run_tasks(lacking, conditions, store, keep, report, engine, notes)
     table = store.table() if matrix.to_do or lacking else matrix.table
     counts = len(matrix.to_do), len(lacking)
     remarks = tuple(backend.remarks)
-    return Outcome(matrix, _rows(table, matrix), metrics, *counts, tuple(failures), remarks)
+    rows = _rows(table, matrix)
+    return Outcome(matrix, rows, metrics, *counts, tuple(failures), remarks, absent)
 
 
 def _rows(table: pa.Table, matrix: Matrix) -> pa.Table:
@@ -156,7 +203,7 @@ def _record(
     return run_record(
         sys.argv[1:],
         request=asdict(request),
-        conditions={k: v for k, v in asdict(conditions).items() if k != "folder"},
+        conditions={k: v for k, v in asdict(conditions).items() if k not in LEFT_OUT},
         dataset=matrix.sources.dataset.name,
         images=len(matrix.sources.images),
         refused_images=[(one.file.name, one.reason) for one in matrix.sources.refused],
@@ -189,22 +236,37 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     kept = kept_streams(store, [cell.key for cell in outcome.cells])
     # What codecs may run was said in the request.
     audit_options = AuditOptions(
-        conditions.device, conditions.machine, conditions.jobs, trusted=True
+        conditions.device,
+        conditions.machine,
+        conditions.jobs,
+        trusted=True,
+        timeout_seconds=conditions.timeout_seconds,
     )
+    notes = RunNotes(store, conditions.run)
     with progress("verifying", kept.streams) as report:
-        failures = (*outcome.failures, *verify_kept(kept, audit_options, report))
+        failures = (
+            *outcome.failures, *verify_kept(kept, audit_options, report, notes.tracebacks)
+        )  # fmt: skip
+    notes.write()
     return replace(outcome, rows=_rows(store.table(), outcome.matrix), failures=failures)
 
 
-def _failures(done: Finished) -> list[Failure]:
+def _failures(done: Finished, notes: RunNotes | None) -> list[Failure]:
+    """Return what failed of a finished task, and note its tracebacks."""
     if isinstance(done.outcome, Failed):
         assert isinstance(done.task, Rescore), "a failed cell is a row"
-        row, failed = done.task.row, done.outcome
-    elif done.outcome.row["status"] == "ok":
-        return []
+        row, twice = done.task.row, False
+        failed: tuple[Failed, ...] = (done.outcome,)
     else:
-        row = done.outcome.row
-        failed = Failed(row["stage"], row["reason"])
-    label = CodecSpec.of(row["codec"], row["variant"]).label
-    setting = Setting(row["setting_name"], row["setting_value"])
-    return [Failure(f"{label} {setting} {row['image']}", failed.stage, failed.reason)]
+        row, twice = done.outcome.row, done.outcome.decoded_twice
+        failed = done.outcome.failed
+    if not failed and not twice:
+        return []
+    spec = CodecSpec.of(row["codec"], row["variant"])
+    cell = f"{Setting(row['setting_name'], row['setting_value'])} {row['image']}"
+    if notes is not None:
+        for one in failed:
+            notes.tracebacks.add(one.traceback, f"{spec.label} {cell}")
+        if twice:
+            notes.decoded_twice[spec.text] = cell
+    return [Failure(f"{spec.label} {cell}", one.stage, one.reason) for one in failed]

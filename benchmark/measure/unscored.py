@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.datasets.source import Source
 from benchmark.measure.workbench import Rescore
+from benchmark.metrics.availability import lasting
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
+from benchmark.rows.grouping import equals
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 
@@ -24,7 +28,8 @@ def unscored(
 ) -> list[Rescore]:
     """Return tasks for rows of these sources that lack a metric under its present protocol.
 
-    With `again`, also those whose value is null with a reason, since the reason may be gone.
+    With `again`, also those whose value is null for a reason that may be gone: not for one that
+    lies in the pixels (`availability.lasting`).
     Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
     without their streams or of cells that were measured here, are left out. `folder` is the
     store's. Rows of one image stay together.
@@ -56,12 +61,41 @@ def unscored(
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 
 
+class Counts(NamedTuple):
+    """Numbers of values that some rows have of some metrics, and of rows that lack one of them."""
+
+    values: int
+    rows_without: int
+
+
+def count_values(table: pa.Table, cells: Sequence[str], metrics: Sequence[str]) -> Counts:
+    """Count the values of image metrics and feature spaces under their present protocols."""
+    keys = pa.array(cells, pa.string())
+    rows = one_per_cell(table)
+    rows = rows.filter(pc.is_in(rows["cell"], value_set=keys))
+    found, complete = 0, np.ones(rows.num_rows, np.bool_)
+    for kind in map(metric_class, metrics):
+        value, protocol, _ = metric_columns(kind.column)
+        if protocol not in rows.column_names:  # a user's metric that was never measured here
+            complete[:] = False
+            continue
+        has = equals(rows[protocol], kind.protocol) & ~np.asarray(pc.is_null(rows[value]))
+        found += int(has.sum())
+        complete &= has
+    return Counts(found, int((~complete).sum()))
+
+
 def _lacking(table: pa.Table, name: str, again: bool, folder: Path) -> pa.ChunkedArray | pa.Array:
     kind = metric_class(name)
-    value, protocol, _ = metric_columns(kind.column)
+    value, protocol, reason = metric_columns(kind.column)
+    if protocol not in table.column_names:  # a user's metric that was never measured here
+        return pa.array([True] * table.num_rows, pa.bool_())
     other = pc.fill_null(pc.not_equal(table[protocol], kind.protocol), True)
     if again:
-        other = pc.or_(other, pc.is_null(table[value]))
+        texts = pc.unique(table[reason]).drop_null().to_pylist()
+        forever = pa.array([text for text in texts if lasting(text)], pa.string())
+        null = pc.and_not(pc.is_null(table[value]), pc.is_in(table[reason], value_set=forever))
+        other = pc.or_(other, null)
     if name not in FEATURE_SPACES:
         return other
     names = (value, "stream_sha256", "image_sha256", "decoded_sha256")

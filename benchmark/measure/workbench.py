@@ -14,7 +14,15 @@ from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError
-from benchmark.measure.execute import Coded, Failed, execute_within_memory, explain
+from benchmark.measure.decode_twice import differs_again
+from benchmark.measure.execute import (
+    Coded,
+    Enter,
+    Failed,
+    execute_within_memory,
+    failed_by,
+    untold,
+)
 from benchmark.measure.extract import HashedImage
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.resources import Resources
@@ -40,6 +48,8 @@ class Measured(NamedTuple):
     row: Row
     stream: bytes | None
     features: tuple[ImageFeatures, ...] = ()
+    failed: tuple[Failed, ...] = ()  # why the row is a failed one, or metrics of it are null
+    decoded_twice: bool = False  # by two instances, to the same pixels
 
 
 class Rescore(NamedTuple):
@@ -64,6 +74,8 @@ class Conditions:
     threads: int
     machine: str
     folder: Path  # of the store
+    timeout_seconds: float | None = None  # of each stage of a cell
+    decode_twice: frozenset[str] = frozenset()  # keys of the cells whose streams are decoded twice
 
     @classmethod
     def of(
@@ -83,6 +95,7 @@ class Conditions:
             threads=1,
             machine=machine(),
             folder=folder,
+            timeout_seconds=request.timeout_seconds,
         )
 
 
@@ -97,21 +110,30 @@ class Workbench:
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
-    def measure(self, cell: Cell) -> Measured:
-        """Code and score a cell; any failure of its image or codec is a failed row."""
+    def measure(self, cell: Cell, enter: Enter = untold) -> Measured:
+        """Code and score a cell; any failure of its image or codec is a failed row.
+
+        enter: called with each stage as it begins.
+        """
+        enter("load")
         try:
             pixels = self._pixels(cell.source)
             encoder, decoder = self._pair(cell.codec)
             if (pack := self._resources.pack(cell)) is not None:
                 encoder = Recorded(pack, cell.codec, encoder)
         except (BenchError, OSError) as error:
-            missing = Failed("load", explain(error))
-            return Measured(failed_row(cell, self._conditions, missing), None)
-        self._warm_up(cell, encoder, decoder)
+            return failed_cell(cell, self._conditions, failed_by(None, "load", error))
+        self._warm_up(cell, encoder, decoder, enter)
         name = cell.source.file.name
-        outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting)
+        outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
+        twice = isinstance(outcome, Coded) and cell.key in self._conditions.decode_twice
+        if isinstance(outcome, Coded) and twice:
+            second = partial(self._resources.codec, cell.codec)
+            other = differs_again(decoder, second, name, cell.setting, outcome, enter)
+            outcome = other or outcome
         if isinstance(outcome, Failed):
-            return Measured(failed_row(cell, self._conditions, outcome), None)
+            return failed_cell(cell, self._conditions, outcome)
+        enter("score")
         row = {**_origin(cell, self._conditions), **_coded_columns(outcome, cell.source)}
         if tiled:
             row["caveat"] = "; ".join(filter(None, (row["caveat"], IN_TILES)))
@@ -122,17 +144,22 @@ class Workbench:
         if isinstance(encoder, Recorded):
             recorded = encoder.find(cell.source.sha256, cell.source.width_px, cell.setting)
             row["encode_seconds"] = recorded.encode_seconds
-        return Measured(row, outcome.stream, scored.features)
+        return Measured(row, outcome.stream, scored.features, scored.failed, twice)
 
-    def rescore(self, task: Rescore) -> Measured | Failed:
-        """Decode a row's stream again and fill in metrics; its other columns stay."""
+    def rescore(self, task: Rescore, enter: Enter = untold) -> Measured | Failed:
+        """Decode a row's stream again and fill in metrics; its other columns stay.
+
+        enter: called with each stage as it begins.
+        """
+        enter("load")
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
         try:
             stream = self._resources.stream(task.folder, row["stream_sha256"])
             _, decoder = self._pair(spec)
         except (BenchError, OSError) as error:
-            return Failed("load", explain(error))
+            return failed_by(None, "load", error)
+        enter("decode")
         decoded = reconstruct(decoder, row, stream)
         if isinstance(decoded, Failed):
             return decoded
@@ -141,12 +168,13 @@ class Workbench:
             try:
                 pixels = self._pixels(task.source)
             except (BenchError, OSError) as error:
-                return Failed("load", explain(error))
+                return failed_by(None, "load", error)
+            enter("score")
             source = HashedImage(task.source.sha256, pixels)
             again = HashedImage(row["decoded_sha256"], decoded)
             scored = self._score(source, again, task.folder, task.metrics)
         filled = {**row, **scored.columns, "finished_utc": _now()}
-        return Measured(filled, None, scored.features)
+        return Measured(filled, None, scored.features, scored.failed)
 
     def _score(
         self, source: HashedImage, decoded: HashedImage, folder: Path, names: tuple[str, ...]
@@ -167,7 +195,7 @@ class Workbench:
             self._codecs[spec] = (self._resources.codec(spec), self._resources.codec(spec))
         return self._codecs[spec]
 
-    def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec) -> None:
+    def _warm_up(self, cell: Cell, encoder: Codec, decoder: Codec, enter: Enter) -> None:
         # Loading a network or a program from disk happens once per setting and is not coding time.
         if (cell.codec, cell.setting) in self._warm or isinstance(
             encoder, DeclaresSizes | Recorded
@@ -175,7 +203,10 @@ class Workbench:
             return
         self._warm.add((cell.codec, cell.setting))
         with suppress(Exception):  # what fails here fails, and is recorded, in the cell itself
-            decoder.decode(encoder.encode(_warm_up_picture(), cell.setting))
+            enter("encode")
+            stream = encoder.encode(_warm_up_picture(), cell.setting)
+            enter("decode")
+            decoder.decode(stream)
 
 
 def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Row:
@@ -186,6 +217,11 @@ def failed_row(cell: Cell, conditions: Conditions, failed: Failed) -> Row:
         "stage": failed.stage,
         "reason": failed.reason,
     }
+
+
+def failed_cell(cell: Cell, conditions: Conditions, failed: Failed) -> Measured:
+    """Return a cell that has no stream as a failed row."""
+    return Measured(failed_row(cell, conditions, failed), None, failed=(failed,))
 
 
 def _coded_columns(coded: Coded, source: Source) -> Row:

@@ -93,6 +93,11 @@ class Inception256(PatchSpace):
         found = find_inception()  # before torch is imported
         self._network = Inception(found, device, self._dtype)
 
+    @staticmethod
+    def require() -> None:
+        """Raise `Unavailable` where the weights are missing; nothing is loaded."""
+        find_inception()
+
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
         return self._network.features(patches)
@@ -112,6 +117,11 @@ class InceptionTF256(PatchSpace):
         super().__init__(device)
         found = find_inception()  # before torch is imported
         self._network = Inception(found, device, self._dtype, scales=False)
+
+    @staticmethod
+    def require() -> None:
+        """Raise `Unavailable` where the weights are missing; nothing is loaded."""
+        find_inception()
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return Inception's last pooled features, (n, 2048)."""
@@ -146,6 +156,11 @@ class BackboneSpace(PatchSpace):
         super().__init__(device)
         found = self.backbone.find()
         self._weights = self.backbone.load(found, device, self._dtype)
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise `Unavailable` where the weights are missing; nothing is loaded."""
+        cls.backbone.require()
 
     def vectors(self, patches: "Tensor") -> "Tensor":
         """Return the last layer's outputs averaged over each patch, (n, channels)."""

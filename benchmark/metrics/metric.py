@@ -10,7 +10,9 @@ class ImageMetric(Protocol):
     """Number that compares one decoded image with its source.
 
     The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
-    are missing. `column`, `label`, `better` and `protocol` can be read from the class.
+    are missing. `column`, `label`, `better` and `protocol` can be read from the class. A class
+    whose constructor takes long may have `require()`, without arguments, which raises the same
+    without loading anything (`availability.lacking`).
     """
 
     column: str  # column of the table, unit included: "psnr_db"

@@ -50,6 +50,7 @@ class DecodedPicture(NamedTuple):
 
     picture: str | None
     absent: str = ""
+    failed: bool = False  # there is a stream, and decoding it failed
 
 
 ImageKey = tuple[str, str, int]  # label and setting of a point, and a number of `Point.image_ids`
@@ -70,6 +71,7 @@ class Content:
     facts: Sequence[tuple[str, str]]  # what was measured when, where and by what rules
     packages: str  # with versions, of the last run
     missing: Mapping[str, Sequence[str]]  # sentences on what failed or is left out, by heading
+    neighbours: Sequence[str] = ()  # labels of codecs that the viewer prefers beside a point
     published: Mapping[str, Sequence[SystemCurve]] = field(default_factory=dict)  # by column
     published_shown: bool = False  # before anyone asks
     linear_rate: bool = False
@@ -110,6 +112,7 @@ def page_data(content: Content) -> dict[str, Any]:
         "published_shown": content.published_shown,
         "measures": [_measure(content, measure) for measure in content.measures],
         "codecs": [_codec(content, label) for label in labels],
+        "neighbours": [labels.index(label) for label in content.neighbours],
         "images": [content.photographs[number]._asdict() for number in order],
         "points": points,
         "absent": list(sentences),

@@ -168,7 +168,10 @@ page.curves.caption = (measure) => {
   ];
   if (measure.saturating) parts.push(`Drawn as −10 log10(1 − ${page.nameOf(measure)}).`);
   const lacking = data.points.filter((point) => point.means[measure.column].why_not).length;
-  if (lacking) parts.push(`${lacking} points may not be compared and are left out (reasons below).`);
+  if (lacking) {
+    const points = lacking === 1 ? "1 point may not be compared and is" : `${lacking} points may not be compared and are`;
+    parts.push(`${points} left out (reasons below).`);
+  }
   if (page.by("intervals").checked) {
     const percent = Math.round(100 * data.confidence);
     parts.push(measure.by_image
@@ -231,7 +234,8 @@ page.curves.legend = () => {
   const codecs = page.data.codecs.map((codec, place) => ({
     key: `codec ${place}`, name: page.curves.markedName(codec), style: codec,
     drawing: page.drawing.codec(codec), detail: [codec.version, ...codec.caveats].join("; "),
-  }));
+    drawn: page.curves.drawnPoints(place).length > 0,
+  })).filter((one) => one.drawn);
   const from = (origin) => codecs.filter((one) => one.drawing.origin === origin);
   const names = new Map(page.curves.overlays().map((curve) => [curve.name, curve]));
   const published = [...names].map(([name, curve]) => ({
@@ -267,6 +271,20 @@ page.curves.step = (key) => {
   page.curves.draw();
 };
 
+// Draw the curves of another metric.
+page.curves.choose = (column) => {
+  page.curves.metric = column;
+  for (const radio of document.querySelectorAll("#metric-choice input")) radio.checked = radio.value === column;
+  page.curves.legend();
+  page.curves.draw();
+};
+
+// Tell the styles where the chart begins, below headings and controls of one line or more.
+page.curves.makeRoom = () => {
+  const top = page.by("chart").getBoundingClientRect().top + window.scrollY;
+  document.documentElement.style.setProperty("--above-chart", `${Math.ceil(top)}px`);
+};
+
 page.curves.start = () => {
   const { data } = page;
   page.by("log-rate").checked = !data.linear_rate;
@@ -274,11 +292,7 @@ page.curves.start = () => {
   page.by("published-switch").hidden = !Object.values(data.published).some((found) => found.length);
   page.segments(page.by("metric-choice"), "metric",
     data.measures.map((one) => [one.column, one.label]), page.curves.metric,
-    (column) => {
-      page.curves.metric = column;
-      page.curves.legend();
-      page.curves.draw();
-    });
+    page.curves.choose);
   page.by("log-rate").addEventListener("change", page.curves.draw);
   page.by("intervals").addEventListener("change", () => {
     page.curves.asked = true;
@@ -295,6 +309,8 @@ page.curves.start = () => {
     else return;
     event.preventDefault();
   });
+  page.curves.makeRoom();
+  window.addEventListener("resize", page.curves.makeRoom);
   page.curves.legend();
   page.curves.draw();
 };

@@ -21,8 +21,9 @@ from benchmark.page.content import Content, page_data
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
     "model.js", "legend.js", "chart.js", "curves.js", "scatter.js",
-    "stage.js", "choice.js", "viewer.js", "start.js",
+    "stage.js", "choice.js", "link.js", "viewer.js", "start.js",
 )  # fmt: skip
+MANY_METRICS = 5  # are counted above the curves, where the switch between them has their names
 # Plotly writes styles into elements.
 POLICY = "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
 
@@ -88,7 +89,8 @@ def _digest(script: str) -> str:
 
 def _lede(content: Content) -> str:
     codecs, points = len(content.summary.labels), len(content.summary.points)
-    named = ", ".join(measure.label.removesuffix(" (dB)") for measure in content.measures)
+    names = [measure.label.removesuffix(" (dB)") for measure in content.measures]
+    named = ", ".join(names) if len(names) < MANY_METRICS else f"{len(names)} metrics"
     return (
         f"{codecs} {'codec' if codecs == 1 else 'codecs'} at {points} points, "
         f"{content.summary.images} images: {named or 'no metric measured'} against bits per pixel, "
@@ -109,10 +111,11 @@ def table_html(table: Table, name: str, opens: bool = False) -> str:
     lines, before = [], None
     for number, row in enumerate(table.rows):
         cells = [
-            f'<td class="{kind}">{escape(_minus(cell) if kind == "number" else cell)}</td>'
-            for kind, cell in zip(kinds, row, strict=True)
+            f'<td class="{kind}" data-label="{escape(header)}">'
+            f"{escape(_minus(cell)) if kind == 'number' else _breakable(cell)}</td>"
+            for kind, header, cell in zip(kinds, table.headers, row, strict=True)
         ]
-        cells[0] = f'<th scope="row" class="text">{escape(row[0])}</th>'
+        cells[0] = f'<th scope="row" class="text">{_breakable(row[0])}</th>'
         if opens:
             button = f'<button type="button" data-point="{number}">{escape(row[1])}</button>'
             cells[1] = f'<td class="text">{button}</td>'
@@ -124,6 +127,15 @@ def table_html(table: Table, name: str, opens: bool = False) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{notes}"
     )
+
+
+def _breakable(name: str) -> str:
+    """Return a name that lines may break where its parts meet, not inside a word.
+
+    >>> _breakable("hyperprior:weights=matched")
+    'hyperprior:<wbr>weights=<wbr>matched'
+    """
+    return "<wbr>".join(map(escape, re.split(r"(?<=[:=/_])(?=.)", name)))
 
 
 def _minus(cell: str) -> str:

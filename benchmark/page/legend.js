@@ -69,7 +69,7 @@ page.drawing = {
 
 // A name that is broken into lines where its parts meet, not inside a word.
 page.breakable = (name) =>
-  name.split(/(?<=[:=])/).flatMap((part) => [document.createElement("wbr"), part]);
+  name.split(/(?<=[:=/_])/).flatMap((part) => [document.createElement("wbr"), part]);
 
 // A switch for each curve, and one for all; `curves` are {key, name, style, drawing, detail}.
 page.legend = (box, groups, hidden, changed) => {

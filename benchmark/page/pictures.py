@@ -1,7 +1,13 @@
-"""Pictures of the page: PNGs of exactly the pixels that were scored, or why there are none."""
+"""Pictures of the page: WebP files of exactly the pixels that were scored, or why there are none.
 
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
+Lossless WebP takes a third less than PNG in the same time, and browsers decode it to the same
+pixels; docs/log.md has bytes and seconds of the choices.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,19 +27,26 @@ from benchmark.measure.engine.local import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.packs.contents import DatasetContents
+from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
+from benchmark.page.picks import Candidate, Limit, in_order
 from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS
+from benchmark.report.report_set import PICTURE
 from benchmark.system.atomic import write_files
+from benchmark.user_file import names_file
 
 FOLDER = "pictures"  # beside the page
+MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
+DRAFTS_AHEAD = 2  # decoded while earlier ones are encoded
 StoredRow = Mapping[str, Any]
+# Called with a number of steps: a context whose value is called with the state, often.
+ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 COLUMNS = (
     "cell", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
-    "image_sha256", "width_px", "height_px", "bytes_origin", "stream_sha256", "decoded_sha256",
-    "recorded",
+    "image_sha256", "width_px", "height_px", "bpp", "bytes_origin",
+    "stream_sha256", "decoded_sha256", "recorded",
 )  # fmt: skip
 
 
@@ -43,6 +56,14 @@ class Pictures(NamedTuple):
     photographs: dict[int, SourcePicture]  # by the numbers of `Point.image_ids`
     decoded: dict[ImageKey, DecodedPicture]
     files: frozenset[str]  # names in FOLDER that the page refers to
+
+
+class _Draft(NamedTuple):
+    """A picture before its file is written."""
+
+    key: ImageKey  # of the image, or of one of the photograph's
+    picture: SourcePicture | DecodedPicture
+    pixels: Pixels | None = None  # None where the file is there, or `picture` is absent
 
 
 def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageKey, StoredRow]:
@@ -60,57 +81,56 @@ def rows_by_image(table: pa.Table, summary: Summary, coding: str) -> dict[ImageK
     return found
 
 
-def chosen_photographs(
-    rows: Mapping[ImageKey, StoredRow], contents: DatasetContents, most: int | None
-) -> set[int]:
-    """Return the `most` photographs with most streams, then by name; None returns all."""
-    streams: dict[int, int] = {}
-    names: dict[int, str] = {}
-    for (_, _, number), row in rows.items():
-        streams[number] = streams.get(number, 0) + _has_stream(contents, row)
-        names[number] = row["image"]
-    ordered = sorted(
-        (number for number, count in streams.items() if count),
-        key=lambda number: (-streams[number], names[number]),
-    )
-    return set(ordered[:most])
-
-
 def write_pictures(
     folder: Path,
     rows: Mapping[ImageKey, StoredRow],
     contents: DatasetContents,
     sources: Mapping[str, Source] | str,
-    chosen: AbstractSet[int],
-    report: Callable[[Progress], None],
+    limit: Limit,
+    show_progress: ShowProgress,
 ) -> Pictures:
     """Write the pictures that are not there yet, each named by the sha256 of its pixels.
 
-    `sources` has photographs by the sha256 of their pixels, or why there are none; `chosen` are
-    those with pictures; `report` is called with the state before every stream.
+    `sources` has photographs by the sha256 of their pixels, or why there are none. Pictures are
+    written in the order of `picks.in_order`, until the next one would exceed `limit`.
     """
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
-    wanted = {place: row for place, row in rows.items() if place[2] in chosen}
-    decoders: dict[tuple[str, str], Codec | str] = {}
+    order = in_order(_candidates(folder, rows, contents), limit.photographs)
+    photographs: dict[int, SourcePicture] = {}
     decoded: dict[ImageKey, DecodedPicture] = {}
-    photographs = {
-        number: _photograph(folder, row, number in chosen, sources, len(chosen))
-        for number, row in {place[2]: row for place, row in rows.items()}.items()
-    }
+    sizes: dict[str, int] = {}  # of the page's files, in bytes
     failures = 0
-    for done, (place, row) in enumerate(wanted.items()):
-        report(Progress(done, failures))
-        decoded[place] = _decoded(folder, row, contents, decoders)
-        failures += decoded[place].picture is None
-    beyond = _beyond(len(chosen))
-    for place, row in rows.items():
-        if place not in decoded:
+    drafts = _drafts(folder, rows, contents, sources, order)
+    numbers = {number for _, _, number in order}
+    with (
+        show_progress(len(order) + len(numbers)) as tell,
+        closing(_encoded(drafts)) as made,
+    ):
+        for done, (draft, encoded) in enumerate(made):
+            tell(Progress(done, failures))
+            path = draft.picture.picture
+            if path is not None:
+                name = path.partition("/")[2]
+                size = len(encoded) if encoded else (folder / path).stat().st_size
+                total = sum(sizes.values()) + size * (name not in sizes)
+                if limit.most_bytes is not None and total > limit.most_bytes:
+                    break
+                if encoded:
+                    write_files(folder / FOLDER, {name: encoded}, what="page's picture")
+                sizes[name] = size
+            if isinstance(draft.picture, SourcePicture):
+                photographs[draft.key[2]] = draft.picture
+            else:
+                decoded[draft.key] = draft.picture
+                failures += draft.picture.failed
+    beyond = _beyond(limit, len(photographs))
+    for key, row in rows.items():
+        if key not in decoded:
             absent = beyond if _has_stream(contents, row) else _not_kept(row)
-            decoded[place] = DecodedPicture(None, absent)
-    paths = [one.picture for one in photographs.values()]
-    paths += [one.picture for one in decoded.values()]
-    files = frozenset(path.partition("/")[2] for path in paths if path)
-    return Pictures(photographs, decoded, files)
+            decoded[key] = DecodedPicture(None, absent)
+        if key[2] not in photographs:
+            photographs[key[2]] = SourcePicture(*_shape(row), None, beyond)
+    return Pictures(photographs, decoded, frozenset(sizes))
 
 
 def size_of(folder: Path, files: Iterable[str]) -> int:
@@ -122,16 +142,16 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
     """Remove pictures of an earlier page that this one does not show."""
     pictures = folder / FOLDER
     if pictures.is_dir():
-        for path in pictures.glob("*.png"):
-            if path.name not in files:
+        for path in pictures.iterdir():
+            if PICTURE.fullmatch(path.name) and path.name not in files:
                 path.unlink(missing_ok=True)
 
 
 def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
     """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
-    name = dataset.partition(":")[0]
-    name = dataset if Path(dataset).is_dir() else name
-    if name not in DATASETS and not Path(name).is_dir():
+    is_place = Path(dataset).is_dir() or names_file(dataset)
+    name = dataset if is_place else dataset.partition(":")[0]
+    if name not in DATASETS and not is_place:
         return (
             f"The original is not here: {name} was a folder that no name leads back to; "
             "`bench report --page --dataset path/to/it` finds it."
@@ -143,81 +163,138 @@ def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, 
     return {one.sha256: one for one in opened.images}
 
 
+def _candidates(
+    folder: Path, rows: Mapping[ImageKey, StoredRow], contents: DatasetContents
+) -> dict[ImageKey, Candidate]:
+    """Return the images with a stream, or with the file of an earlier page."""
+    return {
+        key: Candidate(row["image"], row["width_px"] * row["height_px"], row["bpp"])
+        for key, row in rows.items()
+        if _has_stream(contents, row) or (folder / _path(row, "decoded_sha256")).exists()
+    }
+
+
+def _drafts(
+    folder: Path,
+    rows: Mapping[ImageKey, StoredRow],
+    contents: DatasetContents,
+    sources: Mapping[str, Source] | str,
+    order: Iterable[ImageKey],
+) -> Iterator[_Draft]:
+    """Decode images in this order, each photograph before the first of its decoded images."""
+    decoders: dict[tuple[str, str], Codec | str] = {}
+    numbers: set[int] = set()
+    for key in order:
+        if key[2] not in numbers:
+            numbers.add(key[2])
+            yield _photograph(folder, key, rows[key], sources)
+        yield _decoded(folder, key, rows[key], contents, decoders)
+
+
+def _encoded(drafts: Iterable[_Draft]) -> Generator[tuple[_Draft, bytes | None]]:
+    """Yield drafts in their order with their files' bytes, encoded while the next is decoded."""
+    waiting: deque[tuple[_Draft, Future[bytes | None]]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for draft in drafts:
+            waiting.append((draft, thread.submit(_file_bytes, draft)))
+            while len(waiting) > DRAFTS_AHEAD:
+                first, encoded = waiting.popleft()
+                yield first, encoded.result()
+        for last, encoded in waiting:
+            yield last, encoded.result()
+
+
+def _file_bytes(draft: _Draft) -> bytes | None:
+    """Return the picture's file, lossless; None for a draft without pixels."""
+    if draft.pixels is None:
+        return None
+    if max(draft.pixels.shape) > MOST_WEBP_PX:
+        png = BytesIO()
+        fromarray(draft.pixels).save(png, "PNG")
+        return png.getvalue()
+    from imagecodecs import webp_encode
+
+    return bytes(webp_encode(draft.pixels, lossless=True, level=0, method=4))
+
+
+def _path(row: StoredRow, column: str) -> str:
+    """Return a picture's path beside the page, by the column with the sha256 of its pixels."""
+    suffix = "png" if max(row["width_px"], row["height_px"]) > MOST_WEBP_PX else "webp"
+    return f"{FOLDER}/{row[column]}.{suffix}"
+
+
+def _shape(row: StoredRow) -> tuple[str, int, int]:
+    return row["image"], row["width_px"], row["height_px"]
+
+
 def _photograph(
-    folder: Path, row: StoredRow, chosen: bool, sources: Mapping[str, Source] | str, count: int
-) -> SourcePicture:
-    shape = row["image"], row["width_px"], row["height_px"]
-    if not chosen:
-        return SourcePicture(*shape, None, _beyond(count))
-    name = f"{row['image_sha256']}.png"
-    if (folder / FOLDER / name).exists():
-        return SourcePicture(*shape, f"{FOLDER}/{name}")
+    folder: Path, key: ImageKey, row: StoredRow, sources: Mapping[str, Source] | str
+) -> _Draft:
+    def absent(why: str) -> _Draft:
+        return _Draft(key, SourcePicture(*_shape(row), None, why))
+
+    path = _path(row, "image_sha256")
+    draft = _Draft(key, SourcePicture(*_shape(row), path))
+    if (folder / path).exists():
+        return draft
     if isinstance(sources, str):
-        return SourcePicture(*shape, None, sources)
+        return absent(sources)
     source = sources.get(row["image_sha256"])
     if source is None:
-        return SourcePicture(
-            *shape, None, "The original is not here: the dataset has other pixels by that name now."
-        )
+        return absent("The original is not here: the dataset has other pixels by that name now.")
     try:
-        pixels = read_image(source.file.path, flatten=True).pixels
+        return draft._replace(pixels=read_image(source.file.path, flatten=True).pixels)
     except ImageRefused as refused:
-        return SourcePicture(*shape, None, f"The original cannot be read: {refused}.")
-    _write(folder, name, pixels)
-    return SourcePicture(*shape, f"{FOLDER}/{name}")
+        return absent(f"The original cannot be read: {refused}.")
 
 
 def _decoded(
     folder: Path,
+    key: ImageKey,
     row: StoredRow,
     contents: DatasetContents,
     decoders: dict[tuple[str, str], Codec | str],
-) -> DecodedPicture:
-    name = f"{row['decoded_sha256']}.png"
-    if (folder / FOLDER / name).exists():
-        return DecodedPicture(f"{FOLDER}/{name}")
-    if not _has_stream(contents, row):
-        return DecodedPicture(None, _not_kept(row))
-    key = row["codec"], row["variant"]
-    if key not in decoders:
+) -> _Draft:
+    path = _path(row, "decoded_sha256")
+    if (folder / path).exists():
+        return _Draft(key, DecodedPicture(path))
+    codec = row["codec"], row["variant"]
+    if codec not in decoders:
         try:
-            decoders[key] = load_codec(CodecSpec.of(*key))
+            decoders[codec] = load_codec(CodecSpec.of(*codec))
         except BenchError as error:
-            decoders[key] = f"No picture: it cannot be decoded here: {error}."
-    decoder = decoders[key]
+            decoders[codec] = f"No picture: it cannot be decoded here: {error}."
+    decoder = decoders[codec]
     if isinstance(decoder, str):
-        return DecodedPicture(None, decoder)
+        return _Draft(key, DecodedPicture(None, decoder))
     try:
         pixels = reconstruct(decoder, row, contents.stream(row))
     except BenchError as error:
-        return DecodedPicture(None, f"No picture: {error}.")
+        failed = not isinstance(error, Unavailable)
+        return _Draft(key, DecodedPicture(None, f"No picture: {error}.", failed))
     if isinstance(pixels, Failed):
-        return DecodedPicture(None, f"No picture: {pixels.stage}: {pixels.reason}.")
-    _write(folder, name, pixels)
-    return DecodedPicture(f"{FOLDER}/{name}")
+        why = f"No picture: {pixels.stage}: {pixels.reason}."
+        return _Draft(key, DecodedPicture(None, why, failed=True))
+    return _Draft(key, DecodedPicture(path), pixels)
 
 
 def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
-    return bool(contents.has_stream(row) or row["bytes_origin"] == "declared")
+    return contents.has_picture(row)
 
 
-def _beyond(count: int) -> str:
-    some = f"pictures of {count} photographs only" if count else "no pictures"
+def _beyond(limit: Limit, photographs: int) -> str:
+    """Return why an image that could have a picture has none, and how to get it."""
+    if limit.most_bytes is not None:
+        some = f"{limit.most_bytes / 1e6:g} MB of pictures"
+    else:
+        some = f"pictures of {photographs} {'photograph' if photographs == 1 else 'photographs'}"
     return (
-        f"No picture: this page has {some}; `bench report --page --page-images all` adds the rest."
+        f"No picture: this page is limited to {some}; "
+        "`bench report --page --page-images all` adds the rest."
     )
 
 
 def _not_kept(row: StoredRow) -> str:
     """Return a sentence on how to get a stream that is not there."""
     spec = f"{row['codec']}:{row['variant']}".rstrip(":")
-    again = f"`bench run --codecs {spec} --dataset {row['dataset']}"
-    if row["recorded"]:
-        return f"No picture: its numbers came without their streams; {again}` codes it here."
-    return f"No picture: its stream was not kept; {again} --results OTHER` codes it again."
-
-
-def _write(folder: Path, name: str, pixels: Pixels) -> None:
-    png = BytesIO()
-    fromarray(pixels).save(png, "PNG")
-    write_files(folder / FOLDER, {name: png.getvalue()}, what="page's picture")
+    return f"No picture: {why_no_stream(bool(row['recorded']), [spec], row['dataset'])}."

@@ -12,6 +12,10 @@ page.redraw = () => {
   if (page.by("viewer").open) page.viewer.show(false);
 };
 page.dark.addEventListener("change", page.redraw);
-page.narrow.addEventListener("change", page.redraw);
+page.narrow.addEventListener("change", () => {
+  page.viewer.arrange();
+  page.redraw();
+});
 page.viewer.recall();
-window.addEventListener("hashchange", page.viewer.recall);
+window.addEventListener("popstate", page.viewer.recall);
+window.addEventListener("hashchange", () => page.by("viewer").open || page.viewer.leave());

@@ -8,21 +8,24 @@ page.viewer.MODES = [
 ];
 page.viewer.FLICKER_MS = 600;
 
-// The codecs shown at first: the clicked one and others that have a picture.
+// The codecs shown at first: the clicked one and another that has a picture, an anchor if one is near.
 page.viewer.first = (point, image, asked) => {
   const bpp = point.image_bpp[point.images.indexOf(image)];
   const others = page.data.codecs.map((_, place) => place).filter((place) => place !== point.codec);
   const shown = others
     .map((place) => ({ place, found: page.nearest(place, image, bpp) }))
     .filter(({ found }) => found && typeof found.point.pictures[found.at] === "string")
-    .map(({ place, found }) => ({ place, away: Math.abs(Math.log(found.point.image_bpp[found.at] / bpp)) }))
-    .sort((one, other) => one.away - other.away);
+    .map(({ place, found }) => {
+      const away = Math.abs(Math.log(found.point.image_bpp[found.at] / bpp));
+      return { place, away, last: !(page.data.neighbours.includes(place) && away <= Math.log(page.FARTHEST)) };
+    })
+    .sort((one, other) => one.last - other.last || one.away - other.away);
   const room = page.narrow.matches ? 0 : 1;
   return [point.codec, ...(asked ?? shown.slice(0, room).map(({ place }) => place))];
 };
 
 // The viewer chooses `image` and `codecs` unless given; `from` gets the focus back.
-page.viewer.open = (number, image, codecs, from) => {
+page.viewer.open = (number, image, codecs, from, said = "") => {
   const point = page.data.points[number];
   if (!point || !point.images.length) return;
   const named = [...point.images].sort((one, other) => one - other); // images are by name
@@ -34,8 +37,25 @@ page.viewer.open = (number, image, codecs, from) => {
   viewer.from = from ?? document.activeElement;
   const dialog = page.by("viewer");
   if (!dialog.open) dialog.showModal();
+  viewer.say(said);
   viewer.show(true);
   page.by("viewer-title").focus();
+};
+
+// Say a sentence in the viewer, until the next one.
+page.viewer.say = (sentence) => {
+  page.by("viewer-notice").textContent = sentence;
+};
+
+// Pictures first where there is little room, else below what changes them; so is the order of focus.
+page.viewer.arrange = () => {
+  const [head, bar, chips, panes, caption, keys, facts] = [
+    ".viewer-head > div", ".viewer-bar", "#codec-choice", "#panes", "#viewer-caption", ".keys", "#viewer-facts",
+  ].map((selector) => document.querySelector(`#viewer ${selector}`));
+  const parts = page.narrow.matches
+    ? [panes, caption, bar, chips, facts, keys] : [bar, chips, panes, caption, keys];
+  document.querySelector("#viewer .viewer-main").append(...parts);
+  if (!page.narrow.matches) head.append(facts);
 };
 
 page.viewer.show = (fit) => {
@@ -76,29 +96,40 @@ page.viewer.show = (fit) => {
   else page.showSight();
 };
 
-// The address names what is open, so that a link opens it again.
+// The address names what is open, so that a link opens it again. Opening is a step in the browser's
+// history, so that Back closes; moving about is none.
 page.viewer.remember = () => {
-  const { data, viewer } = page;
-  const open = page.by("viewer").open;
-  const point = data.points[viewer.point];
-  const said = open && new URLSearchParams({
-    codec: data.codecs[point.codec].label, setting: point.setting, image: data.images[viewer.image].name,
-    beside: viewer.codecs.slice(1).map((one) => data.codecs[one].label).join("\n"),
-  });
-  history.replaceState(null, "", said ? `#${said}` : "#");
+  const { viewer } = page;
+  if (!page.by("viewer").open) return;
+  const address = page.link.of(viewer.point, viewer.image, viewer.codecs.slice(1));
+  if (history.state?.viewer) history.replaceState(history.state, "", address);
+  else history.pushState({ viewer: true }, "", address);
 };
 
+// Give the focus back; where the address still names what was open, again when it no longer does
+// (start.js), since going back to a section takes the focus.
+page.viewer.leave = () => {
+  page.viewer.from?.focus({ preventScroll: true });
+  if (history.state?.viewer) history.back();
+  else page.viewer.from = null;
+};
+
+// Open what the address names, close what it no longer names, and say what the page lacks of it.
 page.viewer.recall = () => {
-  const said = new URLSearchParams(location.hash.slice(1));
-  const { data } = page;
-  const codec = data.codecs.findIndex((one) => one.label === said.get("codec"));
-  const number = data.points.findIndex((one) => one.codec === codec && one.setting === said.get("setting"));
-  if (codec < 0 || number < 0) return;
-  const image = data.images.findIndex((one) => one.name === said.get("image"));
-  const beside = (said.get("beside") ?? "").split("\n")
-    .map((label) => data.codecs.findIndex((one) => one.label === label))
-    .filter((place) => place >= 0);
-  page.viewer.open(number, image, beside, page.by("chart"));
+  const dialog = page.by("viewer");
+  const link = page.link.read(location.hash);
+  const open = link !== null && link.number !== null;
+  const notice = page.by("notice");
+  notice.textContent = link && !open ? link.said : "";
+  notice.hidden = !notice.textContent;
+  if (!open) {
+    if (dialog.open) dialog.close();
+    return;
+  }
+  // A link that was followed has the page itself as the step before it.
+  if (!history.state?.viewer) history.replaceState(null, "", location.pathname + location.search);
+  if (link.metric !== null) page.curves.choose(page.data.measures[link.metric].column);
+  page.viewer.open(link.number, link.image, link.beside, page.by("chart"), link.said);
 };
 
 page.viewer.choose = (image) => {
@@ -171,6 +202,7 @@ page.viewer.KEYS = {
   "=": () => page.zoom(1.25),
   "-": () => page.zoom(0.8),
   "−": () => page.zoom(0.8),
+  l: () => page.link.copy(page.viewer.say),
   0: () => page.fit(),
   1: () => page.zoomWhole(),
   ",": () => page.moveSplit(page.sight.split - 0.02),
@@ -201,6 +233,7 @@ page.viewer.start = () => {
   page.segments(page.by("mode-choice"), "mode", page.viewer.MODES, page.sight.mode, page.viewer.setMode);
   const clicks = {
     "viewer-close": () => dialog.close(),
+    "copy-link": () => page.link.copy(page.viewer.say),
     "zoom-in": () => page.zoom(1.25),
     "zoom-out": () => page.zoom(0.8),
     "zoom-fit": page.fit,
@@ -209,14 +242,14 @@ page.viewer.start = () => {
     "rate-up": () => page.viewer.nextRate(1),
   };
   for (const [id, act] of Object.entries(clicks)) page.by(id).addEventListener("click", act);
+  page.viewer.arrange();
   page.viewer.listenToKeys(dialog);
   dialog.addEventListener("close", () => {
     clearInterval(page.viewer.flicker);
-    page.viewer.remember();
     page.by("panes").replaceChildren();
     page.stages = [];
     page.curves.draw();
-    page.viewer.from?.focus({ preventScroll: true });
+    page.viewer.leave();
   });
   for (const button of document.querySelectorAll("button[data-point]")) {
     const number = Number(button.dataset.point);

@@ -1,8 +1,7 @@
 """The page of a report: one HTML file and a folder of pictures beside it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +10,14 @@ from benchmark.analysis.systems import short_names
 from benchmark.errors import UsageError
 from benchmark.figures.rate_curve import CROP_BPP
 from benchmark.figures.style import styles
-from benchmark.measure.outcome import Progress
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.page.content import Content, LegendEntry
 from benchmark.page.document import html_text
+from benchmark.page.picks import Limit, limit_of
 from benchmark.page.pictures import (
     FOLDER,
-    chosen_photographs,
+    ShowProgress,
     remove_others,
     rows_by_image,
     size_of,
@@ -32,18 +31,17 @@ from benchmark.report.document import left_out
 from benchmark.report.report import Report
 from benchmark.system.atomic import write_files
 from benchmark.system.programs import package_folder
+from benchmark.user_file import names_file
 
 NAME = "page.html"
-ALL = "all"
-
-# Called with a number of steps: a context whose value is called with the state, often.
-ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
+# Codecs that the viewer opens beside a point, like the anchor, if one has a picture at its rate.
+NEIGHBOURS = ("vtm", "jpeg")
 
 
 class PageRequest(NamedTuple):
     """Choices of a page."""
 
-    photographs: int | None  # with pictures at most; None: all of them
+    limit: Limit  # of pictures
     results: Path
     data_dir: Path | None
     dataset: str  # as it was asked for: a folder's name leads to its photographs
@@ -56,11 +54,8 @@ def page_request(
 
     Raises `UsageError` where they make no sense.
     """
-    if images != ALL and not images.isdecimal():
-        raise UsageError(f"--page-images {images!r} is neither a number nor 'all'")
-    if not page:
-        return None
-    return PageRequest(None if images == ALL else int(images), results, data_dir, dataset)
+    limit = limit_of(images)
+    return PageRequest(limit, results, data_dir, dataset) if page else None
 
 
 def write_page(
@@ -79,12 +74,10 @@ def write_page(
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs = packs_beside(request.results)
     contents = dataset_contents(request.results, stored.name.partition(":")[0], packs)
-    dataset = request.dataset if Path(request.dataset).is_dir() else stored.name
+    is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
+    dataset = request.dataset if is_place else stored.name
     sources = sources_of(dataset, request.results, request.data_dir)
-    chosen = chosen_photographs(rows, contents, request.photographs)
-    total = sum(number in chosen for _, _, number in rows)
-    with show_progress(total) as tell:
-        pictures = write_pictures(folder, rows, contents, sources, chosen, tell)
+    pictures = write_pictures(folder, rows, contents, sources, request.limit, show_progress)
     published = _published(request, report, published_shown)
     content = Content(
         dataset=stored.name,
@@ -98,6 +91,11 @@ def write_page(
         facts=_facts(summary, stored.runs),
         packages=_packages(stored.runs),
         missing=_missing(summary, report.measures, stored.runs),
+        neighbours=[
+            label
+            for label in summary.labels
+            if label == report.anchor or label.partition(":")[0] in NEIGHBOURS
+        ],
         published=published,
         published_shown=published_shown,
         linear_rate=linear,
@@ -112,13 +110,23 @@ def write_page(
 
 
 def _remark(content: Content, size: int, files: int) -> str:
-    """Return how many streams have pictures and where these are, and why others have none."""
+    """Return how many streams have pictures and where these are, and why others have none.
+
+    Reasons that differ by the codec alone are one line; the page has each beside its point.
+    """
     decoded = content.pictures.values()
     absent = Counter(one.absent for one in decoded if one.picture is None)
     said = f"the page has pictures of {len(decoded) - absent.total()} of {len(decoded)} streams"
     if files:
         said += f": {files} files, {size / 1e6:.1f} MB, in {FOLDER}/"
-    return "\n".join([said, *(f"{count} × {why}" for why, count in absent.items())])
+    kinds: dict[str, list[str]] = {}
+    for why in absent:
+        kinds.setdefault(why.partition("; ")[0], []).append(why)
+    lines = [
+        f"{sum(absent[why] for why in whole)} × {whole[0] if len(whole) == 1 else f'{kind}.'}"
+        for kind, whole in kinds.items()
+    ]
+    return "\n".join([said, *lines])
 
 
 def _published(

@@ -19,7 +19,8 @@ from benchmark.figures.table import markdown, means_table
 from benchmark.metrics.measure import Measure
 from benchmark.packs.contents import verified_rows
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure, every_metric
-from benchmark.registry import open_dataset
+from benchmark.plan.matrix import open_stored
+from benchmark.plan.request import Request
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
 
@@ -50,10 +51,9 @@ def write_ablation(
     that is the method's own, or "". trained: a sentence on how the variants were trained.
     """
     variants = Variants(dict(labels), own, trained)
-    opened = open_dataset(dataset)
-    folder = results / opened.store_name
-    images = pa.array([image.name for image in opened.images], pa.string())
-    table = Store(folder).table()
+    sources, store = open_stored(Request(dataset=dataset, results=results))
+    images = pa.array([image.name for image in sources.dataset.images], pa.string())
+    folder, table = store.folder, store.table()
     table = table.filter(pc.is_in(table["image"], value_set=images))
     summary = _summary(table, folder, variants, metrics)
     measures = [Measure.named(metric) for metric in metrics]

@@ -34,6 +34,7 @@ FIGURES: Mapping[str, Callable[[PaperResults, CropRequest], PaperFigure]] = {
 class WrittenFigure(NamedTuple):
     """A figure of the paper: its PDF, None where it cannot be drawn, and sentences on it."""
 
+    name: str
     pdf: Path | None
     sentences: tuple[str, ...]
 
@@ -55,7 +56,7 @@ def write_paper(
         files = {f"{name}.{suffix}": text for suffix, text in _files(drawing).items()}
         gone = {f"{name}.{suffix}" for suffix in SUFFIXES} - files.keys()
         write_files(folder, files, gone, what="figures")
-        yield WrittenFigure(folder / f"{name}.pdf" if drawing else None, sentences)
+        yield WrittenFigure(name, folder / f"{name}.pdf" if drawing else None, sentences)
 
 
 def _files(drawing: Drawing | None) -> dict[str, str | bytes]:

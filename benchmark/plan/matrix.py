@@ -1,6 +1,8 @@
 """Open a request: dataset, sources, contenders and store, all cells and those left to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -11,8 +13,9 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
-from benchmark.plan.select import ALL, Selection, parse_points, select
+from benchmark.plan.select import ALL, Selection, cannot_run, parse_points, select
 from benchmark.registry import open_dataset
+from benchmark.rows.folder_name import folder_store_name, stores_below
 from benchmark.rows.store import Store
 from benchmark.system.machine import cores
 
@@ -37,7 +40,10 @@ class Matrix(NamedTuple):
 
 
 def open_sources(request: Request) -> Sources:
-    """Open the dataset and look at its images (the first `request.limit` of them)."""
+    """Open the dataset and look at its images (the first `request.limit` of them).
+
+    To read or write rows of the dataset, use `open_stored`.
+    """
     dataset: Dataset = open_dataset(request.dataset, request.data_dir)
     found = without_duplicates(probe(dataset.images[: request.limit], request.flatten, cores()))
     return Sources(
@@ -47,9 +53,24 @@ def open_sources(request: Request) -> Sources:
     )
 
 
-def open_store(request: Request, dataset: Dataset) -> Store:
-    """Return the store of a dataset below the results folder."""
-    return Store(request.results / dataset.store_name)
+def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
+    """Return the sources with the name that the dataset has among `stores`, results by name.
+
+    A dataset in the registry keeps its name; that of a folder depends on its images and on the
+    results that there are of them (`rows.folder_name`).
+    """
+    dataset = sources.dataset
+    if not dataset.folder_title:
+        return sources
+    images = [one.sha256 for one in sources.images]
+    name = folder_store_name(dataset.folder_title, dataset.name, images, stores)
+    return sources._replace(dataset=replace(dataset, name=name))
+
+
+def open_stored(request: Request) -> tuple[Sources, Store]:
+    """Open the dataset as `open_sources` does, and the store of its rows in the results folder."""
+    sources = with_stored_name(open_sources(request), stores_below(request.results))
+    return sources, Store(request.results / sources.dataset.store_name)
 
 
 def open_matrix(request: Request) -> Matrix:
@@ -61,10 +82,10 @@ def open_matrix(request: Request) -> Matrix:
         raise UsageError("--timing measures encoders, which --pack replaces: use one of the two")
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
-    selection = select(request.codecs, points, packs, recorded=not request.timing)
-    sources = open_sources(request)
-    selection = _for_images(selection, sources.images, named=request.codecs != ALL)
-    store = open_store(request, sources.dataset)
+    recorded = not request.timing
+    selection = select(request.codecs, points, packs, recorded, request.skip_missing)
+    sources, store = open_stored(request)
+    selection = _for_images(selection, sources.images, request)
     cells = plan(selection.contenders, sources.dataset.name, sources.images)
     stored = store.read()
     done = stored.done(request.timing)
@@ -72,10 +93,11 @@ def open_matrix(request: Request) -> Matrix:
     return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 
 
-def _for_images(selection: Selection, images: Sequence[Source], named: bool) -> Selection:
+def _for_images(selection: Selection, images: Sequence[Source], request: Request) -> Selection:
     """Add to a selection's skipped codecs those whose pack lacks images.
 
-    named: raise `Unavailable` for a codec that has no cell at all.
+    Raises `Unavailable` for a codec that has no cell at all, if it was asked for by name; with
+    `request.skip_missing`, only where no codec has any.
     """
     kept: list[Contender] = []
     skipped = list(selection.skipped)
@@ -85,6 +107,9 @@ def _for_images(selection: Selection, images: Sequence[Source], named: bool) -> 
             skipped.append((one.spec.text, reason))
         if not reason or any(one.can_code(image, at) for image in images for at in one.sweep):
             kept.append(one)
-        elif named:
-            raise Unavailable(f"{one.spec.text} cannot run here: {reason}")
+        elif request.codecs != ALL and not request.skip_missing:
+            raise cannot_run(one.spec.text, reason, len(request.codecs))
+    if not kept and skipped:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped)
+        raise Unavailable(f"none of the codecs can run here: {reasons}")
     return Selection(tuple(kept), tuple(skipped))

@@ -17,18 +17,20 @@ class Request:
     """
 
     codecs: tuple[str, ...] = ("all",)  # specs, `name[:key=value]...` or `path.py:Class`
-    dataset: str = "sample"  # a name in the registry, or a folder of images
+    dataset: str = "sample"  # a name in the registry, a folder, or `path.py:function`
     points: tuple[str, ...] = ()  # `jpeg.quality=10,30`: settings instead of a codec's own sweep
-    metrics: tuple[str, ...] = USUAL_METRICS  # names in the registry, or ("all",)
+    metrics: tuple[str, ...] = USUAL_METRICS  # names, or `path.py:Class`; ("all",)
     limit: int | None = None  # only the first images of the dataset
     flatten: bool = False  # accept images with alpha (laid on white) or CMYK
     packs: tuple[Path, ...] = ()  # bitstream archives that stand in for encoders
+    skip_missing: bool = False  # leave out, with the reason, codecs that cannot run here
     timing: bool = False  # one cell at a time, nothing else running; only timed rows count as done
 
     engine: str = "local"  # or "ray"
     device: str = "auto"  # or "cpu", "cuda": of codecs and metrics
     jobs: int | None = None  # cells at the same time; None for one per core
     address: str = "auto"  # HOST:PORT of the Ray cluster; "auto" for that of this machine
+    timeout_seconds: float | None = None  # of encoding, decoding or scoring one image; None: none
     gpus_per_worker: float = 1.0  # with Ray, for codecs on a GPU; 0.5 lets two share one
 
     keep: bool = True  # keep the streams

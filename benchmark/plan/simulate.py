@@ -18,10 +18,17 @@ from benchmark.datasets.source import Source
 from benchmark.errors import Unavailable
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.estimate import CostModel
-from benchmark.plan.matrix import open_sources
+from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
 from benchmark.plan.schedule import Makespan, bundles, makespan
-from benchmark.plan.select import ALL, Points, at_points, every_codec, parse_points
+from benchmark.plan.select import (
+    ALL,
+    Points,
+    at_points,
+    declared_settings,
+    every_codec,
+    parse_points,
+)
 from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
 
@@ -98,12 +105,13 @@ def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
     if those are unknown.
     """
     try:
-        images = list(open_sources(request).images)
+        sources, store = open_stored(request)
+        images = list(sources.images)
     except Unavailable:
         images = typical_sources(request.dataset, request.limit)
+        store = Store(request.results / request.dataset.partition(":")[0])
     if not images:
         return None
-    store = Store(request.results / request.dataset.partition(":")[0])
     points = parse_points(request.points)
     cells = imagined_cells(request.codecs, points, request.dataset, images)
     return cells, CostModel(store.table())
@@ -121,10 +129,11 @@ def imagined_cells(
         with suppress(Unavailable):
             for spec in resolve(parse_codec(text.strip())):
                 info = CodecInfo("", "", "", spec.text, 0, "")
-                sweep = getattr(codec_class(spec), "sweep", None)
-                if not isinstance(sweep, tuple):  # it depends on the options
-                    sweep = load_codec(spec).sweep
-                contender = Contender(spec, info, sweep)
+                codec = codec_class(spec)
+                if not isinstance(getattr(codec, "sweep", None), tuple):
+                    codec = load_codec(spec)  # its sweep depends on the options
+                accepts = declared_settings(codec)
+                contender = Contender(spec, info, codec.sweep, accepts=accepts)
                 contenders.append(at_points(contender, points, set()))
     return plan(contenders, dataset, images)
 

@@ -1,7 +1,6 @@
 """Attribution of a metric's value to images: a table of the largest parts, all of them as csv."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmark.analysis.attribution import ImageInfluence, attribution
 from benchmark.analysis.stored import DatasetResults
@@ -9,13 +8,12 @@ from benchmark.errors import UsageError
 from benchmark.figures.table import Table, csv_text
 from benchmark.protocol import protocol_of
 from benchmark.registry import metric_class
-from benchmark.system.atomic import write_files
 
 SHOWN_IMAGES = 3  # of each setting
 
 
-def write_attribution(metric: str, stored: DatasetResults) -> tuple[Table, Path]:
-    """Write `attribution_<column>.csv` beside the report; return the largest parts and its path.
+def attribution_files(metric: str, stored: DatasetResults) -> tuple[Table, dict[str, str]]:
+    """Return the largest parts, and all of them as a file `attribution_<column>.csv`.
 
     Raises `UsageError` where no point has values of two images.
     """
@@ -26,9 +24,8 @@ def write_attribution(metric: str, stored: DatasetResults) -> tuple[Table, Path]
         raise UsageError(
             f"{stored.name} has no {kind.label} of two images: `bench rescore --metrics {metric}`"
         )
-    file = f"attribution_{kind.column}.csv"
-    write_files(stored.folder, {file: csv_text([part._asdict() for part in parts])})
-    return _table(parts, kind.label, protocol), stored.folder / file
+    text = csv_text([part._asdict() for part in parts])
+    return _table(parts, kind.label, protocol), {f"attribution_{kind.column}.csv": text}
 
 
 def _table(parts: Sequence[ImageInfluence], label: str, protocol: str) -> Table:

@@ -10,6 +10,10 @@ from benchmark.figures.table import Table, markdown
 from benchmark.metrics.measure import Measure
 
 LONGEST_LIST = 100
+INCOMPLETE = (
+    "points with fewer images than others: `bench run` completes them, or --common restricts all "
+    "points to the images that all have"
+)
 NOT_COMPUTED = "not computed; `bench rescore --metrics NAME` does it from kept streams"
 
 
@@ -21,16 +25,19 @@ def report_text(
     means: Table,
     deltas: Sequence[Table] | str,
     runs: Sequence[Mapping[str, Any]],
+    command: str = "",
 ) -> str:
-    """Return the report; the same results give the same text.
+    """Return the report; the same results and options give the same text.
 
     captions: of figures, by file name without suffix. deltas: tables of BD-rates, or why there are
-    none. runs: records of the runs, oldest first.
+    none. runs: records of the runs, oldest first. command: that makes the report again.
     """
     ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols_in_use.items())
     average = "the mean of each image's own" if summary.average == "per_image" else "pooled"
     count = f"{summary.images} images, {len(summary.points)} points of {len(summary.labels)} codecs"
     parts = [f"# {dataset}", f"{count}. bpp is {average}. Protocols: {ids}."]
+    if command:
+        parts.insert(1, f"Made by `{command}`.")
     if summary.dropped:
         parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
     parts.append("## Figures" if captions else "## No figures\n\nNo points can be drawn.")
@@ -58,11 +65,13 @@ def left_out(
     sentences = []
     for point in summary.points:
         for reason, count in point.failures:
-            sentences.append(f"failed: {point.label} {point.setting}, {_cells(count)}, {reason}")
+            sentences.append(
+                f"failed: {point.label} {point.setting}, {cells_in_words(count)}, {reason}"
+            )
     absent: dict[str, list[str]] = {}
     for measure in measures:
         if not summary.values_of(measure.column):
-            absent.setdefault(_common_reason(summary, measure), []).append(measure.label)
+            absent.setdefault(common_reason(summary, measure), []).append(measure.label)
     sentences += [f"no values of {', '.join(labels)}: {why}" for why, labels in absent.items()]
     measures = [measure for measure in measures if summary.values_of(measure.column)]
     by_reason: dict[tuple[str, str], list[str]] = {}
@@ -76,10 +85,7 @@ def left_out(
     for (label, why), settings in by_reason.items():
         sentences.append(f"not drawn or compared: {label} {', '.join(settings)}: {why}")
     if any(point.missing for point in summary.points):
-        sentences.append(
-            "points with fewer images than others: `bench run` completes them, or --common "
-            "restricts all points to the images that all have"
-        )
+        sentences.append(INCOMPLETE)
     for old in summary.left_out:
         sentences.append(f"not counted: {old.rows} rows of {old.label}: {old.why}")
     if runs:
@@ -90,7 +96,7 @@ def left_out(
     return sentences
 
 
-def _common_reason(summary: Summary, measure: Measure) -> str:
+def common_reason(summary: Summary, measure: Measure) -> str:
     """Return the most frequent reason why a metric has no value."""
     counts: Counter[str] = Counter()
     for point in summary.points:
@@ -99,7 +105,8 @@ def _common_reason(summary: Summary, measure: Measure) -> str:
     return NOT_COMPUTED if reason.startswith("not computed") else reason
 
 
-def _cells(count: int) -> str:
+def cells_in_words(count: int) -> str:
+    """Return "1 cell" or "3 cells"."""
     return "1 cell" if count == 1 else f"{count} cells"
 
 

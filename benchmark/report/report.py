@@ -9,7 +9,7 @@ from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.comparable import find_label, plain_label
 from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import curves, edition_in
+from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
@@ -26,9 +26,11 @@ from benchmark.published.overlay import Overlay, overlays
 from benchmark.published.overlay import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
-from benchmark.report.attribution import write_attribution
+from benchmark.report.attribution import attribution_files
+from benchmark.report.brief import left_out_briefly
 from benchmark.report.document import left_out, report_text
-from benchmark.system.atomic import write_files
+from benchmark.report.report_set import PAGE, ReportSet
+from benchmark.rows.schema import own_columns
 
 DEFAULT_ANCHORS = ("jpeg:optimize=1", "jpeg")  # the first that has a curve
 # Panels of the figure that holds several metrics: of each, the first that is measured of all
@@ -55,6 +57,9 @@ class ReportRequest:
     published: str = ""  # systems to lay over the curves
     mix_protocols: bool = False
     any_overlap: bool = False  # BD-rates of curves that share less than a third of what they span
+    out: Path | None = None  # folder of the report, of several datasets a folder in it for each
+    command: str = ""  # that makes the report again, for its text
+    page: bool = False  # the caller will write a page beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,10 @@ class Report:
     attribution: Table | None
     files: Sequence[Path]  # figures, text and csv that a reader wants to be told of
     sentences: Sequence[str]  # on what failed and is left out
-    remarks: Sequence[str]  # on figures that cannot be drawn
+    remarks: Sequence[str]  # on figures that cannot be drawn, and files that were kept
+    anchor: str = ""  # label of the codec that BD-rates are relative to
+    brief: Sequence[str] = ()  # the sentences, one for each kind of reason
+    earlier_page: str | None = None  # the choice of pictures of the page that stood there, if any
 
 
 def write_reports(request: ReportRequest) -> Iterator[Report]:
@@ -102,8 +110,20 @@ def write_reports(request: ReportRequest) -> Iterator[Report]:
         anchor = find_label(request.anchor, labels)
     else:
         anchor = default_anchor([stored.summary for stored in found], measures)
+    sets = {}
     for stored in found:
-        yield _write(request, stored, measures, anchor)
+        files = _every_file_name(stored.table.column_names)
+        sets[stored.name] = ReportSet(_folder(request, stored), request.out is None, files)
+        sets[stored.name].require_writable(files | ({PAGE} if request.page else set()))
+    for stored in found:
+        placed = stored._replace(folder=sets[stored.name].folder)
+        yield _write(request, placed, measures, anchor, sets[stored.name])
+
+
+def _folder(request: ReportRequest, stored: DatasetResults) -> Path:
+    if request.out is None:
+        return stored.folder
+    return request.out / stored.name.replace(":", "-") if request.dataset == "all" else request.out
 
 
 def default_anchor(summaries: Sequence[Summary], measures: Sequence[Measure]) -> str:
@@ -146,11 +166,11 @@ def compare_all(
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
     details = bd_table(comparisons, measures, anchor)
-    found = {measure.axis_label: edition_in(summary, measure, anchor) for measure in measures}
+    compared_with = {one.column: one.anchor for one in comparisons}
     notes = tuple(
-        f"{metric}: against {label}, since {anchor} was measured again without it."
-        for metric, label in found.items()
-        if label != anchor
+        f"{measure.axis_label}: against {label}, since {anchor} was measured again without it."
+        for measure in measures
+        if (label := compared_with.get(measure.column, anchor)) != anchor
     )
     notes = (*notes, *mixed_sentences(summary))
     overview = overview._replace(notes=(*overview.notes, *notes))
@@ -158,9 +178,17 @@ def compare_all(
 
 
 def _write(
-    request: ReportRequest, stored: DatasetResults, measures: Sequence[Measure], anchor: str
+    request: ReportRequest,
+    stored: DatasetResults,
+    measures: Sequence[Measure],
+    anchor: str,
+    report_set: ReportSet,
 ) -> Report:
     summary, folder = stored.summary, stored.folder
+    attributed, files = None, dict[str, str | bytes]()
+    if request.attribute:
+        attributed, of_parts = attribution_files(request.attribute, stored)
+        files |= of_parts
     measured = [measure for measure in measures if summary.values_of(measure.column)]
     points = chosen_points(request.results, request.published)
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
@@ -171,39 +199,52 @@ def _write(
     )
     captions = {name: drawing.caption for name, drawing in drawings.items()}
     short = short_names(summary.labels)
-    files: dict[str, str | bytes] = {
+    files |= {
         "means.md": markdown(means),
         "means.tex": latex(means, short),
         "means.csv": csv_text(records(summary, measured)),
         "report.md": report_text(
-            stored.name, summary, measures, captions, means, deltas, stored.runs
+            stored.name,
+            summary,
+            measures,
+            captions,
+            means,
+            deltas,
+            stored.runs,
+            request.command,
         ),
     }
     if not isinstance(deltas, str):
         files["bd_rate.md"] = "\n".join(map(markdown, deltas))
         files["bd_rate.tex"] = latex(deltas[0], short)
-        anchors = {one.column: edition_in(summary, one, anchor) for one in measured}
-        of_all = [
-            record
-            for one in comparisons
-            for record in bd_records([one], anchors[one.column], request.up_to_bpp)
-        ]
-        files["bd_rate.csv"] = csv_text(of_all)
+        files["bd_rate.csv"] = csv_text(bd_records(comparisons, request.up_to_bpp))
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
-    write_files(folder, files, _every_file_name() - files.keys())
-    sentences = left_out(summary, measures, stored.runs)
-    sentences += left_out_published(points, over, stored.name)
+    earlier_page = report_set.page_images
+    kept = report_set.replace(files, request.command)
+    of_published = left_out_published(points, over, stored.name)
+    sentences = [*left_out(summary, measures, stored.runs), *of_published]
+    brief = [*left_out_briefly(summary, measures, stored.runs), *of_published]
     untimed = "no timing figure: no row was measured alone; use `bench run --timing`"
     remarks = [] if "timing" in drawings else [untimed]
-    told = [folder / name for name in (*(f"{name}.pdf" for name in drawings), "report.md")]
-    attributed = None
-    if request.attribute:
-        attributed, path = write_attribution(request.attribute, stored)
-        told.append(path)
+    remarks += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
+    told = [f"{name}.pdf" for name in drawings] + ["report.md"]
+    told += [name for name in files if name.startswith("attribution_")]
     return Report(
-        stored, measures, measured, means, deltas, over, attributed, told, sentences, remarks
+        stored,
+        measures,
+        measured,
+        means,
+        deltas,
+        over,
+        attributed,
+        [folder / name for name in told],
+        sentences,
+        remarks,
+        anchor,
+        brief,
+        earlier_page,
     )
 
 
@@ -240,6 +281,8 @@ def _draw(
 def overview_columns(counts: Mapping[str, int]) -> list[str]:
     """Return the columns of the overview: of each choice the first of those with most values.
 
+    Metrics of users' files, which were asked for by name, follow.
+
     counts: numbers of values by metric column; metrics without any are left out.
     """
     found = []
@@ -247,11 +290,17 @@ def overview_columns(counts: Mapping[str, int]) -> list[str]:
         columns = [metric_class(metric).column for metric in metrics]
         best = max(columns, key=lambda column: counts.get(column, 0))
         found += [best] if counts.get(best) else []
-    return found
+    known = {metric_class(metric).column for metric in (*METRICS, *DISTRIBUTION_METRICS)}
+    return found + [column for column in counts if column not in known and counts[column]]
 
 
-def _every_file_name() -> set[str]:
-    """Return names of all files that a report may hold beside its text."""
-    columns = (metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS))
-    drawn = {f"{name}.{k}" for name in ("curves", "timing", *columns) for k in ("pdf", "png")}
-    return drawn | {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
+def _every_file_name(columns: Sequence[str]) -> set[str]:
+    """Return names of all files that a report may hold.
+
+    columns: of the rows, which may have metrics of users' files.
+    """
+    metrics = [metric_class(name).column for name in (*METRICS, *DISTRIBUTION_METRICS)]
+    metrics += own_columns(columns)
+    drawn = {f"{name}.{k}" for name in ("curves", "timing", *metrics) for k in ("pdf", "png")}
+    tables = {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
+    return drawn | tables | {"report.md"}

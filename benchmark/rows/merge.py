@@ -19,6 +19,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.result_file import write_result
+from benchmark.rows.schema import alike
 from benchmark.rows.store import SHIPPED, Store
 from benchmark.rows.versions import merge_versions
 
@@ -93,8 +94,11 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path) -> Merged:
 
 def _new_rows(stores: Sequence[Store]) -> tuple[pa.Table, list[str]]:
     """Return the rows that the first store lacks, and the conflicts among all stores."""
-    tables = [_at(store.versions(), place) for place, store in enumerate(stores)]
-    shipped = [_at(store.versions(shipped=True), place) for place, store in enumerate(stores)]
+    found = alike(
+        [*(one.versions() for one in stores), *(one.versions(shipped=True) for one in stores)]
+    )
+    placed = [_at(table, at % len(stores)) for at, table in enumerate(found)]
+    tables, shipped = placed[: len(stores)], placed[len(stores) :]
     disputed = _disputed(pa.concat_tables([*tables, *shipped]))
     standing = merge_versions(tables[0].drop_columns([PLACE]))
     added: list[pa.Table] = []
@@ -180,7 +184,7 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     setting = Setting(row["setting_name"], row["setting_value"])
     different: dict[tuple[Any, ...], str] = {}
     for one in versions:
-        decoded = (one["decoded_sha256"] or "unknown pixels")[:8]
+        decoded = one["decoded_sha256"][:8] if one["decoded_sha256"] else "unknown pixels"
         what = f"{one['num_bytes']} bytes ({(one['stream_sha256'] or 'declared')[:8]})"
         where = f"{stores[one[PLACE]].folder} (run {one['run']}, {one['machine']})"
         result = tuple(one[name] for name in RESULT)

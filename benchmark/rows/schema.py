@@ -1,5 +1,6 @@
 """The columns of the table of measurements: name, type, unit, meaning. One row per cell."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -79,6 +80,36 @@ def table_schema() -> pa.Schema:
             _field(reason, TEXT, "", f"why {count} is null"),
         ]
     return pa.schema(fields)
+
+
+def own_columns(names: Iterable[str]) -> list[str]:
+    """Return the columns of users' metrics among the columns of a table, in their order.
+
+    These are the columns that the schema lacks and that have a protocol and a reason beside them.
+    """
+    found, known = dict.fromkeys(names), set(table_schema().names)
+    return [name for name in found if name not in known and {*metric_columns(name)} <= found.keys()]
+
+
+def schema_of(names: Iterable[str]) -> pa.Schema:
+    """Return the schema of a table with these columns: all of the schema, then users' metrics."""
+    fields = list(table_schema())
+    for column in own_columns(names):
+        value, protocol, reason = metric_columns(column)
+        fields += [
+            _field(value, REAL, "", "a metric of a user's file; null has a reason"),
+            _field(protocol, TEXT, "", f"protocol id of {value}, with digits of the file's sha256"),
+            _field(reason, TEXT, "", f"why {value} is null"),
+        ]
+    return pa.schema(fields)
+
+
+def alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Return tables with the same columns: those of users' metrics that one lacks are null."""
+    schema = schema_of(name for table in tables for name in table.column_names)
+    empty = schema.empty_table()
+    together = [pa.concat_tables([empty, one], promote_options="default") for one in tables]
+    return [one.cast(schema) for one in together]
 
 
 def _field(name: str, kind: Any, unit: str, meaning: str) -> pa.Field:

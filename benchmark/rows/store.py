@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from benchmark.errors import StoreError
 from benchmark.rows.result_file import write_result
-from benchmark.rows.schema import table_schema
+from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]
@@ -71,6 +71,13 @@ class Store:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
         if not (readme := self.folder / "README.md").exists():
             write_result(readme, README.encode())
+        self._write_record(run, record)
+
+    def amend(self, run: str, facts: dict[str, Any]) -> None:
+        """Add facts to a run's record, or replace those of the same names."""
+        self._write_record(run, {**self.record(run), **facts})
+
+    def _write_record(self, run: str, record: dict[str, Any]) -> None:
         text = json.dumps(record, indent=1, sort_keys=True, default=str)
         write_result(self.folder / "runs" / f"{run}.json", text.encode())
 
@@ -90,7 +97,8 @@ class Store:
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent."""
         if rows:
-            self._write_shard(pa.Table.from_pylist(list(rows), schema=table_schema()))
+            schema = schema_of(name for row in rows for name in row)
+            self._write_shard(pa.Table.from_pylist(list(rows), schema=schema))
 
     def add(self, rows: pa.Table) -> None:
         """Add a table, with the columns that `versions` returns, as one shard."""
@@ -129,6 +137,15 @@ class Store:
         Bundled rows never count.
         """
         return _done(self._read(["cell", "status", "timing"]), timed)
+
+    def images(self) -> set[str]:
+        """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
+        column = ["image_sha256"]
+        return {
+            sha256
+            for shipped in (False, True)
+            for sha256 in pc.unique(self._read(column, shipped)["image_sha256"]).to_pylist()
+        }
 
     def table(self) -> pa.Table:
         """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
@@ -248,7 +265,7 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    return table.cast(table_schema())
+    return table.cast(schema_of(table.column_names))
 
 
 def _row_count(path: Path) -> int:

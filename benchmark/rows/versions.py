@@ -19,6 +19,7 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.editions import BUILD
 from benchmark.rows.grouping import equals, group_codes, marked
+from benchmark.rows.schema import own_columns
 from benchmark.system.arrays import BoolArray, Int64Array
 
 
@@ -116,17 +117,22 @@ def _with_values(
     order = np.argsort(rank)
     ok = equals(table["status"], "ok")[rows]
     filled = table.take(pa.array(rows))
-    for names, group in ((METRICS, content), (FEATURE_SPACES, pixels)):
-        for name in names:
-            worth = _worth(table, name)
-            highest = _highest(group, worth * len(rank) + rank)[group[rows]]
-            better = ok & (highest // len(rank) > worth[rows])
-            if not better.any():
-                continue
-            taken = np.where(better, order[highest % len(rank)], rows)
-            for column in metric_columns(metric_class(name).column):
-                values = table[column].take(pa.array(taken))
-                filled = filled.set_column(*_field(filled, column), values)
+    metrics = dict.fromkeys(METRICS, content) | dict.fromkeys(FEATURE_SPACES, pixels)
+    found = [(metric_class(name), group) for name, group in metrics.items()]
+    columns: list[tuple[str, str | None, Int64Array]] = [
+        (kind.column, kind.protocol, group) for kind, group in found
+    ]
+    columns += [(column, None, content) for column in own_columns(table.column_names)]
+    for metric, present, group in columns:
+        worth = _worth(table, metric, present)
+        highest = _highest(group, worth * len(rank) + rank)[group[rows]]
+        better = ok & (highest // len(rank) > worth[rows])
+        if not better.any():
+            continue
+        taken = np.where(better, order[highest % len(rank)], rows)
+        for column in metric_columns(metric):
+            values = table[column].take(pa.array(taken))
+            filled = filled.set_column(*_field(filled, column), values)
     return filled
 
 
@@ -147,12 +153,17 @@ def _dense(*numbers: Int64Array | BoolArray) -> Int64Array:
     return together
 
 
-def _worth(table: pa.Table, metric: str) -> Int64Array:
-    """Return 2 for the metric's present protocol, 1 for a value, 3 for both, 0 for neither."""
-    kind = metric_class(metric)
-    value, protocol, _ = metric_columns(kind.column)
+def _worth(table: pa.Table, metric: str, present: str | None) -> Int64Array:
+    """Return 2 for the metric's present protocol, 1 for a value, 3 for both, 0 for neither.
+
+    metric: its column. present: None for a user's metric, whose file is not known here: any
+    protocol is as good, and the later row stands.
+    """
+    value, protocol, _ = metric_columns(metric)
     valid = np.asarray(pc.is_valid(table[value]).to_numpy(), np.int64)
-    return 2 * equals(table[protocol], kind.protocol) + valid
+    if present is None:
+        return 2 * np.asarray(pc.is_valid(table[protocol]).to_numpy(), np.int64) + valid
+    return 2 * equals(table[protocol], present) + valid
 
 
 def _numbers(table: pa.Table, column: str) -> Int64Array:

@@ -111,6 +111,15 @@ class Backbone(NamedTuple):
             f"run `bench fetch {self.fetched_as}`, or put {self.file} into one of them",
         )
 
+    def require(self, *, importances: bool = False) -> None:
+        """Raise `Unavailable` where the weight file is missing, without reading it.
+
+        importances: also where lpips, which has the channels' weights, is missing or another.
+        """
+        self.find()
+        if importances:
+            _file_of_lpips(self.heads)
+
     def load(self, path: Path, device: str, dtype: "torch.dtype") -> "dict[str, Tensor]":
         """Load the weights to a device; `Unavailable` where the file holds something else."""
         if self.sha256_of == "file":

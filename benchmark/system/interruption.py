@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import active_children
+from threading import current_thread, main_thread
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -52,3 +53,26 @@ def _pass_on(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     for worker in workers:
         worker.terminate()
+
+
+@contextmanager
+def delayed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block has ended; it should take milliseconds.
+
+    In another thread than the main one, which signals never interrupt, this does nothing.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in came[:1]:
+            signal.raise_signal(caught)

@@ -40,10 +40,16 @@ def test_datasets_are_those_with_rows(results):
     stored(results, "other", [row("jpeg", 10, "a")])
     assert datasets_with_results(results, "all") == ["other", "set"]
     assert datasets_with_results(results, "set:mobile") == ["set:mobile"]
-    with pytest.raises(UnknownName, match=r"No results of a dataset 'empty'.*other, set"):
+    with pytest.raises(UnknownName, match=r"No results of a dataset or folder 'empty'.*other, set"):
         datasets_with_results(results, "empty")
     with pytest.raises(UsageError, match="holds no results: measure something with `bench run`"):
         datasets_with_results(results / "empty", "all")
+
+
+def test_means_are_of_one_dataset(results):
+    stored(results, "other", [row("jpeg", 10, "a")])
+    with pytest.raises(UnknownName, match="No results of a dataset or folder 'all'"):
+        read_results(results, "all", "all", ["psnr"])
 
 
 def test_codecs_are_asked_for_by_name_or_by_label(results):

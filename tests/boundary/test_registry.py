@@ -137,6 +137,25 @@ def test_among_all_a_missing_codec_is_a_skip_with_its_reason(monkeypatch):
     )
 
 
+def test_in_a_list_a_missing_codec_is_an_error_that_names_the_way_on():
+    with pytest.raises(Unavailable, match=r"'nonesuch'.*; --skip-missing runs the other codecs$"):
+        select([fake("Honest"), fake("Missing")], {})
+    with pytest.raises(Unavailable, match=r"on the PATH: install it$"):
+        select([fake("Missing")], {})
+
+
+def test_a_missing_codec_of_a_list_can_be_skipped_with_its_points():
+    asked = [fake("Missing"), fake("Honest")]
+    points = parse_points([f"{fake('Missing')}.step=8"])
+    selection = select(asked, points, skip_missing=True)
+    assert [c.spec.name for c in selection.contenders] == [fake("Honest")]
+    assert [name for name, _ in selection.skipped] == [fake("Missing")]
+    with pytest.raises(UnknownName, match="Did you mean 'step'"):
+        select(asked, parse_points([f"{fake('Honest')}.steps=8"]), skip_missing=True)
+    with pytest.raises(UnknownName, match="No codec 'jpgeg'"):
+        select(["jpgeg"], {}, skip_missing=True)
+
+
 def test_points_replace_the_sweep_of_every_variant_of_their_codec():
     points = parse_points([f"{fake('Honest')}.step=8,4"])
     selection = select([fake("Honest"), fake("Honest", ":caveat=x")], points)

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +19,7 @@ from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
 from benchmark.check.baseline import list_baselines
 from benchmark.cli import app
 from benchmark.errors import StoreError, UnknownName, UsageError
+from benchmark.registry import metric_class
 from benchmark.rows.store import Store
 from support.measured import sweep
 
@@ -85,7 +88,13 @@ def test_a_better_an_equal_and_a_worse_codec_end_with_their_verdicts_and_exit_co
 
 def test_the_bd_rates_are_those_of_bench_report(stored, tmp_path):
     """Optimised tables change no pixel, so every image's BD-rate has the sign of its bytes."""
-    bench("check", store_of(stored / "jpeg"), stored / "jpeg-optimize=1", "--json", tmp_path / "c")
+    bench(
+        "check",
+        store_of(stored / "jpeg"),
+        stored / "jpeg-optimize=1",
+        "--json-file",
+        tmp_path / "c",
+    )
     found = json.loads((tmp_path / "c").read_text())
     (finding,) = found["findings"]
     both = tmp_path / "both"
@@ -123,11 +132,72 @@ def test_a_codec_is_measured_where_the_reference_was_and_a_second_time_nothing_i
     assert "images like these would be needed" in limited
 
 
-def test_one_image_is_undecided_lost_metrics_are_nothing_measured(stored):
-    found = bench("check", stored / "jpeg", stored / "jpeg", "--metrics", "lpips", code=4)
+def test_lost_metrics_of_other_bytes_are_nothing_measured(stored):
+    words = ("check", stored / "jpeg", stored / "jpeg-optimize=1", "--metrics", "lpips")
+    found = bench(*words, code=4)
     assert last_line(found).startswith("verdict: nothing measured")
-    said = "jpeg, LPIPS (AlexNet): jpeg, lpips_alex of 0 of 6 images: not computed"
+    said = "jpeg:optimize=1, LPIPS (AlexNet): jpeg: 0 of 6 images have a value: not computed"
     assert f"nothing measured: {said}" in found.splitlines()
+
+
+def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp_path):
+    """An image metric, a metric of the whole set, and one that gives no influence of an image."""
+    names = "psnr,lpips,fd_alex,precision256"
+    words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
+    found = bench(*words, "--json", tmp_path / "c")
+    assert last_line(found).startswith("verdict: equivalent")
+    (said,) = [line for line in found.splitlines() if line.startswith("equal: ")]
+    assert "6 of 6 images have the pixels and the number of bytes of the reference" in said
+    assert said.endswith(
+        ": LPIPS (AlexNet), FD (AlexNet), Precision/256 not computed on both sides, but cannot "
+        "differ"
+    )
+    findings = json.loads((tmp_path / "c").read_text())["findings"]
+    assert [one["metric"] for one in findings] == names.split(",")
+    assert {one["change_percent"] for one in findings} == {0.0}
+    assert [one["inferred"] for one in findings] == [False, True, True, True]
+
+
+def test_the_same_codec_passes_without_the_weights_of_the_references_metrics(
+    stored, crops, tmp_path
+):
+    """As after a clone: the reference has LPIPS, this machine has no weights for it."""
+    reference = tmp_path / "reference"
+    shutil.copytree(stored / "jpeg", reference)
+    store = Store(store_of(reference))
+    rows = store.table().to_pylist()
+    lpips = metric_class("lpips")
+    store.append([
+        {**row, lpips.column: row["bpp"] / 9, f"{lpips.column}_protocol": lpips.protocol,
+         "finished_utc": "9999"}
+        for row in rows
+    ])  # fmt: skip
+    words = ("check", "--codec", "jpeg", "--against", reference, "--dataset", crops, "--jobs", 1)
+    with without_weights():
+        found = bench(*words, "--results", tmp_path / "new")
+        other = bench(
+            *words, "--codec", "jpeg:optimize=1", "--reference-codec", "jpeg", "--results",
+            tmp_path / "other", code=4,
+        )  # fmt: skip
+    lines = found.splitlines()
+    assert last_line(found).startswith("verdict: equivalent")
+    announced = "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)"
+    needed = "the verdict needs LPIPS (AlexNet): without values it can only pass if every image"
+    places = [lines.index(announced), *(n for n, one in enumerate(lines) if needed in one)]
+    measured = next(n for n, one in enumerate(lines) if "30 cells measured" in one)
+    assert places == [places[0], places[0] + 1]
+    assert places[1] < measured
+    why = "jpeg:optimize=1: 0 of 6 images have a value: weights absent (`bench fetch alexnet`)"
+    assert f"nothing measured: jpeg:optimize=1, LPIPS (AlexNet): {why}" in other.splitlines()
+
+
+@contextmanager
+def without_weights():
+    """No folder with weight files, neither the user's nor torch's."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as empty:
+        patch.delenv("BENCH_WEIGHTS", raising=False)
+        patch.setenv("TORCH_HOME", empty)
+        yield
 
 
 def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
@@ -160,7 +230,7 @@ def test_another_dataset_than_the_references_is_refused(stored, crops, tmp_path)
     other = tmp_path / "others"
     other.mkdir()
     Image.new("RGB", (96, 96), "teal").save(other / "0.png")
-    with pytest.raises(UsageError, match=f"no rows of {_store_name(other)}: it has "):
+    with pytest.raises(UsageError, match=f"no rows of the images in {other}: it has "):
         bench(
             "check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", other,
             "--results", tmp_path / "new",
@@ -188,7 +258,7 @@ def test_markdown_junit_and_json_say_what_the_terminal_says(stored, tmp_path):
     markdown, junit, as_json = (tmp_path / "out" / name for name in ("c.md", "c.xml", "c.json"))
     bench(
         "check", stored / "jpeg-optimize=1", stored / "jpeg", "--markdown", markdown, "--junit",
-        junit, "--json", as_json, code=1,
+        junit, "--json-file", as_json, code=1,
     )  # fmt: skip
     found = json.loads(as_json.read_text())
     assert (found["verdict"], found["exit_code"]) == ("regressed", 1)
@@ -224,7 +294,7 @@ def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
     for codec, columns in said.items():
         Store(tmp_path / codec / "set").append(sweep(codec, **columns))
     files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
-    words = ("--markdown", files[0], "--junit", files[1], "--json", files[2])
+    words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])
     text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", *words)
     expected = [
         "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "

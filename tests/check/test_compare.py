@@ -9,8 +9,9 @@ import pytest
 import benchmark.check.compare
 from benchmark.analysis.rate_distortion import Curve, bd_quality
 from benchmark.check.check import CheckOptions, check, judged_by_default
-from benchmark.check.compare import at_equal_settings, changes, time_changes
+from benchmark.check.compare import at_equal_settings, changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
+from benchmark.check.seconds import time_changes
 from benchmark.check.verdict_table import sentences
 from support.measured import failed, row, table
 
@@ -65,6 +66,39 @@ def test_bits_by_image_come_back_as_its_bd_rate():
         found = changes(pair, metric)
         assert by_image(found) == pytest.approx(100 * (factors - 1), abs=1e-2)
         assert found.criterion.kind == "BD-rate"
+
+
+def hashed(rows, **others):
+    """Give rows pixels by image and setting, and other ones to the images named."""
+    found = []
+    for one in rows:
+        pixels = (one["image"], one["setting_value"], others.get(one["image"]))
+        found.append({**one, "decoded_sha256": str(pixels)})
+    return found
+
+
+def test_an_image_of_equal_pixels_and_bytes_has_not_changed_in_any_metric():
+    """Not even where its values say otherwise, or are missing."""
+    shift = np.array([0.1, 0.1, 0.0, 0.1, 0.1])
+    pair = paired(hashed(curved()), hashed(curved(psnr_db=shift), a="other", ccc="other"))
+    assert set(pair.equal) == {"bb", "dddd", "eeeee"}
+    percent = dict(zip(IMAGES, by_image(changes(pair, "psnr")), strict=True))
+    assert [percent[image] for image in pair.equal] == [0, 0, 0]
+    assert percent["a"] < -1
+    everywhere = paired(hashed(curved()), hashed([{**one, "lpips_alex": None} for one in curved()]))
+    found = changes(everywhere, "lpips")
+    assert (by_image(found) == 0).all()
+    assert found.inferred
+    assert not changes(everywhere, "psnr").inferred
+
+
+def test_equal_is_what_has_known_pixels_and_as_many_bytes_at_every_setting():
+    assert paired(curved(), curved()).equal == (), "no sha256"
+    more_bytes = paired(hashed(curved()), hashed(curved(bits=[1, 1, 1.001, 1, 1])))
+    assert set(more_bytes.equal) == {"a", "bb", "dddd", "eeeee"}
+    one_cell = hashed(curved())
+    one_cell[0] = {**one_cell[0], "decoded_sha256": "other"}
+    assert set(paired(hashed(curved()), one_cell).equal) == {"bb", "ccc", "dddd", "eeeee"}
 
 
 def test_lpips_by_image_comes_back_in_percent_of_the_reference_and_worse_is_positive():
@@ -202,6 +236,13 @@ def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
         paired(curved(), new)
     found = check(rows_of(curved()), rows_of(new, "new"))
     assert (found.verdict, found.exit_code) == ("not comparable", 4)
+
+
+@pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
+def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
+    with pytest.raises(NotComparable) as refused:
+        paired(curved(), curved(images=images))
+    assert ("--common compares what both have" in str(refused.value)) == hint
 
 
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():

@@ -7,7 +7,9 @@ import pytest
 import typer
 
 from benchmark.cli import RENAMED, app, with_new_names
+from benchmark.commands.verb import SPELLINGS
 from benchmark.registry import COMMANDS, load_command
+from support.verbs import every_verb
 
 
 def bench(*words):
@@ -42,7 +44,7 @@ def test_each_of_them_is_there_with_its_own_help(name):
     assert load_command(name)
     done = bench(name, "--help")
     assert done.returncode == 0, done.stderr
-    assert f"benchmark {name} [" in done.stdout
+    assert f"bench {name} [" in done.stdout
 
 
 def test_a_line_of_help_is_a_sentence():
@@ -67,6 +69,34 @@ def test_every_earlier_spelling_leads_to_one_that_is_there():
     for name, spellings in RENAMED.items():
         assert set(spellings.values()) <= words_of(commands[name])
         assert not spellings.keys() & words_of(commands[name])
+
+
+@pytest.mark.parametrize(("path", "command"), every_verb(), ids=[path for path, _ in every_verb()])
+def test_singular_and_plural_of_an_option_are_the_same(path, command):
+    options = {name for parameter in command.params for name in parameter.opts}
+    for pair in SPELLINGS:
+        for known, other in (pair, pair[::-1]):
+            if known in options and other not in options:
+                assert parsed(command, path, known, "sample") == parsed(
+                    command, path, other, "sample"
+                )
+                assert parsed(command, path, f"{known}=sample") == parsed(
+                    command, path, f"{other}=sample"
+                )
+
+
+def parsed(command, path, *words):
+    """Values of a verb's options after these words; arguments and required options may lack."""
+    with command.make_context(f"bench {path}", list(words), resilient_parsing=True) as context:
+        assert "sample" in str(context.params)
+        return context.params
+
+
+def test_words_after_two_dashes_are_no_options():
+    _, match = next(one for one in every_verb() if one[0] == "match")
+    with match.make_context("match", ["--metrics", "ssim", "--", "--metrics", "raw"]) as context:
+        given = context.params
+    assert (given["metric"], given["codec"], given["against"]) == ("ssim", "--metrics", "raw")
 
 
 def test_an_earlier_sub_command_runs(tmp_path):

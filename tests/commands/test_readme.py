@@ -8,7 +8,19 @@ from pathlib import Path
 
 from PIL import Image
 
+from support.bundled_results import copy_bundled_results
+from support.console import agree
+from tools.results_table import lines
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_the_results_are_those_of_the_bundled_rows(tmp_path):
+    (table,) = re.findall(r"^\| Kodak, .*\n(?:\|.*\n)+", README, re.MULTILINE)
+    made = list(lines(copy_bundled_results(tmp_path / "results") / "kodak"))
+    assert len(table.splitlines()) == len(made)
+    for shown, line in zip(table.splitlines(), made, strict=True):
+        assert agree(shown, line), "print the new one: python tools/results_table.py"
 
 
 def test_the_codec_of_the_readme_runs_as_written(tmp_path):

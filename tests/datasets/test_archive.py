@@ -58,16 +58,30 @@ def test_an_absent_dataset_is_told_with_what_was_found_and_what_is_expected(tmp_
         open_div2k([tmp_path, tmp_path / "nowhere"])
     assert str(raised.value) == (
         f"the dataset div2k is not here (div2k with 100 PNG files is not in {tmp_path} or "
-        f"{tmp_path / 'nowhere'}; there are 3 PNG files in {tmp_path / 'photos/holiday'} and "
-        f"2 PNG files in {tmp_path / 'more'}): run `bench fetch div2k`, put 100 PNG files "
-        "into div2k below the folder of --data-dir or $BENCH_DATA, or name any folder of images "
-        "by --dataset"
+        f"{tmp_path / 'nowhere'}; PNG files found: 3 in {tmp_path / 'photos/holiday'}, "
+        f"2 in {tmp_path / 'more'}): run `bench fetch div2k`, put 100 PNG files "
+        f"into {tmp_path / 'div2k'} (docs/datasets.md has every layout), name the folder that "
+        "holds them by --data-dir, or measure any folder of images as it is with --dataset FOLDER"
     )
+
+
+@needs_kodak
+def test_a_folder_of_kodak_given_as_the_data_folder_is_told_what_it_lacks(tmp_path):
+    for path in KODAK.glob("kodim*.png"):
+        (tmp_path / path.name).symlink_to(path)
+    assert len(open_kodak([tmp_path]).images) == 24
+    (tmp_path / "kodim07.png").unlink()
+    with pytest.raises(Unavailable, match=rf"not in {tmp_path}; {tmp_path} lacks kodim07\.png\):"):
+        open_kodak([tmp_path])
+    for number in range(8, 25):
+        (tmp_path / f"kodim{number:02d}.png").unlink()
+    with pytest.raises(Unavailable, match=r"lacks kodim07.*, kodim09\.png and 15 more\):"):
+        open_kodak([tmp_path])
 
 
 def test_other_pictures_in_the_data_folder_itself_are_no_objection(tmp_path):
     make_clic(tmp_path / "data", 7)
-    with pytest.raises(Unavailable, match=r"not in .* 7 PNG files in"):
+    with pytest.raises(Unavailable, match=r"^the dataset div2k .*not in .*; .*data holds 7 PNG"):
         open_div2k([tmp_path / "data"])
 
 
@@ -97,7 +111,7 @@ def test_kodak_under_other_names_is_recognised_by_its_pixels(tmp_path):
     assert [image.name for image in images] == [f"kodim{n:02d}.png" for n in range(1, 25)]
     assert images[0].path.name == "24.png"
     (tmp_path / "kodak" / "24.png").unlink()
-    with pytest.raises(Unavailable, match=r"is not in .*; there are 24 PNG files in"):
+    with pytest.raises(Unavailable, match=r"is not in .*; PNG files found: 24 in"):
         open_kodak([tmp_path])
 
 

@@ -1,5 +1,7 @@
 """One cell: what codecs can do wrong becomes a result with a stage and a reason."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -31,16 +33,32 @@ def test_seconds_cover_each_call_alone(photo):
 @pytest.mark.parametrize(
     ("kind", "stage", "reason"),
     [
-        (fakes.CrashesOnEncode, "encode", "RuntimeError: no rate control for this image"),
-        (fakes.CrashesOnDecode, "decode", "ValueError: bad stream"),
+        (
+            fakes.CrashesOnEncode,
+            "encode",
+            "fakes.py, line N, in encode: RuntimeError: no rate control for this image",
+        ),
+        (fakes.CrashesOnDecode, "decode", "fakes.py, line N, in decode: ValueError: bad stream"),
         (fakes.Shrinks, "verify", "decoded (180, 203, 3), expected (181, 203, 3)"),
         (fakes.ReturnsFloats, "verify", "decode gave float64, not an array of uint8"),
         (fakes.ReturnsText, "verify", "encode gave str, not bytes"),
-        (fakes.Remembers, "decode", "AssertionError: this instance never encoded"),
+        (
+            fakes.Remembers,
+            "decode",
+            "fakes.py, line N, in decode: AssertionError: this instance never encoded",
+        ),
     ],
 )
 def test_a_misbehaving_codec_is_a_failure_with_its_reason(kind, stage, reason, photo):
-    assert run(kind, photo) == Failed(stage, reason)
+    failed = run(kind, photo)
+    assert (failed.stage, re.sub(r"line \d+", "line N", failed.reason)) == (stage, reason)
+
+
+def test_an_exception_is_told_with_its_traceback_and_another_mistake_without(photo):
+    failed = run(fakes.CrashesOnEncode, photo)
+    assert failed.traceback.startswith("Traceback (most recent call last):")
+    assert failed.traceback.endswith("RuntimeError: no rate control\nfor this image\n")
+    assert run(fakes.Shrinks, photo).traceback == ""
 
 
 def test_a_codec_that_scribbles_on_its_input_does_not_change_the_reference(photo):

@@ -28,6 +28,7 @@ from support.processes import running, until
 from support.ray_cells import CODECS, FAKES, HERE, conditions, stable
 
 PACK = HERE.parents[1] / "results" / "packs" / "vtm-23.13.tar"
+MINE = FAKES.parent / "mine.py"
 NOWHERE = Path("not on this machine")
 
 
@@ -116,10 +117,48 @@ def test_a_users_file_is_the_shipped_one_even_where_another_lies_in_its_place(
     assert (outcome.row["status"], outcome.row["codec"]) == ("ok", f"{path}:Honest")
 
 
+def test_a_users_metric_is_shipped_as_a_users_codec_is(source, hire, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "class Sum:\n    column, label, better, protocol = 'total', 'Sum', 'lower', 'sum/1'\n"
+        "    def prepare(self, reference):\n        return 0\n"
+        "    def compare(self, prepared, decoded):\n        return int(decoded.sum())\n"
+    )
+    metrics = (f"{path}:Sum",)
+    (cell, *_) = cells(f"{FAKES}:Honest", source)
+    expected = Workbench(conditions(metrics=metrics)).measure(cell).row
+    worker = hire([FAKES, path], metrics=metrics)
+    path.write_text("raise RuntimeError('the file of the node')")
+    gone, image = elsewhere(source)
+    row = worker.work(Payload(cell._replace(source=gone), None), image).row
+    assert row["total"] == expected["total"] > 0
+    assert row["total_protocol"] == expected["total_protocol"]
+
+
+@pytest.mark.parametrize("kind", ["Endless", "Swallows"])
+def test_an_endless_cell_is_given_up_and_the_worker_continues(kind, source, hire):
+    worker = hire([MINE], timeout_seconds=1.0)
+    gone, image = elsewhere(source)
+    first, second = cells(f"{MINE}:{kind}", source)
+    given_up = worker.work(Payload(second._replace(source=gone), None), image)
+    assert given_up.row["stage"] == "encode"
+    assert given_up.row["reason"] == "no result after 1 s (--timeout)"
+    assert worker.work(Payload(first._replace(source=gone), None), image).row["status"] == "ok"
+
+
+def test_a_traceback_on_a_node_reaches_the_driver_as_text(source, hire):
+    worker = hire([MINE])
+    gone, image = elsewhere(source)
+    (cell, *_) = cells(f"{MINE}:RaisesInLibrary", source)
+    (failed,) = worker.work(Payload(cell._replace(source=gone), None), image).failed
+    assert failed.reason.startswith("mine.py, line ")
+    assert "json.decoder.JSONDecodeError" in failed.traceback
+
+
 def test_a_users_file_that_was_not_shipped_is_one_sentence(tmp_path):
     path = tmp_path / "mine.py"
     spec = CodecSpec(f"{path}:Honest", ())
-    assert lack(Delivered({}, tmp_path), NeededCodec(spec, None)) == f"no file {path}"
+    assert lack(Delivered(), NeededCodec(spec, None)) == f"no file {path}"
 
 
 def test_variables_of_the_driver_reach_the_codec_and_what_is_missing_is_told(source, hire):
@@ -142,13 +181,11 @@ def test_the_variables_that_travel_are_those_of_the_harness(monkeypatch):
 def test_another_program_than_the_drivers_is_not_measured_under_its_name(tmp_path):
     spec = parse_codec(f"{CODECS}:Another")
     there = CodecInfo("build 1", "encode", "MIT", "1" * 64, 1, "a call")
-    reason = lack(Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), NeededCodec(spec, there))
+    reason = lack(Delivered(), NeededCodec(spec, there))
     assert f"build {os.getpid()}" in reason
     assert reason.endswith("instead of build 1 (11111111, cpu)")
     same = replace(there, fingerprint=f"{os.getpid():064d}")
-    assert not lack(
-        Delivered({str(CODECS): CODECS.read_bytes()}, tmp_path), NeededCodec(spec, same)
-    )
+    assert not lack(Delivered(), NeededCodec(spec, same))
 
 
 def test_a_stream_of_a_pack_travels_with_its_cell(hire):
@@ -187,7 +224,7 @@ def test_a_row_is_scored_again_from_the_stream_that_came_along(source, hire, tmp
 
 
 def test_features_that_the_driver_has_are_not_computed_again(tmp_path):
-    resources = Delivered({}, tmp_path)
+    resources = Delivered()
     assert not resources.has_features(NOWHERE, "squeeze/1", "ab")
     resources.open(Payload(None, None, kept=frozenset({("squeeze/1", "ab")})))
     assert resources.has_features(NOWHERE, "squeeze/1", "ab")

@@ -80,6 +80,44 @@ def test_the_psnr_in_the_table_is_that_of_the_kept_stream(images, results):
     assert row["psnr_db"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_missing_codec_of_a_list_is_skipped_if_so_wanted_and_the_others_run(images, results):
+    both = ("--codecs", f"raw,{FAKES}:Missing")
+    words = ("--dataset", images, "--results", results)
+    blocked = bench("run", *both, *words, "--metrics", "psnr")
+    assert blocked.returncode == 2
+    assert "nonesuch' is not on the PATH: install it; --skip-missing runs" in blocked.stderr
+    assert not results.exists()
+    planned = bench("plan", *both, *words, "--skip-missing")
+    assert planned.returncode == 0, planned.stderr
+    assert f"skipped  {FAKES}:Missing: the program 'nonesuch' is not on" in planned.stdout
+    done = bench("run", *both, *words, "--metrics", "psnr", "--skip-missing")
+    assert done.returncode == 0, done.stderr
+    assert f"skipped  {FAKES}:Missing: the program 'nonesuch' is not on" in done.stdout
+    (record,) = results.rglob("runs/*.json")
+    assert list(json.loads(record.read_text())["skipped_codecs"]) == [f"{FAKES}:Missing"]
+    nothing = bench("run", "--codecs", f"{FAKES}:Missing", *words, "--skip-missing")
+    assert nothing.returncode == 2
+    assert "none of the codecs can run here" in nothing.stderr
+
+
+def test_vtm_can_be_skipped_where_neither_its_program_nor_a_stream_of_the_images_is(
+    images, results, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("VTM_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ("plan", "--codecs", "raw,vtm", "--dataset", images, "--results", results)
+    blocked = bench(*words)
+    assert blocked.returncode == 2
+    assert "EncoderAppStatic" in blocked.stderr
+    assert "of 6 of 6 images: 0.png" in blocked.stderr
+    assert blocked.stderr.endswith("; --skip-missing runs the other codecs\n")
+    planned = bench(*words, "--skip-missing")
+    assert (planned.returncode, "skipped  vtm: the program" in planned.stdout) == (0, True)
+    nothing = bench(*words[:2], "vtm", *words[3:], "--skip-missing")
+    assert nothing.returncode == 2
+    assert "none of the codecs can run here: vtm: the program" in nothing.stderr
+
+
 def start(*words, own_group=False):
     return subprocess.Popen(
         command(*words),
@@ -196,10 +234,48 @@ def test_rescoring_counts_what_it_filled_in(images, results):
         "rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y,ms_ssim"
     )
     assert done.returncode == 0, done.stderr
-    assert "18 rows, 18 lacked a metric, 0 filled in, 18 still without" in done.stdout
+    told = "18 rows, 18 lacked a metric that can be computed; 18 values filled in, 18 rows still "
+    assert told in done.stdout
     rows = stable_rows(results)
     assert all(row["psnr_y_db"] > 0 for row in rows)
     assert all("161" in row["ms_ssim_reason"] for row in rows)
+    again = bench("rescore", "--dataset", images, "--results", results, "--metrics", "ms_ssim")
+    assert "18 rows, 0 lacked a metric" in again.stdout, "small images were tried again"
+
+
+def test_nothing_is_decoded_for_metrics_without_their_weights(
+    images, results, tmp_path, monkeypatch
+):
+    """`bench run` and `bench rescore` say what is absent, and how to get it, before they begin."""
+    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    done = bench(*run_words(images, results))
+    assert "not measured" not in done.stderr
+    words = list(run_words(images, results))
+    words[words.index("psnr")] = "psnr,lpips,fd_alex,dists"
+    run = bench(*words)
+    absent = (
+        "LPIPS (AlexNet), FD (AlexNet), DISTS: weights absent (`bench fetch alexnet`, `bench fetch "
+        "dists`)"
+    )
+    assert f"not measured: {absent}" in run.stderr.splitlines()
+    assert all(row["lpips_alex_protocol"] is None for row in stable_rows(results)), "decoded again"
+    where = ("--dataset", images, "--results", results)
+    refused = bench("rescore", *where, "--metrics", "lpips,fd_alex")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "bench: nothing can be computed here: LPIPS (AlexNet), FD (AlexNet): weights absent "
+        "(`bench fetch alexnet`)\n"
+    )
+    some = bench("rescore", *where, "--metrics", "lpips,psnr_y")
+    assert "not measured: LPIPS (AlexNet): weights absent (`bench fetch alexnet`)" in some.stderr
+    assert "18 lacked a metric that can be computed; 18 values filled in, 0 rows" in some.stdout
+    none_left = bench("rescore", *where, "--metrics", "lpips,psnr_y")
+    assert "18 rows, 0 lacked a metric" in none_left.stdout
+    again = bench("rescore", *where, "--metrics", "lpips,psnr_y", "--json", "-v")
+    told = json.loads(again.stdout)
+    assert told["lacking"]["lpips"].startswith("no weight file alexnet-owt-*.pth")
+    assert (told["tried"], told["filled"]) == (0, 0)
 
 
 def test_the_plan_counts_without_measuring(images, results):
@@ -264,6 +340,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkey
 def test_results_that_cannot_be_written_are_one_sentence_before_any_work(images, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = bench(*run_words(images, tmp_path / "file"))
-    assert done.returncode == 1
-    assert "cannot be written" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    (sentence,) = done.stderr.splitlines()
+    assert "cannot be written" in sentence

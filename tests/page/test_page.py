@@ -13,114 +13,23 @@ from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.figures.contrast import contrast
 from benchmark.rows.store import Store
 from support.measured import row
+from support.opened_page import CHROMIUM, PHONE, click_point, loaded, number_of, place_of
 from support.page_results import (
     HEIGHT,
-    HOSTILE,
     IMAGES,
     WIDTH,
     data_of,
     make_page,
     make_page_of_sets,
-    measure,
-    png,
+    pixels_of,
 )
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
-        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory, coffee):
-    return measure(tmp_path_factory.mktemp("page"), coffee)
-
-
-@pytest.fixture(scope="module")
-def file(results):
-    return make_page(results, str(results.parent / "photos"))
-
-
-@pytest.fixture(scope="module")
-def data(file):
-    return data_of(file)
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page; at the end nothing was complained of, and nothing fetched but its pictures."""
-    contexts, said, asked, folders = [], [], [], set()
-
-    def open_page(file, viewport=DESKTOP, **options):
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        folders.add(file.parent)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(f"dialog {dialog.message}"))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(file.as_uri())
-        page.wait_for_selector("#chart .point")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
-    beside = tuple(folder.as_uri() for folder in folders)
-    assert not [url for url in asked if not url.startswith((*beside, "data:"))]
-
-
-def number_of(data, codec, setting):
-    """The place of a point among the page's."""
-    return next(
-        number
-        for number, point in enumerate(data["points"])
-        if (data["codecs"][point["codec"]]["name"], point["setting"]) == (codec, setting)
-    )
-
-
-def place_of(page, x, y, chart="chart"):
-    """Where a point of the chart's axes is in the window."""
-    page.locator(f"#{chart}").scroll_into_view_if_needed()
-    return page.evaluate(
-        """([chart, x, y]) => {
-            const box = document.getElementById(chart), layout = box._fullLayout;
-            const {left, top} = box.getBoundingClientRect();
-            return [left + layout.xaxis._offset + layout.xaxis.d2p(x),
-                    top + layout.yaxis._offset + layout.yaxis.d2p(y)];
-        }""",
-        [chart, x, y],
-    )
-
-
-def click_point(page, data, codec="webp", setting="quality=40"):
-    number = number_of(data, codec, setting)
-    mean = data["points"][number]["means"]["psnr_db"]
-    page.mouse.click(*place_of(page, mean["bpp"], mean["place"]))
-    page.wait_for_selector("#viewer[open]")
-    return data["points"][number]
-
-
-def loaded(page):
-    """Waits until every picture is there and drawn."""
-    page.wait_for_function(
-        """() => [...document.querySelectorAll("#panes img")].every(
-            (one) => one.complete && one.naturalWidth) && page.stages.every(
-            (one) => !one.canvas || one.canvas.width === one.layers[0].width)"""
-    )
+def results(measured_once):
+    return measured_once
 
 
 def seen(page, pane=0):
@@ -149,7 +58,7 @@ def truth(results, image, codec="webp", setting=40.0):
     ]
     decoded = load_codec(CodecSpec.of(name, variant)).decode(store.stream(one["stream_sha256"]))
     return SimpleNamespace(
-        source=png(results.parent / "photos" / image).astype(int), decoded=decoded.astype(int)
+        source=pixels_of(results.parent / "photos" / image).astype(int), decoded=decoded.astype(int)
     )
 
 
@@ -473,22 +382,6 @@ def test_everything_can_be_done_from_the_keyboard(visit, file, data):
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     assert page.evaluate("document.activeElement.id") == "chart"
-
-
-def test_an_address_opens_what_it_was_taken_from(visit, file, data):
-    page = visit(file)
-    click_point(page, data)
-    page.locator("#image-table tbody button", has_text=HOSTILE).click()
-    address = page.url
-    assert HOSTILE not in address
-    again = page.context.new_page()
-    again.goto(address)
-    again.wait_for_selector("#viewer[open]")
-    assert again.locator("#viewer-title").inner_text() == "webp quality=40"
-    assert again.locator("#image-table [aria-current]").inner_text() == HOSTILE
-    again.keyboard.press("Escape")
-    again.wait_for_selector("#chart:focus")
-    again.wait_for_url("**/page.html#")
 
 
 def test_names_stay_names(visit, file):

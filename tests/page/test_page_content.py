@@ -9,6 +9,7 @@ import sys
 import warnings
 from html import escape, unescape
 
+import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
@@ -20,6 +21,7 @@ from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.figures.contrast import contrast
 from benchmark.figures.style import FAMILIES, SPARE_COLOURS, SPARE_MARKERS
+from benchmark.measure.outcome import Progress
 from benchmark.metrics.measure import Measure
 from benchmark.page.colour import DARK_PAGE, on_dark
 from benchmark.page.content import SYMBOLS
@@ -27,13 +29,7 @@ from benchmark.page.document import json_text
 from benchmark.page.write import page_request
 from benchmark.rows.store import Store
 from support.measured import row
-from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, measure, png
-
-
-@pytest.fixture(scope="module")
-def measured_once(tmp_path_factory, coffee):
-    folder = tmp_path_factory.mktemp("page")
-    return measure(folder, coffee)
+from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
             for column in ("psnr_db", "ms_ssim"):
                 shown = point["image_values"][column][at]
                 assert shown == pytest.approx(one[column], rel=1e-5)
-            assert point["pictures"][at] == f"pictures/{one['decoded_sha256']}.png"
+            assert point["pictures"][at] == f"pictures/{one['decoded_sha256']}.webp"
             seen += 1
     assert seen == len(rows) == 48
 
@@ -83,7 +79,7 @@ def test_every_number_of_an_image_is_the_one_in_its_row(page, measured_once):
 def test_pictures_are_exactly_the_pixels_that_were_scored(page, measured_once):
     for one in rows_of(measured_once):
         for name in (one["decoded_sha256"], one["image_sha256"]):
-            pixels = png(page.parent / "pictures" / f"{name}.png")
+            pixels = pixels_of(page.parent / "pictures" / f"{name}.webp")
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == name
 
 
@@ -159,6 +155,64 @@ def test_a_budget_that_is_no_number_is_refused(images, tmp_path):
         page_request(True, images, tmp_path, None, "kodak")
 
 
+def test_a_size_is_not_exceeded_and_every_point_opens_into_one_photograph_first(results):
+    page = page_of(results)
+    sizes = {path.name: path.stat().st_size for path in (page.parent / "pictures").iterdir()}
+    page = page_of(results, images="1")
+    least = sum(path.stat().st_size for path in (page.parent / "pictures").iterdir())
+    most = round(least / 1e6 + 0.2, 3)
+    page = page_of(results, images=f"{most}MB")
+    data = data_of(page)
+    kept = {path.name for path in (page.parent / "pictures").iterdir()}
+    assert least < sum(sizes[name] for name in kept) <= 1e6 * most
+    assert 17 < len(kept) < 51
+    assert all(
+        any(isinstance(picture, str) for picture in point["pictures"])
+        for point in data["points"]
+        if point["images"]
+    )
+    [sentence] = data["absent"]
+    assert (
+        f"limited to {most:g} MB of pictures; `bench report --page --page-images all`" in sentence
+    )
+    again = page_of(results, images=f"{most}MB")  # from the files of the last page
+    assert {path.name for path in (again.parent / "pictures").iterdir()} == kept
+    page_of(results)
+    assert len(list((page.parent / "pictures").iterdir())) == 51
+
+
+def test_an_original_counts_too(results):
+    page = page_of(results, images="0.03MB")  # less than any original has
+    assert not list(page.parent.glob("pictures/*"))
+    assert {image["picture"] for image in data_of(page)["images"]} == {None}
+
+
+def test_pictures_of_an_earlier_page_in_another_format_go(results):
+    page = page_of(results, images="1")
+    earlier = page.parent / "pictures" / f"{'0' * 64}.png"
+    notes = earlier.with_name("notes.txt")
+    earlier.write_bytes(b"png")
+    notes.write_text("a reader's own")
+    page_of(results, images="1")
+    assert (earlier.exists(), notes.exists()) == (False, True)
+
+
+def test_a_picture_too_large_for_webp_is_a_png_of_the_same_pixels(tmp_path, coffee):
+    (tmp_path / "photos").mkdir()
+    wide = np.ascontiguousarray(np.tile(coffee[:8], (1, 28, 1)))
+    assert wide.shape[1] > 16383
+    Image.fromarray(wide).save(tmp_path / "photos" / "wide.png")
+    run(tmp_path, "jpeg,webp,jpeg2000", expected=1)  # of WebP it is refused
+    data = data_of(page_of(tmp_path / "results"))
+    paths = {picture for point in data["points"] for picture in point["pictures"]}
+    paths |= {image["picture"] for image in data["images"]}
+    assert len(paths) == 1 + 4 + 4
+    [report] = tmp_path.glob("results/*/report")
+    for path in paths:
+        sha256 = hashlib.sha256(pixels_of(report / path).tobytes()).hexdigest()
+        assert path == f"pictures/{sha256}.png"
+
+
 def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
     kept = {one["stream_sha256"]: one for one in rows_of(results)}
     [folder] = [path.parent for path in results.glob("*/per_image")]
@@ -171,6 +225,30 @@ def test_a_stream_that_is_gone_or_damaged_is_a_sentence(results):
     said = " ".join(data["absent"])
     assert "was not kept; `bench run --codecs" in said
     assert "is damaged" in said
+
+
+def test_a_picture_that_is_absent_is_no_failure_of_decoding(results, monkeypatch):
+    """What the progress bar counts as failed: damaged streams, not those that were never kept."""
+    kept = sorted({one["stream_sha256"] for one in rows_of(results)})
+    [folder] = [path.parent for path in results.glob("*/per_image")]
+    for stream in kept[:2]:
+        (folder / "streams" / stream[:2] / stream).unlink()
+    page_of(results)  # pictures of the other streams
+    shutil.rmtree(folder / "report" / "pictures")
+    states = []
+
+    def noted(finished, failed):
+        states.append(failed)
+        return Progress(finished, failed)
+
+    monkeypatch.setattr("benchmark.page.pictures.Progress", noted)
+    page_of(results)
+    assert max(states) == 0
+    for stream in kept[2:5]:
+        (folder / "streams" / stream[:2] / stream).write_bytes(b"no stream")
+    shutil.rmtree(folder / "report" / "pictures")
+    page_of(results)
+    assert max(states) in (2, 3), "told before each stream, so the last may be missing"
 
 
 def test_without_the_photographs_decoded_pictures_stay_and_say_what_is_missing(results):
@@ -189,7 +267,7 @@ def test_a_photograph_that_has_changed_is_not_taken_for_the_old_one(results):
     (photos / IMAGES[1]).unlink()
     pictures = {image["name"]: image for image in data_of(page_of(results))["images"]}
     by_name = {one["image"]: one["image_sha256"] for one in rows_of(results)}
-    assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.png"
+    assert pictures[IMAGES[0]]["picture"] == f"pictures/{by_name[IMAGES[0]]}.webp"
     assert pictures[IMAGES[2]]["picture"] is None
     assert "other pixels" in pictures[IMAGES[2]]["absent"]
 

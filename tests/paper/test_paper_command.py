@@ -65,8 +65,13 @@ def measured(tmp_path_factory):
 def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_rest(tmp_path):
     drawn = ["curves_kodak", "complexity"]
     absent = ["realism_surface", "ablation_gan", "ablation_discriminator", "crops"]
-    done = draw(tmp_path, ",".join(drawn + absent))
-    assert done.exit_code == 0, done.output
+    brief = draw(tmp_path, ",".join(drawn + absent))
+    assert brief.exit_code == 0, brief.output
+    assert brief.stdout.splitlines()[2:] == [
+        f"nothing measured, only published numbers: {', '.join(drawn)} (-v says why)",
+        f"not drawn: {', '.join(absent)} (-v says why)",
+    ]
+    done = draw(tmp_path, ",".join(drawn + absent), "-v")
     assert names_in(folder_of(tmp_path)) == {f"{n}.{s}" for n in drawn for s in SUFFIXES}
     lines = done.stdout.splitlines()
     assert lines[:2] == [str(folder_of(tmp_path) / f"{name}.pdf") for name in drawn]
@@ -155,14 +160,15 @@ def test_crops_are_parts_of_what_kept_streams_decode_to(measured):
         assert min(others, key=lambda bpp: abs(np.log(bpp / 0.6))) == rows[name]["bpp"]
 
 
-def test_crops_come_with_files_and_go_again_when_their_streams_do(measured, tmp_path):
+def test_crops_come_with_files_and_go_again_when_their_streams_do(
+    measured, tmp_path, tmp_path_factory
+):
     done = draw(measured, "crops", "--out", tmp_path)
     assert done.exit_code == 0, done.output
     assert names_in(tmp_path) == {f"crops.{suffix}" for suffix in SUFFIXES}
     assert "decoded from real streams" in (tmp_path / "crops.txt").read_text()
     assert "VTM: VTM 23.13 at qp=" in (tmp_path / "crops.txt").read_text()
-    empty = tmp_path / "empty"
-    gone = draw(empty, "crops", "--out", tmp_path)
+    gone = draw(tmp_path_factory.mktemp("empty"), "crops", "--out", tmp_path)
     assert gone.exit_code == 0
     assert "no crops: " in gone.stdout
     assert names_in(tmp_path) == set()

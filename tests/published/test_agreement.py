@@ -1,5 +1,6 @@
 import csv
 import math
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -150,6 +151,53 @@ def test_vtm_agrees_and_a_truncating_conversion_is_flagged():
     assert found.largest_db == pytest.approx(0.0376, abs=1e-3)
     (truncated,) = compared(rows_of("vtm", bpp, [value - 0.5 for value in psnr]))
     assert truncated.verdict == "differs"
+
+
+# bpp, PSNR and MS-SSIM of VTM 23.13 on Kodak, QP 42 to 22: the bundled rows.
+VTM = (
+    (0.11230977376302086, 28.505941317170866, 0.9181206714459876),
+    (0.24609205457899305, 31.234316522920537, 0.9567465358497441),
+    (0.49055904812282985, 34.29927759754521, 0.9784036962160133),
+    (0.8744642469618055, 37.45259686317686, 0.9888963312843853),
+    (1.4314151340060761, 40.44984369964782, 0.9938944113889764),
+)
+VTM_VERSION = {"codec_version": "VTM 23.13"}
+
+
+def test_a_newer_vtm_explains_ms_ssim_where_psnr_agrees():
+    bpp, psnr, ms_ssim = zip(*VTM, strict=True)
+    of_psnr, of_ms_ssim = compared(
+        rows_of("vtm", bpp, psnr, ms_ssim, **VTM_VERSION), (MS_SSIM, PSNR)
+    )
+    assert (of_psnr.verdict, of_ms_ssim.verdict) == ("agrees", "explained")
+    assert of_ms_ssim.largest_db == pytest.approx(0.065, abs=2e-3)
+    assert "VTM 9.1" in of_ms_ssim.why
+
+
+def test_no_version_explains_what_a_newer_vtm_does_not_do():
+    def verdict(psnr_shift=0.0, ms_ssim_db=0.0, version=VTM_VERSION):
+        bpp, psnr, ms_ssim = zip(*VTM, strict=True)
+        moved = [1 - (1 - value) * 10 ** (-ms_ssim_db / 10) for value in ms_ssim]
+        rows = rows_of("vtm", bpp, [one + psnr_shift for one in psnr], moved, **version)
+        return compared(rows, (PSNR, MS_SSIM))[1].verdict
+
+    assert verdict() == "explained"
+    assert verdict(ms_ssim_db=0.04) == "differs"  # .105 dB, more than 2 % of the bits
+    assert verdict(ms_ssim_db=-0.12) == "differs"  # worse than VTM 9.1
+    assert verdict(psnr_shift=-0.5) == "differs"  # a truncating conversion
+    assert verdict(version={"codec_version": "VTM 9.1"}) == "differs"
+
+
+def test_the_bundled_rows_of_a_fresh_clone_pass(tmp_path):
+    for name in ("kodak", "published"):
+        shutil.copytree(
+            ROOT / "results" / name, tmp_path / name, ignore=lambda folder, names: [
+                one for one in names if folder.endswith("per_image") and "shipped" not in one
+            ]
+        )  # fmt: skip
+    done = check(tmp_path)
+    assert done.exit_code == 0
+    assert "explained: vtm, ms_ssim, kodak: published with VTM 9.1" in done.stdout
 
 
 def test_other_weights_and_caveats_are_not_compared():

@@ -47,7 +47,7 @@ def test_a_report_has_figures_and_tables_of_every_kind(results, printed):
     expected = {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
     expected |= {f"{name}.{k}" for name in ("means", "bd_rate") for k in ("md", "tex", "csv")}
     folder = results / "kodak" / "report"
-    assert contents(folder).keys() == expected | {"report.md"}
+    assert contents(folder).keys() == expected | {"report.md", "report.json"}
     text = (folder / "report.md").read_text()
     assert all(f"({name}.png)" in text for name in figures)
 
@@ -66,12 +66,42 @@ def test_metrics_that_no_row_has_are_one_line(results, printed):
     assert all(f" {name}, " in line for name in ("DISTS", "VMAF", "FID/256"))
 
 
+def test_points_that_are_not_drawn_are_a_line_for_each_kind_and_every_one_with_verbose(tmp_path):
+    weights = "no weight file {}.pth in torch's cache: run `bench fetch {}`, or put it there"
+    rows = [*sweep("jpeg"), *sweep("webp"), *sweep("avif")]
+    for one in rows:
+        if one["codec"] != "jpeg":
+            one |= {"psnr_y_db": None, "psnr_y_db_reason": weights.format("a", "alexnet")}
+            one |= {"ms_ssim": None, "ms_ssim_reason": weights.format("s", "squeezenet")}
+        if one["codec"] == "webp":
+            one |= {"lpips_alex": None, "lpips_alex_reason": "not computed"}
+    fill(tmp_path, rows)
+    lines = bench_report(tmp_path, "--metrics", "psnr,psnr_y,ms_ssim,lpips,dists").splitlines()
+    settings = len({one["setting_value"] for one in rows})
+    drawn = [line for line in lines if line.startswith("not drawn")]
+    assert drawn == [
+        f"not drawn or compared: PSNR of luma (dB), MS-SSIM of webp, avif, {2 * settings} points: "
+        "weights absent (`bench fetch alexnet`, `bench fetch squeezenet`)",
+        f"not drawn or compared: LPIPS (AlexNet) of webp, {settings} points: not computed (`bench "
+        "rescore`)",
+    ]
+    whole = bench_report(tmp_path, "--metrics", "psnr,psnr_y,ms_ssim,lpips,dists", "-v")
+    sentences = [line for line in whole.splitlines() if line.startswith("not drawn")]
+    assert len(sentences) == 5
+    text = (tmp_path / "kodak" / "report" / "report.md").read_text()
+    assert all(f"- {sentence}" in text.splitlines() for sentence in sentences)
+
+
 def test_the_same_rows_give_the_same_bytes_in_whatever_order(results, printed, tmp_path):
     rows = [*sweep("webp"), *reversed(sweep("jpeg", timing=True))]
     for one in rows:
         fill(tmp_path, [one])
     bench_report(tmp_path)
-    assert contents(tmp_path / "kodak" / "report") == contents(results / "kodak" / "report")
+    both = [contents(folder / "kodak" / "report") for folder in (tmp_path, results)]
+    for files, folder in zip(both, (tmp_path, results), strict=True):
+        del files["report.json"]
+        files["report.md"] = files["report.md"].replace(str(folder).encode(), b"RESULTS")
+    assert both[0] == both[1]
 
 
 def test_figures_that_can_no_longer_be_drawn_go(tmp_path):
@@ -137,7 +167,7 @@ def test_a_missing_default_anchor_is_said_and_a_mistyped_one_is_an_error(tmp_pat
 def test_common_brings_back_points_that_lack_images(tmp_path):
     rows = [*sweep("jpeg"), *(one for one in sweep("webp") if one["image"] != "a")]
     fill(tmp_path, rows)
-    assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr")
+    assert "webp quality=5, " in bench_report(tmp_path, "--metrics", "psnr", "-v")
     said = bench_report(tmp_path, "--metrics", "psnr", "--common")
     assert "kodak: 2 images, 2 codecs" in said
     assert "not drawn" not in said

@@ -1,15 +1,24 @@
 """The locks fit the project; run_all.sh does what it says, with stand-ins for Python and pip."""
 
+import fcntl
 import os
+import pty
 import re
+import shlex
 import shutil
+import signal
+import struct
 import subprocess
+import termios
 import tomllib
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from support.processes import until
 
 ROOT = Path(__file__).parents[2]
 LOCKS = (
@@ -18,7 +27,7 @@ LOCKS = (
 )
 PROGRAMS = (
     *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
-    *("readlink", "rm", "sha256sum", "tail", "timeout", "uname"),
+    *("readlink", "rm", "sha256sum", "sleep", "tail", "tee", "timeout", "uname"),
 )
 # Stands in for Python and all programs of .venv: notes how it was called, fails when told to.
 STAND_IN = """#!/usr/bin/env bash
@@ -27,6 +36,7 @@ printf '%s\\n' "${call//$'\\n'/ }" >>"$CALLS"
 case "$call" in
   *"import os, platform, sys"*) printf '%s' "$OBJECTION" ;;
   "cc "*" -E -") cat >/dev/null ;;
+  *"-r .venv/packages.lock") [ ! -e "$CALLS.pip" ] || . "$CALLS.pip" ;;
   *"-m venv --clear .venv")
     mkdir -p .venv/bin
     for name in python bench ruff mypy; do cp "$0" ".venv/bin/$name"; done ;;
@@ -82,7 +92,8 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root, self.bin, self.calls = folder / "a b", folder / "bin", folder / "calls"
         (self.root / ".ci").mkdir(parents=True)
-        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml"):
+        (self.root / "tools").mkdir()
+        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml", "tools/pip_progress.sh"):
             shutil.copy(ROOT / name, self.root / name)
         self.bin.mkdir()
         for program in PROGRAMS:
@@ -102,23 +113,35 @@ class Checkout:
         script: str = "run_all.sh",
     ) -> tuple[int, str, list[str]]:
         """Exit code, everything said, and the calls of the stand-ins in order."""
+        process = self.start(
+            *arguments, script=script, REFUSED=refused, CODE=code, OBJECTION=objection
+        )
+        said, _ = process.communicate()
+        return process.returncode, said, self.calls.read_text().splitlines()
+
+    def start(
+        self, *arguments: str, script: str = "run_all.sh", **environment: object
+    ) -> "subprocess.Popen[str]":
+        """A run in a process group of its own, as a terminal starts it."""
         self.calls.write_text("")
-        done = subprocess.run(
+        more = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment
+        paths = {"PATH": str(self.bin), "CALLS": str(self.calls)}
+        return subprocess.Popen(
             [self.root / script, *arguments],
-            env={
-                "PATH": str(self.bin),
-                "CALLS": str(self.calls),
-                "REFUSED": refused,
-                "CODE": str(code),
-                "OBJECTION": objection,
-            },
+            env=paths | {name: str(value) for name, value in more.items()},
             cwd=self.bin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
+            # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
-        return done.returncode, done.stdout, self.calls.read_text().splitlines()
+
+    def pip_says(self, *lines: str, then: str = "") -> None:
+        """Have pip say these lines when it installs the packages, and do what `then` says."""
+        text = "".join(f"echo {shlex.quote(line)}\n" for line in lines)
+        Path(f"{self.calls}.pip").write_text(f"{text}{then}\n")
 
 
 @pytest.fixture
@@ -148,7 +171,154 @@ def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
     assert sum("venv --clear" in call for call in calls) == 1
     assert "Pillow stays: to build pillow-simd, this machine lacks a C compiler" in said
     code, said, calls = checkout.run()
-    assert (code, calls, said) == (0, ["python -c ", *BENCH], "")
+    assert (code, calls) == (0, ["python -c ", *BENCH])
+    sample, kodak = said.splitlines()
+    assert sample.startswith("Next: measure every codec that runs here on 4 photographs")
+    assert kodak.startswith("Next: measure JPEG and VTM on Kodak's 24 photographs")
+
+
+def of_pip(number, unpack=False):
+    """What pip says of the packages 1 to `number`, each of 1.5 MB."""
+    lines = ["Looking in indexes: here"]
+    for one in range(1, number + 1):
+        lines += [f"Collecting p{one}==1.{one} (from -r .venv/packages.lock (line {one}))"]
+        lines += [f"  Downloading p{one}-1.{one}-cp311-cp311-linux_x86_64.whl (1.5 MB)"]
+    if unpack:
+        lines += ["Installing collected packages: p1, p2", "Successfully installed p1-1.1 p2-1.2"]
+    return lines
+
+
+def test_set_up_says_what_it_does_how_far_it_is_and_what_comes_next(checkout):
+    checkout.pip_says(*of_pip(23, unpack=True))
+    code, said, _ = checkout.run("setup")
+    assert code == 0
+    total = len(pins("requirements.lock"))
+    few = len(re.findall("^[a-z].*==", packages(checkout), re.MULTILINE))
+    assert re.sub(r"\d+ s\b", "N s", said).splitlines() == [
+        f"Setting up .venv with {checkout.bin}/python3.11: minutes, once.",
+        f"  {total} packages: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more",
+        "  pillow-simd, compiled in a minute or more; then the project itself",
+        "  .venv/install.log has all that pip says",
+        "torch for the CPU, 0.2 GB:",
+        f"{few} packages of requirements.lock:",
+        f"  package 10 of {few}: p10-1.10, 1.5 MB, N s",
+        f"  package 20 of {few}: p20-1.20, 1.5 MB, N s",
+        f"  23 of {few} packages, 34 MB downloaded, N s",
+        "Pillow stays: to build pillow-simd, this machine lacks a C compiler",
+        "Set up in N s.",
+        "Next: ./run_all.sh measures every codec that runs here; .venv/bin/bench --help",
+    ]
+    log = (checkout.root / ".venv" / "install.log").read_text().splitlines()
+    assert log == of_pip(23, unpack=True)
+
+
+def test_pips_objection_is_shown_whole_and_nothing_was_installed(checkout):
+    checkout.pip_says(*of_pip(3), then='echo "ERROR: no such package" >&2; exit 7')
+    code, said, _ = checkout.run("setup")
+    assert code == 1
+    assert said.splitlines()[-2:] == [
+        "ERROR: no such package",
+        "run_all.sh: pip could not install requirements.lock; .venv/install.log has all it said",
+    ]
+    assert "MB downloaded" not in said
+    assert not (checkout.root / ".venv" / "locked").exists()
+
+
+def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkout):
+    # As pip does, it ends with 1.
+    checkout.pip_says(*of_pip(10), then="trap 'echo cancelled; exit 1' INT; sleep 1000")
+    with checkout.start("setup") as process:
+        for line in process.stdout:
+            if "package 10 of" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stdout.read()  # until the last process that has the pipe has ended
+    assert process.returncode == 130
+    assert said == "run_all.sh: interrupted; run it again to set up\n"
+    checkout.pip_says(*of_pip(1, unpack=True))
+    code, said, calls = checkout.run("setup")
+    assert (code, sum("venv --clear" in call for call in calls)) == (0, 1), said
+
+
+def run_progress(lines, site, terminal):
+    """What tools/pip_progress.sh writes while 12 packages are unpacked after these lines of pip."""
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    process = subprocess.Popen(
+        [ROOT / "tools" / "pip_progress.sh", "12", site], stdin=subprocess.PIPE, stdout=theirs
+    )
+    os.close(theirs)
+    # The last line is read when all before it have been taken.
+    process.stdin.write("\n".join([*lines, "", ""]).encode())
+    process.stdin.flush()
+    assert until(lambda: _unread(process.stdin) == 0, 60)
+    for number in range(12):
+        (site / f"p{number}.dist-info").mkdir()
+    process.stdin.write(b"\n")
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    said = b""
+    with suppress(OSError):  # how a terminal's end is told
+        while more := os.read(ours, 100_000):
+            said += more
+    os.close(ours)
+    return said.decode()
+
+
+def _unread(pipe):
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return count
+
+
+def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path):
+    said = run_progress(of_pip(12, unpack=True)[:-1], tmp_path, terminal=True)
+    first, *states, last = said.split("\r\x1b[K")
+    assert first == last == ""
+    assert "\n" not in said
+    assert all(len(state) <= 78 for state in states)
+    assert re.fullmatch(r"  package 7 of 12: p7-1\.7, 1\.5 MB, \d+ s", states[14])
+    assert any(re.fullmatch(r"  unpacking: package 12 of 12, \d+ s", state) for state in states)
+
+
+def test_unpacking_is_counted_by_what_is_there(tmp_path):
+    said = run_progress(of_pip(12, unpack=True)[:-1], tmp_path, terminal=False).splitlines()
+    assert re.fullmatch(r"  package 10 of 12: p10-1\.10, 1\.5 MB, \d+ s", said[0])
+    assert re.fullmatch(r"  unpacking: package 12 of 12, \d+ s", said[-1])
+
+
+def test_what_is_compiled_is_named(tmp_path):
+    lines = [
+        "Collecting pillow-simd==1.0 (from -r requirements-simd.lock (line 2))",
+        "  Downloading pillow_simd-1.0.tar.gz (1.2 MB)",
+        "  Building wheel for pillow-simd (pyproject.toml): started",
+    ]
+    said = run_progress(lines, tmp_path, terminal=True).split("\r\x1b[K")
+    assert any(
+        re.fullmatch(r"  package 1 of 12: pillow_simd-1\.0, 1\.2 MB, \d+ s", one) for one in said
+    )
+    assert re.fullmatch(r"  compiling pillow-simd, \d+ s", said[-2])
+
+
+def test_sizes_of_pip_are_added_up_and_local_wheels_named(tmp_path):
+    lines = [
+        "Processing /wheels/torch-2.13.0+cpu-cp311-cp311-linux.whl (from -r a.lock (line 3))",
+        "Collecting a==1 (from -r a.lock (line 1))",
+        "  Downloading a-1-py3-none-any.whl (12.9 MB)",
+        "Collecting b==2 (from -r a.lock (line 2))",
+        "  Downloading https://files.test/b-2-py2.py3-none-any.whl (999 kB)",
+        "Collecting c==3 (from -r a.lock (line 3))",
+        "  Using cached c-3-py3-none-any.whl (55.0 MB)",
+        "Collecting d==4 (from -r a.lock (line 4))",
+        "  Downloading d-4-py3-none-any.whl (873 bytes)",
+        "Successfully installed a b c d torch",
+    ]
+    done = subprocess.run(
+        [ROOT / "tools" / "pip_progress.sh", "5", tmp_path],
+        input="\n".join([*lines, ""]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"  5 of 5 packages, 13 MB downloaded, \d+ s\n", done.stdout)
 
 
 def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
@@ -226,7 +396,7 @@ def of_pillow(calls):
 def test_pillow_simd_is_tried_elsewhere_before_it_replaces_pillow(checkout):
     checkout.program("cc")
     code, said, calls = checkout.run("setup")
-    assert (code, said.splitlines()[-1]) == (0, "pillow-simd takes the place of Pillow")
+    assert (code, said.splitlines()[-3]) == (0, "pillow-simd takes the place of Pillow")
     wheel, elsewhere, check, away, here, check_again = of_pillow(calls)
     assert "--require-hashes --no-binary pillow-simd -r requirements-simd.lock" in wheel
     assert "--target .venv/pillow-simd/here" in elsewhere
@@ -246,14 +416,14 @@ def test_pillow_simd_is_tried_elsewhere_before_it_replaces_pillow(checkout):
 def test_pillow_is_not_touched_where_pillow_simd_fails(checkout, refused, told):
     checkout.program("cc")
     code, said, calls = checkout.run("setup", refused=refused)
-    assert (code, told in said.splitlines()[-1]) == (0, True), said
+    assert (code, told in said.splitlines()[-3]) == (0, True), said
     assert not any("uninstall" in call for call in calls)
 
 
 def test_pillow_comes_back_where_pillow_simd_fails_in_its_place(checkout):
     checkout.program("cc")
     code, said, calls = checkout.run("setup", refused="--no-index .venv/pillow-simd")
-    assert (code, said.splitlines()[-1][:14]) == (0, "Pillow is back")
+    assert (code, said.splitlines()[-3][:14]) == (0, "Pillow is back")
     assert of_pillow(calls)[-1] == "uninstall --yes pillow-simd"
     assert "-r .venv/packages.lock" in calls[-2]  # the last one installs the project
 

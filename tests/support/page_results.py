@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from imagecodecs import webp_decode
 from PIL import Image
 
 from benchmark.analysis.stored import read_results
@@ -128,7 +129,9 @@ def data_of(page: Path) -> dict[str, Any]:
     return data
 
 
-def png(path: Path) -> Pixels:
-    """The pixels of a file."""
+def pixels_of(path: Path) -> Pixels:
+    """The pixels of a picture's file."""
+    if path.suffix == ".webp":  # which pillow-simd may have been built without
+        return np.asarray(webp_decode(path.read_bytes()))
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

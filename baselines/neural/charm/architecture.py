@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from baselines.neural.architecture import Shapes
 from baselines.neural.charm.sizes import NAMED, CharmSizes
 from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
+from baselines.neural.shapes import channel_context, hyper_latent, stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +20,26 @@ class CharmArchitecture(HyperpriorArchitecture[CharmSizes]):
     name = "charm"
     presets: Mapping[str, CharmSizes] = NAMED
     config_type = CharmSizes
+    landmarks = (
+        "analysis.0.weight",
+        "analysis.1.gamma",
+        "synthesis.1.gamma",
+        "hyper_synthesis.mean.0.weight",
+        "context.residual.0.0.weight",
+        "prior.quantiles",
+    )
+
+    def config_from_shapes(self, shapes: Shapes, known: CharmSizes | None = None) -> CharmSizes:
+        """Return the sizes of the network whose tensors have these names and shapes."""
+        down = stages("analysis", shapes)
+        hyper = hyper_latent("hyper_synthesis.mean", shapes)
+        return CharmSizes(
+            transform=down[0][0],
+            latent=down[3][0],
+            kernel=down[0][2],
+            **hyper,
+            **channel_context(hyper["support"], shapes, known),
+        )
 
     def build(self, config: CharmSizes) -> "CharmNetwork":
         """Return a network with random weights, on torch's default device."""

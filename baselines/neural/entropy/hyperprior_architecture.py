@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from baselines.neural.architecture import config_from_json
+from baselines.neural.architecture import Shapes, config_from_json
 
 if TYPE_CHECKING:
     import torch
@@ -20,12 +20,15 @@ Config = TypeVar("Config")
 class HyperpriorArchitecture(Generic[Config]):
     """Base class of architectures of one rate, whose networks are `TransformNetwork`.
 
-    A subclass sets `name`, `presets` and `config_type`, and defines `build` and `initialise`.
+    A subclass sets `name`, `presets`, `config_type` and `landmarks`, and defines `build`,
+    `initialise` and `config_from_shapes`.
     """
 
     name: str
     presets: Mapping[str, Config]
     config_type: ClassVar[type[Any]]  # a dataclass
+    landmarks: tuple[str, ...]
+    table_names: tuple[str, ...] = ("cdf", "z_cdf", "thresholds")
     margin: ClassVar[int] = 144  # pixels, a multiple of 16: at least the reach of the transforms
 
     def config_from_json(self, record: Any) -> Config:
@@ -36,6 +39,10 @@ class HyperpriorArchitecture(Generic[Config]):
     def config_to_json(self, config: Config) -> dict[str, Any]:
         """Return the json object of `config`: numbers and lists by field name."""
         return asdict(config)  # type: ignore[call-overload,no-any-return]
+
+    def config_from_shapes(self, shapes: Shapes, known: Config | None = None) -> Config:
+        """Return the configuration of the network whose tensors have these names and shapes."""
+        raise NotImplementedError
 
     def rate_levels(self, config: Config) -> int:
         """Return 1: every rate has a network of its own."""

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from baselines.neural.architecture import Shapes
 from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
 from baselines.neural.ivr.sizes import NAMED, IvrSizes
+from baselines.neural.shapes import hyper_latent, stages
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +26,26 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
     name = "ivr"
     presets: Mapping[str, IvrSizes] = NAMED
     config_type = IvrSizes
+    landmarks = (
+        "analysis.layers.0.weight",
+        "analysis.masks.0.weight",
+        "synthesis.masks.0.weight",
+        "hyper_synthesis.0.weight",
+        "prior.log_scale",
+    )
+    table_names = ("cdf", "z_cdf", "thresholds", "row_start", "row_shift")
+
+    def config_from_shapes(self, shapes: Shapes, known: IvrSizes | None = None) -> IvrSizes:
+        """Return the sizes of the network whose tensors have these names and shapes."""
+        down = stages("analysis.layers", shapes)
+        hyper = hyper_latent("hyper_synthesis", shapes)
+        del hyper["support"]  # mean and scale of y
+        return IvrSizes(
+            transform=down[0][0],
+            latent=down[3][0],
+            rate_levels=shapes["analysis.masks.0.weight"][0],
+            **hyper,
+        )
 
     def rate_levels(self, config: IvrSizes) -> int:
         """Return the number of rate levels that one network serves, whole q from 0."""

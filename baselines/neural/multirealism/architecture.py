@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from baselines.neural.architecture import Shapes
 from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
 from baselines.neural.multirealism.sizes import NAMED, MultiRealismSizes
+from baselines.neural.shapes import channel_context, hyper_latent, residual_transforms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +22,26 @@ class MultiRealismArchitecture(HyperpriorArchitecture[MultiRealismSizes]):
     name = "multirealism"
     presets: Mapping[str, MultiRealismSizes] = NAMED
     config_type = MultiRealismSizes
+    landmarks = (
+        "analysis.0.weight",
+        "synthesis.layers.0.weight",
+        "synthesis.embedding.0.weight",
+        "hyper_synthesis.mean.0.weight",
+        "context.residual.0.0.weight",
+        "prior.quantiles",
+    )
+
+    def config_from_shapes(
+        self, shapes: Shapes, known: MultiRealismSizes | None = None
+    ) -> MultiRealismSizes:
+        """Return the sizes of the network whose tensors have these names and shapes."""
+        hyper = hyper_latent("hyper_synthesis.mean", shapes)
+        return MultiRealismSizes(
+            **residual_transforms("analysis", "synthesis.layers", shapes),
+            **hyper,
+            **channel_context(hyper["support"], shapes, known, own_support=True),
+            condition=shapes["synthesis.embedding.0.weight"][0],
+        )
 
     def control_block(self) -> "SingleControl":
         """Return how beta stands in a stream's header."""

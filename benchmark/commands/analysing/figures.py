@@ -1,52 +1,77 @@
 """`bench figures paper`: draw the paper's figures that results allow, say what the others lack."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
+from benchmark.commands.verb import Verbs
 from benchmark.errors import UsageError
 
-figures = typer.Typer(
-    help="Draw the figures of a paper from stored results alone.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+if TYPE_CHECKING:
+    from benchmark.paper.paper import WrittenFigure
 
+figures = Verbs("""Draw the figures of a paper from stored results alone.
 
-@figures.callback()
-def _group() -> None:
-    """Draw the figures of a paper from stored results alone."""
+Examples:
+  bench figures paper
+""")
 
 
 @figures.command("paper")
 def paper(
     only: Annotated[
-        str, typer.Option(help="Comma-separated figures, or 'all': curves_kodak,crops.")
+        str,
+        typer.Option(
+            help="Comma-separated figures, or 'all': curves_kodak,crops.",
+            rich_help_panel=options.DRAWING,
+        ),
     ] = "all",
     results: options.Results = Path("results"),
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: RESULTS/figures/paper.")
+        Path | None,
+        typer.Option(
+            help="Folder to write to; default: RESULTS/figures/paper.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
     ] = None,
     photograph: Annotated[
-        str, typer.Option(help="Photograph that the crops are taken from: kodak/kodim15.png.")
+        str,
+        typer.Option(
+            help="Photograph that the crops are taken from: kodak/kodim15.png.",
+            rich_help_panel=options.DRAWING,
+        ),
     ] = "",
     window: Annotated[
         str,
-        typer.Option(help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
+        typer.Option(
+            help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels.",
+            rich_help_panel=options.DRAWING,
+        ),
     ] = "",
-    bpp: Annotated[float | None, typer.Option(help="Rate of the crops in bpp.")] = None,
+    bpp: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Rate of the crops in bpp.", rich_help_panel=options.DRAWING),
+    ] = None,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
+    verbose: options.Verbose = False,
 ) -> None:
     """Draw the paper's figures, each as PDF, PNG, csv, caption and LaTeX table.
 
-    Nothing is downloaded or measured: a sentence says what cannot be drawn from what is
-    there, and the exit code is 0.
+    Nothing is downloaded or measured: a line for each kind of lack says which figures cannot be
+    drawn from what is there, -v says why, and the exit code is 0.
+
+    Examples:
+      bench figures paper
+      bench figures paper --only curves_kodak --font serif --out figures
     """
     from benchmark.figures.style import drawn_in
     from benchmark.paper.crops import CropRequest
@@ -57,15 +82,37 @@ def paper(
     use_weights_folder(weights_dir)
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
-    sentences: dict[str, None] = {}
+    drawn: list[WrittenFigure] = []
     stored = PaperResults(results, data_dir, verified_only)
     with drawn_in(style, font):
         for one in write_paper(stored, only, folder, request):
             if one.pdf is not None:
                 print(one.pdf, flush=True)
-            sentences |= dict.fromkeys(one.sentences)
-    for sentence in sentences:
+            drawn.append(one)
+    for sentence in _sentences(drawn, verbose):
         print(sentence)
+
+
+def _sentences(drawn: "Sequence[WrittenFigure]", verbose: bool) -> list[str]:
+    """Return what figures lack: every sentence, or a line for a kind that several figures have."""
+    kinds: dict[str, dict[str, str]] = {}  # figures by sentence
+    for one in drawn:
+        for sentence in one.sentences:
+            if one.pdf is None:
+                kind = "not drawn"
+            elif "only published" in sentence:
+                kind = "nothing measured, only published numbers"
+            else:
+                kind = "incomplete"
+            kinds.setdefault(kind, {})[sentence] = one.name
+    lines: list[str] = []
+    for kind, figures in kinds.items():
+        names = dict.fromkeys(figures.values())
+        if verbose or len(names) == 1:
+            lines += figures
+        else:
+            lines.append(f"{kind}: {', '.join(names)} (-v says why)")
+    return lines
 
 
 def _window(text: str) -> tuple[int, int, int] | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs, complete_metrics
+from benchmark.commands.refusals import refuse_several, target_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,26 +19,49 @@ if TYPE_CHECKING:
 
 
 def match(
-    codec: Annotated[str, typer.Argument(help="The codec in question, by name or label.")],
-    against: Annotated[str, typer.Argument(help="The codec that it is compared with.")],
-    dataset: options.DatasetName = "kodak",
+    codec: Annotated[
+        str,
+        typer.Argument(
+            metavar="CODEC",
+            help="The codec in question, by name or label.",
+            autocompletion=complete_codecs,
+        ),
+    ],
+    against: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGAINST",
+            help="The codec that it is compared with.",
+            autocompletion=complete_codecs,
+        ),
+    ],
+    dataset: options.StoredDataset = "kodak",
     metric: Annotated[
-        str, typer.Option(help="The metric of single images that has to match: psnr, ms_ssim, ...")
+        str,
+        typer.Option(
+            help="The metric of single images that has to match: psnr, ms_ssim, ...",
+            rich_help_panel=options.COMPARED,
+            autocompletion=complete_metrics,
+        ),
     ] = "psnr",
     tolerance: Annotated[
         str,
         typer.Option(
             help="The largest difference of matched values, in the metric's units (0.1; MS-SSIM in "
-            "dB) or in percent of the larger one (1%)."
+            "dB) or in percent of the larger one (1%).",
+            rich_help_panel=options.MANNER,
         ),
     ] = "0.1",
     as_json: options.AsJson = False,
-    csv_file: Annotated[
-        Path | None,
-        typer.Option("--csv", help="Also write the table to this csv file, at full precision."),
-    ] = None,
+    csv_file: options.CsvFile = None,
     pairs_file: Annotated[
-        Path | None, typer.Option("--pairs", help="Also write every pair to this csv file.")
+        Path | None,
+        typer.Option(
+            "--pairs",
+            help="Also write every pair to this csv file.",
+            rich_help_panel=options.TARGET,
+            callback=target_file,
+        ),
     ] = None,
     results: options.Results = Path("results"),
 ) -> None:
@@ -46,17 +71,25 @@ def match(
     differ by no more than the tolerance, and is in one pair at most. Printed are geometric means of
     the pairs' ratios, CODEC to AGAINST (mean differences of metrics that are better when higher),
     with 95 % intervals over images. Codecs with several variants are compared variant by variant.
+
+    Examples:
+      bench match ours jpeg
+      bench match vtm avif --metric ms_ssim --tolerance 1% --csv matched.csv
     """
     from benchmark.analysis.match import matches, parse_tolerance
-    from benchmark.analysis.stored import read_results
+    from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
-    from benchmark.registry import METRICS
+    from benchmark.registry import METRICS, metric_names
     from benchmark.rows.grouping import image_numbers
+    from benchmark.system.atomic import write_files
 
+    refuse_several("--metric", metric)
     allowed = parse_tolerance(tolerance)
-    stored = read_results(results, dataset, "all", tuple(METRICS))
+    metrics = tuple(dict.fromkeys((*METRICS, *metric_names(metric))))
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, "all", metrics)
     found = matches(stored.summary, codec, against, metric, allowed)
     records = [one.for_machines() for one in found]
     if as_json:
@@ -65,11 +98,12 @@ def match(
     else:
         print_table(_table(found, Measure.named(metric), allowed, stored.name))
     if csv_file is not None:
-        csv_file.write_text(csv_text(records))
+        write_files(csv_file.parent, {csv_file.name: csv_text(records)}, what="table")
     if pairs_file is not None:
         images = stored.table["image"].to_pylist()
         names = dict(zip(image_numbers(stored.table).tolist(), images, strict=True))
-        pairs_file.write_text(csv_text([pair for one in found for pair in one.pair_records(names)]))
+        pairs = csv_text([pair for one in found for pair in one.pair_records(names)])
+        write_files(pairs_file.parent, {pairs_file.name: pairs}, what="pairs")
 
 
 def _table(
@@ -82,6 +116,7 @@ def _table(
     from benchmark.registry import METRICS
 
     labels = {measure.column: measure.axis_label for measure in map(Measure.named, METRICS)}
+    labels.setdefault(by.column, by.axis_label)
     labels |= dict(zip(TIMED, ("encode time", "decode time"), strict=True))
     measured = {name for one in found for name, average in one.averages.items() if average.pairs}
     shown = [name for name in labels if name in measured]

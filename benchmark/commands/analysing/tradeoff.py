@@ -1,11 +1,13 @@
 """`bench tradeoff`: compare two codecs' distortion at equal rate and realism (or as seen)."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs, complete_metrics
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -20,34 +22,52 @@ if TYPE_CHECKING:
 
 
 def tradeoff(
-    codec: Annotated[str, typer.Argument(help="The codec in question, with all of its variants.")],
-    against: Annotated[
-        str, typer.Argument(help="The reference codec, at whose settings both are compared.")
+    codec: Annotated[
+        str,
+        typer.Argument(
+            metavar="CODEC",
+            help="The codec in question, with all of its variants.",
+            autocompletion=complete_codecs,
+        ),
     ],
-    dataset: options.DatasetName = "kodak",
+    against: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGAINST",
+            help="The reference codec, at whose settings both are compared.",
+            autocompletion=complete_codecs,
+        ),
+    ],
+    dataset: options.StoredDataset = "kodak",
     distortion: Annotated[
-        str, typer.Option(help="The distortion metric: psnr, psnr_y or ms_ssim.")
+        str,
+        typer.Option(
+            help="The distortion metric: psnr, psnr_y or ms_ssim.",
+            rich_help_panel=options.COMPARED,
+            autocompletion=complete_metrics,
+        ),
     ] = "psnr",
     realism: Annotated[
         str,
         typer.Option(
             help="The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual "
-            "quality (lpips_squeeze, dists)."
+            "quality (lpips_squeeze, dists).",
+            rich_help_panel=options.COMPARED,
+            autocompletion=complete_metrics,
         ),
     ] = "fid256",
-    csv_file: Annotated[
-        Path | None,
-        typer.Option("--csv", help="Also write the table to this csv file, at full precision."),
-    ] = None,
+    csv_file: options.CsvFile = None,
     build: Annotated[
         str,
         typer.Option(
             help="Take CODEC's variants of this build, by the first digits of its fingerprint or "
-            "checkpoint; default: the newest that has most variants."
+            "checkpoint; default: the newest that has most variants.",
+            rich_help_panel=options.COMPARED,
         ),
     ] = "",
     allow_few: options.AllowFew = False,
     results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare the distortion of CODEC with that of AGAINST at AGAINST's rates and realism.
 
@@ -55,20 +75,26 @@ def tradeoff(
     surface; it is interpolated at every setting of AGAINST. What is left out is named below the
     table. The interval is over draws of images, both codecs' together. A metric such as LPIPS
     compares at equal perceptual quality, which is not realism.
+
+    Examples:
+      bench tradeoff ours vtm --realism fd_squeeze
+      bench tradeoff ours hyperprior --realism lpips_squeeze --csv tradeoff.csv
     """
     from dataclasses import asdict
 
-    from benchmark.analysis.stored import read_results
+    from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.analysis.tradeoff import tradeoffs
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
     from benchmark.registry import metric_names
+    from benchmark.system.atomic import write_files
 
     names = metric_names(f"{distortion},{realism}")
     if len(names) != 2 or names[0] == names[1]:
         raise UsageError("--distortion and --realism each take one metric, and not the same")
-    stored = read_results(results, dataset, "all", names, allow_few=allow_few)
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, "all", names, allow_few=allow_few)
     first, second = map(Measure.named, names)
     mine = _family(stored, codec, (first, second), build)
     builds = {
@@ -92,9 +118,16 @@ def tradeoff(
     ]
     if not found:
         raise UsageError(f"{codec} and {against} are the same codec: name two")
-    print_table(_table(found, codec, first, second, stored, mine, others))
+    table = _table(found, codec, first, second, stored, mine, others)
+    if as_json:
+        told = {"dataset": stored.name, "distortion": names[0], "realism": names[1]}
+        rows = [asdict(one) for one in found]
+        print(json.dumps({**told, "points": rows, "notes": table.notes}, indent=1))
+    else:
+        print_table(table)
     if csv_file is not None:
-        csv_file.write_text(csv_text([asdict(one) for one in found]))
+        text = csv_text([asdict(one) for one in found])
+        write_files(csv_file.parent, {csv_file.name: text}, what="table")
 
 
 def _labels(stored: "DatasetResults", asked: str) -> list[str]:

@@ -1,13 +1,16 @@
 """`bench audit`: verify recorded and kept streams, and the colour conversion of adapters."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs, complete_dataset
+from benchmark.commands.verb import Verbs
 
 if TYPE_CHECKING:
     from benchmark.audit.colour_round_trip import ColourRoundTrip
@@ -18,32 +21,28 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS = 20
 
-audit = typer.Typer(
-    help="Verify streams, packs and colour conversions.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+audit = Verbs("""Verify streams, packs and colour conversions.
 
-
-@audit.callback()
-def _group() -> None:
-    """Verify streams, packs and colour conversions."""
+Examples:
+  bench audit decode results
+  bench audit pack results/packs/vtm-23.13.tar
+""")
 
 
 @audit.command("decode")
 def audit_decode(
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
-    dataset: Annotated[
-        str, typer.Option(help="A dataset that has results, or 'all' of them.")
-    ] = "all",
+    dataset: options.StoredDatasets = "all",
     device: options.DeviceName = "auto",
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     levels: Annotated[
         int,
         typer.Option(
             min=0,
             max=255,
             help="Largest difference of 8-bit levels that is not counted as a fault.",
+            rich_help_panel=options.MANNER,
         ),
     ] = 1,
     trust: options.Trust = False,
@@ -55,6 +54,10 @@ def audit_decode(
 
     Each codec variant is decoded in fresh processes that receive its name and streams, no sources
     and no rows. Exit code 1 if a codec that runs here gives other pixels, or none.
+
+    Examples:
+      bench audit decode results
+      bench audit decode results --dataset sample --levels 0 --json
     """
     from functools import partial
 
@@ -67,7 +70,7 @@ def audit_decode(
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust)
+    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust, timeout)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
@@ -85,21 +88,29 @@ def audit_pack(
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another dataset or folder to search for the pack's images (repeatable)."
+            help="Another dataset or folder to search for the pack's images (repeatable).",
+            rich_help_panel=options.ORIGIN,
+            autocompletion=complete_dataset,
         ),
     ] = None,
-    metrics: options.Metrics = "all",
+    metrics: options.ComparedMetrics = "all",
     jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
     device: options.DeviceName = "auto",
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
     trust: options.Trust = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
     Streams whose images are not on this machine are decoded but not scored. Exit code 1 if
     anything differs.
+
+    Examples:
+      bench audit pack results/packs/vtm-23.13.tar
+      bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
     from benchmark.audit import pack_audit
     from benchmark.commands.output import interruptible, show_progress
@@ -107,11 +118,13 @@ def audit_pack(
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack, refuse_code
     from benchmark.plan.request import Request
-    from benchmark.registry import METRICS, metric_names
+    from benchmark.registry import DISTRIBUTION_METRICS, metric_names
     from benchmark.system.device import use_device
 
-    names = tuple(name for name in metric_names(metrics) if name in METRICS)
-    request = Request(metrics=names, flatten=flatten, weights_dir=weights_dir)
+    names = tuple(one for one in metric_names(metrics) if one not in DISTRIBUTION_METRICS)
+    request = Request(
+        metrics=names, flatten=flatten, timeout_seconds=timeout, weights_dir=weights_dir
+    )
     chosen = use_device(device)
     request.use_folders()
     opened = open_pack(path)
@@ -120,12 +133,15 @@ def audit_pack(
     worker_context()  # begins to load what workers need
     with interruptible("an audit leaves nothing behind"):
         sources, missing = pack_audit.find_sources(opened, dataset or (), data_dir, flatten)
-        for name, reason in missing.items():
+        for name, reason in missing.items() if not as_json else ():
             print(f"not scored  {name}: {reason}")
         conditions = Conditions.of(request, opened.path, chosen, jobs)
-        with show_progress("decoding", len(opened.streams)) as report:
+        with show_progress("decoding", len(opened.streams), quiet=as_json) as report:
             found = pack_audit.audit_pack(opened, sources, conditions, report)
-    _print_pack(opened, found, sources)
+    if as_json:
+        print(json.dumps(_pack_for_machines(opened, found, missing), indent=1))
+    else:
+        _print_pack(opened, found, sources)
     raise typer.Exit(1 if found.contradictions else 0)
 
 
@@ -133,7 +149,11 @@ def audit_pack(
 def audit_colour_round_trip(
     codecs: Annotated[
         str,
-        typer.Option(help="Comma-separated codecs, or 'all' whose adapters convert colours."),
+        typer.Option(
+            help="Comma-separated codecs, or 'all' whose adapters convert colours.",
+            rich_help_panel=options.MEASURED,
+            autocompletion=complete_codecs,
+        ),
     ] = "all",
     dataset: options.DatasetName = "sample",
     limit: options.Limit = None,
@@ -141,10 +161,15 @@ def audit_colour_round_trip(
     vtm_dir: options.VtmDir = None,
     packs: options.Packs = None,
     flatten: options.Flatten = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure the PSNR after colour conversion alone, and check that bytes rise with quality.
 
     Exit code 1 if a conversion loses more than a correct one does, or if bytes do not rise.
+
+    Examples:
+      bench audit colour-round-trip
+      bench audit colour-round-trip --codecs avif,x265 --dataset sample --limit 1
     """
     from benchmark.audit.colour_round_trip import chosen_codecs, measure_round_trips
     from benchmark.codec_spec import split_unescaped
@@ -162,9 +187,12 @@ def audit_colour_round_trip(
     sources = open_sources(request)
     images = [read_image(source.file.path, flatten).pixels for source in sources.images]
     found, skipped = measure_round_trips(asked, opened, images)
-    for name, reason in skipped.items():
-        print(f"skipped  {name}: {reason}")
-    _print_round_trips(found, len(images))
+    if as_json:
+        print(json.dumps(_round_trips_for_machines(found, skipped), indent=1))
+    else:
+        for name, reason in skipped.items():
+            print(f"skipped  {name}: {reason}")
+        _print_round_trips(found, len(images))
     raise typer.Exit(1 if any(one.wrong for one in found) else 0)
 
 
@@ -212,10 +240,44 @@ def _for_machines(found: "Audited") -> dict[str, Any]:
             for journey in sorted(findings.counts)
         ],
         "wrong": [failure._asdict() for failure in findings.problems],
+        "tracebacks": findings.tracebacks.listed(),
         "skipped": dict(findings.unavailable),
         "not_kept": findings.not_kept,
         "declared": findings.declared,
     }
+
+
+def _pack_for_machines(
+    pack: "Pack", found: "PackAudit", missing: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "pack": str(pack.path),
+        "codecs": {spec.text: info.version for spec, info in pack.infos.items()},
+        "streams": found.streams,
+        "decoded": found.decoded,
+        "compared": dict(found.compared),
+        "wrong": [one._asdict() for one in found.contradictions],
+        "not_scored": dict(missing),
+        "notes": list(pack.notes),
+    }
+
+
+def _round_trips_for_machines(
+    found: "Iterable[ColourRoundTrip]", skipped: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return round trips with null for the decibels of one that loses nothing."""
+    codecs = [
+        {
+            "codec": one.label,
+            "rounded_db": one.rounded_db if isfinite(one.rounded_db) else None,
+            "truncated_db": one.truncated_db if isfinite(one.truncated_db) else None,
+            "bytes": {str(setting): size for setting, size in one.num_bytes.items()},
+            "unmeasured": one.unmeasured,
+            "wrong": list(one.wrong),
+        }
+        for one in found
+    ]
+    return {"codecs": codecs, "skipped": dict(skipped)}
 
 
 def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:

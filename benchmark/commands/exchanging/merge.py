@@ -6,11 +6,19 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of results.")],
-    into: Annotated[Path, typer.Option(help="Folder of results to add them to.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
+    into: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of results to add them to.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
     as_json: options.AsJson = False,
 ) -> None:
     """Add rows, streams, run records and features of results folders to another one.
@@ -19,6 +27,9 @@ def merge(
     stands, those of --into first, and both are named. A merge may be interrupted
     and repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without
     results.
+
+    Examples:
+      bench merge results-a results-b --into results
     """
     import json
 

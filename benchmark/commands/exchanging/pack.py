@@ -6,44 +6,53 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs, complete_stored
+from benchmark.commands.refusals import target_folder
+from benchmark.commands.verb import Verbs
 
-pack = typer.Typer(
-    help="Export and import bitstream archives: streams with their rows, for others to check.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-tools = typer.Typer(
-    help="Export results for other tools: codec-compare.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
+Examples:
+  bench pack export vtm.tar --codecs vtm --dataset kodak
+  bench pack import vtm.tar --results elsewhere
+""")
+tools = Verbs("""Export results for other tools: decoded pictures, codec-compare.
 
-@tools.callback()
-def _tools() -> None:
-    """Export results for other tools: codec-compare."""
+Examples:
+  bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
+  bench export codec-compare --dataset kodak --to batches
+""")
 
 
 @tools.command("codec-compare")
 def codec_compare(
-    to: Annotated[Path, typer.Option(help="Folder of the files; batches.json lists the others.")],
-    dataset: options.DatasetName = "kodak",
-    codecs: Annotated[
-        str, typer.Option(help="Comma-separated codecs to keep, or 'all' that have results.")
-    ] = "all",
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the files; batches.json lists the others.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
+    dataset: options.ExportedDataset = "kodak",
+    codecs: options.ExportedCodecs = "all",
     results: options.Results = Path("results"),
 ) -> None:
     """Write a dataset's rows as batches of codec-compare, one for each codec variant.
 
     Serve the folder beside codec-compare's page, and open index.html?load=FOLDER/batches.json.
+
+    Examples:
+      bench export codec-compare --dataset kodak --codecs ours,vtm --to batches
     """
-    from benchmark.analysis.stored import read_results
+    from benchmark.analysis.stored import dataset_with_results, read_results
     from benchmark.metrics.measure import Measure
     from benchmark.registry import METRICS
     from benchmark.report.codec_compare import LIST, batches
     from benchmark.system.atomic import write_files
 
-    stored = read_results(results, dataset, codecs, tuple(METRICS))
+    name = dataset_with_results(results, dataset)
+    stored = read_results(results, name, codecs, tuple(METRICS))
     measures = [Measure.named(name) for name in METRICS]
     found = batches(stored.summary, stored.table, measures, stored.name)
     write_files(to, found.files, what="batches")
@@ -52,40 +61,55 @@ def codec_compare(
     print(f"{to / LIST}: {len(found.files) - 1} batches")
 
 
-@pack.callback()
-def _group() -> None:
-    """Export and import bitstream archives: streams with their rows, for others to check."""
-
-
 @pack.command("export")
 def export(
     out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
-    codecs: Annotated[str, typer.Option(help="Comma-separated codecs, each name[:key=value]...")],
+    codecs: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated codecs, each name[:key=value]...",
+            rich_help_panel=options.EXPORTED,
+            autocompletion=complete_codecs,
+        ),
+    ],
     dataset: Annotated[
-        str, typer.Option(help="Comma-separated datasets that have results, or 'all' of them.")
+        str,
+        typer.Option(
+            help="Comma-separated datasets that have results, or 'all' of them.",
+            rich_help_panel=options.EXPORTED,
+            autocompletion=complete_stored,
+        ),
     ] = "all",
     note: Annotated[
         list[str] | None,
-        typer.Option(help="A sentence that readers of the pack should know (repeatable)."),
+        typer.Option(
+            help="A sentence that readers of the pack should know (repeatable).",
+            rich_help_panel=options.EXPORTED,
+        ),
     ] = None,
     results: options.Results = Path("results"),
 ) -> None:
-    """Put finished cells and their kept streams into a pack."""
+    """Put finished cells and their kept streams into a pack.
+
+    Examples:
+      bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
+      bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
+    """
+    from benchmark.analysis.stored import datasets_with_results
     from benchmark.codec_spec import parse_codec, resolve, split_unescaped
-    from benchmark.errors import UnknownName, UsageError
+    from benchmark.errors import UsageError
     from benchmark.packs.export_pack import export_pack
     from benchmark.rows.store import Store
 
     specs = [
         spec for text in split_unescaped(codecs, ",") for spec in resolve(parse_codec(text.strip()))
     ]
-    found = sorted(path.parent.name for path in results.glob("*/per_image"))
-    if not found:
-        raise UsageError(f"{results} holds no results: measure something with `bench run` first")
-    names = found if dataset == "all" else [name.strip() for name in dataset.split(",")]
+    names = [
+        name for text in dataset.split(",") for name in datasets_with_results(results, text.strip())
+    ]
     for name in names:
-        if name not in found:
-            raise UnknownName("results of a dataset", name, found)
+        if ":" in name:
+            raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
     count = export_pack(out, stores, specs, note or ())
     print(f"{out}: {count} streams")
@@ -94,12 +118,15 @@ def export(
 @pack.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
-    results: options.Results = Path("results"),
+    results: options.ResultsTarget = Path("results"),
     trust: options.Trust = False,
 ) -> None:
     """Add a pack's rows to the results, marked as recorded, and keep its streams.
 
     Nothing is decoded: `bench audit pack` does that.
+
+    Examples:
+      bench pack import vtm.tar
     """
     import sys
 

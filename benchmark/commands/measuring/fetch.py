@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.codec_spec import codec_class, parse_codec
+from benchmark.commands import options
+from benchmark.commands.completion import complete_fetchable
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS, DATASETS, HYPERPRIOR
 from benchmark.system.published_weights import NETWORKS, PublishedFile
@@ -27,12 +29,16 @@ def fetch(
         typer.Argument(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
-            f"{HYPERPRIOR}"
+            f"{HYPERPRIOR}",
+            autocompletion=complete_fetchable,
         ),
     ],
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder to put a dataset into; default: the user's cache."),
+        typer.Option(
+            help="Folder to put a dataset into; default: the user's cache.",
+            rich_help_panel=options.TARGET,
+        ),
     ] = None,
     origin: Annotated[
         list[str] | None,
@@ -40,10 +46,17 @@ def fetch(
             "--from",
             help="Archive of a dataset that you have, or another address of it (repeatable); "
             "its digest decides whether it is used.",
+            rich_help_panel=options.ORIGIN,
         ),
     ] = None,
 ) -> None:
-    """Download a dataset or weights, checked; an interrupted download resumes where it stopped."""
+    """Download a dataset or weights, checked; an interrupted download resumes where it stopped.
+
+    Examples:
+      bench fetch kodak
+      bench fetch clic2020 --from professional_test_2020.zip
+      bench fetch alexnet
+    """
     if origin and name not in DATASETS:
         raise UsageError(f"--from is for datasets, and {name} is none: leave it out")
     if name == "sample":

@@ -1,5 +1,6 @@
 """`bench list` and `bench doctor`: what can be measured, and what of it runs on this machine."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,17 +16,25 @@ def list_names(
     published: Annotated[
         bool,
         typer.Option(
-            "--published", help="List published numbers instead: system, dataset, metric, protocol."
+            "--published",
+            help="List published numbers instead: system, dataset, metric, protocol.",
+            rich_help_panel=options.COMPARED,
         ),
     ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """List codecs, datasets and metrics (`bench doctor` says which of them run here)."""
+    """List codecs, datasets and metrics (`bench doctor` says which of them run here).
+
+    Examples:
+      bench list
+      bench list --published --json
+    """
     from benchmark import registry
 
     if published:
         from benchmark.commands.analysing.published import list_published
 
-        list_published()
+        list_published(as_json)
         return
     needs = dict.fromkeys(registry.NEED_OPTIONS, "needs options")
     short = {name: f"short for {spec}" for name, spec in registry.ALIASES.items()}
@@ -40,9 +49,16 @@ def list_names(
             **short,
             "./file.py:Class": "a codec of your own",
         },
-        "datasets": {**dict.fromkeys(registry.DATASETS, ""), "path/to/images": "any folder"},
-        "metrics": {**of_images, **of_sets},
+        "datasets": {
+            **dict.fromkeys(registry.DATASETS, ""),
+            "path/to/images": "any folder",
+            "./file.py:function": "a dataset of your own",
+        },
+        "metrics": {**of_images, **of_sets, "./file.py:Class": "a metric of your own"},
     }
+    if as_json:
+        print(json.dumps(titles, indent=1))
+        return
     for title, names in titles.items():
         print(title)
         for name, remark in names.items():
@@ -53,16 +69,31 @@ def doctor(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Say which codecs, metrics and datasets can be used here, and what the others lack."""
+    """Say which codecs, metrics and datasets can be used here, and what the others lack.
+
+    Examples:
+      bench doctor
+      bench doctor --data-dir data --weights-dir weights --json
+    """
     from benchmark.audit import installation
     from benchmark.plan.request import Request
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    _show("machine", installation.examine_machine(data_dir))
-    _show("codecs", _lines(installation.examine_codecs()))
-    _show("metrics", _lines(installation.examine_metrics()))
-    _show("datasets", _lines(installation.examine_datasets(data_dir)))
+    machine = installation.examine_machine(data_dir)
+    found = {
+        "codecs": installation.examine_codecs(),
+        "metrics": installation.examine_metrics(),
+        "datasets": installation.examine_datasets(data_dir),
+    }
+    if as_json:
+        parts = {part: [one._asdict() for one in ones] for part, ones in found.items()}
+        print(json.dumps({"machine": dict(machine), **parts}, indent=1))
+        return
+    _show("machine", machine)
+    for part, ones in found.items():
+        _show(part, _lines(ones))
 
 
 def _lines(findings: Iterable["Availability"]) -> list[tuple[str, ...]]:

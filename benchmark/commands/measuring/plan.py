@@ -3,9 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from benchmark.commands import options
 
@@ -21,15 +19,14 @@ def plan(
     points: options.Points = None,
     jobs: options.Jobs = None,
     limit: options.Limit = None,
-    results: options.Results = Path("results"),
+    results: options.ResultsTarget = Path("results"),
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     packs: options.Packs = None,
+    skip_missing: options.SkipMissing = False,
     flatten: options.Flatten = False,
-    timing: Annotated[
-        bool, typer.Option("--timing", help="Plan a run with `--timing`: one cell at a time.")
-    ] = False,
+    timing: options.Timing = False,
     nodes: options.Nodes = None,
     workers_per_node: options.WorkersPerNode = 1,
     as_json: options.AsJson = False,
@@ -38,6 +35,10 @@ def plan(
 
     With --nodes, also say when a cluster would finish them. Then neither the dataset nor the codecs
     have to be on this machine, if the sizes of the dataset's images are known.
+
+    Examples:
+      bench plan --codecs jpeg,avif --dataset sample
+      bench plan --codecs vtm --dataset clic2020 --nodes 64 --json
     """
     from benchmark.codec_spec import split_unescaped
     from benchmark.errors import Unavailable
@@ -54,6 +55,7 @@ def plan(
         limit=limit,
         flatten=flatten,
         packs=tuple(packs or ()),
+        skip_missing=skip_missing,
         timing=timing,
         results=results,
         data_dir=data_dir,

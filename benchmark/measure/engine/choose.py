@@ -1,5 +1,6 @@
 """Choose the backend that carries out a request's cells: this machine, or a cluster's nodes."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ def choose_backend(request: Request) -> Backend:
     """
     if request.engine not in ENGINES:
         raise UsageError(f"--engine {request.engine!r} is none of {', '.join(ENGINES)}")
+    seconds = request.timeout_seconds
+    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError(f"--timeout {seconds:g} is no number of seconds above 0")
     if request.engine == "local":
         return _local(request)
     if request.timing:

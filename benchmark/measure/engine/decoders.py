@@ -18,8 +18,10 @@ from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
 from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended, worker_context
-from benchmark.measure.execute import Failed, explain
+from benchmark.measure.engine.patience import ENDING_SECONDS, Patience
+from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
+from benchmark.system.process_tree import end_tree
 
 TICK_SECONDS = 1.0
 
@@ -33,9 +35,13 @@ class Ready(NamedTuple):
 class DecoderProcess:
     """A process that decodes one codec variant; after `Failed` of stage "load", nothing."""
 
-    def __init__(self, spec: CodecSpec, device: str) -> None:
-        """Start the process; device: cpu or cuda, which the codec may ignore."""
+    def __init__(self, spec: CodecSpec, device: str, timeout_seconds: float | None = None) -> None:
+        """Start the process; device: cpu or cuda, which the codec may ignore.
+
+        timeout_seconds: of one stream; None for no limit.
+        """
         self._spec, self._device = spec, device
+        self._patience = Patience(timeout_seconds)
         self._start()
 
     def _start(self) -> None:
@@ -64,6 +70,7 @@ class DecoderProcess:
         """Begin to decode; `receive` has what comes of it."""
         self.ready  # noqa: B018 - comes before everything else
         self._busy = True
+        self._patience.begin("decode")
         with suppress(OSError):  # a process that is gone is found out by `receive`
             self.connection.send_bytes(stream)
 
@@ -77,6 +84,13 @@ class DecoderProcess:
         self._busy = False
         return outcome
 
+    def give_up(self) -> Failed | None:
+        """Stop a process that has taken too long over its stream; None if it has not."""
+        if self._patience.left_seconds() != 0 or not self.waits(0):
+            return None
+        self.stop()
+        return self._patience.failure()
+
     @property
     def process_id(self) -> int | None:
         """Id of the present process."""
@@ -87,10 +101,16 @@ class DecoderProcess:
         return not self.connection.poll(seconds)
 
     def stop(self) -> None:
-        """Kill the process over its current stream; the next stream gets a new one."""
-        self._process.kill()
+        """End the process and all that it started; the next stream gets a new one."""
+        assert self._process.pid is not None
+        end_tree(self._process.pid, self._ended, ENDING_SECONDS)
         self._how_it_ended()
+        self._busy = False
         self._start()
+
+    def _ended(self, seconds: float) -> bool:
+        self._process.join(timeout=seconds)
+        return not self._process.is_alive()
 
     def end(self) -> None:
         """Let an idle process finish; one that is busy is killed."""
@@ -109,7 +129,11 @@ class DecoderProcess:
 
 
 def decode_all(
-    spec: CodecSpec, streams: Iterable[tuple[str, bytes]], device: str, jobs: int
+    spec: CodecSpec,
+    streams: Iterable[tuple[str, bytes]],
+    device: str,
+    jobs: int,
+    timeout_seconds: float | None = None,
 ) -> Iterator[tuple[str, Ready | Failed, Pixels | Failed] | None]:
     """Decode named streams of a codec variant; yield (name, where, pixels) as they complete.
 
@@ -123,7 +147,7 @@ def decode_all(
         while following or names:
             if following and len(names) < _width(decoders, jobs):
                 idle = [one for one in decoders if one.connection not in names]
-                decoder = idle[0] if idle else DecoderProcess(spec, device)
+                decoder = idle[0] if idle else DecoderProcess(spec, device, timeout_seconds)
                 if not idle:
                     decoders.append(decoder)
                 name, stream = following
@@ -135,10 +159,12 @@ def decode_all(
                     names[decoder.connection] = name, decoder
                 continue
             done = wait(list(names), timeout=TICK_SECONDS)
-            for connection in done:
-                name, decoder = names.pop(connection)
-                where = decoder.ready
-                yield name, where, decoder.receive()
+            for connection, (name, decoder) in list(names.items()):
+                where = decoder.ready  # before the process is replaced
+                outcome = decoder.receive() if connection in done else decoder.give_up()
+                if outcome is not None:
+                    del names[connection]
+                    yield name, where, outcome
             if not done:
                 yield None
     finally:
@@ -155,13 +181,14 @@ def serve(connection: Connection, environment: dict[str, str], spec: CodecSpec) 
     """Serve streams in a decoder's process until the end of the pipe."""
     os.environ.clear()
     os.environ.update(environment)
+    os.setpgid(0, 0)  # so that it can be ended with all that it started
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
         try:
             codec = load_codec(spec)
         except Exception as error:
-            connection.send(Failed("load", explain(error)))
+            connection.send(failed_by(None, "load", error))
             return
         connection.send(Ready(_device_of(codec)))
         while True:
@@ -173,7 +200,7 @@ def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:
     try:
         pixels: object = codec.decode(stream)
     except Exception as error:  # adapters run foreign code; any exception is that stream's result
-        return Failed("decode", explain(error))
+        return failed_by(codec, "decode", error)
     if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3:
         return pixels
     return Failed("verify", f"decode gave {type(pixels).__name__}, not pixels")

@@ -2,7 +2,7 @@
 
 A worker takes the cells of one image after another, so that a source is read and prepared once.
 A worker that dies takes only its present cell with it: that cell is a failed row with the signal,
-and another worker continues.
+and another worker continues. So it is with a worker that is ended because its cell takes too long.
 """
 
 import os
@@ -18,10 +18,12 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
-from benchmark.measure.execute import Failed
-from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_row
+from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
+from benchmark.measure.execute import Enter, Failed, untold
+from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, METRICS
+from benchmark.system.process_tree import end_tree
 
 Task = Cell | Rescore
 
@@ -93,10 +95,10 @@ def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finishe
         for worker in workers:
             worker.take()
         while busy := [worker for worker in workers if worker.tasks]:
-            ready = wait([worker.connection for worker in busy], timeout=TICK_SECONDS)
+            ready = wait([worker.connection for worker in busy], timeout=_pause(busy))
             for worker in busy:
-                if worker.connection in ready:
-                    finished = worker.collect()
+                finished = worker.collect() if worker.connection in ready else worker.give_up()
+                if finished is not None:
                     worker.take()
                     yield finished
             if not ready:
@@ -139,6 +141,12 @@ class _WorkQueue:
         return task
 
 
+def _pause(busy: Sequence["_Worker"]) -> float:
+    """Return the seconds until some worker may be overdue, a second at most."""
+    left = (worker.patience.left_seconds() for worker in busy)
+    return min([TICK_SECONDS, *(one for one in left if one is not None)])
+
+
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     on_gpu = 1 if conditions.timing else GPU_WORKERS
     queues = {"cpu": _WorkQueue(conditions.jobs), "cuda": _WorkQueue(on_gpu)}
@@ -169,6 +177,7 @@ class _Worker:
         self._queue, self._conditions = queue, conditions
         self.tasks: deque[Task] = deque()
         self._image = ""
+        self.patience = Patience(conditions.timeout_seconds)
         self._start()
 
     def _start(self) -> None:
@@ -188,16 +197,38 @@ class _Worker:
             self.tasks.append(task)
             self._send(task)
 
-    def collect(self) -> Finished:
-        """Receive the outcome of the current task; replace a worker that died."""
-        task = self.tasks.popleft()
+    def collect(self) -> Finished | None:
+        """Receive the outcome of the current task, None for its next stage; replace the dead."""
         try:
             outcome = self.connection.recv()
         except (EOFError, OSError):
-            outcome = self._fell(task)
+            self._process.join()
+            how = how_it_ended(self._process.exitcode or 0)
+            failed = Failed("worker", f"the process that worked on this cell {how}")
+            return self._replace(failed)
+        if isinstance(outcome, Begun):
+            self.patience.begin(outcome.stage)
+            return None
         if isinstance(outcome, str):
             raise WorkerError(outcome)
-        return Finished(task, outcome)
+        self.patience.begin(None)
+        return Finished(self.tasks.popleft(), outcome)
+
+    def give_up(self) -> Finished | None:
+        """End a worker whose current stage is overdue, and all that it started; None for no such.
+
+        It may have answered while this process was busy with something else.
+        """
+        if self.patience.left_seconds() != 0 or self.connection.poll():
+            return None
+        assert self._process.pid is not None
+        end_tree(self._process.pid, self._ended, ENDING_SECONDS)
+        self._process.join()
+        return self._replace(self.patience.failure())
+
+    def _ended(self, seconds: float) -> bool:
+        self._process.join(timeout=seconds)
+        return not self._process.is_alive()
 
     def end(self) -> None:
         """Let an idle worker finish, stop a busy one; one deep in native code is killed."""
@@ -215,17 +246,17 @@ class _Worker:
         with suppress(OSError):  # a worker that is gone already is found out by `collect`
             self.connection.send(task)
 
-    def _fell(self, task: Task) -> Measured | Failed:
-        self._process.join()
+    def _replace(self, failed: Failed) -> Finished:
+        """Fail the current task, and start another worker for the one that waits."""
+        task = self.tasks.popleft()
         self.connection.close()
-        how = how_it_ended(self._process.exitcode or 0)
-        failed = Failed("worker", f"the process that worked on this cell {how}")
+        self.patience.begin(None)
         self._start()
         for waiting in self.tasks:
             self._send(waiting)
         if isinstance(task, Cell):
-            return Measured(failed_row(task, self._conditions, failed), None)
-        return failed
+            return Finished(task, failed_cell(task, self._conditions, failed))
+        return Finished(task, failed)
 
 
 def how_it_ended(code: int) -> str:
@@ -248,15 +279,30 @@ def work(connection: Connection, conditions: Conditions, environment: dict[str, 
         _serve(connection, conditions)
 
 
+def announcer(connection: Connection, conditions: Conditions) -> Enter:
+    """Return what tells the driver of stages, where their time is limited.
+
+    This process then leads a process group, so that it can be ended with all that it started.
+    """
+    if conditions.timeout_seconds is None:
+        return untold
+    os.setpgid(0, 0)
+    return lambda stage: connection.send(Begun(stage))
+
+
 def _serve(connection: Connection, conditions: Conditions) -> None:
     from traceback import format_exc
 
+    enter = announcer(connection, conditions)
     bench: Workbench | None = None
     while (task := _receive(connection)) is not None:
         reply: Measured | Failed | str
         try:
             bench = bench or Workbench(conditions)
-            reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+            if isinstance(task, Cell):
+                reply = bench.measure(task, enter)
+            else:
+                reply = bench.rescore(task, enter)
         except Exception:
             reply = format_exc()
         connection.send(reply)

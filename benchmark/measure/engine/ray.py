@@ -21,8 +21,8 @@ from benchmark.measure.engine.ray_bench import Fault, WorkerConfig
 from benchmark.measure.engine.ray_payload import PayloadMaker, device_of, spec_of
 from benchmark.measure.engine.ray_queue import Job, WorkerHandle, WorkQueue
 from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
-from benchmark.measure.execute import Failed, explain
-from benchmark.measure.workbench import Conditions, Measured, failed_row
+from benchmark.measure.execute import Failed, failed_by
+from benchmark.measure.workbench import Conditions, Measured, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 
@@ -181,7 +181,7 @@ class _RayRun:
             try:
                 payload, image = self._payloads.payload(job.task)
             except (BenchError, OSError) as error:
-                failed = Failed("load", explain(error))
+                failed = failed_by(None, "load", error)
                 self._finish(worker.queue, job, self._failure(job.task, failed))
             else:
                 worker.sent.append((job, worker.actor.work.remote(payload, image)))
@@ -194,7 +194,7 @@ class _RayRun:
     def _failure(self, task: Task, failed: Failed, machine: str = "") -> Measured | Failed:
         conditions = replace(self._conditions, machine=machine or self._conditions.machine)
         if isinstance(task, Cell):
-            return Measured(failed_row(task, conditions, failed), None)
+            return failed_cell(task, conditions, failed)
         return failed
 
     def _lose(self, worker: WorkerHandle, error: Exception) -> None:

@@ -18,16 +18,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import sleep
 from traceback import format_exc
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmark.codec import CodecInfo, Pixels
-from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
-from benchmark.measure.execute import Failed, explain
+from benchmark.measure.engine.local import announcer
+from benchmark.measure.engine.patience import Begun
+from benchmark.measure.execute import Failed
 from benchmark.measure.resources import Resources
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
+from benchmark.user_file import one_line, use_copies
 
 GRACE_SECONDS = 5.0
 
@@ -36,7 +39,7 @@ class WorkerConfig(NamedTuple):
     """Conditions and files that every task of a worker needs; its first order."""
 
     conditions: Conditions
-    files: dict[str, bytes]  # Python files of users' codecs, by their paths in specs
+    files: dict[str, bytes]  # Python files of users' codecs and metrics, by their paths
 
 
 class NeededCodec(NamedTuple):
@@ -66,15 +69,14 @@ class Fault(NamedTuple):
 
 
 Order = WorkerConfig | NeededCodec | Payload
-Reply = Measured | Failed | Fault | str
+Reply = Begun | Measured | Failed | Fault | str
 
 
 class Delivered(Resources):
     """Resources that travelled with the payload; for the rest, this machine's disk."""
 
-    def __init__(self, files: dict[str, bytes], folder: Path) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._files, self._folder = files, folder
         self._payload: Payload | None = None
         self._image = b""
 
@@ -88,18 +90,6 @@ class Delivered(Resources):
         from benchmark.datasets.image import decode_image
 
         return decode_image(source.file.name, self._image, flatten).pixels
-
-    def codec(self, spec: CodecSpec) -> Any:
-        """Return a codec, from the Python file of the configuration if it is a user's own."""
-        path, _, attribute = spec.name.partition(":")
-        if path not in self._files:
-            return load_codec(spec)
-        folder = self._folder / str(list(self._files).index(path))
-        folder.mkdir(exist_ok=True)
-        copy = folder / Path(path).name
-        if not copy.exists():
-            copy.write_bytes(self._files[path])
-        return load_codec(spec._replace(name=f"{copy}:{attribute}"))
 
     def pack(self, cell: Cell) -> Pack | None:
         """Return the part of the pack that is in the payload."""
@@ -121,7 +111,7 @@ def lack(resources: Resources, wanted: NeededCodec) -> str:
         codec = resources.codec(wanted.spec)
         here = codec.describe() if wanted.info else None
     except Exception as error:  # constructors run foreign code as well
-        return explain(error)
+        return one_line(error)
     there = wanted.info
     if here and there and _identity(here) != _identity(there):
         return (
@@ -171,10 +161,22 @@ def _end_with(descriptor: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)  # deep in native code, which hears no signal
 
 
+def _written(files: dict[str, bytes], folder: Path) -> dict[str, Path]:
+    """Write users' files below a folder, each under its own name; return where they are."""
+    copies = {}
+    for number, (path, content) in enumerate(files.items()):
+        (folder / str(number)).mkdir()
+        copies[path] = folder / str(number) / Path(path).name
+        copies[path].write_bytes(content)
+    return copies
+
+
 def _serve(connection: Connection) -> None:
     config: WorkerConfig = connection.recv()
     with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
-        resources = Delivered(config.files, Path(folder))
+        use_copies(_written(config.files, Path(folder)))
+        resources = Delivered()
+        enter = announcer(connection, config.conditions)
         bench: Workbench | None = None
         while True:
             order: NeededCodec | Payload = connection.recv()
@@ -185,8 +187,10 @@ def _serve(connection: Connection) -> None:
                 else:
                     bench = bench or Workbench(config.conditions, resources)
                     resources.open(order)
-                    task = order.task
-                    reply = bench.measure(task) if isinstance(task, Cell) else bench.rescore(task)
+                    if isinstance(order.task, Cell):
+                        reply = bench.measure(order.task, enter)
+                    else:
+                        reply = bench.rescore(order.task, enter)
             except Exception:
                 reply = Fault(format_exc())
             connection.send(reply)

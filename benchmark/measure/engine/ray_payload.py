@@ -18,12 +18,13 @@ from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
+from benchmark.user_file import file_of, names_file
 
 
 class PayloadMaker:
     """Maker of a run's payloads; `ray` is the connected package.
 
-    files: the Python files of users' codecs, by their paths in specs.
+    files: the Python files of users' codecs and metrics, by their paths as users name them.
     """
 
     def __init__(self, ray: Any, tasks: Sequence[Task], conditions: Conditions) -> None:
@@ -34,8 +35,9 @@ class PayloadMaker:
         self._features = FeatureFolder(conditions.folder)
         spaces = (name for name in conditions.metrics if name in FEATURE_SPACES)
         self._protocols = [str(metric_class(name).protocol) for name in spaces]
-        paths = {spec_of(task).name.partition(":")[0] for task in tasks}
-        self.files = {p: Path(p).read_bytes() for p in paths if p.endswith(".py")}
+        names = {*(spec_of(task).name for task in tasks), *conditions.metrics}
+        own = [name for name in names if names_file(name)]
+        self.files = {one.partition(":")[0]: file_of(one).read_bytes() for one in own}
 
     def payload(self, task: Task) -> tuple[Payload, Any]:
         """Return a task's payload, and the reference to its image in the object store, if any.

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from multiprocessing import Pipe
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from benchmark.codec_spec import CodecSpec
 from benchmark.measure.engine.cluster import import_ray
 from benchmark.measure.engine.local import POOLS, how_it_ended
+from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
 from benchmark.measure.engine.ray_bench import (
     Fault,
     NeededCodec,
@@ -26,9 +28,10 @@ from benchmark.measure.engine.ray_bench import (
     WorkerConfig,
 )
 from benchmark.measure.execute import Failed
-from benchmark.measure.workbench import Measured, failed_row
+from benchmark.measure.workbench import Measured, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.system.machine import machine
+from benchmark.system.process_tree import descendants, end_tree
 
 ROOT = Path(__file__).parents[3]
 PARTS = ("benchmark", "baselines")
@@ -90,21 +93,29 @@ class Worker:
             reply = self._ask(payload)
             self._sent = source.sha256 if source is not None else self._sent
         except _DiedError as died:
-            failed = Failed("worker", f"the process that worked on this cell {died}")
+            failed = died.overdue or Failed(
+                "worker", f"the process that worked on this cell {died}"
+            )
             if isinstance(task, Cell):
-                return Measured(failed_row(task, self._config.conditions, failed), None)
+                return failed_cell(task, self._config.conditions, failed)
             return failed
         return cast(Measured | Failed | Fault, reply)
 
     def _ask(self, order: Order) -> Reply:
         if self._process is None:
             self._start()
+        patience = Patience(self._config.conditions.timeout_seconds)
         try:
             self._connection.send(order)
-            reply: Reply = self._connection.recv()
+            while self._connection.poll(patience.left_seconds()):
+                reply: Reply = self._connection.recv()
+                if not isinstance(reply, Begun):
+                    return reply
+                patience.begin(reply.stage)
         except (EOFError, OSError):
             raise _DiedError(self._bury()) from None
-        return reply
+        self._end()
+        raise _DiedError(self._bury(), patience.failure())
 
     def _start(self) -> None:
         self._connection, theirs = Pipe()
@@ -126,6 +137,19 @@ class Worker:
         told.close()
         self._connection.send(self._config)
 
+    def _end(self) -> None:
+        """End the process that works, the child of the one that was started here."""
+        assert self._process is not None
+        for working, _ in descendants(self._process.pid)[:1]:
+            end_tree(working, self._ended, ENDING_SECONDS)
+        self._process.kill()
+
+    def _ended(self, seconds: float) -> bool:
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode is not None
+
     def _bury(self) -> str:
         """Return how the process ended; another is started for the next order."""
         assert self._process is not None
@@ -143,6 +167,10 @@ class Worker:
 
 class _DiedError(Exception):
     """The process for codecs is gone; the message says how it ended."""
+
+    def __init__(self, how: str, overdue: Failed | None = None) -> None:
+        super().__init__(how)
+        self.overdue = overdue  # where it was ended because its task took too long
 
 
 def code_sha256() -> str:

@@ -53,15 +53,24 @@ class LearnedRating(ABC):
 
     def __init__(self, device: str = "cpu") -> None:
         """Raise `Unavailable` where pyiqa or the weights are missing or others."""
-        require_pyiqa(self.label)
-        remedy = f"run `bench fetch {self.column}`, or put the file into one of them"
-        path = find_weights((self.file,), remedy)
+        path = self._find()
         import_torchvision()
         self._device = device
         try:
             self._network = self.open(path, device)
         except ImportError as error:  # pyiqa needs forty packages, and one of them is not there
             raise Unavailable(f"{self.label} needs all that pyiqa needs: {error}") from error
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise `Unavailable` where pyiqa or the weights are missing; nothing is loaded."""
+        cls._find()
+
+    @classmethod
+    def _find(cls) -> Path:
+        require_pyiqa(cls.label)
+        remedy = f"run `bench fetch {cls.column}`, or put the file into one of them"
+        return find_weights((cls.file,), remedy)
 
     @abstractmethod
     def open(self, path: Path, device: str) -> Any:

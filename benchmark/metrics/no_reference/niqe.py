@@ -10,6 +10,7 @@ as positive or negative by rounding errors; here they count as neither, which mo
 """
 
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -52,6 +53,11 @@ class NIQE:
         """Ignore `device`; `Unavailable` where the pristine model is missing or another."""
         self._mean, self._covariance = _load_model()
 
+    @staticmethod
+    def require() -> None:
+        """Raise `Unavailable` where the pristine model is missing; nothing is loaded."""
+        _find_model()
+
     def prepare(self, reference: Pixels) -> tuple[int, ...]:
         """Return the source's shape; `NotMeasurable` where there are fewer than two blocks."""
         height, width, _ = reference.shape
@@ -90,9 +96,13 @@ def block_features(pixels: Pixels) -> Floats:
     return np.concatenate(features, axis=1)
 
 
+def _find_model() -> Path:
+    return find_weights((FILE,), f"run `bench fetch niqe`, or put the release's file as {FILE}")
+
+
 def _load_model() -> tuple[Floats, Floats]:
     """Return mean (36,) and covariance (36, 36) of the pristine photographs' blocks."""
-    path = find_weights((FILE,), f"run `bench fetch niqe`, or put the release's file as {FILE}")
+    path = _find_model()
     require_pinned(path, SHA256, "the model of NIQE's release")
     from scipy.io import loadmat
 

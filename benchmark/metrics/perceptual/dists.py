@@ -42,7 +42,8 @@ NETWORK = VGG16._replace(
     layers=tuple(
         tuple(step if step.tensors else Step(_root_mean_square) for step in layer)
         for layer in VGG16.layers
-    )
+    ),
+    fetched_as="dists",  # which brings both files
 )
 
 
@@ -88,6 +89,12 @@ class DISTS:
             torch.tensor(one, dtype=dtype, device=device).view(1, 3, 1, 1)
             for one in (MEAN, DEVIATION)
         )
+
+    @staticmethod
+    def require() -> None:
+        """Raise `Unavailable` where one of the two weight files is missing; nothing is loaded."""
+        NETWORK.find()
+        _find_importances()
 
     def prepare(self, reference: Pixels) -> PreparedLayers:
         """Return the source's layers with their means and variances."""

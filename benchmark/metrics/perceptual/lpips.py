@@ -56,6 +56,11 @@ class LPIPS:
         self._weights = self.backbone.load(found, device, dtype)
         self._importances = [one.to(device, dtype) for one in importances]
 
+    @classmethod
+    def require(cls) -> None:
+        """Raise `Unavailable` where weights or lpips 0.1.4 are missing; nothing is loaded."""
+        cls.backbone.require(importances=True)
+
     def prepare(self, reference: Pixels) -> PreparedFeatures:
         """Return the source's features.
 

@@ -12,6 +12,7 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint.recognise import recognise, tensor_file
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
 from baselines.neural.picture_codec import PictureCodec
@@ -128,3 +129,19 @@ def test_the_small_size_takes_the_work_of_crdrs_smallest(method):
     assert macs_per_pixel(method, load_architecture(method).presets["micro"]) == pytest.approx(
         ours, rel=0.05
     )
+
+
+@pytest.mark.parametrize("preset", ["tiny", "micro", "full"])
+def test_bare_tensors_tell_the_configuration(method, preset):
+    architecture = load_architecture(method)
+    config = architecture.presets[preset]
+    with torch.device("meta"):
+        state = architecture.build(config).stored_state()
+    shapes = {name: tuple(one.shape) for name, one in state.items()}
+    assert architecture.config_from_shapes(shapes, config) == config
+    assert set(architecture.landmarks) <= shapes.keys()
+
+
+def test_a_checkpoint_is_recognised_and_only_as_what_it_is(path, method):
+    found = recognise(path, tensor_file(path).shapes)
+    assert (found.architecture, found.absent) == (method, ())

@@ -1,0 +1,129 @@
+"""A verb of `bench`: help with examples and panels, spellings of options, groups of verbs."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.exceptions import TyperException
+from typer.models import CommandFunctionType
+
+from benchmark.commands.options import PANELS
+
+# Both spellings are accepted wherever one of them is an option.
+SPELLINGS = (
+    ("--codec", "--codecs"),
+    ("--metric", "--metrics"),
+    ("--dataset", "--datasets"),
+    ("--point", "--points"),
+)
+EXAMPLES = "Examples:\n"
+
+
+class Verb(TyperCommand):
+    """A command whose docstring ends with a paragraph `Examples:`, shown below its options."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self.help, self.epilog = _prose_and_examples(self.help or "")
+        arguments = [one for one in self.params if isinstance(one, TyperArgument)]
+        options = [one for one in self.params if isinstance(one, TyperOption)]
+        for one in options:
+            if one.metavar is None:
+                one.metavar = _value_name(one)
+        self.params = [*arguments, *sorted(options, key=_panel_place)]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command line, options in either of their spellings."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        try:
+            return super().parse_args(ctx, _respelled(args, known))
+        except TyperException as error:
+            if getattr(error, "ctx", None) is None:  # typer forgets it where a value is missing
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help, which only the help of `bench` itself lists."""
+        return _unlisted(super().get_help_option(ctx))
+
+
+class VerbGroup(TyperGroup):
+    """A verb that has verbs of its own: `bench pack export`."""
+
+    def __init__(self, *, name: str | None = None, **settings: Any) -> None:
+        super().__init__(name=name, **settings)
+        self.help, self.epilog = _prose_and_examples(self.help or "")
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help, which only the help of `bench` itself lists."""
+        return _unlisted(super().get_help_option(ctx))
+
+
+class Verbs(typer.Typer):
+    """A group of verbs; `help` is its sentence, with examples of its verbs."""
+
+    def __init__(self, help: str) -> None:  # noqa: A002 - typer's word
+        super().__init__(
+            cls=VerbGroup, help=help, no_args_is_help=True, pretty_exceptions_enable=False
+        )
+        self.callback()(lambda: None)  # a group also where it has one verb alone
+
+    def command(
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Return a decorator that makes a function a verb of the group."""
+        return super().command(name, cls=Verb, **settings)
+
+
+def _unlisted(option: TyperOption | None) -> TyperOption | None:
+    if option is not None:
+        option.hidden = True
+    return option
+
+
+def _prose_and_examples(text: str) -> tuple[str, str | None]:
+    """Split a docstring; unwrap the lines of its paragraphs, and keep those of the examples.
+
+    >>> _prose_and_examples("Do it.\\n\\nA long\\nstory.\\n\\nExamples:\\n  bench do")
+    ('Do it.\\n\\nA long story.', '\\nExamples:\\n  bench do')
+    """
+    prose, found, examples = inspect.cleandoc(text).partition(EXAMPLES)
+    paragraphs = (" ".join(part.split()) for part in prose.strip().split("\n\n"))
+    # The empty line keeps typer from removing the indentation of the examples.
+    return "\n\n".join(paragraphs), f"\n{EXAMPLES}{examples.rstrip()}" if found else None
+
+
+def _panel_place(option: TyperOption) -> int:
+    """Return the place of an option's panel among all, so that panels have one order."""
+    return PANELS.index(option.rich_help_panel) if option.rich_help_panel in PANELS else len(PANELS)
+
+
+def _value_name(option: TyperOption) -> str:
+    """Return a short word for an option's value, which leaves room for its help."""
+    if option.is_flag:
+        return ""
+    kinds = {option.type_descriptor.annotation, *get_args(option.type_descriptor.annotation)}
+    return next((name for kind, name in _VALUE_NAMES.items() if kind in kinds), "TEXT")
+
+
+_VALUE_NAMES = {Path: "PATH", int: "N", float: "X"}
+
+
+def _respelled(words: Sequence[str], known: set[str]) -> list[str]:
+    """Replace options that a command lacks by the other spelling, where it has that one.
+
+    >>> _respelled(["--codec", "jpeg", "--metric=psnr"], {"--codecs", "--metrics"})
+    ['--codecs', 'jpeg', '--metrics=psnr']
+    """
+    other = {
+        one: another
+        for pair in SPELLINGS
+        for one, another in (pair, pair[::-1])
+        if another in known and one not in known
+    }
+    end = words.index("--") if "--" in words else len(words)
+    parts = [word.partition("=") for word in words[:end]]
+    return [*("".join((other.get(name, name), *rest)) for name, *rest in parts), *words[end:]]

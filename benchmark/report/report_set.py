@@ -1,0 +1,158 @@
+"""The files of a report as one set, which a later report in the same folder replaces as a whole.
+
+    report.json   manifest: the command, and the sha256 of every file that was written; pictures of
+                  a page are not listed, since their names are the sha256 of their pixels
+
+A file that is not in the manifest is the user's: a report neither removes nor overwrites it. One
+that was changed since it was written is not removed. In `results/<dataset>/report`, which belongs
+to bench, names of a report's files are bench's also where there is no manifest.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from errno import EISDIR
+from hashlib import sha256
+from pathlib import Path
+from re import compile as pattern
+from shutil import rmtree
+from uuid import uuid4
+
+import msgspec
+
+from benchmark.errors import StoreError, UsageError
+from benchmark.system.atomic import write_file
+from benchmark.system.digest import file_sha256
+from benchmark.system.interruption import delayed
+
+MANIFEST = "report.json"
+PAGE = "page.html"
+PICTURES = "pictures"  # beside the page
+PICTURE = pattern(r"[0-9a-f]{64}\.\w+")  # named by the sha256 of its pixels
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What bench wrote into the folder of a report."""
+
+    command: str = ""  # that makes the report again
+    files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known
+    page_images: str = ""  # the choice that an earlier page was made with
+
+
+class ReportSet:
+    """The folder of a report, and what an earlier one left there."""
+
+    def __init__(
+        self, folder: Path, own: bool = False, names: AbstractSet[str] = frozenset()
+    ) -> None:
+        """Look at the folder.
+
+        own: it belongs to bench. names: of the files that any report may have. Raises `StoreError`
+        for a manifest that cannot be read.
+        """
+        self.folder = folder
+        self._own = own
+        found = _read(folder / MANIFEST)
+        if found is None:
+            here = [one for one in (*sorted(names), PAGE) if own and (folder / one).is_file()]
+            found = Manifest(files=dict.fromkeys(here, ""))
+        self._earlier = found
+
+    @property
+    def page_images(self) -> str | None:
+        """The choice of photographs of the earlier report's page; None where it has none."""
+        if PAGE not in self._earlier.files or not (self.folder / PAGE).is_file():
+            return None
+        return self._earlier.page_images
+
+    def require_writable(self, names: AbstractSet[str]) -> None:
+        """Raise `UsageError` where one of these files exists and was not written by bench."""
+        if self._own:
+            return
+        for name in sorted({*names, MANIFEST}):
+            known = name == MANIFEST and bool(self._earlier.files)
+            if (self.folder / name).exists() and not known and name not in self._earlier.files:
+                raise UsageError(
+                    f"{self.folder / name} was not written by bench, and a report has a file of "
+                    "that name: give --out another folder"
+                )
+
+    def replace(self, files: Mapping[str, str | bytes], command: str) -> list[str]:
+        """Replace the earlier set, its page included; return names of files that were kept.
+
+        Kept are files that the new set does not have and that were changed since they were written.
+        The pictures of a page stay until `end_page`. Until every file is written beside the old
+        ones, nothing of these changes. Raises `StoreError` where the folder cannot be written.
+        """
+        self.require_writable(files.keys())
+        digests = {name: sha256(_bytes(content)).hexdigest() for name, content in files.items()}
+        gone = {name: one for name, one in self._earlier.files.items() if name not in files}
+        changed = sorted(name for name, one in gone.items() if self._changed(name, one))
+        new = Manifest(command, digests, self._earlier.page_images)
+        both = msgspec.structs.replace(new, files={**self._earlier.files, **digests})
+        draft = self.folder / f".{uuid4().hex}.part"
+        try:
+            draft.mkdir(parents=True)
+            for name, content in files.items():
+                (draft / name).write_bytes(_bytes(content))
+            (draft / MANIFEST).write_bytes(_json(both))
+            for name in files:
+                if (self.folder / name).is_dir():
+                    raise IsADirectoryError(EISDIR, "Is a directory")
+            with delayed():
+                for name in (MANIFEST, *files):
+                    (draft / name).replace(self.folder / name)
+                for name in gone.keys() - set(changed):
+                    (self.folder / name).unlink(missing_ok=True)
+                self._write(new)
+        except OSError as error:
+            raise StoreError(
+                f"the report in {self.folder} cannot be written: {error.strerror}"
+            ) from error
+        finally:
+            rmtree(draft, ignore_errors=True)
+        return changed
+
+    def end_page(self, page_images: str | None) -> None:
+        """Add the page that stands beside the set; without one (None), remove its pictures."""
+        if page_images is not None:
+            files = {**self._earlier.files, PAGE: file_sha256(self.folder / PAGE)}
+            self._write(Manifest(self._earlier.command, files, page_images))
+            return
+        pictures = self.folder / PICTURES
+        if pictures.is_dir():
+            for path in pictures.iterdir():
+                if PICTURE.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+            if not any(pictures.iterdir()):
+                pictures.rmdir()
+
+    def _changed(self, name: str, digest: str) -> bool:
+        path = self.folder / name
+        return bool(digest) and path.is_file() and file_sha256(path) != digest
+
+    def _write(self, manifest: Manifest) -> None:
+        write_file(self.folder / MANIFEST, _json(manifest))
+        self._earlier = manifest
+
+
+def _read(path: Path) -> Manifest | None:
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(
+            f"{path} is not the list of a report's files: {error}; remove it, or give --out "
+            "another folder"
+        ) from error
+    # The folder may be a stranger's: what lies elsewhere is no file of a report.
+    inside = {name: one for name, one in found.files.items() if Path(name).name == name}
+    return msgspec.structs.replace(found, files=inside)
+
+
+def _json(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

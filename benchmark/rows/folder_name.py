@@ -1,0 +1,48 @@
+"""Name of a folder of images below the results: the same wherever the folder lies.
+
+Named by its path, a folder that was moved would be another dataset, and everything would be
+measured again. Rows carry the sha256 of their image's pixels, so the stored rows themselves say
+which results are those of a folder.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from benchmark.rows.store import Store
+
+DIGITS = 6
+
+
+def stores_below(results: Path) -> dict[str, Path]:
+    """Return the folders of a results folder that hold rows, by their names."""
+    return {path.parent.name: path.parent for path in sorted(results.glob("*/per_image"))}
+
+
+def folder_store_name(
+    title: str, by_path: str, images: Collection[str], stores: Mapping[str, Path]
+) -> str:
+    """Return the name of the results of a folder of images: "holiday-1a2b3c".
+
+    title: the folder's own name, with which the returned name begins. by_path: the name that
+    earlier versions made from its path. images: sha256 of the pixels of each image. stores: folders
+    of results by name.
+
+    Results belong to the folder if their name begins with its title, and at least half of the
+    images of the folder, or of the results if these have fewer, are in both: a folder stays the
+    same when an image is added or removed. Of several, `by_path` is taken, else the one with the
+    largest share of common images. Where there are none, six hexadecimal digits of a sha256 of
+    `images` complete the name.
+    """
+    here = set(images)
+    own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
+    found: dict[str, tuple[bool, float]] = {}
+    for name in filter(own.fullmatch, stores):
+        there = Store(stores[name]).images()
+        common = len(here & there)
+        if common and 2 * common >= min(len(here), len(there)):
+            found[name] = name == by_path, common / len(here | there)
+    if found:
+        return max(sorted(found), key=found.__getitem__)
+    return f"{title}-{sha256(''.join(sorted(here)).encode()).hexdigest()[:DIGITS]}"

@@ -1,0 +1,234 @@
+"""Python files of users: `path.py:Name` to the class or function of that name, errors as sentences.
+
+A file is loaded from its present bytes each time, and whatever is wrong with it is a `UsageError`
+that names the file and, where there is one, the line.
+"""
+
+import ast
+import inspect
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmark.errors import BenchError, Unavailable, UnknownName, UsageError
+
+SUFFIX = ".py"
+HARNESS = "benchmark"  # the package that calls authors' code, and is none
+DIGITS = 12  # of a file's sha256, in the protocol id of its metric
+# What a metric's class says of itself, as regular expressions; the column is one of the table.
+METRIC_FACTS = {
+    "column": "[a-z][a-z0-9_]*",
+    "label": ".+",
+    "better": "higher|lower",
+    "protocol": r"[^\s,]+",
+}
+# Where this process finds files that lie on another machine, by the path in the user's request.
+_copies: dict[str, Path] = {}
+
+
+def names_file(name: str) -> bool:
+    """Return whether a name is of something in a Python file.
+
+    >>> names_file("./mine.py:Mine"), names_file("jpeg")
+    (True, False)
+    """
+    return name.partition(":")[0].endswith(SUFFIX)
+
+
+def use_copies(copies: Mapping[str, Path]) -> None:
+    """Have this process load these paths from copies elsewhere; both are of the same name."""
+    _copies.update(copies)
+
+
+def file_of(name: str) -> Path:
+    """Return the file of `path.py:Name`; raise `UsageError` where there is none."""
+    text = name.partition(":")[0]
+    path = _copies.get(text, Path(text))
+    if not path.is_file():
+        raise UsageError(f"no file {text}")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"the file {text} cannot be read: its permissions forbid it")
+    return path
+
+
+def load(name: str, kind: str) -> Any:
+    """Load the class or function that `path.py:Name` names.
+
+    kind: what it is to be, "class" or "function". Raises `UsageError` for a file that is not there,
+    is no valid Python, fails while it is loaded, or has nothing of that name; `Unavailable` where
+    it imports a package that is not installed.
+    """
+    path, attribute = file_of(name), name.partition(":")[2]
+    is_kind = inspect.isclass if kind == "class" else inspect.isfunction
+    module = _module(path)
+    found = getattr(module, attribute, None)
+    if is_kind(found):
+        return found
+    own = [key for key, value in vars(module).items() if is_kind(value) and _is_own(value, module)]
+    if not attribute:
+        raise UsageError(f"{name!r} names no {kind}: write {name.rstrip(':')}:NAME")
+    raise UnknownName(f"{kind} in {path.name}:", attribute, own)
+
+
+def digest_of(name: str) -> str:
+    """Return the sha256 of the file of `path.py:Name`, hexadecimal."""
+    return sha256(file_of(name).read_bytes()).hexdigest()
+
+
+def place_of(name: str) -> str:
+    """Return where `path.py:Name` is defined, for sentences: `mine.py, line 12`."""
+    path, attribute = file_of(name), name.partition(":")[2]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if getattr(node, "name", None) == attribute and isinstance(node, ast.stmt):
+            return f"{path.name}, line {node.lineno}"
+    return path.name
+
+
+def require_methods(name: str, found: type[Any], kind: str, methods: Sequence[str]) -> None:
+    """Raise `UsageError` unless the class `found`, which `name` names, has all these methods."""
+    lacking = [method for method in methods if not callable(getattr(found, method, None))]
+    if lacking:
+        raise UsageError(
+            f"{place_of(name)}: the class {found.__name__} has no method "
+            f"{' and no '.join(map(repr, lacking))}, which a {kind} needs"
+        )
+
+
+def metric_class(name: str) -> type[Any]:
+    """Load the image metric that `path.py:Class` names; its protocol names the file's sha256.
+
+    The class returned is one made from the author's, whose protocol id ends with the first digits
+    of the file's sha256: values of an edited file are never taken for those of the file before.
+    Raises `UsageError` where it is not a `benchmark.metrics.metric.ImageMetric`.
+    """
+    return _metric_class(name, digest_of(name))
+
+
+def author_frame(error: BaseException, author: Any) -> str:
+    """Return the last frame of an exception that is in the author's own code; empty for none.
+
+    author: the class or function that was called. Its own code is the file of its methods, else
+    that of the first class it inherits from that the exception passed; of a class of a package, the
+    whole package.
+
+    >>> def mine():
+    ...     raise ValueError
+    >>> try:
+    ...     mine()
+    ... except ValueError as error:
+    ...     author_frame(error, mine).partition(", ")[2]
+    'line 2, in mine'
+    """
+    for kind in getattr(author, "__mro__", (author,)):
+        if found := _last_frame(error, _files_of(kind)):
+            return found
+    return ""
+
+
+def is_of_package(author: Any) -> bool:
+    """Return whether a class or function is of an installed package, not of a single file."""
+    package, dot, _ = str(author.__module__).partition(".")
+    return bool(dot) and package in sys.modules
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as one line: our own messages as they are, others with their type."""
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    return text if isinstance(error, BenchError) else f"{kind}: {text}" if text else kind
+
+
+def failed_in(name: str, author: Any, what: str, error: BaseException) -> UsageError:
+    """Return the error of an author's code that failed before anything was measured.
+
+    name: `path.py:Name`. author: the class or function. what: the part of it that failed, as the
+    end of a sentence.
+    """
+    where = author_frame(error, author)
+    where = where.rpartition(", in ")[0] or place_of(name)
+    return UsageError(f"{where}: {what} {name} failed: {one_line(error)}")
+
+
+@cache
+def _metric_class(name: str, digest: str) -> type[Any]:
+    found = load(name, "class")
+    if hasattr(found, "reduce") or hasattr(found, "features"):
+        raise UsageError(
+            f"{place_of(name)}: {found.__name__} is a metric of a whole dataset or its features, "
+            'which have to be brought into the project: CONTRIBUTING.md, "A metric"'
+        )
+    require_methods(name, found, "metric", ("prepare", "compare"))
+    for fact, pattern in METRIC_FACTS.items():
+        value: object = getattr(found, fact, None)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise UsageError(
+                f"{place_of(name)}: `{fact}` of {found.__name__} is {value!r}, which is no text "
+                f"of the form {pattern}"
+            )
+    facts: dict[str, Any] = {
+        "__module__": found.__module__,
+        "protocol": f"{found.protocol}-{digest[:DIGITS]}",
+    }
+    if found.__init__ is object.__init__:  # it needs no device
+        facts["__init__"] = lambda self, device="cpu": None
+    return type(found.__name__, (found,), facts)
+
+
+def _module(path: Path) -> ModuleType:
+    content = path.read_bytes()
+    # a name of its own, under which dataclasses look for it: the file's may be that of a package
+    spec = spec_from_file_location(f"{path.stem}@{sha256(content).hexdigest()[:DIGITS]}", path)
+    if spec is None:
+        raise UsageError(f"{path} cannot be loaded as Python")
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    try:
+        # not by the loader, which takes a cached version of a file that changed within a second
+        exec(compile(content, str(path), "exec"), vars(module))
+    except SyntaxError as error:
+        where = Path(error.filename or path).name
+        raise UsageError(f"{where}, line {error.lineno}: {error.msg}: correct it") from error
+    except ModuleNotFoundError as error:
+        where = _line_in(path, error)
+        raise Unavailable(f"{where}: the Python package {error.name!r} is not installed") from error
+    except BenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        what = "the file cannot be loaded"
+        raise UsageError(f"{_line_in(path, error)}: {what}: {one_line(error)}") from error
+    return module
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    return _last_frame(error, (str(path),)).rpartition(", in ")[0] or path.name
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return bool(value.__module__ == module.__name__)
+
+
+def _last_frame(error: BaseException, own: tuple[str, ...]) -> str:
+    frame, found = error.__traceback__, ""
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        if code.co_filename.startswith(own):
+            found = f"{Path(code.co_filename).name}, line {frame.tb_lineno}, in {code.co_name}"
+        frame = frame.tb_next
+    return found
+
+
+def _files_of(author: Any) -> tuple[str, ...]:
+    """Return the files that hold the code of a class or function, or the folder of its package."""
+    if is_of_package(author):
+        package = str(author.__module__).partition(".")[0]
+        file = sys.modules[package].__file__ if package != HARNESS else None
+        return (f"{Path(file).parent}{os.sep}",) if file else ()
+    methods = vars(author).values() if inspect.isclass(author) else [author]
+    plain = (inspect.unwrap(getattr(one, "__func__", one)) for one in methods)
+    return tuple({one.__code__.co_filename for one in plain if inspect.isfunction(one)})

@@ -1,0 +1,97 @@
+"""The documentation is true: outputs are those of its commands, and every command can be given."""
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from benchmark.cli import app
+from conftest import ROOT
+from support.console import Session, agree, examples
+
+PAST = ROOT / "CHANGELOG.md", ROOT / "docs" / "log.md"  # their commands are those of their day
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*PAST})
+SHOWN = "analysing", "commands", "exchanging", "learned-codec", "measuring"
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?:^|[;&|] |run: )(?:\S+=\S+ )*(?:\S*/)?bench ([^;&|\n]*)", re.MULTILINE)
+
+ClickException = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+
+
+def written_commands(text):
+    """Return the words behind `bench` of every command in a shell's blocks that are not run."""
+    for language, block in FENCED.findall(text):
+        if language in ("", "sh", "bash", "yaml"):
+            for words in COMMAND.findall(re.sub(r" *\\\n\s*", " ", block)):
+                yield shlex.split(words, comments=True)
+
+
+def understood(words):
+    """Parse a command as `bench` does, without carrying it out."""
+    command = typer.main.get_command(app)
+    context = command.context_class(command)
+    while hasattr(command, "resolve_command") and words and not words[0].startswith("-"):
+        _, command, words = command.resolve_command(context, words)
+        context = command.context_class(command, parent=context)
+    if "..." in words:  # the rest is that of another command
+        command.make_parser(context).parse_args([word for word in words if word != "..."])
+    else:
+        command.make_context("bench", list(words))
+
+
+@each_page
+def test_every_command_can_be_given(page):
+    for words in written_commands(page.read_text()):
+        try:
+            understood(words)
+        except ClickException as error:
+            pytest.fail(f"bench {shlex.join(words)}: {error.format_message()}")
+
+
+def test_every_page_with_outputs_is_among_them():
+    shown = {page.stem for page in PAGES if examples(page.read_text())}
+    assert shown == {*SHOWN}
+
+
+@pytest.mark.parametrize("words", ["rum", "run --codec-s jpeg", "pack expart x", "match ours"])
+def test_a_command_that_cannot_be_given_is_noticed(words):
+    with pytest.raises(ClickException):
+        understood(words.split())
+
+
+def test_commands_are_found_in_blocks_of_all_kinds():
+    text = (
+        "```\nbench list; bench doctor  # bench help\n.venv/bin/bench run \\\n  --json\n```\n"
+        "```console\n$ bench a run is not parsed\n```\n```sh\nVTM_DIR=x bench plan --json\n```\n"
+        "```yaml\n - run: bench fetch kodak && bench fetch alexnet\n```\n"
+    )
+    assert [" ".join(words) for words in written_commands(text)] == [
+        "list", "doctor", "run --json", "plan --json", "fetch kodak", "fetch alexnet",
+    ]  # fmt: skip
+
+
+@each_page
+def test_links_lead_to_files_and_headings(page):
+    prose = FENCED.sub("", page.read_text())
+    for target in re.findall(r"\]\((?!https?:)([^)\s]*)\)", prose):
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), f"{target} is not there"
+        assert not heading or heading in headings(file.read_text()), f"{target} has no heading"
+
+
+def headings(text):
+    """Return the names by which links call a page's headings."""
+    found = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in found}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_shown_outputs_are_those_of_the_commands(name, tmp_path):
+    session = Session(tmp_path)
+    for command, output in examples((ROOT / "docs" / f"{name}.md").read_text()):
+        got = session.run(command)
+        assert agree(output, got), f"$ {command}\n{got}"

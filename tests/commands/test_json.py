@@ -1,0 +1,102 @@
+"""`--json` is a flag of one meaning: the summary as JSON on standard output, and nothing else."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli import with_new_names
+from support.command import bench
+from support.verbs import every_verb
+
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
+# A command for each verb with the option, and words that its JSON has to have.
+COMMANDS = {
+    f"run {MEASURED} --metrics psnr": ("measured", "summary", "failed"),
+    f"plan {MEASURED}": ("cells", "to_do"),
+    "list": ("codecs", "datasets", "metrics"),
+    "doctor": ("machine", "codecs", "metrics", "datasets"),
+    "rescore --dataset sample --limit 1 --metrics ssim --results measured": ("rows", "tried"),
+    "report --results measured --metrics psnr --page": ("bd_rates", "files", "summary"),
+    "tradeoff ours vtm --realism fd_squeeze": ("distortion", "points", "notes"),
+    "match ours jpeg": ("matches", "tolerance"),
+    "check results other --dataset kodak --codec jpeg --metrics psnr": ("verdict", "exit_code"),
+    "baseline list --results measured": ("name", "codecs"),
+    "published check --dataset kodak": ("differs", "rows"),
+    "list --published": ("system", "points"),
+    "merge results-a --into merged": ("rows", "conflicts"),
+    "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
+    "audit decode measured": ("table", "wrong"),
+    "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
+    "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),
+}
+
+
+def words_in(value):
+    """Every key of a JSON value."""
+    if isinstance(value, dict):
+        return set(value) | {word for one in value.values() for word in words_in(one)}
+    return {word for one in value for word in words_in(one)} if isinstance(value, list) else set()
+
+
+@pytest.fixture(scope="module")
+def stored(place):
+    results = place / "measured"
+    words = MEASURED.replace("measured", str(results))
+    for command in (
+        f"run {words} --metrics psnr",
+        f"baseline save v1 --results {results}",
+        f"pack export {place / 'measured.tar'} --codecs jpeg --results {results}",
+    ):
+        done = bench(*command.split())
+        assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_standard_output_is_json_alone(stored, monkeypatch, words):
+    monkeypatch.chdir(stored)
+    done = bench(*words.split(), "--json")
+    assert done.returncode == 0 or words.startswith("published"), done.stderr
+    assert set(COMMANDS[words]) <= words_in(json.loads(done.stdout))
+
+
+def test_json_is_a_flag_of_every_verb_that_has_it_and_each_is_tried():
+    flags = {
+        path: one.is_flag
+        for path, command in every_verb()
+        for one in command.params
+        if "--json" in one.opts
+    }
+    assert all(flags.values())
+    assert not {path for path in flags if not any(one.startswith(path) for one in COMMANDS)}
+    listed = PAGE.read_text().partition("standard error. `run`")[2].partition("have it")[0]
+    named = {"run", *re.findall("`([a-z ]+)`", listed)}
+    assert {path.replace("audit ", "audit/").partition("/")[0] for path in flags} == named
+
+
+def test_a_check_prints_what_it_writes(place, monkeypatch):
+    monkeypatch.chdir(place)
+    done = bench("check", "results", "other", "--codec", "webp", "--json", "--json-file", "c.json")
+    assert json.loads(done.stdout) == json.loads((place / "c.json").read_text())
+    assert done.stderr == ""
+
+
+def test_a_check_that_measures_prints_json_alone(stored, monkeypatch):
+    monkeypatch.chdir(stored)
+    words = "--codec jpeg --against measured --metrics psnr --limit 1 --results again --json"
+    done = bench("check", *words.split(), "--points", "jpeg.quality=30,60")
+    assert "verdict" in json.loads(done.stdout)
+
+
+def test_the_file_of_a_check_has_its_own_option_and_its_earlier_spelling_works(capsys):
+    assert with_new_names(["check", "a", "b", "--json", "c.json"])[3:] == ["--json-file", "c.json"]
+    assert with_new_names(["check", "a", "b", "--json=c"])[3:] == ["--json-file=c"]
+    said = "bench: --json is now called --json-file\n"
+    assert capsys.readouterr().err == 2 * said
+    assert with_new_names(["check", "a", "b", "--json"])[3:] == ["--json"]
+    assert with_new_names(["check", "--json", "--codec", "a.json"])[1] == "--json"
+    assert with_new_names(["match", "a", "b", "--json", "c.json"])[3:] == ["--json", "c.json"]
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,67 @@
+"""The recipes of docs/your-own.md are true: their files and commands work as they stand."""
+
+import re
+import shlex
+
+import pytest
+from PIL import Image
+
+from conftest import ROOT
+from support.command import bench
+
+TEXT = (ROOT / "docs" / "your-own.md").read_text()
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
+LONGEST_LINES = 35  # of a recipe, as of the README's codec
+SHOWN = {  # a file that the commands leave, and what stands in it
+    "A metric": ("results/sample/report/report.md", "Edge error"),
+    "A dataset": ("results/holiday/report/report.md", "holiday: means over 3 images"),
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder as the present one, with photographs for the dataset."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        noise = Image.effect_noise((90, 80), 20 + 20 * number).convert("RGB")
+        noise.save(tmp_path / f"200{number}-beach.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_recipe_runs_as_it_stands(name, here):
+    files = re.findall(
+        r"^`([\w/.]+)`:\n\n```python\n(.*?)```", SECTIONS[name], re.DOTALL | re.MULTILINE
+    )
+    ((path, source),) = files
+    assert len(source.splitlines()) <= LONGEST_LINES
+    (here / path).write_text(source)
+    (commands,) = re.findall(r"```sh\n(.*?)```", SECTIONS[name], re.DOTALL)
+    for command in commands.splitlines():
+        program, *words = shlex.split(command)
+        assert program == "bench"
+        done = bench(*words)
+        assert done.returncode == 0, done.stderr
+    file, shown = SHOWN[name]
+    assert shown in (here / file).read_text()
+
+
+def test_the_column_of_the_recipe_is_in_means_figures_and_page(here):
+    source = re.search(r"```python\n(.*?)```", SECTIONS["A metric"], re.DOTALL)[1]
+    (here / "edges.py").write_text(source)
+    words = "--codecs jpeg --limit 1 --metrics psnr,./edges.py:Edges"
+    assert "Edge error" in bench("run", *words.split()).stdout
+    assert bench("report", "--metrics", "psnr,./edges.py:Edges", "--page").returncode == 0
+    report = here / "results" / "sample" / "report"
+    assert "edge_error" in (report / "means.csv").read_text().partition("\n")[0]
+    assert {"edge_error.pdf", "edge_error.png"} <= {path.name for path in report.iterdir()}
+    assert "Edge error" in (report / "page.html").read_text()
+
+
+def test_every_message_that_the_page_quotes_is_one_of_the_harness(here):
+    quoted = ("no result after 30 s (--timeout)", "not deterministic: two decodes of the same")
+    sources = [path.read_text() for path in (ROOT / "benchmark" / "measure").rglob("*.py")]
+    for text in quoted:
+        assert text in " ".join(TEXT.split())
+        start = text.partition("30")[0]
+        assert any(start in source for source in sources)

@@ -1,0 +1,104 @@
+"""A dataset of a function in a user's file: found by every command, each mistake one sentence."""
+
+import re
+
+import pytest
+from PIL import Image
+
+from benchmark.datasets.dataset import ImageFile
+from benchmark.errors import UsageError
+from benchmark.registry import open_dataset
+from support.command import bench
+
+HEAD = """from pathlib import Path
+
+from benchmark.datasets.dataset import Dataset, ImageFile
+
+
+"""
+WHOLE = """def open_mine():
+    found = Path(__file__).parent.glob("*.png")
+    return Dataset("mine", tuple(ImageFile(path.name, path) for path in found))
+"""
+NAME = "./sets.py:open_mine"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder as the present one, with two photographs and the function."""
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 0):
+        Image.effect_noise((40, 30), 50 + number).convert("RGB").save(tmp_path / f"{number}.png")
+    (tmp_path / "sets.py").write_text(HEAD + WHOLE)
+    return tmp_path
+
+
+IMAGES = "tuple(ImageFile(path.name, path) for path in found)"
+MISTAKES = {
+    "a syntax error": (WHOLE.replace("():", "(:"), r"sets\.py, line 6: .*: correct it"),
+    "no such function": (WHOLE.replace("open_mine", "open_mine_too"),
+        r"No function in sets\.py: 'open_mine'\. Did you mean 'open_mine_too'\? .*"),
+    "a class": ("class open_mine:\n    pass\n", r"No function in sets\.py: 'open_mine'\..*"),
+    "an exception": (WHOLE.replace("found =", "found = 1 / 0, "),
+        r"sets\.py, line 7: the function of \./sets\.py:open_mine failed: ZeroDivisionError: .*"),
+    "a list": (WHOLE.replace(f'Dataset("mine", {IMAGES})', "list(found)"),
+        r"sets\.py, line 6: \./sets\.py:open_mine is to return a Dataset, not list"),
+    "a name of ours": (WHOLE.replace('"mine"', '"kodak"'),
+        r"sets\.py, line 6: the dataset of .* has the name 'kodak' of another one, whose .*"),
+    "a part of one of ours": (WHOLE.replace('"mine"', '"clic2020:mine"'),
+        r"sets\.py, line 6: the dataset of .* has the name 'clic2020:mine' of another one.*"),
+    "a name that leads elsewhere": (WHOLE.replace('"mine"', '"../mine"'),
+        r"sets\.py, line 6: '\.\./mine' is no name for a folder of results"),
+    "no image": (WHOLE.replace("*.png", "*.tif"),
+        r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
+    "paths": (WHOLE.replace(IMAGES, "tuple(found)"),
+        r"sets\.py, line 6: the dataset of .* is to have images, each an ImageFile"),
+    "two of a name": (WHOLE.replace("path.name, path", "'a', path"),
+        r"sets\.py, line 6: the dataset of .* has two images named 'a'"),
+    "an image that is not there": (WHOLE.replace("path.name, path", "path.name, path / 'a'"),
+        r"sets\.py, line 6: the image [01]\.png of .* is not at .*"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_in_a_dataset_file_is_one_sentence_before_anything_runs(mistake, here):
+    source, said = mistake
+    (here / "sets.py").write_text(HEAD + source)
+    done = bench("run", "--codecs", "raw", "--dataset", NAME, "--results", "r")
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert re.fullmatch(f"bench: {said}", sentence), sentence
+    assert not (here / "r").exists()
+
+
+def test_images_are_sorted_and_a_function_may_take_the_data_folders(here):
+    assert [image.name for image in open_dataset(NAME).images] == ["0.png", "1.png"]
+    (here / "sets.py").write_text(HEAD + WHOLE.replace("()", "(folders)").replace(
+        "Path(__file__).parent", "folders[0]"))  # fmt: skip
+    (here / "data").mkdir()
+    (here / "0.png").rename(here / "data" / "0.png")
+    found = open_dataset(NAME, here / "data")
+    assert found.images == (ImageFile("0.png", here / "data" / "0.png"),)
+    (here / "data" / "0.png").unlink()
+    with pytest.raises(UsageError, match="is to have images"):
+        open_dataset(NAME, here / "data")
+
+
+def test_every_verb_takes_the_function_and_rows_lie_under_the_datasets_name(here):
+    words = ("--dataset", NAME, "--results", "r")
+    run = ("run", "--codecs", "jpeg,webp", "--metrics", "psnr")
+    assert "2 images" in bench("plan", "--codecs", "jpeg", *words).stdout
+    assert bench(*run, *words).returncode == 0
+    assert [path.name for path in (here / "r").iterdir()] == ["mine"]
+    assert "0 filled in" in bench("rescore", "--metrics", "psnr", *words).stdout
+    report = bench("report", "--metrics", "psnr", "--page", *words)
+    assert "the page has pictures of" in report.stdout
+    assert "mine: 2 images" in report.stdout
+    matched = bench("match", "jpeg", "webp", "--tolerance", "1", *words)
+    assert matched.returncode == 0, matched.stderr
+    assert bench(*run, "--dataset", NAME, "--results", "s").returncode == 0
+    checked = bench("check", "r", "s", "--dataset", NAME, "--metrics", "psnr")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (here / "sets.py").unlink()
+    named = bench("match", "jpeg", "webp", "--dataset", "mine", "--results", "r")
+    assert named.returncode == 0

@@ -1,0 +1,157 @@
+"""A failure tells the author's own line, and its traceback is in the run's record once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import CorruptStream
+from benchmark.measure.execute import failed_by
+from benchmark.measure.outcome import Tracebacks
+from benchmark.measure.record import RunNotes
+from benchmark.rows.store import Store
+from support.command import bench
+
+MINE = Path(__file__).parents[1] / "support" / "mine.py"
+LINE = next(
+    number
+    for number, text in enumerate(MINE.read_text().splitlines(), 1)
+    if text.endswith("# the line that is told")
+)
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        noise = Image.effect_noise((40 + number, 30), 50).convert("RGB")
+        noise.save(tmp_path / "photos" / f"{number}.png")
+    return tmp_path
+
+
+def record_of(folder):
+    (path,) = folder.glob("r/*/runs/*.json")
+    return json.loads(path.read_text())
+
+
+def run(kind, *more):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", *more)
+    return bench("run", "--codecs", f"{MINE}:{kind}", *words)
+
+
+def test_row_and_terminal_have_the_authors_line_where_a_library_raised(photos):
+    done = run("RaisesInLibrary")
+    assert done.returncode == 1
+    told = f"encode: mine.py, line {LINE}, in before_encoding: JSONDecodeError: Expecting"
+    failed = [line for line in done.stdout.splitlines() if line.startswith("failed ")]
+    assert len(failed) == 6
+    assert all(told in line and str(MINE.parent) not in line for line in failed)
+
+
+def test_equal_tracebacks_of_all_workers_are_stored_once_with_their_cells(photos):
+    run("RaisesInLibrary", "--jobs", "2")
+    (one,) = record_of(photos)["tracebacks"]
+    assert one["traceback"].startswith("Traceback (most recent call last):\n")
+    assert f'File "{MINE}", line {LINE}, in before_encoding' in one["traceback"]
+    assert "json.decoder.JSONDecodeError" in one["traceback"]
+    assert len(set(one["cells"])) == 6
+    assert "mine.py:RaisesInLibrary step=2 1.png" in one["cells"]
+
+
+def test_a_run_without_failures_has_no_tracebacks(photos):
+    assert run("Plain").returncode == 0
+    assert "tracebacks" not in record_of(photos)
+
+
+def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos, monkeypatch):
+    assert run("Plain").returncode == 0
+    broken = MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
+    (photos / "mine.py").write_text(broken)
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "s", "--verify")
+    (photos / "sound.py").write_text(MINE.read_text())
+    bench("run", "--codecs", "./sound.py:Plain", *words[:-1])
+    (photos / "sound.py").write_text(broken)  # its fingerprint says nothing of that
+    done = bench("run", "--codecs", "./sound.py:Plain", *words)
+    assert done.returncode == 1
+    assert "not decodable: sound.py, line " in done.stdout
+    records = [json.loads(path.read_text()) for path in photos.glob("s/*/runs/*.json")]
+    (told,) = [one for record in records for one in record.get("tracebacks", ())]
+    assert "IndexError" in told["traceback"]
+    assert len(told["cells"]) == 6
+    audited = bench("audit", "decode", "s", "--trust", "--json")
+    (told,) = json.loads(audited.stdout)["tracebacks"]
+    assert "IndexError" in told["traceback"]
+
+
+def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
+    (photos / "sound.py").write_text(MINE.read_text())
+    words = ("--dataset", "photos", "--results", "r")
+    bench("run", "--codecs", "./sound.py:Plain", "--metrics", "psnr", *words)
+    (photos / "sound.py").write_text(
+        MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
+    )
+    done = bench("rescore", "--metrics", "ssim", *words)
+    assert done.returncode == 1
+    assert "decode: sound.py, line " in done.stdout
+    records = [json.loads(path.read_text()) for path in photos.glob("r/*/runs/*.json")]
+    (told,) = [one for record in records for one in record.get("tracebacks", ())]
+    assert (len(told["cells"]), len(records)) == (6, 2)
+
+
+def failure(codec, action):
+    try:
+        action()
+    except Exception as error:
+        return failed_by(codec, "encode", error)
+    raise AssertionError("nothing was raised")
+
+
+def test_a_contender_of_the_project_is_named_by_its_file_and_not_for_its_own_messages():
+    jpeg = load_codec(parse_codec("jpeg"))
+    failed = failure(jpeg, lambda: jpeg.encode("no pixels", Setting("quality", 30)))
+    assert failed.reason.startswith("jpeg.py, line ")
+
+    def explained():
+        raise CorruptStream("a marker is missing")
+
+    assert failure(jpeg, explained).reason == "a marker is missing"
+    mine = load_codec(parse_codec(f"{MINE}:RaisesOurError"))
+    stream = load_codec(parse_codec(f"{MINE}:Plain")).encode(_picture(), Setting("step", 1))
+    reason = failure(mine, lambda: mine.decode(stream)).reason
+    assert reason.startswith("mine.py, line ")
+    assert reason.endswith(", in after_decoding: a marker is missing")
+
+
+def _picture():
+    import numpy as np
+
+    return np.zeros((8, 8, 3), np.uint8)
+
+
+def test_a_record_gets_what_comes_after_its_first_writing(tmp_path):
+    notes = RunNotes(Store(tmp_path), "r")
+    for name in ("jpeg", "webp"):
+        notes.decoded_twice[name] = "quality=5 a.png"
+        notes.tracebacks.add(name, "a cell")
+        notes.write()
+    record = Store(tmp_path).record("r")
+    assert set(record["decoded_twice"]) == {"jpeg", "webp"}
+    assert [one["traceback"] for one in record["tracebacks"]] == ["jpeg", "webp"]
+    assert "commit" in record
+
+
+def test_tracebacks_go_on_where_an_earlier_part_of_the_run_ended():
+    first = Tracebacks()
+    first.add("A", "one")
+    first.add("", "none")
+    again = Tracebacks(first.listed())
+    again.add("A", "two")
+    again.add("B", "two")
+    assert again.listed() == [
+        {"traceback": "A", "cells": ["one", "two"]},
+        {"traceback": "B", "cells": ["two"]},
+    ]

@@ -1,0 +1,76 @@
+"""A decoder that gives other pixels for the same bytes is found, one stream per codec variant."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from support.command import bench
+
+MINE = Path(__file__).parents[1] / "support" / "mine.py"
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number, width in enumerate((50, 40, 60)):  # the second is the smallest
+        noise = Image.effect_noise((width, 30), 50).convert("RGB")
+        noise.save(tmp_path / "photos" / f"{number}.png")
+    return tmp_path
+
+
+def run(kind, *more):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *more)
+    done = bench("run", "--codecs", f"{MINE}:{kind}", *words)
+    return done.returncode, json.loads(done.stdout)
+
+
+def record_of(folder):
+    (path,) = folder.glob("r/*/runs/*.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples"), [("Random", 1), ("RandomByInstance", 3)], ids=["calls", "instances"]
+)
+def test_a_decoder_that_is_not_deterministic_fails_one_cell(kind, samples, photos):
+    code, told = run(kind)
+    (failed,) = told["failed"]
+    assert (code, failed["stage"]) == (1, "decode")
+    assert failed["cell"] == f"mine.py:{kind} step=1 1.png"
+    assert failed["reason"].startswith(
+        f"not deterministic: two decodes of the same bytes differ in {samples} of 3600 samples"
+    )
+    assert "decoded_twice" not in record_of(photos)
+
+
+def test_one_stream_of_each_variant_is_decoded_twice_by_two_instances(photos):
+    log = photos / "log"
+    code, _ = run(f"CountsDecodes:log={log}", "--jobs", "1")
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert (code, len(lines)) == (0, 6 + 1)
+    of_smallest = [instance for size, instance in lines if size == "3600"]
+    assert len(of_smallest) == 3  # two settings, the first of them twice
+    assert len(set(of_smallest)) == 2
+    (cell,) = record_of(photos)["decoded_twice"].values()
+    assert cell == "step=1 1.png"
+
+
+def test_a_timed_run_is_checked_as_well(photos):
+    code, told = run("Plain", "--timing")
+    assert code == 0
+    assert len(record_of(photos)["decoded_twice"]) == 1
+    assert all(point["images"] == 3 for point in told["summary"])
+
+
+def test_streams_of_a_pack_are_decoded_twice_too(photos):
+    words = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", "p")
+    assert bench("run", "--codecs", "jpeg", *words).returncode == 0
+    exported = bench("pack", "export", "a.tar", "--codecs", "jpeg", "--dataset", "sample",
+                     "--results", "p")  # fmt: skip
+    assert exported.returncode == 0, exported.stderr
+    again = ("--dataset", "sample", "--limit", "1", "--metrics", "psnr", "--results", "r")
+    assert bench("run", "--codecs", "jpeg", *again, "--pack", "a.tar").returncode == 0
+    assert len(record_of(photos)["decoded_twice"]) == 1

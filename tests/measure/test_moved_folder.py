@@ -1,0 +1,139 @@
+"""A folder of images is the same dataset wherever it lies, and two folders never share results."""
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from benchmark.datasets.folder import open_folder
+from benchmark.rows.store import Store
+from support.command import bench
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six images in a folder called photos."""
+    return filled(tmp_path / "here" / "photos", range(6))
+
+
+def filled(folder, numbers):
+    folder.mkdir(parents=True)
+    for number in numbers:
+        Image.new("RGB", (16, 16 + number), (40 * number, 90, 7)).save(folder / f"{number}.png")
+    return folder
+
+
+def measured(folder, results, *more):
+    """Measure with the codec raw; return the name of the results and how much was measured."""
+    words = ("run", "--codecs", "raw", "--dataset", folder, "--results", results, "--jobs", 1)
+    done = bench(*words, "--metrics", "psnr", "--no-table", *more)
+    assert done.returncode == 0, done.stderr
+    count, where = done.stdout.split(" cells measured")[0], done.stdout.split("rows in ")[1]
+    return where.strip().rpartition("/")[2], int(count)
+
+
+def test_a_folder_that_was_moved_has_its_results_and_finished_cells(photos, tmp_path):
+    name, count = measured(photos, tmp_path / "results")
+    assert (name[:-6], count) == ("photos-", 6)
+    moved = photos.rename(tmp_path / "photos")
+    assert measured(moved, tmp_path / "results") == (name, 0)
+    assert measured(moved, tmp_path / "other results") == (name, 6), "on another machine too"
+
+
+def test_added_and_removed_images_leave_the_rows_of_the_others(photos, tmp_path):
+    name, _ = measured(photos, tmp_path / "results")
+    Image.new("RGB", (16, 16), "teal").save(photos / "a.png")
+    assert measured(photos, tmp_path / "results") == (name, 1)
+    for number in (0, 1, 2, 3):
+        (photos / f"{number}.png").unlink()
+    assert measured(photos, tmp_path / "results") == (name, 0)
+    assert measured(photos, tmp_path / "results", "--limit", 1) == (name, 0)
+
+
+def test_another_folder_of_that_name_has_results_of_its_own(photos, tmp_path):
+    name, _ = measured(photos, tmp_path / "results")
+    other = filled(tmp_path / "there" / "photos", range(10, 15))
+    shutil.copy(photos / "0.png", other)  # one image in both makes them no one dataset
+    found, count = measured(other, tmp_path / "results")
+    assert (found[:-6], count) == ("photos-", 6)
+    assert found != name
+    renamed = shutil.copytree(photos, tmp_path / "holiday")
+    assert measured(renamed, tmp_path / "results")[1] == 6
+    assert len(list((tmp_path / "results").iterdir())) == 3
+
+
+def test_a_copy_with_a_part_of_the_images_goes_to_the_results_most_like_it(photos, tmp_path):
+    results = tmp_path / "results"
+    both, _ = measured(photos, results)
+    part = shutil.copytree(photos, tmp_path / "part" / "photos")
+    for number in (0, 1, 2, 3):
+        (part / f"{number}.png").unlink()
+    shutil.copytree(results / both, results / "photos-000000")
+    rows = Store(results / both).table().to_pylist()
+    shutil.rmtree(results / both)
+    Store(results / "photos-ffffff").append([row for row in rows if row["image"] > "4"])
+    assert measured(part, results) == ("photos-ffffff", 0)
+    assert measured(photos, results) == ("photos-000000", 0)
+
+
+def test_results_that_are_named_by_the_path_of_the_folder_are_found(photos, tmp_path):
+    results = tmp_path / "results"
+    name, _ = measured(photos, results)
+    earlier = open_folder(photos).name
+    (results / name).rename(results / earlier)
+    shutil.copytree(results / earlier, results / "photos-000000")
+    assert measured(photos, results) == (earlier, 0)
+    shutil.rmtree(results / "photos-000000")
+    moved = photos.rename(tmp_path / "photos")
+    assert measured(moved, results) == (earlier, 0)
+    shutil.rmtree(moved)
+    assert measured(filled(photos, range(10, 15)), results)[0] != earlier, "other images"
+
+
+def test_the_other_commands_find_the_results_of_a_moved_folder(photos, tmp_path):
+    results = tmp_path / "results"
+    name, _ = measured(photos, results)
+    moved = photos.rename(tmp_path / "photos")
+    report = bench("report", "--dataset", moved, "--results", results, "--metrics", "psnr")
+    assert report.returncode == 0, report.stderr
+    assert (results / name / "report" / "report.md").exists()
+    plan = bench("plan", "--codecs", "raw", "--dataset", moved, "--results", results)
+    assert plan.stdout.startswith(f"{name}: 6 images")
+    assert "6 cells       0 to do" in plan.stdout
+    rescored = bench("rescore", "--dataset", moved, "--results", results, "--metrics", "psnr")
+    assert rescored.stdout.startswith("6 rows, 0 lacked")
+    words = ("--against", results, "--dataset", moved, "--results", tmp_path / "new")
+    check = bench("check", "--codec", "raw", *words, "--metrics", "psnr")
+    assert "6 streams of the same bytes" in check.stdout, check.stderr
+    both = bench("check", results, tmp_path / "new", "--dataset", moved)
+    assert "6 streams of the same bytes" in both.stdout, both.stderr
+    out = tmp_path / "raw.tar"
+    exported = bench(
+        "pack", "export", out, "--codecs", "raw", "--dataset", moved, "--results", results
+    )
+    assert exported.stdout.strip() == f"{out}: 6 streams", exported.stderr
+
+
+def test_images_measured_with_flatten_are_found_without_it(tmp_path):
+    folder = tmp_path / "logos"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGBA", (16, 16 + number), (40 * number, 90, 7, 99)).save(
+            folder / f"{number}.png"
+        )
+    name, _ = measured(folder, tmp_path / "results", "--flatten")
+    words = ("--dataset", folder, "--results", tmp_path / "results", "--metrics", "psnr")
+    report = bench("report", *words)
+    assert report.returncode == 0, report.stderr
+    assert (tmp_path / "results" / name / "report" / "report.md").exists()
+
+
+@pytest.mark.parametrize("verb", ["report", "match", "tradeoff", "run", "plan", "rescore"])
+@pytest.mark.parametrize("folder", ["./nowhere", "nowhere"])
+def test_a_folder_that_is_not_there_is_called_that(verb, folder, photos, tmp_path):
+    measured(photos, tmp_path / "results")
+    codecs = ("raw", "jpeg") if verb in ("match", "tradeoff") else ()
+    done = bench(verb, *codecs, "--dataset", folder, "--results", tmp_path / "results")
+    assert done.returncode == 2
+    said = "there is no folder nowhere: give one" if "/" in folder else "or folder 'nowhere'"
+    assert said in done.stderr

@@ -1,0 +1,109 @@
+"""`--timeout`: a cell that takes too long is a failed row, and nothing else is lost by it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.errors import UsageError
+from benchmark.measure.engine.patience import LOADING_SECONDS, Patience
+from support.command import bench
+
+MINE = Path(__file__).parents[1] / "support" / "mine.py"
+SECONDS = 1.5
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        noise = Image.effect_noise((40 + number, 30), 50).convert("RGB")
+        noise.save(tmp_path / "photos" / f"{number}.png")
+    return tmp_path
+
+
+def run(spec, *more, timeout=SECONDS):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r", "--json", *more)
+    done = bench("run", "--codecs", f"{MINE}:{spec}", *words, "--timeout", timeout)
+    return done.returncode, json.loads(done.stdout)
+
+
+def alive(process_id):
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
+@pytest.mark.parametrize("kind", ["Endless", "Swallows"])
+def test_an_endless_codec_is_a_failed_row_and_the_other_cells_go_on(kind, photos):
+    code, told = run(kind, "--jobs", "1")
+    assert code == 1
+    assert [(one["cell"], one["stage"], one["reason"]) for one in told["failed"]] == [
+        (f"mine.py:{kind} step=2 {number}.png", "encode", "no result after 1.5 s (--timeout)")
+        for number in (0, 1)
+    ]
+    assert (told["cells"], told["measured"]) == (4, 4)
+    (ok, failed) = told["summary"]
+    assert (ok["images"], failed["images_failed"]) == (2, 2)
+
+
+def test_what_the_codec_has_started_is_ended_with_it(photos):
+    log = photos / "log"
+    code, told = run(f"Stubborn:log={log}", "--limit", "1")
+    assert (code, len(told["failed"])) == (1, 1)
+    programs = [int(line) for line in log.read_text().split()]
+    assert len(programs) == 2
+    for _ in range(100):
+        if not any(map(alive, programs)):
+            break
+        time.sleep(0.05)
+    assert not any(map(alive, programs))
+
+
+def test_a_failed_cell_is_measured_again_and_the_others_are_not(photos):
+    run("Endless")
+    code, told = run("Endless")
+    assert (code, told["measured"], len(told["failed"])) == (1, 2, 2)
+
+
+def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkeypatch):
+    words = ("--dataset", "photos", "--metrics", "psnr", "--results", "r")
+    codec = ("--codecs", f"{MINE}:EndlessDecoder")
+    assert bench("run", *codec, *words).returncode == 0
+    monkeypatch.setenv("BENCH_TEST_ENDLESS", "1")
+    done = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
+    assert done.returncode == 1
+    assert done.stdout.count("not decodable: no result after 1.5 s (--timeout)") == 2
+    audited = bench("audit", "decode", "r", "--trust", "--timeout", SECONDS)
+    assert audited.returncode == 1
+    assert audited.stdout.count("no result after 1.5 s (--timeout)") == 4
+    rescored = bench(
+        "rescore", "--dataset", "photos", "--metrics", "ssim", "--results", "r",
+        "--limit", "1", "--timeout", SECONDS,
+    )  # fmt: skip
+    assert rescored.stdout.count("decode: no result after 1.5 s (--timeout)") == 2
+
+
+def test_without_the_option_nothing_is_overdue_and_loading_has_a_minute():
+    endless = Patience(None)
+    endless.begin("encode")
+    assert endless.left_seconds() is None
+    patience = Patience(0.0)
+    assert patience.left_seconds() is None  # between tasks
+    patience.begin("load")
+    assert LOADING_SECONDS - 1 < patience.left_seconds() <= LOADING_SECONDS
+    patience.begin("decode")
+    assert patience.left_seconds() == 0
+    assert patience.failure()[:2] == ("decode", "no result after 0 s (--timeout)")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_limit_that_is_none_is_refused(seconds, photos):
+    with pytest.raises(UsageError, match=r"--timeout .* is no number of seconds above 0"):
+        benchmark.run("jpeg", "photos", timeout_seconds=seconds, results=photos / "r")

@@ -1,0 +1,219 @@
+"""A metric in a user's file: its column, its protocol, and each mistake as one sentence."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.errors import UsageError
+from benchmark.registry import metric_class, metric_names
+from benchmark.rows.merge import merge_folders
+from benchmark.rows.store import Store
+from support.command import bench
+
+WHOLE = '''"""A metric of the tests."""
+
+
+class Mine:
+    column = "mine_error"
+    label = "Mine"
+    better = "lower"
+    protocol = "mine/1"
+
+    def prepare(self, reference):
+        return reference.astype(float)
+
+    def compare(self, prepared, decoded):
+        return abs(prepared - decoded).mean()
+'''
+NAME = "./mine.py:Mine"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder as the present one, with two photographs and the metric."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        noise = Image.effect_noise((180 + number, 170), 50).convert("RGB")
+        noise.save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "mine.py").write_text(WHOLE)
+    return tmp_path
+
+
+def run(*words, metrics=f"psnr,{NAME}", results="r"):
+    fixed = ("--codecs", "jpeg", "--points", "jpeg.quality=30,60", "--dataset", "photos")
+    return bench("run", *fixed, "--metrics", metrics, "--results", results, *words)
+
+
+def rows(results="r"):
+    (store,) = (Store(path.parent) for path in Path(results).glob("*/per_image"))
+    return store.table().to_pylist()
+
+
+MISTAKES = {
+    "a syntax error": (WHOLE.replace("prepared, decoded)", "prepared, decoded"), NAME,
+                       r"mine\.py, line 13: '\(' was never closed: correct it"),
+    "no such class": (WHOLE, "./mine.py:Mien",
+                      r"No class in mine\.py: 'Mien'\. Did you mean 'Mine'\? Known: Mine\."),
+    "no class named": (WHOLE, "./mine.py",
+                       r"'\./mine\.py' names no class: write \./mine\.py:NAME"),
+    "no file": (WHOLE, "./other.py:Mine", r"no file \./other\.py"),
+    "no compare": (WHOLE.replace("def compare", "def compares"), NAME,
+                   r"mine\.py, line 4: the class Mine has no method 'compare', which a metric .*"),
+    "no column": (WHOLE.replace("column =", "col ="), NAME,
+                  r"mine\.py, line 4: `column` of Mine is None, which is no text of the form .*"),
+    "a column with a space": (WHOLE.replace('"mine_error"', '"mine error"'), NAME,
+                              r"mine\.py, line 4: `column` of Mine is 'mine error', which .*"),
+    "a direction that is none": (WHOLE.replace('"lower"', '"smaller"'), NAME,
+                                 r"mine\.py, line 4: `better` of Mine is 'smaller', which .*"),
+    "no protocol": (WHOLE.replace("protocol =", "rule ="), NAME,
+                    r"mine\.py, line 4: `protocol` of Mine is None, which is no text .*"),
+    "a column of a metric of ours": (WHOLE.replace('"mine_error"', '"psnr_db"'), NAME,
+        r"mine\.py, line 4: the column 'psnr_db' is one of the harness already: give the .*"),
+    "a column of the table": (WHOLE.replace('"mine_error"', '"bpp"'), NAME,
+        r"mine\.py, line 4: the column 'bpp' is one of the harness already: give the metric .*"),
+    "a column of a distribution metric": (WHOLE.replace('"mine_error"', '"fid256"'), NAME,
+        r"mine\.py, line 4: the column 'fid256' is one of the harness already: give the .*"),
+    "a column of another file": (WHOLE, f"{NAME},./mine.py:Other",
+        r"mine\.py, line 17: the column 'mine_error' is one of \./mine\.py:Mine already: .*"),
+    "a metric of a whole dataset": (WHOLE.replace("def compare", "def reduce"), NAME,
+        r"mine\.py, line 4: Mine is a metric of a whole dataset or its features, which have .*"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_in_a_metric_file_is_one_sentence_before_anything_runs(mistake, here):
+    source, name, said = mistake
+    (here / "mine.py").write_text(f"{source}\n\nclass Other(Mine):\n    pass\n")
+    if "line 13" in said:
+        (here / "mine.py").write_text(source)
+    done = run(metrics=f"psnr,{name}")
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert re.fullmatch(f"bench: {said}".replace("Known: Mine", "Known: Mine, Other"), sentence), (
+        sentence
+    )
+    assert not (here / "r").exists()
+
+
+def test_all_stands_for_every_metric_beside_a_users_one_as_well(here):
+    assert metric_names(f"all,{NAME}") == (*metric_names("all"), NAME)
+
+
+def test_an_unknown_metric_is_told_that_files_are_metrics_too(here):
+    with pytest.raises(UsageError, match=r"No metric 'mine'.* path\.py:Class"):
+        metric_names("psnr,mine")
+
+
+def test_values_are_those_of_the_class_under_a_protocol_with_the_files_digest(here):
+    assert run().returncode == 0
+    for row in rows():
+        assert re.fullmatch(r"mine/1-[0-9a-f]{12}", row["mine_error_protocol"])
+        assert row["mine_error_reason"] is None
+    row = min(rows(), key=lambda row: (row["image"], row["setting_value"]))
+    source = np.asarray(Image.open(here / "photos" / "0.png")).astype(float)
+    codec = benchmark.codec("jpeg")
+    decoded = codec.decode(codec.encode(source.astype(np.uint8), 30))
+    assert row["mine_error"] == pytest.approx(abs(source - decoded).mean(), abs=1e-12)
+
+
+def test_an_edited_metric_is_measured_again_and_old_values_do_not_count(here):
+    run()
+    before = {row["cell"]: row for row in rows()}
+    assert run().stdout.count("0 cells measured") == 1
+    (here / "mine.py").write_text(WHOLE.replace(".mean()", ".mean() + 1"))
+    report = bench("report", "--dataset", "photos", "--metrics", NAME, "--results", "r")
+    assert "measured by another rule than mine/1-" in report.stdout + report.stderr
+    assert run().returncode == 0
+    for row in rows():
+        old = before[row["cell"]]
+        assert row["mine_error"] == pytest.approx(old["mine_error"] + 1, abs=1e-12)
+        assert row["mine_error_protocol"] != old["mine_error_protocol"]
+        assert row["psnr_db"] == old["psnr_db"]
+
+
+def test_rescore_fills_it_in_and_a_run_without_it_keeps_it(here):
+    run(metrics="psnr")
+    assert "mine_error" not in rows()[0]
+    done = bench("rescore", "--dataset", "photos", "--metrics", NAME, "--results", "r")
+    assert "4 filled in" in done.stdout
+    values = {row["cell"]: row["mine_error"] for row in rows()}
+    assert all(value > 0 for value in values.values())
+    run("--timing", metrics="psnr,ssim")  # other versions of the same rows
+    assert {row["cell"]: row["mine_error"] for row in rows()} == values
+
+
+def test_without_its_file_the_column_stays_and_nothing_breaks(here):
+    run()
+    (here / "mine.py").unlink()
+    values = [row["mine_error"] for row in rows()]
+    assert run(metrics="psnr,ssim").returncode == 0
+    report = bench("report", "--dataset", "photos", "--metrics", "psnr", "--results", "r", "--page")
+    assert report.returncode == 0, report.stderr
+    audited = bench("audit", "decode", "r")
+    assert audited.returncode == 0, audited.stdout
+    assert [row["mine_error"] for row in rows()] == values
+    (folder,) = (here / "r").iterdir()
+    frame = benchmark.load(folder)
+    assert sorted(frame["mine_error"]) == sorted(values)
+    benchmark.summary(frame, metrics="psnr")
+
+
+def test_folders_with_and_without_the_column_are_merged(here):
+    run(metrics="psnr", results="a")
+    run("--limit", "1", results="b")
+    (merged,) = merge_folders([here / "a", here / "b"], here / "c")
+    assert merged.conflicts == ()
+    by_image = {row["image"]: row["mine_error"] for row in rows("c")}
+    assert by_image["0.png"] > 0
+    assert by_image["1.png"] is None
+
+
+def test_the_python_interface_the_check_and_the_tables_take_it(here):
+    run(results="a")
+    run(results="b")
+    (folder,) = (here / "a").iterdir()
+    frame = benchmark.load(folder)
+    means = benchmark.summary(frame, metrics=["psnr", NAME])
+    assert means["mine_error_images"].tolist() == [2, 2]
+    checked = bench("check", "a", "b", "--metrics", f"psnr,{NAME}", "--margin", f"{NAME}=2%")
+    assert "Mine" in checked.stdout, checked.stderr
+    matched = bench("match", "jpeg", "jpeg", "--dataset", folder.name, "--metric", NAME,
+                    "--results", "a")  # fmt: skip
+    assert "are the same codec" in matched.stderr
+
+
+def test_an_exception_of_the_metric_is_a_null_with_its_line_and_exit_code_1(here):
+    (here / "mine.py").write_text(WHOLE.replace("return abs(prepared", "return 1 / 0 + (prepared"))
+    done = run()
+    assert done.returncode == 1
+    told = "score: mine.py, line 14, in compare: ZeroDivisionError: division by zero"
+    assert sum(told in line for line in done.stdout.splitlines()) == 4
+    for row in rows():
+        assert (row["status"], row["mine_error"]) == ("ok", None)
+        assert row["mine_error_reason"].startswith("mine.py, line 14, in compare: Zero")
+        assert row["psnr_db"] > 0
+
+
+def test_a_metric_with_a_device_gets_it_and_one_that_fails_to_start_is_told(here):
+    init = '\n    def __init__(self, device):\n        self.device = {"cpu": 1}[device]\n'
+    (here / "mine.py").write_text(WHOLE + init)
+    assert metric_class(NAME)(device="cpu").device == 1
+    (here / "mine.py").write_text(WHOLE + init.replace('"cpu"', '"gpu"'))
+    done = run()
+    assert (done.returncode, done.stdout.count("in __init__: KeyError: 'cpu'")) == (1, 5)
+
+
+def test_a_row_of_a_stranger_never_leads_to_a_file(here):
+    run()
+    marker = here / "ran"
+    (here / "mine.py").write_text(f"open({str(marker)!r}, 'w')\n{WHOLE}")
+    for words in (("report", "--metrics", "all"), ("rescore", "--metrics", "psnr")):
+        bench(*words, "--dataset", "photos", "--results", "r")
+    bench("audit", "decode", "r")
+    bench("merge", "r", "--into", "s")
+    assert not marker.exists()

@@ -1,0 +1,59 @@
+"""A measured page, and a browser that opens pages, for the tests of the report page."""
+
+import pytest
+
+from support.opened_page import CHROMIUM, DESKTOP
+from support.page_results import data_of, make_page, measure
+
+
+@pytest.fixture(scope="package")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
+        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="package")
+def measured_once(tmp_path_factory, coffee):
+    return measure(tmp_path_factory.mktemp("page"), coffee)
+
+
+@pytest.fixture(scope="package")
+def file(measured_once):
+    return make_page(measured_once, str(measured_once.parent / "photos"))
+
+
+@pytest.fixture(scope="package")
+def data(file):
+    return data_of(file)
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page; at the end nothing was complained of, and nothing fetched but its pictures."""
+    contexts, said, asked, folders = [], [], [], set()
+
+    def open_page(file, viewport=DESKTOP, **options):
+        context = browser.new_context(viewport=viewport, **options)
+        contexts.append(context)
+        folders.add(file.parent)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        page.wait_for_selector("#chart .point")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+    beside = tuple(folder.as_uri() for folder in folders)
+    assert not [url for url in asked if not url.startswith((*beside, "data:"))]

@@ -1,0 +1,195 @@
+"""The report page's layout in a real Chromium: what is seen first, and that words stay whole."""
+
+import math
+
+import pytest
+
+from benchmark.rows.store import Store
+from support.measured import row
+from support.opened_page import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page_results import make_page
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+
+HAND = {"has_touch": True, "is_mobile": True}
+WINDOWS = [(DESKTOP, {}), (PHONE, HAND)]
+# Codecs and variants with the longest names that are bundled, and one of a user's own file.
+NAMED = (
+    ("hyperprior", "weights=matched-whole"),
+    ("compressai", "model=bmshj2018-hyperprior:metric=ms-ssim"),
+    ("jpeg", ""),
+    ("my/folder/of/codecs/wavelet_codec.py:WaveletCodec", "threads=2"),
+)
+BROKEN_WORDS = """() => {
+    const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const node = texts.currentNode;
+        if (!node.parentElement.checkVisibility() || node.parentElement.closest("svg")) continue;
+        for (const word of node.data.matchAll(/[\\p{L}\\p{N}]{2,40}/gu)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const lines = new Set([...range.getClientRects()].map((one) => Math.round(one.top)));
+            if (lines.size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
+
+
+def box_of(page, selector):
+    return page.locator(selector).first.bounding_box()
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory):
+    """A page of codecs with long names, of which one has no curve."""
+    folder = tmp_path_factory.mktemp("names")
+    images = [f"kodim{number:02d}.png" for number in range(1, 5)]
+    rows = [
+        row(codec, q, image, variant=variant, command="encoder --a=1:b=2:c=3:d=4:e=5" * 3)
+        for codec, variant in NAMED
+        for q in (10, 20, 30, 40)
+        for image in images
+    ]
+    exact = {"psnr_db": math.inf}  # no number on the axis; MS-SSIM has one
+    rows += [row("raw", 8, image, **exact) for image in images]
+    Store(folder / "kodak").append(rows)
+    return make_page(folder, "kodak")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_heading_chart_and_its_axis_are_seen_without_scrolling(visit, file, scheme):
+    page = visit(file, DESKTOP, color_scheme=scheme)
+    heading, chart = box_of(page, "h1"), box_of(page, "#chart")
+    title = box_of(page, "#chart .xtitle")
+    assert heading["y"] >= 0
+    assert heading["y"] + heading["height"] <= chart["y"]
+    assert title["y"] + title["height"] <= 900
+    assert chart["height"] >= 500
+    legend = box_of(page, "#legend")
+    assert legend["y"] + legend["height"] <= 900
+
+
+@pytest.mark.parametrize(("viewport", "options"), WINDOWS, ids=["desktop", "phone"])
+def test_no_word_is_broken(visit, long_names, file, viewport, options):
+    page = visit(long_names, viewport, **options)
+    for summary in page.locator("details summary:visible").all():
+        summary.click()
+    assert page.evaluate(BROKEN_WORDS) == []
+    wide = "() => [document.documentElement.scrollWidth, innerWidth]"
+    assert page.evaluate(wide) == [viewport["width"]] * 2
+    page.locator("button[data-point]").first.click()
+    page.wait_for_selector("#viewer[open]")
+    assert page.evaluate(BROKEN_WORDS) == []
+    inside = "(box) => [box.scrollWidth, box.clientWidth]"
+    assert page.locator("#viewer").evaluate(inside) == [viewport["width"]] * 2
+
+
+def test_the_search_for_broken_words_finds_one(visit, file):
+    page = visit(file)
+    page.evaluate(
+        """() => document.body.append(page.make("p", {
+            textContent: "matched", style: "width: 2em; overflow-wrap: anywhere" }))"""
+    )
+    assert page.evaluate(BROKEN_WORDS) == ["matched"]
+
+
+def test_the_legend_has_curves_alone(visit, long_names):
+    page = visit(long_names)
+    entries = page.locator("#legend .legend-entry")
+    drawn = "() => document.getElementById('chart')._fullData.length"
+    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED), len(NAMED))
+    assert "raw" not in entries.all_inner_texts()
+    page.get_by_role("radio", name="MS-SSIM").check(force=True)
+    assert (entries.count(), page.evaluate(drawn)) == (len(NAMED) + 1, len(NAMED) + 1)
+    assert "raw" in entries.all_inner_texts()
+
+
+def test_beside_a_point_stands_an_anchor_near_its_rate_else_the_nearest_codec(visit, file, data):
+    page = visit(file)
+    labels = [one["label"] for one in data["codecs"]]
+    anchors = [labels[number] for number in data["neighbours"]]
+    assert anchors == ["jpeg", "jpeg:subsampling=444"]
+
+    def first_neighbour(point, image):
+        """Label of the anchor nearest in rate, if within a factor of 1.6, else of any codec."""
+        own = point["image_bpp"][point["images"].index(image)]
+        away = {}
+        for other in data["points"]:
+            if other["codec"] != point["codec"] and image in other["images"]:
+                ratio = other["image_bpp"][other["images"].index(image)] / own
+                label = labels[other["codec"]]
+                away[label] = min(abs(math.log(ratio)), away.get(label, math.inf))
+        near = {label for label in anchors if away.get(label, math.inf) <= math.log(1.6)}
+        return min(near or away, key=lambda label: away[label]), min(
+            away, key=lambda one: away[one]
+        )
+
+    differs = 0
+    for number, point in enumerate(data["points"]):
+        if not point["images"]:
+            continue
+        page.evaluate("(number) => page.viewer.open(number, null, null, document.body)", number)
+        image = page.evaluate("page.viewer.image")
+        shown = page.evaluate("page.viewer.codecs.map((one) => page.data.codecs[one].label)")
+        wanted, nearest = first_neighbour(point, image)
+        assert shown == [labels[point["codec"]], wanted]
+        differs += wanted != nearest
+    assert differs
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_the_picture_first_then_the_table(visit, file, scheme):
+    page = visit(file, PHONE, color_scheme=scheme, **HAND)
+    page.locator("button[data-point]").nth(5).tap()
+    page.wait_for_selector("#viewer[open]")
+    loaded(page)
+    order = (".viewer-head", ".stage", "#viewer-caption", ".viewer-bar", "#codec-choice",
+             "#viewer-facts", "#image-table")  # fmt: skip
+    boxes = [box_of(page, f"#viewer {one}") for one in order]
+    tops = [box["y"] for box in boxes]
+    assert tops == sorted(tops)
+    picture = boxes[1]
+    assert picture["y"] < 120
+    assert picture["y"] + picture["height"] < 844 / 2
+    # The focus moves in the order of what is seen.
+    places = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        places.append(page.evaluate("document.activeElement.getBoundingClientRect().top"))
+    within = [top for top in places[2:] if top is not None]
+    assert within == sorted(within)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_tables_scroll_in_their_own_boxes_on_a_phone(visit, long_names, scheme):
+    page = visit(long_names, PHONE, color_scheme=scheme, **HAND)
+    for box in page.locator("main .scroll:visible").all():
+        place = box.bounding_box()
+        assert (place["x"] >= 0, place["x"] + place["width"] <= 390) == (True, True)
+    rows = page.locator("#codecs table tbody tr").all()
+    assert len(rows) == len(NAMED) + 1
+    for one in rows:  # what is a wide table on a desktop
+        assert one.bounding_box()["width"] <= 390
+        call = one.locator("td[data-label=call]")
+        assert call.evaluate("(cell) => getComputedStyle(cell).display") == "block"
+        assert "call" in call.evaluate("(cell) => getComputedStyle(cell, '::before').content")
+    points = page.locator("#points .scroll")
+    wide, seen = points.evaluate("(box) => [box.scrollWidth, box.clientWidth]")
+    assert wide > seen
+    points.evaluate("(box) => { box.scrollLeft = 200; }")
+    assert page.locator("#points tbody th").first.bounding_box()["x"] == points.bounding_box()["x"]
+
+
+def test_turning_a_phone_arranges_the_viewer_anew(visit, file, data):
+    page = visit(file)
+    click_point(page, data)
+    below = """() => page.by("panes").getBoundingClientRect().top
+        > page.by("mode-choice").getBoundingClientRect().top"""
+    assert page.evaluate(below)
+    page.set_viewport_size(PHONE)
+    page.wait_for_function(below.replace("\n        > page", " < page"))
+    page.set_viewport_size(DESKTOP)
+    page.wait_for_function(below)
+    assert page.locator(".viewer-head #viewer-facts").count() == 1

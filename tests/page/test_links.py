@@ -1,0 +1,179 @@
+"""Links into the report page, and the browser's history, in a real Chromium."""
+
+from urllib.parse import quote
+
+import pytest
+
+from support.opened_page import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page_results import HOSTILE
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+
+
+def opened(page):
+    """What the viewer shows: title, image, names of the panes."""
+    page.wait_for_selector("#viewer[open]")
+    return (
+        page.locator("#viewer-title").inner_text(),
+        page.locator("#image-table [aria-current]").inner_text(),
+        page.locator("#panes figcaption strong").all_inner_texts(),
+    )
+
+
+@pytest.fixture
+def follow(visit, file):
+    """Opens the page at a part after #, as from a colleague's message."""
+
+    def open_link(part, viewport=DESKTOP, **options):
+        page = visit(file, viewport, **options)
+        page.goto("about:blank")
+        page.goto(f"{file.as_uri()}#{part}")
+        page.wait_for_selector("#chart .point")
+        return page
+
+    return open_link
+
+
+@pytest.mark.parametrize("codec", ["webp", "jpeg:subsampling=444"])
+def test_a_link_opens_a_point_its_image_its_neighbours_and_the_metric(follow, data, codec):
+    setting = "quality=40" if codec == "webp" else "quality=50"
+    beside = "jpeg2000,jpeg"
+    page = follow(f"{data['dataset']}/{codec}/{setting}/spoon.png?beside={beside}&metric=ms_ssim")
+    title, image, panes = opened(page)
+    name = next(one["name"] for one in data["codecs"] if one["label"] == codec)
+    assert (title, image) == (f"{name} {setting}", "spoon.png")
+    assert [one.split()[0] for one in panes] == [name.split()[0], "jpeg2000", "jpeg"]
+    assert page.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
+    assert page.locator("#viewer-notice").inner_text() == ""
+    loaded(page)
+
+
+def test_the_address_of_what_is_open_opens_it_again(visit, file, data):
+    page = visit(file)
+    page.get_by_role("radio", name="MS-SSIM").check(force=True)
+    page.locator("button[data-point]").nth(5).click()
+    page.locator("#image-table tbody button", has_text=HOSTILE).click()
+    page.locator("#codec-choice button:enabled[aria-pressed=false]").last.click()
+    page.keyboard.press("]" if page.locator("#rate-up").is_enabled() else "[")
+    now, address = opened(page), page.url
+    assert len(now[2]) == 3
+    assert HOSTILE not in address
+    assert "jpeg:subsampling=444" in address  # its signs stay legible
+    again = page.context.new_page()
+    again.goto(address)
+    assert opened(again) == now
+    assert again.url == address
+    assert again.locator("#metric-choice input:checked").get_attribute("value") == "ms_ssim"
+
+
+def test_signs_that_messengers_encode_and_a_name_without_its_ending_are_understood(follow, data):
+    label = quote("jpeg:subsampling=444", safe="")
+    page = follow(f"{data['dataset']}/{label}/quality%3D50/cup")
+    assert opened(page)[:2] == ("jpeg subsampling=444 quality=50", "cup.png")
+    assert page.locator("#viewer-notice").inner_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("{set}/nocodec/q=2/cup", "The link names the codec “nocodec”, which this page does not"),
+        ("{set}/webp/quality=41/cup", "the setting “quality=41” of webp, which this page"),
+        ("nothing", "“#nothing”, which is no link into this page."),
+        ("%E0%A4%A/webp/quality=40", "which is no link into this page."),
+        ("codec=webp&setting=quality%3D40", "which is no link into this page."),
+    ],
+)
+def test_a_link_to_what_is_not_there_is_a_sentence_above_the_curves(follow, data, part, said):
+    page = follow(part.format(set=data["dataset"]))
+    notice = page.locator("#notice")
+    assert said in notice.inner_text()
+    assert not page.locator("#viewer").is_visible()
+    page.get_by_role("link", name="BD-rates").click()
+    assert not notice.is_visible()
+
+
+def test_the_rest_of_a_link_opens_and_what_is_not_there_is_said(follow):
+    page = follow("another/webp/quality=40/missing.png?beside=jpeg,nocodec&metric=lpips")
+    title, _, panes = opened(page)
+    assert title == "webp quality=40"
+    assert [one.split()[0] for one in panes] == ["webp", "jpeg"]
+    assert page.locator("#viewer-notice").inner_text() == (
+        "The link names the dataset “another”, the image “missing.png”, the codec “nocodec”, "
+        "the metric “lpips”, which this page does not have."
+    )
+
+
+@pytest.mark.parametrize("leave", ["Back", "Escape", "Close"])
+def test_back_and_escape_and_close_lead_to_the_page_as_it_was(visit, file, data, leave):
+    page = visit(file)
+    page.get_by_role("link", name="Curves", exact=True).click()
+    before, length = page.url, page.evaluate("history.length")
+    click_point(page, data)
+    page.keyboard.press("n")
+    page.keyboard.press("[")
+    assert page.evaluate("history.length") == length + 1  # moving about is no step
+    if leave == "Back":
+        page.go_back()
+    elif leave == "Escape":
+        page.keyboard.press("Escape")
+    else:
+        page.locator("#viewer-close").click()
+    page.wait_for_url(before)
+    assert not page.locator("#viewer").is_visible()
+    page.wait_for_selector("#chart:focus")
+
+
+def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file, data):
+    page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
+    now = opened(page)
+    page.go_back()
+    page.wait_for_url(file.as_uri())
+    assert not page.locator("#viewer").is_visible()
+    page.go_forward()
+    assert opened(page) == now
+
+
+def test_an_edited_address_moves_the_open_viewer(follow, data):
+    page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
+    opened(page)
+    page.evaluate(f"location.hash = '{data['dataset']}/jpeg2000/ratio=24/cup.png'")
+    page.wait_for_function(
+        "() => document.getElementById('viewer-title').textContent.includes('24')"
+    )
+    assert opened(page)[:2] == ("jpeg2000 ratio=24", "cup.png")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#viewer", state="hidden")
+
+
+@pytest.mark.parametrize("way", ["button", "key"])
+def test_the_link_can_be_copied(visit, file, data, way):
+    page = visit(file)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    click_point(page, data)
+    page.locator("#copy-link").click() if way == "button" else page.keyboard.press("l")
+    page.wait_for_function("() => document.getElementById('viewer-notice').textContent !== ''")
+    assert page.locator("#viewer-notice").inner_text() == "The link is copied."
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    page.locator(".keys summary").click()
+    assert "L copies the link" in " ".join(page.locator(".keys").inner_text().split())
+
+
+def test_a_link_that_cannot_be_copied_is_a_sentence(visit, file, data):
+    page = visit(file)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    click_point(page, data)
+    page.locator("#copy-link").click()
+    page.wait_for_function("() => document.getElementById('viewer-notice').textContent !== ''")
+    assert "it is in the address bar" in page.locator("#viewer-notice").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_link_opens_on_a_phone_and_back_closes_it(follow, file, data, scheme):
+    page = follow(
+        f"{data['dataset']}/webp/quality=40/spoon.png",
+        PHONE, color_scheme=scheme, has_touch=True, is_mobile=True,
+    )  # fmt: skip
+    assert opened(page)[:2] == ("webp quality=40", "spoon.png")
+    page.go_back()
+    page.wait_for_url(file.as_uri())
+    assert not page.locator("#viewer").is_visible()

@@ -1,0 +1,67 @@
+"""Which pictures a page has, and in which order they are made."""
+
+import pytest
+
+from benchmark.errors import UsageError
+from benchmark.page.picks import Candidate, Limit, in_order, limit_of
+
+RATES = {"a": (0.1, 0.24, 0.6), "b": (0.2, 0.3, 0.5)}
+SIZES = {0: ("large.png", 90), 1: ("small.png", 50), 2: ("medium.png", 70)}
+
+
+def candidates(**left_out):
+    return {
+        (codec, f"q={place}", number): Candidate(*SIZES[number], rate)
+        for codec, rates in RATES.items()
+        for place, rate in enumerate(rates)
+        for number in SIZES
+        if number not in left_out.get(codec, ())
+    }
+
+
+def test_one_photograph_follows_the_other_the_smallest_first():
+    order = in_order(candidates(), None)
+    assert [number for _, _, number in order] == [1] * 6 + [2] * 6 + [0] * 6
+    assert set(order) == candidates().keys()
+
+
+def test_a_photograph_with_more_pictures_comes_before_a_smaller_one():
+    assert in_order(candidates(a=(1,)), None)[0][2] == 2
+
+
+def test_of_a_photograph_all_codecs_come_at_one_rate_before_the_next():
+    order = [(codec, setting) for codec, setting, _ in in_order(candidates(), 1)]
+    # At .25 bit per pixel, ratio by ratio: .24 of a, .3 of b (.25 / .2 is more than .3 / .25).
+    assert order[:2] == [("a", "q=1"), ("b", "q=1")]
+    assert order[2:4] == [("a", "q=2"), ("b", "q=2")]  # at .5
+    assert order[4:] == [("a", "q=0"), ("b", "q=0")]  # at .125
+
+
+def test_a_number_of_photographs_leaves_the_others_out():
+    assert {number for _, _, number in in_order(candidates(), 2)} == {1, 2}
+    assert in_order(candidates(), 0) == in_order({}, None) == []
+
+
+def test_an_empty_stream_has_a_place_too():
+    empty = {("a", "q=0", 0): Candidate("x", 4, 0.0), ("a", "q=1", 0): Candidate("x", 4, 0.2)}
+    assert in_order(empty, None) == [("a", "q=1", 0), ("a", "q=0", 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("all", Limit(None, None)),
+        ("0", Limit(0, None)),
+        ("3", Limit(3, None)),
+        ("14MB", Limit(None, 14_000_000)),
+        ("1.5 mb", Limit(None, 1_500_000)),
+    ],
+)
+def test_a_size_a_number_and_all_are_understood(text, limit):
+    assert limit_of(text) == limit
+
+
+@pytest.mark.parametrize("text", ["some", "-1", "1.5", "", "MB", "3 photographs", "-2MB"])
+def test_another_text_is_refused_with_what_is_meant(text):
+    with pytest.raises(UsageError, match=r"14MB.*number of photographs nor 'all'"):
+        limit_of(text)

@@ -1,0 +1,158 @@
+"""Sessions shown in documents: commands of ```console blocks with their output, run and compared.
+
+    python tests/support/console.py docs/measuring.md           # exit code 1 if an output differs
+    python tests/support/console.py docs/measuring.md --write   # put the present output into it
+
+A line that begins with `$ ` is a command for bash, and a line that begins with `> ` continues the
+one before it. What follows is its output, standard error included, as doctest writes it: `...`
+stands for any text, also of several lines. Everything else is compared exactly, but for the amount
+of white space within a line and for numbers with a decimal point, which may differ by one unit in
+their last digit, as far as processors round differently. `[2]` on a line of its own is an exit code
+other than 0.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from benchmark.system.programs import package_folder
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.bundled_results import ROOT, copy_bundled_results
+
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")
+PHOTOGRAPHS, CROP = ("astronaut.png", "chelsea.png", "coffee.png"), (60, 40, 444, 296)
+NOT_HERE = re.compile(r"BENCH_|TORCH_HOME|VTM_DIR|BPG_DIR")  # what a stranger has not set
+
+
+def examples(text: str) -> list[tuple[str, str]]:
+    """Return the commands of a document's console blocks, in order, each with its output.
+
+    >>> examples("```console\\n$ echo a \\\\\\n> b\\na b\\n$ true\\n```\\n")
+    [('echo a \\\\\\nb', 'a b\\n'), ('true', '')]
+    """
+    return [one for block in BLOCK.findall(text) for one in _parsed(block)]
+
+
+def _parsed(block: str) -> list[tuple[str, str]]:
+    found = re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    return [(command.replace("\n> ", "\n"), output) for command, output in found]
+
+
+def agree(shown: str, got: str) -> bool:
+    """Return True if an output is the one that a document shows, in the notation above.
+
+    >>> agree("a\\n...\\n29.31 dB in ... s\\n", "a\\nb\\nc\\n29.32 dB in  17 s\\n")
+    True
+    >>> agree("29.31", "29.33"), agree("16 cells", "17 cells"), agree("1.2.3", "1.2.4")
+    (False, False, False)
+    """
+    pieces, numbers = [], []
+    for part in re.split(rf"(\.\.\.|{NUMBER.pattern}| +)", shown.rstrip()):
+        if NUMBER.fullmatch(part):
+            pieces.append(rf"([-+]?\d+\.\d{{{len(part.partition('.')[2])}}})")
+            numbers.append(part)
+        elif part == "...":
+            pieces.append(".*?")
+        else:
+            pieces.append(re.sub(r"^(?:\\ )+$", " +", re.escape(part)))
+    found = re.fullmatch("".join(pieces), got.rstrip(), re.DOTALL)
+    return found is not None and all(map(_near, numbers, found.groups()))
+
+
+def _near(shown: str, got: str) -> bool:
+    units = 10 ** len(shown.partition(".")[2])
+    return abs(round(float(shown) * units) - round(float(got) * units)) <= 1
+
+
+class Session:
+    """A terminal in a copy of the project's results, without network, weights or datasets.
+
+    Beside `results/` lies `photos/`, three photographs of 384 x 256 pixels.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.folder = home, home / "rdrbench"
+        copy_bundled_results(self.folder / "results")
+        (home / "bin").mkdir()
+        program = home / "bin" / "bench"
+        program.write_text(
+            f"#!{sys.executable}\nfrom benchmark.cli import main\n\n"
+            'if __name__ == "__main__":\n    main()\n'
+        )
+        program.chmod(0o755)
+        (self.folder / "photos").mkdir()
+        for name in PHOTOGRAPHS:
+            with Image.open(package_folder("skimage") / "data" / name) as photograph:
+                photograph.convert("RGB").crop(CROP).save(self.folder / "photos" / name)
+        kept = {name: value for name, value in os.environ.items() if not NOT_HERE.match(name)}
+        nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+        self.environment = kept | nowhere | {
+            "PATH": f"{home / 'bin'}{os.pathsep}{kept['PATH']}",
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "COLUMNS": "100",  # of the terminal
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
+        }  # fmt: skip
+
+    def run(self, command: str) -> str:
+        """Return what a terminal shows, with `~` for the home folder and `[1]` for exit code 1."""
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=self.environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=600, check=False,
+        )  # fmt: skip
+        text = done.stdout.replace(str(ROOT), "~/rdrbench").replace(str(self.home), "~")
+        code = f"[{done.returncode}]\n" if done.returncode else ""
+        return "".join(f"{line.rstrip()}\n" for line in text.splitlines()) + code
+
+
+def played(text: str, run: Callable[[str], str]) -> str:
+    """Return the document with the present output of its commands; what still agrees stays."""
+
+    def block(found: re.Match[str]) -> str:
+        lines = ["```console\n"]
+        for command, shown in _parsed(found[1]):
+            got = run(command)
+            lines += ["$ ", command.replace("\n", "\n> "), "\n"]
+            lines += [shown] if agree(shown, got) else _renewed(shown, got)
+        return "".join(lines) + "```"
+
+    return BLOCK.sub(block, text)
+
+
+def _renewed(shown: str, got: str) -> list[str]:
+    """Return the lines of an output; one that a line shown before stands for, as that line."""
+    before = [line for line in shown.splitlines() if line != "..."]
+    return [f"{next((b for b in before if agree(b, n)), n)}\n" for n in got.splitlines()]
+
+
+def main() -> int:
+    """Run the console blocks of documents; print those that differ, or write them."""
+    parser = ArgumentParser(epilog=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("documents", type=Path, nargs="+")
+    parser.add_argument("--write", action="store_true")
+    options, differ = parser.parse_args(), False
+    for document in options.documents:
+        with tempfile.TemporaryDirectory() as home:
+            text = document.read_text()
+            present = played(text, Session(Path(home)).run)
+        if present != text and options.write:
+            document.write_text(present)
+        differ |= present != text
+        print(f"{document}: {'as shown' if present == text else 'differs'}")
+    return int(differ and not options.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Report pages opened in a browser: where their points are, and what waits until they are drawn."""
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+Data = dict[str, Any]  # as `page_results.data_of` returns it
+
+
+def number_of(data: Data, codec: str, setting: str) -> int:
+    """The place of a point among the page's."""
+    return next(
+        number
+        for number, point in enumerate(data["points"])
+        if (data["codecs"][point["codec"]]["name"], point["setting"]) == (codec, setting)
+    )
+
+
+def place_of(page: "Page", x: float, y: float, chart: str = "chart") -> tuple[float, float]:
+    """Where a point of the chart's axes is in the window."""
+    page.locator(f"#{chart}").scroll_into_view_if_needed()
+    x, y = page.evaluate(
+        """([chart, x, y]) => {
+            const box = document.getElementById(chart), layout = box._fullLayout;
+            const {left, top} = box.getBoundingClientRect();
+            return [left + layout.xaxis._offset + layout.xaxis.d2p(x),
+                    top + layout.yaxis._offset + layout.yaxis.d2p(y)];
+        }""",
+        [chart, x, y],
+    )
+    return x, y
+
+
+def click_point(page: "Page", data: Data, codec: str = "webp", setting: str = "quality=40") -> Data:
+    number = number_of(data, codec, setting)
+    mean = data["points"][number]["means"]["psnr_db"]
+    page.mouse.click(*place_of(page, mean["bpp"], mean["place"]))
+    page.wait_for_selector("#viewer[open]")
+    return data["points"][number]
+
+
+def loaded(page: "Page") -> None:
+    """Waits until every picture is there and drawn."""
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("#panes img")].every(
+            (one) => one.complete && one.naturalWidth) && page.stages.every(
+            (one) => !one.canvas || one.canvas.width === one.layers[0].width)"""
+    )

@@ -1,0 +1,80 @@
+"""Draw docs/figures/page.png and viewer.png: the report page in Chromium, 1440 x 900, light.
+
+    python tools/page_figures.py [--into docs/figures]
+
+page.png has the curves of Kodak's bundled rows. viewer.png has a point opened from its link, of the
+photographs that scikit-image brings: Kodak's are not copied into this project. Both reports are
+written in a temporary folder; it takes a minute or two.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+WINDOW = {"width": 1440, "height": 900}
+COLOURS = 256  # of a palette, so that a screenshot with photographs stays below 400 kB
+MEASURED = ("--codecs", "ours:beta=3.84,ours:beta=0,jpeg,webp,vtm", "--dataset", "sample")
+OPENED = "sample/ours:beta=3.84/q=2/chelsea.png?beside=jpeg"
+
+
+def main(into: Path) -> None:
+    """Write both screenshots into a folder."""
+    with TemporaryDirectory() as name:
+        results = Path(name)
+        shutil.copytree(ROOT / "results" / "kodak", results / "kodak")
+        bench("run", *MEASURED, "--metrics", "psnr,ms_ssim", "--no-table", "--results", name)
+        for dataset, images, figure, link in (
+            ("kodak", "0", "page.png", ""),
+            ("sample", "1", "viewer.png", OPENED),
+        ):
+            asked = ("--dataset", dataset, "--page", "--page-images", images, "--results", name)
+            bench("report", *asked)
+            page = results / dataset / "report" / "page.html"
+            (into / figure).write_bytes(screenshot(page, link))
+
+
+def bench(*words: str) -> None:
+    """Run a verb of this checkout with this interpreter; exits where it fails."""
+    done = subprocess.run([sys.executable, "-m", "benchmark", *words], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(f"bench {' '.join(words)}: exit {done.returncode}")
+
+
+def screenshot(page: Path, link: str) -> bytes:
+    """Return a PNG of the page; `link` is the address's part after #, empty for the curves."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if chromium is None:
+        sys.exit("no Chromium on the PATH: install it, then run this again")
+    with sync_playwright() as playwright:
+        # Colours as they are, whatever the screen; the sandbox of a container has no namespaces.
+        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        opened = browser.new_page(viewport=WINDOW, color_scheme="light", reduced_motion="reduce")
+        opened.goto(f"{page.resolve().as_uri()}#{link}" if link else page.resolve().as_uri())
+        opened.wait_for_selector("#viewer[open] img" if link else "#chart .point")
+        opened.wait_for_function(
+            "() => [...document.querySelectorAll('#panes img')].every((one) => one.naturalWidth)"
+        )
+        shot = opened.screenshot()
+        browser.close()
+    small = BytesIO()
+    with Image.open(BytesIO(shot)) as image:
+        colours = image.convert("RGB")
+        palette = colours.quantize(COLOURS)
+        dithered = colours.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+        dithered.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--into", type=Path, default=ROOT / "docs" / "figures")
+    main(parser.parse_args().into)
