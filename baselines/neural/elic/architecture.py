@@ -26,7 +26,6 @@ class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):
     config_type = ElicSizes
     landmarks = (
         "analysis.0.weight",
-        "synthesis.0.weight",
         "hyper_synthesis.0.weight",
         "context.spatial.0.weight",
         "context.aggregation.0.0.weight",

@@ -24,7 +24,6 @@ class MultiRealismArchitecture(HyperpriorArchitecture[MultiRealismSizes]):
     config_type = MultiRealismSizes
     landmarks = (
         "analysis.0.weight",
-        "synthesis.layers.0.weight",
         "synthesis.embedding.0.weight",
         "hyper_synthesis.mean.0.weight",
         "context.residual.0.0.weight",
