@@ -22,7 +22,7 @@ from baselines.formats.ffmpeg import (
 )
 from baselines.formats.y4m import read_y4m
 from baselines.formats.ycbcr import Planes, conversion_floor_db, rgb_to_ycbcr, ycbcr_to_rgb
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.digest import file_sha256
 
@@ -30,7 +30,6 @@ VIDEO = VideoCodec("libaom-av1", "avif")
 DECODER = "libdav1d"
 TUNES = ("psnr", "ssim")
 FASTEST = 6  # of libaom's `good` usage
-LARGEST_CRF = 63
 # AVIF leaves out the temporal delimiter with which an AV1 stream begins (AV1 specification, 5.6)
 TEMPORAL_DELIMITER = b"\x12\x00"
 
@@ -47,6 +46,7 @@ class AVIF:
 
     name = "avif"
     sweep = tuple(Setting("crf", value) for value in (60, 51, 42, 34, 26, 18))
+    accepts = Between("crf", 0, 63, whole=True)
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
         {},
         {"depth": "8"},
@@ -90,8 +90,7 @@ class AVIF:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return one still picture; `BadOption` unless crf is a whole number from 0 to 63."""
-        if setting.name != "crf" or setting.value not in range(LARGEST_CRF + 1):
-            raise BadOption(f"avif takes a whole crf from 0 to {LARGEST_CRF}, not {setting}")
+        require_accepted(self, setting)
         height, width, _ = pixels.shape
         odd = ((0, height % 2), (0, width % 2), (0, 0))  # chroma of 4:2:0 is halved from even sides
         even = np.pad(pixels, odd, mode="edge") if self._layout.subsampling == 420 else pixels

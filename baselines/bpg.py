@@ -5,9 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from baselines.formats.ffmpeg import check_qp
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.programs import (
@@ -19,7 +18,6 @@ from benchmark.system.programs import (
 
 VARIABLE = "BPG_DIR"
 REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"
-LARGEST_QP = 51
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
 FLAG_BYTES = 2  # pixel format, depth, colour space; an alpha plane and extensions are not written
@@ -37,6 +35,7 @@ class BPG:
 
     name = "bpg"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+    accepts = Between("qp", 0, 51, whole=True)
 
     def __init__(self, *, subsampling: int = 444, depth: int = 8, level: int = 8) -> None:
         if subsampling not in (444, 420):
@@ -68,7 +67,7 @@ class BPG:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a BPG file; `BadOption` unless qp is whole, 0 to 51."""
-        check_qp(self.name, setting, LARGEST_QP)
+        require_accepted(self, setting)
         with private_folder() as folder:
             source, file = folder / "in.png", folder / "out.bpg"
             write_png(source, pixels)

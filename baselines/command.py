@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
 from benchmark.system.digest import file_sha256
 from benchmark.system.programs import find_program, private_folder, run_program
@@ -48,6 +48,7 @@ class Command:
             raise BadOption(f"command: extension is part of a file's name, not {extension!r}")
         self.name = name
         self.sweep = _sweep(setting, values)
+        self.accepts = OneOf(self.sweep)
         self._encode = _words("encode", encode)
         self._decode = _words("decode", decode)
         if "{q}" in decode:
@@ -74,8 +75,7 @@ class Command:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the program's stream; `ProgramFailed` where it failed, hung or wrote nothing."""
-        if setting.name != self.sweep[0].name:
-            raise BadOption(f"{self.name} takes {self.sweep[0].name}, not {setting}")
+        require_accepted(self, setting)
         with private_folder() as folder:
             source, stream = folder / "source.png", folder / self._stream
             write_png(source, pixels)

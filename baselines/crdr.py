@@ -18,14 +18,15 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint_codec import (
+    card_of,
     described,
     exact_codec,
     find_checkpoint,
     loaded_codec,
 )
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 REVISION = 1
 FILE = "ours.safetensors"
-HIGHEST_Q, HIGHEST_BETA = 4.0, 5.12
+HIGHEST_BETA = 5.12
 REMEDY = (
     f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
     f"another than {FILE} with checkpoint=..."
@@ -50,6 +51,7 @@ class CRDR:
 
     name = "ours"
     sweep = tuple(Setting("q", q) for q in range(5))
+    accepts = Between("q", 0, 4)
     variants = ({"beta": "0"}, {"beta": "3.84"})
 
     def __init__(self, *, beta: float, checkpoint: str = "", exact: int = 0) -> None:
@@ -60,15 +62,18 @@ class CRDR:
         self._exact = bool(exact)
         self._beta = beta
         self._path = find_checkpoint(checkpoint, FILE, REMEDY)
-        self._card = load_card(self._path)
+        self._card = card_of(self._path, "crdr")
         self._device = chosen_device()
         self._tiled = False
 
     def describe(self) -> CodecInfo:
-        """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
+        """Return the checkpoint as its card describes it, and the sha256 of its tensors.
+
+        Raises `Unavailable` for a card that the tensors do not fit.
+        """
         command = f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers"
         command += ", exact synthesis" if self._exact else ""
-        info = described(self._card, command, "MIT", REVISION, self._device)
+        info = described(checked_card(self._path), command, "MIT", REVISION, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
     def encode(
@@ -80,8 +85,7 @@ class CRDR:
         beta_map: Pixels | None = None,
     ) -> bytes:
         """Return the stream; grey pictures stretched over the image may set q and beta by block."""
-        if setting.name != "q" or not 0 <= setting.value <= HIGHEST_Q:
-            raise BadOption(f"ours has no {setting}: its setting is q, 0 to {HIGHEST_Q:g}")
+        require_accepted(self, setting)
         from baselines.neural.bitstream.level_picture import levels_of
         from baselines.neural.bitstream.windows import SMALL
         from baselines.neural.crdr.controls import HeaderControls

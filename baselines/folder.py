@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
 from baselines.formats.png import read_png
-from benchmark.codec import CodecInfo, Declared, Pixels, Setting
+from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
 
@@ -46,6 +46,7 @@ class Folder:
             sizes[row.setting].append(row.num_bytes)
         rising = sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting]))
         self.sweep = tuple(Setting("setting", value) for value in rising)
+        self.accepts = OneOf(self.sweep)
 
     def describe(self) -> CodecInfo:
         """Return the paths of sizes and pictures; fingerprint the csv file and every picture."""

@@ -6,7 +6,7 @@ from PIL import Image, ImageFile
 
 from baselines.formats.jpeg_segments import application_bytes
 from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 from benchmark.system.digest import files_sha256
 
@@ -22,6 +22,7 @@ class JPEG:
 
     name = "jpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 10, 20, 30, 50, 70, 90, 95))
+    accepts = Between("quality", 1, 100, whole=True)
 
     def __init__(self, *, subsampling: int = 420, optimize: int = 0) -> None:
         if subsampling not in SUBSAMPLING:
@@ -46,8 +47,7 @@ class JPEG:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a JFIF stream; `BadOption` unless quality is a whole number from 1 to 100."""
-        if setting.name != "quality" or setting.value not in range(1, 101):
-            raise BadOption(f"jpeg takes a whole quality from 1 to 100, not {setting}")
+        require_accepted(self, setting)
         if self._optimize:
             _let_one_buffer_hold(pixels)
         stream = BytesIO()

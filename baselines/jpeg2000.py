@@ -9,7 +9,7 @@ from baselines.formats.imagecodecs_wheel import (
     require_imagecodecs,
 )
 from baselines.formats.openjpeg import encode_at_ratio, open_library
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 
 SWEEPS = {
@@ -19,7 +19,8 @@ SWEEPS = {
         ("psnr", (22, 25, 28, 31, 34, 37, 40, 43)),
     )
 }
-RANGES = {"ratio": (1, 2400), "psnr": (1, 100)}  # imagecodecs takes levels below 1 for lossless
+# imagecodecs takes levels below 1 for lossless
+RANGES = {"ratio": Between("ratio", 1, 2400), "psnr": Between("psnr", 1, 100)}
 START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
 
 
@@ -37,13 +38,14 @@ class JPEG2000:
 
     name = "jpeg2000"
     sweep = SWEEPS["ratio"]
+    accepts = RANGES["ratio"]
 
     def __init__(self, *, control: str = "ratio") -> None:
         require_imagecodecs("jpeg2000", "JPEG2K")
         if control not in SWEEPS:
             raise BadOption(f"jpeg2000: control is {' or '.join(SWEEPS)}, not {control!r}")
         self._control = control
-        self.sweep = SWEEPS[control]
+        self.sweep, self.accepts = SWEEPS[control], RANGES[control]
 
     def describe(self) -> CodecInfo:
         """Return the versions of OpenJPEG and imagecodecs; fingerprint their files."""
@@ -70,12 +72,7 @@ class JPEG2000:
         A ratio is from 1 to 2400, a psnr from 1 to 100 dB. `Unavailable` where a ratio is asked
         for and imagecodecs comes without OpenJPEG's shared library.
         """
-        lowest, highest = RANGES[self._control]
-        if setting.name != self._control or not lowest <= setting.value <= highest:
-            raise BadOption(
-                f"jpeg2000:control={self._control} takes a {self._control} from {lowest} to "
-                f"{highest}, not {setting}"
-            )
+        require_accepted(self, setting)
         if self._control == "ratio":
             return _without_comments(encode_at_ratio(_library(), pixels, setting.value))
         from imagecodecs import jpeg2k_encode

@@ -7,8 +7,8 @@ import numpy as np
 
 from baselines.formats.jpeg_segments import application_bytes
 from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
-from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.errors import Unavailable
 from benchmark.system.digest import files_sha256
 
 
@@ -21,6 +21,7 @@ class Jpegli:
 
     name = "jpegli"
     sweep = tuple(Setting("quality", value) for value in (1, 15, 35, 55, 75, 90))
+    accepts = Between("quality", 1, 100, whole=True)
 
     def __init__(self) -> None:
         try:
@@ -46,8 +47,7 @@ class Jpegli:
         """Return a JPEG stream; `BadOption` unless quality is a whole number from 1 to 100."""
         from pyjpegli import encode
 
-        if setting.name != "quality" or setting.value not in range(1, 101):
-            raise BadOption(f"jpegli takes a whole quality from 1 to 100, not {setting}")
+        require_accepted(self, setting)
         height, width, _ = pixels.shape
         packed = np.ascontiguousarray(pixels)
         return bytes(encode(packed, width, height, quality=int(setting.value)))

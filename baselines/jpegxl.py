@@ -1,7 +1,7 @@
 """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl."""
 
 from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 
 
@@ -14,6 +14,7 @@ class JPEGXL:
 
     name = "jpegxl"
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
+    accepts = Between("distance", 0.01, 25)
 
     def __init__(self, *, effort: int = 7) -> None:
         require_imagecodecs("jpegxl", "JPEGXL")
@@ -39,8 +40,7 @@ class JPEGXL:
         """Return a bare codestream; `BadOption` unless distance is from 0.01 to 25."""
         from imagecodecs import jpegxl_encode
 
-        if setting.name != "distance" or not 0.01 <= setting.value <= 25:
-            raise BadOption(f"jpegxl takes a distance from 0.01 to 25, not {setting}")
+        require_accepted(self, setting)
         return bytes(
             jpegxl_encode(
                 pixels,

@@ -13,7 +13,7 @@ import numpy as np
 
 from baselines.formats.jpeg_segments import application_bytes
 from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
 
@@ -32,6 +32,7 @@ class MozJPEG:
 
     name = "mozjpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 85))
+    accepts = Between("quality", 1, 100, whole=True)
 
     def __init__(self, *, subsampling: int = 420, table: int = 3) -> None:
         if subsampling not in (420, 444):
@@ -69,8 +70,7 @@ class MozJPEG:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a JPEG stream; `BadOption` unless quality is a whole number from 1 to 100."""
-        if setting.name != "quality" or setting.value not in range(1, 101):
-            raise BadOption(f"mozjpeg takes a whole quality from 1 to 100, not {setting}")
+        require_accepted(self, setting)
         return _saved(self._vips, pixels, {"Q": int(setting.value), **self._options})
 
     def decode(self, data: bytes) -> Pixels:

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream
 
 HEADER = struct.Struct("<HH")  # width, height; 16 bits are what JPEG and WebP have at most
@@ -17,6 +17,7 @@ class Raw:
 
     name = "raw"
     sweep = (Setting("bits", 8),)
+    accepts = OneOf(sweep)
 
     def describe(self) -> CodecInfo:
         """Describe the format; the fingerprint is of its description."""
@@ -32,8 +33,7 @@ class Raw:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return header and rows; `BadOption` for a depth other than 8 or a side over 65535 px."""
-        if setting != self.sweep[0]:
-            raise BadOption(f"raw stores bits=8, not {setting}")
+        require_accepted(self, setting)
         height, width, _ = pixels.shape
         if max(height, width) > 65535:
             raise BadOption(f"raw stores at most 65535 x 65535 px, not {width} x {height}")

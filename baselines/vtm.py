@@ -14,7 +14,6 @@ from typing import ClassVar, NamedTuple
 
 from baselines.formats.ffmpeg import (
     PictureFormat,
-    check_qp,
     decode_to_y4m,
     ffmpeg_version,
     find_decoder,
@@ -27,7 +26,7 @@ from baselines.formats.ycbcr import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.programs import (
@@ -41,7 +40,6 @@ VARIABLE = "VTM_DIR"  # `--vtm-dir` sets it, so that worker processes see the sa
 REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"
 CONFIGURATION = "encoder_intra_vtm.cfg"
 INTERNAL_DEPTH = 10  # of the configuration: what streams hold, whatever the input's depth
-LARGEST_QP = 63
 # On an old core the lowest QP takes some 250 s per megapixel; more than ten times that is a hang.
 SECONDS_PER_MEGAPIXEL = 3600
 LEAST_TIMEOUT_SECONDS = 600
@@ -67,6 +65,7 @@ class VTM:
 
     name = "vtm"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
+    accepts = Between("qp", 0, 63, whole=True)
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({}, {"depth": "10"})
 
     def __init__(self, *, depth: int = 8, decoder: str = "ffmpeg"):
@@ -109,7 +108,7 @@ class VTM:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return VTM's stream of one intra picture; `BadOption` unless qp is whole, 0 to 63."""
-        check_qp(self.name, setting, LARGEST_QP)
+        require_accepted(self, setting)
         height, width, _ = pixels.shape
         planes = rgb_to_ycbcr(pixels, self._layout.depth)
         sample = sample_type(self._layout.depth)

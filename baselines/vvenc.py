@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec
+from benchmark.codec import Between
 from benchmark.errors import BadOption
 
 PRESETS = ("faster", "fast", "medium", "slow", "slower")
@@ -25,7 +26,7 @@ class VVenC(IntraCodec):
 
     name = "vvenc"
     video = VideoCodec("libvvenc", "vvc")
-    largest_qp = 63
+    accepts = Between("qp", 0, 63, whole=True)
     banner = r"libvvenc version: (\S+)"
     licence = "BSD-3-Clause-Clear"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 
 
@@ -12,6 +12,7 @@ class WebP:
 
     name = "webp"
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
+    accepts = Between("quality", 0, 100)
 
     def __init__(self, *, method: int = 4) -> None:
         require_imagecodecs("webp", "WEBP")
@@ -35,8 +36,7 @@ class WebP:
         """Return a RIFF file of one VP8 chunk; `BadOption` unless quality is from 0 to 100."""
         from imagecodecs import webp_encode
 
-        if setting.name != "quality" or not 0 <= setting.value <= 100:
-            raise BadOption(f"webp takes a quality from 0 to 100, not {setting}")
+        require_accepted(self, setting)
         return bytes(
             webp_encode(
                 np.ascontiguousarray(pixels),

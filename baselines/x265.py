@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec
-from benchmark.codec import Pixels, Setting
+from benchmark.codec import Between, Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream
 
 # all but placebo, which takes no picture whose sides are under 32
@@ -33,7 +33,7 @@ class X265(IntraCodec):
 
     name = "x265"
     video = VideoCodec("libx265", "hevc")
-    largest_qp = 51
+    accepts = Between("qp", 0, 51, whole=True)
     banner = r"HEVC encoder version (\S+)"
     licence = "GPL-2.0-or-later"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = (

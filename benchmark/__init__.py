@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmark.datasets.image import read_image
     from benchmark.interface.codec import codec
+    from benchmark.interface.decoded import decoded
     from benchmark.interface.match import match
     from benchmark.interface.plot import plot
     from benchmark.interface.run import run
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 INTERFACE = {
     "bd_rate": "benchmark.interface.tables",
     "codec": "benchmark.interface.codec",
+    "decoded": "benchmark.interface.decoded",
     "load": "benchmark.interface.tables",
     "match": "benchmark.interface.match",
     "plot": "benchmark.interface.plot",
@@ -25,7 +27,8 @@ INTERFACE = {
     "write_ablation": "benchmark.paper.ablation",
 }
 __all__ = [
-    "bd_rate", "codec", "load", "match", "plot", "read_image", "run", "summary", "write_ablation",
+    "bd_rate", "codec", "decoded", "load", "match", "plot", "read_image", "run", "summary",
+    "write_ablation",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from benchmark.commands.analysing.tradeoff import tradeoff
 from benchmark.commands.exchanging.audit import audit
 from benchmark.commands.exchanging.merge import merge
 from benchmark.commands.exchanging.pack import pack, tools
+from benchmark.commands.exchanging.pictures import export_images
 from benchmark.commands.measuring.fetch import fetch
 from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
@@ -124,6 +125,8 @@ for _panel, _verbs in VERBS.items():
         _add(app, _name, _verb, _panel)
 for _name, _brought in COMMANDS.items():  # help alone; `BenchGroup` imports what is behind it
     app.command(_name, help=_brought.help, rich_help_panel=_brought.panel)(lambda: None)
+tools.command("images")(export_images)
+app.command("export-images", cls=Verb, hidden=True)(export_images)  # as it is often typed
 
 
 def with_new_names(words: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.errors import BadOption
+
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
 
 
@@ -48,6 +50,7 @@ class Codec(Protocol):
     A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
     `BadOption` where a value makes no sense. Where only the encoder is missing, the constructor may
     leave it to `describe` and `encode` to say so: streams of a pack are decoded all the same.
+    A codec that has an attribute `accepts` (`DeclaresSettings`) is never asked for other settings.
     A class whose weights can be downloaded has a static method `published_weights(options)`, which
     `bench fetch` calls and which returns `benchmark.system.published_weights.PublishedFile`s.
 
@@ -85,6 +88,70 @@ class DeclaresSizes(Protocol):
     def declared(self, image: str, setting: Setting) -> Declared:
         """Return the reconstruction of the dataset's image of that name, and its declared size."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The settings of one name from `lowest` to `highest`, both included; whole numbers if `whole`.
+
+    >>> Setting("quality", 30) in Between("quality", 1, 100, whole=True)
+    True
+    >>> print(Between("quality", 1, 100, whole=True))
+    a whole quality from 1 to 100
+    """
+
+    name: str
+    lowest: float
+    highest: float
+    whole: bool = False
+
+    def __contains__(self, setting: Setting) -> bool:
+        return (
+            setting.name == self.name
+            and self.lowest <= setting.value <= self.highest
+            and (not self.whole or float(setting.value).is_integer())
+        )
+
+    def __str__(self) -> str:
+        whole = "whole " * self.whole
+        return f"a {whole}{self.name} from {self.lowest:g} to {self.highest:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The listed settings, all of one name.
+
+    >>> print(OneOf((Setting("q", 10), Setting("q", 30), Setting("q", 50))))
+    q=10, 30 or 50
+    """
+
+    settings: tuple[Setting, ...]
+
+    def __contains__(self, setting: Setting) -> bool:
+        return setting in self.settings
+
+    def __str__(self) -> str:
+        first, *rest = self.settings
+        values = [str(first), *(f"{setting.value:g}" for setting in rest)]
+        return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
+
+
+class DeclaresSettings(Protocol):
+    """A codec that declares which settings it takes; any other is refused before a run starts."""
+
+    @property
+    def name(self) -> str:
+        """The codec's name."""
+
+    @property
+    def accepts(self) -> Between | OneOf:
+        """All settings that `encode` takes; those of the sweep are among them."""
+
+
+def require_accepted(codec: DeclaresSettings, setting: Setting) -> None:
+    """Raise `BadOption` for a setting that the codec's declaration leaves out."""
+    if setting not in codec.accepts:
+        raise BadOption(f"{codec.name} takes {codec.accepts}, not {setting}")
 
 
 @runtime_checkable

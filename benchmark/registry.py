@@ -105,13 +105,13 @@ COMMANDS = {
     ),
     "encode": BroughtCommand(
         "baselines.commands.encode:encode",
-        "Encode an image with our codec; --q-map and --beta-map control it block by block.",
+        "Encode an image with our codec, or with another.",
     ),
     "decode": BroughtCommand(
-        "baselines.commands.decode:decode", "Decode a stream of our codec to an image."
+        "baselines.commands.decode:decode", "Decode a stream of any codec to an image."
     ),
     "checkpoint": BroughtCommand(
-        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of our codec."
+        "baselines.commands.checkpoint:checkpoint", "Make checkpoints of learned codecs."
     ),
 }
 

@@ -1,7 +1,8 @@
-"""`bench checkpoint import`: a checkpoint for our codec, from weights of CRDR's authors."""
+"""`bench checkpoint`: checkpoints for learned codecs, from others' weights and bare tensors."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,13 +10,19 @@ from baselines.commands.training_options import Half
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs
 
+if TYPE_CHECKING:
+    from benchmark.codec import Pixels
+
 NAME = "ours.safetensors"
+STEPS = "Training steps, for the card; 0 marks all rows as untrained."
+TRAINING_DATA = "Description of the training data, for the card."
 CROP = 256  # pixels, of each photograph that says how large activations become
 
-checkpoint = Verbs("""Make checkpoints of our codec.
+checkpoint = Verbs("""Make checkpoints of learned codecs.
 
 Examples:
   bench checkpoint import crdr.pth.tar
+  bench checkpoint card mailed.safetensors
 """)
 
 
@@ -33,14 +40,14 @@ def import_weights(
         int,
         typer.Option(
             min=0,
-            help="Training steps, for the card; 0 marks all rows as untrained.",
+            help=STEPS,
             rich_help_panel=options.TRAINED,
         ),
     ] = 5_000_000,
     training_data: Annotated[
         str,
         typer.Option(
-            help="Description of the training data, for the card.",
+            help=TRAINING_DATA,
             rich_help_panel=options.TRAINED,
         ),
     ] = "Open Images, 1.1 million (as published, not checked)",
@@ -52,22 +59,156 @@ def import_weights(
       bench checkpoint import crdr.pth.tar
       bench checkpoint import crdr.pth.tar --out weights/ours.safetensors --half
     """
-    from baselines.commands.stream import read_image
     from baselines.neural.crdr.authors import import_checkpoint
     from benchmark.errors import UsageError
-    from benchmark.registry import open_dataset
     from benchmark.system.weights import weight_folders
 
-    target = out or weight_folders()[0] / NAME
-    if target.suffix != ".safetensors":
-        raise UsageError(f"--out {target}: the name of a checkpoint ends in .safetensors")
-    images = [read_image(one.path)[-CROP:, -CROP:] for one in open_dataset("sample").images]
+    target = _named_as_tensors(out or weight_folders()[0] / NAME)
     try:
         card = import_checkpoint(
-            file, target, images, steps=steps, training_data=training_data, half=half
+            file, target, _crops(), steps=steps, training_data=training_data, half=half
         )
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
     print(f"{target}: checkpoint {card.sha256[:8]}, its card beside it")
+
+
+@checkpoint.command("card")
+def make_card(
+    file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
+    training_data: Annotated[
+        str | None, typer.Option(help=TRAINING_DATA, rich_help_panel=options.TRAINED)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help=STEPS, rich_help_panel=options.TRAINED)
+    ] = None,
+    crops: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Crops seen in training, for the card.", rich_help_panel=options.TRAINED
+        ),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help="Command that trained it, for the card.", rich_help_panel=options.TRAINED
+        ),
+    ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option(
+            help="Commit of the code that trained it, for the card.",
+            rich_help_panel=options.TRAINED,
+        ),
+    ] = None,
+    caveat: Annotated[
+        str,
+        typer.Option(
+            help="What tables and figures say beside its name.", rich_help_panel=options.TRAINED
+        ),
+    ] = "",
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="Architecture, where the tensors fit several.", rich_help_panel=options.ORIGIN
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the tensors with their tables, if FILE lacks tables; default: "
+            "NAME-tables.safetensors beside it. FILE itself stays as it is.",
+            rich_help_panel=options.TARGET,
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace a card that is there.", rich_help_panel=options.TARGET
+        ),
+    ] = False,
+) -> None:
+    """Write the card that a file of tensors needs, its network recognised from the tensors.
+
+    Facts of the training that are not given are asked for on a terminal, and otherwise unknown; a
+    codec with an unknown amount of training is marked so in every table and figure.
+
+    Examples:
+      bench checkpoint card mailed.safetensors
+      bench checkpoint card mailed.safetensors --steps 500000
+    """
+    from baselines.neural.architecture import load_architecture
+    from baselines.neural.checkpoint.bare import BareTensors, TrainingFacts
+    from baselines.neural.checkpoint.card import card_path
+    from benchmark.errors import UsageError
+
+    if not file.is_file():
+        raise UsageError(f"no checkpoint {file}")
+    among = (load_architecture(architecture).name,) if architecture else ()
+    bare = BareTensors(_named_as_tensors(file), among)
+    beside = file if bare.has_tables else file.with_stem(f"{file.stem}-tables")
+    target = _named_as_tensors(out or beside)
+    if card_path(target).exists() and not force:
+        raise UsageError(f"{card_path(target)} is there already: --force replaces it")
+    facts = TrainingFacts(
+        training_data=_text("Training data", training_data),
+        steps=_count("Training steps (0: untrained)", steps),
+        crops=_count("Crops seen in training", crops) or 0,
+        command=_text("Command that trained it", command),
+        commit=_text("Commit of the code that trained it", commit),
+        caveat=caveat,
+    )
+    try:
+        card = bare.save(target, facts, _crops)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{file} cannot become a checkpoint: {error}") from error
+    if not bare.has_tables:
+        print(f"{file} lacks integer tables; {target} has the same weights and tables")
+    print(f"{card_path(target)}: a network of {card.architecture}, {card.training}")
+
+
+def _text(question: str, given: str | None) -> str:
+    """Return what was given, else the answer on a terminal, else that it is unknown."""
+    from baselines.neural.checkpoint.card import UNKNOWN
+
+    if given is None and sys.stdin.isatty():
+        given = typer.prompt(question, default=UNKNOWN)
+    return given or UNKNOWN
+
+
+def _count(question: str, given: int | None) -> int | None:
+    """Return what was given, else the answer on a terminal; None for unknown."""
+    from baselines.neural.checkpoint.card import UNKNOWN
+
+    def parsed(answer: str) -> int | None:
+        if answer == UNKNOWN:
+            return None
+        if not answer.isdecimal():
+            raise typer.BadParameter(f"{answer!r} is no whole number, nor {UNKNOWN}")
+        return int(answer)
+
+    if given is None and sys.stdin.isatty():
+        found: int | None = typer.prompt(question, default=UNKNOWN, value_proc=parsed)
+        return found
+    return given
+
+
+def _named_as_tensors(path: Path) -> Path:
+    """Return the path; raises `UsageError` unless its name is that of a checkpoint."""
+    from benchmark.errors import UsageError
+
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path}: the name of a checkpoint ends in .safetensors")
+    return path
+
+
+def _crops() -> "list[Pixels]":
+    """Return crops of the bundled photographs, whose activations say how fine integers can be."""
+    from baselines.commands.stream import read_image
+    from benchmark.registry import open_dataset
+
+    return [read_image(one.path)[-CROP:, -CROP:] for one in open_dataset("sample").images]

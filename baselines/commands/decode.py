@@ -1,4 +1,4 @@
-"""`bench decode`: decode one stream of our codec to a PNG file."""
+"""`bench decode`: decode one stream of any codec to a PNG file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,15 +6,26 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.completion import complete_codecs
 
 
 def decode(
-    stream: Annotated[Path, typer.Argument(help="The stream, as written by `bench encode`.")],
+    stream: Annotated[
+        Path, typer.Argument(help="The stream: of `bench encode`, or a file of its format.")
+    ],
     image: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    codec: Annotated[
+        str,
+        typer.Option(
+            help="The codec, name[:key=value]... or path.py:Class; default: as the stream begins.",
+            rich_help_panel=options.CODED,
+            autocompletion=complete_codecs,
+        ),
+    ] = "",
     beta: Annotated[
         float | None,
         typer.Option(
-            help="Realism weight, 0 to 5.12, instead of the stream's.",
+            help="Of our codec: realism weight, 0 to 5.12, instead of the stream's.",
             rich_help_panel=options.CODED,
         ),
     ] = None,
@@ -22,7 +33,7 @@ def decode(
         bool,
         typer.Option(
             "--exact",
-            help="Compute the same pixels on every machine; slower.",
+            help="Of our codec: compute the same pixels on every machine; slower.",
             rich_help_panel=options.MANNER,
         ),
     ] = False,
@@ -30,28 +41,41 @@ def decode(
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
 ) -> None:
-    """Decode a stream of our codec to an image.
+    """Decode a stream of any codec to an image.
+
+    Streams of ours, JPEG, WebP, JPEG 2000, JPEG XL, AVIF and BPG are recognised; --codec names
+    others. Streams kept by `bench run` are decoded by `bench export images`.
 
     Examples:
       bench decode out.crdr out.png
       bench decode out.crdr out.png --beta 5.12 --exact
+      bench decode stream.bin out.png --codec vtm
     """
     from io import BytesIO
 
     from PIL.Image import fromarray
 
+    from baselines.commands.any_codec import OURS, codec_of, decode_as, refuse_options
     from baselines.commands.stream import our_codec, read, written
     from benchmark.errors import CorruptStream, UsageError
+    from benchmark.system.device import use_device
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
-    codec = our_codec(0.0, checkpoint, device, weights_dir, exact)
+    use_device(device)  # a device that is not here is found before the stream is read
     data = read(stream)
-    try:
-        pixels = codec.decode(data, beta=beta)
-    except CorruptStream as why:
-        raise UsageError(f"{stream} cannot be decoded: {why}") from why
+    name = codec or codec_of(data, stream)
+    if name == OURS:
+        our = our_codec(0.0, checkpoint, device, weights_dir, exact)
+        try:
+            pixels = our.decode(data, beta=beta)
+        except CorruptStream as why:
+            raise UsageError(f"{stream} cannot be decoded: {why}") from why
+    else:
+        given = {"beta": beta is not None, "exact": exact, "checkpoint": bool(checkpoint)}
+        refuse_options(name, given)
+        pixels = decode_as(name, data, stream, device, weights_dir)
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     written(image, png.getvalue())
-    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels")
+    print(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels, decoded by {name}")

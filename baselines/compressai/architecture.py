@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from baselines.neural.architecture import config_from_json
+from baselines.neural.architecture import Shapes, config_from_json
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,11 @@ class CompressAIArchitecture:
 
     name = "compressai"
     presets: Mapping[str, ZooConfig] = {}
+    landmarks = (
+        *("g_a.0.weight", "g_a.6.weight", "g_s.0.weight", "h_a.0.weight", "h_s.4.weight"),
+        *("g_a.1.gamma", "entropy_bottleneck.quantiles"),
+    )
+    table_names = ()  # buffers of the network
 
     def config_from_json(self, record: Any) -> ZooConfig:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
@@ -38,6 +43,15 @@ class CompressAIArchitecture:
     def config_to_json(self, config: ZooConfig) -> dict[str, Any]:
         """Return the json object of `config`."""
         return asdict(config)
+
+    def config_from_shapes(self, shapes: Shapes, known: ZooConfig | None = None) -> ZooConfig:
+        """Return model and widths of the network with these tensors; its lambda is `known`'s."""
+        widths = shapes["g_a.0.weight"][0], shapes["g_a.6.weight"][0]
+        parameters = shapes["h_s.4.weight"][0] / widths[1]  # of a latent's distribution
+        models = {1: "bmshj2018-hyperprior", 2: "mbt2018-mean"}
+        if parameters not in models:
+            raise ValueError(f"it has {parameters:g} parameters for each channel of the latent")
+        return ZooConfig(models[int(parameters)], widths, known.lmbda if known else 0.0)
 
     def rate_levels(self, config: ZooConfig) -> int:
         """Return 1: every rate has a network of its own."""

@@ -42,13 +42,13 @@ from baselines.compressai.weights import (
     AUTOREGRESSIVE,
     QUALITIES,
     RANDOM_SEED,
-    NetworkSource,
     find_sources,
+    has_card,
     network,
     published_files,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
-from benchmark.codec import CodecInfo, Pixels, Setting
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
 from benchmark.system.device import chosen_device
 from benchmark.system.digest import files_sha256
@@ -102,6 +102,7 @@ class CompressAI:
         )
         self._kind = next(iter(self._sources.values())).weights
         self.sweep = tuple(Setting("quality", quality) for quality in self._sources)
+        self.accepts = OneOf(self.sweep)
 
     @staticmethod
     def published_weights(options: Mapping[str, str]) -> list[PublishedFile]:
@@ -136,7 +137,8 @@ class CompressAI:
         height, width, _ = pixels.shape
         if height * width > MAX_PIXELS:
             raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
-        net = network(self._source(setting))
+        require_accepted(self, setting)
+        net = network(self._sources[int(setting.value)])
         with inference():
             coded = net.compress(self._padded(pixels))  # type: ignore[operator]
         strings = tuple(only for (only,) in coded["strings"])
@@ -166,13 +168,6 @@ class CompressAI:
             pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
         return pixels
 
-    def _source(self, setting: Setting) -> NetworkSource:
-        quality = int(setting.value)
-        if setting.name != "quality" or quality != setting.value or quality not in self._sources:
-            here = ", ".join(map(str, self._sources))
-            raise BadOption(f"{self._model} has no {setting} here; it has quality {here}")
-        return self._sources[quality]
-
     def _padded(self, pixels: Pixels) -> "Tensor":
         import torch
         from torch.nn import functional
@@ -183,16 +178,21 @@ class CompressAI:
         planes = levels.permute(2, 0, 1)[None] / 255
         return functional.pad(planes, (left, wide - width - left, top, high - height - top))
 
-    def _trainings(self) -> list[str]:
-        """Return the trainings of networks that this project trained, without repetition."""
-        if self._kind not in MATCHED_CAVEATS:
-            return []
+    def _cards(self) -> list[Card]:
+        """Return the cards of those files that have one."""
         paths = [source.path for source in self._sources.values() if source.path is not None]
-        return list(dict.fromkeys(_training(verified_card(path)) for path in paths))
+        return [verified_card(path) for path in paths if has_card(path)]
+
+    def _trainings(self) -> list[str]:
+        """Return the trainings on the networks' cards, without repetition."""
+        return list(dict.fromkeys(map(_training, self._cards())))
 
     def _caveat(self) -> str:
         if self._kind == "random":
             return "random weights"
+        cards = self._cards()
+        if cards and not all(card.steps for card in cards):  # whoever trained them, or did not
+            return ", ".join(dict.fromkeys(card.shown_caveat for card in cards if not card.steps))
         if self._kind in MATCHED_CAVEATS:
             return MATCHED_CAVEATS[self._kind]
         missing = [q for q in range(1, QUALITIES[self._model] + 1) if q not in self._sources]
@@ -203,6 +203,8 @@ class CompressAI:
 
 def _training(card: Card) -> str:
     n, m = card.config.widths
+    if card.steps is None:
+        return f"N={n}, M={m}, {card.training}"
     crops = f"{card.steps} steps of {card.crops} crops in all"
     return f"N={n}, M={m}, {crops}: {card.training_data}"
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint.torch_file import load_tensors
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
@@ -85,6 +86,8 @@ def find_sources(
         }
     if checkpoint:
         files = find_checkpoints(checkpoint)
+        for path in filter(has_card, files.values()):
+            card_of_model(path, model)
     elif weights == "published":
         files = find_published(model, metric)
     else:
@@ -193,11 +196,22 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
             "the bundled ones: train them with `bench train --suite matched`"
         )
     for path in found.values():
-        card = verified_card(path)
-        held = getattr(card.config, "model", card.architecture)
-        if held != model:
-            raise Unavailable(f"{path} holds {held} by its card, not {model}")
+        card_of_model(path, model)
     return found
+
+
+def card_of_model(path: Path, model: str) -> Card:
+    """Return the card of a checkpoint of a model of CompressAI's; raises `Unavailable`."""
+    card = checked_card(path)
+    held = getattr(card.config, "model", card.architecture)
+    if held != model:
+        raise Unavailable(f"{path} holds {held} by its card, not {model}")
+    return card
+
+
+def has_card(path: Path) -> bool:
+    """Return whether a file is a checkpoint of this project's kind, with a card and its tables."""
+    return path.suffix == ".safetensors"
 
 
 def find_checkpoints(pattern: str) -> dict[int, Path]:
@@ -246,12 +260,13 @@ def _make(source: NetworkSource) -> "nn.Module":
     import torch
 
     architecture = MODELS[source.model]
+    published = source.weights == "published"
     made: Any
     if source.path is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
             made = architecture(*cfgs[source.model][source.quality])
-    elif source.weights.startswith("matched"):
+    elif has_card(source.path):
         from baselines.neural.checkpoint.checkpoint import load_checkpoint
 
         made = load_checkpoint(source.path).network.codec
@@ -261,10 +276,10 @@ def _make(source: NetworkSource) -> "nn.Module":
         except (KeyError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise Unavailable(f"{source.path} holds no {source.model}: {reason}") from error
-    # Published and matched files carry the tables that their streams are coded with; those of a
-    # checkpoint may be older than its weights, so they are computed, as CompressAI's own evaluation
-    # does it.
-    made.update(force=source.weights in ("checkpoint", "random"))
+    # Published files and those with a card carry the tables that their streams are coded with;
+    # those of another state dict may be older than its weights, so they are computed, as
+    # CompressAI's own evaluation does it.
+    made.update(force=source.path is None or not (published or has_card(source.path)))
     made.eval().requires_grad_(False)
     if source.accelerated:
         from baselines.compressai.inference import accelerate

@@ -27,8 +27,8 @@ from baselines.formats.ycbcr import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.programs import packaged_ffmpeg, private_folder, run_program
 
@@ -104,12 +104,6 @@ def versions(program: Path, codec: VideoCodec, banner: str) -> str:
     library = re.search(banner, log)
     release = library[1] if library else "of unknown version"
     return f"{codec.encoder} {release}, {ffmpeg_version(program)}"
-
-
-def check_qp(codec: str, setting: Setting, largest: int) -> None:
-    """Raise `BadOption` unless the setting is a whole QP from 0 to `largest`."""
-    if setting.name != "qp" or setting.value not in range(largest + 1):
-        raise BadOption(f"{codec} takes a whole qp from 0 to {largest}, not {setting}")
 
 
 def encode_command(
@@ -225,7 +219,7 @@ class IntraCodec:
     name: ClassVar[str]
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     video: ClassVar[VideoCodec]
-    largest_qp: ClassVar[int]
+    accepts: ClassVar[Between]
     banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
     licence: ClassVar[str]
     tuned_for: ClassVar[str] = "PSNR"  # what the options make of it
@@ -252,7 +246,7 @@ class IntraCodec:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the padding's byte and one intra picture; `BadOption` unless qp is whole."""
-        check_qp(self.name, setting, self.largest_qp)
+        require_accepted(self, setting)
         options = [f"{setting.value:g}" if word == "{qp}" else word for word in self._options]
         command = encode_command(str(self._program), self.video, self._layout, options)
         return encode_picture(pixels, self._layout, command)

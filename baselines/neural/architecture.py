@@ -27,6 +27,7 @@ ARCHITECTURES = {
 }
 
 Config = TypeVar("Config")
+Shapes = Mapping[str, tuple[int, ...]]  # of a network's tensors by name, integer tables left out
 
 
 class LatentCoder(Protocol):
@@ -75,11 +76,15 @@ class SynthesisesExactly(Protocol):
 class Architecture(Protocol[Config]):
     """A compression method: its configurations, networks, tables and coder.
 
-    `presets` are named configurations, which recipes refer to. An instance holds no state.
+    `presets` are named configurations, which recipes refer to. `landmarks` are names of tensors
+    that a network has at every configuration, `table_names` those of integer tables without which
+    no coder works; none where the tables are buffers of the network. An instance holds no state.
     """
 
     name: str
     presets: Mapping[str, Config]
+    landmarks: tuple[str, ...]
+    table_names: tuple[str, ...]
 
     def config_from_json(self, record: Any) -> Config:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
@@ -87,6 +92,15 @@ class Architecture(Protocol[Config]):
 
     def config_to_json(self, config: Config) -> dict[str, Any]:
         """Return the json object of a configuration; `config_from_json` reads it."""
+        ...
+
+    def config_from_shapes(self, shapes: Shapes, known: Config | None = None) -> Config:
+        """Return the configuration of the network whose tensors have these names and shapes.
+
+        What no shape tells is that of `known`, else the default. Only the shapes that determine a
+        dimension are looked at. Raises `KeyError` with the name of a tensor that is missing,
+        `ValueError` for shapes that no configuration gives.
+        """
         ...
 
     def rate_levels(self, config: Config) -> int:

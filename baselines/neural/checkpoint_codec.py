@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.neural.checkpoint.card import Card, load_card
-from benchmark.codec import CodecInfo, Pixels, Setting
-from benchmark.errors import BadOption, Unavailable
+from baselines.neural.checkpoint.recognise import checked_card
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.errors import Unavailable
 from benchmark.system.device import Device, chosen_device
 from benchmark.system.weights import find_weights
 
@@ -32,25 +33,25 @@ class CheckpointCodec:
     revision = 1
     licence = "MIT"
     sweep = (Setting("level", 0),)
+    accepts = OneOf(sweep)
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._path = find_checkpoint(
             checkpoint, f"{self.name}.safetensors", f"run `bench train --model {self.name}`"
         )
-        self._card = load_card(self._path)
-        if self._card.architecture != self.name:
-            raise Unavailable(f"{self._path} holds a network of {self._card.architecture}")
+        self._card = card_of(self._path, self.name)
         self._device = chosen_device()
 
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = f"{self.name} at level {{level}}, the only one"
-        return described(self._card, command, self.licence, self.revision, self._device)
+        return described(
+            checked_card(self._path), command, self.licence, self.revision, self._device
+        )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the stream."""
-        if setting not in self.sweep:
-            raise BadOption(f"{self.name} has no {setting}: its setting is level=0")
+        require_accepted(self, setting)
         return self._codec().encode(pixels)
 
     def decode(self, data: bytes) -> Pixels:
@@ -59,6 +60,16 @@ class CheckpointCodec:
 
     def _codec(self) -> "PictureCodec":
         return loaded_codec(self._path, self._card.sha256, self._device)
+
+
+def card_of(path: Path, architecture: str) -> Card:
+    """Return the card of a checkpoint of an architecture; raises `Unavailable` for any other."""
+    card = load_card(path)
+    if card.architecture != architecture:
+        raise Unavailable(
+            f"{path} holds a network of {card.architecture} by its card, not of {architecture}"
+        )
+    return card
 
 
 @cache
@@ -85,7 +96,7 @@ def described(card: Card, command: str, licence: str, revision: int, device: Dev
     command: the call, with the setting's name in braces. revision: of the adapter's code.
     """
     return CodecInfo(
-        version=f"checkpoint {card.sha256[:8]}: {card.steps} steps, {card.training_data}; "
+        version=f"checkpoint {card.sha256[:8]}: {card.training}; "
         f"torch {version('torch')}, constriction {version('constriction')}",
         command=command,
         licence=licence,
@@ -93,7 +104,7 @@ def described(card: Card, command: str, licence: str, revision: int, device: Dev
         revision=revision,
         timed="one call in this process: padding, transforms, entropy coding",
         device=device,
-        caveat=card.caveat if card.steps else "untrained",
+        caveat=card.shown_caveat,
         chroma="4:4:4",
     )
 

@@ -60,7 +60,8 @@ class PictureCodec:
         except (KeyError, ValueError) as error:
             raise Unavailable(
                 f"the checkpoint {self.identity.hex()} cannot code: its integer tables are missing "
-                f"or do not fit its network ({error}); `bench checkpoint import` makes them"
+                f"or do not fit its network ({error}); `bench checkpoint card` makes a checkpoint "
+                "with tables"
             ) from error
 
     def encode(self, pixels: Pixels, controls: Any = None, tiling: Tiling | None = None) -> bytes:

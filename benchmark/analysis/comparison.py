@@ -66,6 +66,7 @@ class Comparison(NamedTuple):
 
     column: str
     label: str
+    anchor: str  # label of the edition that stands for the anchor's variant
     rate: Delta | NoDelta  # BD-rate of the mean curves, percent
     rate_interval: Interval | None  # of `rate`, over draws of images
     images_rate: ImagesDelta | NoDelta  # BD-rates of single images
@@ -109,7 +110,7 @@ def compare(
         missing = [name for name in (anchor, label) if name not in of]
         if missing:
             refused = NoDelta(f"{missing[0]} has no complete point")
-            found.append(Comparison(measure.column, label, refused, None, refused, refused))
+            found.append(Comparison(measure.column, label, anchor, refused, None, refused, refused))
             continue
         both = of[anchor], of[label]
         means = [cut(mean_curve(points, measure), up_to_bpp) for points in both]
@@ -124,6 +125,7 @@ def compare(
             Comparison(
                 measure.column,
                 label,
+                anchor,
                 rate,
                 interval,
                 _of_images(*both, measure, up_to_bpp, any_overlap),

@@ -31,6 +31,7 @@ class RealismGrid(NamedTuple):
     caveats: tuple[str, ...]
     protocols: tuple[str, str]
     left_out: tuple[str, ...] = ()  # sentences on variants and settings that are not in it
+    recorded: bool = False  # some points are precomputed
 
 
 def beta_of(edition: Edition) -> float | None:
@@ -134,4 +135,5 @@ def _grid(
         tuple(dict.fromkeys(caveat for point in points for caveat in point.edition.caveats)),
         (summary.protocols[distortion.column], summary.protocols[realism.column]),
         family.left_out,
+        any(point.edition.recorded for point in points),
     )

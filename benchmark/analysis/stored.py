@@ -134,7 +134,7 @@ def read_results(
         rows = verified_rows(rows)
         if rows.num_rows == 0:
             raise UsageError(f"{folder} has no verified rows: run the same with --verify")
-    table = _only(rows, codecs, subset)
+    table = rows_of_codecs(rows, codecs, subset)
     if table.num_rows == 0:
         raise UsageError(f"{folder} has no rows of {name}: measure some with `bench run`")
     average: Average = "pooled" if pooled else "per_image"
@@ -143,8 +143,11 @@ def read_results(
     return DatasetResults(name, report, summary, table, store.records())
 
 
-def _only(table: "pa.Table", codecs: str, subset: str) -> "pa.Table":
-    """Keep the rows of these codecs (names or labels), and of the images in the part `subset`."""
+def rows_of_codecs(table: "pa.Table", codecs: str, subset: str = "") -> "pa.Table":
+    """Return the rows of these codecs, and of the images in the part `subset` of the dataset.
+
+    codecs: comma-separated names or labels, or "all". Raises `UnknownName`.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 

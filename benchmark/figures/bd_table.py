@@ -101,7 +101,7 @@ def bd_table(comparisons: Sequence[Comparison], measures: Sequence[Measure], anc
 
 
 def bd_records(
-    comparisons: Sequence[Comparison], anchor: str, up_to_bpp: float | None = None
+    comparisons: Sequence[Comparison], up_to_bpp: float | None = None
 ) -> list[dict[str, Any]]:
     """Return a flat record for each comparison, at full precision; refused ones have a reason."""
     records = []
@@ -114,7 +114,7 @@ def bd_records(
             {
                 "metric": one.column,
                 "codec": one.label,
-                "anchor": anchor,
+                "anchor": one.anchor,
                 "up_to_bpp": up_to_bpp,
                 "bd_rate_percent": getattr(one.rate, "value", None),
                 "bd_rate_low_percent": low,

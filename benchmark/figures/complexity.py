@@ -9,13 +9,14 @@ from benchmark.figures.layout.legend import flat_legend, settle
 from benchmark.figures.layout.wrapping import text_inches, wrapped
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
-    EDGE_POINTS,
     GREY,
     MARKER_POINTS,
     RULE_GREY,
     SINGLE_COLUMN_INCHES,
+    Origin,
     Style,
     figure_style,
+    marker_fill,
 )
 from benchmark.figures.table import NOTHING, Table
 from benchmark.published.complexity import Bar, Block, records
@@ -35,8 +36,8 @@ ENCODER, DECODER = (">", -0.13), ("<", 0.13)  # marker, and rows downwards
 def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Drawing:
     """Draw one panel for each block, one row for each system.
 
-    Marks that point to the right are encoders, to the left decoders; filled ones were measured
-    here; a bar spans the settings. `styles` goes by `Bar.label`.
+    Marks that point to the right are encoders, to the left decoders, filled as `marker_fill` has
+    it; a bar spans the settings. `styles` goes by `Bar.label`.
     """
     from matplotlib.figure import Figure
 
@@ -59,9 +60,9 @@ def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Dra
             axes.set_xlabel(wrapped(f"Time ({block.unit})", room, AXIS_POINTS))
             title(axes, wrapped(block.where, room))
         caveats = dict.fromkeys(c for block in blocks for bar in block.bars for c in bar.caveats)
-        origins = ["measured" if block.measured else "published" for block in blocks]
+        origins = [_origin(block) for block in blocks]
         notes = [*(f"* {caveat}" for caveat in caveats), origins_note(origins, lines=False)]
-        flat_legend(figure, _handles("measured" in origins), "\n".join(notes))
+        flat_legend(figure, _handles(origins[0]), "\n".join(notes))
         settle(figure)
     return Drawing(figure, _caption(blocks), records(blocks), _table(blocks))
 
@@ -73,15 +74,14 @@ def _draw_block(axes: "Axes", block: Block, styles: Mapping[str, Style], tight: 
         style = styles[bar.label]
         ends = bar.encode[0], bar.decode[0]
         axes.plot([min(ends), max(ends)], [row, row], color=RULE_GREY, linewidth=0.8, zorder=1)
-        face = style.colour if block.measured else "white"
         for span, marker, up in ((bar.encode, *ENCODER), (bar.decode, *DECODER)):
             axes.plot(
                 span, [row + tight * up] * 2, color=style.colour, linewidth=1.6, alpha=0.4,
                 zorder=2, solid_capstyle="round",
             )  # fmt: skip
             axes.plot(
-                span[0], row + tight * up, marker=marker, color=style.colour, markerfacecolor=face,
-                markeredgewidth=EDGE_POINTS, zorder=3, markersize=MARKER_POINTS,
+                span[0], row + tight * up, marker=marker, color=style.colour, zorder=3,
+                markersize=MARKER_POINTS, **marker_fill(style.colour, _origin(block)),
             )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
@@ -93,11 +93,16 @@ def _draw_block(axes: "Axes", block: Block, styles: Mapping[str, Style], tight: 
     axes.spines["left"].set_visible(False)
 
 
+def _origin(block: Block) -> Origin:
+    """Return where seconds come from: those of a pack's streams are never among them."""
+    return "measured" if block.measured else "published"
+
+
 def _name(bar: Bar) -> str:
     return bar.name + "*" * bool(bar.caveats)
 
 
-def _handles(filled: bool) -> "list[Line2D]":
+def _handles(origin: Origin) -> "list[Line2D]":
     from matplotlib.lines import Line2D
 
     return [
@@ -109,8 +114,7 @@ def _handles(filled: bool) -> "list[Line2D]":
             color=GREY,
             linestyle="",
             markersize=MARKER_POINTS,
-            markerfacecolor=GREY if filled else "white",
-            markeredgewidth=EDGE_POINTS,
+            **marker_fill(GREY, origin),
         )
         for label, (marker, _) in (("encode", ENCODER), ("decode", DECODER))
     ]

@@ -177,10 +177,9 @@ def line(
 ) -> dict[str, Any]:
     """Return matplotlib's Line2D properties of a curve.
 
-    A marker is filled where the point was measured here, half filled where it is precomputed (in
-    bundled rows or a pack), and open where it is published; published lines are broken. `sampled`:
-    points read off a drawn line have no marker. `role`: our own curves are heavier, those of the
-    context thin and grey.
+    Markers are filled as `marker_fill` has it; published lines are broken. `sampled`: points read
+    off a drawn line have no marker. `role`: our own curves are heavier, those of the context thin
+    and grey.
     """
     published = origin == "published"
     width, size = ROLE_SIZES[role]
@@ -190,13 +189,24 @@ def line(
         "color": colour,
         "marker": "" if sampled else style.marker,
         "markersize": MARKER_POINTS * size * (layout.star if style.marker == "*" else 1),
+        **marker_fill(colour, origin),
+        "linewidth": width * (PUBLISHED_LINE_POINTS if published else layout.line_points),
+        "linestyle": broken if published else "-",
+    }
+
+
+def marker_fill(colour: str, origin: Origin) -> dict[str, Any]:
+    """Return matplotlib's Line2D properties that fill a marker, by one rule in every figure.
+
+    A marker is filled where the point was measured here, half filled where it is precomputed (in
+    bundled rows or a pack), and open where it is published.
+    """
+    return {
         "fillstyle": "left" if origin == "precomputed" else "full",
-        "markerfacecolor": "white" if published else colour,
+        "markerfacecolor": "white" if origin == "published" else colour,
         "markerfacecoloralt": "white",
         "markeredgecolor": colour,
         "markeredgewidth": EDGE_POINTS,
-        "linewidth": width * (PUBLISHED_LINE_POINTS if published else layout.line_points),
-        "linestyle": broken if published else "-",
     }
 
 

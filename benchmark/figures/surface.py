@@ -8,17 +8,19 @@ what one network does.
 from typing import TYPE_CHECKING, Any
 
 from benchmark.analysis.grid import RealismGrid, records
-from benchmark.figures.captions import axis_words, few_sentences
+from benchmark.figures.captions import axis_words, few_sentences, origins_note
 from benchmark.figures.drawing import Drawing, frame, title
 from benchmark.figures.layout.labels import Label, place_labels
-from benchmark.figures.layout.legend import lay_out, settle
+from benchmark.figures.layout.legend import flat_legend, lay_out, settle
 from benchmark.figures.layout.wrapping import wrapped
 from benchmark.figures.style import (
     COLOUR_MAP,
     LABEL_GREY,
     LINE_GREY,
     SINGLE_COLUMN_INCHES,
+    Origin,
     figure_style,
+    marker_fill,
 )
 from benchmark.figures.table import Table
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 HEIGHT_INCHES = 2.9
 TITLE_INCHES = 2.1  # of its width
 MOST_LABELS = 5  # of rates
+DOT_POINTS = 4.0
 
 
 def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
@@ -46,17 +49,25 @@ def draw_surface(found: RealismGrid, dataset: str) -> Drawing:
         said = "\n".join([f"{dataset}, {found.images} images", *found.caveats])
         title(axes, wrapped(said, TITLE_INCHES))
         lay_out(figure)
+        flat_legend(figure, [], origins_note([_origin(found)], lines=False))
         place_labels(axes, _rates(found))
         settle(figure)
     return Drawing(figure, _caption(found, dataset), records(found), _table(found))
 
 
+def _origin(found: RealismGrid) -> Origin:
+    return "precomputed" if found.recorded else "measured"
+
+
 def _draw_lines(axes: "Axes", found: RealismGrid, colours: Any, scale: Any) -> None:
+    from matplotlib.colors import to_hex
+
     x, y = found.distortion_values, found.realism_values
     for column, setting in enumerate(found.settings):
         axes.plot(x[:, column], y[:, column], color=LINE_GREY, linewidth=0.7, label=setting)
     for row, beta in enumerate(found.betas):
-        axes.scatter(x[row], y[row], s=9, color=colours(scale(beta)), zorder=3)
+        fill = marker_fill(to_hex(colours(scale(beta))), _origin(found))
+        axes.plot(x[row], y[row], linestyle="", marker="o", markersize=DOT_POINTS, **fill, zorder=3)
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel(found.distortion.axis_label)
     few = found.images if found.realism.few(found.images) else 0

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.comparable import Average, find_label, without_replaced
 from benchmark.analysis.comparison import compare
-from benchmark.analysis.rate_distortion import edition_in
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary, looked_for, summarise
 from benchmark.errors import UsageError
@@ -187,8 +186,7 @@ def bd_rate(
     label = find_label(anchor, found.labels)
     measure = Measure.named(name)
     comparisons = compare(found, measure, label, up_to_bpp, any_overlap)
-    label = edition_in(found, measure, label)
-    deltas = pd.DataFrame(bd_records(comparisons, label, up_to_bpp))
+    deltas = pd.DataFrame(bd_records(comparisons, up_to_bpp))
     numbers = [name for name in deltas.columns if name.endswith(NUMBERS) or name == "bd_metric"]
     deltas = deltas.astype(dict.fromkeys(numbers, "float64"))  # None alone would be an object
     deltas.attrs = {

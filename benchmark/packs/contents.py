@@ -1,6 +1,6 @@
 """The contents of a dataset's results: the store's rows and streams, completed from packs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,11 +36,30 @@ class DatasetContents(NamedTuple):
         """Return whether a row's stream was kept, without reading it."""
         return row["cell"] in self.from_packs or self.store.has_stream(row["stream_sha256"])
 
+    def has_picture(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row's pixels can be had: from its stream, or where they are declared."""
+        return row["bytes_origin"] == "declared" or self.has_stream(row)
+
 
 def packs_beside(results: Path) -> list[Pack]:
     """Open the packs in `results`/packs; without that folder, those bundled with the project."""
     folder = results / "packs"
     return packs_in(folder) if folder.is_dir() else shipped_packs()
+
+
+def why_no_stream(recorded: bool, codecs: Iterable[str], dataset: str, options: str = "") -> str:
+    """Return a sentence on why rows have no stream and what makes one, without its full stop.
+
+    recorded: whether they were measured elsewhere. codecs: their specs as text. options: further
+    ones of `bench run`.
+
+    >>> why_no_stream(True, ["webp"], "kodak")
+    'no stream came with the numbers; `bench run --codecs webp --dataset kodak` makes it here'
+    """
+    again = f"`bench run --codecs {','.join(codecs)} --dataset {dataset}{options}"
+    if recorded:
+        return f"no stream came with the numbers; {again}` makes it here"
+    return f"the stream was not kept; {again} --results OTHER` makes it again"
 
 
 def verified_rows(table: pa.Table) -> pa.Table:

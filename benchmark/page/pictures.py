@@ -27,7 +27,7 @@ from benchmark.measure.engine.local import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.packs.contents import DatasetContents
+from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.page.picks import Candidate, Limit, in_order
 from benchmark.plan.matrix import open_sources
@@ -279,7 +279,7 @@ def _decoded(
 
 
 def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
-    return bool(contents.has_stream(row) or row["bytes_origin"] == "declared")
+    return contents.has_picture(row)
 
 
 def _beyond(limit: Limit, photographs: int) -> str:
@@ -297,7 +297,4 @@ def _beyond(limit: Limit, photographs: int) -> str:
 def _not_kept(row: StoredRow) -> str:
     """Return a sentence on how to get a stream that is not there."""
     spec = f"{row['codec']}:{row['variant']}".rstrip(":")
-    again = f"`bench run --codecs {spec} --dataset {row['dataset']}"
-    if row["recorded"]:
-        return f"No picture: its numbers came without their streams; {again}` codes it here."
-    return f"No picture: its stream was not kept; {again} --results OTHER` codes it again."
+    return f"No picture: {why_no_stream(bool(row['recorded']), [spec], row['dataset'])}."

@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmark.codec import Pixels
 
-StoredRow = Mapping[str, Any]
-
 LEAST_BPP, MOST_BPP = 0.1, 0.6  # between which codecs look different
 CLOSE = 1.12
-FARTHEST = 1.6  # a codec whose nearest setting has a rate further off is left out
 STRIDE_PX = 8
 
 
@@ -47,20 +44,6 @@ def matched_rate(rates: Mapping[str, Sequence[float]]) -> float:
 
     close = [rate for rate in usual if spread(rate) <= math.log(CLOSE)]
     return close[0] if close else min(usual, key=spread)
-
-
-def nearest(
-    rows: Mapping[str, Sequence[StoredRow]], bpp: float
-) -> tuple[dict[str, StoredRow], list[str]]:
-    """Return the row nearest to a rate by codec, and the codecs whose nearest is too far off."""
-    found = {
-        name: min(of_codec, key=lambda row: abs(math.log(row["bpp"] / bpp)))
-        for name, of_codec in rows.items()
-    }
-    far = [
-        name for name, row in found.items() if abs(math.log(row["bpp"] / bpp)) > math.log(FARTHEST)
-    ]
-    return {name: row for name, row in found.items() if name not in far}, far
 
 
 def busiest(pixels: Pixels, side: int) -> CropWindow:

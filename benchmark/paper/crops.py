@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from benchmark.analysis.nearest_rate import FARTHEST, nearest
 from benchmark.codec import Pixels
 from benchmark.datasets.image import read_image
 from benchmark.datasets.profile import profile
 from benchmark.errors import UsageError
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.metrics.measure import Measure
-from benchmark.paper.crop import FARTHEST, CropWindow, busiest, matched_rate, nearest
+from benchmark.paper.crop import CropWindow, busiest, matched_rate
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.paper.streams import DecodedStream, best_photograph, decode_streams
 

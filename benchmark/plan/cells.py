@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.codec import CodecInfo, Setting
+from benchmark.codec import Between, CodecInfo, OneOf, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
 from benchmark.packs.pack import Pack
@@ -22,6 +22,7 @@ class Contender(NamedTuple):
     sweep: tuple[Setting, ...]
     pack: Pack | None = None  # whose streams are used instead of encoding
     encoder_lacks: str = ""  # why that is so, unless the pack was asked for
+    accepts: Between | OneOf | None = None  # the settings that it takes, if it declares them
 
     def can_code(self, source: Source, setting: Setting) -> bool:
         """Return whether there is an encoder, or a recorded stream."""

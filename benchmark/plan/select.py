@@ -1,11 +1,12 @@
 """Select what can run here of the codecs asked for: contenders, and skipped ones with reasons."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from benchmark.codec import Codec, Setting
+from benchmark.codec import Between, Codec, OneOf, Setting
 from benchmark.codec_spec import CodecSpec, described, load_codec, names_code, parse_codec, resolve
-from benchmark.errors import BadPack, Unavailable, UnknownName, UsageError
+from benchmark.errors import BadOption, BadPack, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
@@ -29,22 +30,28 @@ def every_codec() -> list[str]:
 
 
 def parse_points(texts: Iterable[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Parse settings given as `codec.setting=1,2,3`. Raises `UsageError` for other texts.
+    """Parse settings given as `codec.setting=1,2,3`, one or several, separated by commas.
 
-    >>> parse_points(["jpeg.quality=10,30", "vvenc.qp=22"])
-    {('jpeg', 'quality'): (10, 30), ('vvenc', 'qp'): (22,)}
+    Raises `UsageError` for other texts.
+
+    >>> parse_points(["jpeg.quality=10,30,webp.quality=50", "ours:beta=3.84.q=2"])
+    {('jpeg', 'quality'): (10, 30), ('webp', 'quality'): (50,), ('ours:beta=3.84', 'q'): (2,)}
     """
-    points = {}
+    points: dict[tuple[str, str], tuple[float, ...]] = {}
     for text in texts:
-        left, equals, right = text.partition("=")
-        codec, dot, setting = left.rpartition(".")
-        try:
-            values = tuple(_number(part) for part in right.split(","))
-        except ValueError:
-            values = ()
-        if not (equals and dot and codec and setting and values):
-            raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
-        points[codec, setting] = values
+        key = "", ""
+        for part in text.split(","):
+            left, equals, right = part.rpartition("=")
+            if equals:
+                codec, _, setting = left.rpartition(".")
+                key = codec.strip(), setting
+            try:
+                value = _number(right)
+            except ValueError:
+                key = "", ""
+            if not all(key):
+                raise UsageError(f"--points {text!r} is not of the form codec.setting=1,2,3")
+            points[key] = (*points.get(key, ()), value)
     return points
 
 
@@ -119,29 +126,45 @@ def _refuse_unused(packs: Iterable[Pack], contenders: Sequence[Contender]) -> No
 
 def _contender(spec: CodecSpec, packs: Sequence[Pack], recorded: bool) -> Contender:
     codec: Codec = load_codec(spec)
-    lacks = ""
+    lacks, accepts = "", declared_settings(codec)
     pack = with_variant(packs, spec)
     if pack is None:
         try:
-            return Contender(spec, described(spec, codec), tuple(codec.sweep))
+            return Contender(spec, described(spec, codec), tuple(codec.sweep), accepts=accepts)
         except Unavailable as missing:
             pack = with_variant(shipped_packs(), spec) if recorded else None
             if pack is None:
                 raise
             lacks = str(missing)
     codec = Recorded(pack, spec, codec)
-    return Contender(spec, codec.describe(), codec.sweep, pack, lacks)
+    return Contender(spec, codec.describe(), codec.sweep, pack, lacks, accepts)
+
+
+def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
+    """Return the settings that a codec declares to take; None if it declares none."""
+    accepts = getattr(codec, "accepts", None)  # of a user's codec it may be anything
+    return accepts if isinstance(accepts, (Between, OneOf)) else None
 
 
 def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
-    """Return the contender at the points given for it, if any; add these to `used`."""
+    """Return the contender at the points given for it, if any; add these to `used`.
+
+    Raises `BadOption` for a point that the codec does not take.
+    """
     spec, sweep = contender.spec, contender.sweep
     for name in {setting.name for setting in sweep}:
         for asked in (spec.name, spec.text):
             if (asked, name) in points:
                 used.add((asked, name))
                 sweep = tuple(Setting(name, value) for value in points[asked, name])
+                _refuse_others(contender, sweep)
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
+
+
+def _refuse_others(contender: Contender, settings: Iterable[Setting]) -> None:
+    for setting in settings:
+        if contender.accepts is not None and setting not in contender.accepts:
+            raise BadOption(f"{contender.spec.text} takes {contender.accepts}, not {setting}")
 
 
 def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -> None:
@@ -154,4 +177,6 @@ def _explain_unused(codec: str, setting: str, contenders: Sequence[Contender]) -
 
 def _number(text: str) -> float:
     value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
     return int(value) if value.is_integer() else value

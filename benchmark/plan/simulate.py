@@ -21,7 +21,14 @@ from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
 from benchmark.plan.schedule import Makespan, bundles, makespan
-from benchmark.plan.select import ALL, Points, at_points, every_codec, parse_points
+from benchmark.plan.select import (
+    ALL,
+    Points,
+    at_points,
+    declared_settings,
+    every_codec,
+    parse_points,
+)
 from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
 
@@ -122,10 +129,11 @@ def imagined_cells(
         with suppress(Unavailable):
             for spec in resolve(parse_codec(text.strip())):
                 info = CodecInfo("", "", "", spec.text, 0, "")
-                sweep = getattr(codec_class(spec), "sweep", None)
-                if not isinstance(sweep, tuple):  # it depends on the options
-                    sweep = load_codec(spec).sweep
-                contender = Contender(spec, info, sweep)
+                codec = codec_class(spec)
+                if not isinstance(getattr(codec, "sweep", None), tuple):
+                    codec = load_codec(spec)  # its sweep depends on the options
+                accepts = declared_settings(codec)
+                contender = Contender(spec, info, codec.sweep, accepts=accepts)
                 contenders.append(at_points(contender, points, set()))
     return plan(contenders, dataset, images)
 

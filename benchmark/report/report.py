@@ -9,7 +9,7 @@ from benchmark.analysis.builds import mixed_sentences
 from benchmark.analysis.comparable import find_label, plain_label
 from benchmark.analysis.comparison import Comparison, compare
 from benchmark.analysis.interval import records
-from benchmark.analysis.rate_distortion import curves, edition_in
+from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.stored import DatasetResults, datasets_with_results, read_results
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import short_names
@@ -166,11 +166,11 @@ def compare_all(
     ]
     overview = bd_overview(comparisons, measures, anchor, up_to_bpp)
     details = bd_table(comparisons, measures, anchor)
-    found = {measure.axis_label: edition_in(summary, measure, anchor) for measure in measures}
+    compared_with = {one.column: one.anchor for one in comparisons}
     notes = tuple(
-        f"{metric}: against {label}, since {anchor} was measured again without it."
-        for metric, label in found.items()
-        if label != anchor
+        f"{measure.axis_label}: against {label}, since {anchor} was measured again without it."
+        for measure in measures
+        if (label := compared_with.get(measure.column, anchor)) != anchor
     )
     notes = (*notes, *mixed_sentences(summary))
     overview = overview._replace(notes=(*overview.notes, *notes))
@@ -217,13 +217,7 @@ def _write(
     if not isinstance(deltas, str):
         files["bd_rate.md"] = "\n".join(map(markdown, deltas))
         files["bd_rate.tex"] = latex(deltas[0], short)
-        anchors = {one.column: edition_in(summary, one, anchor) for one in measured}
-        of_all = [
-            record
-            for one in comparisons
-            for record in bd_records([one], anchors[one.column], request.up_to_bpp)
-        ]
-        files["bd_rate.csv"] = csv_text(of_all)
+        files["bd_rate.csv"] = csv_text(bd_records(comparisons, request.up_to_bpp))
     for name, drawing in drawings.items():
         files[f"{name}.pdf"] = file_bytes(drawing.figure, "pdf")
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")

@@ -184,7 +184,7 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
     setting = Setting(row["setting_name"], row["setting_value"])
     different: dict[tuple[Any, ...], str] = {}
     for one in versions:
-        decoded = (one["decoded_sha256"] or "unknown pixels")[:8]
+        decoded = one["decoded_sha256"][:8] if one["decoded_sha256"] else "unknown pixels"
         what = f"{one['num_bytes']} bytes ({(one['stream_sha256'] or 'declared')[:8]})"
         where = f"{stores[one[PLACE]].folder} (run {one['run']}, {one['machine']})"
         result = tuple(one[name] for name in RESULT)

@@ -151,6 +151,18 @@ def test_where_pixels_differ_the_older_curve_stays_marked_in_the_metrics_that_ar
     assert older not in few.labels, "nothing of it is shown where only PSNR is asked for"
 
 
+def test_an_older_build_is_not_shown_for_a_reason_why_it_has_no_value_either(store):
+    mine = [one | {"decoded_sha256": "other", "fingerprint": "another"} for one in of_beta(0)]
+    older = {
+        f"{name}{end}": value
+        for name in ("lpips_alex", "lpips_squeeze")
+        for end, value in (("", None), ("_reason", "the image is smaller than the network takes"))
+    }
+    rows = [*(one | older | {"bundled": True} for one in of_beta(0)), *without_lpips(mine)]
+    assert {one["lpips_alex_protocol"] for one in rows[: len(mine)]} != {None}
+    assert summarise(table(rows)).labels == ("ours:beta=0",)
+
+
 def test_rows_of_the_same_build_that_came_out_otherwise_are_a_build_of_their_own(store):
     mine = [one | {"decoded_sha256": "other"} for one in of_beta(3.84)]
     store.append([one | {"run": "2027"} for one in mine])

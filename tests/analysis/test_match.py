@@ -232,3 +232,20 @@ def test_streams_are_ordered_by_image_and_rate_whatever_their_settings():
     assert [str(one) for one, bpp in zip(found.settings, found.bpp, strict=True) if bpp < 0.4] == [
         "quality=9", "quality=20", "quality=5",
     ]  # fmt: skip
+
+
+def test_a_record_of_a_pair_has_both_streams_and_no_number_that_json_lacks():
+    rows = [
+        row("jpeg", 20, "a", num_bytes=300, psnr_db=30.0),
+        row("webp", 20, "a", num_bytes=150, psnr_db=30.0),
+    ]
+    summary = summarise(table(rows))
+    (found,) = matches(summary, "jpeg", "webp", "psnr", Tolerance(0))
+    (record,) = found.pair_records(dict.fromkeys(found.first.image.tolist(), "a"))
+    assert (record["image"], record["codec"], record["against"]) == ("a", "jpeg", "webp")
+    assert (record["codec_setting"], record["against_setting"]) == ("quality=20", "quality=20")
+    assert (record["codec_bpp"], record["against_bpp"]) == (0.3, 0.15)
+    assert record["codec_psnr_db"] == record["against_psnr_db"] == 30.0
+    untimed = [value for name, value in record.items() if name.endswith("_seconds_per_megapixel")]
+    assert untimed
+    assert set(untimed) == {None}

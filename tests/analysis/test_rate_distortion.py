@@ -275,3 +275,24 @@ def test_a_measure_knows_its_metric():
     assert Measure.named("psnr") == PSNR
     assert Measure.named("lpips").better == "lower"
     assert Measure.named("ms_ssim") == MS_SSIM
+
+
+def test_a_curve_that_begins_beyond_the_highest_rate_has_no_bd_rate_rather_than_an_error():
+    dearer = Curve(10 * ANCHOR.bpp, ANCHOR.quality)
+    for first, second, whose in ((ANCHOR, dearer, "it"), (dearer, ANCHOR, "the anchor")):
+        found = bd_rate(cut(first, 0.9), cut(second, 0.9))
+        assert isinstance(found, NoDelta)
+        assert f"{whose} has 0 of the 4 points" in found.reason
+
+
+def test_beside_a_bd_rate_stands_how_far_rates_of_single_images_lie_apart():
+    sizes = {"a": 100, "bb": 150, "ccc": 400}
+    rows = [
+        row(codec, quality, image, num_bytes=10 * quality + size)
+        for codec in ("jpeg", "webp") for quality in (5, 10, 20, 40, 60) for image, size in
+        sizes.items()
+    ]  # fmt: skip
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    for spread, label in zip(found.spread, ("jpeg", "webp"), strict=True):
+        rates = [8 * (200 + size) / (100 * 80) for size in sizes.values()]
+        assert spread == (label, "quality=20", *rates)

@@ -1,6 +1,6 @@
 """The table of systems: what figures call the codecs that can be measured here."""
 
-from benchmark.analysis.systems import SYSTEMS, measured_names
+from benchmark.analysis.systems import SYSTEMS, kind, measured_names, plainness
 from benchmark.codec_spec import parse_codec
 from benchmark.registry import CODECS
 
@@ -10,3 +10,16 @@ def test_measured_codecs_have_the_names_that_figures_show():
     assert (names["jpeg"], names["webp"], names["vtm"]) == ("JPEG", "WebP", "VTM")
     assert len(names) == sum(bool(system.measured) for system in SYSTEMS)
     assert {parse_codec(label).name for label in names} <= CODECS.keys()
+
+
+def test_a_published_network_is_no_standard_codec_though_no_group_of_the_paper_has_it():
+    kinds = {system.name: kind(system) for system in SYSTEMS}
+    assert kinds["DiffEIC"] == kinds["StableCodec"] == kinds["HiFiC without GAN"] == "learned"
+    assert kinds["HM"] == kinds["VTM"] == kinds["JPEG XL"] == "standard"
+
+
+def test_the_network_and_its_default_metric_make_no_variant_less_plain():
+    plain = "compressai:metric=mse:model=mbt2018"
+    assert plainness(plain) == plainness("jpeg") == plainness("ours:beta=3.84") == 0
+    assert plainness("compressai:metric=ms-ssim:model=mbt2018") == 1
+    assert plainness(f"{plain} (bundled)") == 1

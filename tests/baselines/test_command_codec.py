@@ -75,7 +75,7 @@ def test_the_sweep_is_the_values_in_their_order_under_the_users_name():
     codec = Command(encode=COPY + " {q}", decode=COPY, values="9/0.5/3", setting="distance")
     assert codec.sweep == tuple(Setting("distance", value) for value in (9.0, 0.5, 3.0))
     assert codec.describe().command == "cp {in} {out} {distance}; cp {in} {out}"
-    with pytest.raises(BadOption, match="command takes distance, not q=9"):
+    with pytest.raises(BadOption, match=r"command takes distance=9, 0\.5 or 3, not q=9"):
         codec.encode(np.zeros((1, 1, 3), np.uint8), Setting("q", 9))
 
 

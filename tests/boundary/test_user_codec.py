@@ -178,7 +178,7 @@ def test_a_mistake_in_a_codec_file_is_one_sentence_before_anything_runs(
     done = bench(verb, "--codecs", f"raw,./{spec}", "--dataset", "sample", "--results", "r")
     assert done.returncode == 2
     (sentence,) = done.stderr.splitlines()
-    expected = rf"bench: (\./[\w:.=]+ cannot run here: )?{said}"
+    expected = rf"bench: (\./[\w:.=]+ cannot run here: )?{said}(; --skip-missing .*)?"
     assert re.fullmatch(expected, sentence), sentence
     assert not (tmp_path / "r").exists()
     assert str(tmp_path) not in sentence

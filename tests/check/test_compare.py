@@ -238,6 +238,13 @@ def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):
     assert (found.verdict, found.exit_code) == ("not comparable", 4)
 
 
+@pytest.mark.parametrize(("images", "hint"), [(IMAGES[:4], True), (("x", "y"), False)])
+def test_common_is_advised_where_both_have_something_in_common_alone(images, hint):
+    with pytest.raises(NotComparable) as refused:
+        paired(curved(), curved(images=images))
+    assert ("--common compares what both have" in str(refused.value)) == hint
+
+
 def test_rows_of_one_earlier_rule_on_both_sides_may_meet():
     old = [one | {"lpips_alex_protocol": "lpips-alex/0"} for one in curved()]
     assert len(changes(paired(old, old), "lpips").percent) == 5

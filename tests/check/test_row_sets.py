@@ -4,8 +4,8 @@ import pytest
 
 from benchmark.check.row_sets import dataset_folders, read_rows, two_row_sets
 from benchmark.errors import UsageError
-from benchmark.rows.store import Store
-from support.measured import sweep
+from benchmark.rows.store import SHIPPED, Store
+from support.measured import row, sweep
 
 
 def results(folder, *datasets):
@@ -40,6 +40,28 @@ def test_two_places_are_compared_on_the_one_dataset_that_is_meant(tmp_path):
         two_row_sets(places[0], places[3], "", tmp_path)
     with pytest.raises(UsageError, match="has no rows of clic: it has kodak"):
         two_row_sets(places[0], places[1], "clic", tmp_path)
+
+
+def test_bundled_rows_give_way_to_another_build_measured_here_and_no_others_do(tmp_path):
+    def of(build, **columns):
+        return row("jpeg", 10, "a", fingerprint=build * 64, **columns)
+
+    def builds(name, bundled=(), measured=()):
+        folder = tmp_path / name
+        if bundled:
+            Store(folder).append([*bundled])
+            (shard,) = (folder / "per_image").glob("*.parquet")
+            shard.rename(shard.with_name(f"{SHIPPED}set.parquet"))
+        if measured:
+            Store(folder).append([*measured])
+        return sorted(one[0] for one in read_rows(folder).rows["fingerprint"].to_pylist())
+
+    newer = of("b", finished_utc="2026-01-01T00:00:00.000+00:00")
+    assert builds("alone", bundled=[of("a")]) == ["a"]
+    assert builds("both", bundled=[of("a")], measured=[newer]) == ["b"]
+    assert builds("measured", measured=[of("a"), newer]) == ["a", "b"]
+    older = of("a", coding_protocol="coding/0")
+    assert builds("rule", bundled=[older], measured=[newer]) == ["a", "b"]
 
 
 def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):

@@ -118,8 +118,8 @@ def test_every_option_stands_in_a_panel_and_panels_have_one_order(path, command)
 
 # Options whose meaning is another one in these verbs.
 OWN_MEANING = {
-    "--beta", "--checkpoint", "--codecs", "--common", "--data-dir", "--dataset", "--metrics",
-    "--out", "--published", "--results",
+    "--beta", "--bpp", "--checkpoint", "--codec", "--codecs", "--common", "--data-dir", "--dataset",
+    "--metrics", "--out", "--points", "--published", "--results", "--to",
 }  # fmt: skip
 
 

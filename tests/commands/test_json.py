@@ -27,6 +27,7 @@ COMMANDS = {
     "published check --dataset kodak": ("differs", "rows"),
     "list --published": ("system", "points"),
     "merge results-a --into merged": ("rows", "conflicts"),
+    "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
     "audit decode measured": ("table", "wrong"),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
     "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),

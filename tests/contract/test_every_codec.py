@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec import Between, Codec, OneOf, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
-from benchmark.errors import Unavailable
+from benchmark.errors import BadOption, Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
 from support.tiny_checkpoint import write_checkpoint
 
@@ -107,6 +107,36 @@ def test_a_sweep_is_made_of_distinct_settings_of_one_name(pair: Pair):
     sweep = pair.encoder.sweep
     assert len({setting.name for setting in sweep}) == 1
     assert len({str(setting) for setting in sweep}) == len(sweep) >= 1
+
+
+def ends_and_others(accepts: Between | OneOf) -> tuple[list[Setting], list[Setting]]:
+    """Return the first and the last setting that a declaration has, and some next to it."""
+    if isinstance(accepts, OneOf):
+        ends = sorted(accepts.settings, key=lambda setting: setting.value)
+        step = 1.0
+    else:
+        ends = [Setting(accepts.name, value) for value in (accepts.lowest, accepts.highest)]
+        step = 1.0 if accepts.whole else 0.01
+    first, last = ends[0], ends[-1]
+    others = [Setting("other", first.value), first._replace(value=float("nan"))]
+    others += [first._replace(value=first.value - step), last._replace(value=last.value + step)]
+    if isinstance(accepts, OneOf) or accepts.whole:
+        others.append(first._replace(value=first.value + 0.5))
+    return [first, last], others
+
+
+def test_a_codec_takes_the_settings_that_it_declares_and_no_others(pair: Pair, photo: Pixels):
+    accepts = pair.encoder.accepts  # type: ignore[attr-defined]
+    assert [setting for setting in pair.encoder.sweep if setting not in accepts] == []
+    small = photo[:17, :33]  # VVenC codes no noise at its lowest QPs
+    ends, others = ends_and_others(accepts)
+    for setting in ends:
+        assert setting in accepts
+        assert pair.decoder.decode(pair.encoder.encode(small, setting)).shape == small.shape
+    for setting in others:
+        assert setting not in accepts
+        with pytest.raises(BadOption, match=r" takes .*, not "):
+            pair.encoder.encode(small, setting)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -24,7 +24,7 @@ def tables(rows, measure=PSNR, **choices):
     return (
         bd_overview(comparisons, [measure], "jpeg"),
         bd_table(comparisons, [measure], "jpeg"),
-        bd_records(comparisons, "jpeg"),
+        bd_records(comparisons),
     )
 
 
@@ -175,7 +175,7 @@ def test_distribution_metrics_of_few_images_are_marked_and_have_no_spread(images
     assert overview.rows[1][2] == "–"
     assert any(one.startswith("‡ Over fewer than 50 images") for one in overview.notes) is few
     assert "FD (AlexNet): metrics of whole sets" in note(overview, "No median")
-    (record,) = bd_records(comparisons, "jpeg")
+    (record,) = bd_records(comparisons)
     assert record["few"] is few
     assert record["bd_rate_low_percent"] is None
     assert not math.isnan(record["bd_rate_percent"])

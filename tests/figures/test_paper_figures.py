@@ -253,6 +253,10 @@ def test_a_label_goes_where_nothing_is():
     assert not first.overlaps(second)
 
 
+def dots_of(axes):
+    return [line for line in axes.get_lines() if line.get_marker() == "o"]
+
+
 def test_the_lines_of_a_surface_are_the_grid():
     values = {0: ((31.0, 35.0), (0.16, 0.04)), 1.28: ((30.5, 34.5), (0.08, 0.02)),
               3.84: ((30.0, 34.0), (0.02, 0.005))}  # fmt: skip
@@ -269,7 +273,7 @@ def test_the_lines_of_a_surface_are_the_grid():
                 if r["setting"] == setting]  # fmt: skip
         assert places_of(line) == told
     assert len(curves_of(flat)) == 2
-    dots = np.concatenate([one.get_offsets() for one in flat.collections])
+    dots = np.concatenate([line.get_xydata() for line in dots_of(flat)])
     told = [[float(r[name]) for name in ("psnr_db", "lpips_alex")] for r in records]
     assert np.array_equal(dots, np.array(told))
     assert "stands in for a distance between distributions" in drawing.caption
@@ -306,6 +310,27 @@ def test_seconds_are_drawn_where_their_csv_says_in_units_of_their_own():
     decoders = [float(one["decode_fastest"]) for one in records[len(mine) :]]
     assert all(first <= second for first, second in pairwise(decoders))
     assert measured_block(summarise(table(rows("jpeg"))), "set") is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "fill", "told"),
+    [
+        (False, "full", "Filled markers: measured here."),
+        (True, "left", "Half-filled markers: precomputed (bundled rows or a pack)."),
+    ],
+)
+def test_a_surface_fills_its_markers_by_the_rule_of_curves(recorded, fill, told):
+    mine = [
+        row("ours", q, image, variant=f"beta={beta}", setting_name="q", num_bytes=900 * 2**q,
+            psnr_db=31 + 4 * q - beta / 4, lpips_alex=0.2 / (1 + q + beta), recorded=recorded)
+        for beta in (0, 1.28, 3.84) for q in (0, 1) for image in KODAK
+    ]  # fmt: skip
+    figure = draw_surface(realism_grid(summarise(table(mine)), PSNR, [LPIPS]), "Kodak").figure
+    dots = dots_of(figure.axes[0])
+    assert [(one.get_fillstyle(), one.get_markerfacecoloralt()) for one in dots] == 3 * [
+        (fill, "white")
+    ]
+    assert told in [word.get_text() for word in figure.texts]
 
 
 def test_pictures_are_shown_as_they_are_with_their_numbers_under_them():

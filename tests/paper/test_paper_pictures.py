@@ -1,4 +1,4 @@
-"""Distortions of one error, settings of one rate, and the part of a picture that shows them."""
+"""Distortions of one error, rates near all codecs, the part of a picture that shows them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import mean_squared_error, psnr
-from benchmark.paper.crop import CropWindow, busiest, matched_rate, nearest
+from benchmark.paper.crop import CropWindow, busiest, matched_rate
 from benchmark.paper.distortion import equal_distortions
 
 
@@ -57,17 +57,6 @@ def test_the_rate_is_the_lowest_that_all_settings_are_near():
     # nothing near: the least far apart
     assert matched_rate({"a": [0.1, 0.5], "b": [0.3]}) == 0.3
     assert matched_rate({"a": [2.0], "b": [4.0]}) == 2.0
-
-
-def test_each_codec_is_at_its_nearest_setting_and_too_far_ones_are_named():
-    rows = {
-        "near": [{"bpp": 0.2}, {"bpp": 0.3}, {"bpp": 0.5}],
-        "far": [{"bpp": 1.0}, {"bpp": 0.9}],
-    }
-    chosen, far = nearest(rows, 0.27)
-    assert chosen == {"near": {"bpp": 0.3}}
-    assert far == ["far"]
-    assert nearest(rows, 0.24)[0]["near"] == {"bpp": 0.2}  # by ratio: .3 is 1.25 times off
 
 
 def test_the_window_is_where_the_detail_is():

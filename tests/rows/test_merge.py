@@ -15,7 +15,7 @@ from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
-from benchmark.rows.store import Store
+from benchmark.rows.store import SHIPPED, Store
 from support.measured import failed, row
 
 LATER = "2025-01-02T00:00:00.000+00:00"
@@ -140,6 +140,19 @@ def test_a_cell_with_another_result_is_told_with_both_origins_and_the_first_stan
         assert kept[20]["run"] == "run-b", "the other cells are merged all the same"
 
 
+def test_a_conflict_names_streams_and_pixels_by_eight_digits_or_says_that_they_are_unknown(
+    tmp_path,
+):
+    known, stream = cell(10, "a")
+    other = {**known, "stream_sha256": "5" * 64, "decoded_sha256": None}
+    first = machine(tmp_path / "first", [(known, stream)], "run-a")
+    second = machine(tmp_path / "second", [(other, stream)], "run-b")
+    ((sentence,),) = (told.conflicts for told in merged(first, second))
+    names = known["stream_sha256"][:8], known["decoded_sha256"][:8]
+    assert f" bytes ({names[0]}), decoded to {names[1]}, in " in sentence
+    assert " bytes (55555555), decoded to unknown pixels, in " in sentence
+
+
 @pytest.mark.parametrize(
     "different",
     [{"num_bytes": 1}, {"stream_sha256": "5" * 64}, {"decoded_sha256": "6" * 64}],
@@ -202,9 +215,27 @@ def test_a_damaged_stream_is_left_out_and_told_until_a_whole_one_comes(three, tm
     victim.write_bytes(b"damaged")
     (told,) = merged(tmp_path / "into", first)
     assert told.damaged == (f"{victim} is left out: its bytes do not match its name",)
-    assert not Store(tmp_path / "into" / "kodak").has_stream(victim.name)
+    into = Store(tmp_path / "into" / "kodak")
+    assert not into.has_stream(victim.name)
+    assert not into.has_stream(hashlib.sha256(b"damaged").hexdigest()), "nor by another name"
+    assert told.streams == len(list(into.streams()))
     merged(tmp_path / "into", whole)
     assert Store(tmp_path / "into" / "kodak").stream(victim.name)
+
+
+def test_bundled_rows_of_two_versions_are_a_conflict_and_the_first_stand(tmp_path):
+    first, second = (
+        machine(tmp_path / name, [cell(10, "a")], f"run-{name}") / "kodak" for name in "ab"
+    )
+    for folder in (first, second):
+        (shard,) = (folder / "per_image").glob("*.parquet")
+        shard.rename(shard.with_name(f"{SHIPPED}kodak.parquet"))
+    kept = (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes()
+    (told,) = merged(first.parent, second.parent)
+    of_shards = [one for one in told.conflicts if "are of two versions of the project" in one]
+    assert len(of_shards) == 1
+    assert f"{SHIPPED}kodak.parquet" in of_shards[0]
+    assert (first / "per_image" / f"{SHIPPED}kodak.parquet").read_bytes() == kept
 
 
 def test_one_run_told_in_two_ways_is_a_conflict(three, tmp_path):

@@ -1,5 +1,6 @@
 """Run ids and records: ids ascend whatever the clock says, records name commit and arguments."""
 
+import platform
 from datetime import UTC, datetime
 
 from benchmark.rows.provenance import RUN_TIME, new_run_id, run_record
@@ -30,8 +31,9 @@ def test_an_id_of_an_empty_folder_is_the_present_time(tmp_path):
     assert abs((datetime.now(UTC) - named.replace(tzinfo=UTC)).total_seconds()) < 60
 
 
-def test_a_record_names_the_commit_the_arguments_and_what_else_is_given():
+def test_a_record_names_the_commit_the_arguments_the_versions_and_what_else_is_given():
     record = run_record(["run", "--codecs", "jpeg"], dataset="kodak")
     assert record["commit"] == commit()
     assert (record["arguments"], record["dataset"]) == (["run", "--codecs", "jpeg"], "kodak")
     assert record["packages"]["numpy"]
+    assert record["python"] == platform.python_version()

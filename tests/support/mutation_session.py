@@ -76,7 +76,7 @@ class _Lines:
             return (yield)
         finally:
             sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
+            threading.settrace(None)
 
     def of_passed(self) -> dict[str, dict[str, Any]]:
         """Return seconds and lines of the tests that passed, the fastest test first."""
@@ -240,7 +240,8 @@ def _in_new_process(names: list[str], limit: float) -> bool:
     files = sorted({name.partition("::")[0] for name in names})
     # 4: a mutant may change the names of tests; then all of their files run.
     for chosen in (names, files):
-        status = _forked(lambda chosen=chosen: _pytest([*options, *chosen]), limit + SPARE_SECONDS)
+        run = functools.partial(_pytest, [*options, *chosen])
+        status = _forked(run, limit + SPARE_SECONDS)
         if status != 4:
             break
     return status != 0

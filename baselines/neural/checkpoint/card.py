@@ -20,6 +20,8 @@ from benchmark.system.digest import file_sha256
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20
+UNKNOWN = "unknown"  # what a card has in place of a fact that nobody told
+TRAINING_UNKNOWN = "training unknown"  # what tables and figures say of such a checkpoint
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -31,7 +33,7 @@ class Card:
     architecture: str  # a name in `ARCHITECTURES`
     config: Any  # what that architecture builds its network from
     training_data: str
-    steps: int
+    steps: int | None  # None: unknown
     command: str
     commit: str  # of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
@@ -44,13 +46,29 @@ class Card:
         """32 bytes; streams carry the first few."""
         return bytes.fromhex(self.sha256)
 
+    @property
+    def training(self) -> str:
+        """How long it was trained, and on what, as rows have it."""
+        if self.steps is None and self.training_data == UNKNOWN:
+            return TRAINING_UNKNOWN
+        steps = "an unknown number of" if self.steps is None else self.steps
+        return f"{steps} steps, {self.training_data}"
+
+    @property
+    def shown_caveat(self) -> str:
+        """What tables and figures say beside its name: first that it may not be trained."""
+        if self.steps == 0:
+            return "untrained"
+        unknown = TRAINING_UNKNOWN if self.steps is None else ""
+        return ", ".join(filter(None, [unknown, self.caveat]))
+
 
 class _Record(msgspec.Struct, kw_only=True):
     """The fields of a card's json, of either format."""
 
     format: Literal[1, 2]
     training_data: str
-    steps: Count
+    steps: Count | Literal["unknown"]
     command: str
     commit: str
     measured: dict[str, float]
@@ -77,7 +95,7 @@ def save_card(path: Path, card: Card) -> None:
         "architecture": card.architecture,
         "config": load_architecture(card.architecture).config_to_json(card.config),
         "training_data": card.training_data,
-        "steps": card.steps,
+        "steps": UNKNOWN if card.steps is None else card.steps,
         "crops": card.crops,
         "command": card.command,
         "commit": card.commit,
@@ -96,9 +114,21 @@ def load_card(path: Path) -> Card:
             raise ValueError("it is larger than 1 MiB")
         return _card(json.loads(source.read_text()))
     except FileNotFoundError:
-        raise Unavailable(f"no checkpoint {path} with its card {source.name} beside it") from None
+        raise Unavailable(_without_card(path, source)) from None
     except (OSError, ValueError, OverflowError, RecursionError, UnknownName) as error:
         raise Unavailable(f"{source} is no card of a checkpoint: {error}") from error
+
+
+def _without_card(path: Path, card: Path) -> str:
+    """Return the sentence on a card that is not there."""
+    if not path.is_file():
+        return f"no checkpoint {path}"
+    if path.suffix != ".safetensors":
+        return (
+            f"{path} is no .safetensors file with its card beside it: `bench checkpoint import "
+            f"{path}` makes a checkpoint of the weights of CRDR's authors"
+        )
+    return f"{path} has no card {card.name} beside it: `bench checkpoint card {path}` makes one"
 
 
 def verified_card(path: Path) -> Card:
@@ -131,7 +161,7 @@ def _card(record: Any) -> Card:
         architecture=architecture,
         config=load_architecture(architecture).config_from_json(config),
         training_data=found.training_data,
-        steps=found.steps,
+        steps=None if isinstance(found.steps, str) else found.steps,
         command=found.command,
         commit=found.commit,
         measured=found.measured,

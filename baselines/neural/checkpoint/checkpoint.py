@@ -5,7 +5,7 @@ buffers, and integer tables by names that begin with `tables.`. The card says wh
 carries the sha256 of that file, whose first bytes name the checkpoint in every stream.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, save_card, verified_card
+from baselines.neural.checkpoint.recognise import TABLES
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
-TABLES = "tables."
 FLOATS = (torch.float32, torch.float16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -101,13 +101,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises `Unavailable` for files that are missing, damaged, foreign, or of another checkpoint.
     Nothing is allocated that is larger than the file itself, twice over in float16.
     """
-    card = verified_card(path)
+    return load_network(path, verified_card(path))
+
+
+def load_network(path: Path, card: Card, absent: Collection[str] = ()) -> Checkpoint:
+    """Return the network of a card whose tensors are at `path`, and its tables.
+
+    `absent` are buffers of the network that the file lacks or has empty; they are those of an
+    untrained network. Raises `Unavailable` for tensors of another network.
+    """
+    architecture = load_architecture(card.architecture)
     try:
         with torch.device("meta"):
-            network: Network = load_architecture(card.architecture).build(card.config)
+            network: Network = architecture.build(card.config)
     except ValueError as error:
         raise Unavailable(f"{path} cannot be used: {error}") from error
-    state, tables = _read(path, network.stored_state())
+    state, tables = _read(path, network.stored_state(), absent)
+    if absent:
+        fresh = architecture.build(card.config).stored_state()
+        state |= {name: fresh[name].detach() for name in absent}
     network.load_stored_state(state)
     return Checkpoint(network.eval(), card, tables)
 
@@ -119,27 +131,30 @@ def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def _read(
-    path: Path, expected: Mapping[str, Tensor]
+    path: Path, expected: Mapping[str, Tensor], absent: Collection[str]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the tensors of the network, parameters in float32, and the tables."""
+    """Return the tensors of the network but the absent, parameters in float32, and the tables."""
     parameters = {k: list(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     try:
         with safe_open(path, framework="pt") as file:
-            names = {name for name in file.keys() if not name.startswith(TABLES)}  # noqa: SIM118
-            strange = sorted(names ^ expected.keys()) or sorted(
+            held = set(file.keys()).difference(absent)
+            names = {name for name in held if not name.startswith(TABLES)}
+            strange = sorted(names ^ (expected.keys() - set(absent))) or sorted(
                 name
                 for name, shape in parameters.items()
                 if file.get_slice(name).get_shape() != shape
             )
             if strange:
                 raise Unavailable(f"{path} does not hold its card's network: {strange[0]} differs")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in held}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     for name, value in tensors.items():
         kinds = FLOATS if name in parameters else INTEGERS if name not in names else None
-        if (kinds and value.dtype not in kinds) or not bool(value.isfinite().all()):
-            raise Unavailable(f"{path} cannot be used: {name} holds {value.dtype} or no numbers")
+        if kinds and value.dtype not in kinds:
+            raise Unavailable(f"{path} cannot be used: {name} is of {value.dtype}")
+        if not bool(value.isfinite().all()):
+            raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
     return (
         {k: v.float() if k in parameters else v for k, v in tensors.items() if k in names},
         {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names},

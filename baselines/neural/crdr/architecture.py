@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from baselines.neural.architecture import config_from_json
+from baselines.neural.architecture import Shapes, config_from_json
+from baselines.neural.crdr.recognise import LANDMARKS, sizes_from_shapes
 from baselines.neural.crdr.sizes import NAMED, Sizes
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class CRDRArchitecture:
 
     name = "crdr"
     presets: Mapping[str, Sizes] = NAMED
+    landmarks = LANDMARKS
+    table_names = ("cdf", "z_cdf", "thresholds")
 
     def config_from_json(self, record: Any) -> Sizes:
         """Return the sizes on a card; raises `ValueError` that names the wrong field."""
@@ -30,6 +33,10 @@ class CRDRArchitecture:
     def config_to_json(self, config: Sizes) -> dict[str, Any]:
         """Return the json object of `config`: numbers and lists by field name."""
         return asdict(config)
+
+    def config_from_shapes(self, shapes: Shapes, known: Sizes | None = None) -> Sizes:
+        """Return the sizes of the network whose tensors have these names and shapes."""
+        return sizes_from_shapes(shapes, known)
 
     def rate_levels(self, config: Sizes) -> int:
         """Return the number of rate levels that one network serves, whole q from 0."""

@@ -16,9 +16,10 @@ Examples:
   bench pack export vtm.tar --codecs vtm --dataset kodak
   bench pack import vtm.tar --results elsewhere
 """)
-tools = Verbs("""Export results for other tools: codec-compare.
+tools = Verbs("""Export results for other tools: decoded pictures, codec-compare.
 
 Examples:
+  bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
   bench export codec-compare --dataset kodak --to batches
 """)
 

@@ -155,7 +155,7 @@ def test_its_codec_is_a_class_with_a_name(codec, tmp_path, monkeypatch):
         info = found.describe()
         assert info.caveat == "untrained"
         assert info.fingerprint == load_card(path).sha256
-    with pytest.raises(BadOption, match="factorised has no level=1"):
+    with pytest.raises(BadOption, match="factorised takes level=0, not level=1"):
         found.encode(pixels, Setting("level", 1))
 
 

@@ -39,6 +39,14 @@ def test_another_release_of_pyiqa_is_another_definition(metric, monkeypatch):
 
 
 @ALL
+def test_an_image_under_32_pixels_is_refused_before_the_network_sees_it(metric):
+    unopened = metric.__new__(metric)
+    assert unopened.prepare(np.zeros((32, 40, 3), np.uint8)) == (32, 40, 3)
+    with pytest.raises(NotMeasurable, match=r"at least 32 px on the shorter side, .* has 31"):
+        unopened.prepare(np.zeros((31, 40, 3), np.uint8))
+
+
+@ALL
 def test_without_weights_the_reason_names_a_fetch_that_exists(metric, monkeypatch):
     pretend_pyiqa(monkeypatch)
     with pytest.raises(Unavailable, match=f"bench fetch {metric.column}"):

@@ -364,7 +364,7 @@ def test_a_checkpoint_without_its_tables_cannot_code(checkpoint):
 
 @pytest.mark.parametrize(
     ("setting", "says"),
-    [(Setting("quality", 2), "no quality=2"), (Setting("q", 4.1), "q=4.1"),
+    [(Setting("quality", 2), "not quality=2"), (Setting("q", 4.1), "q=4.1"),
      (Setting("q", float("nan")), "q=nan")],
 )  # fmt: skip
 def test_settings_that_do_not_exist_are_refused(checkpoint, setting, says):
@@ -423,11 +423,11 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     ("words", "says"),
     [
         (("encode", "none.png", "out.crdr"), "none.png is not a file"),
-        (("encode", "in.png", "out.crdr", "--q", 9), "no q=9"),
+        (("encode", "in.png", "out.crdr", "--q", 9), "not q=9"),
         (("encode", "in.png", "no/where.crdr"), "cannot be written"),
         (("encode", "in.png", "out.crdr", "--checkpoint", "no.safetensors"), "no checkpoint no"),
         (("decode", "none.crdr", "out.png"), "none.crdr cannot be read"),
-        (("decode", "in.png", "out.png"), "no stream of this codec"),
+        (("decode", "in.png", "out.png"), "in.png does not begin as a stream of ours"),
         (("decode", "in.png", "out.jpg"), "becomes a PNG"),
         (("checkpoint", "import", "in.png"), "cannot be read as weights"),
         (("checkpoint", "import", "in.png", "--out", "x.pt"), "ends in .safetensors"),

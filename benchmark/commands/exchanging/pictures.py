@@ -1,0 +1,181 @@
+"""`bench export images`: decoded pictures under readable names, for figures and for viewers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.commands import options
+from benchmark.commands.completion import complete_stored
+from benchmark.commands.refusals import target_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmark.datasets.source import Source
+    from benchmark.measure.outcome import Failure
+    from benchmark.report.chosen_pictures import ChosenPictures
+
+SHOWN_CELLS = 3  # of those that failed for one reason
+
+
+def export_images(
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the pictures; images.csv lists them.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="A dataset that has results, or the folder of images that they are of.",
+            rich_help_panel=options.EXPORTED,
+            autocompletion=complete_stored,
+        ),
+    ] = "kodak",
+    codecs: options.ExportedCodecs = "all",
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated names of images: kodim03,kodim21; default: all.",
+            rich_help_panel=options.EXPORTED,
+        ),
+    ] = "",
+    limit: options.Limit = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
+            "other codecs; else all settings of the others.",
+            rich_help_panel=options.EXPORTED,
+        ),
+    ] = None,
+    bpp: Annotated[
+        float | None,
+        typer.Option(
+            help="Only the setting whose rate is nearest to this one, for each image and codec.",
+            rich_help_panel=options.EXPORTED,
+        ),
+    ] = None,
+    source: Annotated[
+        bool,
+        typer.Option(
+            "--source/--no-source",
+            help="Also write the source images.",
+            rich_help_panel=options.EXPORTED,
+        ),
+    ] = True,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace files of the same names and other content.",
+            rich_help_panel=options.TARGET,
+        ),
+    ] = False,
+    jobs: options.Jobs = None,
+    data_dir: options.DataDir = None,
+    weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Write decoded pictures as PNG files, from kept streams and packs.
+
+    A name has image, codec, setting and rate: kodim03__ours_beta=3.84__q=2__0.384bpp.png. Only the
+    pixels that were scored are written. Exit code 1 if a stream decodes to other ones, or to none.
+
+    Examples:
+      bench export images --codecs ours,vtm --images kodim03 --bpp 0.3 --to out
+      bench export images --points vtm.qp=32,jpeg.quality=30 --limit 3 --to out
+    """
+    import json
+
+    from benchmark.analysis.stored import datasets_with_results
+    from benchmark.commands.output import interruptible, show_progress
+    from benchmark.errors import Unavailable, UsageError
+    from benchmark.packs.contents import dataset_contents, packs_beside
+    from benchmark.plan.request import Request
+    from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
+    from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
+    from benchmark.system.device import use_device
+    from benchmark.system.machine import cores
+
+    if bpp is not None and not bpp > 0:
+        raise UsageError(f"--bpp {bpp:g}: a rate is above 0")
+    if dataset == "all":
+        raise UsageError("--dataset all: pictures are exported of one dataset at a time")
+    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
+    (name,) = datasets_with_results(results, dataset)
+    contents = dataset_contents(results, name.partition(":")[0], packs_beside(results))
+    names = tuple(filter(None, (one.strip() for one in images.split(","))))
+    choice = PictureChoice(dataset, codecs, names, limit, tuple(points or ()), bpp)
+    chosen = choose_pictures(contents, name, choice)
+    if not chosen.pictures:
+        raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
+    sources, lacking = _sources(chosen, dataset, results, data_dir) if source else ({}, "")
+    with (
+        interruptible("pictures that were written stay; the same command writes the others"),
+        show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
+    ):
+        found = export_pictures(
+            to, chosen.pictures, sources, contents, use_device("auto"), jobs or cores(), force,
+            report,
+        )  # fmt: skip
+    absent = [*_counted(chosen.absent), *_counted(found.absent), *filter(None, [lacking])]
+    if not (found.pictures or found.failures):
+        raise Unavailable(f"no picture can be exported: {'; '.join(absent)}")
+    if as_json:
+        told = {
+            "folder": str(to),
+            "images": [for_json(entry) for entry in found.entries],
+            "failed": [failure._asdict() for failure in found.failures],
+            "absent": absent,
+        }
+        print(json.dumps(told, indent=1))
+    else:
+        for label, told_rates in rates(found.pictures).items():
+            print(f"rate     {label}: {told_rates}")
+        for sentence in (*_by_reason(found.failures), *(f"absent   {one}" for one in absent)):
+            print(sentence)
+        print(f"{to / TABLE}: {found.written} pictures written, {found.there} were there before")
+    raise typer.Exit(1 if found.failures else 0)
+
+
+def _counted(absent: "Mapping[str, int]") -> list[str]:
+    return [f"{count} picture{'s' * (count != 1)}: {reason}" for reason, count in absent.items()]
+
+
+def _by_reason(failures: "Sequence[Failure]") -> list[str]:
+    cells: dict[str, list[str]] = {}
+    for one in failures:
+        cells.setdefault(one.reason, []).append(one.cell)
+    said = []
+    for reason, these in cells.items():
+        more = f" and {len(these) - SHOWN_CELLS} more" if len(these) > SHOWN_CELLS else ""
+        said.append(f"failed   {', '.join(these[:SHOWN_CELLS])}{more}: {reason}; not written")
+    return said
+
+
+def _sources(
+    chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
+) -> "tuple[dict[str, Source], str]":
+    """Return the sources of the chosen pictures, and a sentence on those that are not here."""
+    from benchmark.page.pictures import sources_of
+    from benchmark.registry import DATASETS
+
+    wanted = dict.fromkeys(one.row["image_sha256"] for one in chosen.pictures)
+    found = sources_of(dataset, results, data_dir)
+    if isinstance(found, str):
+        if dataset not in DATASETS and (results / dataset).is_dir():
+            found = (
+                f"{dataset} is the name of a folder's results: --dataset FOLDER finds its images"
+            )
+        return {}, f"{len(wanted)} sources: {found.rstrip('.')}"
+    here = {sha256: found[sha256] for sha256 in wanted if sha256 in found}
+    lacking = len(wanted) - len(here)
+    why = "the dataset has other pixels under their names now" if lacking else ""
+    return here, f"{lacking} sources: {why}" if lacking else ""

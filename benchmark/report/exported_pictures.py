@@ -1,0 +1,266 @@
+"""Decoded pictures as PNG files under readable names, and a table of them: images.csv.
+
+Only the pixels that were scored are written: their sha256 is that of the row, or there is no file.
+"""
+
+import csv
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL.Image import fromarray
+
+from benchmark.codec import Pixels
+from benchmark.codec_spec import CodecSpec
+from benchmark.datasets.image import read_image
+from benchmark.datasets.source import Source
+from benchmark.errors import ImageRefused, StoreError, UsageError
+from benchmark.measure.execute import Failed
+from benchmark.measure.outcome import Failure, Progress
+from benchmark.measure.reconstruct_all import reconstruct_all
+from benchmark.metrics.metric import metric_columns
+from benchmark.packs.contents import DatasetContents
+from benchmark.registry import METRICS, metric_class
+from benchmark.report.chosen_pictures import StoredPicture, stem
+from benchmark.system.atomic import write_files
+from benchmark.system.device import Device
+from benchmark.system.digest import pixels_sha256
+
+TABLE = "images.csv"
+UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
+LONGEST_PART = 80  # bytes of an image's or codec's part in a name; a name has 255 at most
+SOURCE = "source"
+
+Entry = dict[str, Any]  # a line of the table, by column
+
+
+class ExportedPictures(NamedTuple):
+    """Outcome of an export."""
+
+    pictures: tuple[StoredPicture, ...]  # of those asked for, what is in the folder now
+    entries: tuple[Entry, ...]  # of these and of the sources, lines of the table
+    written: int
+    there: int  # files that were there before with these pixels
+    failures: tuple[
+        Failure, ...
+    ]  # streams that decode to other pixels than the scored ones, or none
+    absent: Mapping[str, int]  # number of pictures by what this machine lacks to decode them
+
+
+class _File(NamedTuple):
+    """A file that is asked for."""
+
+    name: str
+    sha256: str  # of its pixels
+    size: tuple[int, int]  # width, height
+    entry: Entry
+
+
+def export_pictures(
+    folder: Path,
+    pictures: Sequence[StoredPicture],
+    sources: Mapping[str, Source],
+    contents: DatasetContents,
+    device: Device,
+    jobs: int,
+    force: bool,
+    report: Callable[[Progress], None],
+) -> ExportedPictures:
+    """Write pictures and `sources` (by the sha256 of their pixels) that are not in the folder yet.
+
+    device and jobs: see `reconstruct_all`. `report` is called with the state while streams are
+    decoded. Raises `UsageError`, before anything is written, if a file of one of the names has
+    another content, unless `force` allows its replacement; `StoreError` if the folder cannot be
+    written.
+    """
+    decoded = [
+        _File(name, one.row["decoded_sha256"], _size(one.row), _entry(name, one))
+        for name, one in zip(picture_names(pictures), pictures, strict=True)
+    ]
+    originals = [
+        _File(name, one.sha256, (one.width_px, one.height_px), _source_entry(name, one))
+        for name, one in zip(_source_names(list(sources.values())), sources.values(), strict=True)
+    ]
+    there = {one.name for one in (*decoded, *originals) if _is_there(folder, one, force)}
+    listed = _earlier_entries(folder, force)
+    count = len(there)
+
+    missing = [place for place, one in enumerate(decoded) if one.name not in there]
+    failures: list[Failure] = []
+    absent: Counter[str] = Counter()
+    for found in reconstruct_all([pictures[n].row for n in missing], contents, device, jobs):
+        if found is not None:
+            place, pixels = missing[found[0]], found[1]
+            if isinstance(pixels, Failed) and pixels.stage == "load":
+                absent[f"{pictures[place].label}: {pixels.reason}"] += 1
+            elif isinstance(pixels, Failed):
+                failures.append(_failure(pictures[place], pixels, device))
+            else:
+                _write(folder, decoded[place].name, pixels)
+                there.add(decoded[place].name)
+        finished = len(there) - count + len(failures) + absent.total()
+        report(Progress(finished, len(failures)))
+    for one in originals if any(one.name in there for one in decoded) else ():
+        if one.name not in there:
+            _write(folder, one.name, read_image(sources[one.sha256].file.path, flatten=True).pixels)
+            there.add(one.name)
+
+    entries = tuple(one.entry for one in (*decoded, *originals) if one.name in there)
+    listed |= {entry["file"]: entry for entry in entries}
+    if listed:
+        write_files(folder, {TABLE: _csv(listed)}, what="pictures")
+    shown = (one for one, file in zip(pictures, decoded, strict=True) if file.name in there)
+    return ExportedPictures(
+        tuple(shown), entries, len(there) - count, count, tuple(failures), absent
+    )
+
+
+def picture_names(pictures: Sequence[StoredPicture]) -> list[str]:
+    """Return the pictures' file names, valid on every system and distinct where case is ignored.
+
+    kodim03__ours_beta=3.84__q=2__0.384bpp.png: image, codec variant, setting, rate.
+    """
+    names = [
+        f"{_part(one.image)}__{_part(one.label)}__{_part(str(one.setting))}__{one.row['bpp']:.3f}bpp"
+        for one in pictures
+    ]
+    return _distinct(names, [one.row["cell"] for one in pictures])
+
+
+def _source_names(sources: Sequence[Source]) -> list[str]:
+    names = [f"{_part(stem(one.file.name))}__{SOURCE}" for one in sources]
+    return _distinct(names, [one.sha256 for one in sources])
+
+
+def _part(text: str) -> str:
+    """Return a text as a part of a file name, with its end where it is long.
+
+    >>> _part("ours:beta=3.84"), _part("mobile/a:b")
+    ('ours_beta=3.84', 'mobile_a_b')
+    """
+    safe = UNSAFE.sub("_", text).strip(". ")
+    while len(safe.encode()) > LONGEST_PART:
+        safe = safe[1:]
+    return safe
+
+
+def _distinct(names: Sequence[str], identities: Sequence[str]) -> list[str]:
+    """Add a hash of its identity to each name that another one equals but for the case."""
+    counts = Counter(name.casefold() for name in names)
+    return [
+        f"{name}__{sha256(identity.encode()).hexdigest()[:8]}.png"
+        if counts[name.casefold()] > 1
+        else f"{name}.png"
+        for name, identity in zip(names, identities, strict=True)
+    ]
+
+
+def _is_there(folder: Path, file: _File, force: bool) -> bool:
+    """Return whether a file has the pixels that it is to have; raise `UsageError` for others."""
+    path = folder / file.name
+    if not path.exists():
+        return False
+    try:
+        pixels = read_image(path).pixels
+        height, width, _ = pixels.shape
+        if (width, height) == file.size and pixels_sha256(pixels) == file.sha256:
+            return True
+    except ImageRefused:
+        pass
+    if not force:
+        raise UsageError(f"{path} is there with another content: --force replaces it")
+    return False
+
+
+def _failure(one: StoredPicture, failed: Failed, device: Device) -> Failure:
+    reason, made_on = failed.reason, one.row["device"]
+    if failed.stage == "verify" and made_on != device:
+        reason += f" on {made_on}, which this machine does not use"
+    return Failure(f"{one.label} {one.setting} {one.row['image']}", failed.stage, reason)
+
+
+def _write(folder: Path, name: str, pixels: Pixels) -> None:
+    png = BytesIO()
+    fromarray(pixels).save(png, "PNG")
+    write_files(folder, {name: png.getvalue()}, what="pictures")
+
+
+def _size(row: Mapping[str, Any]) -> tuple[int, int]:
+    return row["width_px"], row["height_px"]
+
+
+def _entry(name: str, one: StoredPicture) -> Entry:
+    row = one.row
+    copied = (
+        *("bpp", "num_bytes", "width_px", "height_px", "image_sha256", "stream_sha256"),
+        *("codec_version", "caveat", "coding_protocol"),
+    )
+    entry = {
+        "file": name,
+        "dataset": row["dataset"],
+        "image": row["image"],
+        "codec": one.label,
+        "spec": CodecSpec.of(row["codec"], row["variant"]).text,
+        "setting": str(one.setting),
+        "sha256": row["decoded_sha256"],
+        "origin": "recorded" if row["recorded"] else "measured",
+        **{column: row[column] for column in copied},
+    }
+    for metric in METRICS:
+        value, protocol, _ = metric_columns(metric_class(metric).column)
+        if row[value] is not None:
+            entry |= {value: row[value], protocol: row[protocol]}
+    return entry
+
+
+def _source_entry(name: str, source: Source) -> Entry:
+    return {
+        "file": name,
+        "image": source.file.name,
+        "codec": SOURCE,
+        "sha256": source.sha256,
+        "width_px": source.width_px,
+        "height_px": source.height_px,
+        "image_sha256": source.sha256,
+    }
+
+
+def _earlier_entries(folder: Path, force: bool) -> dict[str, Entry]:
+    """Return the lines that an earlier export wrote on files that are still there."""
+    path = folder / TABLE
+    if not path.exists():
+        return {}
+    try:
+        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        found = {line["file"]: dict(line) for line in lines}
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, csv.Error):
+        if not force:
+            raise UsageError(f"{path} is no table of pictures: --force replaces it") from None
+        return {}
+    return {name: line for name, line in found.items() if name and (folder / name).exists()}
+
+
+def _csv(entries: Mapping[str, Entry]) -> str:
+    fullest = sorted(entries.values(), key=len, reverse=True)  # sources have few columns
+    columns = dict.fromkeys(name for entry in fullest for name in entry)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(entries[name] for name in sorted(entries))
+    return text.getvalue()
+
+
+def for_json(entry: Entry) -> Entry:
+    """Return an entry with infinite numbers as text, which JSON lacks."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in entry.items()
+    }

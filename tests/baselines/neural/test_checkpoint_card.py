@@ -1,0 +1,271 @@
+"""`bench checkpoint card`: bare tensors are recognised, and get a card and tables."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.codec import CompressAI
+from baselines.neural.architecture import ARCHITECTURES, load_architecture
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint.recognise import checked_card, recognise, tensor_file
+from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.crdr.controls import HeaderControls
+from baselines.neural.crdr.sizes import NAMED, TINY, without_context
+from baselines.neural.picture_codec import PictureCodec
+from benchmark.codec import Setting
+from benchmark.errors import Unavailable
+from benchmark.rows.store import Store
+from support.command import bench
+from support.tiny_checkpoint import noise, write_checkpoint
+
+CONFIGS = [
+    *(("crdr", sizes) for sizes in NAMED.values()),
+    ("crdr", without_context(TINY)),
+    ("compressai", ZooConfig("bmshj2018-hyperprior", (6, 8))),
+    ("compressai", ZooConfig("mbt2018-mean", (6, 8))),
+]
+
+
+def shapes_of(name, config):
+    with torch.device("meta"):
+        network = load_architecture(name).build(config)
+    return {key: tuple(value.shape) for key, value in network.stored_state().items()}
+
+
+def with_card(path, *more):
+    """Run the command as in a script, and return what it prints."""
+    done = bench("checkpoint", "card", path, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """The tensors of the bundled checkpoint, mailed without a card."""
+    return Path(shutil.copy(BUNDLED / "ours.safetensors", tmp_path / "mailed.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The smallest checkpoint with its card."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    write_checkpoint(path)
+    return path
+
+
+def changed(source, target, change):
+    """Write the tensors of `source` as `change` leaves them, without a card; return `target`."""
+    tensors = load_file(source)
+    change(tensors)
+    save_file(tensors, target)
+    return target
+
+
+def without_tables(tensors):
+    for name in [name for name in tensors if name.startswith("tables.")]:
+        del tensors[name]
+
+
+@pytest.mark.parametrize(("name", "config"), CONFIGS, ids=str)
+def test_an_architecture_tells_its_configuration_from_shapes(name, config):
+    shapes = shapes_of(name, config)
+    architecture = load_architecture(name)
+    assert architecture.config_from_shapes(shapes, config) == config
+    assert shapes.keys() >= set(architecture.landmarks)
+    found = recognise(Path("file"), shapes)
+    assert found.architecture == name
+    assert shapes_of(name, found.config) == shapes
+
+
+def test_every_architecture_is_recognised_here():
+    assert {name for name, _ in CONFIGS} == ARCHITECTURES.keys()
+
+
+def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
+    told = with_card(bare)
+    assert told == f"{bare.with_suffix('.json')}: a network of crdr, training unknown\n"
+    own, made = load_card(BUNDLED / "ours.safetensors"), load_card(bare)
+    assert (made.config, made.sha256) == (own.config, own.sha256)
+    codecs = f"ours:beta=0,ours:beta=0:checkpoint={bare}"
+    words = ("--dataset", "sample", "--limit", 1, "--points", "ours.q=2", "--metrics", "psnr")
+    done = bench("run", "--codecs", codecs, *words, "--results", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    rows = Store(tmp_path / "results" / "sample").table().to_pylist()
+    theirs, ours = sorted(rows, key=lambda row: "checkpoint" not in row["variant"])
+    for column in ("stream_sha256", "decoded_sha256", "num_bytes", "psnr_db"):
+        assert theirs[column] == ours[column]
+    assert theirs["caveat"] == "training unknown"
+    assert ours["caveat"] == own.caveat
+    report = bench("report", "--metrics", "psnr", "--results", tmp_path / "results")
+    assert report.returncode == 0, report.stderr
+    text = (tmp_path / "results" / "sample" / "report" / "report.md").read_text()
+    assert "training unknown" in text
+
+
+def test_training_is_unknown_unless_somebody_says_it(bare):
+    with_card(bare)
+    record = json.loads(bare.with_suffix(".json").read_text())
+    facts = {name: record[name] for name in ("training_data", "steps", "command", "commit")}
+    assert set(facts.values()) == {"unknown"}
+    card = load_card(bare)
+    assert (card.steps, card.crops, card.shown_caveat) == (None, 0, "training unknown")
+    given = ("--steps", 1200, "--crops", 9600, "--training-data", "my photographs")
+    told = with_card(bare, "--force", *given, "--command", "mine", "--caveat", "of one night")
+    assert told.endswith("a network of crdr, 1200 steps, my photographs\n")
+    card = load_card(bare)
+    assert (card.steps, card.crops, card.training_data) == (1200, 9600, "my photographs")
+    assert (card.command, card.commit, card.shown_caveat) == ("mine", "unknown", "of one night")
+    with_card(bare, "--force", "--steps", 0)
+    assert load_card(bare).shown_caveat == "untrained"
+
+
+def test_on_a_terminal_facts_that_were_not_given_are_asked_for(tiny, tmp_path):
+    bare = Path(shutil.copy(tiny, tmp_path / "bare.safetensors"))
+    command = [sys.executable, "-m", "benchmark", "checkpoint", "card", bare, "--steps", "7"]
+    ours, theirs = pty.openpty()
+    answers = "my photographs\nmany\n96\n\n\n"
+    os.write(ours, answers.encode())
+    done = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Training steps" not in done.stdout, "it was given"
+    assert "'many' is no whole number, nor unknown" in done.stdout + done.stderr
+    card = load_card(bare)
+    assert (card.training_data, card.steps, card.crops) == ("my photographs", 7, 96)
+    assert (card.command, card.commit) == ("unknown", "unknown")
+
+
+def test_a_card_that_is_there_is_replaced_by_force_alone(bare):
+    with_card(bare)
+    before = bare.with_suffix(".json").read_bytes()
+    done = bench("checkpoint", "card", bare, "--steps", 9)
+    assert (done.returncode, done.stderr) == (
+        2, f"bench: {bare.with_suffix('.json')} is there already: --force replaces it\n"
+    )  # fmt: skip
+    assert bare.with_suffix(".json").read_bytes() == before
+
+
+def test_tables_that_the_file_lacks_are_made_beside_it(tiny, tmp_path):
+    bare = changed(tiny, tmp_path / "bare.safetensors", without_tables)
+    before = bare.read_bytes()
+    told = with_card(bare)
+    made = tmp_path / "bare-tables.safetensors"
+    assert told.splitlines()[0] == (
+        f"{bare} lacks integer tables; {made} has the same weights and tables"
+    )
+    assert bare.read_bytes() == before
+    assert not bare.with_suffix(".json").exists()
+    ours, theirs = (load_file(one) for one in (made, tiny))
+    assert ours.keys() == theirs.keys()
+    weights = [name for name in ours if not name.startswith("tables.fraction")]
+    assert all(torch.equal(ours[name], theirs[name]) for name in weights)
+    codec, pixels = PictureCodec(load_checkpoint(made)), noise(70, 90)
+    stream = codec.encode(pixels, HeaderControls.nearest(2.0, 0.0))
+    assert codec.decode(stream).shape == pixels.shape
+
+
+def test_tables_of_which_one_is_missing_are_made_again(tiny, tmp_path):
+    bare = changed(tiny, tmp_path / "bare.safetensors", lambda held: held.pop("tables.fraction.z"))
+    assert "lacks integer tables" in with_card(bare, "--out", tmp_path / "whole.safetensors")
+    assert checked_card(tmp_path / "whole.safetensors").architecture == "crdr"
+
+
+def test_weights_in_half_precision_stay_so(tmp_path):
+    source = BUNDLED / "ours.safetensors"
+    bare = changed(source, tmp_path / "bare.safetensors", without_tables)
+    with_card(bare)
+    made, before = load_file(tmp_path / "bare-tables.safetensors"), load_file(source)
+    weights = {name for name in made if not name.startswith("tables.")}
+    assert {made[name].dtype for name in weights} == {torch.float16}
+    assert all(torch.equal(made[name], before[name]) for name in weights)
+
+
+ZOO_TABLES = ("_quantized_cdf", "_offset", "_cdf_length", "scale_table")
+
+
+def empty_zoo_tables(tensors):
+    for name in [name for name in tensors if name.endswith(ZOO_TABLES)]:
+        tensors[name] = tensors[name][:0].clone()
+
+
+def no_zoo_buffers(tensors):
+    for name in [name for name in tensors if name.endswith((*ZOO_TABLES, "bound", "target"))]:
+        del tensors[name]
+
+
+@pytest.mark.parametrize("change", [lambda tensors: None, empty_zoo_tables, no_zoo_buffers])
+def test_a_network_of_compressai_codes_with_the_card_made_for_it(change, tmp_path, photo):
+    bare = changed(BUNDLED / "hyperprior-2.safetensors", tmp_path / "2.safetensors", change)
+    with_card(bare, "--out", tmp_path / "with-2.safetensors")
+    options = {"model": "bmshj2018-hyperprior", "device": "cpu"}
+    made = CompressAI(checkpoint=str(tmp_path / "with-{quality}.safetensors"), **options)
+    assert made.describe().caveat == "training unknown"
+    assert "N=48, M=172, training unknown" in made.describe().version
+    ours = CompressAI(weights="matched", **options)
+    setting = Setting("quality", 2)
+    assert np.array_equal(
+        made.decode(made.encode(photo, setting)), ours.decode(ours.encode(photo, setting))
+    )
+    with pytest.raises(Unavailable, match="holds bmshj2018-hyperprior by its card, not mbt2018"):
+        CompressAI(model="mbt2018-mean", checkpoint=str(tmp_path / "with-{quality}.safetensors"))
+
+
+def lacks(tensors):
+    del tensors["synthesis.embedding.layers.0.weight"]
+
+
+def has_more(tensors):
+    tensors["extra"] = torch.zeros(3)
+    tensors["prior.quantiles"] = torch.zeros(6, 4)
+
+
+def prefixed(tensors):
+    for name in list(tensors):
+        tensors["module." + name] = tensors.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lacks, "nearest is crdr, but it lacks synthesis.embedding.layers.0.weight"),
+        (has_more, "it has extra besides; prior.quantiles is (6, 4), not (6, 3)"),
+        (prefixed, "tensors (module.analysis.attentions.0.bias, "),
+    ],
+)
+def test_what_is_not_recognised_is_said_with_what_was_found(change, told, tiny, tmp_path):
+    bare = changed(tiny, tmp_path / "bare.safetensors", change)
+    done = bench("checkpoint", "card", bare)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"bench: {bare} holds ")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [bare]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 64, b"\x02" + bytes(7) + b"[]"])
+def test_a_file_of_something_else_is_one_sentence(content, tmp_path):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(Unavailable, match="cannot be read as safetensors"):
+        tensor_file(path)
+
+
+def test_an_architecture_may_be_named_and_the_name_is_checked(tiny, tmp_path):
+    bare = Path(shutil.copy(tiny, tmp_path / "bare.safetensors"))
+    done = bench("checkpoint", "card", bare, "--architecture", "compressai")
+    assert "known here: compressai" in done.stderr
+    done = bench("checkpoint", "card", bare, "--architecture", "crd")
+    assert "No architecture 'crd'. Did you mean 'crdr'?" in done.stderr
+    with_card(bare, "--architecture", "crdr")

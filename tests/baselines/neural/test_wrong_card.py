@@ -1,0 +1,162 @@
+"""A card that does not belong to its tensors: found once, before anything is measured."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from baselines.neural.checkpoint_codec import BUNDLED
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import Unavailable
+from benchmark.system.digest import file_sha256
+from support.command import bench
+from support.lean_process import ROOT
+from support.tiny_checkpoint import noise, write_checkpoint
+
+
+def edited(**changes):
+    """Return a function that changes fields of a card."""
+
+    def act(path):
+        card = path.with_suffix(".json")
+        card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+
+    return act
+
+
+def without(field):
+    def act(path):
+        card = path.with_suffix(".json")
+        record = json.loads(card.read_text())
+        del record[field]
+        card.write_text(json.dumps(record))
+
+    return act
+
+
+def resized(**changes):
+    def act(path):
+        card = path.with_suffix(".json")
+        record = json.loads(card.read_text())
+        card.write_text(json.dumps(record | {"config": record["config"] | changes}))
+
+    return act
+
+
+def of_compressai(path):
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(BUNDLED / f"hyperprior-1{suffix}", path.with_suffix(suffix))
+
+
+def tensors_of_compressai(path):
+    shutil.copy(BUNDLED / "hyperprior-1.safetensors", path)
+    edited(sha256=file_sha256(path))(path)
+
+
+def without_tables(path):
+    held = load_file(path)
+    save_file({k: v for k, v in held.items() if not k.startswith("tables.")}, path)
+    edited(sha256=file_sha256(path))(path)
+
+
+def with_content(content):
+    def act(path):
+        path.with_suffix(".json").write_bytes(content)
+
+    return act
+
+
+WRONG = {
+    "no card": (lambda path: path.with_suffix(".json").unlink(), "`bench checkpoint card "),
+    "no steps": (without("steps"), "missing required field `steps`"),
+    "no sha256": (without("sha256"), "missing required field `sha256`"),
+    "no config": (without("config"), "is no card of a checkpoint"),
+    "another field's type": (edited(steps="many"), "$.steps"),
+    "another sha256": (edited(sha256="0" * 64), "is damaged or of another checkpoint"),
+    "another architecture": (of_compressai, "holds a network of compressai by its card"),
+    "an unknown architecture": (edited(architecture="crdx"), "No architecture 'crdx'"),
+    "another's tensors": (tensors_of_compressai, "does not hold its card's network, of crdr"),
+    "other sizes": (resized(hyper_latent=8), "hyper_latent is 6 by its tensors, 8 on the card"),
+    "impossible sizes": (resized(latent=0), "is no card of a checkpoint"),
+    "no tables": (without_tables, "lacks the integer table cdf"),
+    "no json": (with_content(b"{"), "is no card of a checkpoint"),
+    "a list": (with_content(b"[1]"), "is no card of a checkpoint"),
+    "no text": (with_content(b"\xff\xfe"), "is no card of a checkpoint"),
+    "an empty card": (with_content(b""), "is no card of a checkpoint"),
+}
+each_mistake = pytest.mark.parametrize(("spoil", "told"), WRONG.values(), ids=WRONG)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder of weights with a checkpoint of the smallest network."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_checkpoint(folder / "ours.safetensors", steps=3)
+    return folder
+
+
+@pytest.fixture
+def path(whole, tmp_path):
+    """A copy of the checkpoint."""
+    return shutil.copytree(whole, tmp_path / "weights") / "ours.safetensors"
+
+
+@each_mistake
+def test_a_codec_does_not_describe_itself_by_a_wrong_card(path, spoil, told):
+    assert load_codec(parse_codec(f"ours:beta=0:checkpoint={path}")).describe().caveat == ""
+    spoil(path)
+    with pytest.raises(Unavailable) as refused:
+        load_codec(parse_codec(f"ours:beta=0:checkpoint={path}")).describe()
+    assert told in str(refused.value)
+    assert path.stem in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@each_mistake
+def test_no_cell_is_tried_and_nothing_is_stored(path, tmp_path, spoil, told):
+    spoil(path)
+    results = tmp_path / "results"
+    words = ("--codecs", "ours", "--weights-dir", path.parent, "--results", results)
+    for verb in ("run", "plan"):
+        done = bench(verb, *words, "--dataset", "sample")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not results.exists()
+
+
+def test_a_check_of_a_wrong_checkpoint_measures_nothing(path, tmp_path):
+    resized(hyper_latent=8)(path)
+    words = ("--codec", "ours:beta=0", "--checkpoint", path, "--against", ROOT / "results/sample")
+    done = bench("check", *words, "--dataset", "sample", "--results", tmp_path / "new")
+    assert done.returncode == 2
+    assert "hyper_latent is 6 by its tensors, 8 on the card" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@each_mistake
+def test_a_single_image_is_refused_in_one_sentence(path, tmp_path, spoil, told):
+    spoil(path)
+    image, stream = tmp_path / "in.png", tmp_path / "out.crdr"
+    Image.fromarray(noise(8, 8)).save(image)
+    done = bench("encode", image, stream, "--checkpoint", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("bench: ")
+    assert done.stderr.count("\n") == 1
+    assert not stream.exists()
+
+
+def test_describing_imports_neither_torch_nor_safetensors(path):
+    script = (
+        "import sys\n"
+        "from benchmark.codec_spec import load_codec, parse_codec\n"
+        f"load_codec(parse_codec('ours:beta=0:checkpoint={path}')).describe()\n"
+        "print(sorted({'torch', 'safetensors'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

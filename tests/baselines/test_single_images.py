@@ -1,0 +1,137 @@
+"""`bench encode` and `bench decode` of any codec: its own streams and pixels, or one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import benchmark
+from baselines.commands.any_codec import BEGINNINGS, codec_of
+from baselines.neural.bitstream.container import MAGIC
+from benchmark.cli import app
+from benchmark.codec_spec import CodecSpec
+from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.packs.pack import shipped_packs, with_variant
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+
+
+@pytest.fixture
+def place(tmp_path, photo, monkeypatch):
+    """The working directory, with a photograph in.png."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("in.png")
+    return tmp_path
+
+
+def bench(*words):
+    """Return the output of a command; its error is raised."""
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def pixels_of(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize(
+    ("codec", "point", "recognised"),
+    [
+        ("jpeg:subsampling=444", "quality=30", "jpeg"),
+        ("jpegli", "quality=55", "jpeg"),
+        ("mozjpeg", "quality=50", "jpeg"),
+        ("webp", "quality=15", "webp"),
+        ("jpeg2000", "ratio=48", "jpeg2000"),
+        ("jpegxl", "distance=3", "jpegxl"),
+        ("avif", "crf=42", "avif"),
+    ],
+)
+def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec(
+    place, photo, codec, point, recognised
+):
+    said = bench("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
+    stream = (place / "out.bin").read_bytes()
+    name, _, value = point.partition("=")
+    bound = benchmark.codec(codec)
+    assert stream == bound.encode(photo, **{name: float(value)})
+    height, width, _ = photo.shape
+    bpp = 8 * len(stream) / (height * width)
+    assert said == f"out.bin: {len(stream)} bytes, {bpp:.4f} bpp\n"
+    said = bench("decode", "out.bin", "out.png")
+    assert said == f"out.png: {width} x {height} pixels, decoded by {recognised}\n"
+    assert np.array_equal(pixels_of("out.png"), bound.decode(stream))
+
+
+def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
+    mine = f"{FAKES}:Honest"
+    for codec in ("raw", mine):
+        bench("encode", "in.png", "out.bin", "--codec", codec)
+        stream = (place / "out.bin").read_bytes()
+        assert stream == benchmark.codec(codec).encode(photo), "the middle setting by default"
+        bench("decode", "out.bin", "out.png", "--codec", codec)
+        assert np.array_equal(pixels_of("out.png"), benchmark.codec(codec).decode(stream))
+
+
+def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
+    pack = with_variant(shipped_packs(), CodecSpec("vtm", ()))
+    one = min(pack.streams.values(), key=lambda one: one.num_bytes)
+    (place / "kept").write_bytes(pack.read(one))
+    bench("decode", "kept", "out.png", "--codec", "vtm")
+    assert pixels_of("out.png").shape[1] == one.width_px
+    with pytest.raises(UsageError, match="--codec says which codec made it"):
+        bench("decode", "kept", "out.png")
+
+
+def test_our_container_is_recognised():
+    assert codec_of(MAGIC + b"\x10", Path("x")) == "ours"
+    names = [name for name, _ in BEGINNINGS]
+    assert names == list(dict.fromkeys(names))
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "says"),
+    [
+        (("decode", "in.png", "out.png"), UsageError, "in.png does not begin as a stream of ours,"),
+        (("decode", "in.png", "out.png", "--codec", "jpg"), UsageError, "Did you mean 'jpeg'?"),
+        (("decode", "a.jpg", "out.png", "--beta", 1), UsageError, "--beta is for our codec alone"),
+        (("decode", "a.jpg", "out.png", "--exact"), UsageError, "--exact is for our codec alone"),
+        (("decode", "a.jpg", "out.png", "--checkpoint", "x"), UsageError, "not for jpeg"),
+        (("decode", "cut.jpg", "out.png"), UsageError, "cut.jpg cannot be decoded as jpeg: OSErr"),
+        (("decode", "a.jpg", "out.png", "--codec", "webp"), UsageError, "decoded as webp: Webp"),
+        (("decode", "a.jpg", "out.png", "--codec", "raw"), UsageError, "as raw: a raw stream of"),
+        (
+            ("decode", "honest", "out.png", "--codec", f"{FAKES}:ReturnsFloats"),
+            UsageError, "what comes out is no 8-bit RGB",
+        ),
+        (("decode", "a.jpg", "out.png", "--codec", f"{FAKES}:Missing"), Unavailable, ""),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--q", 2), UsageError, "--q is for our"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--q-map", "m"), UsageError, "--q-map is"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--point", "30"), UsageError, "of the form"),
+        (("encode", "in.png", "x", "--codec", "jpeg", "--point", "q=3"), UsageError, "quality."),
+        (
+            ("encode", "in.png", "x", "--codec", "jpeg", "--point", "quality=300"),
+            UsageError, "quality from 1 to 100",
+        ),
+        (("encode", "in.png", "x", "--point", "q=2"), UsageError, "is given by --q"),
+        (
+            ("encode", "in.png", "x", "--codec", f"{FAKES}:CrashesOnEncode"),
+            BenchError, "cannot encode in.png: RuntimeError: no rate control",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_sentence_and_no_file(place, photo, words, error, says):
+    jpeg = benchmark.codec("jpeg").encode(photo, quality=50)
+    (place / "a.jpg").write_bytes(jpeg)
+    (place / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (place / "honest").write_bytes(benchmark.codec(f"{FAKES}:Honest").encode(photo))
+    with pytest.raises(error) as told:
+        bench(*words)
+    assert says in str(told.value)
+    assert "\n" not in str(told.value)
+    assert not (place / "out.png").exists()
+    assert not (place / "x").exists()

@@ -1,0 +1,61 @@
+"""Pixels of many stored rows: of the right kind of device, and a reason for each without."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import benchmark
+from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.measure.execute import Failed
+from benchmark.measure.reconstruct_all import reconstruct_all
+from benchmark.packs.contents import dataset_contents
+from benchmark.system.digest import pixels_sha256
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+
+
+@pytest.fixture
+def contents(tmp_path, photo, monkeypatch):
+    """A photograph coded by a codec whose pixels on a GPU are others than on a CPU."""
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(photo).save(tmp_path / "photos" / "cup.png")
+    done = benchmark.run(
+        f"{FAKES}:Drifts", str(tmp_path / "photos"), metrics="psnr", device="cpu",
+        results=tmp_path / "results", jobs=1,
+    )  # fmt: skip
+    assert not done.failures
+    return dataset_contents(tmp_path / "results", done.matrix.store.folder.name, [])
+
+
+def reconstructed(rows, contents, device):
+    found = (one for one in reconstruct_all(rows, contents, device, 1) if one is not None)
+    return [pixels for _, pixels in sorted(found, key=lambda one: one[0])]
+
+
+def on_gpu(row, contents, monkeypatch):
+    """The same row, scored on a GPU."""
+    monkeypatch.setenv("BENCH_DEVICE", "cuda")
+    decoder = load_codec(CodecSpec.of(row["codec"], row["variant"]))
+    pixels = decoder.decode(contents.stream(row))
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    return {**row, "device": "cuda", "decoded_sha256": pixels_sha256(pixels)}
+
+
+def test_what_was_scored_on_another_kind_of_device_is_decoded_on_that_kind(contents, monkeypatch):
+    rows = contents.table.to_pylist()
+    both = [*rows, *(on_gpu(row, contents, monkeypatch) for row in rows)]
+    assert both[0]["decoded_sha256"] != both[len(rows)]["decoded_sha256"]
+    found = reconstructed(both, contents, "cuda")
+    assert [pixels_sha256(one) for one in found] == [one["decoded_sha256"] for one in both]
+    without = reconstructed(both, contents, "cpu")
+    assert [isinstance(one, Failed) for one in without] == [False] * len(rows) + [True] * len(rows)
+    assert without[-1].stage == "verify"
+
+
+def test_a_stream_that_was_not_kept_does_not_end_the_others(contents):
+    first, *others = contents.table.to_pylist()
+    contents.store._stream_path(first["stream_sha256"]).unlink()
+    found = reconstructed([first, *others], contents, "cpu")
+    assert found[0] == Failed("load", "its stream was not kept")
+    assert not any(isinstance(one, Failed) for one in found[1:])

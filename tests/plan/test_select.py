@@ -1,0 +1,109 @@
+"""Settings that a codec does not take, refused with its range before anything is measured."""
+
+from pathlib import Path
+
+import pytest
+
+import benchmark
+from benchmark.codec import Setting
+from benchmark.errors import BadOption, UsageError
+from benchmark.plan.select import parse_points, select
+from benchmark.plan.simulate import imagined_cells
+from benchmark.registry import CODECS
+from support.command import bench
+
+FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+BUNDLED = Path(__file__).parents[2] / "results" / "sample"
+COPY = r"command:encode=cp -n{q} {in} {out}:decode=cp {in} {out}:values=10/30"
+OUT_OF_RANGE = [
+    ("jpeg", "jpeg.quality=300", "jpeg takes a whole quality from 1 to 100, not quality=300"),
+    ("jpeg", "jpeg.quality=30.5", "not quality=30.5"),
+    ("jpeg", "jpeg.quality=10,0", "not quality=0"),
+    ("webp", "webp.quality=-1", "webp takes a quality from 0 to 100, not quality=-1"),
+    ("avif", "avif.crf=99", "avif takes a whole crf from 0 to 63, not crf=99"),
+    ("ours:beta=0", "ours.q=9", "ours:beta=0 takes a q from 0 to 4, not q=9"),
+    ("jpeg2000:control=psnr", "jpeg2000.psnr=0", "takes a psnr from 1 to 100, not psnr=0"),
+    ("raw", "raw.bits=7", "raw takes bits=8, not bits=7"),
+    (COPY, "command.q=20", "takes q=10 or 30, not q=20"),
+]
+
+WRONG_OPTIONS = [
+    *("jpeg:subsampling=411", "jpeg:optimize=2", "jpegli:quality=3", "mozjpeg:table=99"),
+    *("mozjpeg:subsampling=422", "webp:method=7", "webp:method=-1", "jpeg2000:control=bpp"),
+    *("avif:speed=7", "avif:tune=vmaf", "avif:depth=12", "avif:subsampling=422"),
+    *("jpegxl:effort=11", "jpegxl:effort=0", "bpg:level=10", "bpg:depth=12", "bpg:subsampling=422"),
+    *("x265:preset=placebo", "x265:depth=12", "x265:subsampling=422", "vvenc:preset=veryfast"),
+    *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
+    *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
+    *("hyperprior:weights=best", "hyperprior:device=tpu", "hyperprior:accelerated=2"),
+    *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),
+]
+
+
+@pytest.mark.parametrize("codec", WRONG_OPTIONS)
+def test_an_option_out_of_range_is_refused_at_once(codec):
+    with pytest.raises(BadOption):
+        select([codec], {})
+
+
+def test_every_codec_with_options_has_a_wrong_one_here():
+    named = {codec.partition(":")[0].replace("hyperprior", "compressai") for codec in WRONG_OPTIONS}
+    assert named == CODECS.keys() - {"folder"}, "its options are files"
+
+
+@pytest.mark.parametrize(("codec", "points", "told"), OUT_OF_RANGE)
+def test_a_setting_out_of_range_is_refused_with_the_range(codec, points, told):
+    with pytest.raises(BadOption) as refused:
+        select([codec], parse_points([points]))
+    assert told in str(refused.value)
+
+
+def test_settings_within_the_range_are_taken():
+    points = parse_points(["jpeg.quality=1,100", "webp.quality=.5"])
+    jpeg, webp = select(["jpeg", "webp"], points).contenders
+    assert jpeg.sweep == (Setting("quality", 1), Setting("quality", 100))
+    assert webp.sweep == (Setting("quality", 0.5),)
+
+
+def test_a_codec_that_declares_nothing_takes_any_setting():
+    (found,) = select([f"{FAKES}:Honest"], parse_points([f"{FAKES}:Honest.step=-7"])).contenders
+    assert found.sweep == (Setting("step", -7),)
+
+
+def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        f"import sys; sys.path.insert(0, {str(FAKES.parents[1])!r})\n"
+        "from support.fakes import Honest\n"
+        "class Mine(Honest):\n    accepts = 'image/png'\n"
+    )
+    assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+def test_a_setting_is_a_finite_number(value):
+    with pytest.raises(UsageError, match=r"is not of the form codec\.setting=1,2,3"):
+        parse_points([f"jpeg.quality={value}"])
+
+
+def test_cells_of_a_cluster_that_is_only_imagined_are_refused_alike():
+    with pytest.raises(BadOption, match="not qp=70"):
+        imagined_cells(["vtm"], {("vtm", "qp"): (70,)}, "kodak", [])
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "check"])
+def test_every_verb_that_measures_says_it_in_one_sentence_and_stores_nothing(verb, tmp_path):
+    codec = "mozjpeg"
+    more = ("--codec", codec, "--against", BUNDLED) if verb == "check" else ("--codecs", codec)
+    points = ("--points", f"{codec}.quality=300", "--results", tmp_path / "results")
+    done = bench(verb, *more, "--dataset", "sample", *points)
+    told = f"bench: {codec} takes a whole quality from 1 to 100, not quality=300\n"
+    assert done.stderr == told
+    assert done.returncode == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_from_python_it_is_an_error_of_the_call(tmp_path):
+    with pytest.raises(UsageError, match="not quality=300"):
+        benchmark.run("jpeg", "sample", points={"jpeg.quality": [300]}, results=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
