@@ -43,7 +43,13 @@ CLOSED_TO = {
 }
 MOST_FILES_IN_A_ROOM = 16
 # Folders of learned methods; what they share asks `Architecture` and `StageObjective`.
-METHODS = ("baselines.neural.crdr", "baselines.compressai")
+METHODS = (
+    "baselines.compressai",
+    *(
+        f"baselines.neural.{one}"
+        for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism")
+    ),
+)
 
 # A side effect -> the modules that cause it, and the only files that may.
 OWNERS = {
