@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from baselines.neural.blocks import residual_start
 from baselines.neural.blocks.orthogonal import transform_of, transforms_of
-from baselines.neural.crdr import initialise as module
 from baselines.neural.crdr.initialise import STEP, initialise
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
+from baselines.neural.entropy import start_values
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.photographs import draw_crops, pack
 from support.training_fixtures import LAMBDAS
@@ -37,7 +38,8 @@ def crops(coffee):
 @pytest.fixture
 def exact(monkeypatch):
     """No noise on top of the transform."""
-    monkeypatch.setattr(module, "NOISE", 0.0)
+    for module in (residual_start, start_values):
+        monkeypatch.setattr(module, "NOISE", 0.0)
 
 
 def patches(features):
