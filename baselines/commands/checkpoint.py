@@ -126,7 +126,7 @@ def make_card(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Replace a card that is there.", rich_help_panel=options.TARGET
+            "--force", help="Replace files that are there.", rich_help_panel=options.TARGET
         ),
     ] = False,
 ) -> None:

@@ -318,16 +318,6 @@ Page = Annotated[
         rich_help_panel=TARGET,
     ),
 ]
-ReportFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        help="Folder to write the report to, with a folder for each dataset where --dataset is "
-        "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
-        rich_help_panel=TARGET,
-        callback=target_folder,
-    ),
-]
 CsvFile = Annotated[
     Path | None,
     typer.Option(

@@ -146,6 +146,7 @@ MISTAKES = {
         "encode photo.png out.crdr --q 9",
         "encode photo.png out.crdr --beta 9",
         "checkpoint import notes.txt --steps -1",
+        "checkpoint card notes.txt --steps -1",
     ],
     "unknown word for an option or argument": [
         "run --engine cloud",
@@ -210,6 +211,7 @@ MISTAKES = {
         "encode photo.png out.crdr --checkpoint nowhere.safetensors",
         "decode nowhere.crdr out.png",
         "checkpoint import nowhere.pth.tar",
+        "checkpoint card nowhere.safetensors",
         "fetch kodak --from nowhere.zip --data-dir data",
         "train --recipe nowhere.toml --data sample --out out",
     ],
@@ -233,6 +235,7 @@ MISTAKES = {
         "decode notes.txt out.png",
         "decode photos out.png",
         "checkpoint import notes.txt",
+        "checkpoint card notes.txt",
         "train --recipe notes.txt --data sample --out out",
         "train --recipe broken.toml --data sample --out out",
         "report --results notes.txt",

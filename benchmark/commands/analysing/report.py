@@ -9,12 +9,23 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs
+from benchmark.commands.refusals import target_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmark.report.report import Report
 
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder to write the report to, with a folder for each dataset where --dataset is "
+        "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
+        rich_help_panel=options.TARGET,
+        callback=target_folder,
+    ),
+]
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
 
 
@@ -96,7 +107,7 @@ def report(
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
     data_dir: options.DataDir = None,
     results: options.Results = Path("results"),
-    out: options.ReportFolder = None,
+    out: ReportFolder = None,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:

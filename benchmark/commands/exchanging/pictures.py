@@ -72,7 +72,7 @@ def export_images(
         bool,
         typer.Option(
             "--force",
-            help="Replace files of the same names and other content.",
+            help="Replace files that are there.",
             rich_help_panel=options.TARGET,
         ),
     ] = False,
