@@ -56,3 +56,9 @@ def test_every_command_the_readme_names_exists():
     )
     missing = {name for name in named if name not in done.stdout}
     assert missing == set()
+
+
+def test_the_lines_that_build_vtm_are_those_that_were_tried():
+    (lines_of_build,) = re.findall(r"```sh\n(git clone --depth.*?)```", README, re.DOTALL)
+    anchors = (Path(__file__).parents[2] / "docs" / "anchors.md").read_text()
+    assert f"```\n{lines_of_build}```" in anchors

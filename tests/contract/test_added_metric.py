@@ -15,6 +15,7 @@ from benchmark.analysis.interval import point_interval
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.tradeoff import tradeoffs
 from benchmark.check.compare import changes
+from benchmark.check.pairing import VariantPair
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.commands.analysing.report import report
 from benchmark.datasets.dataset import ImageFile
@@ -119,7 +120,8 @@ def test_what_needs_influences_refuses_a_metric_without_in_one_sentence(store):
         attribution(store.table(), "recall", "recall/1-1")
     with refused:
         tradeoffs([], [], Measure.named("mae"), Measure.named("recall"))
-    assert changes(None, "recall").nothing == "Recall gives no influence of an image"
+    pair = VariantPair("jpeg", None, None, ("0.png",), ())
+    assert changes(pair, "recall").nothing == "Recall gives no influence of an image"
 
 
 def test_a_report_has_a_column_and_a_line_of_each(store):

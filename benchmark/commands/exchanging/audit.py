@@ -288,7 +288,11 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
         print(f"note     {sentence}")
     print(f"pixels   {found.decoded} streams decode to the recorded pixels")
     for column, count in found.compared.items():
-        print(f"metric   {column}: {count} values equal the recorded ones")
+        if count:
+            print(f"metric   {column}: {count} values equal the recorded ones")
+    without = [column for column, count in found.compared.items() if not count]
+    if without:
+        print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
         print(f"absent   {absent} images are not on this machine; their streams were not scored")
     _print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
