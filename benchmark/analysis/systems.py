@@ -144,6 +144,11 @@ PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
 # only published nothing is said here.
 TRAINED_ON: Mapping[str, tuple[str, ...]] = {
     "ours": ("psnr_db", "lpips_alex"),
+    "charm": ("psnr_db",),
+    "elic": ("psnr_db",),
+    "ivr": ("psnr_db",),
+    "hific": ("psnr_db", "lpips_alex"),
+    "multirealism": ("psnr_db", "lpips_alex"),
     "bmshj2018-factorized": ("psnr_db",),
     "bmshj2018-hyperprior": ("psnr_db",),
     "mbt2018-mean": ("psnr_db",),
