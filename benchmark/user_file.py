@@ -120,6 +120,7 @@ def author_frame(error: BaseException, author: Any) -> str:
 
     >>> def mine():
     ...     raise ValueError
+    >>> mine.__module__ = "mine"  # a single file
     >>> try:
     ...     mine()
     ... except ValueError as error:

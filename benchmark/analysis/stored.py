@@ -82,7 +82,9 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     rest = [one.file for one in plain if not isinstance(one, Source)]  # measured with --flatten
     found = [*plain, *probe(rest, flatten=True, threads=cores())]
     images = {one.sha256 for one in found if isinstance(one, Source)}
-    return folder_store_name(folder.folder_title, folder.name, images, stores)
+    return folder_store_name(
+        folder.folder_title, folder.name, images, stores, folder.sizes_of_files()
+    )
 
 
 def stored_name(dataset: str) -> str:

@@ -37,3 +37,7 @@ class Dataset:
     def store_name(self) -> str:
         """Return the name of the folder below results/ that holds the dataset's rows."""
         return self.name.partition(":")[0]
+
+    def sizes_of_files(self) -> list[tuple[str, int]]:
+        """Return name and size in bytes of every image that is on disk."""
+        return [(one.name, one.path.stat().st_size) for one in self.images if one.path.is_file()]

@@ -63,7 +63,8 @@ def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:
     if not dataset.folder_title:
         return sources
     images = [one.sha256 for one in sources.images]
-    name = folder_store_name(dataset.folder_title, dataset.name, images, stores)
+    files = dataset.sizes_of_files()
+    name = folder_store_name(dataset.folder_title, dataset.name, images, stores, files)
     return sources._replace(dataset=replace(dataset, name=name))
 
 

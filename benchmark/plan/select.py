@@ -74,7 +74,8 @@ def select(
     own = [spec.text for spec in in_packs if not names_code(spec)]
     texts = [*every_codec(), *own] if everything else codecs
     contenders: dict[CodecSpec, Contender] = {}
-    skipped = [(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+    refused = [(spec.text, BY_NAME) for spec in in_packs if names_code(spec)]
+    skipped: list[tuple[str, str]] = []
     used: set[tuple[str, str]] = set()
     for text in texts:
         try:
@@ -86,14 +87,14 @@ def select(
                 raise cannot_run(text, str(missing), len(codecs)) from missing
             skipped.append((text.strip(), str(missing)))
     _refuse_equal_labels(contenders)
-    if not skipped:
+    if not (skipped or refused):
         _refuse_unused(packs, list(contenders.values()))
     left_out = {name for text, _ in skipped for name in (text, parse_codec(text).name)}
     unused = {point for point in set(points) - used if point[0] not in left_out}
     if unused:
         codec, setting = sorted(unused)[0]
         _explain_unused(codec, setting, list(contenders.values()))
-    return Selection(tuple(contenders.values()), tuple(skipped))
+    return Selection(tuple(contenders.values()), (*refused, *skipped))
 
 
 def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:

@@ -6,7 +6,7 @@ which results are those of a folder.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,19 +21,23 @@ def stores_below(results: Path) -> dict[str, Path]:
 
 
 def folder_store_name(
-    title: str, by_path: str, images: Collection[str], stores: Mapping[str, Path]
+    title: str,
+    by_path: str,
+    images: Collection[str],
+    stores: Mapping[str, Path],
+    files: Iterable[tuple[str, int]],
 ) -> str:
     """Return the name of the results of a folder of images: "holiday-1a2b3c".
 
     title: the folder's own name, with which the returned name begins. by_path: the name that
-    earlier versions made from its path. images: sha256 of the pixels of each image. stores: folders
-    of results by name.
+    earlier versions made from its path. images: sha256 of the pixels of each image, or of some of
+    them. stores: folders of results by name. files: name and size in bytes of every image.
 
     Results belong to the folder if their name begins with its title, and at least half of the
     images of the folder, or of the results if these have fewer, are in both: a folder stays the
     same when an image is added or removed. Of several, `by_path` is taken, else the one with the
     largest share of common images. Where there are none, six hexadecimal digits of a sha256 of
-    `images` complete the name.
+    `files` complete the name, so that it is the same for a run of some of the images.
     """
     here = set(images)
     own = re.compile(rf"{re.escape(title)}-[0-9a-f]{{{DIGITS}}}")
@@ -45,4 +49,14 @@ def folder_store_name(
             found[name] = name == by_path, common / len(here | there)
     if found:
         return max(sorted(found), key=found.__getitem__)
-    return f"{title}-{sha256(''.join(sorted(here)).encode()).hexdigest()[:DIGITS]}"
+    told = "".join(f"{name} {size}\n" for name, size in sorted(files))
+    name = _completed(title, told)
+    # Other images of the same names and sizes; results without any row are taken up.
+    while name in stores and Store(stores[name]).images():
+        told += "\n"
+        name = _completed(title, told)
+    return name
+
+
+def _completed(title: str, told: str) -> str:
+    return f"{title}-{sha256(told.encode(errors='surrogateescape')).hexdigest()[:DIGITS]}"

@@ -78,4 +78,6 @@ def test_a_row_has_the_count_and_a_count_that_fails_fails_the_cell(photo: Pixels
     assert isinstance(done, Coded)
     assert done.container_bytes == 20
     failed = execute(Boxed(), Boxed(), "photo.png", photo, JPEG.sweep[2])
-    assert failed == Failed("decode", "ValueError: no boxes")
+    assert isinstance(failed, Failed)
+    assert failed.stage == "decode"
+    assert failed.reason.endswith(", in container_bytes: ValueError: no boxes")

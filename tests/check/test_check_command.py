@@ -144,7 +144,7 @@ def test_equal_pixels_and_bytes_pass_in_metrics_that_nobody_computed(stored, tmp
     """An image metric, a metric of the whole set, and one that gives no influence of an image."""
     names = "psnr,lpips,fd_alex,precision256"
     words = ("check", stored / "jpeg", stored / "jpeg", "--metrics", names)
-    found = bench(*words, "--json", tmp_path / "c")
+    found = bench(*words, "--json-file", tmp_path / "c")
     assert last_line(found).startswith("verdict: equivalent")
     (said,) = [line for line in found.splitlines() if line.startswith("equal: ")]
     assert "6 of 6 images have the pixels and the number of bytes of the reference" in said

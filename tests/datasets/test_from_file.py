@@ -90,7 +90,7 @@ def test_every_verb_takes_the_function_and_rows_lie_under_the_datasets_name(here
     assert "2 images" in bench("plan", "--codecs", "jpeg", *words).stdout
     assert bench(*run, *words).returncode == 0
     assert [path.name for path in (here / "r").iterdir()] == ["mine"]
-    assert "0 filled in" in bench("rescore", "--metrics", "psnr", *words).stdout
+    assert "0 values filled in" in bench("rescore", "--metrics", "psnr", *words).stdout
     report = bench("report", "--metrics", "psnr", "--page", *words)
     assert "the page has pictures of" in report.stdout
     assert "mine: 2 images" in report.stdout

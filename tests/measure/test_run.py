@@ -318,7 +318,10 @@ def test_timed_rows_are_measured_one_by_one_and_stand_in_the_table(images, resul
             ("run", "--codecs", "hyperprior,jpeg"),
             "hyperprior cannot run here: no weight file bmshj2018-hyperprior-1-",
         ),
-        (("run", "--codecs", "jpeg", "--dataset", "kodka"), "No dataset 'kodka'. Did you mean"),
+        (
+            ("run", "--codecs", "jpeg", "--dataset", "kodka"),
+            "No dataset or folder 'kodka'. Did you mean",
+        ),
         (("run", "--codecs", "jpeg", "--metrics", "psn"), "No metric 'psn'. Did you mean"),
         (("run", "--codecs", "jpeg:speed=1"), "no option 'speed'; it has: subsampling, optimize"),
         (("run", "--codecs", "jpeg", "--points", "jpeg.q=3"), "No setting of jpeg 'q'"),

@@ -229,7 +229,7 @@ def test_images_and_settings_are_chosen_by_name(folder):
         (("--points", "avif.crf=10"), "No codec with results 'avif'"),
         (("--points", "jpeg"), "not of the form codec.setting=1,2,3"),
         (("--bpp", "0"), "a rate is above 0"),
-        (("--dataset", "meadow"), "No results of a dataset 'meadow'"),
+        (("--dataset", "meadow"), "No results of a dataset or folder 'meadow'"),
         (("--dataset", "all"), "one dataset at a time"),
     ],
 )

@@ -200,7 +200,7 @@ except Unavailable as reason:
         env={**os.environ, "TORCH_HOME": str(tmp_path), "BENCH_WEIGHTS": ""},
     )
     assert done.stdout.startswith("False no weight file vgg16-397923af.pth in")
-    assert "run `bench fetch vgg`, or put torchvision's vgg16-397923af.pth" in done.stdout
+    assert "run `bench fetch dists`, or put torchvision's vgg16-397923af.pth" in done.stdout
 
 
 def test_the_protocol_names_the_release_and_both_weights():
