@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
-LARGEST_COUNT = 64
-LARGEST_KERNEL = 9
+from baselines.neural.dimensions import (
+    require_count,
+    require_kernels,
+    require_slices,
+    require_widths,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +33,15 @@ class CharmSizes:
     context_kernels: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        widths = (
-            *(self.transform, self.latent, self.hyper_latent, self.support),
-            *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
+        require_widths(
+            (
+                *(self.transform, self.latent, self.hyper_latent, self.support),
+                *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
+            )
         )
-        kernels = (self.kernel, self.hyper_kernel, *self.context_kernels)
-        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
-            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
-        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
-            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
-        if not 1 <= len(self.slices) <= LARGEST_COUNT:
-            raise ValueError(f"the number of slices is not within 1..{LARGEST_COUNT}")
-        if sum(self.slices) != self.latent:
-            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
-        if not 0 <= self.support_slices <= len(self.slices):
-            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
+        require_kernels((self.kernel, self.hyper_kernel, *self.context_kernels))
+        require_count("slices", len(self.slices), least=1)
+        require_slices(self.latent, self.slices, self.support_slices)
 
 
 # The dimensions of Minnen and Singh (ICIP 2020), as TensorFlow Compression's models/ms2020.py has.

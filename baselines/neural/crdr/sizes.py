@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+from baselines.neural.dimensions import (
+    require_count,
+    require_kernels,
+    require_slices,
+    require_stages,
+    require_widths,
+)
+
 IMAGE_CHANNELS = 3
 FOURIER_CHANNELS = 20  # of the embedded beta: ten sines, ten cosines
-LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
-LARGEST_COUNT = 64
-LARGEST_KERNEL = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +43,24 @@ class Sizes:
     rate_levels: int = 5
 
     def __post_init__(self) -> None:
-        widths = (
-            *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
-            *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
-            self.condition,
+        require_widths(
+            (
+                *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
+                *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
+                self.condition,
+            )
         )
-        kernels = (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
-        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
-            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
-        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
-            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
-        if min(*self.encoder, *self.decoder, self.latent) < 2:
-            raise ValueError("a stage is too narrow for a bottleneck of half its width")
-        if not 0 <= self.blocks <= LARGEST_COUNT or len(self.slices) > LARGEST_COUNT:
-            raise ValueError(f"more than {LARGEST_COUNT} blocks or slices")
-        if not 2 <= self.rate_levels <= LARGEST_COUNT:
-            raise ValueError(f"rate_levels is not within 2..{LARGEST_COUNT}")
-        if self.slices and sum(self.slices) != self.latent:
-            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
-        if not self.slices and self.support != self.latent:
+        require_kernels(
+            (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
+        )
+        require_stages((*self.encoder, *self.decoder, self.latent))
+        require_count("blocks", self.blocks)
+        require_count("slices", len(self.slices))
+        require_count("rate_levels", self.rate_levels, least=2)
+        if self.slices:
+            require_slices(self.latent, self.slices, self.support_slices)
+        elif self.support != self.latent or self.support_slices:
             raise ValueError("without slices the hyper-decoder gives the latent's own parameters")
-        if not 0 <= self.support_slices <= len(self.slices):
-            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
 
 
 # The dimensions of "Controlling Rate, Distortion, and Realism" (Iwai et al., WACV 2024).

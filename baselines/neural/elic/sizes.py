@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
-LARGEST_COUNT = 64
-LARGEST_KERNEL = 9
+from baselines.neural.dimensions import (
+    require_count,
+    require_kernels,
+    require_stages,
+    require_widths,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +38,22 @@ class ElicSizes:
     aggregation: tuple[int, int] | None  # hidden widths; None: falling linearly, at least `support`
 
     def __post_init__(self) -> None:
-        widths = (
-            *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
-            *(*self.hyper_encoder, *self.hyper_decoder, *self.groups, *self.channel_context),
-            *(self.aggregation or ()),
+        require_widths(
+            (
+                *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
+                *(*self.hyper_encoder, *self.hyper_decoder, *self.groups, *self.channel_context),
+                *(self.aggregation or ()),
+            )
         )
-        kernels = (
-            *(self.outer_kernel, self.inner_kernel, self.hyper_kernel),
-            *(self.channel_kernel, self.spatial_kernel),
+        require_kernels(
+            (
+                *(self.outer_kernel, self.inner_kernel, self.hyper_kernel),
+                *(self.channel_kernel, self.spatial_kernel),
+            )
         )
-        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
-            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
-        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
-            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
-        if min(*self.encoder, *self.decoder, self.latent) < 2:
-            raise ValueError("a stage is too narrow for a bottleneck of half its width")
-        if not 0 <= self.blocks <= LARGEST_COUNT or not 1 <= len(self.groups) <= LARGEST_COUNT:
-            raise ValueError(f"more than {LARGEST_COUNT} blocks or groups, or no group")
+        require_stages((*self.encoder, *self.decoder, self.latent))
+        require_count("blocks", self.blocks)
+        require_count("groups", len(self.groups), least=1)
         if sum(self.groups) != self.latent:
             raise ValueError(f"groups sum to {sum(self.groups)}, the latent has {self.latent}")
 

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
-LARGEST_COUNT = 64
-LARGEST_KERNEL = 9
+from baselines.neural.dimensions import require_count, require_kernels, require_widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +23,15 @@ class HificSizes:
     hyper_kernel: int  # of the hyper-convolutions that change the resolution
 
     def __post_init__(self) -> None:
-        widths = (
-            *(*self.widths, self.latent, self.hyper_latent),
-            *(*self.hyper_encoder, *self.hyper_decoder),
+        require_widths(
+            (
+                *(*self.widths, self.latent, self.hyper_latent),
+                *(*self.hyper_encoder, *self.hyper_decoder),
+            ),
+            least=2,
         )
-        if not all(2 <= width <= LARGEST_WIDTH for width in widths):
-            raise ValueError(f"a width is not within 2..{LARGEST_WIDTH}: {widths}")
-        if not 0 <= self.residual_blocks <= LARGEST_COUNT:
-            raise ValueError(f"residual_blocks is not within 0..{LARGEST_COUNT}")
-        if not 1 <= self.hyper_kernel <= LARGEST_KERNEL or not self.hyper_kernel % 2:
-            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}")
+        require_kernels((self.hyper_kernel,))
+        require_count("residual_blocks", self.residual_blocks)
 
     # Without slices, the two stacks of the hyper-decoder give means and scales themselves.
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
+from baselines.neural.dimensions import require_kernels, require_widths
+
 LARGEST_LEVELS = 10  # that the header has room for
-LARGEST_KERNEL = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,13 @@ class IvrSizes:
     rate_levels: int
 
     def __post_init__(self) -> None:
-        widths = (
-            *(self.transform, self.latent, self.hyper_latent),
-            *(*self.hyper_encoder, *self.hyper_decoder),
+        require_widths(
+            (
+                *(self.transform, self.latent, self.hyper_latent),
+                *(*self.hyper_encoder, *self.hyper_decoder),
+            )
         )
-        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
-            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
-        if not 1 <= self.hyper_kernel <= LARGEST_KERNEL or not self.hyper_kernel % 2:
-            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}")
+        require_kernels((self.hyper_kernel,))
         if not 2 <= self.rate_levels <= LARGEST_LEVELS:
             raise ValueError(f"rate_levels is not within 2..{LARGEST_LEVELS}")
 

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
-LARGEST_WIDTH = 4096  # a file that asks for more is none of this codec
-LARGEST_COUNT = 64
-LARGEST_KERNEL = 9
+from baselines.neural.dimensions import (
+    require_count,
+    require_kernels,
+    require_slices,
+    require_stages,
+    require_widths,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +39,22 @@ class MultiRealismSizes:
     condition: int  # of the embedded beta
 
     def __post_init__(self) -> None:
-        widths = (
-            *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
-            *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
-            self.condition,
+        require_widths(
+            (
+                *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
+                *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
+                self.condition,
+            )
         )
-        kernels = (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
-        if not all(1 <= width <= LARGEST_WIDTH for width in widths):
-            raise ValueError(f"a width is not within 1..{LARGEST_WIDTH}: {widths}")
-        if not all(1 <= kernel <= LARGEST_KERNEL and kernel % 2 for kernel in kernels):
-            raise ValueError(f"a kernel is not odd and at most {LARGEST_KERNEL}: {kernels}")
-        if min(*self.encoder, *self.decoder, self.latent) < 2:
-            raise ValueError("a stage is too narrow for a bottleneck of half its width")
-        if not 0 <= self.blocks <= LARGEST_COUNT or not 1 <= len(self.slices) <= LARGEST_COUNT:
-            raise ValueError(f"more than {LARGEST_COUNT} blocks or slices, or no slice")
-        if sum(self.slices) != self.latent:
-            raise ValueError(f"slices sum to {sum(self.slices)}, the latent has {self.latent}")
+        require_kernels(
+            (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
+        )
+        require_stages((*self.encoder, *self.decoder, self.latent))
+        require_count("blocks", self.blocks)
+        require_count("slices", len(self.slices), least=1)
+        require_slices(self.latent, self.slices, self.support_slices)
         if self.support % len(self.slices):
             raise ValueError(f"support {self.support} has no equal parts for each slice")
-        if not 0 <= self.support_slices <= len(self.slices):
-            raise ValueError(f"support_slices {self.support_slices} of {len(self.slices)} slices")
 
 
 # The dimensions of the re-implementation Nikolai10/MRIC; the authors published no code, and the
