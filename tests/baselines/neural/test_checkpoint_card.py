@@ -21,7 +21,7 @@ from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint.recognise import checked_card, recognise, tensor_file
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.controls import HeaderControls
-from baselines.neural.crdr.sizes import NAMED, TINY, without_context
+from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
@@ -30,7 +30,7 @@ from support.command import bench
 from support.tiny_checkpoint import noise, write_checkpoint
 
 CONFIGS = [
-    *(("crdr", sizes) for sizes in NAMED.values()),
+    *((name, size) for name in ARCHITECTURES for size in load_architecture(name).presets.values()),
     ("crdr", without_context(TINY)),
     ("compressai", ZooConfig("bmshj2018-hyperprior", (6, 8))),
     ("compressai", ZooConfig("mbt2018-mean", (6, 8))),

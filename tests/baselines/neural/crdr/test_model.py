@@ -29,7 +29,7 @@ from baselines.neural.crdr.sizes import (
     Sizes,
     without_context,
 )
-from baselines.neural.entropy import hyperprior
+from baselines.neural.entropy import latent_network
 from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior
 from baselines.neural.entropy.latent_network import gaussian_bits
 
@@ -383,9 +383,9 @@ def test_autocast_costs_the_bits_no_precision_of_their_own(tiny, images):
 
 def test_under_autocast_all_that_counts_bits_is_single_precision(images, monkeypatch):
     network, seen = CRDRNetwork(TINY), []
-    count_y, count_z = hyperprior.gaussian_bits, network.prior.bits
+    count_y, count_z = latent_network.gaussian_bits, network.prior.bits
     monkeypatch.setattr(
-        hyperprior, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
+        latent_network, "gaussian_bits", lambda *both: (seen.extend(both), count_y(*both))[1]
     )
     monkeypatch.setattr(network.prior, "bits", lambda one: (seen.append(one), count_z(one))[1])
     with torch.autocast("cpu", torch.bfloat16):
