@@ -126,7 +126,7 @@ def write_pictures(
     beyond = _beyond(limit, len(photographs))
     for key, row in rows.items():
         if key not in decoded:
-            absent = beyond if _has_stream(contents, row) else _not_kept(row)
+            absent = beyond if contents.has_picture(row) else _not_kept(row)
             decoded[key] = DecodedPicture(None, absent)
         if key[2] not in photographs:
             photographs[key[2]] = SourcePicture(*_shape(row), None, beyond)
@@ -170,7 +170,7 @@ def _candidates(
     return {
         key: Candidate(row["image"], row["width_px"] * row["height_px"], row["bpp"])
         for key, row in rows.items()
-        if _has_stream(contents, row) or (folder / _path(row, "decoded_sha256")).exists()
+        if contents.has_picture(row) or (folder / _path(row, "decoded_sha256")).exists()
     }
 
 
@@ -276,10 +276,6 @@ def _decoded(
         why = f"No picture: {pixels.stage}: {pixels.reason}."
         return _Draft(key, DecodedPicture(None, why, failed=True))
     return _Draft(key, DecodedPicture(path), pixels)
-
-
-def _has_stream(contents: DatasetContents, row: StoredRow) -> bool:
-    return contents.has_picture(row)
 
 
 def _beyond(limit: Limit, photographs: int) -> str:

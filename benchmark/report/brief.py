@@ -23,9 +23,7 @@ def left_out_briefly(
 ) -> list[str]:
     """Return what `document.left_out` says, one line for each kind of reason."""
     there = [measure for measure in measures if summary.values_of(measure.column)]
-    absent = {
-        one.label: common_reason(summary, one) for one in measures if one not in there
-    }  # fmt: skip
+    absent = {one.label: common_reason(summary, one) for one in measures if one not in there}
     lines = [*_failures(summary), *(f"no values of {kind}" for kind in by_kind(absent.items()))]
     lines += _not_drawn(summary, there)
     if any(point.missing for point in summary.points):

@@ -18,13 +18,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import RectifiedAttention, convolution, upsampling
+from baselines.neural.blocks.layers import RectifiedAttention
 from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.elic.context import CheckerboardConvolution, SpaceChannelContext
 from baselines.neural.elic.sizes import ElicSizes
 from baselines.neural.entropy.factorised import FactorisedPrior
-from baselines.neural.entropy.latent_network import CodedLatents, hyper_analysis, quantise_about
+from baselines.neural.entropy.latent_network import (
+    CodedLatents,
+    hyper_analysis,
+    hyper_synthesis,
+    quantise_about,
+)
 from baselines.neural.entropy.transform_coder import TransformNetwork
 
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
@@ -43,7 +48,7 @@ class ElicNetwork(TransformNetwork):
         self.analysis = nn.Sequential(*(layer for layer, _ in encoder))
         self.synthesis = nn.Sequential(*(layer for layer, _ in decoder))
         self.hyper_analysis = hyper_analysis(sizes)
-        self.hyper_synthesis = _hyper_synthesis(sizes)
+        self.hyper_synthesis = hyper_synthesis(sizes, sizes.support)
         self.prior = FactorisedPrior(sizes.hyper_latent)
         self.context = SpaceChannelContext(sizes)
 
@@ -105,17 +110,6 @@ def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tens
         return values + ((values - about).round() + about - values).detach()
 
     return round_group
-
-
-def _hyper_synthesis(sizes: ElicSizes) -> nn.Sequential:
-    first, second = sizes.hyper_decoder
-    return nn.Sequential(
-        upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
-        nn.ReLU(),
-        upsampling(first, second, sizes.hyper_kernel),
-        nn.ReLU(),
-        convolution(second, sizes.support, 3),
-    )
 
 
 def initialise(network: ElicNetwork, images: Tensor, lambdas: Sequence[float]) -> None:

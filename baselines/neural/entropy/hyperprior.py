@@ -16,7 +16,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.context import ChannelContext, ContextSizes
 from baselines.neural.entropy.factorised import FactorisedPrior
 from baselines.neural.entropy.latent_network import (
@@ -24,6 +23,7 @@ from baselines.neural.entropy.latent_network import (
     LatentNetwork,
     LatentSizes,
     hyper_analysis,
+    hyper_synthesis,
     quantise_about,
 )
 
@@ -34,10 +34,6 @@ class HyperpriorSizes(ContextSizes, LatentSizes, Protocol):
     @property
     def latent(self) -> int:
         """Width of y."""
-
-    @property
-    def hyper_decoder(self) -> tuple[int, int]:
-        """Hidden widths of each of the two stacks."""
 
 
 class HyperpriorNetwork(LatentNetwork):
@@ -115,20 +111,9 @@ class HyperSynthesis(nn.Module):
 
     def __init__(self, sizes: HyperpriorSizes) -> None:
         super().__init__()
-        self.mean = _hyper_stack(sizes)
-        self.scale = _hyper_stack(sizes)
+        self.mean = hyper_synthesis(sizes, sizes.support)
+        self.scale = hyper_synthesis(sizes, sizes.support)
 
     def forward(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scale support (N, support, h, w) of z (N, Z, h / 4, w / 4)."""
         return self.mean(decoded), self.scale(decoded)
-
-
-def _hyper_stack(sizes: HyperpriorSizes) -> nn.Sequential:
-    first, second = sizes.hyper_decoder
-    return nn.Sequential(
-        upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
-        nn.ReLU(),
-        upsampling(first, second, sizes.hyper_kernel),
-        nn.ReLU(),
-        convolution(second, sizes.support, 3),
-    )

@@ -1,6 +1,6 @@
 """What architectures with two transforms and a hyperprior have in common. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -18,10 +18,10 @@ Config = TypeVar("Config")
 
 
 class HyperpriorArchitecture(Generic[Config]):
-    """Base class of architectures of one rate, whose networks are `TransformNetwork`.
+    """Base class of architectures whose networks are `TransformNetwork`; of one rate unless told.
 
     A subclass sets `name`, `presets`, `config_type` and `landmarks`, and defines `build`,
-    `initialise` and `config_from_shapes`.
+    `initialise` and `config_from_shapes`; one of several rates also `rate_levels`.
     """
 
     name: str
@@ -62,15 +62,22 @@ class HyperpriorArchitecture(Generic[Config]):
         `images` are photographs whose activations say how fine the integers can be; two of 256 x
         256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
         """
+        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+
+        return hyperprior_tables(network, self.latents(network, images))
+
+    def latents(
+        self, network: "TransformNetwork", images: "Sequence[Pixels]"
+    ) -> "Iterator[Tensor]":
+        """Yield y (1, M, h, w) of each image, padded, at every whole rate level."""
         import torch
 
         from baselines.neural.blocks.raster import padded, to_images
-        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
 
-        controls = network.controls_at(0.0, 0.0)
-        with torch.inference_mode():
-            planes = (to_images(padded(pixels), torch.device("cpu")) for pixels in images)
-            return hyperprior_tables(network, (network.analyse(one, controls) for one in planes))
+        for pixels in images:
+            planes = to_images(padded(pixels), torch.device("cpu"))
+            for level in range(self.rate_levels(network.config)):
+                yield network.analyse(planes, network.controls_at(float(level), 0.0))
 
     def coder(
         self,

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import convolution
+from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.blocks.lower_bound import at_least
 from baselines.neural.entropy.factorised import LEAST_LIKELIHOOD, FactorisedPrior, noised
 from baselines.neural.network import Network
@@ -40,6 +40,10 @@ class LatentSizes(Protocol):
     @property
     def hyper_encoder(self) -> tuple[int, int]:
         """Hidden widths between y and z."""
+
+    @property
+    def hyper_decoder(self) -> tuple[int, int]:
+        """Hidden widths behind z."""
 
     @property
     def hyper_kernel(self) -> int:
@@ -116,6 +120,18 @@ def hyper_analysis(sizes: LatentSizes) -> nn.Sequential:
         convolution(first, second, sizes.hyper_kernel, stride=2),
         nn.ReLU(),
         convolution(second, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
+    )
+
+
+def hyper_synthesis(sizes: LatentSizes, outputs: int) -> nn.Sequential:
+    """Return the layers from z (N, Z, h / 4, w / 4) to (N, outputs, h, w)."""
+    first, second = sizes.hyper_decoder
+    return nn.Sequential(
+        upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
+        nn.ReLU(),
+        upsampling(first, second, sizes.hyper_kernel),
+        nn.ReLU(),
+        convolution(second, outputs, 3),
     )
 
 

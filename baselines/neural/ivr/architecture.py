@@ -79,16 +79,12 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
         """
         import torch
 
-        from baselines.neural.blocks.raster import padded, to_images
         from baselines.neural.entropy.fixed.calibration import calibrate
         from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
         from baselines.neural.ivr.laplace import laplace_tables
 
         with torch.inference_mode():
-            planes = [to_images(padded(pixels), torch.device("cpu")) for pixels in images]
-            levels = range(network.sizes.rate_levels)
-            latents = (network.analyse(one, float(q)) for one in planes for q in levels)
-            bits = fractional_bit_tables(calibrate(network, latents))
+            bits = fractional_bit_tables(calibrate(network, self.latents(network, images)))
         return {**laplace_tables(network.prior), **bits}
 
     def coder(

@@ -27,7 +27,7 @@ from baselines.neural.blocks.control import Control, Level, control_of
 from baselines.neural.blocks.gdn import GDN, start_as_transforms
 from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.blocks.orthogonal import transforms_of
-from baselines.neural.entropy.latent_network import CodedLatents
+from baselines.neural.entropy.latent_network import CodedLatents, hyper_synthesis
 from baselines.neural.entropy.transform_coder import TransformNetwork
 from baselines.neural.ivr.laplace import LaplacePrior, laplace_bits, noisy_or_rounded
 from baselines.neural.ivr.sizes import IvrSizes
@@ -87,7 +87,7 @@ class IvrNetwork(TransformNetwork):
         self.analysis = MaskedTransform(_down_layers(down), down, sizes.rate_levels)
         self.synthesis = MaskedTransform(_up_layers(sizes.latent, up), up, sizes.rate_levels)
         self.hyper_analysis = _hyper_analysis(sizes)
-        self.hyper_synthesis = _hyper_synthesis(sizes)
+        self.hyper_synthesis = hyper_synthesis(sizes, 2 * sizes.latent)
         self.prior = LaplacePrior(sizes.hyper_latent)
 
     def priors(self) -> tuple[nn.Module, ...]:  # type: ignore[override]
@@ -185,17 +185,6 @@ def _hyper_analysis(sizes: IvrSizes) -> nn.Sequential:
         convolution(first, second, sizes.hyper_kernel, stride=2),
         nn.LeakyReLU(SLOPE),
         convolution(second, sizes.hyper_latent, sizes.hyper_kernel, stride=2),
-    )
-
-
-def _hyper_synthesis(sizes: IvrSizes) -> nn.Sequential:
-    first, second = sizes.hyper_decoder
-    return nn.Sequential(
-        upsampling(sizes.hyper_latent, first, sizes.hyper_kernel),
-        nn.ReLU(),
-        upsampling(first, second, sizes.hyper_kernel),
-        nn.ReLU(),
-        convolution(second, 2 * sizes.latent, 3),
     )
 
 
