@@ -46,7 +46,9 @@ class Learner:
         self._photographs, self._workers = photographs, workers
         device = next(network.parameters()).device
         made = objective_class(self.stage.kind)
-        self.objective: StageObjective = made(self.stage, Setup(recipe, index, device, workers))
+        setup = Setup(recipe, index, device, workers)
+        self.precision = setup.precision_name
+        self.objective: StageObjective = made(self.stage, setup)
         self._freeze()
         groups = [
             group._replace(parameters=trained)

@@ -74,7 +74,7 @@ class Recipe:
     architecture: str = DEFAULT_ARCHITECTURE  # of `baselines.neural.architecture.ARCHITECTURES`
     caveat: str = ""  # shown beside the name of the result in tables and figures
     seed: Count = 1
-    autocast: bool = False  # bfloat16
+    autocast: bool = False  # bfloat16 where the processor has instructions for it
     compiled: bool = False
     processes: AtLeastOne = 1  # on the CPU, of one thread each
     initialise: Literal["random", "pca"] = "random"
