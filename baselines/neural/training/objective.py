@@ -28,6 +28,8 @@ OBJECTIVES = {
     "single_rate": "baselines.neural.crdr.objective:SingleRate",
     "multi_rate": "baselines.neural.crdr.objective:MultiRate",
     "realism": "baselines.neural.crdr.objective:Realism",
+    "elic": "baselines.neural.elic.objective:Elic",
+    "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",
     "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
 }
