@@ -17,7 +17,7 @@ from typing import Any
 from baselines.neural.architecture import load_architecture
 from baselines.neural.training.paper_suite import RECIPE, Member, paper_members
 from baselines.neural.training.phases import Phase, phases_of, stage_of, without_realism
-from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, Stage, load_recipe
+from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
 from benchmark.errors import UsageError
