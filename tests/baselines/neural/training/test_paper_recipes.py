@@ -226,7 +226,8 @@ def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
     network.context.spatial[0].register_forward_pre_hook(hearing(anchors))
     for seed in (1, 2):
         torch.manual_seed(seed)
-        objective.loss(network, batch, 0)
+        found = objective.loss(network, batch, 0)
+        assert lambda_of(found) == pytest.approx(objective.stage.lambdas[0], rel=1e-3)
     assert torch.equal(*seen) is not noisy_contexts
     for one, first in zip(seen, anchors, strict=True):
         known = first != 0
@@ -237,3 +238,9 @@ def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
             torch.manual_seed(seed)
             network(batch.crops, None, noisy=False)
     assert torch.equal(*seen[2:]), "what is validated and coded is rounded"
+
+
+def test_a_stage_of_elic_for_another_network_is_refused():
+    objective, _, batch = made("elic", Elic)
+    with pytest.raises(UsageError, match="networks of elic alone"):
+        objective.loss(tiny("charm"), batch, 0)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from baselines.neural.checkpoint.card import load_card
 from baselines.neural.training import precision
 from baselines.neural.training.checkpointing import load_state, save_state
 from baselines.neural.training.loop import precision_steps, run_request
@@ -91,6 +92,6 @@ def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_pa
     assert second.endswith(
         "on cpu in float32, since the processor has no instructions for bfloat16"
     )
-    card = json.loads((tmp_path / "run" / "ours.json").read_text())
-    assert card["precision_steps"] == {"bfloat16": 1, "float32": 1}
+    card = load_card(tmp_path / "run" / "ours.safetensors")
+    assert card.precision_steps == {"bfloat16": 1, "float32": 1}
     assert in_words(recipe_of({}), "cpu") == "float32"
