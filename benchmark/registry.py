@@ -28,6 +28,7 @@ CODECS = {
     "ivr": "baselines.ivr:IVR",
     "hific": "baselines.hific:Hific",
     "multirealism": "baselines.multirealism:MultiRealism",
+    "msillm": "baselines.msillm.codec:MSILLM",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",
@@ -39,6 +40,7 @@ ALIASES = {
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
     "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
+FETCHABLE = (HYPERPRIOR, "msillm")  # learned codecs whose authors publish weights
 NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",

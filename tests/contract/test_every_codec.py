@@ -20,6 +20,7 @@ from support.tiny_checkpoint import write_checkpoint
 WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
     "jpeg2000:control=psnr",
+    "msillm:weights=random",
 )
 ELSEWHERE = {
     "folder": "codes nothing: sizes are declared",
