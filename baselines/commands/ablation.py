@@ -78,7 +78,7 @@ def ablation(
     plan = planned(kind, load_recipe(recipe), only)
     with interruptible("what is saved stays; the same command resumes from there"):
         words = ["ablation", kind, "--recipe", recipe]
-        session = open_session(words, data, validation, device, max_minutes, half=False)
+        session = open_session(words, data, validation, device, max_minutes)
         common = _run(out, COMMON, plan.common) if plan.common else None
         runs = [_run(out, one.name, one.recipe) for one in plan.variants]
         if common:

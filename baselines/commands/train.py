@@ -12,6 +12,7 @@ import typer
 from baselines.commands.training_options import (
     Data,
     Half,
+    MantissaBits,
     MaxMinutes,
     Quiet,
     RecipeName,
@@ -97,6 +98,7 @@ def train(
         ),
     ] = False,
     half: Half = False,
+    mantissa_bits: MantissaBits = 10,
     quiet: Quiet = False,
 ) -> None:
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
@@ -127,7 +129,8 @@ def train(
             runs = _suite(suite, load_recipe(recipe), out, learning_rate, members)
             words = ["--suite", suite]
         words = ["train", *words, *_given(recipe=recipe, learning_rate=learning_rate)]
-        session = open_session(words, data, validation, device, max_minutes, half)
+        session = open_session(words, data, validation, device, max_minutes)
+        session = replace(session, half=half, mantissa_bits=mantissa_bits)
         if not export_now:
             train_all(runs, session, quiet)
             return
@@ -142,7 +145,6 @@ def open_session(
     validation: str | None,
     device: str,
     max_minutes: float | None,
-    half: bool,
 ) -> "TrainingSession":
     """Return the conditions of the runs, options checked.
 
@@ -170,7 +172,6 @@ def open_session(
         device=use_device(device),
         deadline=deadline,
         command=shlex.join(["bench", *words, *named]),
-        half=half,
     )
 
 

@@ -48,6 +48,15 @@ Half = Annotated[
         "--half", help="Round the exported weights to float16.", rich_help_panel=options.MANNER
     ),
 ]
+MantissaBits = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=10,
+        help="Bits of each mantissa that --half keeps: with fewer, files compress better.",
+        rich_help_panel=options.MANNER,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(

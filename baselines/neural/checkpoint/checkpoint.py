@@ -26,6 +26,7 @@ from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
 FLOATS = (torch.float32, torch.float16)
+MANTISSA_BITS = 10  # that float16 stores
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -38,15 +39,23 @@ class Checkpoint(NamedTuple):
 
 
 def make_checkpoint(
-    path: Path, network: Network, card: Card, images: Sequence[Pixels], *, half: bool = False
+    path: Path,
+    network: Network,
+    card: Card,
+    images: Sequence[Pixels],
+    *,
+    half: bool = False,
+    mantissa_bits: int = MANTISSA_BITS,
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
 
     The tables are computed here and nowhere else: a codec reads the integers, since two machines'
     exponentials need not agree in the last bit. `images` are photographs like those that will be
     coded; two of 256 x 256 suffice. With `half`, parameters become float16 first, so that tables
-    and file belong together. The network itself stays as it is. Raises `ValueError` for parameters
-    that are not finite and a card of another network.
+    and file belong together; of their mantissas the first `mantissa_bits` (1 to 10) are kept, since
+    the zeros behind them let archives and version control compress the file. The network itself
+    stays as it is. Raises `ValueError` for parameters that are not finite and a card of another
+    network.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
@@ -54,10 +63,17 @@ def make_checkpoint(
         kept.settle()
         if half:
             for parameter in kept.parameters():
-                parameter.copy_(parameter.half())
+                parameter.copy_(_rounded(parameter.half().float(), mantissa_bits))
             _refuse_infinite(kept.named_parameters())
     tables = load_architecture(card.architecture).tables(kept, images)
     return save_checkpoint(path, kept, card, tables, half=half)
+
+
+def _rounded(values: Tensor, bits: int) -> Tensor:
+    """Return float32 values of float16's range, their mantissas rounded to so many stored bits."""
+    mantissa, exponent = torch.frexp(values)
+    scale = 2.0 ** (bits + 1)
+    return torch.ldexp(torch.round(mantissa * scale) / scale, exponent)
 
 
 def save_checkpoint(

@@ -83,8 +83,9 @@ SMALL = HificSizes(
     hyper_kernel=5,
 )
 
-# About the work per pixel of CRDR's `micro`. Nine residual blocks would be most of it; two leave the
-# layers near the image as wide as they are, and the checkpoints small enough to be bundled.
+# About the work per pixel of CRDR's `micro`. Nine residual blocks would be most of it; with two,
+# the layers near the image keep their share, and the checkpoints are
+# small enough to be bundled.
 MICRO = HificSizes(
     widths=(11, 22, 44, 88, 176),
     latent=128,

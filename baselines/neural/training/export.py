@@ -34,7 +34,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     if steps < planned:
         seen += f", stopped after {steps} of {planned} steps"
         caveat = f"{steps} of {planned} training steps"
-    architecture, config = subject.load(recipe.sizes)
+    _, config = subject.load(recipe.sizes)
     network = make_network(subject, recipe)
     network.load_state_dict(state["network"])
     card = Card(
@@ -47,11 +47,14 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         commit=commit() or "unknown",
         measured=_measured(run, index, step),
         precision_steps=precision_steps(state, recipe),
-        caveat=caveat if architecture.rate_levels(config) > 1 else "",
+        caveat=caveat,
     )
     images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]
     try:
-        return make_checkpoint(run.target, network, card, images, half=session.half)
+        bits = session.mantissa_bits
+        return make_checkpoint(
+            run.target, network, card, images, half=session.half, mantissa_bits=bits
+        )
     except OSError as error:
         raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error
     except ValueError as error:

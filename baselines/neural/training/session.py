@@ -55,6 +55,7 @@ class TrainingSession:
     command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
+    mantissa_bits: int = 10  # that are kept then
 
     @property
     def is_over(self) -> bool:

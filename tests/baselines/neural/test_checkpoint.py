@@ -12,11 +12,12 @@ from safetensors.torch import load_file, save_file
 from baselines.compressai.architecture import ZooConfig
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
+from support.tiny_checkpoint import noise
 
 CARD = Card(
     architecture="crdr",
@@ -111,6 +112,19 @@ def test_the_same_network_has_the_same_identity(tmp_path):
     with torch.no_grad():
         model.synthesis.attentions[0].bias[0, 0] += 1e-3
     assert save_checkpoint(tmp_path / "2.safetensors", model, CARD).identity != first.identity
+
+
+def test_mantissas_of_fewer_bits_are_near_and_end_in_zeros(tmp_path):
+    network = CRDRNetwork(TINY)
+    path = tmp_path / "short.safetensors"
+    make_checkpoint(path, network, CARD, [noise(128, 128)] * 2, half=True, mantissa_bits=6)
+    found = load_checkpoint(path).network.state_dict()
+    for name, value in network.named_parameters():
+        # Below the smallest normal number fewer bits are left, and the last ones count.
+        normal = value.detach().abs() > torch.finfo(torch.float16).smallest_normal
+        assert not torch.any(found[name].half().view(torch.int16)[normal] & 0b1111)  # four of ten
+        relative = (found[name] / value.detach() - 1)[normal].abs()
+        assert relative.numel() == 0 or relative.max() <= 2**-7 + 2**-11
 
 
 @pytest.mark.parametrize("half", [False, True])
