@@ -101,9 +101,8 @@ def train(
 ) -> None:
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
-    Exit code 0 if training is finished or the time is over, 2 if the request cannot be carried
-    out, 130 if interrupted, also then with everything saved. Under torchrun, one process trains
-    on each GPU.
+    Exit code 0 if training is finished or the time is over, 2 if it cannot be done, 130 if
+    interrupted, with everything saved. Under torchrun, one process trains on each GPU.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
@@ -125,8 +124,8 @@ def train(
                 raise UsageError("--suite says itself which models it trains: leave those out")
             runs = _suite(suite, load_recipe(recipe), out, learning_rate, members)
             words = ["--suite", suite]
-        given = _given(recipe=recipe, learning_rate=learning_rate, members=members or None)
-        words = ["train", *words, *given]
+        given = {"learning_rate": learning_rate, "members": members or None}
+        words = ["train", *words, *_given(recipe=recipe, **given)]
         session = open_session(words, data, validation, device, max_minutes, half)
         if not export_now:
             train_all(runs, session, quiet)

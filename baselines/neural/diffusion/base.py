@@ -7,11 +7,12 @@ no others. Programs and libraries differ in their builds, not in what their sett
 import inspect
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from benchmark.codec import Codec, Pixels, Setting
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import codec_class, load_codec, parse_codec, resolve
 from benchmark.errors import BadOption
 
@@ -61,9 +62,17 @@ class BaseCodec:
             raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
         self.spec = variants[0]
         self.codec: Codec = load_codec(self.spec)
+
+    @cached_property
+    def info(self) -> CodecInfo:
+        """The codec's description; raises `Unavailable` where it cannot encode."""
+        return self.codec.describe()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of the codec's weights, empty for one without."""
         has_weights = "checkpoint" in inspect.signature(codec_class(self.spec)).parameters
-        self.info = self.codec.describe()
-        self.fingerprint = self.info.fingerprint if has_weights else ""
+        return self.info.fingerprint if has_weights else ""
 
     def code_crops(self, crops: "Tensor", setting: Setting) -> CodedCrops:
         """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""

@@ -18,13 +18,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle, silu
 
-from baselines.neural.blocks.channel_norm import ChannelNorm
 from baselines.neural.blocks.layers import convolution
 from baselines.neural.diffusion.config import DiffusionConfig
 from baselines.neural.diffusion.schedule import LARGEST_LOG_SNR
 
 UNSHUFFLE = 4
 OCTAVES = 6  # of the sines and cosines of the noise level
+
+
+class PositionNorm(nn.LayerNorm):
+    """Normalisation over channels, position by position, then a scale and a shift for each."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise `features` (N, C, H, W); the shape stays the same.
+
+        Of tensors laid out with channels last, this takes a third of the time of torch's
+        `var_mean` over channels.
+        """
+        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConditionedBlock(nn.Module):
@@ -36,10 +47,10 @@ class ConditionedBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
-        self.norm = ChannelNorm(inputs)
+        self.norm = PositionNorm(inputs)
         self.first = convolution(inputs, outputs, 3)
         self.condition = nn.Linear(embedding, 2 * outputs)
-        self.conditioned_norm = ChannelNorm(outputs)
+        self.conditioned_norm = PositionNorm(outputs)
         self.second = convolution(outputs, outputs, 3)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
@@ -102,7 +113,7 @@ class UNet(nn.Module):
             blocks = [ConditionedBlock(one + skips.pop(), wide, width) for one in inputs]
             self.up.append(Level(blocks, Upsampling(wide) if at else None))
             now = wide
-        self.norm = ChannelNorm(now)
+        self.norm = PositionNorm(now)
         self.leave = convolution(now, 3 * UNSHUFFLE**2, 3)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
