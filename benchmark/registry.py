@@ -30,6 +30,7 @@ CODECS = {
     "multirealism": "baselines.multirealism:MultiRealism",
     "dirac": "baselines.dirac:Dirac",
     "hfd": "baselines.hfd:Hfd",
+    "msillm": "baselines.msillm.codec:MSILLM",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",
@@ -41,6 +42,7 @@ ALIASES = {
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
     "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
+FETCHABLE = (HYPERPRIOR, "msillm")  # learned codecs whose authors publish weights
 NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",

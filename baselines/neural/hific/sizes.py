@@ -72,6 +72,17 @@ FULL = HificSizes(
     hyper_kernel=5,
 )
 
+# About the work per pixel of CRDR's `small`, with all nine residual blocks.
+SMALL = HificSizes(
+    widths=(25, 50, 100, 200, 400),
+    latent=192,
+    hyper_latent=128,
+    residual_blocks=9,
+    hyper_encoder=(128, 128),
+    hyper_decoder=(128, 128),
+    hyper_kernel=5,
+)
+
 # About the work per pixel of CRDR's `micro`. With nine residual blocks it would be a fifth more.
 MICRO = HificSizes(
     widths=(10, 20, 40, 80, 160),
@@ -94,4 +105,4 @@ TINY = HificSizes(
     hyper_kernel=3,
 )
 
-NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}
+NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}

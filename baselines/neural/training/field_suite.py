@@ -4,18 +4,20 @@ A network of all rates sees as many crops as `ours` does with the same recipe, a
 as many as `ours` sees for each of its levels. Crops are of the same side, batches of the same size,
 schedules of the same shape, and adversarial stages have the share of the crops that they have in
 the recipe. Rate and distortion are weighted as at the first levels of `ours`, where a method does
-not say otherwise: HiFiC has its rate targets.
+not say otherwise: HiFiC has its rate targets. With the recipe `paper`, there is no common budget:
+members train as their papers do (`paper_suite.py`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from baselines.neural.architecture import load_architecture
+from baselines.neural.training.paper_suite import RECIPE, Member, paper_members
 from baselines.neural.training.phases import Phase, phases_of, stage_of, without_realism
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
 from benchmark.errors import UsageError
@@ -27,14 +29,6 @@ TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
 # The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
 HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
 MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
-
-
-class Member(NamedTuple):
-    """One network of the suite."""
-
-    name: str  # of its folder and of its checkpoint
-    architecture: str
-    stages: tuple[Stage, ...]
 
 
 def field_suite(
@@ -49,8 +43,18 @@ def field_suite(
     networks of one rate, instead of `LEARNING_RATE`. members: names of networks or methods to keep;
     all unless given. Raises `UsageError` for others and for a recipe that has no such sizes.
     """
-    rate = LEARNING_RATE if learning_rate is None else learning_rate
-    found = (*_single_rates(recipe, rate), *_all_rates(recipe), *_perceptual(recipe, rate))
+    if recipe.architecture != DEFAULT_ARCHITECTURE:
+        raise UsageError(
+            f"the recipe {recipe.name} is for {recipe.architecture}: --suite field takes one for "
+            "ours, and makes those of its members"
+        )
+    if recipe == load_recipe(RECIPE):
+        if learning_rate is not None:
+            raise UsageError("--learning-rate: the recipe paper has each method's: leave it out")
+        found = paper_members()
+    else:
+        rate = LEARNING_RATE if learning_rate is None else learning_rate
+        found = [*_single_rates(recipe, rate), *_all_rates(recipe), *_perceptual(recipe, rate)]
     known = {one.name for one in found} | {one.architecture for one in found}
     for name in members:
         if name not in known:
