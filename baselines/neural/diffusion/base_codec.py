@@ -1,7 +1,8 @@
 """The base codec of a diffusion decoder: any codec of the registry, and what its streams tell.
 
-A base that has an option `checkpoint` or `weights` is one of trained weights: the decoder belongs to
-these and no others. Programs and libraries differ in their builds, not in what their settings mean.
+A base that has an option `checkpoint` or `weights` is one of trained weights: the decoder belongs
+to these and no others. Programs and libraries differ in their builds, not in what their settings
+mean.
 """
 
 import inspect
