@@ -26,8 +26,8 @@ SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside
 def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return folders to make, one after another.
 
-    pytest numbers those that it makes by listing all that are there, which took a minute and a half
-    of the whole suite's time.
+    pytest numbers those that it makes by listing all that are there: time that grows with the
+    square of the number of tests (docs/log.md).
     """
     folder = tmp_path_factory.mktemp("caches")
     return (folder / str(number) for number in count())

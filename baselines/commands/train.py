@@ -82,7 +82,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate of hyperpriors; default: the suite's.",
+            help="Learning rate of hyperpriors, or of all of --suite field; default: the suite's.",
             rich_help_panel=options.TRAINED,
         ),
     ] = None,

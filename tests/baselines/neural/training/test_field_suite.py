@@ -12,7 +12,7 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.hific.objective import Hific
 from baselines.neural.multirealism.objective import MultiRealism
-from baselines.neural.training.field_suite import field_suite
+from baselines.neural.training.field_suite import LEARNING_RATES, field_suite
 from baselines.neural.training.losses.patch_discriminator import PatchDiscriminator
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe, recipe_from
@@ -50,6 +50,17 @@ def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
         found = sum(one.crops for one in stages if one.has_gan)
         assert found / run.recipe.crops_before(len(stages)) == pytest.approx(share, rel=0.01)
         assert all(one.has_lpips for one in stages if one.has_gan)
+
+
+def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
+    night = load_recipe("night")
+    for run in field_suite(night, Path()):
+        first, last = run.recipe.stages[0], run.recipe.stages[-1]
+        assert first.learning_rate == LEARNING_RATES[run.subject.architecture]
+        shape = night.stages[-1].learning_rate / night.stages[0].learning_rate
+        assert last.learning_rate == pytest.approx(first.learning_rate * shape)
+    given = field_suite(night, Path(), learning_rate=3e-4)
+    assert {run.recipe.stages[0].learning_rate for run in given} == {3e-4}
 
 
 def test_a_member_that_the_suite_lacks_is_named():
