@@ -29,6 +29,8 @@ ARCHITECTURES = {
     "ivr": "baselines.neural.ivr.architecture:IvrArchitecture",
     "hific": "baselines.neural.hific.architecture:HificArchitecture",
     "multirealism": "baselines.neural.multirealism.architecture:MultiRealismArchitecture",
+    "dirac": "baselines.neural.diffusion.architecture:DiracArchitecture",
+    "hfd": "baselines.neural.diffusion.architecture:HfdArchitecture",
 }
 
 Config = TypeVar("Config")

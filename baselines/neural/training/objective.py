@@ -32,6 +32,8 @@ OBJECTIVES = {
     "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",
     "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
+    "dirac": "baselines.neural.diffusion.objective:Drawing",
+    "hfd": "baselines.neural.diffusion.objective:Drawing",
 }
 
 Wrapped = TypeVar("Wrapped")
