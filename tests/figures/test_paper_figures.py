@@ -121,7 +121,7 @@ def test_a_figure_of_networks_trained_here_says_how_many_crops_each_has_seen():
     )
     (absent,) = [line for line in caption.splitlines() if line.startswith("Without numbers here")]
     assert "Charm" in absent
-    assert "DIRAC" not in absent  # never trained here
+    assert "MS-ILLM" not in absent  # never trained here
 
 
 @pytest.mark.parametrize("figure", ["clic", "kodak"])
