@@ -28,6 +28,7 @@ CODECS = {
     "ivr": "baselines.ivr:IVR",
     "hific": "baselines.hific:Hific",
     "multirealism": "baselines.multirealism:MultiRealism",
+    "pqmim": "baselines.pqmim:PqMim",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",

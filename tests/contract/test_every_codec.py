@@ -27,7 +27,7 @@ ELSEWHERE = {
 }
 SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
-METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
+METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
 UNTRAINED = ("ours", *METHODS, *(spec for spec in SPECS if "weights=random" in spec))
 TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
