@@ -34,6 +34,7 @@ class System(NamedTuple):
     # System and variant of published numbers. The paper draws the first that has points; of a
     # codec that can be measured here, the first is what the same program or weights gave.
     published: tuple[tuple[str, str], ...] = ()
+    budget: bool = False  # its rows are of a network trained here with the budget of `ours`
 
     @property
     def measured(self) -> str:
@@ -65,14 +66,14 @@ class System(NamedTuple):
 SYSTEMS = (
     System("CRDR β=3.84", "ours:beta=3.84", "#D55E00", "*", OURS, (("CRDR", "beta=3.84"),)),
     System("CRDR β=0", "ours:beta=0", "", "", OURS, (("CRDR", "beta=0"),)),
-    System("HiFiC", "hific", "#0072B2", "^", GENERATIVE, (("HiFiC", ""),)),
+    System("HiFiC", "hific", "#0072B2", "^", GENERATIVE, (("HiFiC", ""),), budget=True),
     System(
-        "Multi-Realism β=2.56", "multi-realism", "#009E73", "v", GENERATIVE,
-        (("Multi-Realism", "beta=2.56"),),
+        "Multi-Realism β=2.56", "multirealism:beta=2.56", "#009E73", "v", GENERATIVE,
+        (("Multi-Realism", "beta=2.56"),), budget=True,
     ),
     System(
-        "Multi-Realism β=0", "multi-realism:beta=0", "", "", GENERATIVE,
-        (("Multi-Realism", "beta=0"),),
+        "Multi-Realism β=0", "multirealism:beta=0", "", "", GENERATIVE,
+        (("Multi-Realism", "beta=0"),), budget=True,
     ),
     System("DIRAC-1", "dirac-1", "#CC79A7", "d", GENERATIVE, (("DIRAC-1", ""),)),
     System("DIRAC-100", "dirac-100", "#CC79A7", "D", GENERATIVE, (("DIRAC-100", ""),)),
@@ -81,13 +82,13 @@ SYSTEMS = (
     System("MS-ILLM", "ms-illm", "#000000", "o", GENERATIVE, (("MS-ILLM", ""),)),
     System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
     System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
-    System("ELIC", "elic", "#56B4E9", "s", LEARNED, (("ELIC", "mse"),)),
-    System("Charm", "charm", "#44AA99", "p", LEARNED, (("Charm", ""),)),
-    System("IVR", "ivr", "#999933", "<", LEARNED, (("IVR", "with U-Net"),)),
+    System("ELIC", "elic", "#56B4E9", "s", LEARNED, (("ELIC", "mse"),), budget=True),
+    System("Charm", "charm", "#44AA99", "p", LEARNED, (("Charm", ""),), budget=True),
+    System("IVR", "ivr", "#999933", "<", LEARNED, (("IVR", "with U-Net"),), budget=True),
     System(
         "Hyperprior", "hyperprior", "#882255", "h", LEARNED, (("Hyperprior", "CompressAI mse"),)
     ),
-    System("Hyperprior, our budget", "hyperprior:weights=matched", "", "", LEARNED),
+    System("Hyperprior, our budget", "hyperprior:weights=matched", "", "", LEARNED, budget=True),
     System(
         "VTM", "vtm", "#332288", "X", PROGRAMS, (("VTM", "CompressAI"), ("VTM", "version 20.0"))
     ),
@@ -138,6 +139,13 @@ SYSTEMS = (
 # them: without these a fast encoder or lost chroma would stand unmarked beside the others.
 STATED: Mapping[str, tuple[Mapping[str, str], str]] = {"vvenc": ({"preset": "fast"}, "4:2:0")}
 PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
+# One trainer, one budget: every network that was trained as ours was, and two programs to compare.
+FIELD_SYSTEMS = tuple(
+    system
+    for system in PAPER_SYSTEMS
+    if system.group == OURS or system.budget or system.label in ("vtm", "jpeg")
+)
+PLAIN = frozenset(system.label for system in SYSTEMS if system.colour)
 
 
 # Metric columns in the training loss, PSNR as the squared error; by family. Of systems that are
@@ -225,7 +233,7 @@ def plainness(label: str) -> int:
         options.pop("model", None)
         if options.get("metric", "mse") == "mse":
             options.pop("metric", None)
-    return 0 if label == PAPER_OPTION else len(options) + older
+    return 0 if label in PLAIN else len(options) + older
 
 
 def _options(label: str) -> tuple[str, dict[str, str]]:

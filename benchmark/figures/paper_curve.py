@@ -1,9 +1,10 @@
 """Rate curves of the paper: panels of curves with a legend by groups, a table and a caption."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
-from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS
+from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS, System
 from benchmark.figures.bd_table import doubtful_note
 from benchmark.figures.captions import (
     grouped,
@@ -30,15 +31,22 @@ from benchmark.figures.table import DOUBTFUL, NOTHING, Table
 from benchmark.published.curves import Panel, SystemCurve, records
 
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
+CROPS = re.compile(r"(\d+) crops of (\d+) px")  # in the version of a network trained here
 MEASURED = {"measured": "Measured", "recorded": "Measured and recorded (a pack, or bundled rows)"}
 
 
 def draw_paper_curves(
-    panels: Sequence[Panel], styles: Mapping[str, Style], dataset: str, images: int, anchor: str
+    panels: Sequence[Panel],
+    styles: Mapping[str, Style],
+    dataset: str,
+    images: int,
+    anchor: str,
+    systems: Sequence[System] = PAPER_SYSTEMS,
 ) -> Drawing:
     """Draw one panel for each metric over two columns of a page, a legend by groups below.
 
     `styles` goes by `System.label`; `anchor` is the system that the table's BD-rates are against.
+    `systems` are those that the figure is about: the caption names the ones without numbers.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -63,7 +71,7 @@ def draw_paper_curves(
         title(every_axes[0], f"{dataset}, {images} images")
         grouped_legend(figure, entries, GROUPS, "\n".join([*panels_note(panels), *marks.notes]))
         settle(figure)
-    caption = _caption(panels, dataset, images, anchor)
+    caption = _caption(panels, dataset, images, anchor, systems)
     return Drawing(figure, caption, records(panels), _table(panels, anchor))
 
 
@@ -87,7 +95,9 @@ def _hides(one: Panel) -> bool:
     return bool(others and shown) and (min(others) < min(shown) or max(others) > max(shown))
 
 
-def _caption(panels: Sequence[Panel], dataset: str, images: int, anchor: str) -> str:
+def _caption(
+    panels: Sequence[Panel], dataset: str, images: int, anchor: str, systems: Sequence[System]
+) -> str:
     curves = [curve for one in panels for curve in one.curves]
     measures = [one.measure for one in panels]
     parts = [
@@ -95,6 +105,7 @@ def _caption(panels: Sequence[Panel], dataset: str, images: int, anchor: str) ->
         f"over {images} images, rates as the mean of each image's bpp."
     ]
     parts += scale_sentences(measures)
+    parts += budgets(curves)
     parts += sources(curves)
     for one in panels:
         found = one.names_by_protocol
@@ -106,11 +117,23 @@ def _caption(panels: Sequence[Panel], dataset: str, images: int, anchor: str) ->
     if hidden:
         parts.append(f"{OUTLIER} continues beyond the axis of {listed(hidden)}.")
     there = {curve.system.name for curve in curves}
-    absent = [one.name for one in PAPER_SYSTEMS if one.published and one.name not in there]
+    absent = [one.name for one in systems if one.published and one.name not in there]
     if absent:
         parts.append(f"Without numbers here: {', '.join(absent)}.")
     parts.append(f"BD-rates of the table are against {anchor}.")
     return "\n".join(parts)
+
+
+def budgets(curves: Sequence[SystemCurve]) -> list[str]:
+    """Return the sentence on the crops that networks trained here have seen; none without any."""
+    found = grouped(
+        (f"{int(crops):,} crops of {side} px", curve.system.name)
+        for curve in curves
+        if curve.measured
+        for point in curve.points
+        for crops, side in CROPS.findall(point.source)
+    )
+    return [f"Crops that each network has seen in training: {told(found)}."] if found else []
 
 
 def sources(curves: Sequence[SystemCurve]) -> list[str]:

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.analysis.systems import FIELD_SYSTEMS, OURS, PAPER_SYSTEMS
 from benchmark.datasets.profile import profile
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
@@ -16,12 +16,13 @@ from benchmark.metrics.measure import Measure
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
 from benchmark.published.complexity import measured_block, published_blocks
 from benchmark.published.curves import Panel, measured_panel
-from benchmark.published.paper_panel import paper_panel, too_few
+from benchmark.published.paper_panel import field_panel, paper_panel, too_few
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
 REALISM_DATASET = "clic2020"
+FIELD_ANCHOR = next(one for one in FIELD_SYSTEMS if one.label == "hyperprior:weights=matched")
 
 
 def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
@@ -34,7 +35,7 @@ def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> Paper
         return PaperFigure(None, (f"no curves of {dataset}: nothing published or measured", *said))
     summary = results.summary(dataset)
     measured = summary.labels if summary else ()
-    own = [system for system in PAPER_SYSTEMS if system.keeps_published]
+    own = [system for system in PAPER_SYSTEMS if system.group == OURS]
     absent = [system.name for system in own if system.measured not in measured]
     if absent:
         said.append(
@@ -43,6 +44,28 @@ def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> Paper
         )
     images = max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
     drawing = draw_paper_curves(panels, results.styles(), facts.title, images, facts.anchor)
+    return PaperFigure(drawing, tuple(said))
+
+
+def field_curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
+    """Draw metrics against rate, of the networks that were trained here with one budget."""
+    facts, summary = profile(dataset), results.summary(dataset)
+    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    most = facts.most_bpp or MOST_BPP
+    panels = [field_panel(one.measure, dataset, one, most) for one in here]
+    panels = [panel for panel in panels if panel.curves]
+    said = too_few(here, dataset)
+    there = {curve.system.label for panel in panels for curve in panel.curves}
+    networks = [system for system in FIELD_SYSTEMS if system.budget]
+    if not any(system.label in there for system in networks):
+        names = ",".join(dict.fromkeys(one.label.partition(":")[0] for one in networks))
+        why = f"nothing measured of {names} (`bench run --codecs {names} --dataset {dataset}`)"
+        return PaperFigure(None, (f"no field_{dataset}: {why}", *said))
+    images = max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
+    anchor = FIELD_ANCHOR.name if FIELD_ANCHOR.label in there else panels[0].curves[0].system.name
+    drawing = draw_paper_curves(
+        panels, results.styles(), facts.title, images, anchor, FIELD_SYSTEMS
+    )
     return PaperFigure(drawing, tuple(said))
 
 

@@ -11,7 +11,13 @@ from benchmark.figures.table import csv_text, latex
 from benchmark.paper.ablation import ablation
 from benchmark.paper.crops import CropRequest, crops
 from benchmark.paper.distortions import distortions
-from benchmark.paper.figures import complexity, curves, realism_plots, realism_surface
+from benchmark.paper.figures import (
+    complexity,
+    curves,
+    field_curves,
+    realism_plots,
+    realism_surface,
+)
 from benchmark.paper.results import PaperFigure, PaperResults
 from benchmark.system.atomic import write_files
 
@@ -21,6 +27,10 @@ SUFFIXES = ("pdf", "png", "csv", "tex", "txt")  # of a figure's files; txt is it
 FIGURES: Mapping[str, Callable[[PaperResults, CropRequest], PaperFigure]] = {
     "curves_clic2020": lambda results, _: curves(results, "clic2020", ("psnr", "fid256")),
     "curves_kodak": lambda results, _: curves(results, "kodak", ("psnr", "ms_ssim", "lpips")),
+    "field_clic2020": lambda results, _: field_curves(results, "clic2020", ("psnr", "fid256")),
+    "field_kodak": lambda results, _: field_curves(
+        results, "kodak", ("psnr", "lpips_squeeze", "fd_squeeze")
+    ),
     "realism_plane": lambda results, _: realism_plots(results),
     "realism_surface": lambda results, _: realism_surface(results),
     "ablation_gan": lambda results, _: ablation(results, "gan"),

@@ -143,7 +143,7 @@ def agreements(
             by_variant.setdefault(curve.system.published[0], []).append(curve)
         measured = {one.system.label: one for one in measured_panel(summary, measure).measured}
         for system in SYSTEMS:
-            if system.measured in summary.labels and system.published:
+            if system.measured in summary.labels and system.published and not system.budget:
                 for curve in by_variant.get(system.published[0], ()):
                     mine = measured.get(system.label)
                     found.append(_agreement(summary, system.label, mine, measure, curve, found))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from benchmark.analysis.comparable import plain_label
-from benchmark.analysis.systems import PAPER_SYSTEMS, System
+from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, System
 from benchmark.datasets.profile import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, published_curve
@@ -25,17 +25,33 @@ def paper_panel(
     """Return every system of the paper that has points below a rate, in the order of the table.
 
     `here` is the `measured_panel` of the dataset. A measured curve takes the place of a published
-    one of the same codec, except our method's, whose published points are of another network.
-    Measured means over fewer images than published ones (`too_few` names them) and published points
-    of a protocol that is not in `measure.meets` are left out.
+    one of the same codec, except our method's, whose published points are of another network. Of
+    the other methods that were trained here only the published points stand: `field_panel` has
+    theirs. Measured means over fewer images than published ones (`too_few` names them) and
+    published points of a protocol that is not in `measure.meets` are left out.
     """
     found = []
     mine = _measured(here, dataset)
     for system in PAPER_SYSTEMS:
-        measured = mine.get(system.label)
+        another = system.budget and system.published  # the network measured here is not that one
+        measured = None if another else mine.get(system.label)
         if measured is None or system.keeps_published:
             found.append(_of_system(system, measure, dataset, points))
         found.append(measured)
+    return _cut(measure, found, up_to_bpp)
+
+
+def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -> Panel:
+    """Return the measured curves below a rate of the networks that were trained with one budget.
+
+    `here` is the `measured_panel` of the dataset; the curves of two programs stand beside them.
+    """
+    mine = _measured(here, dataset)
+    return _cut(measure, [mine.get(system.label) for system in FIELD_SYSTEMS], up_to_bpp)
+
+
+def _cut(measure: Measure, found: Iterable[SystemCurve | None], up_to_bpp: float) -> Panel:
+    """Return a panel of the points below a rate of those curves that have any."""
     cut = [
         curve._replace(points=tuple(point for point in curve.points if point.bpp <= up_to_bpp))
         for curve in found

@@ -74,7 +74,7 @@ class PublishedSweep(NamedTuple):
 
 
 PUBLISHED_SWEEPS = (
-    PublishedSweep("Multi-Realism", "multi-realism", "beta=0", "beta sweep", "beta=2.56"),
+    PublishedSweep("Multi-Realism", "multirealism:beta=2.56", "beta=0", "beta sweep", "beta=2.56"),
     PublishedSweep("EGIC", "egic", "alpha=0", "alpha sweep", "alpha=1"),
 )
 

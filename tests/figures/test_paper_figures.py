@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.layout.labels import Label, place_labels
 from benchmark.figures.paper_curve import draw_paper_curves
@@ -22,7 +22,7 @@ from benchmark.figures.table import csv_text, latex
 from benchmark.metrics.measure import Measure
 from benchmark.published.complexity import measured_block, parse_complexity, published_blocks
 from benchmark.published.curves import measured_panel
-from benchmark.published.paper_panel import paper_panel
+from benchmark.published.paper_panel import field_panel, paper_panel
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from support.measured import row, table
@@ -106,6 +106,22 @@ def plain(name):
 
 def boxes_apart(boxes):
     return all(not first.overlaps(second) for first, second in combinations(boxes, 2))
+
+
+def test_a_figure_of_networks_trained_here_says_how_many_crops_each_has_seen():
+    trained = "20 steps, 7 photographs, {} crops of 128 px; torch 2"
+    mine = rows("elic", codec_version="; ".join(map(trained.format, (640, 648))))
+    mine += rows("ours", "beta=0", codec_version=trained.format(3200)) + rows("jpeg")
+    here = field_panel(PSNR, "kodak", measured_panel(summarise(table(mine)), PSNR), 2.0)
+    caption = draw_paper_curves([here], STYLES, "Kodak", 24, "JPEG", FIELD_SYSTEMS).caption
+    line = next(line for line in caption.splitlines() if line.startswith("Crops that each"))
+    told = "CRDR β=0: 3,200 crops of 128 px; ELIC: 640 crops of 128 px; ELIC: 648 crops of 128 px"
+    assert sorted(line.rstrip(".").partition("training: ")[2].split("; ")) == sorted(
+        told.split("; ")
+    )
+    (absent,) = [line for line in caption.splitlines() if line.startswith("Without numbers here")]
+    assert "Charm" in absent
+    assert "DIRAC" not in absent  # never trained here
 
 
 @pytest.mark.parametrize("figure", ["clic", "kodak"])

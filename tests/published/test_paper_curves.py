@@ -15,7 +15,7 @@ from benchmark.figures.style import styles
 from benchmark.metrics.measure import Measure
 from benchmark.published.complexity import parse_complexity
 from benchmark.published.curves import measured_panel, records
-from benchmark.published.paper_panel import paper_panel, whole_set
+from benchmark.published.paper_panel import field_panel, paper_panel, whole_set
 from benchmark.published.paper_panel import too_few as too_few_of
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import at_rate, measured_sweep, realism_sweeps
@@ -84,6 +84,17 @@ def test_curves_are_the_points_of_the_csv_lowest_rate_first():
     assert [(r["bpp"], r["value"], r["source"]) for r in told] == [
         (s.bpp, s.value, s.source) for s in hific.points
     ]
+
+
+def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_published_one():
+    mine = rows("elic") + rows("multirealism", variant="beta=2.56") + rows("jpeg") + rows("webp")
+    summary = summarise(table(mine))
+    paper = panel(PSNR, "kodak", summary, POINTS, HIGH)
+    assert [curve.measured for curve in paper.curves if curve.system.name == "ELIC"] == [False]
+    field = field_panel(PSNR, "kodak", measured_panel(summary, PSNR), HIGH)
+    names = [curve.name for curve in field.curves]
+    assert names == ["Multi-Realism β=2.56", "ELIC", "JPEG"]
+    assert all(curve.measured for curve in field.curves)
 
 
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():

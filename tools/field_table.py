@@ -1,0 +1,113 @@
+"""Print the table "one trainer, one budget" from the bundled checkpoints and their rows on Kodak.
+
+python tools/field_table.py; tests/commands/test_readme.py compares the documentation with it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+import benchmark
+from baselines.neural.checkpoint.card import Card, load_card
+from baselines.neural.cost import costs
+
+ROOT = Path(__file__).parents[1]
+KODAK = ROOT / "results" / "kodak"
+CHECKPOINTS = ROOT / "baselines" / "checkpoints"
+ANCHOR = "hyperprior:weights=matched"
+METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
+HEADS = (
+    "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
+    "BD-rate, PSNR (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)", "encode + decode (s)",
+)  # fmt: skip
+LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
+MEGAPIXELS = 768 * 512 / 1e6  # of an image of Kodak
+# Parts of networks; the others are the entropy path.
+ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
+
+
+class Contender(NamedTuple):
+    """A method of the table: its label in the rows, its name, and a checkpoint of each network."""
+
+    label: str
+    name: str
+    checkpoints: str  # glob
+
+
+FIELD = (
+    Contender(ANCHOR, "hyperprior (Ballé 2018)", "hyperprior-[1-4].safetensors"),
+    Contender("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
+    Contender("elic", "ELIC (He 2022)", "elic-*.safetensors"),
+    Contender("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
+    Contender("ours:beta=0", "**`ours`, beta 0**", "ours.safetensors"),
+    Contender("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
+    Contender("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
+    Contender("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
+    Contender("ours:beta=3.84", "**`ours`, beta 3.84**", "ours.safetensors"),
+)
+
+
+def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
+    """Yield the lines of the table: size, work and training of each method, BD-rates and seconds.
+
+    kodak: folder of results with the bundled rows alone. A method without rows or checkpoints is
+    left out.
+    """
+    rows = benchmark.load(kodak)
+    means = benchmark.summary(rows, metrics="psnr")
+    deltas = [_bd_rates(rows, metric) for metric in METRICS]
+    yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
+    yield f"|---|{'--:|' * len(HEADS)}"
+    for one in FIELD:
+        cards = [load_card(path) for path in sorted(checkpoints.glob(one.checkpoints))]
+        mine = means[means["codec"] == one.label]
+        if cards and len(mine):
+            cells = [*_training(cards), *(delta[one.label] for delta in deltas), _seconds(mine)]
+            yield f"| {one.name} | {' | '.join(cells)} |"
+
+
+def _training(cards: Sequence[Card]) -> list[str]:
+    """Return parameters, multiply-accumulates of the three parts, and crops seen."""
+    parts = costs(cards[0].architecture, cards[0].config)
+    size = sum(part.parameters for part in parts.values()) / 1e6
+    encoder, decoder = (
+        sum(parts[name].macs_per_pixel for name in names if name in parts) / 1e3
+        for names in (ENCODER, DECODER)
+    )
+    entropy = sum(part.macs_per_pixel for part in parts.values()) / 1e3 - encoder - decoder
+    (crops,) = {card.crops or _told(card) for card in cards}
+    return [
+        f"{len(cards)} x {size:.2f}",
+        f"{encoder:.1f} + {decoder:.1f} + {entropy:.1f}",
+        f"{len(cards)} x {crops:,}" if len(cards) > 1 else f"{crops:,}",
+    ]
+
+
+def _told(card: Card) -> int:
+    """Return the crops that an early card has in words alone: "716800 crops of 128 px"."""
+    return int(card.training_data.partition(" crops of ")[0].rpartition(" ")[2])
+
+
+def _bd_rates(rows: pd.DataFrame, metric: str) -> dict[str, str]:
+    """Return BD-rates against the anchor by label, with intervals where the metric has them."""
+    found = {ANCHOR: "0"}
+    for row in benchmark.bd_rate(rows, ANCHOR, metric).to_dict("records"):
+        value, low, high = (row[f"bd_rate_{one}percent"] for one in ("", "low_", "high_"))
+        mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
+        ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
+        found[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
+    return found
+
+
+def _seconds(means: pd.DataFrame) -> str:
+    """Return seconds to encode and decode an image, the mean over the settings."""
+    pixels = MEGAPIXELS * means[["encode_seconds_per_megapixel", "decode_seconds_per_megapixel"]]
+    encode, decode = pixels.mean()
+    return "–" if math.isnan(encode + decode) else f"{encode:.2f} + {decode:.2f}"
+
+
+if __name__ == "__main__":
+    print("\n".join(lines(KODAK)))
