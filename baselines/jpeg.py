@@ -1,5 +1,6 @@
 """Baseline JPEG through Pillow's libjpeg-turbo, with Pillow's defaults."""
 
+from functools import cache
 from io import BytesIO
 
 from PIL import Image, ImageFile
@@ -64,9 +65,31 @@ class JPEG:
         """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
         return decode_jpeg(data)
 
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the quality whose quantisation tables a stream has, the nearest where none has."""
+        with Image.open(BytesIO(data)) as image:
+            table: list[int] = image.quantization[0]  # type: ignore[attr-defined]
+        differences = {
+            quality: sum(abs(mine - its) for mine, its in zip(known, table, strict=True))
+            for quality, known in _luma_tables().items()
+        }
+        return Setting("quality", min(differences, key=differences.__getitem__))
+
     def container_bytes(self, data: bytes) -> int:
         """Return the bytes of JFIF's application segment."""
         return application_bytes(data)
+
+
+@cache
+def _luma_tables() -> dict[int, list[int]]:
+    """Return the quantisation table of luma for each quality, as libjpeg-turbo scales it."""
+    tables = {}
+    for quality in range(1, 101):
+        stream = BytesIO()
+        Image.new("L", (8, 8)).save(stream, "JPEG", quality=quality)
+        with Image.open(stream) as image:
+            tables[quality] = image.quantization[0]  # type: ignore[attr-defined]
+    return tables
 
 
 def _let_one_buffer_hold(pixels: Pixels) -> None:

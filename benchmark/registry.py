@@ -28,6 +28,8 @@ CODECS = {
     "ivr": "baselines.ivr:IVR",
     "hific": "baselines.hific:Hific",
     "multirealism": "baselines.multirealism:MultiRealism",
+    "dirac": "baselines.dirac:Dirac",
+    "hfd": "baselines.hfd:Hfd",
     "pqmim": "baselines.pqmim:PqMim",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",

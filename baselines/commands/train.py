@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
 OURS = "ours"
-SUITES = ("matched", "field")
+SUITES = ("matched", "field", "generative")
 
 
 def train(
@@ -51,15 +51,15 @@ def train(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="Networks to train one after the other: matched (ours and compute-matched "
-            "hyperpriors), or field (Charm, ELIC, IVR, HiFiC, Multi-Realism with ours's budget).",
+            help="Networks trained one after the other, with ours's budget: matched (ours and "
+            "hyperpriors), field (Charm, ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD)",
             rich_help_panel=options.TRAINED,
         ),
     ] = None,
     members: Annotated[
         str,
         typer.Option(
-            help="Of the suite field, only these: charm,elic-3; default: all of it.",
+            help="Of field or generative, only these: charm,elic-3 or dirac-jpeg; default: all.",
             rich_help_panel=options.TRAINED,
         ),
     ] = "",
@@ -101,13 +101,11 @@ def train(
 ) -> None:
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
 
-    Exit code 0 if training is finished or the time is over, 2 if the request cannot be carried
-    out, 130 if interrupted, also then with everything saved. Under torchrun, one process trains
-    on each GPU.
+    Exit code 0 if training is finished or the time is over, 2 if it cannot be done, 130 if
+    interrupted, with everything saved. Under torchrun, one process trains on each GPU.
 
     Examples:
       bench train --recipe smoke --data sample --out runs/smoke
-      bench train --recipe night --data photos --out runs/night
       bench train --recipe night --data photos --out runs/all --suite matched
     """
     from baselines.neural.training.export import export
@@ -126,7 +124,8 @@ def train(
                 raise UsageError("--suite says itself which models it trains: leave those out")
             runs = _suite(suite, load_recipe(recipe), out, learning_rate, members)
             words = ["--suite", suite]
-        words = ["train", *words, *_given(recipe=recipe, learning_rate=learning_rate)]
+        given = {"learning_rate": learning_rate, "members": members or None}
+        words = ["train", *words, *_given(recipe=recipe, **given)]
         session = open_session(words, data, validation, device, max_minutes, half)
         if not export_now:
             train_all(runs, session, quiet)
@@ -290,16 +289,18 @@ def _suite(
 ) -> "Sequence[TrainingRun]":
     if name not in SUITES:
         raise UnknownName("suite", name, SUITES)
+    kept = [word.strip() for word in members.split(",") if word.strip()]
     if name == "field":
-        from baselines.neural.training.field_suite import field_suite
+        from baselines.neural.training.field_suite import field_suite as suite
+    elif name == "generative":
+        from baselines.neural.training.generative_suite import generative_suite as suite
+    elif members:
+        raise UsageError("--members is for the suites field and generative: leave it out")
+    else:
+        from baselines.compressai.matched import matched_suite
 
-        kept = [word.strip() for word in members.split(",") if word.strip()]
-        return field_suite(recipe, folder, _rate(learning_rate), kept)
-    if members:
-        raise UsageError("--members is for the suite field: leave it out")
-    from baselines.compressai.matched import matched_suite
-
-    return matched_suite(recipe, folder, _rate(learning_rate))
+        return matched_suite(recipe, folder, _rate(learning_rate))
+    return suite(recipe, folder, _rate(learning_rate), kept)
 
 
 def _rate(asked: float | None) -> float | None:

@@ -168,6 +168,11 @@ class CompressAI:
             pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
         return pixels
 
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the quality that a stream was made at; raises `CorruptStream` as `decode` does."""
+        strings = 1 if "factorized" in self._model else 2
+        return Setting("quality", unpack(data, num_strings=strings).quality)
+
     def _padded(self, pixels: Pixels) -> "Tensor":
         import torch
         from torch.nn import functional

@@ -30,6 +30,8 @@ ARCHITECTURES = {
     "hific": "baselines.neural.hific.architecture:HificArchitecture",
     "multirealism": "baselines.neural.multirealism.architecture:MultiRealismArchitecture",
     "pqmim": "baselines.neural.pqmim.architecture:PqMimArchitecture",
+    "dirac": "baselines.neural.diffusion.architecture:DiracArchitecture",
+    "hfd": "baselines.neural.diffusion.architecture:HfdArchitecture",
 }
 
 Config = TypeVar("Config")

@@ -32,6 +32,7 @@ from baselines.neural.bitstream.windows import tiling_of, whole_blocks, window
 from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.checkpoint.checkpoint import Checkpoint
 from baselines.neural.inference import inference
+from baselines.neural.network import Estimate
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused, Unavailable
 
@@ -52,6 +53,7 @@ class PictureCodec:
         architecture = load_architecture(checkpoint.card.architecture)
         self._device = torch.device(device)
         self._block = architecture.control_block()
+        self._network = checkpoint.network
         self.identity = checkpoint.card.identity[:CHECKPOINT_BYTES]
         try:
             self.coder: LatentCoder = coder or architecture.coder(
@@ -121,6 +123,19 @@ class PictureCodec:
                     images[:, :, top : top + tile.height, left : left + tile.width]
                 )
         return pixels
+
+    def estimate(self, images: Tensor, controls: Any = None) -> Estimate:
+        """Return reconstructions of images and their bits as the network estimates them.
+
+        images: float32 (N, 3, H, W) in [-1, 1], on the codec's device, sides multiples of the
+        network's stride. No stream is written, which takes most of the time for small images.
+        """
+        whole = slice(None)
+        with inference():
+            found: Estimate = self._network(
+                images, self._block.window(controls, whole, whole, 1), noisy=False
+            )
+        return found
 
     def exactly(self) -> "PictureCodec":
         """Return the same codec, whose decoded pixels are the same on every machine.

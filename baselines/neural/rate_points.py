@@ -17,6 +17,8 @@ from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.device import chosen_device
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from baselines.neural.picture_codec import PictureCodec
 
 PLACE = "{level}"  # stands for a number in the option `checkpoint`
@@ -73,14 +75,21 @@ class RatePointsCodec:
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image; raises `CorruptStream`, also for a checkpoint that is not here."""
-        identity = checkpoint_of(data)
-        for level, card in self._cards.items():
-            if card.identity.startswith(identity):
-                return self._codec(level).decode(data)
-        raise CorruptStream(
-            f"the stream was made with the checkpoint {identity.hex()}, which is none of "
-            f"{self.name} here"
-        )
+        return self._codec(self._level_of(data)).decode(data)
+
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the level that a stream was made at; raises `CorruptStream` as `decode` does."""
+        return Setting("level", self._level_of(data))
+
+    def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
+        """Return reconstructions of images and their bits (N,), both without coding.
+
+        images: float32 (N, 3, H, W) in [-1, 1], sides multiples of 64; reconstructions likewise.
+        """
+        codec = self._codec(self._level(setting))
+        found = codec.estimate(images.to(self._device), self._controls())
+        bits = found.y_bits + found.z_bits
+        return found.images.clamp(-1, 1).to(images.device).clone(), bits.to(images.device).clone()
 
     def _controls(self) -> Any:
         """Return the controls that streams are written with; None without any."""
@@ -99,6 +108,16 @@ class RatePointsCodec:
     def _level(self, setting: Setting) -> int:
         require_accepted(self, setting)
         return int(setting.value)
+
+    def _level_of(self, data: bytes) -> int:
+        identity = checkpoint_of(data)
+        for level, card in self._cards.items():
+            if card.identity.startswith(identity):
+                return level
+        raise CorruptStream(
+            f"the stream was made with the checkpoint {identity.hex()}, which is none of "
+            f"{self.name} here"
+        )
 
     def _find(self, checkpoint: str) -> dict[int, Path]:
         """Return the files of the levels that are there; raises `Unavailable` without any."""

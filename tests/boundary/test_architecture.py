@@ -47,7 +47,7 @@ METHODS = (
     "baselines.compressai",
     *(
         f"baselines.neural.{one}"
-        for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "pqmim")
+        for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "diffusion", "pqmim")
     ),
 )
 

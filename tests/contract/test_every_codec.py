@@ -16,6 +16,7 @@ from benchmark.errors import BadOption, Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
 from support.tiny_architecture import write_tiny
 from support.tiny_checkpoint import write_checkpoint
+from support.tiny_diffusion import write_drawing
 
 WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
@@ -28,7 +29,8 @@ ELSEWHERE = {
 SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
-UNTRAINED = ("ours", *METHODS, *(spec for spec in SPECS if "weights=random" in spec))
+DRAWING = ("dirac", "hfd")
+UNTRAINED = ("ours", *METHODS, *DRAWING, *(spec for spec in SPECS if "weights=random" in spec))
 TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 
@@ -48,13 +50,15 @@ def one_pair(spec: str) -> Pair:
 
 @pytest.fixture(scope="module")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a checkpoint of `ours` and of each method of the field."""
+    """A folder that holds a checkpoint of `ours` and of every other learned method."""
     folder = tmp_path_factory.mktemp("weights")
     write_checkpoint(folder / "ours.safetensors")
     for name in METHODS:
         levels = ("",) if name == "ivr" else ("-1", "-2")
         for seed, level in enumerate(levels):
             write_tiny(folder / f"{name}{level}.safetensors", name, seed=seed)
+    for name in DRAWING:
+        write_drawing(folder / f"{name}-elic.safetensors", name, "elic", weights=folder)
     return folder
 
 
@@ -65,7 +69,7 @@ def pair(
     tiny_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Pair:
-    if request.param in ("ours", *METHODS):
+    if request.param in ("ours", *METHODS, *DRAWING):
         monkeypatch.setenv("BENCH_WEIGHTS", str(tiny_weights))
     try:
         found = one_pair(request.param)

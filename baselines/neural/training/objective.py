@@ -29,6 +29,8 @@ OBJECTIVES = {
     "realism": "baselines.neural.crdr.objective:Realism",
     "hific": "baselines.neural.hific.objective:Hific",
     "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
+    "dirac": "baselines.neural.diffusion.objective:Drawing",
+    "hfd": "baselines.neural.diffusion.objective:Drawing",
 }
 
 Wrapped = TypeVar("Wrapped")

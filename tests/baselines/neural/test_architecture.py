@@ -15,8 +15,8 @@ CONFIGS = {
     **{name: load_architecture(name).presets.get("tiny") for name in ARCHITECTURES},
     "compressai": ZooConfig("bmshj2018-hyperprior", (6, 8), 0.01),
 }
-# z's distributions are given by mean and scale; no z at all
-WITHOUT_QUANTILES = ("ivr", "pqmim")
+# z's distributions are given by mean and scale, or there is no z.
+WITHOUT_QUANTILES = ("ivr", "dirac", "hfd", "pqmim")
 each_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 
 

@@ -1,0 +1,39 @@
+"""DIRAC: a base codec's streams, and a receiver that draws the residual by diffusion.
+
+    dirac                          behind ELIC, steps=1, closest to the pixels, and steps=100
+    dirac:steps=20
+    dirac:steps=100:base=jpeg
+    dirac:steps=100:base=compressai\\:metric=mse\\:model=bmshj2018-hyperprior\\:weights=matched
+    dirac:steps=100:start=0.8:seed=7
+
+Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality
+codec augmentation" (2023), after its abstract: the residual of a codec that minimises distortion
+is drawn by a diffusion model conditioned on that codec's picture, from any late start, within a
+threshold that depends on the rate. The paper's constants were not at hand; ours are fields of
+`baselines.neural.diffusion.config`. torch is imported with the first image, not before.
+"""
+
+from baselines.neural.diffusion.codec import DrawingCodec
+
+
+class Dirac(DrawingCodec):
+    """The network named `dirac-BASE.safetensors`, or by `checkpoint`, behind the codec `base`.
+
+    `steps`, 1 to 1000, of DDIM; one step estimates the mean. `start`, above 0 to 1, is the time to
+    begin at; `seed` chooses another drawing. None of these three changes a bit.
+    """
+
+    name = "dirac"
+    method = "DIRAC (Ghouse et al., 2023, after the abstract)"
+    variants = ({"steps": "1"}, {"steps": "100"})
+
+    def __init__(
+        self,
+        *,
+        steps: int,
+        base: str = "elic",
+        start: float = 1.0,
+        seed: int = 0,
+        checkpoint: str = "",
+    ) -> None:
+        super().__init__(steps=steps, base=base, start=start, seed=seed, checkpoint=checkpoint)

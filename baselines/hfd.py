@@ -1,0 +1,30 @@
+"""HFD: an autoencoder's streams, and a score-based decoder that draws the picture.
+
+    hfd                            behind ELIC, in 20 steps
+    hfd:steps=100:seed=7
+    hfd:base=charm
+
+Hoogeboom, Agustsson, Mentzer, Versari, Toderici, Theis, "High-fidelity image compression with
+score-based generative models" (2023), after its abstract: an autoencoder trained for squared error
+and frozen, a score model of the picture conditioned on its reconstruction, less noise than for
+generation, and patches for large pictures. The paper's constants were not at hand; ours are fields
+of `baselines.neural.diffusion.config`. torch is imported with the first image, not before.
+"""
+
+from baselines.neural.diffusion.codec import DrawingCodec
+
+
+class Hfd(DrawingCodec):
+    """The network named `hfd-BASE.safetensors`, or by `checkpoint`, behind the codec `base`.
+
+    `steps`, 1 to 1000, are ancestral ones, as DDPM's; `seed` chooses another drawing. Neither
+    changes a bit.
+    """
+
+    name = "hfd"
+    method = "HFD (Hoogeboom et al., 2023, after the abstract)"
+
+    def __init__(
+        self, *, steps: int = 20, base: str = "elic", seed: int = 0, checkpoint: str = ""
+    ) -> None:
+        super().__init__(steps=steps, base=base, start=1.0, seed=seed, checkpoint=checkpoint)

@@ -1,0 +1,1 @@
+"""Decoders that draw: diffusion models behind a base codec (`dirac`, `hfd`)."""

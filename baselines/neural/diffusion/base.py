@@ -1,0 +1,124 @@
+"""The base codec of a diffusion decoder: any codec of the registry, and what its streams tell.
+
+A base that has an option `checkpoint` is one of trained weights: the decoder belongs to these and
+no others. Programs and libraries differ in their builds, not in what their settings mean.
+"""
+
+import inspect
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from benchmark.codec import Codec, CodecInfo, Pixels, Setting
+from benchmark.codec_spec import codec_class, load_codec, parse_codec, resolve
+from benchmark.errors import BadOption
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METHODS = ("dirac", "hfd")  # which are no base
+
+
+@runtime_checkable
+class TellsSetting(Protocol):
+    """A codec whose streams tell the setting that they were made at."""
+
+    def setting_of(self, data: bytes) -> Setting:
+        """Return the setting of a stream; raises `CorruptStream` for what is none."""
+        ...
+
+
+@runtime_checkable
+class ReconstructsBatches(Protocol):
+    """A learned codec that can tell reconstructions of many images without coding them."""
+
+    def reconstruct(self, images: "Tensor", setting: Setting) -> "tuple[Tensor, Tensor]":
+        """Return reconstructions of `images` and their estimated bits (N,).
+
+        Both pictures are float32 (N, 3, H, W) in [-1, 1], sides multiples of 64.
+        """
+        ...
+
+
+class CodedCrops(NamedTuple):
+    """Crops as a base shows them."""
+
+    images: "Tensor"  # (N, 3, H, W), 8-bit values mapped to [-1, 1]
+    bits: "Tensor"  # (N,), of streams or as estimated
+
+
+class BaseCodec:
+    """A codec under a diffusion decoder, by its spec."""
+
+    def __init__(self, text: str) -> None:
+        variants = resolve(parse_codec(text))
+        if variants[0].name in METHODS:
+            raise BadOption(f"base={text}: a decoder that draws is no base of another")
+        if len(variants) > 1:
+            listed = ", ".join(one.text for one in variants)
+            raise BadOption(f"base={text} stands for several codecs, {listed}: name one of them")
+        self.spec = variants[0]
+        self.codec: Codec = load_codec(self.spec)
+
+    @cached_property
+    def info(self) -> CodecInfo:
+        """The codec's description; raises `Unavailable` where it cannot encode."""
+        return self.codec.describe()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of the codec's weights, empty for one without."""
+        has_weights = "checkpoint" in inspect.signature(codec_class(self.spec)).parameters
+        return self.info.fingerprint if has_weights else ""
+
+    def code_crops(self, crops: "Tensor", setting: Setting) -> CodedCrops:
+        """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""
+        import torch
+
+        if isinstance(self.codec, ReconstructsBatches):
+            images, bits = self.codec.reconstruct(crops, setting)
+            return CodedCrops(_eight_bits(images), bits)
+        levels = _levels(crops).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        streams = [self.codec.encode(one, setting) for one in levels]
+        decoded = np.stack([self.codec.decode(one) for one in streams])
+        images = torch.from_numpy(decoded).permute(0, 3, 1, 2).to(crops.device)
+        bits = torch.tensor([8.0 * len(one) for one in streams], device=crops.device)
+        return CodedCrops(images.float() / 127.5 - 1, bits)
+
+    def position(
+        self, data: bytes, pixels: Pixels, settings: Sequence[float], rates: Sequence[float],
+        overhead_bytes: float,
+    ) -> float:  # fmt: skip
+        """Return where a stream lies among rate levels, counted from 0.
+
+        pixels: the decoded picture. settings and rates: of the levels, rates in log2 of bits per
+        pixel without the bytes that every stream has. A stream that does not tell its setting is
+        placed by its own rate.
+        """
+        if isinstance(self.codec, TellsSetting):
+            return placed(self.codec.setting_of(data).value, settings)
+        bits = 8 * max(1.0, len(data) - overhead_bytes)
+        return placed(math.log2(bits / (pixels.shape[0] * pixels.shape[1])), rates)
+
+
+def placed(value: float, among: Sequence[float]) -> float:
+    """Return the place of a value among others that rise or fall, between them in proportion.
+
+    >>> placed(25, [10, 20, 30]), placed(27, [42, 32, 22]), placed(5, [10, 20])
+    (1.5, 1.5, 0.0)
+    """
+    order = np.argsort(among)
+    return float(np.interp(value, np.asarray(among, float)[order], order.astype(float)))
+
+
+def _levels(images: "Tensor") -> "Tensor":
+    import torch
+
+    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _eight_bits(images: "Tensor") -> "Tensor":
+    return _levels(images).float() / 127.5 - 1

@@ -1,0 +1,143 @@
+"""Codecs that draw: a base codec's streams, unchanged, and a receiver that draws behind them.
+
+Importing this file, or constructing a codec, imports no torch; a learned base is another matter.
+
+The noise is a function of the stream and `seed`, so any two decodes on one machine give the same
+pixels, whatever the number of threads. Between processors sums are rounded differently, and over
+many steps a pixel may differ by a level; the bits, and the base's picture, are as the base has
+them.
+"""
+
+import os
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint_codec import card_of, find_checkpoint
+from baselines.neural.diffusion.base import BaseCodec
+from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.errors import BadOption, Unavailable
+from benchmark.system.device import chosen_device
+
+if TYPE_CHECKING:
+    from baselines.neural.diffusion.model import DiffusionNetwork
+
+MOST_STEPS = 1000
+LARGEST_SEED = (1 << 64) - 1
+AFTER_THE_ABSTRACT = "after the abstract"
+
+
+class DrawingCodec:
+    """Codec of a base and a diffusion decoder trained for it; a subclass names the method.
+
+    `steps`, `start` and `seed` are the receiver's: they change no bit. The network's file is
+    `NAME-BASE.safetensors` among the weights or bundled, or the option `checkpoint`. Settings are
+    the base's; the sweep has those at which the network was trained.
+    """
+
+    name: ClassVar[str]  # in the registry, of the architecture and of the files
+    method: ClassVar[str]  # words for tables
+    revision: ClassVar[int] = 1
+    licence = "MIT"
+    draws: ClassVar[str] = "seed"  # the option that gives another drawing from the same bytes
+
+    def __init__(self, *, steps: int, base: str, start: float, seed: int, checkpoint: str) -> None:
+        if not 1 <= steps <= MOST_STEPS:
+            raise BadOption(f"steps={steps}: it is 1 to {MOST_STEPS}")
+        if not 0 < start <= 1:
+            raise BadOption(f"start={start:g}: it is above 0 and at most 1")
+        if not 0 <= seed <= LARGEST_SEED:
+            raise BadOption(f"seed={seed}: it is 0 to {LARGEST_SEED}")
+        self._steps, self._start, self._seed = steps, start, seed
+        self._base = BaseCodec(base)
+        named = self._base.spec.name.rpartition(":")[2]
+        self._path = find_checkpoint(
+            checkpoint,
+            f"{self.name}-{named}.safetensors",
+            f"train it with `bench train --suite generative --members {self.name}-{named}`, or "
+            "name one with checkpoint=...",
+        )
+        self._card = card_of(self._path, self.name)
+        _require_base(self._path, self._card, self._base)
+        self._device = chosen_device()
+        config = self._card.config
+        self.sweep = tuple(Setting(config.setting, value) for value in config.settings)
+        accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
+        self.accepts = accepts or OneOf(self.sweep)
+
+    def describe(self) -> CodecInfo:
+        """Return the base's description, and the decoder's as its card has it."""
+        card, info = checked_card(self._path), self._base.info
+        caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, info.caveat)
+        late = "" if self._start == 1 else f" from time {self._start:g}"
+        seeded = f", seed {self._seed}" if self._seed else ""
+        return CodecInfo(
+            version=f"{info.version}; checkpoint {card.sha256[:8]}: {card.training}; "
+            f"torch {version('torch')}",
+            command=f"{info.command}; then {self.method}, drawn by the receiver in {self._steps} "
+            f"step{'s' * (self._steps > 1)}{late}{seeded}, schedule "
+            f"{card.config.noise_scale:g} of the {card.config.domain}",
+            licence=f"{info.licence} AND {self.licence}",
+            fingerprint=sha256(f"{card.sha256}{info.fingerprint}".encode()).hexdigest(),
+            revision=self.revision,
+            timed=f"{info.timed}; drawing in this process",
+            device=self._device,
+            caveat="; ".join(dict.fromkeys(filter(None, caveats))),
+            chroma=info.chroma,
+            tuned_for="PSNR" if self._steps == 1 else "perceptual quality",
+        )
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        """Return the base's stream."""
+        require_accepted(self, setting)
+        return self._base.codec.encode(pixels, setting)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the picture drawn behind the base's; raises what the base does for bad bytes."""
+        base = self._base.codec.decode(data)
+        network = _network(self._path, self._card.sha256, self._device)
+        config, table = network.config, network.level_table
+        from baselines.neural.diffusion.model import OVERHEAD, RATE
+        from baselines.neural.diffusion.receive import receive
+
+        position = self._base.position(
+            data,
+            base,
+            config.settings,
+            table[:, RATE].tolist(),
+            float(table[:, OVERHEAD].mean()),
+        )
+        return receive(network, base, data, position, self._steps, self._start, self._seed)
+
+
+def _require_base(path: Path, card: Card, base: BaseCodec) -> None:
+    """Raise `Unavailable` unless the network of the card was trained for this very base."""
+    config = card.config
+    if config.base != base.spec.text:
+        raise Unavailable(
+            f"{path} was trained for the base {config.base or '(none)'}, not for {base.spec.text}: "
+            "name that base, or another checkpoint"
+        )
+    if config.base_fingerprint != base.fingerprint:
+        raise Unavailable(
+            f"{path} was trained for other weights of {config.base} than are here "
+            f"({config.base_fingerprint[:8]}, not {base.fingerprint[:8]}): use those, or train it "
+            "anew for these"
+        )
+
+
+@cache
+def _network(path: Path, _sha256: str, device: str) -> "DiffusionNetwork":
+    """Load a checkpoint once for all instances; the sha256 identifies its content."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in `checkpoint_codec`
+    import torch
+
+    from baselines.neural.checkpoint.checkpoint import load_checkpoint
+
+    network = load_checkpoint(path).network
+    laid_out: DiffusionNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out

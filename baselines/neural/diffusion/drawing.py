@@ -1,0 +1,146 @@
+"""A picture drawn behind a base picture, step by step, large ones in patches that overlap.
+
+Every step predicts velocities patch by patch, several at a time, and blends them before the whole
+picture makes the step, so that patches have one noise and one state and no seam between them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from baselines.neural.diffusion.config import DiffusionConfig
+from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
+from baselines.neural.diffusion.schedule import (
+    NoiseLevel,
+    ancestral_step,
+    clean,
+    ddim_step,
+    noise_level,
+    times,
+)
+
+PATCHES_AT_ONCE = 4
+
+Noise = Callable[[int], Tensor]  # number of a step, 0 for the beginning -> (1, 3, H, W)
+Predict = Callable[[Tensor, float], Tensor]  # u_t and logSNR -> velocities, of one shape
+Limits = tuple[float, float] | tuple[Tensor, Tensor]  # the least and the largest residual
+
+
+def draw(
+    network: DiffusionNetwork,
+    base: Tensor,
+    facts: LevelFacts,
+    noise: Noise,
+    steps: int,
+    start: float = 1.0,
+) -> Tensor:
+    """Return a picture (1, 3, H, W) drawn behind `base`, of that shape and about [-1, 1].
+
+    H and W are multiples of 16. steps: at least 1. start: time in (0, 1] to begin at, from noise
+    of that level.
+    """
+    limits = _limits(network.config, base, facts)
+    found = draw_residual(
+        partial(_velocities, network, base, facts),
+        limits,
+        noise,
+        [noise_level(at, network.noise_scale(facts)) for at in times(steps, start)[:-1]],
+        ancestral=network.config.sampler == "ancestral",
+    )
+    return base + facts.scale * found
+
+
+def draw_residual(
+    predict: Predict, limits: Limits, noise: Noise, levels: Sequence[NoiseLevel], *, ancestral: bool
+) -> Tensor:
+    """Return clean residuals drawn through noise levels, which end before that of time 0.
+
+    noise: of unit variance; of another step than the first, only where `ancestral`. The last step
+    leads to time 0, where nothing but the predicted residual is left.
+    """
+    state = levels[0].sigma * noise(0)
+    predicted = _predicted(predict, state, levels[0], limits)
+    for step, (at, to) in enumerate(pairwise(levels), start=1):
+        if ancestral:
+            state = ancestral_step(state, predicted, noise(step), at, to)
+        else:
+            state = ddim_step(state, predicted, at, to)
+        predicted = _predicted(predict, state, to, limits)
+    return predicted
+
+
+def _predicted(predict: Predict, state: Tensor, at: NoiseLevel, limits: Limits) -> Tensor:
+    low, high = limits
+    return clean(state, predict(state, at.log_snr), at).clamp(low, high)  # type: ignore[arg-type]
+
+
+def _limits(config: DiffusionConfig, base: Tensor, facts: LevelFacts) -> Limits:
+    """Return the least and largest residual: the level's threshold, or that of a picture."""
+    if config.domain == "residual":
+        return -facts.threshold, facts.threshold
+    return (-1 - base) / facts.scale, (1 - base) / facts.scale
+
+
+def _velocities(
+    network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
+) -> Tensor:
+    config = network.config
+    rows, columns = (starts(side, config.patch_px, config.overlap_px) for side in base.shape[2:])
+    corners = [(top, left) for top in rows for left in columns]
+    if len(corners) == 1:
+        return _predict(network, base, facts, state, log_snr)
+    height, width = (min(side, config.patch_px) for side in base.shape[2:])
+    window = ramps(height, width, config.overlap_px).to(base.device)
+    total, weights = torch.zeros_like(state), torch.zeros_like(state[:, :1])
+    for first in range(0, len(corners), PATCHES_AT_ONCE):
+        chosen = corners[first : first + PATCHES_AT_ONCE]
+        patches = (
+            torch.cat([whole[:, :, y : y + height, x : x + width] for y, x in chosen])
+            for whole in (base, state)
+        )
+        found = _predict(network, next(patches), facts, next(patches), log_snr)
+        for one, (y, x) in zip(found, chosen, strict=True):
+            total[0, :, y : y + height, x : x + width] += window * one
+            weights[0, :, y : y + height, x : x + width] += window
+    return total / weights
+
+
+def _predict(
+    network: DiffusionNetwork, base: Tensor, facts: LevelFacts, state: Tensor, log_snr: float
+) -> Tensor:
+    ones = torch.ones(len(base), device=base.device)
+    controls = Noisy(state, log_snr * ones, math.log(facts.scale) * ones)
+    velocities: Tensor = network(base, controls).latents
+    return velocities
+
+
+def starts(side_px: int, patch_px: int, overlap_px: int) -> list[int]:
+    """Return where patches of a side begin, multiples of 16, the last one at the side's end.
+
+    Neighbours overlap by `overlap_px` or more.
+
+    >>> starts(512, 512, 64), starts(1024, 512, 64)
+    ([0], [0, 256, 512])
+    """
+    if side_px <= patch_px:
+        return [0]
+    count = math.ceil((side_px - overlap_px) / (patch_px - overlap_px))
+    last = side_px - patch_px
+    return [last * at // (count - 1) // 16 * 16 for at in range(count - 1)] + [last]
+
+
+def ramps(height: int, width: int, overlap_px: int) -> Tensor:
+    """Return the weights (height, width) of a patch: 1 inside, falling to its sides.
+
+    They fall linearly over `overlap_px`, and nowhere to 0.
+    """
+    along = []
+    for side in (height, width):
+        distance = torch.arange(side) + 0.5
+        nearest = torch.minimum(distance, side - distance)
+        along.append((nearest / overlap_px).clamp(max=1.0))
+    return along[0][:, None] * along[1]

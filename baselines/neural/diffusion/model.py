@@ -1,0 +1,113 @@
+"""The network of a diffusion decoder, with what it knows of the rate levels of its base.
+
+The signal that is drawn is u = (x - x̂) / s: the residual of the base's picture x̂ in units of its
+standard deviation s at that rate level. For a method that draws the picture itself, this is the
+same process in other coordinates: the score of x given x̂ is that of u, logSNR is smaller by
+2 ln s, and predicting v of u is predicting v of x beside that of a normal distribution about x̂.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from baselines.neural.diffusion.config import DiffusionConfig
+from baselines.neural.diffusion.schedule import LARGEST_LOG_SNR, clean, noise_level
+from baselines.neural.diffusion.unet import UNet
+from baselines.neural.network import Estimate, Network
+
+SCALE, THRESHOLD, RATE, OVERHEAD = range(4)  # columns of the statistics of levels
+
+
+class Noisy(NamedTuple):
+    """Noisy residuals behind base pictures, which the network takes as controls."""
+
+    residuals: Tensor  # (N, 3, H, W), u_t
+    log_snr: Tensor  # (N,), of u
+    log_scale: Tensor  # (N,), ln s
+
+
+class LevelFacts(NamedTuple):
+    """What a decoder knows of the residuals at a rate."""
+
+    scale: float  # standard deviation s, for pictures in [-1, 1]
+    threshold: float  # largest magnitude of u that is drawn
+
+
+class DiffusionNetwork(Network):
+    """U-Net of a diffusion decoder, and a table of its base's rate levels.
+
+    Row by row the table has the residuals' standard deviation, the threshold in units of it, the
+    base's rate on crops in log2 of bits per pixel without what every stream costs, and that cost
+    in bytes. All are zero until `Architecture.initialise` has measured them.
+    """
+
+    stride = 16
+    levels: Tensor  # (levels, 4), float32
+
+    def __init__(self, config: DiffusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = UNet(config)
+        self.register_buffer(f"levels_{config.domain}", torch.zeros(config.levels, 4))
+
+    @property
+    def level_table(self) -> Tensor:
+        """The table of rate levels, float32 (levels, 4)."""
+        found: Tensor = getattr(self, f"levels_{self.config.domain}")
+        return found
+
+    def forward(self, images: Tensor, controls: Noisy | None, *, noisy: bool = True) -> Estimate:
+        """Predict velocities behind base pictures `images` (N, 3, H, W), as `latents`.
+
+        With `controls`, velocities of the noisy residuals; `images` of the result are those that
+        the clean residuals predicted give. Without, no residual is known: the single step from
+        noise of value 0 at the lowest level. Bits are zero: they are the base's.
+        """
+        if controls is None:
+            ones = torch.ones(len(images), device=images.device)
+            scale = math.log(self.facts(0.0).scale)
+            controls = Noisy(torch.zeros_like(images), -LARGEST_LOG_SNR * ones, scale * ones)
+        velocities = self.unet(controls.residuals, images, controls.log_snr, controls.log_scale)
+        alpha, sigma = (
+            (sign * controls.log_snr).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1)
+        )
+        residuals = alpha * controls.residuals - sigma * velocities
+        restored = images + controls.log_scale.exp()[:, None, None, None] * residuals
+        none = torch.zeros(len(images), device=images.device)
+        return Estimate(restored, none, none, velocities)
+
+    @property
+    def is_measured(self) -> bool:
+        """True once the table of levels is filled in."""
+        return bool((self.level_table[:, SCALE] > 0).all())
+
+    def facts(self, position: float) -> LevelFacts:
+        """Return what is known at a place among the levels, counted from 0 at the lowest rate.
+
+        Between levels the logarithms are interpolated; beyond them, the nearest counts. Where the
+        table is not measured, scale and threshold are 1.
+        """
+        if not self.is_measured:
+            return LevelFacts(1.0, 1.0)
+        last = len(self.level_table) - 1
+        lower = min(max(0, math.floor(position)), last)
+        upper, share = min(lower + 1, last), min(max(position - lower, 0.0), 1.0)
+        table = self.level_table[:, [SCALE, THRESHOLD]].double().log()
+        found = ((1 - share) * table[lower] + share * table[upper]).exp()
+        return LevelFacts(*found.tolist())
+
+    def noise_scale(self, facts: LevelFacts) -> float:
+        """Return n of the schedule for residuals in units of their standard deviation."""
+        scale: float = self.config.noise_scale
+        return scale if self.config.domain == "residual" else scale / facts.scale
+
+    def single_step(self, images: Tensor, facts: LevelFacts) -> Tensor:
+        """Return the pictures that one step makes of noise of value 0, an estimate of the mean."""
+        at = noise_level(1.0, self.noise_scale(facts))
+        ones = torch.ones(len(images), device=images.device)
+        controls = Noisy(torch.zeros_like(images), at.log_snr * ones, math.log(facts.scale) * ones)
+        velocities: Tensor = self(images, controls).latents
+        residuals = clean(controls.residuals, velocities, at)
+        return images + facts.scale * residuals.clamp(-facts.threshold, facts.threshold)

@@ -1,0 +1,180 @@
+"""The objective of diffusion decoders: velocities of noisy residuals behind a frozen base.
+
+A crop is shown by the base at a level drawn for it; its residual, in units of the level's standard
+deviation, gets noise of a time drawn for it. The loss is the squared error of the predicted
+velocity, weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al.,
+"Efficient diffusion training via min-SNR weighting strategy", ICCV 2023, for v). Our choices:
+times are uniform, one in each of as many equal intervals as the batch has crops, and levels are
+shared out evenly.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from baselines.neural.blocks.raster import padded, to_images
+from baselines.neural.diffusion.base import BaseCodec
+from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
+from baselines.neural.diffusion.noise import noise_key, normal_noise
+from baselines.neural.diffusion.schedule import noise_level
+from baselines.neural.diffusion.statistics import open_base
+from baselines.neural.network import Network
+from baselines.neural.training.objective import (
+    Batch,
+    Loss,
+    Setup,
+    Validation,
+    ValidationPoint,
+    uncompiled,
+)
+from baselines.neural.training.recipe import Stage, Weight
+from benchmark.codec import Pixels, Setting
+from benchmark.errors import UsageError
+
+VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingStage(Stage):
+    """Stage of a diffusion decoder."""
+
+    snr_limit: Weight = 0.0  # of the loss's weights; 0: every time weighs the same
+
+
+class Drawing:
+    """The objective of one stage, of `dirac` as of `hfd`: the network's configuration differs."""
+
+    stage_type = DrawingStage
+    frozen: ClassVar[Collection[str]] = ()
+
+    def __init__(self, stage: DrawingStage, setup: Setup) -> None:
+        self.stage, self._setup = stage, setup
+        self._base: BaseCodec | None = None
+        self._shown: list[list[tuple[Tensor, Tensor, float]]] = []
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        """Return the loss of a step at levels and times drawn for it."""
+        plain, crops = self._measured(network), batch.crops
+        levels, drawn = self._draws(plain, step)
+        own = slice(batch.first, batch.first + len(crops))
+        shown, scales, ratios = self._noisy_conditions(plain, crops, levels[own], drawn[own])
+        clean = (crops - shown) / scales.exp()[:, None, None, None]
+        noise = torch.randn_like(clean)
+        alpha, sigma = ((sign * ratios).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1))
+        controls = Noisy(alpha * clean + sigma * noise, ratios, scales)
+        with self._setup.precision():
+            predicted = network(shown, controls).latents
+        errors = (predicted.float() - (alpha * noise - sigma * clean)).square().mean((1, 2, 3))
+        snr = ratios.exp()
+        limit = self.stage.snr_limit
+        weights = snr.clamp(max=limit) / (snr + 1) if limit else torch.ones_like(snr)
+        numbers = {"velocity_error": errors.mean().detach()}
+        for name, chosen in (("noisy", drawn[own] > 0.5), ("clean", drawn[own] <= 0.5)):
+            picked = torch.as_tensor(chosen, device=errors.device)
+            numbers[f"velocity_error_{name}"] = (
+                errors.detach() * picked
+            ).sum() / picked.sum().clamp(min=1)
+        return Loss((weights * errors).mean(), numbers)
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
+        """Return each level's rate and the PSNR of one step; the loss is the velocities' error.
+
+        The base codes the photographs once. Noise is the same in every validation.
+        """
+        plain = self._measured(network)
+        if not self._shown:
+            self._shown = [
+                [self._show(plain, one, at) for one in photographs]
+                for at in range(plain.config.levels)
+            ]
+        points, errors = [], []
+        with torch.no_grad():
+            for at, pictures in enumerate(self._shown):
+                facts, bpp, psnr = plain.facts(at), 0.0, 0.0
+                for image, shown, rate in pictures:
+                    made = plain.single_step(shown, facts).clamp(-1, 1)
+                    mse = float((made - image).square().mean()) / 4
+                    psnr -= 10 * math.log10(mse) / len(pictures)
+                    bpp += rate / len(pictures)
+                    errors += [
+                        _velocity_error(plain, image, shown, facts, time)
+                        for time in VALIDATION_TIMES
+                    ]
+                points.append(ValidationPoint(float(at), 0.0, bpp, psnr))
+        return Validation(tuple(points), math.fsum(errors) / len(errors))
+
+    def state(self) -> Any:
+        """Return that nothing is kept from step to step."""
+        return None
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+
+    def _measured(self, network: Network) -> DiffusionNetwork:
+        plain = uncompiled(network)
+        if not isinstance(plain, DiffusionNetwork):
+            raise UsageError(f"The stage {self.stage.kind} is for dirac and hfd, no other network.")
+        if not plain.is_measured:
+            raise UsageError(
+                "The base's residuals have to be measured before training: the recipe is to say "
+                'initialise = "pca".'
+            )
+        return plain
+
+    def _open(self, network: DiffusionNetwork) -> BaseCodec:
+        self._base = self._base or open_base(network.config)
+        return self._base
+
+    def _draws(self, network: DiffusionNetwork, step: int) -> tuple[Any, Any]:
+        """Return the level and the time of every crop of a step, in all processes."""
+        random, size = self._setup.random(step), self.stage.batch
+        first = int(random.integers(network.config.levels))
+        levels = random.permutation((first + torch.arange(size).numpy()) % network.config.levels)
+        return levels, random.permutation((torch.arange(size).numpy() + random.random()) / size)
+
+    def _noisy_conditions(
+        self, network: DiffusionNetwork, crops: Tensor, levels: Any, drawn: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the base's pictures of crops, the logarithms of their scales, and logSNRs."""
+        base, config = self._open(network), network.config
+        shown = torch.empty_like(crops)
+        scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
+        for level in sorted(set(levels.tolist())):
+            chosen = torch.as_tensor(levels == level, device=crops.device)
+            facts = network.facts(level)
+            setting = Setting(config.setting, config.settings[level])
+            shown[chosen] = base.code_crops(crops[chosen], setting).images
+            scales[chosen] = math.log(facts.scale)
+            n = network.noise_scale(facts)
+            found = [noise_level(time, n).log_snr for time in drawn[levels == level]]
+            ratios[chosen] = crops.new_tensor(found)
+        return shown, scales, ratios
+
+    def _show(
+        self, network: DiffusionNetwork, pixels: Pixels, level: int
+    ) -> tuple[Tensor, Tensor, float]:
+        """Return a photograph, what the base shows of it, and its bits per pixel."""
+        base, config = self._open(network), network.config
+        device = next(network.parameters()).device
+        image = to_images(padded(pixels), device)
+        coded = base.code_crops(image, Setting(config.setting, config.settings[level]))
+        return image, coded.images, float(coded.bits) / (image.shape[2] * image.shape[3])
+
+
+def _velocity_error(
+    network: DiffusionNetwork, image: Tensor, shown: Tensor, facts: LevelFacts, time: float
+) -> float:
+    at = noise_level(time, network.noise_scale(facts))
+    drawn = normal_noise(noise_key(b"validation", 0), 0, tuple(image.shape))
+    noise = torch.from_numpy(drawn).to(image.device)
+    clean = (image - shown) / facts.scale
+    one = torch.ones(1, device=image.device)
+    noisy = at.alpha * clean + at.sigma * noise
+    controls = Noisy(noisy, at.log_snr * one, math.log(facts.scale) * one)
+    predicted = network(shown, controls).latents
+    assert predicted is not None
+    return float((predicted - (at.alpha * noise - at.sigma * clean)).square().mean())
