@@ -11,6 +11,7 @@ Only the abstract was at hand: the transforms are those of ELIC without attentio
 abstract does not say is our choice (`sizes`, `schedule`, `quantiser`, `transformer`).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.network import Estimate, Network
-from baselines.neural.pqmim.quantiser import ProductQuantiser
+from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
 from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
 from baselines.neural.pqmim.transformer import MaskedTransformer
@@ -49,12 +50,21 @@ class PqMimNetwork(Network):
         images: Tensor = self.synthesis(vectors)
         return images
 
+    def autoencode(self, images: Tensor) -> tuple[Tensor, Quantised]:
+        """Return the reconstructions of images (N, 3, H, W) in [-1, 1], and what is coded."""
+        quantised: Quantised = self.quantiser(self.analyse(images).float())
+        return self.synthesise(quantised.vectors), quantised
+
     def forward(self, images: Tensor, controls: None, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; there is no noise to add."""
-        quantised = self.quantiser(self.analyse(images).float())
+        found, quantised = self.autoencode(images)
         bits = self.stage_bits(quantised.tokens).sum(0)
-        found = self.synthesise(quantised.vectors)
         return Estimate(found, bits, torch.zeros_like(bits), quantised.vectors)
+
+    def raw_bits(self, tokens: Tensor) -> Tensor:
+        """Return M log2 K bits for each position of tokens (N, M, h, w): float32 (N,)."""
+        bits = tokens[0].numel() * math.log2(self.sizes.entries)
+        return torch.full((len(tokens),), bits, device=tokens.device)
 
     def stage_bits(self, tokens: Tensor) -> Tensor:
         """Return the bits (5, N) of the tokens (N, M, h, w) of each stage, given those before."""

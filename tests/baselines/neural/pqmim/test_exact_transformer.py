@@ -43,7 +43,7 @@ def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
 
 
 def every_bit(rows: int, columns: int, stage: int) -> str:
-    """Digest of the features, before rounding to frequencies hides most differences, and of these."""
+    """Digest of features and logits too: rounding to frequencies hides most differences."""
     exact = ExactTransformer(seeded())
     features = exact.features(*inputs(rows, columns, stage))
     logits = exact._head(features)
@@ -120,16 +120,15 @@ def test_the_tables_are_rounded_exponentials():
 
 PROGRAM = (
     "import sys; import torch\n"
-    "sys.path += sys.argv[1:2]; torch.set_num_threads(int(sys.argv[2]))\n"
+    "sys.path += sys.argv[1:2]; torch.set_num_threads(2)\n"
     "from test_exact_transformer import every_bit; print(every_bit(20, 13, 4))"
 )
 
 
-@pytest.mark.parametrize(("capability", "threads"), [("default", 1), ("avx2", 2)])
-def test_other_instructions_and_threads_give_the_same_frequencies(capability, threads):
-    set_to = {"ATEN_CPU_CAPABILITY": capability, "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+def test_other_instructions_and_threads_give_the_same_bits():
+    set_to = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
     told = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(threads)],
+        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)],
         env=os.environ | set_to,
         cwd=ROOT,
         check=True,
