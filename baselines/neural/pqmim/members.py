@@ -19,6 +19,7 @@ from benchmark.errors import UsageError
 BOOKS = (2, 4, 8, 16)  # of the levels 1 to 4
 PERCEPTUAL = "perceptual"
 USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
+CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms
 LPIPS, GAN = 1.0, 0.15  # weights in perceptual stages, 150 MSE beside them, as HiFiC's
 
 
@@ -50,7 +51,7 @@ def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Gen
     sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
     phases, parts = phases_of(recipe), len(recipe.stages[-1].lambdas)
     name = f"pqmim-perceptual-{level}" if perceptual else f"pqmim-{level}"
-    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0}
+    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     chosen = phases if perceptual else without_realism(phases)
     stages = [
         stage_of(phase, recipe, "pqmim_autoencoder", parts, rate, **own, **_realism(phase, recipe))

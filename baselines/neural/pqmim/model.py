@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
-from baselines.neural.network import Estimate, Network
+from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
 from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
@@ -39,6 +39,12 @@ class PqMimNetwork(Network):
         self.synthesis = nn.Sequential(*(layer for layer, _ in synthesis_layers(sizes)))
         self.quantiser = ProductQuantiser(sizes.books, sizes.entries, sizes.code_width)
         self.transformer = MaskedTransformer(sizes)
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """Return the codebooks as "prior", whose learning rate a stage scales, and the rest."""
+        books = self.quantiser.codebooks
+        rest = tuple(one for one in self.parameters() if one is not books)
+        return (ParameterGroup("prior", (books,)), ParameterGroup("rest", rest))
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return latents (N, M d, H / 16, W / 16), not quantised, of images (N, 3, H, W)."""

@@ -21,7 +21,7 @@ class Quantised(NamedTuple):
 
     tokens: Tensor  # int64 (N, M, h, w), in 0..K-1
     vectors: Tensor  # (N, M d, h, w); the gradient reaches the latents unchanged
-    commitment: Tensor  # (N,) mean square, whose gradient moves latents to their entries
+    commitment: Tensor  # (N,) mean squared distance, whose gradient moves latents to entries
     codebook: Tensor  # (N,) the same number, whose gradient moves entries to their latents
 
 
@@ -66,8 +66,8 @@ class ProductQuantiser(nn.Module):
         return Quantised(
             tokens,
             latents + (vectors - latents).detach(),
-            (latents - vectors.detach()).square().mean((1, 2, 3)),
-            (vectors - latents.detach()).square().mean((1, 2, 3)),
+            (latents - vectors.detach()).square().sum(1).mean((1, 2)),
+            (vectors - latents.detach()).square().sum(1).mean((1, 2)),
         )
 
     def counts(self, tokens: Tensor) -> Tensor:

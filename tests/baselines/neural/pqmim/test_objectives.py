@@ -45,7 +45,7 @@ def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
     latents = network.analyse(batch.crops)
     vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
     mse = float(((network.synthesise(vectors) - batch.crops) / 2).detach().square().mean())
-    kept = float((latents - vectors).detach().square().mean())
+    kept = float((latents - vectors).detach().square().sum(1).mean())
     assert float(found.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
     assert float(found.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
     found.total.backward()
