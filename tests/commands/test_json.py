@@ -29,6 +29,7 @@ COMMANDS = {
     "merge results-a --into merged": ("rows", "conflicts"),
     "export images --dataset sample --limit 1 --results measured --to out": ("images", "absent"),
     "audit decode measured": ("table", "wrong"),
+    "audit rows measured --limit 1": ("bytes_equal", "wrong"),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
     "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),
 }

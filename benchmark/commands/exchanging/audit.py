@@ -1,4 +1,4 @@
-"""`bench audit`: verify recorded and kept streams, and the colour conversion of adapters."""
+"""`bench audit`: verify rows, recorded and kept streams, and the colour conversion of adapters."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_dataset
+from benchmark.commands.exchanging.audit_rows import audit_rows
 from benchmark.commands.verb import Verbs
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS = 20
 
-audit = Verbs("""Verify streams, packs and colour conversions.
+audit = Verbs("""Verify rows, streams, packs and colour conversions.
 
 Examples:
+  bench audit rows --dataset kodak --codecs ours
   bench audit decode results
   bench audit pack results/packs/vtm-23.13.tar
 """)
+audit.command("rows")(audit_rows)
 
 
 @audit.command("decode")

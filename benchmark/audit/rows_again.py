@@ -1,0 +1,177 @@
+"""Stored rows measured again on this machine: bytes, pixels and metrics compared one by one."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmark.analysis.summarise import Summary
+from benchmark.audit.pack_audit import TOLERANCE
+from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.metrics.metric import metric_columns
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
+from benchmark.rows.editions import newest_rows
+
+Row = Mapping[str, Any]
+KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
+BUILD = ("fingerprint", "revision")
+
+
+@dataclass
+class VariantAgain:
+    """The rows of one codec variant beside those that were measured again; counts of rows."""
+
+    codec: str  # as `--codecs` takes it
+    rows: int = 0  # stored
+    again: int = 0  # measured again
+    other_build: int = 0  # of these, with another program, library or weight file
+    bytes_equal: int = 0
+    pixels_equal: int = 0
+    values_equal: int = 0  # of all metrics, within TOLERANCE
+    values: int = 0
+    largest: float = 0.0  # difference of a value
+    wrong: list[str] = field(default_factory=list)  # what differs in rows of the same build
+
+    @property
+    def missing(self) -> int:
+        """Stored rows that nothing was measured for."""
+        return self.rows - self.again
+
+
+def rows_to_measure(table: pa.Table, codecs: Sequence[str]) -> pa.Table:
+    """Return the newest rows of these codecs, named with or without options, that have a stream.
+
+    table: of a store, columns of `rows.schema.table_schema`. codecs: ("all",) for every one.
+    Rows that name a program or a Python file to run are left out: they would run it.
+    """
+    newest = table.take(pa.array(newest_rows(table).index))
+    specs = [
+        CodecSpec.of(codec, variant)
+        for codec, variant in zip(*(newest[name].to_pylist() for name in KEY[:2]), strict=True)
+    ]
+    wanted = [
+        not names_code(spec)
+        and (tuple(codecs) == ("all",) or bool({spec.name, spec.text, spec.label} & {*codecs}))
+        for spec in specs
+    ]
+    return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
+
+
+def settings_of(rows: pa.Table) -> dict[str, tuple[str, ...]]:
+    """Return the settings of rows as `--points` takes them, by codec as `--codecs` takes it."""
+    found: dict[str, dict[str, dict[float, None]]] = {}
+    for codec, variant, name, value in zip(
+        *(rows[column].to_pylist() for column in KEY[:4]), strict=True
+    ):
+        spec = CodecSpec.of(codec, variant).text
+        found.setdefault(spec, {}).setdefault(name, {})[value] = None
+    return {
+        spec: tuple(
+            f"{spec}.{name}={','.join(f'{value:.17g}' for value in sorted(values))}"
+            for name, values in by_name.items()
+        )
+        for spec, by_name in found.items()
+    }
+
+
+def metrics_with_values(rows: pa.Table, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the metrics that any of the rows has a value or features of."""
+    columns = set(rows.column_names)
+
+    def is_there(name: str) -> bool:
+        column = metric_class(name).column
+        if name in DISTRIBUTION_METRICS:
+            column = f"{metric_class(name).space}_patches"
+        return column in columns and rows[column].null_count < rows.num_rows
+
+    return tuple(name for name in names if is_there(name))
+
+
+def compare_rows(stored: pa.Table, again: pa.Table, metrics: Iterable[str]) -> list[VariantAgain]:
+    """Compare rows with those of the same codec variant, setting and image, measured again.
+
+    Where the build is the same, every number of bytes, stream, picture and value of an image metric
+    has to be; values within TOLERANCE, in the metric's unit, which is what processors differ by.
+    Rows of another build are compared and counted, but may differ.
+    """
+    columns = [metric_columns(metric_class(name).column) for name in metrics if name in METRICS]
+    known = {_key(row): row for row in again.to_pylist() if row["status"] == "ok"}
+    found: dict[str, VariantAgain] = {}
+    for row in stored.to_pylist():
+        spec = CodecSpec.of(row["codec"], row["variant"]).text
+        one = found.setdefault(spec, VariantAgain(spec))
+        one.rows += 1
+        other = known.get(_key(row))
+        if other is not None:
+            differences = _compare(one, row, other, columns)
+            if all(row[name] == other[name] for name in BUILD):
+                one.wrong += differences
+            else:
+                one.other_build += 1
+    return list(found.values())
+
+
+def _compare(
+    one: VariantAgain, row: Row, other: Row, columns: Iterable[tuple[str, str, str]]
+) -> list[str]:
+    """Count what is equal in two rows; return a sentence for each thing that is not."""
+    wrong = []
+    where = f"{one.codec} {row['setting_name']}={row['setting_value']:g} {row['image']}"
+    one.again += 1
+    same = row["num_bytes"] == other["num_bytes"]
+    same &= None in (row["stream_sha256"], other["stream_sha256"]) or (
+        row["stream_sha256"] == other["stream_sha256"]
+    )
+    one.bytes_equal += same
+    if not same:
+        wrong.append(
+            f"{where}: the stream differs ({row['num_bytes']} bytes before, {other['num_bytes']} "
+            "now)"
+        )
+    pixels = row["decoded_sha256"] == other["decoded_sha256"]
+    one.pixels_equal += pixels
+    if not pixels:
+        wrong.append(f"{where}: it decodes to other pixels")
+    for column, protocol, _ in columns:
+        before, now = row.get(column), other.get(column)
+        if before is None or now is None or row[protocol] != other[protocol]:
+            continue
+        one.values += 1
+        difference = 0.0 if before == now else abs(before - now)
+        one.largest = max(one.largest, difference)
+        if difference <= TOLERANCE or math.isnan(difference):
+            one.values_equal += 1
+        elif pixels:
+            wrong.append(f"{where}: {column} is {now}, not {before}")
+    return wrong
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def compare_sets(
+    stored: Summary, again: Summary, metrics: Iterable[str]
+) -> dict[str, list[tuple[str, float, float]]]:
+    """Return the points of which both summaries have a distribution metric, by metric.
+
+    Each is the point ("elic level=2"), the value before and the value now. Only points of equally
+    many images are there: the metric depends on their number.
+    """
+    known = {(one.label, one.setting): one for one in again.points}
+    found: dict[str, list[tuple[str, float, float]]] = {}
+    for name in metrics:
+        if name not in DISTRIBUTION_METRICS:
+            continue
+        column = metric_class(name).column
+        for one in stored.points:
+            other = known.get((one.label, one.setting))
+            if other is None or one.images != other.images:
+                continue
+            before, now = (point.means[column].value for point in (one, other))
+            if before is not None and now is not None:
+                found.setdefault(column, []).append((f"{one.label} {one.setting}", before, now))
+    return found

@@ -1,0 +1,205 @@
+"""`bench audit rows`: measure stored rows again, and compare bytes, pixels and metrics."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.commands import options
+from benchmark.commands.refusals import target_folder
+
+if TYPE_CHECKING:
+    from benchmark.audit.rows_again import VariantAgain
+    from benchmark.figures.table import Table
+
+SHOWN_PROBLEMS = 20
+SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
+
+Sets = Mapping[str, Sequence[tuple[str, float, float]]]
+
+
+def audit_rows(
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    dataset: options.StoredDatasets = "all",
+    codecs: options.StoredCodecs = "all",
+    metrics: options.ComparedMetrics = "all",
+    limit: options.Limit = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the new rows; the same command resumes there.",
+            rich_help_panel=options.TARGET,
+            callback=target_folder,
+        ),
+    ] = Path("again"),
+    jobs: options.Jobs = None,
+    timeout: options.Timeout = None,
+    device: options.DeviceName = "auto",
+    timing: options.Timing = False,
+    data_dir: options.DataDir = None,
+    weights_dir: options.WeightsDir = None,
+    vtm_dir: options.VtmDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure the newest rows of each codec again on this machine; compare them one by one.
+
+    Metrics are those that the rows have values of. Exit code 1 if anything differs, but for rows of
+    another program, library or weight file than is here, which may.
+
+    Examples:
+      bench audit rows --dataset kodak --codecs ours,elic
+      bench audit rows results --dataset sample --metrics psnr --json
+    """
+    from benchmark.analysis.reduce import summarise_with_distributions
+    from benchmark.analysis.stored import datasets_with_results
+    from benchmark.audit import rows_again
+    from benchmark.codec_spec import split_unescaped
+    from benchmark.commands.output import interruptible, run_with_progress
+    from benchmark.errors import UsageError
+    from benchmark.plan.request import Request
+    from benchmark.registry import DISTRIBUTION_METRICS, metric_names
+    from benchmark.rows.store import Store
+
+    found: list[VariantAgain] = []
+    sets: dict[str, list[tuple[str, float, float]]] = {}
+    skipped: dict[str, str] = {}
+    asked = split_unescaped(codecs, ",")
+    with interruptible("finished cells are kept; the same command resumes from there"):
+        for name in datasets_with_results(results, dataset):
+            store = Store(results / name.partition(":")[0])
+            rows = rows_again.rows_to_measure(store.table(), asked)
+            points = rows_again.settings_of(rows)
+            if not points:
+                continue
+            names = rows_again.metrics_with_values(rows, metric_names(metrics))
+            request = Request(
+                codecs=tuple(points),
+                points=tuple(text for texts in points.values() for text in texts),
+                dataset=name,
+                metrics=names,
+                limit=limit,
+                skip_missing=True,
+                timing=timing,
+                device=device,
+                jobs=jobs,
+                timeout_seconds=timeout,
+                results=out,
+                data_dir=data_dir,
+                weights_dir=weights_dir,
+                vtm_dir=vtm_dir,
+            )
+            outcome = run_with_progress(request, quiet=as_json)
+            found += rows_again.compare_rows(rows, outcome.rows, names)
+            skipped |= dict(outcome.skipped)
+            of_sets = [one for one in names if one in DISTRIBUTION_METRICS]
+            folder = outcome.matrix.store.folder
+            compared = rows_again.compare_sets(
+                summarise_with_distributions(rows, store.folder, of_sets, allow_few=True),
+                summarise_with_distributions(outcome.rows, folder, of_sets, allow_few=True),
+                of_sets,
+            )
+            for column, values in compared.items():
+                sets.setdefault(column, []).extend(values)
+    if not found:
+        raise UsageError(f"{results} holds no rows of {codecs}: `bench run` measures some")
+    wrong = [sentence for one in found for sentence in one.wrong] + _wrong_sets(sets)
+    if as_json:
+        print(json.dumps(_for_machines(found, sets, skipped, wrong), indent=1))
+    else:
+        _print(found, sets, skipped, wrong)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _wrong_sets(sets: Sets) -> list[str]:
+    return [
+        f"{point}: {column} is {now}, not {before}"
+        for column, values in sets.items()
+        for point, before, now in values
+        if abs(now - before) > SET_TOLERANCE * abs(before)
+    ]
+
+
+def _table(found: "Sequence[VariantAgain]") -> "Table":
+    from benchmark.audit.pack_audit import TOLERANCE
+    from benchmark.figures.table import NOTHING, Table
+
+    headers = (
+        "codec", "rows", "measured again", "same bytes", "same pixels",
+        f"values within {TOLERANCE:g}", "largest difference",
+    )  # fmt: skip
+    rows = [
+        (
+            one.codec,
+            str(one.rows),
+            str(one.again),
+            str(one.bytes_equal),
+            str(one.pixels_equal),
+            f"{one.values_equal} of {one.values}",
+            f"{one.largest:.1g}" if one.values else NOTHING,
+        )
+        for one in found
+    ]
+    return Table(headers, tuple(rows), 1, ())
+
+
+def _print(
+    found: "Sequence[VariantAgain]",
+    sets: Sets,
+    skipped: Mapping[str, str],
+    wrong: Sequence[str],
+) -> None:
+    from benchmark.commands.output import print_table
+
+    print_table(_table(found))
+    for column, values in sets.items():
+        largest = max(abs(now - before) / abs(before) for _, before, now in values)
+        print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
+    for name, reason in skipped.items():
+        print(f"skipped  {name}: {reason}")
+    for one in found:
+        if one.other_build:
+            print(
+                f"another  {one.codec}: {one.other_build} rows are of another program, library or "
+                "weight file than is here, and may differ"
+            )
+        if one.missing and one.codec not in skipped:
+            print(f"absent   {one.codec}: {one.missing} rows were not measured again")
+    for sentence in wrong[:SHOWN_PROBLEMS]:
+        print(f"wrong    {sentence}")
+    if len(wrong) > SHOWN_PROBLEMS:
+        print(f"wrong    and {len(wrong) - SHOWN_PROBLEMS} more")
+
+
+def _for_machines(
+    found: "Sequence[VariantAgain]",
+    sets: Sets,
+    skipped: Mapping[str, str],
+    wrong: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "codecs": [
+            {
+                "codec": one.codec,
+                "rows": one.rows,
+                "measured_again": one.again,
+                "other_build": one.other_build,
+                "missing": one.missing,
+                "bytes_equal": one.bytes_equal,
+                "pixels_equal": one.pixels_equal,
+                "values_equal": one.values_equal,
+                "values": one.values,
+                "largest_difference": one.largest,
+            }
+            for one in found
+        ],
+        "sets": {
+            column: [
+                {"point": point, "before": before, "now": now} for point, before, now in values
+            ]
+            for column, values in sets.items()
+        },
+        "skipped": dict(skipped),
+        "wrong": list(wrong),
+    }
