@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchmark.codec import Codec, CodecInfo
 
 METHODS = ("describe", "encode", "decode")
+SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
 
 
 class CodecSpec(NamedTuple):
@@ -119,6 +120,30 @@ def resolve(spec: CodecSpec) -> list[CodecSpec]:
     defaults = {key: str(value.default) for key, value in _parameters(spec, made).items()}
     kept = [(key, value) for key, value in spec.options if defaults.get(key) != value]
     return [CodecSpec(spec.name, tuple(kept))]
+
+
+def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:
+    """Return the variants of a codec that draws, with the seeds 0 to `count` - 1.
+
+    Of a codec without the option `seed`, and of one whose seed is given, the spec alone.
+    """
+    if SEED not in _parameters(spec, codec_class(spec)) or SEED in dict(spec.options):
+        return [spec]
+    seeded = (
+        CodecSpec(spec.name, tuple(sorted((*spec.options, (SEED, str(seed))))))
+        for seed in range(count)
+    )
+    return [one for each in seeded for one in resolve(each)]
+
+
+def without_seed(variant: str) -> str:
+    """Return the text of a variant's options without its seed.
+
+    >>> without_seed("seed=3:steps=100"), without_seed("steps=100")
+    ('steps=100', 'steps=100')
+    """
+    parts = split_unescaped(variant, ":")
+    return ":".join(part for part in parts if not part.startswith(f"{SEED}="))
 
 
 def load_codec(spec: CodecSpec) -> Any:

@@ -4,13 +4,17 @@ An interval says which values other images of the same kind would give. It says 
 difference of two codecs, for which images have to be paired (`bench tradeoff`, `bench check`).
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.analysis.summarise import Point, Summary
+from benchmark.codec import Setting
+from benchmark.codec_spec import without_seed
 from benchmark.metrics.measure import Measure
 from benchmark.system.arrays import Float64Array
 
@@ -96,6 +100,54 @@ def point_interval(point: Point, measure: Measure) -> Interval | None:
     if len(values) < 2:
         return None
     return jackknife_interval(values) if measure.of_sets else bootstrap_interval(values)
+
+
+class DrawSpread(NamedTuple):
+    """The mean of a metric over several drawings of the same images from the same bytes."""
+
+    label: str  # of the codec variant at its first seed
+    setting: Setting
+    measure: Measure
+    draws: int
+    mean: float  # over images and drawings
+    over_draws: Interval  # lowest and highest mean over images of a drawing
+    over_images: Interval | None  # that other images would give, of the mean over drawings
+
+
+def draw_spreads(summary: Summary, measures: Sequence[Measure]) -> list[DrawSpread]:
+    """Return the spread over drawings of each codec that was measured with several seeds.
+
+    Points of one codec, of options that differ in the seed alone, and of one setting belong
+    together; those whose images differ are left out, as are metrics that one of them lacks.
+    """
+    groups: dict[tuple[str, str, Setting], list[Point]] = defaultdict(list)
+    for point in summary.points:
+        edition = point.edition
+        groups[edition.codec, without_seed(edition.variant), point.setting].append(point)
+    found = []
+    for (_, _, setting), points in groups.items():
+        first = min(points, key=lambda one: (len(one.label), one.label))
+        if len(points) < 2 or any(list(one.image_ids) != list(first.image_ids) for one in points):
+            continue
+        for measure in measures:
+            means = [one.means[measure.column].value for one in points]
+            known = [value for value in means if value is not None]
+            if len(known) < len(points):
+                continue
+            values = [one.image_values[measure.column] for one in points]
+            shared = replace(first, image_values={measure.column: np.mean(values, axis=0)})
+            found.append(
+                DrawSpread(
+                    first.label,
+                    setting,
+                    measure,
+                    len(points),
+                    float(np.mean(known)),
+                    Interval(min(known), max(known)),
+                    point_interval(shared, measure),
+                )
+            )
+    return found
 
 
 def change_interval(

@@ -75,6 +75,10 @@ Limit = Annotated[
     int | None,
     typer.Option(min=1, help="Only the first N images of the dataset.", rich_help_panel=MEASURED),
 ]
+Draws = Annotated[
+    int | None,
+    typer.Option(min=2, help="Draw N times where a decoder draws.", rich_help_panel=MEASURED),
+]
 Flatten = Annotated[
     bool,
     typer.Option(

@@ -231,12 +231,17 @@ def print_outcome(
     outcome: "Outcome", with_table: bool = True, allow_few: bool = False, details: bool = False
 ) -> None:
     """Print the means, what failed, was refused or skipped, and where the rows are."""
+    from benchmark.analysis.interval import draw_spreads
     from benchmark.commands.absent_metrics import without_values
+    from benchmark.figures.table import draws_table
     from benchmark.metrics.measure import Measure
 
     if outcome.rows.num_rows and with_table:
         measures = [Measure.named(name) for name in outcome.metrics]
-        print_summary(_summary(outcome, allow_few), measures)
+        summary = _summary(outcome, allow_few)
+        print_summary(summary, measures)
+        if spreads := draw_spreads(summary, measures):
+            print_table(draws_table(spreads))
     for one in outcome.matrix.selection.contenders:
         if one.pack is not None:
             print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
@@ -251,7 +256,13 @@ def print_outcome(
 
 
 def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
+    from benchmark.analysis.interval import draw_spreads
+    from benchmark.metrics.measure import Measure
+
     matrix = outcome.matrix
+    summary = _summary(outcome, allow_few) if outcome.rows.num_rows else None
+    measures = [Measure.named(name) for name in outcome.metrics]
+    spreads = draw_spreads(summary, measures) if summary else []
     return {
         "dataset": matrix.sources.dataset.name,
         "results": str(matrix.store.folder),
@@ -269,5 +280,9 @@ def _for_machines(outcome: "Outcome", allow_few: bool) -> dict[str, object]:
         },
         "lacking": dict(outcome.lacking),
         "without_value": [one._asdict() for one in outcome.without_value()],
-        "summary": _summary(outcome, allow_few).for_machines() if outcome.rows.num_rows else [],
+        "summary": summary.for_machines() if summary else [],
+        "draws": [
+            {**one._asdict(), "setting": str(one.setting), "measure": one.measure.column}
+            for one in spreads
+        ],
     }

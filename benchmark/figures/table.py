@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from benchmark.analysis.builds import mixed_sentences
+from benchmark.analysis.interval import DrawSpread
 from benchmark.analysis.means import OF_MEAN_MSE
 from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
 from benchmark.metrics.distribution_metric import FEW_IMAGES
@@ -17,6 +18,10 @@ TRAINED = "§"  # a metric that is part of a codec's training loss
 MINUS = re.compile(r"(?<![^\s\[(])-(?=\d)")  # hyphens that begin a number
 FEW_NOTE = (
     f"{FEW_MARK} Over fewer than {FEW_IMAGES} images, where such a metric is biased or scattered."
+)
+DRAWS_NOTE = (
+    "Over draws: the lowest and the highest mean of a drawing. Over images: the 95 % interval of "
+    "the mean over drawings."
 )
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
@@ -72,6 +77,24 @@ def means_table(summary: Summary, measures: Sequence[Measure], failed: bool = Tr
         notes.append(f"Recorded elsewhere, not timed here: {', '.join(recorded)}.")
     notes += mixed_sentences(summary)
     return Table(tuple(headers), tuple(rows), 2, tuple(notes))
+
+
+def draws_table(spreads: Sequence[DrawSpread]) -> Table:
+    """Return a row for each spread over drawings, with the spread over images beside it."""
+    rows = []
+    for one in spreads:
+        decimals = 2 if "dB" in one.measure.label else 4
+        low, high = (f"{end:.{decimals}f}" for end in one.over_draws)
+        images = one.over_images
+        rows.append(
+            (
+                *(one.label, str(one.setting), one.measure.label, str(one.draws)),
+                *(f"{one.mean:.{decimals}f}", f"{low} to {high}"),
+                " to ".join(f"{end:.{decimals}f}" for end in images) if images else NOTHING,
+            )
+        )
+    headers = ("codec", "setting", "metric", "draws", "mean", "over draws", "over images")
+    return Table(headers, tuple(rows), 3, (DRAWS_NOTE,) if rows else ())
 
 
 def _chroma_note(points: Sequence[Point]) -> list[str]:

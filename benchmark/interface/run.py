@@ -22,6 +22,7 @@ def run(
     metrics: str | Sequence[str] = USUAL_METRICS,
     points: Points = (),
     limit: int | None = None,
+    draws: int | None = None,
     results: str | Path = "results",
     jobs: int | None = None,
     timeout_seconds: float | None = None,
@@ -60,6 +61,8 @@ def run(
         ``["jpeg.quality=10,30"]``.
     limit : int, optional
         Use the first `limit` images only.
+    draws : int, optional
+        Measure each codec whose decoder draws so many times, with the seeds 0, 1, ...
     results : str or Path
         Folder of results; the rows of a dataset lie in ``results/<dataset>``.
     jobs : int, optional
@@ -118,6 +121,7 @@ def run(
         points=_points(points),
         metrics=metric_names(metrics),
         limit=limit,
+        draws=draws,
         flatten=flatten,
         packs=tuple(map(Path, packs)),
         skip_missing=skip_missing,

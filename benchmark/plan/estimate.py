@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.plan.cells import Cell
 
 Basis = Literal["measured", "typical", "unknown"]
@@ -33,6 +34,14 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("compressai", "cpu", "quality"): ((1, 1.5), (3, 2.1), (8, 6)),
     ("ours", "cpu", "q"): ((0, 1.6), (4, 1.7)),
     ("ours", "cuda", "q"): ((0, 0.39), (4, 0.39)),
+    ("charm", "cpu", "level"): ((1, 2.0),),
+    ("elic", "cpu", "level"): ((1, 2.5),),
+}
+# Codecs that draw behind the codec of their option `base`: seconds per megapixel and step, and the
+# base and the number of steps unless said.
+DRAWING: Mapping[tuple[str, str], tuple[float, str, int]] = {
+    ("dirac", "cpu"): (0.3, "elic", 1),
+    ("hfd", "cpu"): (0.3, "elic", 20),
 }
 
 
@@ -62,8 +71,8 @@ class CostModel:
             sums[kind][row["setting_value"]] = _Sum(row["seconds_sum"], row["pixels_sum"])
         self._by_variant = dict(sums)
         self._by_codec: dict[Kind, dict[float, _Sum]] = defaultdict(dict)
-        for (codec, _, device, name), values in sums.items():
-            whole = self._by_codec[codec, "", device, name]
+        for (codec, variant, device, name), values in sums.items():
+            whole = self._by_codec[_work(CodecSpec.of(codec, variant)), "", device, name]
             for value, one in values.items():
                 whole[value] = whole.get(value, _Sum(0, 0)) + one
 
@@ -88,7 +97,7 @@ class CostModel:
             cell.setting.name,
         )
         own = self._by_variant.get((codec, variant, device, name))
-        return own or self._by_codec.get((codec, "", device, name), {})
+        return own or self._by_codec.get((_work(cell.codec), "", device, name), {})
 
     def _rate(self, cell: Cell) -> float | None:
         """Return the expected seconds per pixel."""
@@ -145,7 +154,31 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 
 
 def _typical(cell: Cell) -> Curve:
-    return TYPICAL.get((cell.codec.name, cell.info.device, cell.setting.name), ())
+    """Return the typical curve of a codec; one that draws takes its base's time, and each step's.
+
+    Where nothing is known of the base, the steps alone.
+    """
+    name, device, setting = cell.codec.name, cell.info.device, cell.setting.name
+    if (name, device) not in DRAWING:
+        return TYPICAL.get((name, device, setting), ())
+    base, steps = _drawing(cell.codec, *DRAWING[name, device][1:])
+    drawn = steps * DRAWING[name, device][0]
+    under = TYPICAL.get((parse_codec(base).name, device, setting), ((0, 0.0),))
+    return tuple((at, seconds + drawn) for at, seconds in under)
+
+
+def _drawing(codec: CodecSpec, base: str, steps: int) -> tuple[str, int]:
+    """Return the base and the number of steps of a codec that draws, these two unless it says."""
+    options = dict(codec.options)
+    return options.get("base", base), int(options.get("steps", steps))
+
+
+def _work(codec: CodecSpec) -> str:
+    """Return what variants of a codec have in common that take about the same time."""
+    if not any(name == codec.name for name, _ in DRAWING):
+        return codec.name
+    base, steps = _drawing(codec, "", 0)
+    return f"{codec.name}:{base}:{steps}"
 
 
 def _sums(table: pa.Table) -> list[dict[str, Any]]:

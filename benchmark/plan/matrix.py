@@ -84,7 +84,7 @@ def open_matrix(request: Request) -> Matrix:
     packs = [open_pack(path) for path in dict.fromkeys(request.packs)]
     points = parse_points(request.points)
     recorded = not request.timing
-    selection = select(request.codecs, points, packs, recorded, request.skip_missing)
+    selection = select(request.codecs, points, packs, recorded, request.skip_missing, request.draws)
     sources, store = open_stored(request)
     selection = _for_images(selection, sources.images, request)
     cells = plan(selection.contenders, sources.dataset.name, sources.images)

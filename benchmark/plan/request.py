@@ -23,6 +23,7 @@ class Request:
     limit: int | None = None  # only the first images of the dataset
     flatten: bool = False  # accept images with alpha (laid on white) or CMYK
     packs: tuple[Path, ...] = ()  # bitstream archives that stand in for encoders
+    draws: int | None = None  # seeds of each codec whose decoder draws, from 0 on
     skip_missing: bool = False  # leave out, with the reason, codecs that cannot run here
     timing: bool = False  # one cell at a time, nothing else running; only timed rows count as done
 

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.codec import Between, Codec, OneOf, Setting
-from benchmark.codec_spec import CodecSpec, described, load_codec, names_code, parse_codec, resolve
+from benchmark.codec_spec import (
+    SEED,
+    CodecSpec,
+    described,
+    drawings,
+    load_codec,
+    names_code,
+    parse_codec,
+    resolve,
+)
 from benchmark.errors import BadOption, BadPack, Unavailable, UnknownName, UsageError
 from benchmark.packs.pack import Pack, Recorded, shipped_packs, with_variant
 from benchmark.plan.cells import Contender
@@ -61,11 +70,13 @@ def select(
     packs: Sequence[Pack] = (),
     recorded: bool = True,
     skip_missing: bool = False,
+    draws: int | None = None,
 ) -> Selection:
     """Return the contenders for codec specs, in the order given; `ALL` skips what cannot run here.
 
     Of codec variants that `packs` have, the streams come from there. Where a codec cannot encode
     here, they come from a pack that the project ships, unless `recorded` streams are of no use.
+    With `draws`, every codec that draws becomes as many variants (`drawings`); there has to be one.
     Raises `Unavailable` where a codec asked for by name lacks something, unless `skip_missing`;
     `UsageError` for the rest.
     """
@@ -79,7 +90,7 @@ def select(
     used: set[tuple[str, str]] = set()
     for text in texts:
         try:
-            for spec in resolve(parse_codec(text.strip())):
+            for spec in variants_of(text, draws):
                 contender = _contender(spec, packs, recorded)
                 contenders[spec] = at_points(contender, points, used)
         except (Unavailable, BadPack) as missing:
@@ -87,6 +98,11 @@ def select(
                 raise cannot_run(text, str(missing), len(codecs)) from missing
             skipped.append((text.strip(), str(missing)))
     _refuse_equal_labels(contenders)
+    if draws is not None and not skipped and not any(map(_draws, contenders)):
+        raise UsageError(
+            f"--draws {draws} repeats decoders that draw, by their option {SEED}: no codec of "
+            "--codecs has it"
+        )
     if not (skipped or refused):
         _refuse_unused(packs, list(contenders.values()))
     left_out = {name for text, _ in skipped for name in (text, parse_codec(text).name)}
@@ -95,6 +111,16 @@ def select(
         codec, setting = sorted(unused)[0]
         _explain_unused(codec, setting, list(contenders.values()))
     return Selection(tuple(contenders.values()), (*refused, *skipped))
+
+
+def variants_of(text: str, draws: int | None) -> list[CodecSpec]:
+    """Return the variants that a codec as asked for stands for, repeated if it draws."""
+    variants = resolve(parse_codec(text.strip()))
+    return [one for spec in variants for one in (drawings(spec, draws) if draws else [spec])]
+
+
+def _draws(spec: CodecSpec) -> bool:
+    return len(drawings(spec._replace(options=()), 2)) > 1
 
 
 def cannot_run(codec: str, reason: str, num_codecs: int) -> Unavailable:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.codec import CodecInfo
-from benchmark.codec_spec import codec_class, load_codec, parse_codec, resolve
+from benchmark.codec_spec import codec_class, load_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.errors import Unavailable
@@ -28,6 +28,7 @@ from benchmark.plan.select import (
     declared_settings,
     every_codec,
     parse_points,
+    variants_of,
 )
 from benchmark.registry import DATASETS, dataset_module
 from benchmark.rows.store import Store
@@ -113,12 +114,16 @@ def imagine(request: Request) -> tuple[list[Cell], CostModel] | None:
     if not images:
         return None
     points = parse_points(request.points)
-    cells = imagined_cells(request.codecs, points, request.dataset, images)
+    cells = imagined_cells(request.codecs, points, request.dataset, images, request.draws)
     return cells, CostModel(store.table())
 
 
 def imagined_cells(
-    codecs: Sequence[str], points: Points, dataset: str, images: Sequence[Source]
+    codecs: Sequence[str],
+    points: Points,
+    dataset: str,
+    images: Sequence[Source],
+    draws: int | None = None,
 ) -> list[Cell]:
     """Return codecs x settings x images, for counting: no program or weight file is needed.
 
@@ -127,7 +132,7 @@ def imagined_cells(
     contenders = []
     for text in every_codec() if tuple(codecs) == ALL else codecs:
         with suppress(Unavailable):
-            for spec in resolve(parse_codec(text.strip())):
+            for spec in variants_of(text, draws):
                 info = CodecInfo("", "", "", spec.text, 0, "")
                 codec = codec_class(spec)
                 if not isinstance(getattr(codec, "sweep", None), tuple):

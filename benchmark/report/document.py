@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.analysis.interval import draw_spreads
 from benchmark.analysis.rate_distortion import Excluded, excluded
 from benchmark.analysis.summarise import Edition, Summary
-from benchmark.figures.table import Table, markdown
+from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.metrics.measure import Measure
 
 LONGEST_LIST = 100
@@ -49,6 +50,8 @@ def report_text(
         deltas if isinstance(deltas, str) else "\n".join(map(markdown, deltas)),
     ]
     parts += ["## Means", markdown(means)]
+    if spreads := draw_spreads(summary, measures):
+        parts += ["## Draws", markdown(draws_table(spreads))]
     parts += ["## Left out", _bullets(left_out(summary, measures, runs))]
     parts += ["## Codecs", markdown(_codecs(summary))]
     if runs:

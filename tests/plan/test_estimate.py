@@ -16,7 +16,7 @@ from benchmark.datasets.clic2020 import PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell
-from benchmark.plan.estimate import TYPICAL, CostModel, interpolated
+from benchmark.plan.estimate import DRAWING, TYPICAL, CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
 from support.measured import row, table
@@ -85,11 +85,32 @@ def test_nothing_is_said_of_a_codec_that_nobody_measured():
     assert (model.seconds(mine), model.basis(mine)) == (None, "unknown")
 
 
+def test_a_decoder_that_draws_takes_its_bases_time_and_that_of_every_step():
+    (_, base), *_ = TYPICAL["elic", "cpu", "level"]
+    step = DRAWING["dirac", "cpu"][0]
+    level = ("level", 1)
+    for steps in (1, 100):
+        found = seconds([], f"dirac:steps={steps}", level)
+        assert found == pytest.approx(base + steps * step, rel=1e-12)
+    assert seconds([], "hfd", level) == pytest.approx(base + 20 * DRAWING["hfd", "cpu"][0])
+    at_30 = seconds([], "dirac:base=vtm:steps=2", ("qp", 32))
+    assert at_30 == pytest.approx(dict(TYPICAL["vtm", "cpu", "qp"])[32] + 2 * step)
+
+
+def test_a_drawing_that_was_measured_says_nothing_of_one_in_more_steps():
+    level = ("level", 1)
+    rows = [timed("dirac", level, 3.0, variant="steps=1")]
+    assert seconds(rows, "dirac:seed=5:steps=1", level) == pytest.approx(3.0)
+    assert seconds(rows, "dirac:steps=100", level) == seconds([], "dirac:steps=100", level)
+
+
 def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values():
     for (codec, _, name), curve in TYPICAL.items():
         assert codec in CODECS
         if codec != "compressai":  # whose sweep depends on the model
-            assert name in {setting.name for setting in codec_class(parse_codec(codec)).sweep}
+            made = codec_class(parse_codec(codec))
+            rate_points = [Setting("level", one) for one in getattr(made, "levels", ())]
+            assert name in {setting.name for setting in getattr(made, "sweep", rate_points)}
         values = [value for value, _ in curve]
         assert values == sorted(set(values))
         assert all(rate > 0 for _, rate in curve)

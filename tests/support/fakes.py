@@ -196,3 +196,19 @@ class DiesOnDecode(Honest):
                 np.ones(1 << 50, np.uint8)
             os.kill(os.getpid(), getattr(signal, self._how))
         return super().decode(data)
+
+
+class Draws(Honest):
+    """A decoder that draws: noise on every picture, other noise with another seed."""
+
+    name = "draws"
+
+    def __init__(self, seed: int = 0, strength: int = 3) -> None:
+        super().__init__()
+        self._seed, self._strength = seed, strength
+
+    def decode(self, data: bytes) -> Pixels:
+        honest = super().decode(data).astype(int)
+        random = np.random.default_rng([self._seed, len(data)])
+        noise = random.integers(-self._strength, self._strength + 1, honest.shape)
+        return np.clip(honest + noise, 0, 255).astype(np.uint8)

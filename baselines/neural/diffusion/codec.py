@@ -43,7 +43,6 @@ class DrawingCodec:
     method: ClassVar[str]  # words for tables
     revision: ClassVar[int] = 1
     licence = "MIT"
-    draws: ClassVar[str] = "seed"  # the option that gives another drawing from the same bytes
 
     def __init__(self, *, steps: int, base: str, start: float, seed: int, checkpoint: str) -> None:
         if not 1 <= steps <= MOST_STEPS:

@@ -21,6 +21,7 @@ def run(
     engine: options.EngineName = "local",
     address: options.Address = "auto",
     gpus_per_worker: options.GpusPerWorker = 1.0,
+    draws: options.Draws = None,
     limit: options.Limit = None,
     results: options.ResultsTarget = Path("results"),
     data_dir: options.DataDir = None,
@@ -69,6 +70,7 @@ def run(
       bench run --codecs jpeg,webp --dataset sample
       bench run --codecs ours,./mine.py:Mine --dataset photos --limit 10
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
+      bench run --codecs dirac:steps=100 --dataset kodak --draws 4
     """
     from benchmark.codec_spec import split_unescaped
     from benchmark.commands.output import finish, interruptible, run_with_progress
@@ -80,6 +82,7 @@ def run(
         dataset=dataset,
         points=tuple(points or ()),
         metrics=metric_names(metrics),
+        draws=draws,
         limit=limit,
         flatten=flatten,
         packs=tuple(packs or ()),

@@ -1,0 +1,132 @@
+"""Drawing step by step: one step, limits, new noise, and patches without seams."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from baselines.neural.blocks.raster import to_images
+from baselines.neural.diffusion.drawing import draw, draw_residual, ramps, starts
+from baselines.neural.diffusion.model import LevelFacts
+from baselines.neural.diffusion.noise import normal_noise
+from baselines.neural.diffusion.schedule import noise_level, times
+from support.tiny_checkpoint import noise as noisy_picture
+from support.tiny_diffusion import drawing_network
+
+FACTS = LevelFacts(0.1, 3.0)
+PATCH, OVERLAP = 128, 48
+
+
+@pytest.fixture(scope="module", params=["dirac", "hfd"])
+def network(request):
+    return drawing_network(request.param, "jpeg").eval()
+
+
+def base_picture(height=64, width=96):
+    return to_images(noisy_picture(height, width), torch.device("cpu")) / 2
+
+
+def noise_of(picture, seed=0):
+    return lambda step: torch.from_numpy(normal_noise(seed, step, tuple(picture.shape)))
+
+
+def drawn(network, base, steps=3, start=1.0, seed=0, facts=FACTS):
+    with torch.no_grad():
+        return draw(network, base, facts, noise_of(base, seed), steps, start)
+
+
+def test_one_step_is_the_predicted_residual_of_pure_noise(network):
+    base = base_picture()
+    at = noise_level(1.0)
+    state = at.sigma * noise_of(base)(0)
+    scales = torch.tensor([FACTS.scale]).log()
+    with torch.no_grad():
+        velocity = network.unet(state, base, torch.tensor([at.log_snr]), scales)
+    expected = base + FACTS.scale * (at.alpha * state - at.sigma * velocity).clamp(-3, 3)
+    assert torch.allclose(drawn(network, base, 1), expected, atol=1e-5)
+
+
+def test_a_late_start_begins_with_the_noise_of_its_time():
+    seen = []
+
+    def predict(state, ratio):
+        seen.append((float(state.std()), ratio))
+        return torch.zeros_like(state)
+
+    levels = [noise_level(at) for at in times(4, 0.6)[:-1]]
+    draw_residual(predict, (-9.0, 9.0), lambda _: torch.randn(10_000), levels, ancestral=False)
+    assert len(seen) == 4
+    assert seen[0][0] == pytest.approx(levels[0].sigma, rel=0.03)
+    assert [ratio for _, ratio in seen] == [one.log_snr for one in levels]
+
+
+def test_what_is_drawn_is_within_the_threshold_or_within_a_picture(network):
+    base = base_picture()
+    made = drawn(network, base, facts=LevelFacts(0.5, 0.3))
+    if network.config.domain == "residual":
+        assert float((made - base).abs().max()) <= 0.5 * 0.3 + 1e-6
+        assert float((made - base).abs().max()) > 0.5 * 0.29
+    else:
+        assert float((made - base).abs().max()) > 0.5 * 0.3
+        assert float(made.abs().max()) <= 1 + 1e-6
+
+
+def test_ancestral_steps_take_new_noise_and_others_do_not(network):
+    base, asked = base_picture(), []
+
+    def noise(step):
+        asked.append(step)
+        return noise_of(base)(step)
+
+    with torch.no_grad():
+        draw(network, base, FACTS, noise, 4)
+    assert asked == ([0, 1, 2, 3] if network.config.sampler == "ancestral" else [0])
+
+
+def test_the_schedule_of_pictures_is_relative_to_their_range(network):
+    scale = network.config.noise_scale
+    expected = scale if network.config.domain == "residual" else scale / 0.05
+    assert network.noise_scale(LevelFacts(0.05, 3.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "patch", "overlap"), [(160, 64, 16), (1008, 512, 128), (64, 64, 16), (640, 320, 160)]
+)
+def test_patches_cover_a_side_and_overlap_enough(side, patch, overlap):
+    found = starts(side, patch, overlap)
+    assert found[0] == 0
+    assert found[-1] + patch >= side
+    assert all(one % 16 == 0 for one in found)
+    assert all(later - one <= patch - overlap for one, later in pairwise(found))
+
+
+def test_the_weights_of_a_patch_fall_to_its_sides_and_never_to_zero():
+    found = ramps(64, 96, 16)
+    assert found.shape == (64, 96)
+    assert float(found[32, 48]) == 1
+    assert 0 < float(found.min()) < 0.01
+    assert torch.equal(found, found.flip(0, 1))
+
+
+def test_patches_leave_no_seam(network):
+    """Where two patches meet, a picture differs from the one drawn whole as it does elsewhere."""
+    base = base_picture(272, 352)
+    cut = replace(network.config, patch_px=PATCH, overlap_px=OVERLAP)
+    whole = drawn(network, base, 4)
+    network.config = cut
+    try:
+        patched = drawn(network, base, 4)
+    finally:
+        network.config = replace(cut, patch_px=1024, overlap_px=128)
+    assert not torch.equal(whole, patched)
+    assert float((patched - whole).abs().mean()) < 0.05 * float((whole - base).abs().mean())
+    columns = borders(352)
+    edges = (patched - whole).diff(dim=3).abs().mean((0, 1, 2))
+    assert float(edges[columns - 1].mean()) < 1.5 * float(edges.mean())
+
+
+def borders(side):
+    """First columns of patches, and the first behind them, within the picture."""
+    found = {one for first in starts(side, PATCH, OVERLAP) for one in (first, first + PATCH)}
+    return torch.tensor(sorted(found - {0, side}))

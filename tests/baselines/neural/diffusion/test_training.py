@@ -1,0 +1,180 @@
+"""Training of diffusion decoders: what is measured first, the loss, the suite and its members."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.blocks.raster import to_images
+from baselines.neural.diffusion.config import SIZES
+from baselines.neural.diffusion.model import SCALE, THRESHOLD
+from baselines.neural.diffusion.objective import Drawing
+from baselines.neural.training.generative_suite import generative_suite
+from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.recipe import load_recipe, recipe_from
+from baselines.neural.training.workers import Workers
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import Unavailable, UnknownName, UsageError
+from support.tiny_architecture import write_tiny
+from support.tiny_checkpoint import noise
+from support.tiny_diffusion import drawing_network
+from support.tiny_training import bench, write_photographs, write_recipe
+
+BATCH = 6
+
+
+def crops_of(*seeds):
+    return torch.cat([to_images(noise(64, 64, seed), torch.device("cpu")) for seed in seeds])
+
+
+def objective(method="dirac", **fields):
+    stage = {
+        "kind": method, "steps": 3, "batch": BATCH, "crop_px": 64, "learning_rate": 1e-3,
+        "decay_at": 1.0, **fields,
+    }  # fmt: skip
+    recipe = recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
+    return Drawing(recipe.stages[0], Setup(recipe, 0, torch.device("cpu"), Workers()))
+
+
+def jpeg_of(pixels, quality):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+@pytest.mark.parametrize("method", ["dirac", "hfd"])
+def test_a_level_knows_how_large_the_bases_residuals_are(method):
+    network = drawing_network(method, "jpeg")
+    crops = [noise(64, 64, seed) for seed in (1, 2)]
+    for at, quality in enumerate((5, 10, 20)):
+        residuals = np.stack([(one - jpeg_of(one, quality).astype(float)) / 127.5 for one in crops])
+        scale = np.sqrt((residuals**2).mean())
+        share = (np.abs(residuals) <= float(network.level_table[at, THRESHOLD]) * scale).mean()
+        assert float(network.level_table[at, SCALE]) == pytest.approx(scale, rel=1e-4)
+        assert share == pytest.approx(0.999, abs=2e-4)
+
+
+def test_the_loss_of_an_untrained_network_is_the_energy_of_velocities():
+    """Residuals have the level's deviation, and so velocities have unit variance at every time."""
+    network = drawing_network("dirac", "jpeg")
+    for parameter in (network.unet.leave.weight, network.unet.leave.bias):
+        torch.nn.init.zeros_(parameter)
+    torch.manual_seed(0)
+    found = objective().loss(network, Batch(crops_of(1, 2, 1, 2, 1, 2)), 0)
+    assert float(found.total.detach()) == pytest.approx(1, abs=0.1)
+    assert float(found.numbers["velocity_error"]) == pytest.approx(float(found.total.detach()))
+
+
+def test_a_limit_of_the_weights_takes_them_from_times_with_little_noise():
+    network = drawing_network("dirac", "jpeg")
+    totals = []
+    for limit in (0.0, 1.0):
+        torch.manual_seed(0)
+        made = objective(snr_limit=limit)
+        loss = made.loss(network, Batch(crops_of(*range(BATCH))), 0)
+        totals.append(float(loss.total.detach()))
+    assert totals[1] < 0.5 * totals[0]
+
+
+def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
+    network, made = drawing_network("dirac", "jpeg"), objective()
+    levels, drawn = made._draws(network, 0)
+    assert sorted(levels) == [0, 0, 1, 1, 2, 2]
+    assert sorted((drawn * BATCH).astype(int)) == list(range(BATCH))
+    other, later = made._draws(network, 1)
+    assert not np.array_equal(drawn, later)
+    assert [*levels, *other] != [*levels, *levels]
+
+
+def test_steps_lower_the_loss_that_validation_sees():
+    network, made = drawing_network("dirac", "jpeg"), objective()
+    unseen = [noise(64, 64, 9)]
+    first = made.validate(network, unseen)
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    for step in range(12):
+        torch.manual_seed(step)
+        loss = made.loss(network, Batch(crops_of(*range(BATCH))), step)
+        optimiser.zero_grad()
+        loss.total.backward()
+        optimiser.step()
+    last = made.validate(network, unseen)
+    assert last.loss < first.loss
+    assert [point.q for point in last.points] == [0, 1, 2]
+    psnr = [point.psnr_db for point in last.points]
+    assert psnr == sorted(psnr)
+
+
+def test_a_network_that_was_not_measured_is_refused():
+    config = SIZES["tiny"]["dirac"].for_base("jpeg", "", "quality", (5.0,))
+    network = load_architecture("dirac").build(config)
+    with pytest.raises(UsageError, match='the recipe is to say initialise = "pca"'):
+        objective().loss(network, Batch(crops_of(1)), 0)
+    other = load_architecture("elic").build(load_architecture("elic").presets["tiny"])
+    with pytest.raises(UsageError, match="is for dirac and hfd, no other network"):
+        objective().loss(other, Batch(crops_of(1)), 0)
+
+
+def test_a_preset_without_a_base_names_the_command_that_has_one():
+    architecture = load_architecture("dirac")
+    network = architecture.build(architecture.presets["tiny"])
+    with pytest.raises(UsageError, match="bench train --suite generative --members dirac-elic"):
+        architecture.initialise(network, crops_of(1), ())
+
+
+@pytest.mark.parametrize("name", ["night", "smoke"])
+def test_a_member_sees_the_crops_of_ours(name, tmp_path):
+    recipe = load_recipe(name)
+    whole = recipe.crops_before(len(recipe.stages))
+    runs = generative_suite(recipe, tmp_path, members=["dirac-jpeg", "hfd-jpeg"])
+    assert [run.name for run in runs] == ["dirac-jpeg", "hfd-jpeg"]
+    for run in runs:
+        seen = run.recipe.crops_before(len(run.recipe.stages))
+        assert whole <= seen <= whole + recipe.stages[0].batch * len(run.recipe.stages)
+        assert {stage.kind for stage in run.recipe.stages} == {run.subject.architecture}
+
+
+def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    recipe = load_recipe("smoke")
+    for member, kind, told in (
+        ("elic-1", UsageError, "the suite has no member elic-1: its methods are dirac, hfd"),
+        ("dirac-jpgeg", UnknownName, "Did you mean 'jpeg'"),
+        ("hfd-dirac", UsageError, "a decoder that draws is no base of another"),
+        ("hfd", Unavailable, "no weight file elic-1.safetensors"),
+    ):
+        with pytest.raises(kind, match=told):
+            generative_suite(recipe, tmp_path, members=[member])
+
+
+def test_members_are_trained_to_checkpoints_that_draw_behind_their_base(tmp_path, monkeypatch):
+    write_photographs(tmp_path)
+    write_recipe(tmp_path / "recipe.toml", caveat='"a few steps"')
+    weights, out = tmp_path / "weights", tmp_path / "out"
+    weights.mkdir()
+    for seed, level in enumerate((1, 2)):
+        write_tiny(weights / f"elic-{level}.safetensors", "elic", seed=seed)
+    monkeypatch.setenv("BENCH_WEIGHTS", f"{out}:{weights}")
+    done = bench(
+        "train", "--suite", "generative", "--recipe", tmp_path / "recipe.toml", "--members",
+        "dirac-jpeg,hfd", "--data", tmp_path / "photos", "--validation", tmp_path / "unseen",
+        "--out", out, "--quiet",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    pixels = noise(70, 60)
+    for spec in ("dirac:steps=2:base=jpeg", "hfd:steps=2"):
+        codec = load_codec(parse_codec(spec))
+        data = codec.encode(pixels, codec.sweep[0])
+        assert codec.decode(data).shape == pixels.shape
+        assert codec.describe().caveat.startswith("after the abstract; a few steps")
+    card = json.loads((out / "hfd-elic.json").read_text())
+    assert card["config"]["settings"] == [1.0, 2.0]
+    assert (
+        card["config"]["base_fingerprint"] == load_codec(parse_codec("elic")).describe().fingerprint
+    )
+    assert "--members dirac-jpeg,hfd" in card["command"]
+    journal = (out / "hfd-elic" / "journal.jsonl").read_text().splitlines()
+    assert "velocity_error" in json.loads(journal[0])

@@ -1,0 +1,156 @@
+"""The network of diffusion decoders: its size, its blocks, and that positions are on their own."""
+
+import pytest
+import torch
+from torch.nn.functional import conv2d, layer_norm, linear
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.checkpoint.recognise import recognise, tensor_file
+from baselines.neural.cost import costs, macs_per_pixel
+from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
+from baselines.neural.diffusion.config import SIZES
+from baselines.neural.diffusion.model import DiffusionNetwork
+from baselines.neural.diffusion.unet import ConditionedBlock, UNet
+from support.tiny_diffusion import write_drawing
+
+METHODS = ("dirac", "hfd")
+TINY = SIZES["tiny"]["dirac"]
+REACH = 272  # pixels that a position of the tiny network sees to each side, rounded up to 16
+
+
+def random_net(config=TINY):
+    torch.manual_seed(1)
+    network = UNet(config)
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def seen(*sides):
+    torch.manual_seed(2)
+    return [torch.randn(*sides), torch.rand(*sides) * 2 - 1, torch.zeros(sides[0]) - 3.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_of_the_small_size_takes_the_work_of_crdrs_smallest_network(method):
+    micro = SIZES["micro"][method]
+    ours = macs_per_pixel("crdr", CRDR_MICRO)
+    assert macs_per_pixel(method, micro) == pytest.approx(ours, rel=0.05)
+    parameters = sum(one.parameters for one in costs(method, micro).values())
+    assert parameters == pytest.approx(1e6, rel=0.02)
+
+
+def test_an_untrained_network_predicts_no_velocity():
+    noisy, base, level = seen(2, 3, 32, 48)
+    assert not UNet(TINY)(noisy, base, level, level).any()
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(6, 6), (6, 4)])
+def test_a_block_is_the_published_one_with_norms_over_channels(inputs, outputs):
+    torch.manual_seed(0)
+    block = ConditionedBlock(inputs, outputs, 5)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    features, vectors = torch.randn(2, inputs, 7, 9), torch.randn(2, 5)
+    state = {name: one.detach() for name, one in block.named_parameters()}
+
+    def norm(values, name):
+        moved = values.permute(0, 2, 3, 1)
+        weights = state[f"{name}.weight"], state[f"{name}.bias"]
+        return layer_norm(moved, moved.shape[3:], *weights).permute(0, 3, 1, 2)
+
+    def convolved(values, name):
+        return conv2d(values, state[f"{name}.weight"], state[f"{name}.bias"], padding="same")
+
+    def silu(values):
+        return values / (1 + (-values).exp())
+
+    hidden = convolved(silu(norm(features, "norm")), "first")
+    both = linear(vectors, state["condition.weight"], state["condition.bias"])[:, :, None, None]
+    scale, shift = both[:, :outputs], both[:, outputs:]
+    hidden = norm(hidden, "conditioned_norm") * (1 + scale) + shift
+    skipped = convolved(features, "skip") if inputs != outputs else features
+    expected = skipped + convolved(silu(hidden), "second")
+    with torch.no_grad():
+        assert torch.allclose(block(features, vectors), expected, atol=1e-4)
+
+
+def test_noise_level_and_residual_scale_and_base_all_matter():
+    network = random_net()
+    noisy, base, level = seen(1, 3, 32, 32)
+    with torch.no_grad():
+        plain = network(noisy, base, level, level)
+        for other in (
+            network(noisy, base, level + 1, level),
+            network(noisy, base, level, level + 1),
+            network(noisy, base + 0.5, level, level),
+            network(noisy + 0.5, base, level, level),
+        ):
+            assert not torch.allclose(plain, other, atol=1e-4)
+
+
+def test_a_picture_is_predicted_alike_beside_another_and_within_a_larger_one():
+    """No statistic crosses positions, so that only what a position can reach matters."""
+    network = random_net()
+    noisy, base, level = seen(2, 3, 640, 640)
+    cut = slice(16, 16 + 2 * REACH + 64)
+    middle = slice(REACH, REACH + 64)
+    with torch.no_grad():
+        whole = network(noisy, base, level, level)
+        alone = network(
+            noisy[:1, :, cut, cut], base[:1, :, cut, cut], level[:1], level[:1]
+        )[:, :, middle, middle]  # fmt: skip
+    expected = whole[:1, :, cut, cut][:, :, middle, middle]
+    assert torch.allclose(alone, expected, atol=1e-4 * float(expected.std()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("preset", SIZES)
+def test_bare_tensors_tell_the_configuration(method, preset):
+    architecture = load_architecture(method)
+    config = architecture.presets[preset].for_base("jpeg", "", "quality", (10.0, 30.0))
+    with torch.device("meta"):
+        state = architecture.build(config).stored_state()
+    shapes = {name: tuple(one.shape) for name, one in state.items()}
+    assert architecture.config_from_shapes(shapes, config) == config
+    assert set(architecture.landmarks) <= shapes.keys()
+    told = architecture.config_from_shapes(shapes)
+    assert (told.widths, told.levels) == (config.widths, 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_checkpoint_is_recognised_and_only_as_what_it_is(method, tmp_path):
+    path = tmp_path / "one.safetensors"
+    write_drawing(path, method, "jpeg")
+    assert recognise(path, tensor_file(path).shapes).architecture == method
+
+
+def test_a_card_of_the_other_method_is_refused():
+    dirac, hfd = (load_architecture(method) for method in METHODS)
+    record = dirac.config_to_json(TINY)
+    assert dirac.config_from_json(record) == TINY
+    with pytest.raises(ValueError, match="domain is 'residual', not 'picture'"):
+        hfd.config_from_json(record)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("widths", (4, 0, 8), "a width is not within"),
+        ("blocks", 0, "number of blocks"),
+        ("noise_scale", 0.0, "noise_scale is 0.0, not above 0"),
+        ("threshold_share", 1.5, "threshold_share is 1.5"),
+        ("overlap_px", 528, "overlap is at most half a patch"),
+        ("patch_px", 1000, "multiples of 16"),
+    ],
+)
+def test_dimensions_that_no_network_can_have_are_refused(field, value, told):
+    architecture = load_architecture("dirac")
+    with pytest.raises(ValueError, match=told):
+        architecture.config_from_json({**architecture.config_to_json(TINY), field: value})
+
+
+def test_it_codes_nothing_itself():
+    with pytest.raises(ValueError, match=r"dirac:base=\.\.\. runs it"):
+        load_architecture("dirac").coder(DiffusionNetwork(TINY), {})

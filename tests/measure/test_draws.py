@@ -1,0 +1,103 @@
+"""`--draws`: a decoder that draws is measured once for each seed, and the spread is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.analysis.interval import draw_spreads
+from benchmark.analysis.reduce import summarise_with_distributions
+from benchmark.codec_spec import CodecSpec, drawings, parse_codec
+from benchmark.commands.output import print_outcome
+from benchmark.errors import UsageError
+from benchmark.figures.table import draws_table, plain
+from benchmark.interface.run import run
+from benchmark.metrics.measure import Measure
+from benchmark.plan.select import select
+from support.tiny_training import bench
+
+DRAWS = f"{Path(__file__).parents[1] / 'support' / 'fakes.py'}:Draws"
+HONEST = DRAWS.replace("Draws", "Honest")
+PSNR = Measure.named("psnr")
+
+
+def test_a_codec_that_draws_becomes_a_variant_for_each_seed_and_others_stay():
+    specs = drawings(parse_codec(f"{DRAWS}:strength=2"), 3)
+    assert [spec.variant for spec in specs] == [
+        "strength=2",
+        "seed=1:strength=2",
+        "seed=2:strength=2",
+    ]
+    for alone in (parse_codec("jpeg"), parse_codec(f"{DRAWS}:seed=7")):
+        assert drawings(alone, 3) == [alone]
+    assert len(select([DRAWS, HONEST], {}, draws=4).contenders) == 5
+    assert len(select([DRAWS, HONEST], {}).contenders) == 2
+
+
+def test_where_no_decoder_draws_it_is_said():
+    with pytest.raises(
+        UsageError, match="--draws 4 repeats decoders that draw, by their option seed"
+    ):
+        select([HONEST, "jpeg"], {}, draws=4)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    return run(
+        [DRAWS, HONEST], "sample", metrics="psnr", draws=3, limit=2, jobs=1,
+        results=tmp_path_factory.mktemp("results"),
+    )  # fmt: skip
+
+
+def test_every_seed_is_measured_from_the_same_bytes(outcome):
+    assert not outcome.failures
+    rows = [one for one in outcome.rows.to_pylist() if one["codec"] == DRAWS]
+    streams, pictures = {}, {}
+    for one in rows:
+        place = one["image"], one["setting_value"]
+        streams.setdefault(place, set()).add(one["stream_sha256"])
+        pictures.setdefault(place, set()).add(one["decoded_sha256"])
+    assert {len(found) for found in streams.values()} == {1}
+    assert {len(found) for found in pictures.values()} == {3}
+    assert {one["variant"] for one in rows} == {"", "seed=1", "seed=2"}
+
+
+def test_the_spread_over_draws_stands_beside_that_over_images(outcome, capsys):
+    summary = summarise_with_distributions(outcome.rows, outcome.matrix.store.folder, ("psnr",))
+    spreads = draw_spreads(summary, [PSNR])
+    assert [one.label for one in spreads] == [CodecSpec(DRAWS, ()).label] * 3
+    assert {one.draws for one in spreads} == {3}
+    for one in spreads:
+        rows = [
+            (row["variant"], row["psnr_db"])
+            for row in outcome.rows.to_pylist()
+            if row["codec"] == DRAWS and row["setting_value"] == one.setting.value
+        ]
+        means = [
+            np.mean([psnr for name, psnr in rows if name == each])
+            for each in ("", "seed=1", "seed=2")
+        ]
+        assert one.over_draws == pytest.approx((min(means), max(means)))
+        assert one.mean == pytest.approx(np.mean(means))
+        assert one.over_draws.low < one.mean < one.over_draws.high
+        assert one.over_images.low < one.mean < one.over_images.high
+        assert one.over_images.high - one.over_images.low > one.over_draws.high - one.over_draws.low
+    print_outcome(outcome)
+    told = capsys.readouterr().out
+    assert plain(draws_table(spreads)) in told
+    assert "Over draws: the lowest and the highest mean of a drawing." in told
+
+
+def test_the_command_says_it_to_machines_and_does_nothing_twice(outcome):
+    folder = outcome.matrix.store.folder
+    words = (
+        "run", "--codecs", DRAWS, "--dataset", "sample", "--metrics", "psnr", "--limit", 2,
+        "--jobs", 1, "--draws", 3, "--results", folder.parent, "--json",
+    )  # fmt: skip
+    done = json.loads(bench(*words).stdout)
+    assert (done["cells"], done["measured"]) == (18, 0)
+    assert {one["setting"] for one in done["draws"]} == {"step=64", "step=16", "step=1"}
+    first = done["draws"][0]
+    assert (first["measure"], first["draws"]) == ("psnr_db", 3)
+    assert first["over_draws"][0] < first["mean"] < first["over_draws"][1]
