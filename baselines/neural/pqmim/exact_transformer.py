@@ -82,6 +82,7 @@ class _Layer:
 
     def __init__(self, layer: Layer, weights: Tensor, device: torch.device) -> None:
         self._heads, self._weights = layer.heads, weights
+        self._biases = layer.biases().detach().double().to(device)
         self._attention_norm, self._perceptron_norm = (
             _Norm.of(one, device) for one in (layer.attention_norm, layer.perceptron_norm)
         )
@@ -106,7 +107,7 @@ class _Layer:
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         """Return the attended values (heads, tokens, d) of one window."""
-        scores = query @ key.transpose(1, 2)
+        scores = (query @ key.transpose(1, 2)).add_(self._biases)
         if seen is not None:
             scores.masked_fill_(~seen, -torch.inf)
         weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))

@@ -35,13 +35,15 @@ def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Ge
     members: dict[str, GenerativeMember] = {}
     for name in asked:
         kind, _, level = name.removeprefix("pqmim-").rpartition("-")
-        if level == PERCEPTUAL:
+        if name == f"pqmim-{PERCEPTUAL}":
             found = [_member(one, recipe, learning_rate, perceptual=True) for one in (1, 2, 3)]
         elif kind in ("", PERCEPTUAL) and level in map(str, range(1, len(BOOKS) + 1)):
             found = [_member(int(level), recipe, learning_rate, perceptual=bool(kind))]
         else:
-            levels = f"1 to {len(BOOKS)}"
-            raise UsageError(f"pqmim has no member {name}: its levels are {levels}: pqmim-1")
+            raise UsageError(
+                f"pqmim has no member {name}: they are pqmim-1 to pqmim-{len(BOOKS)}, and "
+                f"pqmim-{PERCEPTUAL}-1 to -{len(BOOKS)}"
+            )
         members |= {one.name: one for one in found}
     return list(members.values())
 

@@ -7,7 +7,9 @@
 
 As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
 once from the known ones. Attention stays within windows, so that images of any size are coded. Our
-choice: normalisation by the root mean square before each part, ReLUs, windows that do not move.
+choice: normalisation by the root mean square before each part, ReLUs, windows that do not move, and
+a bias of attention for each relative place (Liu et al., "Swin transformer", ICCV 2021), which at
+the start falls with the distance, in each head at another rate.
 """
 
 import torch
@@ -18,7 +20,8 @@ from baselines.neural.pqmim.sizes import PqMimSizes
 from baselines.neural.pqmim.token_windows import Windows
 
 EPSILON = 1e-6
-SPREAD = 0.02  # of vectors and of the last layer at the start
+SPREAD = 0.02  # of the last layer at the start
+PLACE_SPREAD = 0.5  # of the vectors that stand beside embedded tokens
 
 
 class RootMeanSquareNorm(nn.Module):
@@ -38,9 +41,10 @@ class RootMeanSquareNorm(nn.Module):
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + perceptron(norm(x))."""
 
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, window: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.window = heads, window
+        self.nearness = nn.Parameter(_falling(heads, window))
         self.attention_norm, self.perceptron_norm = (RootMeanSquareNorm(width) for _ in range(2))
         self.query_key_value = nn.Linear(width, 3 * width)
         self.mix = nn.Linear(width, width)
@@ -50,12 +54,28 @@ class Layer(nn.Module):
         """Map `features` (windows, tokens, C); those that `inside` denies are attended by none."""
         projected = self.query_key_value(self.attention_norm(features))
         query, key, value = by_heads(projected, self.heads)
-        mask = None if inside is None else inside[:, None, None]
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        bias = self.biases().to(query.dtype)[None]
+        if inside is not None:
+            bias = bias.masked_fill(~inside[:, None, None], -torch.inf)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=bias)
         features = features + self.mix(attended.transpose(1, 2).flatten(2))
         inner = self.expand(self.perceptron_norm(features)).relu()
         changed: Tensor = features + self.reduce(inner)
         return changed
+
+    def biases(self) -> Tensor:
+        """Return the bias of each query for each key, (heads, window^2, window^2)."""
+        row, column = torch.meshgrid(*(torch.arange(self.window),) * 2, indexing="ij")
+        places = torch.stack([row.reshape(-1), column.reshape(-1)])
+        down, across = places[:, :, None] - places[:, None, :] + self.window - 1
+        return self.nearness[:, down, across]
+
+
+def _falling(heads: int, window: int) -> Tensor:
+    """Return minus the distance times 1, 1/2, 1/4 ... (heads, 2 window - 1, 2 window - 1)."""
+    along = torch.arange(1 - window, window).float()
+    distance = torch.hypot(along[:, None], along)
+    return -distance * 0.5 ** torch.arange(heads).float()[:, None, None]
 
 
 def by_heads(values: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,10 +91,10 @@ class MaskedTransformer(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.embedding = nn.Linear(sizes.latent, sizes.width)
-        self.unknown = nn.Parameter(torch.randn(sizes.width) * SPREAD)
-        self.places = nn.Parameter(torch.randn(sizes.window**2, sizes.width) * SPREAD)
+        self.unknown = nn.Parameter(torch.randn(sizes.width) * PLACE_SPREAD)
+        self.places = nn.Parameter(torch.randn(sizes.window**2, sizes.width) * PLACE_SPREAD)
         self.layers = nn.ModuleList(
-            Layer(sizes.width, sizes.heads, sizes.hidden) for _ in range(sizes.layers)
+            Layer(sizes.width, sizes.heads, sizes.hidden, sizes.window) for _ in range(sizes.layers)
         )
         self.norm = RootMeanSquareNorm(sizes.width)
         self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)

@@ -64,12 +64,13 @@ def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
 
 
 def test_counts_survive_an_interruption():
-    objective, network, batch = autoencoder(split_every_steps=2)
+    objective, network, batch = autoencoder(split_every_steps=3)
     objective.loss(network, batch, 0).after_step(1.0)
-    tokens = network.quantiser.tokens(network.analyse(batch.crops))
-    second, *_ = autoencoder(split_every_steps=2)
+    second, *_ = autoencoder(split_every_steps=3)
     second.load_state(deepcopy(objective.state()))
-    assert torch.equal(second.state()["counts"], network.quantiser.counts(tokens))
+    second.loss(network, batch, 1).after_step(1.0)
+    tokens = network.quantiser.tokens(network.analyse(batch.crops))
+    assert torch.equal(second.state()["counts"], 2 * network.quantiser.counts(tokens))
 
 
 def test_a_discriminator_sees_the_code_vectors_and_learns():

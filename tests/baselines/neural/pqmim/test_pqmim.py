@@ -111,7 +111,7 @@ def test_a_codec_writes_tiles_names_its_source_and_refuses_other_checkpoints(tmp
 def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
     assert [books * 8 / 256 for books in BOOKS] == [0.0625, 0.125, 0.25, 0.5]  # bpp of 256 entries
     found = costs("pqmim", MICRO)
-    inside = 4 * (128 * (4 * 128 + 2 * 512) + 4 * 128 + 512 + 128 + 2 * 128)
+    inside = 4 * (128 * (4 * 128 + 2 * 512) + 4 * 128 + 512 + 128 + 2 * 128 + 4 * 31 * 31)
     ends = 64 * 128 + 128 + 128 + 256 * 128 + 128 + (128 + 1) * 8 * 256
     assert found["transformer"].parameters == inside + ends
     # A pass, as matrix products of whole windows of 256 tokens, 256 pixels each.

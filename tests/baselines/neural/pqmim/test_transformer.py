@@ -9,7 +9,7 @@ from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.sizes import FULL, MICRO, TINY, PqMimSizes
 from baselines.neural.pqmim.token_windows import Windows
-from baselines.neural.pqmim.transformer import MaskedTransformer, RootMeanSquareNorm
+from baselines.neural.pqmim.transformer import Layer, MaskedTransformer, RootMeanSquareNorm
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,20 @@ def test_uniform_predictions_cost_log2_of_the_entries_for_each_part():
         bits = network.stage_bits(tokens).sum(0)
     exactly = 5 * 9 * TINY.books * math.log2(TINY.entries)
     assert bits.tolist() == pytest.approx([exactly] * 2, rel=1e-6)
+
+
+def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():
+    layer = Layer(8, 2, 8, 4)
+    found = layer.biases().detach().view(2, 4, 4, 4, 4)  # by row and column of query and key
+    assert found[0, 3, 0, 0, 0] == -3
+    assert found[0, 3, 1, 0, 1] == -3
+    assert found[1, 0, 0, 3, 0] == -1.5
+    assert found[1, 2, 2, 2, 2] == 0
+    with torch.no_grad():
+        layer.nearness[0, 3 + 1, 3 - 2] = 9.0  # one row below the key, two columns left of it
+    changed = layer.biases().detach().view(2, 4, 4, 4, 4)[0]
+    assert changed[1, 0, 0, 2] == changed[3, 1, 2, 3] == 9
+    assert int((changed == 9).sum()) == 3 * 2
 
 
 def test_a_position_is_divided_by_its_root_mean_square():
