@@ -50,6 +50,8 @@ class Codec(Protocol):
     A constructor raises `Unavailable` where a program, wheel or weight file is missing, and
     `BadOption` where a value makes no sense. Where only the encoder is missing, the constructor may
     leave it to `describe` and `encode` to say so: streams of a pack are decoded all the same.
+    A codec whose decoder draws has an option `seed`, a whole number that is 0 unless given; streams
+    do not depend on it, and `bench run --draws` repeats the codec with several.
     A codec that has an attribute `accepts` (`DeclaresSettings`) is never asked for other settings.
     A class whose weights can be downloaded has a static method `published_weights(options)`, which
     `bench fetch` calls and which returns `benchmark.system.published_weights.PublishedFile`s.

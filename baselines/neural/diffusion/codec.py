@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint_codec import card_of, find_checkpoint
-from baselines.neural.diffusion.base import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, Unavailable
 from benchmark.system.device import chosen_device

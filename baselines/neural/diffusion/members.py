@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.diffusion.base import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.training.generative_suite import GenerativeMember
 from baselines.neural.training.phases import phases_of, stage_of, without_realism
 from baselines.neural.training.recipe import Recipe

@@ -13,11 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.raster import padded, to_images
-from baselines.neural.diffusion.base import BaseCodec
+from baselines.neural.blocks.raster import padded, to_images, to_pixels
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
 from baselines.neural.diffusion.noise import noise_key, normal_noise
 from baselines.neural.diffusion.schedule import noise_level
@@ -34,8 +35,10 @@ from baselines.neural.training.objective import (
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import UsageError
+from benchmark.system.arrays import Float64Array, Int64Array
 
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
+VALIDATION_PX = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class Drawing:
     def __init__(self, stage: DrawingStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
         self._base: BaseCodec | None = None
-        self._shown: list[list[tuple[Tensor, Tensor, float]]] = []
+        self._shown: list[list[tuple[Pixels, Pixels, float]]] = []
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at levels and times drawn for it."""
@@ -83,9 +86,11 @@ class Drawing:
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return each level's rate and the PSNR of one step; the loss is the velocities' error.
 
-        The base codes the photographs once. Noise is the same in every validation.
+        All are of the lower right 256 px of each photograph, which the base codes once. Noise is
+        the same in every validation.
         """
         plain = self._measured(network)
+        device = next(plain.parameters()).device
         if not self._shown:
             self._shown = [
                 [self._show(plain, one, at) for one in photographs]
@@ -95,7 +100,8 @@ class Drawing:
         with torch.no_grad():
             for at, pictures in enumerate(self._shown):
                 facts, bpp, psnr = plain.facts(at), 0.0, 0.0
-                for image, shown, rate in pictures:
+                for pixels, coded, rate in pictures:
+                    image, shown = (to_images(one, device) for one in (pixels, coded))
                     made = plain.single_step(shown, facts).clamp(-1, 1)
                     mse = float((made - image).square().mean()) / 4
                     psnr -= 10 * math.log10(mse) / len(pictures)
@@ -129,15 +135,19 @@ class Drawing:
         self._base = self._base or open_base(network.config)
         return self._base
 
-    def _draws(self, network: DiffusionNetwork, step: int) -> tuple[Any, Any]:
+    def _draws(self, network: DiffusionNetwork, step: int) -> tuple[Int64Array, Float64Array]:
         """Return the level and the time of every crop of a step, in all processes."""
         random, size = self._setup.random(step), self.stage.batch
-        first = int(random.integers(network.config.levels))
-        levels = random.permutation((first + torch.arange(size).numpy()) % network.config.levels)
-        return levels, random.permutation((torch.arange(size).numpy() + random.random()) / size)
+        first, count = int(random.integers(network.config.levels)), np.arange(size)
+        levels = random.permutation((first + count) % network.config.levels)
+        return levels, random.permutation((count + random.random()) / size)
 
     def _noisy_conditions(
-        self, network: DiffusionNetwork, crops: Tensor, levels: Any, drawn: Any
+        self,
+        network: DiffusionNetwork,
+        crops: Tensor,
+        levels: Int64Array,
+        drawn: Float64Array,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the base's pictures of crops, the logarithms of their scales, and logSNRs."""
         base, config = self._open(network), network.config
@@ -156,13 +166,13 @@ class Drawing:
 
     def _show(
         self, network: DiffusionNetwork, pixels: Pixels, level: int
-    ) -> tuple[Tensor, Tensor, float]:
-        """Return a photograph, what the base shows of it, and its bits per pixel."""
+    ) -> tuple[Pixels, Pixels, float]:
+        """Return a part of a photograph, what the base shows of it, and its bits per pixel."""
         base, config = self._open(network), network.config
-        device = next(network.parameters()).device
-        image = to_images(padded(pixels), device)
+        part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
+        image = to_images(part, self._setup.device)
         coded = base.code_crops(image, Setting(config.setting, config.settings[level]))
-        return image, coded.images, float(coded.bits) / (image.shape[2] * image.shape[3])
+        return part, to_pixels(coded.images), float(coded.bits) / (part.shape[0] * part.shape[1])
 
 
 def _velocity_error(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from baselines.neural.diffusion.base import BaseCodec
+from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.config import DiffusionConfig
 from baselines.neural.diffusion.model import DiffusionNetwork
 from benchmark.codec import Setting

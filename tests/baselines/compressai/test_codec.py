@@ -272,6 +272,12 @@ def test_random_weights_are_told_and_the_same_in_every_instance(photo):
     assert other.describe().fingerprint != first.describe().fingerprint
 
 
+def test_a_stream_tells_the_quality_that_it_was_made_at(photo):
+    codec = CompressAI(model="bmshj2018-hyperprior", weights="random")
+    setting = codec.sweep[-1]
+    assert codec.setting_of(codec.encode(photo[:64, :64], setting)) == setting
+
+
 def test_one_checkpoint_a_number_makes_a_curve(tmp_path):
     for number in (10, 9):
         (tmp_path / f"lambda-{number}.pth").write_bytes(bytes([number]))
