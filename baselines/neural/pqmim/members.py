@@ -1,8 +1,8 @@
 """Members of the suite `generative`: the rates of PQ-MIM, for the squared error and perceptual.
 
 A rate is a number of codebooks: 2, 4, 8 or 16, which with 256 entries are .0625 to .5 bpp before
-the transformer. Each rate has a network of its own, as in the abstract's system by what is recalled
-of it: codebooks nested in one network would have to serve every rate with the same first ones.
+the transformer. Each rate has a network of its own, which is our choice: codebooks nested in one
+network would have to serve every rate with the same first ones.
 """
 
 from collections.abc import Sequence
