@@ -3,7 +3,7 @@
     dirac                          behind ELIC, steps=1, closest to the pixels, and steps=100
     dirac:steps=20
     dirac:steps=100:base=jpeg
-    dirac:steps=100:base=compressai\\:metric=mse\\:model=bmshj2018-hyperprior\\:weights=matched
+    dirac:steps=100:base=hyperprior\\:weights=matched
     dirac:steps=100:start=0.8:seed=7
 
 Ghouse, Petersen, Wiggers, Xu, Sautière, "A residual diffusion model for high perceptual quality

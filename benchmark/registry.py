@@ -31,6 +31,7 @@ CODECS = {
     "dirac": "baselines.dirac:Dirac",
     "hfd": "baselines.hfd:Hfd",
     "pqmim": "baselines.pqmim:PqMim",
+    "msillm": "baselines.msillm.codec:MSILLM",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",
     "command": "baselines.command:Command",
@@ -42,6 +43,7 @@ ALIASES = {
     "hyperprior:weights=matched": f"{HYPERPRIOR}:weights=matched",
     "hyperprior:weights=matched-whole": f"{HYPERPRIOR}:weights=matched-whole",
 }
+FETCHABLE = (HYPERPRIOR, "msillm")  # learned codecs whose authors publish weights
 NEED_OPTIONS = ("compressai", "folder", "command")  # cannot run by their bare name
 METRICS = {
     "psnr": "benchmark.metrics.psnr:PSNR",

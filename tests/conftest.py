@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,13 +22,26 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside the checkout
 
 
+@pytest.fixture(scope="session")
+def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return folders to make, one after another.
+
+    pytest numbers those that it makes by listing all that are there: time that grows with the
+    square of the number of tests (docs/log.md).
+    """
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
     """Keep tests from the caches, weights and datasets of the user, and from each other's options.
 
     Options such as --vtm-dir become environment variables, which worker processes see.
     """
-    with patch.dict(os.environ, {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}):
+    cache = next(cache_folders)
+    cache.mkdir()
+    with patch.dict(os.environ, {"XDG_CACHE_HOME": str(cache)}):
         for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
             os.environ.pop(variable, None)
         yield

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import benchmark
-from baselines.commands.train import open_session, stop_if_over, train_all
+from baselines.commands.train import open_session
 from baselines.commands.training_options import (
     Data,
     MaxMinutes,
@@ -14,6 +14,7 @@ from baselines.commands.training_options import (
     RecipeName,
     ValidationName,
 )
+from baselines.commands.training_runs import stop_if_over, train_all
 from benchmark.commands import options
 from benchmark.commands.refusals import target_folder
 

@@ -2,7 +2,6 @@
 
 import math
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from baselines.commands.training_options import (
     RecipeName,
     ValidationName,
 )
+from baselines.commands.training_runs import how_far, train_all
 from benchmark.commands import options
 from benchmark.commands.refusals import target_folder
 from benchmark.errors import UnknownName, UsageError
@@ -82,7 +82,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate of hyperpriors; default: the suite's.",
+            help="Learning rate of hyperpriors, or of all of --suite field; default: the suite's.",
             rich_help_panel=options.TRAINED,
         ),
     ] = None,
@@ -171,68 +171,6 @@ def open_session(
         command=shlex.join(["bench", *words, *named]),
         half=half,
     )
-
-
-def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: bool) -> None:
-    """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
-    from baselines.neural.training.session import is_complete
-    from baselines.neural.training.workers import decided
-
-    for run in runs:
-        if decided(is_complete(run)):
-            _say(f"{run.target}: finished before, {run.steps} steps")
-            continue
-        _train_one(run, session, quiet)
-        if run is not runs[-1]:
-            stop_if_over(run, session)
-
-
-def stop_if_over(run: "TrainingRun", session: "TrainingSession") -> None:
-    """End the command between two runs where the deadline has passed."""
-    from baselines.neural.training.workers import decided
-
-    if decided(session.is_over):
-        _say(f"the time is over after {run.name}; the same command resumes with the next")
-        raise typer.Exit(0)
-
-
-def how_far(run: "TrainingRun") -> str:
-    """Return the progress of a run in words."""
-    from baselines.neural.training.session import position_of
-
-    stage, step, done = position_of(run)
-    if done == run.steps:
-        return f"finished, {done} steps"
-    where = f", in stage {stage} of {len(run.stages)} at step {step}" if stage else ""
-    return f"{done} of {run.steps} steps ({100 * done / run.steps:.0f} %){where}"
-
-
-def _train_one(run: "TrainingRun", session: "TrainingSession", quiet: bool) -> None:
-    from baselines.commands.training_progress import show_training
-    from baselines.neural.training.export import export
-    from baselines.neural.training.journal import JOURNAL
-    from baselines.neural.training.session import Ended, leads, resume
-
-    quiet = quiet or not leads()
-    if not quiet:
-        print(f"{run.name}: {how_far(run)}, on {session.device}", file=sys.stderr, flush=True)
-    shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet)
-    ended = resume(run, session, shown)
-    if ended is Ended.FINISHED:
-        if leads():
-            card = export(run, session)
-            _say(f"{run.target}: checkpoint {card.sha256[:8]}, {how_far(run)}")
-        return
-    why = "interrupted" if ended is Ended.INTERRUPTED else "the time is over"
-    _say(f"{run.folder}: {why} after {how_far(run)}; the same command resumes from there")
-    raise typer.Exit(130 if ended is Ended.INTERRUPTED else 0)
-
-
-def _say(sentence: str) -> None:
-    from baselines.neural.training.session import leads
-
-    if leads():
-        print(sentence, flush=True)
 
 
 def _single(

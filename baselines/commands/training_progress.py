@@ -15,28 +15,36 @@ LINE_SECONDS = 30.0
 TAIL_BYTES = 1 << 16  # several reports, each with a validation
 
 Report = Mapping[str, Any]  # a line of the journal
+Seconds = Callable[[], float | None]  # that runs behind this one take; None where unknown
 
 
 @contextmanager
 def show_training(
-    journal: Path, name: str, stages: Sequence[tuple[int, int]], quiet: bool
+    journal: Path,
+    name: str,
+    stages: Sequence[tuple[int, int]],
+    quiet: bool,
+    behind: Seconds | None = None,
 ) -> Iterator[None]:
     """Show what comes into the journal while the block runs, the last report in any case.
 
-    stages: steps and batch of each. The file is read by a thread of its own, so that the trainer
-    can have the main one, where signals arrive.
+    stages: steps and batch of each. behind: where this is a run of a suite, the time of those
+    behind it, asked for with each report that is shown. The file is read by a thread of its own, so
+    that the trainer can have the main one, where signals arrive.
     """
     if quiet:
         yield
     elif sys.stderr.isatty():
-        with _bar(name, stages) as show:
+        with _bar(name, stages, behind) as show:
             yield from _followed(journal, show)
     else:
-        yield from _followed(journal, _Lines(name, stages))
+        yield from _followed(journal, _Lines(name, stages, behind))
 
 
-def sentence(report: Report, stages: Sequence[tuple[int, int]]) -> str:
-    """Return how far a run is, its last numbers and the time that is left.
+def sentence(
+    report: Report, stages: Sequence[tuple[int, int]], behind: Seconds | None = None
+) -> str:
+    """Return how far a run is, its last numbers and the time that is left, of its suite too.
 
     >>> sentence({"stage": 0, "step": 50, "skipped": 1, "steps_per_second": 0.5, "loss": 2,
     ...     "crops_per_second": 4, "bpp": 0.25}, [(100, 8)])
@@ -45,7 +53,20 @@ def sentence(report: Report, stages: Sequence[tuple[int, int]]) -> str:
     """
     stage = report["stage"]
     parts = [f"stage {stage + 1} of {len(stages)}", f"step {report['step']} of {stages[stage][0]}"]
-    return ", ".join([*parts, *_figures(report), f"{_left(report, stages)} left", _skipped(report)])
+    left = _left(report, stages, behind)
+    return ", ".join([*parts, *_figures(report), *left, _skipped(report)])
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, rounded.
+
+    >>> duration(99), duration(100), duration(7260)
+    ('99 s', '2 min', '2 h 1 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def last_report(journal: Path) -> Report | None:
@@ -92,8 +113,10 @@ def _follow(journal: Path, show: Callable[[Report, bool], None], ended: Event) -
 class _Lines:
     """Printer of the first report, the last one, and now and then others, a line each."""
 
-    def __init__(self, name: str, stages: Sequence[tuple[int, int]]) -> None:
-        self._name, self._stages = name, stages
+    def __init__(
+        self, name: str, stages: Sequence[tuple[int, int]], behind: Seconds | None
+    ) -> None:
+        self._name, self._stages, self._behind = name, stages, behind
         self._spoken = -math.inf
         self._said: Report | None = None
 
@@ -102,11 +125,14 @@ class _Lines:
         if report == self._said or (now - self._spoken < LINE_SECONDS and not last):
             return
         self._spoken, self._said = now, report
-        print(f"{self._name}: {sentence(report, self._stages)}", file=sys.stderr, flush=True)
+        said = sentence(report, self._stages, self._behind)
+        print(f"{self._name}: {said}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def _bar(name: str, stages: Sequence[tuple[int, int]]) -> Iterator[Callable[[Report, bool], None]]:
+def _bar(
+    name: str, stages: Sequence[tuple[int, int]], behind: Seconds | None
+) -> Iterator[Callable[[Report, bool], None]]:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -123,8 +149,8 @@ def _bar(name: str, stages: Sequence[tuple[int, int]]) -> Iterator[Callable[[Rep
             stage = report["stage"]
             done = sum(steps for steps, _ in stages[:stage]) + report["step"]
             bar.update(task, completed=done, description=f"{name} {stage + 1}/{len(stages)}")
-            left = f"{_left(report, stages)} left"
-            figures.plain = ", ".join([*_figures(report), left, _skipped(report)])
+            left = _left(report, stages, behind)
+            figures.plain = ", ".join([*_figures(report), *left, _skipped(report)])
 
         yield show
 
@@ -140,13 +166,12 @@ def _skipped(report: Report) -> str:
     return f"{report['skipped']} skipped"
 
 
-def _left(report: Report, stages: Sequence[tuple[int, int]]) -> str:
-    """Time left, rounded; later stages are taken to see as many crops per second as this one."""
+def _left(report: Report, stages: Sequence[tuple[int, int]], behind: Seconds | None) -> list[str]:
+    """Time left; later stages are taken to see as many crops per second as this one."""
     stage = report["stage"]
     crops = (stages[stage][0] - report["step"]) * stages[stage][1]
     crops += sum(steps * batch for steps, batch in stages[stage + 1 :])
     seconds = crops / report["crops_per_second"]
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+    later = None if behind is None else behind()
+    whole = [] if later is None else [f"{duration(seconds + later)} for the suite"]
+    return [f"{duration(seconds)} left", *whole]

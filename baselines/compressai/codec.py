@@ -36,6 +36,7 @@ from baselines.compressai.container import (
     most_pixels,
     pack,
     padded_pixels,
+    readable_beyond,
     unpack,
 )
 from baselines.compressai.weights import (
@@ -56,10 +57,9 @@ from benchmark.system.programs import package_folder
 from benchmark.system.published_weights import PublishedFile
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 REVISION = 3
-STRING_TAIL = 64  # bytes that the decoder reads at its start and ahead
 LATENT_STEP = 16  # pixels of a latent position in every model of the zoo
 TUNED_FOR = {"mse": "PSNR", "ms-ssim": "MS-SSIM"}
 MATCHED_CAVEATS = {
@@ -160,7 +160,8 @@ class CompressAI:
         left, top, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)  # type: ignore[arg-type]
         shape = (high // factor, wide // factor)
-        strings = [[_guarded(string, net, wide, high)] for string in stream.strings]
+        symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)  # type: ignore[arg-type]
+        strings = [[readable_beyond(string, symbols)] for string in stream.strings]
         with inference():
             decoded = net.decompress(strings, shape)["x_hat"][0]  # type: ignore[operator]
             decoded = decoded[:, top : top + stream.height, left : left + stream.width]
@@ -236,13 +237,3 @@ def _choose_device(asked: str, model: str) -> Literal["cpu", "cuda"]:
     if not torch.cuda.is_available():
         raise Unavailable("torch cannot use a GPU here: leave device=cuda out")
     return "cuda"
-
-
-def _guarded(string: bytes, net: "nn.Module", wide: int, high: int) -> bytes:
-    """Append zeros to the string: CompressAI's decoder reads beyond the end of a damaged one.
-
-    It reads at most four bytes for a symbol, and each four bits of the string may announce an
-    escaped symbol of fifteen times four bits. Only a crafted string gets beyond the zeros.
-    """
-    symbols = int(net.M) * (wide // LATENT_STEP) * (high // LATENT_STEP)  # type: ignore[arg-type]
-    return string + bytes(15 * len(string) + 4 * symbols + STRING_TAIL)

@@ -25,6 +25,7 @@ from benchmark.errors import CorruptStream
 MAX_PIXELS = 1 << 26
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
 VARINT_BYTES = 5
+STRING_TAIL = 64  # bytes that CompressAI's decoder reads at its start and ahead
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
 
@@ -103,6 +104,15 @@ def long_enough(stream: ZooStream) -> ZooStream:
         return stream
     *others, last = stream.strings
     return stream._replace(strings=(*others, last + bytes(-(-lacking // PIXELS_PER_BYTE))))
+
+
+def readable_beyond(string: bytes, num_symbols: int) -> bytes:
+    """Append zeros to a string: CompressAI's decoder reads beyond the end of a damaged one.
+
+    It reads at most four bytes for a symbol, and each four bits of the string may announce an
+    escaped symbol of fifteen times four bits. Only a crafted string gets beyond the zeros.
+    """
+    return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:

@@ -45,10 +45,10 @@ def complete_stored(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_fetchable(incomplete: str) -> list[str]:
     """Return the datasets and weights whose names begin so.
 
-    >>> complete_fetchable("al")
-    ['alexnet']
+    >>> complete_fetchable("al"), complete_fetchable("ms")
+    (['alexnet'], ['msillm'])
     """
-    names = [*registry.DATASETS, *NETWORKS, *registry.ALIASES]
+    names = [*registry.DATASETS, *NETWORKS, *registry.FETCHABLE, *registry.ALIASES]
     return [name for name in names if name.startswith(incomplete)]
 
 

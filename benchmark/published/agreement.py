@@ -114,7 +114,13 @@ IJG = "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; our
 # band and TOLERANCE_DB together are 2 % of the bits. An error of the conversion shows in PSNR,
 # which therefore has to agree; one of MS-SSIM itself shows in BPG and WebP, which agree to .001 dB.
 VTM = "published with VTM 9.1; 23.13 needs up to 1.5 % fewer bits for equal MS-SSIM"
+# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10.
+# On Kodak that is .0023 bpp, 3 % of the rate of quality 2, whose curve rises by 2.5 dB where the
+# rate is e times as large (MS-SSIM: by 2.9 dB).
+PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
 CODECS = {
+    ("msillm", "psnr_db"): Cause(PICKLE, lambda _: Band(0.0, 0.1)),
+    ("msillm", "ms_ssim"): Cause(PICKLE, lambda _: Band(0.0, 0.1)),
     ("jpeg", "psnr_db"): Cause(IJG, lambda _: Band(0.0, 0.12)),
     ("jpeg", "ms_ssim"): Cause(IJG, lambda _: Band(0.0, 0.32)),
     ("vtm", "ms_ssim"): Cause(VTM, lambda _: Band(0.0, 0.05), "VTM 23", "psnr_db"),

@@ -8,7 +8,7 @@ class PublishedFile(NamedTuple):
 
     url: str
     name: str  # under which it is stored and looked for
-    sha256: str  # or its first hexadecimal digits
+    sha256: str  # or its first hexadecimal digits; empty where its authors publish none
     size_bytes: int | None = None
 
 

@@ -45,6 +45,7 @@ MOST_FILES_IN_A_ROOM = 16
 # Folders of learned methods; what they share asks `Architecture` and `StageObjective`.
 METHODS = (
     "baselines.compressai",
+    "baselines.msillm",
     *(
         f"baselines.neural.{one}"
         for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "diffusion", "pqmim")

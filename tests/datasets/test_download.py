@@ -441,12 +441,12 @@ def test_weights_go_where_torch_looks_for_them(server, tmp_path, monkeypatch, ca
 class Learned:
     """A codec with two published files, whose address is that of the test's server."""
 
-    url = ""
+    url, sha256 = "", SHA256[:8]
 
     @classmethod
     def published_weights(cls, options):
         stem = f"{options['model']}-{options['metric']}"
-        return [PublishedFile(cls.url, f"{stem}-{quality}.pth", SHA256[:8]) for quality in (1, 2)]
+        return [PublishedFile(cls.url, f"{stem}-{quality}.pth", cls.sha256) for quality in (1, 2)]
 
 
 def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
@@ -460,6 +460,29 @@ def test_a_learned_codec_names_the_files_that_are_fetched_for_its_options(
     assert len(capsys.readouterr().out.splitlines()) == 2
     with pytest.raises(UsageError, match="jpeg has no published weights"):
         command.fetch("jpeg")
+
+
+def test_where_authors_publish_no_digest_that_of_the_first_download_is_recorded_and_required(
+    server, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(Learned, "url", f"{server.url}/file.bin")
+    monkeypatch.setattr(Learned, "sha256", "")
+    monkeypatch.setitem(CODECS, "learned", f"{__name__}:Learned")
+    folder = tmp_path / "hub/checkpoints"
+    command.fetch("learned:model=tiny:metric=mse")
+    files = ["tiny-mse-1.pth", "tiny-mse-2.pth"]
+    assert left_in(folder) == sorted(files + [f"{name}.sha256" for name in files])
+    told = capsys.readouterr().out
+    assert told.count(f"sha256 {SHA256}, recorded here: its authors publish none") == 2
+    record = folder / "tiny-mse-1.pth.sha256"
+    assert record.read_text() == f"{SHA256}  tiny-mse-1.pth\n"
+    record.write_text(record.read_text().replace(SHA256, "0" * 64))
+    with pytest.raises(Unavailable, match=r"tiny-mse-1\.pth has sha256 .* instead of 0000"):
+        command.fetch("learned:model=tiny:metric=mse")
+    (folder / "tiny-mse-1.pth").unlink()
+    with pytest.raises(Unavailable, match=r"file\.bin now has sha256 .* instead of 0000"):
+        command.fetch("learned:model=tiny:metric=mse")
 
 
 def test_what_needs_no_fetch_says_so_and_what_is_unknown_is_guessed(capsys):

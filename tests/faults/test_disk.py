@@ -139,10 +139,13 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(
     assert losses == 0, (finished.stderr, more.stderr, audited.stdout, reported.stderr)
 
 
-NAMES = ["with spaces and 'quotes'", "ünïcödé – 結果 🖼", "-leading=dash,comma:colon", "new\nline"]
+NAMES = [
+    "with spaces, 'quotes', ünïcödé – 結果 🖼",
+    "-leading=dash,comma:colon and new\nline",
+]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=["spaces", "unicode", "punctuation", "newline"])
+@pytest.mark.parametrize("name", NAMES, ids=["unicode", "punctuation"])
 def test_results_and_images_below_any_name_come_out_the_same(
     images, expected, name, tmp_path, record_property
 ):

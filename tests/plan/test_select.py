@@ -38,7 +38,12 @@ WRONG_OPTIONS = [
     *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
     *("dirac:steps=0", "dirac:steps=20:start=0", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
     *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
-    *("hyperprior:weights=best", "hyperprior:device=tpu", "hyperprior:accelerated=2"),
+    *(
+        "msillm:weights=best",
+        "hyperprior:weights=best",
+        "hyperprior:device=tpu",
+        "hyperprior:accelerated=2",
+    ),
     *(COPY + ":timeout_seconds=0", "command:encode=cp {in}:decode=cp {in} {out}:values=1"),
 ]
 

@@ -137,6 +137,31 @@ def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
 
 
 @pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors/vtm-23.13")
+@pytest.mark.parametrize(
+    ("measure", "shift_db", "verdicts"),
+    [
+        (PSNR, 0, {"agrees", "explained"}),
+        (MS_SSIM, 0, {"agrees", "explained"}),
+        (PSNR, 0.2, {"differs"}),
+        (PSNR, -0.1, {"differs"}),
+    ],
+)
+def test_ms_illm_is_explained_by_what_its_authors_count_and_not_beyond_it(
+    measure, shift_db, verdicts
+):
+    bpp, psnr = published_of("MS-ILLM", "", "psnr_db")
+    _, ms_ssim = published_of("MS-ILLM", "", "ms_ssim")
+    pickled, header = 124, 10  # bytes; the first by the package's own pickle_size_of
+    rates = [rate - 8 * (pickled - header) / (768 * 512) for rate in bpp]
+    shifted = [value + shift_db for value in psnr]
+    found = compared(rows_of("msillm", rates, shifted, ms_ssim), [measure])
+    (theirs,) = (one for one in found if one.published == "MS-ILLM")
+    assert theirs.points == len(bpp) - 1  # the lowest rate is below the published ones
+    assert theirs.verdict in verdicts
+    assert theirs.largest_db > 0.05 or shift_db, "the cause is needed"
+    assert (theirs.verdict == "explained") == ("pickle" in theirs.why and shift_db == 0)
+
+
 def test_vtm_agrees_and_a_truncating_conversion_is_flagged():
     means = defaultdict(list)
     with ANCHORS.open() as file:

@@ -1,26 +1,31 @@
 """Measure crops per second of a training step, run in several ways; compare the ratios.
 
-    python tests/speed/training.py [--sizes micro] [--batch 16] [--crop 128] [--seconds 20]
-                                   [--only WORD]
+    python tests/speed/training.py [--member charm-3] [--recipe night] [--stage 1] [--sizes micro]
+                                   [--batch 16] [--crop 128] [--seconds 20] [--only WORD]
 
-Each way is a process or two of its own that trains on random pixels: the speed of a step does not
-depend on what is in the pictures. Compilation and two steps of warm-up are not counted. On a GPU
-only the ways of one process are tried.
+Without --member, the network is that of the recipe: `ours`. With it, it is one of the suite
+`field`, with the stages that the suite gives it; adversarial stages need AlexNet's weights. Each
+way is a process or two of its own that trains on random pixels: the speed of a step does not depend
+on what is in the pictures. bfloat16 is bfloat16 here, whether or not the processor has instructions
+for it. Compilation and two steps of warm-up are not counted. On a GPU only the ways of one process
+are tried.
 """
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
-from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import NAMED
-from baselines.neural.crdr.stage import ConditionedStage
+from baselines.neural.training import precision
+from baselines.neural.training.field_suite import field_suite
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.photographs import Photographs, pack
-from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.recipe import Recipe, load_recipe
+from baselines.neural.training.run import Subject, make_network
 from baselines.neural.training.workers import Workers, in_processes
 
 WARM_UP_STEPS = 2
@@ -29,9 +34,11 @@ LEAST_STEPS = 3
 WAYS = {
     "float32": (1, 2, False, False, False),
     "float32, channels last": (1, 2, False, True, False),
+    "float32, channels last, compiled": (1, 2, False, True, True),
     "bfloat16, channels last": (1, 2, True, True, False),
     "bfloat16, channels last, compiled": (1, 2, True, True, True),
     "two processes, float32, channels last": (2, 1, False, True, False),
+    "two processes, float32, channels last, compiled": (2, 1, False, True, True),
     "two processes, bfloat16, channels last": (2, 1, True, True, False),
     "two processes, bfloat16, channels last, compiled": (2, 1, True, True, True),
 }
@@ -50,10 +57,17 @@ def measure(
     """Print the crops a second of one way."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = CRDRNetwork(NAMED[recipe.sizes]).to(device)
+    network = make_network(Subject(recipe.architecture), recipe).to(device)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
-    learner = Learner(network, recipe, 0, photographs, workers)
+    with patch.object(precision, "has_bfloat16", lambda _device: True):
+        learner = Learner(network, recipe, 0, photographs, workers)
+        crops_per_second = _measured(learner, workers, seconds)
+    if workers.leads:
+        print(f"{crops_per_second:8.1f} crops/s   {name}", flush=True)
+
+
+def _measured(learner: Learner, workers: Workers, seconds: float) -> float:
     steps, started = 0, 0.0
     over = torch.zeros(1)
     while not over.item():
@@ -65,9 +79,8 @@ def measure(
         done = steps >= WARM_UP_STEPS + LEAST_STEPS and perf_counter() - started > seconds
         over = workers.average([], torch.tensor([float(done)])).ceil()
     synchronise()
-    if workers.leads:
-        crops = (steps - WARM_UP_STEPS) * recipe.stages[0].batch
-        print(f"{crops / (perf_counter() - started):8.1f} crops/s   {name}", flush=True)
+    crops = (steps - WARM_UP_STEPS) * learner.stage.batch
+    return crops / (perf_counter() - started)
 
 
 def synchronise() -> None:
@@ -76,45 +89,40 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
+def measured_recipe(given: argparse.Namespace) -> Recipe:
+    """Return a recipe whose only stage is the one to measure, long enough not to end."""
+    recipe = load_recipe(given.recipe)
+    if given.sizes:
+        recipe = replace(recipe, sizes=given.sizes)
+    if given.member:
+        recipe = field_suite(recipe, Path(), members=[given.member])[0].recipe
+    stage = recipe.stages[given.stage - 1]
+    changed = {"batch": given.batch or stage.batch, "crop_px": given.crop or stage.crop_px}
+    long = replace(stage, steps=1_000_000, learning_rate=1e-6, float32=False, **changed)
+    return replace(recipe, stages=(long,))
+
+
 def main() -> None:
     """Print every way, or those whose names contain a word."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", default="micro", choices=NAMED)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--recipe", default="night")
+    parser.add_argument("--member", help="of the suite field: charm-3; default: the recipe's own")
+    parser.add_argument("--stage", type=int, default=1, help="of the network's stages, from 1")
+    parser.add_argument("--sizes", help="default: the recipe's")
+    parser.add_argument("--batch", type=int, help="default: the recipe's")
+    parser.add_argument("--crop", type=int, help="in pixels; default: the recipe's")
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="a word in the names of ways to try")
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     noise = np.random.default_rng(0).integers(0, 256, (8, 512, 768, 3), np.uint8)
-    photographs = pack(noise)
-    stage = ConditionedStage(
-        kind="multi_rate",
-        steps=1_000_000,
-        batch=given.batch,
-        crop_px=given.crop,
-        learning_rate=1e-6,
-        lambdas=(3.4, 1.2, 0.4, 0.13, 0.05),
-        decay_at=1.0,
-        balanced=True,
-        mixed_levels=True,
-    )
-    recipe = Recipe(name="speed", sizes=given.sizes, stages=(stage,))
+    photographs, recipe = pack(noise), measured_recipe(given)
     for name, (processes, threads, autocast, channels_last, compiled) in WAYS.items():
         if given.only not in name or (processes > 1 and device.type != "cpu"):
             continue
         one = replace(recipe, processes=processes, autocast=autocast, compiled=compiled)
-        in_processes(
-            processes,
-            measure,
-            one,
-            photographs,
-            device,
-            threads,
-            channels_last,
-            given.seconds,
-            name,
-        )
+        way = (one, photographs, device, threads, channels_last, given.seconds, name)
+        in_processes(processes, measure, *way)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,22 @@ FULL = CharmSizes(
     context_kernels=(5, 5, 3),
 )
 
+# About the work per pixel of CRDR's `small`, with the slices' kernels of `micro`.
+SMALL = CharmSizes(
+    transform=136,
+    latent=200,
+    hyper_latent=96,
+    kernel=5,
+    hyper_encoder=(160, 128),
+    hyper_decoder=(96, 128),
+    hyper_kernel=5,
+    support=160,
+    slices=(20,) * 10,
+    support_slices=5,
+    context=(128, 96),
+    context_kernels=(3, 3, 3),
+)
+
 # About the work per pixel of CRDR's `micro`. Slices, supports and residual prediction are those of
 # the paper. Our choice are the slices' kernels of 3: one of 5 alone would take all of that work.
 MICRO = CharmSizes(
@@ -93,4 +109,4 @@ TINY = CharmSizes(
     context_kernels=(3, 3, 3),
 )
 
-NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}
+NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}

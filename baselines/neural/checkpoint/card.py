@@ -40,6 +40,8 @@ class Card:
     caveat: str = ""  # what tables and figures say beside its name: "untrained"
     crops: int = 0  # seen in training, all steps together; 0 where unknown
     sha256: str = ""  # of the tensors' file, in hexadecimal; `save_checkpoint` fills it in
+    # Training steps by the precision of convolutions, "bfloat16" or "float32"; none where unknown.
+    precision_steps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> bytes:
@@ -75,6 +77,7 @@ class _Record(msgspec.Struct, kw_only=True):
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     caveat: str = ""
     crops: Count = 0
+    precision_steps: dict[str, Count] = {}
     architecture: str = ""
     config: Any = None
     sizes: Any = None  # format 1: CRDR's
@@ -97,6 +100,7 @@ def save_card(path: Path, card: Card) -> None:
         "training_data": card.training_data,
         "steps": UNKNOWN if card.steps is None else card.steps,
         "crops": card.crops,
+        "precision_steps": dict(card.precision_steps),
         "command": card.command,
         "commit": card.commit,
         "measured": dict(card.measured),
@@ -167,5 +171,6 @@ def _card(record: Any) -> Card:
         measured=found.measured,
         caveat=found.caveat,
         crops=found.crops,
+        precision_steps=found.precision_steps,
         sha256=found.sha256,
     )

@@ -1,7 +1,8 @@
 """The base codec of a diffusion decoder: any codec of the registry, and what its streams tell.
 
-A base that has an option `checkpoint` is one of trained weights: the decoder belongs to these and
-no others. Programs and libraries differ in their builds, not in what their settings mean.
+A base that has an option `checkpoint` or `weights` is one of trained weights: the decoder belongs
+to these and no others. Programs and libraries differ in their builds, not in what their settings
+mean.
 """
 
 import inspect
@@ -71,8 +72,8 @@ class BaseCodec:
     @cached_property
     def fingerprint(self) -> str:
         """The digest of the codec's weights, empty for one without."""
-        has_weights = "checkpoint" in inspect.signature(codec_class(self.spec)).parameters
-        return self.info.fingerprint if has_weights else ""
+        options = inspect.signature(codec_class(self.spec)).parameters.keys()
+        return self.info.fingerprint if options & {"checkpoint", "weights"} else ""
 
     def code_crops(self, crops: "Tensor", setting: Setting) -> CodedCrops:
         """Return crops (N, 3, H, W) in [-1, 1] as the codec shows them at a setting."""

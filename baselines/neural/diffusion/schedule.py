@@ -31,23 +31,21 @@ def log_snr(time: float, noise_scale: float = 1.0) -> float:
 
     noise_scale: n, above 0.
 
-    >>> log_snr(0.5), log_snr(0.5, 0.5) == 2 * math.log(2), log_snr(0), log_snr(1)
-    (0.0, True, 15.0, -15.0)
+    >>> round(log_snr(0.5, 0.1), 6), log_snr(0), log_snr(1)
+    (4.60517, 15.0, -15.0)
     """
     if time <= 0 or time >= 1:
         return LARGEST_LOG_SNR if time <= 0 else -LARGEST_LOG_SNR
-    if time == 0.5:  # whose tangent is 1, and in floating point a little less
-        found = -2 * math.log(noise_scale)
-    else:
-        found = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
+    found = -2 * math.log(noise_scale * math.tan(math.pi * time / 2))
     return min(max(found, -LARGEST_LOG_SNR), LARGEST_LOG_SNR)
 
 
 def noise_level(time: float, noise_scale: float = 1.0) -> NoiseLevel:
     """Return logSNR, alpha and sigma at a time in [0, 1].
 
-    >>> noise_level(0.5).alpha ** 2, noise_level(0.5).sigma ** 2
-    (0.5000000000000001, 0.5000000000000001)
+    >>> half = noise_level(0.5)
+    >>> round(half.alpha**2, 6), round(half.sigma**2, 6)
+    (0.5, 0.5)
     """
     ratio = log_snr(time, noise_scale)
     return NoiseLevel(ratio, (1 + math.exp(-ratio)) ** -0.5, (1 + math.exp(ratio)) ** -0.5)

@@ -8,8 +8,8 @@
 
 He et al., "ELIC: Efficient learned image compression with unevenly grouped space-channel contextual
 adaptive coding" (CVPR 2022): one network for each rate. In training, contexts and decoder see
-rounded latents throughout, with the identity as gradient of rounding; implementations differ in
-this, and it is our choice.
+rounded latents, with the identity as gradient of rounding; implementations differ in this, and it
+is our choice. A stage of the objective `elic` may let the contexts see noisy latents instead.
 """
 
 import math
@@ -23,7 +23,7 @@ from baselines.neural.blocks.residual_start import set_latent_gain, start_transf
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.elic.context import CheckerboardConvolution, SpaceChannelContext
 from baselines.neural.elic.sizes import ElicSizes
-from baselines.neural.entropy.factorised import FactorisedPrior
+from baselines.neural.entropy.factorised import FactorisedPrior, noised
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
     hyper_analysis,
@@ -51,6 +51,7 @@ class ElicNetwork(TransformNetwork):
         self.hyper_synthesis = hyper_synthesis(sizes, sizes.support)
         self.prior = FactorisedPrior(sizes.hyper_latent)
         self.context = SpaceChannelContext(sizes)
+        self.noisy_contexts = False  # whether contexts see noisy latents in training
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64."""
@@ -66,7 +67,8 @@ class ElicNetwork(TransformNetwork):
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) group by group; see `LatentNetwork.code`."""
         rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
-        coded = self.context(self.hyper_synthesis(rounded_hyper), _rounding(latents, self.sizes))
+        seen = _noise if noisy and self.noisy_contexts else _rounding
+        coded = self.context(self.hyper_synthesis(rounded_hyper), seen(latents, self.sizes))
         mean, scale = coded.mean.float(), coded.scale.float()
         quantised = quantise_about(latents, mean, scale, noisy=noisy)
         return CodedLatents(quantised.values, quantised.bits.sum((1, 2, 3)), z_bits)
@@ -110,6 +112,12 @@ def _rounding(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tens
         return values + ((values - about).round() + about - values).detach()
 
     return round_group
+
+
+def _noise(latents: Tensor, sizes: ElicSizes) -> Callable[[int, Tensor], Tensor]:
+    """Return the groups with noise, the same one wherever a group is asked for."""
+    groups = torch.split(noised(latents), list(sizes.groups), dim=1)
+    return lambda group, _mean: groups[group]
 
 
 def initialise(network: ElicNetwork, images: Tensor, lambdas: Sequence[float]) -> None:

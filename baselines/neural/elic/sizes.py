@@ -93,6 +93,27 @@ FULL = ElicSizes(
     aggregation=None,
 )
 
+# About the work per pixel of CRDR's `small`, with every part of the method.
+SMALL = ElicSizes(
+    encoder=(96, 136, 160),
+    decoder=(160, 136, 96),
+    latent=192,
+    hyper_latent=96,
+    blocks=2,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(128, 128),
+    hyper_decoder=(128, 160),
+    hyper_kernel=5,
+    support=192,
+    groups=(8, 16, 24, 48, 96),
+    channel_context=(128, 96),
+    channel_kernel=5,
+    spatial_kernel=5,
+    aggregation=(192, 128),
+)
+
 # About the work per pixel of CRDR's `micro`, with every part of the method.
 MICRO = ElicSizes(
     encoder=(32, 40, 48),
@@ -156,4 +177,4 @@ TINY = ElicSizes(
     aggregation=(8, 6),
 )
 
-NAMED = {"full": FULL, "micro": MICRO, "micro-plain": MICRO_PLAIN, "tiny": TINY}
+NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "micro-plain": MICRO_PLAIN, "tiny": TINY}

@@ -7,8 +7,9 @@ Mentzer et al., "High-Fidelity Generative Image Compression" (NeurIPS 2020). The
 
 with MSE of values in [0, 1]; w is lambda above the target rate, `lambda_below` otherwise. These are
 the published weights, divided so that 152.4 becomes 150. The bits of rounded latents decide w, for
-the batch; w multiplies the bits of noisy ones. Our choice: the discriminator is updated on the
-generator's batch, where the authors take another.
+the batch; w multiplies the bits of noisy ones. In the first `early_steps` of a stage w is halved
+and the target is 1/0.7 of its own, as published for 50,000 steps. Our choice: the discriminator is
+updated on the generator's batch, where the authors take another.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +24,12 @@ from baselines.neural.training.conditional_gan import ConditionalAdversary, GanS
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
-from baselines.neural.training.recipe import Positive, Weight
+from baselines.neural.training.recipe import Count, Positive, Weight
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
+
+# Factors of the weight of a bit and of the target in the first steps: models/hific/configs.py.
+EARLY_WEIGHT, EARLY_TARGET = 0.5, 0.20 / 0.14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,7 @@ class HificStage(GanStage):
 
     target_bpp: Positive
     lambda_below: Weight = 1 / 64
+    early_steps: Count = 0  # with less weight on a bit and a higher target
     lpips: Weight = 1.0
     gan: Weight = 0.0  # .15 in the published second stage
 
@@ -81,7 +86,10 @@ class Hific:
         found = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
         rounded = self._rounded_bpp(uncompiled(network), crops)
         (above,) = stage.lambdas
-        weight = torch.where(rounded > stage.target_bpp, above, stage.lambda_below)
+        early = step < stage.early_steps
+        target = stage.target_bpp * (EARLY_TARGET if early else 1)
+        weight = torch.where(rounded > target, above, stage.lambda_below)
+        weight = weight * (EARLY_WEIGHT if early else 1)
         total = (found.loss(weight.expand(len(crops))) + penalty).mean()
         numbers |= {"mse": found.mse.mean(), "bpp": found.bpp.mean(), "rounded_bpp": rounded}
 

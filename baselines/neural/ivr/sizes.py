@@ -48,6 +48,17 @@ FULL = IvrSizes(
     rate_levels=10,
 )
 
+# About the work per pixel of CRDR's `small`, and its rate levels.
+SMALL = IvrSizes(
+    transform=174,
+    latent=256,
+    hyper_latent=128,
+    hyper_encoder=(128, 128),
+    hyper_decoder=(128, 192),
+    hyper_kernel=5,
+    rate_levels=5,
+)
+
 # About the work per pixel of CRDR's `micro`, and its rate levels.
 MICRO = IvrSizes(
     transform=50,
@@ -70,4 +81,4 @@ TINY = IvrSizes(
     rate_levels=5,
 )
 
-NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}
+NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}

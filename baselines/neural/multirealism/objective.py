@@ -6,7 +6,8 @@ loss of a crop is ::
     s (150 MSE + lambda bpp + beta (lpips_per_beta LPIPS + gan_per_beta GAN))
 
 with MSE of values in [0, 1], beta uniform in [0, 2.56], s = 1 or lambda^-.5 where `balanced`. The
-published weights, divided so that 650.25 becomes 150, are .983 and .231. Our choices: a share of
+published weights, divided so that 650.25 becomes 150, are .983 and .231. In the `early_share` of a
+stage's steps lambda is ten times as large, as published for 15 %. Our choices: a share of
 the crops has beta 0, and the discriminator is updated on the generator's batch.
 """
 
@@ -28,6 +29,8 @@ from baselines.neural.training.recipe import Share, Weight
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 
+EARLY_WEIGHT = 10.0  # factor of lambda in the first steps
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiRealismStage(GanStage):
@@ -36,6 +39,7 @@ class MultiRealismStage(GanStage):
     lpips_per_beta: Weight = 0.0
     gan_per_beta: Weight = 0.0
     zero_beta_share: Share = 0.0  # of the crops, whose beta is 0
+    early_share: Share = 0.0  # of the steps, the first ones, with a larger lambda
     balanced: bool = False
 
     @property
@@ -82,6 +86,8 @@ class MultiRealism:
                 numbers["generator"] = losses.mean() / beta.mean().clamp(min=1e-6)
         found = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
         (weight,) = stage.lambdas
+        if step < stage.early_share * stage.steps:
+            weight *= EARLY_WEIGHT
         scale = weight**-0.5 if stage.balanced else 1.0
         weights = torch.full_like(found.mse, weight)
         total = scale * (found.loss(weights) + penalty).mean()

@@ -80,6 +80,28 @@ FULL = MultiRealismSizes(
     condition=512,
 )
 
+# The dimensions of CRDR's `small` without channel attention; each slice sees its part of a wider
+# support, and all slices before it.
+SMALL = MultiRealismSizes(
+    encoder=(96, 128, 192),
+    decoder=(192, 128, 96),
+    latent=192,
+    hyper_latent=96,
+    blocks=2,
+    attention=True,
+    outer_kernel=5,
+    inner_kernel=3,
+    hyper_encoder=(160, 128),
+    hyper_decoder=(96, 128),
+    hyper_kernel=5,
+    support=192,
+    slices=(16, 32, 48, 96),
+    support_slices=4,
+    context=(112, 80),
+    context_kernels=(3, 3, 3),
+    condition=256,
+)
+
 # The dimensions of CRDR's `micro`, which has the same parts and channel attention.
 MICRO = MultiRealismSizes(
     encoder=(48, 64, 64),
@@ -122,4 +144,4 @@ TINY = MultiRealismSizes(
     condition=16,
 )
 
-NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}
+NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}

@@ -6,6 +6,7 @@ from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.checkpointing import load_state
 from baselines.neural.training.journal import JOURNAL, Journal, step_of
+from baselines.neural.training.loop import precision_steps
 from baselines.neural.training.run import make_network, read_record
 from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark.errors import UsageError
@@ -45,6 +46,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         command=session.command,
         commit=commit() or "unknown",
         measured=_measured(run, index, step),
+        precision_steps=precision_steps(state, recipe),
         caveat=caveat if architecture.rate_levels(config) > 1 else "",
     )
     images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]

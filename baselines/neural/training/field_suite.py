@@ -4,37 +4,34 @@ A network of all rates sees as many crops as `ours` does with the same recipe, a
 as many as `ours` sees for each of its levels. Crops are of the same side, batches of the same size,
 schedules of the same shape, and adversarial stages have the share of the crops that they have in
 the recipe. Rate and distortion are weighted as at the first levels of `ours`, where a method does
-not say otherwise: HiFiC has its rate targets.
+not say otherwise: HiFiC has its rate targets. With the recipe `paper`, there is no common budget:
+members train as their papers do (`paper_suite.py`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from baselines.neural.architecture import load_architecture
+from baselines.neural.training.paper_suite import RECIPE, Member, paper_members
 from baselines.neural.training.phases import Phase, phases_of, stage_of, without_realism
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
 from benchmark.errors import UsageError
 
 POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
-LEARNING_RATE = 1e-3  # of networks of one rate
+# Best of three for each method by 1,000 steps at one rate on held-out photographs (docs/log.md).
+LEARNING_RATES = MappingProxyType(
+    {"charm": 1e-3, "elic": 4e-3, "ivr": 7.5e-4, "hific": 2e-3, "multirealism": 4e-3}
+)
 # Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
 TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
 # The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
 HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
 MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
-
-
-class Member(NamedTuple):
-    """One network of the suite."""
-
-    name: str  # of its folder and of its checkpoint
-    architecture: str
-    stages: tuple[Stage, ...]
 
 
 def field_suite(
@@ -46,11 +43,23 @@ def field_suite(
     """Return the runs of the suite, method by method, from the lowest rate to the highest.
 
     Each has a folder of its name in `folder`, and its checkpoint beside that. learning_rate: of
-    networks of one rate, instead of `LEARNING_RATE`. members: names of networks or methods to keep;
-    all unless given. Raises `UsageError` for others and for a recipe that has no such sizes.
+    all, instead of each method's of `LEARNING_RATES`. members: names of networks or methods to
+    keep; all unless given. Raises `UsageError` for others and for a recipe that has no such sizes.
     """
-    rate = LEARNING_RATE if learning_rate is None else learning_rate
-    found = (*_single_rates(recipe, rate), *_all_rates(recipe), *_perceptual(recipe, rate))
+    if recipe.architecture != DEFAULT_ARCHITECTURE:
+        raise UsageError(
+            f"the recipe {recipe.name} is for {recipe.architecture}: --suite field takes one for "
+            "ours, and makes those of its members"
+        )
+    if recipe == load_recipe(RECIPE):
+        if learning_rate is not None:
+            raise UsageError("--learning-rate: the recipe paper has each method's: leave it out")
+        found = paper_members()
+    else:
+        given = {} if learning_rate is None else dict.fromkeys(LEARNING_RATES, learning_rate)
+        rates = {**LEARNING_RATES, **given}
+        found = [*_single_rates(recipe, rates), *_all_rates(recipe, rates)]
+        found += _perceptual(recipe, rates)
     known = {one.name for one in found} | {one.architecture for one in found}
     for name in members:
         if name not in known:
@@ -77,7 +86,7 @@ def _run(member: Member, recipe: Recipe, folder: Path) -> TrainingRun:
     )
 
 
-def _single_rates(recipe: Recipe, rate: float) -> list[Member]:
+def _single_rates(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
     """Charm and ELIC: rate and distortion alone, a network for each rate."""
     phases, levels = without_realism(phases_of(recipe)), len(recipe.stages[-1].lambdas)
     balanced = _balanced(phases)
@@ -86,7 +95,9 @@ def _single_rates(recipe: Recipe, rate: float) -> list[Member]:
             f"{name}-{point}",
             name,
             tuple(
-                stage_of(phase, recipe, "single_rate", levels, rate, lambdas=(weight,), **balanced)
+                stage_of(
+                    phase, recipe, "single_rate", levels, rates[name], lambdas=(weight,), **balanced
+                )
                 for phase in phases
             ),
         )
@@ -95,20 +106,19 @@ def _single_rates(recipe: Recipe, rate: float) -> list[Member]:
     ]
 
 
-def _all_rates(recipe: Recipe) -> list[Member]:
+def _all_rates(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
     """IVR: rate and distortion alone, all rates at once."""
     like = next((one for one in recipe.stages if one.kind == "multi_rate"), recipe.stages[-1])
     own: dict[str, Any] = {"lambdas": like.lambdas}
     own |= {name: getattr(like, name) for name in ("balanced", "mixed_levels")}
-    rate = recipe.stages[0].learning_rate
     stages = [
-        stage_of(phase, recipe, "multi_rate", 1, rate, **own)
+        stage_of(phase, recipe, "multi_rate", 1, rates["ivr"], **own)
         for phase in without_realism(phases_of(recipe))
     ]
     return [Member("ivr", "ivr", tuple(stages))]
 
 
-def _perceptual(recipe: Recipe, rate: float) -> list[Member]:
+def _perceptual(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
     """HiFiC and Multi-Realism: without a GAN first, then with one."""
     phases, levels = phases_of(recipe), len(recipe.stages[-1].lambdas)
     members = []
@@ -119,7 +129,7 @@ def _perceptual(recipe: Recipe, rate: float) -> list[Member]:
                 recipe,
                 "hific",
                 levels,
-                rate,
+                rates["hific"],
                 lambdas=(weight,),
                 target_bpp=target,
                 **_adversarial(phase, _trained(HIFIC, recipe), always=("lpips",)),
@@ -134,7 +144,7 @@ def _perceptual(recipe: Recipe, rate: float) -> list[Member]:
                 recipe,
                 "multirealism",
                 levels,
-                rate,
+                rates["multirealism"],
                 lambdas=(weight,),
                 **_adversarial(phase, _trained(MULTI_REALISM, recipe)),
                 **_balanced(phases),

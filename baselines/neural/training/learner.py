@@ -46,7 +46,9 @@ class Learner:
         self._photographs, self._workers = photographs, workers
         device = next(network.parameters()).device
         made = objective_class(self.stage.kind)
-        self.objective: StageObjective = made(self.stage, Setup(recipe, index, device, workers))
+        setup = Setup(recipe, index, device, workers)
+        self.precision = setup.precision_name
+        self.objective: StageObjective = made(self.stage, setup)
         self._freeze()
         groups = [
             group._replace(parameters=trained)
@@ -87,7 +89,8 @@ class Learner:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
         averaged = self._average({"loss": loss.total, **loss.numbers})
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm))
+        largest = self.stage.clip_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, largest))
         whole = math.isfinite(norm) and averaged["loss"] <= LARGEST_LOSS
         if whole:
             self._optimiser.step()

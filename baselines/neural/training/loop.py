@@ -13,7 +13,7 @@ after a whole step and with everything saved.
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -29,6 +29,7 @@ from baselines.neural.training.journal import JOURNAL, Journal
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.objective import Validation
 from baselines.neural.training.photographs import Photographs, draw_crops
+from baselines.neural.training.precision import steps_as_asked
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
@@ -63,6 +64,7 @@ class _TrainingLoop:
         self.device = torch.device(request.device)
         self.numbers: list[dict[str, float]] = []
         self.best = float("inf")
+        self.precision_steps: dict[str, int] = {}  # of the run, in each precision
 
     def go(self) -> None:
         signals = (signal.SIGINT, signal.SIGTERM)
@@ -89,6 +91,7 @@ class _TrainingLoop:
             if saved is not None:
                 learner.load_state(saved)
                 self.best = saved["best"]
+                self.precision_steps = precision_steps(saved, self.recipe)
                 if self.workers.leads:
                     self.journal.cut(index, learner.step)
                 saved = None
@@ -113,6 +116,8 @@ class _TrainingLoop:
         stop = False
         while learner.step < learner.stage.steps and not stop:
             update = learner.update()
+            done = self.precision_steps.get(learner.precision, 0)
+            self.precision_steps[learner.precision] = done + 1
             if not update.skipped:
                 self.numbers.append(update.numbers)
             steps += 1
@@ -155,6 +160,7 @@ class _TrainingLoop:
             "stage": index,
             "step": learner.step,
             "skipped": learner.skipped,
+            "precision": learner.precision,
             "steps_per_second": steps / seconds,
             "crops_per_second": steps * learner.stage.batch / seconds,
             **numbers,
@@ -180,8 +186,18 @@ class _TrainingLoop:
 
     def _save(self, learner: Learner, index: int) -> None:
         if self.workers.leads:
-            save_state(self.request.run, {**learner.state(), "best": self.best})
+            more = {"best": self.best, "precision_steps": self.precision_steps}
+            save_state(self.request.run, {**learner.state(), **more})
         self.workers.wait()
+
+
+def precision_steps(state: Mapping[str, Any], recipe: Recipe) -> dict[str, int]:
+    """Return how many steps a saved run did in each precision, by its name.
+
+    A state that does not count them is of a trainer that did what the recipe asks for.
+    """
+    counted: dict[str, int] | None = state.get("precision_steps")
+    return counted or steps_as_asked(recipe, state["index"], state["step"])
 
 
 def _means(numbers: list[dict[str, float]]) -> dict[str, float]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.neural.training.precision import Precision, precision_of
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
@@ -28,6 +29,8 @@ OBJECTIVES = {
     "single_rate": "baselines.neural.crdr.objective:SingleRate",
     "multi_rate": "baselines.neural.crdr.objective:MultiRate",
     "realism": "baselines.neural.crdr.objective:Realism",
+    "elic": "baselines.neural.elic.objective:Elic",
+    "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",
     "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
     "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
@@ -90,9 +93,14 @@ class Setup:
         """
         return np.random.default_rng([self.recipe.seed, 2, self.index, step])
 
+    @property
+    def precision_name(self) -> Precision:
+        """Precision of convolutions in this process: the recipe's, if the processor has it."""
+        return precision_of(self.recipe, self.recipe.stages[self.index], self.device.type)
+
     def precision(self) -> torch.autocast:
-        """Return the context in which networks are run: bfloat16 where the recipe asks for it."""
-        reduced = self.recipe.autocast and not self.recipe.stages[self.index].float32
+        """Return the context in which networks are run."""
+        reduced = self.precision_name == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
 

@@ -41,16 +41,21 @@ class Stage:
     lambdas: tuple[Positive, ...] = ()  # weight of a bit per pixel at the rate levels 0, 1, ...
     decay: Literal["linear", "step"] = "step"
     final_share: Share = 0.1  # of the learning rate, at the end or after the step
+    # With "step", more steps after that one: the share of the stage's steps, of the learning rate.
+    further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
     prior_rate_factor: Weight = 1.0  # learning rate of z's prior, over that of the rest
     quantile_learning_rate: Weight = 1e-3
-    clip_norm: Weight = 1.0
+    clip_norm: Weight = 1.0  # largest norm of the gradient of all parameters; 0: any
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:
             raise ValueError(f"crop_px is {self.crop_px}, not a multiple of 64")
+        falls = [self.decay_at, *(share for share, _ in self.further_falls)]
+        if self.further_falls and (self.decay != "step" or falls != sorted(falls)):
+            raise ValueError('further_falls come with decay = "step", each behind the one before')
 
     @property
     def crops(self) -> int:
@@ -74,7 +79,7 @@ class Recipe:
     architecture: str = DEFAULT_ARCHITECTURE  # of `baselines.neural.architecture.ARCHITECTURES`
     caveat: str = ""  # shown beside the name of the result in tables and figures
     seed: Count = 1
-    autocast: bool = False  # bfloat16
+    autocast: bool = False  # bfloat16 where the processor has instructions for it
     compiled: bool = False
     processes: AtLeastOne = 1  # on the CPU, of one thread each
     initialise: Literal["random", "pca"] = "random"

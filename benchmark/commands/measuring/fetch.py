@@ -14,7 +14,7 @@ from benchmark.codec_spec import codec_class, parse_codec
 from benchmark.commands import options
 from benchmark.commands.completion import complete_fetchable
 from benchmark.errors import Unavailable, UnknownName, UsageError
-from benchmark.registry import ALIASES, CODECS, DATASETS, HYPERPRIOR
+from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE
 from benchmark.system.published_weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def fetch(
         typer.Argument(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
-            f"{HYPERPRIOR}",
+            f"{', '.join(FETCHABLE)}",
             autocompletion=complete_fetchable,
         ),
     ],
@@ -68,7 +68,7 @@ def fetch(
     elif name.partition(":")[0] in CODECS or name in ALIASES:
         _fetch_weights(_weights_of_codec(name))
     else:
-        known = [*DATASETS, *NETWORKS, HYPERPRIOR, *ALIASES]
+        known = [*DATASETS, *NETWORKS, *FETCHABLE, *ALIASES]
         raise UnknownName("thing to fetch", name, known)
 
 
@@ -97,6 +97,7 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
 
 def _fetch_weights(files: Sequence[PublishedFile]) -> None:
     from benchmark.datasets.download import fetch as download
+    from benchmark.system.recorded_digest import record_sha256, recorded_sha256
     from benchmark.system.weights import find_weights, weight_folders
 
     for url, name, sha256, size_bytes in files:
@@ -105,8 +106,10 @@ def _fetch_weights(files: Sequence[PublishedFile]) -> None:
         except Unavailable:
             path = weight_folders()[-1] / name
         with _shown() as progress:
-            download(url, path, size_bytes, sha256, progress)
+            download(url, path, size_bytes, sha256 or recorded_sha256(path), progress)
         print(f"{name}: {path}")
+        if not sha256:
+            print(f"  sha256 {record_sha256(path)}, recorded here: its authors publish none")
 
 
 def _weights_of_codec(text: str) -> Sequence[PublishedFile]:

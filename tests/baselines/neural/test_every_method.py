@@ -14,7 +14,7 @@ from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint.recognise import recognise, tensor_file
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
+from baselines.neural.crdr.sizes import NAMED as CRDR_SIZES
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import CorruptStream
 from support.tiny_architecture import write_tiny
@@ -126,14 +126,15 @@ def test_a_fresh_process_decodes_the_same_picture(codec, path, tmp_path, control
     assert np.array_equal(np.load(tmp_path / "latents.npy"), expected.numpy())
 
 
-def test_the_small_size_takes_the_work_of_crdrs_smallest(method):
-    ours = macs_per_pixel("crdr", CRDR_MICRO)
-    assert macs_per_pixel(method, load_architecture(method).presets["micro"]) == pytest.approx(
+@pytest.mark.parametrize("preset", ["micro", "small"])
+def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(method, preset):
+    ours = macs_per_pixel("crdr", CRDR_SIZES[preset])
+    assert macs_per_pixel(method, load_architecture(method).presets[preset]) == pytest.approx(
         ours, rel=0.05
     )
 
 
-@pytest.mark.parametrize("preset", ["tiny", "micro", "full"])
+@pytest.mark.parametrize("preset", ["tiny", "micro", "small", "full"])
 def test_bare_tensors_tell_the_configuration(method, preset):
     architecture = load_architecture(method)
     config = architecture.presets[preset]

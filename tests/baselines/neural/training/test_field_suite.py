@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.hific.objective import Hific
 from baselines.neural.multirealism.objective import MultiRealism
-from baselines.neural.training.field_suite import field_suite
+from baselines.neural.training.field_suite import LEARNING_RATES, field_suite
 from baselines.neural.training.losses.patch_discriminator import PatchDiscriminator
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe, recipe_from
@@ -19,12 +20,12 @@ from baselines.neural.training.workers import Workers
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UsageError
 from support.tiny_checkpoint import noise
-from support.tiny_training import bench, write_photographs, write_recipe
+from support.tiny_training import bench, write_photographs
 
 POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4}
 
 
-@pytest.mark.parametrize("name", ["night", "evening", "smoke"])
+@pytest.mark.parametrize("name", ["night", "evening", "lease", "smoke"])
 def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
     recipe = load_recipe(name)
     whole = recipe.crops_before(len(recipe.stages))
@@ -51,14 +52,34 @@ def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
         assert all(one.has_lpips for one in stages if one.has_gan)
 
 
+def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
+    night = load_recipe("night")
+    for run in field_suite(night, Path()):
+        first, last = run.recipe.stages[0], run.recipe.stages[-1]
+        assert first.learning_rate == LEARNING_RATES[run.subject.architecture]
+        shape = night.stages[-1].learning_rate / night.stages[0].learning_rate
+        assert last.learning_rate == pytest.approx(first.learning_rate * shape)
+    given = field_suite(night, Path(), learning_rate=3e-4)
+    assert {run.recipe.stages[0].learning_rate for run in given} == {3e-4}
+
+
 def test_a_member_that_the_suite_lacks_is_named():
     with pytest.raises(UsageError, match="the suite has no member chram"):
         field_suite(load_recipe("smoke"), Path(), members=["chram"])
 
 
 def test_a_recipe_of_sizes_that_a_method_lacks_is_refused():
-    with pytest.raises(UsageError, match="sizes 'small', of which charm has full, micro, tiny"):
-        field_suite(load_recipe("lease"), Path())
+    other = replace(load_recipe("smoke"), sizes="least")
+    with pytest.raises(UsageError, match="sizes 'least', of which charm has full, small, micro"):
+        field_suite(other, Path())
+
+
+def test_the_suite_fits_into_a_lease():
+    members = field_suite(load_recipe("lease"), Path())
+    assert {run.recipe.sizes for run in members} == {"small"}
+    whole = load_recipe("lease").crops_before(2)
+    seen = sum(run.recipe.crops_before(len(run.recipe.stages)) for run in members)
+    assert seen == pytest.approx(4 * whole, rel=0.001)
 
 
 def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
@@ -142,23 +163,29 @@ def test_a_discriminator_learns_and_goes_on_from_its_state(name, objective, fiel
     assert third.loss(network, batch, 2).after_step(1.0)["discriminator"] != losses[0]
 
 
-def test_members_are_trained_to_checkpoints_that_their_codecs_find(tmp_path, monkeypatch):
+def test_the_smoke_suite_trains_all_members_to_checkpoints_that_their_codecs_find(
+    tmp_path, monkeypatch
+):
     write_photographs(tmp_path)
-    write_recipe(tmp_path / "recipe.toml", initialise='"pca"')
     out = tmp_path / "field"
     done = bench(
-        "train", "--suite", "field", "--recipe", tmp_path / "recipe.toml", "--members",
-        "charm-1,elic-1,ivr,hific-1,multirealism-1", "--data", tmp_path / "photos",
+        "train", "--suite", "field", "--recipe", "smoke", "--data", tmp_path / "photos",
         "--validation", tmp_path / "unseen", "--out", out, "--quiet",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
+    cards = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    ivr = cards.pop("ivr")
+    assert (ivr["steps"], ivr["crops"]) == (60, 240)
+    assert all(card["crops"] == 48 for card in cards.values() if "hific" not in card["command"])
+    assert ivr["command"].startswith("bench train --suite field --recipe smoke ")
     monkeypatch.setenv("BENCH_WEIGHTS", str(out))
     pixels = noise(70, 60)
-    for spec in ("charm", "elic", "ivr", "hific", "multirealism:beta=2.56"):
-        codec = load_codec(parse_codec(spec))
-        data = codec.encode(pixels, codec.sweep[0])
-        assert codec.decode(data).shape == pixels.shape
+    coded = []
+    for name, points in POINTS.items():
+        codec = load_codec(parse_codec(f"{name}:beta=2.56" if name == "multirealism" else name))
         assert "steps" in codec.describe().version
-    card = json.loads((out / "hific-1.json").read_text())
-    assert card["command"].startswith("bench train --suite field --recipe ")
-    assert card["crops"] == 4
+        for setting in codec.sweep[:points]:
+            assert codec.decode(codec.encode(pixels, setting)).shape == pixels.shape
+            coded.append(name if points == 1 else f"{name}-{setting.value:g}")
+    assert sorted(coded) == sorted([*cards, "ivr"])
+    assert len(coded) == 16

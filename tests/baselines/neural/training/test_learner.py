@@ -12,6 +12,7 @@ from baselines.neural.crdr.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.draw import draw_levels
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
+from baselines.neural.training import precision
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.photographs import draw_crops
@@ -54,12 +55,20 @@ def seen_by(network):
     return seen
 
 
-def test_a_stage_in_float32_is_so_whatever_the_recipe_says():
+def test_a_stage_in_float32_is_so_whatever_the_recipe_says(monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: True)
     coarse, fine, asked_for = (
         learner_of(toy(), {"float32": float32}, autocast=autocast).update().numbers
         for float32, autocast in ((False, True), (False, False), (True, True))
     )
     assert asked_for == fine != coarse
+
+
+def test_bfloat16_is_left_out_where_the_processor_lacks_it(monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: False)
+    asked, plain = (learner_of(toy(), {}, autocast=autocast) for autocast in (True, False))
+    assert asked.update().numbers == plain.update().numbers
+    assert asked.precision == "float32"
 
 
 @pytest.mark.parametrize("balanced", [False, True])

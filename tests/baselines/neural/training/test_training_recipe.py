@@ -37,7 +37,10 @@ def test_every_recipe_that_ships_can_be_loaded(name):
     assert recipe.stages
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+OURS = [name for name in SHIPPED if load_recipe(name).architecture == "crdr"]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_stages_come_in_the_order_of_the_paper(name):
     kinds = [stage.kind for stage in load_recipe(name).stages]
     assert kinds == sorted(kinds, key=["single_rate", "multi_rate", "realism"].index)
@@ -162,6 +165,14 @@ MALFORMED = {
         "validate_every_steps = 0\n" + HEAD + WHOLE_STAGE,
         "validate_every_steps is 0",
     ),
+    "falls of a straight line": (
+        with_stage('decay = "linear"\nfurther_falls = [[1.0, 0.1]]'),
+        'further_falls come with decay = "step"',
+    ),
+    "falls out of order": (
+        replaced("decay_at = 1", "decay_at = 0.5\nfurther_falls = [[0.4, 0.1]]"),
+        "each behind the one before",
+    ),
     "unknown initialisation": ('initialise = "zeros"\n' + HEAD + WHOLE_STAGE, "initialise is"),
 }
 
@@ -198,6 +209,13 @@ def test_the_published_schedule_is_constant_and_then_a_tenth():
     stage = stage_of(steps=1_000_000, decay_at=0.8, decay="step", final_share=0.1)
     steps = (0, 1, 799_999, 800_000, 999_999)
     assert [rate_factor(stage, step) for step in steps] == [1, 1, 1, 0.1, 0.1]
+
+
+def test_the_rate_falls_again_where_the_stage_says_so():
+    falls = ((0.6, 0.2), (0.8, 0.05))
+    assert factors(steps=10, decay_at=0.3, final_share=0.5, further_falls=falls) == [
+        *(1, 1, 1, 0.5, 0.5, 0.5, 0.2, 0.2, 0.05, 0.05)
+    ]
 
 
 def test_the_rate_rises_evenly_over_the_warm_up():

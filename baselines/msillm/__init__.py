@@ -1,0 +1,1 @@
+"""MS-ILLM as a contender, by the networks of the package neuralcompression."""

@@ -1,0 +1,77 @@
+"""Precision in which a process trains: bfloat16 where its processor computes in it, else float32.
+
+A recipe asks for bfloat16 with `autocast`. Where the instructions are missing it takes two to
+seven times as long as float32 (docs/log.md), so that each process decides for itself when it
+starts; a run may go on in the other precision on another machine, and its state counts the steps of
+each. What decides on a CPU is the convolutions, which oneDNN computes: ATEN_CPU_CAPABILITY, which
+holds for the kernels of torch itself, leaves them as fast as they are, ONEDNN_MAX_CPU_ISA does not.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Literal
+
+import torch
+
+from baselines.neural.training.recipe import Recipe, Stage
+
+Precision = Literal["bfloat16", "float32"]
+
+# Of processors with AMX or AVX-512, as torch names them; ARM's were not measured.
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
+# Variables that bound the instructions that oneDNN uses, and the bounds without bfloat16.
+BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+
+
+def computes_bfloat16(
+    device: str, capabilities: Mapping[str, object], environment: Mapping[str, str]
+) -> bool:
+    """Return whether "cpu" or "cuda" has instructions for bfloat16 that torch uses.
+
+    capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
+
+    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {})
+    True
+    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    False
+    """
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if any(environment.get(name, "").upper() in WITHOUT for name in BOUNDS):
+        return False
+    return any(capabilities.get(name) for name in INSTRUCTIONS)
+
+
+@cache
+def has_bfloat16(device: str) -> bool:
+    """Return whether this process computes in bfloat16 on "cpu" or "cuda" where it is asked to."""
+    return computes_bfloat16(device, torch.cpu.get_capabilities(), os.environ)
+
+
+def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:
+    """Return the precision of a stage's convolutions in this process."""
+    asked = recipe.autocast and not stage.float32
+    return "bfloat16" if asked and has_bfloat16(device) else "float32"
+
+
+def in_words(recipe: Recipe, device: str) -> str:
+    """Return the precision of a run in this process, and why it is not what the recipe asks for."""
+    found = precision_of(recipe, recipe.stages[0], device)
+    if recipe.autocast and not has_bfloat16(device):
+        return f"{found}, since the processor has no instructions for bfloat16"
+    return found
+
+
+def steps_as_asked(recipe: Recipe, index: int, step: int) -> dict[str, int]:
+    """Return the steps of each precision up to a step of a stage, all as the recipe asks.
+
+    That is what a trainer did that had not yet a choice; its states do not count the steps.
+    """
+    found: dict[str, int] = {}
+    for number, stage in enumerate(recipe.stages[: index + 1]):
+        name = "bfloat16" if recipe.autocast and not stage.float32 else "float32"
+        steps = stage.steps if number < index else step
+        found[name] = found.get(name, 0) + steps
+    return {name: steps for name, steps in found.items() if steps}
