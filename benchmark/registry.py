@@ -30,6 +30,7 @@ CODECS = {
     "multirealism": "baselines.multirealism:MultiRealism",
     "dirac": "baselines.dirac:Dirac",
     "hfd": "baselines.hfd:Hfd",
+    "pqmim": "baselines.pqmim:PqMim",
     "msillm": "baselines.msillm.codec:MSILLM",
     "compressai": "baselines.compressai.codec:CompressAI",
     "folder": "baselines.folder:Folder",

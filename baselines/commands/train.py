@@ -52,8 +52,8 @@ def train(
     suite: Annotated[
         str | None,
         typer.Option(
-            help="Networks trained one after the other, with ours's budget: matched (ours and "
-            "hyperpriors), field (Charm, ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD)",
+            help="Networks trained with ours's budget: matched (ours, hyperpriors), field (Charm, "
+            "ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD, PQ-MIM).",
             rich_help_panel=options.TRAINED,
         ),
     ] = None,

@@ -29,6 +29,7 @@ ARCHITECTURES = {
     "ivr": "baselines.neural.ivr.architecture:IvrArchitecture",
     "hific": "baselines.neural.hific.architecture:HificArchitecture",
     "multirealism": "baselines.neural.multirealism.architecture:MultiRealismArchitecture",
+    "pqmim": "baselines.neural.pqmim.architecture:PqMimArchitecture",
     "dirac": "baselines.neural.diffusion.architecture:DiracArchitecture",
     "hfd": "baselines.neural.diffusion.architecture:HfdArchitecture",
 }

@@ -28,9 +28,10 @@ class RatePointsCodec:
     """Codec of the networks of one method, each trained for one rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
-    `NAME-LEVEL.safetensors`, among the weights or bundled; the option `checkpoint` names another,
-    with `{level}` in its name, or a single one, which is level 1. The sweep holds the levels whose
-    files are there. A stream says which checkpoint it was made with, so that any of them decodes.
+    `STEM-LEVEL.safetensors`, among the weights or bundled, the stem being the name unless a
+    subclass says otherwise; the option `checkpoint` names another, with `{level}` in its name, or
+    a single one, which is level 1. The sweep holds the levels whose files are there. A stream says
+    which checkpoint it was made with, so that any of them decodes.
     """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
@@ -39,6 +40,8 @@ class RatePointsCodec:
     revision: ClassVar[int] = 1
     licence = "MIT"
     tuned_for: ClassVar[str] = "PSNR"
+    coding: ClassVar[str] = "entropy path in integers"
+    suite: ClassVar[str] = "field"  # that trains the networks
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._paths = self._find(checkpoint)
@@ -55,7 +58,7 @@ class RatePointsCodec:
         identities = "".join(card.sha256 for card in cards)
         return CodecInfo(
             version=f"{'; '.join(trainings)}; {versions}",
-            command=f"{self.method}: the network of level {{level}}, entropy path in integers",
+            command=f"{self.method}: the network of level {{level}}, {self.coding}",
             licence=self.licence,
             fingerprint=sha256(identities.encode()).hexdigest(),
             revision=self.revision,
@@ -92,6 +95,10 @@ class RatePointsCodec:
         """Return the controls that streams are written with; None without any."""
         return None
 
+    def _stem(self) -> str:
+        """Return what the files' names begin with."""
+        return self.name
+
     def _caveat(self) -> str:
         cards = list(self._cards.values())
         if not all(card.steps for card in cards):
@@ -120,8 +127,11 @@ class RatePointsCodec:
         missing = None
         for level in self.levels:
             asked = checkpoint.replace(PLACE, str(level))
-            file = f"{self.name}-{level}.safetensors"
-            remedy = "train one with `bench train --suite field`, or name one with checkpoint=..."
+            file = f"{self._stem()}-{level}.safetensors"
+            remedy = (
+                f"train one with `bench train --suite {self.suite}`, or name one with "
+                "checkpoint=..."
+            )
             try:
                 found[level] = find_checkpoint(asked, file, remedy)
             except Unavailable as reason:

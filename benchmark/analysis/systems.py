@@ -161,6 +161,7 @@ TRAINED_ON: Mapping[str, tuple[str, ...]] = {
     "hific": ("psnr_db", "lpips_alex"),
     "msillm": ("psnr_db", "lpips_alex"),
     "multirealism": ("psnr_db", "lpips_alex"),
+    "pqmim": ("psnr_db", "lpips_alex"),
     "bmshj2018-factorized": ("psnr_db",),
     "bmshj2018-hyperprior": ("psnr_db",),
     "mbt2018-mean": ("psnr_db",),

@@ -48,7 +48,7 @@ METHODS = (
     "baselines.msillm",
     *(
         f"baselines.neural.{one}"
-        for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "diffusion")
+        for one in ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "diffusion", "pqmim")
     ),
 )
 

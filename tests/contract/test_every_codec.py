@@ -29,7 +29,7 @@ ELSEWHERE = {
 }
 SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
-METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
+METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
 DRAWING = ("dirac", "hfd")
 UNTRAINED = ("ours", *METHODS, *DRAWING, *(spec for spec in SPECS if "weights=random" in spec))
 TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]

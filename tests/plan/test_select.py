@@ -35,7 +35,7 @@ WRONG_OPTIONS = [
     *("x265:preset=placebo", "x265:depth=12", "x265:subsampling=422", "vvenc:preset=veryfast"),
     *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
     *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
-    *("multirealism:beta=2.6", "multirealism:beta=-0.1"),
+    *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
     *("dirac:steps=0", "dirac:steps=20:start=0", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
     *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
     *(

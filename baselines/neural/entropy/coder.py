@@ -38,10 +38,11 @@ Integers = NDArray[np.integer[Any]]
 
 
 class _SymbolRun(NamedTuple):
-    """Consecutive symbols of the same distribution."""
+    """Consecutive symbols of the same distribution, or with a row of `frequencies` for each."""
 
     model: Any
     entries: NDArray[np.int32]
+    frequencies: NDArray[np.int32] | None = None
 
 
 class Distributions:
@@ -131,11 +132,26 @@ class Encoder:
         for k in range(1, int(classes.max()) + 1):
             self._runs.append(_SymbolRun(_uniform(k), numbers[classes == k] - (1 << k)))
 
+    def add_each(self, symbols: Integers, frequencies: Integers) -> None:
+        """Add symbols (n,), from 0 on, each with a distribution of its own.
+
+        frequencies: (n, entries), at least 1 each, 2^24 in a row. Raises `ValueError` for others,
+        and for a symbol that has none.
+        """
+        _require_frequencies(frequencies)
+        count, entries = frequencies.shape
+        if symbols.shape != (count,) or np.any((symbols < 0) | (symbols >= entries)):
+            raise ValueError(f"{symbols.shape} symbols for frequencies {frequencies.shape}")
+        if count:
+            run = _SymbolRun(_each(), symbols.astype(np.int32), frequencies.astype(np.int32))
+            self._runs.append(run)
+
     def finish(self) -> bytes:
         """Return the bytes of all symbols added so far."""
         coder = constriction.stream.stack.AnsCoder(np.array([FIRST_STATE], np.uint32))
         for run in reversed(self._runs):
-            coder.encode_reverse(run.entries, run.model)
+            shares = () if run.frequencies is None else (_shares(run.frequencies),)
+            coder.encode_reverse(run.entries, run.model, *shares)
         return bytes(coder.get_compressed()[::-1].astype(">u4").tobytes().lstrip(b"\0"))
 
 
@@ -174,6 +190,17 @@ class Decoder:
         symbols[order] = entries
         return symbols.reshape(indices.shape)
 
+    def take_each(self, frequencies: Integers) -> NDArray[np.int32]:
+        """Return the next symbols (n,), which `Encoder.add_each` was given with `frequencies`.
+
+        Raises `ValueError` for frequencies that no encoder takes.
+        """
+        _require_frequencies(frequencies)
+        if not len(frequencies):
+            return np.empty(0, np.int32)
+        symbols: NDArray[np.int32] = self._coder.decode(_each(), _shares(frequencies))
+        return symbols
+
     def _replace_escaped(
         self, symbols: NDArray[np.int32], escape: NDArray[np.int32], outside: NDArray[np.bool_]
     ) -> None:
@@ -209,6 +236,25 @@ def _model(frequencies: Integers) -> Any:
     # numbers: they sum to that rest, so that the factor is 1 and nothing is ever rounded.
     shares = frequencies.astype(np.float64) * 2 ** (PRECISION - FREQUENCY_BITS) - 1
     return constriction.stream.model.Categorical(shares, perfect=False, lazy=False)
+
+
+@cache
+def _each() -> Any:
+    """Return the model of symbols that come with a row of `_shares` each."""
+    return constriction.stream.model.Categorical(perfect=False)
+
+
+def _shares(frequencies: Integers) -> NDArray[np.float64]:
+    """Return what constriction shares out exactly, as in `_model`, of units of 2^-24."""
+    return frequencies.astype(np.float64) - 1
+
+
+def _require_frequencies(frequencies: Integers) -> None:
+    if frequencies.ndim != 2 or (
+        frequencies.size
+        and (frequencies.min() < 1 or (frequencies.sum(1, np.int64) != 2**PRECISION).any())
+    ):
+        raise ValueError("frequencies are not at least 1 each and 2^24 in a row")
 
 
 @cache

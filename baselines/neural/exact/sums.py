@@ -22,21 +22,24 @@ LARGEST_EXPONENT = 500  # and activations far from its largest
 UNFOLDED_VALUES = 1 << 21  # of a band of rows, 16 MB, as torch unfolds it for a matrix product
 
 
-def on_grid(values: Tensor) -> Tensor:
-    """Round float64 values to `ACTIVATION_BITS` bits of their largest magnitude.
+def on_grid(
+    values: Tensor, dims: int | tuple[int, ...] | None = None, bits: int = ACTIVATION_BITS
+) -> Tensor:
+    """Round float64 values to `bits` bits of their largest magnitude.
 
-    Raises `CorruptStream` where one is not finite, or beyond 2^500.
+    With `dims`, of the largest along those dimensions, each place along the others apart. Raises
+    `CorruptStream` where one is not finite, or beyond 2^500.
 
     >>> on_grid(torch.tensor([1.0, 2.0**-22, 2.0**-23], dtype=torch.float64)).tolist()
     [1.0, 0.0, 0.0]
     """
-    largest = values.abs().amax()
-    if not bool(largest < 2.0**LARGEST_EXPONENT):
+    largest = values.abs().amax() if dims is None else values.abs().amax(dims, keepdim=True)
+    if not bool((largest < 2.0**LARGEST_EXPONENT).all()):
         raise CorruptStream(
             "the stream's synthesis leaves the range of numbers of the exact decoder"
         )
     _, exponent = torch.frexp(largest)  # largest < 2^exponent
-    fraction = (ACTIVATION_BITS - exponent.to(torch.int64)).clamp(max=FINEST)
+    fraction = (bits - exponent.to(torch.int64)).clamp(max=FINEST)
     return torch.round(values * power_of_two(fraction)).mul_(power_of_two(-fraction))
 
 

@@ -20,6 +20,7 @@ from benchmark.errors import UsageError
 GENERATIVE = {
     "dirac": "baselines.neural.diffusion.members:dirac",
     "hfd": "baselines.neural.diffusion.members:hfd",
+    "pqmim": "baselines.neural.pqmim.members:pqmim",
 }
 LEARNING_RATE = 1e-3
 

@@ -168,6 +168,7 @@ class _TrainingLoop:
         if validation is not None:
             entry["validation_loss"] = validation.loss
             entry["validation"] = [point._asdict() for point in validation.points]
+            entry |= {f"validation_{name}": one for name, one in validation.numbers.items()}
         self.journal.append(entry)
 
     def _validate(self, learner: Learner) -> Validation | None:

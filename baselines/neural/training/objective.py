@@ -8,6 +8,7 @@ weights: the loop sees a loss, numbers to report and an optional second update.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -32,6 +33,8 @@ OBJECTIVES = {
     "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",
     "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
+    "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
+    "pqmim_transformer": "baselines.neural.pqmim.objective:Transformer",
     "dirac": "baselines.neural.diffusion.objective:Drawing",
     "hfd": "baselines.neural.diffusion.objective:Drawing",
 }
@@ -71,6 +74,7 @@ class Validation(NamedTuple):
     points: tuple[ValidationPoint, ...]
     loss: float  # lower is better
     selects: bool = True  # whether the loss says which network of the stage is the best
+    numbers: Mapping[str, float] = MappingProxyType({})  # for the journal, as `validation_NAME`
 
 
 @dataclass(frozen=True, slots=True)

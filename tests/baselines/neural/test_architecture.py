@@ -16,7 +16,7 @@ CONFIGS = {
     "compressai": ZooConfig("bmshj2018-hyperprior", (6, 8), 0.01),
 }
 # z's distributions are given by mean and scale, or there is no z.
-WITHOUT_QUANTILES = ("ivr", "dirac", "hfd")
+WITHOUT_QUANTILES = ("ivr", "dirac", "hfd", "pqmim")
 each_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 
 

@@ -20,7 +20,8 @@ from benchmark.errors import CorruptStream
 from support.tiny_architecture import write_tiny
 from support.tiny_checkpoint import noise
 
-METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
+OF_ROUNDED_LATENTS = ("charm", "elic", "ivr", "hific", "multirealism")
+METHODS = (*OF_ROUNDED_LATENTS, "pqmim")
 CONTROLS = {"multirealism": 32, "ivr": 24}  # of a stream; the others have none
 ROOT = Path(__file__).parents[3]
 
@@ -71,6 +72,7 @@ def test_what_is_decoded_is_the_synthesis_of_the_latents_that_were_coded(codec, 
     assert np.array_equal(codec.decode(data), levels)
 
 
+@pytest.mark.parametrize("method", OF_ROUNDED_LATENTS, indirect=True)
 def test_latents_are_within_half_a_step_of_what_was_analysed(codec, controls):
     """Up to what the last, unrounded correction adds, where a method has one."""
     whole = to_images(noise(128, 128), torch.device("cpu"))

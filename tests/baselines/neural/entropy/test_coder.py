@@ -359,6 +359,57 @@ def test_memory_follows_the_symbols_and_not_the_bytes_claims(gaussians):
     assert peak < 100 * indices.size
 
 
+def own_frequencies(count: int, entries: int) -> np.ndarray:
+    """Frequencies of `count` symbols, some as uneven as they can be, 2^24 in each row."""
+    random = np.random.default_rng(3)
+    found = 1 + random.integers(0, 1 << random.integers(1, 15, (count, 1)), (count, entries))
+    found[np.arange(count), random.integers(0, entries, count)] += (1 << 24) - found.sum(1)
+    return found
+
+
+def test_symbols_with_distributions_of_their_own_are_read_by_the_reference(gaussians):
+    tables, rows = gaussians
+    frequencies = own_frequencies(40, 9)
+    random = np.random.default_rng(4)
+    symbols = random.integers(0, 9, 40)
+    others, indices = random.integers(-3, 4, 11), random.integers(0, len(tables), 11)
+    encoder = Encoder()
+    encoder.add_each(symbols[:15], frequencies[:15])
+    encoder.add(others, rows, indices)
+    encoder.add_each(symbols[15:], frequencies[15:])
+    data = encoder.finish()
+    decoder = Decoder(data)
+    assert decoder.take_each(frequencies[:15]).tolist() == symbols[:15].tolist()
+    assert decoder.take(rows, indices).tolist() == others.tolist()
+    assert decoder.take_each(frequencies[15:]).tolist() == symbols[15:].tolist()
+    decoder.finish()
+    reference = Reference(data)
+    read = [reference.one(row, 24) for row in frequencies[:15].tolist()]
+    assert reference.piece(tables, indices.tolist()) == others.tolist()
+    read += [reference.one(row, 24) for row in frequencies[15:].tolist()]
+    assert read == symbols.tolist()
+    ideal = -np.log2(frequencies[np.arange(40), symbols] / 2**24).sum()
+    encoder = Encoder()
+    encoder.add_each(symbols, frequencies)
+    assert ideal <= 8 * len(encoder.finish()) <= ideal + 40
+
+
+@pytest.mark.parametrize(
+    ("symbols", "frequencies"),
+    [
+        ([0], [[1 << 24, 0]]),
+        ([0], [[1 << 23, 1 << 22]]),
+        ([2], [[1 << 23, 1 << 23]]),
+        ([-1], [[1 << 23, 1 << 23]]),
+        ([0, 1], [[1 << 23, 1 << 23]]),
+    ],
+    ids=["zero", "sum", "above", "below", "number"],
+)
+def test_distributions_of_symbols_that_are_none_are_refused(symbols, frequencies):
+    with pytest.raises(ValueError, match="frequencies"):
+        Encoder().add_each(np.array(symbols), np.array(frequencies))
+
+
 def test_a_coder_with_other_arithmetic_is_refused(monkeypatch):
     original = constriction.stream.model.Categorical
     coder._require_exact_coder.cache_clear()

@@ -1,0 +1,1 @@
+"""PQ-MIM: product-quantised latents, coded with a masked transformer (El-Nouby et al., 2023)."""

@@ -1,0 +1,107 @@
+"""PQ-MIM as an architecture of the boundary: sizes, network and coder. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from baselines.neural.architecture import Shapes, config_from_json
+from baselines.neural.pqmim.sizes import NAMED, PqMimSizes
+from baselines.neural.shapes import count, residual_transforms
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from baselines.neural.bitstream.container import NoControls
+    from baselines.neural.pqmim.coder import PqMimCoder
+    from baselines.neural.pqmim.model import PqMimNetwork
+    from benchmark.codec import Pixels
+
+HEAD_WIDTH = 32  # of the transformer's heads, where nothing tells their number
+
+
+class PqMimArchitecture:
+    """The network of El-Nouby et al. (TMLR 2023), after the abstract; one for each rate.
+
+    It has no integer tables: what its coder needs beside the weights is computed without rounded
+    sums wherever it runs.
+    """
+
+    name = "pqmim"
+    presets: Mapping[str, PqMimSizes] = NAMED
+    landmarks = (
+        "analysis.0.weight",
+        "synthesis.0.weight",
+        "quantiser.codebooks",
+        "transformer.places",
+    )
+    table_names: tuple[str, ...] = ()
+
+    def config_from_json(self, record: Any) -> PqMimSizes:
+        """Return the sizes on a card; raises `ValueError` that names the wrong field."""
+        return config_from_json(record, PqMimSizes)
+
+    def config_to_json(self, config: PqMimSizes) -> dict[str, Any]:
+        """Return the json object of `config`: numbers and lists by field name."""
+        return asdict(config)
+
+    def config_from_shapes(self, shapes: Shapes, known: PqMimSizes | None = None) -> PqMimSizes:
+        """Return the sizes of the network whose tensors have these names and shapes.
+
+        No shape tells the number of heads: without `known`, they are 32 channels wide.
+        """
+        transforms = residual_transforms("analysis", "synthesis", shapes)
+        books, entries, code_width = shapes["quantiser.codebooks"]
+        places, width = shapes["transformer.places"]
+        if transforms.pop("latent") != books * code_width or transforms.pop("attention"):
+            raise ValueError("its latent is not that of its codebooks")
+        return PqMimSizes(
+            **transforms,
+            books=books,
+            entries=entries,
+            code_width=code_width,
+            window=round(places**0.5),
+            width=width,
+            layers=count("transformer.layers.{}.mix.weight", shapes),
+            heads=known.heads if known else max(1, width // HEAD_WIDTH),
+            hidden=shapes["transformer.layers.0.expand.weight"][0],
+        )
+
+    def rate_levels(self, config: PqMimSizes) -> int:
+        """Return 1: every rate has a network of its own."""
+        return 1
+
+    def control_block(self) -> "NoControls":
+        """Return the empty block: a network has one rate."""
+        from baselines.neural.bitstream.container import NoControls
+
+        return NoControls()
+
+    def build(self, config: PqMimSizes) -> "PqMimNetwork":
+        """Return a network with random weights, on torch's default device."""
+        from baselines.neural.pqmim.model import PqMimNetwork
+
+        return PqMimNetwork(config)
+
+    def initialise(
+        self, network: "PqMimNetwork", crops: "Tensor", lambdas: Sequence[float]
+    ) -> None:
+        """Start as an orthogonal transform of `crops` (N, 3, H, W), with codebooks fitted to it."""
+        from baselines.neural.pqmim.model import initialise
+
+        initialise(network, crops, lambdas)
+
+    def tables(self, network: "PqMimNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+        """Return no tables."""
+        return {}
+
+    def coder(
+        self,
+        network: "PqMimNetwork",
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> "PqMimCoder":
+        """Return the coder of a network."""
+        from baselines.neural.pqmim.coder import PqMimCoder
+
+        return PqMimCoder(network, device)

@@ -1,0 +1,101 @@
+"""Encoder and decoder of the tokens of one tile, stage by stage with the transformer.
+
+::
+
+    latents ─ nearest entries ─ tokens of stage s ──────────────────────────┐
+    tokens of the stages before ─ exact transformer ─ frequencies of stage s ┴ coder ──> string
+
+The encoder's choice of tokens is in floating point. The transformer runs without rounded sums, so
+that what one machine codes every other decodes.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from baselines.neural.bitstream.windows import LARGE
+from baselines.neural.entropy.coder import Decoder, Encoder
+from baselines.neural.pqmim.exact_transformer import ExactTransformer
+from baselines.neural.pqmim.model import PqMimNetwork
+from baselines.neural.pqmim.quantiser import ProductQuantiser
+from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.sizes import FACTOR
+
+ROWS_AT_ONCE = 1 << 13  # distributions that are held in memory together
+
+
+class PqMimCoder:
+    """Images to latents to bytes, and back, with one checkpoint on one device."""
+
+    stride = latent_stride = FACTOR
+    margin = LARGE.margin
+
+    def __init__(self, network: PqMimNetwork, device: torch.device | str = "cpu") -> None:
+        self._transformer = ExactTransformer(network.transformer, device)
+        network.to(torch.device(device))
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._books = network.sizes.books
+        self.latent_channels = network.sizes.latent
+
+    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
+        """Return the latents (1, M d, H / 16, W / 16), not quantised, of images (1, 3, H, W)."""
+        seen = images.contiguous(memory_format=torch.channels_last)
+        latents: Tensor = self._network.analyse(seen)
+        return latents
+
+    def encode(self, latents: Tensor) -> bytes:
+        """Return the bytes of the entries that are nearest to latents (1, M d, h, w)."""
+        tokens = self._network.quantiser.tokens(latents)
+        vectors = self._network.quantiser.vectors(tokens)
+        encoder = Encoder()
+        for wanted, frequencies in self._passes(vectors):
+            symbols = tokens[0].permute(1, 2, 0)[wanted].cpu().numpy().reshape(-1)
+            start = 0
+            for rows in frequencies:
+                encoder.add_each(symbols[start : start + len(rows)], rows)
+                start += len(rows)
+        return encoder.finish()
+
+    def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
+        """Return the code vectors (1, M d, rows, columns), float32, the same on every machine.
+
+        Raises `CorruptStream` for bytes that no encoder writes. Time and memory depend on `rows`
+        and `columns` alone.
+        """
+        decoder = Decoder(data)
+        quantiser: ProductQuantiser = self._network.quantiser
+        tokens = torch.zeros(
+            1, self._books, rows, columns, dtype=torch.int64, device=quantiser.codebooks.device
+        )
+        vectors = quantiser.vectors(tokens)
+        for wanted, frequencies in self._passes(vectors):
+            symbols = np.concatenate([decoder.take_each(rows) for rows in frequencies])
+            found = torch.from_numpy(symbols.reshape(-1, self._books)).to(tokens)
+            tokens.permute(0, 2, 3, 1)[0][wanted] = found
+            vectors.copy_(quantiser.vectors(tokens))  # the next pass sees them
+        decoder.finish()
+        return vectors
+
+    def synthesise(self, latents: Tensor, controls: None = None) -> Tensor:
+        """Return the images (1, 3, H, W), about [-1, 1], of code vectors as decoded."""
+        seen = latents.contiguous(memory_format=torch.channels_last)
+        images: Tensor = self._network.synthesise(seen)
+        return images
+
+    def _passes(self, vectors: Tensor) -> Iterator[tuple[Tensor, Iterator[NDArray[np.int64]]]]:
+        """Yield the places of each stage, bool (h, w), and the frequencies of its symbols.
+
+        Symbols are those of the books of one token after the other, row by row. Each pass reads
+        the `vectors` (1, M d, h, w) that are known then.
+        """
+        rows, columns = vectors.shape[2:]
+        stages = stages_of(rows, columns, vectors.device)
+        for stage in range(STAGES):
+            wanted = stages == stage
+            if bool(wanted.any()):
+                features = self._transformer.features(vectors, stages < stage, wanted)
+                parts = torch.split(features, max(1, ROWS_AT_ONCE // self._books))
+                yield wanted, map(self._transformer.frequencies, parts)

@@ -1,0 +1,170 @@
+"""The masked transformer with the same bits on every machine, and its integer distributions.
+
+Two arguments carry it, as in `baselines.neural.exact`. Sums are exact: of matrix products, of
+squares, and of the weights of attention, since their terms are integers on grids so coarse that
+every partial sum is a number of float64. All else is single operations of IEEE 754, and a table of
+exponentials that such operations made. No result depends on the other windows of a batch.
+
+=====================  ==================  ======================================================
+sum                    bits of its terms   at most, with `sizes.LARGEST_TRANSFORMER` and `_WINDOW`
+=====================  ==================  ======================================================
+linear layer           22 + 30             2^52: the weights' magnitudes are summed already
+squares                20 + 20             2^50 over 1,024 channels
+queries with keys      20 + 20             2^50 over 1,024 channels
+attention with values  20 + 20             2^50 over 1,024 tokens
+=====================  ==================  ======================================================
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from baselines.neural.entropy.coder import PRECISION
+from baselines.neural.exact.functions import exponential
+from baselines.neural.exact.sums import on_grid, weights_on_grid
+from baselines.neural.pqmim.token_windows import Windows
+from baselines.neural.pqmim.transformer import (
+    EPSILON,
+    Layer,
+    MaskedTransformer,
+    RootMeanSquareNorm,
+    by_heads,
+)
+
+PAIR_BITS = 20  # of a factor where both are activations
+SCORE_STEPS = 256  # of the table of attention's weights, for each e-fold
+LOGIT_STEPS = 1024  # of that of frequencies
+REACH = 16  # e-folds below the largest, beyond which a weight is 0 and a frequency the least
+
+
+def exponentials(steps: int, bits: int) -> Tensor:
+    """Return round(2^bits e^(-i / steps)) for i = 0..16 steps, float64, the same everywhere."""
+    arguments = torch.arange(REACH * steps + 1, dtype=torch.float64) * (-1.0 / steps)
+    return torch.round(exponential(arguments) * 2.0**bits)
+
+
+class _Linear(NamedTuple):
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, layer: nn.Module, device: torch.device) -> "_Linear":
+        assert isinstance(layer, nn.Linear)
+        weight = weights_on_grid(layer.weight.detach().cpu()).to(device)
+        return cls(weight, layer.bias.detach().double().to(device))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return linear(on_grid(values, -1), self.weight).add_(self.bias)
+
+
+class _Norm(NamedTuple):
+    gain: Tensor
+    share: float  # 1 / channels
+
+    @classmethod
+    def of(cls, norm: nn.Module, device: torch.device) -> "_Norm":
+        assert isinstance(norm, RootMeanSquareNorm)
+        return cls(norm.gain.detach().double().to(device), 1 / len(norm.gain))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        coarse = on_grid(values, -1, PAIR_BITS)
+        mean = coarse.square().sum(-1, keepdim=True).mul_(self.share)
+        return values.div(mean.add_(EPSILON).sqrt_()).mul_(self.gain)
+
+
+class _Layer:
+    """The counterpart of `Layer`."""
+
+    def __init__(self, layer: Layer, weights: Tensor, device: torch.device) -> None:
+        self._heads, self._weights = layer.heads, weights
+        self._biases = layer.biases().detach().double().to(device)
+        self._attention_norm, self._perceptron_norm = (
+            _Norm.of(one, device) for one in (layer.attention_norm, layer.perceptron_norm)
+        )
+        self._query_key_value, self._mix, self._expand, self._reduce = (
+            _Linear.of(one, device)
+            for one in (layer.query_key_value, layer.mix, layer.expand, layer.reduce)
+        )
+
+    def __call__(self, features: Tensor, inside: Tensor | None) -> Tensor:
+        """Map `features` (windows, tokens, C), float64."""
+        parts = by_heads(self._query_key_value(self._attention_norm(features)), self._heads)
+        query, key, value = parts
+        query = on_grid(query * (1 / math.sqrt(query.shape[-1])), -1, PAIR_BITS)
+        key, value = on_grid(key, -1, PAIR_BITS), on_grid(value, -2, PAIR_BITS)
+        attended = torch.empty_like(query)
+        for window in range(len(features)):  # one at a time: its scores stay in the cache
+            seen = None if inside is None else inside[window]
+            attended[window] = self._attend(query[window], key[window], value[window], seen)
+        features = features + self._mix(attended.transpose(1, 2).flatten(2))
+        inner = self._expand(self._perceptron_norm(features)).relu_()
+        return features + self._reduce(inner)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+        """Return the attended values (heads, tokens, d) of one window."""
+        scores = (query @ key.transpose(1, 2)).add_(self._biases)
+        if seen is not None:
+            scores.masked_fill_(~seen, -torch.inf)
+        weights = torch.take(self._weights, _steps_below_largest(scores, SCORE_STEPS))
+        return (weights @ value).div_(weights.sum(-1, keepdim=True))
+
+
+def _steps_below_largest(values: Tensor, steps: int) -> Tensor:
+    """Return how far float64 `values` (..., n) are below the largest of each row, int64.
+
+    In units of 1 / steps, rounded, and at most `REACH`.
+    """
+    below = values.amax(-1, keepdim=True) - values
+    return below.mul_(steps).round_().clamp_(max=REACH * steps).to(torch.int64)
+
+
+class ExactTransformer:
+    """The integer distributions that a `MaskedTransformer` gives, on one device."""
+
+    def __init__(self, network: MaskedTransformer, device: torch.device | str = "cpu") -> None:
+        at = torch.device(device)
+        self._sizes = network.sizes
+        self._embedding, self._head = (
+            _Linear.of(one, at) for one in (network.embedding, network.head)
+        )
+        self._unknown, self._places = (
+            one.detach().double().to(at) for one in (network.unknown, network.places)
+        )
+        weights = exponentials(SCORE_STEPS, PAIR_BITS).to(at)
+        self._layers = [_Layer(one, weights, at) for one in network.layers]  # type: ignore[arg-type]
+        self._norm = _Norm.of(network.norm, at)
+        self._masses = exponentials(LOGIT_STEPS, PRECISION).to(at, torch.int64)
+
+    def features(self, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
+        """Return what the last layer sees of the P wanted tokens, float64 (P, C).
+
+        vectors: float32 (1, M d, h, w), of which those that are not `known` count for nothing.
+        known, wanted: bool (h, w).
+        """
+        embedded = self._embedding(vectors.double().permute(0, 2, 3, 1))
+        mixed = torch.where(known[None, :, :, None], embedded, self._unknown)
+        windows = Windows.of((1, *known.shape), self._sizes.window, vectors.device)
+        features = windows.split(mixed) + self._places
+        for layer in self._layers:
+            features = layer(features, windows.inside)
+        return self._norm(windows.join(features)[0][wanted])
+
+    def frequencies(self, features: Tensor) -> NDArray[np.int64]:
+        """Return the frequencies (P M, K) of the parts of P tokens, whose `features` are (P, C).
+
+        They are at least 1, and sum to 2^24 in each row.
+        """
+        logits = self._head(features).view(-1, self._sizes.entries)
+        masses = torch.take(self._masses, _steps_below_largest(logits, LOGIT_STEPS))
+        totals = masses.sum(1, keepdim=True)
+        counts = masses.mul_((1 << PRECISION) - self._sizes.entries).div_(
+            totals, rounding_mode="floor"
+        )
+        found: NDArray[np.int64] = counts.add_(1).cpu().numpy()
+        found[np.arange(len(found)), found.argmax(1)] += (1 << PRECISION) - found.sum(1)
+        return found

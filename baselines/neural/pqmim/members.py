@@ -1,0 +1,92 @@
+"""Members of the suite `generative`: the rates of PQ-MIM, for the squared error and perceptual.
+
+A rate is a number of codebooks: 2, 4, 8 or 16, which with 256 entries are .0625 to .5 bpp before
+the transformer. Each rate has a network of its own, which is our choice: codebooks nested in one
+network would have to serve every rate with the same first ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from baselines.neural.pqmim.architecture import PqMimArchitecture
+from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
+from baselines.neural.training.generative_suite import GenerativeMember
+from baselines.neural.training.phases import Phase, phases_of, stage_of, without_realism
+from baselines.neural.training.recipe import Recipe, Stage
+from benchmark.errors import UsageError
+
+BOOKS = (2, 4, 8, 16)  # of the levels 1 to 4
+PERCEPTUAL = "perceptual"
+USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
+CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms
+LPIPS, GAN = 1.0, 0.15  # weights in perceptual stages, 150 MSE beside them, as HiFiC's
+
+
+def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[GenerativeMember]:
+    """Return the members `pqmim-LEVEL` and `pqmim-perceptual-LEVEL`; see `Members`.
+
+    `pqmim` stands for all of them but the highest perceptual one, `pqmim-perceptual` for those of
+    its levels 1 to 3.
+    """
+    asked: list[str] = []
+    for name in names:
+        asked += USUAL if name == "pqmim" else (name,)
+    members: dict[str, GenerativeMember] = {}
+    for name in asked:
+        kind, _, level = name.removeprefix("pqmim-").rpartition("-")
+        if name == f"pqmim-{PERCEPTUAL}":
+            found = [_member(one, recipe, learning_rate, perceptual=True) for one in (1, 2, 3)]
+        elif kind in ("", PERCEPTUAL) and level in map(str, range(1, len(BOOKS) + 1)):
+            found = [_member(int(level), recipe, learning_rate, perceptual=bool(kind))]
+        else:
+            raise UsageError(
+                f"pqmim has no member {name}: they are pqmim-1 to pqmim-{len(BOOKS)}, and "
+                f"pqmim-{PERCEPTUAL}-1 to -{len(BOOKS)}"
+            )
+        members |= {one.name: one for one in found}
+    return list(members.values())
+
+
+def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> GenerativeMember:
+    architecture = PqMimArchitecture()
+    sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
+    phases, parts = phases_of(recipe), len(recipe.stages[-1].lambdas)
+    name = f"pqmim-perceptual-{level}" if perceptual else f"pqmim-{level}"
+    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
+    chosen = phases if perceptual else without_realism(phases)
+    stages = [
+        stage_of(phase, recipe, "pqmim_autoencoder", parts, rate, **own, **_realism(phase, recipe))
+        for phase in chosen
+    ]
+    stages.append(_transformer_stage(recipe, sizes, parts, rate, own))
+    return GenerativeMember(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
+
+
+def _transformer_stage(
+    recipe: Recipe, sizes: PqMimSizes, parts: int, rate: float, own: dict[str, Any]
+) -> Stage:
+    """Return the stage of the transformer, which sees as many pixels as the autoencoder has seen.
+
+    Its crops are whole windows, with the schedule of the recipe's first stage.
+    """
+    side = sizes.window * FACTOR
+    first = phases_of(recipe)[0]
+    like = stage_of(first, recipe, "pqmim_transformer", parts, rate, **own)
+    area = side**2 / like.crop_px**2
+    batch = max(1, round(like.batch / area / recipe.processes)) * recipe.processes
+    crops = sum(stage.crops for stage in recipe.stages) / parts / area
+    return replace(like, crop_px=side, batch=batch, steps=max(1, round(crops / batch)))
+
+
+def _realism(phase: Phase, recipe: Recipe) -> dict[str, Any]:
+    """Return the weights of LPIPS and GAN in a phase, and the discriminator's widths."""
+    if not phase.realism:
+        return {}
+    has_lpips = any(getattr(stage, "has_lpips", False) for stage in recipe.stages)
+    own: dict[str, Any] = {"lpips": LPIPS if has_lpips else 0.0, "gan": GAN}
+    channels = getattr(phase.like, "discriminator_channels", None)
+    if channels is not None:
+        own["discriminator_channels"] = channels
+        own["discriminator_latent_channels"] = max(1, channels[0] // 4)
+    return own

@@ -1,0 +1,110 @@
+"""The network of PQ-MIM: transforms, product quantisation, and the transformer that codes tokens.
+
+::
+
+    x ─ analysis ─ nearest entries of M codebooks ─ tokens ─ entries ─ synthesis ─> x_hat
+                                                      └ transformer: their distributions
+
+El-Nouby, Muckley, Ullrich, Laptev, Verbeek, Jégou, "Image compression with product quantized masked
+image modeling" (TMLR 2023): one network for each rate, by the number and size of its codebooks.
+Only the abstract was at hand: the transforms are those of ELIC without attention, and what the
+abstract does not say is our choice (`sizes`, `schedule`, `quantiser`, `transformer`).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
+from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.network import Estimate, Network, ParameterGroup
+from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
+from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
+from baselines.neural.pqmim.transformer import MaskedTransformer
+
+
+class PqMimNetwork(Network):
+    """The network; images are in [-1, 1], with sides that are multiples of 16."""
+
+    stride = FACTOR
+
+    def __init__(self, sizes: PqMimSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.config = sizes
+        self.analysis = nn.Sequential(*(layer for layer, _ in analysis_layers(sizes)))
+        self.synthesis = nn.Sequential(*(layer for layer, _ in synthesis_layers(sizes)))
+        self.quantiser = ProductQuantiser(sizes.books, sizes.entries, sizes.code_width)
+        self.transformer = MaskedTransformer(sizes)
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """Return the codebooks as "prior", whose learning rate a stage scales, and the rest."""
+        books = self.quantiser.codebooks
+        rest = tuple(one for one in self.parameters() if one is not books)
+        return (ParameterGroup("prior", (books,)), ParameterGroup("rest", rest))
+
+    def analyse(self, images: Tensor, controls: None = None) -> Tensor:
+        """Return latents (N, M d, H / 16, W / 16), not quantised, of images (N, 3, H, W)."""
+        latents: Tensor = self.analysis(images)
+        return latents
+
+    def synthesise(self, vectors: Tensor, controls: None = None) -> Tensor:
+        """Return images (N, 3, H, W), about [-1, 1] and not clamped, of quantised latents."""
+        images: Tensor = self.synthesis(vectors)
+        return images
+
+    def autoencode(self, images: Tensor) -> tuple[Tensor, Quantised]:
+        """Return the reconstructions of images (N, 3, H, W) in [-1, 1], and what is coded."""
+        quantised: Quantised = self.quantiser(self.analyse(images).float())
+        return self.synthesise(quantised.vectors), quantised
+
+    def forward(self, images: Tensor, controls: None, *, noisy: bool = True) -> Estimate:
+        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; there is no noise to add."""
+        found, quantised = self.autoencode(images)
+        bits = self.stage_bits(quantised.tokens).sum(0)
+        return Estimate(found, bits, torch.zeros_like(bits), quantised.vectors)
+
+    def raw_bits(self, tokens: Tensor) -> Tensor:
+        """Return M log2 K bits for each position of tokens (N, M, h, w): float32 (N,)."""
+        bits = tokens[0].numel() * math.log2(self.sizes.entries)
+        return torch.full((len(tokens),), bits, device=tokens.device)
+
+    def stage_bits(self, tokens: Tensor) -> Tensor:
+        """Return the bits (5, N) of the tokens (N, M, h, w) of each stage, given those before."""
+        vectors = self.quantiser.vectors(tokens)
+        count, _, rows, columns = tokens.shape
+        stages = stages_of(rows, columns, tokens.device).expand(count, -1, -1)
+        bits = torch.zeros(STAGES, count, device=tokens.device)
+        for stage in range(STAGES):
+            wanted = stages == stage
+            if bool(wanted.any()):
+                logits = self.transformer(vectors, stages < stage, wanted)
+                costs = token_bits(logits, tokens, wanted)
+                bits[stage] = costs.sum(1).view(count, -1).sum(1)
+        return bits
+
+
+def token_bits(logits: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
+    """Return the bits (P, M) of the parts of the wanted tokens.
+
+    logits: (P, M, K), as `MaskedTransformer` gives them. tokens: (N, M, h, w). wanted: bool
+    (N, h, w).
+    """
+    chosen = tokens.permute(0, 2, 3, 1)[wanted]
+    logs = logits.float().log_softmax(2) / torch.log(torch.tensor(2.0))
+    return -logs.gather(2, chosen[:, :, None])[:, :, 0]
+
+
+def initialise(network: PqMimNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
+    """Start as an orthogonal transform of `images` (n, 3, h, w) in [-1, 1], its codebooks fitted.
+
+    The sides are multiples of 16. The latent has a mean variance of 1; `lambdas` change nothing.
+    """
+    spread = start_transforms(network.analysis, network.synthesis, network.sizes, images)
+    gain = float(spread.square().mean().rsqrt())
+    set_latent_gain(network.analysis, network.synthesis, gain)
+    with torch.no_grad():
+        network.quantiser.fit(network.analyse(images))

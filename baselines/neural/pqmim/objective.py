@@ -1,0 +1,231 @@
+"""The objectives of PQ-MIM: first the autoencoder with its codebooks, then the transformer alone.
+
+The loss of a crop is, in stages of the first kind,
+::
+
+    150 MSE + commitment |z - sg(e)|^2 + codebook |sg(z) - e|^2 + lpips LPIPS + gan GAN
+
+with MSE of values in [0, 1], z and e the latents and entries of a position, over which the mean is
+taken, and sg stopping the gradient (van den Oord et al., NeurIPS 2017). A commitment of .25 of the
+mean over channels instead lets latents grow without bound here (docs/log.md). In stages of the
+second kind it is the cross-entropy of masked tokens. For some crops what is masked is that of a
+stage of decoding; for the others a random share cos(pi u / 2), u uniform, as in MaskGIT (Chang et
+al., CVPR 2022). All weights are our choice.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.neural.network import Network
+from baselines.neural.pqmim.model import PqMimNetwork, token_bits
+from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.validation import validate_tokens
+from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
+from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
+from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
+from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
+from benchmark.codec import Pixels
+from benchmark.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoencoderStage(GanStage):
+    """Stage of the transforms and the codebooks; `lambdas` weigh nothing, as the rate is fixed."""
+
+    commitment: Weight = 0.25
+    codebook: Weight = 1.0
+    lpips: Weight = 0.0
+    gan: Weight = 0.0
+    split_every_steps: AtLeastOne = 100  # entries that nobody used for so long are replaced
+
+    @property
+    def has_gan(self) -> bool:
+        """True if a GAN is part of the loss."""
+        return self.gan > 0
+
+    @property
+    def has_lpips(self) -> bool:
+        """True if LPIPS is part of the loss."""
+        return self.lpips > 0
+
+    def check_network(self, rate_levels: int) -> None:
+        """Raise `ValueError` for a network of several rates."""
+        _require_one_rate(self.kind, rate_levels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerStage(Stage):
+    """Stage of the transformer, with everything else frozen."""
+
+    real_share: Share = 0.5  # of the crops are masked as a stage of decoding is
+
+    def check_network(self, rate_levels: int) -> None:
+        """Raise `ValueError` for a network of several rates."""
+        _require_one_rate(self.kind, rate_levels)
+
+
+def _require_one_rate(kind: str, rate_levels: int) -> None:
+    if rate_levels != 1:
+        raise ValueError(f"a {kind} stage trains a network of one rate")
+
+
+class Autoencoder:
+    """The objective of a stage of the transforms and the codebooks."""
+
+    stage_type = AutoencoderStage
+    frozen: ClassVar[Collection[str]] = ("transformer",)
+
+    def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
+        self.stage, self._setup = stage, setup
+        self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
+        self._adversary = (
+            ConditionalAdversary(stage, setup.recipe.seed, setup.device, setup.workers)
+            if stage.has_gan
+            else None
+        )
+        self._counts: Tensor | None = None  # of each entry, since the last were replaced
+        self._autoencode: Any = None
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        """Return the loss of a step; its update replaces entries, and trains the discriminator."""
+        crops, stage, adversary, plain = batch.crops, self.stage, self._adversary, _own(network)
+        if self._autoencode is None:
+            compiled = self._setup.recipe.compiled
+            self._autoencode = torch.compile(plain.autoencode) if compiled else plain.autoencode
+        with self._setup.precision():
+            images, quantised = self._autoencode(crops)
+            penalty = torch.zeros(len(crops), device=crops.device)
+            numbers: dict[str, Tensor] = {}
+            if self._perceptual is not None:
+                distance = self._perceptual(crops, images)
+                penalty = penalty + stage.lpips * distance
+                numbers["lpips"] = distance.mean()
+            if adversary is not None:
+                losses = adversary.generator_loss(images, quantised.vectors)
+                penalty = penalty + stage.gan * losses
+                numbers["generator"] = losses.mean()
+        found = terms(crops, images, plain.raw_bits(quantised.tokens))
+        kept = stage.commitment * quantised.commitment + stage.codebook * quantised.codebook
+        total = (MSE_WEIGHT * found.mse + kept + penalty).mean()
+        counts = plain.quantiser.counts(quantised.tokens)
+        numbers |= {
+            "mse": found.mse.mean(),
+            "bpp": found.bpp.mean(),
+            "commitment": quantised.commitment.mean(),
+            "perplexity": perplexities(counts).mean(),
+        }
+
+        def update(factor: float) -> Mapping[str, float]:
+            told = self._count(plain, counts, step)
+            if adversary is None:
+                return told
+            with self._setup.precision():
+                return {**told, **adversary.update(crops, images, quantised.vectors, factor)}
+
+        return Loss(total, numbers, update)
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
+        """Return PSNR and the raw rate; the loss selects no network once realism is trained."""
+        realistic = self.stage.has_lpips or self.stage.has_gan
+        found = validate_tokens(_own(network), photographs, coded=False)
+        return found._replace(selects=not realistic)
+
+    def state(self) -> Any:
+        """Return the counts of the entries, and the discriminator's state if there is one."""
+        adversary = None if self._adversary is None else self._adversary.state()
+        return {"counts": self._counts, "adversary": adversary}
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+        self._counts = state["counts"]
+        if self._adversary is not None:
+            self._adversary.load_state(state["adversary"])
+
+    def _count(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
+        """Count used entries; replace the others where it is time. Returns how many there were."""
+        self._counts = counts if self._counts is None else self._counts.to(counts) + counts
+        if (step + 1) % self.stage.split_every_steps:
+            return {}
+        shared = self._setup.workers.average([], self._counts.reshape(-1)).view_as(counts)
+        seed = int(self._setup.random(step).integers(1 << 31))
+        self._counts = None
+        generator = torch.Generator().manual_seed(seed)
+        return {"replaced": float(network.quantiser.split_unused(shared.cpu(), generator))}
+
+
+class Transformer:
+    """The objective of a stage of the transformer."""
+
+    stage_type = TransformerStage
+    frozen: ClassVar[Collection[str]] = ("analysis", "synthesis", "quantiser")
+
+    def __init__(self, stage: TransformerStage, setup: Setup) -> None:
+        self.stage, self._setup = stage, setup
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        """Return the cross-entropy of masked tokens, in nats for each part of a token."""
+        plain = _own(network)
+        with torch.no_grad():  # in float32, as the codec chooses them
+            tokens = plain.quantiser.tokens(plain.analyse(batch.crops))
+            vectors = plain.quantiser.vectors(tokens)
+        rows, columns = tokens.shape[2:]
+        own = slice(batch.first, batch.first + len(tokens))
+        known, wanted = (one[own].to(tokens.device) for one in self.masks(step, rows, columns))
+        with self._setup.precision():
+            logits = plain.transformer(vectors, known, wanted)
+        bits = token_bits(logits, tokens, wanted).mean()
+        return Loss(bits * math.log(2), {"bits_per_part": bits})
+
+    def masks(self, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """Return which tokens are known, and which are predicted, in the crops of all processes.
+
+        Both are bool (batch, rows, columns).
+        """
+        random, batch = self._setup.random(step), self.stage.batch
+        real = random.uniform(size=batch) < self.stage.real_share
+        stages = stages_of(rows, columns).numpy()[None]
+        numbers = random.integers(STAGES, size=batch)[:, None, None]
+        shares = np.cos(random.uniform(size=batch) * np.pi / 2)
+        order = random.uniform(size=(batch, rows * columns)).argsort(1).argsort(1)
+        masked = order < np.maximum(1, np.rint(shares * rows * columns))[:, None]
+        hidden = masked.reshape(batch, rows, columns)
+        chosen = real[:, None, None]
+        known = np.where(chosen, stages < numbers, ~hidden)
+        wanted = np.where(chosen, stages == numbers, hidden)
+        return torch.from_numpy(known), torch.from_numpy(wanted)
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
+        """Return PSNR and the rate by the transformer, the loss, beside that of order 0."""
+        return validate_tokens(_own(network), photographs, coded=True)
+
+    def state(self) -> Any:
+        """Return that nothing is kept from step to step."""
+        return None
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+
+
+def _own(network: Network) -> PqMimNetwork:
+    plain = uncompiled(network)
+    if not isinstance(plain, PqMimNetwork):
+        raise UsageError("The stages of pqmim are for its own network, no other.")
+    return plain
+
+
+def perplexities(counts: Tensor) -> Tensor:
+    """Return 2^entropy of the entries of each book (M,) by their `counts` (M, K).
+
+    >>> perplexities(torch.tensor([[1.0, 1.0, 0.0], [4.0, 0.0, 0.0]]))
+    tensor([2., 1.])
+    """
+    shares = counts / counts.sum(1, keepdim=True)
+    found: Tensor = torch.special.entr(shares).sum(1).exp()
+    return found

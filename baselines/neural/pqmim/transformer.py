@@ -1,0 +1,117 @@
+"""The masked transformer: a categorical distribution for each part of each unknown token.
+
+::
+
+    known tokens' vectors ─ linear ─┐
+    one vector for the unknown ─────┴─ + place ─ layers of attention and perceptron ─ norm ─ linear
+
+As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
+once from the known ones. Attention stays within windows, so that images of any size are coded. Our
+choice: normalisation by the root mean square before each part, ReLUs, windows that do not move, and
+a bias of attention for each relative place (Liu et al., "Swin transformer", ICCV 2021), which at
+the start falls with the distance, in each head at another rate.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from baselines.neural.pqmim.sizes import PqMimSizes
+from baselines.neural.pqmim.token_windows import Windows
+
+EPSILON = 1e-6
+SPREAD = 0.02  # of the last layer at the start
+PLACE_SPREAD = 0.5  # of the vectors that stand beside embedded tokens
+
+
+class RootMeanSquareNorm(nn.Module):
+    """x / sqrt(mean(x^2) + 1e-6), times a gain for each channel (Zhang, Sennrich, 2019)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalise `values` (..., C)."""
+        exact = values.float()
+        normal = exact / (exact.square().mean(-1, keepdim=True) + EPSILON).sqrt() * self.gain
+        return normal.to(values.dtype)
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + perceptron(norm(x))."""
+
+    def __init__(self, width: int, heads: int, hidden: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.nearness = nn.Parameter(_falling(heads, window))
+        self.attention_norm, self.perceptron_norm = (RootMeanSquareNorm(width) for _ in range(2))
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.expand, self.reduce = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, features: Tensor, inside: Tensor | None) -> Tensor:
+        """Map `features` (windows, tokens, C); those that `inside` denies are attended by none."""
+        projected = self.query_key_value(self.attention_norm(features))
+        query, key, value = by_heads(projected, self.heads)
+        bias = self.biases().to(query.dtype)[None]
+        if inside is not None:
+            bias = bias.masked_fill(~inside[:, None, None], -torch.inf)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        features = features + self.mix(attended.transpose(1, 2).flatten(2))
+        inner = self.expand(self.perceptron_norm(features)).relu()
+        changed: Tensor = features + self.reduce(inner)
+        return changed
+
+    def biases(self) -> Tensor:
+        """Return the bias of each query for each key, (heads, window^2, window^2)."""
+        row, column = torch.meshgrid(*(torch.arange(self.window),) * 2, indexing="ij")
+        places = torch.stack([row.reshape(-1), column.reshape(-1)])
+        down, across = places[:, :, None] - places[:, None, :] + self.window - 1
+        return self.nearness[:, down, across]
+
+
+def _falling(heads: int, window: int) -> Tensor:
+    """Return minus the distance times 1, 1/2, 1/4 ... (heads, 2 window - 1, 2 window - 1)."""
+    along = torch.arange(1 - window, window).float()
+    distance = torch.hypot(along[:, None], along)
+    return -distance * 0.5 ** torch.arange(heads).float()[:, None, None]
+
+
+def by_heads(values: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values (windows, heads, tokens, C / heads) of (..., tokens, 3 C)."""
+    split = values.view(*values.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
+    return split[0], split[1], split[2]
+
+
+class MaskedTransformer(nn.Module):
+    """Predictor of unknown tokens."""
+
+    def __init__(self, sizes: PqMimSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.embedding = nn.Linear(sizes.latent, sizes.width)
+        self.unknown = nn.Parameter(torch.randn(sizes.width) * PLACE_SPREAD)
+        self.places = nn.Parameter(torch.randn(sizes.window**2, sizes.width) * PLACE_SPREAD)
+        self.layers = nn.ModuleList(
+            Layer(sizes.width, sizes.heads, sizes.hidden, sizes.window) for _ in range(sizes.layers)
+        )
+        self.norm = RootMeanSquareNorm(sizes.width)
+        self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)
+        nn.init.normal_(self.head.weight, std=SPREAD)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
+        """Return logits (P, M, K) of the P tokens that are `wanted`, image by image, row by row.
+
+        vectors: (N, M d, h, w), of which those that are not `known` count for nothing. known,
+        wanted: bool (N, h, w).
+        """
+        embedded = self.embedding(vectors.permute(0, 2, 3, 1))
+        features = torch.where(known[..., None], embedded, self.unknown.to(embedded.dtype))
+        windows = Windows.of(known.shape, self.sizes.window, vectors.device)
+        features = windows.split(features) + self.places
+        for layer in self.layers:
+            features = layer(features, windows.inside)
+        logits: Tensor = self.head(self.norm(windows.join(features)[wanted]))
+        return logits.view(-1, self.sizes.books, self.sizes.entries)

@@ -1,0 +1,139 @@
+"""The transformer without rounded sums: near the float one, and the same whatever computes it."""
+
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.pqmim import exact_transformer
+from baselines.neural.pqmim.exact_transformer import ExactTransformer, exponentials
+from baselines.neural.pqmim.schedule import stages_of
+from baselines.neural.pqmim.sizes import TINY
+from baselines.neural.pqmim.transformer import MaskedTransformer
+
+ROOT = Path(__file__).parents[4]
+
+
+def seeded() -> MaskedTransformer:
+    """A transformer whose predictions are far from uniform, the same in every process."""
+    random = np.random.default_rng(5)
+    made = MaskedTransformer(TINY).requires_grad_(False)
+    for parameter in made.parameters():
+        spread = 0.3 if parameter.ndim == 2 else 0.1
+        values = random.normal(1.0 if parameter.ndim == 1 else 0.0, spread, parameter.shape)
+        parameter.copy_(torch.from_numpy(values).float())
+    return made
+
+
+def inputs(rows: int, columns: int, stage: int):
+    random = np.random.default_rng(6)
+    vectors = torch.from_numpy(random.normal(size=(1, TINY.latent, rows, columns))).float()
+    stages = stages_of(rows, columns)
+    return vectors, stages < stage, stages == stage
+
+
+def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
+    exact = ExactTransformer(seeded())
+    return exact.frequencies(exact.features(*inputs(rows, columns, stage)))
+
+
+def every_bit(rows: int, columns: int, stage: int) -> str:
+    """Digest of features and logits too: rounding to frequencies hides most differences."""
+    exact = ExactTransformer(seeded())
+    features = exact.features(*inputs(rows, columns, stage))
+    logits = exact._head(features)
+    parts = (features.numpy(), logits.numpy(), exact.frequencies(features))
+    return sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (11, 13)], ids=str)
+@pytest.mark.parametrize("stage", [1, 4])
+def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage):
+    found = frequencies(*shape, stage)
+    vectors, known, wanted = inputs(*shape, stage)
+    logits = seeded()(vectors, known[None], wanted[None])
+    expected = logits.softmax(2).reshape(len(found), -1).numpy()
+    assert expected.max() > 0.5
+    assert (found.sum(1) == 2**24).all()
+    assert found.min() >= 1
+    cost = -(expected * np.log2(found / 2**24)).sum(1)
+    entropy = -(expected * np.log2(expected)).sum(1)
+    assert np.abs(cost - entropy).max() < 1e-3
+
+
+def test_equal_logits_give_equal_frequencies():
+    network = seeded()
+    network.head.weight.zero_()
+    network.head.bias.fill_(3.0)
+    exact = ExactTransformer(network)
+    found = exact.frequencies(torch.ones(2, TINY.width, dtype=torch.float64))
+    assert (found == 2**24 // TINY.entries).all()
+
+
+def test_no_sum_depends_on_its_order(monkeypatch):
+    """Every matrix product, and every sum, gives the same bits with its terms in another order."""
+    matmul, summed = torch.Tensor.__matmul__, torch.Tensor.sum
+    exact, done = ExactTransformer(seeded()), []
+
+    def shuffled_product(left, right):
+        order, found = torch.randperm(left.shape[-1]), matmul(left, right)
+        assert torch.equal(found, matmul(left[..., order], right[..., order, :]))
+        done.append("product")
+        return found
+
+    def shuffled_sum(values, dim, **options):
+        assert dim in (-1, values.ndim - 1)
+        order, found = torch.randperm(values.shape[-1]), summed(values, dim, **options)
+        assert torch.equal(found, summed(values[..., order], dim, **options))
+        done.append("sum")
+        return found
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", shuffled_product)
+    monkeypatch.setattr(torch.Tensor, "sum", shuffled_sum)
+    monkeypatch.setattr(exact_transformer, "linear", lambda x, w: shuffled_product(x, w.T))
+    exact.frequencies(exact.features(*inputs(11, 13, 3)))
+    # Of a layer four, and two for each window; the embedding and the logits.
+    assert done.count("product") == TINY.layers * (4 + 2 * 4) + 2
+    assert done.count("sum") == TINY.layers * (2 + 4) + 2
+
+
+def test_a_window_does_not_depend_on_the_others():
+    exact = ExactTransformer(seeded())
+    vectors, known, wanted = inputs(16, 16, 2)
+    whole = exact.features(vectors, known, wanted)
+    own = torch.zeros_like(wanted)
+    own[8:, 8:] = True
+    alone = exact.features(vectors[:, :, 8:, 8:], known[8:, 8:], wanted[8:, 8:])
+    assert torch.equal(whole[own[wanted]], alone)
+
+
+def test_the_tables_are_rounded_exponentials():
+    found = exponentials(256, 20).numpy()
+    assert np.array_equal(found, np.rint(np.exp(-np.arange(16 * 256 + 1) / 256) * 2**20))
+    assert found[-1] == 0  # what lies outside of the image has no weight
+
+
+PROGRAM = (
+    "import sys; import torch\n"
+    "sys.path += sys.argv[1:2]; torch.set_num_threads(2)\n"
+    "from test_exact_transformer import every_bit; print(every_bit(20, 13, 4))"
+)
+
+
+def test_other_instructions_and_threads_give_the_same_bits():
+    set_to = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)],
+        env=os.environ | set_to,
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert told.stdout.strip() == every_bit(20, 13, 4)

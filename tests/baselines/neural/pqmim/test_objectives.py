@@ -1,0 +1,149 @@
+"""The two objectives of PQ-MIM: losses by their formula, masks, frozen parts, entries replaced."""
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.pqmim.objective import Autoencoder, Transformer, perplexities
+from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.validation import order_zero_bits, validate_tokens
+from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.recipe import recipe_from
+from baselines.neural.training.workers import Workers
+from support.tiny_checkpoint import noise
+
+
+def made(kind, objective, **fields):
+    """An objective of a stage, a tiny network fitted to noise, and a batch of two crops."""
+    stage = {
+        "kind": kind, "steps": 400, "batch": 2, "crop_px": 128, "learning_rate": 1e-3,
+        "decay_at": 1.0, **fields,
+    }  # fmt: skip
+    recipe = recipe_from("test", {"architecture": "pqmim", "sizes": "tiny", "stage": [stage]})
+    setup = Setup(recipe, 0, torch.device("cpu"), Workers())
+    torch.manual_seed(1)
+    architecture = load_architecture("pqmim")
+    network = architecture.build(architecture.presets["tiny"])
+    crops = torch.stack(
+        [torch.from_numpy(noise(128, 128, seed)).permute(2, 0, 1) / 127.5 - 1 for seed in (1, 2)]
+    ).float()
+    architecture.initialise(network, crops, [])
+    return objective(recipe.stages[0], setup), network, Batch(crops)
+
+
+def autoencoder(**fields):
+    return made("pqmim_autoencoder", Autoencoder, **fields)
+
+
+def test_the_autoencoders_loss_is_distortion_commitment_and_codebook():
+    objective, network, batch = autoencoder(commitment=0.25, codebook=0.5)
+    found = objective.loss(network, batch, 0)
+    latents = network.analyse(batch.crops)
+    vectors = network.quantiser.vectors(network.quantiser.tokens(latents))
+    mse = float(((network.synthesise(vectors) - batch.crops) / 2).detach().square().mean())
+    kept = float((latents - vectors).detach().square().sum(1).mean())
+    assert float(found.total.detach()) == pytest.approx(150 * mse + 0.75 * kept, rel=1e-4)
+    assert float(found.numbers["bpp"]) == pytest.approx(2 * 4 / 256)
+    found.total.backward()
+    reached = {name for name, one in network.named_parameters() if one.grad is not None}
+    assert {name.partition(".")[0] for name in reached} == {"analysis", "synthesis", "quantiser"}
+
+
+def test_entries_that_nobody_uses_are_replaced_after_so_many_steps():
+    objective, network, batch = autoencoder(split_every_steps=3)
+    with torch.no_grad():
+        network.quantiser.codebooks[0, 5] = 1e3
+    told = [objective.loss(network, batch, step).after_step(1.0) for step in range(3)]
+    assert told[:2] == [{}, {}]
+    assert told[2]["replaced"] >= 1
+    assert network.quantiser.codebooks[0, 5].abs().max() < 1e2
+
+
+def test_counts_survive_an_interruption():
+    objective, network, batch = autoencoder(split_every_steps=3)
+    objective.loss(network, batch, 0).after_step(1.0)
+    second, *_ = autoencoder(split_every_steps=3)
+    second.load_state(deepcopy(objective.state()))
+    second.loss(network, batch, 1).after_step(1.0)
+    tokens = network.quantiser.tokens(network.analyse(batch.crops))
+    assert torch.equal(second.state()["counts"], 2 * network.quantiser.counts(tokens))
+
+
+def test_a_discriminator_sees_the_code_vectors_and_learns():
+    objective, network, batch = autoencoder(gan=0.5, discriminator_channels=(4, 8))
+    found = objective.loss(network, batch, 0)
+    plain, *_ = autoencoder()
+    without = plain.loss(network, batch, 0)
+    extra = 0.5 * float(found.numbers["generator"].detach())
+    assert float(found.total.detach()) == pytest.approx(
+        float(without.total.detach()) + extra, rel=1e-5
+    )
+    assert found.after_step(1.0)["discriminator"] > 0
+    assert objective.state()["adversary"]["network"]
+
+
+def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
+    objective, *_ = made("pqmim_transformer", Transformer, batch=64)
+    stages = stages_of(8, 8).numpy()
+    real, shares, drawn = 0, [], set()
+    for step in range(12):
+        for known, wanted in zip(
+            *(one.numpy() for one in objective.masks(step, 8, 8)), strict=True
+        ):
+            assert wanted.any()
+            assert not (known & wanted).any()
+            numbers = [s for s in range(STAGES) if np.array_equal(wanted, stages == s)]
+            if numbers and np.array_equal(known, stages < numbers[0]):
+                real += 1
+                drawn.update(numbers)
+            else:
+                assert (known | wanted).all()
+                shares.append(wanted.mean())
+    assert real / (12 * 64) == pytest.approx(0.5, abs=0.07)
+    assert drawn == set(range(STAGES))
+    assert np.mean(shares) == pytest.approx(2 / np.pi, abs=0.05)  # of cos(pi u / 2)
+
+
+def test_the_transformer_learns_tokens_that_neighbours_tell_and_nothing_else_learns():
+    objective, network, _ = made("pqmim_transformer", Transformer)
+    for name in Transformer.frozen:
+        network.get_submodule(name).requires_grad_(False)
+    flat = torch.linspace(-0.9, 0.9, 8).repeat_interleave(16)
+    crops = flat.expand(2, 3, 128, 128).contiguous()  # every row of tokens is the same
+    optimiser = torch.optim.Adam(network.transformer.parameters(), 3e-3)
+    losses = []
+    for step in range(60):
+        found = objective.loss(network, Batch(crops), step)
+        optimiser.zero_grad()
+        found.total.backward()
+        optimiser.step()
+        losses.append(float(found.numbers["bits_per_part"].detach()))
+    assert losses[0] == pytest.approx(math.log2(16), rel=0.2)
+    assert np.mean(losses[-10:]) < 0.3 * losses[0]
+    assert all(one.grad is None for one in network.analysis.parameters())
+
+
+def test_the_cost_of_order_zero_is_the_entropy_of_the_entries():
+    counts = torch.tensor([[8.0, 8, 0, 0], [4, 4, 4, 4]])
+    assert order_zero_bits(counts) == pytest.approx(16 + 32)
+    assert perplexities(counts).tolist() == pytest.approx([2, 4])
+
+
+def test_a_validation_compares_the_transformer_with_order_zero():
+    _, network, _ = made("pqmim_transformer", Transformer)
+    torch.nn.init.zeros_(network.transformer.head.weight)
+    photographs = [noise(64, 100, 3), noise(80, 64, 4)]
+    found = validate_tokens(network, photographs, coded=True)
+    tokens = 4 * 7 + 5 * 4
+    pixels = 256 * tokens
+    assert found.numbers["model_bpp"] == pytest.approx(2 * 4 * tokens / pixels, rel=1e-6)
+    assert 0 < found.numbers["order0_bpp"] < found.numbers["model_bpp"]
+    saved = 1 - found.numbers["model_bpp"] / found.numbers["order0_bpp"]
+    assert found.numbers["saved_share"] == pytest.approx(saved)
+    raw = validate_tokens(network, photographs, coded=False)
+    assert raw.points[0].bpp == pytest.approx(2 * 4 / 256)
+    assert raw.points[0].psnr_db == found.points[0].psnr_db > 5

@@ -1,0 +1,174 @@
+"""PQ-MIM as a codec: its rate by the model, tiles, hostile bytes, the suite that trains it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.bitstream.container import Tiling
+from baselines.neural.blocks.raster import padded, to_images
+from baselines.neural.cost import costs
+from baselines.neural.pqmim.coder import PqMimCoder
+from baselines.neural.pqmim.members import BOOKS
+from baselines.neural.pqmim.model import PqMimNetwork, initialise
+from baselines.neural.pqmim.sizes import MICRO, TINY, transformer_macs_per_pixel
+from baselines.neural.training.generative_suite import generative_suite
+from baselines.neural.training.recipe import load_recipe
+from baselines.pqmim import PqMim
+from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import BadOption, CorruptStream, UsageError
+from support.tiny_architecture import write_tiny
+from support.tiny_checkpoint import noise
+from support.tiny_training import bench, write_photographs, write_recipe
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose predictions are far from uniform."""
+    torch.manual_seed(0)
+    made = PqMimNetwork(TINY).requires_grad_(False)
+    initialise(made, to_images(noise(256, 256), torch.device("cpu")), [])
+    for layer in (made.transformer.head, made.transformer.embedding):
+        torch.nn.init.normal_(layer.weight, std=0.4)
+    return made.eval()
+
+
+def latents_of(network, height, width):
+    image = to_images(padded(noise(height, width, 9), 16), torch.device("cpu"))
+    return network.analyse(image)
+
+
+def test_real_bytes_are_within_half_a_percent_of_the_cross_entropy(network):
+    latents = latents_of(network, 512, 768)
+    tokens = network.quantiser.tokens(latents)
+    bits = float(network.stage_bits(tokens).sum())
+    raw = float(network.raw_bits(tokens))
+    assert abs(bits - raw) > 0.05 * raw  # not uniform
+    assert 8 * len(PqMimCoder(network).encode(latents)) == pytest.approx(bits, rel=0.005)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 500), (200, 144)], ids=str)
+def test_what_is_decoded_are_the_nearest_entries(network, shape):
+    latents, coder = latents_of(network, *shape), PqMimCoder(network)
+    decoded = coder.decode(coder.encode(latents), *latents.shape[2:])
+    quantiser = network.quantiser
+    assert torch.equal(decoded, quantiser.vectors(quantiser.tokens(latents)))
+
+
+def test_few_distributions_are_in_memory_at_once_and_the_bytes_are_the_same(network, monkeypatch):
+    latents, coder = latents_of(network, 200, 144), PqMimCoder(network)
+    expected = coder.encode(latents)
+    monkeypatch.setattr("baselines.neural.pqmim.coder.ROWS_AT_ONCE", 5)
+    assert coder.encode(latents) == expected
+    assert torch.equal(coder.decode(expected, 13, 9), coder.decode(expected, 13, 9))
+
+
+def test_any_bytes_give_entries_or_a_corrupt_stream(network):
+    coder, random = PqMimCoder(network), np.random.default_rng(2)
+    data = coder.encode(latents_of(network, 64, 64))
+    hostile = [
+        b"",
+        b"\0",
+        b"\1",
+        data[:-1],
+        data + b"\1",
+        random.bytes(len(data)),
+        random.bytes(400),
+    ]
+    hostile += [bytes([*data[:place], data[place] ^ 1, *data[place + 1 :]]) for place in (0, 5)]
+    for one in hostile:
+        with pytest.raises(CorruptStream):
+            coder.decode(one, 4, 4)
+
+
+def test_a_codec_writes_tiles_names_its_source_and_refuses_other_checkpoints(tmp_path, monkeypatch):
+    for seed, level in enumerate((1, 2)):
+        write_tiny(tmp_path / f"pqmim-{level}.safetensors", "pqmim", seed=seed)
+    write_tiny(tmp_path / "pqmim-perceptual-1.safetensors", "pqmim", seed=7)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    codec, perceptual = PqMim(), PqMim(perceptual=1)
+    assert [one.value for one in codec.sweep] == [1, 2]
+    assert [one.value for one in perceptual.sweep] == [1]
+    info, other = codec.describe(), perceptual.describe()
+    assert info.caveat == "after the abstract, untrained"
+    assert (info.tuned_for, other.tuned_for) == ("PSNR", "perceptual quality")
+    assert info.fingerprint != other.fingerprint
+    pixels = noise(130, 200)
+    tiled = codec._codec(1).encode(pixels, None, Tiling(128, 128))
+    whole = codec.encode(pixels, Setting("level", 1))
+    difference = codec.decode(whole).astype(int) - codec.decode(tiled)
+    assert np.abs(difference).mean() < 2
+    with pytest.raises(CorruptStream, match="none of pqmim here"):
+        perceptual.decode(whole)
+    with pytest.raises(BadOption, match="perceptual=2: it is 0 or 1"):
+        PqMim(perceptual=2)
+
+
+def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
+    assert [books * 8 / 256 for books in BOOKS] == [0.0625, 0.125, 0.25, 0.5]  # bpp of 256 entries
+    found = costs("pqmim", MICRO)
+    inside = 4 * (128 * (4 * 128 + 2 * 512) + 4 * 128 + 512 + 128 + 2 * 128 + 4 * 31 * 31)
+    ends = 64 * 128 + 128 + 128 + 256 * 128 + 128 + (128 + 1) * 8 * 256
+    assert found["transformer"].parameters == inside + ends
+    # A pass, as matrix products of whole windows of 256 tokens, 256 pixels each.
+    layer = 128 * (4 * 128 + 2 * 512 + 2 * 256)
+    assert transformer_macs_per_pixel(MICRO) * 256 == 4 * layer + 128 * (64 + 8 * 256)
+
+
+@pytest.mark.parametrize("name", ["night", "smoke"])
+def test_a_members_autoencoder_sees_the_crops_of_a_level_and_its_transformer_as_many_pixels(name):
+    recipe = load_recipe(name)
+    runs = generative_suite(recipe, Path(), members=["pqmim"])
+    names = [*(f"pqmim-{level}" for level in (1, 2, 3, 4))]
+    assert [run.name for run in runs] == [*names, *(f"pqmim-perceptual-{n}" for n in (1, 2, 3))]
+    whole = recipe.crops_before(len(recipe.stages)) / 5
+    for run in runs:
+        *transforms, last = run.recipe.stages
+        seen = sum(stage.crops for stage in transforms)
+        assert whole <= seen <= whole + recipe.stages[0].batch * len(transforms)
+        assert [stage.kind for stage in transforms] == ["pqmim_autoencoder"] * len(transforms)
+        assert last.kind == "pqmim_transformer"
+        assert last.crop_px == 16 * run.subject.config["window"]
+        of_recipe = sum(
+            one.crops * max(s.crop_px for s in recipe.stages) ** 2 for one in transforms
+        )
+        assert last.crops * last.crop_px**2 == pytest.approx(of_recipe, rel=0.15)
+        assert any(stage.has_gan for stage in transforms) == ("perceptual" in run.name)
+        level = int(run.name[-1])
+        assert run.subject.config["books"] == BOOKS[level - 1]
+
+
+def test_a_level_that_the_suite_lacks_is_named():
+    with pytest.raises(UsageError, match="pqmim has no member pqmim-5"):
+        generative_suite(load_recipe("smoke"), Path(), members=["pqmim-5"])
+
+
+def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monkeypatch):
+    write_photographs(tmp_path)
+    write_recipe(tmp_path / "recipe.toml", validate_every_steps=1)
+    out = tmp_path / "generative"
+    done = bench(
+        "train", "--suite", "generative", "--recipe", tmp_path / "recipe.toml", "--members",
+        "pqmim-1,pqmim-perceptual-2", "--data", tmp_path / "photos",
+        "--validation", tmp_path / "unseen", "--out", out, "--quiet",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    monkeypatch.setenv("BENCH_WEIGHTS", str(out))
+    pixels = noise(70, 60)
+    for spec, value in (("pqmim", 1), ("pqmim:perceptual=1", 2)):
+        codec = load_codec(parse_codec(spec))
+        data = codec.encode(pixels, Setting("level", value))
+        assert codec.decode(data).shape == pixels.shape
+    card = json.loads((out / "pqmim-1.json").read_text())
+    assert card["config"]["books"] == 2
+    assert load_architecture("pqmim").config_from_json(card["config"]).books == 2
+    entries = [
+        json.loads(line) for line in (out / "pqmim-1" / "journal.jsonl").read_text().splitlines()
+    ]
+    assert entries[0]["perplexity"] > 1
+    assert entries[-1]["validation_order0_bpp"] > 0
+    assert entries[-1]["validation_saved_share"] < 1

@@ -1,0 +1,101 @@
+"""Product quantisation: brute-force search, gradients, k-means, entries that nobody uses."""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.pqmim.quantiser import ProductQuantiser
+
+BOOKS, ENTRIES, WIDTH = 3, 7, 4
+
+
+@pytest.fixture
+def quantiser():
+    torch.manual_seed(0)
+    return ProductQuantiser(BOOKS, ENTRIES, WIDTH)
+
+
+@pytest.fixture
+def latents():
+    torch.manual_seed(1)
+    return torch.randn(2, BOOKS * WIDTH, 5, 6)
+
+
+def test_tokens_are_those_of_a_brute_force_search(quantiser, latents):
+    tokens = quantiser.tokens(latents).numpy()
+    books, values = quantiser.codebooks.detach().double().numpy(), latents.double().numpy()
+    for image, book, row, column in np.ndindex(2, BOOKS, 5, 6):
+        part = values[image, book::BOOKS, row, column]
+        distances = ((books[book] - part) ** 2).sum(1)
+        assert tokens[image, book, row, column] == distances.argmin()
+
+
+def test_vectors_are_the_entries_that_tokens_name(quantiser, latents):
+    tokens = quantiser.tokens(latents)
+    vectors = quantiser.vectors(tokens)
+    assert vectors.shape == latents.shape
+    for image, book, row, column in np.ndindex(2, BOOKS, 5, 6):
+        entry = quantiser.codebooks[book, tokens[image, book, row, column]]
+        assert torch.equal(vectors[image, book::BOOKS, row, column], entry)
+
+
+def test_the_gradient_passes_through_unchanged_and_leaves_the_codebooks_alone(quantiser, latents):
+    latents.requires_grad_(True)
+    found = quantiser(latents).vectors
+    weights = torch.randn_like(latents)
+    (found * weights).sum().backward()
+    assert torch.equal(latents.grad, weights)
+    assert quantiser.codebooks.grad is None or not quantiser.codebooks.grad.any()
+    assert torch.allclose(found, quantiser.vectors(quantiser.tokens(latents)), atol=1e-6)
+
+
+def test_commitment_moves_latents_and_the_codebook_loss_entries(quantiser, latents):
+    latents.requires_grad_(True)
+    found = quantiser(latents)
+    error = (latents - quantiser.vectors(found.tokens)).detach()
+    assert torch.allclose(found.commitment, error.square().sum(1).mean((1, 2)))
+    assert torch.equal(found.commitment, found.codebook)
+    found.commitment.sum().backward()
+    assert torch.allclose(latents.grad, 2 * error / (5 * 6))
+    assert quantiser.codebooks.grad is None
+    latents.grad = None
+    quantiser(latents).codebook.sum().backward()
+    assert latents.grad is None
+    assert quantiser.codebooks.grad.any()
+
+
+def test_counts_are_those_of_each_book(quantiser, latents):
+    tokens = quantiser.tokens(latents)
+    for book, counts in enumerate(quantiser.counts(tokens)):
+        expected = np.bincount(tokens[:, book].numpy().reshape(-1), minlength=ENTRIES)
+        assert counts.tolist() == expected.tolist()
+
+
+def test_unused_entries_come_to_lie_beside_the_most_used_ones(quantiser):
+    before = quantiser.codebooks.detach().clone()
+    counts = torch.ones(BOOKS, ENTRIES)
+    counts[0] = torch.tensor([0.0, 5, 0, 9, 1, 0, 0])
+    replaced = quantiser.split_unused(counts, torch.Generator().manual_seed(0))
+    after = quantiser.codebooks.detach()
+    assert replaced == 4
+    assert torch.equal(after[1:], before[1:])
+    assert torch.equal(after[0, [1, 3, 4]], before[0, [1, 3, 4]])
+    for unused, source in ((0, 3), (2, 1), (5, 4), (6, 3)):
+        distance = (after[0, unused] - before[0, source]).abs().max()
+        assert 0 < distance < 0.5 * before[0].std()
+
+
+def test_k_means_finds_clusters(quantiser):
+    centres = 10 * torch.randn(BOOKS, ENTRIES, WIDTH)
+    chosen = torch.randint(ENTRIES, (8, BOOKS, 20, 20))
+    quantiser.codebooks.data.copy_(centres)
+    latents = quantiser.vectors(chosen).detach() + 0.01 * torch.randn(8, BOOKS * WIDTH, 20, 20)
+    quantiser.codebooks.data.normal_()
+    before = quantiser(latents).commitment.mean()
+    quantiser.fit(latents)
+    found = quantiser(latents)
+    assert found.commitment.mean() < 0.2 * before
+    for book, entries in enumerate(quantiser.codebooks.detach()):  # each is the mean of its own
+        parts, tokens = quantiser.parts(latents)[:, book], found.tokens[:, book]
+        for number, entry in enumerate(entries):
+            assert torch.allclose(entry, parts[tokens == number].mean(0), atol=0.01)

@@ -1,0 +1,127 @@
+"""The order of tokens, what a prediction may see, windows, and the cost of uniform predictions."""
+
+import math
+
+import pytest
+import torch
+
+from baselines.neural.pqmim.model import PqMimNetwork
+from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.sizes import FULL, MICRO, TINY, PqMimSizes
+from baselines.neural.pqmim.token_windows import Windows
+from baselines.neural.pqmim.transformer import Layer, MaskedTransformer, RootMeanSquareNorm
+
+
+@pytest.fixture(scope="module")
+def transformer():
+    torch.manual_seed(0)
+    made = MaskedTransformer(TINY)
+    torch.nn.init.normal_(made.unknown)
+    torch.nn.init.normal_(made.places)
+    torch.nn.init.normal_(made.head.weight)
+    return made.requires_grad_(False)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (5, 11), (3, 2)], ids=str)
+def test_the_stages_are_the_published_figures_rule(shape):
+    """Disjoint and complete by construction: each place has the one stage that a rule gives."""
+    found = stages_of(*shape)
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            rules = (
+                row % 4 == column % 4 == 0,
+                row % 4 == column % 4 == 2,
+                row % 2 == column % 2 == 0 and (row + column) % 4 == 2,
+                row % 2 == column % 2 == 1,
+                (row + column) % 2 == 1,
+            )
+            assert rules.index(True) == found[row, column]
+            assert sum(rules) == 1
+
+
+def test_each_stage_doubles_what_is_known():
+    stages = stages_of(16, 24)
+    known = [int((stages <= stage).sum()) for stage in range(STAGES)]
+    assert known == [24 << stage for stage in range(STAGES)]
+
+
+@pytest.mark.parametrize("stage", range(STAGES))
+def test_a_stage_sees_the_tokens_of_earlier_stages_alone(transformer, stage):
+    stages = stages_of(8, 8)[None]
+    vectors = torch.randn(1, TINY.latent, 8, 8, requires_grad=True)
+    logits = transformer(vectors, stages < stage, stages == stage)
+    assert logits.shape == (int((stages == stage).sum()), TINY.books, TINY.entries)
+    (logits * torch.randn_like(logits)).sum().backward()
+    reached = vectors.grad[0].abs().amax(0) > 0
+    assert torch.equal(reached, (stages < stage)[0])
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 16), (1, 9, 13), (3, 3, 5)], ids=str)
+def test_windows_are_put_together_again(shape):
+    windows = Windows.of(shape, 8, torch.device("cpu"))
+    values = torch.randn(*shape, 3) + 9
+    parts = windows.split(values)
+    assert torch.equal(windows.join(parts), values)
+    there = (parts != 0).all(2)
+    assert there.all() if windows.inside is None else torch.equal(there, windows.inside)
+    assert torch.equal(parts[0].view(8, 8, 3)[: shape[1], : shape[2]], values[0, :8, :8])
+
+
+def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_of_the_image(
+    transformer,
+):
+    vectors, stages = torch.randn(1, TINY.latent, 13, 16), stages_of(13, 16)[None]
+    whole = transformer(vectors, stages < 3, stages == 3)
+    for rows, columns in ((slice(0, 8), slice(0, 8)), (slice(8, 13), slice(8, 16))):
+        part = stages[:, rows, columns]
+        alone = transformer(vectors[:, :, rows, columns], part < 3, part == 3)
+        of_whole = torch.zeros_like(stages, dtype=torch.bool)
+        of_whole[:, rows, columns] = True
+        chosen = of_whole[stages == 3]
+        assert torch.allclose(whole[chosen], alone, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_uniform_predictions_cost_log2_of_the_entries_for_each_part():
+    torch.manual_seed(0)
+    network = PqMimNetwork(TINY)
+    torch.nn.init.zeros_(network.transformer.head.weight)
+    tokens = torch.randint(TINY.entries, (2, TINY.books, 5, 9))
+    with torch.no_grad():
+        bits = network.stage_bits(tokens).sum(0)
+    exactly = 5 * 9 * TINY.books * math.log2(TINY.entries)
+    assert bits.tolist() == pytest.approx([exactly] * 2, rel=1e-6)
+
+
+def test_attention_is_biased_by_the_relative_place_and_near_at_the_start():
+    layer = Layer(8, 2, 8, 4)
+    found = layer.biases().detach().view(2, 4, 4, 4, 4)  # by row and column of query and key
+    assert found[0, 3, 0, 0, 0] == -3
+    assert found[0, 3, 1, 0, 1] == -3
+    assert found[1, 0, 0, 3, 0] == -1.5
+    assert found[1, 2, 2, 2, 2] == 0
+    with torch.no_grad():
+        layer.nearness[0, 3 + 1, 3 - 2] = 9.0  # one row below the key, two columns left of it
+    changed = layer.biases().detach().view(2, 4, 4, 4, 4)[0]
+    assert changed[1, 0, 0, 2] == changed[3, 1, 2, 3] == 9
+    assert int((changed == 9).sum()) == 3 * 2
+
+
+def test_a_position_is_divided_by_its_root_mean_square():
+    values = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
+    found = RootMeanSquareNorm(2)(values)
+    assert torch.allclose(found[0], values[0] / 12.5**0.5)
+    assert not found[1].any()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("window", 6), ("window", 36), ("heads", 3), ("entries", 1), ("books", 0), ("width", 2048)],
+)
+def test_dimensions_that_no_network_can_have_are_refused(field, value):
+    fields = {name: getattr(TINY, name) for name in PqMimSizes.__slots__}
+    with pytest.raises(ValueError, match=field):
+        PqMimSizes(**fields | {field: value})
+
+
+def test_heads_are_as_wide_as_a_file_without_a_card_is_read():
+    assert {one.width // one.heads for one in (FULL, MICRO, TINY)} == {32}
