@@ -81,7 +81,9 @@ SYSTEMS = (
         budget=True,
     ),
     System("HFD", "hfd", "#E69F00", ">", GENERATIVE, (("HFD", ""),), budget=True),
-    System("PQ-MIM", "pqmim:perceptual=1", "#882255", "s", GENERATIVE, (("PQ-MIM", ""),), budget=True),
+    System(
+        "PQ-MIM", "pqmim:perceptual=1", "#882255", "s", GENERATIVE, (("PQ-MIM", ""),), budget=True
+    ),
     System("MS-ILLM", "msillm", "#000000", "o", GENERATIVE, (("MS-ILLM", ""),)),
     System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
     System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
