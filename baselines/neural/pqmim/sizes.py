@@ -88,6 +88,23 @@ FULL = PqMimSizes(
     hidden=3072,
 )
 
+# Transforms of about the work per pixel of CRDR's `small`; the transformer comes on top of it.
+SMALL = PqMimSizes(
+    encoder=(144, 176, 224),
+    decoder=(224, 176, 144),
+    blocks=2,
+    outer_kernel=5,
+    inner_kernel=3,
+    books=8,
+    entries=256,
+    code_width=8,
+    window=16,
+    width=384,
+    layers=8,
+    heads=12,
+    hidden=1536,
+)
+
 # Transforms of about the work per pixel of CRDR's `micro`; the transformer comes on top of it.
 MICRO = PqMimSizes(
     encoder=(48, 64, 112),
@@ -122,7 +139,7 @@ TINY = PqMimSizes(
     hidden=24,
 )
 
-NAMED = {"full": FULL, "micro": MICRO, "tiny": TINY}
+NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}
 
 
 def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
