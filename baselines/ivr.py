@@ -16,6 +16,7 @@ class IVR(CheckpointCodec):
     """The network of the file `ivr.safetensors`, or of `checkpoint`."""
 
     name = "ivr"
+    trained_by = "bench train --suite field --members ivr"
 
     def __init__(self, *, checkpoint: str = "") -> None:
         super().__init__(checkpoint=checkpoint)

@@ -30,6 +30,7 @@ class CheckpointCodec:
     """
 
     name: str
+    trained_by: str = "bench train --recipe"  # command that makes the file
     revision = 1
     licence = "MIT"
     sweep: tuple[Setting, ...] = (Setting("level", 0),)
@@ -37,7 +38,7 @@ class CheckpointCodec:
 
     def __init__(self, *, checkpoint: str = "") -> None:
         self._path = find_checkpoint(
-            checkpoint, f"{self.name}.safetensors", f"run `bench train --model {self.name}`"
+            checkpoint, f"{self.name}.safetensors", f"train it with `{self.trained_by}`"
         )
         self._card = card_of(self._path, self.name)
         self._device = chosen_device()
