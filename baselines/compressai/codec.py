@@ -29,14 +29,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from baselines.compressai.container import (
-    MAX_PIXELS,
     STEP,
     ZooStream,
     long_enough,
-    most_pixels,
     pack,
-    padded_pixels,
     readable_beyond,
+    require_codable,
+    require_possible_size,
     unpack,
 )
 from baselines.compressai.weights import (
@@ -50,7 +49,7 @@ from baselines.compressai.weights import (
 )
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
-from benchmark.errors import BadOption, CorruptStream, ImageRefused, Unavailable
+from benchmark.errors import BadOption, CorruptStream, Unavailable
 from benchmark.system.device import chosen_device
 from benchmark.system.digest import files_sha256
 from benchmark.system.programs import package_folder
@@ -134,9 +133,8 @@ class CompressAI:
         """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
         from baselines.neural.inference import inference
 
+        require_codable(pixels)
         height, width, _ = pixels.shape
-        if height * width > MAX_PIXELS:
-            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
         require_accepted(self, setting)
         net = network(self._sources[int(setting.value)])
         with inference():
@@ -153,9 +151,7 @@ class CompressAI:
         stream = unpack(data, num_strings=1 if "factorized" in self._model else 2)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        if padded_pixels(stream) > most_pixels(len(data)):
-            size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}: no image takes so few")
+        require_possible_size(stream, len(data))
         net = network(self._sources[stream.quality])
         left, top, wide, high = padding(stream.width, stream.height)
         factor = int(net.downsampling_factor)  # type: ignore[arg-type]

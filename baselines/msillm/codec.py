@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.compressai.container import (
-    MAX_PIXELS,
     STEP,
     ZooStream,
     long_enough,
-    most_pixels,
     pack,
-    padded_pixels,
     readable_beyond,
+    require_codable,
+    require_possible_size,
     unpack,
 )
 from baselines.msillm.weights import (
@@ -46,7 +45,7 @@ from baselines.msillm.weights import (
     require_package,
 )
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
-from benchmark.errors import BadOption, CorruptStream, ImageRefused, UsageError
+from benchmark.errors import BadOption, CorruptStream, UsageError
 from benchmark.system.device import chosen_device
 from benchmark.system.digest import files_sha256
 from benchmark.system.published_weights import PublishedFile
@@ -112,9 +111,8 @@ class MSILLM:
         """Return the stream of an image; raises `ImageRefused` above `MAX_PIXELS`."""
         from baselines.neural.inference import inference
 
+        require_codable(pixels)
         height, width, _ = pixels.shape
-        if height * width > MAX_PIXELS:
-            raise ImageRefused(f"{width} x {height} is more than {MAX_PIXELS} pixels")
         require_accepted(self, setting)
         net = network(self._sources[int(setting.value)])
         with inference():
@@ -131,9 +129,7 @@ class MSILLM:
         stream = unpack(data, num_strings=2)
         if stream.quality not in self._sources:
             raise CorruptStream(f"the stream is of quality {stream.quality}, which is not here")
-        if padded_pixels(stream) > most_pixels(len(data)):
-            size = f"{stream.width} x {stream.height} pixels in {len(data)} bytes"
-            raise CorruptStream(f"the stream claims {size}: no image takes so few")
+        require_possible_size(stream, len(data))
         net = network(self._sources[stream.quality])
         with inference():
             picture = net.decoder(decoded_latents(net, stream).to(self._device))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
+from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
@@ -33,24 +33,13 @@ EARLY_WEIGHT, EARLY_TARGET = 0.5, 0.20 / 0.14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HificStage(GanStage):
+class HificStage(WeightedGanStage):
     """Stage of HiFiC; `lambdas` has the weight above the target rate."""
 
     target_bpp: Positive
     lambda_below: Weight = 1 / 64
     early_steps: Count = 0  # with less weight on a bit and a higher target
-    lpips: Weight = 1.0
-    gan: Weight = 0.0  # .15 in the published second stage
-
-    @property
-    def has_gan(self) -> bool:
-        """True if a GAN is part of the loss."""
-        return self.gan > 0
-
-    @property
-    def has_lpips(self) -> bool:
-        """True if LPIPS is part of the loss."""
-        return self.lpips > 0
+    lpips: Weight = 1.0  # the GAN has .15 in the published second stage
 
 
 class Hific:

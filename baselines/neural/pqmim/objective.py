@@ -26,7 +26,7 @@ from baselines.neural.network import Network
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.validation import validate_tokens
-from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
+from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
@@ -36,24 +36,12 @@ from benchmark.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoencoderStage(GanStage):
+class AutoencoderStage(WeightedGanStage):
     """Stage of the transforms and the codebooks; `lambdas` weigh nothing, as the rate is fixed."""
 
     commitment: Weight = 0.25
     codebook: Weight = 1.0
-    lpips: Weight = 0.0
-    gan: Weight = 0.0
     split_every_steps: AtLeastOne = 100  # entries that nobody used for so long are replaced
-
-    @property
-    def has_gan(self) -> bool:
-        """True if a GAN is part of the loss."""
-        return self.gan > 0
-
-    @property
-    def has_lpips(self) -> bool:
-        """True if LPIPS is part of the loss."""
-        return self.lpips > 0
 
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` for a network of several rates."""

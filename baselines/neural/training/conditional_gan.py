@@ -50,6 +50,24 @@ class GanStage(Stage):
             Perceptual()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedGanStage(GanStage):
+    """Stage whose loss has LPIPS and a GAN with one weight each."""
+
+    lpips: Weight = 0.0
+    gan: Weight = 0.0
+
+    @property
+    def has_gan(self) -> bool:
+        """True if a GAN is part of the loss."""
+        return self.gan > 0
+
+    @property
+    def has_lpips(self) -> bool:
+        """True if LPIPS is part of the loss."""
+        return self.lpips > 0
+
+
 class ConditionalAdversary:
     """The discriminator of a stage with its optimiser; made with the first latents."""
 
