@@ -1,6 +1,6 @@
 """Print the table "one trainer, one budget" from the bundled checkpoints and their rows on Kodak.
 
-python tools/field_table.py; tests/commands/test_readme.py compares the documentation with it.
+python -m tools.field_table
 """
 
 import math
@@ -13,9 +13,9 @@ import pandas as pd
 import benchmark
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import costs
+from tools.results_table import KODAK, bd_rates
 
 ROOT = Path(__file__).parents[1]
-KODAK = ROOT / "results" / "kodak"
 CHECKPOINTS = ROOT / "baselines" / "checkpoints"
 ANCHOR = "hyperprior:weights=matched"
 METRICS = ("psnr", "lpips_squeeze", "fd_squeeze")
@@ -23,7 +23,6 @@ HEADS = (
     "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
     "BD-rate, PSNR (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)", "encode + decode (s)",
 )  # fmt: skip
-LEAST_OVERLAP = 0.5  # of two curves, below which docs/protocol.md marks a BD-rate
 MEGAPIXELS = 768 * 512 / 1e6  # of an image of Kodak
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
@@ -58,7 +57,7 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     """
     rows = benchmark.load(kodak)
     means = benchmark.summary(rows, metrics="psnr")
-    deltas = [_bd_rates(rows, metric) for metric in METRICS]
+    deltas = [bd_rates(rows, ANCHOR, metric) for metric in METRICS]
     yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for one in FIELD:
@@ -89,17 +88,6 @@ def _training(cards: Sequence[Card]) -> list[str]:
 def _told(card: Card) -> int:
     """Return the crops that an early card has in words alone: "716800 crops of 128 px"."""
     return int(card.training_data.partition(" crops of ")[0].rpartition(" ")[2])
-
-
-def _bd_rates(rows: pd.DataFrame, metric: str) -> dict[str, str]:
-    """Return BD-rates against the anchor by label, with intervals where the metric has them."""
-    found = {ANCHOR: "0"}
-    for row in benchmark.bd_rate(rows, ANCHOR, metric).to_dict("records"):
-        value, low, high = (row[f"bd_rate_{one}percent"] for one in ("", "low_", "high_"))
-        mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
-        ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
-        found[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
-    return found
 
 
 def _seconds(means: pd.DataFrame) -> str:

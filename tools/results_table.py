@@ -34,9 +34,9 @@ def lines(kodak: Path) -> Iterator[str]:
     """
     rows = benchmark.load(kodak)
     columns = [
-        _bd_rates(rows, "jpeg:optimize=1", "psnr"),
-        _bd_rates(rows, "vtm", "psnr"),
-        _bd_rates(rows, "jpeg:optimize=1", LPIPS),
+        bd_rates(rows, "jpeg:optimize=1", "psnr"),
+        bd_rates(rows, "vtm", "psnr"),
+        bd_rates(rows, "jpeg:optimize=1", LPIPS),
     ]
     means = benchmark.summary(rows, metrics=LPIPS)
     heads = "PSNR, v JPEG", "PSNR, v VTM", "LPIPS, v JPEG", f"LPIPS at {RATE_BPP} bpp"
@@ -47,13 +47,14 @@ def lines(kodak: Path) -> Iterator[str]:
         yield f"| {name} | {rates} | {_at_rate(means[means['codec'] == label]):.3f} |"
 
 
-def _bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
+def bd_rates(rows: pd.DataFrame, anchor: str, metric: str) -> dict[str, str]:
+    """Return BD-rates against the anchor by label, with intervals where the metric has them."""
     found = {anchor: "0"}
     for row in benchmark.bd_rate(rows, anchor, metric).to_dict("records"):
         value, low, high = (row[f"bd_rate_{one}percent"] for one in ("", "low_", "high_"))
         mark = "†" if row["bd_rate_overlap"] < LEAST_OVERLAP else ""
-        text = f"{value:+.1f}{mark} [{low:+.1f}, {high:+.1f}]"
-        found[row["codec"]] = "–" if math.isnan(value) else text
+        ends = "" if math.isnan(low) else f" [{low:+.1f}, {high:+.1f}]"
+        found[row["codec"]] = "–" if math.isnan(value) else f"{value:+.1f}{mark}{ends}"
     return found
 
 

@@ -81,7 +81,7 @@ def audit_pack(
             finished += 1
             recorded = done.task.row
             if isinstance(done.outcome, Failed):
-                contradictions.append(Contradiction(_cell(recorded), done.outcome.reason))
+                contradictions.append(Contradiction(name_of_row(recorded), done.outcome.reason))
             else:
                 decoded += 1
                 again = done.outcome.row
@@ -104,9 +104,9 @@ def _tasks(
         try:
             store.keep(pack.read(one))
         except BenchError as error:
-            contradictions.append(Contradiction(_cell(row), str(error)))
+            contradictions.append(Contradiction(name_of_row(row), str(error)))
             continue
-        contradictions += [Contradiction(_cell(row), what) for what in _wrong_rate(one, row)]
+        contradictions += [Contradiction(name_of_row(row), what) for what in _wrong_rate(one, row)]
         source = sources.get((one.image_sha256, one.width_px))
         yield Rescore(row, source, conditions.metrics if source else (), folder)
 
@@ -135,7 +135,7 @@ def _differences(
         if old == new or math.isclose(old, new, rel_tol=0, abs_tol=TOLERANCE):
             compared[value] += 1
         else:
-            found.append(Contradiction(_cell(recorded), f"{value} is {new}, not {old}"))
+            found.append(Contradiction(name_of_row(recorded), f"{value} is {new}, not {old}"))
     return found
 
 
@@ -143,6 +143,7 @@ def _column(metric: str) -> str:
     return str(metric_class(metric).column)
 
 
-def _cell(row: Mapping[str, Any]) -> str:
+def name_of_row(row: Mapping[str, Any]) -> str:
+    """Return codec, setting and image of a row: "vtm qp=22 kodim01.png"."""
     codec = ":".join(filter(None, (row["codec"], row["variant"])))
     return f"{codec} {row['setting_name']}={row['setting_value']:g} {row['image']}"

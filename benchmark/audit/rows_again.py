@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.summarise import Summary
-from benchmark.audit.pack_audit import TOLERANCE
+from benchmark.audit.pack_audit import TOLERANCE, name_of_row
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
@@ -119,7 +119,7 @@ def _compare(
 ) -> list[str]:
     """Count what is equal in two rows; return a sentence for each thing that is not."""
     wrong = []
-    where = f"{one.codec} {row['setting_name']}={row['setting_value']:g} {row['image']}"
+    where = name_of_row(row)
     one.again += 1
     same = row["num_bytes"] == other["num_bytes"]
     same &= None in (row["stream_sha256"], other["stream_sha256"]) or (

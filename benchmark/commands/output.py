@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmark.plan.request import Request
 
 SHOWN_FAILURES = 10
+SHOWN_PROBLEMS = 20  # of an audit
 LINE_SECONDS = 30.0
 
 
@@ -225,6 +226,14 @@ def print_problems(
         print(f"refused  {reason}")
     for name, reason in skipped:
         print(f"skipped  {name}: {reason}")
+
+
+def print_wrong(sentences: Sequence[str]) -> None:
+    """Print what an audit found wrong, the first `SHOWN_PROBLEMS` of it."""
+    for sentence in sentences[:SHOWN_PROBLEMS]:
+        print(f"wrong    {sentence}")
+    if len(sentences) > SHOWN_PROBLEMS:
+        print(f"wrong    and {len(sentences) - SHOWN_PROBLEMS} more")
 
 
 def print_outcome(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from baselines.neural.checkpoint.checkpoint import MANTISSA_BITS
 from baselines.neural.training.curves import write_curves
 from baselines.neural.training.journal import JOURNAL, Journal
 from baselines.neural.training.recipe import Recipe
@@ -55,7 +56,7 @@ class TrainingSession:
     command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
-    mantissa_bits: int = 10  # that are kept then
+    mantissa_bits: int = MANTISSA_BITS  # that are kept then
 
     @property
     def is_over(self) -> bool:

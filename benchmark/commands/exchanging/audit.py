@@ -1,7 +1,7 @@
 """`bench audit`: verify rows, recorded and kept streams, and the colour conversion of adapters."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from benchmark.figures.table import Table
     from benchmark.measure.independent_decode import Audited, Findings
     from benchmark.packs.pack import Pack
-
-SHOWN_PROBLEMS = 20
 
 audit = Verbs("""Verify rows, streams, packs and colour conversions.
 
@@ -200,12 +198,12 @@ def audit_colour_round_trip(
 
 
 def _print_decoded(found: "Audited", levels: int) -> None:
-    from benchmark.commands.output import print_table
+    from benchmark.commands.output import print_table, print_wrong
 
     findings = found.findings
     if findings.counts:
         print_table(_table(findings, levels))
-    _print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
+    print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
     for why, count in findings.unavailable.items():
         print(f"skipped  {count} rows of {why}")
     if findings.not_kept:
@@ -284,6 +282,8 @@ def _round_trips_for_machines(
 
 
 def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
+    from benchmark.commands.output import print_wrong
+
     images = {(one.image_sha256, one.width_px) for one in pack.streams.values()}
     what = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
     print(f"{pack.path}: {what}, {found.streams} streams of {len(images)} images")
@@ -298,14 +298,7 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
         print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
         print(f"absent   {absent} images are not on this machine; their streams were not scored")
-    _print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
-
-
-def _print_wrong(sentences: Sequence[str]) -> None:
-    for sentence in sentences[:SHOWN_PROBLEMS]:
-        print(f"wrong    {sentence}")
-    if len(sentences) > SHOWN_PROBLEMS:
-        print(f"wrong    and {len(sentences) - SHOWN_PROBLEMS} more")
+    print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
 
 
 def _print_round_trips(found: "Iterable[ColourRoundTrip]", images: int) -> None:

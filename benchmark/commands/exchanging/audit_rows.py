@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from benchmark.audit.rows_again import VariantAgain
     from benchmark.figures.table import Table
 
-SHOWN_PROBLEMS = 20
 SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ between processors
 
 Sets = Mapping[str, Sequence[tuple[str, float, float]]]
@@ -150,7 +149,7 @@ def _print(
     skipped: Mapping[str, str],
     wrong: Sequence[str],
 ) -> None:
-    from benchmark.commands.output import print_table
+    from benchmark.commands.output import print_table, print_wrong
 
     print_table(_table(found))
     for column, values in sets.items():
@@ -166,10 +165,7 @@ def _print(
             )
         if one.missing and one.codec not in skipped:
             print(f"absent   {one.codec}: {one.missing} rows were not measured again")
-    for sentence in wrong[:SHOWN_PROBLEMS]:
-        print(f"wrong    {sentence}")
-    if len(wrong) > SHOWN_PROBLEMS:
-        print(f"wrong    and {len(wrong) - SHOWN_PROBLEMS} more")
+    print_wrong(wrong)
 
 
 def _for_machines(
