@@ -40,7 +40,7 @@ def differs_again(
         other = decoder
     enter("decode")
     again = decode_again(other, image, setting, coded.stream)
-    if isinstance(again, Failed) and again.out_of_memory:
+    if isinstance(again, Failed) and again.lacked == "device":
         again = decode_again(decoder, image, setting, coded.stream)
     if isinstance(again, Failed):
         return again._replace(reason=f"the second decode of the same bytes failed: {again.reason}")

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
-from benchmark.measure.execute import Enter, Failed, untold
+from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, METRICS
@@ -305,7 +305,16 @@ def _serve(connection: Connection, conditions: Conditions) -> None:
                 reply = bench.rescore(task, enter)
         except Exception:
             reply = format_exc()
+        send_outcome(connection, task, conditions, reply)
+
+
+def send_outcome(connection: Connection, task: Task, conditions: Conditions, reply: object) -> None:
+    """Send the outcome of a task; where its stream does not fit into memory twice, a failure."""
+    try:
         connection.send(reply)
+    except MemoryError as error:  # before the first byte: what is sent is made in memory first
+        failed = failed_by(None, "worker", error)
+        connection.send(failed_cell(task, conditions, failed) if isinstance(task, Cell) else failed)
 
 
 def _receive(connection: Connection) -> Task | None:
