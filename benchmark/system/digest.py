@@ -17,7 +17,7 @@ from benchmark.system.cache import cache_folder
 
 def pixels_sha256(pixels: Pixels) -> str:
     """Hash the height x width x 3 bytes, row by row: the identity of a source or reconstruction."""
-    return hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

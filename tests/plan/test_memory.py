@@ -1,0 +1,116 @@
+"""How many workers a machine's memory holds, and what memory a container leaves."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from benchmark.plan.memory import BASE_BYTES, Need, plan_workers, worker_bytes
+from benchmark.system.machine import available_memory
+from conftest import ROOT
+
+SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
+METRICS = ("psnr", "psnr_y", "ms_ssim")
+
+
+def test_there_is_a_worker_per_core_where_memory_allows():
+    assert plan_workers([SMALL], METRICS, None, 8, 10**11)[::3] == (8, "")
+    assert plan_workers([SMALL], METRICS, None, 8, None)[::3] == (8, "")
+
+
+def test_memory_bounds_the_workers_by_the_largest_cell():
+    each = worker_bytes(HUGE, METRICS)
+    found = plan_workers([SMALL, HUGE], METRICS, None, 8, 3 * each + each // 2)
+    assert (found.workers, found.worker_bytes) == (3, each)
+    assert found.remark.startswith("3 of 8 cores are used: a worker takes about ")
+    assert "--jobs sets another number" in found.remark
+
+
+def test_at_least_one_worker_is_used_and_what_may_happen_is_said():
+    found = plan_workers([HUGE], METRICS, None, 8, 10**9)
+    assert found.workers == 1
+    assert found.remark.endswith("cells that do not fit will fail or lack metrics")
+
+
+def test_explicit_jobs_win_with_a_warning():
+    found = plan_workers([HUGE], METRICS, 5, 2, 10**10)
+    assert found.workers == 5
+    assert found.remark.startswith("--jobs 5 may run out of memory: ")
+    assert plan_workers([SMALL], METRICS, 5, 2, 10**11)[::3] == (5, "")
+
+
+def test_a_large_image_fits_into_four_gigabytes():
+    assert worker_bytes(HUGE, METRICS) < 4e9
+    assert worker_bytes(Need("ours", 9000, 12_000), METRICS) < 4e9
+    assert worker_bytes(Need("unknown", 100, 100), ("unknown",)) > BASE_BYTES
+
+
+MEASURED = """
+import resource, sys
+import numpy as np
+from PIL import Image
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.measure.extract import HashedImage
+from benchmark.measure.score import Scorer
+grey = Image.effect_noise((500, 300), 40).resize((2000, 1200)).convert("RGB")
+pixels, names = np.asarray(grey).copy(), sys.argv[1].split(",")
+codec, scorer = load_codec(parse_codec("jpeg")), Scorer(names, "cpu")
+decoded = codec.decode(codec.encode(pixels.copy(), codec.sweep[3]))
+scorer.score(HashedImage("a", pixels), HashedImage("b", decoded), names)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.parametrize("metrics", ["psnr", "psnr,psnr_y,ms_ssim,ssim"])
+def test_the_estimate_holds_what_a_worker_takes_and_is_not_far_above(metrics):
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, metrics],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    estimated = worker_bytes(Need("jpeg", 1200, 2000), metrics.split(","))
+    assert int(done.stdout) < estimated < 3 * int(done.stdout)
+
+
+def container(folder, files):
+    for name, text in {"proc/meminfo": "MemAvailable:  8000000 kB\n", **files}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return available_memory(folder)
+
+
+def test_a_control_group_of_version_2_leaves_its_limit_without_what_cannot_give_way(tmp_path):
+    group = "sys/fs/cgroup/pod/run"
+    files = {
+        "proc/self/cgroup": "0::/pod/run\n",
+        f"{group}/memory.max": "4000000000\n",
+        f"{group}/memory.current": "1500000000\n",
+        f"{group}/memory.stat": "anon 900000000\ninactive_file 400000000\nactive_file 100000000\n",
+    }
+    assert container(tmp_path, files) == 3_000_000_000
+    above = {"sys/fs/cgroup/pod/memory.max": "1000", "sys/fs/cgroup/pod/memory.current": "900"}
+    assert container(tmp_path, {**files, **above}) == 100
+    unlimited = {f"{group}/memory.max": "max\n", "sys/fs/cgroup/pod/memory.max": "max\n"}
+    assert container(tmp_path, {**files, **unlimited}) == 8_000_000 * 1024
+
+
+def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_path):
+    """Its path is that of the host, the mount shows the group itself."""
+    files = {
+        "proc/self/cgroup": "4:cpu:/\n3:memory:/docker/0123\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "2000000000\n",
+        "sys/fs/cgroup/memory/memory.usage_in_bytes": "600000000\n",
+        "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 100000000\n",
+    }
+    assert container(tmp_path, files) == 1_500_000_000
+
+
+def test_without_any_word_of_the_system_memory_is_unknown(tmp_path):
+    assert available_memory(tmp_path) is None
+
+
+def test_what_is_available_here_is_not_more_than_there_is():
+    total = resource.getpagesize() * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < available_memory() <= total
