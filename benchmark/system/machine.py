@@ -3,7 +3,16 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Gpu(NamedTuple):
+    """GPU that this process may use."""
+
+    name: str  # as an entry of CUDA_VISIBLE_DEVICES: its UUID, or what that variable has for it
+    free_bytes: int | None  # None where nothing tells
 
 
 def machine() -> str:
@@ -48,6 +57,39 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() or None
+
+
+def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi; none where that is missing.
+
+    No context is made on any of them, which would take its memory.
+    """
+    asked = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return visible_gpus(done.stdout, environment.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
+    """Return the GPUs of nvidia-smi's lines "index, uuid, MiB free" that a variable leaves.
+
+    >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, [N/A]\\n", None)
+    (Gpu(name='GPU-a', free_bytes=104857600), Gpu(name='GPU-b', free_bytes=None))
+    >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, 200\\n", "1")
+    (Gpu(name='1', free_bytes=209715200),)
+    """
+    lines = [tuple(map(str.strip, line.split(","))) for line in listed.splitlines()]
+    found = {
+        name: int(free) << 20 if free.isdigit() else None
+        for index, uuid, free in (line for line in lines if len(line) == 3)
+        for name in (index, uuid)
+    }
+    if visible is None:
+        return tuple(Gpu(line[1], found[line[1]]) for line in lines if len(line) == 3)
+    names = [one.strip() for one in visible.split(",")]
+    return tuple(Gpu(one, found.get(one)) for one in names if one and one != "-1")
 
 
 def available_memory(root: Path = Path("/")) -> int | None:

@@ -166,9 +166,9 @@ class Transformer:
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
         own = slice(batch.first, batch.first + len(tokens))
-        known, wanted = (one[own].to(tokens.device) for one in self.masks(step, rows, columns))
+        known, wanted = (one[own] for one in self.masks(step, rows, columns))
         with self._setup.precision():
-            logits = plain.transformer(vectors, known, wanted)
+            logits = plain.transformer(vectors, known.to(tokens.device), wanted)
         bits = token_bits(logits, tokens, wanted).mean()
         return Loss(bits * math.log(2), {"bits_per_part": bits})
 

@@ -23,6 +23,7 @@ from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, METRICS
+from benchmark.system.machine import Gpu, gpus
 from benchmark.system.process_tree import end_tree
 
 Task = Cell | Rescore
@@ -44,8 +45,10 @@ PRELOADED = [
     *{module.partition(":")[0] for module in (*METRICS.values(), *FEATURE_SPACES.values())},
 ]
 
-# One codes entropy on the CPU while the other has the GPU; alone where time is measured.
-GPU_WORKERS = 2
+# Of a GPU: one codes entropy on the CPU while another has the GPU; alone where time is measured. A
+# worker is counted with the memory of a large network on a tile of 2048 x 2048 pixels (our choice).
+GPU_WORKERS, MOST_GPU_WORKERS = 2, 4
+GPU_WORKER_BYTES = 8 << 30
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 
@@ -84,13 +87,20 @@ def worker_context() -> ForkServerContext:
 
 
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-    """Do all tasks in `conditions.jobs` processes, those for a GPU in `GPU_WORKERS` beside them.
+    """Do all tasks in `conditions.jobs` processes, those for GPUs in others beside them.
+
+    Each process sees one GPU. All GPUs that this process may use are used, each by as many workers
+    as its memory holds.
 
     Yields in the order of completion, and None at least once a second while nothing completes.
     Closing the iterator ends the workers.
     """
     queues = _queues(tasks, conditions)
-    workers = [_Worker(queue, conditions) for queue in queues for _ in range(queue.workers)]
+    workers = [
+        _Worker(queue, conditions, queue.gpu(number))
+        for queue in queues
+        for number in range(queue.workers)
+    ]
     try:
         for worker in workers:
             worker.take()
@@ -113,6 +123,7 @@ class _WorkQueue:
     """Tasks that wait for the same kind of worker, kept together by image."""
 
     workers: int
+    gpus: Sequence[str] = ()  # of the workers in turn; empty: nothing is chosen for them
     images: dict[str, deque[Task]] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     left: int = 0
@@ -120,6 +131,10 @@ class _WorkQueue:
     def add(self, task: Task) -> None:
         self.images.setdefault(image_of(task), deque()).append(task)
         self.left += 1
+
+    def gpu(self, number: int) -> str | None:
+        """Return the GPU of a worker by its number, as CUDA_VISIBLE_DEVICES has it."""
+        return self.gpus[number % len(self.gpus)] if self.gpus else None
 
     def plenty(self) -> bool:
         """Return whether there are more than two tasks per worker left."""
@@ -148,13 +163,38 @@ def _pause(busy: Sequence["_Worker"]) -> float:
 
 
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
-    on_gpu = 1 if conditions.timing else GPU_WORKERS
-    queues = {"cpu": _WorkQueue(conditions.jobs), "cuda": _WorkQueue(on_gpu)}
+    on_gpus = conditions.device == "cuda" or any(_device(task) == "cuda" for task in tasks)
+    lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
+    queues = {
+        # Their metrics may run on a GPU.
+        "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(lanes))),
+        "cuda": _WorkQueue(len(lanes) or (1 if conditions.timing else GPU_WORKERS), lanes),
+    }
     for task in tasks:
         queues[_device(task)].add(task)
     for queue in queues.values():
         queue.workers = min(queue.workers, queue.left)
     return list(queues.values())
+
+
+def gpu_lanes(found: Sequence[Gpu], timing: bool) -> list[str]:
+    """Return the GPU of each worker for codecs on GPUs, every GPU once before any again.
+
+    >>> gpu_lanes([Gpu("a", 20 << 30), Gpu("b", 9 << 30)], False)
+    ['a', 'b', 'a']
+    """
+    if timing:
+        return [one.name for one in found[:1]]
+    fitting = {one.name: _fitting(one) for one in found}
+    return [
+        name for turn in range(MOST_GPU_WORKERS) for name, many in fitting.items() if turn < many
+    ]
+
+
+def _fitting(gpu: Gpu) -> int:
+    if gpu.free_bytes is None:
+        return GPU_WORKERS
+    return min(max(gpu.free_bytes // GPU_WORKER_BYTES, 1), MOST_GPU_WORKERS)
 
 
 def image_of(task: Task) -> str:
@@ -173,8 +213,9 @@ class _Worker:
     none towards the end of a queue, where it would keep a task from a worker that is free.
     """
 
-    def __init__(self, queue: _WorkQueue, conditions: Conditions) -> None:
+    def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
         self._queue, self._conditions = queue, conditions
+        self._chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self.tasks: deque[Task] = deque()
         self._image = ""
         self.patience = Patience(conditions.timeout_seconds)
@@ -184,7 +225,9 @@ class _Worker:
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=work, args=(theirs, self._conditions, dict(os.environ)), daemon=True
+            target=work,
+            args=(theirs, self._conditions, {**os.environ, **self._chosen}),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
