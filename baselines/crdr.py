@@ -15,7 +15,7 @@ the first image, not before.
 Pixels may differ between machines by float rounding. With `exact=1` the decoder computes them in
 float64 without rounded sums, so that they have the same sha256 everywhere; streams are the same.
 
-With `effort` above 0 the encoder searches for better latents of each image, in 20, 120 or 400 steps
+With `effort` above 0 the encoder searches for better latents of each image, in 25, 200 or 600 steps
 of gradient descent; the decoder does not know. The search is for squared error, whatever beta is,
 so that bits do not depend on beta.
 """
@@ -45,7 +45,7 @@ REVISION = 1
 FILE = "ours.safetensors"
 HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
-SEARCH_STEPS = (0, 20, 120, 400)  # by effort
+SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
 REMEDY = (
     f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from baselines.crdr import SEARCH_STEPS
 from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import codec_class, parse_codec
@@ -16,7 +17,7 @@ from benchmark.datasets.clic2020 import PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell
-from benchmark.plan.estimate import DRAWING, TYPICAL, CostModel, interpolated
+from benchmark.plan.estimate import DRAWING, SEARCHING, TYPICAL, CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
 from support.measured import row, table
@@ -95,6 +96,18 @@ def test_a_decoder_that_draws_takes_its_bases_time_and_that_of_every_step():
     assert seconds([], "hfd", level) == pytest.approx(base + 20 * DRAWING["hfd", "cpu"][0])
     at_30 = seconds([], "dirac:base=vtm:steps=2", ("qp", 32))
     assert at_30 == pytest.approx(dict(TYPICAL["vtm", "cpu", "qp"])[32] + 2 * step)
+
+
+def test_an_encoder_that_searches_takes_the_time_of_every_step():
+    each, steps = SEARCHING["ours", "cpu"]
+    one_pass = seconds([], "ours", ("q", 0))
+    for effort, of_effort in enumerate(steps):
+        found = seconds([], f"ours:beta=0:effort={effort}", ("q", 0))
+        assert found == pytest.approx(one_pass + of_effort * each, rel=1e-12)
+    assert steps == SEARCH_STEPS
+    rows = [timed("ours", ("q", 0), 3.0, variant="beta=0:effort=1")]
+    assert seconds(rows, "ours:beta=3.84:effort=1", ("q", 0)) == pytest.approx(3.0)
+    assert seconds(rows, "ours:beta=0", ("q", 0)) == one_pass
 
 
 def test_a_drawing_that_was_measured_says_nothing_of_one_in_more_steps():

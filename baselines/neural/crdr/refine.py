@@ -99,7 +99,7 @@ def _descend(
 def _temperature(share: float) -> float:
     """Return the temperature of rounding after a share of the steps."""
     fallen = max(0.0, share - HELD) / (1 - HELD)
-    return FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** fallen
+    return float(FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** fallen)
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:
