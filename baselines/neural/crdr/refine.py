@@ -27,8 +27,7 @@ from baselines.neural.entropy.hyperprior_coder import Chosen
 from baselines.neural.entropy.rounding import annealed
 
 SQUARED_ERROR_WEIGHT = 150.0  # of values in [0, 1], beside lambda bits per pixel, as in training
-FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.05
-HELD = 0.2  # share of the steps at the first temperature; then it falls geometrically
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; it falls geometrically
 
 Floats = NDArray[np.floating[Any]]
 
@@ -98,8 +97,7 @@ def _descend(
 
 def _temperature(share: float) -> float:
     """Return the temperature of rounding after a share of the steps."""
-    fallen = max(0.0, share - HELD) / (1 - HELD)
-    return float(FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** fallen)
+    return float(FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** share)
 
 
 def _squared_error(pictures: Tensor, images: Tensor, weights: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 Rounding = Callable[[Tensor], Tensor]
-LEAST_FRACTION = 1e-4  # from a whole number, where atanh would be infinite
+LEAST_FRACTION = 1e-4  # from a whole number, where its logit would be infinite
+LOGIT_SCALE = 4 / 3
 
 
 def annealed(temperature: float, generator: torch.Generator) -> Rounding:
@@ -18,8 +19,11 @@ def annealed(temperature: float, generator: torch.Generator) -> Rounding:
 
     The nearer of the two is the likelier, the more so the lower the temperature (above 0); the
     result lies between them and comes closer to one of them with a falling temperature. Stochastic
-    Gumbel annealing: Yang, Bamler, Mandt, "Improving inference for neural image compression"
-    (NeurIPS 2020), 3.2. `generator` is on the device of the distances.
+    Gumbel annealing (Yang, Bamler, Mandt, "Improving inference for neural image compression",
+    NeurIPS 2020) with the scaled logits of Perugachi-Diaz, Gansekoele, Bhulai, "Robustly
+    overfitting latents for flexible neural image compression" (NeurIPS 2024): the odds of rounding
+    up are those of the fraction to the power of `LOGIT_SCALE` / temperature. `generator` is on the
+    device of the distances.
     """
 
     def rounded(distances: Tensor) -> Tensor:
@@ -29,7 +33,7 @@ def annealed(temperature: float, generator: torch.Generator) -> Rounding:
         uniform = torch.rand(
             distances.shape, generator=generator, device=distances.device, dtype=distances.dtype
         ).clamp(LEAST_FRACTION, 1 - LEAST_FRACTION)
-        up = (fraction.atanh() - (1 - fraction).atanh()) / temperature
+        up = fraction.logit() * (LOGIT_SCALE / temperature)
         return below + ((up + uniform.logit()) / temperature).sigmoid()
 
     return rounded

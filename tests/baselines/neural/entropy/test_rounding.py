@@ -15,12 +15,12 @@ def seeded(seed: int = 3) -> torch.Generator:
 @pytest.mark.parametrize("fraction", [0.2, 0.5, 0.7])
 @pytest.mark.parametrize("temperature", [0.5, 0.2])
 def test_annealed_rounding_goes_up_as_often_as_its_formula_says(fraction, temperature):
-    """Two weights exp(-atanh(distance) / temperature), of the distance below and above."""
+    """The odds are those of the fraction, to the power of 4/3 over the temperature."""
     count = 40_000
     distances = torch.full((count,), -3 + fraction)
     share = float((annealed(temperature, seeded())(distances) > -2.5).double().mean())
-    below, above = (math.exp(-math.atanh(one) / temperature) for one in (fraction, 1 - fraction))
-    expected = above / (below + above)
+    odds = (fraction / (1 - fraction)) ** (4 / 3 / temperature)
+    expected = odds / (1 + odds)
     assert abs(share - expected) < 5 * math.sqrt(expected * (1 - expected) / count)
 
 
