@@ -34,13 +34,13 @@ class Update:
         numbers: Mapping[str, Tensor],
         after: Mapping[str, Tensor | float],
     ) -> None:
-        """numbers, after: means over the batch; after: those of what follows the update."""
-        self._left_out, self._numbers, self._after = left_out, numbers, after
+        """Keep means over the batch; `after` has those of what follows the network's update."""
+        self.left_out, self._numbers, self._after = left_out, numbers, after
 
     @property
     def skipped(self) -> bool:
         """True if the loss or its gradient was not finite, or exploded: nothing was changed."""
-        return bool(self._left_out)
+        return bool(self.left_out)
 
     @property
     def numbers(self) -> dict[str, float]:
