@@ -6,7 +6,8 @@ import pytest
 
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
-from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
+from benchmark.measure.engine.gpu_lanes import gpu_lanes
+from benchmark.measure.engine.local import Finished, carry_out
 from benchmark.measure.workbench import Conditions, Rescore, Workbench
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
@@ -110,7 +111,7 @@ def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
 def test_the_workers_of_a_gpu_follow_its_memory():
     many = [Gpu("a", 140 << 30), Gpu("b", 1 << 30), Gpu("c", None)]
     assert gpu_lanes(many, False) == ["a", "b", "c", "a", "c", "a", "a"]
-    assert gpu_lanes((), False) == []
+    assert (gpu_lanes((), False), gpu_lanes((), True)) == (["", ""], [""])
 
 
 def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):

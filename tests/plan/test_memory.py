@@ -1,15 +1,19 @@
 """How many workers a machine's memory holds, and what memory a container leaves."""
 
+import json
 import os
 import resource
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from benchmark.plan.memory import BASE_BYTES, Need, plan_workers, worker_bytes
+from benchmark.rows.store import Store
 from benchmark.system.machine import available_memory
 from conftest import ROOT
+from support.command import bench
 
 SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
 METRICS = ("psnr", "psnr_y", "ms_ssim")
@@ -107,6 +111,30 @@ def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_pat
         "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 100000000\n",
     }
     assert container(tmp_path, files) == 1_500_000_000
+
+
+def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monkeypatch):
+    photos, results = tmp_path / "photos", tmp_path / "results"
+    photos.mkdir()
+    Image.effect_noise((300, 200), 40).convert("RGB").save(photos / "0.png")
+    words = ("--codecs", "jpeg", "--dataset", photos, "--metrics", "psnr", "--results", results)
+    first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
+    enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]
+    assert enough.startswith("a worker takes about 0.1 GB for the largest image, and ")
+    for module in ("benchmark.system.machine", "benchmark.measure.run"):
+        monkeypatch.setattr(f"{module}.available_memory", lambda: 200_000_000)
+    warned = "--jobs 3 may run out of memory: a worker takes about 0.1 GB for the largest image"
+    assert bench("plan", *words, "--jobs", 3).stdout.splitlines()[-1].startswith(warned)
+    facts = json.loads(bench("plan", *words, "--json").stdout)
+    assert (facts["workers"], facts["available_bytes"]) == (1, 200_000_000)
+    assert facts["worker_bytes"] == worker_bytes(Need("jpeg", 200, 300), ("psnr",))
+    done = bench("run", *words, *first, "--jobs", 3)
+    assert (done.returncode, f"bench: {warned}" in done.stderr) == (0, True)
+    monkeypatch.setattr("benchmark.measure.run.cores", lambda: 4)
+    done = bench("run", *words, *second)
+    assert "bench: 1 of 4 cores are used: a worker takes about" in done.stderr
+    jobs = Store(next(results.iterdir())).table()["jobs"].to_pylist()
+    assert sorted(jobs) == [1, 3]
 
 
 def test_without_any_word_of_the_system_memory_is_unknown(tmp_path):

@@ -18,12 +18,13 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
+from benchmark.measure.engine.gpu_lanes import gpu_lanes
 from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
 from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, METRICS
-from benchmark.system.machine import Gpu, gpus
+from benchmark.system.machine import gpus
 from benchmark.system.process_tree import end_tree
 
 Task = Cell | Rescore
@@ -45,10 +46,6 @@ PRELOADED = [
     *{module.partition(":")[0] for module in (*METRICS.values(), *FEATURE_SPACES.values())},
 ]
 
-# Of a GPU: one codes entropy on the CPU while another has the GPU; alone where time is measured. A
-# worker is counted with the memory of a large network on a tile of 2048 x 2048 pixels (our choice).
-GPU_WORKERS, MOST_GPU_WORKERS = 2, 4
-GPU_WORKER_BYTES = 8 << 30
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 
@@ -167,34 +164,14 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
     lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
     queues = {
         # Their metrics may run on a GPU.
-        "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(lanes))),
-        "cuda": _WorkQueue(len(lanes) or (1 if conditions.timing else GPU_WORKERS), lanes),
+        "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, lanes)))),
+        "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
     }
     for task in tasks:
         queues[_device(task)].add(task)
     for queue in queues.values():
         queue.workers = min(queue.workers, queue.left)
     return list(queues.values())
-
-
-def gpu_lanes(found: Sequence[Gpu], timing: bool) -> list[str]:
-    """Return the GPU of each worker for codecs on GPUs, every GPU once before any again.
-
-    >>> gpu_lanes([Gpu("a", 20 << 30), Gpu("b", 9 << 30)], False)
-    ['a', 'b', 'a']
-    """
-    if timing:
-        return [one.name for one in found[:1]]
-    fitting = {one.name: _fitting(one) for one in found}
-    return [
-        name for turn in range(MOST_GPU_WORKERS) for name, many in fitting.items() if turn < many
-    ]
-
-
-def _fitting(gpu: Gpu) -> int:
-    if gpu.free_bytes is None:
-        return GPU_WORKERS
-    return min(max(gpu.free_bytes // GPU_WORKER_BYTES, 1), MOST_GPU_WORKERS)
 
 
 def image_of(task: Task) -> str:
