@@ -160,12 +160,16 @@ def open_pack(path: Path) -> Pack:
 
 def refuse_code(pack: Pack, purpose: str) -> None:
     """Raise `UsageError` if a codec of the pack is a program or Python file that the pack names."""
-    for spec in pack.infos:
-        if names_code(spec):
-            raise UsageError(
-                f"{pack.path} itself names what decodes its streams, {spec.text!r}: look at it, "
-                f"and {purpose} with --trust if you would run it yourself"
-            )
+    for text in code_of(pack):
+        raise UsageError(
+            f"{pack.path} itself names what decodes its streams, {text!r}: look at it, and "
+            f"{purpose} with --trust if you would run it yourself"
+        )
+
+
+def code_of(pack: Pack) -> list[str]:
+    """Return the specs of a pack's codecs that are a program or Python file which it names."""
+    return [spec.text for spec in pack.infos if names_code(spec)]
 
 
 def packs_in(folder: Path) -> list[Pack]:

@@ -34,6 +34,7 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS
 from benchmark.report.report_set import PICTURE
+from benchmark.rows.trust import REFUSED
 from benchmark.system.atomic import write_files
 from benchmark.user_file import names_file
 
@@ -44,7 +45,7 @@ StoredRow = Mapping[str, Any]
 # Called with a number of steps: a context whose value is called with the state, often.
 ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 COLUMNS = (
-    "cell", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
+    "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
     "image_sha256", "width_px", "height_px", "bpp", "bytes_origin",
     "stream_sha256", "decoded_sha256", "recorded",
 )  # fmt: skip
@@ -147,9 +148,15 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
-    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
-    is_place = Path(dataset).is_dir() or names_file(dataset)
+def sources_of(
+    dataset: str, results: Path, data_dir: Path | None, named: bool = True
+) -> dict[str, Source] | str:
+    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing.
+
+    named: whether the user named the dataset, so that it may be a folder or a Python file, and not
+    the results alone, whose folders may be called anything.
+    """
+    is_place = named and (Path(dataset).is_dir() or names_file(dataset))
     name = dataset if is_place else dataset.partition(":")[0]
     if name not in DATASETS and not is_place:
         return (
@@ -258,6 +265,8 @@ def _decoded(
     path = _path(row, "decoded_sha256")
     if (folder / path).exists():
         return _Draft(key, DecodedPicture(path))
+    if not contents.trust.allows(row):
+        return _Draft(key, DecodedPicture(None, f"No picture: {REFUSED}."))
     codec = row["codec"], row["variant"]
     if codec not in decoders:
         try:
