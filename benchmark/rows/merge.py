@@ -18,12 +18,20 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
+from benchmark.rows.foreign_rows import (
+    LARGEST_FILE_BYTES,
+    datasets_of,
+    read_or_tell,
+    require_regular_shards,
+    sound_rows,
+)
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.result_file import write_result
 from benchmark.rows.schema import alike
 from benchmark.rows.store import SHIPPED, Store
 from benchmark.rows.trust import Code, Origins, code_in, record_origin, record_trust
 from benchmark.rows.versions import merge_versions
+from benchmark.system.foreign.regular_file import is_regular, read_regular
 
 Row = dict[str, Any]
 
@@ -70,8 +78,7 @@ def merge_folders(folders: Sequence[Path], target: Path, trust: bool = False) ->
 def _datasets(folder: Path) -> list[str]:
     if any((folder / part).is_dir() for part in PARTS):
         raise UsageError(f"{folder} is of one dataset: give the results folder that it lies in")
-    found = (path for path in folder.glob("*") if any((path / part).is_dir() for part in PARTS))
-    names = [path.name for path in found]
+    names = list(datasets_of(folder, PARTS))
     if not names:
         raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
     return names
@@ -83,16 +90,18 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool
     conflicts: list[str] = []
     streams = runs = features = 0
     for source in sources:
+        require_regular_shards(source)
+    for source in sources:
         streams += _copy_streams(Store(source), target, damaged)
-        features += _copy_new(source, folder, "features/*/*/*.npy")
-        _copy_new(source, folder, "features/CACHEDIR.TAG")
-        runs += _copy_runs(source, folder, conflicts)
-        _copy_shipped(source, folder, conflicts)
+        features += _copy_new(source, folder, "features/*/*/*.npy", damaged)
+        _copy_new(source, folder, "features/CACHEDIR.TAG", damaged)
+        runs += _copy_runs(source, folder, conflicts, damaged)
+        _copy_shipped(source, folder, conflicts, damaged)
     code: dict[Code, int] = {}
     for source in sources:
         code |= _code_taken(Store(source), target, trust)
     reductions = sum(_merge_reductions(source, folder) for source in sources)
-    new, told = _new_rows([target, *map(Store, sources)])
+    new, told = _new_rows([target, *map(Store, sources)], damaged)
     if new.num_rows:
         target.add(new)
         target.compact()
@@ -116,11 +125,11 @@ def _code_taken(source: Store, target: Store, trust: bool) -> dict[Code, int]:
     return found
 
 
-def _new_rows(stores: Sequence[Store]) -> tuple[pa.Table, list[str]]:
+def _new_rows(stores: Sequence[Store], damaged: list[str]) -> tuple[pa.Table, list[str]]:
     """Return the rows that the first store lacks, and the conflicts among all stores."""
-    found = alike(
-        [*(one.versions() for one in stores), *(one.versions(shipped=True) for one in stores)]
-    )
+    target, *sources = stores
+    own = [target.versions(), *(sound_rows(s.versions(), s.folder, damaged) for s in sources)]
+    found = alike([*own, *(one.versions(shipped=True) for one in stores)])
     placed = [_at(table, at % len(stores)) for at, table in enumerate(found)]
     tables, shipped = placed[: len(stores)], placed[len(stores) :]
     disputed = _disputed(pa.concat_tables([*tables, *shipped]))
@@ -227,7 +236,9 @@ def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
     for path in source.streams():
         if target.has_stream(path.name):
             continue
-        data = path.read_bytes()
+        data = read_or_tell(path, source.folder, LARGEST_FILE_BYTES, damaged)
+        if data is None:
+            continue
         if sha256(data).hexdigest() != path.name:
             damaged.append(f"{path} is left out: its bytes do not match its name")
             continue
@@ -236,23 +247,30 @@ def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
     return count
 
 
-def _copy_runs(source: Path, folder: Path, conflicts: list[str]) -> int:
+def _copy_runs(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> int:
     for path in sorted(source.glob("runs/*.json")):
         there = folder / path.relative_to(source)
-        if there.exists() and there.read_bytes() != path.read_bytes():
+        if there.exists() and _differ(there, path, source):
             conflicts.append(f"{there} and {path} tell of one run in two ways; the first stands")
-    return _copy_new(source, folder, "runs/*.json")
+    return _copy_new(source, folder, "runs/*.json", damaged)
 
 
-def _copy_shipped(source: Path, folder: Path, conflicts: list[str]) -> None:
+def _differ(there: Path, path: Path, source: Path) -> bool:
+    """Return whether two files differ, the second one of a stranger's folder `source`."""
+    if not is_regular(path, within=source) or there.stat().st_size != path.stat().st_size:
+        return True
+    return there.read_bytes() != read_regular(path, path.stat().st_size, within=source)
+
+
+def _copy_shipped(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> None:
     shards = f"per_image/{SHIPPED}*.parquet"
     for path in sorted(source.glob(shards)):
         there = folder / path.relative_to(source)
-        if there.exists() and there.read_bytes() != path.read_bytes():
+        if there.exists() and _differ(there, path, source):
             conflicts.append(
                 f"{there} and {path} are of two versions of the project; the first stands"
             )
-    _copy_new(source, folder, shards)
+    _copy_new(source, folder, shards, damaged)
 
 
 def _merge_reductions(source: Path, folder: Path) -> int:
@@ -262,13 +280,16 @@ def _merge_reductions(source: Path, folder: Path) -> int:
     return len(new)
 
 
-def _copy_new(source: Path, folder: Path, pattern: str) -> int:
+def _copy_new(source: Path, folder: Path, pattern: str, damaged: list[str]) -> int:
     """Copy files whose names are not there yet; return how many."""
     count = 0
     for path in source.glob(pattern):
         there = folder / path.relative_to(source)
         if path.name.startswith(".") or there.exists():
             continue
-        write_result(there, path.read_bytes(), remedy="mend that and merge again")
+        data = read_or_tell(path, source, LARGEST_FILE_BYTES, damaged)
+        if data is None:
+            continue
+        write_result(there, data, remedy="mend that and merge again")
         count += 1
     return count

@@ -26,10 +26,13 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import StoreError
+from benchmark.rows.foreign_rows import NAME
 from benchmark.rows.result_file import write_result
 from benchmark.rows.store import Store
+from benchmark.system.foreign.regular_file import read_regular
 
 ORIGINS = "origins"  # folder beside the rows of a dataset
+LARGEST_ORIGIN_BYTES = 1 << 26
 DIGITS = 12  # of a sha256, in the name of a file there
 REFUSED = "its row names what would run, and comes from an origin that is not trusted: see --trust"
 
@@ -117,7 +120,7 @@ class Origins:
         self._taken: dict[Code, str] = {}
         for path in sorted((store.folder / ORIGINS).glob("*.json")):
             try:
-                told = json.loads(path.read_bytes())
+                told = json.loads(read_regular(path, LARGEST_ORIGIN_BYTES))
                 found = {Code(*map(str, one)): str(told["from"]) for one in told["code"]}
             except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
                 raise StoreError(f"{path} cannot be read: merge its origin again") from error
@@ -136,6 +139,8 @@ class Origins:
         return code not in self._taken and not self._pack(code)
 
     def _pack(self, code: Code) -> str:
+        if not NAME.fullmatch(code.run):
+            return "elsewhere"
         imported = self._store.record(code.run).get("imported")
         return str(imported.get("path", "a pack")) if isinstance(imported, Mapping) else ""
 

@@ -241,7 +241,7 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
     pack_path, measured, tmp_path
 ):
     store = Store(tmp_path / "photos")
-    ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
+    ((_, added, there, _),) = import_pack(open_pack(pack_path), tmp_path, [])
     assert (added, there) == (6, 0)
     before = {row["cell"]: row for row in measured.table().to_pylist()}
     after = {row["cell"]: row for row in store.table().to_pylist()}
@@ -250,7 +250,7 @@ def test_what_is_imported_is_what_was_exported_but_recorded_and_never_timed(
         changed = {name for name in row if row[name] != before[cell][name]}
         assert changed == {"recorded", "run"}
         assert store.stream(row["stream_sha256"]) == measured.stream(row["stream_sha256"])
-    ((_, added, there),) = import_pack(open_pack(pack_path), tmp_path, [])
+    ((_, added, there, _),) = import_pack(open_pack(pack_path), tmp_path, [])
     assert (added, there) == (0, 6)
     (run,) = {row["run"] for row in after.values()}
     assert store.record(run)["notes"] == ["made for a test"]
