@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec, names_code
-from benchmark.errors import StoreError
+from benchmark.errors import BadOption, StoreError
 from benchmark.rows.foreign_rows import NAME
 from benchmark.rows.result_file import write_result
 from benchmark.rows.store import Store
@@ -75,7 +75,7 @@ def code_in(rows: pa.Table) -> dict[Code, int]:
     if not rows.num_rows:
         return {}
     variants = rows.group_by(["codec", "variant"]).aggregate([]).to_pylist()
-    named = {row_spec(one) for one in variants if names_code(CodecSpec.of(*row_spec(one)))}
+    named = {row_spec(one) for one in variants if _is_code(*row_spec(one))}
     if not named:
         return {}
     some = rows.filter(pc.is_in(rows["codec"], pa.array(sorted({codec for codec, _ in named}))))
@@ -143,6 +143,14 @@ class Origins:
             return "elsewhere"
         imported = self._store.record(code.run).get("imported")
         return str(imported.get("path", "a pack")) if isinstance(imported, Mapping) else ""
+
+
+def _is_code(codec: str | None, variant: str | None) -> bool:
+    """Return whether a row of any origin names code; one that cannot be loaded does not."""
+    try:
+        return bool(codec and variant is not None and names_code(CodecSpec.of(codec, variant)))
+    except BadOption:
+        return False
 
 
 def _ledger() -> Path:
