@@ -174,8 +174,8 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
         flags, width, height = struct.unpack("<I3s3s", chunks[b"VP8X"][:10])
         if flags & 2:
             raise ImageRefused("is an animation")
-        sides = (int.from_bytes(side, "little") + 1 for side in (width, height))
-        _refuse_large(*sides, len(data))
+        across, down = (int.from_bytes(side, "little") + 1 for side in (width, height))
+        _refuse_large(across, down, len(data))
     elif b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
         _refuse_large((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, len(data))
