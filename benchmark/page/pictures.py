@@ -36,6 +36,7 @@ from benchmark.registry import DATASETS
 from benchmark.report.report_set import PICTURE
 from benchmark.rows.trust import REFUSED
 from benchmark.system.atomic import write_files
+from benchmark.system.foreign.regular_file import is_regular
 from benchmark.user_file import names_file
 
 FOLDER = "pictures"  # beside the page
@@ -177,7 +178,8 @@ def _candidates(
     return {
         key: Candidate(row["image"], row["width_px"] * row["height_px"], row["bpp"])
         for key, row in rows.items()
-        if contents.has_picture(row) or (folder / _path(row, "decoded_sha256")).exists()
+        if contents.has_picture(row)
+        or is_regular(folder / _path(row, "decoded_sha256"), within=folder)
     }
 
 
@@ -242,7 +244,7 @@ def _photograph(
 
     path = _path(row, "image_sha256")
     draft = _Draft(key, SourcePicture(*_shape(row), path))
-    if (folder / path).exists():
+    if is_regular(folder / path, within=folder):
         return draft
     if isinstance(sources, str):
         return absent(sources)
@@ -263,7 +265,7 @@ def _decoded(
     decoders: dict[tuple[str, str], Codec | str],
 ) -> _Draft:
     path = _path(row, "decoded_sha256")
-    if (folder / path).exists():
+    if is_regular(folder / path, within=folder):
         return _Draft(key, DecodedPicture(path))
     if not contents.trust.allows(row):
         return _Draft(key, DecodedPicture(None, f"No picture: {REFUSED}."))
