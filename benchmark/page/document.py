@@ -26,8 +26,8 @@ SCRIPTS = (
 MANY_METRICS = 5  # are counted above the curves, where the switch between them has their names
 # Plotly writes styles into elements.
 POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; "
-    "img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
+    "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; "
 )
 
 
