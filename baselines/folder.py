@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from hashlib import sha256
+from io import TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
@@ -12,6 +13,7 @@ from baselines.formats.png import read_png
 from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.regular_file import open_regular
 
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}
@@ -116,7 +118,7 @@ def _index(path: Path) -> dict[tuple[str, float], SizeLine]:
 
 
 def _lines(path: Path) -> Iterator[SizeLine]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
         reader = comma_separated.DictReader(file, skipinitialspace=True)
         for column in COLUMNS:
             if column not in (reader.fieldnames or ()):

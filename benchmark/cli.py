@@ -27,6 +27,7 @@ from benchmark.commands.measuring.run import rescore, run
 from benchmark.commands.verb import Verb
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.registry import COMMANDS, load_command
+from benchmark.system.foreign.text import visible
 
 # The harness's verbs by their panel of `bench --help`, in the order in which a user needs them.
 VERBS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {
@@ -150,10 +151,10 @@ def main() -> None:
         sys.exit(app(with_new_names(sys.argv[1:]), prog_name="bench", standalone_mode=False))
     except TyperException as error:
         if sentence := usage_sentence(error):
-            print(f"bench: {sentence}", file=sys.stderr)
+            print(f"bench: {visible(sentence)}", file=sys.stderr)
         sys.exit(2)
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {visible(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, (UsageError, Unavailable)) else 1)
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,12 +48,17 @@ class CodecSpec(NamedTuple):
 def names_code(spec: CodecSpec) -> bool:
     """Return whether a spec itself says which program or Python file to run.
 
-    Such a spec is for whoever wrote it; rows and packs of strangers may have one too.
+    Such a spec is for whoever wrote it; rows and packs of strangers may have one too. A codec that
+    draws behind another one, its option `base`, runs that one as well.
 
     >>> names_code(CodecSpec("jpeg", ())), names_code(CodecSpec("./mine.py:Mine", ()))
     (False, True)
+    >>> names_code(CodecSpec("dirac", (("base", "./mine.py:Mine"),)))
+    True
     """
-    return spec.name == "command" or spec.name not in CODECS
+    base = split_unescaped(dict(spec.options).get("base", "jpeg"), ":")[0]
+    bases = (ALIASES.get(base, base).partition(":")[0], spec.name)
+    return any(name == "command" or name not in CODECS for name in bases)
 
 
 def split_unescaped(text: str, separator: str) -> list[str]:

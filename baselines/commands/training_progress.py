@@ -138,7 +138,9 @@ def _bar(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.text import Text
 
-    console = Console(stderr=True)
+    from benchmark.commands.output import unfiltered
+
+    console = Console(file=unfiltered(sys.stderr))
     columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
     bar = Progress(*columns, console=console)
     task = bar.add_task(name, total=sum(steps for steps, _ in stages))

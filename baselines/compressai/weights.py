@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.recognise import checked_card
-from baselines.neural.checkpoint.torch_file import load_tensors
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.torch_file import load_tensors
 from benchmark.system.published_weights import PublishedFile
 from benchmark.system.torchvision_import import import_torchvision
 from benchmark.system.weights import find_weights, weight_folders

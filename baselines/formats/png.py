@@ -9,7 +9,10 @@ from PIL.PngImagePlugin import PngImageFile
 
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused
+from benchmark.system.foreign.png import lacks_rows
+from benchmark.system.foreign.regular_file import read_regular
 
+LARGEST_BYTES = 1 << 30
 BITS_PER_SAMPLE = 24  # position in a PNG's first chunk, IHDR
 
 
@@ -26,7 +29,7 @@ def read_png(path: Path) -> Pixels:
     sentence that begins with the file's name.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, LARGEST_BYTES)
     except OSError as error:
         raise ImageRefused(f"cannot be read: {error.strerror}") from error
     try:
@@ -34,6 +37,8 @@ def read_png(path: Path) -> Pixels:
         image.load()
     except Exception as error:  # whatever Pillow raises is about this file
         raise ImageRefused(f"is not a whole PNG: {error}") from error
+    if lacks_rows(data, image):
+        raise ImageRefused("is not a whole PNG: its last rows are not there")
     if data[BITS_PER_SAMPLE] > 8:
         raise ImageRefused(f"has {data[BITS_PER_SAMPLE]} bits per sample: save it with 8")
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from baselines.compressai.weights import importable
-from baselines.neural.checkpoint.torch_file import load_tensors
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.torch_file import load_tensors
 from benchmark.system.published_weights import PublishedFile
 from benchmark.system.recorded_digest import require_recorded
 from benchmark.system.weights import find_weights

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from benchmark.analysis.summarise import Summary
 from benchmark.audit.pack_audit import TOLERANCE, name_of_row
-from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.editions import newest_rows
+from benchmark.rows.trust import Trust
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
@@ -41,22 +42,20 @@ class VariantAgain:
         return self.rows - self.again
 
 
-def rows_to_measure(table: pa.Table, codecs: Sequence[str]) -> pa.Table:
+def rows_to_measure(table: pa.Table, codecs: Sequence[str], trust: Trust) -> pa.Table:
     """Return the newest rows of these codecs, named with or without options, that have a stream.
 
     table: of a store, columns of `rows.schema.table_schema`. codecs: ("all",) for every one.
-    Rows that name a program or a Python file to run are left out: they would run it.
+    Rows that name a program or a Python file are left out unless `trust` lets them run it.
     """
     newest = table.take(pa.array(newest_rows(table).index))
-    specs = [
-        CodecSpec.of(codec, variant)
-        for codec, variant in zip(*(newest[name].to_pylist() for name in KEY[:2]), strict=True)
-    ]
-    wanted = [
-        not names_code(spec)
-        and (tuple(codecs) == ("all",) or bool({spec.name, spec.text, spec.label} & {*codecs}))
-        for spec in specs
-    ]
+
+    def is_wanted(row: Row) -> bool:
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        named = tuple(codecs) == ("all",) or {spec.name, spec.text, spec.label} & {*codecs}
+        return bool(named) and trust.allows(row)
+
+    wanted = [is_wanted(row) for row in newest.select(["run", *KEY[:2]]).to_pylist()]
     return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
 
 

@@ -12,9 +12,9 @@ from benchmark.check.check import USUAL
 from benchmark.check.pairing import NotComparable, RowSet, settings_of, without_weights
 from benchmark.check.row_sets import read_rows
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec, parse_codec, resolve
+from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
-from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, metric_class, scored_by_image
+from benchmark.registry import CODECS, DATASETS, DISTRIBUTION_METRICS, metric_class, scored_by_image
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
@@ -104,6 +104,7 @@ def _counterparts(candidate: Candidate, reference: RowSet) -> dict[CodecSpec, st
         found = {one: without_weights(one) for one in resolve(asked)}
     else:
         bare = sorted(without_weights(spec) for spec in specs if spec.name == asked.name)
+        _refuse_code(asked, bare)
         found = {spec: spec for spec in bare}
     matched = {}
     for spec, before in found.items():
@@ -118,6 +119,20 @@ def _counterparts(candidate: Candidate, reference: RowSet) -> dict[CodecSpec, st
     if not matched:
         raise UnknownName("codec of the reference", asked.name, {one.text for one in specs})
     return matched
+
+
+def _refuse_code(asked: CodecSpec, specs: Sequence[CodecSpec]) -> None:
+    """Raise `UsageError` for programs or Python files that the reference names, and not the user.
+
+    asked: the codec that the user gave by its name alone. specs: what the reference has of it.
+    """
+    for spec in specs:
+        own = spec if asked.name in CODECS else spec._replace(name="jpeg")  # the file is the user's
+        if names_code(own):
+            raise UsageError(
+                f"the reference itself names what would run, {spec.text!r}: look at it, and give "
+                "it whole with --codec to run it"
+            )
 
 
 def _resolved(text: str) -> list[CodecSpec]:

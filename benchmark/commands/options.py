@@ -273,7 +273,8 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Allow codecs that are programs or Python files named by the rows or the pack.",
+        help="Run programs and Python files that rows or packs name as their codecs; they are "
+        "named before.",
         rich_help_panel=MANNER,
     ),
 ]

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
+
+from benchmark.commands.plain_terminal import PlainStream
+from benchmark.system.foreign.text import visible
 
 if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary
@@ -36,6 +39,11 @@ def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:
     print_table(means_table(summary, shown))
 
 
+def unfiltered(stream: TextIO) -> TextIO:
+    """Return the stream behind `PlainStream`, for a library that draws tables and bars itself."""
+    return stream.stream if isinstance(stream, PlainStream) else stream
+
+
 def print_table(table: "Table") -> None:
     """Print a table, with rules on a terminal that is wide enough, else as plain text."""
     from benchmark.figures.table import plain
@@ -45,20 +53,20 @@ def print_table(table: "Table") -> None:
         from rich.console import Console
         from rich.table import Table as RichTable
 
-        console = Console(markup=False, highlight=False)
+        console = Console(markup=False, highlight=False, file=unfiltered(sys.stdout))
         for headers in (table.headers, [header.replace(" ", "\n") for header in table.headers]):
             rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=0)
             for place, header in enumerate(headers):
                 rich.add_column(header, justify="left" if place < table.words else "right")
             for row in table.rows:
-                rich.add_row(*row)
+                rich.add_row(*map(visible, row))
             if (
                 console.measure(rich, options=console.options.update(width=9999)).maximum
                 <= console.width
             ):
                 console.print(rich)
                 for note in table.notes:
-                    console.print(note)
+                    console.print(visible(note))
                 return
     print(plain(table), end="")  # on a terminal too narrow for columns: nothing is cut off
 
@@ -110,7 +118,7 @@ def _bar(what: str, total: int) -> "Iterator[Callable[[Progress], None]]":
         TimeRemainingColumn(),
     )
     started = monotonic()
-    with Bar(*columns, console=Console(stderr=True)) as bar:
+    with Bar(*columns, console=Console(file=unfiltered(sys.stderr))) as bar:
         task = bar.add_task(what, total=total, failed=0, rate=0.0)
 
         def update(progress: "Progress") -> None:
@@ -197,7 +205,7 @@ def _announce(
 def say(lines: Sequence[str]) -> None:
     """Print lines on standard error at once."""
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
 
 
 def finish(

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 from typer.models import CommandFunctionType
 
 from benchmark.commands.options import PANELS
+from benchmark.commands.plain_terminal import plain_terminal
 
 # Both spellings are accepted wherever one of them is an option.
 SPELLINGS = (
@@ -44,6 +45,11 @@ class Verb(TyperCommand):
             if getattr(error, "ctx", None) is None:  # typer forgets it where a value is missing
                 error.ctx = ctx  # type: ignore[attr-defined]
             raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; what it prints cannot steer the terminal."""
+        with plain_terminal():
+            return super().invoke(ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option --help, which only the help of `bench` itself lists."""

@@ -26,8 +26,10 @@ from benchmark.system.digest import file_sha256
 
 TIMEOUT_SECONDS = 60.0  # without a byte
 CHUNK_BYTES = 1 << 18
+LARGEST_UNKNOWN_BYTES = 1 << 33  # of a file whose size is not known beforehand
 CONNECTIONS = 10  # for one file; a new one only while the last brought something
 MANIFEST = "manifest.json"
+LARGEST_IMAGE_BYTES = 1 << 30  # unpacked
 
 
 class DownloadProgress(Protocol):
@@ -171,12 +173,22 @@ def _connect(
             raise Unavailable(
                 f"{url} now has {total} bytes instead of {expected.size_bytes}, so it is not used"
             )
+        most = expected.size_bytes or total or LARGEST_UNKNOWN_BYTES
+        if most > LARGEST_UNKNOWN_BYTES and expected.size_bytes is None:
+            raise _too_large(url, f"{most} bytes, more than the {LARGEST_UNKNOWN_BYTES}")
         for chunk in _chunks(response):
+            if _size(file) + len(chunk) > most:
+                file.truncate(0)
+                raise _too_large(url, f"more than the {most} bytes")
             file.write(chunk)
             file.flush()
             if progress:
                 progress(PurePosixPath(urlsplit(url).path).name, _size(file), total)
     return (expected.size_bytes or total) in (None, _size(file))
+
+
+def _too_large(url: str, what: str) -> Unavailable:
+    return Unavailable(f"{url} sends {what} that are expected, so it is not used")
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
@@ -236,7 +248,10 @@ def unpack_images(archive: Path, folder: Path, count: int, below: str = "") -> N
                     "it is the archive of another year or split"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            _require_space(folder, sum(member.file_size for member in members.values()))
+            sizes = [member.file_size for member in members.values()]
+            if max(sizes) > LARGEST_IMAGE_BYTES:
+                raise Unavailable(f"{archive} holds an image of {max(sizes)} bytes: remove it")
+            _require_space(folder, sum(sizes))
             for name, member in members.items():
                 with opened.open(member) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)

@@ -6,6 +6,7 @@ pixels. Samples are taken as they are: a colour profile is neither applied nor k
 and metric sees the numbers in the file, called sRGB.
 """
 
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -22,8 +23,16 @@ from PIL.PpmImagePlugin import PpmImageFile
 
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused
+from benchmark.system.foreign.png import lacks_rows
+from benchmark.system.foreign.regular_file import read_regular
 
 MAX_PIXELS = 178_956_970  # Pillow's limit of a decompression bomb
+SMALL_PIXELS = 1 << 24  # up to here a file may be as small as it likes
+MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or one that is to fill the memory
+# A progressive JPEG repeats the picture in every scan. 10 are usual, at most 12 of the largest.
+MAX_SCANS = 100
+MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
+START_OF_SCAN = b"\xff\xda"
 MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MAX_PIXELS is below it even uncompressed, with alpha
 
 ORIENTATION = 0x0112  # tag in EXIF and TIFF
@@ -56,7 +65,8 @@ def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
     Raises `ImageRefused` for anything but one whole 8-bit picture: another format, an empty,
-    damaged or truncated file, more than `MAX_PIXELS`, samples of more than 8 bits (they are never
+    damaged or truncated file, more than `MAX_PIXELS`, more than `MAX_PIXELS_A_BYTE` of a large
+    picture, a JPEG of very many scans, samples of more than 8 bits (they are never
     cut), several pages or frames, transparency, CMYK. With `flatten`, transparency is blended with
     white (8-bit values, rounded to nearest) and CMYK becomes RGB by Pillow's formula, without a
     profile. An alpha channel of 255 everywhere is dropped. Fewer than 8 bits per sample are scaled
@@ -86,12 +96,12 @@ def _photograph(name: str, contents: Callable[[], bytes], flatten: bool) -> Phot
 
 def _contents(path: Path) -> bytes:
     try:
-        if not path.is_file():  # a pipe would block, and a folder can have an image's name
+        if not path.is_file():  # a folder can have an image's name
             raise ImageRefused("is not a file")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise ImageRefused(f"has {size} bytes, more than the {MAX_FILE_BYTES} allowed")
-        return path.read_bytes()
+        return read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ImageRefused(f"cannot be read: {error.strerror or error}") from None
 
@@ -111,11 +121,18 @@ def _read_png(data: bytes, flatten: bool) -> _Raster:
     image = PngImageFile(BytesIO(data))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageRefused("is an animation")
-    return _from_pillow(image, flatten, lossy=False)
+    raster = _from_pillow(image, flatten, lossy=False, num_bytes=len(data))
+    if lacks_rows(data, image):
+        raise ImageRefused("is damaged or truncated: its last rows are not there")
+    return raster
 
 
 def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
-    return _from_pillow(JpegImageFile(BytesIO(data)), flatten, lossy=True)
+    image = JpegImageFile(BytesIO(data))
+    scans = data.count(START_OF_SCAN)  # within a scan the byte 255 is followed by 0
+    if scans > MAX_SCANS or scans * math.prod(image.size) > MAX_SCANNED_PIXELS:
+        raise ImageRefused(f"has {scans} scans of its {math.prod(image.size)} pixels: too many")
+    return _from_pillow(image, flatten, lossy=True, num_bytes=len(data))
 
 
 def _read_ppm(data: bytes, flatten: bool) -> _Raster:
@@ -126,14 +143,14 @@ def _read_ppm(data: bytes, flatten: bool) -> _Raster:
             raise ImageRefused("has no PPM header that can be read")
         if int(header[1]) > 255:  # Pillow would cut it to 8 bits
             _refuse_samples(f"{int(header[1]).bit_length()} bits")
-    return _from_pillow(PpmImageFile(BytesIO(data)), flatten, lossy=False)
+    return _from_pillow(PpmImageFile(BytesIO(data)), flatten, lossy=False, num_bytes=len(data))
 
 
 def _from_pillow(
-    image: PngImageFile | JpegImageFile | PpmImageFile, flatten: bool, lossy: bool
+    image: PngImageFile | JpegImageFile | PpmImageFile, flatten: bool, lossy: bool, num_bytes: int
 ) -> _Raster:
     """Read an image of a plugin opened directly, since `Image.open` warns of large files."""
-    _refuse_large(*image.size)
+    _refuse_large(*image.size, num_bytes)
     image.load()
     if image.mode == "CMYK" and not flatten:
         _refuse_cmyk()
@@ -141,7 +158,7 @@ def _from_pillow(
         mode = "RGBA"
     else:
         mode = "L" if image.mode in ("1", "L") else "RGB"
-    samples = np.array(image.convert(mode))
+    samples = np.array(image if image.mode == mode else image.convert(mode))
     orientation = _exif_orientation(image.info.get("exif", b""))  # after load: PNG may end with it
     return _Raster(samples.reshape(*samples.shape[:2], -1), orientation, lossy)
 
@@ -157,13 +174,14 @@ def _read_webp(data: bytes, flatten: bool) -> _Raster:
         flags, width, height = struct.unpack("<I3s3s", chunks[b"VP8X"][:10])
         if flags & 2:
             raise ImageRefused("is an animation")
-        _refuse_large(int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1)
+        across, down = (int.from_bytes(side, "little") + 1 for side in (width, height))
+        _refuse_large(across, down, len(data))
     elif b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
-        _refuse_large((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        _refuse_large((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, len(data))
     elif b"VP8 " in chunks:
         width, height = struct.unpack_from("<HH", chunks[b"VP8 "], 6)
-        _refuse_large(width & 0x3FFF, height & 0x3FFF)
+        _refuse_large(width & 0x3FFF, height & 0x3FFF, len(data))
 
     import imagecodecs
 
@@ -194,7 +212,7 @@ def _read_tiff(data: bytes, flatten: bool) -> _Raster:
             _refuse_samples(f"{page.bitspersample} bits ({page.dtype})")
         if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel > 5:
             raise ImageRefused(f"is no picture but an array of axes {page.axes} {page.shape}")
-        _refuse_large(page.imagewidth, page.imagelength)
+        _refuse_large(page.imagewidth, page.imagelength, len(data))
         samples: NDArray[Any] = page.asarray(maxworkers=1)
     if "S" in page.axes:
         samples = np.moveaxis(samples, page.axes.index("S"), 2)  # planes may be stored one by one
@@ -231,11 +249,16 @@ def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.
     return samples
 
 
-def _refuse_large(width: int, height: int) -> None:
+def _refuse_large(width: int, height: int, num_bytes: int) -> None:
     if width < 1 or height < 1:
         raise ImageRefused("has no pixels")
     if width * height > MAX_PIXELS:
         raise ImageRefused(f"has {width} x {height} pixels, more than the {MAX_PIXELS} allowed")
+    if width * height > max(SMALL_PIXELS, MAX_PIXELS_A_BYTE * num_bytes):
+        raise ImageRefused(
+            f"has {width} x {height} pixels in {num_bytes} bytes, more than {MAX_PIXELS_A_BYTE} in "
+            "each, which no photograph has"
+        )
 
 
 def _refuse_samples(what: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from benchmark.figures.captions import grouped, origins_note, told
 from benchmark.figures.drawing import Drawing, frame, plain_numbers, title
 from benchmark.figures.layout.legend import flat_legend, settle
-from benchmark.figures.layout.wrapping import text_inches, wrapped
+from benchmark.figures.layout.wrapping import drawable, text_inches, wrapped
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     GREY,
@@ -56,7 +56,7 @@ def draw_complexity(blocks: Sequence[Block], styles: Mapping[str, Style]) -> Dra
         every_axes = figure.subplots(1, len(blocks), squeeze=False)[0]
         for axes, block, named in zip(every_axes, blocks, names, strict=True):
             _draw_block(axes, block, styles, len(block.bars) / rows)
-            axes.set_yticks(range(len(named)), named)
+            axes.set_yticks(range(len(named)), [drawable(name) for name in named])
             axes.set_xlabel(wrapped(f"Time ({block.unit})", room, AXIS_POINTS))
             title(axes, wrapped(block.where, room))
         caveats = dict.fromkeys(c for block in blocks for bar in block.bars for c in bar.caveats)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmark.figures.layout.wrapping import drawable
 from benchmark.figures.style import GREY, SMALL_POINTS
 from benchmark.figures.table import Table
 
@@ -31,7 +32,7 @@ def frame(axes: "Axes") -> None:
 
 def title(axes: "Axes", text: str) -> None:
     """Write what is shown, small, above the left edge of the axes."""
-    axes.set_title(text, loc="left", fontsize=SMALL_POINTS, color=GREY, pad=3)
+    axes.set_title(drawable(text), loc="left", fontsize=SMALL_POINTS, color=GREY, pad=3)
 
 
 def plain_ticks(axis: "Axis", wide: bool = True) -> None:

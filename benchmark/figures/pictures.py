@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.figures.drawing import Drawing
-from benchmark.figures.layout.wrapping import wrapped
+from benchmark.figures.layout.wrapping import drawable, wrapped
 from benchmark.figures.style import DOUBLE_COLUMN_INCHES, GREY, SMALL_POINTS, figure_style
 from benchmark.figures.table import NOTHING, Table
 
@@ -63,7 +63,8 @@ def draw_pictures(tiles: Sequence[PictureTile], columns: int, caption: str) -> D
                 for number, (text, bold) in enumerate(next(every_word)):
                     down = top - height - 0.03 - LINE_INCHES * number
                     figure.text(
-                        left / DOUBLE_COLUMN_INCHES, down / whole, text, fontsize=SMALL_POINTS,
+                        left / DOUBLE_COLUMN_INCHES, down / whole, drawable(text),
+                        fontsize=SMALL_POINTS,
                         color="#000000" if bold else GREY, weight="bold" if bold else "normal",
                         va="top",
                     )  # fmt: skip

@@ -12,6 +12,7 @@ from benchmark.analysis.means import OF_MEAN_MSE
 from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
+from benchmark.system.foreign.text import csv_cells, markdown_text, one_line
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 TRAINED = "§"  # a metric that is part of a codec's training loss
@@ -120,7 +121,7 @@ def _container_note(points: Sequence[Point]) -> list[str]:
 
 def plain(table: Table) -> str:
     """Return columns separated by two spaces, numbers aligned to the right, notes below."""
-    lines = [table.headers, *table.rows]
+    lines = [[one_line(cell) for cell in line] for line in (table.headers, *table.rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(table.headers))]
     texts = []
     for line in lines:
@@ -129,11 +130,11 @@ def plain(table: Table) -> str:
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         texts.append("  ".join(cells).rstrip())
-    return "\n".join([*texts, *table.notes]) + "\n"
+    return "\n".join([*texts, *map(one_line, table.notes)]) + "\n"
 
 
 def markdown(table: Table) -> str:
-    """Return a pipe table, notes below.
+    """Return a pipe table, notes below; HTML and links in cells are shown, not followed.
 
     >>> print(markdown(Table(("codec", "bpp"), (("a|b", "1.0"),), 1)), end="")
     | codec | bpp |
@@ -142,11 +143,11 @@ def markdown(table: Table) -> str:
     """
     rule = [":---" if place < table.words else "---:" for place in range(len(table.headers))]
     lines = [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        "| " + " | ".join(markdown_text(cell).replace("|", "\\|") for cell in line) + " |"
         for line in (table.headers, *table.rows)
     ]
     lines.insert(1, "|" + "|".join(rule) + "|")
-    notes = ["", *(f"- {note}" for note in table.notes)] if table.notes else []
+    notes = ["", *(f"- {markdown_text(note)}" for note in table.notes)] if table.notes else []
     return "\n".join([*lines, *notes]) + "\n"
 
 
@@ -173,21 +174,24 @@ def latex(table: Table, names: Mapping[str, str]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    r"""Escape text for LaTeX; a hyphen before a number is a minus.
+    r"""Escape text for LaTeX; a hyphen before a number is a minus, a line break a blank.
 
     >>> escape_latex("a_b 5%"), escape_latex("-3.5 [-4, 2]"), escape_latex("∞")
     ('a\\_b 5\\%', '$-$3.5 [$-$4, 2]', '$\\infty$')
     """
-    parts = MINUS.split(text)
+    parts = MINUS.split(one_line(text))
     return "$-$".join("".join(LATEX.get(sign, sign) for sign in part) for part in parts)
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return records with the same keys as csv, a header first; None is an empty field."""
+    """Return records with the same keys as csv, a header first; None is an empty field.
+
+    Text that a spreadsheet would compute begins with an apostrophe.
+    """
     stream = StringIO()
     writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows(map(csv_cells, records))
     return stream.getvalue()
 
 

@@ -9,7 +9,7 @@ from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.analysis.systems import short_names
 from benchmark.figures.drawing import Drawing, frame, plain_numbers, title
 from benchmark.figures.layout.legend import flat_legend, settle
-from benchmark.figures.layout.wrapping import text_inches, wrapped
+from benchmark.figures.layout.wrapping import drawable, text_inches, wrapped
 from benchmark.figures.style import (
     DOUBLE_COLUMN_INCHES,
     REPORT,
@@ -68,7 +68,7 @@ def draw_timing(summary: Summary, styles: Mapping[str, Style], dataset: str) -> 
             axes.spines["left"].set_visible(False)
         left, right = panels[0].get_xlim()
         panels[0].set_xlim(10 ** math.floor(math.log10(left)), 10 ** math.ceil(math.log10(right)))
-        panels[0].set_yticks(range(len(labels)), [names[label] for label in labels])
+        panels[0].set_yticks(range(len(labels)), [drawable(names[label]) for label in labels])
         panels[0].set_ylim(len(labels) - 0.5, -0.5)
         images = {p.means[TIMED[0]].images for found in timed for ps in found.values() for p in ps}
         counts = " or ".join(str(count) for count in sorted(images))

@@ -8,6 +8,7 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct_all import reconstruct_all
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.report.chosen_pictures import PictureChoice, choose_pictures
+from benchmark.rows.trust import Trust
 from benchmark.system.device import use_device
 from benchmark.system.weights import use_weights_folder
 
@@ -19,6 +20,7 @@ def decoded(
     *,
     device: str = "auto",
     weights_dir: str | Path | None = None,
+    trust: bool = False,
     **setting: float,
 ) -> Pixels:
     """Return the pixels that were scored, decoded from a kept stream or from a pack's.
@@ -35,6 +37,9 @@ def decoded(
         "auto", "cpu" or "cuda", of learned codecs.
     weights_dir : path, optional
         The folder to search first for weight files.
+    trust : bool
+        Whether a program or Python file that the row names may be run, if the user has not trusted
+        its origin before.
     **setting : float
         The setting by its name, ``quality=30``; none for a codec with results at one setting.
 
@@ -57,7 +62,9 @@ def decoded(
     folder = Path(source)
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows of one dataset: name a folder as results/kodak")
-    contents = dataset_contents(folder.parent, folder.name, packs_beside(folder.parent))
+    contents = dataset_contents(
+        folder.parent, folder.name, packs_beside(folder.parent), Trust(trust)
+    )
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
     chosen = choose_pictures(
         contents, folder.name, PictureChoice(folder.name, codec, (image,), None, points)

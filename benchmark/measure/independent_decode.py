@@ -7,7 +7,7 @@ difference can be measured. Else it is only known that there is one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Pixels
-from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.store import Store
+from benchmark.rows.trust import REFUSED, Trust
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.digest import pixels_sha256
 
@@ -29,11 +30,10 @@ Row = Mapping[str, Any]
 Verdict = Literal["identical", "within", "different", "not decodable"]
 VERDICTS: tuple[Verdict, ...] = ("identical", "within", "different", "not decodable")
 COLUMNS = (
-    *("codec", "variant", "setting_name", "setting_value", "image"),
+    *("run", "codec", "variant", "setting_name", "setting_value", "image"),
     *("stream_sha256", "decoded_sha256", "machine", "device"),
 )
 ROWS_AT_ONCE = 200  # that a crash can take
-FOREIGN = "the row itself names the program or Python file to run; --trust runs it"
 
 
 class Journey(NamedTuple):
@@ -91,12 +91,17 @@ class AuditOptions(NamedTuple):
     machine: str
     jobs: int
     levels: int = 1  # the largest difference that counts as "within"
-    trusted: bool = False  # run codecs that a row names by their program or Python file
+    trust: Trust = Trust()  # of codecs that a row names by their program or Python file
     timeout_seconds: float | None = None  # of one stream; None for no limit
 
 
-def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
-    """Collect the rows without failure of a store; with `cells`, those of them not verified yet."""
+def kept_streams(
+    store: Store, cells: Iterable[str] | None = None, specs: Collection[CodecSpec] | None = None
+) -> Kept:
+    """Collect the rows without failure of a store; with `cells`, those of them not verified yet.
+
+    specs: codec variants that rows may be of, whatever cell they say they are; None for all.
+    """
     table = one_per_cell(store.table())
     chosen = pc.equal(table["status"], "ok")
     if cells is not None:
@@ -106,12 +111,14 @@ def kept_streams(store: Store, cells: Iterable[str] | None = None) -> Kept:
     found: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).to_pylist()):
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        if specs is not None and spec not in specs:
+            continue
         if row["stream_sha256"] is None:
             declared += 1
         elif not store.has_stream(row["stream_sha256"]):
             not_kept += 1
         else:
-            spec = CodecSpec.of(row["codec"], row["variant"])
             found[spec][row["stream_sha256"]].append({**row, "at": at})
     return Kept(store, table, {spec: found[spec] for spec in sorted(found)}, not_kept, declared)
 
@@ -204,15 +211,17 @@ class _Audit:
 
     def carry_out(self) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
-        if names_code(self._spec) and not self._options.trusted:
-            for name in self._rows:
-                yield self._cannot_run(name, FOREIGN)
+        allows = self._options.trust.allows
+        refused = {name for name, rows in self._rows.items() if not any(map(allows, rows))}
+        for name in refused:
+            yield self._cannot_run(name, REFUSED)
+        if len(refused) == len(self._rows):
             return
         unread: list[str] = []
         try:
             for done in decode_all(
                 self._spec,
-                self._read(unread),
+                self._read(unread, refused),
                 self._options.device,
                 self._options.jobs,
                 self._options.timeout_seconds,
@@ -223,8 +232,10 @@ class _Audit:
                 self._reference.end()
         yield from ([] for _ in unread)
 
-    def _read(self, unread: list[str]) -> Iterator[tuple[str, bytes]]:
+    def _read(self, unread: list[str], refused: Collection[str]) -> Iterator[tuple[str, bytes]]:
         for name, rows in self._rows.items():
+            if name in refused:
+                continue
             try:
                 data = self._store.stream(name)
             except (StoreError, OSError) as error:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec
+from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.decode_twice import cells_to_decode_twice
 from benchmark.measure.engine.choose import Backend, Engine, choose_backend
@@ -28,6 +28,7 @@ from benchmark.protocol import protocols
 from benchmark.registry import metric_names, scored_by_image
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
+from benchmark.rows.trust import Code, Trust, code_in, record_trust
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.machine import available_memory, cores
 
@@ -88,13 +89,18 @@ def rescore(
     *,
     progress: ShowsProgress = silent,
     announce: Callable[[Mapping[str, str]], None] = lambda lacking: None,
+    trust: Trust | None = None,
+    announce_code: Callable[[Mapping[Code, int], Store], None] = lambda codes, store: None,
 ) -> Rescored:
     """Compute the metrics that stored rows lack, from their kept streams; cells stay as they are.
 
     announce: called before the first row is decoded, with the metrics that cannot be computed here,
-    each with the reason; no row is decoded for these. Raises `UsageError` or `Unavailable` for what
+    each with the reason; no row is decoded for these. trust: of codecs that are programs or Python
+    files named by rows; those that it does not allow stay as they are. announce_code: called with
+    these and their numbers of rows, before any runs. Raises `UsageError` or `Unavailable` for what
     cannot be done, as where no metric can be computed.
     """
+    may_run = (trust or Trust()).allows
     request.use_folders()
     asked = metric_names(request.metrics)
     absent = lacking(asked)
@@ -112,15 +118,16 @@ def rescore(
     if not table.num_rows:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     names = computable(conditions.metrics, absent)
-    tasks = unscored(table, images, names, folder, again=True)
+    tasks = unscored(table, images, names, folder, again=True, may_run=may_run)
     wanted = {name for task in tasks for name in task.metrics}
     damaged = lacking([one for one in asked if wanted & {*scored_by_image([one])}], loaded=True)
     if not damaged.keys() <= absent.keys():
         absent |= damaged
         _refuse_all(asked, absent)
         names = computable(conditions.metrics, absent)
-        tasks = unscored(table, images, names, folder, again=True)
+        tasks = unscored(table, images, names, folder, again=True, may_run=may_run)
     announce(absent)
+    announce_code(code_in(table), store)
     engine = backend.engine(CostModel(table))
     notes = RunNotes(store, conditions.run)
     with progress("scoring", len(tasks)) as report:
@@ -195,10 +202,19 @@ def _measure(
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
     done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
     names = computable(conditions.metrics, absent)
-    tasks = unscored(matrix.table, images, names, store.folder, again=False)
+    # A row of the cell's key may still name another codec, if a stranger wrote it.
+    asked = {one.spec for one in matrix.selection.contenders}
+    tasks = unscored(
+        matrix.table, images, names, store.folder, again=False,
+        may_run=lambda row: CodecSpec.of(row["codec"], row["variant"]) in asked,
+    )  # fmt: skip
     lacking = [task for task in tasks if task.row["cell"] in done]
     if matrix.to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
+        specs = [one.spec for one in matrix.selection.contenders if names_code(one.spec)]
+        named = [Code(conditions.run, one.name, one.variant) for one in specs]
+        if named:
+            record_trust(named, f"measured into {store.folder.absolute()}")
     notes, keep = RunNotes(store, conditions.run), request.keep
     if matrix.to_do:
         with progress("measuring", len(matrix.to_do)) as report:
@@ -257,13 +273,13 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
     from benchmark.measure.independent_decode import AuditOptions, kept_streams, verify_kept
 
     store = outcome.matrix.store
-    kept = kept_streams(store, [cell.key for cell in outcome.cells])
-    # What codecs may run was said in the request.
+    asked = [one.spec for one in outcome.matrix.selection.contenders]
+    kept = kept_streams(store, [cell.key for cell in outcome.cells], asked)
     audit_options = AuditOptions(
         conditions.device,
         conditions.machine,
         conditions.jobs,
-        trusted=True,
+        trust=Trust(granted=True),  # the request itself names these codecs
         timeout_seconds=conditions.timeout_seconds,
     )
     notes = RunNotes(store, conditions.run)

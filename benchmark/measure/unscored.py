@@ -1,8 +1,8 @@
 """Find stored rows that lack a metric, as tasks that fill it in from the kept stream."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.grouping import equals
 from benchmark.rows.store import Store
+from benchmark.rows.trust import Trust
 from benchmark.rows.versions import one_per_cell
 
 
@@ -25,6 +26,7 @@ def unscored(
     metrics: Sequence[str],
     folder: Path,
     again: bool,
+    may_run: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> list[Rescore]:
     """Return tasks for rows of these sources that lack a metric under its present protocol.
 
@@ -32,8 +34,10 @@ def unscored(
     lies in the pixels (`availability.lasting`).
     Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
     without their streams or of cells that were measured here, are left out. `folder` is the
-    store's. Rows of one image stay together.
+    store's. may_run: says of a row (columns run, codec, variant) whether its codec may be run; the
+    others are left out; by default what the user trusts. Rows of one image stay together.
     """
+    may_run = may_run or Trust().allows
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
     table = one_per_cell(table)
@@ -56,7 +60,7 @@ def unscored(
             folder,
         )
         for index, row in enumerate(rows)
-        if not row["recorded"] or store.has_stream(row["stream_sha256"])
+        if may_run(row) and (not row["recorded"] or store.has_stream(row["stream_sha256"]))
     ]
     return sorted(tasks, key=lambda task: str(task.row["image"]))
 

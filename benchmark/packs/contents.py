@@ -10,6 +10,7 @@ from benchmark.packs.import_pack import row_of
 from benchmark.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
+from benchmark.rows.trust import Trust
 from benchmark.rows.versions import merge_versions
 
 EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its own rows stand
@@ -21,6 +22,7 @@ class DatasetContents(NamedTuple):
     table: pa.Table  # columns of `schema.table_schema`
     store: Store
     from_packs: Mapping[str, tuple[Pack, RecordedStream]]  # by cell: what the store has not
+    trust: Trust = Trust()  # of codecs that are programs or Python files named by rows
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a row's stream; None if they were not kept.
@@ -67,8 +69,13 @@ def verified_rows(table: pa.Table) -> pa.Table:
     return table.filter(table["attested"].fill_null(False))
 
 
-def dataset_contents(results: Path, dataset: str, packs: Sequence[Pack]) -> DatasetContents:
-    """Read all rows of a dataset, given by the name of its store; without any, an empty table."""
+def dataset_contents(
+    results: Path, dataset: str, packs: Sequence[Pack], trust: Trust | None = None
+) -> DatasetContents:
+    """Read all rows of a dataset, given by the name of its store; without any, an empty table.
+
+    trust: of what rows name to decode them; by default, what the user has recorded.
+    """
     store = Store(results / dataset)
     table = store.table()
     done = store.done()
@@ -84,4 +91,4 @@ def dataset_contents(results: Path, dataset: str, packs: Sequence[Pack]) -> Data
     if rows:
         added = pa.Table.from_pylist(rows, schema=table_schema())
         table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
-    return DatasetContents(table, store, found)
+    return DatasetContents(table, store, found, trust or Trust())

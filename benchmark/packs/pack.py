@@ -12,7 +12,6 @@ import csv
 import hashlib
 import io
 import re
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import BadPack, ImageRefused, UsageError
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.foreign.regular_file import is_regular, open_regular, read_regular
+from benchmark.system.foreign.tar import BadTar, files_of_tar
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
@@ -160,17 +161,22 @@ def open_pack(path: Path) -> Pack:
 
 def refuse_code(pack: Pack, purpose: str) -> None:
     """Raise `UsageError` if a codec of the pack is a program or Python file that the pack names."""
-    for spec in pack.infos:
-        if names_code(spec):
-            raise UsageError(
-                f"{pack.path} itself names what decodes its streams, {spec.text!r}: look at it, "
-                f"and {purpose} with --trust if you would run it yourself"
-            )
+    for text in code_of(pack):
+        raise UsageError(
+            f"{pack.path} itself names what decodes its streams, {text!r}: look at it, and "
+            f"{purpose} with --trust if you would run it yourself"
+        )
+
+
+def code_of(pack: Pack) -> list[str]:
+    """Return the specs of a pack's codecs that are a program or Python file which it names."""
+    return [spec.text for spec in pack.infos if names_code(spec)]
 
 
 def packs_in(folder: Path) -> list[Pack]:
     """Open the packs of a folder, sorted by name. Raises `BadPack`."""
-    found = [*folder.glob("*.tar"), *(index.parent for index in folder.glob(f"*/{INDEX}"))]
+    tars = (path for path in folder.glob("*.tar") if is_regular(path))
+    found = [*tars, *(index.parent for index in folder.glob(f"*/{INDEX}"))]
     return [open_pack(path) for path in sorted(found)]
 
 
@@ -189,10 +195,10 @@ class _Folder:
         self._path = path
 
     def read(self, name: str, most: int = LARGEST_FILE_BYTES) -> bytes | None:
-        file = self._path / name
-        if not file.is_file() or file.stat().st_size > most:
+        try:
+            return read_regular(self._path / name, most, within=self._path)
+        except OSError:
             return None
-        return file.read_bytes()
 
 
 class _Tar:
@@ -200,12 +206,12 @@ class _Tar:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with tarfile.open(path, "r:") as tar:
-            members = {member.name: member for member in tar if member.isreg()}
+        with open_regular(path) as tar:
+            members = {member.name: member for member in files_of_tar(tar)}
         roots = [name for name in members if name.rpartition("/")[2] == INDEX]
         root = min(roots, key=len, default=INDEX).removesuffix(INDEX)
         self._places = {
-            name.removeprefix(root): (member.offset_data, member.size)
+            name.removeprefix(root): (member.start, member.size)
             for name, member in members.items()
             if name.startswith(root)
         }
@@ -214,7 +220,7 @@ class _Tar:
         start, size = self._places.get(name, (0, 0))
         if not start or size > most:
             return None
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             file.seek(start)
             return file.read(size)
 
@@ -224,8 +230,9 @@ def _files_of(path: Path) -> _Files:
         return _Folder(path)
     try:
         return _Tar(path)
-    except tarfile.TarError as error:
-        raise BadPack(path, "it is neither a folder nor a whole uncompressed tar") from error
+    except BadTar as bad:
+        what = f"it is neither a folder nor a whole uncompressed tar: {bad}"
+        raise BadPack(path, what) from bad
     except OSError as error:
         raise BadPack(path, f"it cannot be read ({error.strerror or error})") from error
 

@@ -25,7 +25,10 @@ SCRIPTS = (
 )  # fmt: skip
 MANY_METRICS = 5  # are counted above the curves, where the switch between them has their names
 # Plotly writes styles into elements.
-POLICY = "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
+POLICY = (
+    "default-src 'none'; img-src 'self' file: data: blob:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; "
+)
 
 
 def html_text(content: Content, plotly_javascript: str) -> str:

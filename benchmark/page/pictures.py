@@ -34,7 +34,9 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import DATASETS
 from benchmark.report.report_set import PICTURE
+from benchmark.rows.trust import REFUSED
 from benchmark.system.atomic import write_files
+from benchmark.system.foreign.regular_file import is_regular
 from benchmark.user_file import names_file
 
 FOLDER = "pictures"  # beside the page
@@ -44,7 +46,7 @@ StoredRow = Mapping[str, Any]
 # Called with a number of steps: a context whose value is called with the state, often.
 ShowProgress = Callable[[int], AbstractContextManager[Callable[[Progress], None]]]
 COLUMNS = (
-    "cell", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
+    "cell", "run", "codec", "variant", "setting_name", "setting_value", "dataset", "image",
     "image_sha256", "width_px", "height_px", "bpp", "bytes_origin",
     "stream_sha256", "decoded_sha256", "recorded",
 )  # fmt: skip
@@ -147,9 +149,15 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def sources_of(dataset: str, results: Path, data_dir: Path | None) -> dict[str, Source] | str:
-    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing."""
-    is_place = Path(dataset).is_dir() or names_file(dataset)
+def sources_of(
+    dataset: str, results: Path, data_dir: Path | None, named: bool = True
+) -> dict[str, Source] | str:
+    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing.
+
+    named: whether the user named the dataset, so that it may be a folder or a Python file, and not
+    the results alone, whose folders may be called anything.
+    """
+    is_place = named and (Path(dataset).is_dir() or names_file(dataset))
     name = dataset if is_place else dataset.partition(":")[0]
     if name not in DATASETS and not is_place:
         return (
@@ -170,7 +178,8 @@ def _candidates(
     return {
         key: Candidate(row["image"], row["width_px"] * row["height_px"], row["bpp"])
         for key, row in rows.items()
-        if contents.has_picture(row) or (folder / _path(row, "decoded_sha256")).exists()
+        if contents.has_picture(row)
+        or is_regular(folder / _path(row, "decoded_sha256"), within=folder)
     }
 
 
@@ -235,7 +244,7 @@ def _photograph(
 
     path = _path(row, "image_sha256")
     draft = _Draft(key, SourcePicture(*_shape(row), path))
-    if (folder / path).exists():
+    if is_regular(folder / path, within=folder):
         return draft
     if isinstance(sources, str):
         return absent(sources)
@@ -256,8 +265,10 @@ def _decoded(
     decoders: dict[tuple[str, str], Codec | str],
 ) -> _Draft:
     path = _path(row, "decoded_sha256")
-    if (folder / path).exists():
+    if is_regular(folder / path, within=folder):
         return _Draft(key, DecodedPicture(path))
+    if not contents.trust.allows(row):
+        return _Draft(key, DecodedPicture(None, f"No picture: {REFUSED}."))
     codec = row["codec"], row["variant"]
     if codec not in decoders:
         try:

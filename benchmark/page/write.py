@@ -29,6 +29,7 @@ from benchmark.published.overlay import check_same_images, overlay
 from benchmark.published.points import read_points
 from benchmark.report.document import left_out
 from benchmark.report.report import Report
+from benchmark.rows.trust import Trust
 from benchmark.system.atomic import write_files
 from benchmark.system.programs import package_folder
 from benchmark.user_file import names_file
@@ -45,17 +46,23 @@ class PageRequest(NamedTuple):
     results: Path
     data_dir: Path | None
     dataset: str  # as it was asked for: a folder's name leads to its photographs
+    trust: Trust = Trust()  # of codecs that are programs or Python files named by rows
 
 
 def page_request(
-    page: bool, images: str, results: Path, data_dir: Path | None, dataset: str
+    page: bool,
+    images: str,
+    results: Path,
+    data_dir: Path | None,
+    dataset: str,
+    trust: Trust | None = None,
 ) -> PageRequest | None:
     """Return the page that options ask for, None for no page.
 
     Raises `UsageError` where they make no sense.
     """
     limit = limit_of(images)
-    return PageRequest(limit, results, data_dir, dataset) if page else None
+    return PageRequest(limit, results, data_dir, dataset, trust or Trust()) if page else None
 
 
 def write_page(
@@ -73,10 +80,12 @@ def write_page(
     summary, folder = stored.summary, stored.folder
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs = packs_beside(request.results)
-    contents = dataset_contents(request.results, stored.name.partition(":")[0], packs)
+    contents = dataset_contents(
+        request.results, stored.name.partition(":")[0], packs, request.trust
+    )
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name
-    sources = sources_of(dataset, request.results, request.data_dir)
+    sources = sources_of(dataset, request.results, request.data_dir, named=is_place)
     pictures = write_pictures(folder, rows, contents, sources, request.limit, show_progress)
     published = _published(request, report, published_shown)
     content = Content(

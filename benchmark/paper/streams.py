@@ -18,6 +18,7 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.editions import newest_rows
+from benchmark.rows.trust import REFUSED
 
 FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first
 
@@ -102,6 +103,9 @@ def decode_streams(
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     kept, failed = [], {}
     for name, row in chosen.items():
+        if not contents.trust.allows(row):
+            failed[name] = REFUSED
+            continue
         try:
             decoder = load_codec(CodecSpec.of(row["codec"], row["variant"]))
             pixels = reconstruct(decoder, row, contents.stream(row))

@@ -12,7 +12,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.nearest_rate import FARTHEST, nearest
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UnknownName, UsageError
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
@@ -24,7 +24,7 @@ StoredRow = Mapping[str, Any]
 NULL_CODEC = "raw"  # its pictures are the sources
 NAMES_TOLD = 30
 FAILED = "they failed when they were measured; `bench report` has the reasons"
-FOREIGN = "they name the program or Python file that decodes them, which --codecs NAME runs"
+FOREIGN = "their rows name what decodes them, and are of an origin that is not trusted: see --trust"
 
 
 class PictureChoice(NamedTuple):
@@ -72,10 +72,9 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
     rows = _of_images(rows, choice)
     rows = _at_points(rows, choice)
     absent: dict[str, int] = {}
-    named = choice.codecs != "all" or choice.points
     for reason, applies in (
         (FAILED, lambda one: one.row["status"] != "ok"),
-        (FOREIGN, lambda one: not named and names_code(_spec(one))),
+        (FOREIGN, lambda one: not contents.trust.allows(one.row)),
     ):
         if count := sum(map(applies, rows)):
             absent[reason] = count

@@ -9,6 +9,7 @@ from benchmark.analysis.rate_distortion import Excluded, excluded
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.metrics.measure import Measure
+from benchmark.system.foreign.text import markdown_text, one_line
 
 LONGEST_LIST = 100
 INCOMPLETE = (
@@ -36,18 +37,23 @@ def report_text(
     ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols_in_use.items())
     average = "the mean of each image's own" if summary.average == "per_image" else "pooled"
     count = f"{summary.images} images, {len(summary.points)} points of {len(summary.labels)} codecs"
-    parts = [f"# {dataset}", f"{count}. bpp is {average}. Protocols: {ids}."]
+    parts = [
+        f"# {markdown_text(dataset)}",
+        f"{count}. bpp is {average}. Protocols: {markdown_text(ids)}.",
+    ]
     if command:
-        parts.insert(1, f"Made by `{command}`.")
+        parts.insert(1, f"Made by `{one_line(command)}`.")
     if summary.dropped:
         parts.append(f"Restricted to the images that all points have; left out: {summary.dropped}.")
     parts.append("## Figures" if captions else "## No figures\n\nNo points can be drawn.")
-    parts += [f"![{name}]({name}.png)\n\n{caption}" for name, caption in captions.items()]
+    parts += [
+        f"![{name}]({name}.png)\n\n{markdown_text(caption)}" for name, caption in captions.items()
+    ]
     if "timing" not in captions:
         parts.append("No timing figure: no row was measured alone (`bench run --timing`).")
     parts += [
         "## Bjøntegaard deltas",
-        deltas if isinstance(deltas, str) else "\n".join(map(markdown, deltas)),
+        markdown_text(deltas) if isinstance(deltas, str) else "\n".join(map(markdown, deltas)),
     ]
     parts += ["## Means", markdown(means)]
     if spreads := draw_spreads(summary, measures):
@@ -57,7 +63,7 @@ def report_text(
     if runs:
         last = runs[-1]
         facts = f"commit {last.get('commit')}, {last.get('machine')}, {last.get('started_utc')}"
-        parts.append(f"The last of {len(runs)} runs: {facts}.")
+        parts.append(f"The last of {len(runs)} runs: {markdown_text(facts)}.")
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
@@ -116,7 +122,7 @@ def cells_in_words(count: int) -> str:
 def _bullets(sentences: Sequence[str]) -> str:
     if not sentences:
         return "Nothing."
-    shown = [f"- {sentence}" for sentence in sentences[:LONGEST_LIST]]
+    shown = [f"- {markdown_text(sentence)}" for sentence in sentences[:LONGEST_LIST]]
     more = len(sentences) - len(shown)
     return "\n".join([*shown, *([f"- and {more} more"] if more else [])])
 

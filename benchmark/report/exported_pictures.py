@@ -31,6 +31,7 @@ from benchmark.report.chosen_pictures import StoredPicture, stem
 from benchmark.system.atomic import write_files
 from benchmark.system.device import Device
 from benchmark.system.digest import pixels_sha256
+from benchmark.system.foreign.text import csv_cells
 
 TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere
@@ -254,7 +255,7 @@ def _csv(entries: Mapping[str, Entry]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(entries[name] for name in sorted(entries))
+    writer.writerows(csv_cells(entries[name]) for name in sorted(entries))
     return text.getvalue()
 
 

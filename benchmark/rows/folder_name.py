@@ -11,13 +11,18 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchmark.rows.store import Store
+from benchmark.user_file import names_file
 
 DIGITS = 6
 
 
 def stores_below(results: Path) -> dict[str, Path]:
-    """Return the folders of a results folder that hold rows, by their names."""
-    return {path.parent.name: path.parent for path in sorted(results.glob("*/per_image"))}
+    """Return the folders of a results folder that hold rows, by their names.
+
+    One that is called as a Python file is none: as the name of a dataset it would be loaded.
+    """
+    found = (path.parent for path in sorted(results.glob("*/per_image")))
+    return {path.name: path for path in found if not names_file(path.name)}
 
 
 def folder_store_name(

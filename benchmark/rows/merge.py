@@ -6,9 +6,10 @@ other bytes, or other decoded pixels, in another place is a conflict: the row th
 stands, and the conflict is told each time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,11 +18,20 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
+from benchmark.rows.foreign_rows import (
+    LARGEST_FILE_BYTES,
+    datasets_of,
+    read_or_tell,
+    require_regular_shards,
+    sound_rows,
+)
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.result_file import write_result
 from benchmark.rows.schema import alike
 from benchmark.rows.store import SHIPPED, Store
+from benchmark.rows.trust import Code, Origins, code_in, record_origin, record_trust
 from benchmark.rows.versions import merge_versions
+from benchmark.system.foreign.regular_file import is_regular, read_regular
 
 Row = dict[str, Any]
 
@@ -41,12 +51,15 @@ class Merged(NamedTuple):
     reductions: int
     conflicts: tuple[str, ...]  # sentences that name both rows and where they are from
     damaged: tuple[str, ...]  # sentences on files that were left out
+    code: Mapping[Code, int] = MappingProxyType({})  # programs and Python files that rows name
 
 
-def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
+def merge_folders(folders: Sequence[Path], target: Path, trust: bool = False) -> Iterator[Merged]:
     """Add what results folders hold to another one, dataset by dataset.
 
-    Raises `UsageError` for a folder that is none of results, before anything is written.
+    trust: whether programs and Python files may run later that rows of these folders name, if the
+    folder is where they were measured, and not another that it took rows from. Raises `UsageError`
+    for a folder that is none of results, before anything is written.
     """
     by_dataset: dict[str, list[Path]] = {}
     for folder in folders:
@@ -57,46 +70,66 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
         for dataset in _datasets(folder):
             by_dataset.setdefault(dataset, []).append(folder / dataset)
     return (
-        _merge_dataset(name, parts, target / name) for name, parts in sorted(by_dataset.items())
+        _merge_dataset(name, parts, target / name, trust)
+        for name, parts in sorted(by_dataset.items())
     )
 
 
 def _datasets(folder: Path) -> list[str]:
     if any((folder / part).is_dir() for part in PARTS):
         raise UsageError(f"{folder} is of one dataset: give the results folder that it lies in")
-    found = (path for path in folder.glob("*") if any((path / part).is_dir() for part in PARTS))
-    names = [path.name for path in found]
+    names = list(datasets_of(folder, PARTS))
     if not names:
         raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
     return names
 
 
-def _merge_dataset(name: str, sources: Sequence[Path], folder: Path) -> Merged:
+def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool) -> Merged:
     target = Store(folder)
     damaged: list[str] = []
     conflicts: list[str] = []
     streams = runs = features = 0
     for source in sources:
+        require_regular_shards(source)
+    for source in sources:
         streams += _copy_streams(Store(source), target, damaged)
-        features += _copy_new(source, folder, "features/*/*/*.npy")
-        _copy_new(source, folder, "features/CACHEDIR.TAG")
-        runs += _copy_runs(source, folder, conflicts)
-        _copy_shipped(source, folder, conflicts)
+        features += _copy_new(source, folder, "features/*/*/*.npy", damaged)
+        _copy_new(source, folder, "features/CACHEDIR.TAG", damaged)
+        runs += _copy_runs(source, folder, conflicts, damaged)
+        _copy_shipped(source, folder, conflicts, damaged)
+    code: dict[Code, int] = {}
+    for source in sources:
+        code |= _code_taken(Store(source), target, trust)
     reductions = sum(_merge_reductions(source, folder) for source in sources)
-    new, told = _new_rows([target, *map(Store, sources)])
+    new, told = _new_rows([target, *map(Store, sources)], damaged)
     if new.num_rows:
         target.add(new)
         target.compact()
     return Merged(
-        name, new.num_rows, streams, runs, features, reductions, (*conflicts, *told), tuple(damaged)
-    )
+        name, new.num_rows, streams, runs, features, reductions, (*conflicts, *told),
+        tuple(damaged), code,
+    )  # fmt: skip
 
 
-def _new_rows(stores: Sequence[Store]) -> tuple[pa.Table, list[str]]:
+def _code_taken(source: Store, target: Store, trust: bool) -> dict[Code, int]:
+    """Record where the code is from that the rows of a folder name; return it."""
+    found = code_in(source.versions()) | code_in(source.versions(shipped=True))
+    if found:
+        here, origins = code_in(target.versions()), Origins(target)
+        measured_here = {code for code in here if origins.own(code)}
+        record_origin(target, source.folder, found.keys() - measured_here)
+    if found and trust:
+        of_source = Origins(source)
+        own = [code for code in found if of_source.own(code)]
+        record_trust(own, f"merged from {source.folder.absolute()}")
+    return found
+
+
+def _new_rows(stores: Sequence[Store], damaged: list[str]) -> tuple[pa.Table, list[str]]:
     """Return the rows that the first store lacks, and the conflicts among all stores."""
-    found = alike(
-        [*(one.versions() for one in stores), *(one.versions(shipped=True) for one in stores)]
-    )
+    target, *sources = stores
+    own = [target.versions(), *(sound_rows(s.versions(), s.folder, damaged) for s in sources)]
+    found = alike([*own, *(one.versions(shipped=True) for one in stores)])
     placed = [_at(table, at % len(stores)) for at, table in enumerate(found)]
     tables, shipped = placed[: len(stores)], placed[len(stores) :]
     disputed = _disputed(pa.concat_tables([*tables, *shipped]))
@@ -203,7 +236,9 @@ def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
     for path in source.streams():
         if target.has_stream(path.name):
             continue
-        data = path.read_bytes()
+        data = read_or_tell(path, source.folder, LARGEST_FILE_BYTES, damaged)
+        if data is None:
+            continue
         if sha256(data).hexdigest() != path.name:
             damaged.append(f"{path} is left out: its bytes do not match its name")
             continue
@@ -212,23 +247,30 @@ def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
     return count
 
 
-def _copy_runs(source: Path, folder: Path, conflicts: list[str]) -> int:
+def _copy_runs(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> int:
     for path in sorted(source.glob("runs/*.json")):
         there = folder / path.relative_to(source)
-        if there.exists() and there.read_bytes() != path.read_bytes():
+        if there.exists() and _differ(there, path, source):
             conflicts.append(f"{there} and {path} tell of one run in two ways; the first stands")
-    return _copy_new(source, folder, "runs/*.json")
+    return _copy_new(source, folder, "runs/*.json", damaged)
 
 
-def _copy_shipped(source: Path, folder: Path, conflicts: list[str]) -> None:
+def _differ(there: Path, path: Path, source: Path) -> bool:
+    """Return whether two files differ, the second one of a stranger's folder `source`."""
+    if not is_regular(path, within=source) or there.stat().st_size != path.stat().st_size:
+        return True
+    return there.read_bytes() != read_regular(path, path.stat().st_size, within=source)
+
+
+def _copy_shipped(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> None:
     shards = f"per_image/{SHIPPED}*.parquet"
     for path in sorted(source.glob(shards)):
         there = folder / path.relative_to(source)
-        if there.exists() and there.read_bytes() != path.read_bytes():
+        if there.exists() and _differ(there, path, source):
             conflicts.append(
                 f"{there} and {path} are of two versions of the project; the first stands"
             )
-    _copy_new(source, folder, shards)
+    _copy_new(source, folder, shards, damaged)
 
 
 def _merge_reductions(source: Path, folder: Path) -> int:
@@ -238,13 +280,16 @@ def _merge_reductions(source: Path, folder: Path) -> int:
     return len(new)
 
 
-def _copy_new(source: Path, folder: Path, pattern: str) -> int:
+def _copy_new(source: Path, folder: Path, pattern: str, damaged: list[str]) -> int:
     """Copy files whose names are not there yet; return how many."""
     count = 0
     for path in source.glob(pattern):
         there = folder / path.relative_to(source)
         if path.name.startswith(".") or there.exists():
             continue
-        write_result(there, path.read_bytes(), remedy="mend that and merge again")
+        data = read_or_tell(path, source, LARGEST_FILE_BYTES, damaged)
+        if data is None:
+            continue
+        write_result(there, data, remedy="mend that and merge again")
         count += 1
     return count

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.torch_file import load_tensors
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:
@@ -130,10 +131,8 @@ class Backbone(NamedTuple):
         return {name: channels_last(one).to(device, dtype) for name, one in tensors.items()}
 
     def _load_tensors(self, path: Path) -> "dict[str, Tensor]":
-        import torch
-
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path)
             tensors = {name: content[name] for name in self.tensors}
             digest = hashlib.sha256(b"".join(one.numpy().tobytes() for one in tensors.values()))
         except UNREADABLE as error:
@@ -150,10 +149,7 @@ class Backbone(NamedTuple):
 
         `Unavailable` where lpips 0.1.4 is not installed.
         """
-        import torch
-
-        file = _file_of_lpips(self.heads)
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_tensors(_file_of_lpips(self.heads))
         return [content[f"lin{number}.model.1.weight"] for number in range(len(self.layers))]
 
     def features(self, signal: "Tensor", weights: "Mapping[str, Tensor]") -> "Iterator[Tensor]":
@@ -173,9 +169,7 @@ def load_pinned(path: Path, sha256: str, file: str) -> "dict[str, Tensor]":
     The file is not unpickled before its digest is verified. Raises `Unavailable` where it differs.
     """
     require_pinned(path, sha256, file)
-    import torch
-
-    content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    content: dict[str, Tensor] = load_tensors(path)
     return content
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.system.cache import cache_folder
+from benchmark.system.foreign.regular_file import open_regular
 
 
 def pixels_sha256(pixels: Pixels) -> str:
@@ -65,5 +66,5 @@ def _memory() -> sqlite3.Connection:
 
 
 def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines.neural.checkpoint.torch_file import load_tensors
 from baselines.neural.crdr.authors import import_authors
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import BadPack, BenchError, Unavailable, UnknownName, UsageError
@@ -23,6 +22,7 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
+from benchmark.system.foreign.torch_file import load_tensors
 from support.fault_ledger import mutated, tell
 
 JPEG = CodecSpec("jpeg", ())

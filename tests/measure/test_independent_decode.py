@@ -23,6 +23,7 @@ from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
+from benchmark.rows.trust import Trust
 from support.command import bench
 from support.fakes import Honest
 
@@ -63,7 +64,7 @@ def measured(images, results, codec):
 
 def audited(store, device="cpu", **more):
     findings = Findings()
-    terms = AuditOptions(device, "here", 2, trusted=True, **more)
+    terms = AuditOptions(device, "here", 2, trust=Trust(granted=True), **more)
     identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
     return findings, identical
 
@@ -199,10 +200,12 @@ def test_rows_that_name_what_to_run_are_not_run_without_trust(images, tmp_path):
     measured(images, results, "Honest")
     done = bench("audit", "decode", results)
     assert done.returncode == 0
-    assert "skipped  6 rows of fakes.py:Honest: the row itself names the program" in done.stdout
+    assert "skipped  6 rows of fakes.py:Honest: its row names what would run" in done.stdout
+    assert f"not run  '{FAKES}:Honest', which 6 rows of" in done.stderr
     trusting = bench("audit", "decode", results, "--trust", "--json")
     (line,) = json.loads(trusting.stdout)["table"]
     assert line["identical"] == 6
+    assert f"runs     '{FAKES}:Honest', which 6 rows of" in trusting.stderr
 
 
 def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(images, tmp_path):
@@ -225,8 +228,10 @@ def test_a_metric_filled_in_later_leaves_a_row_verified(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     kept = kept_streams(store, store.table()["cell"].to_pylist())
-    verify_kept(kept, AuditOptions("cpu", "here", 1, trusted=True), lambda progress: None)
-    words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
+    verify_kept(
+        kept, AuditOptions("cpu", "here", 1, trust=Trust(granted=True)), lambda progress: None
+    )
+    words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y", "--trust")
     assert bench(*words).returncode == 0
     rows = store.table()
     assert rows["attested"].to_pylist() == [True] * 6
@@ -241,7 +246,10 @@ def test_reports_and_figures_may_insist_on_verified_rows(images, tmp_path):
     assert "has no verified rows" in refused.stderr
     kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
     assert (
-        verify_kept(kept, AuditOptions("cpu", "here", 1, trusted=True), lambda progress: None) == []
+        verify_kept(
+            kept, AuditOptions("cpu", "here", 1, trust=Trust(granted=True)), lambda progress: None
+        )
+        == []
     )
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")

@@ -17,6 +17,7 @@ from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.regular_file import read_regular
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20
@@ -117,9 +118,7 @@ def load_card(path: Path) -> Card:
     """Return the card of a tensors' file, without reading the tensors; raises `Unavailable`."""
     source = card_path(path)
     try:
-        if source.stat().st_size > LARGEST_CARD_BYTES:
-            raise ValueError("it is larger than 1 MiB")
-        return _card(json.loads(source.read_text()))
+        return _card(json.loads(read_regular(source, LARGEST_CARD_BYTES)))
     except FileNotFoundError:
         raise Unavailable(_without_card(path, source)) from None
     except (OSError, ValueError, OverflowError, RecursionError, UnknownName) as error:

@@ -9,6 +9,7 @@ import msgspec
 from baselines.neural.architecture import ARCHITECTURES, Architecture, Shapes, load_architecture
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.errors import Unavailable
+from benchmark.system.foreign.regular_file import open_regular
 
 TABLES = "tables."
 NAMED = 3  # tensors named in an error
@@ -49,7 +50,7 @@ class _Difference(NamedTuple):
 def tensor_file(path: Path) -> TensorFile:
     """Return what the file's header says, without reading a tensor; raises `Unavailable`."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = int.from_bytes(file.read(8), "little")
             if not 0 < size <= min(LARGEST_HEADER_BYTES, path.stat().st_size - 8):
                 raise ValueError("it does not begin with a header")

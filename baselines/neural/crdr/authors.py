@@ -18,11 +18,11 @@ from torch import Tensor
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
-from baselines.neural.checkpoint.torch_file import load_tensors
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import Sizes
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
+from benchmark.system.foreign.torch_file import load_tensors
 
 COMMIT = "github.com/iwa-shi/CRDR"
 PUBLISHED_STEPS = 5_000_000

@@ -1,5 +1,7 @@
 """The state of a run in a file, which is replaced as a whole."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import torch
 
 from benchmark.errors import UsageError
 from benchmark.system.atomic import write_file
+from benchmark.system.foreign.torch_file import load_tensors
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 
@@ -25,9 +28,22 @@ def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, 
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state = load_tensors(path, device)
     except Exception as error:  # whatever unpickling foreign bytes raises
-        raise UsageError(
-            f"{path} is no state of a training run: remove it to start anew."
-        ) from error
+        raise _no_state(path) from error
+    if not isinstance(state, dict):
+        raise _no_state(path)
     return state
+
+
+@contextmanager
+def taking_up(run: Path) -> Iterator[None]:
+    """Raise `UsageError` for a state that lacks a part, or has one of another network or kind."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise _no_state(run / STATE) from error
+
+
+def _no_state(path: Path) -> UsageError:
+    return UsageError(f"{path} is no state of a training run: remove it to start anew.")

@@ -4,7 +4,7 @@ import torch
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
-from baselines.neural.training.checkpointing import load_state
+from baselines.neural.training.checkpointing import load_state, taking_up
 from baselines.neural.training.journal import JOURNAL, Journal, step_of
 from baselines.neural.training.loop import precision_steps
 from baselines.neural.training.run import make_network, read_record
@@ -25,7 +25,9 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         raise UsageError(f"{run.folder} holds no training run yet: train without --export-now")
     record = read_record(run.folder)
     subject, recipe = record.subject, record.recipe
-    index, step, planned = state["index"], state["step"], recipe.steps_before(len(recipe.stages))
+    planned = recipe.steps_before(len(recipe.stages))
+    with taking_up(run.folder):
+        index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
     steps = recipe.steps_before(index) + step
     crops = recipe.crops_before(index) + step * recipe.stages[index].batch
     data = f"{record.photographs} photographs of {session.data_name}"
@@ -36,7 +38,8 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         caveat = f"{steps} of {planned} training steps"
     _, config = subject.load(recipe.sizes)
     network = make_network(subject, recipe)
-    network.load_state_dict(state["network"])
+    with taking_up(run.folder):
+        network.load_state_dict(state["network"])
     card = Card(
         architecture=subject.architecture,
         config=config,

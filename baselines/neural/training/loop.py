@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from baselines.neural.network import Network
-from baselines.neural.training.checkpointing import BEST, load_state, save_state
+from baselines.neural.training.checkpointing import BEST, load_state, save_state, taking_up
 from baselines.neural.training.journal import JOURNAL, Journal
 from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
 from baselines.neural.training.objective import Validation
@@ -91,14 +91,16 @@ class _TrainingLoop:
                 self.journal.cut(0, 0)
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.workers.share(network)
-        index = 0 if saved is None else saved["index"]
+        with taking_up(self.request.run):
+            index = 0 if saved is None else range(len(self.recipe.stages) + 1)[saved["index"]]
         while index < len(self.recipe.stages):
             learner = Learner(network, self.recipe, index, self.request.photographs, self.workers)
             if saved is not None:
-                learner.load_state(saved)
-                self.best = saved["best"]
-                self.precision_steps = precision_steps(saved, self.recipe)
-                self.deterministic_steps = saved.get("deterministic_steps", 0)
+                with taking_up(self.request.run):
+                    learner.load_state(saved)
+                    self.best = saved["best"]
+                    self.precision_steps = precision_steps(saved, self.recipe)
+                    self.deterministic_steps = saved.get("deterministic_steps", 0)
                 if self.workers.leads:
                     self.journal.cut(index, learner.step)
                 saved = None

@@ -63,16 +63,20 @@ def audit_decode(
     from functools import partial
 
     from benchmark.analysis.stored import datasets_with_results
+    from benchmark.commands.foreign_code import tell_foreign_code
     from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
     from benchmark.plan.request import Request
     from benchmark.rows.store import Store
+    from benchmark.rows.trust import Trust
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trust, timeout)
+    trusted = Trust(trust)
+    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trusted, timeout)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
+    tell_foreign_code(results, names, trusted)
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
         found = audit_stores(stores, asked, partial(show_progress, quiet=as_json))
@@ -114,10 +118,10 @@ def audit_pack(
       bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
     from benchmark.audit import pack_audit
-    from benchmark.commands.output import interruptible, show_progress
+    from benchmark.commands.output import interruptible, say, show_progress
     from benchmark.measure.engine.local import worker_context
     from benchmark.measure.workbench import Conditions
-    from benchmark.packs.pack import open_pack, refuse_code
+    from benchmark.packs.pack import code_of, open_pack, refuse_code
     from benchmark.plan.request import Request
     from benchmark.registry import DISTRIBUTION_METRICS, metric_names
     from benchmark.system.device import use_device
@@ -131,6 +135,7 @@ def audit_pack(
     opened = open_pack(path)
     if not trust:
         refuse_code(opened, "decode its streams")
+    say([f"runs     {text!r}, which the pack names" for text in code_of(opened)])
     worker_context()  # begins to load what workers need
     with interruptible("an audit leaves nothing behind"):
         sources, missing = pack_audit.find_sources(opened, dataset or (), data_dir, flatten)

@@ -123,18 +123,20 @@ def import_(
 ) -> None:
     """Add a pack's rows to the results, marked as recorded, and keep its streams.
 
-    Nothing is decoded: `bench audit pack` does that.
+    Nothing is decoded: `bench audit pack` does that. Rows that name the program or Python file of
+    their codec are kept and shown; with --trust, commands that decode them later may run it.
 
     Examples:
       bench pack import vtm.tar
     """
     import sys
 
+    from benchmark.commands.foreign_code import code_stored
     from benchmark.packs.import_pack import import_pack
-    from benchmark.packs.pack import open_pack, refuse_code
+    from benchmark.packs.pack import open_pack
+    from benchmark.rows.store import Store
 
-    opened = open_pack(path)
-    if not trust:
-        refuse_code(opened, "add its rows")
-    for one in import_pack(opened, results, sys.argv[1:]):
+    for one in import_pack(open_pack(path), results, sys.argv[1:], trust):
         print(f"{one.folder}: {one.added} rows added, {one.there} were there before")
+        for sentence in code_stored(one.code, Store(one.folder), trust):
+            print(sentence)

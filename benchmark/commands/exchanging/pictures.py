@@ -81,6 +81,7 @@ def export_images(
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     results: options.Results = Path("results"),
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write decoded pictures as PNG files, from kept streams and packs.
@@ -94,13 +95,17 @@ def export_images(
     """
     import json
 
+    import pyarrow as pa
+
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.commands.output import interruptible, show_progress
+    from benchmark.commands.foreign_code import code_to_run
+    from benchmark.commands.output import interruptible, say, show_progress
     from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.plan.request import Request
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
+    from benchmark.rows.trust import Trust, code_in
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores
 
@@ -110,10 +115,13 @@ def export_images(
         raise UsageError("--dataset all: pictures are exported of one dataset at a time")
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
     (name,) = datasets_with_results(results, dataset)
-    contents = dataset_contents(results, name.partition(":")[0], packs_beside(results))
+    packs = packs_beside(results)
+    contents = dataset_contents(results, name.partition(":")[0], packs, Trust(trust))
     names = tuple(filter(None, (one.strip() for one in images.split(","))))
     choice = PictureChoice(dataset, codecs, names, limit, tuple(points or ()), bpp)
     chosen = choose_pictures(contents, name, choice)
+    rows = pa.Table.from_pylist([one.row for one in chosen.pictures], contents.table.schema)
+    say(code_to_run(code_in(rows), contents.store, contents.trust))
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
     sources, lacking = _sources(chosen, dataset, results, data_dir) if source else ({}, "")

@@ -131,6 +131,8 @@ def _shown() -> Iterator["DownloadProgress"]:
     from rich import progress as rich
     from rich.console import Console
 
+    from benchmark.commands.output import unfiltered
+
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
@@ -138,7 +140,7 @@ def _shown() -> Iterator["DownloadProgress"]:
         rich.TransferSpeedColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, console=Console(file=unfiltered(sys.stderr))) as bars:
         tasks: dict[str, rich.TaskID] = {}
 
         def update(name: str, done_bytes: int, total_bytes: int | None) -> None:

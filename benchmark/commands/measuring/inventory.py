@@ -1,6 +1,7 @@
 """`bench list` and `bench doctor`: what can be measured, and what of it runs on this machine."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,12 +109,14 @@ def _show(title: str, lines: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from benchmark.commands.output import unfiltered
+
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in lines[0][:-1]:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, *others in lines:
         table.add_row(f"  {name}", *map(Text, others))
-    console = Console(highlight=False)
+    console = Console(highlight=False, file=unfiltered(sys.stdout))
     console.print(title)
     console.print(table)

@@ -117,6 +117,7 @@ def rescore(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
+    trust: options.Trust = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -130,10 +131,12 @@ def rescore(
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
     """
     from benchmark.commands.absent_metrics import before_measuring
+    from benchmark.commands.foreign_code import code_to_run
     from benchmark.commands.output import interruptible, print_problems, say, show_progress
     from benchmark.measure.run import rescore as rescore_rows
     from benchmark.plan.request import Request
     from benchmark.registry import metric_names
+    from benchmark.rows.trust import Trust
 
     request = Request(
         dataset=dataset,
@@ -152,6 +155,8 @@ def rescore(
             request,
             progress=partial(show_progress, quiet=as_json),
             announce=lambda lacking: say([] if as_json else before_measuring(lacking, verbose)),
+            trust=Trust(trust),
+            announce_code=lambda codes, store: say(code_to_run(codes, store, Trust(trust))),
         )
     if as_json:
         facts: dict[str, object] = {"rows": done.rows, "tried": done.tried}

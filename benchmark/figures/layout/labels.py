@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmark.figures.layout.wrapping import text_inches
+from benchmark.figures.layout.wrapping import drawable, text_inches
 from benchmark.figures.style import SMALL_POINTS
 from benchmark.system.arrays import Float64Array, Int64Array
 
@@ -198,7 +198,7 @@ def _annotate(axes: "Axes", label: Label, chosen: Candidate) -> None:
         "arrowstyle": "-", "linewidth": 0.5, "color": label.colour, "shrinkA": 0, "shrinkB": 2,
     }  # fmt: skip
     axes.annotate(
-        label.text, chosen.at, xytext=chosen.offset, textcoords="offset points",
+        drawable(label.text), chosen.at, xytext=chosen.offset, textcoords="offset points",
         fontsize=SMALL_POINTS, ha=horizontal, va=vertical, color=label.colour, zorder=5,
         arrowprops=leader if _has_leader(chosen.offset) else None,
     ).set_in_layout(False)  # fmt: skip

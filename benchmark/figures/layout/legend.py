@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.figures.layout.wrapping import text_inches, wrapped
+from benchmark.figures.layout.wrapping import drawable, text_inches, wrapped
 from benchmark.figures.style import GREY, SMALL_POINTS
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _add_below(figure: "Figure", bands: Sequence[Sequence[Column]], note: str) -
         top -= tall
     if lines:
         note_artist = figure.text(
-            EDGE_INCHES / width, (note_inches - BAND_INCHES / 2) / whole, lines,
+            EDGE_INCHES / width, (note_inches - BAND_INCHES / 2) / whole, drawable(lines),
             fontsize=SMALL_POINTS, va="top", color=GREY,
         )  # fmt: skip
         note_artist.set_in_layout(False)
@@ -158,7 +158,7 @@ def _legend(figure: "Figure", column: Column, room: float) -> "Legend":
     names = room - HANDLE_INCHES
     legend = figure.legend(
         handles=[entry.handle for entry in column.entries],
-        labels=[wrapped(entry.name, names) for entry in column.entries],
+        labels=[drawable(wrapped(entry.name, names)) for entry in column.entries],
         title=column.heading or None,
         loc="upper left",
         borderaxespad=0,

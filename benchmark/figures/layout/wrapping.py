@@ -1,10 +1,27 @@
 """Sizes of texts in the typeface of figures, and texts broken into lines that there is room for."""
 
+import re
 from functools import lru_cache
 
 from benchmark.figures.style import DOTS_PER_INCH, SMALL_POINTS
+from benchmark.system.foreign.text import one_line
 
+# The raised letters that figures add to names; whatever else has a dollar sign is a name.
+RAISED = r"(\$\^(?:\{\\mathrm\{[a-z,]+\}\}|[a-z])\$)"
 SEPARATORS = "-_=:/"  # that a word may be broken after
+
+
+def drawable(text: str) -> str:
+    r"""Return a text as matplotlib draws it: no formula but the letters that figures raise.
+
+    A codec may be called anything, and half a formula would end the figure. Control characters but
+    line feeds become blanks.
+
+    >>> drawable("foo$x_{y$"), drawable("vtm$^a$")
+    ('foo\\$x_{y\\$', 'vtm$^a$')
+    """
+    plain = "\n".join(map(one_line, text.split("\n")))
+    return re.sub(RAISED + r"|(?<!\\)\$", lambda found: found[1] or r"\$", plain)
 
 
 def text_inches(text: str, points: float = SMALL_POINTS) -> tuple[float, float]:
@@ -17,7 +34,7 @@ def text_inches(text: str, points: float = SMALL_POINTS) -> tuple[float, float]:
 
     family = tuple(mpl.rcParams["font.family"])
     sizes = [
-        _text_inches(text, points, dpi, family)
+        _text_inches(drawable(text), points, dpi, family)
         for dpi in (mpl.rcParams["figure.dpi"], DOTS_PER_INCH)
     ]
     return max(width for width, _ in sizes), max(height for _, height in sizes)

@@ -255,7 +255,7 @@ def test_a_card_that_is_no_card_is_one_error(path, text):
 def test_a_card_too_large_is_not_read(path):
     card = path.with_suffix(".json")
     card.write_text(card.read_text() + " " * (1 << 20))
-    with pytest.raises(Unavailable, match="larger than 1 MiB"):
+    with pytest.raises(Unavailable, match="at most 1048576 are read"):
         load_card(path)
 
 

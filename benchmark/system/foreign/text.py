@@ -1,0 +1,75 @@
+"""Text of strangers on a terminal, in tables of csv and in markdown: shown, and never obeyed.
+
+Rows, packs, file names and what programs say may hold any characters. Whatever writes them
+somewhere removes there what has a meaning there.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Characters that move the cursor, end a line, turn the direction of writing or are no character.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_BUT_LINES = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets compute
+
+
+def visible(text: str, keep_lines: bool = False) -> str:
+    r"""Return a text for a terminal, control characters as the escapes that Python writes.
+
+    keep_lines: keep line feeds and tabs.
+
+    >>> visible("a\x1b[31mb\n")
+    'a\\x1b[31mb\\n'
+    """
+    found = _BUT_LINES if keep_lines else _CONTROL
+    return found.sub(lambda sign: ascii(sign[0])[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text without control characters, a blank in the place of several.
+
+    >>> one_line("a\n\n\\input{b}")
+    'a \\input{b}'
+    """
+    return re.sub(f"(?:{_CONTROL.pattern})+", " ", text)
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value for csv: a text that a spreadsheet would compute gets an apostrophe before it.
+
+    Numbers, as such or as text, stay.
+
+    >>> csv_cell("=1+1"), csv_cell("-3.5"), csv_cell(-3.5), csv_cell("a=1")
+    ("'=1+1", '-3.5', -3.5, 'a=1')
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def csv_cells(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of csv with `csv_cell` of each value; None stays, and is an empty field."""
+    return {name: csv_cell(value) for name, value in record.items()}
+
+
+def markdown_text(text: str) -> str:
+    r"""Return a text for a line of markdown, without HTML and links; code in backticks stays code.
+
+    >>> markdown_text("a<img src=x> [b](c) `x<y`")
+    'a&lt;img src=x> [b]\\(c) `x<y`'
+    """
+    parts = one_line(text).split("`")
+    if len(parts) % 2 == 0:  # a backtick without its like: none of them is code
+        return _prose("\\`".join(parts))
+    return "`".join(part if place % 2 else _prose(part) for place, part in enumerate(parts))
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"\](?=[(\[:])", r"]\\", text.replace("<", "&lt;"))
