@@ -11,7 +11,8 @@ from baselines.formats.png import read_png, write_png
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
 from benchmark.system.digest import file_sha256
-from benchmark.system.programs import find_program, private_folder, run_program
+from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.programs import find_program, run_program
 
 
 class Command:

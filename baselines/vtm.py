@@ -29,9 +29,9 @@ from baselines.formats.ycbcr import (
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
+from benchmark.system.processes.private_folder import private_folder
 from benchmark.system.programs import (
     find_program,
-    private_folder,
     program_folders,
     run_program,
 )

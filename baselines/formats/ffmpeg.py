@@ -30,7 +30,8 @@ from baselines.formats.ycbcr import (
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.programs import packaged_ffmpeg, private_folder, run_program
+from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.programs import packaged_ffmpeg, run_program
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph

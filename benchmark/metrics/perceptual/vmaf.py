@@ -20,7 +20,8 @@ from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
 from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
-from benchmark.system.programs import find_program, packaged_ffmpeg, private_folder, run_program
+from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.programs import find_program, packaged_ffmpeg, run_program
 
 MODEL = "vmaf_v0.6.1"
 MIN_SIDE_PX = 17  # libvmaf's features are not defined for less
