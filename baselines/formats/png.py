@@ -1,16 +1,18 @@
 """PNG files, by which pictures are exchanged with external programs."""
 
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from benchmark.codec import Pixels
+from benchmark.codec import Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused
 
-BITS_PER_SAMPLE = 24  # position in a PNG's first chunk, IHDR
+# A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
+HEAD_BYTES = 29
+BITS_PER_SAMPLE = 24  # position
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -26,7 +28,14 @@ def read_png(path: Path) -> Pixels:
     sentence that begins with the file's name.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+            most = most_stream_bytes(height, width)
+            data = head + file.read(most)
+            if len(data) > most:
+                size = file.seek(0, SEEK_END)
+                raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
     except OSError as error:
         raise ImageRefused(f"cannot be read: {error.strerror}") from error
     try:

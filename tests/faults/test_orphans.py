@@ -73,10 +73,6 @@ def leads_workers(process_id):
     return any(b"forkserver" in Path(f"/proc/{one}/cmdline").read_bytes() for one in children)
 
 
-def close_terminal(run, master):
-    os.close(master)
-
-
 ENDS = {
     "worker killed": lambda run, mark: os.kill(worker_of(run, mark), signal.SIGKILL),
     "driver killed": lambda run, mark: run.kill(),
@@ -92,8 +88,10 @@ def nothing_runs(below, mark):
     return not running(mark) and not any(is_running(one) for one, _ in below)
 
 
-@pytest.mark.parametrize("limit", [(), ("--timeout", "300")], ids=["no limit", "with a limit"])
-@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize(
+    ("how", "limit"),
+    [*((how, ()) for how in ENDS), ("process group killed", ("--timeout", "300"))],
+)
 def test_no_program_outlives_its_run(how, limit, hanging, record_property):
     """With a limit, each worker leads a process group of its own."""
     run, mark = hanging(*limit, start_new_session=True)
@@ -150,10 +148,9 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     following, _ = hanging(start_new_session=True)
     there = {path.name for path in place.iterdir()}
     losses = len(there & used) + len({*others, "rdrbench-link"} - there)
-    third = subprocess.run(
-        [sys.executable, "-c", "from benchmark.system.processes.private_folder import sweep; sweep()"],
-        env={**os.environ, "TMPDIR": str(place)}, check=True,
-    )  # fmt: skip
+    sweeping = "from benchmark.system.processes.private_folder import sweep; sweep()"
+    environment = {**os.environ, "TMPDIR": str(place)}
+    third = subprocess.run([sys.executable, "-c", sweeping], env=environment, check=True)
     losses += {path.name for path in place.iterdir()} != there  # the run that works keeps its own
     following.terminate()
     following.wait(timeout=120)
