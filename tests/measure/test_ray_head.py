@@ -59,4 +59,4 @@ time.sleep(300)
         assert worker.stdout.readline() == b"watching\n"
         assert worker.poll() is None
         server.close()
-        assert worker.wait(60) == 1
+        assert worker.wait(60) == -9

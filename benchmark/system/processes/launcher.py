@@ -61,8 +61,9 @@ def main() -> None:
         os.set_blocking(end, False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
-    while (received := _receive(orders)) is not None:
-        _carry_out(*received, orders, woken)
+    wanted = True
+    while wanted and (received := _receive(orders)) is not None:
+        wanted = _carry_out(*received, orders, woken)
 
 
 def _receive(orders: socket.socket) -> tuple[Request, list[int]] | None:
@@ -81,11 +82,11 @@ def _receive(orders: socket.socket) -> tuple[Request, list[int]] | None:
     return Request(*marshal.loads(b"".join(parts))), streams
 
 
-def _carry_out(request: Request, streams: list[int], orders: socket.socket, woken: int) -> None:
+def _carry_out(request: Request, streams: list[int], orders: socket.socket, woken: int) -> bool:
     """Run a program; report its process id at the start, and its wait status at the end.
 
     Instead of the id, an error number below 0 where it could not be started. Where the other
-    process is gone, or wants the program to end, all is killed and this process exits.
+    process is gone, or wants the program to end, all is killed and False returned.
     """
     _limit_files(request.largest_file_bytes)
     try:
@@ -100,7 +101,7 @@ def _carry_out(request: Request, streams: list[int], orders: socket.socket, woke
         )
     except OSError as error:
         orders.sendall(REPLY.pack(-(error.errno or errno.EINVAL)))
-        return
+        return True
     finally:
         for one in streams:  # who writes to a program must notice that it has closed its input
             os.close(one)
@@ -111,12 +112,13 @@ def _carry_out(request: Request, streams: list[int], orders: socket.socket, woke
     while (status := _collect(process.pid)) is None:
         if any(descriptor != woken for descriptor, _ in events.poll()):
             _end_all(process.pid)
-            sys.exit()
+            return False
         with suppress(BlockingIOError):
             os.read(woken, LONGEST_READ)
     process.returncode = os.waitstatus_to_exitcode(status)  # collected here, not by `process`
     _end_all(process.pid)
     orders.sendall(REPLY.pack(status))
+    return True
 
 
 def _limit_files(most_bytes: int) -> None:
