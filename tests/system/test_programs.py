@@ -315,3 +315,29 @@ def test_a_file_of_a_program_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_p
         make(other)
         with pytest.raises(ProgramFailed, match=r"^enc made other.*, and it is no regular file$"):
             read_written(other, "enc", 10)
+
+
+def test_a_program_whose_caller_dies_before_it_is_told_of_the_start_is_ended(tmp_path: Path):
+    """The launcher is stopped while it gets the order; its reply finds nobody."""
+    note = tmp_path / "program"
+    script = f"""
+import os, signal, threading, time
+from benchmark.system.processes import launched
+from benchmark.system.programs import run_program
+run_program(["true"], timeout_seconds=300)
+launcher = launched._IDLE[0]._process.pid
+os.kill(launcher, signal.SIGSTOP)
+command = ["sh", "-c", "echo $$ > {note}; exec sleep 300"]
+threading.Thread(target=run_program, args=(command,), kwargs=dict(timeout_seconds=300)).start()
+time.sleep(1)
+if not os.fork():  # lets the launcher go on when this process is gone
+    os.setsid()
+    time.sleep(1)
+    os.kill(launcher, signal.SIGCONT)
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    until(note.exists, 5)  # it may be ended before it has written
+    assert not note.exists() or not note.read_text() or ended(int(note.read_text()))

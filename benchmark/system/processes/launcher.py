@@ -105,20 +105,30 @@ def _carry_out(request: Request, streams: list[int], orders: socket.socket, woke
     finally:
         for one in streams:  # who writes to a program must notice that it has closed its input
             os.close(one)
-    orders.sendall(REPLY.pack(process.pid))
+    status = None
+    try:
+        orders.sendall(REPLY.pack(process.pid))
+        status = _wait(process.pid, orders, woken)
+    finally:
+        _end_all(process.pid)
+    if status is None:
+        return False
+    process.returncode = os.waitstatus_to_exitcode(status)  # collected here, not by `process`
+    orders.sendall(REPLY.pack(status))
+    return True
+
+
+def _wait(program: int, orders: socket.socket, woken: int) -> int | None:
+    """Return the wait status of the program; None where the other end of the socket is closed."""
     events = select.poll()
     events.register(orders, select.POLLIN)
     events.register(woken, select.POLLIN)
-    while (status := _collect(process.pid)) is None:
+    while (status := _collect(program)) is None:
         if any(descriptor != woken for descriptor, _ in events.poll()):
-            _end_all(process.pid)
-            return False
+            return None
         with suppress(BlockingIOError):
             os.read(woken, LONGEST_READ)
-    process.returncode = os.waitstatus_to_exitcode(status)  # collected here, not by `process`
-    _end_all(process.pid)
-    orders.sendall(REPLY.pack(status))
-    return True
+    return status
 
 
 def _limit_files(most_bytes: int) -> None:
@@ -174,4 +184,5 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(ConnectionError):  # the other process has ended
+        main()
