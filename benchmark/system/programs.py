@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
-from benchmark.system.processes.launched import LauncherLost, TimeIsUp, run_launched
-from benchmark.system.processes.launcher import Request
 from benchmark.system.processes.private_folder import private_folder
 
 STDERR_KEPT_CHARACTERS = 2000
@@ -94,6 +92,10 @@ def run_program(
     grow beyond `LARGEST_FILE_BYTES` (on Linux). More than `most_output_bytes` of either output are
     not read and are a failure, as are exit codes that are not `accepted`.
     """
+    # Most commands run no program, and begin sooner without sockets and ctypes.
+    from benchmark.system.processes.launched import LauncherLost, TimeIsUp, run_launched
+    from benchmark.system.processes.launcher import Request
+
     name = Path(command[0]).name
     request = Request(
         [os.fsencode(part) for part in command],
