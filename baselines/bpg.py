@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
+from benchmark.system.processes.private_folder import private_folder
 from benchmark.system.programs import (
     find_program,
-    private_folder,
     program_folders,
+    read_written,
     run_program,
 )
 
@@ -73,7 +74,7 @@ class BPG:
             write_png(source, pixels)
             options = [*self._options, "-q", f"{setting.value:g}", "-o", str(file)]
             run_program([self._encoder, *options, source], timeout_seconds=TIMEOUT_SECONDS)
-            data = file.read_bytes() if file.exists() else b""
+            data = read_written(file, self._encoder, most_stream_bytes(*pixels.shape[:2]))
         if not data:
             raise ProgramFailed("bpgenc ended without an error and wrote nothing")
         return _with_length(data)

@@ -8,10 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
 from benchmark.system.digest import file_sha256
-from benchmark.system.programs import find_program, private_folder, run_program
+from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.programs import find_program, read_written, run_program
 
 
 class Command:
@@ -80,7 +81,7 @@ class Command:
             source, stream = folder / "source.png", folder / self._stream
             write_png(source, pixels)
             self._run(self._encode, {"{in}": source, "{out}": stream, "{q}": _text(setting.value)})
-            data = stream.read_bytes() if stream.is_file() else b""
+            data = read_written(stream, self._encode[0], most_stream_bytes(*pixels.shape[:2]))
         if not data:
             raise ProgramFailed(f"{self._encode[0]} ended without an error and wrote no stream")
         return data

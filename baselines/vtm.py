@@ -26,13 +26,15 @@ from baselines.formats.ycbcr import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
+from benchmark.system.processes.private_folder import private_folder
 from benchmark.system.programs import (
+    LARGEST_FILE_BYTES,
     find_program,
-    private_folder,
     program_folders,
+    read_written,
     run_program,
 )
 
@@ -121,7 +123,7 @@ class VTM:
                 self._command(*files, f"{setting.value:g}", str(width), str(height)),
                 timeout_seconds=_timeout_seconds(height * width),
             )
-            data = stream.read_bytes() if stream.exists() else b""
+            data = read_written(stream, program, most_stream_bytes(height, width))
         if not data:
             raise ProgramFailed(f"{program.name} ended without an error and wrote nothing")
         return data
@@ -173,7 +175,7 @@ class VTM:
                 [self._decoder, "-b", stream, "-o", picture, "-d", "0"],
                 timeout_seconds=SECONDS_PER_MEGAPIXEL,
             )
-            return picture.read_bytes() if picture.exists() else b""
+            return read_written(picture, self._decoder, LARGEST_FILE_BYTES)
 
 
 def _timeout_seconds(num_pixels: int) -> float:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from benchmark.errors import BadOption
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
+MOST_BYTES_PER_PIXEL = 24  # of a stream: three samples in double precision, uncompressed
+MOST_BYTES_BESIDE = 1 << 20  # and what does not depend on the picture: headers, tables, a network
 
 
 class Setting(NamedTuple):
@@ -74,6 +76,17 @@ class Codec(Protocol):
     def decode(self, data: bytes) -> Pixels:
         """Return the image, from the bytes alone."""
         ...
+
+
+def most_stream_bytes(height: int, width: int) -> int:
+    """Return the size above which what a codec made of a picture is no stream, but an accident.
+
+    The bound is our choice: eight times the raw picture, and a MiB.
+
+    >>> most_stream_bytes(512, 768)
+    10485760
+    """
+    return MOST_BYTES_PER_PIXEL * height * width + MOST_BYTES_BESIDE
 
 
 class Declared(NamedTuple):

@@ -27,10 +27,16 @@ from baselines.formats.ycbcr import (
     rgb_to_ycbcr,
     ycbcr_to_rgb,
 )
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.programs import packaged_ffmpeg, private_folder, run_program
+from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.programs import (
+    LARGEST_FILE_BYTES,
+    packaged_ffmpeg,
+    read_written,
+    run_program,
+)
 
 SMALLEST_SIDE = 16
 TIMEOUT_SECONDS = 3600  # far above the slowest preset on a large photograph
@@ -136,7 +142,7 @@ def encode_planes(planes: Planes, depth: int, command: Sequence[str]) -> bytes:
             timeout_seconds=TIMEOUT_SECONDS,
             stdin=b"".join(plane.astype(sample_type(depth)).tobytes() for plane in planes),
         )
-        data = stream.read_bytes() if stream.exists() else b""
+        data = read_written(stream, command[0], most_stream_bytes(height, width))
     if not data:
         raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote nothing")
     return data
@@ -170,6 +176,7 @@ def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") ->
         [program, *QUIET, "-noauto_conversion_filters", "-xerror", *source, *raw],
         timeout_seconds=TIMEOUT_SECONDS,
         stdin=data,
+        most_output_bytes=LARGEST_FILE_BYTES,  # the decoder is told nothing of the picture's size
     )
 
 

@@ -1,19 +1,20 @@
 """PNG files, by which pictures are exchanged with external programs."""
 
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from benchmark.codec import Pixels
+from benchmark.codec import Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused
 from benchmark.system.foreign.png import lacks_rows
-from benchmark.system.foreign.regular_file import read_regular
+from benchmark.system.foreign.regular_file import open_regular
 
-LARGEST_BYTES = 1 << 30
-BITS_PER_SAMPLE = 24  # position in a PNG's first chunk, IHDR
+# A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
+HEAD_BYTES = 29
+BITS_PER_SAMPLE = 24  # position
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -29,7 +30,14 @@ def read_png(path: Path) -> Pixels:
     sentence that begins with the file's name.
     """
     try:
-        data = read_regular(path, LARGEST_BYTES)
+        with open_regular(path) as file:
+            head = file.read(HEAD_BYTES)
+            width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+            most = most_stream_bytes(height, width)
+            data = head + file.read(most)
+            if len(data) > most:
+                size = file.seek(0, SEEK_END)
+                raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
     except OSError as error:
         raise ImageRefused(f"cannot be read: {error.strerror}") from error
     try:

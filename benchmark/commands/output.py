@@ -13,6 +13,7 @@ import typer
 
 from benchmark.commands.plain_terminal import PlainStream
 from benchmark.system.foreign.text import visible
+from benchmark.system.processes.hang_up import interrupt_at_hang_up
 
 if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary
@@ -79,8 +80,9 @@ def table_for_machines(table: "Table") -> dict[str, object]:
 
 @contextmanager
 def interruptible(meaning: str) -> Iterator[None]:
-    """Turn Ctrl-C or SIGTERM into one line and exit code 130."""
+    """Turn Ctrl-C, SIGTERM or a closed terminal (SIGHUP) into one line and exit code 130."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_at_hang_up()
     try:
         yield
     except KeyboardInterrupt:

@@ -8,7 +8,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Codec, CodesInTiles, DeclaresSizes, HasContainer, Pixels, Setting
+from benchmark.codec import (
+    Codec,
+    CodesInTiles,
+    DeclaresSizes,
+    HasContainer,
+    Pixels,
+    Setting,
+    most_stream_bytes,
+)
 from benchmark.errors import BenchError, MemoryKind, memory_exhausted
 from benchmark.user_file import author_frame, is_of_package, one_line
 
@@ -75,8 +83,9 @@ def execute(
     except Exception as error:  # adapters run foreign code; any exception is that codec's result
         return failed_by(encoder, "encode", error)
     encoded = perf_counter()
-    if not isinstance(stream, bytes):
-        return Failed("verify", f"encode gave {type(stream).__name__}, not bytes")
+    wrong = _no_stream(stream, pixels)
+    if wrong or not isinstance(stream, bytes):
+        return Failed("verify", wrong)
     enter("decode")
     resumed = perf_counter()
     try:
@@ -157,6 +166,15 @@ def _declared(codec: DeclaresSizes, image: str, pixels: Pixels, setting: Setting
     if wrong:
         return Failed("verify", wrong)
     return Coded(None, declared.num_bytes, declared.decoded, None, None)
+
+
+def _no_stream(stream: object, pixels: Pixels) -> str:
+    if not isinstance(stream, bytes):
+        return f"encode gave {type(stream).__name__}, not bytes"
+    most = most_stream_bytes(*pixels.shape[:2])
+    if len(stream) > most:
+        return f"encode gave {len(stream):,} bytes, more than the {most:,} of the largest stream"
+    return ""
 
 
 def _mismatch(decoded: object, pixels: Pixels) -> str:

@@ -1,30 +1,20 @@
 """External programs and library files: found, fingerprinted, started, watched, ended."""
 
-import ctypes
 import os
-import resource
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+import stat
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import sleep
 from typing import BinaryIO
-from uuid import uuid4
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
+from benchmark.system.processes.private_folder import private_folder
 
 STDERR_KEPT_CHARACTERS = 2000
-MARK = "RDRBENCH_CALL"  # an environment variable: which call a process belongs to
-PR_SET_CHILD_SUBREAPER = 36  # in linux/prctl.h
-MOST_GENERATIONS = 1000
-EXECUTING_TRIES, EXECUTING_SECONDS = 200, 0.005  # of a process that executes another program
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
+MOST_OUTPUT_BYTES = 1 << 20  # of text; a picture on standard output has a limit of its own
 
 
 def find_program(name: str, remedy: str, folders: Sequence[Path] = ()) -> Path:
@@ -82,13 +72,6 @@ def package_folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """Yield a temporary folder for one call of one program; it is removed afterwards."""
-    with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
 def run_program(
     command: Sequence[str | Path],
     *,
@@ -97,121 +80,83 @@ def run_program(
     folder: Path | None = None,
     with_stderr: bool = False,
     accepted: Collection[int] = (0,),
+    most_output_bytes: int = MOST_OUTPUT_BYTES,
 ) -> bytes:
     """Run a program to its end and return its standard output, then its standard error if asked.
 
-    It gets a process group of its own, and whatever is left of that group, or of others that it
-    began (on Linux), is killed when the program ends, fails or runs out of time, so nothing
-    outlives the call. `ProgramFailed` carries the end of its standard error. Output goes through
-    files, so that a program that never stops writing to standard error cannot block us or fill our
-    memory; nor can it fill the disk, since no file that it writes can grow beyond
-    `LARGEST_FILE_BYTES` (on Linux). Exit codes that are not `accepted` are failures.
+    It runs below a process that outlives this one by the time to kill it (`processes/launcher.py`).
+    What it started is killed when it ends, fails or runs out of time, so nothing outlives the call
+    (on Linux; elsewhere its process group alone). `ProgramFailed` carries the end of its standard
+    error. Output goes through files, so that a program that never stops writing to standard error
+    cannot block us or fill our memory; nor can it fill the disk, since no file that it writes can
+    grow beyond `LARGEST_FILE_BYTES` (on Linux). More than `most_output_bytes` of either output are
+    not read and are a failure, as are exit codes that are not `accepted`.
     """
+    # Most commands run no program, and begin sooner without sockets and ctypes.
+    from benchmark.system.processes.launched import LauncherLost, TimeIsUp, run_launched
+    from benchmark.system.processes.launcher import Request
+
     name = Path(command[0]).name
-    mark = uuid4().hex
-    _adopt_orphans(os.getpid())
+    request = Request(
+        [os.fsencode(part) for part in command],
+        _present_folder() if folder is None else os.fsencode(folder),
+        {os.fsencode(key): os.fsencode(value) for key, value in os.environ.items()},
+        LARGEST_FILE_BYTES,
+    )
     with (
         private_folder() as own,
         (own / "out").open("w+b") as out,
         (own / "err").open("w+b") as err,
     ):
         try:
-            process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                cwd=folder,
-                env={**os.environ, MARK: mark},
-                start_new_session=True,
-            )
+            code = run_launched(request, stdin, out.fileno(), err.fileno(), timeout_seconds)
         except OSError as error:
             raise ProgramFailed(f"{name} could not be started: {error.strerror}") from error
-        with process:  # closes the pipe, which a program that was stopped has not read to its end
-            try:
-                _limit_files(process.pid)
-                process.communicate(stdin, timeout=timeout_seconds)
-            except subprocess.TimeoutExpired:
-                raise ProgramFailed(
-                    f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
-                ) from None
-            finally:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                _end_orphans(process.pid, mark)
-        if process.returncode not in accepted:
-            raise ProgramFailed(f"{name} {_ending(process.returncode)}{_said(err)}")
-        out.seek(0)
-        err.seek(0)
-        return out.read() + (err.read() if with_stderr else b"")
+        except TimeIsUp:
+            raise ProgramFailed(
+                f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
+            ) from None
+        except LauncherLost:
+            raise ProgramFailed(f"{name} was ended with the process that had started it") from None
+        if code not in accepted:
+            raise ProgramFailed(f"{name} {_ending(code)}{_said(err)}")
+        printed = _read(out, most_output_bytes, f"{name} wrote", "to its standard output")
+        if with_stderr:
+            printed += _read(err, most_output_bytes, f"{name} wrote", "to its standard error")
+        return printed
 
 
-def _limit_files(process_id: int) -> None:
-    """Limit file sizes from outside: between fork and exec, Python code could meet a held lock."""
-    if sys.platform == "linux":
-        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-        limit = (
-            LARGEST_FILE_BYTES if most == resource.RLIM_INFINITY else min(LARGEST_FILE_BYTES, most)
-        )
-        with suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(process_id, resource.RLIMIT_FSIZE, (limit, most))
+def read_written(file: Path, program: str | Path, most_bytes: int) -> bytes:
+    """Return what a program wrote to a file, nothing where it wrote none.
 
-
-@cache
-def _adopt_orphans(_process_id: int) -> None:
-    """Make this process the parent of what programs leave behind, once: a fork has to ask anew."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _end_orphans(group: int, mark: str) -> None:
-    """Kill and collect what a program left, in its group or outside, and what that had begun.
-
-    Its mark tells it from other children of this process; it is inherited with the environment.
-    """
-    wanted = f"{MARK}={mark}".encode()
-    for _ in range(MOST_GENERATIONS):
-        left = [child for child in _children() if child != group and _is_of(child, group, wanted)]
-        for child in left:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(child, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(child, 0)
-        if not left:
-            return
-
-
-def _children() -> list[int]:
-    """Return the children of all threads of this process; none if the system does not tell."""
-    found: list[int] = []
-    for thread in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, thread.read_text().split())
-    return found
-
-
-def _is_of(child: int, group: int, mark: bytes) -> bool:
-    """Return whether a child is in the group, or has the mark in its environment.
-
-    A process that is just executing another program has an empty environment for a moment, and is
-    asked again; one that has ended has none, and nothing of it runs.
+    program: for messages, its name or path. Raises `ProgramFailed` above `most_bytes`, which are
+    not read then, and for what is no regular file.
     """
     try:
-        if os.getpgid(child) == group:
-            return True
-        for _ in range(EXECUTING_TRIES):
-            environment = Path(f"/proc/{child}/environ").read_bytes()
-            if environment or _has_ended(child):
-                return mark in environment
-            sleep(EXECUTING_SECONDS)
-    except OSError:
-        return False
-    return False
+        status = file.lstat()
+    except FileNotFoundError:
+        return b""
+    name = Path(program).name
+    if not stat.S_ISREG(status.st_mode):
+        raise ProgramFailed(f"{name} made {file.name}, and it is no regular file")
+    with file.open("rb") as written:
+        return _read(written, most_bytes, f"{name} wrote", f"as {file.name}")
 
 
-def _has_ended(child: int) -> bool:
-    state = Path(f"/proc/{child}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    return state in ("Z", "X")
+def _read(file: BinaryIO, most: int, who: str, where: str) -> bytes:
+    file.seek(0)
+    content = file.read(most + 1)  # one more: the file may have grown since it was looked at
+    if len(content) > most:
+        size = file.seek(0, os.SEEK_END)
+        raise ProgramFailed(f"{who} {size:,} bytes {where}, and at most {most:,} are read")
+    return content
+
+
+def _present_folder() -> bytes | None:
+    try:
+        return os.getcwdb()
+    except FileNotFoundError:  # removed: the program finds that out
+        return None
 
 
 def _ending(returncode: int) -> str:

@@ -56,13 +56,17 @@ METHODS = (
 OWNERS = {
     "network": (
         ("aiohttp", "ftplib", "http", "httpx", "requests", "socket", "urllib"),
-        ("benchmark/datasets/download.py",),
+        (
+            "benchmark/datasets/download.py",
+            "benchmark/measure/engine/ray_head.py",
+            "benchmark/system/processes/",  # a pair of sockets without a network
+        ),
     ),
     "programs": (
         ("pty", "subprocess"),
         (
-            "benchmark/system/programs.py",
             "benchmark/system/machine.py",
+            "benchmark/system/processes/",
             "benchmark/measure/engine/",
         ),
     ),

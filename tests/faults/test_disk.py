@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -119,6 +119,47 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(
     losses += again.returncode + (stable(only_store(results)) != expected)
     tell(record_property, "files that may not grow", 2, 1, losses)
     assert losses == 0, ended.stderr
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """A PNG of 100 kB and a stream of it."""
+    folder = tmp_path_factory.mktemp("noise")
+    Image.effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
+    assert (
+        carry_out(
+            words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp")
+        ).returncode
+        == 0
+    )
+    return folder
+
+
+@pytest.mark.parametrize("limit", ["disk", "size of files"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "train"])
+def test_a_file_that_does_not_fit_leaves_no_draft(verb, limit, noise, tmp_path, record_property):
+    calls = {
+        "encode": (
+            "encode",
+            noise / "in.png",
+            "out.jpg",
+            "--codec",
+            "jpeg",
+            "--point",
+            "quality=95",
+        ),
+        "decode": ("decode", noise / "in.webp", "out.png"),
+        "train": ("train", "--recipe", "smoke", "--data", "sample", "--out", "run"),
+    }
+    folder, call = tmp_path / "small", words(*calls[verb])
+    with mounted(folder, "size=8k") if limit == "disk" else nullcontext(folder):
+        folder.mkdir(exist_ok=True)
+        limited = call if limit == "disk" else ["prlimit", "--fsize=8192", *call]
+        ended = carry_out(limited, cwd=folder)
+        left = [path for path in folder.rglob("*") if path.suffix == ".part"]
+    losses = len(left) + ("Traceback" in ended.stderr) + (ended.returncode not in (1, 2))
+    tell(record_property, "disk full", 1, 1, losses)
+    assert losses == 0, (left, ended.stderr)
 
 
 def test_results_that_may_only_be_read_are_shown_and_never_written(

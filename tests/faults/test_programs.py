@@ -15,7 +15,7 @@ from support.fault_ledger import tell
 from support.processes import running
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
-SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it is to end well
+SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
 
 # Each is a shell script with $1 the source and $2 the stream; the decoder is `cp` of a PNG.
 MISBEHAVING = {
@@ -54,7 +54,7 @@ def codec(folder, name, script, mark):
     label = name.replace(" ", "-")
     return (
         rf"command:name={label}:encode=sh {path} {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1:"
-        f"timeout_seconds={SECONDS[name in HONEST_ENOUGH]}"
+        f"timeout_seconds={SECONDS[name not in MISBEHAVING]}"
     )
 
 
@@ -125,6 +125,60 @@ class Finder(PathFinder):
 
 sys.meta_path.insert(0, Finder)
 """
+
+
+# 400 MB where the harness reads 1 MiB, and where a stream of 24 x 20 pixels may have 1.06 MB.
+FLOODS = {
+    "prints": "cp $1 $2; head -c 400000000 /dev/zero",
+    "complains": "cp $1 $2; head -c 400000000 /dev/zero >&2; exit 1",
+    "writes": "head -c 400000000 /dev/zero > $2",
+}
+SAID = {
+    "prints": "sh wrote 400,000,000 bytes to its standard output, and at most 1,048,576 are read",
+    "complains": "sh ended with exit code 1; it said: ",
+    "writes": "sh wrote 400,000,000 bytes as stream.bin, and at most 1,060,096 are read",
+}
+
+
+def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path, record_property):
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    codecs = [codec(scripts, name, script, "0") for name, script in FLOODS.items()]
+    done = bench_run(codecs, images, tmp_path / "results", "--jobs", "1")
+    rows = {row["variant"]: row for row in rows_of(tmp_path / "results")}
+    losses = abs(len(FLOODS) - sum(row["status"] == "failed" for row in rows.values()))
+    for variant, row in rows.items():
+        (name,) = [one for one in FLOODS if f"name={one}:" in variant]
+        losses += SAID[name] not in row["reason"] or len(row["reason"]) > 3000
+    tell(record_property, "external encoders that misbehave", len(FLOODS), len(FLOODS), losses)
+    assert losses == 0, [row["reason"][:200] for row in rows.values()]
+    assert done.returncode == 1
+
+
+ALONE = """
+import resource, sys
+import numpy as np
+from baselines.command import Command
+from benchmark.errors import ProgramFailed
+codec = Command(encode=f"sh {sys.argv[1]} {{in}} {{out}}", decode="cp {in} {out}", values="1")
+try:
+    codec.encode(np.zeros((20, 24, 3), np.uint8), codec.sweep[0])
+except ProgramFailed as failed:
+    print(str(failed).replace(chr(0), ""))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+MOST_KILOBYTES = 250_000  # resident; the imports take 50,000, the flood would add 400,000
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
+    script = tmp_path / "encode.sh"
+    script.write_text(FLOODS[name])
+    command = [sys.executable, "-c", ALONE, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
+    *said, kilobytes = done.stdout.splitlines()
+    assert SAID[name] in "".join(said)
+    assert int(kilobytes) < MOST_KILOBYTES
 
 
 @pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"])

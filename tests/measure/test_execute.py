@@ -43,6 +43,11 @@ def test_seconds_cover_each_call_alone(photo):
         (fakes.ReturnsFloats, "verify", "decode gave float64, not an array of uint8"),
         (fakes.ReturnsText, "verify", "encode gave str, not bytes"),
         (
+            fakes.Bloats,
+            "verify",
+            "encode gave 1,930,409 bytes, more than the 1,930,408 of the largest stream",
+        ),
+        (
             fakes.Remembers,
             "decode",
             "fakes.py, line N, in decode: AssertionError: this instance never encoded",

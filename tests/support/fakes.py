@@ -63,6 +63,13 @@ class ReturnsText(Honest):
         return "stream"  # type: ignore[return-value]
 
 
+class Bloats(Honest):
+    """Sends 24 bytes a pixel, a MiB, and a byte."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return bytes(24 * pixels.shape[0] * pixels.shape[1] + (1 << 20) + 1)
+
+
 class Remembers(Honest):
     """Sends nothing and decodes what its own instance last encoded."""
 

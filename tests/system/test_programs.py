@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
 from benchmark.system import programs as external
+from benchmark.system.processes.private_folder import private_folder
 from benchmark.system.programs import (
     find_program,
     package_folder,
-    private_folder,
     program_folders,
+    read_written,
     run_program,
     use_program_folder,
 )
@@ -153,10 +155,7 @@ import os, signal, threading, time
 from benchmark.system import programs as external
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-begun = threading.Event()
-external._limit_files = lambda process_id: begun.set()
 def interrupt():
-    begun.wait()
     while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read():
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
@@ -227,14 +226,118 @@ def test_a_package_is_found_without_importing_it():
         package_folder("no_such_package")
 
 
-def test_a_child_seen_while_it_executes_another_program_is_asked_again(monkeypatch):
-    """The kernel shows an empty environment for a moment; the child would outlive the call."""
-    mark = b"RDRBENCH_CALL=of this call"
-    child = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    environments = iter([b"", b"", b"A=1\0" + mark + b"\0"])
-    try:
-        monkeypatch.setattr(Path, "read_bytes", lambda path: next(environments))
-        assert external._is_of(child.pid, os.getpgid(0), mark)
-    finally:
-        child.kill()
-        child.wait()
+def test_a_child_with_nothing_in_common_with_its_program_is_ended_with_it(tmp_path: Path):
+    """Neither group, session, environment nor parent: its launcher has adopted it."""
+    note = tmp_path / "daemon"
+    inner = f"echo $$ > {note}; exec sleep 300"
+    script = f"(env -i setsid sh -c '{inner}' &); while [ ! -s {note} ]; do sleep .01; done"
+    run_program(shell(script), timeout_seconds=60)
+    assert ended(int(note.read_text()))
+
+
+CALLS = r"""
+import os, signal, sys
+from benchmark.errors import ProgramFailed
+from benchmark.system.programs import run_program
+from benchmark.system.processes import launched
+run_program(["true"], timeout_seconds=300)
+(launcher,) = launched._IDLE
+child = os.fork()
+if not child:
+    run_program(["true"], timeout_seconds=300)
+    (own,) = launched._IDLE
+    os._exit(own._process.pid == launcher._process.pid)
+assert os.waitpid(child, 0)[1] == 0, "a forked process has a launcher of its own"
+os.kill(launcher._process.pid, signal.SIGKILL)
+launcher._process.wait()
+assert run_program(["echo", "again"], timeout_seconds=300) == b"again\n"
+script = f"echo $$ > {sys.argv[1]}; kill -9 $PPID; sleep 300"
+try:
+    run_program(["sh", "-c", script], timeout_seconds=300)
+except ProgramFailed as failed:
+    print(failed)
+"""
+
+
+def test_a_launcher_that_is_killed_is_replaced_and_its_program_ended(tmp_path: Path):
+    note = tmp_path / "program"
+    told = run_program([sys.executable, "-c", CALLS, note], timeout_seconds=120, folder=ROOT)
+    assert told == b"sh was ended with the process that had started it\n"
+    assert ended(int(note.read_text()))
+
+
+def test_a_launcher_ends_with_the_process_that_had_it(tmp_path: Path):
+    note = tmp_path / "launcher"
+    script = f"""
+import os, signal
+from benchmark.system.processes import launched
+from benchmark.system.programs import run_program
+run_program(["true"], timeout_seconds=300)
+open({str(note)!r}, "w").write(str(launched._IDLE[0]._process.pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    assert ended(int(note.read_text()))
+
+
+def test_threads_that_call_at_once_do_not_wait_for_each_other(tmp_path: Path):
+    """Each program waits for the file of the other."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    calls = [
+        shell(f"echo > {own}; while [ ! -s {other} ]; do sleep .01; done; echo done")
+        for own, other in ((first, second), (second, first))
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(lambda call: run_program(call, timeout_seconds=60), calls))
+    assert told == [b"done\n"] * 2
+
+
+def test_more_output_than_is_read_is_a_failure_with_both_numbers():
+    for stream in ("", " >&2"):
+        call = shell(f"head -c 3000000 /dev/zero{stream}")
+        with pytest.raises(ProgramFailed, match=r"wrote 3,000,000 bytes .*at most 1,048,576 are"):
+            run_program(call, timeout_seconds=300, with_stderr=True)
+    assert len(run_program(shell("head -c 3000000 /dev/zero >&2"), timeout_seconds=300)) == 0
+    call = shell("head -c 3000000 /dev/zero")
+    assert len(run_program(call, timeout_seconds=300, most_output_bytes=3_000_000)) == 3_000_000
+
+
+def test_a_file_of_a_program_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_path: Path):
+    written = tmp_path / "stream"
+    assert read_written(written, "enc", 10) == b""
+    written.write_bytes(bytes(10))
+    assert read_written(written, "enc", 10) == bytes(10)
+    with pytest.raises(ProgramFailed, match=r"^enc wrote 10 bytes as stream, and at most 9 are"):
+        read_written(written, "/bin/enc", 9)
+    for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        other = tmp_path / f"other{make.__name__}"
+        make(other)
+        with pytest.raises(ProgramFailed, match=r"^enc made other.*, and it is no regular file$"):
+            read_written(other, "enc", 10)
+
+
+def test_a_program_whose_caller_dies_before_it_is_told_of_the_start_is_ended(tmp_path: Path):
+    """The launcher is stopped while it gets the order; its reply finds nobody."""
+    note = tmp_path / "program"
+    script = f"""
+import os, signal, threading, time
+from benchmark.system.processes import launched
+from benchmark.system.programs import run_program
+run_program(["true"], timeout_seconds=300)
+launcher = launched._IDLE[0]._process.pid
+os.kill(launcher, signal.SIGSTOP)
+command = ["sh", "-c", "echo $$ > {note}; exec sleep 300"]
+threading.Thread(target=run_program, args=(command,), kwargs=dict(timeout_seconds=300)).start()
+time.sleep(1)
+if not os.fork():  # lets the launcher go on when this process is gone
+    os.setsid()
+    time.sleep(1)
+    os.kill(launcher, signal.SIGCONT)
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    until(note.exists, 5)  # it may be ended before it has written
+    assert not note.exists() or not note.read_text() or ended(int(note.read_text()))

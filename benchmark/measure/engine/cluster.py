@@ -63,10 +63,17 @@ def connect(address: str) -> Cluster:
     with _signals_kept():
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            AssertionError,
+            ray.exceptions.RayError,
+        ) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise Unavailable(
-                f"no Ray cluster answers at {address} ({reason}): {REMEDY}"
+                f"no Ray cluster answers at {address} ({reason}): {REMEDY}; one that asks for a "
+                "token needs RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too"
             ) from error
     return Cluster(tuple(_nodes(ray)))
 

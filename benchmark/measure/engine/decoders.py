@@ -5,7 +5,6 @@ the streams of one codec variant, one after another, and ends with them.
 """
 
 import os
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -22,6 +21,7 @@ from benchmark.measure.engine.patience import ENDING_SECONDS, Patience
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 from benchmark.system.process_tree import end_tree
+from benchmark.system.processes.hang_up import working_for
 
 TICK_SECONDS = 1.0
 
@@ -182,9 +182,7 @@ def serve(connection: Connection, environment: dict[str, str], spec: CodecSpec) 
     os.environ.clear()
     os.environ.update(environment)
     os.setpgid(0, 0)  # so that it can be ended with all that it started
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt, BrokenPipeError, EOFError):
+    with working_for(connection.fileno()):
         try:
             codec = load_codec(spec)
         except Exception as error:

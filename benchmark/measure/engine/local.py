@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.measure.engine.gpu_lanes import gpu_lanes
@@ -26,6 +27,8 @@ from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.machine import gpus
 from benchmark.system.process_tree import end_tree
+from benchmark.system.processes.hang_up import hang_up_ignored, working_for
+from benchmark.system.processes.private_folder import mark_as_own, sweep
 
 Task = Cell | Rescore
 
@@ -74,12 +77,16 @@ def worker_context() -> ForkServerContext:
     A server process imports that once and forks workers off itself: it has one thread, so no lock
     is copied while another thread holds it. It keeps the environment of the first call; `work`
     brings it up to date except for the numeric pools, which are read when numpy is imported. Called
-    early, it loads while this process still plans.
+    early, it loads while this process still plans. Temporary folders of processes that were killed
+    earlier are removed.
     """
     pin_pools()
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
+    with hang_up_ignored():  # the server ends with this process, not with the terminal
+        forkserver.ensure_running()
+    mark_as_own(Path(util.get_temp_dir()))
+    sweep()
     return context
 
 
@@ -292,10 +299,7 @@ def work(connection: Connection, conditions: Conditions, environment: dict[str, 
     """Serve tasks in a worker process until None or the end of the pipe."""
     os.environ.clear()
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    # An exception, so that a program that is running is ended on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt, BrokenPipeError):
+    with working_for(connection.fileno()):
         _serve(connection, conditions)
 
 

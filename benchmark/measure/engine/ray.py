@@ -18,6 +18,7 @@ from benchmark.errors import BenchError
 from benchmark.measure.engine.cluster import Cluster, environment, import_ray
 from benchmark.measure.engine.local import Finished, Task, WorkerError
 from benchmark.measure.engine.ray_bench import Fault, WorkerConfig
+from benchmark.measure.engine.ray_head import Head
 from benchmark.measure.engine.ray_payload import PayloadMaker, device_of, spec_of
 from benchmark.measure.engine.ray_queue import Job, WorkerHandle, WorkQueue
 from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
@@ -86,6 +87,7 @@ class _RayRun:
         self._finished: deque[Finished] = deque()
         self._stillborn = 0
         self._heard = monotonic()
+        self._head = Head(self._ray.get_runtime_context().gcs_address)
 
     def fill(
         self, queue: WorkQueue, tasks: Sequence[Task], seconds: Callable[[Task], float | None]
@@ -111,6 +113,11 @@ class _RayRun:
                 ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=TICK_SECONDS)
             else:
                 sleep(TICK_SECONDS)
+            if self._head.is_lost():
+                raise BenchError(
+                    f"the head of the Ray cluster at {self._head.address} is lost: start the "
+                    "cluster again, and give the same command; finished cells are kept"
+                )
             for reference in ready:
                 self._hear(asked[reference], reference)
             if not ready:

@@ -6,17 +6,11 @@ Both are descriptors of pipes. The worker itself stays: a crash in native code e
 alone, and the second pipe says how. (Run with -m, its classes would be other ones to the worker.)
 """
 
-import os
-import select
-import signal
 import sys
-import threading
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import sleep
 from traceback import format_exc
 from typing import NamedTuple
 
@@ -30,9 +24,9 @@ from benchmark.measure.resources import Resources
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
+from benchmark.system.processes.hang_up import working_for
+from benchmark.system.processes.private_folder import private_folder
 from benchmark.user_file import one_line, use_copies
-
-GRACE_SECONDS = 5.0
 
 
 class WorkerConfig(NamedTuple):
@@ -143,22 +137,8 @@ def main() -> None:
 
 def _work(connection: Connection, obituary: Connection) -> None:
     obituary.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    # An exception, so that a program that is running is ended on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with, args=(connection.fileno(),), daemon=True).start()
-    with suppress(KeyboardInterrupt, EOFError, ConnectionError):
+    with working_for(connection.fileno()):
         _serve(connection)
-
-
-def _end_with(descriptor: int) -> None:
-    """End this process when nobody listens at the other end any more."""
-    hung_up = select.poll()
-    hung_up.register(descriptor, 0)  # a hang-up is always reported
-    hung_up.poll()
-    os.kill(os.getpid(), signal.SIGTERM)
-    sleep(GRACE_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # deep in native code, which hears no signal
 
 
 def _written(files: dict[str, bytes], folder: Path) -> dict[str, Path]:
@@ -173,8 +153,8 @@ def _written(files: dict[str, bytes], folder: Path) -> dict[str, Path]:
 
 def _serve(connection: Connection) -> None:
     config: WorkerConfig = connection.recv()
-    with TemporaryDirectory(prefix="rdrbench-", ignore_cleanup_errors=True) as folder:
-        use_copies(_written(config.files, Path(folder)))
+    with private_folder() as folder:
+        use_copies(_written(config.files, folder))
         resources = Delivered()
         enter = announcer(connection, config.conditions)
         bench: Workbench | None = None

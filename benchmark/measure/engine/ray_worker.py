@@ -27,6 +27,7 @@ from benchmark.measure.engine.ray_bench import (
     Reply,
     WorkerConfig,
 )
+from benchmark.measure.engine.ray_head import Head, end_with_head
 from benchmark.measure.execute import Failed
 from benchmark.measure.workbench import Measured, failed_cell
 from benchmark.plan.cells import Cell
@@ -36,6 +37,7 @@ from benchmark.system.process_tree import descendants, end_tree
 ROOT = Path(__file__).parents[3]
 PARTS = ("benchmark", "baselines")
 END_SECONDS = 20.0
+KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
 MAIN = "from benchmark.measure.engine.ray_bench import main; main()"
 
 
@@ -68,6 +70,7 @@ class Worker:
         node = ray.get_runtime_context().get_node_id()
         address = ray.util.get_node_ip_address()
         here = self._config.conditions.machine
+        end_with_head(Head(ray.get_runtime_context().gcs_address, KNOCK_EVERY_SECONDS))
         if code_sha256() != self._code:
             why = "its rdrbench is another version than the driver's: install the same on both"
             return Hello(node, address, here, why, {})

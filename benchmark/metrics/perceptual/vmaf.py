@@ -20,7 +20,14 @@ from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
 from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
-from benchmark.system.programs import find_program, packaged_ffmpeg, private_folder, run_program
+from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.programs import (
+    MOST_OUTPUT_BYTES,
+    find_program,
+    packaged_ffmpeg,
+    read_written,
+    run_program,
+)
 
 MODEL = "vmaf_v0.6.1"
 MIN_SIDE_PX = 17  # libvmaf's features are not defined for less
@@ -72,7 +79,8 @@ class VMAF:
             ]
             try:
                 run_program(command, timeout_seconds=TIMEOUT_SECONDS, folder=folder)
-                (frame,) = json.loads((folder / "log").read_bytes())["frames"]
+                log = read_written(folder / "log", self._program, MOST_OUTPUT_BYTES)
+                (frame,) = json.loads(log)["frames"]
             except (ProgramFailed, OSError, ValueError) as error:
                 raise NotMeasurable(f"ffmpeg gave no VMAF: {error}") from error
         return float(frame["metrics"]["vmaf"])

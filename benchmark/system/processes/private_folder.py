@@ -1,0 +1,86 @@
+"""Temporary folders for one call, and the removal of those whose process was killed.
+
+A folder has a locked file (flock) as long as its process uses it. The kernel releases the lock when
+the process ends, however it ends; `sweep` removes the folders whose lock it gets. Folders without
+such a file, or of another user, are not touched.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+PREFIX = "rdrbench-"
+LOCK = ".rdrbench.lock"
+# The second are folders of multiprocessing, where `mark_as_own` has put a locked file.
+SWEPT_PREFIXES = (PREFIX, "pymp-")
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield a temporary folder for one call; it is removed afterwards, or by a later `sweep`."""
+    while True:
+        with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+            try:
+                held = _locked(Path(name) / LOCK)
+            except FileNotFoundError:  # swept between the two steps
+                continue
+            try:
+                yield Path(name)
+            finally:
+                os.close(held)
+            return
+
+
+def sweep() -> int:
+    """Remove folders whose owner is dead, and return their number."""
+    removed = 0
+    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(SWEPT_PREFIXES):
+                removed += _remove_if_dead(Path(entry.path))
+    return removed
+
+
+def mark_as_own(folder: Path) -> None:
+    """Lock a folder until this process ends, so that a later `sweep` removes it if it is left."""
+    with suppress(OSError):
+        _locked(folder / LOCK)
+
+
+def _locked(path: Path) -> int:
+    """Make and lock a file; raise `FileNotFoundError` where it is removed before it is locked."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink == 0:
+            raise FileNotFoundError(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_if_dead(folder: Path) -> bool:
+    try:
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+            return False
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # its owner lives
+        return False
+    finally:
+        os.close(descriptor)
+    return True
