@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
 from benchmark.commands.measuring.run import rescore, run
 from benchmark.commands.verb import Verb
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import BenchError, DamagedResults, Unavailable, UsageError
 from benchmark.registry import COMMANDS, load_command
 
 # The harness's verbs by their panel of `bench --help`, in the order in which a user needs them.
@@ -144,8 +145,22 @@ def with_new_names(words: Sequence[str]) -> list[str]:
     return present
 
 
+def _show_warning(
+    message: Warning | str, category: type[Warning], *place: Any, **more: Any
+) -> None:
+    """Print a warning on results as one sentence; others as Python does, with their place."""
+    if issubclass(category, DamagedResults):
+        print(f"bench: {message}", file=sys.stderr)
+    else:
+        _python_shows(message, category, *place, **more)
+
+
+_python_shows = warnings.showwarning
+
+
 def main() -> None:
     """Run the command line; an explained failure is printed as one sentence, without traceback."""
+    warnings.showwarning = _show_warning
     try:
         sys.exit(app(with_new_names(sys.argv[1:]), prog_name="bench", standalone_mode=False))
     except TyperException as error:

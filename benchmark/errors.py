@@ -82,3 +82,7 @@ class OutOfDeviceMemory(BenchError):  # noqa: N818
 
 class StoreError(BenchError):
     """Results cannot be read or written; what is there stays as it is."""
+
+
+class DamagedResults(UserWarning):
+    """Results that are left out, with the reason and the remedy in one sentence; not an error."""

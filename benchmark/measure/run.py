@@ -169,6 +169,7 @@ def _measure(
     failures: list[Failure] = []
     engine = backend.engine(CostModel(matrix.table))
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
+    store.set_aside()
     done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
     names = computable(conditions.metrics, absent)
     tasks = unscored(matrix.table, images, names, store.folder, again=False)

@@ -18,15 +18,17 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
 from benchmark.rows.reductions import Reductions
-from benchmark.rows.result_file import write_result
+from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.schema import alike
-from benchmark.rows.store import SHIPPED, Store
+from benchmark.rows.shard import SHIPPED, record_of
+from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
 
 Row = dict[str, Any]
 
 PARTS = ("per_image", "runs", "streams", "features", "sets")
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256")  # what two measurements agree in
+REMEDY = "mend that and merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
 
 
@@ -200,15 +202,16 @@ def _among(table: pa.Table, cells: "pa.Array | pa.ChunkedArray") -> pa.ChunkedAr
 
 def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
     count = 0
-    for path in source.streams():
-        if target.has_stream(path.name):
-            continue
-        data = path.read_bytes()
-        if sha256(data).hexdigest() != path.name:
-            damaged.append(f"{path} is left out: its bytes do not match its name")
-            continue
-        target.keep(data)
-        count += 1
+    with WaitingFiles(REMEDY) as waiting:
+        for path in source.streams():
+            if target.has_stream(path.name, path.stat().st_size):
+                continue
+            data = path.read_bytes()
+            if sha256(data).hexdigest() != path.name:
+                damaged.append(f"{path} is left out: its bytes do not match its name")
+                continue
+            waiting.add(target.stream_files({path.name: data}))
+            count += 1
     return count
 
 
@@ -221,14 +224,17 @@ def _copy_runs(source: Path, folder: Path, conflicts: list[str]) -> int:
 
 
 def _copy_shipped(source: Path, folder: Path, conflicts: list[str]) -> None:
-    shards = f"per_image/{SHIPPED}*.parquet"
-    for path in sorted(source.glob(shards)):
+    for path in sorted(source.glob(f"per_image/{SHIPPED}*.parquet")):
         there = folder / path.relative_to(source)
-        if there.exists() and there.read_bytes() != path.read_bytes():
+        if not there.exists():
+            files = {there: path.read_bytes()}
+            if record_of(path).exists():
+                files[record_of(there)] = record_of(path).read_bytes()
+            write_results(files, remedy=REMEDY)
+        elif there.read_bytes() != path.read_bytes():
             conflicts.append(
                 f"{there} and {path} are of two versions of the project; the first stands"
             )
-    _copy_new(source, folder, shards)
 
 
 def _merge_reductions(source: Path, folder: Path) -> int:
@@ -241,10 +247,11 @@ def _merge_reductions(source: Path, folder: Path) -> int:
 def _copy_new(source: Path, folder: Path, pattern: str) -> int:
     """Copy files whose names are not there yet; return how many."""
     count = 0
-    for path in source.glob(pattern):
-        there = folder / path.relative_to(source)
-        if path.name.startswith(".") or there.exists():
-            continue
-        write_result(there, path.read_bytes(), remedy="mend that and merge again")
-        count += 1
+    with WaitingFiles(REMEDY) as waiting:
+        for path in source.glob(pattern):
+            there = folder / path.relative_to(source)
+            if path.name.startswith(".") or there.exists():
+                continue
+            waiting.add({there: path.read_bytes()})
+            count += 1
     return count
