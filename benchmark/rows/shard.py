@@ -1,16 +1,17 @@
 """A shard, one parquet file of rows: named by the sha256 of its bytes, checked whenever it is read.
 
-    <sha256>.parquet               rows measured or imported here
-    shipped-NAME.parquet           rows bundled with the project; its sha256 is on record in
-    shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
-    <32 digits>.parquet            written by earlier versions, which did not record a sha256
+    <sha256>.parquet                rows measured or imported here
+    shipped-NAME.parquet            rows bundled with the project; their sha256 is on record in
+    .shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
+    <32 digits>.parquet             written by earlier versions, which did not record a sha256
 
-Parquet's own checksums are of pages. A bit that changes in the header of a page, or in the footer,
+The record's name begins with a dot so that plain readers of parquet pass it over. Parquet's own checksums are of pages. A bit that changes in the header of a page, or in the footer,
 passes them and can change other rows than its own.
 """
 
 import errno
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of
 
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
-DAMAGED = ".damaged"  # suffix of a file that was set aside
+DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
 NAMED_BY_SHA256 = re.compile(r"[0-9a-f]{64}")
 NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
@@ -56,7 +57,7 @@ def write_shipped(path: Path, content: memoryview) -> None:
 
 def record_of(path: Path) -> Path:
     """Return the path of the record of a bundled shard's sha256."""
-    return path.with_name(f"{path.name}.sha256")
+    return path.with_name(f".{path.name}.sha256")
 
 
 def to_parquet(table: pa.Table) -> memoryview:
@@ -64,6 +65,17 @@ def to_parquet(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return memoryview(sink.getvalue())
+
+
+def set_aside(path: Path, store_folder: Path) -> Path:
+    """Move a damaged file to the folder for such files of its dataset; return its new path.
+
+    Raises `OSError` where the folder cannot be written.
+    """
+    there = store_folder / DAMAGED / path.name
+    there.parent.mkdir(exist_ok=True)
+    os.replace(path, there)
+    return there
 
 
 def recorded_sha256(path: Path) -> str | None:

@@ -1,10 +1,10 @@
 """Rows and streams on disk: shards written once and whole, streams named by their sha256.
 
     results/<dataset>/per_image/*.parquet   rows; several shards may hold versions of one cell
-                     /per_image/*.damaged   shards that were set aside
                      /per_image/shipped*    rows bundled with the project, marked as recorded
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
+                     /damaged/*             shards and streams that were set aside
                      /README.md             how to read the rows
 
 Bundled rows never count as done. They stand until the cell is measured here, and beside the rows
@@ -40,6 +40,7 @@ from benchmark.rows.shard import (
     UNLIKE,
     BadShard,
     read_shard,
+    set_aside,
     to_parquet,
     write_shard,
     write_shipped,
@@ -220,7 +221,7 @@ class Store:
                     path.unlink()
 
     def set_aside(self) -> list[Path]:
-        """Rename the damaged shards among those read before; return their new paths.
+        """Move the damaged shards among those read before away; return their new paths.
 
         Their rows count as to do either way. Bundled ones stay, and so do all in a folder that may
         only be read or that others are reading.
@@ -228,10 +229,8 @@ class Store:
         moved = []
         with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held, suppress(OSError):
             for path in sorted(self._damaged if held else ()):
-                there = path.with_name(f"{path.name}{DAMAGED}")
                 if not path.name.startswith(SHIPPED):
-                    os.replace(path, there)
-                    moved.append(there)
+                    moved.append(set_aside(path, self.folder))
         return moved
 
     def ship(self, name: str, rows: pa.Table) -> Path:
@@ -341,7 +340,7 @@ def _remedy(path: Path, bad: BadShard) -> str:
     if path.name.startswith(SHIPPED):
         return "get the bundled file again"
     if bad.damaged:
-        return f"its rows count as to do, and `bench run` renames it to {path.name}{DAMAGED}"
+        return f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
     return "its rows count as to do; use the version that wrote it, or remove it"
 
 
