@@ -1,4 +1,4 @@
-"""Verify a folder of results: every shard, stream and record, with the remedy for what is not whole.
+"""Verify a folder of results: each shard, stream and record, with the remedy for what is wrong.
 
 Files of features are left out: they carry no checksum, and are made again from streams.
 """
@@ -71,7 +71,7 @@ def _verify(folder: Path) -> Verified:
         *(found for path in records if (found := _of_record(store, path))),
         *_lost(store),
     ]
-    for path in sorted(folder.glob(f"**/*{DAMAGED}")):
+    for path in sorted(folder.glob(f"{DAMAGED}/*")):
         remedy = "delete it once its cells are measured again"
         findings.append(Finding(str(path), "set aside", "it was found damaged", remedy))
     for path in sorted(folder.glob("**/.*.part")):

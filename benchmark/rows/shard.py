@@ -5,7 +5,9 @@
     .shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
     <32 digits>.parquet             written by earlier versions, which did not record a sha256
 
-The record's name begins with a dot so that plain readers of parquet pass it over. Parquet's own checksums are of pages. A bit that changes in the header of a page, or in the footer,
+The record's name begins with a dot, so that plain readers of parquet pass it over.
+
+Parquet's own checksums are of pages. A bit that changes in the header of a page, or in the footer,
 passes them and can change other rows than its own.
 """
 

@@ -1,11 +1,9 @@
 """Streams of a dataset on disk, each under its sha256; and the cells whose stream was lost.
 
-results/<dataset>/streams/ab/abcd...           the bytes
-                         /ab/abcd....damaged   bytes that were set aside
+results/<dataset>/streams/ab/abcd...    the bytes
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.errors import StoreError
-from benchmark.rows.shard import DAMAGED
+from benchmark.rows.shard import set_aside
 
 if TYPE_CHECKING:
     from benchmark.rows.store import Store
@@ -31,8 +29,7 @@ class StreamFolder:
 
     def __iter__(self) -> Iterator[Path]:
         """Iterate over the files of kept streams, without reading them."""
-        found = self._store.glob("streams/??/*")
-        return (path for path in found if path.name[0] != "." and path.suffix != DAMAGED)
+        return (path for path in self._store.glob("streams/??/*") if path.name[0] != ".")
 
     def path(self, digest: str) -> Path:
         """Return where a stream is or would be; raises `StoreError` if `digest` is no sha256."""
@@ -72,14 +69,11 @@ class StreamFolder:
         return {path: stream for path, stream in files.items() if not _holds(path, stream)}
 
     def set_aside(self, digest: str) -> Path:
-        """Rename a damaged stream, so that its cells are to do; return its new path.
+        """Move a damaged stream away, so that its cells are to do; return its new path.
 
         Raises `OSError` where the folder cannot be written.
         """
-        path = self.path(digest)
-        there = path.with_name(f"{path.name}{DAMAGED}")
-        os.replace(path, there)
-        return there
+        return set_aside(self.path(digest), self._store)
 
 
 def cells_without_stream(store: "Store", own: pa.Table, cells: Collection[str]) -> set[str]:
