@@ -201,6 +201,24 @@ def test_compaction_leaves_one_shard_and_the_same_table(store):
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
 
 
+def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
+    store.append([row("b"), row("a", finished_utc="2026-01-02")])
+    (first,) = store.folder.glob("per_image/*.parquet")
+    store.append([row("a")])
+    store.compact()
+    assert list(store.folder.glob("per_image/*.parquet")) == [first], "the content is another"
+    assert store.done() == {"a", "b"}
+
+
+def test_a_kept_stream_that_is_damaged_is_written_again(store):
+    digest = store.keep(b"stream")
+    path = store.folder / "streams" / digest[:2] / digest
+    for damaged in (b"strean", b"str"):
+        path.write_bytes(damaged)
+        store.keep(b"stream")
+        assert store.stream(digest) == b"stream"
+
+
 def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
     store, monkeypatch
 ):
