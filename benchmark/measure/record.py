@@ -42,9 +42,9 @@ class RunNotes:
 
 
 class Recorder:
-    """A buffer in front of a store: a batch of rows, with the streams and features they name.
+    """A buffer of rows and streams in front of a store.
 
-    Streams and features reach the disk before the rows.
+    Streams and features reach the disk before the rows that name them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Recorder:
         self._store, self._keep, self._clock = store, keep_streams, clock
         self._notes = notes
         self._features = FeatureFolder(store.folder)
-        self._files = WaitingFiles()
+        self._streams = WaitingFiles()
         self._rows: list[dict[str, Any]] = []
         self._oldest = 0.0
         self._shards = 0
@@ -66,9 +66,9 @@ class Recorder:
         """Take one finished cell."""
         if measured.stream is not None and self._keep:
             digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
-            self._files.add(self._store.stream_files({digest: measured.stream}))
+            self._streams.add(self._store.stream_files({digest: measured.stream}))
         for features in measured.features:
-            self._files.add(self._features.files(features))
+            self._features.keep(features)  # at once: workers need not compute what is kept
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(measured.row)
@@ -80,7 +80,7 @@ class Recorder:
     def tick(self, at_once: bool = False) -> None:
         """Write what has waited long enough; called about once a second."""
         if self._rows and (at_once or self._clock() - self._oldest > FLUSH_SECONDS):
-            self._files.write()
+            self._streams.write()
             self._store.append(self._rows)
             if self._notes is not None:
                 self._notes.write()

@@ -67,17 +67,13 @@ class FeatureFolder:
 
     def keep(self, one: ImageFeatures) -> None:
         """Write the features of an image; a file that is there is replaced by its like."""
-        write_results(self.files(one))
-
-    def files(self, one: ImageFeatures) -> dict[Path, bytes | memoryview]:
-        """Return the files to write so that the features of an image are kept."""
         content = BytesIO()
         np.save(content, one.features.astype(np.float32, copy=False), allow_pickle=False)
         path = self._path(one.protocol, one.pixels_sha256)
         files: dict[Path, bytes | memoryview] = {path: content.getbuffer()}
         if not (tag := self.folder / CACHE_TAG).exists():
             files[tag] = CACHE_TAG_TEXT
-        return files
+        write_results(files)
 
     def prune(self, budget_bytes: float) -> int:
         """Drop the files used longest ago until the rest fit; returns how many were dropped."""
