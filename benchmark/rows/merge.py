@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
+from benchmark.rows.files.shard import SHIPPED, record_of
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.schema import alike
-from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
 

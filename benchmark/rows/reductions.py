@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.shard import (
+from benchmark.rows.files.shard import (
     SHIPPED,
     BadShard,
     read_parquet,

@@ -32,9 +32,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.result_file import WaitingFiles, write_result, write_results
-from benchmark.rows.schema import schema_of, table_schema
-from benchmark.rows.shard import (
+from benchmark.rows.files.shard import (
     DAMAGED,
     SHIPPED,
     UNLIKE,
@@ -45,7 +43,9 @@ from benchmark.rows.shard import (
     write_shard,
     write_shipped,
 )
-from benchmark.rows.streams import StreamFolder, cells_without_stream
+from benchmark.rows.files.streams import StreamFolder, cells_without_stream
+from benchmark.rows.result_file import WaitingFiles, write_result, write_results
+from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]

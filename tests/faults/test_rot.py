@@ -19,7 +19,7 @@ from benchmark.errors import DamagedResults
 from benchmark.measure.run import run
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
-from benchmark.rows.shard import write_shard
+from benchmark.rows.files.shard import write_shard
 from benchmark.rows.store import Store
 from support.fault_ledger import tell
 from support.stable_rows import stable

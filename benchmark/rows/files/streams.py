@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.errors import StoreError
-from benchmark.rows.shard import set_aside
+from benchmark.rows.files.shard import set_aside
 
 if TYPE_CHECKING:
     from benchmark.rows.store import Store
