@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.rows.result_file import write_result, write_results
-from benchmark.rows.schema import schema_of
+from benchmark.rows.schema import schema_of, table_schema
 
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
@@ -135,19 +136,27 @@ def _verified(path: Path) -> bytes:
 
 def _refuse_foreign(table: pa.Table) -> None:
     """Raise `BadShard` for columns, types or nulls that this version never writes."""
-    known = schema_of(table.column_names)
-    for field in table.schema:
-        name, kind = field.name, field.type
-        if table.column_names.count(name) > 1 or name not in known.names:
+    schema = table.schema
+    names = schema.names
+    known = _types()
+    if not known.keys() >= {*names}:  # a user's metrics
+        known = {field.name: field.type for field in schema_of(names)}
+    for at, name in enumerate(names):
+        if name not in known or names.index(name) != at:
             raise BadShard(f"it has the column {name!r}, unknown to this version", damaged=False)
+        kind = schema.field(at).type
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if plain != known.field(name).type:
-            wanted = known.field(name).type
-            raise BadShard(f"its column {name!r} is of {plain}, not {wanted}", damaged=False)
+        if plain != known[name]:
+            raise BadShard(f"its column {name!r} is of {plain}, not {known[name]}", damaged=False)
     for name in NEVER_NULL:
-        if name in table.column_names and table[name].null_count:
+        if name in names and table[name].null_count:
             raise BadShard(f"it has rows without a value of {name!r}", damaged=False)
-    if "status" in table.column_names:
+    if "status" in names:
         foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
         if foreign:
             raise BadShard(f"it has rows of the status {min(foreign)!r}", damaged=False)
+
+
+@cache
+def _types() -> dict[str, pa.DataType]:
+    return {field.name: field.type for field in table_schema()}
