@@ -4,6 +4,8 @@
     ours:beta=2.56
     ours:beta=0:checkpoint=trained/small.safetensors
     ours:beta=0:exact=1
+    ours:beta=0:effort=2
+    ours:beta=0:bpp=0.25      one point, q chosen for each image; or psnr=32
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
 "Controlling Rate, Distortion, and Realism", WACV 2024). The checkpoint is the option's, else
@@ -12,8 +14,13 @@ the first image, not before.
 
 Pixels may differ between machines by float rounding. With `exact=1` the decoder computes them in
 float64 without rounded sums, so that they have the same sha256 everywhere; streams are the same.
+
+With `effort` above 0 the encoder searches for better latents of each image, in 25, 200 or 600 steps
+of gradient descent; the decoder does not know. The search is for squared error, whatever beta is,
+so that bits do not depend on beta.
 """
 
+import math
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,16 +33,20 @@ from baselines.neural.checkpoint_codec import (
     find_checkpoint,
     loaded_codec,
 )
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
 
 if TYPE_CHECKING:
+    from baselines.neural.crdr.refine import Search
     from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
 FILE = "ours.safetensors"
 HIGHEST_BETA = 5.12
+Q_RANGE = Between("q", 0, 4)
+SEARCH_STEPS = (0, 25, 200, 600)  # by effort
+LEARNING_RATE = 0.01  # of the search
 REMEDY = (
     f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
     f"another than {FILE} with checkpoint=..."
@@ -47,20 +58,44 @@ class CRDR:
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
     is a safetensors file with its card beside it. `exact`, 0 or 1, is how pixels are computed.
+    `effort`, 0 to 3, is how long the encoder searches, with random numbers from `search_seed`.
+    `bpp` (bits per pixel) or `psnr` (dB) is what every stream shall have: the only setting then,
+    in place of q.
     """
 
     name = "ours"
     sweep = tuple(Setting("q", q) for q in range(5))
-    accepts = Between("q", 0, 4)
+    accepts: Between | OneOf = Q_RANGE
     variants = ({"beta": "0"}, {"beta": "3.84"})
 
-    def __init__(self, *, beta: float, checkpoint: str = "", exact: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        beta: float,
+        checkpoint: str = "",
+        exact: int = 0,
+        effort: int = 0,
+        search_seed: int = 0,
+        bpp: float = 0.0,
+        psnr: float = 0.0,
+    ) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
         if exact not in (0, 1):
             raise BadOption(f"exact={exact}: it is 0 or 1")
+        if effort not in range(len(SEARCH_STEPS)):
+            raise BadOption(f"effort={effort}: it is 0 to {len(SEARCH_STEPS) - 1}")
+        if search_seed < 0:
+            raise BadOption(f"search_seed={search_seed}: it is 0 or above")
+        targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
+        if len(targets) > 1 or any(not 0 < one.value < math.inf for one in targets):
+            raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
+        if targets:
+            self.sweep = tuple(targets)
+            self.accepts = OneOf(self.sweep)
         self._exact = bool(exact)
         self._beta = beta
+        self._effort, self._search_seed = effort, search_seed
         self._path = find_checkpoint(checkpoint, FILE, REMEDY)
         self._card = card_of(self._path, "crdr")
         self._device = chosen_device()
@@ -71,8 +106,11 @@ class CRDR:
 
         Raises `Unavailable` for a card that the tensors do not fit.
         """
-        command = f"CRDR at q={{q}}, beta={self._beta:g}, entropy path in integers"
+        rate = "q={q}" if self.accepts == Q_RANGE else f"the q that {self.sweep[0]} takes"
+        command = f"CRDR at {rate}, beta={self._beta:g}, entropy path in integers"
         command += ", exact synthesis" if self._exact else ""
+        steps = SEARCH_STEPS[self._effort]
+        command += f", latents searched for in {steps} steps" if steps else ""
         info = described(checked_card(self._path), command, "MIT", REVISION, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
@@ -89,12 +127,19 @@ class CRDR:
         from baselines.neural.bitstream.level_picture import levels_of
         from baselines.neural.bitstream.windows import SMALL
         from baselines.neural.crdr.controls import HeaderControls
+        from baselines.neural.crdr.encode import encode, encode_to
 
         height, width, _ = pixels.shape
-        q = setting.value if q_map is None else levels_of(q_map, width, height)
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
-        controls = HeaderControls.nearest(q, beta)
-        return self._codec().encode(pixels, controls, SMALL if self._tiled else None)
+        tiling, search = SMALL if self._tiled else None, self._search()
+        if self.accepts == Q_RANGE:
+            q = setting.value if q_map is None else levels_of(q_map, width, height)
+            controls = HeaderControls.nearest(q, beta)
+            return encode(self._codec(), pixels, controls, tiling, search)
+        if q_map is not None:
+            raise BadOption(f"{setting} leaves no place for a map of q")
+        controls = HeaderControls.nearest(0, beta)
+        return encode_to(self._codec(), pixels, controls, setting, tiling, search)
 
     def decode(self, data: bytes, *, beta: float | None = None) -> Pixels:
         """Return the image, at `beta` instead of the stream's own; raises `CorruptStream`."""
@@ -112,6 +157,12 @@ class CRDR:
         other = copy(self)
         other._tiled = True
         return other
+
+    def _search(self) -> "Search | None":
+        from baselines.neural.crdr.refine import Search
+
+        steps = SEARCH_STEPS[self._effort]
+        return Search(steps, LEARNING_RATE, self._search_seed) if steps else None
 
     def _codec(self) -> "PictureCodec":
         load = exact_codec if self._exact else loaded_codec

@@ -66,7 +66,7 @@ def decode(
     data = read(stream)
     name = codec or codec_of(data, stream)
     if name == OURS:
-        our = our_codec(0.0, checkpoint, device, weights_dir, exact)
+        our = our_codec(checkpoint, device, weights_dir, beta=0.0, exact=int(exact))
         try:
             pixels = our.decode(data, beta=beta)
         except CorruptStream as why:

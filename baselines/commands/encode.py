@@ -56,6 +56,24 @@ def encode(
         Path | None,
         typer.Option(help=MAP_HELP.format("beta = 5.12"), rich_help_panel=options.CODED),
     ] = None,
+    bpp: Annotated[
+        float | None,
+        typer.Option(
+            help="Rate to reach in bits per pixel, within 1 %, instead of --q.",
+            rich_help_panel=options.CODED,
+        ),
+    ] = None,
+    psnr: Annotated[
+        float | None,
+        typer.Option(help="PSNR to reach in dB, instead of --q.", rich_help_panel=options.CODED),
+    ] = None,
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            help="0 (default) to 3: how long to search for fewer bits at equal quality.",
+            rich_help_panel=options.CODED,
+        ),
+    ] = None,
     checkpoint: options.Checkpoint = "",
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
@@ -63,12 +81,13 @@ def encode(
 ) -> None:
     """Encode an image with our codec, or with another.
 
-    --q-map and --beta-map control our codec block by block. --q, --beta, their maps and
-    --checkpoint are for our codec, --point for the others.
+    --q-map and --beta-map control our codec block by block. --q, --beta, their maps, --bpp, --psnr,
+    --effort and --checkpoint are for our codec, --point for the others.
 
     Examples:
       bench encode in.png out.crdr --q 2.5 --beta 3.84
       bench encode in.png out.crdr --q-map importance.png
+      bench encode in.png out.crdr --bpp 0.25 --effort 2
       bench encode in.png out.jpg --codec jpeg --point quality=30
     """
     import benchmark
@@ -77,27 +96,34 @@ def encode(
     from benchmark.codec import Setting
     from benchmark.errors import UsageError
 
-    for name, level, levels in (("q", q, q_map), ("beta", beta, beta_map)):
-        if level is not None and levels is not None:
-            raise UsageError(f"--{name} and --{name}-map exclude each other: leave one of them out")
+    rates = {"q": q, "q-map": q_map, "bpp": bpp, "psnr": psnr}
+    for choices in (rates, {"beta": beta, "beta-map": beta_map}):
+        asked = [f"--{name}" for name, value in choices.items() if value is not None]
+        if len(asked) > 1:
+            raise UsageError(f"{' and '.join(asked)} exclude each other: leave one of them out")
     if codec == OURS:
         if point:
             raise UsageError(f"--point {point}: the setting of our codec is given by --q")
-        coder = our_codec(BETA if beta is None else beta, checkpoint, device, weights_dir)
+        targets = {name: one for name, one in (("bpp", bpp), ("psnr", psnr)) if one is not None}
+        for name, value in targets.items():
+            if not value > 0:
+                raise UsageError(f"--{name} {value:g}: it is above 0")
+        wanted = {"beta": BETA if beta is None else beta, "effort": effort or 0, **targets}
+        coder = our_codec(checkpoint, device, weights_dir, **wanted)
         pixels = read_image(image, flatten)
         maps = {
             name: read_image(path, flatten=True) if path else None
             for name, path in (("q_map", q_map), ("beta_map", beta_map))
         }
-        data = coder.encode(pixels, Setting("q", Q if q is None else q), **maps)
+        setting = coder.sweep[0] if targets else Setting("q", Q if q is None else q)
+        data = coder.encode(pixels, setting, **maps)
     else:
-        given = {"q": q, "beta": beta, "q-map": q_map, "beta-map": beta_map}
+        given = {**rates, "beta": beta, "beta-map": beta_map, "effort": effort}
         refuse_options(codec, {name: value is not None for name, value in given.items()})
         refuse_options(codec, {"checkpoint": bool(checkpoint)})
         bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)
-        setting = setting_of(point)
         pixels = read_image(image, flatten)
-        data = encode_as(codec, bound.encode, setting, pixels, image)
+        data = encode_as(codec, bound.encode, setting_of(point), pixels, image)
     written(stream, data)
     height, width, _ = pixels.shape
     print(f"{stream}: {len(data)} bytes, {8 * len(data) / (height * width):.4f} bpp")

@@ -1,6 +1,7 @@
 """Our codec, images and streams as the commands that code single images need them."""
 
 from pathlib import Path
+from typing import Any
 
 import benchmark
 from baselines.crdr import CRDR
@@ -14,12 +15,15 @@ LARGEST_BYTES = 1 << 30
 
 
 def our_codec(
-    beta: float, checkpoint: str, device: str, weights_dir: Path | None, exact: bool = False
+    checkpoint: str, device: str, weights_dir: Path | None, *, beta: float, **options: Any
 ) -> CRDR:
-    """Return an instance of `baselines.crdr.CRDR`; raises `Unavailable` without a checkpoint."""
+    """Return an instance of `baselines.crdr.CRDR` with these options of its own.
+
+    Raises `Unavailable` without a checkpoint, `BadOption` for options that make no sense.
+    """
     use_weights_folder(weights_dir)
     use_device(device)
-    return CRDR(beta=beta, checkpoint=checkpoint, exact=int(exact))
+    return CRDR(beta=beta, checkpoint=checkpoint, **options)
 
 
 def read_image(path: Path, flatten: bool = False) -> Pixels:

@@ -12,7 +12,7 @@ whose pixels do not either.
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,17 @@ from baselines.neural.inference import inference
 from baselines.neural.network import Estimate
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused, Unavailable
+
+
+class Piece(NamedTuple):
+    """What an encoder sees of an image for one of its tiles, all of it where it has no tiles."""
+
+    number: int  # of the tile, from 0 on
+    images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride
+    inside: tuple[int, int]  # first rows and columns, which are no padding
+    controls: Any  # as the coder takes them
+    rows: slice  # the tile's, in positions of the latents
+    columns: slice
 
 
 class PictureCodec:
@@ -66,11 +77,18 @@ class PictureCodec:
                 "with tables"
             ) from error
 
-    def encode(self, pixels: Pixels, controls: Any = None, tiling: Tiling | None = None) -> bytes:
+    def encode(
+        self,
+        pixels: Pixels,
+        controls: Any = None,
+        tiling: Tiling | None = None,
+        payload_of: Callable[[Piece], bytes] | None = None,
+    ) -> bytes:
         """Return the stream of an image; without `tiling`, a large one is cut by `tiling_of`.
 
-        Raises `ValueError` for controls that do not fit the image, `ImageRefused` for an image that
-        no stream can hold.
+        payload_of: what encodes a piece, instead of the coder's analysis and rounding. Raises
+        `ValueError` for controls that do not fit the image, `ImageRefused` for an image that no
+        stream can hold.
         """
         height, width, _ = pixels.shape
         stride, unit = self.coder.stride, self.coder.latent_stride
@@ -84,21 +102,29 @@ class PictureCodec:
         margin = whole_blocks(tiling.margin, stride) if tiling else 0
         payloads = []
         with inference():
-            for tile in pieces:
+            for number, tile in enumerate(pieces):
                 seen, blocks, own = (
                     window(tile, margin, width, height, one, stride) for one in (1, stride, unit)
                 )
-                latents = self.coder.analyse(
+                piece = Piece(
+                    number,
                     to_images(whole[seen.rows, seen.columns], self._device),
+                    (min(height, seen.rows.stop) - seen.rows.start,
+                     min(width, seen.columns.stop) - seen.columns.start),
                     self._block.window(controls, blocks.rows, blocks.columns, stride),
-                )
-                latents = latents[:, :, own.own_rows, own.own_columns]
-                payloads.append(self.coder.encode(latents.contiguous()))
+                    own.own_rows,
+                    own.own_columns,
+                )  # fmt: skip
+                payloads.append((payload_of or self._payload)(piece))
         stream = Stream(self.identity, width, height, controls, tuple(payloads), tiling)
         try:
             return pack(stream, self._block)
         except ValueError as error:
             raise ImageRefused(f"this codec cannot hold {error}") from error
+
+    def _payload(self, piece: Piece) -> bytes:
+        latents = self.coder.analyse(piece.images, piece.controls)
+        return self.coder.encode(latents[:, :, piece.rows, piece.columns].contiguous())
 
     def decode(self, data: bytes, change: Callable[[Any], Any] | None = None) -> Pixels:
         """Return the image; `change` maps the stream's controls to others for the synthesis.

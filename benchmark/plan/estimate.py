@@ -34,6 +34,8 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("compressai", "cpu", "quality"): ((1, 1.5), (3, 2.1), (8, 6)),
     ("msillm", "cpu", "quality"): ((1, 35), (6, 35)),
     ("ours", "cpu", "q"): ((0, 1.6), (4, 1.7)),
+    ("ours", "cpu", "bpp"): ((0, 5),),
+    ("ours", "cpu", "psnr"): ((0, 10),),
     ("ours", "cuda", "q"): ((0, 0.39), (4, 0.39)),
     ("charm", "cpu", "level"): ((1, 2.0),),
     ("elic", "cpu", "level"): ((1, 2.5),),
@@ -43,6 +45,10 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
 DRAWING: Mapping[tuple[str, str], tuple[float, str, int]] = {
     ("dirac", "cpu"): (0.3, "elic", 1),
     ("hfd", "cpu"): (0.3, "elic", 20),
+}
+# Encoders that search in steps: seconds per megapixel and step, and steps by the option `effort`.
+SEARCHING: Mapping[tuple[str, str], tuple[float, tuple[int, ...]]] = {
+    ("ours", "cpu"): (0.7, (0, 25, 200, 600)),
 }
 
 
@@ -157,11 +163,13 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 def _typical(cell: Cell) -> Curve:
     """Return the typical curve of a codec; one that draws takes its base's time, and each step's.
 
-    Where nothing is known of the base, the steps alone.
+    Where nothing is known of the base, the steps alone. Steps of a search come on top.
     """
     name, device, setting = cell.codec.name, cell.info.device, cell.setting.name
     if (name, device) not in DRAWING:
-        return TYPICAL.get((name, device, setting), ())
+        searched = _searched(cell.codec, device)
+        curve = TYPICAL.get((name, device, setting), ())
+        return tuple((at, seconds + searched) for at, seconds in curve)
     base, steps = _drawing(cell.codec, *DRAWING[name, device][1:])
     drawn = steps * DRAWING[name, device][0]
     under = TYPICAL.get((parse_codec(base).name, device, setting), ((0, 0.0),))
@@ -174,8 +182,17 @@ def _drawing(codec: CodecSpec, base: str, steps: int) -> tuple[str, int]:
     return options.get("base", base), int(options.get("steps", steps))
 
 
+def _searched(codec: CodecSpec, device: str) -> float:
+    """Return the seconds per megapixel of an encoder's search, 0 for one that does not search."""
+    each, steps = SEARCHING.get((codec.name, device), (0.0, (0,)))
+    effort = int(dict(codec.options).get("effort", 0))
+    return each * steps[min(effort, len(steps) - 1)]
+
+
 def _work(codec: CodecSpec) -> str:
     """Return what variants of a codec have in common that take about the same time."""
+    if any(name == codec.name for name, _ in SEARCHING):
+        return f"{codec.name}:{dict(codec.options).get('effort', 0)}"
     if not any(name == codec.name for name, _ in DRAWING):
         return codec.name
     base, steps = _drawing(codec, "", 0)

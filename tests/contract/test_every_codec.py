@@ -21,6 +21,7 @@ from support.tiny_diffusion import write_drawing
 WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
     "jpeg2000:control=psnr",
+    "ours:beta=0:effort=1",
     "msillm:weights=random",
 )
 ELSEWHERE = {

@@ -1,5 +1,6 @@
 """What cells are expected to take, and when a cluster would be done with them."""
 
+import inspect
 import json
 import math
 import random
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from baselines.crdr import SEARCH_STEPS
 from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import codec_class, parse_codec
@@ -16,7 +18,7 @@ from benchmark.datasets.clic2020 import PIXELS, typical_sizes
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell
-from benchmark.plan.estimate import DRAWING, TYPICAL, CostModel, interpolated
+from benchmark.plan.estimate import DRAWING, SEARCHING, TYPICAL, CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
 from support.measured import row, table
@@ -97,6 +99,18 @@ def test_a_decoder_that_draws_takes_its_bases_time_and_that_of_every_step():
     assert at_30 == pytest.approx(dict(TYPICAL["vtm", "cpu", "qp"])[32] + 2 * step)
 
 
+def test_an_encoder_that_searches_takes_the_time_of_every_step():
+    each, steps = SEARCHING["ours", "cpu"]
+    one_pass = seconds([], "ours", ("q", 0))
+    for effort, of_effort in enumerate(steps):
+        found = seconds([], f"ours:beta=0:effort={effort}", ("q", 0))
+        assert found == pytest.approx(one_pass + of_effort * each, rel=1e-12)
+    assert steps == SEARCH_STEPS
+    rows = [timed("ours", ("q", 0), 3.0, variant="beta=0:effort=1")]
+    assert seconds(rows, "ours:beta=3.84:effort=1", ("q", 0)) == pytest.approx(3.0)
+    assert seconds(rows, "ours:beta=0", ("q", 0)) == one_pass
+
+
 def test_a_drawing_that_was_measured_says_nothing_of_one_in_more_steps():
     level = ("level", 1)
     rows = [timed("dirac", level, 3.0, variant="steps=1")]
@@ -110,7 +124,9 @@ def test_typical_times_are_of_codecs_and_settings_that_exist_with_rising_values(
         if codec not in ("compressai", "msillm"):  # whose sweeps depend on the weights found
             made = codec_class(parse_codec(codec))
             rate_points = [Setting("level", one) for one in getattr(made, "levels", ())]
-            assert name in {setting.name for setting in getattr(made, "sweep", rate_points)}
+            replaced = inspect.signature(made).parameters  # an option may be the only setting
+            sweep = {setting.name for setting in getattr(made, "sweep", rate_points)}
+            assert name in sweep | set(replaced)
         values = [value for value, _ in curve]
         assert values == sorted(set(values))
         assert all(rate > 0 for _, rate in curve)

@@ -159,6 +159,7 @@ KODAK = [
     "bench report --dataset kodak --page",
 ]
 BENCH = [*SAMPLE, LOOK, *KODAK]
+PYTEST = "-m pytest -n auto --maxprocesses 8 --dist loadfile -p tests.support.skip_account"
 
 
 def of_bench(calls):
@@ -459,7 +460,7 @@ def test_the_tests_are_all_checks_in_turn(checkout, arguments, selection):
     assert code == 0
     assert calls[1:] == [
         *("ruff check", "ruff format --check", "mypy "),
-        f"python -m pytest -p tests.support.skip_account{selection}",
+        f"python {PYTEST}{selection}",
     ]
 
 
@@ -490,7 +491,7 @@ def test_the_figures_of_the_paper_are_one_call_whose_exit_code_stands(checkout):
 
 def test_continuous_integration_runs_the_tests(checkout):
     _, _, calls = checkout.run(script=".ci/run")
-    assert calls[-1].endswith("-m pytest -p tests.support.skip_account -m not slow")
+    assert calls[-1].endswith(f"{PYTEST} -m not slow")
 
 
 @pytest.mark.parametrize("refused", ["", "apt-get install --yes"])
@@ -501,7 +502,7 @@ def test_continuous_integration_tries_to_install_chromium_and_does_without(check
     tries = ["install", "update", "install"] if refused else ["install"]
     assert tried == (tries if os.geteuid() == 0 else [])  # others may not install anything
     assert (code, "no Chromium could be installed" in said) == (0, bool(refused and tried))
-    assert calls[-1].endswith("-m pytest -p tests.support.skip_account -m not slow")
+    assert calls[-1].endswith(f"{PYTEST} -m not slow")
     checkout.program("chromium")
     assert not any("apt-get" in call for call in checkout.run(script=".ci/run")[2])
 

@@ -21,7 +21,9 @@ def test_known(): assert False
 """
 
 
-def run_suite(folder: Path, expected: str, suite: str = SUITE) -> tuple[int, list[str]]:
+def run_suite(
+    folder: Path, expected: str, suite: str = SUITE, *options: str
+) -> tuple[int, list[str]]:
     """Exit code and last lines of a run of the suite under the plugin."""
     (folder / "tests").mkdir()
     (folder / "tests" / "test_it.py").write_text(suite)
@@ -36,6 +38,7 @@ def run_suite(folder: Path, expected: str, suite: str = SUITE) -> tuple[int, lis
             "tests.support.skip_account",
             "-p",
             "no:cacheprovider",
+            *options,
         ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -49,6 +52,20 @@ def run_suite(folder: Path, expected: str, suite: str = SUITE) -> tuple[int, lis
 def test_an_expected_skip_passes_and_is_counted(tmp_path):
     code, lines = run_suite(tmp_path, "tests/test_it.py::test_sized | GPU | few have one")
     assert (code, lines[-1]) == (0, "1 passed, 2 skipped (all expected), 1 expected to fail")
+
+
+def test_several_processes_are_counted_as_one(tmp_path):
+    in_two = ("-p", "xdist", "-n", "2")
+    code, lines = run_suite(tmp_path, "", SUITE, *in_two)
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert lines[-1] == "1 passed, 2 skipped (2 unexpected), 1 expected to fail"
+    assert sum("unexpected skip" in line for line in lines) == 2
+    (tmp_path / "whole").mkdir()
+    whole = 'import pytest\npytest.importorskip("no_such_wheel")\n'
+    code, lines = run_suite(
+        tmp_path / "whole", "tests/test_it.py | no_such_wheel | none", whole, *in_two
+    )
+    assert lines[-1] == "0 passed, 1 skipped (all expected)"
 
 
 @pytest.mark.parametrize(

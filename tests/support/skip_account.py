@@ -109,12 +109,14 @@ class Account:
 
     def _skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        self.skips.append(Skip(report.nodeid, reason.removeprefix("Skipped: ")))
+        skip = Skip(report.nodeid, reason.removeprefix("Skipped: "))
+        if skip not in self.skips:  # several processes collect the same file
+            self.skips.append(skip)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start counting, unless the tests are only listed."""
-    if config.option.collectonly:
+    """Start counting, unless the tests are only listed, or others in another process count."""
+    if config.option.collectonly or hasattr(config, "workerinput"):
         return
     file = config.rootpath / EXPECTED
     expected = read_expected(file.read_text()) if file.exists() else []

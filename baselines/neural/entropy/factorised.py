@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from baselines.neural.blocks.lower_bound import at_least
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
+from baselines.neural.entropy.rounding import Rounding
 
 LEAST_LIKELIHOOD = 1e-9
 FILTERS = (3, 3, 3, 3)  # widths inside the prior
@@ -52,10 +53,13 @@ class FactorisedPrior(nn.Module):
         """Return the middle quantiles, (channels,)."""
         return self.quantiles[:, 1]
 
-    def rounded(self, values: Tensor) -> Tensor:
-        """Return `values` (N, channels, h, w) in whole steps from the medians, ties to even."""
+    def rounded(self, values: Tensor, rounding: Rounding = torch.round) -> Tensor:
+        """Return `values` (N, channels, h, w) in whole steps from the medians, as `rounding` says.
+
+        By default to the nearest step, ties to even.
+        """
         medians = self.medians().detach()[:, None, None]
-        return (values - medians).round() + medians
+        return rounding(values - medians) + medians
 
     def cumulative(self, values: Tensor) -> Tensor:
         """Return logits of the distribution function at `values` (channels, n), same shape."""

@@ -11,6 +11,7 @@ turns their outputs into means and scales.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -22,10 +23,13 @@ from baselines.neural.entropy.latent_network import (
     CodedLatents,
     LatentNetwork,
     LatentSizes,
+    Quantised,
+    gaussian_bits,
     hyper_analysis,
     hyper_synthesis,
     quantise_about,
 )
+from baselines.neural.entropy.rounding import Rounding
 
 
 class HyperpriorSizes(ContextSizes, LatentSizes, Protocol):
@@ -59,15 +63,40 @@ class HyperpriorNetwork(LatentNetwork):
     def code(self, latents: Tensor, *, noisy: bool) -> CodedLatents:
         """Quantise y (N, M, h, w) slice by slice; see `LatentNetwork.code`."""
         rounded_hyper, z_bits = self.code_hyper(latents, noisy=noisy)
+        return self._code_slices(
+            latents, rounded_hyper, z_bits, partial(quantise_about, noisy=noisy)
+        )
+
+    def code_rounded(self, latents: Tensor, hyper: Tensor, rounding: Rounding) -> CodedLatents:
+        """Code y (N, M, h, w) and a z (N, Z, h / 4, w / 4) of its own, both rounded by a rule.
+
+        What is decoded, and its bits, have the gradients of the rule. In float32 alone.
+        """
+        rounded_hyper = self.prior.rounded(hyper, rounding)
+        z_bits = self.prior.bits(rounded_hyper).sum((1, 2, 3))
+
+        def quantise(values: Tensor, mean: Tensor, scale: Tensor) -> Quantised:
+            symbols = rounding(values - mean)
+            return Quantised(symbols + mean, gaussian_bits(symbols, scale))
+
+        return self._code_slices(latents, rounded_hyper, z_bits, quantise)
+
+    def _code_slices(
+        self,
+        latents: Tensor,
+        rounded_hyper: Tensor,
+        z_bits: Tensor,
+        quantise: Callable[[Tensor, Tensor, Tensor], Quantised],
+    ) -> CodedLatents:
         y_bits: list[Tensor] = []
         slices = torch.split(latents, list(self.sizes.slices) or [self.sizes.latent], dim=1)
 
-        def quantise(index: int, mean: Tensor, scale: Tensor) -> Tensor:
-            quantised = quantise_about(slices[index], mean, scale, noisy=noisy)
+        def code(index: int, mean: Tensor, scale: Tensor) -> Tensor:
+            quantised = quantise(slices[index], mean, scale)
             y_bits.append(quantised.bits.sum((1, 2, 3)))
             return quantised.values
 
-        decoded = self.context(*self.hyper_synthesise(rounded_hyper), quantise)
+        decoded = self.context(*self.hyper_synthesise(rounded_hyper), code)
         return CodedLatents(decoded, torch.stack(y_bits).sum(0), z_bits)
 
     def entropy_branches(self) -> dict[str, nn.Module]:

@@ -11,7 +11,7 @@ follows from symbols in integers.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from baselines.neural.entropy.fixed.integer_path import IntegerPath, symbols_of,
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.latent_network import LatentNetwork
+from baselines.neural.entropy.rounding import with_dead_zone
+
+Y_PER_Z = 4  # positions of y along one of z
 
 
 def hyperprior_tables(network: LatentNetwork, latents: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -46,6 +49,18 @@ def hyperprior_tables(network: LatentNetwork, latents: Iterable[Tensor]) -> dict
     return {**make_tables(), **factorised_tables(network.prior), **fractional_bits}
 
 
+class Chosen(NamedTuple):
+    """Latents that an encoder has chosen to code, not rounded yet."""
+
+    latents: Tensor  # y (1, M, h, w)
+    hyper: Tensor  # z (1, Z, h / 4, w / 4)
+
+    def part(self, rows: slice, columns: slice) -> "Chosen":
+        """Return a part in positions of y, multiples of 4."""
+        coarse = (slice(one.start // Y_PER_Z, one.stop // Y_PER_Z) for one in (rows, columns))
+        return Chosen(self.latents[:, :, rows, columns], self.hyper[:, :, *coarse])
+
+
 class HyperpriorCoder:
     """Encoder and decoder of one checkpoint's latents on one device; `network` is moved there.
 
@@ -56,7 +71,7 @@ class HyperpriorCoder:
     """
 
     path_type: ClassVar[type[IntegerPath]] = EntropyPath
-    latent_stride, y_per_z = 16, 4  # pixels along a position of y; positions of y along one of z
+    latent_stride, y_per_z = 16, Y_PER_Z  # pixels along a position of y; see `Y_PER_Z`
 
     def __init__(
         self,
@@ -79,16 +94,23 @@ class HyperpriorCoder:
 
     def encode(self, latents: Tensor) -> bytes:
         """Return the bytes of y, float32 (1, M, h, w) with h and w multiples of 4."""
-        hyper = self._hyper_analyse(latents)
+        return self.encode_chosen(Chosen(latents, self._hyper_analyse(latents)))
+
+    def encode_chosen(self, chosen: Chosen, dead_zone: float = 0.0) -> bytes:
+        """Return the bytes of y and z, float32, y's sides multiples of 4.
+
+        dead_zone: 0 to .5, by which symbols of y are rounded towards zero (`with_dead_zone`).
+        """
+        rounding = with_dead_zone(dead_zone) if dead_zone else torch.round
         medians = self._prior.medians()[:, None, None]
-        z = (hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
+        z = (chosen.hyper - medians).round().clamp(-HIGHEST_SYMBOL, HIGHEST_SYMBOL).to(torch.int32)
         encoder = Encoder()
         symbols = _array(z)
         encoder.add(symbols, self._z, channel_rows(symbols.shape))
         state = self._path.begin(z)
-        for index, values in enumerate(self._path.pieces(latents)):
+        for index, values in enumerate(self._path.pieces(chosen.latents)):
             parameters = state.parameters()
-            y = symbols_of(values, parameters.means)
+            y = symbols_of(values, parameters.means, rounding)
             encoder.add(_array(y), self._y, _array(parameters.indices))
             if index < self._path.num_pieces - 1:  # nothing follows from the last
                 state.accept(y)

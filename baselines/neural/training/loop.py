@@ -9,7 +9,8 @@
 
 Killed at any moment, a run resumes from its last saved step, on the same kind of machine to the
 same weights. It ends by itself after its last stage; a deadline, or a signal, ends it earlier,
-after a whole step and with everything saved.
+after a whole step and with everything saved. A network that has diverged raises a `BenchError`,
+since no step changes it any more.
 """
 
 import signal
@@ -26,16 +27,18 @@ from torch import Tensor
 from baselines.neural.network import Network
 from baselines.neural.training.checkpointing import BEST, load_state, save_state
 from baselines.neural.training.journal import JOURNAL, Journal
-from baselines.neural.training.learner import Learner
+from baselines.neural.training.learner import LARGEST_LOSS, Learner
 from baselines.neural.training.objective import Validation
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.precision import steps_as_asked
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
+from benchmark.errors import BenchError
 
 SAVE_EVERY_SECONDS = 60.0
 INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
+LARGEST_GAP = 100  # steps left out one after the other: not a hard batch, but a network beyond help
 
 
 class TrainingRequest(NamedTuple):
@@ -112,10 +115,13 @@ class _TrainingLoop:
     def _learn(self, learner: Learner, index: int) -> bool:
         """Train to the end of the stage; true where all processes agreed to stop earlier."""
         saved_at = reported_at = monotonic()
-        steps = 0
+        steps = gap = 0
         stop = False
         while learner.step < learner.stage.steps and not stop:
             update = learner.update()
+            gap = gap + 1 if update.skipped else 0
+            if gap == LARGEST_GAP:
+                raise _diverged(self.request.run, learner, index)
             done = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = done + 1
             if not update.skipped:
@@ -207,3 +213,12 @@ def _means(numbers: list[dict[str, float]]) -> dict[str, float]:
         name: float(np.mean([one[name] for one in numbers if name in one]))
         for name in sorted(names)
     }
+
+
+def _diverged(run: Path, learner: Learner, stage: int) -> BenchError:
+    return BenchError(
+        f"{run}: the network has diverged: the last {LARGEST_GAP} steps, up to step {learner.step} "
+        f"of stage {stage + 1}, were left out, for a loss that was not finite or above "
+        f"{LARGEST_LOSS:g} or a gradient that was not finite; train again in a new folder at a "
+        f"learning rate below {learner.stage.learning_rate:g}"
+    )

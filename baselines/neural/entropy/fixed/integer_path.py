@@ -21,6 +21,7 @@ from baselines.neural.entropy.fixed.network import FixedSequence, convolutions
 from baselines.neural.entropy.fixed.selftest import Choice, exact_kernel
 from baselines.neural.entropy.fixed.tables import NUM_SCALES
 from baselines.neural.entropy.latent_network import LatentNetwork
+from baselines.neural.entropy.rounding import Rounding
 
 LARGEST_MEDIAN = 1e6  # z is within +-8127, whatever its fraction
 
@@ -143,10 +144,10 @@ class IntegerPath:
         return coarser(values, bits, ACTIVATION_LIMIT)
 
 
-def symbols_of(latents: Tensor, means: Tensor) -> Tensor:
+def symbols_of(latents: Tensor, means: Tensor, rounding: Rounding = torch.round) -> Tensor:
     """Return the symbols to code, int32: latents minus means, rounded; same shape."""
     reach = (OUTPUT_LIMIT >> OUTPUT_FRACTION) - 1
-    symbols = torch.round(latents - means.to(latents.device).float() * 2.0**-OUTPUT_FRACTION)
+    symbols = rounding(latents - means.to(latents.device).float() * 2.0**-OUTPUT_FRACTION)
     return symbols.clamp(-reach, reach).to(torch.int32)
 
 

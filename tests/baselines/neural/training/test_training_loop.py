@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from baselines.neural.training import __main__ as command
 from baselines.neural.training.checkpointing import load_state, save_state
 from baselines.neural.training.journal import Journal
 from baselines.neural.training.learner import Learner
-from baselines.neural.training.loop import run_request
+from baselines.neural.training.loop import LARGEST_GAP, run_request
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
 from baselines.neural.training.validate import validate
 from baselines.neural.training.workers import Workers
-from benchmark.errors import UsageError
+from benchmark.errors import BenchError, UsageError
 from conftest import SHARED
 from support.training_fixtures import (
     CPU,
@@ -205,6 +206,35 @@ def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_
 def poisoned():
     """Goes wrong in the second pass after each beginning."""
     return Poisoned("infinite loss", 2)
+
+
+def test_a_network_that_has_diverged_ends_the_run_with_the_learning_rate_in_a_sentence(tmp_path):
+    recipe = recipe_of({"steps": 3}, {"steps": 4 + LARGEST_GAP, "learning_rate": 0.25})
+    with pytest.raises(BenchError) as ended:
+        run_request(Workers(), request_for(tmp_path, recipe, partial(Diverged, range(7, 999))))
+    said = str(ended.value)
+    assert f"the last {LARGEST_GAP} steps, up to step {4 + LARGEST_GAP} of stage 2, were" in said
+    assert said.endswith("train again in a new folder at a learning rate below 0.25")
+
+
+def test_a_gap_that_ends_before_it_is_too_large_ends_nothing(tmp_path):
+    recipe = recipe_of({"steps": 2 * LARGEST_GAP}, report_every_steps=2 * LARGEST_GAP)
+    make = partial(Diverged, [*range(1, LARGEST_GAP), *range(LARGEST_GAP + 1, 2 * LARGEST_GAP)])
+    run_request(Workers(), request_for(tmp_path, recipe, make))
+    assert of_journal(tmp_path, "skipped") == [2 * LARGEST_GAP - 2]
+
+
+class Diverged(Poisoned):
+    """Goes wrong in the given passes, counted from 0."""
+
+    def __init__(self, passes):
+        super().__init__("infinite loss", 0)
+        self.passes, self.done = passes, 0
+
+    def forward(self, *given, **named):
+        self.left = 1 if self.done in self.passes else 0
+        self.done += 1
+        return super().forward(*given, **named)
 
 
 def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp_path):
