@@ -148,14 +148,17 @@ def with_new_names(words: Sequence[str]) -> list[str]:
 def _show_warning(
     message: Warning | str, category: type[Warning], *place: Any, **more: Any
 ) -> None:
-    """Print a warning on results as one sentence; others as Python does, with their place."""
+    """Print a warning on results as one sentence, once; others as Python does."""
     if issubclass(category, DamagedResults):
-        print(f"bench: {message}", file=sys.stderr)
+        if str(message) not in _shown:
+            print(f"bench: {message}", file=sys.stderr)
+        _shown.add(str(message))
     else:
         _python_shows(message, category, *place, **more)
 
 
 _python_shows = warnings.showwarning
+_shown: set[str] = set()  # sentences on results; a run reads some of them more than once
 
 
 def main() -> None:
