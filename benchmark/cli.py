@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
 from benchmark.commands.measuring.run import rescore, run
 from benchmark.commands.verb import Verb
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import BenchError, DamagedResults, Unavailable, UsageError
 from benchmark.registry import COMMANDS, load_command
 from benchmark.system.foreign.text import visible
 
@@ -145,8 +146,25 @@ def with_new_names(words: Sequence[str]) -> list[str]:
     return present
 
 
+def _show_warning(
+    message: Warning | str, category: type[Warning], *place: Any, **more: Any
+) -> None:
+    """Print a warning on results as one sentence, once; others as Python does."""
+    if issubclass(category, DamagedResults):
+        if str(message) not in _shown:
+            print(f"bench: {message}", file=sys.stderr)
+        _shown.add(str(message))
+    else:
+        _python_shows(message, category, *place, **more)
+
+
+_python_shows = warnings.showwarning
+_shown: set[str] = set()  # sentences on results; a run reads some of them more than once
+
+
 def main() -> None:
     """Run the command line; an explained failure is printed as one sentence, without traceback."""
+    warnings.showwarning = _show_warning
     try:
         sys.exit(app(with_new_names(sys.argv[1:]), prog_name="bench", standalone_mode=False))
     except TyperException as error:

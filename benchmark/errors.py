@@ -95,6 +95,10 @@ class StoreError(BenchError):
     """Results cannot be read or written; what is there stays as it is."""
 
 
+class DamagedResults(UserWarning):
+    """Results that are left out, with the reason and the remedy in one sentence; not an error."""
+
+
 def memory_exhausted(error: BaseException) -> MemoryKind | None:
     """Return whose memory was too small for the code that raised an error; None for another cause.
 

@@ -1,7 +1,7 @@
 """Baselines: named references, the rows of a moment kept apart from those measured later.
 
     results/baselines/<name>/origin.json                     when, from where, by which commit
-                            /<dataset>/per_image/baseline.parquet
+                            /<dataset>/per_image/<sha256>.parquet
                             /<dataset>/runs/<run>.json       the records of the runs behind them
                             /<dataset>/sets/                 values of distribution metrics
 
@@ -18,12 +18,12 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from benchmark.analysis.comparable import label_of
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.editions import newest_rows
+from benchmark.rows.files.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
 from benchmark.system.machine import commit
@@ -118,8 +118,7 @@ def find_baseline(results: Path, name: str) -> Path:
 
 
 def _write(folder: Path, part: KeptRows) -> None:
-    (folder / "per_image").mkdir(parents=True)
-    pq.write_table(part.table, folder / "per_image" / "baseline.parquet", compression="zstd")
+    write_shard(folder / "per_image", part.table)
     runs = set(part.table["run"].to_pylist())
     for path in sorted((part.folder / "runs").glob("*.json")):
         if path.stem in runs:

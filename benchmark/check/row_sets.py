@@ -1,6 +1,7 @@
 """Row sets to compare, found by the words of a command: a folder of results or a baseline."""
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from benchmark.analysis.stored import name_of_folder, stored_name
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
 from benchmark.codec_spec import CodecSpec, parse_codec
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.protocol import CODING
 from benchmark.registry import CODECS, means_folder
 from benchmark.rows.editions import newest_rows
@@ -26,11 +27,11 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
     """Return the rows of a dataset's folder; of a part only for a `dataset` like clic2020:mobile.
 
     Bundled rows are left out of variants that were measured there with another build.
-    Raises `UsageError` if there are none.
+    Raises `UsageError` if there are none, and `StoreError` if some had to be left out.
     """
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows: name a folder like results/kodak")
-    rows = Store(folder).table()
+    rows = _all_rows(folder)
     older = np.zeros(rows.num_rows, np.bool_)
     older[newest_rows(rows).other] = True
     older &= marked(rows["bundled"]) & equals(rows["coding_protocol"], CODING)
@@ -41,6 +42,16 @@ def read_rows(folder: Path, dataset: str = "") -> RowSet:
     if subset:
         rows = rows.filter(pc.starts_with(rows["image"], f"{subset}/"))
     return RowSet(str(folder), folder, rows)
+
+
+def _all_rows(folder: Path) -> pa.Table:
+    """Return all rows of a dataset's folder: a verdict on some of them would be of other images."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DamagedResults)
+        try:
+            return Store(folder).table()
+        except DamagedResults as damaged:
+            raise StoreError(f"results in {folder} cannot be read: {damaged}") from damaged
 
 
 def dataset_folders(where: str, baselines: Path) -> dict[str, Path]:

@@ -8,6 +8,7 @@ difference can be measured. Else it is only known that there is one.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
+from benchmark.rows.files.streams import StreamFolder
 from benchmark.rows.store import Store
 from benchmark.rows.trust import REFUSED, Trust
 from benchmark.rows.versions import one_per_cell
@@ -52,6 +54,7 @@ class Findings:
     levels: Counter[Journey] = field(default_factory=Counter)  # the largest measured difference
     problems: list[Failure] = field(default_factory=list)
     tracebacks: Tracebacks = field(default_factory=Tracebacks)  # of decoders that raised
+    damaged: list[str] = field(default_factory=list)  # streams whose bytes have changed
     unavailable: Counter[str] = field(default_factory=Counter)  # codecs that cannot run here: why
     not_kept: int = 0  # rows whose stream was not kept
     declared: int = 0  # rows that never had a stream
@@ -163,8 +166,8 @@ def verify_kept(
 ) -> list[Failure]:
     """Decode every kept stream again, and store which come out identical.
 
-    Returns the cells that are not verified, with reasons; tracebacks of decoders go to
-    `tracebacks`.
+    Damaged streams are set aside, so that a later run makes them again. Returns the cells that are
+    not verified, with reasons; tracebacks of decoders go to `tracebacks`.
     """
     findings = Findings() if tracebacks is None else Findings(tracebacks=tracebacks)
     places: list[int] = []
@@ -177,6 +180,9 @@ def verify_kept(
     finally:
         _store_verified(kept, places)
         kept.store.compact()
+    with suppress(OSError):  # else they stay, and are told again
+        for name in findings.damaged:
+            StreamFolder(kept.store.folder).set_aside(name)
     failures = list(findings.problems)
     failures += [Failure(f"{n} cells", "verify", why) for why, n in findings.unavailable.items()]
     if kept.not_kept:
@@ -240,6 +246,7 @@ class _Audit:
                 data = self._store.stream(name)
             except (StoreError, OSError) as error:
                 unread.append(name)
+                self._findings.damaged.append(name)
                 for row in rows:
                     self._settle(row, self._options.device, "not decodable", str(error))
                 continue

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from time import monotonic
 from typing import Any
 
@@ -9,6 +10,7 @@ from benchmark.measure.outcome import Tracebacks
 from benchmark.measure.workbench import Measured
 from benchmark.rows.features import FeatureFolder, features_budget_bytes
 from benchmark.rows.provenance import run_record
+from benchmark.rows.result_file import WaitingFiles
 from benchmark.rows.store import Store
 
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small
@@ -40,7 +42,10 @@ class RunNotes:
 
 
 class Recorder:
-    """A buffer of rows in front of a store; streams and features are written before their row."""
+    """A buffer of rows and streams in front of a store.
+
+    Streams and features reach the disk before the rows that name them.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Recorder:
         self._store, self._keep, self._clock = store, keep_streams, clock
         self._notes = notes
         self._features = FeatureFolder(store.folder)
+        self._streams = WaitingFiles()
         self._rows: list[dict[str, Any]] = []
         self._oldest = 0.0
         self._shards = 0
@@ -59,9 +65,10 @@ class Recorder:
     def add(self, measured: Measured) -> None:
         """Take one finished cell."""
         if measured.stream is not None and self._keep:
-            self._store.keep(measured.stream, measured.row.get("stream_sha256"))
+            digest = measured.row.get("stream_sha256") or sha256(measured.stream).hexdigest()
+            self._streams.add(self._store.stream_files({digest: measured.stream}))
         for features in measured.features:
-            self._features.keep(features)
+            self._features.keep(features)  # at once: workers need not compute what is kept
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(measured.row)
@@ -73,6 +80,7 @@ class Recorder:
     def tick(self, at_once: bool = False) -> None:
         """Write what has waited long enough; called about once a second."""
         if self._rows and (at_once or self._clock() - self._oldest > FLUSH_SECONDS):
+            self._streams.write()
             self._store.append(self._rows)
             if self._notes is not None:
                 self._notes.write()

@@ -200,6 +200,7 @@ def _measure(
     failures: list[Failure] = []
     engine = backend.engine(CostModel(matrix.table))
     conditions = replace(conditions, decode_twice=cells_to_decode_twice(matrix.to_do))
+    store.set_aside()
     done = {cell.key for cell in matrix.cells} - {cell.key for cell in matrix.to_do}
     names = computable(conditions.metrics, absent)
     # A row of the cell's key may still name another codec, if a stranger wrote it.

@@ -96,15 +96,16 @@ def _import_dataset(
     run = new_run_id(store.folder)
     rows = [row_of(pack, one, run) for one in recorded]
     streams = [pack.read(one) for one in recorded]
-    done = store.done()
+    stored = store.read()
+    done = stored.done() & {row["cell"] for row in rows}
+    done -= stored.without_stream(store, done)
     fresh = [row for row in rows if row["cell"] not in done]
     if fresh:
         told = {"path": str(pack.path), "name": pack.name, "sha256": pack.sha256}
         codecs = {spec.text: asdict(info) for spec, info in pack.infos.items()}
         facts = {"imported": told, "notes": list(pack.notes), "codecs": codecs}
         store.begin(run, run_record(arguments, **facts))
-        for stream in streams:
-            store.keep(stream)
+        store.keep_all(streams)
         store.append(fresh)
         store.compact()
     code = _code_of(pack, store) if any(map(names_code, pack.infos)) else {}

@@ -1,5 +1,6 @@
 """Open a request: dataset, sources, contenders and store, all cells and those left to do."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from benchmark.datasets.dataset import Dataset
 from benchmark.datasets.source import Refused, Source, probe, without_duplicates
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
@@ -89,7 +90,15 @@ def open_matrix(request: Request) -> Matrix:
     selection = _for_images(selection, sources.images, request)
     cells = plan(selection.contenders, sources.dataset.name, sources.images)
     stored = store.read()
-    done = stored.done(request.timing)
+    done = stored.done(request.timing) & {cell.key for cell in cells}
+    if request.keep and (lost := stored.without_stream(store, done, request.timing)):
+        done -= lost
+        warnings.warn(
+            f"{len(lost)} cells of {store.folder} have lost their streams (missing, or not of the "
+            "recorded size) and are to do again; `bench run --no-keep` counts them as done",
+            DamagedResults,
+            stacklevel=2,
+        )
     to_do = tuple(cell for cell in cells if cell.key not in done)
     return Matrix(sources, selection, store, stored.table, tuple(cells), to_do)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import Features
-from benchmark.rows.result_file import write_result
+from benchmark.rows.result_file import write_results
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
 BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 dimensions
@@ -69,9 +69,11 @@ class FeatureFolder:
         """Write the features of an image; a file that is there is replaced by its like."""
         content = BytesIO()
         np.save(content, one.features.astype(np.float32, copy=False), allow_pickle=False)
-        write_result(self._path(one.protocol, one.pixels_sha256), content.getbuffer())
+        path = self._path(one.protocol, one.pixels_sha256)
+        files: dict[Path, bytes | memoryview] = {path: content.getbuffer()}
         if not (tag := self.folder / CACHE_TAG).exists():
-            write_result(tag, CACHE_TAG_TEXT)
+            files[tag] = CACHE_TAG_TEXT
+        write_results(files)
 
     def prune(self, budget_bytes: float) -> int:
         """Drop the files used longest ago until the rest fit; returns how many were dropped."""

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
+from benchmark.rows.files.shard import SHIPPED, record_of
 from benchmark.rows.foreign_rows import (
     LARGEST_FILE_BYTES,
     datasets_of,
@@ -26,9 +27,9 @@ from benchmark.rows.foreign_rows import (
     sound_rows,
 )
 from benchmark.rows.reductions import Reductions
-from benchmark.rows.result_file import write_result
+from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.schema import alike
-from benchmark.rows.store import SHIPPED, Store
+from benchmark.rows.store import Store
 from benchmark.rows.trust import Code, Origins, code_in, record_origin, record_trust
 from benchmark.rows.versions import merge_versions
 from benchmark.system.foreign.regular_file import is_regular, read_regular
@@ -37,6 +38,7 @@ Row = dict[str, Any]
 
 PARTS = ("per_image", "runs", "streams", "features", "sets")
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256")  # what two measurements agree in
+REMEDY = "mend that and merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
 
 
@@ -233,17 +235,19 @@ def _among(table: pa.Table, cells: "pa.Array | pa.ChunkedArray") -> pa.ChunkedAr
 
 def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
     count = 0
-    for path in source.streams():
-        if target.has_stream(path.name):
-            continue
-        data = read_or_tell(path, source.folder, LARGEST_FILE_BYTES, damaged)
-        if data is None:
-            continue
-        if sha256(data).hexdigest() != path.name:
-            damaged.append(f"{path} is left out: its bytes do not match its name")
-            continue
-        target.keep(data)
-        count += 1
+    with WaitingFiles(REMEDY) as waiting:
+        for path in source.streams():
+            regular = is_regular(path, within=source.folder)
+            if regular and target.has_stream(path.name, path.stat().st_size):
+                continue
+            data = read_or_tell(path, source.folder, LARGEST_FILE_BYTES, damaged)
+            if data is None:
+                continue
+            if sha256(data).hexdigest() != path.name:
+                damaged.append(f"{path} is left out: its bytes do not match its name")
+                continue
+            waiting.add(target.stream_files({path.name: data}))
+            count += 1
     return count
 
 
@@ -263,14 +267,21 @@ def _differ(there: Path, path: Path, source: Path) -> bool:
 
 
 def _copy_shipped(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> None:
-    shards = f"per_image/{SHIPPED}*.parquet"
-    for path in sorted(source.glob(shards)):
+    for path in sorted(source.glob(f"per_image/{SHIPPED}*.parquet")):
         there = folder / path.relative_to(source)
-        if there.exists() and _differ(there, path, source):
-            conflicts.append(
-                f"{there} and {path} are of two versions of the project; the first stands"
-            )
-    _copy_new(source, folder, shards, damaged)
+        if there.exists():
+            if _differ(there, path, source):
+                conflicts.append(
+                    f"{there} and {path} are of two versions of the project; the first stands"
+                )
+            continue
+        files: dict[Path, bytes | memoryview] = {}
+        for one, new in ((path, there), (record_of(path), record_of(there))):
+            data = read_or_tell(one, source, LARGEST_FILE_BYTES, damaged) if one.exists() else None
+            if data is not None:
+                files[new] = data
+        if there in files:
+            write_results(files, remedy=REMEDY)
 
 
 def _merge_reductions(source: Path, folder: Path) -> int:
@@ -283,13 +294,13 @@ def _merge_reductions(source: Path, folder: Path) -> int:
 def _copy_new(source: Path, folder: Path, pattern: str, damaged: list[str]) -> int:
     """Copy files whose names are not there yet; return how many."""
     count = 0
-    for path in source.glob(pattern):
-        there = folder / path.relative_to(source)
-        if path.name.startswith(".") or there.exists():
-            continue
-        data = read_or_tell(path, source, LARGEST_FILE_BYTES, damaged)
-        if data is None:
-            continue
-        write_result(there, data, remedy="mend that and merge again")
-        count += 1
+    with WaitingFiles(REMEDY) as waiting:
+        for path in source.glob(pattern):
+            there = folder / path.relative_to(source)
+            if path.name.startswith(".") or there.exists():
+                continue
+            data = read_or_tell(path, source, LARGEST_FILE_BYTES, damaged)
+            if data is not None:
+                waiting.add({there: data})
+                count += 1
     return count

@@ -1,7 +1,7 @@
 """Reduced distribution metrics on disk, by what they were reduced from.
 
-    results/<dataset>/sets/*.parquet     values and each image's influence, written once
-                          /shipped*      those bundled with the project
+    results/<dataset>/sets/<sha256>.parquet   values and each image's influence, written once
+                          /shipped*           those bundled with the project
 
 A key names the protocol of the metric and the pixels of every pair in the set, so a value can
 neither be stale nor be mistaken for that of other images; folders of several machines merge by
@@ -10,20 +10,25 @@ copying.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from benchmark.errors import StoreError
+from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.result_file import write_result
-from benchmark.rows.store import SHIPPED
+from benchmark.rows.files.shard import (
+    SHIPPED,
+    BadShard,
+    read_parquet,
+    to_parquet,
+    write_shard,
+    write_shipped,
+)
 from benchmark.system.arrays import Float64Array
 
 SCHEMA = pa.schema(
@@ -82,11 +87,11 @@ class Reductions:
             return
         self._known |= {one.key: one for one in new}
         together = len(self._read_from) >= MOST_SHARDS
-        path = self.folder / f"{uuid4().hex}.parquet"
         with suppress(StoreError):
-            self._write(path, list(self._known.values()) if together else new)
+            path = write_shard(self.folder, _table(list(self._known.values()) if together else new))
             for old in self._read_from if together else ():
-                old.unlink(missing_ok=True)
+                if old != path:
+                    old.unlink(missing_ok=True)
             self._read_from = [path] if together else [*self._read_from, path]
 
     def lacking_in(self, other: "Reductions") -> list[Reduction]:
@@ -96,30 +101,38 @@ class Reductions:
     def ship(self, name: str, others: "Reductions") -> Path:
         """Write the reductions of another folder as bundled ones, replacing earlier ones."""
         path = self.folder / f"{SHIPPED}-{name}.parquet"
-        self._write(path, [others._known[key] for key in sorted(others._known)])
+        reductions = [others._known[key] for key in sorted(others._known)]
+        write_shipped(path, to_parquet(_table(reductions)))
         return path
 
-    def _write(self, path: Path, reductions: Sequence[Reduction]) -> None:
-        rows = [
-            {
-                "key": one.key,
-                "column": one.column,
-                "protocol": one.protocol,
-                "value": one.reduced.value,
-                "influence": _numbers(one.reduced.influence),
-            }
-            for one in reductions
-        ]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), sink, compression="zstd")
-        write_result(path, memoryview(sink.getvalue()))
+
+def _table(reductions: Sequence[Reduction]) -> pa.Table:
+    rows = [
+        {
+            "key": one.key,
+            "column": one.column,
+            "protocol": one.protocol,
+            "value": one.reduced.value,
+            "influence": _numbers(one.reduced.influence),
+        }
+        for one in reductions
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def _read(path: Path) -> list[Reduction]:
+    """Return the reductions of a file; none, with a warning, where it is damaged."""
     try:
-        rows = pq.ParquetFile(path).read([field.name for field in SCHEMA]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+        table = read_parquet(path, None)
+        if not table.schema.equals(SCHEMA):
+            raise BadShard("its columns are not those of reduced metrics", damaged=False)
+    except BadShard as bad:
+        remedy = "its metrics are reduced again; remove it"
+        warnings.warn(f"{path} is left out: {bad}; {remedy}", DamagedResults, stacklevel=2)
+        return []
+    except OSError as error:
         raise StoreError(f"{path} cannot be read: {error}; remove it") from error
+    rows = table.to_pylist()
     return [
         Reduction(
             row["key"],

@@ -1,6 +1,7 @@
 """The columns of the table of measurements: name, type, unit, meaning. One row per cell."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -65,8 +66,13 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
 
 def table_schema() -> pa.Schema:
     """Return the schema of all columns, with units and meanings as field metadata."""
+    return _table_schema(tuple(METRICS), tuple(FEATURE_SPACES))
+
+
+@cache
+def _table_schema(metrics: tuple[str, ...], feature_spaces: tuple[str, ...]) -> pa.Schema:
     fields = [_field(*column) for column in CELL_COLUMNS]
-    for name in METRICS:
+    for name in metrics:
         metric = metric_class(name)
         value, protocol, reason = metric_columns(metric.column)
         fields += [
@@ -74,7 +80,7 @@ def table_schema() -> pa.Schema:
             _field(protocol, TEXT, "", f"protocol id of {value}"),
             _field(reason, TEXT, "", f"why {value} is null"),
         ]
-    for name in FEATURE_SPACES:
+    for name in feature_spaces:
         space = metric_class(name)
         count, protocol, reason = metric_columns(space.column)
         fields += [

@@ -4,45 +4,59 @@
                      /per_image/shipped*    rows bundled with the project, marked as recorded
                      /runs/<run>.json       where they come from
                      /streams/ab/abcd...    the bytes
+                     /damaged/*             shards and streams that were set aside
                      /README.md             how to read the rows
 
 Bundled rows never count as done. They stand until the cell is measured here, and beside the rows
 measured here where the two are of different builds (`rows.editions`).
 A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
 and `table` shows the one that stands.
+
+What is stored survives a loss of power: streams are on the disk before the shard that names them,
+and that is when `append` returns. A shard that is not as it was written is left out, with a
+warning: its rows count as to do.
 """
 
 import fcntl
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmark.errors import StoreError
-from benchmark.rows.result_file import write_result
+from benchmark.errors import DamagedResults, StoreError
+from benchmark.rows.files.shard import (
+    DAMAGED,
+    SHIPPED,
+    UNLIKE,
+    BadShard,
+    read_shard,
+    set_aside,
+    to_parquet,
+    write_shard,
+    write_shipped,
+)
+from benchmark.rows.files.streams import StreamFolder, cells_without_stream
+from benchmark.rows.result_file import WaitingFiles, write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]
 
-SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
-UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
+OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
     "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
     "here.\n"
 )
-SHA256 = re.compile("[0-9a-f]{64}")
 
 # Arrow's own allocator asks the system anew for what it has just given back: half of the processor
 # time that a million rows take (tests/speed/store.py).
@@ -53,11 +67,17 @@ class Stored(NamedTuple):
     """All rows of a store at one time."""
 
     table: pa.Table  # one row per cell, or two; see `versions.merge_versions`
-    own: pa.Table  # cell, status and timing of every version measured here or imported
+    own: pa.Table  # columns `OWN` of every version measured here or imported
 
     def done(self, timed: bool = False) -> set[str]:
         """Return what `Store.done` does."""
-        return _done(self.own, timed)
+        return set(_finished(self.own, timed)["cell"].to_pylist())
+
+    def without_stream(
+        self, store: "Store", cells: Collection[str], timed: bool = False
+    ) -> set[str]:
+        """Return those of finished cells that have lost their streams (`cells_without_stream`)."""
+        return cells_without_stream(store, _finished(self.own, timed), cells)
 
 
 class Store:
@@ -66,36 +86,43 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._shards = folder / "per_image"
+        self._streams = StreamFolder(folder)
+        self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def begin(self, run: str, record: dict[str, Any]) -> None:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
+        files = {self._record_path(run): _record_text(record)}
         if not (readme := self.folder / "README.md").exists():
-            write_result(readme, README.encode())
-        self._write_record(run, record)
+            files[readme] = README.encode()
+        write_results(files)
 
     def amend(self, run: str, facts: dict[str, Any]) -> None:
         """Add facts to a run's record, or replace those of the same names."""
-        self._write_record(run, {**self.record(run), **facts})
-
-    def _write_record(self, run: str, record: dict[str, Any]) -> None:
-        text = json.dumps(record, indent=1, sort_keys=True, default=str)
-        write_result(self.folder / "runs" / f"{run}.json", text.encode())
+        write_result(self._record_path(run), _record_text({**self.record(run), **facts}))
 
     def record(self, run: str) -> dict[str, Any]:
-        """Return a run's record; empty if there is none."""
-        path = self.folder / "runs" / f"{run}.json"
+        """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
+        path = self._record_path(run)
         try:
             record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
+        if not isinstance(record, dict):
+            raise StoreError(f"{path} cannot be read: it is no record; restore or remove it")
         return record
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the records of all runs, oldest first."""
-        return [self.record(path.stem) for path in sorted((self.folder / "runs").glob("*.json"))]
+        """Return the records of all runs, oldest first; warns of those that cannot be read."""
+        records = []
+        for path in sorted((self.folder / "runs").glob("*.json")):
+            try:
+                records.append(self.record(path.stem))
+            except StoreError as error:
+                warnings.warn(f"a run's record is left out: {error}", DamagedResults, stacklevel=2)
+        return records
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows as one shard, complete or absent."""
+        """Add rows as one shard, complete or absent; their streams have to be kept before."""
         if rows:
             schema = schema_of(name for row in rows for name in row)
             self._write_shard(pa.Table.from_pylist(list(rows), schema=schema))
@@ -111,32 +138,42 @@ class Store:
         digest: the sha256 of `stream`, if the caller has computed it.
         """
         digest = digest or hashlib.sha256(stream).hexdigest()
-        path = self._stream_path(digest)
-        if not path.exists():
-            write_result(path, stream)
+        write_results(self.stream_files({digest: stream}))
         return digest
+
+    def keep_all(self, streams: Iterable[bytes]) -> None:
+        """Keep streams under their sha256, many at a time: a disk takes as long for one."""
+        with WaitingFiles() as waiting:
+            for stream in streams:
+                waiting.add(self.stream_files({hashlib.sha256(stream).hexdigest(): stream}))
+
+    def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
+        """Return the files to write so that streams, by their sha256, are kept."""
+        return self._streams.files(streams)
 
     def stream(self, digest: str | None) -> bytes | None:
         """Return a kept stream, or None without one. Raises `StoreError` if it has changed."""
-        path = self._stream_path(digest) if digest else None
-        if path is None or not path.exists():
-            return None
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise StoreError(f"{path} is damaged: its bytes do not match its name; remove it")
-        return data
+        return self._streams.read(digest) if digest else None
 
-    def has_stream(self, digest: str | None) -> bool:
-        """Return whether a stream was kept, without reading it."""
-        known = digest is not None and SHA256.fullmatch(digest) is not None
-        return known and self._stream_path(str(digest)).exists()
+    def has_stream(self, digest: str | None, num_bytes: int | None = None) -> bool:
+        """Return whether a stream was kept, and has `num_bytes` if that is given; reads nothing."""
+        return self._streams.has(digest, num_bytes)
+
+    def keeps_streams(self, run: str) -> bool:
+        """Return whether a run kept its streams; True where its record does not say so."""
+        try:
+            request = self.record(run).get("request")
+        except StoreError:
+            return True
+        return not (isinstance(request, dict) and request.get("keep") is False)
 
     def done(self, timed: bool = False) -> set[str]:
         """Return the keys of the cells with a row without failure (with `timed`, a timed one).
 
         Bundled rows never count.
         """
-        return _done(self._read(["cell", "status", "timing"]), timed)
+        table = self._read(["cell", "status", "timing"])
+        return set(_finished(table, timed)["cell"].to_pylist())
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
@@ -156,9 +193,9 @@ class Store:
         own, shipped = self._read(None), self._read(None, shipped=True)
         bundled = pa.array([True] * shipped.num_rows, pa.bool_())
         place = shipped.schema.get_field_index("bundled")
-        table = _joined([own, shipped.set_column(place, "bundled", bundled)])
+        table = _joined(None, [own, shipped.set_column(place, "bundled", bundled)])
         table = share_values(merge_versions(table))
-        return Stored(_plain(table), own.select(["cell", "status", "timing"]))
+        return Stored(_plain(table), own.select(OWN))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Return every row of every cell: those measured here, or the bundled ones."""
@@ -166,7 +203,7 @@ class Store:
 
     def streams(self) -> Iterator[Path]:
         """Iterate over the files of kept streams, without reading them."""
-        return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
+        return iter(self._streams)
 
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
@@ -174,17 +211,35 @@ class Store:
             if not held:
                 return
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
-            if len(small) > 1:
-                self._write_shard(_plain(merge_versions(_concatenated(small, None))))
-                for path in small:
+            if len(small) < 2:
+                return
+            found = {path: self._readable(path, *_columns(None)) for path in small}
+            tables = {path: table for path, table in found.items() if table is not None}
+            if len(tables) > 1:
+                merged = self._write_shard(_plain(merge_versions(_joined(None, tables.values()))))
+                for path in tables.keys() - {merged}:  # it may have come out as one of them
                     path.unlink()
+
+    def set_aside(self) -> list[Path]:
+        """Move the damaged shards among those read before away; return their new paths.
+
+        Their rows count as to do either way. Bundled ones stay, and so do all in a folder that may
+        only be read or that others are reading.
+        """
+        moved = []
+        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held, suppress(OSError):
+            for path in sorted(self._damaged if held else ()):
+                if not path.name.startswith(SHIPPED):
+                    moved.append(set_aside(path, self.folder))
+        return moved
 
     def ship(self, name: str, rows: pa.Table) -> Path:
         """Write rows to be bundled with the project as the shard `shipped-<name>`."""
         recorded = pa.array([True] * rows.num_rows, rows.schema.field("recorded").type)
         marked = rows.set_column(rows.schema.get_field_index("recorded"), "recorded", recorded)
         path = self._shards / f"{SHIPPED}-{name}.parquet"
-        self._write_table(path, marked.select(table_schema().names).cast(table_schema()))
+        table = marked.select(table_schema().names).cast(table_schema())
+        write_shipped(path, to_parquet(table.drop_columns(["bundled"])))
         return path
 
     def _paths(self, shipped: bool = False) -> list[Path]:
@@ -192,25 +247,35 @@ class Store:
         return [path for path in paths if path.name.startswith(SHIPPED) == shipped]
 
     def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
+        names, shared = _columns(columns)
         with self._lock(fcntl.LOCK_SH):  # so that no shard is put away between listing and reading
             try:
-                return _concatenated(self._paths(shipped), columns)
-            except (OSError, pa.ArrowException) as error:
+                found = [self._readable(path, names, shared) for path in self._paths(shipped)]
+            except OSError as error:
                 raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
+        return _joined(columns, [table for table in found if table is not None])
 
-    def _write_shard(self, table: pa.Table) -> None:
-        self._write_table(self._shards / f"{uuid4().hex}.parquet", table)
+    def _readable(
+        self, path: Path, columns: list[str] | None, shared: list[str]
+    ) -> pa.Table | None:
+        """Read a shard, or warn of it and return None."""
+        try:
+            return read_shard(path, columns, shared)
+        except BadShard as bad:
+            if bad.damaged:
+                self._damaged.add(path)
+            said = f"{path} is left out: {bad}; {_remedy(path, bad)}"
+            warnings.warn(said, DamagedResults, stacklevel=2)
+            return None
 
-    def _write_table(self, path: Path, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
+    def _write_shard(self, table: pa.Table) -> Path:
         kept = [name for name in table.column_names if name != "bundled"]  # the file's name says it
-        pq.write_table(table.select(kept), sink, compression="zstd")
-        write_result(path, memoryview(sink.getvalue()), durable=True)
+        return write_shard(self._shards, table.select(kept))
 
-    def _stream_path(self, digest: str) -> Path:
-        if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
-            raise StoreError(f"{self.folder} has a row whose stream is called {digest!r}")
-        return self.folder / "streams" / digest[:2] / digest
+    def _record_path(self, run: str) -> Path:
+        if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
+            raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
+        return self.folder / "runs" / f"{run}.json"
 
     @contextmanager
     def _lock(self, kind: int) -> Iterator[bool]:
@@ -231,37 +296,33 @@ class Store:
             os.close(handle)
 
 
-def _done(table: pa.Table, timed: bool) -> set[str]:
+def _finished(table: pa.Table, timed: bool) -> pa.Table:
     keep = pc.equal(table["status"], "ok")
     if timed:
         keep = pc.and_(keep, table["timing"])
-    return set(table.filter(keep)["cell"].to_pylist())
+    return table.filter(keep)
 
 
-def _concatenated(paths: Sequence[Path], columns: list[str] | None) -> pa.Table:
-    """Read the rows of shards; texts that many rows share are dictionaries, four times as fast."""
+def _columns(columns: list[str] | None) -> tuple[list[str] | None, list[str]]:
+    """Return the columns to read, and those of text that many rows share (`read_shard`)."""
     schema = table_schema()
     names = schema.names if columns is None else columns
-    shared = [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
-    fields = [schema.field(name) for name in names]
+    return columns, [n for n in names if schema.field(n).type == pa.string() and n not in UNLIKE]
+
+
+def _joined(columns: list[str] | None, tables: Iterable[pa.Table]) -> pa.Table:
+    """Concatenate tables of `columns`, None for all, with one dictionary per column.
+
+    Columns that a shard lacks are null.
+    """
+    names, shared = _columns(columns)
+    schema = table_schema()
     coded = pa.schema(
         one.with_type(pa.dictionary(pa.int32(), pa.string())) if one.name in shared else one
-        for one in fields
+        for one in (schema.field(name) for name in names or schema.names)
     )
-    return _joined([coded.empty_table(), *(_read_shard(path, columns, shared) for path in paths)])
-
-
-def _read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> pa.Table:
-    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
-    metadata = pq.read_metadata(path)
-    of_shard = set(metadata.schema.to_arrow_schema().names)  # an older one lacks later columns
-    dictionaries = [name for name in shared if name in of_shard]
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=dictionaries).read(columns)
-
-
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Concatenate tables, with one dictionary per column; columns that a shard lacks are null."""
-    return pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+    together = pa.concat_tables([coded.empty_table(), *tables], promote_options="default")
+    return together.unify_dictionaries()
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -269,4 +330,19 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _row_count(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        return 0  # whoever reads it next says what is wrong with it
+
+
+def _remedy(path: Path, bad: BadShard) -> str:
+    if path.name.startswith(SHIPPED):
+        return "get the bundled file again"
+    if bad.damaged:
+        return f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
+    return "its rows count as to do; use the version that wrote it, or remove it"
+
+
+def _record_text(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, sort_keys=True, default=str).encode()

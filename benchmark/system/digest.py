@@ -1,4 +1,4 @@
-"""sha256 of files and pixels, remembered by path, size and time of change."""
+"""sha256 of files and pixels, remembered as long as the file is the same and unchanged."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def pixels_sha256(pixels: Pixels) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file's bytes; they are read again only if its size or time of change differs."""
+    """Hash a file's bytes; they are read again only if the file is not the same (`remembered`)."""
     return str(remembered(path, "sha256", lambda: _hash_file(path)))
 
 
@@ -37,24 +37,36 @@ def files_sha256(paths: Iterable[Path]) -> str:
 def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     """Return `compute()` (a json value), or its last result for this unchanged file.
 
-    The memory is optional: if it cannot be read or written, everything is computed.
+    A file is unchanged if its path, size, times of change of content and of inode, inode and device
+    are. The time of the inode cannot be set back, so that a copy with the size and time of another
+    file is looked at. What changes while it is looked at is not remembered. The memory is optional:
+    if it cannot be read or written, everything is computed.
     """
-    status = path.stat()
     place = os.fsencode(path.resolve()).decode(errors="backslashreplace")  # may be no UTF-8
-    key = f"{what} {place} {status.st_size} {status.st_mtime_ns}"
+    state = _state(path)
+    key = f"{what} {place} {state}"
     try:
         with closing(_memory()) as memory:
             row = memory.execute("select value from digest where key = ?", (key,)).fetchone()
             if row is not None:
                 return json.loads(row[0])
             value = compute()
-            with memory:
-                memory.execute(
-                    "insert or replace into digest values (?, ?)", (key, json.dumps(value))
-                )
+            if _state(path) == state:
+                with memory:
+                    memory.execute(
+                        "insert or replace into digest values (?, ?)", (key, json.dumps(value))
+                    )
             return value
     except (sqlite3.Error, OSError):
         return compute()
+
+
+def _state(path: Path) -> str:
+    status = path.stat()
+    return (
+        f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} "
+        f"{status.st_ino} {status.st_dev}"
+    )
 
 
 def _memory() -> sqlite3.Connection:

@@ -113,12 +113,14 @@ import os, signal, sys
 from pathlib import Path
 from benchmark.rows.store import Store
 
+OF = {"codec": "jpeg", "variant": "", "setting_name": "quality", "image": "a.png"}
+
 def write(folder, last):
     "Store two rows of an earlier run, then two more, killed before step `last` of the latter."
     store = Store(folder)
     for at in (1, 2):
         stream = store.keep(b"stream %d" % at)
-        old = {"cell": f"c{at}", "run": "first", "stream_sha256": stream, "status": "ok"}
+        old = {**OF, "cell": f"c{at}", "run": "first", "stream_sha256": stream, "status": "ok"}
         store.append([{**old, "timing": False, "finished_utc": "2025-01-01"}])
     steps = 0
     def count(event, arguments):
@@ -130,7 +132,7 @@ def write(folder, last):
             if steps == last:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
-    row = {"status": "ok", "timing": False, "finished_utc": "2026-01-01"}
+    row = {**OF, "status": "ok", "timing": False, "finished_utc": "2026-01-01"}
     store.begin("second", {"arguments": []})
     for number in (3, 4):
         stream = store.keep(b"stream %d" % number)

@@ -149,13 +149,14 @@ def test_a_finished_fast_row_is_stored_while_a_slow_cell_runs(request_of, monkey
     matrix = open_matrix(request_of())
     fast, slow = matrix.cells[:2]
     stored = []
+    of = {"codec": "jpeg", "variant": "", "setting_name": "quality", "image": "a.png"}
 
     def engine(tasks, conditions):
-        yield Finished(fast, Measured({"cell": fast.key, "status": "ok"}, None))
+        yield Finished(fast, Measured({**of, "cell": fast.key, "status": "ok"}, None))
         time.sleep(0.1)
         yield None  # the slow cell is still at work
         stored.append(matrix.store.done())
-        yield Finished(slow, Measured({"cell": slow.key, "status": "ok"}, None))
+        yield Finished(slow, Measured({**of, "cell": slow.key, "status": "ok"}, None))
 
     failures = run_tasks((fast, slow), None, matrix.store, True, lambda progress: None, engine)
     assert (stored, failures) == ([{fast.key}], [])

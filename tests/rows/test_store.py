@@ -19,8 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def row(cell="a", status="ok", **more):
+    of = {"codec": "jpeg", "variant": "", "setting_name": "quality", "image": "a.png"}
     base = {"cell": cell, "status": status, "timing": False, "finished_utc": "2026-01-01T00:00:00"}
-    return {**base, **more}
+    return {**of, **base, **more}
+
+
+def older(shard):
+    """Return the path of a shard without a sha256 in its name, which takes the place of another."""
+    shard.unlink()
+    return shard.with_name(f"{'0' * 32}.parquet")
 
 
 @pytest.fixture
@@ -156,7 +163,7 @@ def test_what_was_coded_here_stands_before_what_a_pack_recorded(store):
 def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(store):
     store.append([row("old", num_bytes=1)])
     (shard,) = (store.folder / "per_image").glob("*.parquet")
-    pq.write_table(pq.read_table(shard).drop_columns(["recorded"]), shard)
+    pq.write_table(pq.read_table(shard).drop_columns(["recorded"]), older(shard))
     assert store.table()["recorded"].to_pylist() == [None]
     store.append([row("new", recorded=True)])
     assert store.done() == {"old", "new"}
@@ -168,7 +175,8 @@ def test_rows_from_before_a_column_are_read_and_put_together_with_later_ones(sto
 def test_rows_from_before_a_column_of_text_are_read(store):
     store.append([row("old", psnr_db_protocol="psnr-rgb8/1")])
     (shard,) = store.folder.glob("per_image/*.parquet")
-    pq.write_table(pq.ParquetFile(shard).read().drop(["reason", "psnr_db_protocol"]), shard)
+    rows = pq.ParquetFile(shard).read().drop(["reason", "psnr_db_protocol"])
+    pq.write_table(rows, older(shard))
     store.append([row("new", psnr_db_protocol="psnr-rgb8/1")])
     found = {one["cell"]: one["psnr_db_protocol"] for one in store.table().to_pylist()}
     assert found == {"old": None, "new": "psnr-rgb8/1"}
@@ -191,6 +199,24 @@ def test_compaction_leaves_one_shard_and_the_same_table(store):
     store.compact()
     assert sorted(store.table().to_pylist(), key=lambda r: r["cell"]) == before
     assert len(list((store.folder / "per_image").glob("*.parquet"))) == 1
+
+
+def test_compaction_that_comes_out_as_one_of_its_shards_keeps_that_one(store):
+    store.append([row("b"), row("a", finished_utc="2026-01-02")])
+    (first,) = store.folder.glob("per_image/*.parquet")
+    store.append([row("a")])
+    store.compact()
+    assert list(store.folder.glob("per_image/*.parquet")) == [first], "the content is another"
+    assert store.done() == {"a", "b"}
+
+
+def test_a_kept_stream_that_is_damaged_is_written_again(store):
+    digest = store.keep(b"stream")
+    path = store.folder / "streams" / digest[:2] / digest
+    for damaged in (b"strean", b"str"):
+        path.write_bytes(damaged)
+        store.keep(b"stream")
+        assert store.stream(digest) == b"stream"
 
 
 def test_a_crash_between_the_compacted_shard_and_the_removal_of_the_small_ones_loses_nothing(
@@ -298,8 +324,10 @@ def test_a_row_of_a_stranger_leads_to_no_file_elsewhere(store, tmp_path):
 
 
 def test_streams_are_on_disk_before_their_row_and_only_if_wanted(store):
-    Recorder(store, keep_streams=True).add(Measured(row(), b"kept"))
-    Recorder(store, keep_streams=False).add(Measured(row(), b"dropped"))
+    for keep, stream in ((True, b"kept"), (False, b"dropped")):
+        recorder = Recorder(store, keep_streams=keep)
+        recorder.add(Measured(row(), stream))
+        recorder.close()
     kept = [path.read_bytes() for path in (store.folder / "streams").rglob("*") if path.is_file()]
     assert kept == [b"kept"]
 

@@ -1,10 +1,11 @@
 """Files and folders that are replaced whole: no reader sees a part, no failure leaves a draft."""
 
 import os
+import stat
 
 import pytest
 
-from benchmark.system.atomic import replacing, write_file
+from benchmark.system.atomic import replacing, write_file, write_together
 
 
 def interrupted(path, folder=None):
@@ -57,3 +58,35 @@ def test_a_rename_that_fails_leaves_no_draft(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_file(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_written_together_are_all_there_or_left_as_they_were(tmp_path, monkeypatch):
+    files = {tmp_path / "a" / "b" / "1": b"first", tmp_path / "a" / "2": b"second"}
+    write_together(files)
+    assert {path: path.read_bytes() for path in files} == files
+    later = dict.fromkeys(files, b"later")
+
+    def broken(descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        write_together(later)
+    assert {path: path.read_bytes() for path in files} == files
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["1", "2"]
+
+
+def test_a_folder_that_cannot_be_synchronised_is_passed_over_and_a_file_is_not(
+    tmp_path, monkeypatch
+):
+    """Some file systems have no fsync of folders."""
+    synchronises = os.fsync
+
+    def files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        synchronises(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    write_file(tmp_path / "new" / "file", b"content", durable=True)
+    assert (tmp_path / "new" / "file").read_bytes() == b"content"

@@ -52,3 +52,32 @@ def test_the_fingerprint_of_several_files_depends_on_each_and_on_their_order(tmp
     one.write_bytes(b"1")
     two.write_bytes(b"2")
     assert files_sha256([one, two]) != files_sha256([two, one]) != files_sha256([one])
+
+
+def test_a_copy_with_the_size_and_the_time_of_the_file_it_replaces_is_looked_at(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_bytes(b"abc")
+    first, before = file_sha256(path), path.stat()
+    path.write_bytes(b"abd")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file_sha256(path) == hashlib.sha256(b"abd").hexdigest() != first
+    other.write_bytes(b"abe")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(other, path)
+    assert file_sha256(path) == hashlib.sha256(b"abe").hexdigest()
+
+
+def test_what_changes_while_it_is_looked_at_is_looked_at_again(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+
+    def look():
+        found = path.read_text()
+        path.write_bytes(b"later")
+        return found
+
+    assert remembered(path, "look", look) == "abc"
+    path.write_bytes(b"abc")
+    assert remembered(path, "look", path.read_text) == "abc"
+    path.write_bytes(b"later")
+    assert remembered(path, "look", path.read_text) == "later"

@@ -111,7 +111,7 @@ def save_card(path: Path, card: Card) -> None:
         "caveat": card.caveat,
         "sha256": card.sha256,
     }
-    write_file(card_path(path), json.dumps(record, indent=2) + "\n")
+    write_file(card_path(path), json.dumps(record, indent=2) + "\n", durable=True)
 
 
 def load_card(path: Path) -> Card:

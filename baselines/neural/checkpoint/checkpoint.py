@@ -105,7 +105,7 @@ def save_checkpoint(
     data = save(  # not save_file, which lets nobody else read the file
         {name: one.clone(memory_format=torch.contiguous_format) for name, one in tensors.items()}
     )
-    write_file(path, data)
+    write_file(path, data, durable=True)
     written = replace(card, sha256=file_sha256(path))
     save_card(path, written)  # last: a card that is there has its tensors
     return written

@@ -1,11 +1,12 @@
 """The journal of a run: a file with one JSON object per line, one line per report."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.system.atomic import write_file
+from benchmark.system.atomic import synchronise, write_file
 
 JOURNAL = "journal.jsonl"
 
@@ -19,9 +20,14 @@ class Journal:
         self.path = path
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Append one line, flushed to the system."""
+        """Append one line, which is on the disk on return."""
+        begun = not self.path.exists()
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if begun:
+            synchronise([self.path.parent])
 
     def entries(self) -> list[Entry]:
         """Return the reports in the order of steps; none where there is no file.
@@ -43,7 +49,8 @@ class Journal:
     def cut(self, stage: int, step: int) -> None:
         """Keep the entries up to a step of a stage."""
         kept = [entry for entry in self.entries() if step_of(entry) <= (stage, step)]
-        write_file(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        text = "".join(json.dumps(entry) + "\n" for entry in kept)
+        write_file(self.path, text, durable=True)
 
 
 def step_of(entry: Mapping[str, Any]) -> tuple[int, int]:

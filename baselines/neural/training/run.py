@@ -169,7 +169,7 @@ def _begin(run: Path, record: RunRecord, leads: bool) -> None:
     if (run / RECORD).exists() and not read_record(run).covers(_record(content)):
         raise UsageError(f"{run} is a run of another model, recipe or set of photographs.")
     if leads:
-        write_file(run / RECORD, content)
+        write_file(run / RECORD, content, durable=True)
 
 
 def _for_processes(recipe: Recipe, launch: Launch | None, device: str) -> Recipe:

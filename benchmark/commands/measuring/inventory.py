@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,6 +68,10 @@ def list_names(
 
 
 def doctor(
+    results: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RESULTS]", help="Folder of results to verify instead."),
+    ] = None,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
@@ -74,10 +79,17 @@ def doctor(
 ) -> None:
     """Say which codecs, metrics and datasets can be used here, and what the others lack.
 
+    With a folder of results, read all of it instead, and name every shard, stream and record that
+    is damaged or missing, with the remedy. Exit code 0, 1 if there is one, 2 for a folder without
+    results.
+
     Examples:
       bench doctor
+      bench doctor results
       bench doctor --data-dir data --weights-dir weights --json
     """
+    if results is not None:
+        raise typer.Exit(_verify_results(results, as_json))
     from benchmark.audit import installation
     from benchmark.plan.request import Request
 
@@ -95,6 +107,28 @@ def doctor(
     _show("machine", machine)
     for part, ones in found.items():
         _show(part, _lines(ones))
+
+
+def _verify_results(results: Path, as_json: bool) -> int:
+    """Print what is wrong with a folder of results; return the exit code."""
+    from benchmark.audit.stored_results import verify_results
+
+    wrong, told = False, []
+    for one in verify_results(results):
+        wrong |= one.wrong
+        if as_json:
+            findings = [found._asdict() for found in one.findings]
+            told.append({**one._asdict(), "findings": findings, "wrong": one.wrong})
+            continue
+        print(
+            f"{one.dataset}: {one.shards} shards, {one.streams} streams and {one.records} records "
+            f"read; {'something is damaged' if one.wrong else 'all is whole'}"
+        )
+        for found in one.findings:
+            print(f"  {found.state:<11}{found.path}: {found.what}; {found.remedy}")
+    if as_json:
+        print(json.dumps(told, indent=1))
+    return 1 if wrong else 0
 
 
 def _lines(findings: Iterable["Availability"]) -> list[tuple[str, ...]]:

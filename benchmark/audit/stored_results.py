@@ -1,0 +1,128 @@
+"""Verify a folder of results: each shard, stream and record, with the remedy for what is wrong.
+
+Files of features are left out: they carry no checksum, and are made again from streams.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from benchmark.errors import DamagedResults, StoreError, UsageError
+from benchmark.rows.files.shard import DAMAGED, BadShard, read_parquet, read_shard, recorded_sha256
+from benchmark.rows.merge import PARTS
+from benchmark.rows.store import Store
+
+State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
+WRONG: tuple[State, ...] = ("damaged", "missing")  # the others lose nothing
+BUNDLED = "restore the bundled file"
+MEASURE = "the `bench run` that measured its cells measures them again"
+REPLACED = "nothing; shards written from now on have a checksum"
+
+
+class Finding(NamedTuple):
+    """A file that is not whole or cannot be verified, and what to do."""
+
+    path: str
+    state: State
+    what: str
+    remedy: str
+
+
+class Verified(NamedTuple):
+    """Verification of the results of one dataset."""
+
+    dataset: str
+    shards: int  # of rows and of reduced metrics
+    streams: int
+    records: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> bool:
+        """True if something is damaged or missing."""
+        return any(one.state in WRONG for one in self.findings)
+
+
+def verify_results(folder: Path) -> Iterator[Verified]:
+    """Verify each dataset of a results folder, or a dataset's folder, by reading all of it.
+
+    Nothing is written. Raises `UsageError` for a folder that holds no results.
+    """
+    holds = [one for one in (folder, *sorted(folder.glob("*"))) if _is_dataset(one)]
+    if not holds:
+        raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
+    return (_verify(one) for one in holds)
+
+
+def _is_dataset(folder: Path) -> bool:
+    return any((folder / part).is_dir() for part in PARTS)
+
+
+def _verify(folder: Path) -> Verified:
+    store = Store(folder)
+    shards = sorted([*folder.glob("per_image/*.parquet"), *folder.glob("sets/*.parquet")])
+    streams = sorted(store.streams())
+    records = sorted(folder.glob("runs/*.json"))
+    findings = [
+        *(found for path in shards if (found := _of_shard(path))),
+        *(found for path in streams if (found := _of_stream(path))),
+        *(found for path in records if (found := _of_record(store, path))),
+        *_lost(store),
+    ]
+    for path in sorted(folder.glob(f"{DAMAGED}/*")):
+        remedy = "delete it once its cells are measured again"
+        findings.append(Finding(str(path), "set aside", "it was found damaged", remedy))
+    for path in sorted(folder.glob("**/.*.part")):
+        remedy = "delete it if no run is at work"
+        findings.append(Finding(str(path), "draft", "a write was interrupted", remedy))
+    return Verified(folder.resolve().name, len(shards), len(streams), len(records), (*findings,))
+
+
+def _of_shard(path: Path) -> Finding | None:
+    of_rows = path.parent.name == "per_image"
+    try:
+        read_shard(path, None, ()) if of_rows else read_parquet(path, None)
+        unverified = recorded_sha256(path) is None
+    except (BadShard, OSError) as error:
+        remedy = f"{MEASURE}, and sets it aside" if of_rows else "delete it"
+        remedy = BUNDLED if path.name.startswith("shipped") else remedy
+        return Finding(str(path), "damaged", str(error), remedy)
+    what = "an earlier version wrote it, without a checksum"
+    return Finding(str(path), "unverified", what, REPLACED) if unverified else None
+
+
+def _of_stream(path: Path) -> Finding | None:
+    try:
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == path.name
+        what = "its bytes do not match its name"
+    except OSError as error:
+        whole, what = False, str(error)
+    return None if whole else Finding(str(path), "damaged", what, f"delete it; then {MEASURE}")
+
+
+def _of_record(store: Store, path: Path) -> Finding | None:
+    try:
+        store.record(path.stem)
+    except StoreError as error:
+        remedy = "restore it, or delete it: its rows stay, without what is known of the run"
+        return Finding(str(path), "damaged", str(error), remedy)
+    return None
+
+
+def _lost(store: Store) -> Iterator[Finding]:
+    """Find the cells without their stream, and the rows without the record of their run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedResults)  # each shard has its own finding
+        stored = store.read()
+    lost = stored.without_stream(store, stored.done())
+    if lost:
+        what = f"{len(lost)} cells have no stream of the recorded size"
+        yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
+    for run in sorted({*stored.table["run"].to_pylist()} - {None}):
+        path = store.folder / "runs" / f"{run}.json"
+        if not path.exists():
+            what = "rows name this run, and its record is not there"
+            yield Finding(str(path), "missing", what, "restore it; the rows stay as they are")

@@ -1,0 +1,164 @@
+"""A shard, one parquet file of rows: named by the sha256 of its bytes, checked whenever it is read.
+
+    <sha256>.parquet                rows measured or imported here
+    shipped-NAME.parquet            rows bundled with the project; their sha256 is on record in
+    .shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
+    <32 digits>.parquet             written by earlier versions, which did not record a sha256
+
+The record's name begins with a dot, so that plain readers of parquet pass it over.
+
+Parquet's own checksums are of pages. A bit that changes in the header of a page, or in the footer,
+passes them and can change other rows than its own.
+"""
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmark.rows.result_file import write_result, write_results
+from benchmark.rows.schema import schema_of, table_schema
+from benchmark.system.foreign.regular_file import read_regular
+
+LARGEST_BYTES = 1 << 36  # of a shard, more than memory holds
+SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
+DAMAGED = "damaged"  # folder of a dataset for files that were set aside
+UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
+NAMED_BY_SHA256 = re.compile(r"[0-9a-f]{64}")
+NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
+
+
+class BadShard(Exception):  # noqa: N818 - not raised out of `rows`
+    """A shard whose rows cannot be used; the message says why, without the name of the file."""
+
+    def __init__(self, why: str, damaged: bool) -> None:
+        super().__init__(why)
+        self.damaged = damaged  # it is not as it was written
+
+
+def write_shard(folder: Path, table: pa.Table) -> Path:
+    """Write rows as one shard, which is on the disk on return, and return its path.
+
+    A shard of the same content is the same file. Raises `StoreError`.
+    """
+    content = to_parquet(table)
+    path = folder / f"{hashlib.sha256(content).hexdigest()}.parquet"
+    write_result(path, content)
+    return path
+
+
+def write_shipped(path: Path, content: memoryview) -> None:
+    """Write a bundled shard with the record of its sha256. Raises `StoreError`."""
+    record = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
+    write_results({path: content, record_of(path): record.encode()})
+
+
+def record_of(path: Path) -> Path:
+    """Return the path of the record of a bundled shard's sha256."""
+    return path.with_name(f".{path.name}.sha256")
+
+
+def to_parquet(table: pa.Table) -> memoryview:
+    """Return a table as the bytes of a parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return memoryview(sink.getvalue())
+
+
+def set_aside(path: Path, store_folder: Path) -> Path:
+    """Move a damaged file to the folder for such files of its dataset; return its new path.
+
+    Raises `OSError` where the folder cannot be written.
+    """
+    there = store_folder / DAMAGED / path.name
+    there.parent.mkdir(exist_ok=True)
+    os.replace(path, there)
+    return there
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """Return the sha256 that a shard has to have; None if an earlier version wrote it."""
+    if NAMED_BY_SHA256.fullmatch(path.stem):
+        return path.stem
+    if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
+        return record.read_text(errors="replace").partition(" ")[0]
+    return None
+
+
+def read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> pa.Table:
+    """Read the rows of a shard, after its bytes were compared with their sha256.
+
+    columns: names, None for all; an older shard may lack some. shared: names of columns of text
+    that become dictionaries, which is four times as fast where rows share them. Raises `BadShard`,
+    and `OSError` where the file cannot be opened.
+    """
+    table = read_parquet(path, columns, shared)
+    _refuse_foreign(table)
+    return table
+
+
+def read_parquet(path: Path, columns: list[str] | None, shared: Sequence[str] = ()) -> pa.Table:
+    """Read a parquet file as `read_shard` does, whatever its columns are."""
+    content = _verified(path)
+    # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
+    try:
+        source = pa.BufferReader(content)
+        metadata = pq.read_metadata(source)
+        of_shard = set(metadata.schema.to_arrow_schema().names)
+        wanted = None if columns is None else [name for name in columns if name in of_shard]
+        dictionaries = [name for name in shared if name in of_shard]
+        file = pq.ParquetFile(source, metadata=metadata, read_dictionary=dictionaries)
+        return file.read(wanted)
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # what Arrow raises
+        reason = " ".join(str(error).split())
+        raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
+
+
+def _verified(path: Path) -> bytes:
+    try:
+        content = read_regular(path, LARGEST_BYTES)
+        recorded = recorded_sha256(path)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise BadShard("the disk cannot read it", damaged=True) from error
+        raise
+    if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
+        raise BadShard("its bytes do not match their recorded sha256", damaged=True)
+    return content
+
+
+def _refuse_foreign(table: pa.Table) -> None:
+    """Raise `BadShard` for columns, types or nulls that this version never writes."""
+    schema = table.schema
+    names = schema.names
+    known = _types()
+    if not known.keys() >= {*names}:  # a user's metrics
+        known = {field.name: field.type for field in schema_of(names)}
+    for at, name in enumerate(names):
+        if name not in known or names.index(name) != at:
+            raise BadShard(f"it has the column {name!r}, unknown to this version", damaged=False)
+        kind = schema.field(at).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if plain != known[name]:
+            raise BadShard(f"its column {name!r} is of {plain}, not {known[name]}", damaged=False)
+    for name in NEVER_NULL:
+        if name in names and table[name].null_count:
+            raise BadShard(f"it has rows without a value of {name!r}", damaged=False)
+    if "status" in names:
+        foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
+        if foreign:
+            raise BadShard(f"it has rows of the status {min(foreign)!r}", damaged=False)
+
+
+@cache
+def _types() -> dict[str, pa.DataType]:
+    return {field.name: field.type for field in table_schema()}
