@@ -6,7 +6,7 @@ from io import BytesIO
 from PIL import Image, ImageFile
 
 from baselines.formats.jpeg_segments import application_bytes
-from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
+from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version, open_jpeg
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
 from benchmark.errors import BadOption
 from benchmark.system.digest import files_sha256
@@ -67,7 +67,7 @@ class JPEG:
 
     def setting_of(self, data: bytes) -> Setting:
         """Return the quality whose quantisation tables a stream has, the nearest where none has."""
-        with Image.open(BytesIO(data)) as image:
+        with open_jpeg(data) as image:
             table: list[int] = image.quantization[0]  # type: ignore[attr-defined]
         differences = {
             quality: sum(abs(mine - its) for mine, its in zip(known, table, strict=True))

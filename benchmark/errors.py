@@ -14,9 +14,20 @@ BenchError                 every message is meant for the user and needs no trac
 └── StoreError             results cannot be read or written
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
+
+MemoryKind = Literal["host", "device"]
+# Messages of errors that have no type of their own: torch's allocator for the CPU, C++'s operator
+# new, the loader of shared libraries, libraries of CUDA.
+NO_MEMORY_ON_HOST = (
+    "defaultcpuallocator", "can't allocate memory", "cannot allocate memory", "std::bad_alloc",
+    "failed to map segment",
+)  # fmt: skip
+NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
 
 
 class BenchError(Exception):
@@ -82,3 +93,31 @@ class OutOfDeviceMemory(BenchError):  # noqa: N818
 
 class StoreError(BenchError):
     """Results cannot be read or written; what is there stays as it is."""
+
+
+def memory_exhausted(error: BaseException) -> MemoryKind | None:
+    """Return whose memory was too small for the code that raised an error; None for another cause.
+
+    "host" is the machine's own memory: `MemoryError`, of which numpy's is a kind, ENOMEM from the
+    system, and torch's `RuntimeError`, which its message tells. "device" is a GPU's; torch's error
+    for that is known by its name alone, so that torch is not imported.
+
+    >>> memory_exhausted(MemoryError()), memory_exhausted(RuntimeError("CUDA error: out of memory"))
+    ('host', 'device')
+    >>> memory_exhausted(RuntimeError("wrong shape"))
+    """
+    if isinstance(error, OutOfDeviceMemory) or any(
+        kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
+        for kind in type(error).__mro__
+    ):
+        return "device"
+    if isinstance(error, MemoryError):
+        return "host"
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return "host"
+    if not isinstance(error, RuntimeError | ImportError):
+        return None
+    text = str(error).lower()
+    if any(words in text for words in NO_MEMORY_ON_DEVICE):
+        return "device"
+    return "host" if any(words in text for words in NO_MEMORY_ON_HOST) else None

@@ -97,6 +97,14 @@ def train(
             rich_help_panel=options.MANNER,
         ),
     ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Only kernels that give the same bits in every call; slower on a GPU.",
+            rich_help_panel=options.MANNER,
+        ),
+    ] = False,
     half: Half = False,
     mantissa_bits: MantissaBits = 10,
     quiet: Quiet = False,
@@ -128,8 +136,11 @@ def train(
             words = ["--suite", suite]
         given = {"learning_rate": learning_rate, "members": members or None}
         words = ["train", *words, *_given(recipe=recipe, **given)]
+        words += ["--deterministic"] if deterministic else []
         session = open_session(words, data, validation, device, max_minutes)
-        session = replace(session, half=half, mantissa_bits=mantissa_bits)
+        session = replace(
+            session, half=half, mantissa_bits=mantissa_bits, deterministic=deterministic
+        )
         if not export_now:
             train_all(runs, session, quiet)
             return

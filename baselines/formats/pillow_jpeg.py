@@ -1,5 +1,8 @@
 """Pillow's libjpeg-turbo: its version, its files, and the decoding that all JPEG codecs share."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -31,5 +34,18 @@ def jpeg_files() -> list[Path]:
 
 def decode_jpeg(data: bytes) -> Pixels:
     """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
-    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+    with open_jpeg(data) as image:
         return np.asarray(image)
+
+
+@contextmanager
+def open_jpeg(data: bytes) -> Iterator[Image.Image]:
+    """Open a JPEG without the warning of a large one, which is what a large source becomes.
+
+    Pillow still refuses more than twice the pixels from which it warns.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(BytesIO(data), formats=("JPEG",))
+    with image:
+        yield image

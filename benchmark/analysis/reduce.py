@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.analysis.summarise import Summary, looked_for, summarise_rows
-from benchmark.errors import NotMeasurable
+from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING, protocol_of, protocols
@@ -177,7 +177,15 @@ class _Reducer:
                 f"the features of {gone} of {len(pairs)} images are not kept here: "
                 f"`bench rescore --metrics {metric.column}` makes them again"
             )
-        reduced = metric.reduce(reference, decoded)
+        try:
+            reduced = metric.reduce(reference, decoded)
+        except Exception as error:
+            if not memory_exhausted(error):
+                raise
+            raise NotMeasurable(
+                f"{metric.label} of {len(pairs)} images does not fit into memory: report fewer "
+                "images, or on a machine with more"
+            ) from None
         self._new.append(Reduction(key, metric.column, column.protocol, reduced))
         return reduced
 

@@ -215,7 +215,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Cells to run at the same time; default: one per core.",
+        help="Cells to run at the same time; default: one per core, fewer for lack of memory.",
         rich_help_panel=MANNER,
     ),
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmark.measure.outcome import Failure, Outcome, Progress
     from benchmark.metrics.measure import Measure
     from benchmark.plan.matrix import Matrix
+    from benchmark.plan.memory import WorkerPlan
     from benchmark.plan.request import Request
 
 SHOWN_FAILURES = 10
@@ -166,12 +167,18 @@ def run_with_progress(
     return outcome
 
 
-def _say_nothing(matrix: "Matrix", lacking: Mapping[str, str]) -> None:
+def _say_nothing(
+    matrix: "Matrix", lacking: Mapping[str, str], workers: "WorkerPlan | None"
+) -> None:
     pass
 
 
 def _announce(
-    matrix: "Matrix", lacking: Mapping[str, str], details: bool, judged: Sequence[str]
+    matrix: "Matrix",
+    lacking: Mapping[str, str],
+    workers: "WorkerPlan | None",
+    details: bool,
+    judged: Sequence[str],
 ) -> None:
     from benchmark.commands.absent_metrics import before_measuring
 
@@ -183,6 +190,8 @@ def _announce(
         flush=True,
     )
     say(before_measuring(lacking, details, judged))
+    if workers is not None and workers.remark and matrix.to_do:
+        say([f"bench: {workers.remark}"])
 
 
 def say(lines: Sequence[str]) -> None:

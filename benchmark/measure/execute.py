@@ -1,5 +1,6 @@
 """Carry out one cell: encode, decode, time. A failure is a result, not a crash."""
 
+import gc
 import sys
 from collections.abc import Callable
 from time import perf_counter
@@ -8,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Codec, CodesInTiles, DeclaresSizes, HasContainer, Pixels, Setting
-from benchmark.errors import BenchError, OutOfDeviceMemory
+from benchmark.errors import BenchError, MemoryKind, memory_exhausted
 from benchmark.user_file import author_frame, is_of_package, one_line
 
 Stage = Literal["load", "encode", "decode", "verify", "score", "worker"]
@@ -35,7 +36,7 @@ class Failed(NamedTuple):
 
     stage: Stage
     reason: str  # one line, with the place in the author's code where there is one
-    out_of_memory: bool = False  # of a GPU: smaller pieces may do
+    lacked: MemoryKind | None = None  # whose memory was too small, if that was the cause
     traceback: str = ""  # of the exception, if it was one; a text, which crosses to other processes
 
 
@@ -51,7 +52,7 @@ def failed_by(author: Any, stage: Stage, error: Exception) -> Failed:
     explained = isinstance(error, BenchError) and is_of_package(kind)
     frame = "" if explained else author_frame(error, kind)
     reason = f"{frame}: {one_line(error)}" if frame else one_line(error)
-    return Failed(stage, reason, lacks_memory(error), "".join(format_exception(error)))
+    return Failed(stage, reason, memory_exhausted(error), "".join(format_exception(error)))
 
 
 def execute(
@@ -105,10 +106,12 @@ def execute_within_memory(
     """
     outcome = execute(encoder, decoder, image, pixels, setting, enter)
     if not (
-        isinstance(outcome, Failed) and outcome.out_of_memory and isinstance(encoder, CodesInTiles)
+        isinstance(outcome, Failed)
+        and outcome.lacked == "device"
+        and isinstance(encoder, CodesInTiles)
     ):
         return outcome, False
-    _give_memory_back()
+    give_memory_back()
     try:
         tiled = encoder.in_tiles()
     except Exception as error:
@@ -135,16 +138,12 @@ def decode_again(
         return failed_by(decoder, "decode", error)
 
 
-def lacks_memory(error: Exception) -> bool:
-    """Return whether a GPU's memory was too small; torch's error is known by its name alone."""
-    return isinstance(error, OutOfDeviceMemory) or any(
-        kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
-        for kind in type(error).__mro__
-    )
+def give_memory_back() -> None:
+    """Free what nothing refers to, and the GPU memory that torch, if it is loaded, has in reserve.
 
-
-def _give_memory_back() -> None:
-    """Free the GPU memory that torch, if it is loaded, keeps in reserve."""
+    To be called outside of the handler of an error, whose traceback refers to its frames' arrays.
+    """
+    gc.collect()
     if (torch := sys.modules.get("torch")) is not None:
         torch.cuda.empty_cache()
 

@@ -44,9 +44,9 @@ class Extractor:
         self, source: HashedImage, decoded: HashedImage, is_kept: IsKept
     ) -> tuple[dict[str, Any], list[ImageFeatures]]:
         """Return the columns that count patches, and the features that were not kept before."""
-        count, protocol, reason = metric_columns(self._kind.column)
+        count, _, reason = metric_columns(self._kind.column)
         features: list[ImageFeatures] = []
-        columns: dict[str, Any] = {protocol: self._kind.protocol, count: None, reason: None}
+        columns = self.without(None)
         try:
             if isinstance(self._space, str):
                 raise NotMeasurable(self._space)
@@ -54,8 +54,14 @@ class Extractor:
                 key = (self._kind.protocol, sha256)
                 if key not in self._handed_over and not is_kept(*key):
                     features.append(ImageFeatures(*key, self._space.features(pixels)))
-                    self._handed_over.add(key)
             columns[count] = self._kind.patch_count(*source.pixels.shape[:2])
         except NotMeasurable as why:
             columns[reason] = str(why)
+        # Not sooner: an error on the way leaves none of them handed over.
+        self._handed_over |= {(one.protocol, one.pixels_sha256) for one in features}
         return columns, features
+
+    def without(self, why: str | None) -> dict[str, Any]:
+        """Return the columns of an image whose patches are not counted, with the reason."""
+        count, protocol, reason = metric_columns(self._kind.column)
+        return {protocol: self._kind.protocol, count: None, reason: why}

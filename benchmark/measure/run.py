@@ -1,7 +1,7 @@
 """Run a request: measure the cells that are missing, score rows that lack a metric. No printing."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -22,15 +22,18 @@ from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.metrics.availability import by_kind, computable, labelled, lacking
 from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import Matrix, open_matrix, open_stored
+from benchmark.plan.memory import Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.request import Request
 from benchmark.protocol import protocols
 from benchmark.registry import metric_names, scored_by_image
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
+from benchmark.system.machine import available_memory, cores
 
-# Called with the planned cells, and the metrics that cannot be computed here by reason.
-Announces = Callable[[Matrix, Mapping[str, str]], None]
+# Called with the planned cells, the metrics that cannot be computed here by reason, and the number
+# of workers; None on a cluster.
+Announces = Callable[[Matrix, Mapping[str, str], WorkerPlan | None], None]
 LEFT_OUT = ("folder", "decode_twice")  # of a record: which streams were decoded twice comes later
 
 
@@ -45,14 +48,15 @@ def run(
     *,
     matrix: Matrix | None = None,
     progress: ShowsProgress = silent,
-    announce: Announces = lambda matrix, lacking: None,
+    announce: Announces = lambda matrix, lacking, workers: None,
 ) -> Outcome:
     """Measure what the results folder lacks of a request; finished cells are not measured again.
 
     matrix: of this request, if the caller has opened it already. announce: called before the first
-    cell is measured, with the planned cells and the metrics that cannot be computed here, each with
-    the reason. Weights, programs and the device are handed to workers through this process's
-    environment, where they stay.
+    cell is measured, with the planned cells, the metrics that cannot be computed here, each with
+    the reason, and on this machine with the number of workers that its memory allows. Weights,
+    programs and the device are handed to workers through this process's environment, where they
+    stay.
 
     A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
     be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
@@ -66,8 +70,13 @@ def run(
         matrix = matrix or open_matrix(request)
         # What the nodes of a cluster lack is known once they have said so.
         absent = lacking(metrics) if request.engine == "local" else {}
-        announce(matrix, absent)
-        conditions = Conditions.of(request, matrix.store.folder, backend.device, backend.jobs)
+        workers: WorkerPlan | None = None
+        if request.engine == "local":
+            needs = needs_of(matrix.to_do or matrix.cells)
+            workers = _workers(request, needs, metrics, absent)
+        announce(matrix, absent, workers)
+        jobs = backend.jobs if workers is None else workers.workers
+        conditions = Conditions.of(request, matrix.store.folder, backend.device, jobs)
         outcome = _measure(request, matrix, conditions, backend, metrics, absent, progress)
     if request.verify:
         outcome = _verified(outcome, conditions, progress)
@@ -92,8 +101,14 @@ def rescore(
     _refuse_all(asked, absent)
     sources, store = open_stored(request)
     backend = choose_backend(request)
-    conditions = Conditions.of(request, store.folder, backend.device, backend.jobs)
     images, folder, table = sources.images, store.folder, store.table()
+    codecs, sides = (
+        pc.unique(table["codec"]).to_pylist(),
+        {(one.height_px, one.width_px) for one in images},
+    )
+    needs = [Need(codec, *of_image) for codec in codecs for of_image in sides]
+    workers = _workers(request, needs, asked, absent)
+    conditions = Conditions.of(request, store.folder, backend.device, workers.workers)
     if not table.num_rows:
         raise UsageError(f"{store.folder} holds no rows: measure some with `bench run`")
     names = computable(conditions.metrics, absent)
@@ -116,6 +131,15 @@ def rescore(
     )
     filled = after.values - before.values
     return Rescored(table.num_rows, len(tasks), after.rows_without, tuple(failures), filled, absent)
+
+
+def _workers(
+    request: Request, needs: Iterable[Need], asked: Sequence[str], absent: Mapping[str, str]
+) -> WorkerPlan:
+    """Return the workers that this machine's memory allows; one where cells are timed."""
+    metrics = computable(scored_by_image(asked), absent)
+    jobs = 1 if request.timing else request.jobs
+    return plan_workers(needs, metrics, jobs, cores(), available_memory())
 
 
 def _refuse_all(asked: Sequence[str], absent: Mapping[str, str]) -> None:

@@ -1,17 +1,21 @@
 """Score a decoded image: metric columns (value, protocol id, reason where null) and features."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.measure.execute import Failed, failed_by
+from benchmark.errors import MemoryKind, NotMeasurable, Unavailable, memory_exhausted
+from benchmark.measure.execute import Failed, failed_by, give_memory_back
 from benchmark.measure.extract import Extractor, HashedImage, IsKept
 from benchmark.metrics.metric import ImageMetric, metric_columns
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import ImageFeatures
 from benchmark.user_file import names_file
+
+Computed = TypeVar("Computed")
 
 
 class Scores(NamedTuple):
@@ -25,17 +29,19 @@ class Scores(NamedTuple):
 class Scorer:
     """The image metrics and feature spaces of a run on one device.
 
-    A metric whose weights are missing gives null with that reason for every image. What a metric
-    prepares of a source is kept until another source comes.
+    A metric whose weights are missing gives null with that reason for every image, one that runs
+    out of memory for this image. What a metric prepares of a source is kept until another source
+    comes, or memory runs out.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
         self._device = device
-        self._of: dict[str, Extractor | ImageMetric | Failed | str] = {
-            n: self._open(n) for n in names
-        }
         self._prepared: dict[str, Any] = {}
         self._prepared_of = ""
+        self._of: dict[str, Extractor | ImageMetric | Failed | str] = {}
+        for name in names:
+            with suppress(_OutOfMemory):  # tried again where it is needed, and then a reason
+                self._loaded(name)
 
     def score(
         self,
@@ -54,22 +60,58 @@ class Scorer:
         features: list[ImageFeatures] = []
         failed: list[Failed] = []
         for name in names:
-            one = self._of[name]
+            one = self._loaded_or_reason(name, decoded.pixels)
             if isinstance(one, Extractor):
-                counts, new = one.extract(source, decoded, is_kept)
+                counts, new = self._extracted(name, one, source, decoded, is_kept)
                 columns |= counts
                 features += new
             else:
                 # of the instance: the user's file may have changed since
                 kind = metric_class(name) if isinstance(one, Failed | str) else type(one)
                 value, protocol, reason = metric_columns(kind.column)
-                found = self._value(name, one, source.pixels, decoded)
-                if isinstance(found, Failed):
-                    failed.append(found)
-                    found = None, found.reason
-                columns[value], columns[reason] = found
+                measured = self._value(name, one, source.pixels, decoded)
+                if isinstance(measured, Failed):
+                    failed.append(measured)
+                    measured = None, measured.reason
+                columns[value], columns[reason] = measured
                 columns[protocol] = kind.protocol
         return Scores(columns, tuple(features), tuple(failed))
+
+    def forget(self, but: str = "") -> bool:
+        """Drop what metrics, but for one, have prepared; return whether there was anything."""
+        dropped = self._prepared.keys() - {but}
+        for name in dropped:
+            del self._prepared[name]
+        give_memory_back()
+        return bool(dropped)
+
+    def _loaded(self, name: str) -> Extractor | ImageMetric | Failed | str:
+        """Return a metric, loaded once; the reason where its weights are missing."""
+        if name not in self._of:
+            self._of[name] = self._within_memory(name, partial(self._open, name))
+        return self._of[name]
+
+    def _loaded_or_reason(
+        self, name: str, pixels: Pixels
+    ) -> Extractor | ImageMetric | Failed | str:
+        try:
+            return self._loaded(name)
+        except _OutOfMemory as lacked:
+            return lacked.reason(name, pixels)
+
+    def _extracted(
+        self,
+        name: str,
+        extractor: Extractor,
+        source: HashedImage,
+        decoded: HashedImage,
+        is_kept: IsKept,
+    ) -> tuple[dict[str, Any], list[ImageFeatures]]:
+        extract = partial(extractor.extract, source, decoded, is_kept)
+        try:
+            return self._within_memory(name, extract)
+        except _OutOfMemory as lacked:
+            return extractor.without(lacked.reason(name, decoded.pixels)), []
 
     def _open(self, name: str) -> Extractor | ImageMetric | Failed | str:
         if name in FEATURE_SPACES:
@@ -80,7 +122,7 @@ class Scorer:
         except Unavailable as missing:
             return str(missing)
         except Exception as error:
-            if not names_file(name):
+            if not names_file(name) or memory_exhausted(error):
                 raise
             return failed_by(kind, "score", error)
         return metric
@@ -93,14 +135,55 @@ class Scorer:
             return None, metric
         if isinstance(metric, Failed):
             return metric
-        try:
+
+        def compute() -> float:
             if name not in self._prepared:
                 self._prepared[name] = metric.prepare(reference)
-            value = float(metric.compare(self._prepared[name], decoded.pixels))
+            return float(metric.compare(self._prepared[name], decoded.pixels))
+
+        try:
+            value = self._within_memory(name, compute)
         except NotMeasurable as reason:
             return None, str(reason)
+        except _OutOfMemory as lacked:
+            return None, lacked.reason(name, decoded.pixels)
         except Exception as error:
             if not names_file(name):  # a fault of the harness
                 raise
             return failed_by(metric, "score", error)
         return (None, "not a number") if math.isnan(value) else (value, None)
+
+    def _within_memory(self, name: str, work: Callable[[], Computed]) -> Computed:
+        """Do a metric's work; where memory runs out, once more without what others have prepared.
+
+        If that does not help, drop what this metric has prepared too, and raise `_OutOfMemory`.
+        """
+        lacked: MemoryKind | None = None
+        for last in (False, True):
+            try:
+                return work()
+            except Exception as error:
+                lacked = memory_exhausted(error)
+                if lacked is None:
+                    raise
+            if not self.forget(but=name) or last:
+                break
+        self.forget()
+        raise _OutOfMemory(lacked)
+
+
+class _OutOfMemory(Exception):  # noqa: N818 - reads as what happened
+    """Memory of the machine or its GPU did not suffice for a metric."""
+
+    def __init__(self, lacked: MemoryKind | None) -> None:
+        super().__init__()
+        self._lacked = lacked
+
+    def reason(self, name: str, pixels: Pixels) -> str:
+        """Return the sentence that a row keeps where this metric has no value."""
+        height, width, _ = pixels.shape
+        memory = "a GPU's memory" if self._lacked == "device" else "the memory of a worker"
+        return (
+            f"{getattr(metric_class(name), 'label', name)} of {width} x {height} px does not fit "
+            f"into {memory}: `bench rescore` computes it with fewer --jobs or more memory"
+        )

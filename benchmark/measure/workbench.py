@@ -1,5 +1,6 @@
 """Measure one cell: read, encode, decode, score; and what a worker keeps between cells."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import numpy as np
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, memory_exhausted
 from benchmark.measure.decode_twice import differs_again
 from benchmark.measure.execute import (
     Coded,
@@ -21,6 +22,7 @@ from benchmark.measure.execute import (
     Failed,
     execute_within_memory,
     failed_by,
+    give_memory_back,
     untold,
 )
 from benchmark.measure.extract import HashedImage
@@ -113,8 +115,15 @@ class Workbench:
     def measure(self, cell: Cell, enter: Enter = untold) -> Measured:
         """Code and score a cell; any failure of its image or codec is a failed row.
 
+        So is memory that runs out anywhere else but in a metric, which is null then.
         enter: called with each stage as it begins.
         """
+        measured = self._within_memory(partial(self._measured, cell, enter))
+        if isinstance(measured, Failed):
+            return failed_cell(cell, self._conditions, measured)
+        return measured
+
+    def _measured(self, cell: Cell, enter: Enter) -> Measured | Failed:
         enter("load")
         try:
             pixels = self._pixels(cell.source)
@@ -122,7 +131,7 @@ class Workbench:
             if (pack := self._resources.pack(cell)) is not None:
                 encoder = Recorded(pack, cell.codec, encoder)
         except (BenchError, OSError) as error:
-            return failed_cell(cell, self._conditions, failed_by(None, "load", error))
+            return failed_by(None, "load", error)
         self._warm_up(cell, encoder, decoder, enter)
         name = cell.source.file.name
         outcome, tiled = execute_within_memory(encoder, decoder, name, pixels, cell.setting, enter)
@@ -132,7 +141,7 @@ class Workbench:
             other = differs_again(decoder, second, name, cell.setting, outcome, enter)
             outcome = other or outcome
         if isinstance(outcome, Failed):
-            return failed_cell(cell, self._conditions, outcome)
+            return outcome
         enter("score")
         row = {**_origin(cell, self._conditions), **_coded_columns(outcome, cell.source)}
         if tiled:
@@ -151,6 +160,9 @@ class Workbench:
 
         enter: called with each stage as it begins.
         """
+        return self._within_memory(partial(self._rescored, task, enter))
+
+    def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:
         enter("load")
         row = task.row
         spec = CodecSpec.of(row["codec"], row["variant"])
@@ -175,6 +187,26 @@ class Workbench:
             scored = self._score(source, again, task.folder, task.metrics)
         filled = {**row, **scored.columns, "finished_utc": _now()}
         return Measured(filled, None, scored.features, scored.failed)
+
+    def _within_memory(self, work: Callable[[], Measured | Failed]) -> Measured | Failed:
+        """Do a task; where memory runs out, once more without what is kept between tasks."""
+        for _ in range(2):
+            try:
+                outcome = work()
+            except Exception as error:
+                if not memory_exhausted(error):
+                    raise
+                outcome = failed_by(None, "worker", error)
+            if not (isinstance(outcome, Failed) and outcome.lacked and self._forget()):
+                break
+        return outcome
+
+    def _forget(self) -> bool:
+        """Drop the last source and what metrics have prepared; return whether that is much."""
+        self._source = ("", np.empty((0, 0, 3), np.uint8))
+        much = self._scorer.forget()
+        give_memory_back()
+        return much
 
     def _score(
         self, source: HashedImage, decoded: HashedImage, folder: Path, names: tuple[str, ...]

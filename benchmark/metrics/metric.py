@@ -1,5 +1,6 @@
 """Boundary of image metrics: a source is prepared once and compared with many decoded images."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
 from benchmark.codec import Pixels
@@ -50,3 +51,24 @@ def require_side(pixels: Pixels, least_px: int, metric: str) -> None:
         raise NotMeasurable(
             f"{metric} needs at least {least_px} px on the shorter side, this image has {side}"
         )
+
+
+# Beyond it, metrics compute in bands of rows what they otherwise hold as a whole: 4,096 x 4,096.
+LARGE_PIXELS = 1 << 24
+BAND_PIXELS = 1 << 20
+
+
+def is_large(shape: tuple[int, ...]) -> bool:
+    """Return whether an image of this shape, (height, width, ...), is one to compute in bands."""
+    return shape[0] * shape[1] > LARGE_PIXELS
+
+
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Yield slices of rows, of about `BAND_PIXELS` pixels each, that cover all rows in order.
+
+    >>> list(bands(5, BAND_PIXELS // 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    step = max(BAND_PIXELS // max(width, 1), 1)
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import require_same_shape
+from benchmark.metrics.metric import bands, is_large, require_same_shape
 from benchmark.metrics.presentation import Presentation
 
 Better = Literal["higher", "lower"]
@@ -23,10 +23,10 @@ PLANE_WEIGHTS = (6, 1, 1)
 
 
 class PreparedLuma(NamedTuple):
-    """Luma of a source, computed once."""
+    """A source with its luma, computed once; of a large image, in bands where it is compared."""
 
-    shape: tuple[int, ...]
-    luma: NDArray[np.float32]  # (pixels,), in ten-thousandths of a grey level
+    pixels: Pixels
+    luma: NDArray[np.float32] | None  # (pixels,), in ten-thousandths of a grey level; None: large
 
 
 class PSNR:
@@ -66,13 +66,16 @@ class LumaPSNR:
         """Ignore `device`, as `PSNR` does."""
 
     def prepare(self, reference: Pixels) -> PreparedLuma:
-        """Return the source's luma."""
-        return PreparedLuma(reference.shape, _luma(reference))
+        """Return the source with its luma."""
+        return PreparedLuma(reference, None if is_large(reference.shape) else _luma(reference))
 
     def compare(self, prepared: PreparedLuma, decoded: Pixels) -> float:
         """Return the PSNR of luma (dB) of a decoded image; `ValueError` unless the shapes agree."""
-        require_same_shape(prepared.shape, decoded.shape)
-        error = (_luma(decoded) - prepared.luma).astype(np.float64)
+        require_same_shape(prepared.pixels.shape, decoded.shape)
+        if prepared.luma is None:
+            error = _luma_error_in_bands(prepared.pixels, decoded)
+        else:
+            error = (_luma(decoded) - prepared.luma).astype(np.float64)
         return _decibels(float(error @ error) / LUMA_UNIT**2 / error.size)
 
 
@@ -121,16 +124,19 @@ def ycbcr_planes(pixels: Pixels) -> NDArray[np.uint8]:
     >>> ycbcr_planes(np.uint8([[[255, 255, 255], [255, 0, 0]]])).tolist()
     [[[255, 54]], [[128, 99]], [[128, 255]]]
     """
-    red, luma, blue = (
-        pixels[..., 0].astype(np.float64),
-        _luma(pixels).reshape(pixels.shape[:2]) / LUMA_UNIT,
-        pixels[..., 2].astype(np.float64),
-    )
-    # ITU-R BT.709-6, item 3.3; 128 stands for no colour, and pure blue or red would be 255.5
-    blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
-    planes = np.rint(np.stack([luma, blueness, redness])).clip(0, 255)
-    rounded: NDArray[np.uint8] = planes.astype(np.uint8)
-    return rounded
+    height, width = pixels.shape[:2]
+    planes = np.empty((3, height, width), np.uint8)
+    for rows in bands(height, width):  # of float64, which takes 80 bytes a pixel
+        band = pixels[rows]
+        red, luma, blue = (
+            band[..., 0].astype(np.float64),
+            _luma(band).reshape(band.shape[:2]) / LUMA_UNIT,
+            band[..., 2].astype(np.float64),
+        )
+        # ITU-R BT.709-6, item 3.3; 128 stands for no colour, and pure blue or red would be 255.5
+        blueness, redness = 128 + (blue - luma) / 1.8556, 128 + (red - luma) / 1.5748
+        planes[:, rows] = np.rint(np.stack([luma, blueness, redness])).clip(0, 255)
+    return planes
 
 
 def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
@@ -140,11 +146,15 @@ def mean_squared_error(reference: Pixels, decoded: Pixels) -> float:
     21675.0
     """
     require_same_shape(reference.shape, decoded.shape)
-    # uint8 holds the difference of the larger and the smaller, and uint16 its square
-    difference = np.maximum(reference, decoded)
-    difference -= np.minimum(reference, decoded)
-    squares = np.multiply(difference, difference, dtype=np.uint16)
-    return int(squares.sum(dtype=np.uint64)) / squares.size
+    total = 0
+    for rows in bands(*reference.shape[:2]):  # integers, whose sum is the same in any order
+        one, other = reference[rows], decoded[rows]
+        # uint8 holds the difference of the larger and the smaller, and uint16 its square
+        difference = np.maximum(one, other)
+        difference -= np.minimum(one, other)
+        squares = np.multiply(difference, difference, dtype=np.uint16)
+        total += int(squares.sum(dtype=np.uint64))
+    return total / reference.size
 
 
 def psnr(reference: Pixels, decoded: Pixels) -> float:
@@ -173,6 +183,19 @@ def _luma(pixels: Pixels) -> NDArray[np.float32]:
     weights = np.array(LUMA_WEIGHTS, np.float32)
     luma: NDArray[np.float32] = pixels.reshape(-1, 3).astype(np.float32) @ weights
     return luma
+
+
+def _luma_error_in_bands(reference: Pixels, decoded: Pixels) -> NDArray[np.float64]:
+    """Return the error of luma, (pixels,): one array, since BLAS sums parts to other last digits.
+
+    Luma itself, and its differences, are whole numbers that float32 holds.
+    """
+    height, width = reference.shape[:2]
+    error = np.empty((height, width), np.float64)
+    for rows in bands(height, width):
+        difference = _luma(decoded[rows]) - _luma(reference[rows])
+        error[rows] = difference.reshape(-1, width)
+    return error.reshape(-1)
 
 
 def _decibels(mse: float) -> float:

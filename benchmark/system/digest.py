@@ -9,13 +9,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark.codec import Pixels
 from benchmark.system.cache import cache_folder
 
 
 def pixels_sha256(pixels: Pixels) -> str:
     """Hash the height x width x 3 bytes, row by row: the identity of a source or reconstruction."""
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -3,7 +3,16 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Gpu(NamedTuple):
+    """GPU that this process may use."""
+
+    name: str  # as an entry of CUDA_VISIBLE_DEVICES: its UUID, or what that variable has for it
+    free_bytes: int | None  # None where nothing tells
 
 
 def machine() -> str:
@@ -48,3 +57,85 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() or None
+
+
+def gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, by nvidia-smi; none where that is missing.
+
+    No context is made on any of them, which would take its memory.
+    """
+    asked = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return visible_gpus(done.stdout, environment.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible_gpus(listed: str, visible: str | None) -> tuple[Gpu, ...]:
+    """Return the GPUs of nvidia-smi's lines "index, uuid, MiB free" that a variable leaves.
+
+    >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, [N/A]\\n", None)
+    (Gpu(name='GPU-a', free_bytes=104857600), Gpu(name='GPU-b', free_bytes=None))
+    >>> visible_gpus("0, GPU-a, 100\\n1, GPU-b, 200\\n", "1")
+    (Gpu(name='1', free_bytes=209715200),)
+    """
+    lines = [tuple(map(str.strip, line.split(","))) for line in listed.splitlines()]
+    found = {
+        name: int(free) << 20 if free.isdigit() else None
+        for index, uuid, free in (line for line in lines if len(line) == 3)
+        for name in (index, uuid)
+    }
+    if visible is None:
+        return tuple(Gpu(line[1], found[line[1]]) for line in lines if len(line) == 3)
+    names = [one.strip() for one in visible.split(",")]
+    return tuple(Gpu(one, found.get(one)) for one in names if one and one != "-1")
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that processes here may still take; None where nothing says.
+
+    The least of what the system has left (MemAvailable of /proc/meminfo) and of what each control
+    group leaves that this process is in, of version 2 or 1: its limit without what is in use, page
+    cache not counted, since it gives way. root: where `proc` and `sys` are looked for.
+    """
+    left: list[int | None] = []
+    for line in _lines(root / "proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            left.append(int(line.split()[1]) * 1024)
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mounts, version = ["sys/fs/cgroup", "sys/fs/cgroup/unified"], 2
+        elif "memory" in controllers.split(","):
+            mounts, version = ["sys/fs/cgroup/memory"], 1
+        else:
+            continue
+        for mount in mounts:
+            group = Path(path.strip("/"))
+            # A container may see its own group at the mount, under a path that is the host's.
+            for level in (group, *group.parents):
+                left.append(_left_by_group(root / mount / level, version))
+    known = [one for one in left if one is not None]
+    return min(known, default=None)
+
+
+def _left_by_group(folder: Path, version: int) -> int | None:
+    names = ("memory.max", "memory.current") if version == 2 else (
+        "memory.limit_in_bytes", "memory.usage_in_bytes"
+    )  # fmt: skip
+    limit, usage = (next(iter(_lines(folder / name)), "") for name in names)
+    if not limit.isdigit() or not usage.isdigit():  # "max", or no such group
+        return None
+    caches = ("inactive_file", "active_file")
+    prefix = "" if version == 2 else "total_"
+    found = dict(line.split(None, 1) for line in _lines(folder / "memory.stat") if " " in line)
+    cached = sum(int(found.get(prefix + name, 0)) for name in caches)
+    return max(int(limit) - max(int(usage) - cached, 0), 0)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

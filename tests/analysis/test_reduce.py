@@ -26,7 +26,7 @@ from benchmark.plan.select import select
 from benchmark.protocol import protocol_of
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
-from support.fake_realism import Colours
+from support.fake_realism import Colours, Shift
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
 NAMES = ("psnr", "colours")
@@ -324,3 +324,23 @@ def test_stored_influences_belong_to_the_pairs_in_sorted_order(tmp_path, sources
     table = with_distribution_metrics(store.table(), store.folder, ["shift"])
     found = {row["image_sha256"]: row["shift"] for row in table.to_pylist() if row["shift"]}
     assert found == {source: 101.0 + place for place, (source, _) in enumerate(pairs)}
+
+
+class Immense(Shift):
+    """A distribution metric that asks for a petabyte."""
+
+    def reduce(self, reference, decoded):
+        np.ones(1 << 50, np.uint8)
+        return super().reduce(reference, decoded)
+
+
+def test_a_distribution_metric_out_of_memory_is_null_with_its_reason(
+    sources, tmp_path, monkeypatch
+):
+    store = measure(tmp_path, sources)
+    name = f"{Immense.__module__}:Immense"
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", name)
+    table = with_distribution_metrics(store.table(), store.folder, ["shift"])
+    assert table["shift"].null_count == table.num_rows
+    reason = "Shift of 4 images does not fit into memory: report fewer images, or on a machine with"
+    assert all(text.startswith(reason) for text in table["shift_reason"].to_pylist())

@@ -113,3 +113,14 @@ def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
     monkeypatch.setattr(mozjpeg, "find_spec", lambda name: elsewhere)
     with pytest.raises(Unavailable, match="mozjpeg needs a libvips that contains it: install"):
         MozJPEG()
+
+
+def test_a_large_jpeg_is_decoded_without_a_warning(monkeypatch, photo):
+    """Pillow warns from `MAX_IMAGE_PIXELS` on, and refuses from twice that on."""
+    data = JPEG().encode(photo, Setting("quality", 50))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.shape[0] * photo.shape[1] - 1)
+    assert JPEG().decode(data).shape == photo.shape
+    assert JPEG().setting_of(data) == Setting("quality", 50)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.shape[0] * photo.shape[1] // 3)
+    with pytest.raises(Image.DecompressionBombError):
+        JPEG().decode(data)

@@ -6,11 +6,13 @@ import pytest
 
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
+from benchmark.measure.engine.gpu_lanes import gpu_lanes
 from benchmark.measure.engine.local import Finished, carry_out
 from benchmark.measure.workbench import Conditions, Rescore, Workbench
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
+from benchmark.system.machine import Gpu
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
 VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc"}
@@ -91,6 +93,25 @@ def test_one_process_codes_on_the_cpu_while_another_has_the_gpu(sources, tmp_pat
         if one[1] != other[1] and max(one[2], other[2]) < min(one[3], other[3])
     ]
     assert together, "the GPU waited for entropy coding"
+
+
+@pytest.mark.parametrize("timing", [False, True])
+def test_every_gpu_of_the_machine_has_workers_and_each_worker_one_gpu(
+    timing, sources, tmp_path, monkeypatch
+):
+    """The GPUs are what the probe says: the first holds two workers, the second one."""
+    probed = (Gpu("GPU-a", 20 << 30), Gpu("GPU-b", 5 << 30))
+    monkeypatch.setattr("benchmark.measure.engine.local.gpus", lambda: probed)
+    log = tmp_path / "log"
+    finished(cells(f"SeesGpu:log={log}", sources), conditions(jobs=1, timing=timing))
+    seen = dict(line.split() for line in log.read_text().splitlines())
+    assert sorted(seen.values()) == (["GPU-a"] if timing else ["GPU-a", "GPU-a", "GPU-b"])
+
+
+def test_the_workers_of_a_gpu_follow_its_memory():
+    many = [Gpu("a", 140 << 30), Gpu("b", 1 << 30), Gpu("c", None)]
+    assert gpu_lanes(many, False) == ["a", "b", "c", "a", "c", "a", "a"]
+    assert (gpu_lanes((), False), gpu_lanes((), True)) == (["", ""], [""])
 
 
 def test_where_time_is_measured_one_process_has_gpu_and_cpu_for_itself(sources, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from baselines.crdr import CRDR
 from benchmark.codec import CodesInTiles, Setting
-from benchmark.errors import OutOfDeviceMemory
-from benchmark.measure.execute import Coded, Failed, execute_within_memory, lacks_memory
+from benchmark.errors import OutOfDeviceMemory, memory_exhausted
+from benchmark.measure.execute import Coded, Failed, execute_within_memory
 from support import fake_on_cluster as fakes
 
 STEP = Setting("step", 16)
@@ -64,13 +64,13 @@ def test_without_tiles_or_for_another_reason_it_fails_at_once(codec):
     assert "once more" not in failed.reason
 
 
-def test_torchs_own_error_counts_and_memory_of_the_host_does_not():
+def test_torchs_own_error_counts_and_memory_of_the_host_is_another():
     import torch
 
-    assert lacks_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert lacks_memory(torch.cuda.OutOfMemoryError("CUDA out of memory"))
-    assert not lacks_memory(MemoryError())
-    assert not lacks_memory(RuntimeError("out of memory"))
+    assert memory_exhausted(torch.OutOfMemoryError("CUDA out of memory")) == "device"
+    assert memory_exhausted(torch.cuda.OutOfMemoryError("CUDA out of memory")) == "device"
+    assert memory_exhausted(MemoryError()) == "host"
+    assert memory_exhausted(RuntimeError("out of memory of the word")) is None
 
 
 def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):

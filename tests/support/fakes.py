@@ -124,6 +124,23 @@ class OnGpu(Honest):
             log.write(f"{device} {os.getpid()} {began} {time.monotonic()}\n")
 
 
+class SeesGpu(Honest):
+    """Notes which GPU its process sees, a line for each picture."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self._log = log
+
+    def describe(self) -> CodecInfo:
+        return replace(super().describe(), device="cuda")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        with open(self._log, "a") as log:
+            log.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+        time.sleep(0.2)
+        return super().encode(pixels, setting)
+
+
 class Missing(Honest):
     def __init__(self) -> None:
         raise Unavailable("the program 'nonesuch' is not on the PATH: install it")

@@ -39,7 +39,7 @@ class LatentGAN:
         with torch.random.fork_rng():
             torch.manual_seed(setup.recipe.seed)
             self.score = nn.Conv2d(3 + LEAST.latent, 1, 5, stride=4)
-        self.optimiser = torch.optim.Adam(self.score.parameters())
+        self.optimiser = setup.guard.adam(self.score.parameters(), 1e-3)
 
     def scores(self, images: Tensor, latents: Tensor) -> Tensor:
         maps = interpolate(latents.detach(), size=images.shape[2:])
@@ -54,7 +54,7 @@ class LatentGAN:
         total = cost.loss(torch.tensor(self.stage.lambdas[0])).mean() + self.stage.gan * fake
         images, latents = found.images.detach(), found.latents.detach()
 
-        def update(factor: float) -> dict[str, float]:
+        def update(factor: float) -> dict[str, Tensor]:
             real = batch.crops.clone().requires_grad_()
             scores = self.scores(real, latents)
             (slope,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
@@ -65,8 +65,8 @@ class LatentGAN:
             (loss + self.stage.r1 / 2 * r1).backward()
             numbers = torch.stack([loss.detach(), r1.detach()])
             averaged = self.setup.workers.average(self.score.parameters(), numbers)
-            self.optimiser.step()
-            return dict(zip(("discriminator", "r1"), averaged.tolist(), strict=True))
+            self.setup.guard.step(self.optimiser)
+            return dict(zip(("discriminator", "r1"), averaged, strict=True))
 
         return Loss(total, {"bpp": cost.bpp.mean()}, update)
 

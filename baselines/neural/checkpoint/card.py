@@ -42,6 +42,7 @@ class Card:
     sha256: str = ""  # of the tensors' file, in hexadecimal; `save_checkpoint` fills it in
     # Training steps by the precision of convolutions, "bfloat16" or "float32"; none where unknown.
     precision_steps: Mapping[str, int] = field(default_factory=dict)
+    deterministic_steps: int = 0  # those with deterministic kernels alone
 
     @property
     def identity(self) -> bytes:
@@ -78,6 +79,7 @@ class _Record(msgspec.Struct, kw_only=True):
     caveat: str = ""
     crops: Count = 0
     precision_steps: dict[str, Count] = {}
+    deterministic_steps: Count = 0
     architecture: str = ""
     config: Any = None
     sizes: Any = None  # format 1: CRDR's
@@ -101,6 +103,7 @@ def save_card(path: Path, card: Card) -> None:
         "steps": UNKNOWN if card.steps is None else card.steps,
         "crops": card.crops,
         "precision_steps": dict(card.precision_steps),
+        **({"deterministic_steps": card.deterministic_steps} if card.deterministic_steps else {}),
         "command": card.command,
         "commit": card.commit,
         "measured": dict(card.measured),
@@ -172,5 +175,6 @@ def _card(record: Any) -> Card:
         caveat=found.caveat,
         crops=found.crops,
         precision_steps=found.precision_steps,
+        deterministic_steps=found.deterministic_steps,
         sha256=found.sha256,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from baselines.neural.crdr.discriminators import discriminator
 from baselines.neural.crdr.stage import ConditionedStage
 from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.step_guard import StepGuard, load_optimiser
 from baselines.neural.training.workers import Workers
 
 
@@ -17,7 +18,12 @@ class Adversary:
     """Discriminators by rate level; a fractional q takes that of the nearest one."""
 
     def __init__(
-        self, stage: ConditionedStage, seed: int, device: torch.device, workers: Workers
+        self,
+        stage: ConditionedStage,
+        seed: int,
+        device: torch.device,
+        workers: Workers,
+        guard: StepGuard | None = None,
     ) -> None:
         self.gan = GAN_LOSSES[stage.objective]
         self._stage, self._device, self._workers = stage, device, workers
@@ -27,7 +33,8 @@ class Adversary:
                 stage.discriminator, len(stage.lambdas), stage.discriminator_channels
             ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._parameters = list(self._network.parameters())
-        self._optimiser = torch.optim.Adam(self._parameters, stage.discriminator_learning_rate)
+        self._guard = guard or StepGuard()
+        self._optimiser = self._guard.adam(self._parameters, stage.discriminator_learning_rate)
 
     def generator_loss(
         self, references: Tensor, images: Tensor, q: NDArray[np.float32], beta: Tensor
@@ -48,7 +55,7 @@ class Adversary:
 
     def update(
         self, originals: Tensor, images: Tensor, q: NDArray[np.float32], factor: float
-    ) -> dict[str, float]:
+    ) -> dict[str, Tensor]:
         """Update the discriminators by one step, averaged over processes; return their loss."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.discriminator_learning_rate * factor
@@ -61,9 +68,9 @@ class Adversary:
         for parameter in self._parameters:  # a level may be missing from this worker's part only
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        (averaged,) = self._workers.average(self._parameters, loss.detach().reshape(1)).tolist()
-        self._optimiser.step()
-        return {"discriminator": averaged}
+        averaged = self._workers.average(self._parameters, loss.detach().reshape(1))
+        self._guard.step(self._optimiser)
+        return {"discriminator": averaged[0]}
 
     def state(self) -> dict[str, Any]:
         """Return weights and optimiser."""
@@ -75,7 +82,7 @@ class Adversary:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned."""
         self._network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self._optimiser, state["optimiser"])
 
     def _levels(self, q: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(np.rint(q)).long()  # on the CPU, where they decide what runs
+        return torch.from_numpy(np.rint(q).astype(np.int64))  # on the CPU: they decide what runs

@@ -43,7 +43,7 @@ class SingleRate:
         self.stage, self._setup = stage, setup
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
         self._adversary = (
-            Adversary(stage, setup.recipe.seed, setup.device, setup.workers)
+            Adversary(stage, setup.recipe.seed, setup.device, setup.workers, setup.guard)
             if stage.gan_per_beta
             else None
         )
@@ -137,13 +137,13 @@ class SingleRate:
 
     def _discriminators_update(
         self, passed: Passed
-    ) -> Callable[[float], Mapping[str, float]] | None:
+    ) -> Callable[[float], Mapping[str, Tensor]] | None:
         crops, levels, estimate = passed
         adversary = self._adversary
         if adversary is None or levels.q_differs:
             return None
 
-        def update(factor: float) -> dict[str, float]:
+        def update(factor: float) -> dict[str, Tensor]:
             with self._setup.precision():
                 return adversary.update(crops, estimate.images, levels.q_of_crops, factor)
 

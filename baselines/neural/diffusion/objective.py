@@ -57,6 +57,8 @@ class Drawing:
     def __init__(self, stage: DrawingStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
         self._base: BaseCodec | None = None
+        self._facts: dict[int, LevelFacts] = {}  # read once: that waits for a GPU
+        self._known: DiffusionNetwork | None = None  # the network that has been found measured
         self._shown: list[list[tuple[Pixels, Pixels, float]]] = []
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
@@ -124,12 +126,20 @@ class Drawing:
         plain = uncompiled(network)
         if not isinstance(plain, DiffusionNetwork):
             raise UsageError(f"The stage {self.stage.kind} is for dirac and hfd, no other network.")
+        if plain is self._known:
+            return plain
         if not plain.is_measured:
             raise UsageError(
                 "The base's residuals have to be measured before training: the recipe is to say "
                 'initialise = "pca".'
             )
+        self._known, self._facts = plain, {}
         return plain
+
+    def _facts_of(self, network: DiffusionNetwork, level: int) -> LevelFacts:
+        if level not in self._facts:
+            self._facts[level] = network.facts(level)
+        return self._facts[level]
 
     def _open(self, network: DiffusionNetwork) -> BaseCodec:
         self._base = self._base or open_base(network.config)
@@ -154,8 +164,9 @@ class Drawing:
         shown = torch.empty_like(crops)
         scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
-            chosen = torch.as_tensor(levels == level, device=crops.device)
-            facts = network.facts(level)
+            # Places, not truth values: a GPU would have to say first how many are true.
+            chosen = torch.from_numpy(np.flatnonzero(levels == level)).to(crops.device)
+            facts = self._facts_of(network, level)
             setting = Setting(config.setting, config.settings[level])
             shown[chosen] = base.code_crops(crops[chosen], setting).images
             scales[chosen] = math.log(facts.scale)

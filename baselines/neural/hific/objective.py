@@ -51,11 +51,7 @@ class Hific:
     def __init__(self, stage: HificStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = (
-            ConditionalAdversary(stage, setup.recipe.seed, setup.device, setup.workers)
-            if stage.has_gan
-            else None
-        )
+        self._adversary = ConditionalAdversary(setup, stage) if stage.has_gan else None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step, and the discriminator's update."""
@@ -82,7 +78,7 @@ class Hific:
         total = (found.loss(weight.expand(len(crops))) + penalty).mean()
         numbers |= {"mse": found.mse.mean(), "bpp": found.bpp.mean(), "rounded_bpp": rounded}
 
-        def update(factor: float) -> Mapping[str, float]:
+        def update(factor: float) -> Mapping[str, Tensor | float]:
             assert adversary is not None
             assert estimate.latents is not None
             with self._setup.precision():

@@ -62,11 +62,7 @@ class MultiRealism:
     def __init__(self, stage: MultiRealismStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = (
-            ConditionalAdversary(stage, setup.recipe.seed, setup.device, setup.workers)
-            if stage.has_gan
-            else None
-        )
+        self._adversary = ConditionalAdversary(setup, stage) if stage.has_gan else None
 
     def loss(self, network: Network, batch: Batch, step: int) -> Loss:
         """Return the loss of a step at betas drawn for it, and the discriminator's update."""
@@ -93,7 +89,7 @@ class MultiRealism:
         total = scale * (found.loss(weights) + penalty).mean()
         numbers |= {"mse": found.mse.mean(), "bpp": found.bpp.mean()}
 
-        def update(factor: float) -> Mapping[str, float]:
+        def update(factor: float) -> Mapping[str, Tensor | float]:
             assert adversary is not None
             assert estimate.latents is not None
             with self._setup.precision():

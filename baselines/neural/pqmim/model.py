@@ -23,7 +23,7 @@ from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
 from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
-from baselines.neural.pqmim.transformer import MaskedTransformer
+from baselines.neural.pqmim.transformer import MaskedTransformer, picked
 
 
 class PqMimNetwork(Network):
@@ -93,7 +93,7 @@ def token_bits(logits: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
     logits: (P, M, K), as `MaskedTransformer` gives them. tokens: (N, M, h, w). wanted: bool
     (N, h, w).
     """
-    chosen = tokens.permute(0, 2, 3, 1)[wanted]
+    chosen = picked(tokens.permute(0, 2, 3, 1), wanted)
     logs = logits.float().log_softmax(2) / torch.log(torch.tensor(2.0))
     return -logs.gather(2, chosen[:, :, None])[:, :, 0]
 

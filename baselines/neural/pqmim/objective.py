@@ -73,11 +73,7 @@ class Autoencoder:
     def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
         self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
-        self._adversary = (
-            ConditionalAdversary(stage, setup.recipe.seed, setup.device, setup.workers)
-            if stage.has_gan
-            else None
-        )
+        self._adversary = ConditionalAdversary(setup, stage) if stage.has_gan else None
         self._counts: Tensor | None = None  # of each entry, since the last were replaced
         self._autoencode: Any = None
 
@@ -110,7 +106,7 @@ class Autoencoder:
             "perplexity": perplexities(counts).mean(),
         }
 
-        def update(factor: float) -> Mapping[str, float]:
+        def update(factor: float) -> Mapping[str, Tensor | float]:
             told = self._count(plain, counts, step)
             if adversary is None:
                 return told
@@ -138,8 +134,13 @@ class Autoencoder:
 
     def _count(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
         """Count used entries; replace the others where it is time. Returns how many there were."""
+        if (left_out := self._setup.guard.left_out) is not None:
+            counts = counts * (1 - left_out)
         self._counts = counts if self._counts is None else self._counts.to(counts) + counts
         if (step + 1) % self.stage.split_every_steps:
+            return {}
+        # These steps wait for a GPU: how many entries there are to replace decides what is drawn.
+        if left_out is not None and bool(left_out):
             return {}
         shared = self._setup.workers.average([], self._counts.reshape(-1)).view_as(counts)
         seed = int(self._setup.random(step).integers(1 << 31))
@@ -165,9 +166,9 @@ class Transformer:
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
         own = slice(batch.first, batch.first + len(tokens))
-        known, wanted = (one[own].to(tokens.device) for one in self.masks(step, rows, columns))
+        known, wanted = (one[own] for one in self.masks(step, rows, columns))
         with self._setup.precision():
-            logits = plain.transformer(vectors, known, wanted)
+            logits = plain.transformer(vectors, known.to(tokens.device), wanted)
         bits = token_bits(logits, tokens, wanted).mean()
         return Loss(bits * math.log(2), {"bits_per_part": bits})
 

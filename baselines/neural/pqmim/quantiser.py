@@ -72,12 +72,11 @@ class ProductQuantiser(nn.Module):
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Return how often each entry occurs in tokens (N, M, h, w): float32 (M, K)."""
-        return torch.stack(
-            [
-                torch.bincount(one.reshape(-1), minlength=self.codebooks.shape[1]).float()
-                for one in tokens.transpose(0, 1)
-            ]
-        )
+        # bincount would have a GPU say first how long its result is.
+        found = tokens.transpose(0, 1).flatten(1)
+        ones = torch.ones(found.shape, device=tokens.device)
+        zeros = torch.zeros(self.codebooks.shape[:2], device=tokens.device)
+        return zeros.scatter_add_(1, found, ones)
 
     @torch.no_grad()
     def split_unused(self, counts: Tensor, generator: torch.Generator) -> int:

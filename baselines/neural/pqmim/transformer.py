@@ -84,6 +84,16 @@ def by_heads(values: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     return split[0], split[1], split[2]
 
 
+def picked(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return the vectors (P, ...) of `values` (N, h, w, ...) where `wanted` (N, h, w) is true.
+
+    They are counted on the device of `wanted`.
+    """
+    places = wanted.reshape(-1).nonzero()[:, 0].to(values.device)
+    found: Tensor = values.flatten(0, 2)[places]
+    return found
+
+
 class MaskedTransformer(nn.Module):
     """Predictor of unknown tokens."""
 
@@ -105,7 +115,8 @@ class MaskedTransformer(nn.Module):
         """Return logits (P, M, K) of the P tokens that are `wanted`, image by image, row by row.
 
         vectors: (N, M d, h, w), of which those that are not `known` count for nothing. known,
-        wanted: bool (N, h, w).
+        wanted: bool (N, h, w); `wanted` had better be on the CPU, since a GPU would have to be
+        asked how many there are.
         """
         embedded = self.embedding(vectors.permute(0, 2, 3, 1))
         features = torch.where(known[..., None], embedded, self.unknown.to(embedded.dtype))
@@ -113,5 +124,5 @@ class MaskedTransformer(nn.Module):
         features = windows.split(features) + self.places
         for layer in self.layers:
             features = layer(features, windows.inside)
-        logits: Tensor = self.head(self.norm(windows.join(features)[wanted]))
+        logits: Tensor = self.head(self.norm(picked(windows.join(features), wanted)))
         return logits.view(-1, self.sizes.books, self.sizes.entries)

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--validation", type=Path, nargs="*", default=[], help="photographs")
     parser.add_argument("--max-minutes", type=float)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--deterministic", action="store_true")
     given = parser.parse_args()
     minutes = given.max_minutes
     deadline = None if minutes is None else monotonic() + 60 * minutes
@@ -33,6 +34,7 @@ def main() -> int:
             validation=[read_photograph(path) for path in given.validation],
             device=given.device,
             deadline=deadline,
+            deterministic=given.deterministic,
         )
     except BenchError as error:
         logging.getLogger(__name__).error("%s", error)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.losses.patch_discriminator import PatchDiscriminator
+from baselines.neural.training.objective import Setup
 from baselines.neural.training.recipe import AtLeastOne, Stage, Weight
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.step_guard import load_optimiser
 
 LOSS = GAN_LOSSES["sgan"]  # non-saturating, without reference
 
@@ -71,9 +72,9 @@ class WeightedGanStage(GanStage):
 class ConditionalAdversary:
     """The discriminator of a stage with its optimiser; made with the first latents."""
 
-    def __init__(self, stage: GanStage, seed: int, device: torch.device, workers: Workers) -> None:
-        self._stage, self._seed, self._device = stage, seed, device
-        self._workers = workers
+    def __init__(self, setup: Setup, stage: GanStage) -> None:
+        self._stage, self._seed, self._device = stage, setup.recipe.seed, setup.device
+        self._workers, self._guard = setup.workers, setup.guard
         self._network: PatchDiscriminator | None = None
         self._state: dict[str, Any] | None = None
 
@@ -87,7 +88,7 @@ class ConditionalAdversary:
 
     def update(
         self, originals: Tensor, images: Tensor, latents: Tensor, factor: float
-    ) -> dict[str, float]:
+    ) -> dict[str, Tensor]:
         """Update the discriminator by one step, averaged over processes; return its loss."""
         network, known = self._made(latents.shape[1]), latents.detach()
         for group in self._optimiser.param_groups:
@@ -97,9 +98,9 @@ class ConditionalAdversary:
         loss = LOSS.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
         mean = loss.detach().reshape(1)
-        (averaged,) = self._workers.average(list(network.parameters()), mean).tolist()
-        self._optimiser.step()
-        return {"discriminator": averaged}
+        averaged = self._workers.average(list(network.parameters()), mean)
+        self._guard.step(self._optimiser)
+        return {"discriminator": averaged[0]}
 
     def state(self) -> dict[str, Any] | None:
         """Return weights and optimiser; None before the first step."""
@@ -122,11 +123,11 @@ class ConditionalAdversary:
                 network = PatchDiscriminator(
                     latent, stage.discriminator_channels, stage.discriminator_latent_channels
                 ).to(self._device)
-            self._optimiser = torch.optim.Adam(
+            self._optimiser = self._guard.adam(
                 network.parameters(), stage.discriminator_learning_rate
             )
             if self._state is not None:
                 network.load_state_dict(self._state["network"])
-                self._optimiser.load_state_dict(self._state["optimiser"])
+                load_optimiser(self._optimiser, self._state["optimiser"])
             self._network = network
         return self._network

@@ -47,6 +47,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         commit=commit() or "unknown",
         measured=_measured(run, index, step),
         precision_steps=precision_steps(state, recipe),
+        deterministic_steps=state.get("deterministic_steps", 0),
         caveat=caveat,
     )
     images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]

@@ -5,7 +5,8 @@ was interrupted continues as if it had not been.
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,19 +15,48 @@ from torch import Tensor, nn
 from baselines.neural.network import Network
 from baselines.neural.training.objective import Batch, Setup, StageObjective, objective_class
 from baselines.neural.training.photographs import CropStream, Photographs, draw_crops
+from baselines.neural.training.precision import exact_float32
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.schedule import rate_factor
+from baselines.neural.training.step_guard import load_optimiser
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 
 LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
 
 
-class Update(NamedTuple):
-    """Outcome of one step."""
+class Update:
+    """Outcome of one step, which stays on the device until it is asked for: that waits for it."""
 
-    skipped: bool  # the loss or its gradient was not finite, or exploded: nothing was changed
-    numbers: dict[str, float]  # means over the batch
+    def __init__(
+        self,
+        left_out: Tensor | bool,
+        numbers: Mapping[str, Tensor],
+        after: Mapping[str, Tensor | float],
+    ) -> None:
+        """Keep means over the batch; `after` has those of what follows the network's update."""
+        self.left_out, self._numbers, self._after = left_out, numbers, after
+
+    @property
+    def skipped(self) -> bool:
+        """True if the loss or its gradient was not finite, or exploded: nothing was changed."""
+        return bool(self.left_out)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Means over the batch."""
+        told = {**self._numbers, **({} if self.skipped else self._after)}
+        return dict(zip(told, _read(list(told.values())), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what `skipped` and `numbers` say."""
+        return (
+            isinstance(other, Update)
+            and self.skipped == other.skipped
+            and self.numbers == other.numbers
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Learner:
@@ -41,7 +71,8 @@ class Learner:
         workers: Workers,
     ) -> None:
         self.network, self.stage = network, recipe.stages[index]
-        self.step = self.skipped = 0
+        self.step = 0
+        self._skipped: Tensor | int = 0
         self._recipe, self._index = recipe, index
         self._photographs, self._workers = photographs, workers
         device = next(network.parameters()).device
@@ -62,10 +93,11 @@ class Learner:
             if not group.auxiliary
         ]
         self._parameters = [one for group in main for one in group["params"]]  # type: ignore[attr-defined]
-        self._optimiser = torch.optim.Adam(main, lr=self.stage.learning_rate)
+        self._guard = setup.guard
+        self._optimiser = self._guard.adam(main, self.stage.learning_rate)
         self._auxiliary = [one for group in groups if group.auxiliary for one in group.parameters]
         self._auxiliary_optimiser = (
-            torch.optim.Adam(self._auxiliary, self.stage.quantile_learning_rate)
+            self._guard.adam(self._auxiliary, self.stage.quantile_learning_rate)
             if self._auxiliary
             else None
         )
@@ -73,8 +105,20 @@ class Learner:
         self._crops = CropStream(self._draw, self.stage.steps, device)
         self._forward: Any = _compiled(network) if recipe.compiled else network
 
+    @property
+    def skipped(self) -> int:
+        """Steps of the stage that were left out; asking waits for the device."""
+        return int(self._skipped)
+
     def update(self) -> Update:
-        """Do one step: update the network, its auxiliary parameters, then the discriminators."""
+        """Do one step: update the network, its auxiliary parameters, then the discriminators.
+
+        On a GPU nothing is read back: the step is queued, and may not be done on return.
+        """
+        with exact_float32(self.precision == "float32"):
+            return self._update()
+
+    def _update(self) -> Update:
         pixels = self._crops.take(self.step)
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         self._seed()
@@ -90,18 +134,19 @@ class Learner:
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
         averaged = self._average({"loss": loss.total, **loss.numbers})
         largest = self.stage.clip_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, largest))
-        whole = math.isfinite(norm) and averaged["loss"] <= LARGEST_LOSS
-        if whole:
-            self._optimiser.step()
+        norm = nn.utils.clip_grad_norm_(self._parameters, largest)
+        after: Mapping[str, Tensor | float] = {}
+        counts = self._guard.counts(norm, averaged["loss"], LARGEST_LOSS)
+        if counts:
+            self._guard.step(self._optimiser)
             if self._auxiliary_optimiser is not None:
-                self._auxiliary_optimiser.step()
+                self._guard.step(self._auxiliary_optimiser)
             if loss.after_step is not None:
-                averaged |= loss.after_step(factor)
-        else:
-            self.skipped += 1
+                after = loss.after_step(factor)
+        left_out = not counts if self._guard.left_out is None else self._guard.left_out
+        self._skipped = self._skipped + left_out
         self.step += 1
-        return Update(not whole, averaged)
+        return Update(left_out, averaged, after)
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, network included."""
@@ -118,11 +163,11 @@ class Learner:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what `state` returned, in this version or one before objectives had a state."""
-        self.step, self.skipped = state["step"], state["skipped"]
+        self.step, self._skipped = state["step"], state["skipped"]
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self._optimiser, state["optimiser"])
         if self._auxiliary_optimiser is not None:
-            self._auxiliary_optimiser.load_state_dict(state["quantile_optimiser"])
+            load_optimiser(self._auxiliary_optimiser, state["quantile_optimiser"])
         self.objective.load_state(state["objective" if "objective" in state else "adversary"])
 
     def _freeze(self) -> None:
@@ -148,11 +193,18 @@ class Learner:
         key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
-    def _average(self, numbers: dict[str, Tensor]) -> dict[str, float]:
+    def _average(self, numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         trained = [*self._parameters, *self._auxiliary]
         values = torch.stack([value.detach().float() for value in numbers.values()])
         averaged = self._workers.average(trained, values)
-        return dict(zip(numbers, averaged.tolist(), strict=True))
+        return dict(zip(numbers, averaged.unbind(), strict=True))
+
+
+def _read(values: Sequence[Tensor | float]) -> list[float]:
+    """Return numbers of a device by one copy."""
+    tensors = [one.detach().float() for one in values if isinstance(one, Tensor)]
+    read = iter(torch.stack(tensors).tolist() if tensors else ())
+    return [next(read) if isinstance(one, Tensor) else one for one in values]
 
 
 def _compiled(network: nn.Module) -> Any:

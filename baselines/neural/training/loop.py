@@ -27,10 +27,10 @@ from torch import Tensor
 from baselines.neural.network import Network
 from baselines.neural.training.checkpointing import BEST, load_state, save_state
 from baselines.neural.training.journal import JOURNAL, Journal
-from baselines.neural.training.learner import LARGEST_LOSS, Learner
+from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
 from baselines.neural.training.objective import Validation, objective_class
 from baselines.neural.training.photographs import Photographs, draw_crops
-from baselines.neural.training.precision import steps_as_asked
+from baselines.neural.training.precision import deterministic_kernels, exact_float32, steps_as_asked
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
@@ -52,6 +52,7 @@ class TrainingRequest(NamedTuple):
     validation: Sequence[Pixels]
     device: str
     deadline: float | None  # on the clock of `monotonic`, the same in all processes
+    deterministic: bool = False  # kernels that give the same bits in every call, or none
 
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
@@ -65,15 +66,17 @@ class _TrainingLoop:
         self.asked_to_stop = False
         self.journal = Journal(request.run / JOURNAL)
         self.device = torch.device(request.device)
-        self.numbers: list[dict[str, float]] = []
+        self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
         self.best = float("inf")
         self.precision_steps: dict[str, int] = {}  # of the run, in each precision
+        self.deterministic_steps = 0  # of the run, with deterministic kernels
 
     def go(self) -> None:
         signals = (signal.SIGINT, signal.SIGTERM)
         handlers = {number: signal.signal(number, self._stop) for number in signals}
         try:
-            self._go()
+            with deterministic_kernels(self.request.deterministic):
+                self._go()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -97,6 +100,7 @@ class _TrainingLoop:
                 learner.load_state(saved)
                 self.best = saved["best"]
                 self.precision_steps = precision_steps(saved, self.recipe)
+                self.deterministic_steps = saved.get("deterministic_steps", 0)
                 if self.workers.leads:
                     self.journal.cut(index, learner.step)
                 saved = None
@@ -127,17 +131,19 @@ class _TrainingLoop:
     def _learn(self, learner: Learner, index: int) -> bool:
         """Train to the end of the stage; true where all processes agreed to stop earlier."""
         saved_at = reported_at = monotonic()
-        steps = gap = 0
+        steps = 0
+        gap: Tensor | int = 0  # a tensor where reading it would wait for a GPU
         stop = False
         while learner.step < learner.stage.steps and not stop:
             update = learner.update()
-            gap = gap + 1 if update.skipped else 0
-            if gap == LARGEST_GAP:
+            gap = (gap + 1) * update.left_out
+            read = isinstance(gap, int) or learner.step % LARGEST_GAP == 0
+            if read and int(gap) >= LARGEST_GAP:
                 raise _diverged(self.request.run, learner, index)
             done = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = done + 1
-            if not update.skipped:
-                self.numbers.append(update.numbers)
+            self.deterministic_steps += self.request.deterministic
+            self.updates.append(update)
             steps += 1
             stop, save = self._agreed(saved_at)
             last = learner.step == learner.stage.steps
@@ -170,8 +176,8 @@ class _TrainingLoop:
         validation = None
         if self._due(learner, self.recipe.validate_every_steps) and self.request.validation:
             validation = self._validate(learner)
-        numbers = _means(self.numbers)
-        self.numbers = []
+        numbers = _means([one.numbers for one in self.updates if not one.skipped])
+        self.updates = []
         if not self.workers.leads:
             return
         entry: dict[str, Any] = {
@@ -193,7 +199,8 @@ class _TrainingLoop:
         """Validate in the leading process; keep the network if it is the best so far."""
         found = None
         if self.workers.leads:
-            found = learner.objective.validate(learner.network, self.request.validation)
+            with exact_float32(True):
+                found = learner.objective.validate(learner.network, self.request.validation)
             if found is not None and found.selects and found.loss < self.best:
                 self.best = found.loss
                 state = learner.state()
@@ -204,7 +211,9 @@ class _TrainingLoop:
 
     def _save(self, learner: Learner, index: int) -> None:
         if self.workers.leads:
-            more = {"best": self.best, "precision_steps": self.precision_steps}
+            more: dict[str, Any] = {"best": self.best, "precision_steps": self.precision_steps}
+            if self.deterministic_steps:
+                more["deterministic_steps"] = self.deterministic_steps
             save_state(self.request.run, {**learner.state(), **more})
         self.workers.wait()
 

@@ -6,7 +6,7 @@ weights: the loop sees a loss, numbers to report and an optional second update.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from baselines.neural.training.precision import Precision, precision_of
 from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.step_guard import StepGuard
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UnknownName
@@ -55,8 +56,9 @@ class Loss(NamedTuple):
     total: Tensor  # scalar whose gradient trains the network
     numbers: Mapping[str, Tensor]  # scalars for the journal, the same names in all processes
     # Update of discriminators, called after the network's own with the factor of the learning
-    # rate (`rate_factor`); it returns further numbers, averaged over the processes.
-    after_step: Callable[[float], Mapping[str, float]] | None = None
+    # rate (`rate_factor`); it returns further numbers, averaged over the processes. On a GPU it is
+    # called for steps that are left out too, which `Setup.guard` keeps optimisers from taking.
+    after_step: Callable[[float], Mapping[str, Tensor | float]] | None = None
 
 
 class ValidationPoint(NamedTuple):
@@ -85,6 +87,7 @@ class Setup:
     index: int  # of the stage
     device: torch.device
     workers: Workers
+    guard: StepGuard = field(default_factory=StepGuard)  # of the objective's own optimisers
 
     def random(self, step: int) -> np.random.Generator:
         """Return the generator of a step's choices, the same in all processes and after a resume.

@@ -213,4 +213,5 @@ class CropStream:
 
     def _prepare(self, step: int) -> Tensor:
         crops = self._draw(step)
-        return crops.pin_memory() if self._device.type == "cuda" else crops
+        pinned = self._device.type == "cuda" and torch.cuda.is_available()
+        return crops.pin_memory() if pinned else crops

@@ -8,13 +8,15 @@ holds for the kernels of torch itself, leaves them as fast as they are, ONEDNN_M
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal
 
 import torch
 
 from baselines.neural.training.recipe import Recipe, Stage
+from benchmark.errors import UsageError
 
 Precision = Literal["bfloat16", "float32"]
 
@@ -75,3 +77,46 @@ def steps_as_asked(recipe: Recipe, index: int, step: int) -> dict[str, int]:
         steps = stage.steps if number < index else step
         found[name] = found.get(name, 0) + steps
     return {name: steps for name, steps in found.items() if steps}
+
+
+@contextmanager
+def exact_float32(wanted: bool) -> Iterator[None]:
+    """Compute in float32 what is called float32: on GPUs, convolutions are in TF32 by default.
+
+    TF32 keeps 10 of 23 bits of each factor. Where `wanted` is False, nothing is changed.
+    """
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    if wanted:
+        matmul.allow_tf32 = convolution.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+@contextmanager
+def deterministic_kernels(wanted: bool) -> Iterator[None]:
+    """Have torch use kernels that give the same bits in every call; raise `UsageError` without one.
+
+    It costs time on a GPU. cuBLAS reads its part from the environment when it is first used.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        operation = str(error).partition(" does not")[0].split()[-1]
+        raise UsageError(
+            f"torch has no deterministic kernel of {operation} here: leave --deterministic out"
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]

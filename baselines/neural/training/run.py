@@ -77,15 +77,17 @@ def train(
     held_out: Container[str] = (),
     deadline: float | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    deterministic: bool = False,
 ) -> None:
     """Begin the run in the folder `run`, or resume it.
 
     validation: photographs, uint8 (height, width, 3). held_out: paths in `data` that are not
     trained on. deadline: on the clock of `monotonic`, after
     which the run stops, everything saved, for a next call to resume. memory_bytes: of decoded
-    photographs, on this machine. Under torchrun, every process calls this. Raises `UsageError` for
-    a run of something else and for folders without photographs, `Unavailable` for a device that is
-    missing.
+    photographs, on this machine. deterministic: use only kernels that give the same bits in every
+    call. Under torchrun, every process calls this. Raises `UsageError` for a run of something else,
+    for folders without photographs and where torch has no deterministic kernel of an operation,
+    `Unavailable` for a device that is missing.
     """
     launch = Launch.found()
     chosen = _device(device, launch)
@@ -110,6 +112,7 @@ def train(
         validation,
         chosen,
         deadline,
+        deterministic,
     )
     if launch is None:
         in_processes(recipe.processes, run_request, request)

@@ -57,6 +57,7 @@ class TrainingSession:
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
     mantissa_bits: int = MANTISSA_BITS  # that are kept then
+    deterministic: bool = False  # train with deterministic kernels alone
 
     @property
     def is_over(self) -> bool:
@@ -147,6 +148,7 @@ def _train(
                     held_out=session.held_out,
                     device=session.device,
                     deadline=session.deadline,
+                    deterministic=session.deterministic,
                 )
         except KeyboardInterrupt:
             return Ended.INTERRUPTED  # before the first step: nothing has changed

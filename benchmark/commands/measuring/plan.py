@@ -10,6 +10,7 @@ from benchmark.commands import options
 if TYPE_CHECKING:
     from benchmark.plan.estimate import TimeEstimate
     from benchmark.plan.matrix import Matrix
+    from benchmark.plan.memory import WorkerPlan
     from benchmark.plan.simulate import ClusterForecast
 
 
@@ -17,6 +18,7 @@ def plan(
     codecs: options.Codecs = "all",
     dataset: options.DatasetName = "sample",
     points: options.Points = None,
+    metrics: options.Metrics = options.USUAL_METRICS,
     jobs: options.Jobs = None,
     draws: options.Draws = None,
     limit: options.Limit = None,
@@ -32,7 +34,7 @@ def plan(
     workers_per_node: options.WorkersPerNode = 1,
     as_json: options.AsJson = False,
 ) -> None:
-    """Count the cells of a run, all, done and to do, and estimate the time they take.
+    """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
 
     With --nodes, also say when a cluster would finish them. Then neither the dataset nor the codecs
     have to be on this machine, if the sizes of the dataset's images are known.
@@ -43,16 +45,23 @@ def plan(
     """
     from benchmark.codec_spec import split_unescaped
     from benchmark.errors import Unavailable
+    from benchmark.metrics.availability import computable, lacking
     from benchmark.plan.estimate import CostModel, estimate
     from benchmark.plan.matrix import open_matrix
+    from benchmark.plan.memory import needs_of, plan_workers
     from benchmark.plan.request import Request
     from benchmark.plan.simulate import forecast, imagine
-    from benchmark.system.machine import cores
+    from benchmark.registry import metric_names, scored_by_image
+    from benchmark.system.machine import available_memory, cores
+
+    names = metric_names(metrics)
 
     request = Request(
         codecs=tuple(split_unescaped(codecs, ",")),
         dataset=dataset,
         points=tuple(points or ()),
+        metrics=names,
+        jobs=jobs,
         draws=draws,
         limit=limit,
         flatten=flatten,
@@ -80,21 +89,33 @@ def plan(
             print(_cluster_line(cluster))
         return
     model = CostModel(matrix.table)
-    lanes = 1 if timing else jobs or cores()
+    workers = plan_workers(
+        needs_of(matrix.to_do or matrix.cells),
+        computable(scored_by_image(names), lacking(names)),
+        1 if timing else jobs,
+        cores(),
+        available_memory(),
+    )
     found = forecast(matrix.to_do, model, nodes, workers_per_node) if nodes else None
     tell = _print_json if as_json else _print
-    tell(matrix, estimate(matrix.to_do, model), lanes, found)
+    tell(matrix, estimate(matrix.to_do, model), workers, found)
 
 
 def _print_json(
-    matrix: "Matrix", guess: "TimeEstimate", lanes: int, cluster: "ClusterForecast | None"
+    matrix: "Matrix",
+    guess: "TimeEstimate",
+    workers: "WorkerPlan",
+    cluster: "ClusterForecast | None",
 ) -> None:
     facts = {
         "dataset": matrix.sources.dataset.name,
         "images": len(matrix.sources.images),
         "cells": len(matrix.cells),
         "to_do": len(matrix.to_do),
-        "coding_seconds": guess.seconds / lanes,
+        "coding_seconds": guess.seconds / workers.workers,
+        "workers": workers.workers,
+        "worker_bytes": workers.worker_bytes,
+        "available_bytes": workers.available_bytes,
         "cells_without_estimate": guess.unknown,
         "cells_by_typical_times": guess.typical,
         "codecs": {
@@ -108,7 +129,10 @@ def _print_json(
 
 
 def _print(
-    matrix: "Matrix", guess: "TimeEstimate", lanes: int, cluster: "ClusterForecast | None"
+    matrix: "Matrix",
+    guess: "TimeEstimate",
+    workers: "WorkerPlan",
+    cluster: "ClusterForecast | None",
 ) -> None:
     from benchmark.commands.output import print_problems
 
@@ -117,10 +141,13 @@ def _print(
     for label, cells, to_do in [*_counts(matrix), total]:
         print(f"  {label:<40} {cells:>7} cells {to_do:>7} to do")
     print(
-        f"coding takes about {guess.seconds / lanes:.0f} s with {lanes} at a time, without metrics"
+        f"coding takes about {guess.seconds / workers.workers:.0f} s with {workers.workers} at a "
+        "time, without metrics"
         + (f"; {guess.typical} cells estimated from typical times" if guess.typical else "")
         + (f"; {guess.unknown} cells without an estimate" if guess.unknown else "")
     )
+    if matrix.to_do:
+        print(_memory_line(workers))
     if cluster:
         print(_cluster_line(cluster))
     print_problems((), [one.reason for one in matrix.sources.refused], matrix.selection.skipped)
@@ -131,6 +158,15 @@ def _counts(matrix: "Matrix") -> list[tuple[str, int, int]]:
     to_do = Counter(cell.codec.label for cell in matrix.to_do)
     cells = Counter(cell.codec.label for cell in matrix.cells)
     return [(label, count, to_do[label]) for label, count in cells.items()]
+
+
+def _memory_line(workers: "WorkerPlan") -> str:
+    if workers.remark:
+        return workers.remark
+    available = workers.available_bytes
+    return f"a worker takes about {workers.worker_bytes / 1e9:.1f} GB for the largest image" + (
+        f", and {available / 1e9:.1f} GB are available" if available is not None else ""
+    )
 
 
 def _cluster_line(found: "ClusterForecast") -> str:

@@ -18,11 +18,13 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
+from benchmark.measure.engine.gpu_lanes import gpu_lanes
 from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
-from benchmark.measure.execute import Enter, Failed, untold
+from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, METRICS
+from benchmark.system.machine import gpus
 from benchmark.system.process_tree import end_tree
 
 Task = Cell | Rescore
@@ -44,8 +46,6 @@ PRELOADED = [
     *{module.partition(":")[0] for module in (*METRICS.values(), *FEATURE_SPACES.values())},
 ]
 
-# One codes entropy on the CPU while the other has the GPU; alone where time is measured.
-GPU_WORKERS = 2
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 
@@ -84,13 +84,20 @@ def worker_context() -> ForkServerContext:
 
 
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:
-    """Do all tasks in `conditions.jobs` processes, those for a GPU in `GPU_WORKERS` beside them.
+    """Do all tasks in `conditions.jobs` processes, those for GPUs in others beside them.
+
+    Each process sees one GPU. All GPUs that this process may use are used, each by as many workers
+    as its memory holds.
 
     Yields in the order of completion, and None at least once a second while nothing completes.
     Closing the iterator ends the workers.
     """
     queues = _queues(tasks, conditions)
-    workers = [_Worker(queue, conditions) for queue in queues for _ in range(queue.workers)]
+    workers = [
+        _Worker(queue, conditions, queue.gpu(number))
+        for queue in queues
+        for number in range(queue.workers)
+    ]
     try:
         for worker in workers:
             worker.take()
@@ -113,6 +120,7 @@ class _WorkQueue:
     """Tasks that wait for the same kind of worker, kept together by image."""
 
     workers: int
+    gpus: Sequence[str] = ()  # of the workers in turn; empty: nothing is chosen for them
     images: dict[str, deque[Task]] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     left: int = 0
@@ -120,6 +128,10 @@ class _WorkQueue:
     def add(self, task: Task) -> None:
         self.images.setdefault(image_of(task), deque()).append(task)
         self.left += 1
+
+    def gpu(self, number: int) -> str | None:
+        """Return the GPU of a worker by its number, as CUDA_VISIBLE_DEVICES has it."""
+        return self.gpus[number % len(self.gpus)] if self.gpus else None
 
     def plenty(self) -> bool:
         """Return whether there are more than two tasks per worker left."""
@@ -148,8 +160,13 @@ def _pause(busy: Sequence["_Worker"]) -> float:
 
 
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
-    on_gpu = 1 if conditions.timing else GPU_WORKERS
-    queues = {"cpu": _WorkQueue(conditions.jobs), "cuda": _WorkQueue(on_gpu)}
+    on_gpus = conditions.device == "cuda" or any(_device(task) == "cuda" for task in tasks)
+    lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
+    queues = {
+        # Their metrics may run on a GPU.
+        "cpu": _WorkQueue(conditions.jobs, list(dict.fromkeys(filter(None, lanes)))),
+        "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
+    }
     for task in tasks:
         queues[_device(task)].add(task)
     for queue in queues.values():
@@ -173,8 +190,9 @@ class _Worker:
     none towards the end of a queue, where it would keep a task from a worker that is free.
     """
 
-    def __init__(self, queue: _WorkQueue, conditions: Conditions) -> None:
+    def __init__(self, queue: _WorkQueue, conditions: Conditions, gpu: str | None = None) -> None:
         self._queue, self._conditions = queue, conditions
+        self._chosen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self.tasks: deque[Task] = deque()
         self._image = ""
         self.patience = Patience(conditions.timeout_seconds)
@@ -184,7 +202,9 @@ class _Worker:
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=work, args=(theirs, self._conditions, dict(os.environ)), daemon=True
+            target=work,
+            args=(theirs, self._conditions, {**os.environ, **self._chosen}),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -305,7 +325,16 @@ def _serve(connection: Connection, conditions: Conditions) -> None:
                 reply = bench.rescore(task, enter)
         except Exception:
             reply = format_exc()
+        send_outcome(connection, task, conditions, reply)
+
+
+def send_outcome(connection: Connection, task: Task, conditions: Conditions, reply: object) -> None:
+    """Send the outcome of a task; where its stream does not fit into memory twice, a failure."""
+    try:
         connection.send(reply)
+    except MemoryError as error:  # before the first byte: what is sent is made in memory first
+        failed = failed_by(None, "worker", error)
+        connection.send(failed_cell(task, conditions, failed) if isinstance(task, Cell) else failed)
 
 
 def _receive(connection: Connection) -> Task | None:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from benchmark.codec import CodecInfo, Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
-from benchmark.measure.engine.local import announcer
+from benchmark.measure.engine.local import announcer, send_outcome
 from benchmark.measure.engine.patience import Begun
 from benchmark.measure.execute import Failed
 from benchmark.measure.resources import Resources
@@ -193,4 +193,7 @@ def _serve(connection: Connection) -> None:
                         reply = bench.rescore(order.task, enter)
             except Exception:
                 reply = Fault(format_exc())
-            connection.send(reply)
+            if isinstance(order, NeededCodec):
+                connection.send(reply)
+            else:
+                send_outcome(connection, order.task, config.conditions, reply)

@@ -4,7 +4,7 @@ Wang, Bovik, Sheikh, Simoncelli, "Image Quality Assessment: From Error Visibilit
 Similarity" (2004), as `pytorch_msssim.ssim(data_range=255)` computes it: 11-tap Gaussian window of
 sigma 1.5, only where it fits, K of .01 and .03, mean over the pixels and the three channels of RGB.
 The paper's own program first scales an image down to about 256 px and takes luma; many papers
-report that or luma alone, which are other numbers. The arithmetic is that of `ms_ssim.py`.
+report that or luma alone, which are other numbers. The arithmetic is that of `similarity.py`.
 """
 
 from typing import Literal, NamedTuple
@@ -12,8 +12,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from benchmark.codec import Pixels
-from benchmark.metrics.metric import require_same_shape, require_side
-from benchmark.metrics.perceptual.ms_ssim import SAFE_RMS, Scale, moments, planes_of, similarity
+from benchmark.metrics.metric import is_large, require_same_shape, require_side
+from benchmark.metrics.perceptual.ms_ssim import moments, planes_of, similarity
+from benchmark.metrics.perceptual.similarity import SAFE_RMS, Scale
+from benchmark.metrics.perceptual.strips import (
+    HalvedPlanes,
+    halved_planes,
+    ssim_in_strips,
+)
 from benchmark.metrics.presentation import Presentation
 
 MIN_SIDE_PX = 11  # the side of the window
@@ -38,13 +44,20 @@ class SSIM:
     def __init__(self, device: str = "cpu") -> None:
         """Ignore `device`."""
 
-    def prepare(self, reference: Pixels) -> PreparedMoments:
-        """Return the source's moments; `NotMeasurable` where a side is shorter than 11 px."""
+    def prepare(self, reference: Pixels) -> PreparedMoments | HalvedPlanes:
+        """Return the source's moments; `NotMeasurable` where a side is shorter than 11 px.
+
+        Of a large image (`metric.is_large`), the pixels alone: it is compared in strips.
+        """
         require_side(reference, MIN_SIDE_PX, self.label)
+        if is_large(reference.shape):
+            return halved_planes(reference, 1)
         return PreparedMoments(reference, moments(planes_of(reference).astype(np.float64)))
 
-    def compare(self, prepared: PreparedMoments, decoded: Pixels) -> float:
+    def compare(self, prepared: PreparedMoments | HalvedPlanes, decoded: Pixels) -> float:
         """Return the SSIM of a decoded image, -1..1; `ValueError` unless the shapes agree."""
+        if isinstance(prepared, HalvedPlanes):
+            return ssim_in_strips(prepared, decoded)
         require_same_shape(prepared.pixels.shape, decoded.shape)
         error = planes_of(np.subtract(decoded, prepared.pixels, dtype=np.int16)).astype(np.float32)
         if np.square(error).mean() > SAFE_RMS**2:

@@ -13,16 +13,8 @@ from scipy.ndimage import correlate1d
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ms_ssim import (
-    HALF_WINDOW,
-    MARGIN_PX,
-    MSSSIM,
-    _strips,
-    blur,
-    compare,
-    ms_ssim,
-    prepare,
-)
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM, compare, ms_ssim, prepare
+from benchmark.metrics.perceptual.similarity import HALF_WINDOW, MARGIN_PX, blur, strips
 
 TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 
@@ -30,9 +22,9 @@ TOLERANCE = 1e-6  # as stated in the docstring and in the protocol
 @pytest.mark.parametrize("shape", [(3, 176, 200), (3, 900, 1000), (3, 200, 70_000), (1, 11, 11)])
 def test_strips_cover_every_row_of_every_channel_once(shape):
     channels, height, _ = shape
-    found = [(channel, row) for channel, rows in _strips(shape) for row in range(height)[rows]]
+    found = [(channel, row) for channel, rows in strips(shape) for row in range(height)[rows]]
     assert found == [(c, row) for c in range(channels) for row in range(height - MARGIN_PX)]
-    assert all(rows.stop <= height - MARGIN_PX for _, rows in _strips(shape))
+    assert all(rows.stop <= height - MARGIN_PX for _, rows in strips(shape))
 
 
 def truth(reference: Pixels, decoded: Pixels) -> float:

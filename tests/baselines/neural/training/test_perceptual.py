@@ -305,3 +305,13 @@ def test_another_release_of_lpips_is_refused(tensors, monkeypatch):
     monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
     with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
         Perceptual()
+
+
+def test_on_a_gpu_it_waits_for_nothing(tensors: dict[str, Tensor]) -> None:
+    """Meta tensors hold no values: whatever asked for one would be an error."""
+    images = torch.zeros(2, 3, 64, 64, device="meta", requires_grad=True)
+    originals, weights = images.detach(), torch.ones(2, device="meta")
+    found = Perceptual().to("meta")(originals, images, weights)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    assert found.shape == (2,)

@@ -1,0 +1,61 @@
+"""Leave out steps whose loss or gradient went wrong, on a GPU without waiting for it.
+
+Whether a step counts is known on the GPU before this process knows it. Asking would make the
+process wait in every step, with nothing queued behind. Instead Adam's fused kernel is given the
+answer as a tensor, as torch's GradScaler does it, and changes nothing where it is 1. On the CPU,
+where there is nothing to wait for, the answer is a truth value and no optimiser is called.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class StepGuard:
+    """Decision about one step after another, shared by all optimisers of a stage.
+
+    An objective's own optimisers are made by `adam` and stepped by `step`; then its `after_step`
+    needs no case for steps that are left out.
+    """
+
+    def __init__(self) -> None:
+        # On a GPU: float32 scalar, 1 where the present step is left out; None on the CPU.
+        self.left_out: Tensor | None = None
+
+    def counts(self, norm: Tensor, loss: Tensor, largest: float) -> bool:
+        """Decide about a step by the norm of its gradients and its loss, scalars.
+
+        Returns whether the optimisers are to be called: on a GPU always, since their kernels heed
+        `left_out`.
+        """
+        good = torch.isfinite(norm) & (loss <= largest)
+        if good.device.type == "cpu":
+            self.left_out = None
+            return bool(good)
+        self.left_out = (~good).float()
+        return True
+
+    def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
+        """Return an optimiser of parameters or groups of them, all on one device."""
+        given = list(groups)
+        first = given[0]["params"][0] if isinstance(given[0], Mapping) else given[0]
+        fused = True if first.device.type != "cpu" else None
+        return torch.optim.Adam(given, learning_rate, fused=fused)
+
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Update the optimiser's parameters, unless the step is left out."""
+        if self.left_out is not None:
+            optimiser.found_inf = self.left_out  # type: ignore[attr-defined]
+            optimiser.grad_scale = None  # type: ignore[attr-defined]
+        optimiser.step()
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Take up an optimiser's state, which may be of another kind of device."""
+    fused = optimiser.param_groups[0].get("fused")
+    groups: Sequence[Mapping[str, Any]] = state["param_groups"]
+    optimiser.load_state_dict(
+        {**state, "param_groups": [{**one, "fused": fused} for one in groups]}
+    )

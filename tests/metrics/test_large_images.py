@@ -1,0 +1,66 @@
+"""Large images, computed in strips and bands, get the value of whole planes to the last digit."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.metrics import metric as boundary
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM
+from benchmark.metrics.perceptual.ssim import SSIM
+from benchmark.metrics.perceptual.strips import HalvedPlanes
+from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR
+
+
+@pytest.fixture
+def small_bands(monkeypatch):
+    """Take every image for a large one, in bands of few rows that divide no height here."""
+
+    def use(band_pixels):
+        monkeypatch.setattr(boundary, "LARGE_PIXELS", 1000)
+        monkeypatch.setattr(boundary, "BAND_PIXELS", band_pixels)
+
+    return use
+
+
+def pictures(height, width, deviation):
+    """A smooth picture of three different channels, and the same with noise."""
+    grey = np.asarray(Image.effect_noise((width // 4, height // 4), 60).resize((width, height)))
+    source = np.stack([grey, np.roll(grey, 3, 0), 255 - grey], -1)
+    noise = np.random.default_rng(1).normal(0, deviation, source.shape)
+    return source, np.clip(np.rint(source + noise), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("deviation", [3, 60])  # above `SAFE_RMS`, errors are in float64
+@pytest.mark.parametrize(("height", "width"), [(163, 161), (201, 330), (400, 174)])
+@pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])
+def test_bands_and_strips_change_no_digit(kind, height, width, deviation, small_bands):
+    source, decoded = pictures(height, width, deviation)
+    whole = kind().compare(kind().prepare(source), decoded)
+    for band_pixels in (7 * width, 64 * width, 1):
+        small_bands(band_pixels)
+        metric = kind()
+        prepared = metric.prepare(source)
+        assert metric.compare(prepared, decoded) == whole
+        if kind in (MSSSIM, SSIM):
+            assert isinstance(prepared, HalvedPlanes)
+
+
+@pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])
+def test_a_large_source_keeps_little_in_memory(kind, small_bands):
+    """At most the planes of MS-SSIM's other scales, 4 bytes per pixel, beside the pixels."""
+    source, _ = pictures(400, 600, 3)
+    small_bands(600 * 50)
+    prepared = kind().prepare(source)
+    arrays = prepared if isinstance(prepared, tuple) else (prepared,)
+    arrays = arrays[0] if isinstance(arrays[0], tuple) else arrays
+    own = [one for one in arrays if one is not None and not np.shares_memory(one, source)]
+    assert sum(one.nbytes for one in own) <= 4.1 * source.shape[0] * source.shape[1]
+
+
+@pytest.mark.parametrize("kind", [PSNR, LumaPSNR, WeightedPSNR, MSSSIM, SSIM])
+def test_a_cropped_reconstruction_of_a_large_image_is_refused(kind, small_bands):
+    source, decoded = pictures(200, 240, 3)
+    small_bands(1 << 10)
+    metric = kind()
+    with pytest.raises(ValueError, match="shapes differ"):
+        metric.compare(metric.prepare(source), decoded[:-1])
