@@ -4,7 +4,7 @@ A method subclasses `Network` and overrides what differs: `forward` always, `pri
 factorised priors, `controls_at` where one network serves several rates or realism weights.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -94,6 +94,13 @@ class Network(nn.Module):
             for name in dict.fromkeys(path.split(".")):
                 parts.setdefault(name, []).append(parameter)
         return {name: found for name, found in parts.items() if not name.isdigit()}
+
+    def begin(self, parts: Collection[str]) -> None:
+        """Take start values for parts (`freezable`) that no stage before has trained.
+
+        Nothing here; called before the first stage that trains them, where a recipe starts from
+        random weights.
+        """
 
     def settle(self) -> None:
         """Solve for what training only approximates, before weights are rounded and tables made.

@@ -11,7 +11,7 @@ Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024). q is in [0
 neither, nor do the bits depend on beta.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from baselines.neural.crdr.transforms import Analysis, Synthesis
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 from baselines.neural.network import Estimate
 
+FIRST_WEIGHTS = 0.02  # standard deviation, of the conditioning on beta
 STRIDE = 64  # height and width of an image have to be multiples of it
 
 
@@ -82,6 +83,20 @@ class CRDRNetwork(HyperpriorNetwork):
         parts["rate_control"] = parts["attentions"]
         parts["realism_control"] = [*parts["embedding"], *parts.get("project", ())]
         return parts
+
+    def begin(self, parts: Collection[str]) -> None:
+        """Draw the conditioning on beta as the authors do where they add it, after the rate stages.
+
+        Weights from a normal distribution of standard deviation .02, biases 0. Until then, a fresh
+        network does not depend on beta.
+        """
+        if "realism_control" in parts:
+            embedding = [
+                one for one in self.synthesis.embedding.layers if isinstance(one, nn.Linear)
+            ]
+            for layer in (*embedding, *self.synthesis.projections()):
+                nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor, controls: Controls, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct images (N, 3, H, W) in [-1, 1]; see `HyperpriorNetwork.code`."""

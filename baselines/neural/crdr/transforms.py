@@ -14,13 +14,13 @@
 The layers are those of ELIC's transforms (He et al., CVPR 2022).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
-from baselines.neural.blocks.conditioning import ConditionedBottlenecks
+from baselines.neural.blocks.conditioning import ConditionedBottleneck, ConditionedBottlenecks
 from baselines.neural.blocks.control import Control
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.crdr.realism import RealismEmbedding
@@ -60,6 +60,15 @@ class Synthesis(nn.Module):
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)
         self.embedding = RealismEmbedding(sizes.condition)
+        for projection in self.projections():
+            nn.init.zeros_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def projections(self) -> Iterator[nn.Linear]:
+        """Yield the layers that add the embedded beta in the blocks; zero in a fresh network."""
+        for block in self.modules():
+            if isinstance(block, ConditionedBottleneck):
+                yield from (one for one in block.project if isinstance(one, nn.Linear))
 
     def forward(self, latents: Tensor, rate: Control, realism: Control) -> Tensor:
         """Return images (N, 3, H, W), about [-1, 1], not clamped, of y (N, M, H / 16, W / 16)."""

@@ -28,7 +28,7 @@ from baselines.neural.network import Network
 from baselines.neural.training.checkpointing import BEST, load_state, save_state, taking_up
 from baselines.neural.training.journal import JOURNAL, Journal
 from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
-from baselines.neural.training.objective import Validation
+from baselines.neural.training.objective import Validation, objective_class
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.precision import deterministic_kernels, exact_float32, steps_as_asked
 from baselines.neural.training.recipe import Recipe
@@ -94,6 +94,8 @@ class _TrainingLoop:
         with taking_up(self.request.run):
             index = 0 if saved is None else range(len(self.recipe.stages) + 1)[saved["index"]]
         while index < len(self.recipe.stages):
+            if saved is None and self.recipe.initialise == "random":
+                self._begin(network, index)
             learner = Learner(network, self.recipe, index, self.request.photographs, self.workers)
             if saved is not None:
                 with taking_up(self.request.run):
@@ -117,6 +119,16 @@ class _TrainingLoop:
                 self.request.photographs, INITIAL_SIDE_PX, numbers, self.recipe.seed
             )
             self.request.initialise(network, pixels.float() / 127.5 - 1)
+
+    def _begin(self, network: Network, index: int) -> None:
+        """Draw start values of what no stage before has trained, the same in all processes."""
+        trained = [
+            network.freezable().keys() - {*objective_class(stage.kind).frozen, *stage.frozen}
+            for stage in self.recipe.stages[: index + 1]
+        ]
+        key = [self.recipe.seed, 4, index]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        network.begin(trained[-1].difference(*trained[:-1]))
 
     def _learn(self, learner: Learner, index: int) -> bool:
         """Train to the end of the stage; true where all processes agreed to stop earlier."""

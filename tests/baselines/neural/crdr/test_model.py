@@ -11,7 +11,7 @@ from torch import nn
 
 from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
-from baselines.neural.blocks.conditioning import ConditionedBottleneck
+from baselines.neural.blocks.conditioning import ConditionedBottleneck, ConditionedBottlenecks
 from baselines.neural.blocks.control import Control, control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.blocks.lower_bound import at_least
@@ -472,3 +472,37 @@ def test_the_transforms_can_be_had_without_any_control():
     decoder = nn.Sequential(*(layer for layer, _ in synthesis_layers(SMALL)))
     assert decoder(encoder(torch.zeros(1, 3, 64, 64))).shape == (1, 3, 64, 64)
     assert sum(isinstance(m, ResidualBottleneck) for m in decoder.modules()) == 2 * 3 + 2 * 6
+
+
+def test_a_fresh_decoder_is_one_without_conditioning_to_the_bit():
+    network = CRDRNetwork(MICRO)
+    latents = torch.randn(1, MICRO.latent, 4, 4, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        found = [network.synthesise(latents, 1.0, beta) for beta in (0.0, 5.12)]
+        rate, _ = network.synthesis_controls(latents, 1.0, 0.0)
+        features = latents.clone()
+        both = zip(network.synthesis.layers, network.synthesis.attentions, strict=True)
+        for layer, attention in both:
+            features = attention(features, rate)
+            blocks = layer if isinstance(layer, ConditionedBottlenecks) else [layer]
+            for block in blocks:
+                plain = isinstance(block, ConditionedBottleneck)
+                features = ResidualBottleneck.forward(block, features) if plain else block(features)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], features)
+
+
+def test_the_conditioning_begins_as_the_authors_draw_it():
+    torch.manual_seed(4)
+    network = CRDRNetwork(MICRO)
+    before = {name: one.clone() for name, one in network.state_dict().items()}
+    network.begin(network.freezable().keys())
+    control = {id(one) for one in network.freezable()["realism_control"]}
+    for name, one in network.named_parameters():
+        if id(one) not in control:
+            assert torch.equal(one, before[name])
+        elif one.ndim == 1:
+            assert not bool(one.any())
+        else:
+            assert abs(float(one.detach().std()) / 0.02 - 1) < 4 / math.sqrt(2 * one.numel())
+            assert abs(float(one.detach().mean())) < 4 * 0.02 / math.sqrt(one.numel())

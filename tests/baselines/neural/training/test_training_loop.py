@@ -195,6 +195,30 @@ def test_a_run_that_is_told_to_end_ends_after_a_whole_step_and_resumes_from_ther
     assert not differing(whole, resumed)
 
 
+@pytest.mark.parametrize("initialise", ["random", "pca"])
+def test_conditioning_on_beta_begins_with_the_first_stage_that_trains_it(tmp_path, initialise):
+    """From random weights as the authors have it; a fitted start leaves it at zero."""
+    stages = ({"steps": 2}, {**REALISM, "learning_rate": 1e-9, "steps": 2})
+    recipe = recipe_of(*stages, initialise=initialise)
+
+    def projections(run):
+        state = load_state(run, CPU)
+        assert state is not None
+        return torch.cat(
+            [one.flatten() for name, one in state["network"].items() if ".project." in name]
+        )
+
+    for _ in range(2):  # each call does one step, the second the last of its stage
+        run_request(Workers(), request_for(tmp_path / "run", recipe, least_network, deadline=0.0))
+        assert not bool(projections(tmp_path / "run").any())
+    for _ in range(2):
+        run_request(Workers(), request_for(tmp_path / "run", recipe, least_network, deadline=0.0))
+    assert (float(projections(tmp_path / "run").std()) > 0.01) == (initialise == "random")
+    run_request(Workers(), request_for(tmp_path / "unbroken", recipe, least_network))
+    whole, resumed = (load_state(tmp_path / one, CPU) for one in ("unbroken", "run"))
+    assert not differing(whole, resumed)
+
+
 def test_skipped_batches_are_counted_in_the_journal_and_across_a_resumption(tmp_path):
     recipe = recipe_of({"steps": 4}, report_every_steps=1)
     make = poisoned
