@@ -139,16 +139,16 @@ class HostilePacks:
 
     def carry_out(self, arena: Arena, sound: Sound, steps: Sequence[Step]) -> None:
         """Unpack the sound pack, change it, import it, and look at what came of it."""
-        folder = arena.work / "pack"
         with tarfile.open(sound.pack) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(arena.work / "pack", filter="data")
+        folder = next((arena.work / "pack").rglob("pack.json")).parent
         parts = {name: (folder / name).read_text() for name in ("pack.json", "rows.csv")}
         for step in steps:
             step.do(parts)
         for name, text in parts.items():
             (folder / name).write_text(text)
         (arena.work / "stranger.py").write_text(PYTHON)
-        arena.bench("pack", "import", "pack", "--results", "imported")
+        arena.bench("pack", "import", folder, "--results", "imported")
         arena.bench(
             "run",
             "--codecs",
@@ -158,7 +158,7 @@ class HostilePacks:
             "--metrics",
             "psnr",
             "--pack",
-            "pack",
+            folder,
             "--results",
             "with-pack",
             "--limit",

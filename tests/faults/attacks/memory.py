@@ -40,7 +40,7 @@ class MemoryEnds:
         """Measure a large image beside a small one; then without a limit, and rescore."""
         photos, results = arena.work / "photos", arena.work / "results"
         photos.mkdir()
-        for name, sides in (("large", (1100, 950)), ("small", (64, 48))):
+        for name, sides in (("large", (1100, 950)), ("small", (200, 170))):
             Image.effect_noise(sides, 40).convert("RGB").save(photos / f"{name}.png")
         where = ("--dataset", photos, "--results", results)
         for step in steps:
