@@ -6,8 +6,6 @@ import tarfile
 import zipfile
 import zlib
 
-import torch
-
 
 def tar_of(path, members, before=b""):
     """Write a tar of those members, behind any bytes."""
@@ -40,6 +38,8 @@ HEADERS = {
 
 def bomb(path, zeros=0):
     """Write a torch file that unpacks to a hundred times itself; `zeros` are put behind it."""
+    import torch
+
     torch.save({"a": torch.zeros(1 << 20)}, path)
     with zipfile.ZipFile(path) as plain:
         parts = {name: plain.read(name) for name in plain.namelist()}

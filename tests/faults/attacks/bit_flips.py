@@ -8,7 +8,7 @@ from pathlib import Path
 from faults.attacks import invariants
 from faults.attacks.arena import Arena, store_in
 from faults.attacks.attack import Step
-from faults.attacks.sound import Sound
+from faults.attacks.sound import PARTS, Sound
 
 STORED = ("*/per_image/*.parquet", "*/streams/*/*", "*/runs/*.json")
 READERS = (
@@ -50,9 +50,6 @@ class BitFlips:
         arena.ends_whole(results, sound.table)
 
 
-PARTS = ("ours.json", "ours.safetensors", "pack.tar")
-
-
 class BitsOfOthers:
     """A step is a bit of a pack, a card or a checkpoint, which are read before anything is known.
 
@@ -75,8 +72,7 @@ class BitsOfOthers:
     def carry_out(self, arena: Arena, sound: Sound, steps: Sequence[Step]) -> None:
         """Copy card, checkpoint and pack, flip all bits, and read what was touched."""
         codec = sound.ours.replace(str(sound.folder), str(arena.work))
-        for name in PARTS:
-            (arena.work / name).write_bytes((sound.pack.parent / name).read_bytes())
+        sound.copy_loose_files(arena)
         touched = {step.do(arena.work) for step in steps}
         if "pack.tar" in touched:
             arena.bench("pack", "import", "pack.tar", "--results", "imported")

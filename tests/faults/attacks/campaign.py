@@ -39,7 +39,10 @@ class Outcome(NamedTuple):
 
 
 class Campaign:
-    """Attacks below a folder, against the program that is run as `bench`."""
+    """Attacks below a folder, against the program that is run as `bench`.
+
+    kinds: others than those of `KINDS`, by name.
+    """
 
     def __init__(
         self,
@@ -47,18 +50,18 @@ class Campaign:
         kinds: Mapping[str, Kind] | None = None,
         program: Sequence[str] = BENCH,
     ) -> None:
-        self._kinds = kinds if kinds is not None else {name: load_kind(name) for name in KINDS}
+        self._kinds = dict(kinds or {})
         self._folder, self._program = folder, program
-        self._sound = Sound(folder / "sound")
+        self.sound = Sound(folder / "sound")
         self._numbers = count()
 
     def attack(self, kind: str, seed: int, steps: Iterable[int] | None = None) -> Outcome:
         """Carry out an attack, or the given steps of it; nothing of it is left."""
-        drawn = steps_of(kind, self._kinds[kind], seed)
+        drawn = self._steps(kind, seed)
         taken = tuple(range(len(drawn)) if steps is None else steps)
         arena = Arena(self._folder / str(next(self._numbers)), self._program)
         try:
-            self._kinds[kind].carry_out(arena, self._sound, [drawn[at] for at in taken])
+            self._kind(kind).carry_out(arena, self.sound, [drawn[at] for at in taken])
         except Exception as error:  # whatever the attack could not read: reported, and goes on
             arena.findings.append(f"the attack itself ends: {type(error).__name__}: {error}"[:500])
         finally:
@@ -109,8 +112,16 @@ class Campaign:
 
     def steps(self, outcome: Outcome) -> list[Step]:
         """Return the steps that were taken."""
-        drawn = steps_of(outcome.kind, self._kinds[outcome.kind], outcome.seed)
+        drawn = self._steps(outcome.kind, outcome.seed)
         return [drawn[at] for at in outcome.steps]
+
+    def _steps(self, kind: str, seed: int) -> list[Step]:
+        return steps_of(kind, self._kind(kind), seed)
+
+    def _kind(self, name: str) -> Kind:
+        if name not in self._kinds:
+            self._kinds[name] = load_kind(name)
+        return self._kinds[name]
 
 
 def load_kind(name: str) -> Kind:

@@ -104,10 +104,9 @@ class HostileFiles:
 
         def do(arena: Arena) -> str:
             for path in _paths(arena.work, place):
-                if path.is_symlink() or path.exists():
-                    shutil.rmtree(
-                        path
-                    ) if path.is_dir() and not path.is_symlink() else path.unlink()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                path.unlink(missing_ok=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 make(path, arena)
             return place
@@ -119,11 +118,7 @@ class HostileFiles:
         (arena.folder / "secret").write_bytes(SECRET)
         sound.copied(arena)
         shutil.copytree(sound.photos, arena.work / "photos")
-        for path in (
-            sound.pack,
-            *(sound.folder / f"ours.{end}" for end in ("json", "safetensors")),
-        ):
-            shutil.copy(path, arena.work)
+        sound.copy_loose_files(arena)
         commands = [command for step in steps for command in PLACES[step.do(arena)]]
         for command in dict.fromkeys(commands):
             arena.bench(*command, limits=("--fsize=100000000",))

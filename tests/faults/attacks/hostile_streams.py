@@ -53,5 +53,5 @@ class HostileStreams:
         if (codec := rows[0]["codec"]) in SUFFIXES:
             name = f"stream.{SUFFIXES[codec]}"
             (arena.work / name).write_bytes(store.stream(rows[0]["stream_sha256"]) or b"")
-            weights = ("--checkpoint", sound.folder / "ours.safetensors") * (codec == "ours")
+            weights = ("--checkpoint", sound.checkpoint) * (codec == "ours")
             arena.bench("decode", name, "decoded.png", "--codec", codec, *weights)

@@ -11,10 +11,10 @@ from PIL import Image
 from faults.attacks.arena import BENCH, MARK, TESTS, Arena, store_in
 from faults.attacks.invariants import Row
 from support.stable_rows import stable
-from support.tiny_checkpoint import write_checkpoint
 
 HONEST = f"{TESTS / 'support' / 'fakes.py'}:Honest"
 POINTS = ("jpeg.quality=10,90", "webp.quality=5,50")
+PARTS = ("ours.json", "ours.safetensors", "pack.tar")
 PAUSE_SECONDS = 0.4  # that the slow codec takes for each cell
 # An encoder that stores the PNG, with children in two sessions, one of which has no environment.
 SCRIPT = f"""cp $1 $2
@@ -71,10 +71,17 @@ class Sound:
         return self._run("slow", self.slow_words(self.folder / "slow"))
 
     @cached_property
+    def checkpoint(self) -> Path:
+        """Return a checkpoint of the smallest network; its card is beside it."""
+        from support.tiny_checkpoint import write_checkpoint  # torch, which few kinds need
+
+        write_checkpoint(self.folder / "ours.safetensors")
+        return self.folder / "ours.safetensors"
+
+    @property
     def ours(self) -> str:
         """Return the specification of our codec with that checkpoint."""
-        write_checkpoint(self.folder / "ours.safetensors")
-        return f"ours:beta=2.56:checkpoint={self.folder / 'ours.safetensors'}"
+        return f"ours:beta=2.56:checkpoint={self.checkpoint}"
 
     @cached_property
     def pack(self) -> Path:
@@ -97,6 +104,11 @@ class Sound:
     def copied(self, arena: Arena, name: str = "results", source: Path | None = None) -> Path:
         """Return a copy of `results`, or of `source`, in the arena's working folder."""
         return Path(shutil.copytree(source or self.results, arena.work / name, symlinks=True))
+
+    def copy_loose_files(self, arena: Arena) -> None:
+        """Copy pack, checkpoint and card, whose names are those of `PARTS`, to the arena."""
+        for path in (self.pack, self.checkpoint, self.checkpoint.with_suffix(".json")):
+            shutil.copy(path, arena.work)
 
     def _run(self, name: str, words: Sequence[object]) -> Path:
         self._bench(words)
