@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from resource import struct_rusage
 from typing import NamedTuple
 
 from benchmark.rows.store import Store
@@ -85,10 +86,10 @@ class Arena:
                 command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_err,
                 start_new_session=True, env=self.environment() | (environment or {}),
             )  # fmt: skip
-            code, usage = _wait(process, blow)
+            code, usage, struck = _wait(process, blow)
         ended = Ended(
             tuple(map(str, words)), code, _told(out), _told(err), time.monotonic() - began,
-            usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, blow is not None,
+            usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, struck,
         )  # fmt: skip
         self.commands += 1
         self.slowest_seconds = max(self.slowest_seconds, ended.seconds)
@@ -123,6 +124,7 @@ class Arena:
         self.judge(invariants.nothing_temporary(self.temporary))
 
     def environment(self) -> dict[str, str]:
+        """Return the environment of commands: few variables of the user, and folders of here."""
         shared = {name: os.environ[name] for name in SHARED_ENVIRONMENT if name in os.environ}
         places = {f"XDG_{name}_HOME": str(self.folder / name) for name in ("STATE", "CACHE")}
         return shared | places | {
@@ -137,8 +139,8 @@ def store_in(results: Path) -> Store | None:
     return Store(folders[0]) if len(folders) == 1 else None
 
 
-def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, object]:
-    """Wait for the process, struck on the way; return its exit code and resources.
+def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, struct_rusage, bool]:
+    """Wait for the process, struck on the way; return code, resources, whether struck.
 
     One that does not end is killed with its group and returns the code `invariants.HUNG`.
     """
@@ -147,7 +149,7 @@ def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, o
         process_id, status, usage = os.wait4(process.pid, os.WNOHANG)
         if process_id:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return (invariants.HUNG if hung else process.returncode), usage
+            return (invariants.HUNG if hung else process.returncode), usage, struck
         seconds = time.monotonic() - began
         if blow and not struck and seconds >= blow.after:
             struck = True

@@ -64,10 +64,12 @@ class BitsOfOthers:
         name, where, bit = chance.choice(PARTS), chance.random(), chance.randrange(8)
         near = chance.random() < 0.5
         place = f"the first 4 kB of {name}" if near else name
-        return Step(
-            f"a bit at {where:.4f} of {place}",
-            lambda folder: flip(folder / name, where, bit, 4096 if near else None) or name,
-        )
+
+        def do(folder: Path) -> str:
+            flip(folder / name, where, bit, 4096 if near else None)
+            return name
+
+        return Step(f"a bit at {where:.4f} of {place}", do)
 
     def carry_out(self, arena: Arena, sound: Sound, steps: Sequence[Step]) -> None:
         """Copy card, checkpoint and pack, flip all bits, and read what was touched."""

@@ -33,12 +33,12 @@ def _device(path: Path, arena: Arena) -> None:
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero
 
 
-def _link_to(target: str) -> Callable[[Path, Arena], None]:
+def _link_to(target: str) -> Callable[[Path, Arena], object]:
     return lambda path, arena: path.symlink_to(target.format(arena=arena.folder))
 
 
-def _holding(content: bytes) -> Callable[[Path, Arena], None]:
-    return lambda path, arena: path.write_bytes(content) and None
+def _holding(content: bytes) -> Callable[[Path, Arena], object]:
+    return lambda path, arena: path.write_bytes(content)
 
 
 def _hole(path: Path, arena: Arena) -> None:
