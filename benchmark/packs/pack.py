@@ -21,13 +21,17 @@ from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import BadPack, ImageRefused, UsageError
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign.regular_file import is_regular, open_regular, read_regular
+from benchmark.system.foreign.regular_file import (
+    LARGEST_FILE_BYTES,
+    is_regular,
+    open_regular,
+    read_regular,
+)
 from benchmark.system.foreign.tar import BadTar, files_of_tar
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
 SHIPPED = Path(__file__).parents[2] / "results" / "packs"
-LARGEST_FILE_BYTES = 1 << 30
 LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
 SHA256 = re.compile("[0-9a-f]{64}")
 

@@ -12,7 +12,6 @@ from benchmark.errors import BadOption, UsageError
 from benchmark.system.foreign.regular_file import open_regular, read_regular
 from benchmark.user_file import names_file
 
-LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
 SHARDS = ("per_image/*.parquet", "sets/*.parquet")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run: no path to elsewhere
 _PATTERNS = {

@@ -47,6 +47,7 @@ from benchmark.rows.files.streams import StreamFolder, cells_without_stream
 from benchmark.rows.result_file import WaitingFiles, write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 Row = dict[str, Any]
 
@@ -104,9 +105,12 @@ class Store:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
         path = self._record_path(run)
         try:
-            record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+            record: dict[str, Any] = json.loads(read_regular(path, LARGEST_FILE_BYTES))
+        except FileNotFoundError:
+            return {}
         except (OSError, ValueError, RecursionError) as error:
-            raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
+            why = getattr(error, "strerror", None) or error
+            raise StoreError(f"{path} cannot be read: {why}; restore or remove it") from error
         if not isinstance(record, dict):
             raise StoreError(f"{path} cannot be read: it is no record; restore or remove it")
         return record
@@ -252,7 +256,9 @@ class Store:
             try:
                 found = [self._readable(path, names, shared) for path in self._paths(shipped)]
             except OSError as error:
-                raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
+                where = error.filename or self._shards
+                why = error.strerror or error
+                raise StoreError(f"results in {where} cannot be read: {why}") from error
         return _joined(columns, [table for table in found if table is not None])
 
     def _readable(

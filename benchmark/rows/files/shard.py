@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
-from benchmark.system.foreign.regular_file import read_regular
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 LARGEST_BYTES = 1 << 36  # of a shard, more than memory holds
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
@@ -88,7 +88,8 @@ def recorded_sha256(path: Path) -> str | None:
     if NAMED_BY_SHA256.fullmatch(path.stem):
         return path.stem
     if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
-        return record.read_text(errors="replace").partition(" ")[0]
+        told = read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace")
+        return told.partition(" ")[0]
     return None
 
 
