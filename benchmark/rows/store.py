@@ -109,8 +109,7 @@ class Store:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise StoreError(f"{path} cannot be read: {why}; restore or remove it") from error
+            raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
         if not isinstance(record, dict):
             raise StoreError(f"{path} cannot be read: it is no record; restore or remove it")
         return record
@@ -181,11 +180,10 @@ class Store:
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
-        column = ["image_sha256"]
         return {
             sha256
             for shipped in (False, True)
-            for sha256 in pc.unique(self._read(column, shipped)["image_sha256"]).to_pylist()
+            for sha256 in pc.unique(self._read(["image_sha256"], shipped)[0]).to_pylist()
         }
 
     def table(self) -> pa.Table:
@@ -256,9 +254,7 @@ class Store:
             try:
                 found = [self._readable(path, names, shared) for path in self._paths(shipped)]
             except OSError as error:
-                where = error.filename or self._shards
-                why = error.strerror or error
-                raise StoreError(f"results in {where} cannot be read: {why}") from error
+                raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
         return _joined(columns, [table for table in found if table is not None])
 
     def _readable(

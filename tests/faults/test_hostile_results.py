@@ -69,7 +69,7 @@ def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(results):
     with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is no regular file"):
         Store(pipe(stream).parents[2]).stream(stream.name)
     pipe(results / "runs" / "x.json")
-    with pytest.raises(StoreError, match=r"x\.json cannot be read: it is no regular file"):
+    with pytest.raises(StoreError, match=r"x\.json cannot be read: .*it is no regular file"):
         store.record("x")
     pipe(results / "per_image" / ".shipped-a.parquet.sha256")
     (shard,) = results.glob("per_image/*.parquet")

@@ -4,7 +4,6 @@ results/<dataset>/streams/ab/abcd...    the bytes
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,11 @@ import pyarrow.compute as pc
 
 from benchmark.errors import StoreError
 from benchmark.rows.files.shard import set_aside
+from benchmark.system.digest import SHA256
 from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 if TYPE_CHECKING:
     from benchmark.rows.store import Store
-
-SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class StreamFolder:
