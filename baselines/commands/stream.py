@@ -9,9 +9,8 @@ from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused, UsageError
 from benchmark.system.atomic import write_file
 from benchmark.system.device import use_device
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.weights import use_weights_folder
-
-LARGEST_BYTES = 1 << 30
 
 
 def our_codec(
@@ -35,11 +34,9 @@ def read_image(path: Path, flatten: bool = False) -> Pixels:
 
 
 def read(path: Path) -> bytes:
-    """Return the whole file; raises `UsageError` where it cannot be read."""
+    """Return a regular file's bytes, at most 1 GiB; raises `UsageError` where that cannot be."""
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise UsageError(f"{path} is larger than any stream")
-        return path.read_bytes()
+        return read_regular(path, LARGEST_FILE_BYTES)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 

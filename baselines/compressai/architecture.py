@@ -1,10 +1,11 @@
 """CompressAI's networks with a hyperprior as an architecture that is trained here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes, config_from_json
+from baselines.neural.architecture import Shapes
+from baselines.neural.plain_architecture import PlainArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from baselines.compressai.coder import ZooCoder
     from baselines.compressai.network import ZooNetwork
-    from baselines.neural.bitstream.container import NoControls
     from benchmark.codec import Pixels
 
 
@@ -25,7 +25,7 @@ class ZooConfig:
     lmbda: float = 0.0  # CompressAI's: it weighs 255^2 times the MSE of values in [0, 1] with bpp
 
 
-class CompressAIArchitecture:
+class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
     """CompressAI's own networks at any widths, one for each rate."""
 
     name = "compressai"
@@ -34,15 +34,7 @@ class CompressAIArchitecture:
         *("g_a.0.weight", "g_a.6.weight", "g_s.0.weight", "h_a.0.weight", "h_s.4.weight"),
         *("g_a.1.gamma", "entropy_bottleneck.quantiles"),
     )
-    table_names = ()  # buffers of the network
-
-    def config_from_json(self, record: Any) -> ZooConfig:
-        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        return config_from_json(record, ZooConfig)
-
-    def config_to_json(self, config: ZooConfig) -> dict[str, Any]:
-        """Return the json object of `config`."""
-        return asdict(config)
+    config_type = ZooConfig
 
     def config_from_shapes(self, shapes: Shapes, known: ZooConfig | None = None) -> ZooConfig:
         """Return model and widths of the network with these tensors; its lambda is `known`'s."""
@@ -52,16 +44,6 @@ class CompressAIArchitecture:
         if parameters not in models:
             raise ValueError(f"it has {parameters:g} parameters for each channel of the latent")
         return ZooConfig(models[int(parameters)], widths, known.lmbda if known else 0.0)
-
-    def rate_levels(self, config: ZooConfig) -> int:
-        """Return 1: every rate has a network of its own."""
-        return 1
-
-    def control_block(self) -> "NoControls":
-        """Return the empty block: a network has one rate."""
-        from baselines.neural.bitstream.container import NoControls
-
-        return NoControls()
 
     def build(self, config: ZooConfig) -> "ZooNetwork":
         """Return a network with CompressAI's random weights; raises `ValueError` for others."""

@@ -26,6 +26,7 @@ from benchmark.rows.editions import newest_rows
 from benchmark.rows.files.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.machine import commit
 
 FOLDER = "baselines"  # below results/
@@ -134,6 +135,6 @@ def _copy(path: Path, folder: Path) -> None:
 
 def _record(path: Path) -> BaselineRecord:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=BaselineRecord)
+        return msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=BaselineRecord)
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(f"{path} is no record of a baseline: {error}") from error

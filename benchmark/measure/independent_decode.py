@@ -33,7 +33,7 @@ Verdict = Literal["identical", "within", "different", "not decodable"]
 VERDICTS: tuple[Verdict, ...] = ("identical", "within", "different", "not decodable")
 COLUMNS = (
     *("run", "codec", "variant", "setting_name", "setting_value", "image"),
-    *("stream_sha256", "decoded_sha256", "machine", "device"),
+    *("stream_sha256", "decoded_sha256", "machine", "device", "attested"),
 )
 ROWS_AT_ONCE = 200  # that a crash can take
 
@@ -101,21 +101,23 @@ class AuditOptions(NamedTuple):
 def kept_streams(
     store: Store, cells: Iterable[str] | None = None, specs: Collection[CodecSpec] | None = None
 ) -> Kept:
-    """Collect the rows without failure of a store; with `cells`, those of them not verified yet.
+    """Collect the rows without failure of a store.
 
+    cells: only rows of these that are not verified yet, or whose stream has changed since.
     specs: codec variants that rows may be of, whatever cell they say they are; None for all.
     """
     table = one_per_cell(store.table())
     chosen = pc.equal(table["status"], "ok")
     if cells is not None:
         chosen = pc.and_(chosen, pc.is_in(table["cell"], value_set=pa.array(cells, pa.string())))
-        chosen = pc.and_(chosen, pc.invert(table["attested"].fill_null(False)))
     table = table.filter(chosen)
     found: dict[CodecSpec, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).to_pylist()):
         spec = CodecSpec.of(row["codec"], row["variant"])
         if specs is not None and spec not in specs:
+            continue
+        if cells is not None and row["attested"] and not _has_changed(store, row["stream_sha256"]):
             continue
         if row["stream_sha256"] is None:
             declared += 1
@@ -124,6 +126,15 @@ def kept_streams(
         else:
             found[spec][row["stream_sha256"]].append({**row, "at": at})
     return Kept(store, table, {spec: found[spec] for spec in sorted(found)}, not_kept, declared)
+
+
+def _has_changed(store: Store, digest: str | None) -> bool:
+    """Return whether a kept stream is no longer the one that was verified; False without one."""
+    try:
+        store.stream(digest)
+    except StoreError:
+        return True
+    return False
 
 
 def audit_decode(

@@ -1,6 +1,5 @@
 """Import a pack: its rows, marked as recorded, and its streams, into the store."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from benchmark.errors import BadPack
 from benchmark.packs.export_pack import LEFT_OUT
 from benchmark.packs.pack import Pack, RecordedStream
 from benchmark.protocol import bits_per_pixel
+from benchmark.rows.foreign_rows import NAME
 from benchmark.rows.key import cell_key
 from benchmark.rows.provenance import new_run_id, run_record
 from benchmark.rows.schema import table_schema
@@ -20,7 +20,6 @@ from benchmark.rows.store import Store
 from benchmark.rows.trust import Code, code_in, record_trust
 
 Row = dict[str, Any]
-STORE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # no path out of the results folder
 
 
 class Imported(NamedTuple):
@@ -141,6 +140,6 @@ def _value(text: str | None, kind: pa.DataType) -> Any:
 
 def _store_name(pack: Pack, recorded: RecordedStream) -> str:
     name = (recorded.fields.get("dataset") or "").partition(":")[0]
-    if not STORE_NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise BadPack(pack.path, f"{name!r} is no name of a dataset")
     return name

@@ -11,7 +11,6 @@ writes packs; this file reads them, and unpacks nothing to disk.
 import csv
 import hashlib
 import io
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +19,19 @@ from typing import NamedTuple, Protocol
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import BadPack, ImageRefused, UsageError
-from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign.regular_file import is_regular, open_regular, read_regular
+from benchmark.system.digest import SHA256, pixels_sha256
+from benchmark.system.foreign.regular_file import (
+    LARGEST_FILE_BYTES,
+    is_regular,
+    open_regular,
+    read_regular,
+)
 from benchmark.system.foreign.tar import BadTar, files_of_tar
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"
 SHIPPED = Path(__file__).parents[2] / "results" / "packs"
-LARGEST_FILE_BYTES = 1 << 30
 LARGEST_INDEX_BYTES = 1 << 26  # of pack.json and rows.csv: about 100,000 streams
-SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class RecordedStream(NamedTuple):

@@ -23,7 +23,7 @@ from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, ImageRefused, Unavailable
-from benchmark.measure.engine.local import pin_pools
+from benchmark.measure.engine.worker_context import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct

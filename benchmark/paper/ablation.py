@@ -23,6 +23,7 @@ from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 
@@ -98,7 +99,7 @@ def ablation(results: PaperResults, kind: str) -> PaperFigure:
 
 def _read(path: Path) -> Variants:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Variants)
+        return msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Variants)
     except (OSError, msgspec.MsgspecError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
 

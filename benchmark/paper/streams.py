@@ -9,7 +9,7 @@ from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, Unavailable, UsageError
-from benchmark.measure.engine.local import pin_pools
+from benchmark.measure.engine.worker_context import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.packs.contents import DatasetContents

@@ -22,6 +22,7 @@ import msgspec
 from benchmark.errors import StoreError, UsageError
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.interruption import delayed
 
 MANIFEST = "report.json"
@@ -137,7 +138,7 @@ class ReportSet:
 
 def _read(path: Path) -> Manifest | None:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        found = msgspec.json.decode(read_regular(path, LARGEST_FILE_BYTES), type=Manifest)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:

@@ -19,6 +19,7 @@ import numpy as np
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import Features
 from benchmark.rows.result_file import write_results
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
 BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 dimensions
@@ -52,7 +53,7 @@ class FeatureFolder:
         """
         path = self._path(protocol, pixels_sha256)
         try:
-            found = np.load(path, allow_pickle=False)
+            found = np.load(BytesIO(read_regular(path, LARGEST_FILE_BYTES)), allow_pickle=False)
             whole = found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all()
         except FileNotFoundError:
             return None

@@ -9,17 +9,17 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, UsageError
+from benchmark.system.digest import SHA256
 from benchmark.system.foreign.regular_file import open_regular, read_regular
 from benchmark.user_file import names_file
 
-LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
 SHARDS = ("per_image/*.parquet", "sets/*.parquet")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run: no path to elsewhere
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # of a run or dataset: no path to elsewhere
 _PATTERNS = {
     "run": f"^{NAME.pattern}$",
-    "stream_sha256": "^[0-9a-f]{64}$",
-    "decoded_sha256": "^[0-9a-f]{64}$",
-    "image_sha256": "^[0-9a-f]{64}$",
+    "stream_sha256": f"^{SHA256.pattern}$",
+    "decoded_sha256": f"^{SHA256.pattern}$",
+    "image_sha256": f"^{SHA256.pattern}$",
 }
 
 

@@ -20,7 +20,6 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import UsageError
 from benchmark.rows.files.shard import SHIPPED, record_of
 from benchmark.rows.foreign_rows import (
-    LARGEST_FILE_BYTES,
     datasets_of,
     read_or_tell,
     require_regular_shards,
@@ -32,7 +31,11 @@ from benchmark.rows.schema import alike
 from benchmark.rows.store import Store
 from benchmark.rows.trust import Code, Origins, code_in, record_origin, record_trust
 from benchmark.rows.versions import merge_versions
-from benchmark.system.foreign.regular_file import is_regular, read_regular
+from benchmark.system.foreign.regular_file import (
+    LARGEST_FILE_BYTES,
+    is_regular,
+    read_regular,
+)
 
 Row = dict[str, Any]
 

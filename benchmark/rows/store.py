@@ -47,6 +47,7 @@ from benchmark.rows.files.streams import StreamFolder, cells_without_stream
 from benchmark.rows.result_file import WaitingFiles, write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 Row = dict[str, Any]
 
@@ -104,7 +105,9 @@ class Store:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
         path = self._record_path(run)
         try:
-            record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+            record: dict[str, Any] = json.loads(read_regular(path, LARGEST_FILE_BYTES))
+        except FileNotFoundError:
+            return {}
         except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
         if not isinstance(record, dict):
@@ -177,11 +180,10 @@ class Store:
 
     def images(self) -> set[str]:
         """Return the sha256 of the pixels of every image that has a row, a bundled one too."""
-        column = ["image_sha256"]
         return {
             sha256
             for shipped in (False, True)
-            for sha256 in pc.unique(self._read(column, shipped)["image_sha256"]).to_pylist()
+            for sha256 in pc.unique(self._read(["image_sha256"], shipped)[0]).to_pylist()
         }
 
     def table(self) -> pa.Table:
@@ -252,7 +254,7 @@ class Store:
             try:
                 found = [self._readable(path, names, shared) for path in self._paths(shipped)]
             except OSError as error:
-                raise StoreError(f"results in {self._shards} cannot be read: {error}") from error
+                raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
         return _joined(columns, [table for table in found if table is not None])
 
     def _readable(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -14,6 +15,8 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.system.cache import cache_folder
 from benchmark.system.foreign.regular_file import open_regular
+
+SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
 
 
 def pixels_sha256(pixels: Pixels) -> str:

@@ -157,10 +157,16 @@ def test_a_program_that_is_not_there_is_unavailable():
         decoder("no-such-codec {in} {out}")
 
 
-@pytest.mark.parametrize("script", [": {in} {out}", ": {in} > {out}", "mkdir {out}; : {in}"])
+@pytest.mark.parametrize("script", [": {in} {out}", ": {in} > {out}"])
 def test_an_encoder_that_writes_nothing_is_told(script: str, photo: Pixels):
     with pytest.raises(ProgramFailed, match=r"^sh ended without an error and wrote no stream$"):
         encoder(shell(script)).encode(photo, ONCE)
+
+
+@pytest.mark.parametrize("makes", ["mkdir", "mkfifo", "ln -s /dev/zero"])
+def test_an_encoder_that_makes_no_file_is_told(makes: str, photo: Pixels):
+    with pytest.raises(ProgramFailed, match=r"^sh made stream\.bin, and it is no regular file$"):
+        encoder(shell(f"{makes} {{out}}; : {{in}}")).encode(photo, ONCE)
 
 
 def test_a_decoder_that_writes_nothing_is_told():

@@ -32,7 +32,9 @@ SPECS = [*(name for name in CODECS if name not in NEED_OPTIONS), *WITH_OPTIONS]
 # An untrained network's pixels have nothing to do with the image, nor its rate with the setting.
 METHODS = ("charm", "elic", "ivr", "hific", "multirealism", "pqmim")
 DRAWING = ("dirac", "hfd")
-UNTRAINED = ("ours", *METHODS, *DRAWING, *(spec for spec in SPECS if "weights=random" in spec))
+OURS = ("ours", "ours:beta=0:effort=1")
+RANDOM = tuple(spec for spec in SPECS if "weights=random" in spec)
+UNTRAINED = (*OURS, *METHODS, *DRAWING, *RANDOM)
 TRAINED = [spec for spec in SPECS if spec not in UNTRAINED]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33)]
 

@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,12 +24,18 @@ PROGRAMS = 3
 
 
 @pytest.fixture
-def hanging(tmp_path):
+def place():
+    """A folder for temporary files whose path is short: that of a socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def hanging(tmp_path, place):
     """Start runs whose encoder hangs; return one once its programs run, and their mark."""
     photos, started = tmp_path / "photos", []
     photos.mkdir()
     Image.effect_noise((24, 20), 40).convert("RGB").save(photos / "0.png")
-    (tmp_path / "tmp").mkdir()
     mark = f"3{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
     (tmp_path / "encode.sh").write_text(SCRIPT.format(mark=mark))
 
@@ -40,7 +47,7 @@ def hanging(tmp_path):
         run = subprocess.Popen(
             [*(sys.executable, "-m", "benchmark", *words, "--metrics", "psnr"), *more,
              *("--results", str(tmp_path / "results"))],
-            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+            env={**os.environ, "TMPDIR": str(place)},
             **given,
         )  # fmt: skip
         log.close()
@@ -131,9 +138,8 @@ def test_a_run_that_ignores_a_closed_terminal_goes_on(hanging):
 
 
 def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
-    hanging, tmp_path, record_property
+    hanging, place, tmp_path, record_property
 ):
-    place = tmp_path / "tmp"
     run, mark = hanging(start_new_session=True)
     below = descendants(run.pid)
     used = {path.name for path in place.iterdir()}

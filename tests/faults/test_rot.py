@@ -208,6 +208,22 @@ def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
     assert losses == 0, second.stderr
 
 
+def test_a_stream_that_changes_after_it_was_verified_is_found_by_verifying_again(
+    images, results, record_property
+):
+    store = store_in(results)
+    assert run_again(images, results, "--verify").returncode == 0
+    stream = sorted(store.streams())[0]
+    whole = stream.read_bytes()
+    flip(stream, random.Random(2))
+    first, second = (run_again(images, results, "--verify") for _ in range(2))
+    losses = (first.returncode, first.stdout.count("is damaged: ")) != (1, 1)
+    losses += second.returncode + (stream.read_bytes() != whole)
+    losses += store.table()["attested"].to_pylist() != [True] * 6
+    tell(record_property, "bits flipped in a stream", 3, 1, losses)
+    assert losses == 0, first.stdout + second.stderr
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000], ids=range(4))
 def test_a_damaged_record_is_a_sentence_and_the_others_are_read(results, content):
     store = store_in(results)

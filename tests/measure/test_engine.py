@@ -1,5 +1,8 @@
 """Real worker processes: the rows one process gives, and no death takes more than its own cell."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -177,3 +180,21 @@ def test_bpp_counts_the_whole_stream_over_the_pixels_of_the_source(sources):
     measured = Workbench(conditions()).measure(cell)
     assert measured.row["num_bytes"] == len(measured.stream) == 6 + 40 * 30 * 3
     assert measured.row["bpp"] == pytest.approx(8 * (6 + 3600) / 1200, abs=1e-12)
+
+
+def test_a_folder_for_temporary_files_of_too_long_a_path_is_one_sentence(sources, tmp_path):
+    place = tmp_path / ("long" * 30)
+    place.mkdir()
+    photos = sources[0].file.path.parent
+    words = ["run", "--codecs", "raw", "--dataset", photos, "--metrics", "psnr"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, words), "--results", str(tmp_path / "out")],
+        env={**os.environ, "TMPDIR": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    said = f"bench: the folder for temporary files, {place}"
+    assert done.stderr.startswith(said)
+    assert done.stderr.endswith("name a shorter one by $TMPDIR\n")

@@ -70,6 +70,7 @@ def test_a_copy_with_a_part_of_the_images_goes_to_the_results_most_like_it(photo
         (part / f"{number}.png").unlink()
     shutil.copytree(results / both, results / "photos-000000")
     rows = Store(results / both).table().to_pylist()
+    shutil.copytree(results / both / "streams", results / "photos-ffffff" / "streams")
     shutil.rmtree(results / both)
     Store(results / "photos-ffffff").append([row for row in rows if row["image"] > "4"])
     assert measured(part, results) == ("photos-ffffff", 0)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.measure.engine.local import POOLS
+from benchmark.measure.engine.worker_context import POOLS
 from benchmark.rows.store import Store
 
 ROOT = Path(__file__).parents[2]

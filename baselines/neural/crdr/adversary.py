@@ -54,9 +54,18 @@ class Adversary:
         return self.gan.generator_loss(expected, found, beta)
 
     def update(
-        self, originals: Tensor, images: Tensor, q: NDArray[np.float32], factor: float
+        self,
+        originals: Tensor,
+        images: Tensor,
+        q: NDArray[np.float32],
+        factor: float,
+        q_of_batch: NDArray[np.float32] | None = None,
     ) -> dict[str, Tensor]:
-        """Update the discriminators by one step, averaged over processes; return their loss."""
+        """Update the discriminators by one step, averaged over processes; return their loss.
+
+        q_of_batch: rates of the whole batch, where `q` are those of this process's part. What
+        serves none of them stays as it is, the optimiser's moments too.
+        """
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.discriminator_learning_rate * factor
         self._optimiser.zero_grad()
@@ -65,8 +74,9 @@ class Adversary:
         fake = self._network(images.detach().float(), levels)
         loss = self.gan.discriminator_loss(real, fake)
         loss.backward()  # type: ignore[no-untyped-call]
-        for parameter in self._parameters:  # a level may be missing from this worker's part only
-            if parameter.grad is None:
+        everywhere = levels if q_of_batch is None else self._levels(q_of_batch)
+        for parameter in self._network.serving(everywhere.tolist()):
+            if parameter.grad is None:  # its levels are in other processes' parts alone
                 parameter.grad = torch.zeros_like(parameter)
         averaged = self._workers.average(self._parameters, loss.detach().reshape(1))
         self._guard.step(self._optimiser)

@@ -1,12 +1,12 @@
 """CRDR as an architecture of the boundary: its sizes, its network, its tables and its coder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes, config_from_json
+from baselines.neural.architecture import Shapes
 from baselines.neural.crdr.recognise import LANDMARKS, sizes_from_shapes
 from baselines.neural.crdr.sizes import NAMED, Sizes
+from baselines.neural.plain_architecture import PlainArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -18,21 +18,14 @@ if TYPE_CHECKING:
     from benchmark.codec import Pixels
 
 
-class CRDRArchitecture:
+class CRDRArchitecture(PlainArchitecture[Sizes]):
     """The network of Iwai et al. (WACV 2024), at any `Sizes`."""
 
     name = "crdr"
     presets: Mapping[str, Sizes] = NAMED
+    config_type = Sizes
     landmarks = LANDMARKS
     table_names = ("cdf", "z_cdf", "thresholds")
-
-    def config_from_json(self, record: Any) -> Sizes:
-        """Return the sizes on a card; raises `ValueError` that names the wrong field."""
-        return config_from_json(record, Sizes)
-
-    def config_to_json(self, config: Sizes) -> dict[str, Any]:
-        """Return the json object of `config`: numbers and lists by field name."""
-        return asdict(config)
 
     def config_from_shapes(self, shapes: Shapes, known: Sizes | None = None) -> Sizes:
         """Return the sizes of the network whose tensors have these names and shapes."""

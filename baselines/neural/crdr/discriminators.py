@@ -23,7 +23,7 @@ normalisation, weights as PyTorch draws them. The paper trains "independent" one
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -125,6 +125,16 @@ class Discriminator(nn.Module):
             return self._scored(images, found)
         rows = torch.tensor(order, device=images.device)
         return self._scored(images[rows], sorted(found))[rows.argsort()]
+
+    def serving(self, levels: Iterable[int]) -> list[nn.Parameter]:
+        """Return the parameters that images at these levels pass through."""
+        wanted = sorted(set(levels))
+        return [
+            parameter
+            for copies in (self.backbones, self.heads)
+            for copy in (copies if len(copies) == 1 else [copies[level] for level in wanted])
+            for parameter in copy.parameters()
+        ]
 
     def _scored(self, images: Tensor, levels: list[int]) -> Tensor:
         """Score images that come level by level."""

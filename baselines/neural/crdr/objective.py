@@ -69,7 +69,7 @@ class SingleRate:
             **parts,
         }
         total = (scale * (found.loss(lambdas) + penalty)).mean()
-        return Loss(total, numbers, self._discriminators_update(passed))
+        return Loss(total, numbers, self._discriminators_update(passed, drawn))
 
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rate and distortion at every whole q, which select a network before realism."""
@@ -136,7 +136,7 @@ class SingleRate:
         return torch.where(real[:, None, None, None], crops, pictures.float())
 
     def _discriminators_update(
-        self, passed: Passed
+        self, passed: Passed, drawn: DrawnLevels
     ) -> Callable[[float], Mapping[str, Tensor]] | None:
         crops, levels, estimate = passed
         adversary = self._adversary
@@ -145,7 +145,8 @@ class SingleRate:
 
         def update(factor: float) -> dict[str, Tensor]:
             with self._setup.precision():
-                return adversary.update(crops, estimate.images, levels.q_of_crops, factor)
+                q, q_of_batch = levels.q_of_crops, drawn.q_of_crops
+                return adversary.update(crops, estimate.images, q, factor, q_of_batch)
 
         return update
 

@@ -7,40 +7,36 @@ Theis, "High-fidelity image compression with score-based generative models" (202
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from baselines.neural.architecture import LatentCoder, Shapes, config_from_json
+from baselines.neural.architecture import LatentCoder, Shapes
 from baselines.neural.diffusion.config import DiffusionConfig, presets
+from baselines.neural.plain_architecture import PlainArchitecture
 from baselines.neural.shapes import count
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from baselines.neural.bitstream.container import NoControls
     from baselines.neural.diffusion.model import DiffusionNetwork
-    from benchmark.codec import Pixels
 
 
-class DiffusionArchitecture:
+class DiffusionArchitecture(PlainArchitecture[DiffusionConfig]):
     """What both methods have in common; the network says by its table of levels whose it is."""
 
-    name: str
-    presets: Mapping[str, DiffusionConfig]
-    landmarks: tuple[str, ...]
-    table_names = ()
+    config_type = DiffusionConfig
 
     def config_from_json(self, record: Any) -> DiffusionConfig:
         """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        found: DiffusionConfig = config_from_json(record, DiffusionConfig)
+        found = super().config_from_json(record)
         if found.domain != self._default.domain:
             raise ValueError(f"domain is {found.domain!r}, not {self._default.domain!r}")
         return found
 
     def config_to_json(self, config: DiffusionConfig) -> dict[str, Any]:
         """Return the json object of a configuration."""
-        record = asdict(config)
+        record = super().config_to_json(config)
         return record | {name: list(record[name]) for name in ("widths", "settings")}
 
     def config_from_shapes(
@@ -69,12 +65,6 @@ class DiffusionArchitecture:
         """Return how many rate levels of the base one network serves."""
         return config.levels
 
-    def control_block(self) -> "NoControls":
-        """Return that a stream's header has no controls: streams are the base's."""
-        from baselines.neural.bitstream.container import NoControls
-
-        return NoControls()
-
     def build(self, config: DiffusionConfig) -> "DiffusionNetwork":
         """Return a network with random weights, on torch's default device."""
         from baselines.neural.diffusion.model import DiffusionNetwork
@@ -91,12 +81,6 @@ class DiffusionArchitecture:
         from baselines.neural.diffusion.statistics import measure_levels
 
         measure_levels(network, crops)
-
-    def tables(
-        self, network: "DiffusionNetwork", images: "Sequence[Pixels]"
-    ) -> "dict[str, Tensor]":
-        """Return no tables: nothing is entropy-coded."""
-        return {}
 
     def coder(
         self,

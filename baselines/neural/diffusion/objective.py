@@ -11,7 +11,7 @@ shared out evenly.
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from baselines.neural.training.objective import (
     Batch,
     Loss,
     Setup,
+    Stateless,
     Validation,
     ValidationPoint,
     uncompiled,
@@ -48,7 +49,7 @@ class DrawingStage(Stage):
     snr_limit: Weight = 0.0  # of the loss's weights; 0: every time weighs the same
 
 
-class Drawing:
+class Drawing(Stateless):
     """The objective of one stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
     stage_type = DrawingStage
@@ -114,13 +115,6 @@ class Drawing:
                     ]
                 points.append(ValidationPoint(float(at), 0.0, bpp, psnr))
         return Validation(tuple(points), math.fsum(errors) / len(errors))
-
-    def state(self) -> Any:
-        """Return that nothing is kept from step to step."""
-        return None
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
 
     def _measured(self, network: Network) -> DiffusionNetwork:
         plain = uncompiled(network)

@@ -8,14 +8,21 @@ crop is 150 MSE + lambda bpp, with MSE of values in [0, 1].
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from baselines.neural.elic.model import ElicNetwork
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.rate_distortion import terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
+from baselines.neural.training.objective import (
+    Batch,
+    Loss,
+    Setup,
+    Stateless,
+    Validation,
+    uncompiled,
+)
 from baselines.neural.training.recipe import Stage
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
@@ -37,7 +44,7 @@ class ElicStage(Stage):
             raise ValueError("an elic stage trains a network of one rate, with one lambda")
 
 
-class Elic:
+class Elic(Stateless):
     """The objective of one stage."""
 
     stage_type = ElicStage
@@ -62,9 +69,3 @@ class Elic:
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rate and distortion, which select the network."""
         return validate(network, self.stage.lambdas, photographs)
-
-    def state(self) -> Any:
-        """Return None: nothing is remembered."""
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""

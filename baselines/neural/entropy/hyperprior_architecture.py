@@ -1,58 +1,32 @@
 """What architectures with two transforms and a hyperprior have in common. Imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
-from baselines.neural.architecture import Shapes, config_from_json
+from baselines.neural.architecture import Config, Shapes
+from baselines.neural.plain_architecture import PlainArchitecture
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from baselines.neural.bitstream.container import ControlBlock
     from baselines.neural.entropy.transform_coder import TransformCoder, TransformNetwork
     from benchmark.codec import Pixels
 
-Config = TypeVar("Config")
 
-
-class HyperpriorArchitecture(Generic[Config]):
+class HyperpriorArchitecture(PlainArchitecture[Config]):
     """Base class of architectures whose networks are `TransformNetwork`; of one rate unless told.
 
     A subclass sets `name`, `presets`, `config_type` and `landmarks`, and defines `build`,
     `initialise` and `config_from_shapes`; one of several rates also `rate_levels`.
     """
 
-    name: str
-    presets: Mapping[str, Config]
-    config_type: ClassVar[type[Any]]  # a dataclass
-    landmarks: tuple[str, ...]
     table_names: tuple[str, ...] = ("cdf", "z_cdf", "thresholds")
     margin: ClassVar[int] = 144  # pixels, a multiple of 16: at least the reach of the transforms
-
-    def config_from_json(self, record: Any) -> Config:
-        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
-        found: Config = config_from_json(record, self.config_type)
-        return found
-
-    def config_to_json(self, config: Config) -> dict[str, Any]:
-        """Return the json object of `config`: numbers and lists by field name."""
-        return asdict(config)  # type: ignore[call-overload,no-any-return]
 
     def config_from_shapes(self, shapes: Shapes, known: Config | None = None) -> Config:
         """Return the configuration of the network whose tensors have these names and shapes."""
         raise NotImplementedError
-
-    def rate_levels(self, config: Config) -> int:
-        """Return 1: every rate has a network of its own."""
-        return 1
-
-    def control_block(self) -> "ControlBlock":
-        """Return the empty block: a network has one rate."""
-        from baselines.neural.bitstream.container import NoControls
-
-        return NoControls()
 
     def tables(
         self, network: "TransformNetwork", images: "Sequence[Pixels]"

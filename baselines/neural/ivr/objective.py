@@ -12,14 +12,14 @@ authors' file bpp is commented out, which we take for its last run.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation
+from baselines.neural.training.objective import Batch, Loss, Setup, Stateless, Validation
 from baselines.neural.training.recipe import Stage
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
@@ -37,7 +37,7 @@ class IvrStage(Stage):
             raise ValueError(f"an ivr stage has a lambda for each of {rate_levels} rate levels")
 
 
-class Ivr:
+class Ivr(Stateless):
     """The objective of one stage."""
 
     stage_type = IvrStage
@@ -68,9 +68,3 @@ class Ivr:
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rate and distortion at every level."""
         return validate(network, self.stage.lambdas, photographs)
-
-    def state(self) -> Any:
-        """Return None: nothing is remembered."""
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""

@@ -1,10 +1,10 @@
 """PQ-MIM as an architecture of the boundary: sizes, network and coder. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes, config_from_json
+from baselines.neural.architecture import Shapes
+from baselines.neural.plain_architecture import PlainArchitecture
 from baselines.neural.pqmim.sizes import NAMED, PqMimSizes
 from baselines.neural.shapes import count, residual_transforms
 
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from baselines.neural.bitstream.container import NoControls
     from baselines.neural.pqmim.coder import PqMimCoder
     from baselines.neural.pqmim.model import PqMimNetwork
-    from benchmark.codec import Pixels
 
 HEAD_WIDTH = 32  # of the transformer's heads, where nothing tells their number
 
 
-class PqMimArchitecture:
+class PqMimArchitecture(PlainArchitecture[PqMimSizes]):
     """The network of El-Nouby et al. (TMLR 2023), after the abstract; one for each rate.
 
     It has no integer tables: what its coder needs beside the weights is computed without rounded
@@ -35,15 +33,7 @@ class PqMimArchitecture:
         "quantiser.codebooks",
         "transformer.places",
     )
-    table_names: tuple[str, ...] = ()
-
-    def config_from_json(self, record: Any) -> PqMimSizes:
-        """Return the sizes on a card; raises `ValueError` that names the wrong field."""
-        return config_from_json(record, PqMimSizes)
-
-    def config_to_json(self, config: PqMimSizes) -> dict[str, Any]:
-        """Return the json object of `config`: numbers and lists by field name."""
-        return asdict(config)
+    config_type = PqMimSizes
 
     def config_from_shapes(self, shapes: Shapes, known: PqMimSizes | None = None) -> PqMimSizes:
         """Return the sizes of the network whose tensors have these names and shapes.
@@ -67,16 +57,6 @@ class PqMimArchitecture:
             hidden=shapes["transformer.layers.0.expand.weight"][0],
         )
 
-    def rate_levels(self, config: PqMimSizes) -> int:
-        """Return 1: every rate has a network of its own."""
-        return 1
-
-    def control_block(self) -> "NoControls":
-        """Return the empty block: a network has one rate."""
-        from baselines.neural.bitstream.container import NoControls
-
-        return NoControls()
-
     def build(self, config: PqMimSizes) -> "PqMimNetwork":
         """Return a network with random weights, on torch's default device."""
         from baselines.neural.pqmim.model import PqMimNetwork
@@ -90,10 +70,6 @@ class PqMimArchitecture:
         from baselines.neural.pqmim.model import initialise
 
         initialise(network, crops, lambdas)
-
-    def tables(self, network: "PqMimNetwork", images: "Sequence[Pixels]") -> "dict[str, Tensor]":
-        """Return no tables."""
-        return {}
 
     def coder(
         self,

@@ -29,7 +29,14 @@ from baselines.neural.pqmim.validation import validate_tokens
 from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
+from baselines.neural.training.objective import (
+    Batch,
+    Loss,
+    Setup,
+    Stateless,
+    Validation,
+    uncompiled,
+)
 from baselines.neural.training.recipe import AtLeastOne, Share, Stage, Weight
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
@@ -149,7 +156,7 @@ class Autoencoder:
         return {"replaced": float(network.quantiser.split_unused(shared.cpu(), generator))}
 
 
-class Transformer:
+class Transformer(Stateless):
     """The objective of a stage of the transformer."""
 
     stage_type = TransformerStage
@@ -193,13 +200,6 @@ class Transformer:
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return PSNR and the rate by the transformer, the loss, beside that of order 0."""
         return validate_tokens(_own(network), photographs, coded=True)
-
-    def state(self) -> Any:
-        """Return that nothing is kept from step to step."""
-        return None
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
 
 
 def _own(network: Network) -> PqMimNetwork:

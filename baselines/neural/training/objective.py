@@ -130,6 +130,16 @@ class StageObjective(Protocol):
         ...
 
 
+class Stateless:
+    """Part of an objective that keeps nothing from step to step but the network."""
+
+    def state(self) -> None:
+        """Return that there is nothing to keep."""
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned: nothing."""
+
+
 def objective_class(kind: str) -> Any:
     """Return the class of the objective of that name; raises `UnknownName`."""
     if kind not in OBJECTIVES:

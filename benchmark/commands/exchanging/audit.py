@@ -119,7 +119,7 @@ def audit_pack(
     """
     from benchmark.audit import pack_audit
     from benchmark.commands.output import interruptible, say, show_progress
-    from benchmark.measure.engine.local import worker_context
+    from benchmark.measure.engine.worker_context import worker_context
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import code_of, open_pack, refuse_code
     from benchmark.plan.request import Request

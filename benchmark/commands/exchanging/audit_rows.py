@@ -82,7 +82,7 @@ def audit_rows(
             request = Request(
                 codecs=tuple(points),
                 points=tuple(text for texts in points.values() for text in texts),
-                dataset=name,
+                dataset=name if dataset == "all" else dataset,
                 metrics=names,
                 limit=limit,
                 skip_missing=True,

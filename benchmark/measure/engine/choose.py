@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.errors import UsageError
-from benchmark.measure.engine.local import Finished, Task, carry_out, image_of, worker_context
+from benchmark.measure.engine.local import Finished, Task, carry_out, image_of
+from benchmark.measure.engine.worker_context import worker_context
 from benchmark.measure.workbench import Conditions
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import CostModel

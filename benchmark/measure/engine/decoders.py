@@ -16,8 +16,9 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
-from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended, worker_context
+from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended
 from benchmark.measure.engine.patience import ENDING_SECONDS, Patience
+from benchmark.measure.engine.worker_context import worker_context
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 from benchmark.system.process_tree import end_tree

@@ -11,43 +11,21 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from multiprocessing import forkserver, get_context, util
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.measure.engine.gpu_lanes import gpu_lanes
 from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
+from benchmark.measure.engine.worker_context import worker_context
 from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
-from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.machine import gpus
 from benchmark.system.process_tree import end_tree
-from benchmark.system.processes.hang_up import hang_up_ignored, working_for
-from benchmark.system.processes.private_folder import mark_as_own, sweep
+from benchmark.system.processes.hang_up import working_for
 
 Task = Cell | Rescore
-
-# Two oversubscribed cores make some metrics 27 times slower, so every numeric pool gets one thread.
-POOLS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "BLIS_NUM_THREADS",
-)
-
-PRELOADED = [
-    "benchmark.cli",
-    "benchmark.datasets.image",
-    "benchmark.measure.workbench",
-    *{module.partition(":")[0] for module in (*METRICS.values(), *FEATURE_SPACES.values())},
-]
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 5.0
@@ -62,32 +40,6 @@ class Finished(NamedTuple):
 
 class WorkerError(RuntimeError):
     """A fault of the harness itself inside a worker; carries the worker's traceback."""
-
-
-def pin_pools() -> None:
-    """Have every numeric library of this process and its children use one thread."""
-    for variable in POOLS:
-        os.environ[variable] = "1"
-
-
-@cache
-def worker_context() -> ForkServerContext:
-    """Return the context that starts workers; the first call begins to load what they need.
-
-    A server process imports that once and forks workers off itself: it has one thread, so no lock
-    is copied while another thread holds it. It keeps the environment of the first call; `work`
-    brings it up to date except for the numeric pools, which are read when numpy is imported. Called
-    early, it loads while this process still plans. Temporary folders of processes that were killed
-    earlier are removed.
-    """
-    pin_pools()
-    context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    with hang_up_ignored():  # the server ends with this process, not with the terminal
-        forkserver.ensure_running()
-    mark_as_own(Path(util.get_temp_dir()))
-    sweep()
-    return context
 
 
 def carry_out(tasks: Sequence[Task], conditions: Conditions) -> Iterator[Finished | None]:

@@ -13,11 +13,12 @@ from benchmark.errors import ImageRefused
 from benchmark.measure.engine.local import Task
 from benchmark.measure.engine.ray_bench import NeededCodec, Payload
 from benchmark.measure.workbench import Conditions
-from benchmark.packs.pack import LARGEST_FILE_BYTES, STREAMS, Pack, open_pack
+from benchmark.packs.pack import STREAMS, Pack, open_pack
 from benchmark.plan.cells import Cell
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.store import Store
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES
 from benchmark.user_file import file_of, names_file
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.measure.engine.cluster import import_ray
-from benchmark.measure.engine.local import POOLS, how_it_ended
+from benchmark.measure.engine.local import how_it_ended
 from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
 from benchmark.measure.engine.ray_bench import (
     Fault,
@@ -28,6 +28,7 @@ from benchmark.measure.engine.ray_bench import (
     WorkerConfig,
 )
 from benchmark.measure.engine.ray_head import Head, end_with_head
+from benchmark.measure.engine.worker_context import POOLS
 from benchmark.measure.execute import Failed
 from benchmark.measure.workbench import Measured, failed_cell
 from benchmark.plan.cells import Cell

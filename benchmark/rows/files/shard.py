@@ -14,7 +14,6 @@ passes them and can change other rows than its own.
 import errno
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -25,13 +24,13 @@ import pyarrow.parquet as pq
 
 from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
-from benchmark.system.foreign.regular_file import read_regular
+from benchmark.system.digest import SHA256
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 LARGEST_BYTES = 1 << 36  # of a shard, more than memory holds
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
-NAMED_BY_SHA256 = re.compile(r"[0-9a-f]{64}")
 NEVER_NULL = ("cell", "status", "codec", "variant", "setting_name", "image")
 
 
@@ -85,10 +84,11 @@ def set_aside(path: Path, store_folder: Path) -> Path:
 
 def recorded_sha256(path: Path) -> str | None:
     """Return the sha256 that a shard has to have; None if an earlier version wrote it."""
-    if NAMED_BY_SHA256.fullmatch(path.stem):
+    if SHA256.fullmatch(path.stem):
         return path.stem
     if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
-        return record.read_text(errors="replace").partition(" ")[0]
+        told = read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace")
+        return told.partition(" ")[0]
     return None
 
 

@@ -4,7 +4,6 @@ results/<dataset>/streams/ab/abcd...    the bytes
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ import pyarrow.compute as pc
 
 from benchmark.errors import StoreError
 from benchmark.rows.files.shard import set_aside
+from benchmark.system.digest import SHA256
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 if TYPE_CHECKING:
     from benchmark.rows.store import Store
-
-SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class StreamFolder:
@@ -38,11 +37,17 @@ class StreamFolder:
         return self._store / "streams" / digest[:2] / digest
 
     def read(self, digest: str) -> bytes | None:
-        """Return a kept stream, or None without one. Raises `StoreError` if it has changed."""
+        """Return a kept stream, or None without one.
+
+        Raises `StoreError` if it has changed, or is no file of at most 1 GiB.
+        """
         path = self.path(digest)
         if not path.exists():
             return None
-        data = path.read_bytes()
+        try:
+            data = read_regular(path, LARGEST_FILE_BYTES)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise StoreError(
                 f"{path} is damaged: its bytes do not match its name; once it is removed, "

@@ -10,6 +10,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+LARGEST_FILE_BYTES = 1 << 30  # of a stream, a record, features of an image
+
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     """Open a regular file to be read as bytes.

@@ -156,11 +156,11 @@ def test_a_discriminator_learns_and_goes_on_from_its_state(name, objective, fiel
     losses = []
     for one in (first, second):
         torch.manual_seed(9)
-        losses.append(one.loss(network, batch, 2).after_step(1.0)["discriminator"])
+        losses.append(float(one.loss(network, batch, 2).after_step(1.0)["discriminator"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     third, *_ = made(name, objective, **fields)
     torch.manual_seed(9)
-    assert third.loss(network, batch, 2).after_step(1.0)["discriminator"] != losses[0]
+    assert float(third.loss(network, batch, 2).after_step(1.0)["discriminator"]) != losses[0]
 
 
 def test_the_smoke_suite_trains_all_members_to_checkpoints_that_their_codecs_find(

@@ -355,6 +355,40 @@ def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_al
     assert not differing(first["network"], second["network"])
 
 
+@pytest.mark.parametrize("design", DISCRIMINATORS)
+def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(design):
+    """As in the authors' code, whose gradients are None there; Adam would go on by momentum."""
+    adversary = adversary_of(objective="sgan", discriminator=design)
+    originals, images = noise_images(2, 1), noise_images(2, 2)
+    adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
+    before = json_free(adversary.state())
+    adversary.update(originals, images, np.float32([1, 1]), factor=1.0)
+    after = adversary.state()
+    chosen = DISCRIMINATORS[design]
+    of_level_0 = tuple(
+        f"{part}.0."
+        for part, copies in (("backbones", chosen.backbones), ("heads", chosen.heads))
+        if copies == "each"
+    )
+    names = [name for name, _ in adversary._network.named_parameters()]
+    for number, name in enumerate(names):
+        if number not in before["optimiser"]["state"]:  # of other levels: not met by then
+            continue
+        weights = differing(before["network"][name], after["network"][name])
+        moments = differing(*(one["optimiser"]["state"][number] for one in (before, after)))
+        assert bool(weights) == bool(moments) == (not name.startswith(of_level_0))
+
+
+def test_a_level_of_another_processs_part_is_averaged_as_zero_gradients():
+    adversary = adversary_of(objective="sgan")
+    both, first = np.float32([0, 1]), np.float32([0])
+    adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, q_of_batch=both)
+    grads = {name: one.grad for name, one in adversary._network.named_parameters()}
+    assert not bool(grads["heads.1.8.bias"].any())
+    assert bool(grads["heads.0.8.bias"].any())
+    assert grads["heads.2.8.bias"] is None
+
+
 @pytest.mark.parametrize(
     ("stage", "parts"),
     [
