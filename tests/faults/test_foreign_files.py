@@ -13,7 +13,6 @@ import sys
 import tarfile
 import threading
 import warnings
-import zipfile
 import zlib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -44,6 +43,7 @@ from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign.regular_file import open_regular, read_regular
 from benchmark.system.foreign.tar import LARGEST_EXTENSION_BYTES
 from benchmark.system.foreign.torch_file import load_tensors
+from support.hostile_files import HEADERS, bomb, extended, png, tar_of
 
 SAFETY_NET_SECONDS = 300  # nothing is judged by it
 
@@ -161,33 +161,6 @@ def pack_members():
     return {"pack.json": b"{}", "rows.csv": b"a\n"}
 
 
-def tar_of(path, members, before=b""):
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    path.write_bytes(before + path.read_bytes())
-    return path
-
-
-def extended(kind, content, size=None):
-    info = tarfile.TarInfo("extended")
-    info.type, info.size = kind, len(content) if size is None else size
-    return info.tobuf() + content + b"\0" * (-len(content) % 512)
-
-
-HEADERS = {
-    "one long number": extended(b"x", b"9" * 160_000),
-    "a number that does not end": extended(b"x", b"9" * 8000),
-    "a size of the member": extended(b"x", b"13 size=1000\n"),
-    "a map of holes": extended(b"x", b"22 GNU.sparse.major=1\n"),
-    "a long name of a megabyte": extended(b"L", b"a" * (1 << 20)),
-    "more bytes than the file has": extended(b"x", b"", size=1 << 40),
-    "a record of no length": extended(b"x", b"0 path=a\n"),
-}
-
-
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
 def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     path = tar_of(tmp_path / "pack.tar", pack_members(), before=header)
@@ -230,18 +203,6 @@ def test_any_bytes_are_a_tar_or_refused(tmp_path_factory, content):
 
 
 # Torch files
-
-
-def bomb(path, zeros=0):
-    torch.save({"a": torch.zeros(1 << 20)}, path)
-    with zipfile.ZipFile(path) as plain:
-        parts = {name: plain.read(name) for name in plain.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data in parts.items():
-            packed.writestr(name, data)
-    with path.open("ab") as file:
-        file.write(bytes(zeros))
-    return path
 
 
 @pytest.mark.parametrize("zeros", [0, 66_500, 200_000])
@@ -369,22 +330,6 @@ def test_rows_of_any_values_are_merged_or_told(tmp_path_factory, rows):
 
 
 # Pictures
-
-
-def png(rows_there, height=20, width=16, mode="RGB", end=True):
-    """Return a PNG that announces `height` rows and whose data hold the first `rows_there`."""
-    colours = {"RGB": 2, "L": 0}[mode]
-    line = b"\0" + b"\x7f" * width * (3 if mode == "RGB" else 1)
-
-    def chunk(kind, content):
-        return (
-            struct.pack(">I", len(content)) + kind + content
-            + struct.pack(">I", zlib.crc32(kind + content))
-        )  # fmt: skip
-
-    header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(line * rows_there, 9))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IEND", b"") if end else b""])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

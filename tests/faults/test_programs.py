@@ -12,33 +12,11 @@ from PIL import Image
 
 from benchmark.rows.store import Store
 from support.fault_ledger import tell
+from support.misbehaving import FLOODS, HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
 from support.processes import running
 
 FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
 SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
-
-# Each is a shell script with $1 the source and $2 the stream; the decoder is `cp` of a PNG.
-MISBEHAVING = {
-    "hangs": "sleep {mark}",
-    "hangs and ignores being asked to stop": "trap '' TERM INT HUP; while :; do sleep {mark}; done",
-    "writes nothing": "true",
-    "writes nothing and fails": "echo no such luck >&2; exit 3",
-    "writes an empty stream": ": > $2",
-    "complains for ever": "exec yes no such luck >&2",
-    "talks for ever": "exec yes",
-    "kills itself": "kill -SEGV $$",
-    "removes its own folder": 'rm -rf "$(dirname $2)"',
-    "makes its stream a folder": "mkdir $2",
-    "makes its stream a pipe": "mkfifo $2",
-    "never stops writing its stream": "exec cat /dev/zero > $2",
-}
-# These end well: what they claim or leave behind does not count.
-HONEST_ENOUGH = {
-    "lies about its size": "cp $1 $2; echo encoded to 1 byte, .001 bpp; echo 1 > $2.size",
-    "forks a child that outlives it": "cp $1 $2; sleep {mark} & true",
-    "forks a child in a session of its own": "cp $1 $2; setsid sh -c 'sleep {mark}' & true",
-    "leaves a child that writes to its stream": "cp $1 $2; (sleep 1; echo more >> $2) & true",
-}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +58,7 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     named = {**MISBEHAVING, **HONEST_ENOUGH}
     codecs = [codec(scripts, name, script, mark) for name, script in named.items()]
     # The default is a GiB, which takes a while to write.
-    (tmp_path / "sitecustomize.py").write_text(HOOK)
+    (tmp_path / "sitecustomize.py").write_text(SMALL_FILES)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
     rows = {row["variant"]: row for row in rows_of(tmp_path / "results") if row["variant"]}
@@ -107,32 +85,6 @@ def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
     assert len(json.loads(done.stdout)["failed"]) == len(MISBEHAVING)
 
 
-HOOK = """
-import sys
-from importlib.machinery import PathFinder
-
-class Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        found = super().find_spec(name, path, target)
-        if found is not None and name == "benchmark.system.programs":
-            execute = found.loader.exec_module
-            def smaller(module):
-                execute(module)
-                module.LARGEST_FILE_BYTES = 1 << 20
-            found.loader.exec_module = smaller
-        return found
-
-sys.meta_path.insert(0, Finder)
-"""
-
-
-# 400 MB where the harness reads 1 MiB, and where a stream of 24 x 20 pixels may have 1.06 MB.
-FLOODS = {
-    "prints": "cp $1 $2; head -c 400000000 /dev/zero",
-    "complains": "cp $1 $2; head -c 400000000 /dev/zero >&2; exit 1",
-    "writes": "head -c 400000000 /dev/zero > $2",
-}
 SAID = {
     "prints": "sh wrote 400,000,000 bytes to its standard output, and at most 1,048,576 are read",
     "complains": "sh ended with exit code 1; it said: ",

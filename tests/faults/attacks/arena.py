@@ -1,0 +1,167 @@
+"""The folder in which one attack takes place, and `bench` run there within limits and watched."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from resource import struct_rusage
+from typing import NamedTuple
+
+from benchmark.rows.store import Store
+from faults.attacks import invariants
+from faults.attacks.invariants import Ended, Row, marked_processes
+from support.processes import until
+from support.stable_rows import stable
+
+TESTS = Path(__file__).parents[2]
+MARK = "RDRBENCH_ATTACK"
+BENCH = (sys.executable, "-m", "benchmark")
+SECONDS_TO_END = 30  # that workers have after their driver was killed
+TOLD_BYTES = 1 << 20  # of what a command printed, that are looked at
+SHARED_ENVIRONMENT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS")
+
+
+class Blow(NamedTuple):
+    """What ends a command early: `strike` gets its process id, `after` seconds from its start."""
+
+    after: float
+    strike: Callable[[int], None]
+
+
+class Arena:
+    """Folder of an attack; wrongs that the invariants name are collected in `findings`.
+
+    folder: made here and removed by `leave`. program: what is run as `bench`, so that the harness
+    can be tried on one that breaks a promise. Commands run in `work`, with temporary files, caches
+    and trust of their own. `mark` is in the environment of all that they start, and is meant to be
+    in the command lines of programs that drop their environment.
+    """
+
+    def __init__(self, folder: Path, program: Sequence[str] = BENCH) -> None:
+        self.folder, self.work = folder, folder / "work"
+        self.temporary, self.canary = folder / "tmp", folder / "PWNED"
+        self.mark = f"7{random.SystemRandom().randrange(10**9):09}.5"  # also a number for `sleep`
+        self.program = tuple(program)
+        self.findings: list[str] = []
+        self.commands = 0
+        self.slowest_seconds = 0.0
+        self.largest_bytes = 0
+        self._acknowledged: dict[Path, set[str]] = {}
+        for one in (self.work, self.temporary):
+            one.mkdir(parents=True)
+
+    def leave(self) -> None:
+        """End what still runs, and remove the folder."""
+        for process_id in marked_processes(self.mark):
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def bench(
+        self,
+        *words: object,
+        limits: Sequence[str] = (),
+        blow: Blow | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Ended:
+        """Run a command of `bench`, judge how it ended, and return that.
+
+        limits: options of util-linux' `prlimit`. blow: after it, neither code nor words are judged,
+        but for a traceback. What is judged whatever happens: nothing executed, nothing running,
+        memory and seconds.
+        """
+        wrapped = ["prlimit", *limits] if limits else []
+        command = [*wrapped, *self.program, *map(str, words)]
+        began = time.monotonic()
+        out, err = self.folder / "out", self.folder / "err"
+        with out.open("wb") as to_out, err.open("wb") as to_err:
+            process = subprocess.Popen(
+                command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_err,
+                start_new_session=True, env=self.environment() | (environment or {}),
+            )  # fmt: skip
+            code, usage, struck = _wait(process, blow)
+        ended = Ended(
+            tuple(map(str, words)), code, _told(out), _told(err), time.monotonic() - began,
+            usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, struck,
+        )  # fmt: skip
+        self.commands += 1
+        self.slowest_seconds = max(self.slowest_seconds, ended.seconds)
+        self.largest_bytes = max(self.largest_bytes, ended.peak_bytes)
+        self.judge(invariants.of_an_end(ended), ended)
+        until(lambda: not marked_processes(self.mark), SECONDS_TO_END)
+        self.judge(invariants.nothing_running(self.mark), ended)
+        self.judge(invariants.nothing_executed(self.canary), ended)
+        return ended
+
+    def judge(self, wrongs: Sequence[str], ended: Ended | None = None) -> None:
+        """Keep what is wrong, with the command after which it was found."""
+        after = f" after `bench {' '.join(ended.words)}`" if ended else ""
+        for wrong in wrongs:
+            self.findings.append(f"{wrong}{after}".replace(str(self.folder), "ARENA"))
+
+    def keeps(self, results: Path, expected: Sequence[Row]) -> None:
+        """Judge what a folder of results shows now.
+
+        Each cell that it has shown as done before has to be done, and each row without failure has
+        to equal that of `expected`, the table of an undisturbed run.
+        """
+        store = store_in(results)
+        wrongs, done = invariants.lost(store, self._acknowledged.get(results, set()))
+        self._acknowledged[results] = done
+        self.judge(wrongs + invariants.differing(store, expected))
+
+    def ends_whole(self, results: Path, expected: Sequence[Row]) -> None:
+        """Judge whether a folder of results has the table of an undisturbed run, and no more."""
+        store = store_in(results)
+        self.judge(invariants.same_rows(stable(store) if store else [], expected))
+        self.judge(invariants.nothing_temporary(self.temporary))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of commands: few variables of the user, and folders of here."""
+        shared = {name: os.environ[name] for name in SHARED_ENVIRONMENT if name in os.environ}
+        places = {f"XDG_{name}_HOME": str(self.folder / name) for name in ("STATE", "CACHE")}
+        return shared | places | {
+            "TMPDIR": str(self.temporary), "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
+            "COLUMNS": "200", MARK: self.mark, "CANARY": str(self.canary),
+        }  # fmt: skip
+
+
+def store_in(results: Path) -> Store | None:
+    """Return the store of the only dataset of a results folder; None before there is one."""
+    folders = [path for path in results.glob("*") if path.is_dir() and path.name[0] != "."]
+    return Store(folders[0]) if len(folders) == 1 else None
+
+
+def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, struct_rusage, bool]:
+    """Wait for the process, struck on the way; return code, resources, whether struck.
+
+    One that does not end is killed with its group and returns the code `invariants.HUNG`.
+    """
+    began, struck, hung = time.monotonic(), False, False
+    while True:
+        process_id, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if process_id:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return (invariants.HUNG if hung else process.returncode), usage, struck
+        seconds = time.monotonic() - began
+        if blow and not struck and seconds >= blow.after:
+            struck = True
+            blow.strike(process.pid)
+        if seconds > invariants.MOST_SECONDS and not hung:
+            hung = True
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _told(path: Path) -> str:
+    with path.open("rb") as file:
+        text = file.read(TOLD_BYTES).decode(errors="backslashreplace")
+    return re.sub(r"\r\n?", "\n", text)

@@ -1,0 +1,67 @@
+"""Files of strangers that ask a reader for more than they are: tars, torch files, pictures."""
+
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+
+
+def tar_of(path, members, before=b""):
+    """Write a tar of those members, behind any bytes."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    path.write_bytes(before + path.read_bytes())
+    return path
+
+
+def extended(kind, content, size=None):
+    """Return an extended header of a tar, which may claim another size than its content has."""
+    info = tarfile.TarInfo("extended")
+    info.type, info.size = kind, len(content) if size is None else size
+    return info.tobuf() + content + b"\0" * (-len(content) % 512)
+
+
+HEADERS = {
+    "one long number": extended(b"x", b"9" * 160_000),
+    "a number that does not end": extended(b"x", b"9" * 8000),
+    "a size of the member": extended(b"x", b"13 size=1000\n"),
+    "a map of holes": extended(b"x", b"22 GNU.sparse.major=1\n"),
+    "a long name of a megabyte": extended(b"L", b"a" * (1 << 20)),
+    "more bytes than the file has": extended(b"x", b"", size=1 << 40),
+    "a record of no length": extended(b"x", b"0 path=a\n"),
+}
+
+
+def bomb(path, zeros=0):
+    """Write a torch file that unpacks to a hundred times itself; `zeros` are put behind it."""
+    import torch
+
+    torch.save({"a": torch.zeros(1 << 20)}, path)
+    with zipfile.ZipFile(path) as plain:
+        parts = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in parts.items():
+            packed.writestr(name, data)
+    with path.open("ab") as file:
+        file.write(bytes(zeros))
+    return path
+
+
+def png(rows_there, height=20, width=16, mode="RGB", end=True):
+    """Return a PNG that announces `height` rows and whose data hold the first `rows_there`."""
+    colours = {"RGB": 2, "L": 0}[mode]
+    line = b"\0" + b"\x7f" * width * (3 if mode == "RGB" else 1)
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )  # fmt: skip
+
+    header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(line * rows_there, 9))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IEND", b"") if end else b""])
