@@ -103,6 +103,12 @@ FOUND = {
 }
 
 
+@pytest.mark.parametrize(("kind", "seed", "steps"), [("memory", 201, [0])])
+def test_what_was_found_once_is_found_no_more(kind, seed, steps, campaign):
+    """201: OpenBLAS asked without end for a buffer for which there was no memory."""
+    assert campaign.attack(kind, seed, steps).findings == ()
+
+
 @pytest.mark.parametrize("promise", broken_bench.BROKEN)
 def test_a_broken_promise_is_found_and_shrunk_to_its_step(promise, sparks, monkeypatch):
     monkeypatch.setattr("faults.attacks.arena.SECONDS_TO_END", 0)

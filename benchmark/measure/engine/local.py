@@ -266,10 +266,18 @@ def announcer(connection: Connection, conditions: Conditions) -> Enter:
     return lambda stage: connection.send(Begun(stage))
 
 
+def _claim_buffer() -> None:
+    """Have numpy's OpenBLAS map its buffer; where memory has run out, it would ask without end."""
+    import numpy as np
+
+    np.ones((512, 512), np.float32) @ np.ones(512, np.float32)
+
+
 def _serve(connection: Connection, conditions: Conditions) -> None:
     from traceback import format_exc
 
     enter = announcer(connection, conditions)
+    _claim_buffer()
     bench: Workbench | None = None
     while (task := _receive(connection)) is not None:
         reply: Measured | Failed | str
