@@ -3,6 +3,7 @@
 import random
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,15 @@ BROKEN_BENCH = Path(broken_bench.__file__)
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory):
-    return Campaign(tmp_path_factory.mktemp("attacks"))
+def place():
+    """A folder of a short path: sockets of workers lie below it, with 107 bytes at most."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def campaign(place):
+    return Campaign(place / "attacks")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,12 +77,12 @@ def broken(promise):
 
 
 @pytest.fixture(scope="module")
-def sparks(tmp_path_factory):
+def sparks(place):
     """Return campaigns by promise, against a bench that breaks it; they share sound results."""
     kind, seed = Sparks(), 3
     says = [step.says for step in steps_of("sparks", kind, seed)]
     kind.bright = int(says[len(says) // 2].removeprefix("number "))
-    folder, sound = tmp_path_factory.mktemp("sparks"), []
+    folder, sound = place / "sparks", []
 
     def against(promise):
         made = Campaign(folder / promise, {"sparks": kind}, broken(promise))

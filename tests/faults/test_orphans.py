@@ -33,6 +33,7 @@ def place():
 @pytest.fixture
 def hanging(tmp_path, place):
     """Start runs whose encoder hangs; return one once its programs run, and their mark."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run below nohup
     photos, started = tmp_path / "photos", []
     photos.mkdir()
     Image.effect_noise((24, 20), 40).convert("RGB").save(photos / "0.png")
@@ -61,6 +62,7 @@ def hanging(tmp_path, place):
         run.wait()
     for left in running(mark):
         os.kill(left, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, before)
 
 
 def worker_of(run, mark):

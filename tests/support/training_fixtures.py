@@ -162,7 +162,8 @@ def in_one_of_two(workers: Workers, folder: Path) -> None:
     updates = [learner.update() for _ in range(3)]
     adversary = Adversary(stage_of(**{**REALISM, "objective": "sgan"}), 1, CPU, workers)
     images = [torch.from_numpy(one[:64, :64]).permute(2, 0, 1)[None] / 255 for one in pictures(2)]
-    judged = adversary.update(*images, np.float32([workers.rank]), 1.0)  # another rate in each
+    rates = np.float32([0, 1])  # another one in each process
+    judged = adversary.update(*images, rates[workers.rank :][:1], 1.0, rates)
     found = {
         "discriminators": adversary.state()["network"],
         "discriminator_loss": judged["discriminator"],
