@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,8 @@ def hanging(tmp_path, place):
         run.kill()
         run.wait()
     for left in running(mark):
-        os.kill(left, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(left, signal.SIGKILL)
     signal.signal(signal.SIGHUP, before)
 
 
