@@ -66,9 +66,10 @@ def reached(wanted: Wanted, highest: int, in_one_pass: Try, searched: Try | None
         return found.data
     if found.measured < wanted.value:
         raise _refused(wanted, "most", found)
-    least = code(step, LARGEST_DEAD_ZONE)
-    if step == 0 and least.measured > wanted.value + wanted.above:
-        raise _refused(wanted, "least", least)
+    if step == 0:
+        least = code(0, LARGEST_DEAD_ZONE)
+        if least.measured > wanted.value + wanted.above:
+            raise _refused(wanted, "least", least)
     return _trimmed(wanted, found, partial(code, step))
 
 
