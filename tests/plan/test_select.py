@@ -82,7 +82,7 @@ def test_a_codec_that_declares_nothing_takes_any_setting():
 def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
-        f"import sys; sys.path.insert(0, {str(FAKES.parents[1])!r})\n"
+        f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
         "from support.codecs.fakes import Honest\n"
         "class Mine(Honest):\n    accepts = 'image/png'\n"
     )

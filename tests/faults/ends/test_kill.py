@@ -157,7 +157,7 @@ def killed_before(folder, numbers):
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(FAKES.parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(FAKES.parents[2])},
     )
     said = {number: [] for number in numbers}
     for line in done.stdout.splitlines():

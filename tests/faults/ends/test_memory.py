@@ -18,7 +18,7 @@ from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HUNGRY.parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HUNGRY.parents[2])}
 
 
 @pytest.fixture(scope="module")
