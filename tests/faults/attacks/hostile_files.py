@@ -12,7 +12,7 @@ from pathlib import Path
 from faults.attacks.arena import Arena
 from faults.attacks.attack import Step
 from faults.attacks.sound import Sound
-from support.hostile_files import HEADERS, bomb, png, tar_of
+from support.files.hostile_files import HEADERS, bomb, png, tar_of
 
 SECRET = b"the secret of the user"
 DEEP = 100_000  # brackets

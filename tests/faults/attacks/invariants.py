@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmark.rows.store import Store
 from support.processes import is_running
-from support.stable_rows import losses_of, stable
+from support.rows.stable_rows import losses_of, stable
 
 Row = dict[str, object]
 HUNG = 1000  # instead of an exit code
