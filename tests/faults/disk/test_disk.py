@@ -27,7 +27,8 @@ def images(tmp_path_factory):
 
 
 def words(*more):
-    return [sys.executable, "-m", "benchmark", *map(str, more)]
+    """Return a command that keeps nothing that Python compiles: a part of it would stay."""
+    return [sys.executable, "-B", "-m", "benchmark", *map(str, more)]
 
 
 def run_words(images, results, codec=HONEST, *more):
@@ -119,6 +120,17 @@ def test_files_that_may_not_grow_end_the_run_in_a_sentence(
     losses += again.returncode + (stable(only_store(results)) != expected)
     tell(record_property, "files that may not grow", 2, 1, losses)
     assert losses == 0, ended.stderr
+
+
+def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
+    """Python itself keeps such a file and stumbles over it ever after."""
+    call = [sys.executable, "-m", "benchmark", "--version"]
+    kept = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    assert carry_out(call, env=kept).returncode == 0
+    (compiled,) = tmp_path.rglob("benchmark/commands/version.*.pyc")
+    compiled.write_bytes(compiled.read_bytes()[:-40])
+    ended = carry_out(call, env=kept)
+    assert one_sentence(ended, "delete the folders __pycache__")
 
 
 @pytest.fixture(scope="module")

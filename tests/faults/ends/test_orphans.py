@@ -169,3 +169,25 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     assert (losses, left, third.returncode) == (0, set(), 0)
     assert len(used) >= 3, "the codec's, the program's, and that of multiprocessing"
     assert Store(next((tmp_path / "results").iterdir())).table().num_rows == 0
+
+
+def test_a_worker_whose_driver_is_gone_before_it_has_begun_ends_without_a_word():
+    """SIGTERM may come between the thread that waits for the end and the work itself."""
+    script = """
+import os, sys
+from threading import Thread
+from benchmark.system.processes import hang_up
+
+class Sooner(Thread):
+    def start(self):
+        super().start()
+        os.kill(os.getpid(), 15)
+
+hang_up.Thread = Sooner
+reading, _ = os.pipe()
+hang_up.work_for(reading, lambda: print("worked"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
