@@ -23,7 +23,7 @@ from benchmark.rows.store import SHIPPED as STORED_ROWS
 
 RESULTS = Path(__file__).parents[2] / "results"
 CARD = load_card(BUNDLED / "ours.safetensors")
-LARGEST_BYTES = 24 << 20
+LARGEST_BYTES = 80 << 20
 HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
 COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
