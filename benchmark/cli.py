@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-from typer.exceptions import TyperException
+from typer.exceptions import Abort, TyperException
 
 from benchmark.commands.analysing.baseline import baseline
 from benchmark.commands.analysing.check import check
@@ -60,6 +60,12 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 }
 # Options that took a file and are flags today: the option that takes it, by command.
 FILE_OPTIONS: Mapping[str, Mapping[str, str]] = {"check": {"--json": "--json-file"}}
+
+# Python does not notice that the disk is full while it keeps the compiled form of a file.
+INCOMPLETE_CODE = (
+    "a file that Python compiled earlier is incomplete, as a full disk leaves it: delete the "
+    "folders __pycache__ of the project and of its .venv, and run the command again"
+)
 
 
 class BenchGroup(TyperGroup):
@@ -174,6 +180,11 @@ def main() -> None:
     except BenchError as error:
         print(f"bench: {visible(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, (UsageError, Unavailable)) else 1)
+    except Abort as error:  # typer's name for an EOFError
+        if "marshal" not in str(error.__cause__):
+            raise
+        print(f"bench: {INCOMPLETE_CODE}", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

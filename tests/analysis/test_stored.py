@@ -7,7 +7,7 @@ from benchmark.analysis.stored import datasets_with_results, read_results
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from support.measured import row
+from support.rows.measured import row
 
 RUN = "20250101T000000-aa"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.lean_process import HEAVY, ROOT, bench_without
+from support.bench.lean_process import HEAVY, ROOT, bench_without
 from support.rooms import ROOMS, imported_rooms, picture, room_of
 
 SOURCES = sorted(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmark.codec_spec import load_codec, parse_codec
-from support.command import bench
+from support.bench.command import bench
 
 HEAD = '''"""A codec of the tests."""
 from benchmark.codec import CodecInfo, Setting

@@ -5,7 +5,7 @@ import pytest
 from benchmark.check.row_sets import dataset_folders, read_rows, two_row_sets
 from benchmark.errors import UsageError
 from benchmark.rows.store import SHIPPED, Store
-from support.measured import row, sweep
+from support.rows.measured import row, sweep
 
 
 def results(folder, *datasets):

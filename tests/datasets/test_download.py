@@ -25,7 +25,7 @@ from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.published_weights import NETWORKS, PublishedFile
-from support.file_server import BODY, Server, served, zip_of
+from support.files.file_server import BODY, Server, served, zip_of
 
 SHA256 = hashlib.sha256(BODY).hexdigest()
 

@@ -11,9 +11,9 @@ from benchmark.metrics.perceptual import dists, lpips
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.system.backbone import VGG16
 from conftest import SHARED
-from support.inception_files import inception_case, inception_folder, pytorch_fid
-from support.tiny_checkpoint import noise
-from support.vgg_files import IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
+from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
+from support.networks.tiny_checkpoint import noise
+from support.networks.vgg_files import IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 
 __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 pytestmark = pytest.mark.device

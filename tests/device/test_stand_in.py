@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from support.stand_in_gpu import stand_in_gpu
+from support.networks.stand_in_gpu import stand_in_gpu
 
 pytestmark = pytest.mark.device
 

@@ -64,7 +64,7 @@ WITHOUT = """
 ## What is shown without a GPU
 
 Tests with the marker `device` (`tests/device/`) run on a GPU where there is one, and else on a stand-in
-(`tests/support/stand_in_gpu.py`): tensors that say "cuda", whose values the processor computes. A tensor of each device in one
+(`tests/support/networks/stand_in_gpu.py`): tensors that say "cuda", whose values the processor computes. A tensor of each device in one
 operation, a conversion to NumPy and a generator of the wrong device are errors there as on a GPU, and what waits for the device
 is counted. By these tests alone it is claimed that
 

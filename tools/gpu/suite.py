@@ -16,7 +16,7 @@ CLAIM = "Every test with the marker `device` passes, and those of steps that wai
 FILES = (
     *("tests/device/test_stand_in.py", "tests/device/test_coding.py"),
     *("tests/device/test_metrics.py", "tests/device/test_training.py"),
-    "tests/baselines/neural/training/test_no_waiting.py",
+    "tests/baselines/neural/training/machine/test_no_waiting.py",
 )
 MINUTES = 7.0  # that a file may take
 

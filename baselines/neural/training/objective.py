@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.training.precision import Precision, precision_of
+from baselines.neural.training.machine.precision import Precision, precision_of
+from baselines.neural.training.machine.step_guard import StepGuard
+from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.recipe import Recipe, Stage
-from baselines.neural.training.step_guard import StepGuard
-from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UnknownName
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # Kind of a stage -> "module:class", as text: looking one up imports it.
 OBJECTIVES = {
-    "single_rate": "baselines.neural.crdr.objective:SingleRate",
-    "multi_rate": "baselines.neural.crdr.objective:MultiRate",
-    "realism": "baselines.neural.crdr.objective:Realism",
+    "single_rate": "baselines.neural.crdr.training.objective:SingleRate",
+    "multi_rate": "baselines.neural.crdr.training.objective:MultiRate",
+    "realism": "baselines.neural.crdr.training.objective:Realism",
     "elic": "baselines.neural.elic.objective:Elic",
     "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",

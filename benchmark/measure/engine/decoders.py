@@ -7,6 +7,7 @@ the streams of one codec variant, one after another, and ends with them.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from benchmark.measure.engine.worker_context import worker_context
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 from benchmark.system.process_tree import end_tree
-from benchmark.system.processes.hang_up import working_for
+from benchmark.system.processes.hang_up import work_for
 
 TICK_SECONDS = 1.0
 
@@ -183,16 +184,19 @@ def serve(connection: Connection, environment: dict[str, str], spec: CodecSpec) 
     os.environ.clear()
     os.environ.update(environment)
     os.setpgid(0, 0)  # so that it can be ended with all that it started
-    with working_for(connection.fileno()):
-        try:
-            codec = load_codec(spec)
-        except Exception as error:
-            connection.send(failed_by(None, "load", error))
-            return
-        connection.send(Ready(_device_of(codec)))
-        while True:
-            stream = connection.recv_bytes()
-            connection.send(_decoded(codec, stream))
+    work_for(connection.fileno(), partial(_serve, connection, spec))
+
+
+def _serve(connection: Connection, spec: CodecSpec) -> None:
+    try:
+        codec = load_codec(spec)
+    except Exception as error:
+        connection.send(failed_by(None, "load", error))
+        return
+    connection.send(Ready(_device_of(codec)))
+    while True:
+        stream = connection.recv_bytes()
+        connection.send(_decoded(codec, stream))
 
 
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:

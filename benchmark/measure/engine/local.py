@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.plan.cells import Cell
 from benchmark.system.machine import gpus
 from benchmark.system.process_tree import end_tree
-from benchmark.system.processes.hang_up import working_for
+from benchmark.system.processes.hang_up import work_for
 
 Task = Cell | Rescore
 
@@ -251,8 +252,7 @@ def work(connection: Connection, conditions: Conditions, environment: dict[str, 
     """Serve tasks in a worker process until None or the end of the pipe."""
     os.environ.clear()
     os.environ.update(environment)
-    with working_for(connection.fileno()):
-        _serve(connection, conditions)
+    work_for(connection.fileno(), partial(_serve, connection, conditions))
 
 
 def announcer(connection: Connection, conditions: Conditions) -> Enter:

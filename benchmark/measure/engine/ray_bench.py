@@ -8,6 +8,7 @@ alone, and the second pipe says how. (Run with -m, its classes would be other on
 
 import sys
 from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +25,7 @@ from benchmark.measure.resources import Resources
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
-from benchmark.system.processes.hang_up import working_for
+from benchmark.system.processes.hang_up import work_for
 from benchmark.system.processes.private_folder import private_folder
 from benchmark.user_file import one_line, use_copies
 
@@ -137,8 +138,7 @@ def main() -> None:
 
 def _work(connection: Connection, obituary: Connection) -> None:
     obituary.close()
-    with working_for(connection.fileno()):
-        _serve(connection)
+    work_for(connection.fileno(), partial(_serve, connection))
 
 
 def _written(files: dict[str, bytes], folder: Path) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread, current_thread, main_thread
 from time import sleep
@@ -12,14 +12,14 @@ from types import FrameType
 GRACE_SECONDS = 5.0
 
 
-@contextmanager
-def working_for(descriptor: int) -> Iterator[None]:
-    """Work for the process at the other end of a pipe or socket; end when it does, or at SIGTERM.
+def work_for(descriptor: int, work: Callable[[], None]) -> None:
+    """Call `work` for the process at the other end of a pipe or socket; end with it, or at SIGTERM.
 
     Whether it closed its end or the kernel did, since it was killed: this process gets SIGTERM,
-    which ends the block by `KeyboardInterrupt` so that a program that is running is ended on the
-    way out, and after `GRACE_SECONDS` SIGKILL, for native code hears no signal. Ctrl-C and a closed
-    terminal, which reach both, are the other's to handle. That it is gone is no exception.
+    which ends the work by `KeyboardInterrupt` so that a program that is running is ended on the way
+    out, and after `GRACE_SECONDS` SIGKILL, for native code hears no signal. Ctrl-C and a closed
+    terminal, which reach both, are the other's to handle. That it is gone is no exception, even
+    where that is known before the work has begun.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -27,7 +27,7 @@ def working_for(descriptor: int) -> Iterator[None]:
         try:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             Thread(target=_end_with, args=(descriptor,), daemon=True).start()
-            yield
+            work()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on the way out
 

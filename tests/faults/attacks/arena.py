@@ -8,22 +8,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from resource import struct_rusage
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from benchmark.rows.store import Store
 from faults.attacks import invariants
 from faults.attacks.invariants import Ended, Row, marked_processes
 from support.processes import until
-from support.stable_rows import stable
+from support.rows.stable_rows import stable
 
 TESTS = Path(__file__).parents[2]
 MARK = "RDRBENCH_ATTACK"
 BENCH = (sys.executable, "-m", "benchmark")
 SECONDS_TO_END = 30  # that workers have after their driver was killed
+SECONDS_TO_TELL = 5  # after a command's end
 TOLD_BYTES = 1 << 20  # of what a command printed, that are looked at
 SHARED_ENVIRONMENT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS")
 
@@ -81,7 +82,7 @@ class Arena:
         command = [*wrapped, *self.program, *map(str, words)]
         began = time.monotonic()
         out, err = self.folder / "out", self.folder / "err"
-        with out.open("wb") as to_out, err.open("wb") as to_err:
+        with _written_by_another(out) as to_out, _written_by_another(err) as to_err:
             process = subprocess.Popen(
                 command, cwd=self.work, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_err,
                 start_new_session=True, env=self.environment() | (environment or {}),
@@ -124,12 +125,17 @@ class Arena:
         self.judge(invariants.nothing_temporary(self.temporary))
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of commands: few variables of the user, and folders of here."""
+        """Return the environment of commands: few variables of the user, and folders of here.
+
+        What Python compiles is not kept, since a command without room would leave a part of it in
+        the folders that all attacks share.
+        """
         shared = {name: os.environ[name] for name in SHARED_ENVIRONMENT if name in os.environ}
         places = {f"XDG_{name}_HOME": str(self.folder / name) for name in ("STATE", "CACHE")}
         return shared | places | {
             "TMPDIR": str(self.temporary), "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
-            "COLUMNS": "200", MARK: self.mark, "CANARY": str(self.canary),
+            "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1", MARK: self.mark,
+            "CANARY": str(self.canary),
         }  # fmt: skip
 
 
@@ -159,6 +165,25 @@ def _wait(process: "subprocess.Popen[bytes]", blow: Blow | None) -> tuple[int, s
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+@contextmanager
+def _written_by_another(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a pipe into the file, so that the limits of who writes do not end what is told.
+
+    What a process that is left behind still writes is waited for a moment alone.
+    """
+    with path.open("wb") as file:
+        writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+    assert writer.stdin is not None
+    try:
+        with writer.stdin as pipe:
+            yield pipe
+        with suppress(subprocess.TimeoutExpired):
+            writer.wait(SECONDS_TO_TELL)
+    finally:
+        writer.kill()
+        writer.wait()
 
 
 def _told(path: Path) -> str:

@@ -21,7 +21,7 @@ from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import dists as module
 from benchmark.metrics.perceptual.dists import DISTS
 from benchmark.system.backbone import VGG16
-from support.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
+from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 
 TOLERANCE = 1e-6  # as stated in the docstring
 
