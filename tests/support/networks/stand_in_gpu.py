@@ -84,9 +84,9 @@ class OnGpu(Tensor):
 
 @contextmanager
 def stand_in_gpu() -> Iterator[Counter[str]]:
-    """Have torch take the device "cuda"; yields how often each line of the project waited for it.
+    """Have torch take the device "cuda"; yields how often which function waited for it.
 
-    A line is "baselines/...py: function". Threads that are started inside do not see the device.
+    Functions are "baselines/FILE.py: NAME". Threads that are started inside see no such device.
     """
     waits: Counter[str] = Counter()
     with (
@@ -103,8 +103,10 @@ def stand_in_gpu() -> Iterator[Counter[str]]:
         _Devices(),
         _Values(waits),
     ):
-        yield waits
-    _AnyGenerator.of_gpu.clear()
+        try:
+            yield waits
+        finally:
+            _AnyGenerator.of_gpu.clear()
 
 
 class _AnyGenerator(Generator):
