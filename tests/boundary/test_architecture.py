@@ -42,6 +42,14 @@ CLOSED_TO = {
     "figures": ("datasets", "rows", "packs", "plan", "measure"),
 }
 MOST_FILES_IN_A_ROOM = 16
+LOOKED_OVER = sorted(
+    {
+        path.parent
+        for top in ("benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines")
+        for path in (ROOT / top).rglob("*.py")
+    }
+    - {ROOT / "baselines"}  # which has a file per codec
+)
 # Folders of learned methods; what they share asks `Architecture` and `StageObjective`.
 METHODS = (
     "baselines.compressai",
@@ -153,24 +161,7 @@ def test_a_room_has_files(room):
     assert list((ROOT / "benchmark" / room).glob("*.py"))
 
 
-def folders(*tops: str) -> list[Path]:
-    """Folders with Python files at or below these."""
-    found = {path.parent for top in tops for path in (ROOT / top).rglob("*.py")}
-    return sorted(found)
-
-
-# `baselines/` itself has a file per codec.
-@pytest.mark.parametrize(
-    "folder",
-    [
-        one
-        for one in folders(
-            "benchmark", "baselines", "tests/support", "tests/faults", "tests/baselines"
-        )
-        if one != ROOT / "baselines"
-    ],
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
-)
+@pytest.mark.parametrize("folder", LOOKED_OVER, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_room_has_few_enough_files_to_be_looked_over(folder):
     files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
     assert len(files) <= MOST_FILES_IN_A_ROOM
