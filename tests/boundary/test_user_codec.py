@@ -66,6 +66,11 @@ MISTAKES = {  # what the file holds, the spec, and what is said
         "mine.py:Mien",
         r"No class in mine\.py: 'Mien'\. Did you mean 'Mine'\? Known: Mine\.",
     ),
+    "no such class, and one with two names": (
+        HEAD + WHOLE + "\n\nCodec = Mine\n",
+        "mine.py:Mien",
+        r"No class in mine\.py: 'Mien'\. Did you mean 'Mine'\? Known: Mine\.",
+    ),
     "no class named": (
         HEAD + WHOLE,
         "mine.py",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -138,6 +138,36 @@ class Stateless:
 
     def load_state(self, state: Any) -> None:
         """Take up what `state` returned: nothing."""
+
+
+class Adversary(Protocol):
+    """Discriminators of a stage, with their optimiser."""
+
+    def state(self) -> Any:
+        """Return their weights and the optimiser's moments."""
+        ...
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+        ...
+
+
+OwnAdversary = TypeVar("OwnAdversary", bound=Adversary)
+
+
+class Adversarial(Generic[OwnAdversary]):
+    """Part of an objective that keeps its discriminators from step to step, if it has any."""
+
+    _adversary: OwnAdversary | None
+
+    def state(self) -> Any:
+        """Return the discriminators' state, None without them."""
+        return None if self._adversary is None else self._adversary.state()
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+        if self._adversary is not None:
+            self._adversary.load_state(state)
 
 
 def objective_class(kind: str) -> Any:

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 BODY = bytes(hashlib.shake_128(b"body").digest(1_000_000))
+SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
@@ -86,3 +87,8 @@ def zip_of(path: Path, members: dict[str, bytes]) -> Path:
         for name, data in members.items():
             archive.writestr(name, data)
     return path
+
+
+def left_in(folder: Path) -> list[str]:
+    """Return the names of what a folder holds, sorted."""
+    return sorted(path.name for path in folder.iterdir())

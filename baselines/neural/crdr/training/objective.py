@@ -17,7 +17,14 @@ from baselines.neural.crdr.training.stage import ConditionedStage
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import lambda_at, terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
+from baselines.neural.training.objective import (
+    Adversarial,
+    Batch,
+    Loss,
+    Setup,
+    Validation,
+    uncompiled,
+)
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 
@@ -32,7 +39,7 @@ class Passed(NamedTuple):
     estimate: Estimate
 
 
-class SingleRate:
+class SingleRate(Adversarial[Adversary]):
     """Rate and distortion at one lambda, with LPIPS where the stage weighs it."""
 
     stage_type = ConditionedStage
@@ -75,15 +82,6 @@ class SingleRate:
         """Return rate and distortion at every whole q, which select a network before realism."""
         found = validate(network, self.stage.lambdas, photographs, self.betas)
         return found._replace(selects=self.betas == (0.0,))
-
-    def state(self) -> Any:
-        """Return the discriminators' state, None without them."""
-        return None if self._adversary is None else self._adversary.state()
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
-        if self._adversary is not None:
-            self._adversary.load_state(state)
 
     def _controls(self, network: Network, levels: DrawnLevels) -> Any:
         device = self._setup.device
