@@ -21,6 +21,7 @@ VARIABLE = "BPG_DIR"
 REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"
 TIMEOUT_SECONDS = 3600  # far above the slowest level on a large photograph
 MAGIC = b"BPG\xfb"
+NUMBER_BYTES = 5  # the time of longer ones would grow with the square of the file
 FLAG_BYTES = 2  # pixel format, depth, colour space; an alpha plane and extensions are not written
 
 
@@ -131,18 +132,17 @@ def _with_length(data: bytes) -> bytes:
 
 
 def _sized_number(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number in bytes of 7 bits, highest first, and where it ends.
+    """Return a number of at most 35 bits in bytes of 7, highest first, and where it ends.
 
     >>> _sized_number(bytes.fromhex("8600"), 0)
     (768, 2)
     """
     number = 0
-    while at < len(data):
-        number = number << 7 | data[at] & 0x7F
-        at += 1
-        if data[at - 1] < 0x80:
-            return number, at
-    raise CorruptStream("the BPG file ends within its header")
+    for end, byte in enumerate(data[at : at + NUMBER_BYTES], at + 1):
+        number = number << 7 | byte & 0x7F
+        if byte < 0x80:
+            return number, end
+    raise CorruptStream("the BPG file ends, or makes no sense, within its header")
 
 
 def _find(program: str) -> Path:

@@ -38,7 +38,7 @@ from benchmark.errors import BadOption
 from benchmark.system.device import chosen_device
 
 if TYPE_CHECKING:
-    from baselines.neural.crdr.refine import Search
+    from baselines.neural.crdr.encoding.refine import Search
     from baselines.neural.picture_codec import PictureCodec
 
 REVISION = 1
@@ -127,7 +127,7 @@ class CRDR:
         from baselines.neural.bitstream.level_picture import levels_of
         from baselines.neural.bitstream.windows import SMALL
         from baselines.neural.crdr.controls import HeaderControls
-        from baselines.neural.crdr.encode import encode, encode_to
+        from baselines.neural.crdr.encoding.encode import encode, encode_to
 
         height, width, _ = pixels.shape
         beta = self._beta if beta_map is None else levels_of(beta_map, width, height)
@@ -159,7 +159,7 @@ class CRDR:
         return other
 
     def _search(self) -> "Search | None":
-        from baselines.neural.crdr.refine import Search
+        from baselines.neural.crdr.encoding.refine import Search
 
         steps = SEARCH_STEPS[self._effort]
         return Search(steps, LEARNING_RATE, self._search_seed) if steps else None

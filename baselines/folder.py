@@ -2,6 +2,7 @@
 
 import csv as comma_separated
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from hashlib import sha256
@@ -149,7 +150,7 @@ def _number(text: str, where: str) -> float:
 
 
 def _size(text: str, where: str) -> int:
-    if not text.strip().isdecimal() or int(text) == 0:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", text):
         raise BadOption(f"{where}: num_bytes is a whole number above 0, not {text!r}")
     return int(text)
 

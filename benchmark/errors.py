@@ -39,14 +39,14 @@ class UsageError(BenchError):
 
 
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
-    """A name that nothing answers to.
+    """A name that nothing answers to, and the known ones, each once.
 
     >>> str(UnknownName("codec", "jpg", ["jpeg", "webp"]))
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
+        names = sorted(set(known))
         near = get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"No {kind} {name!r}.{hint} Known: {', '.join(names)}.")

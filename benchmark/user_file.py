@@ -71,7 +71,8 @@ def load(name: str, kind: str) -> Any:
     found = getattr(module, attribute, None)
     if is_kind(found):
         return found
-    own = [key for key, value in vars(module).items() if is_kind(value) and _is_own(value, module)]
+    mine = {key: one for key, one in vars(module).items() if is_kind(one) and _is_own(one, module)}
+    own = {id(one): key for key, one in reversed(mine.items())}.values()  # of two names the first
     if not attribute:
         raise UsageError(f"{name!r} names no {kind}: write {name.rstrip(':')}:NAME")
     raise UnknownName(f"{kind} in {path.name}:", attribute, own)

@@ -21,7 +21,7 @@ from benchmark.system.atomic import write_file
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
-TESTS = sorted((ROOT / "tests" / "faults").glob("test_*.py"))
+TESTS = sorted((ROOT / "tests" / "faults").rglob("test_*.py"))
 
 
 class FaultCount(NamedTuple):

@@ -9,7 +9,7 @@
 # that all the wheels accept is glibc 2.34 (compressai's wheel decides).
 #
 # requirements-cpu.lock, requirements-simd.lock and requirements-ray.lock are kept by hand;
-# tests/setup/test_setup.py says when they no longer fit.
+# tests/setup/test_locks.py says when they no longer fit.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 

@@ -63,8 +63,8 @@ def ablation(
       bench ablation gan --recipe smoke --data sample --out runs/gan
       bench ablation discriminator --recipe night --data photos --out runs/d
     """
-    from baselines.neural.crdr.ablation import OWN
-    from baselines.neural.crdr.ablation import ablation as planned
+    from baselines.neural.crdr.training.ablation import OWN
+    from baselines.neural.crdr.training.ablation import ablation as planned
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible, print_outcome, show_progress
@@ -126,8 +126,8 @@ def _run(folder: Path, name: str, recipe: "Recipe") -> "TrainingRun":
 
 def _begin(folder: Path, common: Path) -> None:
     """Begin a variant's run where the common one ended, unless it has begun."""
-    from baselines.neural.training.checkpointing import STATE
-    from baselines.neural.training.journal import JOURNAL
+    from baselines.neural.training.loop.checkpointing import STATE
+    from baselines.neural.training.loop.journal import JOURNAL
     from benchmark.system.atomic import write_file
 
     if not (folder / STATE).exists():

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
+    from baselines.neural.training.machine.workers import decided
     from baselines.neural.training.session import is_complete, leads
-    from baselines.neural.training.workers import decided
 
     quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
@@ -44,7 +44,7 @@ def outlook(runs: "Sequence[TrainingRun]") -> str:
 
 def stop_if_over(run: "TrainingRun", session: "TrainingSession") -> None:
     """End the command between two runs where the deadline has passed."""
-    from baselines.neural.training.workers import decided
+    from baselines.neural.training.machine.workers import decided
 
     if decided(session.is_over):
         _say(f"the time is over after {run.name}; the same command resumes with the next")
@@ -66,8 +66,8 @@ def _train_one(
     runs: "Sequence[TrainingRun]", number: int, session: "TrainingSession", quiet: bool
 ) -> None:
     from baselines.neural.training.export import export
-    from baselines.neural.training.journal import JOURNAL
-    from baselines.neural.training.precision import in_words
+    from baselines.neural.training.loop.journal import JOURNAL
+    from baselines.neural.training.machine.precision import in_words
     from baselines.neural.training.remaining import seconds_left
     from baselines.neural.training.session import Ended, leads, resume
 

@@ -8,6 +8,8 @@ import numpy as np
 from baselines.formats.ycbcr import Planes
 from benchmark.errors import CorruptStream
 
+SIDE = r"[1-9][0-9]{0,5}"  # in pixels
+
 
 class Y4MPicture(NamedTuple):
     """Decoded samples with the depth and range that the file names."""
@@ -23,9 +25,12 @@ def read_y4m(file: bytes) -> Y4MPicture:
     marker, _, samples = frame.partition(b"\n")
     told = {word[:1]: word[1:] for word in header.decode("ascii", "replace").split()[1:]}
     colours = re.fullmatch(r"(444|420)(?:p10|jpeg|mpeg2|paldv)?", told.get("C", ""))
-    if not header.startswith(b"YUV4MPEG2 ") or not marker.startswith(b"FRAME") or not colours:
+    sides = [re.fullmatch(SIDE, told.get(name, "")) for name in ("H", "W")]
+    starts = header.startswith(b"YUV4MPEG2 ") and marker.startswith(b"FRAME")
+    if not starts or not colours or None in sides:
         raise CorruptStream("the stream does not hold a picture in 4:4:4 or 4:2:0")
-    height, width, depth = int(told["H"]), int(told["W"]), 10 if "p10" in colours[0] else 8
+    height, width = (int(told[name]) for name in ("H", "W"))
+    depth = 10 if "p10" in colours[0] else 8
     half = 2 if colours[1] == "420" else 1
     shapes = [(height, width)] + 2 * [(-(-height // half), -(-width // half))]
     ends = np.cumsum([rows * columns for rows, columns in shapes])

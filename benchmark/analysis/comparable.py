@@ -196,6 +196,18 @@ def label_of(codec: str, variant: str) -> str:
     return _short_names(codec).get(spec.text, spec.label)
 
 
+def told_names(codec: str, variant: str) -> set[str]:
+    """Return the names of a codec variant that a list of known ones has: its codec and its label.
+
+    The two are one for a Python file's codec whose label is its name without folders.
+
+    >>> sorted(told_names("jpeg", "optimize=1")), sorted(told_names("./mine.py:Mine", ""))
+    (['jpeg', 'jpeg:optimize=1'], ['mine.py:Mine'])
+    """
+    label = label_of(codec, variant)
+    return {label} if codec.rpartition("/")[2] == label else {codec, label}
+
+
 def without_replaced(table: pa.Table, coding_protocol: str, needed: Mapping[str, str]) -> pa.Table:
     """Leave out the bundled rows of editions that newer ones replace; see `ComparableRows`."""
     rows = ComparableRows(table, coding_protocol, needed)

@@ -153,7 +153,7 @@ def rows_of_codecs(table: "pa.Table", codecs: str, subset: str = "") -> "pa.Tabl
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from benchmark.analysis.comparable import label_of
+    from benchmark.analysis.comparable import label_of, told_names
     from benchmark.codec_spec import split_unescaped
 
     if subset:
@@ -165,6 +165,7 @@ def rows_of_codecs(table: "pa.Table", codecs: str, subset: str = "") -> "pa.Tabl
     names = [{one["codec"], label_of(one["codec"], one["variant"])} for one in variants]
     for text in asked:
         if not any(text in both for both in names):
-            raise UnknownName("codec with results", text, set().union(*names))
+            told = (told_names(one["codec"], one["variant"]) for one in variants)
+            raise UnknownName("codec with results", text, set().union(*told))
     kept = [one for one, both in zip(variants, names, strict=True) if both & set(asked)]
     return table.join(pa.Table.from_pylist(kept), ["codec", "variant"], join_type="left semi")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.comparable import label_of, told_names
 from benchmark.analysis.stored import name_of_folder, stored_name
 from benchmark.check.baseline import FOLDER, find_baseline, list_baselines
 from benchmark.check.pairing import RowSet
@@ -99,7 +99,8 @@ def refuse_unknown_codec(asked: str, sets: Iterable[RowSet]) -> None:
     ]
     measured = {name for one in variants for name in (one.name, label_of(one.name, one.variant))}
     if not {asked, parse_codec(asked).name} & {*CODECS, *measured}:
-        raise UnknownName("codec", asked, measured)
+        told = (told_names(one.name, one.variant) for one in variants)
+        raise UnknownName("codec", asked, set().union(*told))
 
 
 def _dataset_in(where: str, folders: Mapping[str, Mapping[str, Path]], dataset: str) -> str:

@@ -30,14 +30,10 @@ from benchmark.measure.reconstruct import reconstruct
 from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.page.picks import Candidate, Limit, in_order
-from benchmark.plan.matrix import open_sources
-from benchmark.plan.request import Request
-from benchmark.registry import DATASETS
 from benchmark.report.report_set import PICTURE
 from benchmark.rows.trust import REFUSED
 from benchmark.system.atomic import write_files
 from benchmark.system.foreign.regular_file import is_regular
-from benchmark.user_file import names_file
 
 FOLDER = "pictures"  # beside the page
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
@@ -147,28 +143,6 @@ def remove_others(folder: Path, files: frozenset[str]) -> None:
         for path in pictures.iterdir():
             if PICTURE.fullmatch(path.name) and path.name not in files:
                 path.unlink(missing_ok=True)
-
-
-def sources_of(
-    dataset: str, results: Path, data_dir: Path | None, named: bool = True
-) -> dict[str, Source] | str:
-    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing.
-
-    named: whether the user named the dataset, so that it may be a folder or a Python file, and not
-    the results alone, whose folders may be called anything.
-    """
-    is_place = named and (Path(dataset).is_dir() or names_file(dataset))
-    name = dataset if is_place else dataset.partition(":")[0]
-    if name not in DATASETS and not is_place:
-        return (
-            f"The original is not here: {name} was a folder that no name leads back to; "
-            "`bench report --page --dataset path/to/it` finds it."
-        )
-    try:
-        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
-    except Unavailable as missing:
-        return f"The original is not here: {missing}."
-    return {one.sha256: one for one in opened.images}
 
 
 def _candidates(

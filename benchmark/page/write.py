@@ -21,9 +21,9 @@ from benchmark.page.pictures import (
     remove_others,
     rows_by_image,
     size_of,
-    sources_of,
     write_pictures,
 )
+from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import SystemCurve, published_curves
 from benchmark.published.overlay import check_same_images, overlay
 from benchmark.published.points import read_points
@@ -85,7 +85,7 @@ def write_page(
     )
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name
-    sources = sources_of(dataset, request.results, request.data_dir, named=is_place)
+    sources = sources_of(dataset, request.data_dir, named=is_place)
     pictures = write_pictures(folder, rows, contents, sources, request.limit, show_progress)
     published = _published(request, report, published_shown)
     content = Content(

@@ -15,10 +15,11 @@ from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, cannot_run, parse_points, select
-from benchmark.registry import open_dataset
+from benchmark.registry import DATASETS, open_dataset
 from benchmark.rows.folder_name import folder_store_name, stores_below
 from benchmark.rows.store import Store
 from benchmark.system.machine import cores
+from benchmark.user_file import names_file
 
 
 class Sources(NamedTuple):
@@ -52,6 +53,26 @@ def open_sources(request: Request) -> Sources:
         tuple(one for one in found if isinstance(one, Source)),
         tuple(one for one in found if isinstance(one, Refused)),
     )
+
+
+def sources_of(dataset: str, data_dir: Path | None, named: bool = True) -> dict[str, Source] | str:
+    """Return the dataset's photographs by the sha256 of their pixels, or why they are missing.
+
+    named: whether the user named the dataset, so that it may be a folder or a Python file, and not
+    the results alone, whose folders may be called anything.
+    """
+    is_place = named and (Path(dataset).is_dir() or names_file(dataset))
+    name = dataset if is_place else dataset.partition(":")[0]
+    if name not in DATASETS and not is_place:
+        return (
+            f"The original is not here: {name} was a folder that no name leads back to; "
+            "`bench report --page --dataset path/to/it` finds it."
+        )
+    try:
+        opened = open_sources(Request(dataset=name, data_dir=data_dir, flatten=True))
+    except Unavailable as missing:
+        return f"The original is not here: {missing}."
+    return {one.sha256: one for one in opened.images}
 
 
 def with_stored_name(sources: Sources, stores: Mapping[str, Path]) -> Sources:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from benchmark.analysis.comparable import label_of
+from benchmark.analysis.comparable import label_of, told_names
 from benchmark.analysis.nearest_rate import FARTHEST, nearest
 from benchmark.analysis.stored import rows_of_codecs
 from benchmark.codec import Setting
@@ -151,7 +151,8 @@ def _at_points(rows: Sequence[StoredPicture], choice: PictureChoice) -> list[Sto
     for (codec, setting), values in points.items():
         of_codec = [one.setting for one in rows if codec in _names(one)]
         if not of_codec:
-            raise UnknownName("codec with results", codec, set().union(*map(_names, rows)))
+            told = (told_names(one.row["codec"], one.row["variant"]) for one in rows)
+            raise UnknownName("codec with results", codec, set().union(*told))
         stored = {one.value for one in of_codec if one.name == setting}
         if not stored:
             raise UnknownName(f"setting of {codec}", setting, {one.name for one in of_codec})

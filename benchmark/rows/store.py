@@ -19,7 +19,6 @@ warning: its rows count as to do.
 
 import fcntl
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
+from benchmark.rows.files.run_records import RunRecords
 from benchmark.rows.files.shard import (
     DAMAGED,
     SHIPPED,
@@ -44,20 +44,14 @@ from benchmark.rows.files.shard import (
     write_shipped,
 )
 from benchmark.rows.files.streams import StreamFolder, cells_without_stream
-from benchmark.rows.result_file import WaitingFiles, write_result, write_results
+from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.rows.versions import merge_versions, share_values
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
-README = (
-    "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
-    "files of `per_image` hold several versions of a row, and bundled rows beside rows measured "
-    "here.\n"
-)
 
 # Arrow's own allocator asks the system anew for what it has just given back: half of the processor
 # time that a million rows take (tests/speed/store.py).
@@ -88,41 +82,24 @@ class Store:
         self.folder = folder
         self._shards = folder / "per_image"
         self._streams = StreamFolder(folder)
+        self._records = RunRecords(folder)
         self._damaged: set[Path] = set()  # shards, as far as they were read
 
     def begin(self, run: str, record: dict[str, Any]) -> None:
         """Write a run's record; the first write, so an unwritable folder is found out at once."""
-        files = {self._record_path(run): _record_text(record)}
-        if not (readme := self.folder / "README.md").exists():
-            files[readme] = README.encode()
-        write_results(files)
+        self._records.begin(run, record)
 
     def amend(self, run: str, facts: dict[str, Any]) -> None:
         """Add facts to a run's record, or replace those of the same names."""
-        write_result(self._record_path(run), _record_text({**self.record(run), **facts}))
+        self._records.amend(run, facts)
 
     def record(self, run: str) -> dict[str, Any]:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
-        path = self._record_path(run)
-        try:
-            record: dict[str, Any] = json.loads(read_regular(path, LARGEST_FILE_BYTES))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            raise StoreError(f"{path} cannot be read: {error}; restore or remove it") from error
-        if not isinstance(record, dict):
-            raise StoreError(f"{path} cannot be read: it is no record; restore or remove it")
-        return record
+        return self._records.read(run)
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all runs, oldest first; warns of those that cannot be read."""
-        records = []
-        for path in sorted((self.folder / "runs").glob("*.json")):
-            try:
-                records.append(self.record(path.stem))
-            except StoreError as error:
-                warnings.warn(f"a run's record is left out: {error}", DamagedResults, stacklevel=2)
-        return records
+        return self._records.read_all()
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent; their streams have to be kept before."""
@@ -164,11 +141,7 @@ class Store:
 
     def keeps_streams(self, run: str) -> bool:
         """Return whether a run kept its streams; True where its record does not say so."""
-        try:
-            request = self.record(run).get("request")
-        except StoreError:
-            return True
-        return not (isinstance(request, dict) and request.get("keep") is False)
+        return self._records.keeps_streams(run)
 
     def done(self, timed: bool = False) -> set[str]:
         """Return the keys of the cells with a row without failure (with `timed`, a timed one).
@@ -274,11 +247,6 @@ class Store:
         kept = [name for name in table.column_names if name != "bundled"]  # the file's name says it
         return write_shard(self._shards, table.select(kept))
 
-    def _record_path(self, run: str) -> Path:
-        if Path(run).name != run:  # in rows of a stranger it may be a path to elsewhere
-            raise StoreError(f"{self.folder} has a row whose run is called {run!r}")
-        return self.folder / "runs" / f"{run}.json"
-
     @contextmanager
     def _lock(self, kind: int) -> Iterator[bool]:
         """Hold the lock of the shards; yields False where it is held by another or cannot be."""
@@ -344,7 +312,3 @@ def _remedy(path: Path, bad: BadShard) -> str:
     if bad.damaged:
         return f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
     return "its rows count as to do; use the version that wrote it, or remove it"
-
-
-def _record_text(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, indent=1, sort_keys=True, default=str).encode()

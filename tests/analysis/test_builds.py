@@ -18,7 +18,7 @@ from benchmark.published.realism_sweep import measured_sweep
 from benchmark.registry import METRICS
 from benchmark.report.report import compare_all, default_anchor
 from benchmark.rows.store import Store
-from support.measured import row, sweep, table
+from support.rows.measured import row, sweep, table
 
 PSNR, LPIPS, SQUEEZE = (Measure.named(name) for name in ("psnr", "lpips", "lpips_squeeze"))
 IMAGES = ("a", "bb", "ccc")

@@ -8,7 +8,7 @@ import pytest
 from benchmark.analysis.interval import change_interval
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
-from support.measured import row, table
+from support.rows.measured import row, table
 
 PSNR, LPIPS = Measure.named("psnr"), Measure.named("lpips")
 IMAGES = [f"{number:02}" for number in range(40)]

@@ -12,7 +12,7 @@ from benchmark.analysis.interval import image_draws
 from benchmark.analysis.rate_distortion import Curve, Delta, bd_rate, curves, cut
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
-from support.measured import sweep, table
+from support.rows.measured import sweep, table
 
 PSNR = Measure.named("psnr")
 MS_SSIM = Measure.named("ms_ssim")

@@ -15,7 +15,7 @@ from benchmark.analysis.interval import (
 from benchmark.analysis.summarise import Edition, Point, summarise
 from benchmark.codec import Setting
 from benchmark.metrics.measure import Measure
-from support.measured import sweep, table
+from support.rows.measured import sweep, table
 
 PSNR = Measure.named("psnr")
 FD = Measure("fd", "FD", "lower", of_sets=True)

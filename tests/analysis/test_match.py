@@ -22,7 +22,7 @@ from benchmark.analysis.summarise import TIMED, summarise
 from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from support.measured import row, sweep, table
+from support.rows.measured import row, sweep, table
 
 ROOT = Path(__file__).parents[2]
 PSNR = Measure.named("psnr")

@@ -21,7 +21,7 @@ from benchmark.analysis.rate_distortion import (
 )
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import Measure
-from support.measured import row, sweep, table
+from support.rows.measured import row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Measure("lpips_alex", "LPIPS", "lower")

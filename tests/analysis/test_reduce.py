@@ -27,19 +27,21 @@ from benchmark.plan.select import select
 from benchmark.protocol import protocol_of
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
-from support.fake_realism import Colours, Shift
+from support.added.fake_realism import Colours, Shift
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 NAMES = ("psnr", "colours")
 
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.fake_realism:Colours")
-    monkeypatch.setitem(registry.FEATURE_SPACES, "no_colours", "support.fake_realism:NoColours")
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "support.fake_realism:Shift")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.added.fake_realism:Colours")
     monkeypatch.setitem(
-        registry.DISTRIBUTION_METRICS, "shift_many", "support.fake_realism:ShiftOfMany"
+        registry.FEATURE_SPACES, "no_colours", "support.added.fake_realism:NoColours"
+    )
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "shift", "support.added.fake_realism:Shift")
+    monkeypatch.setitem(
+        registry.DISTRIBUTION_METRICS, "shift_many", "support.added.fake_realism:ShiftOfMany"
     )
 
 

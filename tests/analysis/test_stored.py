@@ -7,7 +7,7 @@ from benchmark.analysis.stored import datasets_with_results, read_results
 from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from support.measured import row
+from support.rows.measured import row
 
 RUN = "20250101T000000-aa"
 
@@ -63,6 +63,13 @@ def test_codecs_are_asked_for_by_name_or_by_label(results):
         assert labels(read_results(results, "set", asked, ["psnr"])) == expected
     with pytest.raises(UnknownName, match="No codec with results 'avif'"):
         read_results(results, "set", "jpeg,avif", ["psnr"])
+
+
+def test_a_codec_of_a_file_is_once_among_the_known_ones(results):
+    mine = [row("./mine.py:Mine", 10, "a"), row("jpeg", 10, "a", variant="optimize=1")]
+    stored(results, "other", mine)
+    with pytest.raises(UnknownName, match=r"Known: jpeg, jpeg:optimize=1, mine\.py:Mine\.$"):
+        read_results(results, "other", "avif", ["psnr"])
 
 
 def test_a_part_of_a_dataset_has_its_images_and_a_report_of_its_own(results):

@@ -12,7 +12,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.summarise import SECONDS, TIMED, summarise
 from benchmark.codec import Setting
 from benchmark.metrics.psnr import psnr
-from support.measured import PROTOCOLS, failed, row, sweep, table
+from support.rows.measured import PROTOCOLS, failed, row, sweep, table
 
 
 def point(summary, label, quality):
@@ -300,7 +300,7 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse)
 sys.path[:0] = sys.argv[1:]
-from support.measured import sweep, table
+from support.rows.measured import sweep, table
 from benchmark.commands.output import print_summary
 from benchmark.analysis.summarise import summarise
 from benchmark.metrics.measure import (Measure)

@@ -74,7 +74,7 @@ def test_what_lacks_weights_or_files_says_how_to_get_them():
 def test_a_codec_that_breaks_is_told_of_and_the_others_are_examined(monkeypatch):
     ill = {
         "raw": "baselines.raw:Raw",
-        "jpeg": "support.fakes:NoSuchClass",
+        "jpeg": "support.codecs.fakes:NoSuchClass",
         "webp": "no_such_wheel:Codec",
     }
     monkeypatch.setattr(doctor, "CODECS", ill)

@@ -11,8 +11,8 @@ from benchmark.audit.rows_again import compare_rows, rows_to_measure, settings_o
 from benchmark.rows.files.shard import write_shard
 from benchmark.rows.schema import table_schema
 from benchmark.rows.trust import Trust
-from support.command import bench
-from support.measured import row, table
+from support.bench.command import bench
+from support.rows.measured import row, table
 
 
 def rows(**columns):

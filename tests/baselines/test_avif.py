@@ -9,7 +9,7 @@ import pytest
 from baselines.avif import AVIF
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import CorruptStream
-from support.boxes import boxes
+from support.files.boxes import boxes
 
 CRF = Setting("crf", 34)
 

@@ -16,7 +16,7 @@ from baselines.webp import WebP
 from baselines.x265 import X265
 from benchmark.codec import HasContainer, Pixels
 from benchmark.measure.execute import Coded, Failed, execute
-from support.boxes import boxes
+from support.files.boxes import boxes
 
 
 @pytest.mark.parametrize("crop", [np.s_[:], np.s_[:64, :64], np.s_[:100, :131]], ids=str)

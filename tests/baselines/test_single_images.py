@@ -15,7 +15,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.packs.pack import shipped_packs, with_variant
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from benchmark.registry import (
     open_dataset,
 )
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
 
 def fake(name, options=""):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmark.codec_spec import load_codec, parse_codec
-from support.command import bench
+from support.bench.command import bench
 
 HEAD = '''"""A codec of the tests."""
 from benchmark.codec import CodecInfo, Setting
@@ -63,6 +63,11 @@ MISTAKES = {  # what the file holds, the spec, and what is said
     ),
     "no such class": (
         HEAD + WHOLE,
+        "mine.py:Mien",
+        r"No class in mine\.py: 'Mien'\. Did you mean 'Mine'\? Known: Mine\.",
+    ),
+    "no such class, and one with two names": (
+        HEAD + WHOLE + "\n\nCodec = Mine\n",
         "mine.py:Mien",
         r"No class in mine\.py: 'Mien'\. Did you mean 'Mine'\? Known: Mine\.",
     ),

@@ -21,7 +21,7 @@ from benchmark.cli import app
 from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
 from benchmark.registry import metric_class
 from benchmark.rows.store import Store
-from support.measured import sweep
+from support.rows.measured import sweep
 
 ROOT = Path(__file__).parents[2]
 QUALITIES = "jpeg.quality=10,30,50,70,90"

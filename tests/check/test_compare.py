@@ -13,7 +13,7 @@ from benchmark.check.compare import at_equal_settings, changes
 from benchmark.check.pairing import NotComparable, RowSet, pair_up
 from benchmark.check.seconds import time_changes
 from benchmark.check.verdict_table import sentences
-from support.measured import failed, row, table
+from support.rows.measured import failed, row, table
 
 IMAGES = ("a", "bb", "ccc", "dddd", "eeeee")
 QUALITIES = (5, 10, 20, 40, 60, 80)

@@ -2,10 +2,15 @@
 
 import pytest
 
-from benchmark.check.row_sets import dataset_folders, read_rows, two_row_sets
-from benchmark.errors import UsageError
+from benchmark.check.row_sets import (
+    dataset_folders,
+    read_rows,
+    refuse_unknown_codec,
+    two_row_sets,
+)
+from benchmark.errors import UnknownName, UsageError
 from benchmark.rows.store import SHIPPED, Store
-from support.measured import row, sweep
+from support.rows.measured import row, sweep
 
 
 def results(folder, *datasets):
@@ -70,3 +75,10 @@ def test_a_part_of_a_dataset_has_the_images_in_its_folder_alone(tmp_path):
     assert read_rows(folder).rows.num_rows == 12
     with pytest.raises(UsageError, match="holds no rows"):
         read_rows(tmp_path)
+
+
+def test_a_codec_of_a_file_is_once_among_the_known_ones(tmp_path):
+    Store(tmp_path / "set").append([row("./mine.py:Mine", 10, "a"), row("jpeg", 10, "a")])
+    rows = read_rows(tmp_path / "set", "set")
+    with pytest.raises(UnknownName, match=r"Known: jpeg, mine\.py:Mine\.$"):
+        refuse_unknown_codec("./other.py:Other", (rows, rows))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from support.command import bench
+from support.bench.command import bench
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import typer
 from benchmark.cli import RENAMED, app, with_new_names
 from benchmark.commands.verb import SPELLINGS
 from benchmark.registry import COMMANDS, load_command
-from support.verbs import every_verb
+from support.bench.verbs import every_verb
 
 
 def bench(*words):

@@ -11,8 +11,8 @@ import pytest
 from benchmark.cli import VERBS
 from benchmark.commands.options import PANELS
 from benchmark.registry import COMMANDS
-from support.command import bench
-from support.verbs import every_command, every_verb
+from support.bench.command import bench
+from support.bench.verbs import every_command, every_verb
 
 COMMANDS_OF_HELP = every_command()
 each_command = pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import with_new_names
-from support.command import bench
-from support.verbs import every_verb
+from support.bench.command import bench
+from support.bench.verbs import every_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from support.command import bench
-from support.verbs import every_verb
+from support.bench.command import bench
+from support.bench.verbs import every_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 # Mistakes, and the commands that can be given them. `photos` are two images with rows of jpeg in

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from support.bundled_results import copy_bundled_results
 from support.console import agree
+from support.rows.bundled_results import copy_bundled_results
 from tools.results_table import lines
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -8,7 +8,7 @@ from benchmark.errors import UsageError
 from benchmark.protocol import protocols
 from benchmark.registry import METRICS
 from benchmark.rows.store import Store
-from support.measured import row
+from support.rows.measured import row
 
 IMAGES = ("a", "bb", "ccc")
 RULE = {"lpips_squeeze_protocol": protocols(METRICS)["lpips_squeeze"]}

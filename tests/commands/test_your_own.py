@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from support.command import bench
+from support.bench.command import bench
 
 TEXT = (ROOT / "docs" / "your-own.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))

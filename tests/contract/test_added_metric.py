@@ -29,8 +29,8 @@ from benchmark.plan.select import select
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reductions import Reductions
 from benchmark.rows.store import Store
-from support.added_metrics import Recall
-from support.fake_realism import Colours
+from support.added.fake_realism import Colours
+from support.added.metrics import Recall
 
 NAMES = ("mae", "recall")
 app = typer.Typer()
@@ -39,9 +39,9 @@ app.command()(report)
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(registry.METRICS, "mae", "support.added_metrics:MeanAbsoluteError")
-    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.fake_realism:Colours")
-    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "recall", "support.added_metrics:Recall")
+    monkeypatch.setitem(registry.METRICS, "mae", "support.added.metrics:MeanAbsoluteError")
+    monkeypatch.setitem(registry.FEATURE_SPACES, "colours", "support.added.fake_realism:Colours")
+    monkeypatch.setitem(registry.DISTRIBUTION_METRICS, "recall", "support.added.metrics:Recall")
 
 
 @pytest.fixture

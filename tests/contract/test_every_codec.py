@@ -14,9 +14,9 @@ from benchmark.codec import Between, Codec, OneOf, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, Unavailable
 from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import write_checkpoint
-from support.tiny_diffusion import write_drawing
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import write_checkpoint
+from support.networks.tiny_diffusion import write_drawing
 
 WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",

@@ -8,7 +8,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import file_sha256
 from conftest import SHARED
-from support.clic_files import make_clic
+from support.files.clic_files import make_clic
 
 BUNDLED = ("sample",)  # with a package; needs no folder
 
@@ -75,7 +75,7 @@ def test_a_folder_of_the_same_files_is_another_dataset_with_the_same_order(datas
 def test_an_added_dataset_is_fetched_and_opened_by_its_line_in_the_registry(
     monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setitem(DATASETS, "flat", "support.added_dataset:open_flat")
+    monkeypatch.setitem(DATASETS, "flat", "support.added.dataset:open_flat")
     with pytest.raises(Unavailable, match="run `bench fetch flat`"):
         dataset_opener("flat")([tmp_path])
     fetch("flat", tmp_path)
@@ -85,7 +85,7 @@ def test_an_added_dataset_is_fetched_and_opened_by_its_line_in_the_registry(
 
 
 def test_a_dataset_that_cannot_be_downloaded_says_where_its_images_belong(monkeypatch, tmp_path):
-    monkeypatch.setitem(DATASETS, "flat", "support.added_dataset:open_flat")
-    monkeypatch.delattr("support.added_dataset.fetch_dataset")
+    monkeypatch.setitem(DATASETS, "flat", "support.added.dataset:open_flat")
+    monkeypatch.delattr("support.added.dataset.fetch_dataset")
     with pytest.raises(UsageError, match=f"put its images into {tmp_path} yourself"):
         fetch("flat", tmp_path)

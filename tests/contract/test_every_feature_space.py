@@ -8,7 +8,7 @@ import pytest
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.registry import DISTRIBUTION_METRICS, FEATURE_SPACES, metric_class
 from conftest import ROOT, SHARED
-from support.inception_files import inception_case, inception_folder, pytorch_fid
+from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
 
 __all__ = ["inception_folder", "pytorch_fid"]  # fixtures
 

@@ -20,8 +20,8 @@ from benchmark.datasets.tecnick import open_tecnick
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import open_dataset
 from conftest import SHARED
-from support.clic_files import make_clic
-from support.file_server import served, zip_of
+from support.files.clic_files import make_clic
+from support.files.file_server import served, zip_of
 
 KODAK = SHARED / "data" / "kodak"
 needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")

@@ -20,7 +20,7 @@ from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import pixels_sha256
 from conftest import SHARED
-from support.clic_files import make_clic, png_header
+from support.files.clic_files import make_clic, png_header
 
 KODAK = SHARED / "data" / "kodak"
 needs_kodak = pytest.mark.skipif(not KODAK.exists(), reason="needs ../shared/data/kodak")

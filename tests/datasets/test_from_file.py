@@ -8,7 +8,7 @@ from PIL import Image
 from benchmark.datasets.dataset import ImageFile
 from benchmark.errors import UsageError
 from benchmark.registry import open_dataset
-from support.command import bench
+from support.bench.command import bench
 
 HEAD = """from pathlib import Path
 

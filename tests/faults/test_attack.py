@@ -14,8 +14,8 @@ from faults.attacks.attack import Step, steps_of
 from faults.attacks.campaign import KINDS, Campaign, load_kind
 from faults.attacks.hostile_folders import JSON, drawn
 from faults.attacks.invariants import Ended
-from support import broken_bench
-from support.fault_ledger import tell
+from support.bench import broken_bench
+from support.faults.ledger import tell
 
 BROKEN_BENCH = Path(broken_bench.__file__)
 

@@ -9,7 +9,7 @@ from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.metrics.measure import Measure
 from benchmark.protocol import protocols
 from benchmark.registry import METRICS
-from support.measured import row, sweep, table
+from support.rows.measured import row, sweep, table
 
 PSNR = Measure.named("psnr")
 FD = Measure.named("fd_alex")

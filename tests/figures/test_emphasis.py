@@ -16,9 +16,9 @@ from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import CONTEXT_GREY, styles
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
-from support.colour_vision import VISIONS, distance
-from support.measured import row, table
-from support.text_boxes import words_in
+from support.figures.colour_vision import VISIONS, distance
+from support.figures.text_boxes import words_in
+from support.rows.measured import row, table
 
 PSNR = Measure.named("psnr")
 GAINS = {  # in dB at equal rate over JPEG

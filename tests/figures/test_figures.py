@@ -36,8 +36,8 @@ from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
 from benchmark.report.document import left_out, report_text
-from support.measured import failed, row, sweep, table
-from support.text_boxes import crowding, words_in
+from support.figures.text_boxes import crowding, words_in
+from support.rows.measured import failed, row, sweep, table
 
 PSNR = Measure("psnr_db", "PSNR (dB)", "higher")
 LPIPS = Measure("lpips_alex", "LPIPS", "lower")

@@ -31,8 +31,8 @@ from benchmark.published.paper_panel import paper_panel
 from benchmark.published.points import parse, select
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 from benchmark.report.report import ReportRequest, write_reports
-from support.measured import row, table
-from support.text_boxes import crowding, shown_texts
+from support.figures.text_boxes import crowding, shown_texts
+from support.rows.measured import row, table
 
 RESULTS = Path(__file__).parents[2] / "results"
 POINTS = parse((RESULTS / "published" / "points.csv").read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.table import means_table
-from support.measured import sweep, table
+from support.rows.measured import sweep, table
 
 
 def notes(*rows):

@@ -25,8 +25,8 @@ from benchmark.published.curves import measured_panel
 from benchmark.published.paper_panel import field_panel, paper_panel
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
-from support.measured import row, table
-from support.text_boxes import crowding, words_in
+from support.figures.text_boxes import crowding, words_in
+from support.rows.measured import row, table
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 POINTS = parse((PUBLISHED / "points.csv").read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS, open_dataset
 from benchmark.rows.store import Store
-from support.measured import row, table
+from support.rows.measured import row, table
 
 IMAGES = ("a.png", "b.png", "c.png", "d.png")
 BLUR = '''

@@ -15,8 +15,8 @@ from benchmark.published.curves import measured_panel, published_curves
 from benchmark.published.overlay import overlay
 from benchmark.published.points import parse, select
 from benchmark.rows.store import Store
-from support.measured import row, table
-from support.text_boxes import crowding, words_in
+from support.figures.text_boxes import crowding, words_in
+from support.rows.measured import row, table
 
 FILE = Path(__file__).parents[2] / "results" / "published" / "points.csv"
 POINTS = parse(FILE.read_text(encoding="utf-8"))

@@ -15,12 +15,12 @@ from benchmark.codec import Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.figures.style import drawn_in
 from benchmark.rows.store import Store
-from support.lean_process import HEAVY
-from support.measured import PROTOCOLS, failed, row, sweep
-from support.text_boxes import crowding
+from support.bench.lean_process import HEAVY
+from support.figures.text_boxes import crowding
+from support.rows.measured import PROTOCOLS, failed, row, sweep
 
 ROOT = Path(__file__).parents[2]
-FAKES = ROOT / "tests" / "support" / "fakes.py"
+FAKES = ROOT / "tests" / "support" / "codecs" / "fakes.py"
 SMALL = {"limit": 1, "metrics": "psnr", "points": {"jpeg.quality": [10, 30]}, "jobs": 1}
 
 mpl.use("Agg")

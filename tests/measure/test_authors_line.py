@@ -13,9 +13,9 @@ from benchmark.measure.execute import failed_by
 from benchmark.measure.outcome import Tracebacks
 from benchmark.measure.record import RunNotes
 from benchmark.rows.store import Store
-from support.command import bench
+from support.bench.command import bench
 
-MINE = Path(__file__).parents[1] / "support" / "mine.py"
+MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 LINE = next(
     number
     for number, text in enumerate(MINE.read_text().splitlines(), 1)

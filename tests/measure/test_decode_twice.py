@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from support.command import bench
+from support.bench.command import bench
 
-MINE = Path(__file__).parents[1] / "support" / "mine.py"
+MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from benchmark.figures.table import draws_table, plain
 from benchmark.interface.run import run
 from benchmark.metrics.measure import Measure
 from benchmark.plan.select import select
-from support.tiny_training import bench
+from support.training.tiny_runs import bench
 
-DRAWS = f"{Path(__file__).parents[1] / 'support' / 'fakes.py'}:Draws"
+DRAWS = f"{Path(__file__).parents[1] / 'support' / 'codecs' / 'fakes.py'}:Draws"
 HONEST = DRAWS.replace("Draws", "Honest")
 PSNR = Measure.named("psnr")
 

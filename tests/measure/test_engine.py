@@ -17,7 +17,7 @@ from benchmark.plan.select import select
 from benchmark.rows.store import Store
 from benchmark.system.machine import Gpu
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc"}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.codec import Setting
 from benchmark.measure.execute import Coded, Failed, decode_again, execute
-from support import fakes
+from support.codecs import fakes
 
 STEP = Setting("step", 16)
 

@@ -9,7 +9,7 @@ from baselines.crdr import CRDR
 from benchmark.codec import CodesInTiles, Setting
 from benchmark.errors import OutOfDeviceMemory, memory_exhausted
 from benchmark.measure.execute import Coded, Failed, execute_within_memory
-from support import fake_on_cluster as fakes
+from support.codecs import fake_on_cluster as fakes
 
 STEP = Setting("step", 16)
 SMALL, LARGE = (np.zeros((height, 30, 3), np.uint8) for height in (40, 41))
@@ -80,7 +80,7 @@ def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_pat
     from benchmark.measure.workbench import IN_TILES, Workbench
     from benchmark.plan.cells import plan
     from benchmark.plan.select import select
-    from support.ray_cells import conditions
+    from support.codecs.ray_cells import conditions
 
     files = []
     for pixels in (SMALL, LARGE):

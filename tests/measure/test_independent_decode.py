@@ -24,10 +24,10 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
 from benchmark.rows.trust import Trust
-from support.command import bench
-from support.fakes import Honest
+from support.bench.command import bench
+from support.codecs.fakes import Honest
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
 
 @pytest.fixture

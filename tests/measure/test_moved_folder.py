@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmark.datasets.folder import open_folder
 from benchmark.rows.store import Store
-from support.command import bench
+from support.bench.command import bench
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from benchmark.measure.workbench import Workbench
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
+from support.codecs.ray_cells import CODECS, FAKES, conditions, stable
 from support.processes import is_running, until
-from support.ray_cells import CODECS, FAKES, conditions, stable
 
 pytest.importorskip("ray", reason="Ray is not installed")
 

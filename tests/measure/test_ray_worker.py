@@ -24,10 +24,10 @@ from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
+from support.codecs.ray_cells import CODECS, FAKES, HERE, conditions, stable
 from support.processes import running, until
-from support.ray_cells import CODECS, FAKES, HERE, conditions, stable
 
-PACK = HERE.parents[1] / "results" / "packs" / "vtm-23.13.tar"
+PACK = HERE.parents[2] / "results" / "packs" / "vtm-23.13.tar"
 MINE = FAKES.parent / "mine.py"
 NOWHERE = Path("not on this machine")
 

@@ -12,7 +12,7 @@ from benchmark.measure.reconstruct_all import reconstruct_all
 from benchmark.packs.contents import dataset_contents
 from benchmark.system.digest import pixels_sha256
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
 
 @pytest.fixture

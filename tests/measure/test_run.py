@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from benchmark.rows.store import Store
-from support.command import bench
+from support.bench.command import bench
 from support.processes import running, until
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 VOLATILE = {"run", "encode_seconds", "decode_seconds", "finished_utc"}
 
 
@@ -69,7 +69,7 @@ def test_the_psnr_in_the_table_is_that_of_the_kept_stream(images, results):
     sys.path.insert(0, str(FAKES.parent))
     import numpy as np
 
-    from support import fakes
+    from support.codecs import fakes
 
     (folder,) = results.iterdir()
     store = Store(folder)

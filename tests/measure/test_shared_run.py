@@ -18,7 +18,7 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from PIL import Image
 import benchmark
 from benchmark.errors import UsageError
 from benchmark.measure.engine.patience import LOADING_SECONDS, Patience
-from support.command import bench
+from support.bench.command import bench
 
-MINE = Path(__file__).parents[1] / "support" / "mine.py"
+MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 SECONDS = 1.5
 
 

@@ -24,7 +24,7 @@ from benchmark.metrics.patches import cut_patches
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
-from support.inception_files import (
+from support.networks.inception_files import (
     INCEPTION_FILE,
     Case,
     as_files,

@@ -9,7 +9,7 @@ from PIL import Image
 from benchmark.metrics.feature_spaces import Inception256
 from benchmark.metrics.frechet import FID256
 from benchmark.metrics.patches import cut_patches
-from support.inception_files import as_files, inception_case
+from support.networks.inception_files import as_files, inception_case
 
 
 def as_jpeg(pixels, quality):

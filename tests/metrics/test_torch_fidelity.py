@@ -14,7 +14,7 @@ from benchmark.metrics.feature_spaces import Inception256, InceptionTF256
 from benchmark.metrics.frechet import FID256TF
 from benchmark.metrics.kernel_distance import KID256TF
 from benchmark.metrics.patches import cut_patches
-from support.inception_files import INCEPTION_FILE
+from support.networks.inception_files import INCEPTION_FILE
 
 SPREAD = 1e-5  # of the largest feature, as the docstring of the spaces says
 

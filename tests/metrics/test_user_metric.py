@@ -12,7 +12,7 @@ from benchmark.errors import UsageError
 from benchmark.registry import metric_class, metric_names
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.store import Store
-from support.command import bench
+from support.bench.command import bench
 
 WHOLE = '''"""A metric of the tests."""
 

@@ -30,9 +30,9 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, select
 from benchmark.rows.store import Store
-from support.command import bench
+from support.bench.command import bench
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 HONEST = CodecSpec(f"{FAKES}:Honest", ())
 STEPS = (64, 16, 1)
 NOTES = ("made for a test",)

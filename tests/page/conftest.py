@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.opened_page import CHROMIUM, DESKTOP
-from support.page_results import data_of, make_page, measure
+from support.page.opened import CHROMIUM, DESKTOP
+from support.page.results import data_of, make_page, measure
 
 
 @pytest.fixture(scope="package")

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from benchmark.rows.store import Store
-from support.measured import row
-from support.opened_page import CHROMIUM, DESKTOP, PHONE, click_point, loaded
-from support.page_results import make_page
+from support.page.opened import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page.results import make_page
+from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 

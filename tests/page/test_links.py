@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from support.opened_page import CHROMIUM, DESKTOP, PHONE, click_point, loaded
-from support.page_results import HOSTILE
+from support.page.opened import CHROMIUM, DESKTOP, PHONE, click_point, loaded
+from support.page.results import HOSTILE
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 

@@ -12,9 +12,8 @@ from scipy import stats
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.figures.contrast import contrast
 from benchmark.rows.store import Store
-from support.measured import row
-from support.opened_page import CHROMIUM, PHONE, click_point, loaded, number_of, place_of
-from support.page_results import (
+from support.page.opened import CHROMIUM, PHONE, click_point, loaded, number_of, place_of
+from support.page.results import (
     HEIGHT,
     IMAGES,
     WIDTH,
@@ -23,6 +22,7 @@ from support.page_results import (
     make_page_of_sets,
     pixels_of,
 )
+from support.rows.measured import row
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 

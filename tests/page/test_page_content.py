@@ -28,8 +28,8 @@ from benchmark.page.content import SYMBOLS
 from benchmark.page.document import json_text
 from benchmark.page.write import page_request
 from benchmark.rows.store import Store
-from support.measured import row
-from support.page_results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
+from support.page.results import HOSTILE, IMAGES, METRICS, ROOT, data_of, make_page, pixels_of, run
+from support.rows.measured import row
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from benchmark.paper.crops import CropRequest, crops
 from benchmark.paper.paper import SUFFIXES
 from benchmark.paper.results import PaperResults
 from benchmark.rows.store import Store
-from support.measured import sweep
+from support.rows.measured import sweep
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
 PHOTOGRAPHS = ["astronaut.png", PHOTOGRAPH, "coffee.png"]

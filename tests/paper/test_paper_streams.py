@@ -7,7 +7,7 @@ import pytest
 from benchmark.packs.contents import dataset_contents
 from benchmark.paper.streams import rows_with_streams
 from benchmark.rows.store import Store
-from support.measured import row
+from support.rows.measured import row
 
 
 def kept(store, name, **columns):

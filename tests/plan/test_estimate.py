@@ -21,7 +21,7 @@ from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import DRAWING, SEARCHING, TYPICAL, CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources
 from benchmark.registry import CODECS
-from support.measured import row, table
+from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 EIGHT_QPS = "vtm.qp=22,25,27,30,32,37,42,47"

@@ -13,7 +13,7 @@ from benchmark.plan.memory import BASE_BYTES, Need, plan_workers, worker_bytes
 from benchmark.rows.store import Store
 from benchmark.system.machine import available_memory
 from conftest import ROOT
-from support.command import bench
+from support.bench.command import bench
 
 SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
 METRICS = ("psnr", "psnr_y", "ms_ssim")

@@ -12,7 +12,7 @@ from benchmark.datasets.source import Source
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.estimate import CostModel, TimeEstimate, estimate
 from benchmark.plan.schedule import longest_first
-from support.measured import row, table
+from support.rows.measured import row, table
 
 INFO = CodecInfo("1", "call", "MIT", "ab" * 32, 1, "one call")
 SOURCES = [Source(ImageFile(n, Path(n)), n * 64, 4, 3, False) for n in ("a", "b")]

@@ -10,9 +10,9 @@ from benchmark.errors import BadOption, UsageError
 from benchmark.plan.select import parse_points, select
 from benchmark.plan.simulate import imagined_cells
 from benchmark.registry import CODECS
-from support.command import bench
+from support.bench.command import bench
 
-FAKES = Path(__file__).parents[1] / "support" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 BUNDLED = Path(__file__).parents[2] / "results" / "sample"
 COPY = r"command:encode=cp -n{q} {in} {out}:decode=cp {in} {out}:values=10/30"
 OUT_OF_RANGE = [
@@ -82,8 +82,8 @@ def test_a_codec_that_declares_nothing_takes_any_setting():
 def test_an_attribute_of_that_name_that_is_no_declaration_is_none(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
-        f"import sys; sys.path.insert(0, {str(FAKES.parents[1])!r})\n"
-        "from support.fakes import Honest\n"
+        f"import sys; sys.path.insert(0, {str(FAKES.parents[2])!r})\n"
+        "from support.codecs.fakes import Honest\n"
         "class Mine(Honest):\n    accepts = 'image/png'\n"
     )
     assert select([f"{mine}:Mine"], {}).contenders[0].accepts is None

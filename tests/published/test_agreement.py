@@ -15,7 +15,7 @@ from benchmark.published.agreement import TOLERANCE_DB, Agreement, NotCompared, 
 from benchmark.published.points import PublishedPoint, parse
 from benchmark.rows.store import Store
 from conftest import SHARED
-from support.measured import row, table
+from support.rows.measured import row, table
 
 ROOT = Path(__file__).parents[2]
 POINTS = parse((ROOT / "results" / "published" / "points.csv").read_text(encoding="utf-8"))

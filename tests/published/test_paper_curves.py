@@ -19,7 +19,7 @@ from benchmark.published.paper_panel import field_panel, paper_panel, whole_set
 from benchmark.published.paper_panel import too_few as too_few_of
 from benchmark.published.points import parse
 from benchmark.published.realism_sweep import at_rate, measured_sweep, realism_sweeps
-from support.measured import row, table
+from support.rows.measured import row, table
 
 RESULTS = Path(__file__).parents[2] / "results"
 FILE = RESULTS / "published" / "points.csv"

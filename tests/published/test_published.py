@@ -17,7 +17,7 @@ from benchmark.published.overlay import check_same_images, left_out, overlay, re
 from benchmark.published.points import PublishedPoint, inventory, parse, select
 from benchmark.registry import DATASETS, METRICS, metric_class
 from conftest import SHARED
-from support.lean_process import HEAVY, bench_without
+from support.bench.lean_process import HEAVY, bench_without
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "results" / "published" / "points.csv"

@@ -13,7 +13,7 @@ from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.metrics.measure import Measure
 from benchmark.report.codec_compare import batches
-from support.measured import row, sweep, table
+from support.rows.measured import row, sweep, table
 
 RESULTS = Path(__file__).parents[2] / "results"
 MEASURES = [Measure.named(name) for name in ("psnr", "ms_ssim", "lpips", "dists")]

@@ -23,7 +23,7 @@ from benchmark.report.exported_pictures import export_pictures
 from benchmark.rows.store import Store
 
 ROOT = Path(__file__).parents[2]
-FAKES = ROOT / "tests" / "support" / "fakes.py"
+FAKES = ROOT / "tests" / "support" / "codecs" / "fakes.py"
 POINTS = {"jpeg.quality": [10, 40, 80], "webp.quality": [5, 60]}
 
 

@@ -4,7 +4,7 @@ import re
 
 from benchmark.report.chosen_pictures import StoredPicture
 from benchmark.report.exported_pictures import picture_names
-from support.measured import row
+from support.rows.measured import row
 
 
 def stored(label, image, quality=10.0, **columns):

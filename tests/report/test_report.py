@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from benchmark.commands.analysing.report import report
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.store import Store
-from support.measured import row, sweep
+from support.rows.measured import row, sweep
 
 app = typer.Typer()
 app.command()(report)

@@ -12,7 +12,7 @@ from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.report.report_set import ReportSet
 from benchmark.rows.store import Store
-from support.measured import sweep
+from support.rows.measured import sweep
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.store import SHIPPED, Store
-from support.measured import failed, row
+from support.rows.measured import failed, row
 
 LATER = "2025-01-02T00:00:00.000+00:00"
 

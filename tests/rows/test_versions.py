@@ -12,7 +12,7 @@ from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import table_schema
 from benchmark.rows.versions import merge_versions
-from support import measured
+from support.rows import measured
 
 NAMES = (*METRICS, *FEATURE_SPACES)
 

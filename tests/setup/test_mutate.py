@@ -4,13 +4,19 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from support.mutants import mutants_of
-from support.mutate import changed_lines, draw, main, mutants_below, read_equivalents, room_tests
-from support.mutation_session import ENDED, _forked
+from support.mutation.mutants import mutants_of
+from support.mutation.mutate import (
+    changed_lines,
+    draw,
+    main,
+    mutants_below,
+    read_equivalents,
+    room_tests,
+)
+from support.mutation.mutation_session import ENDED, _forked
 from support.rooms import ROOT
 
 SOURCE = '''"""Numbers."""
@@ -220,7 +226,7 @@ def test_a_place_without_mutants_and_no_place_at_all_are_said(project, capsys):
     with pytest.raises(SystemExit):
         main([], project)
     told = subprocess.run(
-        [sys.executable, str(Path(ROOT, "tests", "support", "mutate.py")), "--changed", "nowhere"],
+        [sys.executable, str(ROOT / "tests/support/mutation/mutate.py"), "--changed", "nowhere"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.returncode == 1

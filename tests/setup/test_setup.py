@@ -1,147 +1,19 @@
-"""The locks fit the project; run_all.sh does what it says, with stand-ins for Python and pip."""
+"""run_all.sh does what it says, with stand-ins for Python and pip."""
 
 import fcntl
 import os
 import pty
 import re
-import shlex
-import shutil
 import signal
 import struct
 import subprocess
 import termios
-import tomllib
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
+from support.checkout import ROOT, Checkout, pins
 from support.processes import until
-
-ROOT = Path(__file__).parents[2]
-LOCKS = (
-    *("requirements.lock", "requirements-cpu.lock", "requirements-simd.lock"),
-    "requirements-ray.lock",
-)
-PROGRAMS = (
-    *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
-    *("readlink", "rm", "sha256sum", "sleep", "tail", "tee", "timeout", "uname"),
-)
-# Stands in for Python and all programs of .venv: notes how it was called, fails when told to.
-STAND_IN = """#!/usr/bin/env bash
-call="${0##*/} $*"
-printf '%s\\n' "${call//$'\\n'/ }" >>"$CALLS"
-case "$call" in
-  *"import os, platform, sys"*) printf '%s' "$OBJECTION" ;;
-  "cc "*" -E -") cat >/dev/null ;;
-  *"-r .venv/packages.lock") [ ! -e "$CALLS.pip" ] || . "$CALLS.pip" ;;
-  *"-m venv --clear .venv")
-    mkdir -p .venv/bin
-    for name in python bench ruff mypy; do cp "$0" ".venv/bin/$name"; done ;;
-esac
-[[ -z "$REFUSED" || "$call" != *"$REFUSED"* ]] || { echo "refused: $call"; exit "$CODE"; }
-"""
-
-
-def pins(lock: str) -> dict[str, str]:
-    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
-    return dict(found)
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_is_versions_and_hashes_and_no_addresses(lock):
-    text = re.sub(r"^\s*#.*\n", "", (ROOT / lock).read_text(), flags=re.MULTILINE)
-    requirements = text.replace("\\\n", " ").splitlines()
-    assert requirements
-    for line in requirements:
-        assert re.fullmatch(r"[a-z0-9._-]+==\S+(\s+--hash=sha256:[0-9a-f]{64})+\s*", line)
-
-
-def test_every_dependency_is_locked_at_a_version_that_it_allows():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
-    locked = pins("requirements.lock")
-    for requirement in map(Requirement, [*asked, *project["build-system"]["requires"]]):
-        assert locked[requirement.name] in requirement.specifier, requirement
-
-
-def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned_twice():
-    """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
-    version = pins("requirements-ray.lock")["ray"]
-    assert not set(pins("requirements-ray.lock")) & set(pins("requirements.lock"))
-    together = pins("requirements-ray.lock") | pins("requirements.lock")
-    try:
-        ray = distribution("ray")
-    except PackageNotFoundError:
-        pytest.skip("Ray is not installed")
-    assert ray.version == version
-    for requirement in map(Requirement, ray.requires or []):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            assert together[requirement.name.lower()] in requirement.specifier, requirement
-
-
-def test_torch_for_the_cpu_is_the_locked_torch():
-    assert pins("requirements-cpu.lock") == {"torch": f"{pins('requirements.lock')['torch']}+cpu"}
-
-
-class Checkout:
-    """A copy of what run_all.sh reads, on a machine that has one Python: the stand-in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.bin, self.calls = folder / "a b", folder / "bin", folder / "calls"
-        (self.root / ".ci").mkdir(parents=True)
-        (self.root / "tools").mkdir()
-        for name in (*LOCKS, "run_all.sh", ".ci/run", "pyproject.toml", "tools/pip_progress.sh"):
-            shutil.copy(ROOT / name, self.root / name)
-        self.bin.mkdir()
-        for program in PROGRAMS:
-            (self.bin / program).symlink_to(str(shutil.which(program)))
-        self.program("python3.11")
-
-    def program(self, name: str, text: str = STAND_IN) -> None:
-        (self.bin / name).write_text(text)
-        (self.bin / name).chmod(0o755)
-
-    def run(
-        self,
-        *arguments: str,
-        refused: str = "",
-        code: int = 1,
-        objection: str = "",
-        script: str = "run_all.sh",
-    ) -> tuple[int, str, list[str]]:
-        """Exit code, everything said, and the calls of the stand-ins in order."""
-        process = self.start(
-            *arguments, script=script, REFUSED=refused, CODE=code, OBJECTION=objection
-        )
-        said, _ = process.communicate()
-        return process.returncode, said, self.calls.read_text().splitlines()
-
-    def start(
-        self, *arguments: str, script: str = "run_all.sh", **environment: object
-    ) -> "subprocess.Popen[str]":
-        """A run in a process group of its own, as a terminal starts it."""
-        self.calls.write_text("")
-        more = {"REFUSED": "", "CODE": 1, "OBJECTION": ""} | environment
-        paths = {"PATH": str(self.bin), "CALLS": str(self.calls)}
-        return subprocess.Popen(
-            [self.root / script, *arguments],
-            env=paths | {name: str(value) for name, value in more.items()},
-            cwd=self.bin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
-
-    def pip_says(self, *lines: str, then: str = "") -> None:
-        """Have pip say these lines when it installs the packages, and do what `then` says."""
-        text = "".join(f"echo {shlex.quote(line)}\n" for line in lines)
-        Path(f"{self.calls}.pip").write_text(f"{text}{then}\n")
 
 
 @pytest.fixture

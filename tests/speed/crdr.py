@@ -36,7 +36,7 @@ from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
 from baselines.neural.picture_codec import PictureCodec
-from support.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 HEIGHT, WIDTH = 512, 768
 Q, BETA = 2.0, 2.56

@@ -26,7 +26,7 @@ from benchmark.system.programs import package_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.bundled_results import ROOT, copy_bundled_results
+from support.rows.bundled_results import ROOT, copy_bundled_results
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?![\w.])")

@@ -1,10 +1,13 @@
-"""Other processes: which of them run, and waiting for what they do."""
+"""Other processes: which of them run, what they print, and waiting for what they do."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+SAFETY_NET_SECONDS = 300  # nothing is judged by it
 
 
 def is_running(process_id: int) -> bool:
@@ -32,3 +35,13 @@ def until(condition: Callable[[], Any], seconds: int = 30) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def in_a_process(code: str, *words: object) -> str:
+    """Run Python in a process of its own, which may hang; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True, text=True, timeout=SAFETY_NET_SECONDS, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout

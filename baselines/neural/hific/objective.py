@@ -23,7 +23,14 @@ from baselines.neural.network import Estimate, Network
 from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation, uncompiled
+from baselines.neural.training.objective import (
+    Adversarial,
+    Batch,
+    Loss,
+    Setup,
+    Validation,
+    uncompiled,
+)
 from baselines.neural.training.recipe import Count, Positive, Weight
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
@@ -42,7 +49,7 @@ class HificStage(WeightedGanStage):
     lpips: Weight = 1.0  # the GAN has .15 in the published second stage
 
 
-class Hific:
+class Hific(Adversarial[ConditionalAdversary]):
     """The objective of one stage."""
 
     stage_type = HificStage
@@ -89,15 +96,6 @@ class Hific:
     def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
         """Return rate and distortion, which select no network: they are not all that counts."""
         return validate(network, self.stage.lambdas, photographs)._replace(selects=False)
-
-    def state(self) -> Any:
-        """Return the discriminator's state, None without one."""
-        return None if self._adversary is None else self._adversary.state()
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
-        if self._adversary is not None:
-            self._adversary.load_state(state)
 
     def _rounded_bpp(self, network: Any, crops: Tensor) -> Tensor:
         """Return the mean rate of the batch over all processes, of rounded latents: a scalar."""

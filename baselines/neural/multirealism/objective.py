@@ -13,7 +13,7 @@ the crops has beta 0, and the discriminator is updated on the generator's batch.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from baselines.neural.network import Estimate, Network
 from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import terms
-from baselines.neural.training.objective import Batch, Loss, Setup, Validation
+from baselines.neural.training.objective import Adversarial, Batch, Loss, Setup, Validation
 from baselines.neural.training.recipe import Share, Weight
 from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
@@ -53,7 +53,7 @@ class MultiRealismStage(GanStage):
         return self.lpips_per_beta > 0
 
 
-class MultiRealism:
+class MultiRealism(Adversarial[ConditionalAdversary]):
     """The objective of one stage."""
 
     stage_type = MultiRealismStage
@@ -103,15 +103,6 @@ class MultiRealism:
         betas = (0.0, HIGHEST_BETA) if realistic else (0.0,)
         found = validate(network, self.stage.lambdas, photographs, betas)
         return found._replace(selects=not realistic)
-
-    def state(self) -> Any:
-        """Return the discriminator's state, None without one."""
-        return None if self._adversary is None else self._adversary.state()
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
-        if self._adversary is not None:
-            self._adversary.load_state(state)
 
     def _betas(self, step: int) -> Tensor:
         """Return the betas of the crops of a step in all processes, (batch,)."""

@@ -30,6 +30,7 @@ from baselines.neural.training.conditional_gan import ConditionalAdversary, Weig
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import (
+    Adversarial,
     Batch,
     Loss,
     Setup,
@@ -71,7 +72,7 @@ def _require_one_rate(kind: str, rate_levels: int) -> None:
         raise ValueError(f"a {kind} stage trains a network of one rate")
 
 
-class Autoencoder:
+class Autoencoder(Adversarial[ConditionalAdversary]):
     """The objective of a stage of the transforms and the codebooks."""
 
     stage_type = AutoencoderStage
@@ -130,14 +131,12 @@ class Autoencoder:
 
     def state(self) -> Any:
         """Return the counts of the entries, and the discriminator's state if there is one."""
-        adversary = None if self._adversary is None else self._adversary.state()
-        return {"counts": self._counts, "adversary": adversary}
+        return {"counts": self._counts, "adversary": super().state()}
 
     def load_state(self, state: Any) -> None:
         """Take up what `state` returned."""
         self._counts = state["counts"]
-        if self._adversary is not None:
-            self._adversary.load_state(state["adversary"])
+        super().load_state(state["adversary"])
 
     def _count(self, network: PqMimNetwork, counts: Tensor, step: int) -> dict[str, float]:
         """Count used entries; replace the others where it is time. Returns how many there were."""

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.losses.patch_discriminator import PatchDiscriminator
+from baselines.neural.training.machine.step_guard import load_optimiser
 from baselines.neural.training.objective import Setup
 from baselines.neural.training.recipe import AtLeastOne, Stage, Weight
-from baselines.neural.training.step_guard import load_optimiser
 
 LOSS = GAN_LOSSES["sgan"]  # non-saturating, without reference
 

@@ -4,9 +4,9 @@ import torch
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
-from baselines.neural.training.checkpointing import load_state, taking_up
-from baselines.neural.training.journal import JOURNAL, Journal, step_of
-from baselines.neural.training.loop import precision_steps
+from baselines.neural.training.loop.checkpointing import load_state, taking_up
+from baselines.neural.training.loop.journal import JOURNAL, Journal, step_of
+from baselines.neural.training.loop.loop import precision_steps
 from baselines.neural.training.run import make_network, read_record
 from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark.errors import UsageError

@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.training.precision import Precision, precision_of
+from baselines.neural.training.machine.precision import Precision, precision_of
+from baselines.neural.training.machine.step_guard import StepGuard
+from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.recipe import Recipe, Stage
-from baselines.neural.training.step_guard import StepGuard
-from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UnknownName
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # Kind of a stage -> "module:class", as text: looking one up imports it.
 OBJECTIVES = {
-    "single_rate": "baselines.neural.crdr.objective:SingleRate",
-    "multi_rate": "baselines.neural.crdr.objective:MultiRate",
-    "realism": "baselines.neural.crdr.objective:Realism",
+    "single_rate": "baselines.neural.crdr.training.objective:SingleRate",
+    "multi_rate": "baselines.neural.crdr.training.objective:MultiRate",
+    "realism": "baselines.neural.crdr.training.objective:Realism",
     "elic": "baselines.neural.elic.objective:Elic",
     "ivr": "baselines.neural.ivr.objective:Ivr",
     "hific": "baselines.neural.hific.objective:Hific",
@@ -138,6 +138,36 @@ class Stateless:
 
     def load_state(self, state: Any) -> None:
         """Take up what `state` returned: nothing."""
+
+
+class Adversary(Protocol):
+    """Discriminators of a stage, with their optimiser."""
+
+    def state(self) -> Any:
+        """Return their weights and the optimiser's moments."""
+        ...
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+        ...
+
+
+OwnAdversary = TypeVar("OwnAdversary", bound=Adversary)
+
+
+class Adversarial(Generic[OwnAdversary]):
+    """Part of an objective that keeps its discriminators from step to step, if it has any."""
+
+    _adversary: OwnAdversary | None
+
+    def state(self) -> Any:
+        """Return the discriminators' state, None without them."""
+        return None if self._adversary is None else self._adversary.state()
+
+    def load_state(self, state: Any) -> None:
+        """Take up what `state` returned."""
+        if self._adversary is not None:
+            self._adversary.load_state(state)
 
 
 def objective_class(kind: str) -> Any:

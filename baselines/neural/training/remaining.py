@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 
-from baselines.neural.training.journal import JOURNAL, Journal
+from baselines.neural.training.loop.journal import JOURNAL, Journal
 from baselines.neural.training.recipe import Stage
 from baselines.neural.training.session import TrainingRun, position_of
 

@@ -14,10 +14,10 @@ import msgspec
 
 from baselines.neural.checkpoint.checkpoint import MANTISSA_BITS
 from baselines.neural.training.curves import write_curves
-from baselines.neural.training.journal import JOURNAL, Journal
+from baselines.neural.training.loop.journal import JOURNAL, Journal
+from baselines.neural.training.machine.workers import Launch
 from baselines.neural.training.recipe import Recipe
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
-from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.interruption import passed_on

@@ -172,11 +172,11 @@ def _sources(
     chosen: "ChosenPictures", dataset: str, results: Path, data_dir: Path | None
 ) -> "tuple[dict[str, Source], str]":
     """Return the sources of the chosen pictures, and a sentence on those that are not here."""
-    from benchmark.page.pictures import sources_of
+    from benchmark.plan.matrix import sources_of
     from benchmark.registry import DATASETS
 
     wanted = dict.fromkeys(one.row["image_sha256"] for one in chosen.pictures)
-    found = sources_of(dataset, results, data_dir)
+    found = sources_of(dataset, data_dir)
     if isinstance(found, str):
         if dataset not in DATASETS and (results / dataset).is_dir():
             found = (

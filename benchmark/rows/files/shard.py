@@ -14,7 +14,7 @@ passes them and can change other rows than its own.
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmark.rows.files.unpacked import TooLarge, read_within
 from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
-LARGEST_BYTES = 1 << 36  # of a shard, more than memory holds
+LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
@@ -99,25 +100,37 @@ def read_shard(path: Path, columns: list[str] | None, shared: Sequence[str]) -> 
     that become dictionaries, which is four times as fast where rows share them. Raises `BadShard`,
     and `OSError` where the file cannot be opened.
     """
-    table = read_parquet(path, columns, shared)
-    _refuse_foreign(table)
+    table = read_parquet(path, columns, shared, _refuse_foreign_columns)
+    _refuse_foreign_values(table)
     return table
 
 
-def read_parquet(path: Path, columns: list[str] | None, shared: Sequence[str] = ()) -> pa.Table:
-    """Read a parquet file as `read_shard` does, whatever its columns are."""
-    content = _verified(path)
+def read_parquet(
+    path: Path,
+    columns: list[str] | None,
+    shared: Sequence[str] = (),
+    refuse: Callable[[pa.Schema], None] | None = None,
+) -> pa.Table:
+    """Read a parquet file as `read_shard` does, whatever its columns are.
+
+    refuse: is given the schema of those columns before any is read, and may raise.
+    """
+    content = pa.py_buffer(_verified(path))
     # pq.read_table would import pyarrow.dataset, a quarter of the time that a finished run takes.
     try:
-        source = pa.BufferReader(content)
-        metadata = pq.read_metadata(source)
-        of_shard = set(metadata.schema.to_arrow_schema().names)
-        wanted = None if columns is None else [name for name in columns if name in of_shard]
-        dictionaries = [name for name in shared if name in of_shard]
-        file = pq.ParquetFile(source, metadata=metadata, read_dictionary=dictionaries)
-        return file.read(wanted)
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        fields = metadata.schema.to_arrow_schema()
+        wanted = [field for field in fields if columns is None or field.name in columns]
+        names = [field.name for field in wanted]
+        if refuse is not None:
+            refuse(pa.schema(wanted))
+        if len(set(names)) < len(names):
+            raise BadShard("it has several columns of one name", damaged=False)
+        return read_within(content, metadata, names, [name for name in shared if name in names])
     except MemoryError:
         raise
+    except TooLarge as error:
+        raise BadShard(f"unpacked, it {error}", damaged=False) from error
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # what Arrow raises
         reason = " ".join(str(error).split())
         raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
@@ -136,9 +149,8 @@ def _verified(path: Path) -> bytes:
     return content
 
 
-def _refuse_foreign(table: pa.Table) -> None:
-    """Raise `BadShard` for columns, types or nulls that this version never writes."""
-    schema = table.schema
+def _refuse_foreign_columns(schema: pa.Schema) -> None:
+    """Raise `BadShard` for columns or types that this version never writes."""
     names = schema.names
     known = _types()
     if not known.keys() >= {*names}:  # a user's metrics
@@ -150,6 +162,11 @@ def _refuse_foreign(table: pa.Table) -> None:
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
         if plain != known[name]:
             raise BadShard(f"its column {name!r} is of {plain}, not {known[name]}", damaged=False)
+
+
+def _refuse_foreign_values(table: pa.Table) -> None:
+    """Raise `BadShard` for nulls or a status that this version never writes."""
+    names = table.schema.names
     for name in NEVER_NULL:
         if name in names and table[name].null_count:
             raise BadShard(f"it has rows without a value of {name!r}", damaged=False)

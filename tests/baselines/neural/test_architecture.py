@@ -9,7 +9,7 @@ import torch
 from baselines.compressai.architecture import ZooConfig
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from benchmark.errors import UnknownName
-from support.lean_process import ROOT
+from support.bench.lean_process import ROOT
 
 CONFIGS = {
     **{name: load_architecture(name).presets.get("tiny") for name in ARCHITECTURES},

@@ -17,7 +17,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
-from support.tiny_checkpoint import noise
+from support.networks.tiny_checkpoint import noise
 
 CARD = Card(
     architecture="crdr",

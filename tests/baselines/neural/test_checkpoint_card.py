@@ -26,8 +26,8 @@ from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
 from benchmark.rows.store import Store
-from support.command import bench
-from support.tiny_checkpoint import noise, write_checkpoint
+from support.bench.command import bench
+from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 CONFIGS = [
     *((name, size) for name in ARCHITECTURES for size in load_architecture(name).presets.values()),

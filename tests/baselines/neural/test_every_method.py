@@ -17,8 +17,8 @@ from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import NAMED as CRDR_SIZES
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import CorruptStream
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
 
 OF_ROUNDED_LATENTS = ("charm", "elic", "ivr", "hific", "multirealism")
 METHODS = (*OF_ROUNDED_LATENTS, "pqmim")

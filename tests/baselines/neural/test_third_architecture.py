@@ -28,9 +28,9 @@ from benchmark import registry
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, Unavailable, UnknownName, UsageError
-from support.factorised import Widths
-from support.tiny_checkpoint import noise
-from support.tiny_training import bench, write_photographs
+from support.added.factorised import Widths
+from support.networks.tiny_checkpoint import noise
+from support.training.tiny_runs import bench, write_photographs
 
 
 class FactorisedCodec(CheckpointCodec):
@@ -41,7 +41,7 @@ class FactorisedCodec(CheckpointCodec):
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "factorised", "support.factorised:Factorised")
+    monkeypatch.setitem(ARCHITECTURES, "factorised", "support.added.factorised:Factorised")
     monkeypatch.setitem(registry.CODECS, "factorised", f"{__name__}:FactorisedCodec")
 
 

@@ -13,9 +13,9 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
-from support.command import bench
-from support.lean_process import ROOT
-from support.tiny_checkpoint import noise, write_checkpoint
+from support.bench.command import bench
+from support.bench.lean_process import ROOT
+from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 
 def edited(**changes):

@@ -18,7 +18,7 @@ from benchmark.rows.store import Store
 from faults.attacks import invariants
 from faults.attacks.invariants import Ended, Row, marked_processes
 from support.processes import until
-from support.stable_rows import stable
+from support.rows.stable_rows import stable
 
 TESTS = Path(__file__).parents[2]
 MARK = "RDRBENCH_ATTACK"

@@ -12,7 +12,7 @@ from pathlib import Path
 from faults.attacks.arena import Arena
 from faults.attacks.attack import Step
 from faults.attacks.sound import Sound
-from support.hostile_files import HEADERS, bomb, png, tar_of
+from support.files.hostile_files import HEADERS, bomb, png, tar_of
 
 SECRET = b"the secret of the user"
 DEEP = 100_000  # brackets
@@ -126,12 +126,12 @@ class HostileFiles:
 
 
 def _paths(folder: Path, place: str) -> list[Path]:
-    """Return the paths of a place: a star is the only folder there, ? the name of a file."""
+    """Return the paths of a place: a star is the folder with `per_image`, ? the name of a file."""
     parent, _, name = place.rpartition("/")
     folders = sorted(folder.glob(parent)) if "*" in parent else [folder / parent]
     if not folders:  # of a room that these results do not have
         first, _, rest = parent.partition("/*/")
-        folders = [next((folder / first).iterdir()) / rest]
+        folders = [next((folder / first).glob("*/per_image")).parent / rest]
     if name == "?":
         name = sorted(folders[0].iterdir())[0].name
     return [folders[0] / name]

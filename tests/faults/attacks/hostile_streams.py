@@ -8,7 +8,7 @@ from faults.attacks.arena import Arena, store_in
 from faults.attacks.attack import Step
 from faults.attacks.invariants import Row
 from faults.attacks.sound import Sound
-from support.fault_ledger import mutated
+from support.faults.ledger import mutated
 
 SUFFIXES = {"jpeg": "jpg", "webp": "webp", "ours": "crdr"}
 

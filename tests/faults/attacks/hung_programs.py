@@ -7,8 +7,8 @@ from faults.attacks import invariants
 from faults.attacks.arena import Arena, store_in
 from faults.attacks.attack import Step
 from faults.attacks.sound import Sound
-from support.misbehaving import HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
-from support.stable_rows import stable
+from support.faults.misbehaving import HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
+from support.rows.stable_rows import stable
 
 SECONDS_OF_A_PROGRAM = 5.0  # more than a copy takes on a machine that is busy
 SECONDS_OF_A_CELL = 20.0

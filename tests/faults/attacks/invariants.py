@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmark.rows.store import Store
 from support.processes import is_running
-from support.stable_rows import losses_of, stable
+from support.rows.stable_rows import losses_of, stable
 
 Row = dict[str, object]
 HUNG = 1000  # instead of an exit code
@@ -20,7 +20,8 @@ EXIT_CODES = {0, 1, 2, 3, 4, 130}
 # What an interpreter or the C library prints where a program has not caught its error.
 UNCAUGHT = re.compile(r"Traceback \(most recent call last\)|Fatal Python error|Exception ignored")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b\u202a-\u202e\u2066-\u2069]")
-UNCOMPARED = ("attested",)  # beside `stable_rows.VOLATILE`: whether a later command verified it
+# Beside `stable_rows.VOLATILE`: whether a later command verified a row, and whether a pack had it.
+UNCOMPARED = ("attested", "recorded")
 
 
 class Ended(NamedTuple):

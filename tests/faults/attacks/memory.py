@@ -9,9 +9,9 @@ from faults.attacks import invariants
 from faults.attacks.arena import TESTS, Arena, store_in
 from faults.attacks.attack import Step
 from faults.attacks.sound import Sound
-from support.stable_rows import stable
+from support.rows.stable_rows import stable
 
-HUNGRY = TESTS / "support" / "hungry.py"
+HUNGRY = TESTS / "support" / "codecs" / "hungry.py"
 MOST_MIB = 300
 CODECS = ("LeavesLittle", "TooLargeToLoad", "Torches")
 METRICS = ("psnr,ms_ssim", "psnr,ssim", f"psnr,{HUNGRY}:Hungry", "psnr,psnr_y,ms_ssim,ssim")

@@ -10,9 +10,9 @@ from PIL import Image
 
 from faults.attacks.arena import BENCH, MARK, TESTS, Arena, store_in
 from faults.attacks.invariants import Row
-from support.stable_rows import stable
+from support.rows.stable_rows import stable
 
-HONEST = f"{TESTS / 'support' / 'fakes.py'}:Honest"
+HONEST = f"{TESTS / 'support' / 'codecs' / 'fakes.py'}:Honest"
 POINTS = ("jpeg.quality=10,90", "webp.quality=5,50")
 PARTS = ("ours.json", "ours.safetensors", "pack.tar")
 PAUSE_SECONDS = 0.4  # that the slow codec takes for each cell
@@ -73,7 +73,7 @@ class Sound:
     @cached_property
     def checkpoint(self) -> Path:
         """Return a checkpoint of the smallest network; its card is beside it."""
-        from support.tiny_checkpoint import write_checkpoint  # torch, which few kinds need
+        from support.networks.tiny_checkpoint import write_checkpoint  # torch, which few kinds need
 
         write_checkpoint(self.folder / "ours.safetensors")
         return self.folder / "ours.safetensors"

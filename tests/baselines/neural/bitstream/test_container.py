@@ -26,7 +26,7 @@ from baselines.neural.bitstream.level_map import map_shape
 from baselines.neural.crdr.controls import BETA_GRID, Q_GRID, CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from benchmark.errors import CorruptStream
-from support.fault_ledger import mutated
+from support.faults.ledger import mutated
 
 FORMAT = Path(__file__).parents[4] / "docs" / "bitstream.md"
 KODAK = Stream(b"\x12\x34\x56\x78", 768, 512, HeaderControls(40, 96), (b"payload" * 500,))

@@ -13,7 +13,12 @@ from baselines.neural.crdr.authors import import_authors
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import FULL, TINY, Sizes
 from benchmark.errors import Unavailable
-from support.authors_weights import DERIVED_SHAPES, authors_shapes, authors_state, old_spelling
+from support.networks.authors_weights import (
+    DERIVED_SHAPES,
+    authors_shapes,
+    authors_state,
+    old_spelling,
+)
 
 SHRUNKEN = Sizes(
     encoder=(12, 12, 12),

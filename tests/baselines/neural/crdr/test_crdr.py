@@ -33,7 +33,7 @@ from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, BenchError, CorruptStream, ImageRefused, Unavailable
-from support.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 ROOT = Path(__file__).parents[4]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33), (64, 64), (65, 128), (181, 203)]

@@ -20,7 +20,12 @@ from baselines.neural.crdr.realism import fourier
 from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.latent_network import gaussian_bits
 from conftest import SHARED
-from support.authors_weights import authors_shapes, authors_state, listed_shapes, old_spelling
+from support.networks.authors_weights import (
+    authors_shapes,
+    authors_state,
+    listed_shapes,
+    old_spelling,
+)
 
 PARITY = SHARED / "data" / "parity"
 Q = 1.3

@@ -20,7 +20,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, Unavailable
 from benchmark.system.digest import pixels_sha256
-from support.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 # A crop of 64 x 64 of the sample image coffee.png by the bundled checkpoint, q = 1, beta = 2.56.
 # Whoever replaces the checkpoint replaces both; nothing else may change the second.

@@ -15,7 +15,7 @@ from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tabl
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
 from baselines.neural.entropy.fixed.tables import make_tables, scale_index
 from conftest import SHARED
-from support.authors_weights import authors_state
+from support.networks.authors_weights import authors_state
 
 GOLDEN = SHARED / "data" / "parity" / "golden.npz"
 pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/data/parity")

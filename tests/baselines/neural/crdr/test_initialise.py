@@ -13,9 +13,9 @@ from baselines.neural.crdr.initialise import STEP, initialise
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
 from baselines.neural.entropy import start_values
+from baselines.neural.training.data.photographs import draw_crops, pack
 from baselines.neural.training.losses.rate_distortion import terms
-from baselines.neural.training.photographs import draw_crops, pack
-from support.training_fixtures import LAMBDAS
+from support.training.fixtures import LAMBDAS
 
 KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96
 PLAIN = replace(

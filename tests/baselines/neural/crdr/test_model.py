@@ -1,55 +1,25 @@
-"""The float network: sizes, control by number, vector and map, priors, gradients."""
+"""The float network: control by number, vector and map, the decoder's latents, gradients."""
 
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
 from torch import nn
 
-from baselines.neural.architecture import config_from_json
 from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
 from baselines.neural.blocks.conditioning import ConditionedBottleneck, ConditionedBottlenecks
-from baselines.neural.blocks.control import Control, control_of
+from baselines.neural.blocks.control import control_of
 from baselines.neural.blocks.layers import ResidualBottleneck
-from baselines.neural.blocks.lower_bound import at_least
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
-from baselines.neural.cost import costs, macs_per_pixel
-from baselines.neural.crdr.architecture import CRDRArchitecture
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.realism import RealismEmbedding
-from baselines.neural.crdr.sizes import (
-    FULL,
-    MICRO,
-    NAMED,
-    SMALL,
-    TINY,
-    Sizes,
-    without_context,
-)
+from baselines.neural.crdr.sizes import MICRO, SMALL, TINY, without_context
 from baselines.neural.entropy import latent_network
-from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior
-from baselines.neural.entropy.latent_network import gaussian_bits
+from support.networks.drawn import noise, shaken
 
-EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
-each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
 FORMATS = (torch.contiguous_format, torch.channels_last)
 each_format = pytest.mark.parametrize("memory_format", FORMATS, ids=str)
-
-
-def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Every parameter moved at random, so that nothing is the identity or zero."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    return module
-
-
-def noise(*shape: int, seed: int = 1) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -62,91 +32,6 @@ def tiny() -> CRDRNetwork:
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     return noise(2, 3, 64, 128).clamp(-1, 1)
-
-
-def test_full_has_the_published_number_of_parameters_in_every_part():
-    with torch.device("meta"):
-        network = CRDRNetwork(FULL)
-    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in children(network)}
-    assert counts == {
-        "analysis": 7_357_632,
-        "synthesis": 13_378_115,
-        "hyper_analysis": 4_199_168,
-        "hyper_synthesis": 5_776_896,
-        "prior": 11_712,
-        "context": 96_989_440,
-    }
-    assert sum(counts.values()) == 127_712_963
-    assert network.prior.quantiles.numel() == 576
-
-
-def children(network: CRDRNetwork) -> list[tuple[str, nn.Module]]:
-    return list(network.named_children())
-
-
-@each_size
-def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
-    with torch.device("meta"):
-        network = CRDRNetwork(sizes)
-        macs = dict.fromkeys((name for name, _ in children(network)), 0)
-        for name, part in children(network):
-            for module in part.modules():
-                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                    module.register_forward_hook(products_into(macs, name))
-        level = Control(torch.zeros(1), None)
-        latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
-        supports = network.hyper_synthesise(network.hyper_analyse(latents))
-        decoded = network.context(*supports, lambda _i, mean, _scale: mean)
-        assert network.synthesise(decoded, level, level).shape == (1, 3, 64, 128)
-    counted = {
-        name: (sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128))
-        for name, part in children(network)
-    }
-    assert costs("crdr", sizes) == counted
-    assert macs_per_pixel("crdr", sizes) == sum(macs.values()) / (64 * 128)
-
-
-def products_into(macs, name):
-    def hook(module, inputs, output):
-        transposed = isinstance(module, nn.ConvTranspose2d)
-        positions = (inputs[0] if transposed else output).shape[2:].numel()
-        macs[name] += positions * module.weight.numel()
-
-    return hook
-
-
-def test_the_named_sizes_stay_within_what_they_are_for():
-    parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
-    assert parameters["full"] == 127_712_963
-    assert 8e6 <= parameters["small"] <= 12e6
-    assert parameters["micro"] <= 1e6
-    assert macs_per_pixel("crdr", MICRO) <= 20_000
-
-
-def test_sizes_survive_json_and_anything_else_is_refused():
-    for sizes in EVERY_SIZE.values():
-        assert config_from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
-    record = CRDRArchitecture().config_to_json(TINY)
-    for change in (
-        {"latent": 13},
-        {"latent": 12.0},
-        {"attention": 1},
-        {"slices": [2] * 65},
-        {"slices": 12},
-        {"encoder": [8, 6]},
-        {"encoder": [8, 6, 10**9]},
-        {"outer_kernel": 4},
-        {"support_slices": 5},
-        {"blocks": -1},
-        {"blocks": 10**9},
-        {"blocks": True},
-        {"rate_levels": 1},
-        {"unknown": 1},
-    ):
-        with pytest.raises(ValueError, match=r"\w"):
-            config_from_json(record | change, Sizes)
-    with pytest.raises(ValueError, match="missing required field `encoder`"):
-        config_from_json({}, Sizes)
 
 
 @each_format
@@ -400,70 +285,6 @@ def test_noise_changes_the_bits_and_leaves_the_picture(tiny, images):
     assert not torch.equal(first.y_bits, second.y_bits)
     assert not torch.equal(first.z_bits, second.z_bits)
     assert torch.equal(rounded.y_bits, again.y_bits)
-
-
-def test_gaussian_bits_are_those_of_the_normal_distribution():
-    residuals, scales = np.meshgrid(np.arange(-6.0, 7.0), [0.01, 0.11, 0.5, 2.0, 30.0])
-    found = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
-    bounded = np.maximum(scales, 0.11)
-    mass = norm.sf((np.abs(residuals) - 0.5) / bounded) - norm.sf(
-        (np.abs(residuals) + 0.5) / bounded
-    )
-    expected = -np.log2(np.maximum(mass, 1e-9))
-    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=1e-6)
-
-
-def test_a_bound_holds_values_up_and_lets_them_climb():
-    values = torch.tensor([0.0, 0.0, 2.0], requires_grad=True)
-    bounded = at_least(values, 1.0)
-    assert bounded.tolist() == [1.0, 1.0, 2.0]
-    (bounded * torch.tensor([-1.0, 1.0, 1.0])).sum().backward()
-    assert values.grad is not None
-    assert values.grad.tolist() == [-1.0, 0.0, 1.0]
-
-
-def test_the_factorised_prior_is_a_distribution_over_whole_steps():
-    prior = shaken(FactorisedPrior(4)).requires_grad_(False).double()
-    rows = torch.linspace(-50, 50, 1001).double().repeat(4, 1)
-    logits = prior.cumulative(rows)
-    assert bool((logits.diff(dim=1) > 0).all())
-    steps = torch.arange(-400, 401.0).double().reshape(1, 1, 1, -1).repeat(1, 4, 1, 1) + 0.3
-    mass = (2 ** -prior.bits(steps)).sum(3)
-    # each of the 801 steps counts for no less than the least likelihood
-    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=801e-9)
-
-
-def test_bits_far_out_on_either_side_do_not_cancel_in_single_precision():
-    prior = shaken(FactorisedPrior(2)).requires_grad_(False)
-    values = torch.tensor([-150.0, -120.0, 120.0, 150.0]).repeat(1, 2, 1, 1)
-    bits = prior.bits(values)
-    assert float(bits.min()) > 15
-    torch.testing.assert_close(
-        bits.double(), prior.double().bits(values.double()), rtol=1e-4, atol=0
-    )
-
-
-def test_bits_of_z_are_counted_by_channel():
-    prior = shaken(FactorisedPrior(3)).requires_grad_(False)
-    values = 4 * noise(2, 3, 2, 5)
-    for n, c, y, x in ((0, 0, 0, 0), (1, 2, 1, 4), (1, 0, 0, 3)):
-        value = values[n, c, y, x]
-        ends = prior.cumulative((value + torch.tensor([-0.5, 0.5])).repeat(3, 1))[c].sigmoid()
-        torch.testing.assert_close(prior.bits(values)[n, c, y, x], -(ends[1] - ends[0]).log2())
-
-
-def test_the_quantile_loss_leads_to_the_median_and_the_tails():
-    prior = FactorisedPrior(2)
-    optimiser = torch.optim.Adam([prior.quantiles], lr=3.0)
-    for step in range(400):
-        optimiser.param_groups[0]["lr"] = 3.0 * (1 - step / 400)
-        optimiser.zero_grad()
-        prior.quantile_loss().backward()
-        optimiser.step()
-    reached = prior.cumulative(prior.quantiles).sigmoid().detach()
-    expected = torch.tensor([TAIL_MASS / 2, 0.5, 1 - TAIL_MASS / 2]).repeat(2, 1)
-    torch.testing.assert_close(reached, expected, rtol=0.1, atol=1e-3)
-    torch.testing.assert_close(reached[:, 0], expected[:, 0], rtol=0.3, atol=0)
 
 
 def test_the_transforms_can_be_had_without_any_control():

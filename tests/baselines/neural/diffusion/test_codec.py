@@ -16,9 +16,9 @@ from baselines.neural.diffusion.model import OVERHEAD, RATE
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, CorruptStream, Unavailable
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise
-from support.tiny_diffusion import write_drawing
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
+from support.networks.tiny_diffusion import write_drawing
 
 ROOT = Path(__file__).parents[4]
 SPECS = [

@@ -11,8 +11,8 @@ from baselines.neural.diffusion.drawing import draw, draw_residual, ramps, start
 from baselines.neural.diffusion.model import LevelFacts
 from baselines.neural.diffusion.noise import normal_noise
 from baselines.neural.diffusion.schedule import noise_level, times
-from support.tiny_checkpoint import noise as noisy_picture
-from support.tiny_diffusion import drawing_network
+from support.networks.tiny_checkpoint import noise as noisy_picture
+from support.networks.tiny_diffusion import drawing_network
 
 FACTS = LevelFacts(0.1, 3.0)
 PATCH, OVERLAP = 128, 48

@@ -13,16 +13,16 @@ from baselines.neural.blocks.raster import to_images
 from baselines.neural.diffusion.config import SIZES
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import Drawing
-from baselines.neural.training.generative_suite import generative_suite
+from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe, recipe_from
-from baselines.neural.training.workers import Workers
+from baselines.neural.training.suites.generative import generative_suite
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable, UnknownName, UsageError
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise
-from support.tiny_diffusion import drawing_network
-from support.tiny_training import bench, write_photographs, write_recipe
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
+from support.networks.tiny_diffusion import drawing_network
+from support.training.tiny_runs import bench, write_photographs, write_recipe
 
 BATCH = 6
 

@@ -11,7 +11,7 @@ from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
 from baselines.neural.diffusion.config import SIZES
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.diffusion.unet import ConditionedBlock, UNet
-from support.tiny_diffusion import write_drawing
+from support.networks.tiny_diffusion import write_drawing
 
 METHODS = ("dirac", "hfd")
 TINY = SIZES["tiny"]["dirac"]

@@ -14,7 +14,16 @@ from baselines.neural.crdr.sizes import TINY
 from baselines.neural.entropy.fixed.fractional_bits import activation_names
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice
 from baselines.neural.entropy.fixed.tables import make_tables
-from support.fixed_network import SIZES, decode, encode, latents, network, path_of, same, z_symbols
+from support.networks.fixed_network import (
+    SIZES,
+    decode,
+    encode,
+    latents,
+    network,
+    path_of,
+    same,
+    z_symbols,
+)
 
 each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 CHOICES = [Choice(name, kernel, "") for name, kernel in KERNELS.items()]
@@ -75,7 +84,7 @@ def test_threads_and_onednn_and_memory_layout_do_not_matter(tables, monkeypatch)
 
 FINGERPRINT = """
 import hashlib
-from support import fixed_network as here
+from support.networks import fixed_network as here
 from baselines.neural.entropy.fixed.tables import make_tables
 model = here.network()
 path = here.path_of(model, make_tables())

@@ -18,7 +18,7 @@ from baselines.neural.entropy.fixed.integer_path import to_float
 from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.latent_network import gaussian_bits
 from conftest import SHARED
-from support.authors_weights import filled
+from support.networks.authors_weights import filled
 
 PARITY = SHARED / "data" / "parity"
 pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from baselines.neural.crdr.sizes import TINY
-from support.fixed_network import network
+from support.networks.fixed_network import network
 
 
 def latents(pictures):

@@ -15,8 +15,8 @@ from baselines.neural.ivr.model import IvrNetwork, Mask
 from baselines.neural.ivr.path import IvrPath
 from baselines.neural.ivr.sizes import FULL, TINY
 from baselines.neural.picture_codec import PictureCodec
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
 
 
 def at(level: float) -> Control:

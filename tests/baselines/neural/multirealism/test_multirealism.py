@@ -10,8 +10,8 @@ from baselines.neural.multirealism.architecture import beta_grid
 from baselines.neural.multirealism.model import MultiRealismNetwork, fourier
 from baselines.neural.multirealism.sizes import FULL, TINY
 from baselines.neural.picture_codec import PictureCodec
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
 
 
 def test_the_large_size_has_nearly_the_work_of_the_reimplementation():

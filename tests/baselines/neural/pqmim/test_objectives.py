@@ -11,10 +11,10 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.pqmim.objective import Autoencoder, Transformer, perplexities
 from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.validation import order_zero_bits, validate_tokens
+from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import recipe_from
-from baselines.neural.training.workers import Workers
-from support.tiny_checkpoint import noise
+from support.networks.tiny_checkpoint import noise
 
 
 def made(kind, objective, **fields):

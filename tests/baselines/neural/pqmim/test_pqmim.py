@@ -15,15 +15,15 @@ from baselines.neural.pqmim.coder import PqMimCoder
 from baselines.neural.pqmim.members import BOOKS
 from baselines.neural.pqmim.model import PqMimNetwork, initialise
 from baselines.neural.pqmim.sizes import MICRO, TINY, transformer_macs_per_pixel
-from baselines.neural.training.generative_suite import generative_suite
 from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.suites.generative import generative_suite
 from baselines.pqmim import PqMim
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, CorruptStream, UsageError
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise
-from support.tiny_training import bench, write_photographs, write_recipe
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise
+from support.training.tiny_runs import bench, write_photographs, write_recipe
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.training.checkpointing import load_state
-from baselines.neural.training.journal import Journal
-from baselines.neural.training.loop import run_request
+from baselines.neural.training.loop.checkpointing import load_state
+from baselines.neural.training.loop.journal import Journal
+from baselines.neural.training.loop.loop import run_request
+from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import OBJECTIVES, objective_class
 from baselines.neural.training.recipe import Stage
-from baselines.neural.training.workers import Workers
 from benchmark.errors import UnknownName
-from support.objectives import NAMES, Denoiser
-from support.training_fixtures import (
+from support.added.objectives import NAMES, Denoiser
+from support.training.fixtures import (
     CPU,
     LEAST,
     STAGE,

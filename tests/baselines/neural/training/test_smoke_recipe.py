@@ -4,7 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 
-from support.tiny_training import bench
+from support.training.tiny_runs import bench
 
 
 def test_all_three_stages_are_trained_and_the_harness_measures_what_comes_out(tmp_path):

@@ -18,13 +18,13 @@ from baselines.commands.training_progress import last_report, sentence, show_tra
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.training.curves import curves
-from baselines.neural.training.journal import Journal
-from baselines.neural.training.workers import in_processes
+from baselines.neural.training.loop.journal import Journal
+from baselines.neural.training.machine.workers import in_processes
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.interruption import passed_on
 from support.processes import until
-from support.tiny_training import bench, write_photographs, write_recipe
-from support.training_fixtures import die
+from support.training.fixtures import die
+from support.training.tiny_runs import bench, write_photographs, write_recipe
 
 STEPS = 4  # of the recipe, in two stages
 

@@ -4,16 +4,16 @@ import re
 
 import pytest
 
-from baselines.neural.crdr.discriminators import DISCRIMINATORS
+from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
+from baselines.neural.training.loop.schedule import rate_factor
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,
     load_recipe,
     recipe_from,
 )
-from baselines.neural.training.schedule import rate_factor
 from benchmark.errors import UsageError
-from support.training_fixtures import STAGE, recipe_of, stage_of
+from support.training.fixtures import STAGE, recipe_of, stage_of
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 HEAD = 'sizes = "tiny"\n'

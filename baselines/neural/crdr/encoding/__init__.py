@@ -1,0 +1,1 @@
+"""What CRDR's encoder decides for one image: its latents, its rate level, its stream."""

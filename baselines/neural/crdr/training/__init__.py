@@ -1,0 +1,1 @@
+"""Training of CRDR: objectives, draws of its controls, discriminators, the paper's ablations."""

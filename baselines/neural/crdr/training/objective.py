@@ -1,0 +1,177 @@
+"""The three objectives of CRDR: a single rate, all rates, all rates and realism weights.
+
+Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024): rate and distortion as
+L_dist and L_cond, LPIPS and a GAN weighted with beta. The formula is `ConditionedStage`'s.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.neural.crdr.training.adversary import Adversary
+from baselines.neural.crdr.training.draw import DrawnLevels, control, draw_levels
+from baselines.neural.crdr.training.stage import ConditionedStage
+from baselines.neural.network import Estimate, Network
+from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural.training.losses.rate_distortion import lambda_at, terms
+from baselines.neural.training.objective import (
+    Adversarial,
+    Batch,
+    Loss,
+    Setup,
+    Validation,
+    uncompiled,
+)
+from baselines.neural.training.validate import validate
+from benchmark.codec import Pixels
+
+REALISTIC = 3.84  # the beta that is validated beside 0
+
+
+class Passed(NamedTuple):
+    """Crops of a step with their levels, and what the network made of them."""
+
+    crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
+    levels: DrawnLevels
+    estimate: Estimate
+
+
+class SingleRate(Adversarial[Adversary]):
+    """Rate and distortion at one lambda, with LPIPS where the stage weighs it."""
+
+    stage_type = ConditionedStage
+    frozen: ClassVar[frozenset[str]] = frozenset({"rate_control", "realism_control"})
+    betas: ClassVar[tuple[float, ...]] = (0.0,)  # validated at
+
+    def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
+        self.stage, self._setup = stage, setup
+        self._perceptual = Perceptual().to(setup.device) if stage.has_lpips else None
+        self._adversary = (
+            Adversary(stage, setup.recipe.seed, setup.device, setup.workers, setup.guard)
+            if stage.gan_per_beta
+            else None
+        )
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        """Return the loss of a step at levels drawn for it, and the discriminators' update."""
+        drawn = draw_levels(self.stage, self._setup.random(step))
+        crops, levels = batch.crops, drawn.part(batch.first, batch.first + len(batch.crops))
+        forward = uncompiled(network) if levels.is_map else network
+        with self._setup.precision():
+            estimate: Estimate = forward(crops, self._controls(network, levels))
+            passed = Passed(crops, levels, estimate)
+            penalty, parts = self._realism_penalty(uncompiled(network), passed)
+        found = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
+        lambdas = self._lambdas(uncompiled(network), passed)
+        scale = lambdas.rsqrt() if self.stage.balanced else torch.ones_like(lambdas)
+        numbers = {
+            "mse": found.mse.mean(),
+            "bpp": found.bpp.mean(),
+            "z_bpp": (estimate.z_bits / crops[0, 0].numel()).mean(),
+            # One figure for all rates, which a change of lambda only shifts.
+            "log_loss": (found.loss(lambdas) * lambdas.rsqrt()).log().mean(),
+            **parts,
+        }
+        total = (scale * (found.loss(lambdas) + penalty)).mean()
+        return Loss(total, numbers, self._discriminators_update(passed, drawn))
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation:
+        """Return rate and distortion at every whole q, which select a network before realism."""
+        found = validate(network, self.stage.lambdas, photographs, self.betas)
+        return found._replace(selects=self.betas == (0.0,))
+
+    def _controls(self, network: Network, levels: DrawnLevels) -> Any:
+        device = self._setup.device
+        return network.controls_at(control(levels.q, device), control(levels.beta, device))
+
+    def _lambdas(self, network: Network, passed: Passed) -> Tensor:
+        crops, levels, _ = passed
+        lambdas = lambda_at(self.stage.lambdas, self._tensor(levels.q))
+        if not self.stage.targets_bpp:
+            return lambdas
+        with torch.no_grad(), self._setup.precision():
+            rounded = network(crops, self._controls(network, levels), noisy=False)
+        bits = self._setup.workers.mean((rounded.y_bits + rounded.z_bits).mean())
+        bpp = bits / crops[0, 0].numel()
+        return towards_target(self.stage, float(levels.q[0]), bpp, lambdas)
+
+    def _realism_penalty(
+        self, network: Network, passed: Passed
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """LPIPS and the generator's loss of each crop, weighted with beta: (n,)."""
+        stage, (crops, levels, estimate) = self.stage, passed
+        beta = self._tensor(levels.beta)
+        penalty = torch.zeros(len(crops), device=self._setup.device)
+        parts = {}
+        if self._perceptual is not None:
+            weights = stage.lpips + stage.lpips_per_beta * beta
+            distance = self._perceptual(crops, estimate.images, weights)
+            penalty = penalty + distance
+            parts["lpips"] = distance.mean() / weights.mean().clamp(min=1e-6)
+        if self._adversary is not None and not levels.q_differs:
+            reference = self._reference(self._adversary, network, passed)
+            losses = self._adversary.generator_loss(
+                reference, estimate.images, levels.q_of_crops, beta
+            )
+            penalty = penalty + stage.gan_per_beta * losses
+            parts["generator"] = losses.mean() / beta.mean().clamp(min=1e-6)
+        return penalty, parts
+
+    def _reference(self, adversary: Adversary, network: Network, passed: Passed) -> Tensor:
+        """Return the images to compare with: originals, or reconstructions at the next rate."""
+        crops, levels, _ = passed
+        if adversary.gan.reference != "next_rate":
+            return crops
+        highest = len(self.stage.lambdas) - 1
+        q = levels.q_of_crops
+        higher = levels._replace(q=np.minimum(q + 1, highest).astype(np.float32))
+        with torch.no_grad():
+            pictures = network(crops, self._controls(network, higher)).images
+        real = self._tensor(q + 1 > highest)
+        return torch.where(real[:, None, None, None], crops, pictures.float())
+
+    def _discriminators_update(
+        self, passed: Passed, drawn: DrawnLevels
+    ) -> Callable[[float], Mapping[str, Tensor]] | None:
+        crops, levels, estimate = passed
+        adversary = self._adversary
+        if adversary is None or levels.q_differs:
+            return None
+
+        def update(factor: float) -> dict[str, Tensor]:
+            with self._setup.precision():
+                q, q_of_batch = levels.q_of_crops, drawn.q_of_crops
+                return adversary.update(crops, estimate.images, q, factor, q_of_batch)
+
+        return update
+
+    def _tensor(self, values: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._setup.device)
+
+
+class MultiRate(SingleRate):
+    """Rate and distortion at all rate levels, and between them with `mixed_levels`."""
+
+    frozen = frozenset({"realism_control"})
+
+
+class Realism(SingleRate):
+    """Rate, distortion and realism: LPIPS and the GAN weigh as much as beta says."""
+
+    frozen = frozenset()
+    betas = (0.0, REALISTIC)
+
+
+def towards_target(stage: ConditionedStage, q: float, bpp: Tensor, lambdas: Tensor) -> Tensor:
+    """Apply the published rule: lambda while the batch is above its target, else another.
+
+    `bpp` (n,) of rounded latents, all at the whole `q`; `lambdas` (n,). Returns the same lambda for
+    the whole batch, (n,).
+    """
+    if not stage.targets_bpp:
+        return lambdas
+    above = bpp.mean() > stage.targets_bpp[int(q)]
+    return torch.where(above, lambdas, torch.full_like(lambdas, stage.lambda_below))

@@ -1,0 +1,1 @@
+"""Photographs to train on and to validate with, and crops of them."""

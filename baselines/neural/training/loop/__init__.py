@@ -1,0 +1,1 @@
+"""Steps of a run in their order: updates, schedule, reports, saved states."""

@@ -1,0 +1,216 @@
+"""Updates of one network in one stage, with a state that can be saved and restored.
+
+Everything random in a step comes from generators that the step's number seeds, so that a run that
+was interrupted continues as if it had not been.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.network import Network
+from baselines.neural.training.data.photographs import CropStream, Photographs, draw_crops
+from baselines.neural.training.loop.schedule import rate_factor
+from baselines.neural.training.machine.precision import exact_float32
+from baselines.neural.training.machine.step_guard import load_optimiser
+from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.objective import Batch, Setup, StageObjective, objective_class
+from baselines.neural.training.recipe import Recipe
+from benchmark.errors import UsageError
+
+LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
+
+
+class Update:
+    """Outcome of one step, which stays on the device until it is asked for: that waits for it."""
+
+    def __init__(
+        self,
+        left_out: Tensor | bool,
+        numbers: Mapping[str, Tensor],
+        after: Mapping[str, Tensor | float],
+    ) -> None:
+        """Keep means over the batch; `after` has those of what follows the network's update."""
+        self.left_out, self._numbers, self._after = left_out, numbers, after
+
+    @property
+    def skipped(self) -> bool:
+        """True if the loss or its gradient was not finite, or exploded: nothing was changed."""
+        return bool(self.left_out)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Means over the batch."""
+        told = {**self._numbers, **({} if self.skipped else self._after)}
+        return dict(zip(told, _read(list(told.values())), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what `skipped` and `numbers` say."""
+        return (
+            isinstance(other, Update)
+            and self.skipped == other.skipped
+            and self.numbers == other.numbers
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Learner:
+    """Training of one network in one stage, on the network's device."""
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        index: int,
+        photographs: Photographs,
+        workers: Workers,
+    ) -> None:
+        self.network, self.stage = network, recipe.stages[index]
+        self.step = 0
+        self._skipped: Tensor | int = 0
+        self._recipe, self._index = recipe, index
+        self._photographs, self._workers = photographs, workers
+        device = next(network.parameters()).device
+        made = objective_class(self.stage.kind)
+        setup = Setup(recipe, index, device, workers)
+        self.precision = setup.precision_name
+        self.objective: StageObjective = made(self.stage, setup)
+        self._freeze()
+        groups = [
+            group._replace(parameters=trained)
+            for group in network.parameter_groups()
+            if (trained := tuple(one for one in group.parameters if one.requires_grad))
+        ]
+        factors = {"prior": self.stage.prior_rate_factor}
+        main = [
+            {"params": list(group.parameters), "factor": factors.get(group.name, 1.0)}
+            for group in groups
+            if not group.auxiliary
+        ]
+        self._parameters = [one for group in main for one in group["params"]]  # type: ignore[attr-defined]
+        self._guard = setup.guard
+        self._optimiser = self._guard.adam(main, self.stage.learning_rate)
+        self._auxiliary = [one for group in groups if group.auxiliary for one in group.parameters]
+        self._auxiliary_optimiser = (
+            self._guard.adam(self._auxiliary, self.stage.quantile_learning_rate)
+            if self._auxiliary
+            else None
+        )
+        self._part = self.stage.batch // workers.count
+        self._crops = CropStream(self._draw, self.stage.steps, device)
+        self._forward: Any = _compiled(network) if recipe.compiled else network
+
+    @property
+    def skipped(self) -> int:
+        """Steps of the stage that were left out; asking waits for the device."""
+        return int(self._skipped)
+
+    def update(self) -> Update:
+        """Do one step: update the network, its auxiliary parameters, then the discriminators.
+
+        On a GPU nothing is read back: the step is queued, and may not be done on return.
+        """
+        with exact_float32(self.precision == "float32"):
+            return self._update()
+
+    def _update(self) -> Update:
+        pixels = self._crops.take(self.step)
+        crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        self._seed()
+        factor = rate_factor(self.stage, self.step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.stage.learning_rate * factor * group["factor"]
+        self._optimiser.zero_grad()
+        batch = Batch(crops, self._workers.rank * self._part)
+        loss = self.objective.loss(self._forward, batch, self.step)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        if self._auxiliary_optimiser is not None:
+            self._auxiliary_optimiser.zero_grad()
+            self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
+        averaged = self._average({"loss": loss.total, **loss.numbers})
+        largest = self.stage.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(self._parameters, largest)
+        after: Mapping[str, Tensor | float] = {}
+        counts = self._guard.counts(norm, averaged["loss"], LARGEST_LOSS)
+        if counts:
+            self._guard.step(self._optimiser)
+            if self._auxiliary_optimiser is not None:
+                self._guard.step(self._auxiliary_optimiser)
+            if loss.after_step is not None:
+                after = loss.after_step(factor)
+        left_out = not counts if self._guard.left_out is None else self._guard.left_out
+        self._skipped = self._skipped + left_out
+        self.step += 1
+        return Update(left_out, averaged, after)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next step depends on, network included."""
+        auxiliary = self._auxiliary_optimiser
+        return {
+            "index": self._index,
+            "step": self.step,
+            "skipped": self.skipped,
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "quantile_optimiser": None if auxiliary is None else auxiliary.state_dict(),
+            "objective": self.objective.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned, in this version or one before objectives had a state."""
+        self.step, self._skipped = state["step"], state["skipped"]
+        self.network.load_state_dict(state["network"])
+        load_optimiser(self._optimiser, state["optimiser"])
+        if self._auxiliary_optimiser is not None:
+            load_optimiser(self._auxiliary_optimiser, state["quantile_optimiser"])
+        self.objective.load_state(state["objective" if "objective" in state else "adversary"])
+
+    def _freeze(self) -> None:
+        """Let gradients reach the parts that the stage trains."""
+        parts = self.network.freezable()
+        strange = set(self.stage.frozen) - parts.keys()
+        if strange:
+            raise UsageError(f"The recipe freezes {', '.join(sorted(strange))}, which is no part.")
+        self.network.requires_grad_(True)
+        for name in parts.keys() & {*self.objective.frozen, *self.stage.frozen}:
+            for parameter in parts[name]:
+                parameter.requires_grad_(False)
+
+    def _draw(self, step: int) -> Tensor:
+        """Crops of this process's part of a step's batch."""
+        before = self._recipe.crops_before(self._index)
+        start = before + step * self.stage.batch + self._workers.rank * self._part
+        numbers = range(start, start + self._part)
+        return draw_crops(self._photographs, self.stage.crop_px, numbers, self._recipe.seed)
+
+    def _seed(self) -> None:
+        """Seed the noise that stands for rounding."""
+        key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+    def _average(self, numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        trained = [*self._parameters, *self._auxiliary]
+        values = torch.stack([value.detach().float() for value in numbers.values()])
+        averaged = self._workers.average(trained, values)
+        return dict(zip(numbers, averaged.unbind(), strict=True))
+
+
+def _read(values: Sequence[Tensor | float]) -> list[float]:
+    """Return numbers of a device by one copy."""
+    tensors = [one.detach().float() for one in values if isinstance(one, Tensor)]
+    read = iter(torch.stack(tensors).tolist() if tensors else ())
+    return [next(read) if isinstance(one, Tensor) else one for one in values]
+
+
+def _compiled(network: nn.Module) -> Any:
+    from torch._inductor import config
+
+    # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
+    if hasattr(config.triton, "mix_order_reduction"):
+        config.triton.mix_order_reduction = False
+    return torch.compile(network)

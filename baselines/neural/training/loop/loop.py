@@ -1,0 +1,251 @@
+"""Training of a network through all stages of a recipe, in a folder that a later call resumes.
+
+::
+
+    RUN/recipe.json     what is trained, on what: a run resumes only with the same
+    RUN/state.pt        after the last saved step: all that the next one depends on
+    RUN/best.pt         the network with the lowest validation loss of its stage
+    RUN/journal.jsonl   losses and validations
+
+Killed at any moment, a run resumes from its last saved step, on the same kind of machine to the
+same weights. It ends by itself after its last stage; a deadline, or a signal, ends it earlier,
+after a whole step and with everything saved. A network that has diverged raises a `BenchError`,
+since no step changes it any more.
+"""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.neural.network import Network
+from baselines.neural.training.data.photographs import Photographs, draw_crops
+from baselines.neural.training.loop.checkpointing import BEST, load_state, save_state, taking_up
+from baselines.neural.training.loop.journal import JOURNAL, Journal
+from baselines.neural.training.loop.learner import LARGEST_LOSS, Learner, Update
+from baselines.neural.training.machine.precision import (
+    deterministic_kernels,
+    exact_float32,
+    steps_as_asked,
+)
+from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.objective import Validation, objective_class
+from baselines.neural.training.recipe import Recipe
+from benchmark.codec import Pixels
+from benchmark.errors import BenchError
+
+SAVE_EVERY_SECONDS = 60.0
+INITIAL_CROPS, INITIAL_SIDE_PX = 64, 128
+LARGEST_GAP = 100  # steps left out one after the other: not a hard batch, but a network beyond help
+
+
+class TrainingRequest(NamedTuple):
+    """Arguments of a call of the trainer."""
+
+    recipe: Recipe
+    run: Path
+    make: Callable[[], Network]  # not initialised
+    initialise: Callable[[Network, Tensor], None]  # with crops (n, 3, h, w) in [-1, 1]
+    photographs: Photographs
+    validation: Sequence[Pixels]
+    device: str
+    deadline: float | None  # on the clock of `monotonic`, the same in all processes
+    deterministic: bool = False  # kernels that give the same bits in every call, or none
+
+
+def run_request(workers: Workers, request: TrainingRequest) -> None:
+    """Train all stages, from wherever the run is, in one of the processes."""
+    _TrainingLoop(workers, request).go()
+
+
+class _TrainingLoop:
+    def __init__(self, workers: Workers, request: TrainingRequest) -> None:
+        self.workers, self.request, self.recipe = workers, request, request.recipe
+        self.asked_to_stop = False
+        self.journal = Journal(request.run / JOURNAL)
+        self.device = torch.device(request.device)
+        self.updates: list[Update] = []  # since the last report, unread: reading waits for a GPU
+        self.best = float("inf")
+        self.precision_steps: dict[str, int] = {}  # of the run, in each precision
+        self.deterministic_steps = 0  # of the run, with deterministic kernels
+
+    def go(self) -> None:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        handlers = {number: signal.signal(number, self._stop) for number in signals}
+        try:
+            with deterministic_kernels(self.request.deterministic):
+                self._go()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _go(self) -> None:
+        saved = load_state(self.request.run, self.device)
+        torch.manual_seed(self.recipe.seed)  # all processes start from the same weights
+        network = self.request.make()
+        if saved is None:
+            self._initialise(network)
+            if self.workers.leads:
+                self.journal.cut(0, 0)
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.workers.share(network)
+        with taking_up(self.request.run):
+            index = 0 if saved is None else range(len(self.recipe.stages) + 1)[saved["index"]]
+        while index < len(self.recipe.stages):
+            if saved is None and self.recipe.initialise == "random":
+                self._begin(network, index)
+            learner = Learner(network, self.recipe, index, self.request.photographs, self.workers)
+            if saved is not None:
+                with taking_up(self.request.run):
+                    learner.load_state(saved)
+                    self.best = saved["best"]
+                    self.precision_steps = precision_steps(saved, self.recipe)
+                    self.deterministic_steps = saved.get("deterministic_steps", 0)
+                if self.workers.leads:
+                    self.journal.cut(index, learner.step)
+                saved = None
+            if self._learn(learner, index):
+                return
+            index += 1
+            self.best = float("inf")
+
+    def _initialise(self, network: Network) -> None:
+        if self.recipe.initialise == "pca":
+            total = self.recipe.crops_before(len(self.recipe.stages))
+            numbers = range(total, total + INITIAL_CROPS)
+            pixels = draw_crops(
+                self.request.photographs, INITIAL_SIDE_PX, numbers, self.recipe.seed
+            )
+            self.request.initialise(network, pixels.float() / 127.5 - 1)
+
+    def _begin(self, network: Network, index: int) -> None:
+        """Draw start values of what no stage before has trained, the same in all processes."""
+        trained = [
+            network.freezable().keys() - {*objective_class(stage.kind).frozen, *stage.frozen}
+            for stage in self.recipe.stages[: index + 1]
+        ]
+        key = [self.recipe.seed, 4, index]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        network.begin(trained[-1].difference(*trained[:-1]))
+
+    def _learn(self, learner: Learner, index: int) -> bool:
+        """Train to the end of the stage; true where all processes agreed to stop earlier."""
+        saved_at = reported_at = monotonic()
+        steps = 0
+        gap: Tensor | int = 0  # a tensor where reading it would wait for a GPU
+        stop = False
+        while learner.step < learner.stage.steps and not stop:
+            update = learner.update()
+            gap = (gap + 1) * update.left_out
+            read = isinstance(gap, int) or learner.step % LARGEST_GAP == 0
+            if read and int(gap) >= LARGEST_GAP:
+                raise _diverged(self.request.run, learner, index)
+            done = self.precision_steps.get(learner.precision, 0)
+            self.precision_steps[learner.precision] = done + 1
+            self.deterministic_steps += self.request.deterministic
+            self.updates.append(update)
+            steps += 1
+            stop, save = self._agreed(saved_at)
+            last = learner.step == learner.stage.steps
+            intervals = (self.recipe.report_every_steps, self.recipe.validate_every_steps)
+            if stop or any(self._due(learner, every) for every in intervals):
+                self._report(learner, index, steps, monotonic() - reported_at)
+                reported_at, steps = monotonic(), 0
+            if stop or save or last:
+                self._save(learner, index)
+                saved_at = monotonic()
+        return stop
+
+    def _due(self, learner: Learner, every: int) -> bool:
+        return learner.step % every == 0 or learner.step == learner.stage.steps
+
+    def _agreed(self, saved_at: float) -> tuple[bool, bool]:
+        """Decide whether to stop and to save, the same in all processes."""
+        deadline = self.request.deadline
+        over = deadline is not None and monotonic() > deadline
+        wishes = torch.tensor(
+            [float(self.asked_to_stop or over), float(monotonic() - saved_at > SAVE_EVERY_SECONDS)]
+        )
+        stop, save = (one > 0 for one in self.workers.average([], wishes).tolist())
+        return stop, save
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked_to_stop = True
+
+    def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
+        validation = None
+        if self._due(learner, self.recipe.validate_every_steps) and self.request.validation:
+            validation = self._validate(learner)
+        numbers = _means([one.numbers for one in self.updates if not one.skipped])
+        self.updates = []
+        if not self.workers.leads:
+            return
+        entry: dict[str, Any] = {
+            "stage": index,
+            "step": learner.step,
+            "skipped": learner.skipped,
+            "precision": learner.precision,
+            "steps_per_second": steps / seconds,
+            "crops_per_second": steps * learner.stage.batch / seconds,
+            **numbers,
+        }
+        if validation is not None:
+            entry["validation_loss"] = validation.loss
+            entry["validation"] = [point._asdict() for point in validation.points]
+            entry |= {f"validation_{name}": one for name, one in validation.numbers.items()}
+        self.journal.append(entry)
+
+    def _validate(self, learner: Learner) -> Validation | None:
+        """Validate in the leading process; keep the network if it is the best so far."""
+        found = None
+        if self.workers.leads:
+            with exact_float32(True):
+                found = learner.objective.validate(learner.network, self.request.validation)
+            if found is not None and found.selects and found.loss < self.best:
+                self.best = found.loss
+                state = learner.state()
+                kept = {name: state[name] for name in ("index", "step", "network")}
+                save_state(self.request.run, kept, BEST)
+        self.workers.wait()
+        return found
+
+    def _save(self, learner: Learner, index: int) -> None:
+        if self.workers.leads:
+            more: dict[str, Any] = {"best": self.best, "precision_steps": self.precision_steps}
+            if self.deterministic_steps:
+                more["deterministic_steps"] = self.deterministic_steps
+            save_state(self.request.run, {**learner.state(), **more})
+        self.workers.wait()
+
+
+def precision_steps(state: Mapping[str, Any], recipe: Recipe) -> dict[str, int]:
+    """Return how many steps a saved run did in each precision, by its name.
+
+    A state that does not count them is of a trainer that did what the recipe asks for.
+    """
+    counted: dict[str, int] | None = state.get("precision_steps")
+    return counted or steps_as_asked(recipe, state["index"], state["step"])
+
+
+def _means(numbers: list[dict[str, float]]) -> dict[str, float]:
+    """Means of each name over the steps that have it."""
+    names = {name for one in numbers for name in one}
+    return {
+        name: float(np.mean([one[name] for one in numbers if name in one]))
+        for name in sorted(names)
+    }
+
+
+def _diverged(run: Path, learner: Learner, stage: int) -> BenchError:
+    return BenchError(
+        f"{run}: the network has diverged: the last {LARGEST_GAP} steps, up to step {learner.step} "
+        f"of stage {stage + 1}, were left out, for a loss that was not finite or above "
+        f"{LARGEST_LOSS:g} or a gradient that was not finite; train again in a new folder at a "
+        f"learning rate below {learner.stage.learning_rate:g}"
+    )

@@ -1,0 +1,1 @@
+"""What a run computes on: its processes, their precision, steps that are left out."""

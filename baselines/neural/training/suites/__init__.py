@@ -1,0 +1,1 @@
+"""Suites: several networks that train with the crops of one recipe."""

@@ -1,0 +1,153 @@
+"""The encoder's search, with the bundled network: less rate and distortion for the same decoder."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from baselines.crdr import CRDR
+from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.crdr.controls import CRDRControlBlock
+from baselines.neural.crdr.sizes import TINY
+from benchmark.codec import Pixels, Setting
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import BadOption, ImageRefused
+from support.networks.tiny_checkpoint import write_checkpoint
+
+LAMBDAS = (3.4, 1.2, 0.4, 0.13, 0.05)  # of the recipe that trained it
+
+
+def ours(**options: object) -> CRDR:
+    return CRDR(**{"beta": 0, "checkpoint": str(BUNDLED / "ours.safetensors"), **options})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def photograph() -> Pixels:
+    return read_image(open_sample().images[0].path).pixels[64:128, 128:256]
+
+
+def cost(pixels: Pixels, data: bytes, weight: float) -> float:
+    """Return 150 MSE of values in [0, 1] + lambda bpp, of real bytes and pixels."""
+    error = np.square(np.subtract(pixels, ours().decode(data), dtype=float) / 255).mean()
+    return 150 * float(error) + weight * 24 * len(data) / pixels.size
+
+
+@pytest.mark.parametrize("q", [0, 2, 4])
+def test_a_search_lowers_what_the_network_was_trained_for(photograph, q):
+    one_pass, searched = (
+        cost(photograph, ours(effort=effort).encode(photograph, Setting("q", q)), LAMBDAS[q])
+        for effort in (0, 1)
+    )
+    assert searched < 0.99 * one_pass
+
+
+@pytest.mark.parametrize("shape", [(50, 75), (64, 65)])
+def test_padding_has_no_part_in_it(photograph, shape):
+    pixels = photograph[: shape[0], : shape[1]]
+    one_pass, searched = (
+        cost(pixels, ours(effort=effort).encode(pixels, Setting("q", 2)), LAMBDAS[2])
+        for effort in (0, 1)
+    )
+    assert searched < 0.99 * one_pass
+
+
+def test_it_repeats_with_its_seed_and_beta_changes_no_bit(photograph):
+    streams = [
+        ours(effort=1, **options).encode(photograph, Setting("q", 1))
+        for options in ({}, {}, {"beta": 3.84}, {"search_seed": 1})
+    ]
+    first, again, realistic, other = streams
+    assert first == again != other
+    identity = load_card(BUNDLED / "ours.safetensors").identity[:CHECKPOINT_BYTES]
+    plain, real = (unpack(one, CRDRControlBlock(), identity).payloads for one in (first, realistic))
+    assert plain == real
+
+
+def test_a_map_of_rates_gives_each_region_its_own_worth_of_a_bit(photograph):
+    pixels = np.concatenate([photograph] * 2, axis=1)
+    q_map = np.zeros((64, 256, 3), np.uint8)
+    q_map[:, 128:] = 255
+    streams = [
+        ours(effort=effort).encode(pixels, Setting("q", 0), q_map=q_map) for effort in (0, 1)
+    ]
+    errors = [
+        np.square(np.subtract(pixels, ours().decode(data), dtype=float)).mean((0, 2))
+        for data in streams
+    ]
+    weights = np.repeat([1 / LAMBDAS[0], 1 / LAMBDAS[-1]], 128)
+    costs = [
+        150 * float((weights * one).mean()) / 255**2 + 24 * len(data) / pixels.size
+        for one, data in zip(errors, streams, strict=True)
+    ]
+    assert costs[1] < 0.99 * costs[0]
+
+
+def test_tiles_are_searched_one_by_one():
+    pixels = read_image(open_sample().images[1].path).pixels[:64, :300]
+    one_pass, searched = (
+        cost(pixels, ours(effort=effort).in_tiles().encode(pixels, Setting("q", 3)), LAMBDAS[3])
+        for effort in (0, 1)
+    )
+    assert searched < 0.99 * one_pass
+
+
+def test_an_image_whose_quality_does_not_follow_its_rate_is_coded_in_one_pass():
+    flat = np.full((64, 64, 3), 128, np.uint8)
+    assert ours(effort=1).encode(flat, Setting("q", 4))[:2] == b"C\xd2"
+
+
+@pytest.mark.parametrize(("bpp", "effort"), [(0.2, 0), (0.5, 0), (0.83, 0), (0.4, 1)])
+def test_a_wanted_rate_is_hit_within_a_percent(photograph, bpp, effort):
+    codec = ours(bpp=bpp, effort=effort)
+    data = codec.encode(photograph, *codec.sweep)
+    assert 24 * len(data) / photograph.size == pytest.approx(bpp, rel=0.01)
+
+
+@pytest.mark.parametrize(("decibels", "effort"), [(27.0, 0), (31.0, 0), (29.0, 1)])
+def test_a_wanted_psnr_is_reached_with_little_to_spare(photograph, decibels, effort):
+    codec = ours(psnr=decibels, effort=effort)
+    decoded = codec.decode(codec.encode(photograph, *codec.sweep))
+    error = np.square(np.subtract(photograph, decoded, dtype=float)).mean()
+    assert decibels <= 10 * math.log10(255**2 / error) < decibels + 0.03
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [({"bpp": 9}, r"^9 bpp cannot be reached: this image has [\d.]+ bpp at most$"),
+     ({"bpp": 0.001}, r"^0.001 bpp cannot be reached: this image has [\d.]+ bpp at least$"),
+     ({"psnr": 60}, r"^60 dB cannot be reached: this image has [\d.]+ dB at most$")],
+)  # fmt: skip
+def test_what_no_q_gives_is_refused_with_the_nearest_that_is_there(photograph, target, says):
+    codec = ours(**target)
+    with pytest.raises(ImageRefused, match=says):
+        codec.encode(photograph, *codec.sweep)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"effort": 4}, "effort=4: it is 0 to 3"), ({"search_seed": -1}, "search_seed=-1"),
+     ({"bpp": 0.2, "psnr": 30}, "bpp=0.2, psnr=30: one of them"), ({"bpp": -1}, "bpp=-1"),
+     ({"psnr": math.inf}, "psnr=inf")],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(options, says):
+    with pytest.raises(BadOption, match=says):
+        ours(**options)
+
+
+def test_a_target_takes_no_other_setting_and_no_map(photograph):
+    codec = ours(bpp=0.3)
+    with pytest.raises(BadOption, match="q=2"):
+        codec.encode(photograph, Setting("q", 2))
+    with pytest.raises(BadOption, match="no place for a map of q"):
+        codec.encode(photograph, *codec.sweep, q_map=photograph)
+
+
+def test_two_rates_are_enough_to_compare(photograph, tmp_path):
+    path = tmp_path / "ours.safetensors"
+    write_checkpoint(path, replace(TINY, rate_levels=2))
+    codec = ours(checkpoint=str(path), effort=1)
+    assert codec.decode(codec.encode(photograph, Setting("q", 1))).shape == photograph.shape

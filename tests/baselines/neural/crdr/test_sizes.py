@@ -1,0 +1,101 @@
+"""Sizes of CRDR: the published ones, their parameters and their costs."""
+
+import pytest
+import torch
+from torch import nn
+
+from baselines.neural.architecture import config_from_json
+from baselines.neural.blocks.control import Control
+from baselines.neural.cost import costs, macs_per_pixel
+from baselines.neural.crdr.architecture import CRDRArchitecture
+from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.sizes import FULL, MICRO, NAMED, TINY, Sizes, without_context
+
+EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
+
+each_size = pytest.mark.parametrize("sizes", EVERY_SIZE.values(), ids=EVERY_SIZE)
+
+
+def test_full_has_the_published_number_of_parameters_in_every_part():
+    with torch.device("meta"):
+        network = CRDRNetwork(FULL)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in children(network)}
+    assert counts == {
+        "analysis": 7_357_632,
+        "synthesis": 13_378_115,
+        "hyper_analysis": 4_199_168,
+        "hyper_synthesis": 5_776_896,
+        "prior": 11_712,
+        "context": 96_989_440,
+    }
+    assert sum(counts.values()) == 127_712_963
+    assert network.prior.quantiles.numel() == 576
+
+
+def children(network: CRDRNetwork) -> list[tuple[str, nn.Module]]:
+    return list(network.named_children())
+
+
+@each_size
+def test_costs_are_those_of_the_modules_counted_one_by_one(sizes):
+    with torch.device("meta"):
+        network = CRDRNetwork(sizes)
+        macs = dict.fromkeys((name for name, _ in children(network)), 0)
+        for name, part in children(network):
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                    module.register_forward_hook(products_into(macs, name))
+        level = Control(torch.zeros(1), None)
+        latents = network.analyse(torch.zeros(1, 3, 64, 128), level)
+        supports = network.hyper_synthesise(network.hyper_analyse(latents))
+        decoded = network.context(*supports, lambda _i, mean, _scale: mean)
+        assert network.synthesise(decoded, level, level).shape == (1, 3, 64, 128)
+    counted = {
+        name: (sum(p.numel() for p in part.parameters()), macs[name] / (64 * 128))
+        for name, part in children(network)
+    }
+    assert costs("crdr", sizes) == counted
+    assert macs_per_pixel("crdr", sizes) == sum(macs.values()) / (64 * 128)
+
+
+def products_into(macs, name):
+    def hook(module, inputs, output):
+        transposed = isinstance(module, nn.ConvTranspose2d)
+        positions = (inputs[0] if transposed else output).shape[2:].numel()
+        macs[name] += positions * module.weight.numel()
+
+    return hook
+
+
+def test_the_named_sizes_stay_within_what_they_are_for():
+    parameters = {n: sum(c.parameters for c in costs("crdr", s).values()) for n, s in NAMED.items()}
+    assert parameters["full"] == 127_712_963
+    assert 8e6 <= parameters["small"] <= 12e6
+    assert parameters["micro"] <= 1e6
+    assert macs_per_pixel("crdr", MICRO) <= 20_000
+
+
+def test_sizes_survive_json_and_anything_else_is_refused():
+    for sizes in EVERY_SIZE.values():
+        assert config_from_json(CRDRArchitecture().config_to_json(sizes), Sizes) == sizes
+    record = CRDRArchitecture().config_to_json(TINY)
+    for change in (
+        {"latent": 13},
+        {"latent": 12.0},
+        {"attention": 1},
+        {"slices": [2] * 65},
+        {"slices": 12},
+        {"encoder": [8, 6]},
+        {"encoder": [8, 6, 10**9]},
+        {"outer_kernel": 4},
+        {"support_slices": 5},
+        {"blocks": -1},
+        {"blocks": 10**9},
+        {"blocks": True},
+        {"rate_levels": 1},
+        {"unknown": 1},
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            config_from_json(record | change, Sizes)
+    with pytest.raises(ValueError, match="missing required field `encoder`"):
+        config_from_json({}, Sizes)

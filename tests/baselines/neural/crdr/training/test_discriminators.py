@@ -1,0 +1,288 @@
+"""The seven discriminators: what they share, what they are told, and where pictures go."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.crdr.training.discriminators import (
+    DISCRIMINATORS,
+    Discriminator,
+    discriminator,
+)
+from baselines.neural.training.losses.gan import GAN_LOSSES
+from benchmark.errors import UnknownName
+
+LEVELS = 5
+THIN = (4, 6, 8, 10)
+PUBLISHED = (64, 128, 256, 512)
+TOLERANCE = 1e-12  # of float64; another batch size may mean another order of the sums
+MIXED = torch.tensor([3, 0, 3, 4, 1, 0, 3])
+KINDS = {  # backbones, heads, inputs of the first backbone and of the first head at full size
+    "independent": (5, 5, 3, 128),
+    "shared": (1, 1, 3, 128),
+    "shared-conditioned": (1, 1, 3 + 5, 128),
+    "hybrid-head": (1, 5, 3, 128),
+    "hybrid-head-conditioned": (1, 5, 3 + 5, 128),
+    "hybrid-backbone": (5, 1, 3, 128),
+    "hybrid-backbone-conditioned": (5, 1, 3, 128 + 5),
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def thin(kind: str, seed: int = 0) -> Discriminator:
+    """In float64, with weights that make logits of about 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = discriminator(kind, LEVELS, THIN).double()
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, 0.2)
+            else:
+                nn.init.normal_(parameter, std=0.1)
+    return made
+
+
+def pictures(number: int, seed: int = 1, side: int = 32) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand((number, 3, side, side + 16), generator=generator).double() * 2 - 1
+
+
+def alone(critic: Discriminator, images: Tensor, levels: Tensor) -> Tensor:
+    """One picture after the other."""
+    return torch.cat([critic(images[i : i + 1], levels[i : i + 1]) for i in range(len(images))])
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=0, atol=TOLERANCE)
+
+
+def convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def written_out(layers: list[nn.Conv2d], signal: Tensor) -> Tensor:
+    """Convolutions, every other one at every other pixel, and max(x, x / 5) unless one is left."""
+    for index, layer in enumerate(layers):
+        signal = nn.functional.pad(signal, (1, 1, 1, 1))
+        step = 2 if index % 2 else 1
+        patches = signal.unfold(2, 3, step).unfold(3, 3, step)  # (N, C, H, W, 3, 3)
+        signal = torch.einsum("nchwij,ocij->nohw", patches, layer.weight)
+        signal = signal + layer.bias[:, None, None]
+        if layer.out_channels > 1:
+            signal = torch.maximum(signal, signal / 5)
+    return signal
+
+
+def layers_of(critic: Discriminator, level: int) -> list[nn.Conv2d]:
+    """Those that pictures of a level pass, found by their place in the tables of copies."""
+    parts = (critic.backbones, critic.heads)
+    return [
+        layer
+        for copies in parts
+        for layer in convolutions(copies[level if len(copies) == LEVELS else 0])
+    ]
+
+
+def told(signal: Tensor, level: int) -> Tensor:
+    maps = torch.zeros(len(signal), LEVELS, *signal.shape[2:], dtype=signal.dtype)
+    maps[:, level] = 1
+    return torch.cat([signal, maps], 1)
+
+
+@each_kind
+def test_logits_are_those_of_the_network_written_out(kind):
+    critic, images = thin(kind), pictures(1)
+    for level in (0, 3):
+        layers = layers_of(critic, level)
+        assert len(layers) == 9
+        if kind == "hybrid-backbone-conditioned":
+            features = written_out(layers[:4], images)
+            expected = written_out(layers[4:], told(features, level))
+        else:
+            first = told(images, level) if kind.endswith("conditioned") else images
+            expected = written_out(layers, first)
+        found = critic(images, torch.tensor([level]))
+        assert found.shape == (1, 1, 2, 3)
+        assert found.abs().max() > 0.01
+        assert close(found, expected)
+
+
+@each_kind
+def test_the_published_size_has_the_published_shapes_and_parameters(kind):
+    backbones, heads, image, features = KINDS[kind]
+    with torch.device("meta"):
+        critic = discriminator(kind, LEVELS)
+    assert (len(critic.backbones), len(critic.heads)) == (backbones, heads)
+    widths = [(image, 64), (64, 64), (64, 128), (128, 128)]
+    of_head = [(features, 256), (256, 256), (256, 512), (512, 512), (512, 1)]
+    for copies, expected in ((critic.backbones, widths), (critic.heads, of_head)):
+        for one in copies:
+            assert [(c.in_channels, c.out_channels) for c in convolutions(one)] == expected
+    count = backbones * sum(9 * a * b + b for a, b in widths)
+    count += heads * sum(9 * a * b + b for a, b in of_head)
+    assert sum(parameter.numel() for parameter in critic.parameters()) == count
+
+
+def test_one_has_4_69_million_parameters_and_five_have_23_45_million():
+    counts = {}
+    with torch.device("meta"):
+        for kind in ("shared", "independent"):
+            critic = discriminator(kind, LEVELS, PUBLISHED)
+            counts[kind] = round(sum(p.numel() for p in critic.parameters()) / 1e6, 2)
+    assert counts == {"shared": 4.69, "independent": 23.45}
+
+
+@each_kind
+def test_a_crop_of_256_gives_16_by_16_logits_on_the_device_of_the_images(kind):
+    with torch.device("meta"):
+        critic, images = discriminator(kind, LEVELS), torch.empty(7, 3, 256, 256)
+    logits = critic(images, MIXED)  # which lie on the CPU: any tensor left there would be refused
+    assert (logits.shape, logits.device.type) == ((7, 1, 16, 16), "meta")
+
+
+@each_kind
+def test_mixed_levels_give_what_each_picture_gets_alone(kind):
+    critic, images = thin(kind), pictures(len(MIXED))
+    assert close(critic(images, MIXED), alone(critic, images, MIXED))
+
+
+@each_kind
+def test_one_level_for_all_gives_what_each_picture_gets_alone(kind):
+    critic, images = thin(kind), pictures(3)
+    levels = torch.full((3,), 2)
+    assert close(critic(images, levels), alone(critic, images, levels))
+
+
+@each_kind
+def test_logits_depend_on_the_level_unless_the_discriminator_cannot_know_it(kind):
+    critic, images = thin(kind), pictures(1).expand(LEVELS, -1, -1, -1)
+    logits = critic(images, torch.arange(LEVELS))
+    for level in range(1, LEVELS):
+        same = close(logits[:1], logits[level : level + 1])
+        assert same == (kind == "shared")
+
+
+@each_kind
+def test_logits_depend_on_their_own_picture_only(kind):
+    critic, images = thin(kind), pictures(len(MIXED)).requires_grad_()
+    for index in (0, 4):
+        (gradient,) = torch.autograd.grad(critic(images, MIXED)[index].sum(), images)
+        touched = gradient.flatten(1).any(1).nonzero().flatten().tolist()
+        assert touched == [index]
+
+
+@each_kind
+def test_a_level_teaches_its_own_copies_and_what_is_shared(kind):
+    critic = thin(kind)
+    critic(pictures(3), torch.tensor([4, 1, 4])).sum().backward()
+    for copies in (critic.backbones, critic.heads):
+        taught = [
+            level
+            for level, copy in enumerate(copies)
+            if any(parameter.grad is not None for parameter in copy.parameters())
+        ]
+        assert taught == ([1, 4] if len(copies) == LEVELS else [0])
+
+
+@each_kind
+def test_only_the_copies_that_are_needed_run_and_each_once(kind):
+    critic, runs = thin(kind), []
+    for name, part in critic.named_modules():
+        if name.count(".") == 1:
+            part.register_forward_pre_hook(
+                lambda _, inputs, name=name: runs.append((name, len(inputs[0])))
+            )
+    critic(pictures(len(MIXED)), MIXED)
+    numbers = {0: 2, 1: 1, 3: 3, 4: 1}
+    expected = []
+    for part in ("backbones", "heads"):
+        copies = len(getattr(critic, part))
+        ran = numbers if copies == LEVELS else {0: len(MIXED)}
+        expected += [(f"{part}.{level}", number) for level, number in ran.items()]
+    assert runs == expected
+
+
+@pytest.mark.parametrize("kind", ["independent", "hybrid-head", "hybrid-backbone"])
+def test_equal_copies_are_one_shared_discriminator(kind):
+    critic, shared = thin(kind), thin("shared", seed=2)
+    for copy in critic.backbones:
+        copy.load_state_dict(shared.backbones[0].state_dict())
+    for copy in critic.heads:
+        copy.load_state_dict(shared.heads[0].state_dict())
+    images = pictures(len(MIXED))
+    assert close(critic(images, MIXED), shared(images, MIXED))
+
+
+def test_copies_start_differently():
+    torch.manual_seed(0)
+    critic = discriminator("independent", 2, THIN)
+    first, second = (copy[0].weight for copy in critic.backbones)
+    assert not torch.equal(first, second)
+    first, second = (copy[-1].weight for copy in critic.heads)
+    assert not torch.equal(first, second)
+
+
+@each_kind
+def test_the_layout_of_the_images_in_memory_does_not_matter(kind):
+    critic, images = thin(kind), pictures(len(MIXED))
+    expected = critic(images, MIXED)
+    critic.to(memory_format=torch.channels_last)
+    found = critic(images.contiguous(memory_format=torch.channels_last), MIXED)
+    assert close(found, expected)
+
+
+@each_kind
+def test_autocast_gives_nearly_the_same_logits(kind):
+    critic, images = thin(kind).float(), pictures(len(MIXED)).float()
+    expected = critic(images, MIXED)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = critic(images, MIXED)
+    assert (found - expected).abs().max() < 9 * 2**-8 * expected.abs().max()  # 9 layers of 8 bits
+
+
+@pytest.mark.parametrize("objective", GAN_LOSSES)
+@each_kind
+def test_every_objective_takes_three_steps_with_every_discriminator(kind, objective):
+    critic, images = thin(kind).float(), pictures(len(MIXED)).float()
+    fake = (images + 0.3 * pictures(len(images), seed=5).float()).requires_grad_()
+    of_judge = torch.optim.Adam(critic.parameters(), 1e-3)
+    of_fake = torch.optim.Adam([fake], 1e-3)
+    goal = GAN_LOSSES[objective]
+    losses = []
+    for _ in range(3):
+        with torch.no_grad():
+            reference = critic(images, MIXED)
+        critic.requires_grad_(False)
+        before = goal.generator_loss(reference, critic(fake, MIXED)).mean()
+        of_fake.zero_grad()
+        before.backward()
+        of_fake.step()
+        after = goal.generator_loss(reference, critic(fake.detach(), MIXED)).mean()
+        assert after.item() < before.item()
+        critic.requires_grad_(True)
+        loss = goal.discriminator_loss(critic(images, MIXED), critic(fake.detach(), MIXED))
+        of_judge.zero_grad()
+        loss.backward()
+        of_judge.step()
+        losses.append(loss.item())
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("levels", [[0, 5], [-1, 0], [0], [0, 1, 2], [0.0, 1.0]])
+@each_kind
+def test_levels_that_are_not_one_of_ours_a_picture_are_refused(kind, levels):
+    with pytest.raises(ValueError, match="levels"):
+        thin(kind)(pictures(2), torch.tensor(levels))
+
+
+def test_unknown_kinds_and_too_few_stages_are_refused():
+    with pytest.raises(UnknownName, match="Did you mean 'shared'"):
+        discriminator("share", LEVELS)
+    with pytest.raises(ValueError, match="1 stages are too few"):
+        discriminator("shared", LEVELS, (4,))
+
+
+def test_the_table_is_closed_and_holds_the_seven_kinds():
+    assert DISCRIMINATORS.keys() == KINDS.keys()
+    with pytest.raises(TypeError):
+        DISCRIMINATORS["other"] = DISCRIMINATORS["shared"]

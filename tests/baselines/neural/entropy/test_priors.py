@@ -1,0 +1,74 @@
+"""Bits of latents: the normal distribution, the factorised prior, bounds of their parameters."""
+
+import numpy as np
+import torch
+from scipy.stats import norm
+
+from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior
+from baselines.neural.entropy.latent_network import gaussian_bits
+from support.networks.drawn import noise, shaken
+
+
+def test_gaussian_bits_are_those_of_the_normal_distribution():
+    residuals, scales = np.meshgrid(np.arange(-6.0, 7.0), [0.01, 0.11, 0.5, 2.0, 30.0])
+    found = gaussian_bits(torch.tensor(residuals).float(), torch.tensor(scales).float())
+    bounded = np.maximum(scales, 0.11)
+    mass = norm.sf((np.abs(residuals) - 0.5) / bounded) - norm.sf(
+        (np.abs(residuals) + 0.5) / bounded
+    )
+    expected = -np.log2(np.maximum(mass, 1e-9))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=1e-6)
+
+
+def test_a_bound_holds_values_up_and_lets_them_climb():
+    values = torch.tensor([0.0, 0.0, 2.0], requires_grad=True)
+    bounded = at_least(values, 1.0)
+    assert bounded.tolist() == [1.0, 1.0, 2.0]
+    (bounded * torch.tensor([-1.0, 1.0, 1.0])).sum().backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == [-1.0, 0.0, 1.0]
+
+
+def test_the_factorised_prior_is_a_distribution_over_whole_steps():
+    prior = shaken(FactorisedPrior(4)).requires_grad_(False).double()
+    rows = torch.linspace(-50, 50, 1001).double().repeat(4, 1)
+    logits = prior.cumulative(rows)
+    assert bool((logits.diff(dim=1) > 0).all())
+    steps = torch.arange(-400, 401.0).double().reshape(1, 1, 1, -1).repeat(1, 4, 1, 1) + 0.3
+    mass = (2 ** -prior.bits(steps)).sum(3)
+    # each of the 801 steps counts for no less than the least likelihood
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=801e-9)
+
+
+def test_bits_far_out_on_either_side_do_not_cancel_in_single_precision():
+    prior = shaken(FactorisedPrior(2)).requires_grad_(False)
+    values = torch.tensor([-150.0, -120.0, 120.0, 150.0]).repeat(1, 2, 1, 1)
+    bits = prior.bits(values)
+    assert float(bits.min()) > 15
+    torch.testing.assert_close(
+        bits.double(), prior.double().bits(values.double()), rtol=1e-4, atol=0
+    )
+
+
+def test_bits_of_z_are_counted_by_channel():
+    prior = shaken(FactorisedPrior(3)).requires_grad_(False)
+    values = 4 * noise(2, 3, 2, 5)
+    for n, c, y, x in ((0, 0, 0, 0), (1, 2, 1, 4), (1, 0, 0, 3)):
+        value = values[n, c, y, x]
+        ends = prior.cumulative((value + torch.tensor([-0.5, 0.5])).repeat(3, 1))[c].sigmoid()
+        torch.testing.assert_close(prior.bits(values)[n, c, y, x], -(ends[1] - ends[0]).log2())
+
+
+def test_the_quantile_loss_leads_to_the_median_and_the_tails():
+    prior = FactorisedPrior(2)
+    optimiser = torch.optim.Adam([prior.quantiles], lr=3.0)
+    for step in range(400):
+        optimiser.param_groups[0]["lr"] = 3.0 * (1 - step / 400)
+        optimiser.zero_grad()
+        prior.quantile_loss().backward()
+        optimiser.step()
+    reached = prior.cumulative(prior.quantiles).sigmoid().detach()
+    expected = torch.tensor([TAIL_MASS / 2, 0.5, 1 - TAIL_MASS / 2]).repeat(2, 1)
+    torch.testing.assert_close(reached, expected, rtol=0.1, atol=1e-3)
+    torch.testing.assert_close(reached[:, 0], expected[:, 0], rtol=0.3, atol=0)

@@ -1,0 +1,141 @@
+"""Photographs from disk: the same crops in bounded memory, drawn ahead, in any number."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from baselines.neural.training.data import photographs
+from baselines.neural.training.data.photographs import (
+    CropStream,
+    Photographs,
+    RecentPictures,
+    draw_crops,
+    load_photographs,
+)
+from baselines.neural.training.loop.checkpointing import load_state
+from baselines.neural.training.run import Subject, train
+from benchmark.errors import UsageError
+from support.training.fixtures import CPU, differing, noise, recipe_of, write_photographs
+
+MANY, SIDE_PX = 60, 40
+EACH_BYTES = SIDE_PX * SIDE_PX * 3
+BUDGET_BYTES = 10 * EACH_BYTES
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder of small images, six times as much as may be in memory at a time."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(MANY):
+        Image.fromarray(noise(SIDE_PX, SIDE_PX, number)).save(folder / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Paths in the order in which they are decoded."""
+    found = []
+    original = photographs.read_photograph
+
+    def counted(path):
+        found.append(Path(path).name)
+        return original(path)
+
+    monkeypatch.setattr(photographs, "read_photograph", counted)
+    return found
+
+
+def test_a_folder_that_does_not_fit_into_memory_gives_the_crops_of_one_that_does(many):
+    whole, streamed = load_photographs([many]), load_photographs([many], BUDGET_BYTES)
+    assert (whole.pixels is None, streamed.pixels is None) == (False, True)
+    numbers = [*range(2 * MANY), 10**6, 10**9]
+    for side_px in (24, 64):
+        expected = draw_crops(whole, side_px, numbers, seed=3)
+        assert torch.equal(expected, draw_crops(streamed, side_px, numbers, seed=3))
+
+
+def test_no_more_is_kept_than_the_budget_says_and_the_oldest_goes_first(many, reads):
+    paths = sorted(map(str, many.iterdir()))
+    recent = RecentPictures(3 * EACH_BYTES)
+    for number in (0, 1, 2, 0, 3, 0, 1):
+        assert np.array_equal(recent.get(paths[number]), noise(SIDE_PX, SIDE_PX, number))
+        assert recent.num_bytes <= 3 * EACH_BYTES
+    assert reads == ["000.png", "001.png", "002.png", "003.png", "001.png"]
+
+
+def test_indexing_a_folder_that_does_not_fit_decodes_nothing(many, reads):
+    streamed = load_photographs([many], BUDGET_BYTES)
+    assert (len(streamed), reads) == (MANY, [])
+    assert streamed.sides.tolist() == [[SIDE_PX, SIDE_PX]] * MANY
+    draw_crops(streamed, 24, range(MANY), seed=1)
+    assert sorted(reads) == sorted(path.name for path in many.iterdir()), "once in an epoch"
+
+
+def test_several_threads_share_the_memory(many):
+    recent = RecentPictures(BUDGET_BYTES)
+    paths = sorted(map(str, many.iterdir())) * 5
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda path: int(recent.get(path).sum()), paths))
+    assert found == [int(noise(SIDE_PX, SIDE_PX, n).sum()) for n in range(MANY)] * 5
+    assert 0 < recent.num_bytes <= BUDGET_BYTES
+
+
+def test_a_process_of_two_keeps_half_and_begins_with_nothing(many):
+    streamed = load_photographs([many], BUDGET_BYTES, processes=2)
+    draw_crops(streamed, 24, range(MANY), seed=1)
+    other: Photographs = pickle.loads(pickle.dumps(streamed))
+    for one, least in ((streamed, 1), (other, 0)):
+        assert least * EACH_BYTES <= one._recent.num_bytes <= BUDGET_BYTES // 2
+    assert torch.equal(draw_crops(other, 24, [5], 1), draw_crops(streamed, 24, [5], 1))
+
+
+def test_the_order_of_a_million_photographs_is_computed_once_an_epoch(monkeypatch):
+    million = 1_000_000
+    picture = noise(SIDE_PX, SIDE_PX, 1)
+    sides = np.full((million, 2), SIDE_PX)
+    many = Photographs([], sides)
+    seen = []
+    monkeypatch.setattr(many, "decoded", lambda index: seen.append(index) or picture)
+    photographs._order.cache_clear()
+    for start in range(0, 600, 100):
+        draw_crops(many, 32, range(start, start + 100), seed=77)
+    assert photographs._order.cache_info().misses == 1
+    assert len(set(seen)) == 600
+    assert max(seen) > 900_000
+
+
+def test_a_run_on_a_folder_that_does_not_fit_has_the_weights_of_one_that_does(tmp_path):
+    data = write_photographs(tmp_path / "photographs")
+    recipe = recipe_of({"steps": 3})
+    for name, memory_bytes in (("whole", 1 << 30), ("streamed", 1 << 16)):
+        run = tmp_path / name
+        train(Subject(), recipe, [data], run, device="cpu", memory_bytes=memory_bytes)
+    whole, streamed = (load_state(tmp_path / one, CPU) for one in ("whole", "streamed"))
+    assert not differing(whole, streamed)
+
+
+def test_a_photograph_that_is_damaged_is_named_when_a_crop_needs_it(many, tmp_path):
+    content = (many / "000.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    streamed = load_photographs([tmp_path], 0)
+    stream = CropStream(lambda step: draw_crops(streamed, 24, [step], 1), 3, CPU)
+    with pytest.raises(UsageError, match=r"cut\.png cannot be read as a photograph"):
+        stream.take(0)
+
+
+def test_crops_are_drawn_ahead_each_step_once_and_none_behind_the_last():
+    drawn = []
+
+    def draw(step):
+        drawn.append(step)
+        return torch.full((1,), step)
+
+    stream = CropStream(draw, 8, CPU)
+    assert int(stream.take(2)) == 2, "as after a resume"
+    assert [int(stream.take(step)) for step in range(3, 8)] == [3, 4, 5, 6, 7]
+    assert sorted(drawn) == [2, 3, 4, 5, 6, 7]

@@ -1,0 +1,253 @@
+"""What a step of training sees: pixels of the photographs, and levels as they are documented."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from baselines.neural.crdr.realism import HIGHEST_BETA
+from baselines.neural.crdr.training.draw import DrawnLevels, control, draw_levels
+from baselines.neural.training.data.photographs import draw_crops, load_photographs, pack
+from benchmark.errors import UsageError
+from support.training.fixtures import LAMBDAS, REALISM, SINGLE, noise, pictures, stage_of
+
+SIDE_PX = 24
+# Larger than a crop, as large, and smaller in one direction or both; one is a single column.
+SHAPES = [(40, 31), (24, 24), (24, 50), (17, 60), (9, 13), (30, 1)]
+PICTURES = [noise(*shape, seed) for seed, shape in enumerate(SHAPES)]
+PINNED_SUMS = [1600437, 1625834, 1612352, 1653391]
+PINNED_LEVELS = [4.0, 0.7119259238243103, 3.0, 0.0]
+
+
+def crops(numbers, seed=1, side_px=SIDE_PX, of=PICTURES):
+    return draw_crops(pack(of), side_px, numbers, seed).permute(0, 2, 3, 1).numpy()
+
+
+def places_of(crop):
+    """Where in which picture, mirrored or not, these pixels are: by looking everywhere."""
+    found = []
+    for number, picture in enumerate(PICTURES):
+        missing = [max(0, SIDE_PX - side) for side in picture.shape[:2]]
+        whole = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
+        for mirrored, wanted in ((False, crop), (True, crop[:, ::-1])):
+            for row, column in np.argwhere((whole == wanted[0, 0]).all(2)):
+                window = whole[row : row + SIDE_PX, column : column + SIDE_PX]
+                if np.array_equal(window, wanted):
+                    found.append((number, int(row), int(column), mirrored))
+    return found
+
+
+@pytest.fixture(scope="module")
+def found():
+    """For each of the first 1,800 crops, the places where its pixels are."""
+    return [places_of(crop) for crop in crops(range(1800))]
+
+
+def test_crops_are_pixels_of_the_photographs_mirrored_and_reflected_where_one_ends(found):
+    assert all(found)
+    shown = Counter(place[0] for places in found for place in places[:1])
+    assert set(shown) == set(range(len(PICTURES)))
+
+
+def test_every_photograph_is_used_once_before_any_is_used_twice(found):
+    order = [places[0][0] for places in found]
+    epochs = [
+        tuple(order[start : start + len(PICTURES)]) for start in range(0, len(order), len(PICTURES))
+    ]
+    assert all(sorted(epoch) == list(range(len(PICTURES))) for epoch in epochs)
+    assert len(set(epochs)) > len(epochs) // 2, "the orders differ"
+
+
+def test_crops_start_anywhere_in_a_photograph_and_half_are_mirrored(found):
+    first = [places[0] for places in found if places[0][0] == 0]
+    rooms = [side - SIDE_PX + 1 for side in SHAPES[0]]
+    for axis, room in enumerate(rooms):
+        counts = Counter(place[1 + axis] for place in first)
+        assert sorted(counts) == list(range(room))
+        expected = len(first) / room
+        assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
+    mirrored = sum(place[3] for place in first)
+    assert abs(mirrored - len(first) / 2) < 5 * (len(first) / 4) ** 0.5
+
+
+def test_a_crop_depends_on_its_number_and_the_seed_only():
+    together = crops(range(40))
+    alone = np.concatenate([crops([number]) for number in range(40)])
+    shuffled = crops(range(39, -1, -1))[::-1]
+    assert np.array_equal(together, alone)
+    assert np.array_equal(together, shuffled)
+    assert not np.array_equal(together, crops(range(40), seed=2))
+
+
+def test_a_run_that_was_begun_before_resumes_with_the_same_crops_and_levels():
+    """What runs on disk were begun with: a change here would break all of them."""
+    sums = crops([0, 1, 100, 10**6], side_px=64, of=pictures()).sum((1, 2, 3), dtype=np.int64)
+    stage = stage_of(mixed_levels=True, batch=4)
+    levels = draw_levels(stage, np.random.default_rng([1, 2, 0, 7]))
+    assert sums.tolist() == PINNED_SUMS
+    assert levels.q.tolist() == pytest.approx(PINNED_LEVELS, abs=1e-6)
+
+
+def test_pictures_of_any_kind_are_read_as_rgb_sorted_by_path(tmp_path):
+    (tmp_path / "below").mkdir()
+    grey, colours = noise(5, 7, 1)[:, :, 0], noise(6, 4, 2)
+    Image.fromarray(grey).save(tmp_path / "below" / "a.PNG")
+    Image.fromarray(colours).save(tmp_path / "z.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    read = load_photographs([tmp_path])
+    assert read.sides.tolist() == [[5, 7], [6, 4]]
+    assert len(read) == 2
+    expected = [np.repeat(grey[:, :, None], 3, axis=2).reshape(-1, 3), colours.reshape(-1, 3)]
+    assert np.array_equal(read.pixels.numpy(), np.concatenate(expected))
+
+
+def test_folders_are_read_in_the_order_given(tmp_path):
+    for name, height in (("b", 3), ("a", 4)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(noise(height, 4, 0)).save(tmp_path / name / "one.png")
+    assert load_photographs([tmp_path / "b", tmp_path / "a"]).sides[:, 0].tolist() == [3, 4]
+
+
+def test_a_folder_without_photographs_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UsageError, match=f"{folder.name} holds no photographs"):
+            load_photographs([folder])
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "changed"])
+def test_a_file_that_is_no_picture_is_named(tmp_path, suffix, damage):
+    path = tmp_path / f"broken.{suffix}"
+    Image.fromarray(noise(64, 64, 3)).save(path)
+    whole = path.read_bytes()
+    changed = whole[:40] + bytes(255 - one for one in whole[40:])
+    path.write_bytes({"empty": b"", "text": b"hello", "cut": whole[:300]}.get(damage, changed))
+    with pytest.raises(UsageError, match=rf"broken\.{suffix} cannot be read as a photograph"):
+        load_photographs([tmp_path])
+
+
+def draws(count, **different):
+    stage = stage_of(**different)
+    return [draw_levels(stage, np.random.default_rng([9, one])) for one in range(count)]
+
+
+def near(count, of, share):
+    """Within five standard deviations of what independent draws give."""
+    return abs(count - of * share) < 5 * (of * share * (1 - share)) ** 0.5
+
+
+def test_published_a_batch_has_one_whole_rate_each_as_often_as_the_others():
+    drawn = draws(2000, batch=3)
+    assert all(one.q.dtype == np.float32 and one.q.shape == (3,) for one in drawn)
+    assert all(len(set(one.q.tolist())) == 1 for one in drawn)
+    counts = Counter(float(one.q[0]) for one in drawn)
+    assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert all(near(count, 2000, 1 / 5) for count in counts.values())
+
+
+def test_published_a_batch_has_one_beta_of_a_hundred_and_one():
+    drawn = draws(4000, **{**REALISM, "batch": 3})
+    assert all(len(set(one.beta.tolist())) == 1 for one in drawn)
+    counts = Counter(float(one.beta[0]) for one in drawn)
+    assert sorted(counts) == pytest.approx([5.12 * k / 100 for k in range(101)], abs=1e-6)
+    assert all(near(count, 4000, 1 / 101) for count in counts.values())
+
+
+@pytest.mark.parametrize("stage", [SINGLE, {}, {"mixed_levels": True}])
+def test_before_the_last_stage_beta_is_zero(stage):
+    assert not any(one.beta.any() for one in draws(50, **stage))
+
+
+def test_a_single_rate_is_rate_zero():
+    assert not any(one.q.any() for one in draws(50, **SINGLE))
+
+
+def test_mixed_half_the_rates_are_whole_each_level_as_often_as_the_others():
+    q = np.concatenate([one.q for one in draws(2000, mixed_levels=True, batch=16)])
+    whole = q[q == np.rint(q)]
+    assert near(len(whole), len(q), 1 / 2)
+    counts = Counter(whole.tolist())
+    assert set(counts) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    # A fifth of each batch could be at a level; only whether it is, is by chance.
+    assert all(near(count, len(q) / 5, 1 / 2) for count in counts.values())
+
+
+def test_mixed_the_other_rates_are_uniform_between_the_levels():
+    q = np.concatenate([one.q for one in draws(1000, mixed_levels=True, batch=16)])
+    between = q[q != np.rint(q)]
+    counts = np.histogram(between, bins=20, range=(0, 4))[0]
+    assert counts.sum() == len(between)
+    assert all(near(count, len(between), 1 / 20) for count in counts)
+
+
+def test_mixed_a_crop_s_place_in_the_batch_says_nothing_of_its_rate():
+    q = np.stack([one.q for one in draws(2000, mixed_levels=True, batch=4)])
+    spread = (16 / 12 + 2) / 2  # variances of the uniform and of the whole levels
+    assert np.abs(q.mean(0) - 2).max() < 5 * (spread / len(q)) ** 0.5
+
+
+@pytest.mark.parametrize(("mixed", "share"), [(False, 0.0), (True, 0.0), (True, 0.25)])
+def test_beta_is_zero_as_often_as_asked_on_top_of_the_uniform_draw(mixed, share):
+    different = {**REALISM, "mixed_levels": mixed, "zero_beta_share": share, "batch": 8}
+    beta = np.stack([one.beta for one in draws(1000, **different)])
+    samples = beta.ravel() if mixed else beta[:, 0]
+    assert near((samples == 0).sum(), samples.size, share + (1 - share) / 101)
+    distinct = {len(set(row.tolist())) for row in beta}
+    assert max(distinct) == (8 if mixed else 1)
+
+
+def test_a_map_has_two_regions_beside_or_above_each_other():
+    drawn = draws(300, **{**REALISM, "map_share": 1.0, "crop_px": 256})
+    assert all(one.is_map and one.q.shape == one.beta.shape == (2, 4, 4) for one in drawn)
+    ways = Counter()
+    for one in drawn:
+        for q, beta in zip(one.q, one.beta, strict=True):
+            assert len(np.unique(q)) == len(np.unique(beta)) == 2
+            first = q == q[0, 0]
+            assert np.array_equal(first, beta == beta[0, 0]), "q and beta change at the same place"
+            across, down = (first == first[:1]).all(), (first == first[:, :1]).all()
+            assert across != down
+            edge = first[0].sum() if across else first[:, 0].sum()
+            assert (first[0] if across else first[:, 0]).tolist() == [
+                place < edge for place in range(4)
+            ]
+            ways["beside" if across else "above", int(edge)] += 1
+    assert len(ways) == 6
+    assert all(near(count, 600, 1 / 6) for count in ways.values())
+
+
+def test_the_levels_of_a_map_are_uniform_in_their_ranges():
+    drawn = draws(2000, **{**REALISM, "map_share": 1.0, "crop_px": 128})
+    for name, highest in (("q", len(LAMBDAS) - 1), ("beta", HIGHEST_BETA)):
+        levels = np.concatenate([np.unique(x) for one in drawn for x in getattr(one, name)])
+        counts = np.histogram(levels, bins=10, range=(0, highest))[0]
+        assert counts.sum() == len(levels)
+        assert all(near(count, len(levels), 1 / 10) for count in counts)
+
+
+@pytest.mark.parametrize(("side_px", "share"), [(64, 0.0), (128, 0.3)])
+def test_maps_come_as_often_as_asked_where_a_crop_has_regions(side_px, share):
+    drawn = draws(1000, **{**REALISM, "map_share": 0.3, "crop_px": side_px})
+    maps = sum(one.is_map for one in drawn)
+    assert near(maps, 1000, share) if share else maps == 0
+
+
+def test_the_parts_of_a_batch_are_the_batch():
+    for different in ({"mixed_levels": True}, {**REALISM, "map_share": 1.0, "crop_px": 128}):
+        whole = draws(1, **{**different, "batch": 6})[0]
+        parts = [whole.part(0, 2), whole.part(2, 6)]
+        for name in DrawnLevels._fields:
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            assert np.array_equal(joined, getattr(whole, name))
+
+
+def test_the_network_is_told_the_levels_of_every_crop_or_region():
+    device = torch.device("cpu")
+    one_each = control(np.float32([0.5, 4, 0.5]), device)
+    assert (one_each.levels.tolist(), one_each.where) == ([0.5, 4.0, 0.5], None)
+    regions = np.float32([[[0.5, 2], [0.5, 2]], [[1, 1], [3, 3]]])
+    told = control(regions, device)
+    assert told.where is not None
+    assert np.array_equal(told.levels[told.where].numpy(), regions)

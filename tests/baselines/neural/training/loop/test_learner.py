@@ -1,0 +1,447 @@
+"""One step of training: what it minimises, what it changes, what it leaves out."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.sizes import TINY
+from baselines.neural.crdr.training.adversary import Adversary
+from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
+from baselines.neural.crdr.training.draw import draw_levels
+from baselines.neural.training.data.photographs import draw_crops
+from baselines.neural.training.losses.gan import GAN_LOSSES
+from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural.training.machine import precision
+from baselines.neural.training.machine.workers import Workers
+from conftest import SHARED
+from support.training.fixtures import (
+    CPU,
+    LAMBDAS,
+    LEAST,
+    REALISM,
+    SINGLE,
+    Poisoned,
+    Toy,
+    copied,
+    differing,
+    json_free,
+    learner_of,
+    photographs,
+    recipe_of,
+    toy,
+)
+
+ALEXNET = SHARED / "data" / "weights"
+
+
+def seen_by(network):
+    """What the network takes from here on: (crops, rates, betas, noisy) of each pass."""
+    seen = []
+    network.register_forward_pre_hook(
+        lambda _module, given, named: seen.append(
+            (
+                given[0].clone(),
+                given[1].rate.levels,
+                given[1].realism.levels,
+                named.get("noisy", True),
+            )
+        ),
+        with_kwargs=True,
+    )
+    return seen
+
+
+def test_a_stage_in_float32_is_so_whatever_the_recipe_says(monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: True)
+    coarse, fine, asked_for = (
+        learner_of(toy(), {"float32": float32}, autocast=autocast).update().numbers
+        for float32, autocast in ((False, True), (False, False), (True, True))
+    )
+    assert asked_for == fine != coarse
+
+
+def test_bfloat16_is_left_out_where_the_processor_lacks_it(monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: False)
+    asked, plain = (learner_of(toy(), {}, autocast=autocast) for autocast in (True, False))
+    assert asked.update().numbers == plain.update().numbers
+    assert asked.precision == "float32"
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_step_s_loss_is_the_mean_of_its_crops_losses(balanced):
+    stage = {"batch": 4, "mixed_levels": True, "balanced": balanced}
+    network = toy()
+    weight, bias = (one.detach().numpy().astype(np.float64) for one in network.mix.parameters())
+    found = learner_of(network, stage).update().numbers
+    crops = draw_crops(photographs(), 64, range(4), seed=1).double().numpy() / 127.5 - 1
+    q = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0])).q
+    mixed = np.einsum("oi,nihw->nohw", weight[:, :, 0, 0], crops) + bias[:, None, None]
+    mse = ((mixed - crops) ** 2).mean((1, 2, 3)) / 4
+    bpp = (mixed**2).sum((1, 2, 3)) * (1 + q) / 64**2
+    lambdas = np.exp(np.interp(q, range(5), np.log(LAMBDAS)))
+    losses = 150 * mse + lambdas * bpp
+    expected = losses * lambdas**-0.5 if balanced else losses
+    assert found["loss"] == pytest.approx(expected.mean(), rel=1e-5)
+    assert found["mse"] == pytest.approx(mse.mean(), rel=1e-5)
+    assert found["bpp"] == pytest.approx(bpp.mean(), rel=1e-5)
+    assert found["log_loss"] == pytest.approx(np.log(losses * lambdas**-0.5).mean(), rel=1e-5)
+
+
+class WithHyperlatent(Toy):
+    """Some of its bits are the hyper-latent's."""
+
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        return found._replace(z_bits=torch.tensor([64.0, 192.0]))
+
+
+def test_the_journal_has_the_bits_per_pixel_of_the_hyper_latent():
+    found = learner_of(toy(WithHyperlatent), {}).update().numbers
+    without = learner_of(toy(), {}).update().numbers
+    assert found["z_bpp"] == pytest.approx(128 / 64**2, rel=1e-6)
+    assert found["bpp"] - without["bpp"] == pytest.approx(128 / 64**2, rel=1e-3)
+    assert without["z_bpp"] == 0
+
+
+class Costly(Toy):
+    """As long as it sees noise."""
+
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        bits = torch.full_like(found.y_bits, (2.0 if noisy else self.rounded_bpp) * 64**2)
+        return found._replace(y_bits=bits)
+
+
+@pytest.mark.parametrize(("rounded_bpp", "weight"), [(0.4, 0.05), (0.2, 0.5)])
+def test_rounded_latents_decide_which_lambda_weighs_the_bits_with_noise(rounded_bpp, weight):
+    network = toy(Costly)
+    network.rounded_bpp = rounded_bpp
+    targets = {"lambdas": [0.05], "targets_bpp": [0.3], "lambda_below": 0.5}
+    found = learner_of(network, {**SINGLE, **targets}).update().numbers
+    assert found["loss"] == pytest.approx(150 * found["mse"] + weight * 2, rel=1e-5)
+
+
+class WithPrior(Toy):
+    """A weight in each of the groups that learn at their own rate."""
+
+    def __init__(self):
+        super().__init__()
+        self.prior = nn.ParameterDict({"matrix": torch.ones(2), "quantiles": torch.ones(2)})
+
+    def auxiliary_loss(self):
+        return self.quantiles.sum() - self.prior["quantiles"].sum()
+
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        return found._replace(y_bits=found.y_bits * self.prior["matrix"].prod())
+
+
+def test_the_first_step_moves_every_weight_by_its_group_s_learning_rate():
+    """As Adam's does, whatever the gradient's size."""
+    stage = {"learning_rate": 1e-3, "prior_rate_factor": 5, "warm_up_steps": 4, "balanced": True}
+    network = toy(WithPrior)
+    before = copied(network)
+    learner_of(network, {**stage, "quantile_learning_rate": 3e-3}).update()
+    moved = {name: (after - before[name]).abs() for name, after in copied(network).items()}
+    expected = {"prior.matrix": 5e-3 / 4, "quantiles": 3e-3, "prior.quantiles": 3e-3}
+    for name, distance in moved.items():
+        step = expected.get(name, 1e-3 / 4)
+        assert distance.flatten().tolist() == pytest.approx([step] * distance.numel(), rel=1e-2)
+
+
+def test_the_gradient_of_the_whole_network_but_the_quantiles_is_clipped():
+    network = toy(WithPrior)
+    learner_of(network, {"clip_norm": 0.01}).update()
+    named = dict(network.named_parameters())
+    quantiles = [named.pop("quantiles").grad, named.pop("prior.quantiles").grad]
+    assert [one.tolist() for one in quantiles] == [[1.0], [-1.0, -1.0]]
+    norm = math.sqrt(sum(float(one.grad.square().sum()) for one in named.values()))
+    assert norm == pytest.approx(0.01, rel=1e-3)
+
+
+def test_crops_are_numbered_through_all_stages_and_steps():
+    network = toy()
+    seen = seen_by(network)
+    stages = ({"steps": 3}, {"steps": 2, "batch": 3})
+    for index, steps in ((0, 2), (1, 2)):
+        learner = learner_of(network, *stages, index=index)
+        for _ in range(steps):
+            learner.update()
+    numbers = [[0, 1], [2, 3], [6, 7, 8], [9, 10, 11]]
+    for (crops, *_), expected in zip(seen, numbers, strict=True):
+        pixels = draw_crops(photographs(), 64, expected, seed=1)
+        assert torch.equal(crops, pixels.float() / 127.5 - 1)
+
+
+class OneOf(Workers):
+    """A worker whose others are elsewhere."""
+
+    def average(self, parameters, numbers):
+        return numbers
+
+
+def test_the_parts_of_the_workers_are_the_batch():
+    stage = {"batch": 6, "mixed_levels": True}
+    parts = []
+    for workers in (Workers(), OneOf(0, 2), OneOf(1, 2)):
+        network = toy()
+        seen = seen_by(network)
+        learner_of(network, stage, workers=workers).update()
+        parts.append(seen[0])
+    for whole, first, second in zip(*(part[:3] for part in parts), strict=True):
+        assert torch.equal(whole, torch.cat([first, second]))
+        assert len(first) == len(second)
+
+
+HOW = ("infinite loss", "loss that is no number", "exploding loss", "gradient that is no number")
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("stage", [{}, {**REALISM, "objective": "rgan"}], ids=["mse", "gan"])
+def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as_it_was(how, stage):
+    learner = learner_of(toy(Poisoned, how, 3), {**stage, "steps": 5})
+    updates = [learner.update() for _ in range(2)]
+    before = copied(learner.network), json_free(learner.state())
+    updates.append(learner.update())
+    assert not differing(before[0], copied(learner.network))
+    changed = differing(before[1], learner.state())
+    assert sorted(changed) == ["/skipped", "/step"]
+    updates.append(learner.update())
+    assert differing(before[0], copied(learner.network))
+    assert [one.skipped for one in updates] == [False, False, True, False]
+    assert (learner.skipped, learner.step) == (1, 4)
+
+
+@pytest.mark.parametrize("objective", GAN_LOSSES)
+@pytest.mark.parametrize("discriminator", DISCRIMINATORS)
+def test_every_objective_trains_with_every_discriminator(objective, discriminator):
+    stage = {**REALISM, "objective": objective, "discriminator": discriminator}
+    torch.manual_seed(2)
+    network = CRDRNetwork(LEAST)
+    learner = learner_of(network, stage)
+    before = copied(network), json_free(learner.state()["objective"]["network"])
+    updates = [learner.update() for _ in range(3)]
+    assert not any(one.skipped for one in updates)
+    for one in updates:
+        assert {"generator", "discriminator"} <= one.numbers.keys()
+        assert all(math.isfinite(number) for number in one.numbers.values())
+    changed = {path.split(".")[0] for path in differing(before[0], copied(network))}
+    assert changed == {f"/{name}" for name, _ in network.named_children() if name != "context"}
+    critics = differing(before[1], learner.state()["objective"]["network"])
+    assert {path.split(".")[0] for path in critics} == {"/backbones", "/heads"}
+
+
+def test_a_stage_of_maps_takes_steps_without_its_discriminators():
+    torch.manual_seed(2)
+    learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
+    before = copied(learner.network), json_free(learner.state()["objective"])
+    updates = [learner.update() for _ in range(2)]
+    assert not any(one.skipped for one in updates)
+    assert all(math.isfinite(one.numbers["loss"]) for one in updates)
+    assert differing(before[0], copied(learner.network))
+    assert not differing(before[1], learner.state()["objective"])
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """What the generator's loss is made of, and the losses that it gave."""
+    calls = []
+    original = Adversary.generator_loss
+
+    def recorded(self, references, images, q, beta):
+        losses = original(self, references, images, q, beta)
+        calls.append((references, images.detach(), q, beta, losses.detach()))
+        return losses
+
+    monkeypatch.setattr(Adversary, "generator_loss", recorded)
+    return calls
+
+
+@pytest.mark.parametrize("objective", ["rgan", "hrrgan"])
+def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(judged, objective):
+    """The next rate's picture of the same crops at the same beta; at the highest, the original."""
+    network = toy(Shifted)
+    stage = {**REALISM, "objective": objective, "batch": 8, "mixed_levels": True}
+    seen = seen_by(network)
+    learner_of(network, stage).update()
+    ((references, images, q, beta, _),) = judged
+    crops = seen[0][0]
+    assert torch.equal(images, network.mixed(crops, torch.from_numpy(q)))
+    at_top = torch.from_numpy(q + 1 > 4)
+    assert at_top.any()
+    assert not at_top.all()
+    if objective == "rgan":
+        assert torch.equal(references, crops)
+        assert len(seen) == 1
+        return
+    next_rate = network.mixed(crops, torch.from_numpy(np.minimum(q + 1, 4)))
+    assert torch.equal(references[at_top], crops[at_top])
+    assert torch.equal(references[~at_top], next_rate[~at_top])
+    assert torch.equal(seen[1][2], beta)
+
+
+class Shifted(Toy):
+    """Its pictures say which rate they have."""
+
+    def mixed(self, images, levels):
+        return images * 0.5 + levels[:, None, None, None] / 10
+
+    def forward(self, images, controls, *, noisy=True):
+        found = super().forward(images, controls, noisy=noisy)
+        shown = self.mixed(images, controls.rate.levels) + 0 * found.images
+        return found._replace(images=shown)
+
+
+def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(judged):
+    stage = {**REALISM, "gan_per_beta": 0.5, "batch": 4, "mixed_levels": True, "balanced": True}
+    found = learner_of(toy(), stage).update().numbers
+    ((_, images, q, beta, losses),) = judged
+    drawn = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    assert beta.tolist() == drawn.beta.tolist()
+    crops = draw_crops(photographs(), 64, range(4), seed=1).float() / 127.5 - 1
+    mse = (crops - images).square().mean((1, 2, 3)) / 4
+    bpp = images.square().mean((1, 2, 3)) * 3 * (1 + torch.from_numpy(q))
+    lambdas = torch.from_numpy(np.exp(np.interp(q, range(5), np.log(LAMBDAS))))
+    expected = lambdas.rsqrt() * (150 * mse + lambdas * bpp + 0.5 * losses)
+    assert found["loss"] == pytest.approx(float(expected.mean()), rel=1e-5)
+    assert (losses[beta == 0] == 0).all()
+    assert (losses[beta > 0] > 0).all()
+
+
+def adversary_of(**different):
+    stage = recipe_of({**REALISM, **different}).stages[0]
+    return Adversary(stage, seed=1, device=CPU, workers=Workers())
+
+
+def noise_images(count, seed):
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_judging_a_picture_gives_gradients_to_the_picture_only():
+    adversary = adversary_of(objective="rgan")
+    images = noise_images(2, 1).requires_grad_()
+    losses = adversary.generator_loss(noise_images(2, 2), images, np.float32([1, 3]), torch.ones(2))
+    losses.sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    critics = adversary._network.parameters()
+    assert all(one.grad is None and one.requires_grad for one in critics)
+
+
+def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
+    adversary = adversary_of(objective="sgan", discriminator_learning_rate=2e-3)
+    before = json_free(adversary.state()["network"])
+    images = noise_images(2, 1).requires_grad_()
+    adversary.update(noise_images(2, 2), images, np.float32([0.6, 3.4]), factor=0.5)
+    assert images.grad is None
+    changed = differing(before, adversary.state()["network"])
+    assert {path.split(".")[1] for path in changed} == {"1", "3"}, "the nearest whole rates"
+    after = adversary.state()["network"]
+    bias = "heads.1.8.bias"
+    assert float((after[bias] - before[bias]).abs()) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_alone():
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    first = adversary_of().state()
+    assert torch.equal(torch.rand(3), expected)
+    second = adversary_of().state()
+    assert not differing(first["network"], second["network"])
+
+
+@pytest.mark.parametrize("design", DISCRIMINATORS)
+def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(design):
+    """As in the authors' code, whose gradients are None there; Adam would go on by momentum."""
+    adversary = adversary_of(objective="sgan", discriminator=design)
+    originals, images = noise_images(2, 1), noise_images(2, 2)
+    adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
+    before = json_free(adversary.state())
+    adversary.update(originals, images, np.float32([1, 1]), factor=1.0)
+    after = adversary.state()
+    chosen = DISCRIMINATORS[design]
+    of_level_0 = tuple(
+        f"{part}.0."
+        for part, copies in (("backbones", chosen.backbones), ("heads", chosen.heads))
+        if copies == "each"
+    )
+    names = [name for name, _ in adversary._network.named_parameters()]
+    for number, name in enumerate(names):
+        if number not in before["optimiser"]["state"]:  # of other levels: not met by then
+            continue
+        weights = differing(before["network"][name], after["network"][name])
+        moments = differing(*(one["optimiser"]["state"][number] for one in (before, after)))
+        assert bool(weights) == bool(moments) == (not name.startswith(of_level_0))
+
+
+def test_a_level_of_another_processs_part_is_averaged_as_zero_gradients():
+    adversary = adversary_of(objective="sgan")
+    both, first = np.float32([0, 1]), np.float32([0])
+    adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, q_of_batch=both)
+    grads = {name: one.grad for name, one in adversary._network.named_parameters()}
+    assert not bool(grads["heads.1.8.bias"].any())
+    assert bool(grads["heads.0.8.bias"].any())
+    assert grads["heads.2.8.bias"] is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "parts"),
+    [
+        ({**SINGLE}, {"attentions", "embedding", "project"}),
+        ({}, {"embedding", "project"}),
+        ({**REALISM, "frozen": ["analysis", "hyper_analysis", "context"]}, {"context"}),
+    ],
+    ids=["single_rate", "multi_rate", "realism"],
+)
+def test_frozen_parts_do_not_change_and_every_other_part_does(stage, parts):
+    parts = parts | set(stage.get("frozen", ()))
+    torch.manual_seed(2)
+    network = CRDRNetwork(TINY)
+    learner = learner_of(network, stage)
+    before = copied(network)
+    for _ in range(2):
+        learner.update()
+    changed = {tuple(path[1:].split(".")) for path in differing(before, copied(network))}
+    assert not {name for name in changed if parts & set(name)}
+    names = {tuple(name.split(".")) for name in before}
+    learned = {name[0] for name in names if not parts & set(name)}
+    assert {name[0] for name in changed} == learned
+    if "attentions" not in parts:
+        assert any("attentions" in name for name in changed)
+
+
+def test_what_one_stage_freezes_another_trains():
+    network = CRDRNetwork(TINY)
+    for index, free in ((0, False), (1, True)):
+        learner_of(network, {"frozen": ["context"]}, {}, index=index)
+        assert {one.requires_grad for one in network.context.parameters()} == {free}
+
+
+@pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
+def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(ALEXNET))
+    crops = draw_crops(photographs(), 64, range(2), seed=1).float() / 127.5 - 1
+    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    beta = torch.from_numpy(levels.beta)
+    network = toy()
+    distance = Perceptual()(crops, network.mix(crops)).detach()
+    assert beta[0] > 0
+    without, fixed, weighted = (
+        learner_of(toy(), {**REALISM, "gan_per_beta": 0, **one}).update().numbers["loss"]
+        for one in ({}, {"lpips": 2.0}, {"lpips_per_beta": 0.390625})
+    )
+    assert fixed - without == pytest.approx(2 * float(distance.mean()), rel=1e-3)
+    expected = 0.390625 * float((beta * distance).mean())
+    assert weighted - without == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_frozen_prior_keeps_its_quantiles():
+    network = CRDRNetwork(TINY)
+    before = copied(network.prior)
+    learner_of(network, {**REALISM, "frozen": ["prior"]}).update()
+    assert not differing(before, copied(network.prior))

@@ -1,0 +1,317 @@
+"""LPIPS as a loss against the forward pass of the lpips package and against finite differences."""
+
+import hashlib
+import math
+import warnings
+from importlib.metadata import PackageNotFoundError
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from baselines.neural.training.losses import perceptual as module
+from baselines.neural.training.losses.perceptual import Perceptual
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.metrics.perceptual import lpips as measured
+from benchmark.system import backbone
+from benchmark.system.torchvision_import import import_torchvision
+
+WEIGHTS = Path(__file__).parents[6] / "shared" / "data" / "weights"
+needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
+NUMBERS = (0, 3, 6, 8, 10)
+NAMES = [f"features.{n}.{part}" for n in NUMBERS for part in ("weight", "bias")]
+SHAPES = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Tensor]:
+    """AlexNet's shapes with numbers of about its size."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for number, (outputs, inputs, kernel) in zip(NUMBERS, SHAPES, strict=True):
+        shape = (outputs, inputs, kernel, kernel)
+        spread = math.sqrt(2 / (inputs * kernel**2))
+        tensors[f"features.{number}.weight"] = torch.randn(shape, generator=generator) * spread
+        tensors[f"features.{number}.bias"] = torch.randn(outputs, generator=generator) * 0.1
+    return tensors
+
+
+@pytest.fixture(params=["drawn", pytest.param("alexnet", marks=needs_weights)])
+def tensors(
+    request: pytest.FixtureRequest,
+    drawn: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Tensor]:
+    """Weights that `Perceptual` finds and accepts: drawn ones, or AlexNet's where they are."""
+    if request.param == "alexnet":
+        monkeypatch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
+        loaded: dict[str, Tensor] = torch.load(WEIGHTS / "alexnet_features.pth", weights_only=True)
+        return loaded
+    torch.save(drawn, tmp_path / "alexnet_features.pth")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    content = b"".join(drawn[name].numpy().tobytes() for name in NAMES)
+    alexnet = module.ALEXNET._replace(sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(module, "ALEXNET", alexnet)
+    return drawn
+
+
+@pytest.fixture
+def peer(tensors: dict[str, Tensor]) -> Any:
+    """The network of the lpips package with the same weights in it."""
+    import_torchvision()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it calls torchvision the old way
+        from lpips import LPIPS
+
+        network = LPIPS(net="alex", pnet_rand=True, verbose=False)
+    for name, parameter in network.net.named_parameters():  # slice2.3.weight
+        _, number, part = name.split(".")
+        parameter.data.copy_(tensors[f"features.{number}.{part}"])
+    return network
+
+
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
+def signal(*images: Pixels) -> Tensor:
+    return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).float() / 127.5 - 1
+
+
+@pytest.fixture
+def pair(coffee: Pixels) -> tuple[Tensor, Tensor]:
+    """Three crops, and what JPEG at three qualities leaves of them, with a little noise.
+
+    Equal pixels of a flat block give equal features, and a maximum of two equals has no gradient.
+    """
+    crops = [
+        np.ascontiguousarray(coffee[y : y + 64, x : x + 80]) for x, y in ((100, 60), (300, 200))
+    ]
+    crops.append(crops[0])
+    decoded = [
+        through_jpeg(crop, quality) for crop, quality in zip(crops, (5, 20, 60), strict=True)
+    ]
+    noise = torch.randn((3, 3, 64, 80), generator=torch.Generator().manual_seed(1))
+    return signal(*crops), signal(*decoded) + 0.01 * noise
+
+
+def test_each_picture_gets_the_value_of_the_lpips_package(tensors, peer, pair):
+    found = Perceptual()(*pair)
+    with torch.inference_mode():
+        expected = peer(*pair).flatten()
+    assert found.shape == (3,)
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+    assert found.min() > 0.001
+
+
+def test_the_gradient_is_that_of_the_lpips_package(tensors, peer, pair):
+    originals, images = pair[0].double(), pair[1].double().requires_grad_()
+    weights = torch.tensor([1.0, 2.0, -3.0]).double()
+    (expected,) = torch.autograd.grad(
+        (peer.double()(originals, images).flatten() @ weights), images
+    )
+    (found,) = torch.autograd.grad((Perceptual().double()(originals, images) @ weights), images)
+    # shift and scale were rounded to float32 in both
+    assert torch.allclose(found, expected, rtol=0, atol=1e-9 * expected.abs().max().item())
+
+
+def test_the_gradient_is_the_finite_difference(tensors, pair):
+    loss = Perceptual().double()
+    originals, images = pair[0].double(), pair[1].double().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(originals, images).sum(), images)
+    direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(3)).double()
+    direction = gradient / gradient.norm() + 0.1 * direction / direction.norm()
+    step = 1e-6
+    with torch.no_grad():
+        ahead, behind = (loss(originals, images + s * direction).sum() for s in (step, -step))
+    slope = ((ahead - behind) / (2 * step)).item()
+    # a ReLU or a maximum may bend within the step; nothing else is beyond its square
+    assert slope == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
+
+
+def test_the_gradient_of_a_pixel_is_its_finite_difference(tensors, pair):
+    loss = Perceptual().double()
+    originals, images = pair[0][:1].double(), pair[1][:1].double().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(originals, images).sum(), images)
+    for place in ((0, 0, 10, 20), (0, 1, 33, 47), (0, 2, 60, 5)):
+        moved = torch.zeros_like(images)
+        moved[place] = 1e-6
+        with torch.no_grad():
+            ahead, behind = (loss(originals, images + m).item() for m in (moved, -moved))
+        assert (ahead - behind) / 2e-6 == pytest.approx(gradient[place].item(), rel=1e-3, abs=1e-9)
+
+
+@needs_weights
+def test_the_loss_is_the_measured_metric(monkeypatch, photo):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(WEIGHTS))
+    decoded, metric = through_jpeg(photo, 10), measured.LPIPSAlex()
+    expected = metric.compare(metric.prepare(photo), decoded)
+    assert Perceptual()(signal(photo), signal(decoded)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_originals_are_constants_and_nothing_of_the_loss_can_be_trained(tensors, pair):
+    loss = Perceptual()
+    originals, images = pair[0].requires_grad_(), pair[1].requires_grad_()
+    loss(originals, images).sum().backward()
+    assert originals.grad is None
+    assert images.grad is not None
+    assert bool(images.grad.flatten(1).any(1).all())
+    assert list(loss.parameters()) == []
+    assert not loss.state_dict()
+    assert not any(buffer.requires_grad for buffer in loss.buffers())
+
+
+def test_a_picture_has_the_same_distance_alone(tensors, pair):
+    loss = Perceptual()
+    together = loss(*pair)
+    for i in range(3):
+        alone = loss(pair[0][i : i + 1], pair[1][i : i + 1])
+        assert together[i].item() == pytest.approx(alone.item(), abs=1e-6)
+
+
+def test_equal_pictures_have_no_distance_and_a_finite_gradient(tensors, pair):
+    flat = torch.zeros_like(pair[0])
+    for images in (pair[0], flat, flat - 1):
+        moving = images.clone().requires_grad_()
+        distances = Perceptual()(images, moving)
+        distances.sum().backward()
+        assert distances.tolist() == [0, 0, 0]
+        assert moving.grad is not None
+        assert not moving.grad.any()
+
+
+def test_where_all_features_are_zero_the_gradient_is_finite(tensors, pair):
+    loss = Perceptual()
+    loss.get_buffer("features_10_bias").fill_(-1e6)  # the last ReLU lets nothing through
+    images = pair[1].requires_grad_()
+    loss(pair[0], images).sum().backward()
+    assert images.grad is not None
+    assert bool(images.grad.isfinite().all())
+
+
+def test_training_against_it_brings_it_down(tensors, pair):
+    loss = Perceptual()
+    images = pair[1].clone().requires_grad_()
+    before = loss(pair[0], images).sum()
+    (gradient,) = torch.autograd.grad(before, images)
+    after = loss(pair[0], images - 0.01 * gradient.sign())
+    assert after.sum().item() < before.item()
+
+
+def written_out(loss: Perceptual, tensors: dict[str, Tensor], *images: Tensor) -> Tensor:
+    """Convolutions with eight bits, all behind them in float64."""
+    signals = [(one - loss.shift) / loss.scale for one in images]
+    total = torch.zeros(len(images[0])).double()
+    for i, (number, padding) in enumerate(zip(NUMBERS, (2, 2, 1, 1, 1), strict=True)):
+        kernel, bias = (tensors[f"features.{number}.{part}"] for part in ("weight", "bias"))
+        vectors = []
+        for j, signal in enumerate(signals):
+            pooled = torch.nn.functional.max_pool2d(signal, 3, 2) if i in {1, 2} else signal
+            halves = pooled.bfloat16(), kernel.bfloat16(), bias.bfloat16()
+            signals[j] = torch.nn.functional.conv2d(
+                *halves, stride=1 if i else 4, padding=padding
+            ).relu()
+            vectors.append(torch.nn.functional.normalize(signals[j].double(), dim=1))
+        heads = loss.get_buffer(f"importance{i}").double()
+        total += ((vectors[0] - vectors[1]) ** 2 * heads).sum(1).mean((1, 2))
+    return total
+
+
+def test_under_autocast_only_the_convolutions_lose_precision(tensors, pair):
+    loss, images = Perceptual(), pair[1].requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(pair[0], images)
+    found.sum().backward()
+    assert found.dtype == torch.float32
+    assert images.grad is not None
+    assert images.grad.dtype == torch.float32
+    expected = written_out(loss, tensors, pair[0], images.detach())
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_pictures_of_other_shapes_are_refused_rather_than_spread(tensors, pair):
+    with pytest.raises(ValueError, match="shapes differ"):
+        Perceptual()(pair[0][:1], pair[1])
+
+
+def test_without_weights_it_is_unavailable_with_the_remedy():
+    with pytest.raises(Unavailable, match=r"no weight file alexnet-owt.*run `bench fetch alexnet`"):
+        Perceptual()
+
+
+def test_other_weights_are_refused(drawn, tmp_path, monkeypatch):
+    torch.save(drawn, tmp_path / "alexnet_features.pth")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match="is not the AlexNet that LPIPS is defined with"):
+        Perceptual()
+
+
+def test_weights_multiply_a_picture_s_distance_and_a_map_of_one_weight_is_that_weight(
+    tensors, pair
+):
+    distance = Perceptual()
+    first, second = pair
+    plain = distance(first, second)
+    weights = torch.tensor([0.5, 3.0, 0.0])
+    assert torch.allclose(distance(first, second, weights), plain * weights)
+    constant = weights[:, None, None].expand(3, 2, 2)
+    assert torch.allclose(distance(first, second, constant), plain * weights)
+
+
+def test_regions_without_weight_get_no_gradient(tensors):
+    distance = Perceptual()
+    first, second = torch.rand(2, 1, 3, 64, 512).mul(2).sub(1)
+    second.requires_grad_()
+    left_only = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 4, 4)
+    distance(first, second, left_only).sum().backward()
+    reach = 128 + 98 + 16  # beside half of what a position sees, that of the rounding to positions
+    assert second.grad[..., :128].abs().sum() > 0
+    assert second.grad[..., reach:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("content", ["", "text", "tensors", "list", "numbers"])
+def test_a_file_of_something_else_is_refused(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    file = tmp_path / "alexnet_features.pth"
+    if content in {"", "text"}:
+        file.write_text(content)
+    else:
+        strange = {"features.0.weight": torch.zeros(3)}, [1, 2, 3], dict.fromkeys(NAMES, 1)
+        torch.save(strange[("tensors", "list", "numbers").index(content)], file)
+    with pytest.raises(Unavailable, match=r"features\.pth cannot be read as torchvision's"):
+        Perceptual()
+
+
+def test_without_the_package_of_the_channel_weights_it_is_unavailable(tensors, monkeypatch):
+    def nothing(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(backbone, "distribution", nothing)
+    with pytest.raises(Unavailable, match="'lpips' is not installed"):
+        Perceptual()
+
+
+def test_another_release_of_lpips_is_refused(tensors, monkeypatch):
+    monkeypatch.setattr(backbone, "distribution", lambda name: SimpleNamespace(version="0.1.5"))
+    with pytest.raises(Unavailable, match=r"defined with lpips 0\.1\.4, and 0\.1\.5 is"):
+        Perceptual()
+
+
+def test_on_a_gpu_it_waits_for_nothing(tensors: dict[str, Tensor]) -> None:
+    """Meta tensors hold no values: whatever asked for one would be an error."""
+    images = torch.zeros(2, 3, 64, 64, device="meta", requires_grad=True)
+    originals, weights = images.detach(), torch.ones(2, device="meta")
+    found = Perceptual().to("meta")(originals, images, weights)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    assert found.shape == (2,)

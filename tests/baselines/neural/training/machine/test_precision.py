@@ -1,0 +1,97 @@
+"""Precision of training: decided by the processor, counted in states and on cards."""
+
+import json
+
+import pytest
+
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.training.loop.checkpointing import load_state, save_state
+from baselines.neural.training.loop.loop import precision_steps, run_request
+from baselines.neural.training.machine import precision
+from baselines.neural.training.machine.precision import computes_bfloat16, in_words, steps_as_asked
+from baselines.neural.training.machine.workers import Workers
+from support.training.fixtures import CPU, Toy, differing, recipe_of, request_for
+from support.training.tiny_runs import bench, write_photographs, write_recipe
+
+BFLOAT16 = {"avx512_bf16": True, "amx_bf16": False}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "environment", "expected"),
+    [
+        (BFLOAT16, {}, True),
+        ({"amx_bf16": True}, {}, True),
+        ({"avx512_f": True, "avx512_bf16": False}, {}, False),
+        ({"bf16": True, "sve": True}, {}, False),
+        (BFLOAT16, {"ATEN_CPU_CAPABILITY": "avx2"}, True),
+        (BFLOAT16, {"ONEDNN_MAX_CPU_ISA": "avx2"}, False),
+        (BFLOAT16, {"DNNL_MAX_CPU_ISA": "AVX512_CORE"}, False),
+        (BFLOAT16, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, True),
+    ],
+    ids=["avx512", "amx", "neither", "arm", "aten", "onednn", "dnnl", "onednn with it"],
+)
+def test_bfloat16_needs_instructions_that_convolutions_may_use(capabilities, environment, expected):
+    assert computes_bfloat16("cpu", capabilities, environment) is expected
+
+
+def on_a_processor(monkeypatch, *, with_bfloat16):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _device: with_bfloat16)
+
+
+def test_a_run_resumes_in_the_other_precision_and_counts_both(tmp_path, monkeypatch):
+    recipe = recipe_of({"steps": 3}, {"steps": 2, "float32": True}, autocast=True)
+    on_a_processor(monkeypatch, with_bfloat16=True)
+    run_request(Workers(), request_for(tmp_path, recipe, deadline=0.0))
+    on_a_processor(monkeypatch, with_bfloat16=False)
+    run_request(Workers(), request_for(tmp_path, recipe, deadline=0.0))
+    on_a_processor(monkeypatch, with_bfloat16=True)
+    run_request(Workers(), request_for(tmp_path, recipe))
+    state = load_state(tmp_path, CPU)
+    assert state["precision_steps"] == {"bfloat16": 2, "float32": 3}
+    lines = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    said = [(line["stage"], line["step"], line["precision"]) for line in lines]
+    assert said == [
+        (0, 1, "bfloat16"), (0, 2, "float32"), (0, 3, "bfloat16"), (1, 2, "float32"),
+    ]  # fmt: skip
+
+
+def test_a_state_that_counts_no_steps_goes_on_and_did_what_its_recipe_asked_for(
+    tmp_path, monkeypatch
+):
+    """As a state that was saved before the precision depended on the processor."""
+    on_a_processor(monkeypatch, with_bfloat16=True)
+    recipe = recipe_of({"steps": 4, "decay_at": 0.5}, {"steps": 4, "mixed_levels": True})
+    for name, pieces in (("earlier", 3), ("whole", 0)):
+        folder = tmp_path / name
+        for _ in range(pieces):
+            run_request(Workers(), request_for(folder, recipe, Toy, deadline=0.0))
+            state = load_state(folder, CPU)
+            del state["precision_steps"]
+            save_state(folder, state)
+        run_request(Workers(), request_for(folder, recipe, Toy))
+    earlier, whole = (load_state(tmp_path / name, CPU) for name in ("earlier", "whole"))
+    assert not differing(earlier, whole)
+    assert whole["precision_steps"] == {"float32": 8}
+    asked = recipe_of({"steps": 5}, {"steps": 4, "float32": True}, {"steps": 6}, autocast=True)
+    assert steps_as_asked(asked, 2, 1) == {"bfloat16": 6, "float32": 4}
+    assert precision_steps({"index": 0, "step": 2}, asked) == {"bfloat16": 2}
+
+
+def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_path, monkeypatch):
+    write_photographs(tmp_path)
+    recipe = write_recipe(tmp_path / "recipe.toml", 2, 0, autocast="true")
+    words = (
+        "train", "--recipe", recipe, "--data", tmp_path / "photos",
+        "--validation", tmp_path / "unseen", "--out", tmp_path / "run",
+    )  # fmt: skip
+    on_a_processor(monkeypatch, with_bfloat16=True)
+    first = bench(*words, "--max-minutes", 0).stderr.splitlines()[0]
+    assert first == "run: 0 of 2 steps (0 %), on cpu in bfloat16"
+    on_a_processor(monkeypatch, with_bfloat16=False)
+    second = bench(*words).stderr.splitlines()[0]
+    assert second.endswith(
+        "on cpu in float32, since the processor has no instructions for bfloat16"
+    )
+    card = load_card(tmp_path / "run" / "ours.safetensors")
+    assert card.precision_steps == {"bfloat16": 1, "float32": 1}
+    assert in_words(recipe_of({}), "cpu") == "float32"

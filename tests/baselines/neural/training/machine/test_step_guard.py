@@ -1,0 +1,127 @@
+"""Steps that are left out on the device, float32 that is float32, deterministic kernels."""
+
+import pytest
+import torch
+
+from baselines.neural.training.loop.checkpointing import load_state
+from baselines.neural.training.loop.loop import run_request
+from baselines.neural.training.machine.precision import deterministic_kernels, exact_float32
+from baselines.neural.training.machine.step_guard import StepGuard, load_optimiser
+from baselines.neural.training.machine.workers import Workers
+from benchmark.errors import UsageError
+from support.training.fixtures import CPU, Toy, learner_of, recipe_of, request_for, toy
+
+
+def fused(value):
+    parameter = torch.nn.Parameter(torch.full((3, 5), value))
+    return parameter, torch.optim.Adam([parameter], 0.1, fused=True)
+
+
+def test_every_optimiser_is_adams_fused_kernel():
+    parameter = torch.nn.Parameter(torch.ones(4))
+    for given in ([parameter], [{"params": [parameter]}]):
+        (group,) = StepGuard().adam(given, 0.1).param_groups
+        assert group["fused"] is True
+
+
+def test_the_fused_kernel_leaves_out_a_step_and_its_count():
+    """The kernel for the CPU stands for the GPU's: torch has both heed the same tensor."""
+    guard = StepGuard()
+    (left, first), (other, second) = fused(1.0), fused(1.0)
+    good, bad = torch.zeros(()), torch.ones(())
+    for left_out, gradient in ((good, 0.5), (bad, float("nan")), (good, -0.25)):
+        guard.left_out, left.grad = left_out, torch.full((3, 5), gradient)
+        guard.step(first)
+    guard.left_out = None
+    for gradient in (0.5, -0.25):
+        other.grad = torch.full((3, 5), gradient)
+        guard.step(second)
+    assert torch.equal(left, other)
+    assert first.state[left]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("norm", "loss", "counts"),
+    [
+        (1.0, 1e4, True),
+        (1.0, 1.1e4, False),
+        (float("nan"), 1.0, False),
+        (float("inf"), 1.0, False),
+        (1.0, float("nan"), False),
+    ],
+)
+def test_a_step_counts_where_loss_and_gradient_are_finite_and_the_loss_is_not_too_large(
+    norm, loss, counts
+):
+    guard = StepGuard()
+    assert guard.counts(torch.tensor(norm), torch.tensor(loss), 1e4) is counts
+    assert guard.left_out is None
+    assert guard.counts(torch.tensor(norm).to("meta"), torch.tensor(loss).to("meta"), 1e4) is True
+    assert guard.left_out.device.type == "meta"
+
+
+@pytest.mark.parametrize("fused_before", [True, None])
+def test_a_state_of_one_kind_of_device_is_taken_up_on_another(fused_before):
+    parameter = torch.nn.Parameter(torch.ones(4))
+    parameter.grad = torch.ones(4)
+    before = torch.optim.Adam([parameter], 0.1, fused=fused_before)
+    before.step()
+    after = torch.optim.Adam([parameter], 0.1, fused=None if fused_before else True)
+    load_optimiser(after, before.state_dict())
+    assert after.param_groups[0]["fused"] is (None if fused_before else True)
+    after.step()
+    assert after.state[parameter]["step"] == 2
+
+
+def tf32():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("float32", [True, False])
+def test_a_float32_stage_switches_tf32_off_for_its_steps_alone(float32, monkeypatch):
+    seen = []
+
+    class Watched(Toy):
+        def forward(self, *given, **named):
+            seen.append(tf32())
+            return super().forward(*given, **named)
+
+    monkeypatch.setattr(
+        "baselines.neural.training.machine.precision.has_bfloat16", lambda device: True
+    )
+    before = tf32()
+    assert before[1], "torch's default"
+    learner_of(toy(Watched), {"float32": float32}, autocast=True).update()
+    assert set(seen) == {(False, False) if float32 else before}
+    assert tf32() == before
+    with pytest.raises(ZeroDivisionError), exact_float32(True):
+        raise ZeroDivisionError
+    assert tf32() == before
+
+
+def test_deterministic_kernels_are_asked_for_while_a_run_trains_and_counted(tmp_path):
+    seen = []
+
+    class Watched(Toy):
+        def forward(self, *given, **named):
+            seen.append(torch.are_deterministic_algorithms_enabled())
+            return super().forward(*given, **named)
+
+    request = request_for(tmp_path / "run", recipe_of({"steps": 2}), Watched, deterministic=True)
+    run_request(Workers(), request)
+    assert set(seen) == {True}
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert load_state(tmp_path / "run", CPU)["deterministic_steps"] == 2
+
+
+def test_an_operation_without_a_deterministic_kernel_is_one_sentence():
+    def lacking():
+        raise RuntimeError("put_ does not have a deterministic implementation, but you set ...")
+
+    with (
+        pytest.raises(UsageError, match="no deterministic kernel of put_ here: leave --determ"),
+        deterministic_kernels(True),
+    ):
+        lacking()
+    with pytest.raises(RuntimeError, match="shapes"), deterministic_kernels(True):
+        raise RuntimeError("shapes differ")

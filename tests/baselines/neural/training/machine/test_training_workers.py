@@ -1,0 +1,154 @@
+"""Two processes that train one network together."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from baselines.neural.crdr.training.adversary import Adversary
+from baselines.neural.training.loop.checkpointing import load_state
+from baselines.neural.training.loop.learner import Learner
+from baselines.neural.training.machine.workers import Launch, Workers
+from baselines.neural.training.run import Subject, train
+from benchmark.errors import UsageError
+from conftest import SHARED
+from support.training import tiny_runs as tiny_training
+from support.training.fixtures import (
+    CPU,
+    ENDLESS,
+    REALISM,
+    copied,
+    differing,
+    fresh_toy,
+    photographs,
+    recipe_of,
+    stage_of,
+    started,
+    wait_for_entries,
+    write_photographs,
+)
+
+ALEXNET = SHARED / "data" / "weights"
+
+
+TWO = """
+from pathlib import Path
+from baselines.neural.training.machine.workers import in_processes
+from support.training.fixtures import in_one_of_two
+
+if __name__ == "__main__":
+    in_processes(2, in_one_of_two, Path("run"))
+"""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Where two processes worked until the one that started them was told to end; what it said."""
+    folder = tmp_path_factory.mktemp("two")
+    with started(folder, TWO) as process:
+        wait_for_entries(process, folder / "run" / "journal.jsonl", 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 1
+    return folder / "run", (folder / "stderr").read_text()
+
+
+def test_two_processes_average_their_gradients_and_numbers(two):
+    for rank in range(2):
+        found = torch.load(two[0] / f"{rank}.pt")
+        assert torch.equal(found["gradient"], torch.arange(6.0).reshape(2, 3) * 2)
+        assert found["untouched"] is None
+        assert (found["numbers"].tolist(), float(found["mean"])) == ([0.5, 5.0], 3.5)
+
+
+def test_two_processes_skip_together_what_is_bad_in_one_of_them(two):
+    first, second = (torch.load(two[0] / f"{rank}.pt") for rank in range(2))
+    assert first["skipped"] == second["skipped"] == [False, True, False]
+    assert not differing(first["network"], second["network"])
+
+
+def test_discriminators_of_two_processes_agree_where_each_has_a_rate_that_the_other_lacks(two):
+    first, second = (torch.load(two[0] / f"{rank}.pt") for rank in range(2))
+    assert not differing(first["discriminators"], second["discriminators"])
+    assert first["discriminator_loss"] == second["discriminator_loss"]
+    stage = stage_of(**{**REALISM, "objective": "sgan"})
+    untouched = Adversary(stage, 1, CPU, Workers()).state()["network"]
+    changed = {path.split(".")[1] for path in differing(untouched, first["discriminators"])}
+    assert changed == {"0", "1"}, "Adam leaves a weight whose gradient is zero where it is"
+
+
+def test_the_failure_of_a_process_is_that_of_its_caller(two):
+    last = two[1].splitlines()[-1]
+    assert last == "benchmark.errors.UsageError: The second process has a reason."
+
+
+def test_two_processes_stop_when_told_with_the_weights_of_one_process(two):
+    """Without noise, which each process draws for itself, only the order of sums differs."""
+    saved = load_state(two[0], CPU)
+    network = fresh_toy()
+    learner = Learner(network, recipe_of(ENDLESS), 0, photographs(), Workers())
+    start = copied(network)
+    assert 5 < saved["step"] < ENDLESS["steps"]
+    for _ in range(saved["step"]):
+        learner.update()
+    for name, alone in copied(network).items():
+        moved = float((alone - start[name]).abs().max())
+        assert moved > 1e-3
+        assert torch.allclose(alone, saved["network"][name], rtol=0, atol=0.01 * moved)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("torchrun")
+    tiny_training.write_photographs(folder)
+    return folder
+
+
+def torchrun(*words):
+    """Two processes of the command, as torchrun starts one for each GPU."""
+    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
+    given = map(str, (*command, "-m", "benchmark", *words))
+    return subprocess.run(list(given), capture_output=True, text=True, timeout=900, check=False)
+
+
+def test_processes_of_torchrun_train_as_those_that_the_trainer_starts(place, tmp_path):
+    shared = ("train", "--data", place / "photos", "--validation", place / "unseen", "--quiet",
+              "--device", "cpu")  # fmt: skip
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    recipes = [
+        tiny_training.write_recipe(tmp_path / name / "r.toml", processes=processes)
+        for name, processes in (("one", 1), ("two", 2))
+    ]
+    runs = tmp_path / "launched", tmp_path / "spawned"
+    done = torchrun(*shared, "--recipe", recipes[0], "--out", runs[0])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished, 4 steps") == 1, "one of them reports"
+    tiny_training.bench(*shared, "--recipe", recipes[1], "--out", runs[1])
+    launched, spawned = (load_state(run, CPU) for run in runs)
+    assert not differing(launched, spawned)
+    weights = [(run / "ours.safetensors").read_bytes() for run in runs]
+    assert weights[0] == weights[1]
+    assert (runs[0] / "recipe.json").read_text() == (runs[1] / "recipe.json").read_text()
+    again = torchrun(*shared, "--recipe", recipes[0], "--out", runs[0])
+    assert again.stdout.count("finished before") == 1
+    assert again.returncode == 0
+
+
+def test_a_batch_that_the_processes_of_a_launch_cannot_share_is_refused(tmp_path, monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    data = write_photographs(tmp_path / "photographs")
+    with pytest.raises(UsageError, match="a batch of 2 for 3 processes"):
+        train(Subject(), recipe_of({}), [data], tmp_path / "run", device="cpu")
+
+
+def test_a_launch_is_what_the_environment_says():
+    assert Launch.found({}) is None
+    whole = {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "8"}
+    assert Launch.found(whole) == Launch(9, 16, 1, 8)
+    with pytest.raises(UsageError, match="RANK"):
+        Launch.found({**whole, "RANK": "first"})
+    with pytest.raises(UsageError, match="LOCAL_RANK"):
+        Launch.found({"RANK": "0", "WORLD_SIZE": "2"})

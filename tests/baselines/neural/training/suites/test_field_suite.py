@@ -1,0 +1,191 @@
+"""The suite `field`: equal budgets, two objectives with a GAN, members trained to checkpoints."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.hific.objective import Hific
+from baselines.neural.multirealism.objective import MultiRealism
+from baselines.neural.training.losses.patch_discriminator import PatchDiscriminator
+from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.recipe import load_recipe, recipe_from
+from baselines.neural.training.suites.field import LEARNING_RATES, field_suite
+from benchmark.codec_spec import load_codec, parse_codec
+from benchmark.errors import UsageError
+from support.networks.tiny_checkpoint import noise
+from support.training.tiny_runs import bench, write_photographs
+
+POINTS = {"charm": 4, "elic": 4, "ivr": 1, "hific": 3, "multirealism": 4}
+
+
+@pytest.mark.parametrize("name", ["night", "evening", "lease", "smoke"])
+def test_every_network_sees_the_crops_that_ours_sees_for_its_rates(name):
+    recipe = load_recipe(name)
+    whole = recipe.crops_before(len(recipe.stages))
+    members = field_suite(recipe, Path())
+    assert {one: sum(run.name.startswith(one) for run in members) for one in POINTS} == POINTS
+    for run in members:
+        parts = 1 if run.name == "ivr" else 5
+        seen = run.recipe.crops_before(len(run.recipe.stages))
+        batches = recipe.stages[0].batch * len(run.recipe.stages)
+        assert whole / parts <= seen <= whole / parts + batches
+        assert [stage.float32 for stage in run.recipe.stages] == sorted(
+            stage.float32 for stage in run.recipe.stages
+        )
+
+
+def test_adversarial_stages_have_the_share_that_they_have_in_the_recipe():
+    night = load_recipe("night")
+    share = sum(one.crops for one in night.stages if one.kind == "realism")
+    share /= night.crops_before(len(night.stages))
+    for run in field_suite(night, Path(), members=["hific", "multirealism"]):
+        stages = run.recipe.stages
+        found = sum(one.crops for one in stages if one.has_gan)
+        assert found / run.recipe.crops_before(len(stages)) == pytest.approx(share, rel=0.01)
+        assert all(one.has_lpips for one in stages if one.has_gan)
+
+
+def test_every_method_has_a_learning_rate_of_its_own_unless_one_is_given():
+    night = load_recipe("night")
+    for run in field_suite(night, Path()):
+        first, last = run.recipe.stages[0], run.recipe.stages[-1]
+        assert first.learning_rate == LEARNING_RATES[run.subject.architecture]
+        shape = night.stages[-1].learning_rate / night.stages[0].learning_rate
+        assert last.learning_rate == pytest.approx(first.learning_rate * shape)
+    given = field_suite(night, Path(), learning_rate=3e-4)
+    assert {run.recipe.stages[0].learning_rate for run in given} == {3e-4}
+
+
+def test_a_member_that_the_suite_lacks_is_named():
+    with pytest.raises(UsageError, match="the suite has no member chram"):
+        field_suite(load_recipe("smoke"), Path(), members=["chram"])
+
+
+def test_a_recipe_of_sizes_that_a_method_lacks_is_refused():
+    other = replace(load_recipe("smoke"), sizes="least")
+    with pytest.raises(UsageError, match="sizes 'least', of which charm has full, small, micro"):
+        field_suite(other, Path())
+
+
+def test_the_suite_fits_into_a_lease():
+    members = field_suite(load_recipe("lease"), Path())
+    assert {run.recipe.sizes for run in members} == {"small"}
+    whole = load_recipe("lease").crops_before(2)
+    seen = sum(run.recipe.crops_before(len(run.recipe.stages)) for run in members)
+    assert seen == pytest.approx(4 * whole, rel=0.001)
+
+
+def test_the_discriminator_scores_a_patch_of_eight_pixels_and_sees_the_latent():
+    torch.manual_seed(0)
+    made = PatchDiscriminator(6, (4, 8, 8, 8), 2).eval()
+    images, latents = torch.randn(2, 3, 64, 128), torch.randn(2, 6, 4, 8)
+    with torch.no_grad():
+        logits = made(images, latents)
+        other = made(images, latents + 1)
+    assert logits.shape == (2, 1, 8, 16)
+    assert not torch.allclose(logits, other, atol=1e-4)
+
+
+def made(name, objective, **fields):
+    """An objective of a stage, a tiny network, and a batch of two crops."""
+    stage = {
+        "kind": name, "steps": 3, "batch": 2, "crop_px": 64, "learning_rate": 1e-3,
+        "decay_at": 1.0, "lambdas": [2.0], "discriminator_channels": [4, 4, 4], **fields,
+    }  # fmt: skip
+    recipe = recipe_from("test", {"architecture": name, "sizes": "tiny", "stage": [stage]})
+    setup = Setup(recipe, 0, torch.device("cpu"), Workers())
+    torch.manual_seed(1)
+    architecture = load_architecture(name)
+    network = architecture.build(architecture.presets["tiny"])
+    crops = torch.stack(
+        [torch.from_numpy(noise(64, 64, seed)).permute(2, 0, 1) / 127.5 - 1 for seed in (1, 2)]
+    ).float()
+    architecture.initialise(network, crops, [2.0])
+    return objective(recipe.stages[0], setup), network, Batch(crops)
+
+
+@pytest.mark.parametrize(("target", "weight"), [(1e-4, 2.0), (1e4, 0.25)], ids=["above", "below"])
+def test_hifics_weight_of_a_bit_depends_on_the_rate_of_rounded_latents(target, weight):
+    objective, network, batch = made(
+        "hific", Hific, target_bpp=target, lambda_below=0.25, lpips=0.0
+    )
+    found = objective.loss(network, batch, 0)
+    mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
+    assert float(found.total.detach()) == pytest.approx(150 * mse + weight * bpp, rel=1e-5)
+    assert found.after_step is None
+
+
+def test_multi_realism_at_beta_zero_is_rate_and_distortion_alone():
+    fields = {"gan_per_beta": 3.0, "zero_beta_share": 1.0, "balanced": True}
+    objective, network, batch = made("multirealism", MultiRealism, **fields)
+    found = objective.loss(network, batch, 0)
+    mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
+    assert float(found.total.detach()) == pytest.approx(2**-0.5 * (150 * mse + 2.0 * bpp), rel=1e-5)
+
+
+def test_multi_realisms_betas_are_drawn_for_each_crop_up_to_the_highest():
+    objective, *_ = made("multirealism", MultiRealism, gan_per_beta=1.0, zero_beta_share=0.3)
+    drawn = np.array([objective._betas(step).tolist() for step in range(400)])
+    assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.06)
+    assert 2.4 < drawn.max() < 2.56
+    assert not np.array_equal(drawn[:, 0], drawn[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "fields"),
+    [
+        ("hific", Hific, {"target_bpp": 1.0, "lpips": 0.0, "gan": 0.5}),
+        ("multirealism", MultiRealism, {"gan_per_beta": 0.5}),
+    ],
+    ids=["hific", "multirealism"],
+)
+def test_a_discriminator_learns_and_goes_on_from_its_state(name, objective, fields):
+    first, network, batch = made(name, objective, **fields)
+    for step in range(2):
+        torch.manual_seed(step)
+        first.loss(network, batch, step).after_step(1.0)
+    second, *_ = made(name, objective, **fields)
+    second.load_state(deepcopy(first.state()))
+    losses = []
+    for one in (first, second):
+        torch.manual_seed(9)
+        losses.append(float(one.loss(network, batch, 2).after_step(1.0)["discriminator"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    third, *_ = made(name, objective, **fields)
+    torch.manual_seed(9)
+    assert float(third.loss(network, batch, 2).after_step(1.0)["discriminator"]) != losses[0]
+
+
+def test_the_smoke_suite_trains_all_members_to_checkpoints_that_their_codecs_find(
+    tmp_path, monkeypatch
+):
+    write_photographs(tmp_path)
+    out = tmp_path / "field"
+    done = bench(
+        "train", "--suite", "field", "--recipe", "smoke", "--data", tmp_path / "photos",
+        "--validation", tmp_path / "unseen", "--out", out, "--quiet",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    cards = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    ivr = cards.pop("ivr")
+    assert (ivr["steps"], ivr["crops"]) == (60, 240)
+    assert all(card["crops"] == 48 for card in cards.values() if "hific" not in card["command"])
+    assert ivr["command"].startswith("bench train --suite field --recipe smoke ")
+    monkeypatch.setenv("BENCH_WEIGHTS", str(out))
+    pixels = noise(70, 60)
+    coded = []
+    for name, points in POINTS.items():
+        codec = load_codec(parse_codec(f"{name}:beta=2.56" if name == "multirealism" else name))
+        assert "steps" in codec.describe().version
+        for setting in codec.sweep[:points]:
+            assert codec.decode(codec.encode(pixels, setting)).shape == pixels.shape
+            coded.append(name if points == 1 else f"{name}-{setting.value:g}")
+    assert sorted(coded) == sorted([*cards, "ivr"])
+    assert len(coded) == 16

@@ -1,0 +1,246 @@
+"""Recipes after the papers of the field: published numbers, each takes a step, the suite of them.
+
+Published numbers are those of the repositories that the recipes name.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.elic.objective import Elic
+from baselines.neural.hific.objective import Hific
+from baselines.neural.ivr.objective import Ivr
+from baselines.neural.multirealism.objective import MultiRealism
+from baselines.neural.training.loop.learner import Learner
+from baselines.neural.training.loop.schedule import rate_factor
+from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.objective import Batch, Setup
+from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.suites.field import field_suite
+from baselines.neural.training.suites.paper import RATES
+from benchmark.errors import UsageError
+from support.training.fixtures import CPU, copied, learner_of, photographs, toy
+
+METHODS = ("charm", "elic", "ivr", "hific", "multirealism")
+LEVELS = 255**2
+
+
+def reduced(method, **different):
+    """The recipe of a paper for the tiny network: a few small crops, none of AlexNet's weights."""
+    recipe = load_recipe(f"paper-{method}")
+    fields = {"steps": 4, "batch": 2, "crop_px": 64, **different}
+    if method == "ivr":
+        fields["lambdas"] = recipe.stages[0].lambdas[:5]
+    for name in ("lpips", "lpips_per_beta"):
+        if hasattr(recipe.stages[0], name):
+            fields[name] = 0.0
+    if hasattr(recipe.stages[0], "discriminator_channels"):
+        fields["discriminator_channels"] = (4, 4, 4)
+    stages = tuple(replace(stage, **fields) for stage in recipe.stages)
+    return replace(recipe, sizes="tiny", stages=stages)
+
+
+def tiny(method):
+    torch.manual_seed(1)
+    architecture = load_architecture(method)
+    return architecture.build(architecture.presets["tiny"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_stage_takes_a_step_that_changes_the_network(method):
+    recipe, network = reduced(method), tiny(method)
+    recipe.check_network()
+    before = copied(network)
+    for index in range(len(recipe.stages)):
+        assert not Learner(network, recipe, index, photographs(), Workers()).update().skipped
+    after = copied(network)
+    assert sum(not torch.equal(before[name], after[name]) for name in before) > len(before) / 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stage_begins_as_published(method):
+    steps = {
+        "charm": [(1_000_000, 8)],
+        "elic": [(1_900_000, 16), (200_000, 16)],
+        "ivr": [(2_500_000, 32)],
+        "hific": [(1_000_000, 8)] * 2,
+        "multirealism": [(3_000_000, 8)],
+    }
+    recipe = load_recipe(f"paper-{method}")
+    assert [(stage.steps, stage.batch) for stage in recipe.stages] == steps[method]
+    assert (recipe.sizes, recipe.architecture, recipe.initialise) == ("full", method, "random")
+    assert all(stage.crop_px == 256 and not stage.warm_up_steps for stage in recipe.stages)
+    assert recipe.stages[0].learning_rate == 1e-4
+    assert recipe.stages[0].prior_rate_factor == 1
+
+
+def test_learning_rates_fall_where_they_do_in_the_papers():
+    def rates(method, *steps):
+        stage = load_recipe(f"paper-{method}").stages[0]
+        return [stage.learning_rate * rate_factor(stage, step) for step in steps]
+
+    assert rates("charm", 0, 999_999) == [1e-4, 1e-4]
+    assert rates("hific", 499_999, 500_000) == pytest.approx([1e-4, 1e-5])
+    assert rates("multirealism", 2_549_000, 2_551_000) == pytest.approx([1e-4, 1e-5])
+    ivr = rates("ivr", 1_599_000, 1_601_000, 2_101_000, 2_301_000, 2_401_000)
+    assert ivr == pytest.approx([1e-4, 5e-5, 1e-5, 5e-6, 1e-6])
+
+
+def test_the_weights_are_the_published_ones_but_for_a_common_factor():
+    def first(method):
+        return load_recipe(f"paper-{method}").stages[-1]
+
+    close = {"rel": 1e-5}
+    assert 150 / first("charm").lambdas[0] == pytest.approx(0.01 * LEVELS, **close)
+    elic = first("elic")
+    assert 150 / elic.lambdas[0] == pytest.approx(0.016 * LEVELS, **close)
+    assert elic.clip_norm / elic.lambdas[0] == pytest.approx(1, **close)
+    published = [50, 160, 300, 480, 710, 1000, 1350, 1780, 2302, 2915]
+    assert [150 / one for one in first("ivr").lambdas] == pytest.approx(published, **close)
+    assert first("ivr").clip_norm == 5
+    hific, factor = first("hific"), 150 / (0.1 * 2**-5 * 0.75 * LEVELS)
+    weights = (*hific.lambdas, hific.lambda_below, hific.lpips, hific.gan)
+    assert weights == pytest.approx([factor * one for one in (2, 1 / 64, 1, 0.15)], **close)
+    realism, factor = first("multirealism"), 150 / (0.01 * LEVELS)
+    weights = (*realism.lambdas, realism.lpips_per_beta, realism.gan_per_beta, realism.clip_norm)
+    assert weights == pytest.approx([factor * one for one in (12.8, 4.26, 1, 1)], **close)
+    assert [first(one).clip_norm for one in ("charm", "hific")] == [0, 0]
+
+
+def approximate(fields):
+    return {name: pytest.approx(value, rel=1e-5) for name, value in fields.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_rates_of_the_suite_hold_the_recipe_s_own(method):
+    for stage in load_recipe(f"paper-{method}").stages:
+        rates = [
+            {name: getattr(stage, name) for name in fields} == approximate(fields)
+            for fields in RATES[method]
+        ]
+        assert sum(rates) == 1
+
+
+def test_the_suite_of_the_papers_has_the_members_of_every_other():
+    runs = field_suite(load_recipe("paper"), Path("out"))
+    night = field_suite(load_recipe("night"), Path("out"))
+    assert sorted(one.name for one in runs) == sorted(one.name for one in night)
+    assert {one.target for one in runs} == {one.target for one in night}
+    assert {one.recipe.sizes for one in runs} == {"full"}
+    for run in runs:
+        run.recipe.check_network()
+        own = load_recipe(f"paper-{run.subject.architecture}")
+        assert replace(own, name="paper", stages=run.recipe.stages) == run.recipe
+    lambdas = [run.recipe.stages[0].lambdas for run in runs if run.name.startswith("elic-")]
+    assert lambdas == sorted(lambdas, reverse=True), "the lowest rate first"
+    (chosen,) = field_suite(load_recipe("paper"), Path("out"), members=["hific-2"])
+    assert {stage.target_bpp for stage in chosen.recipe.stages} == {0.3}
+
+
+def test_a_learning_rate_for_the_papers_or_a_recipe_of_another_method_is_refused():
+    with pytest.raises(UsageError, match="--learning-rate: the recipe paper has each method's"):
+        field_suite(load_recipe("paper"), Path("out"), 1e-3)
+    with pytest.raises(
+        UsageError, match="paper-elic is for elic: --suite field takes one for ours"
+    ):
+        field_suite(load_recipe("paper-elic"), Path("out"))
+
+
+def test_a_clip_norm_of_zero_leaves_the_gradient_as_it_is():
+    after = {}
+    for clip in (0.0, 1e9, 1e-12):
+        network = toy()
+        learner = learner_of(network, {"clip_norm": clip})
+        learner.update()
+        after[clip] = network.mix.weight.grad.clone()
+    assert torch.equal(after[0.0], after[1e9])
+    assert float(after[1e-12].norm()) < 1e-11 < float(after[0.0].norm())
+
+
+def made(method, kind, **fields):
+    """An objective of the recipe's first stage, the tiny network, and a batch of two crops."""
+    recipe = reduced(method, **fields)
+    learner = Learner(tiny(method), recipe, 0, photographs(), Workers())
+    crops = learner._crops.take(0).float() / 127.5 - 1
+    return kind(recipe.stages[0], Setup(recipe, 0, CPU, Workers())), learner.network, Batch(crops)
+
+
+def lambda_of(found):
+    """The weight of a bit in a loss without LPIPS and GAN."""
+    mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
+    return (float(found.total.detach()) - 150 * mse) / bpp
+
+
+def test_hific_weighs_bits_half_and_has_a_higher_target_at_first():
+    fields = {"early_steps": 2, "lambdas": (2.0,), "lambda_below": 0.25, "gan": 0.0}
+    objective, network, batch = made("hific", Hific, **fields, target_bpp=1.0)
+    rounded = float(objective.loss(network, batch, 0).numbers["rounded_bpp"])
+    between = rounded / 1.2  # exceeded, but for the first steps
+    for target, weights in ((between, [0.125, 2.0]), (rounded / 2, [1.0, 2.0])):
+        objective, network, batch = made("hific", Hific, **fields, target_bpp=target)
+        found = [lambda_of(objective.loss(network, batch, step)) for step in (1, 2)]
+        assert found == pytest.approx(weights, rel=1e-3)
+
+
+def test_multi_realism_weighs_bits_ten_times_as_much_at_first():
+    fields = {"early_share": 0.5, "lambdas": (2.0,), "gan_per_beta": 0.0}
+    objective, network, batch = made("multirealism", MultiRealism, **fields)
+    found = [lambda_of(objective.loss(network, batch, step)) for step in (0, 1, 2, 3)]
+    assert found == pytest.approx([20, 20, 2, 2], rel=1e-3)
+
+
+def test_ivr_draws_neighbours_and_their_half_with_the_weights_between():
+    objective, network, batch = made("ivr", Ivr)
+    lambdas = objective.stage.lambdas
+    drawn = [objective.drawn(step) for step in range(400)]
+    levels = [level for level, _ in drawn]
+    shares = {level: levels.count(level) / 400 for level in set(levels)}
+    # Each of four pairs and three shares alike: inner levels belong to two pairs.
+    expected = {level / 2: 1 / 12 for level in range(9)} | dict.fromkeys((1, 2, 3), 1 / 6)
+    assert shares == pytest.approx(expected, abs=0.06)
+    for level, weight in drawn:
+        below, above = (150 / lambdas[int(edge)] for edge in (np.floor(level), np.ceil(level)))
+        assert weight == pytest.approx((below + above) / 2)
+    found = objective.loss(network, batch, 7)
+    mse, bpp = (float(found.numbers[name].detach()) for name in ("mse", "bpp"))
+    assert float(found.total.detach()) == pytest.approx(bpp + drawn[7][1] * mse, rel=1e-5)
+
+
+def hearing(heard):
+    """A hook that keeps a module's first input."""
+    return lambda _module, given: heard.append(given[0].detach())
+
+
+@pytest.mark.parametrize("noisy_contexts", [False, True])
+def test_the_contexts_of_elic_see_noise_where_a_stage_says_so(noisy_contexts):
+    objective, network, batch = made("elic", Elic, noisy_contexts=noisy_contexts)
+    with torch.no_grad():
+        latents = network.analyse(batch.crops)
+    width = network.sizes.groups[0]
+    seen, anchors = [], []
+    network.context.channel[1].register_forward_pre_hook(hearing(seen))
+    network.context.spatial[0].register_forward_pre_hook(hearing(anchors))
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found = objective.loss(network, batch, 0)
+        assert lambda_of(found) == pytest.approx(objective.stage.lambdas[0], rel=1e-3)
+    assert torch.equal(*seen) is not noisy_contexts
+    for one, first in zip(seen, anchors, strict=True):
+        known = first != 0
+        assert torch.equal(one[known], first[known]), "anchors have the same noise in both passes"
+        assert float((one - latents[:, :width]).abs().max()) <= 0.501
+    with torch.no_grad():
+        for seed in (3, 4):
+            torch.manual_seed(seed)
+            network(batch.crops, None, noisy=False)
+    assert torch.equal(*seen[2:]), "what is validated and coded is rounded"
+
+
+def test_a_stage_of_elic_for_another_network_is_refused():
+    objective, _, batch = made("elic", Elic)
+    with pytest.raises(UsageError, match="networks of elic alone"):
+        objective.loss(tiny("charm"), batch, 0)

@@ -1,0 +1,108 @@
+"""Suites: how long they take, and that they go on where a signal stopped them."""
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from baselines.commands.training_runs import outlook
+from baselines.neural.training.loop.journal import Journal
+from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.remaining import seconds_left, steps_left
+from baselines.neural.training.run import Subject
+from baselines.neural.training.session import TrainingRun
+from support.training.fixtures import REALISM, recipe_of
+from support.training.tiny_runs import bench, write_photographs, write_recipe
+
+
+def planned(folder: Path, name: str, architecture: str = "crdr", *stages) -> TrainingRun:
+    """A run with a folder for its journal; by default of 100 steps of two crops."""
+    recipe = recipe_of(*(stages or [{"steps": 100}]))
+    (folder / name).mkdir()
+    return TrainingRun(name, folder / name, folder / f"{name}.x", Subject(architecture), recipe)
+
+
+def report(run: TrainingRun, *entries: tuple[int, int, float]) -> None:
+    """Stage, step and crops per second of each report."""
+    names = ("stage", "step", "crops_per_second")
+    lines = [json.dumps(dict(zip(names, entry, strict=True))) for entry in entries]
+    (run.folder / "journal.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_the_time_of_a_suite_is_that_of_its_methods_as_far_as_they_are_measured(tmp_path):
+    stages = {"steps": 100}, {**REALISM, "steps": 50}
+    first = planned(tmp_path, "first", "crdr", *stages)
+    second = planned(tmp_path, "second", "crdr", *stages)
+    other = planned(tmp_path, "other", "charm")
+    runs = (first, second, other)
+    assert (steps_left(runs), seconds_left(runs, runs)) == (400, None)
+    assert outlook(runs) == "3 networks, 0 finished: 400 steps left, their time unknown"
+    # 40 crops in 20 s, then 160 in 40 s: .3 s a crop; 20 crops of realism in 20 s: 1 s a crop
+    report(first, (0, 20, 2.0), (0, 100, 4.0), (1, 10, 1.0))
+    assert seconds_left([first], runs) == pytest.approx(40 * 2)
+    assert seconds_left([second], runs) == pytest.approx(200 * 0.3 + 100 * 1.0)
+    everything = (20 + 40 + 20) / 220  # of a method that was not measured
+    assert seconds_left([other], runs) == pytest.approx(200 * everything)
+    report(other, (0, 50, 10.0))
+    assert seconds_left([other], runs) == pytest.approx(100 / 10)
+    assert steps_left(runs) == 40 + 150 + 50
+    assert outlook(runs) == "3 networks, 0 finished: 240 steps left, about 4 min"
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A suite of two members of five steps each, whose batches have two crops."""
+    write_photographs(tmp_path)
+    recipe = write_recipe(tmp_path / "recipe.toml", 25, 0, initialise='"pca"')
+
+    def words(out, *more):
+        return (
+            "train", "--suite", "field", "--recipe", recipe, "--members", "elic-1,elic-2",
+            "--data", tmp_path / "photos", "--validation", tmp_path / "unseen", "--out", out, *more,
+        )  # fmt: skip
+
+    return words
+
+
+def test_a_suite_goes_on_within_the_member_that_a_signal_stopped(tmp_path, command, monkeypatch):
+    whole = bench(*command(tmp_path / "whole"))
+    said = whole.stderr.splitlines()
+    assert said[0] == "2 networks, 0 finished: 10 steps left, their time unknown"
+    assert re.search(r"^elic-2: .*, 0 s left, 0 s for the suite, 0 skipped$", said[-1])
+    append = Journal.append
+
+    def interrupted(journal, entry):
+        append(journal, entry)
+        if journal.path.parent.name == "elic-2" and entry["step"] == 2:
+            signal.raise_signal(signal.SIGINT)  # it arrives in the next step
+
+    monkeypatch.setattr(Journal, "append", interrupted)
+    stopped = bench(*command(tmp_path / "pieces"))
+    assert stopped.exit_code == 130
+    assert "elic-2: interrupted after 3 of 5 steps" in stopped.stdout
+    again = bench(*command(tmp_path / "pieces"))
+    assert again.exit_code == 0
+    assert "elic-1.safetensors: finished before, 5 steps" in again.stdout
+    assert re.match(r"2 networks, 1 finished: 2 steps left, about \d+ s", again.stderr)
+    for name in ("elic-1", "elic-2"):
+        one, other = (
+            json.loads((tmp_path / out / f"{name}.json").read_text()) for out in ("whole", "pieces")
+        )
+        assert one["sha256"] == other["sha256"]
+
+
+def test_the_minutes_are_those_of_the_whole_suite(tmp_path, command):
+    done = bench(*command(tmp_path / "out", "--max-minutes", 0))
+    assert done.exit_code == 0
+    assert "elic-1: the time is over after 1 of 5 steps" in done.stdout
+    assert not (tmp_path / "out" / "elic-2").exists()
+
+
+def test_the_recipe_of_a_night_is_planned_for_every_member():
+    """The speeds of a journal are found whatever kinds of stages a suite has."""
+    from baselines.neural.training.suites.field import field_suite
+
+    runs = field_suite(load_recipe("night"), Path("nowhere"))
+    assert steps_left(runs) == sum(run.steps for run in runs)

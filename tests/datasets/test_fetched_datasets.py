@@ -1,0 +1,201 @@
+"""Datasets as they are fetched: archives unpacked, folders whole or absent."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from benchmark.commands.measuring import fetch as command
+from benchmark.datasets import clic2020, download, kodak
+from benchmark.datasets.archive import Archive, fetch_archive
+from benchmark.datasets.clic2020 import MOBILE, open_mobile
+from benchmark.datasets.download import MANIFEST, manifest_objection, unpack_images
+from benchmark.datasets.image import read_image
+from benchmark.datasets.kodak import Facts, fetch_dataset, open_kodak
+from benchmark.errors import Unavailable
+from benchmark.system.digest import pixels_sha256
+from support.files.file_server import BODY, left_in, zip_of
+
+
+def test_an_archive_gives_its_images_and_nothing_else(tmp_path):
+    archive = zip_of(
+        tmp_path / "a.zip",
+        {
+            "set/": b"",
+            "set/1.png": b"one",
+            "set/2.PNG": b"two",
+            "__MACOSX/set/._1.png": b"fork",
+            "__MACOSX/3.png": b"fork",
+            "set/.4.png": b"hidden",
+            "set/readme.txt": b"text",
+        },
+    )
+    unpack_images(archive, tmp_path / "out", 2)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert found == {"1.png": b"one", "2.PNG": b"two"}
+
+
+def test_no_member_ends_up_elsewhere(tmp_path):
+    names = ["../../up.png", "/absolute.png", "a/../../b.png", "c/d/../e.png"]
+    archive = zip_of(tmp_path / "a.zip", dict.fromkeys(names, b"x"))
+    unpack_images(archive, tmp_path / "in" / "out", 4)
+    assert left_in(tmp_path / "in" / "out") == ["absolute.png", "b.png", "e.png", "up.png"]
+    assert left_in(tmp_path) == ["a.zip", "in"]
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"1.png": b""}, "holds 1 PNG files instead of 2: it is the archive of another"),
+        (dict.fromkeys(["1.png", "2.png", "3.png"], b""), "holds 3 PNG files instead of 2"),
+        ({"a/1.png": b"", "b/1.png": b""}, r"two files called 1\.png"),
+    ],
+)
+def test_another_archive_is_refused_before_it_is_unpacked(members, reason, tmp_path):
+    with pytest.raises(Unavailable, match=reason):
+        unpack_images(zip_of(tmp_path / "a.zip", members), tmp_path / "out", 2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text"])
+def test_a_damaged_archive_is_refused(damage, tmp_path):
+    archive = zip_of(tmp_path / "a.zip", {"1.png": BODY[:5000]})
+    data = bytearray(archive.read_bytes())
+    data[2000] ^= 1
+    damaged = {"cut": data[:3000], "flipped": data, "text": b"<html>"}
+    archive.write_bytes(damaged[damage])
+    with pytest.raises(Unavailable, match="not a whole zip archive"):
+        unpack_images(archive, tmp_path / "out", 1)
+
+
+@pytest.fixture
+def small_kodak(server, tmp_path, monkeypatch):
+    """Twenty-four flat pictures in Kodak's place, on the server and in the table."""
+    pictures = {}
+    for number in range(1, 25):
+        name, path = f"kodim{number:02d}.png", tmp_path / "picture.png"
+        size = (512, 768) if number % 5 == 4 else (768, 512)
+        Image.new("RGB", size, (number, 0, 0)).save(path, compress_level=1)
+        data = path.read_bytes()
+        server.files[f"/{name}"] = data
+        digest = pixels_sha256(read_image(path).pixels)[:16]
+        pictures[name] = Facts(hashlib.sha256(data).hexdigest(), len(data), digest)
+    monkeypatch.setattr(kodak, "PICTURES", pictures)
+    monkeypatch.setattr(kodak, "ADDRESS", server.url)
+    return server
+
+
+def test_kodak_is_fetched_once_and_then_found(small_kodak, tmp_path, capsys):
+    data = tmp_path / "data"
+    command.fetch("kodak", data)
+    assert len(open_kodak([data]).images) == 24
+    manifest = json.loads((data / "kodak" / MANIFEST).read_text())
+    assert len(manifest["files"]) == len(manifest["urls"]) == len(small_kodak.asked) == 24
+    assert left_in(data) == ["kodak"]
+    command.fetch("kodak", data)
+    assert len(small_kodak.asked) == 24
+    assert capsys.readouterr().out.splitlines() == [f"kodak: 24 images in {data / 'kodak'}"] * 2
+
+
+def test_an_interrupted_kodak_is_absent_and_resumes(small_kodak, tmp_path):
+    last = small_kodak.files.pop("/kodim24.png")
+    with pytest.raises(Unavailable, match=r"404.*kodim01\.png to kodim24\.png into .*/kodak your"):
+        fetch_dataset("kodak", [], tmp_path)
+    with pytest.raises(Unavailable, match="not in"):
+        open_kodak([tmp_path])
+    small_kodak.files["/kodim24.png"] = last
+    small_kodak.asked.clear()
+    fetch_dataset("kodak", [], tmp_path)
+    assert small_kodak.asked == [("/kodim24.png", 0)]
+    assert len(open_kodak([tmp_path]).images) == 24
+
+
+def test_a_folder_of_the_users_own_is_never_replaced(small_kodak, tmp_path):
+    (tmp_path / "kodak").mkdir()
+    (tmp_path / "kodak" / "kodim01.png").write_bytes(b"mine")
+    with pytest.raises(Unavailable, match="kodak is there, but is not the whole dataset"):
+        command.fetch("kodak", tmp_path)
+    assert (tmp_path / "kodak" / "kodim01.png").read_bytes() == b"mine"
+    assert small_kodak.asked == []
+
+
+@pytest.fixture
+def small_clic(server, tmp_path, monkeypatch) -> Archive:
+    """An archive of three pictures in the place of CLIC's mobile one."""
+    Image.new("RGB", (80, 70)).save(tmp_path / "p.png")
+    data = (tmp_path / "p.png").read_bytes()
+    archive = zip_of(tmp_path / "m.zip", {f"mobile/{name}.png": data for name in "abc"})
+    body = archive.read_bytes()
+    server.files["/CLIC2020Mobile_test.zip"] = body
+    small = MOBILE._replace(
+        url=f"{server.url}/{MOBILE.file_name}",
+        num_images=3,
+        size_bytes=len(body),
+        digest=hashlib.sha256(body).hexdigest(),
+    )
+    monkeypatch.setattr(clic2020, "MOBILE", small)
+    return small
+
+
+def test_clic_is_fetched_unpacked_and_the_archive_goes(small_clic, tmp_path, server, capsys):
+    data = tmp_path / "data"
+    command.fetch("clic2020:mobile", data)
+    images = open_mobile([data]).images
+    assert [image.name for image in images] == ["mobile/a.png", "mobile/b.png", "mobile/c.png"]
+    assert left_in(data / "clic2020") == ["mobile"]
+    assert left_in(data / "clic2020/mobile") == ["a.png", "b.png", "c.png", MANIFEST]
+    command.fetch("clic2020:mobile", data)
+    assert len(server.asked) == 1
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"clic2020:mobile: 3 images in {data / 'clic2020/mobile'}"
+    )
+
+
+def test_a_folder_of_clic_that_is_not_whole_is_never_replaced(small_clic, tmp_path, server):
+    folder = tmp_path / "clic2020" / "mobile"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"mine")
+    with pytest.raises(Unavailable, match="mobile is there, but is not the whole dataset"):
+        command.fetch("clic2020:mobile", tmp_path)
+    assert server.asked == []
+
+
+def test_an_archive_that_the_user_brought_is_used_and_stays(small_clic, tmp_path, server):
+    home = tmp_path / "data" / "clic2020"
+    home.mkdir(parents=True)
+    shutil.copy(tmp_path / "m.zip", home / small_clic.file_name)
+    fetch_archive(small_clic, tmp_path / "data")
+    assert left_in(home) == [small_clic.file_name, "mobile"]
+    assert server.asked == []
+
+
+def test_unpacking_that_was_interrupted_leaves_nothing_that_counts(
+    small_clic, tmp_path, monkeypatch
+):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "publish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_archive(small_clic, tmp_path)
+    with pytest.raises(Unavailable, match="is not in"):
+        open_mobile([tmp_path])
+    fetch_archive(small_clic, tmp_path)
+    assert len(open_mobile([tmp_path]).images) == 3
+
+
+def test_what_the_manifest_promises_has_to_be_there(small_clic, tmp_path):
+    folder = fetch_archive(small_clic, tmp_path)
+    assert manifest_objection(folder) == ""
+    (folder / "b.png").write_bytes(b"short")
+    with pytest.raises(Unavailable, match=r"b\.png does not have the \d+ bytes it was fetched"):
+        open_mobile([tmp_path])
+    (folder / "b.png").rename(folder / "other.png")
+    with pytest.raises(Unavailable, match=r"b\.png is missing"):
+        open_mobile([tmp_path])
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(Unavailable, match=r"manifest\.json cannot be read"):
+        open_mobile([tmp_path])

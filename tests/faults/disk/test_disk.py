@@ -1,0 +1,303 @@
+"""Results where a disk ends, may only be read, has an odd name, or is written by two at once."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.analysis.summarise import summarise
+from benchmark.rows.store import Store
+from support.faults.ledger import tell
+from support.rows.stable_rows import losses_of, stable
+
+FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
+HONEST = f"{FAKES}:Honest"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(4):
+        Image.effect_noise((120, 100 + number), 40).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+def words(*more):
+    """Return a command that keeps nothing that Python compiles: a part of it would stay."""
+    return [sys.executable, "-B", "-m", "benchmark", *map(str, more)]
+
+
+def run_words(images, results, codec=HONEST, *more):
+    return words(
+        "run", "--codecs", codec, "--dataset", images, "--metrics", "psnr", "--results", results,
+        "--json", *more,
+    )  # fmt: skip
+
+
+def carry_out(command, **more):
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **more)
+
+
+@pytest.fixture(scope="module")
+def expected(images, tmp_path_factory):
+    """Return the table of an undisturbed run."""
+    results = tmp_path_factory.mktemp("whole")
+    assert carry_out(run_words(images, results)).returncode == 0
+    return stable(only_store(results))
+
+
+def only_store(results):
+    (folder,) = results.iterdir()
+    return Store(folder)
+
+
+@contextmanager
+def mounted(folder, options):
+    """Mount a file system of its own; skip the test where that is not allowed."""
+    folder.mkdir()
+    made = carry_out(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)])
+    if made.returncode:
+        pytest.skip(f"needs the right to mount a file system: {made.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        carry_out(["umount", "-l", str(folder)])
+
+
+def one_sentence(done, says):
+    return (
+        done.returncode == 1
+        and says in done.stderr.splitlines()[-1]
+        and done.stderr.count("bench: ") == 1
+        and "Traceback" not in done.stderr
+    )
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_a_sentence_and_more_room_lets_it_resume(
+    images, tmp_path, record_property
+):
+    """Six rows and streams of 40 kB do not fit; ever larger disks take it to the end."""
+    slow = (f"{HONEST}:pause=1.05", "--limit", 2)  # each row is stored as soon as it is there
+    assert carry_out(run_words(images, tmp_path / "whole", *slow)).returncode == 0
+    expected = stable(only_store(tmp_path / "whole"))
+    faults = runs = losses = grown = 0
+    with mounted(tmp_path / "small", "size=48k") as results:
+        done: set[str] = set()
+        for kilobytes in (60, 150, 300, 4096):
+            larger = ["mount", "-o", f"remount,size={kilobytes}k", str(results)]
+            assert carry_out(larger).returncode == 0
+            stored = len(done)
+            ended = carry_out(run_words(images, results, *slow))
+            runs += 1
+            store = only_store(results)
+            lost, done = losses_of(store, done)
+            losses += lost
+            grown += len(done) > stored
+            if ended.returncode:
+                faults += 1
+                losses += not one_sentence(ended, "No space left on device")
+        losses += ended.returncode + (stable(store) != expected)
+    tell(record_property, "disk full", runs, faults, losses)
+    assert losses == 0
+    assert faults >= 2
+    assert grown >= 2, "no row was stored before the disk was full"
+
+
+def test_files_that_may_not_grow_end_the_run_in_a_sentence(
+    images, expected, tmp_path, record_property
+):
+    """A limit of the process stands in for a full disk where mounting is not allowed."""
+    results = tmp_path / "results"
+    limited = ["prlimit", "--fsize=20000", *run_words(images, results)]
+    ended = carry_out(limited)
+    losses = int(not one_sentence(ended, "File too large"))
+    losses += losses_of(only_store(results), set())[0]
+    again = carry_out(run_words(images, results))
+    losses += again.returncode + (stable(only_store(results)) != expected)
+    tell(record_property, "files that may not grow", 2, 1, losses)
+    assert losses == 0, ended.stderr
+
+
+def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
+    """Python itself keeps such a file and stumbles over it ever after."""
+    call = [sys.executable, "-m", "benchmark", "--version"]
+    kept = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    assert carry_out(call, env=kept).returncode == 0
+    (compiled,) = tmp_path.rglob("benchmark/commands/version.*.pyc")
+    compiled.write_bytes(compiled.read_bytes()[:-40])
+    ended = carry_out(call, env=kept)
+    assert one_sentence(ended, "delete the folders __pycache__")
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """A PNG of 100 kB and a stream of it."""
+    folder = tmp_path_factory.mktemp("noise")
+    Image.effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
+    assert (
+        carry_out(
+            words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp")
+        ).returncode
+        == 0
+    )
+    return folder
+
+
+@pytest.mark.parametrize("limit", ["disk", "size of files"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "train"])
+def test_a_file_that_does_not_fit_leaves_no_draft(verb, limit, noise, tmp_path, record_property):
+    calls = {
+        "encode": (
+            "encode",
+            noise / "in.png",
+            "out.jpg",
+            "--codec",
+            "jpeg",
+            "--point",
+            "quality=95",
+        ),
+        "decode": ("decode", noise / "in.webp", "out.png"),
+        "train": ("train", "--recipe", "smoke", "--data", "sample", "--out", "run"),
+    }
+    folder, call = tmp_path / "small", words(*calls[verb])
+    with mounted(folder, "size=8k") if limit == "disk" else nullcontext(folder):
+        folder.mkdir(exist_ok=True)
+        limited = call if limit == "disk" else ["prlimit", "--fsize=8192", *call]
+        ended = carry_out(limited, cwd=folder)
+        left = [path for path in folder.rglob("*") if path.suffix == ".part"]
+    losses = len(left) + ("Traceback" in ended.stderr) + (ended.returncode not in (1, 2))
+    tell(record_property, "disk full", 1, 1, losses)
+    assert losses == 0, (left, ended.stderr)
+
+
+def test_results_that_may_only_be_read_are_shown_and_never_written(
+    images, expected, tmp_path, record_property
+):
+    with mounted(tmp_path / "shelf", "size=4m") as results:
+        assert carry_out(run_words(images, results)).returncode == 0
+        assert carry_out(["mount", "-o", "remount,ro", str(results)]).returncode == 0
+        finished = carry_out(run_words(images, results))
+        more = carry_out(run_words(images, results, "jpeg"))
+        audited = carry_out(words("audit", "decode", results, "--trust"))
+        reported = carry_out(words("report", "--results", results))
+        losses = finished.returncode + audited.returncode
+        losses += not one_sentence(more, "Read-only file system")
+        losses += not one_sentence(reported, "Read-only file system")
+        losses += stable(only_store(results)) != expected
+    tell(record_property, "results that may only be read", 4, 4, losses)
+    assert losses == 0, (finished.stderr, more.stderr, audited.stdout, reported.stderr)
+
+
+NAMES = [
+    "with spaces, 'quotes', ünïcödé – 結果 🖼",
+    "-leading=dash,comma:colon and new\nline",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["unicode", "punctuation"])
+def test_results_and_images_below_any_name_come_out_the_same(
+    images, expected, name, tmp_path, record_property
+):
+    place = tmp_path / name
+    place.mkdir()
+    (place / "photos").symlink_to(images)
+    ended = carry_out(run_words(place / "photos", place / "results"))
+    store = only_store(place / "results")
+    losses = ended.returncode + losses_of(store, set())[0] + (stable(store) != expected)
+    for command in (("report", "--results"), ("audit", "decode", "--trust")):
+        losses += carry_out(words(*command, place / "results")).returncode
+    tell(record_property, "results below an odd name", 3, 3, losses)
+    assert losses == 0, ended.stderr
+
+
+def test_two_runs_of_the_same_cells_at_once_end_with_one_row_each(
+    images, expected, tmp_path, record_property
+):
+    results = tmp_path / "results"
+    both = [
+        subprocess.Popen(
+            run_words(images, results),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    losses = 0
+    for process in both:
+        process.communicate(timeout=900)
+        losses += process.returncode
+    store = only_store(results)
+    # Both may have measured a cell; the table has it once.
+    losses += stable(store) != expected
+    losses += len(store.done()) != len(expected)
+    tell(record_property, "two runs at once of the same cells", 2, 1, losses)
+    assert losses == 0
+
+
+CLOCK = '''
+"""In interpreters with this on their path the harness lives some days earlier or later."""
+import datetime, os, sys
+from importlib.machinery import PathFinder
+
+class Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        shift = datetime.timedelta(days=float(os.environ["TEST_CLOCK_DAYS"]))
+        return datetime.datetime.now(tz) + shift
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = super().find_spec(name, path, target)
+        if name not in ("benchmark.measure.workbench", "benchmark.rows.provenance") or not found:
+            return found
+        execute = found.loader.exec_module
+        def shifted(module):
+            execute(module)
+            module.datetime = Shifted
+        found.loader.exec_module = shifted
+        return found
+
+sys.meta_path.insert(0, Finder)
+'''
+
+
+def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
+    images, expected, tmp_path, record_property
+):
+    """A failure, then a year earlier the success; a metric a year before its row; a newer codec."""
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    results = tmp_path / "results"
+
+    def at(days, codec=HONEST, *more):
+        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        own = {**os.environ, "PYTHONPATH": paths, "TEST_CLOCK_DAYS": str(days)}
+        return carry_out(run_words(images, results, codec, *more), env=own)
+
+    losses = at(0, HONEST, "--limit", 2).returncode
+    losses += at(-365).returncode
+    store = only_store(results)
+    losses += stable(store) != expected
+    years = {row["finished_utc"][:4] for row in store.table().to_pylist()}
+    assert len(years) == 2, "the clock of the second run was not another"
+    metrics = carry_out(
+        words("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y"),
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "TEST_CLOCK_DAYS": "-900"},
+    )
+    losses += metrics.returncode + store.table()["psnr_y_db"].null_count
+    moved = tmp_path / "newer.py"
+    moved.write_text(FAKES.read_text())
+    losses += at(0, f"{moved}:Honest").returncode
+    moved.write_text(FAKES.read_text().replace('"0" * 64, 1, "one call"', '"9" * 64, 1, "newer"'))
+    losses += at(-365, f"{moved}:Honest").returncode
+    editions = {
+        point.edition.codec: point.edition.timed for point in summarise(store.table()).points
+    }
+    losses += editions[f"{moved}:Honest"] != "newer"
+    tell(record_property, "clock going backwards", 5, 3, losses)
+    assert losses == 0, editions

@@ -1,0 +1,262 @@
+"""A loss of power after any change on disk: what was said to be stored is there, nothing is wrong.
+
+The changes of a real process are recorded, and made again on a disk that loses what was not
+synchronised.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.errors import DamagedResults, StoreError
+from benchmark.rows.store import Store
+from support.faults.ledger import tell
+from support.faults.power_loss import Disk, write_all, write_lost
+from support.rows.stable_rows import unreadable
+
+TESTS = Path(__file__).parents[2]
+# Every process of the command records; rows are stored one by one, and said to be when they are.
+RECORDS = """
+import os, sys
+from importlib.machinery import PathFinder
+sys.path.insert(0, os.environ["TEST_SUPPORT"])
+from support.faults.recorded_writes import recording, tell
+
+recording(os.environ["TEST_ROOT"], os.environ["TEST_LOG"])
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = super().find_spec(name, path, target)
+        change = {"benchmark.rows.store": told, "benchmark.measure.record": often}.get(name)
+        if change and found:
+            execute = found.loader.exec_module
+            found.loader.exec_module = lambda module: (execute(module), change(module))
+        return found
+
+def told(module):
+    write = module.Store._write_shard
+    def write_and_tell(store, table):
+        path = write(store, table)
+        tell("stored", table["cell"].to_pylist())
+        return path
+    module.Store._write_shard = write_and_tell
+
+def often(module):
+    module.FLUSH_SECONDS = -1.0
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(2):
+        Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+def changes_of(words, folder):
+    """Run Python with these words, recording below folder/root; return its changes."""
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(RECORDS)
+    root, log = folder / "root", folder / "log"
+    root.mkdir(exist_ok=True)
+    own = {"PYTHONPATH": str(folder / "site"), "TEST_SUPPORT": str(TESTS)}
+    own |= {"TEST_ROOT": str(root), "TEST_LOG": str(log)}
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        env={**os.environ, **own}, capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def bench(*words):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, words)],
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def run_words(images, results):
+    return (
+        "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
+        "--metrics", "psnr", "--results", results, "--jobs", "1", "--json",
+    )  # fmt: skip
+
+
+def files_of(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def rows_of(results):
+    """Return rows by cell of the only dataset; none without one."""
+    folders = [path.parent for path in results.glob("*/per_image")]
+    return {row["cell"]: row for row in Store(folders[0]).table().to_pylist()} if folders else {}
+
+
+def losses_after(left, stored, expected):
+    """Count what is wrong with the results that the loss of power left.
+
+    A row is there with its stream and the record of its run, equal to the one `expected` of its
+    cell, or it is not there; none that was said to be stored is missing.
+    """
+    folders = [path.parent for path in left.glob("results/*/per_image")]
+    if not folders:
+        return len(stored)
+    store = Store(folders[0])
+    found = {row["cell"]: row for row in store.table().to_pylist()}
+    losses = len(unreadable(store)) + len(stored - found.keys())
+    for cell, row in found.items():
+        stream = store.stream(row["stream_sha256"])
+        losses += row != expected[cell] or stream is None or not store.record(row["run"])
+    return losses
+
+
+def lose_power(changes, place, seeds, losses_of):
+    """Lose power after each change, once a seed; yield the losses of each time.
+
+    losses_of: called with the folder, and what was said to be stored.
+    """
+    for seed in range(seeds):
+        disk, stored = Disk(), set()
+        for number, change in enumerate(changes):
+            if change[0] == "stored":
+                stored |= set(change[1])
+            else:
+                disk.make(change)
+            left = place / f"{seed}-{number}"
+            write_lost(disk, left, random.Random(f"{seed} {number}"))
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", DamagedResults)
+                    yield losses_of(left, stored)
+            except (DamagedResults, StoreError):
+                yield 1
+            shutil.rmtree(left)
+
+
+def assert_complete(changes, root, place):
+    """Check that the recorded changes make the real files: nothing was written past the record."""
+    disk = Disk()
+    for change in changes:
+        if change[0] != "stored":
+            disk.make(change)
+    write_all(disk, place)
+    assert files_of(place) == files_of(root)
+
+
+@pytest.fixture(scope="module")
+def recorded(images, tmp_path_factory):
+    """Return the changes that a run made on disk, and its rows by cell."""
+    folder = tmp_path_factory.mktemp("run")
+    root = folder / "root"
+    changes = changes_of(("-m", "benchmark", *run_words(images, root / "results")), folder)
+    assert_complete(changes, root, folder / "again")
+    return changes, rows_of(root / "results")
+
+
+SEEDS = [2, pytest.param(40, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
+def test_rows_that_a_run_stored_survive_a_loss_of_power(recorded, seeds, tmp_path, record_property):
+    changes, expected = recorded
+    said = [change[1] for change in changes if change[0] == "stored"]
+    assert len(expected) == 6
+    assert len(said) >= 6, "the rows were not stored one by one"
+    losses = list(lose_power(changes, tmp_path, seeds, partial(losses_after, expected=expected)))
+    tell(record_property, "loss of power in a run", len(losses), len(losses), sum(losses))
+    assert sum(losses) == 0
+
+
+@pytest.mark.parametrize("what", ["files", "folders"])
+def test_the_simulation_notices_what_is_not_synchronised(recorded, what, tmp_path):
+    changes, expected = recorded
+    files = {change[1] for change in changes if change[0] == "open"}
+    for where in ("per_image", "streams", "runs"):
+        without = [
+            change
+            for change in changes
+            if change[0] != "fsync"
+            or f"/{where}" not in change[1]
+            or (change[1] in files) != (what == "files")
+        ]
+        assert len(without) < len(changes)
+        losses = lose_power(without, tmp_path, 20, partial(losses_after, expected=expected))
+        assert any(losses), f"{what} of {where} need not be synchronised"
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=["few", "many"])
+def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_path, record_property):
+    source = tmp_path / "source"
+    bench(*run_words(images, source))
+    bench("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--dataset", images,
+          "--results", source)  # fmt: skip
+    for name, words in {
+        "merge": ("merge", source, "--into"),
+        "import": ("pack", "import", tmp_path / "a.tar", "--results"),
+    }.items():
+        place = tmp_path / name
+        place.mkdir()
+        results = place / "root" / "results"
+        changes = changes_of(("-m", "benchmark", *words, results), place)
+        assert_complete(changes, place / "root", place / "again")
+        expected = rows_of(results)
+        assert len(expected) == 6
+        losses = list(lose_power(changes, place, seeds, partial(losses_after, expected=expected)))
+        tell(record_property, f"loss of power in {name}", len(losses), len(losses), sum(losses))
+        assert sum(losses) == 0, name
+
+
+TRAINS = """
+import sys, torch
+from pathlib import Path
+from baselines.neural.training.loop.checkpointing import save_state
+from baselines.neural.training.loop.journal import Journal
+from support.faults.recorded_writes import tell
+
+run = Path(sys.argv[1])
+for step in (1, 2, 3):
+    save_state(run, {"step": step, "weights": torch.full((100,), float(step))})
+    Journal(run / "journal.jsonl").append({"stage": 0, "step": step})
+    tell("stored", [step])
+"""
+
+
+def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, record_property):
+    torch = pytest.importorskip("torch")
+    from baselines.neural.training.loop.checkpointing import load_state
+    from baselines.neural.training.loop.journal import Journal
+
+    run = tmp_path / "root" / "run"
+    run.parent.mkdir()
+    changes = changes_of(("-c", TRAINS, run), tmp_path)
+    assert_complete(changes, tmp_path / "root", tmp_path / "again")
+
+    def losses_of(left, stored):
+        state = load_state(left / "run", torch.device("cpu"))
+        step = state["step"] if state else 0
+        told = [entry["step"] for entry in Journal(left / "run" / "journal.jsonl").entries()]
+        whole = not state or bool((state["weights"] == step).all())
+        return (step < max(stored, default=0)) + (not whole) + len(stored - {*told})
+
+    losses = list(lose_power(changes, tmp_path, 6, losses_of))
+    tell(record_property, "loss of power in training", len(losses), len(losses), sum(losses))
+    assert sum(losses) == 0

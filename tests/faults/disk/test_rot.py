@@ -1,0 +1,281 @@
+"""Bits that change in stored files, and files that are lost: noticed, told, and measured again."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from benchmark.audit.stored_results import verify_results
+from benchmark.errors import DamagedResults
+from benchmark.measure.run import run
+from benchmark.plan.matrix import open_matrix
+from benchmark.plan.request import Request
+from benchmark.rows.files.shard import write_shard
+from benchmark.rows.store import Store
+from support.faults.ledger import tell
+from support.rows.stable_rows import stable
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(2):
+        Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+def request(images, results, **more):
+    points = ("jpeg.quality=10,50,90",)
+    return Request(
+        codecs=("jpeg",), points=points, dataset=str(images), metrics=("psnr",), jobs=1,
+        results=results, **more,
+    )  # fmt: skip
+
+
+def bench(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, words)],
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+
+
+def run_again(images, results, *more):
+    return bench(
+        "run", "--codecs", "jpeg", "--points", "jpeg.quality=10,50,90", "--dataset", images,
+        "--metrics", "psnr", "--results", results, "--jobs", "1", *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def measured(images, tmp_path_factory):
+    results = tmp_path_factory.mktemp("measured")
+    assert run(request(images, results)).failures == ()
+    return results
+
+
+@pytest.fixture
+def results(measured, tmp_path):
+    """Return a copy of the results of six cells, to be damaged."""
+    return shutil.copytree(measured, tmp_path / "results")
+
+
+def store_in(results):
+    (folder,) = [path.parent for path in results.glob("*/per_image")]
+    return Store(folder)
+
+
+def flip(path, chance):
+    """Change one bit of a file, in place and with the time that it had."""
+    content, before = bytearray(path.read_bytes()), path.stat()
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "flips", [100, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_flipped_bit_in_a_shard_changes_no_row(flips, tmp_path, record_property):
+    """Real rows, those that are bundled, and one row in a shard beside them."""
+    bundled = Store(ROOT / "results" / "kodak").versions(shipped=True)
+    store = Store(tmp_path / "kodak")
+    store.add(bundled)
+    (shard,) = store.folder.glob("per_image/*.parquet")
+    whole = shard.read_bytes()
+    alone = bundled.slice(0, 1).set_column(0, bundled.schema.field(0), pa.array(["alone"]))
+    store.add(alone)
+    expected = alone.select(["cell", "psnr_db", "bpp"]).to_pylist()
+    losses = 0
+    for seed in range(flips):
+        shard.write_bytes(whole)
+        flip(shard, random.Random(seed))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = store.table().select(["cell", "psnr_db", "bpp"]).to_pylist()
+        sentences = [str(one.message) for one in told]
+        losses += found != expected or len(told) != 1 or str(shard) not in sentences[0]
+    tell(record_property, "bits flipped in a shard", flips, flips, losses)
+    assert losses == 0
+    shard.write_bytes(whole)
+    assert store.table().num_rows == bundled.num_rows + 1
+
+
+def test_a_shard_that_cannot_be_used_is_one_sentence_in_every_verb(
+    images, results, tmp_path, record_property
+):
+    """One with a flipped bit, one with a column of nobody, and one whose codec is null."""
+    store = store_in(results)
+    expected, rows = stable(store), store.versions().drop_columns(["bundled"])
+    codec = rows.schema.get_field_index("codec")
+    nobody = rows.append_column("beauty", pa.array([1.0] * rows.num_rows))
+    null = rows.set_column(codec, rows.schema.field(codec), pa.nulls(rows.num_rows, pa.string()))
+    bad = [write_shard(store.folder / "per_image", one) for one in (rows[:1], nobody, null)]
+    flip(bad[0], random.Random(0))
+    losses = []
+    verbs = {
+        "plan": ("plan", "--codecs", "jpeg", "--dataset", images, "--results", results),
+        "report": ("report", "--dataset", images, "--results", results, "--metrics", "psnr"),
+        "merge": ("merge", results, "--into", tmp_path / "into"),
+        "export": ("pack", "export", tmp_path / "a.tar", "--codecs", "jpeg", "--dataset", images,
+                   "--results", results),
+    }  # fmt: skip
+    for verb, words in verbs.items():
+        losses += wrongs_of(verb, bench(*words), bad)
+    losses += wrongs_of("run", run_again(images, results), bad)
+    assert stable(store_in(tmp_path / "into")) == expected
+    assert (store.folder / "damaged" / bad[0].name).exists()
+    assert not bad[0].exists()
+    tell(record_property, "shards of any content", len(verbs) + 1, 3, len(losses))
+    assert losses == []
+
+
+def wrongs_of(verb, done, bad):
+    told = [line for line in done.stderr.splitlines() if " is left out: " in line]
+    named = all(any(path.name in line for line in told) for path in bad)
+    good = done.returncode == 0 and len(told) == len(bad) and named
+    return [] if good and "Traceback" not in done.stderr else [(verb, done.returncode, done.stderr)]
+
+
+def test_a_damaged_shard_is_set_aside_and_its_cells_are_measured_again(
+    images, results, record_property
+):
+    store = store_in(results)
+    expected = stable(store)
+    (shard,) = store.folder.glob("per_image/*.parquet")
+    flip(shard, random.Random(1))
+    assert [one.wrong for one in verify_results(results)] == [True]
+    done = run_again(images, results, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(str(shard)) == 1
+    losses = int(stable(store) != expected) + (not (store.folder / "damaged" / shard.name).exists())
+    (verified,) = verify_results(results)
+    losses += verified.wrong
+    assert [one.state for one in verified.findings] == ["set aside"]
+    tell(record_property, "bits flipped in a shard", 1, 1, losses)
+    assert losses == 0
+
+
+def test_a_lost_or_cut_stream_makes_its_cell_to_do_again(images, results, record_property):
+    store = store_in(results)
+    expected = stable(store)
+    lost, cut, *_ = sorted(store.streams())
+    kept = {path: path.read_bytes() for path in (lost, cut)}
+    lost.unlink()
+    cut.write_bytes(kept[cut][:-1])
+    assert not open_matrix(request(images, results, keep=False)).to_do
+    with pytest.warns(DamagedResults, match="2 cells of .* have lost their streams"):
+        matrix = open_matrix(request(images, results))
+    digests = {row["cell"]: row["stream_sha256"] for row in store.table().to_pylist()}
+    assert {digests[cell.key] for cell in matrix.to_do} == {lost.name, cut.name}
+    done = run_again(images, results, "--json")
+    losses = done.returncode + (stable(store) != expected)
+    losses += sum(path.read_bytes() != content for path, content in kept.items())
+    losses += len(open_matrix(request(images, results)).to_do)
+    tell(record_property, "streams lost or cut", 1, 2, losses)
+    assert losses == 0, done.stderr
+
+
+def test_streams_that_were_never_kept_are_not_missed(images, tmp_path):
+    assert run(request(images, tmp_path, keep=False)).failures == ()
+    assert not list(store_in(tmp_path).streams())
+    assert not open_matrix(request(images, tmp_path)).to_do
+
+
+def test_a_stream_with_a_flipped_bit_is_found_by_verifying_and_made_again(
+    images, results, record_property
+):
+    store = store_in(results)
+    stream = sorted(store.streams())[0]
+    whole = stream.read_bytes()
+    flip(stream, random.Random(2))
+    first, second = (run_again(images, results, "--verify") for _ in range(2))
+    assert first.returncode == 1
+    assert "is damaged: its bytes do not match its name" in first.stdout + first.stderr
+    losses = second.returncode + (stream.read_bytes() != whole)
+    losses += store.table()["attested"].to_pylist() != [True] * 6
+    tell(record_property, "bits flipped in a stream", 2, 1, losses)
+    assert losses == 0, second.stderr
+
+
+def test_a_stream_that_changes_after_it_was_verified_is_found_by_verifying_again(
+    images, results, record_property
+):
+    store = store_in(results)
+    assert run_again(images, results, "--verify").returncode == 0
+    stream = sorted(store.streams())[0]
+    whole = stream.read_bytes()
+    flip(stream, random.Random(2))
+    first, second = (run_again(images, results, "--verify") for _ in range(2))
+    losses = (first.returncode, first.stdout.count("is damaged: ")) != (1, 1)
+    losses += second.returncode + (stream.read_bytes() != whole)
+    losses += store.table()["attested"].to_pylist() != [True] * 6
+    tell(record_property, "bits flipped in a stream", 3, 1, losses)
+    assert losses == 0, first.stdout + second.stderr
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\xff", "[" * 100_000], ids=range(4))
+def test_a_damaged_record_is_a_sentence_and_the_others_are_read(results, content):
+    store = store_in(results)
+    store.begin("another", {"arguments": []})
+    (store.folder / "runs" / "00damaged.json").write_text(content, encoding="latin-1")
+    with pytest.warns(DamagedResults, match=r"left out: .*00damaged\.json cannot be read") as told:
+        assert len(store.records()) == 2
+    assert len(told) == 1
+
+
+def test_a_report_passes_over_a_damaged_record(images, results):
+    store = store_in(results)
+    (record,) = store.folder.glob("runs/*.json")
+    record.write_text("{")
+    done = bench("report", "--dataset", images, "--results", results, "--metrics", "psnr")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if str(record) in line] == [
+        done.stderr.splitlines()[0]
+    ]
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp_path):
+    store = store_in(results)
+    assert [(one.wrong, one.findings) for one in verify_results(results)] == [(False, ())]
+    older = store.folder / "per_image" / f"{'0' * 32}.parquet"
+    pq.write_table(pa.table({"cell": ["a"], "status": ["failed"]}), older)
+    bad = write_shard(store.folder / "per_image", store.versions().slice(0, 1))
+    flip(bad, random.Random(3))
+    flipped, lost, *_ = sorted(store.streams())
+    flip(flipped, random.Random(4))
+    lost.unlink()
+    (record,) = store.folder.glob("runs/*.json")
+    record.write_text("{")
+    (store.folder / "streams" / ".draft.part").write_bytes(b"")
+    done = bench("doctor", results, "--json")
+    (told,) = json.loads(done.stdout)
+    found = {(one["state"], one["path"]) for one in told["findings"]}
+    assert found == {
+        ("unverified", str(older)), ("damaged", str(bad)), ("damaged", str(flipped)),
+        ("missing", str(store.folder / "streams")), ("damaged", str(record)),
+        ("draft", str(store.folder / "streams" / ".draft.part")),
+    }  # fmt: skip
+    assert (done.returncode, told["wrong"]) == (1, True)
+    assert all(one["remedy"] for one in told["findings"])
+    nothing = bench("doctor", tmp_path / "none")
+    assert nothing.returncode == 2
+    assert nothing.stderr.count("bench: ") == 1
+
+
+def test_what_comes_with_the_project_is_verified():
+    for one in verify_results(ROOT / "results"):
+        assert one.findings == ()
+    for one in verify_results(ROOT / "results" / "ablation" / "results"):
+        assert one.findings == ()

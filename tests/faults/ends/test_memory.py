@@ -1,0 +1,145 @@
+"""Memory that runs out while cells are measured: a null or a failed row, and the run goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark import registry
+from benchmark.errors import memory_exhausted
+from benchmark.measure.extract import HashedImage
+from benchmark.measure.score import Scorer
+from benchmark.rows.store import Store
+from support.added.fake_realism import Colours
+
+HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HUNGRY.parents[2])}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """One large photograph between two small ones."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name, side in (("a", (300, 200)), ("b", (2000, 1500)), ("c", (200, 300))):
+        Image.effect_noise(side, 40).convert("RGB").save(folder / f"{name}.png", compress_level=1)
+    return folder
+
+
+def bench(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, words)],
+        env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=900, check=False
+    )  # fmt: skip
+
+
+def run(codec, images, results, metrics, *more, **environment):
+    words = ["run", "--codecs", codec, "--dataset", images, "--metrics", metrics]
+    done = bench(*words, "--results", results, "--jobs", 1, *more, **environment)
+    assert "Traceback" not in done.stderr
+    (folder,) = results.iterdir()
+    return done, Store(folder).table().to_pylist()
+
+
+def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_is_more(
+    images, tmp_path
+):
+    codec, results = f"{HUNGRY}:LeavesLittle", tmp_path / "results"
+    little = {"ROOM_BYTES": str(100 << 20)}  # MS-SSIM of three megapixels takes 270 MB
+    done, rows = run(codec, images, results, "psnr,ms_ssim", **little)
+    assert (done.returncode, len(rows)) == (0, 9)
+    assert {row["status"] for row in rows} == {"ok"}
+    assert all(row["psnr_db"] is not None for row in rows)
+    without = [row for row in rows if row["ms_ssim"] is None]
+    assert [row["image"] for row in without] == ["b.png"] * 3
+    reason = "MS-SSIM of 2000 x 1500 px does not fit into the memory of a worker: `bench rescore`"
+    assert all(row["ms_ssim_reason"].startswith(reason) for row in without)
+    assert reason in done.stdout
+    again, _ = run(codec, images, results, "psnr,ms_ssim", **little)
+    assert again.returncode == 0
+    assert "0 cells measured" in again.stdout
+    bench("rescore", "--dataset", images, "--metrics", "ms_ssim", "--results", results)
+    (folder,) = results.iterdir()
+    assert not [row for row in Store(folder).table().to_pylist() if not row["ms_ssim"]]
+
+
+def test_a_metric_of_a_users_file_is_null_as_well(images, tmp_path):
+    metrics = f"psnr,{HUNGRY}:Hungry"
+    done, rows = run("raw", images, tmp_path / "results", metrics)
+    assert done.returncode == 0
+    assert [row["hungry"] for row in rows] == [None] * 3
+    assert all("Hungry of" in row["hungry_reason"] for row in rows)
+
+
+@pytest.mark.parametrize(("codec", "failed"), [("TooLargeToLoad", 9), ("Torches", 3)])
+def test_a_codec_out_of_memory_is_a_failed_row_with_its_reason(codec, failed, images, tmp_path):
+    done, rows = run(f"{HUNGRY}:{codec}", images, tmp_path / "results", "psnr", "--json")
+    assert done.returncode == 1
+    fallen = [row for row in rows if row["status"] == "failed"]
+    assert (len(rows), len(fallen)) == (9, failed)
+    assert all("alloc" in row["reason"].lower() for row in fallen), fallen[0]["reason"]
+    assert len(json.loads(done.stdout)["failed"]) == failed
+
+
+class Greedy(Colours):
+    """Feature space that asks for a petabyte where the upper half is dark."""
+
+    def features(self, pixels):
+        if not pixels[0].any():
+            np.ones(1 << 50)
+        return super().features(pixels)
+
+
+def hashed(level):
+    return HashedImage(str(level), np.full((20, 30, 3), level, np.uint8))
+
+
+def test_a_feature_space_out_of_memory_counts_no_patches_and_hands_over_no_features(monkeypatch):
+    monkeypatch.setitem(registry.FEATURE_SPACES, "greedy", "faults.ends.test_memory:Greedy")
+    scorer = Scorer(["greedy"], "cpu")
+    scores = scorer.score(hashed(9), hashed(0), ["greedy"])
+    assert scores.columns["colours_patches"] is None
+    assert "30 x 20 px does not fit" in scores.columns["colours_patches_reason"]
+    assert scores.features == ()
+    scores = scorer.score(hashed(9), hashed(8), ["greedy"])
+    assert scores.columns["colours_patches"] == 2
+    assert [one.pixels_sha256 for one in scores.features] == ["9", "8"]
+
+
+def test_what_other_metrics_have_prepared_makes_room_for_one_that_runs_out(monkeypatch):
+    """Under a limit that holds what MS-SSIM has prepared or SSIM's work, and not both."""
+    program = """
+import numpy as np
+from benchmark.measure.extract import HashedImage
+from benchmark.measure.score import Scorer
+from support.codecs.hungry import limit_memory
+source, decoded = np.random.default_rng(1).integers(0, 256, (2, 1000, 2000, 3), np.uint8)
+scorer = Scorer(["ms_ssim", "ssim"], "cpu")
+small = HashedImage("s", source[:200, :200]), HashedImage("t", decoded[:200, :200])
+scorer.score(*small, ["ms_ssim", "ssim"])
+limit_memory(ROOM)
+columns = scorer.score(HashedImage("a", source), HashedImage("b", decoded), ["ms_ssim", "ssim"])
+print(columns.columns)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("ROOM", str(200 << 20))],
+        capture_output=True, text=True, timeout=900, check=True,
+        env={**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert "'ms_ssim_reason': None" in done.stdout
+    assert "'ssim_reason': None" in done.stdout, done.stdout
+
+
+def test_errors_that_mean_memory_are_told_from_others():
+    import torch
+
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    assert memory_exhausted(refused.value) == "host"
+    assert memory_exhausted(OSError(12, "Cannot allocate memory")) == "host"
+    assert memory_exhausted(OSError(28, "No space left on device")) is None
+    assert memory_exhausted(ValueError("can't allocate memory")) is None

@@ -1,0 +1,152 @@
+"""Encoders that misbehave beside one that does not: failed rows, and the run continues."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.rows.store import Store
+from support.faults.ledger import tell
+from support.faults.misbehaving import FLOODS, HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
+from support.processes import running
+
+FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
+SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it ends by itself
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.effect_noise((24, 20), 40).convert("RGB").save(folder / "0.png")
+    return folder
+
+
+def codec(folder, name, script, mark):
+    path = folder / f"{len(list(folder.iterdir()))}.sh"
+    path.write_text(script.replace("{mark}", mark) + "\n")
+    label = name.replace(" ", "-")
+    return (
+        rf"command:name={label}:encode=sh {path} {{in}} {{out}}:decode=cp {{in}} {{out}}:values=1:"
+        f"timeout_seconds={SECONDS[name not in MISBEHAVING]}"
+    )
+
+
+def bench_run(codecs, images, results, *more):
+    words = ["run", "--codecs", ",".join(codecs), "--dataset", str(images), "--metrics", "psnr"]
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *words, "--results", str(results), "--json", *more],
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+
+
+def rows_of(results):
+    (folder,) = results.iterdir()
+    return Store(folder).table().to_pylist()
+
+
+def test_programs_that_misbehave_are_failed_rows_and_the_others_finish(
+    images, tmp_path, record_property, monkeypatch
+):
+    """None is left running, and what one says of its size is nothing to the harness."""
+    scripts, mark = tmp_path / "scripts", f"301.{os.getpid()}"
+    scripts.mkdir()
+    named = {**MISBEHAVING, **HONEST_ENOUGH}
+    codecs = [codec(scripts, name, script, mark) for name, script in named.items()]
+    # The default is a GiB, which takes a while to write.
+    (tmp_path / "sitecustomize.py").write_text(SMALL_FILES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = bench_run([*codecs, f"{FAKES}:Honest"], images, tmp_path / "results")
+    rows = {row["variant"]: row for row in rows_of(tmp_path / "results") if row["variant"]}
+    by_name = {
+        name: row
+        for name in named
+        for variant, row in rows.items()
+        if f"name={name.replace(' ', '-')}:" in variant
+    }
+    honest = [row for row in rows_of(tmp_path / "results") if not row["variant"]]
+    losses = len(named) - len(by_name) + 3 - sum(row["status"] == "ok" for row in honest)
+    losses += sum(by_name[name]["status"] != "failed" for name in MISBEHAVING)
+    size = (images / "0.png").stat().st_size
+    for name in HONEST_ENOUGH:
+        losses += by_name[name]["status"] != "ok"
+        losses += by_name[name]["bpp"] != 8 * by_name[name]["num_bytes"] / (24 * 20)
+        losses += abs(by_name[name]["num_bytes"] - size) > size / 2
+    losses += sum(len(by_name[name]["reason"].splitlines()) != 1 for name in MISBEHAVING)
+    left = running(mark)
+    losses += len(left)
+    tell(record_property, "external encoders that misbehave", len(named), len(named), losses)
+    assert done.returncode == 1
+    assert losses == 0, (left, [(name, row["reason"]) for name, row in by_name.items()])
+    assert len(json.loads(done.stdout)["failed"]) == len(MISBEHAVING)
+
+
+SAID = {
+    "prints": "sh wrote 400,000,000 bytes to its standard output, and at most 1,048,576 are read",
+    "complains": "sh ended with exit code 1; it said: ",
+    "writes": "sh wrote 400,000,000 bytes as stream.bin, and at most 1,060,096 are read",
+}
+
+
+def test_a_program_that_floods_its_output_is_a_failed_row(images, tmp_path, record_property):
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    codecs = [codec(scripts, name, script, "0") for name, script in FLOODS.items()]
+    done = bench_run(codecs, images, tmp_path / "results", "--jobs", "1")
+    rows = {row["variant"]: row for row in rows_of(tmp_path / "results")}
+    losses = abs(len(FLOODS) - sum(row["status"] == "failed" for row in rows.values()))
+    for variant, row in rows.items():
+        (name,) = [one for one in FLOODS if f"name={one}:" in variant]
+        losses += SAID[name] not in row["reason"] or len(row["reason"]) > 3000
+    tell(record_property, "external encoders that misbehave", len(FLOODS), len(FLOODS), losses)
+    assert losses == 0, [row["reason"][:200] for row in rows.values()]
+    assert done.returncode == 1
+
+
+ALONE = """
+import sys
+import numpy as np
+from baselines.command import Command
+from benchmark.errors import ProgramFailed
+codec = Command(encode=f"sh {sys.argv[1]} {{in}} {{out}}", decode="cp {in} {out}", values="1")
+try:
+    codec.encode(np.zeros((20, 24, 3), np.uint8), codec.sweep[0])
+except ProgramFailed as failed:
+    print(str(failed).replace(chr(0), ""))
+with open("/proc/self/status") as status:  # getrusage counts what the parent had at the fork
+    print(*(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+MOST_KILOBYTES = 250_000  # resident; the imports take 50,000, the flood would add 400,000
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_what_a_program_floods_us_with_is_not_taken_into_memory(name, tmp_path):
+    script = tmp_path / "encode.sh"
+    script.write_text(FLOODS[name])
+    command = [sys.executable, "-c", ALONE, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
+    *said, kilobytes = done.stdout.splitlines()
+    assert SAID[name] in "".join(said)
+    assert int(kilobytes) < MOST_KILOBYTES
+
+
+@pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGKILL", "memory"])
+def test_native_code_that_crashes_is_a_failed_row_with_its_signal(
+    how, images, tmp_path, record_property
+):
+    """SIGKILL is what the kernel sends where memory runs out."""
+    done = bench_run([f"{FAKES}:DiesOnDecode:how={how}"], images, tmp_path / "results")
+    rows = {row["setting_value"]: row for row in rows_of(tmp_path / "results")}
+    losses = 3 - len(rows) + sum(rows[step]["status"] != "ok" for step in (64.0, 1.0))
+    fallen = rows[16.0]
+    losses += fallen["status"] != "failed"
+    expected = "MemoryError" if how == "memory" else f"was killed by {how}"
+    losses += expected not in (fallen["reason"] or "")
+    tell(record_property, "native code that crashes", 1, 1, losses)
+    assert losses == 0, fallen
+    assert done.returncode == 1
+    assert hasattr(signal, how) or how == "memory"

@@ -1,0 +1,162 @@
+"""Whole decoders of learned codecs, with the smallest networks: milliseconds an execution.
+
+Streams that claim more than a few thousand pixels are parsed and not decoded; the work that they
+may ask for is bounded by `tests/faults/test_streams.py`.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from baselines.compressai import container as zoo
+from baselines.compressai.weights import importable
+from baselines.neural.architecture import load_architecture
+from baselines.neural.bitstream import container
+from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC, Tiling
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint_codec import loaded_codec
+from baselines.neural.crdr.controls import HeaderControls
+from benchmark.codec import Codec
+from benchmark.codec_spec import load_codec, parse_codec
+from faults.fuzzing.headers import signed
+from faults.fuzzing.target import Target
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_diffusion import write_drawing
+
+MOST_PIXELS = 1 << 14
+SIZES = ((40, 56), (1, 1), (33, 70))
+TILED, TILES = (70, 130), Tiling(64, 16)
+BEFORE_ID = len(MAGIC) + 1
+LONGEST = 2048
+
+
+def ours(folder: Path) -> Target:
+    """CRDR: numbers and maps of both controls, one piece and tiles."""
+    path = folder / "ours.safetensors"
+    card = write_checkpoint(path)
+    codec = load_codec(parse_codec(f"ours:beta=2.56:checkpoint={path}"))
+    levels = np.uint8([[3, 9, 15], [0, 12, 7]])
+    further = [HeaderControls(40, 64), HeaderControls(levels, levels[::-1].copy())]
+    return _ours(codec, "crdr", card, path, further)
+
+
+def charm(folder: Path) -> Target:
+    """Charm."""
+    return _method(folder, "charm")
+
+
+def elic(folder: Path) -> Target:
+    """ELIC."""
+    return _method(folder, "elic")
+
+
+def ivr(folder: Path) -> Target:
+    """IVR, with the one control of its streams."""
+    return _method(folder, "ivr")
+
+
+def hific(folder: Path) -> Target:
+    """HiFiC."""
+    return _method(folder, "hific")
+
+
+def multirealism(folder: Path) -> Target:
+    """Multi-Realism, with the one control of its streams."""
+    return _method(folder, "multirealism", ":beta=1.28")
+
+
+def pqmim(folder: Path) -> Target:
+    """PQ-MIM, whose tokens come from a masked transformer."""
+    return _method(folder, "pqmim")
+
+
+def dirac(folder: Path) -> Target:
+    """DIRAC, which draws behind ELIC."""
+    return _drawing(folder, "dirac")
+
+
+def hfd(folder: Path) -> Target:
+    """HFD, which draws behind ELIC."""
+    return _drawing(folder, "hfd")
+
+
+def hyperprior(folder: Path) -> Target:
+    """A hyperprior of CompressAI, whose entropy decoder is foreign code that trusts its input."""
+    import torch
+
+    with importable():
+        from compressai.models import ScaleHyperprior
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = ScaleHyperprior(16, 24)
+    network.update(force=True)
+    torch.save(network.state_dict(), folder / "small.pth")
+    codec = load_codec(parse_codec(f"hyperprior:checkpoint={folder / 'small.pth'}"))
+    seeds = tuple(codec.encode(noise(*size), codec.sweep[0]) for size in SIZES)
+
+    def claimed(data: bytes) -> int:
+        return zoo.padded_pixels(zoo.unpack(data, 2))
+
+    def mend(data: bytes) -> bytes:
+        return seeds[0][:1] + data[1:]  # the quality, of which there is one
+
+    return Target(_decode(codec, claimed), seeds, mend, most_pixels=MOST_PIXELS, longest=LONGEST)
+
+
+def _method(folder: Path, name: str, options: str = "") -> Target:
+    path = folder / f"{name}.safetensors"
+    card = write_tiny(path, name)
+    codec = load_codec(parse_codec(f"{name}{options}:checkpoint={path}"))
+    return _ours(codec, name, card, path)
+
+
+def _drawing(folder: Path, name: str) -> Target:
+    path = folder / "elic-1.safetensors"
+    card = write_tiny(path, "elic")
+    write_drawing(folder / f"{name}-elic.safetensors", name, "elic", weights=folder)
+    with patch.dict(os.environ, {"BENCH_WEIGHTS": str(folder)}):
+        codec = load_codec(parse_codec(f"{name}:steps=1"))
+    return _ours(codec, "elic", card, path)
+
+
+def _ours(
+    codec: Codec, architecture: str, card: Card, path: Path, further: Iterable[Any] = ()
+) -> Target:
+    """Return the target of a codec whose streams are those of a checkpoint's container."""
+    block = load_architecture(architecture).control_block()
+    identity = card.identity[:CHECKPOINT_BYTES]
+    seeds = [codec.encode(noise(*size), codec.sweep[0]) for size in SIZES]
+    whole = loaded_codec(path, card.sha256, "cpu")
+    for controls in (container.unpack(seeds[0], block).controls, *further):
+        seeds.append(whole.encode(noise(*TILED), controls, TILES))
+
+    def claimed(data: bytes) -> int:
+        stream = container.unpack(data, block)
+        return stream.width * stream.height
+
+    def mend(data: bytes) -> bytes:
+        return signed(data[:BEFORE_ID] + identity + data[BEFORE_ID + CHECKPOINT_BYTES :])
+
+    # Seeds hold another name, so that inputs are the same on every machine.
+    neutral = tuple(
+        one[:BEFORE_ID] + bytes(CHECKPOINT_BYTES) + one[BEFORE_ID + CHECKPOINT_BYTES :]
+        for one in seeds
+    )
+    return Target(_decode(codec, claimed), neutral, mend, most_pixels=MOST_PIXELS, longest=LONGEST)
+
+
+def _decode(codec: Codec, claimed: Callable[[bytes], int]) -> Callable[[bytes], int]:
+    def parse(data: bytes) -> int:
+        if claimed(data) > MOST_PIXELS:
+            return 0
+        height, width, channels = codec.decode(data).shape
+        if channels != 3:
+            raise AssertionError(f"a picture of {channels} channels")
+        return height * width
+
+    return parse

@@ -1,0 +1,344 @@
+"""Files of strangers: pipes, devices, links, tars, torch files, downloads, odd content.
+
+Each is read within its limits or refused in one sentence. What would wait without end is tried in a
+process of its own, which is ended after a long while: a test that needs that has failed.
+"""
+
+import io
+import json
+import os
+import tarfile
+import threading
+import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.training.loop.checkpointing import load_state, taking_up
+from benchmark.datasets import download
+from benchmark.errors import BadPack, BenchError, DamagedResults, Unavailable, UsageError
+from benchmark.packs.pack import open_pack
+from benchmark.rows.merge import merge_folders
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+from benchmark.system.backbone import ALEXNET
+from benchmark.system.foreign.regular_file import open_regular, read_regular
+from benchmark.system.foreign.tar import LARGEST_EXTENSION_BYTES
+from benchmark.system.foreign.torch_file import load_tensors
+from support.files.hostile_files import HEADERS, bomb, extended, tar_of
+from support.processes import in_a_process
+
+
+def row(**more):
+    names = {field.name: None for field in table_schema()}
+    return names | {
+        "cell": "c" * 64, "run": "20260101T000000-a", "codec": "jpeg", "variant": "",
+        "setting_name": "quality", "setting_value": 30.0, "status": "ok", "image": "a.png",
+        "image_sha256": "a" * 64, "num_bytes": 3, "timing": False, "dataset": "photos",
+        **more,
+    }  # fmt: skip
+
+
+def stranger(folder, *rows):
+    store = Store(folder / "photos")
+    store.begin("20260101T000000-a", {"theirs": True})
+    store.append(rows or [row()])
+    return store
+
+
+# Regular files
+
+
+def test_only_regular_files_within_their_folder_are_opened(tmp_path):
+    inside = tmp_path / "theirs"
+    (inside / "real").mkdir(parents=True)
+    (inside / "a").write_bytes(b"12345")
+    (inside / "linked").symlink_to("a")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (inside / "away").symlink_to(tmp_path / "secret")
+    (inside / "folder_away").symlink_to(tmp_path)
+    (inside / "zero").symlink_to("/dev/zero")
+    os.mkfifo(inside / "pipe")
+    assert read_regular(inside / "a", 5, within=inside) == b"12345"
+    assert read_regular(inside / "linked", 5, within=inside) == b"12345"
+    assert read_regular(inside / "away", 10) == b"secret"  # the user named it
+    for name, why in {
+        "away": "leads out of", "folder_away/secret": "leads out of", "zero": "leads out of",
+        "pipe": "no regular file", "real": "no regular file",
+    }.items():  # fmt: skip
+        with pytest.raises(OSError, match=why):
+            open_regular(inside / name, within=inside)
+    with pytest.raises(OSError, match="at most 4 are read"):
+        read_regular(inside / "a", 4, within=inside)
+
+
+MERGE = """
+import sys
+from pathlib import Path
+from benchmark.errors import BenchError
+from benchmark.rows.merge import merge_folders
+try:
+    for one in merge_folders([Path(sys.argv[1])], Path(sys.argv[2])):
+        print(*one.damaged, *one.conflicts, sep=chr(10))
+except BenchError as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "secret"])
+@pytest.mark.parametrize(
+    "place", ["streams/ab/ab", "per_image/x.parquet", "runs/x.json", "features/a/b/c.npy"]
+)
+def test_a_merge_reads_no_pipe_device_or_link_and_copies_no_secret(tmp_path, kind, place):
+    store = stranger(tmp_path / "theirs")
+    (tmp_path / "secret").write_bytes(b'{"secret": 1}')
+    path = store.folder / place
+    path = path.with_name("ab" * 32) if place.startswith("streams") else path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "endless" else tmp_path / "secret")
+    said = in_a_process(MERGE, tmp_path / "theirs", tmp_path / "mine")
+    assert str(path) in said
+    copied = [one for one in (tmp_path / "mine").rglob("*") if one.is_file()]
+    assert not any(b"secret" in one.read_bytes() for one in copied)
+    if not place.startswith("per_image"):
+        assert Store(tmp_path / "mine" / "photos").table().num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"variant": "no option"},
+        {"run": "../../../etc/x"},
+        {"stream_sha256": "../../secret"},
+        {"decoded_sha256": "x"},
+        {"codec": ""},
+    ],
+    ids=str,
+)
+def test_a_row_that_bench_cannot_have_written_is_left_out_of_a_merge(tmp_path, hostile):
+    stranger(tmp_path / "theirs", row(), row(cell="d" * 64, **hostile))
+    (one,) = merge_folders([tmp_path / "theirs"], tmp_path / "mine")
+    assert one.rows == 1
+    assert any("1 row is left out" in sentence for sentence in one.damaged)
+
+
+# Tars
+
+
+def pack_members():
+    return {"pack.json": b"{}", "rows.csv": b"a\n"}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
+def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
+    path = tar_of(tmp_path / "pack.tar", pack_members(), before=header)
+    code = "import sys\nfrom pathlib import Path\nfrom benchmark.errors import BadPack\n"
+    code += "from benchmark.packs.pack import open_pack\n"
+    code += "try:\n    open_pack(Path(sys.argv[1]))\nexcept BadPack as bad:\n    print(bad)"
+    said = in_a_process(code, path)
+    assert "neither a folder nor a whole uncompressed tar" in said
+    assert said.count("\n") == 1
+
+
+def test_a_tar_that_others_write_is_read(tmp_path):
+    """The names of bsdtar and GNU tar, beyond a header's 100 characters, are understood."""
+    from benchmark.system.foreign.tar import files_of_tar
+
+    for layout in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
+        path = tmp_path / f"{layout}.tar"
+        names = [f"{'n' * 60}/{'s' * 70}", "short", "ümlaut"]
+        with tarfile.open(path, "w", format=layout) as tar:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = 5, 1.5 if layout == tarfile.PAX_FORMAT else 1
+                tar.addfile(info, io.BytesIO(name[:5].encode()[:5].ljust(5)))
+        with path.open("rb") as file:
+            found = list(files_of_tar(file))
+            assert [one.name for one in found] == names
+            for one in found:
+                file.seek(one.start)
+                assert file.read(one.size) == one.name[:5].encode()[:5].ljust(5)
+    assert LARGEST_EXTENSION_BYTES < 10_000
+
+
+@given(st.binary(max_size=3000))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_a_tar_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("tar") / "pack.tar"
+    path.write_bytes(content)
+    with pytest.raises(BadPack):
+        open_pack(path)
+
+
+# Torch files
+
+
+@pytest.mark.parametrize("zeros", [0, 66_500, 200_000])
+def test_a_zip_is_judged_where_torch_begins_to_read_it(tmp_path, zeros):
+    path = bomb(tmp_path / "w.pth", zeros)
+    with pytest.raises(Unavailable, match=r"parts larger than itself|it is damaged"):
+        load_tensors(path)
+
+
+def test_every_reader_of_torch_files_refuses_what_unpacks_to_more_than_itself(tmp_path):
+    path = bomb(tmp_path / "state.pt", 66_500)
+    with pytest.raises(Unavailable, match=r"state\.pt"):
+        ALEXNET.load(path, "cpu", torch.float32)
+    with pytest.raises(UsageError, match=r"state\.pt is no state of a training run"):
+        load_state(tmp_path, torch.device("cpu"))
+
+
+def test_a_tensor_of_more_elements_than_the_file_has_bytes_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
+    with pytest.raises(Unavailable, match="elements in"):
+        load_tensors(tmp_path / "w.pth")
+
+
+def test_a_tar_in_the_place_of_weights_is_not_parsed(tmp_path):
+    path = tar_of(tmp_path / "w.pth", {"a": b"b"}, before=extended(b"x", b"9" * 160_000))
+    with pytest.raises(Unavailable, match="is a tar"):
+        load_tensors(path)
+
+
+def test_a_pipe_in_the_place_of_weights_or_a_card_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "w.json")
+    os.mkfifo(tmp_path / "w.pth")
+    code = """
+import sys
+from pathlib import Path
+from baselines.neural.checkpoint.card import load_card
+from benchmark.errors import Unavailable
+from benchmark.system.digest import file_sha256
+from benchmark.system.foreign.torch_file import load_tensors
+for read in (load_tensors, load_card, file_sha256):
+    try:
+        read(Path(sys.argv[1]))
+    except (Unavailable, OSError) as error:
+        print(error)
+"""
+    said = in_a_process(code, tmp_path / "w.pth")
+    assert said.count("no regular file") == 3
+
+
+def test_a_state_that_lacks_a_part_is_named(tmp_path):
+    torch.save({"step": 1}, tmp_path / "state.pt")
+    state = load_state(tmp_path, torch.device("cpu"))
+    with pytest.raises(UsageError, match="is no state"), taking_up(tmp_path):
+        state["index"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=10,
+)
+CARD_KEYS = ("format", "architecture", "config", "training_data", "steps", "sha256", "measured")
+
+
+@given(json_values | st.dictionaries(st.sampled_from(CARD_KEYS), json_values))
+@settings(max_examples=200, deadline=None)
+def test_any_json_is_a_card_or_refused(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("card")
+    (folder / "w.json").write_text(json.dumps(content))
+    with pytest.raises(Unavailable, match="is no card"):
+        load_card(folder / "w.safetensors")
+
+
+INDEX_KEYS = ("format", "name", "streams", "codecs", "notes")
+
+
+@given(json_values | st.dictionaries(st.sampled_from(INDEX_KEYS), json_values), st.text())
+@settings(max_examples=200, deadline=None)
+def test_any_json_and_csv_are_a_pack_or_refused(tmp_path_factory, content, rows):
+    folder = tmp_path_factory.mktemp("pack")
+    (folder / "pack.json").write_text(json.dumps(content))
+    (folder / "rows.csv").write_text(rows, encoding="utf-8", errors="replace")
+    with pytest.raises(BadPack):
+        open_pack(folder)
+
+
+text = st.sampled_from(["jpeg", "", "ok", "a" * 64, "../x", "=1", "x=1", "a\nb", "\0", "command"])
+values = {
+    "string": text,
+    "double": st.floats(),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+}
+
+
+@st.composite
+def hostile_rows(draw):
+    """Rows with the columns of the schema and any values of their types."""
+    made = []
+    for number in range(draw(st.integers(1, 3))):
+        one = row(cell=f"{number}" * 64)
+        for name in draw(st.lists(st.sampled_from(table_schema().names), max_size=6)):
+            kind = str(table_schema().field(name).type)
+            one[name] = draw(st.none() | values.get(kind, st.none()))
+        made.append(one)
+    return made
+
+
+@given(hostile_rows())
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_rows_of_any_values_are_merged_or_told(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("merge")
+    stranger(folder / "theirs", *rows)
+    refused = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DamagedResults)
+            for one in merge_folders([folder / "theirs"], folder / "mine"):
+                assert one.rows <= len(rows)
+    except BenchError as error:
+        refused = str(error)
+    assert "\n" not in refused
+
+
+# Downloads
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Sends zeros without saying how many, up to what no test should take."""
+
+    sent = 0
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(1 << 10):
+                self.wfile.write(bytes(1 << 16))
+                Endless.sent += 1 << 16
+        except OSError:
+            pass
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def endless():
+    Endless.sent = 0
+    server = HTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/w.pth"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_without_a_length_ends_at_the_expected_size(tmp_path, endless, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST_UNKNOWN_BYTES", 3 << 20)
+    for size, most in ((1 << 20, 1 << 20), (None, 3 << 20)):
+        with pytest.raises(Unavailable, match=f"more than the {most} bytes"):
+            download.fetch(endless, tmp_path / "w.pth", size)
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) == 0

@@ -1,0 +1,101 @@
+"""Pictures of strangers: cut off, of very many pixels or scans, no picture at all."""
+
+import os
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from baselines.formats.png import read_png
+from benchmark.datasets.image import read_image
+from benchmark.errors import ImageRefused
+from support.files.hostile_files import png
+from support.processes import in_a_process
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("there", [0, 10, 19])
+def test_a_png_without_its_last_rows_is_refused(tmp_path, mode, there):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(20, mode=mode))
+    assert read_image(path).pixels.shape == (20, 16, 3)
+    path.write_bytes(png(there, mode=mode))
+    with pytest.raises(ImageRefused, match=r"last rows are not there|truncated"):
+        read_image(path)
+    with pytest.raises(ImageRefused, match="not a whole PNG"):
+        read_png(path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 9), (3, 8)])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_a_whole_black_picture_is_read(tmp_path, size, mode):
+    path = tmp_path / "a.png"
+    Image.new(mode, size).save(path)
+    assert not read_png(path).any()
+    assert read_image(path).pixels.shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 9), (3, 8)])
+def test_a_black_interlaced_picture_is_read_where_all_of_it_is_there(tmp_path, size):
+    """The order of PNG's seven passes, written out (PNG, 8.2)."""
+    order = ["16462646", "77777777", "56565656", "77777777"] * 2
+    order[4] = "36463646"
+    bytes_there = 0
+    for number in "1234567":
+        rows = [sum(order[y % 8][x % 8] == number for x in range(size[0])) for y in range(size[1])]
+        bytes_there += sum(1 + in_row for in_row in rows if in_row)
+
+    def interlaced(length):
+        whole = png(0, height=size[1], width=size[0], mode="L")
+        header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 1)
+        data = zlib.compress(bytes(length))
+        chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+        return whole[:8] + b"".join(
+            struct.pack(">I", len(one)) + kind + one + struct.pack(">I", zlib.crc32(kind + one))
+            for kind, one in chunks
+        )
+
+    path = tmp_path / "a.png"
+    path.write_bytes(interlaced(bytes_there))
+    assert not read_png(path).any()
+    path.write_bytes(interlaced(bytes_there - 1))
+    with pytest.raises(ImageRefused):
+        read_png(path)
+
+
+def test_a_small_file_of_very_many_pixels_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(1, height=13_000, width=13_000))
+    with pytest.raises(ImageRefused, match="which no photograph has"):
+        read_image(path)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((64, 64), 50).save(path, progressive=True)
+    assert read_image(path).pixels.shape == (64, 64, 3)
+    whole = path.read_bytes()
+    start = whole.index(b"\xff\xda")
+    following = whole.index(b"\xff\xda", start + 2)
+    scan = whole[start:following]
+    path.write_bytes(whole[:following] + scan * 200 + whole[following:])
+    with pytest.raises(ImageRefused, match="scans of its 4096 pixels: too many"):
+        read_image(path)
+
+
+def test_a_link_to_the_kernel_log_is_no_image(tmp_path):
+    (tmp_path / "a.png").symlink_to("/proc/kmsg")
+    os.mkfifo(tmp_path / "b.png")
+    code = """
+import sys
+from benchmark.datasets.image import read_image
+from benchmark.errors import ImageRefused
+for path in sys.argv[1:]:
+    try:
+        read_image(path)
+    except ImageRefused as refused:
+        print(refused)
+"""
+    said = in_a_process(code, tmp_path / "a.png", tmp_path / "b.png")
+    assert said.count("\n") == 2

@@ -1,0 +1,89 @@
+"""A folder of results that is read where it lies: no pipe in it is waited for."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.errors import StoreError
+from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.store import Store
+from support.bench.command import bench
+
+ENDS_SECONDS = 120  # of a command that would otherwise wait without end
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Measure one photograph, below `results`, and return the folder of its dataset."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
+    done = bench(
+        "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30",
+        "--metrics", "psnr", "--jobs", 1, "--results", "results",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in (tmp_path / "results").glob("*/per_image"))
+    return folder
+
+
+def pipe(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+VERBS = {
+    "report": ("report", "--dataset", "photos", "--results", "results", "--metrics", "psnr"),
+    "page": ("report", "--page", "--dataset", "photos", "--results", "results"),
+    "doctor": ("doctor", "results"),
+    "audit": ("audit", "decode", "results"),
+    "export": ("export", "codec-compare", "--results", "results", "--to", "out"),
+    "pack": ("pack", "export", "a.tar", "--codecs", "jpeg", "--results", "results"),
+    "check": ("check", "results", "results"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_verb_waits_for_a_pipe(results, verb):
+    (stream,) = Store(results).streams()
+    pipe(stream)
+    pipe(results / "runs" / "x.json")
+    pipe(results / "report" / "report.json")
+    words = [sys.executable, "-m", "benchmark", *VERBS[verb]]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=ENDS_SECONDS, check=False)
+    assert done.returncode in range(5), done.stderr
+    assert "Traceback" not in done.stderr
+    if verb == "doctor":
+        assert done.stdout.count("no regular file") == 2
+
+
+def test_a_pipe_in_the_place_of_a_file_of_results_is_refused_by_name(results):
+    store = Store(results)
+    (stream,) = store.streams()
+    with pytest.raises(StoreError, match=f"{stream.name} cannot be read: it is no regular file"):
+        Store(pipe(stream).parents[2]).stream(stream.name)
+    pipe(results / "runs" / "x.json")
+    with pytest.raises(StoreError, match=r"x\.json cannot be read: .*it is no regular file"):
+        store.record("x")
+    pipe(results / "per_image" / ".shipped-a.parquet.sha256")
+    (shard,) = results.glob("per_image/*.parquet")
+    shard.rename(shard.with_name("shipped-a.parquet"))
+    with pytest.raises(StoreError, match="it is no regular file"):
+        store.table()
+
+
+def test_features_that_are_a_pipe_count_as_none(tmp_path):
+    folder = FeatureFolder(tmp_path)
+    one = ImageFeatures("space/1", "a" * 64, np.zeros((2, 3), np.float32))
+    folder.keep(one)
+    assert folder.read(one.protocol, one.pixels_sha256) is not None
+    (path,) = folder.folder.glob("*/*/*.npy")
+    pipe(path)
+    assert folder.read(one.protocol, one.pixels_sha256) is None
+    assert not path.exists()

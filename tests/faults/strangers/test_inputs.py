@@ -1,0 +1,150 @@
+"""A folder of whatever people keep as images: measured or refused with a reason, never a crash."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.rows.store import Store
+from support.faults.ledger import tell
+
+PROFILE = bytes(128) + b"a profile that nobody can read" * 20
+
+
+def noise(width, height, seed=0):
+    random = np.random.default_rng(seed)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
+
+
+def encoded(image, form="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(noise(9, 5, 7), "PNG", exif=exif)
+
+
+def measured_files():
+    """Return content and (width, height) of files to be measured, by name."""
+    palette = noise(12, 11, 2).quantize(16)
+    return {
+        "1x1.png": (encoded(noise(1, 1, 3)), (1, 1)),
+        "1x77.png": (encoded(noise(1, 77, 4)), (1, 77)),
+        "77x1.png": (encoded(noise(77, 1, 5)), (77, 1)),
+        "wide.png": (encoded(noise(8193, 2, 6)), (8193, 2)),
+        "tall.png": (encoded(noise(2, 8193, 6)), (2, 8193)),
+        "palette.png": (encoded(palette), (12, 11)),
+        "grey.png": (encoded(noise(13, 12, 8).convert("L")), (13, 12)),
+        "opaque.png": (encoded(noise(14, 13, 9).convert("RGBA")), (14, 13)),
+        "turned.png": (turned(6), (5, 9)),
+        "profile.png": (encoded(noise(15, 14, 10), icc_profile=PROFILE), (15, 14)),
+        "photo.jpg": (encoded(noise(16, 15, 11), "JPEG", quality=80), (16, 15)),
+        "a/same name.png": (encoded(noise(17, 16, 12)), (17, 16)),
+        "b/same name.png": (encoded(noise(17, 16, 13)), (17, 16)),
+        "new\nline.png": (encoded(noise(18, 17, 14)), (18, 17)),
+        "ünï 結果 'quoted', with: comma.png": (encoded(noise(19, 18, 15)), (19, 18)),
+        "-dash.png": (encoded(noise(20, 19, 16)), (20, 19)),
+    }
+
+
+def refused_files():
+    """Return content and a word of the reason of files to be refused, by name."""
+    whole = encoded(noise(30, 20, 20))
+    deep = Image.fromarray(np.full((9, 9), 40_000, np.uint16))
+    hole = noise(9, 9, 21).convert("RGBA")
+    hole.putpixel((0, 0), (1, 2, 3, 4))
+    return {
+        "zero bytes.png": (b"", "empty"),
+        "truncated.png": (whole[: len(whole) // 2], "damaged or truncated"),
+        "truncated.jpg": (encoded(noise(40, 40, 22), "JPEG")[:-300], "damaged or truncated"),
+        "text.png": (b"this is no image", "is not a PNG"),
+        "16 bits.png": (encoded(deep), "only 8 bits"),
+        "cmyk.jpg": (encoded(noise(9, 9, 23).convert("CMYK"), "JPEG"), "is CMYK"),
+        "alpha.png": (encoded(hole), "transparent"),
+        "copy.png": (encoded(noise(1, 77, 4)), "has the same pixels as"),
+    }
+
+
+def bench_run(images, results, codecs, *more):
+    words = ["run", "--codecs", codecs, "--dataset", str(images), "--metrics", "psnr"]
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *words, "--results", str(results), "--json", *more],
+        capture_output=True, text=True, timeout=3600, check=False,
+    )  # fmt: skip
+
+
+def rows_of(results):
+    (folder,) = results.iterdir()
+    return Store(folder).table().to_pylist()
+
+
+def test_a_folder_of_odd_images_is_measured_but_for_what_is_named(tmp_path, record_property):
+    folder, good, bad = tmp_path / "odd", measured_files(), refused_files()
+    for name, (content, _) in {**good, **bad}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    codecs, points = "raw,jpeg,webp", ("--points", "jpeg.quality=90", "--points", "webp.quality=90")
+    done = bench_run(folder, tmp_path / "results", codecs, *points)
+    told = json.loads(done.stdout)
+    rows = rows_of(tmp_path / "results")
+    losses = sum(row["status"] != "ok" for row in rows) + len(told["failed"])
+    by_image = {}
+    for row in rows:
+        by_image.setdefault(row["image"], []).append(row)
+        losses += (row["width_px"], row["height_px"]) != good[row["image"]][1]
+        losses += row["codec"] == "raw" and row["psnr_db"] != float("inf")
+    losses += len(by_image.keys() ^ good.keys())
+    losses += sum(len(rows) != 3 for rows in by_image.values())
+    losses += len(told["refused"].keys() ^ bad.keys())
+    losses += sum(why not in told["refused"].get(name, "") for name, (_, why) in bad.items())
+    losses += sum(not reason.isprintable() for reason in told["refused"].values())
+    for command in (["report", "--results"], ["audit", "decode"]):
+        words = [sys.executable, "-m", "benchmark", *command, str(tmp_path / "results")]
+        losses += subprocess.run(words, capture_output=True, check=False).returncode
+    tell(record_property, "odd and broken images in a folder", 3, len(good) + len(bad), losses)
+    assert losses == 0, told
+    assert done.returncode == 1, "refused images are a failure of the run"
+
+
+@pytest.mark.parametrize(
+    "number", [200, pytest.param(10_000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_folder_of_many_images_is_measured_whole(number, tmp_path, record_property):
+    folder = tmp_path / "many"
+    for at in range(number):
+        place = folder / f"{at % 10}"
+        place.mkdir(parents=True, exist_ok=True)
+        noise(4, 3, at).save(place / f"{at}.png", compress_level=1)
+    first = bench_run(folder, tmp_path / "results", "raw")
+    again = bench_run(folder, tmp_path / "results", "raw")
+    rows = rows_of(tmp_path / "results")
+    losses = first.returncode + again.returncode
+    losses += number - len({row["image"] for row in rows if row["psnr_db"] == float("inf")})
+    losses += json.loads(again.stdout)["measured"]
+    tell(record_property, "a folder of many images, each a cell", 2, number, losses)
+    assert losses == 0, first.stderr
+
+
+def test_names_that_are_no_text_are_measured_or_refused(tmp_path, record_property):
+    """Linux allows any bytes but the slash and zero."""
+    folder = tmp_path / "bytes"
+    folder.mkdir()
+    for at, name in enumerate((b"latin-1 \xe9.png", b"\xff\xfe.png", b"plain.png")):
+        (Path(str(folder)) / name.decode(errors="surrogateescape")).write_bytes(
+            encoded(noise(9, 8, at))
+        )
+    done = bench_run(folder, tmp_path / "results", "raw")
+    told = json.loads(done.stdout) if done.stdout else {"refused": {}}
+    measured = len(rows_of(tmp_path / "results")) if done.stdout else 0
+    losses = 3 - measured - len(told["refused"]) + ("Traceback" in done.stderr)
+    tell(record_property, "names of images that are no text", 1, 2, losses)
+    assert losses == 0, done.stderr

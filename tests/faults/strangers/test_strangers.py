@@ -1,0 +1,275 @@
+"""Packs and checkpoints from strangers: no code runs, nothing grows or is written elsewhere."""
+
+import io
+import json
+import random
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from baselines.neural.crdr.authors import import_authors
+from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.errors import (
+    BadPack,
+    BenchError,
+    DamagedResults,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
+from benchmark.measure.workbench import Conditions, Workbench
+from benchmark.packs.export_pack import export_pack
+from benchmark.packs.import_pack import import_pack
+from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack, refuse_code
+from benchmark.plan.matrix import open_matrix
+from benchmark.plan.request import Request
+from benchmark.plan.select import select
+from benchmark.rows.store import Store
+from benchmark.system.foreign.torch_file import load_tensors
+from support.faults.ledger import mutated, tell
+
+JPEG = CodecSpec("jpeg", ())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the files of a pack of two streams."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("strangers")
+    (folder / "photos").mkdir()
+    Image.effect_noise((40, 30), 50).convert("RGB").save(folder / "photos" / "0.png")
+    request = Request(
+        dataset=str(folder / "photos"), results=folder / "results", metrics=("psnr",),
+        codecs=("jpeg",), points=("jpeg.quality=30,50",), jobs=1,
+    )  # fmt: skip
+    matrix = open_matrix(request)
+    bench = Workbench(Conditions.of(request, matrix.store.folder, jobs=1))
+    matrix.store.begin("r", {})
+    for cell in matrix.cells:
+        done = bench.measure(cell)
+        matrix.store.keep(done.stream)
+        matrix.store.append([done.row])
+    export_pack(folder / "pack", [matrix.store], [JPEG], ())
+    export_pack(folder / "pack.tar", [matrix.store], [JPEG], ())
+    return folder
+
+
+def files(pack):
+    return {p.relative_to(pack).as_posix(): p.read_bytes() for p in pack.rglob("*") if p.is_file()}
+
+
+def written(folder, content):
+    for name, data in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def taken_in(path, results):
+    """Read all of a pack; return whether it can be imported."""
+    try:
+        pack = open_pack(path)
+        refuse_code(pack, "read it")
+        for one in pack.streams.values():
+            pack.read(one)
+        import_pack(pack, results, [])
+    except BenchError as error:
+        if "\n" in str(error):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "number", [300, pytest.param(10_000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_mutated_packs_are_refused_in_one_sentence_or_whole(
+    whole, number, tmp_path, record_property
+):
+    chance = random.Random(0)
+    sound, tar = files(whole / "pack"), (whole / "pack.tar").read_bytes()
+    named = [name for name in sound if not name.startswith("streams/")]
+    refused = escaped = crashed = 0
+    for at in range(number):
+        place = tmp_path / str(at)
+        if at % 3 == 2:
+            place.mkdir()
+            path = place / "pack.tar"
+            path.write_bytes(mutated(tar, chance, 2048))
+        else:
+            name = named[at % 2]
+            changed = {**sound, name: mutated(sound[name], chance, len(sound[name]))}
+            path = written(place / "pack", changed)
+        try:
+            refused += not taken_in(path, place / "results")
+        except Exception:
+            crashed += 1
+            (tmp_path / f"crashed-{at}").write_text(str(path))
+        escaped += {one.name for one in place.iterdir()} - {"results", path.name} != set()
+    tell(record_property, "packs mutated", number, number, crashed + escaped)
+    assert (crashed, escaped) == (0, 0), list(tmp_path.glob("crashed-*"))
+    assert refused > number / 2
+
+
+def spoilt(whole, place, **parts):
+    """Return a copy of the pack with other texts in its `index` or its `rows`."""
+    content = files(whole / "pack")
+    for part, change in parts.items():
+        name = {"index": "pack.json", "rows": "rows.csv"}[part]
+        content[name] = change(content[name].decode()).encode()
+    return written(place, content)
+
+
+HOSTILE = {  # which text, a pattern, and what takes its place
+    "json deeper than the stack": ("index", r"(?s).*", "[" * 200_000),
+    "nothing but zeros": ("index", r"(?s).*", "\0" * 1000),
+    "an info of other kinds": ("index", '"licence": "', '"licence": ["x"], "l": "'),
+    "a revision of text": ("index", r'"revision": \d+', '"revision": "1"'),
+    "a number of a million digits": ("rows", ",30.0,", f",3{'0' * 10**6},"),
+    "a field of a million characters": ("rows", "0.png", "0" * 10**6),
+    "an image without height": ("rows", r"\b30,False", "0,False"),
+    "a height that is no 64-bit number": ("rows", r"\b30,False", f"{10**30},False"),
+    "a dataset that leads elsewhere": ("rows", "photos-[0-9a-f]{6}", "../x"),
+    "a stream that leads elsewhere": ("rows", r"\b[0-9a-f]{64}\b", "../../x"),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_pack_is_one_sentence(whole, how, tmp_path):
+    part, pattern, other = how
+
+    def change(text):
+        changed = re.sub(pattern, lambda found: other, text)
+        assert changed != text, "the test changes nothing"
+        return changed
+
+    assert not taken_in(spoilt(whole, tmp_path / "pack", **{part: change}), tmp_path / "results")
+    assert {path.name for path in tmp_path.iterdir()} <= {"pack", "results"}
+
+
+@pytest.mark.parametrize("name", ["pack.json", "rows.csv"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
+def test_an_index_that_claims_gigabytes_is_not_read(whole, name, packed, tmp_path):
+    claimed = LARGEST_INDEX_BYTES + 1
+    path = written(tmp_path / "pack", files(whole / "pack"))
+    if packed:
+        path = tmp_path / "pack.tar"
+        sound = files(whole / "pack")
+        with tarfile.open(path, "w") as tar:
+            for one in (*(sound.keys() - {name}), name):  # the hostile one comes last
+                member = tarfile.TarInfo(one)
+                member.size = len(sound[one])
+                tar.addfile(member, io.BytesIO(sound[one]))
+        with tarfile.open(path) as tar:
+            member = tar.getmember(name)
+        member.size = claimed
+        with path.open("r+b") as file:
+            file.seek(member.offset)
+            file.write(member.tobuf())
+            file.truncate(member.offset + 512 + claimed + 20_000)  # a hole: takes no room
+    else:
+        with (path / name).open("r+b") as file:
+            file.truncate(claimed)
+    with pytest.raises(BadPack, match=f"{name}, or one of more than {LARGEST_INDEX_BYTES} bytes"):
+        open_pack(path)
+
+
+LINKS = {
+    "a link to a file of the user": (tarfile.SYMTYPE, "pack.json", "/etc/passwd"),
+    "a link out of the tar": (tarfile.LNKTYPE, "rows.csv", "../../secret"),
+    "a device": (tarfile.CHRTYPE, "pack.json", ""),
+    "a pipe, which would block": (tarfile.FIFOTYPE, "pack.json", ""),
+}
+
+
+@pytest.mark.parametrize("member", LINKS.values(), ids=LINKS.keys())
+def test_members_that_are_no_files_are_not_there(whole, member, tmp_path):
+    kind, name, target = member
+    path = tmp_path / "pack.tar"
+    with tarfile.open(path, "w") as tar:
+        for one, data in files(whole / "pack").items():
+            info = tarfile.TarInfo(one)
+            info.size = len(data)
+            if one == name:
+                info.type, info.linkname, info.size = kind, target, 0
+                tar.addfile(info)
+            else:
+                tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(BadPack, match=f"it holds no {name}"):
+        open_pack(path)
+
+
+def test_members_elsewhere_are_never_written(whole, tmp_path):
+    path = tmp_path / "in" / "pack.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as tar:
+        for one, data in files(whole / "pack").items():
+            for prefix in ("../../", "/tmp/rdrbench-escaped/", ""):
+                info = tarfile.TarInfo(prefix + one)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    assert taken_in(path, tmp_path / "results")
+    assert {one.name for one in tmp_path.iterdir()} == {"in", "results"}
+    assert not Path("/tmp/rdrbench-escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("codec", "variant"),
+    [
+        ("subprocess:Popen", "args=touch"),
+        ("command", r"decode=touch {in} {out}:encode=cp {in} {out}:values=1"),
+        ("./mine.py:Mine", ""),
+    ],
+)
+def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_path):
+    def renamed(text):
+        told = json.loads(text)
+        told["codecs"][0] |= {"codec": codec, "variant": variant}
+        return json.dumps(told)
+
+    def rows(text):
+        return text.replace("\njpeg,,", f"\n{codec},{variant},")
+
+    pack = open_pack(spoilt(whole, tmp_path / "pack", index=renamed, rows=rows))
+    with pytest.raises(UsageError, match="itself names what decodes its streams"):
+        refuse_code(pack, "decode them")
+    selection = select(["all"], {}, [pack])
+    assert CodecSpec.of(codec, variant) not in {one.spec for one in selection.contenders}
+    assert any(name.startswith(codec) for name, _ in selection.skipped)
+
+
+def test_a_name_of_a_row_never_becomes_a_class_of_another_package():
+    with pytest.raises(UnknownName, match="No codec 'subprocess:Popen'"):
+        load_codec(CodecSpec("subprocess:Popen", (("args", "true"),)))
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_itself_is_refused_before_it_does(tmp_path):
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain:
+        parts = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name, data in parts.items():
+            bomb.writestr(name, data)
+    assert (tmp_path / "bomb.pth").stat().st_size < 100_000
+    assert torch.load(tmp_path / "bomb.pth", weights_only=True)["a"].shape == (1 << 20,)
+    for read in (load_tensors, import_authors):
+        with pytest.raises(Unavailable, match=r"bomb\.pth holds parts larger than itself"):
+            read(tmp_path / "bomb.pth")
+    assert load_tensors(tmp_path / "plain.pth")["a"].shape == (1 << 20,)
+
+
+def test_a_store_of_a_stranger_is_rows_and_nothing_else(tmp_path):
+    """A file that is no Arrow table is left out with a sentence."""
+    store = Store(tmp_path)
+    (tmp_path / "per_image").mkdir()
+    for number, content in enumerate((b"", b"PAR1", b"\x80\x04\x95" + bytes(40))):
+        path = tmp_path / "per_image" / f"{number}.parquet"
+        path.write_bytes(content)
+        with pytest.warns(DamagedResults, match=f"{path} is left out: it is no whole parquet file"):
+            assert not store.table().num_rows
+        path.unlink()

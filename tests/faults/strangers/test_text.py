@@ -1,0 +1,159 @@
+r"""Text of strangers in what others read: LaTeX, markdown, csv, figures, the terminal, the page.
+
+A caveat, a codec's name, a file's name and what a program says may hold `\input{...}`, HTML, cells
+that a spreadsheet computes, half a formula, and sequences that steer a terminal.
+"""
+
+import csv
+import io
+import re
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from benchmark.commands.output import say, unfiltered
+from benchmark.commands.plain_terminal import PlainStream, plain_terminal
+from benchmark.figures.layout.wrapping import drawable, text_inches
+from benchmark.figures.table import Table, csv_text, escape_latex, latex, markdown, plain
+from benchmark.rows.store import Store
+from benchmark.system.foreign.text import csv_cell, markdown_text, one_line, visible
+from support.bench.command import bench
+
+BELL, ESCAPE = "\a", "\x1b"
+CAVEAT = (
+    "fine\n\\input{/etc/passwd}\n"
+    f"{ESCAPE}]0;owned{BELL}<img src=x onerror=alert(1)> [click](https://example.org)"
+)
+NAME = "foo$x_{y$"
+STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """Results of two codecs, one with a hostile caveat, the other with a hostile name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        picture = Image.effect_noise((48, 40), 40 + 20 * number).convert("RGB")
+        picture.save(tmp_path / "photos" / f"{number}.png")
+    done = bench(
+        "run", "--codecs", "jpeg,webp", "--dataset", "photos", "--metrics", "psnr", "--jobs", 1,
+        "--points", "jpeg.quality=20,40,60,80,webp.quality=20,40,60,80", "--results", "r",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in (tmp_path / "r").glob("*/per_image"))
+    store = Store(folder)
+    rows = store.versions().to_pylist()
+    for row in rows:
+        row["caveat"] = CAVEAT if row["codec"] == "jpeg" else "=HYPERLINK(1)"
+        row["variant"] = "" if row["codec"] == "jpeg" else f"name={NAME}"
+    for path in folder.glob("per_image/*.parquet"):
+        path.unlink()
+    store.append(rows)
+    return tmp_path
+
+
+def test_a_report_of_hostile_rows_is_text(hostile):
+    done = bench("report", "--results", "r", "--dataset", "photos", "--metrics", "psnr", "--page")
+    assert done.returncode == 0, done.stderr
+    assert not STEERS.search(done.stdout + done.stderr)
+    (folder,) = (path.parent for path in (hostile / "r").rglob("report.md"))
+    files = {path.suffix: path for path in folder.iterdir()}
+    assert {".tex", ".md", ".csv", ".html", ".png"} <= files.keys()
+    for path in folder.glob("*.tex"):
+        assert not re.search(r"^\s*\\input", path.read_text(), re.MULTILINE)
+        assert "\\input" not in path.read_text()
+    report = (folder / "report.md").read_text()
+    assert "<img" not in report
+    assert "[click](" not in report
+    for path in folder.glob("*.csv"):
+        cells = [cell for line in csv.reader(io.StringIO(path.read_text())) for cell in line]
+        assert not [cell for cell in cells if cell.startswith(("=", "@", "\t"))]
+    page = (folder / "page.html").read_text()
+    assert "<img src=x" not in page
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert "base-uri 'none'" in policy
+    assert "form-action 'none'" in policy
+
+
+def test_a_hostile_name_of_a_file_cannot_steer_the_terminal(hostile):
+    (hostile / "photos" / f"{ESCAPE}[31mred{BELL}.png").write_bytes(b"no picture")
+    done = bench(
+        "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30",
+        "--results", "other", "--metrics", "psnr", "--jobs", 1,
+    )  # fmt: skip
+    assert "red" in done.stdout + done.stderr
+    assert not STEERS.search(done.stdout + done.stderr)
+    refused = bench("report", "--results", f"{ESCAPE}[31mnowhere")
+    assert refused.returncode == 2
+    assert "\\x1b[31mnowhere" in refused.stderr
+
+
+def test_a_program_that_speaks_to_the_terminal_is_quoted(hostile):
+    talks = r"sh -c 'printf \"\033[2J\" >&2; exit 3' {in} {out}"
+    done = bench(
+        "run", "--codecs", f"command:decode=cp {{in}} {{out}}:encode={talks}:values=1",
+        "--dataset", "photos", "--results", "other", "--metrics", "psnr", "--jobs", 1,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert not STEERS.search(done.stdout + done.stderr)
+
+
+@given(st.text())
+def test_a_terminal_is_not_steered_by_any_text(text):
+    assert not STEERS.search(visible(text, keep_lines=True))
+    assert visible(text).isprintable() or not STEERS.search(visible(text))
+    visible(text).encode()
+    assert len(one_line(text).splitlines()) <= 1
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")))
+def test_any_text_is_one_line_of_latex_markdown_and_a_table(text):
+    table = Table(("codec", "bpp"), ((text, "1"),), 1, (text,))
+    for written, lines in ((latex(table, {}), 9), (markdown(table), 5), (plain(table), 3)):
+        assert len(written.splitlines()) == lines
+    commands = set(re.findall(r"\\([a-zA-Z]+)", escape_latex(text)))
+    ours = ("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater")
+    assert commands <= {*ours, "textbar", "alpha", "beta", "infty", "dagger", "ddagger", "S"}
+
+
+@pytest.mark.parametrize("text", ["<b>", "`<b>", "``<b>", "a`b`<b>", "[a](b)", "[a]: b", "[a][b]"])
+def test_markdown_has_no_html_and_no_links_of_strangers(text):
+    written = markdown_text(text)
+    outside_code = re.sub(r"(?<!\\)`[^`]*`", "", written)
+    assert "<" not in outside_code
+    assert not re.search(r"\][(\[:]", outside_code)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|x", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_spreadsheet_computes_no_cell(text):
+    assert csv_text([{"a": text, "b": -1.5}]).splitlines()[1].lstrip('"').startswith("'")
+    assert csv_cell("-1.5") == "-1.5"
+    assert csv_cell("+inf") == "+inf"
+
+
+@pytest.mark.parametrize("text", [NAME, "$", "$$", "a$b$c$", "\\$x$", "$\\frac{$", "a\nb$^$"])
+def test_any_name_can_be_drawn(text):
+    from matplotlib.figure import Figure
+
+    assert text_inches(text)[0] > 0
+    figure = Figure()
+    figure.text(0, 0, drawable(text))
+    figure.text(0, 0, drawable(f"{text}$^{{\\mathrm{{a,b}}}}$"))
+    figure.savefig(io.BytesIO(), format="png")
+    assert drawable(drawable(text)) == drawable(text)
+
+
+def test_streams_are_filtered_while_a_verb_runs_and_no_longer(capsys):
+    with plain_terminal():
+        assert isinstance(sys.stdout, PlainStream)
+        sys.stdout.write(f"a{ESCAPE}b\n\tc\n")
+        say([f"d{ESCAPE}\ne"])
+        assert unfiltered(sys.stdout) is not sys.stdout
+    assert not isinstance(sys.stdout, PlainStream)
+    shown = capsys.readouterr()
+    assert shown.out == "a\\x1bb\n\tc\n"
+    assert shown.err == "d\\x1b\\ne\n"

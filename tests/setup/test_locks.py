@@ -1,0 +1,46 @@
+"""The locks: versions, hashes, and all that the project needs."""
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+from packaging.requirements import Requirement
+
+from support.checkout import LOCKS, ROOT, pins
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_is_versions_and_hashes_and_no_addresses(lock):
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    requirements = text.replace("\\\n", " ").splitlines()
+    assert requirements
+    for line in requirements:
+        assert re.fullmatch(r"[a-z0-9._-]+==\S+(\s+--hash=sha256:[0-9a-f]{64})+\s*", line)
+
+
+def test_every_dependency_is_locked_at_a_version_that_it_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["dev"]
+    locked = pins("requirements.lock")
+    for requirement in map(Requirement, [*asked, *project["build-system"]["requires"]]):
+        assert locked[requirement.name] in requirement.specifier, requirement
+
+
+def test_ray_finds_what_it_needs_in_the_two_locks_together_and_nothing_is_pinned_twice():
+    """Its requirements as its wheel tells them; the extras of other parts of it are not wanted."""
+    version = pins("requirements-ray.lock")["ray"]
+    assert not set(pins("requirements-ray.lock")) & set(pins("requirements.lock"))
+    together = pins("requirements-ray.lock") | pins("requirements.lock")
+    try:
+        ray = distribution("ray")
+    except PackageNotFoundError:
+        pytest.skip("Ray is not installed")
+    assert ray.version == version
+    for requirement in map(Requirement, ray.requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            assert together[requirement.name.lower()] in requirement.specifier, requirement
+
+
+def test_torch_for_the_cpu_is_the_locked_torch():
+    assert pins("requirements-cpu.lock") == {"torch": f"{pins('requirements.lock')['torch']}+cpu"}

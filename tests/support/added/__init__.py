@@ -1,0 +1,1 @@
+"""What somebody adds: a dataset, metrics, an architecture, objectives."""

@@ -1,0 +1,120 @@
+"""Two objectives that the trainer has never heard of: a GAN with R1, and a denoiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, softplus
+
+from baselines.neural.network import Estimate, Network
+from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.objective import Batch, Loss, Setup, Validation
+from baselines.neural.training.recipe import Stage, Weight
+from benchmark.codec import Pixels
+from support.training.fixtures import LEAST
+
+NAMES = {
+    "latent_gan": "support.added.objectives:LatentGAN",
+    "denoising": "support.added.objectives:Denoising",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentGANStage(Stage):
+    gan: Weight = 0.01
+    r1: Weight = 1.0
+    discriminator_learning_rate: Weight = 1e-3
+
+
+class LatentGAN:
+    """Rate, distortion and a GAN whose discriminator sees the latents too, as HiFiC's does."""
+
+    stage_type = LatentGANStage
+    frozen: ClassVar[frozenset[str]] = frozenset({"realism_control"})
+
+    def __init__(self, stage: LatentGANStage, setup: Setup) -> None:
+        self.stage, self.setup = stage, setup
+        with torch.random.fork_rng():
+            torch.manual_seed(setup.recipe.seed)
+            self.score = nn.Conv2d(3 + LEAST.latent, 1, 5, stride=4)
+        self.optimiser = setup.guard.adam(self.score.parameters(), 1e-3)
+
+    def scores(self, images: Tensor, latents: Tensor) -> Tensor:
+        maps = interpolate(latents.detach(), size=images.shape[2:])
+        return self.score(torch.cat([images, maps], 1))
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        q = float(self.setup.random(step).integers(0, 5))
+        found: Estimate = network(batch.crops, network.controls_at(q, 0.0))
+        assert found.latents is not None
+        fake = softplus(-self.scores(found.images, found.latents)).mean()
+        cost = terms(batch.crops, found.images, found.y_bits + found.z_bits)
+        total = cost.loss(torch.tensor(self.stage.lambdas[0])).mean() + self.stage.gan * fake
+        images, latents = found.images.detach(), found.latents.detach()
+
+        def update(factor: float) -> dict[str, Tensor]:
+            real = batch.crops.clone().requires_grad_()
+            scores = self.scores(real, latents)
+            (slope,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+            r1 = slope.square().sum((1, 2, 3)).mean()
+            loss = softplus(-scores).mean() + softplus(self.scores(images, latents)).mean()
+            self.optimiser.param_groups[0]["lr"] = self.stage.discriminator_learning_rate * factor
+            self.optimiser.zero_grad()
+            (loss + self.stage.r1 / 2 * r1).backward()
+            numbers = torch.stack([loss.detach(), r1.detach()])
+            averaged = self.setup.workers.average(self.score.parameters(), numbers)
+            self.setup.guard.step(self.optimiser)
+            return dict(zip(("discriminator", "r1"), averaged, strict=True))
+
+        return Loss(total, {"bpp": cost.bpp.mean()}, update)
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
+        return None
+
+    def state(self) -> Any:
+        return {"score": self.score.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state(self, state: Any) -> None:
+        self.score.load_state_dict(state["score"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+class Denoiser(Network):
+    """Prediction of v from a noisy image and the level of its noise; it codes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 3, 1))
+
+    def forward(self, images: Tensor, controls: Tensor, *, noisy: bool = True) -> Any:
+        level = controls[:, None, None, None].expand(-1, 1, *images.shape[2:])
+        return self.net(torch.cat([images, level], 1))
+
+
+class Denoising:
+    """The loss of a diffusion model's v-prediction: no bits, no reconstruction, no validation."""
+
+    stage_type = Stage
+    frozen: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, stage: Stage, setup: Setup) -> None:
+        """Nothing is kept from step to step."""
+
+    def loss(self, network: Network, batch: Batch, step: int) -> Loss:
+        angle = torch.rand(len(batch.crops), device=batch.crops.device) * torch.pi / 2
+        alpha, sigma = (one[:, None, None, None] for one in (angle.cos(), angle.sin()))
+        noise = torch.randn_like(batch.crops)
+        predicted: Any = network(alpha * batch.crops + sigma * noise, angle)
+        error = (predicted - (alpha * noise - sigma * batch.crops)).square().mean()
+        return Loss(error, {"error": error})
+
+    def validate(self, network: Network, photographs: Sequence[Pixels]) -> Validation | None:
+        return None
+
+    def state(self) -> Any:
+        return None
+
+    def load_state(self, state: Any) -> None:
+        """There is none."""

@@ -1,0 +1,1 @@
+"""The command `bench`, whole, without some packages, or broken."""

@@ -1,0 +1,40 @@
+"""`bench` in a process where importing some packages is an error."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+HEAVY = (
+    "compressai",
+    "imagecodecs",
+    "lpips",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "seaborn",
+    "skimage",
+    "torch",
+    "torchvision",
+)
+
+
+def bench_without(blocked: tuple[str, ...], folder: Path, *arguments: str) -> str:
+    """What `bench` prints where importing one of these packages is an error, in workers as well."""
+    for package in blocked:
+        (folder / f"{package}.py").write_text(f"raise AssertionError('{package} was imported')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from benchmark.cli import main; main()", *arguments],
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": "100"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

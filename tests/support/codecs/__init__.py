@@ -1,0 +1,1 @@
+"""Codecs that are given to `bench` as files."""

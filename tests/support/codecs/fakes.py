@@ -1,0 +1,238 @@
+"""Codecs that misbehave in one way each, given to `bench` as tests/support/codecs/fakes.py:Name."""
+
+import builtins
+import fcntl
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from benchmark.codec import CodecInfo, Declared, Pixels, Setting
+from benchmark.errors import Unavailable
+
+
+class Honest:
+    """Stores every `step`-th level: smaller and worse as the step grows."""
+
+    name = "honest"
+    sweep = (Setting("step", 64), Setting("step", 16), Setting("step", 1))
+
+    def __init__(self, pause: float = 0.0, caveat: str = "") -> None:
+        self._pause, self._caveat = pause, caveat
+
+    def describe(self) -> CodecInfo:
+        return CodecInfo("1", "encode({step})", "MIT", "0" * 64, 1, "one call", caveat=self._caveat)
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        time.sleep(self._pause)
+        step = int(setting.value)
+        height, width, _ = pixels.shape
+        head = np.array([height, width, step], np.uint16).tobytes()
+        return head + (pixels // step).astype(np.uint8).tobytes()
+
+    def decode(self, data: bytes) -> Pixels:
+        height, width, step = np.frombuffer(data[:6], np.uint16)
+        levels = np.frombuffer(data[6:], np.uint8).reshape(height, width, 3).astype(int)
+        return np.clip(levels * int(step) + int(step) // 2, 0, 255).astype(np.uint8)
+
+
+class CrashesOnEncode(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        raise RuntimeError("no rate control\nfor this image")
+
+
+class CrashesOnDecode(Honest):
+    def decode(self, data: bytes) -> Pixels:
+        raise ValueError("bad stream")
+
+
+class Shrinks(Honest):
+    def decode(self, data: bytes) -> Pixels:
+        return super().decode(data)[:-1]
+
+
+class ReturnsFloats(Honest):
+    def decode(self, data: bytes) -> Pixels:
+        return super().decode(data).astype(float)  # type: ignore[return-value]
+
+
+class ReturnsText(Honest):
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return "stream"  # type: ignore[return-value]
+
+
+class Bloats(Honest):
+    """Sends 24 bytes a pixel, a MiB, and a byte."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        return bytes(24 * pixels.shape[0] * pixels.shape[1] + (1 << 20) + 1)
+
+
+class Remembers(Honest):
+    """Sends nothing and decodes what its own instance last encoded."""
+
+    _last: Pixels | None = None
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        self._last = pixels
+        return b"."
+
+    def decode(self, data: bytes) -> Pixels:
+        assert self._last is not None, "this instance never encoded"
+        return self._last
+
+
+class Scribbles(Honest):
+    """Writes into the array it was given."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        data = super().encode(pixels, setting)
+        pixels[...] = 0
+        return data
+
+
+class Segfaults(Honest):
+    """Dies in native code at the setting in the middle."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        if setting.value == 16 and pixels.shape != (96, 128, 3):  # not in the warm-up
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().encode(pixels, setting)
+
+
+class OnGpu(Honest):
+    """Half its time on a GPU that one process has at a time, half on the CPU; both are noted.
+
+    A line of the log: device, process, beginning and end by the machine's clock.
+    """
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self._log = log
+
+    def describe(self) -> CodecInfo:
+        return replace(super().describe(), device="cuda")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        if pixels.shape == (96, 128, 3):  # the warm-up
+            return super().encode(pixels, setting)
+        with open(f"{self._log}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._note("cuda")
+        self._note("cpu")
+        return super().encode(pixels, setting)
+
+    def _note(self, device: str) -> None:
+        began = time.monotonic()
+        time.sleep(0.1)
+        with open(self._log, "a") as log:
+            log.write(f"{device} {os.getpid()} {began} {time.monotonic()}\n")
+
+
+class SeesGpu(Honest):
+    """Notes which GPU its process sees, a line for each picture."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__()
+        self._log = log
+
+    def describe(self) -> CodecInfo:
+        return replace(super().describe(), device="cuda")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        with open(self._log, "a") as log:
+            log.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+        time.sleep(0.2)
+        return super().encode(pixels, setting)
+
+
+class Missing(Honest):
+    def __init__(self) -> None:
+        raise Unavailable("the program 'nonesuch' is not on the PATH: install it")
+
+
+class Told:
+    """Its size is declared; the reconstruction is grey."""
+
+    name = "told"
+    sweep = (Setting("point", 1),)
+
+    def describe(self) -> CodecInfo:
+        return CodecInfo("1", "none", "MIT", "1" * 64, 1, "nothing", caveat="bytes=declared")
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        raise RuntimeError("declared sizes only")
+
+    def decode(self, data: bytes) -> Pixels:
+        raise RuntimeError("declared sizes only")
+
+    def declared(self, image: str, setting: Setting) -> Declared:
+        return Declared(1000, np.full((400, 600, 3), 128, np.uint8))
+
+
+# Of this process: the harness loads this file anew for every instance.
+_ENCODED: dict[bytes, Pixels] = vars(builtins).setdefault("whispered", {})
+
+
+class Whispers(Honest):
+    """Sends a number, and decodes what this process, in whichever instance, has encoded by it."""
+
+    def encode(self, pixels: Pixels, setting: Setting) -> bytes:
+        name = super().encode(pixels, setting)[:99]
+        _ENCODED[name] = pixels
+        return name
+
+    def decode(self, data: bytes) -> Pixels:
+        if data not in _ENCODED:
+            raise ValueError("never heard of it")
+        return _ENCODED[data]
+
+
+class Drifts(Honest):
+    """Some levels brighter where it decodes on a GPU, which it is told of and does not need."""
+
+    def __init__(self, levels: int = 1) -> None:
+        super().__init__()
+        self._levels = levels
+
+    def describe(self) -> CodecInfo:
+        device = "cuda" if os.environ.get("BENCH_DEVICE") == "cuda" else "cpu"
+        return CodecInfo("1", "encode({step})", "MIT", "0" * 64, 1, "one call", device=device)
+
+    def decode(self, data: bytes) -> Pixels:
+        brighter = self._levels if self.describe().device == "cuda" else 0
+        return np.clip(super().decode(data).astype(int) + brighter, 0, 255).astype(np.uint8)
+
+
+class DiesOnDecode(Honest):
+    """By a signal of its choice, or for lack of memory, at the setting in the middle."""
+
+    def __init__(self, how: str = "SIGSEGV") -> None:
+        super().__init__()
+        self._how = how
+
+    def decode(self, data: bytes) -> Pixels:
+        height, width, step = np.frombuffer(data[:6], np.uint16)
+        if step == 16 and (height, width) != (96, 128):  # not in the warm-up
+            if self._how == "memory":
+                np.ones(1 << 50, np.uint8)
+            os.kill(os.getpid(), getattr(signal, self._how))
+        return super().decode(data)
+
+
+class Draws(Honest):
+    """A decoder that draws: noise on every picture, other noise with another seed."""
+
+    name = "draws"
+
+    def __init__(self, seed: int = 0, strength: int = 3) -> None:
+        super().__init__()
+        self._seed, self._strength = seed, strength
+
+    def decode(self, data: bytes) -> Pixels:
+        honest = super().decode(data).astype(int)
+        random = np.random.default_rng([self._seed, len(data)])
+        noise = random.integers(-self._strength, self._strength + 1, honest.shape)
+        return np.clip(honest + noise, 0, 255).astype(np.uint8)

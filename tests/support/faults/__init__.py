@@ -1,0 +1,1 @@
+"""Faults and what they do: lost power, programs that misbehave, their record."""

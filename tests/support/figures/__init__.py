@@ -1,0 +1,1 @@
+"""Figures as their readers see them."""

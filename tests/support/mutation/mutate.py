@@ -1,0 +1,236 @@
+"""Mutation testing: which small defects of the code would no test notice?
+
+    python tests/support/mutation/mutate.py benchmark/analysis --seed 7 --count 40
+    python tests/support/mutation/mutate.py --changed main
+
+It draws mutants of the given files, or of the lines that differ from a commit, and runs the tests
+that execute each changed line, in a copy of the project. Verdicts are kept in a file (`--out`): the
+same command goes on where it was interrupted. `tests/equivalent_mutants.txt` names those that
+cannot be noticed, with the reason.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import binomtest
+
+TESTS = Path(__file__).parents[2]
+sys.path.insert(0, str(TESTS))
+
+from support.mutation.mutants import Mutant, mutants_of  # noqa: E402
+from support.mutation.mutation_session import JOB, LINES, TEMPORARY, VERDICTS  # noqa: E402
+from support.rooms import ROOT, room_of  # noqa: E402
+
+EQUIVALENT = Path("tests/equivalent_mutants.txt")
+
+
+class Found(NamedTuple):
+    """A mutant of a file of the project."""
+
+    path: str
+    mutant: Mutant
+
+    @property
+    def name(self) -> str:
+        """How the list of equivalent mutants calls it; equal for equal changes of equal lines."""
+        return f"{self.path}: {self.mutant.text}: {self.mutant.change}"
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.path} {self.mutant.source}".encode()).hexdigest()
+
+
+def mutants_below(root: Path, places: Iterable[str]) -> list[Found]:
+    """Return all mutants of files, or of the files in folders, in the order of paths and lines."""
+    files = set()
+    for place in places:
+        files |= {root / place} if place.endswith(".py") else set((root / place).rglob("*.py"))
+    return [
+        Found(str(file.relative_to(root)), mutant)
+        for file in sorted(files)
+        for mutant in mutants_of(file.read_text())
+    ]
+
+
+def changed_lines(root: Path, base: str) -> dict[str, set[int]]:
+    """Return the lines of the harness and of the contenders that differ from a commit, by file."""
+    command = ["git", "-C", str(root), "diff", "-U0", "--no-color", base, "--", "*.py"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise SystemExit(f"git cannot compare with {base}: {told.stderr.strip()}")
+    lines: dict[str, set[int]] = {}
+    path = ""
+    for line in told.stdout.splitlines():
+        if line.startswith("+++ "):
+            path = line.removeprefix("+++ ").removeprefix("b/")
+        elif (hunk := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line)) and is_source(path):
+            first, count = int(hunk[1]), int(hunk[2] or 1)
+            lines.setdefault(path, set()).update(range(first, first + count))
+    return lines
+
+
+def is_source(path: str) -> bool:
+    return path.startswith(("benchmark/", "baselines/"))
+
+
+def room_tests(root: Path, path: str) -> str:
+    """Return the folder of tests that mirrors a source's room."""
+    if path.startswith("benchmark/"):
+        mirror = root / "tests" / room_of(ROOT / path)
+    else:
+        mirror = (root / "tests" / path).parent
+    while not mirror.is_dir() or not list(mirror.rglob("test_*.py")):
+        mirror = mirror.parent
+    return str(mirror.relative_to(root))
+
+
+def read_equivalents(root: Path) -> dict[str, str]:
+    """Return the mutants that no test can notice, with the reasons."""
+    file = root / EQUIVALENT
+    found = {}
+    for line in file.read_text().splitlines() if file.exists() else ():
+        if line and not line.startswith("#"):
+            name, _, reason = line.rpartition("  # ")
+            found[name] = reason
+    return found
+
+
+def judge(
+    root: Path, chosen: Sequence[Found], tests: Sequence[str], files: Sequence[str], out: Path
+) -> dict[str, str]:
+    """Return the verdict on each mutant by its key; those that `out` has are not tried again.
+
+    files: the sources whose mutants may be chosen. The lines of them that tests execute are kept
+    beside `out`, for the next sample of the same files.
+    """
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
+        copy = Path(temporary) / "checkout"
+        tree = copy_project(root, copy)
+        known = _read_verdicts(out, tree)
+        mutants = [_job(one, tree) for one in chosen if one.key not in known]
+        if mutants:
+            of = hashlib.sha256(json.dumps([tree, tests, files]).encode()).hexdigest()
+            job = {"of": of, "files": files, "mutants": mutants}
+            (copy / JOB).write_text(json.dumps(job))
+            with out.open("a"):  # refuses now rather than after the first mutant
+                (copy / VERDICTS).symlink_to(out.resolve())
+            (copy / LINES).symlink_to(out.with_suffix(".lines.json").resolve())
+            _run(copy, tests)
+        return _read_verdicts(out, tree)
+
+
+def copy_project(root: Path, copy: Path) -> str:
+    """Copy the files that git knows or would add; return a sha256 of the python files."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "-co", "--exclude-standard"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    digest = hashlib.sha256()
+    for name in sorted(filter(None, told.split("\0"))):
+        if (root / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, copy / name)
+            if name.endswith(".py"):
+                digest.update(f"{name}\0".encode() + (copy / name).read_bytes())
+    shared = root.parent / "shared"
+    if shared.exists() and not (copy.parent / "shared").exists():
+        (copy.parent / "shared").symlink_to(shared.resolve())
+    return digest.hexdigest()
+
+
+def _job(found: Found, tree: str) -> dict[str, Any]:
+    facts = found.mutant._asdict()
+    return {"key": found.key, "tree": tree, "path": found.path, "name": found.name, **facts}
+
+
+def _read_verdicts(out: Path, tree: str) -> dict[str, str]:
+    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    return {row["key"]: row["verdict"] for row in rows if row["tree"] == tree}
+
+
+def _run(copy: Path, tests: Sequence[str]) -> None:
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={TEMPORARY}"]
+    plugin = ["-p", "support.mutation.mutation_session"]
+    paths = os.pathsep.join([str(copy), str(copy / "tests"), str(TESTS)])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", *options, *plugin, *tests]
+    done = subprocess.run(command, cwd=copy, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"pytest ended with exit code {done.returncode}")
+
+
+def table(
+    areas: Sequence[str], chosen: Sequence[Found], verdicts: dict[str, str], known: dict[str, str]
+) -> str:
+    """Return a markdown table by area: mutants, killed, equivalent, survivors, killed share."""
+    lines = ["| area | mutants | killed | equivalent | survivors | killed, 95 % interval |"]
+    lines += ["|---|--:|--:|--:|--:|--:|"]
+    for area in [*areas, *(["together"] if len(areas) > 1 else [])]:
+        mine = [one for one in chosen if area == "together" or one.path.startswith(area)]
+        killed = sum(verdicts[one.key] == "killed" for one in mine)
+        equal = sum(verdicts[one.key] != "killed" and one.name in known for one in mine)
+        noticed = len(mine) - equal
+        share = "-"
+        if noticed:
+            interval = binomtest(killed, noticed).proportion_ci()
+            low, high = 100 * interval.low, 100 * interval.high
+            share = f"{100 * killed / noticed:.1f} % ({low:.0f} to {high:.0f})"
+        left = noticed - killed
+        lines.append(f"| {area} | {len(mine)} | {killed} | {equal} | {left} | {share} |")
+    return "\n".join(lines)
+
+
+def draw(found: Sequence[Found], seed: int, count: int | None) -> list[Found]:
+    """Return `count` mutants, or all, drawn without replacement, in the order of the files."""
+    if count is None or count >= len(found):
+        return list(found)
+    return [found[i] for i in sorted(random.Random(seed).sample(range(len(found)), count))]
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run the command; return 0 where every mutant is killed or equivalent, else 1."""
+    parser = argparse.ArgumentParser(description="Draw mutants and run the tests of each.")
+    parser.add_argument("places", nargs="*", help="files or folders; the sample is of each")
+    parser.add_argument("--changed", metavar="COMMIT", help="only lines that differ from it")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--count", type=int, help="mutants of each place; all without it")
+    parser.add_argument("--tests", nargs="+", default=[], help="instead of those of the same room")
+    parser.add_argument("--out", type=Path, default=root / ".work" / "mutants.jsonl")
+    asked = parser.parse_args(arguments)
+    lines = changed_lines(root, asked.changed) if asked.changed else None
+    areas = asked.places or sorted(lines or ())
+    if not areas:
+        parser.error("name files or folders, or --changed COMMIT")
+    chosen: list[Found] = []
+    for area in areas:
+        found = mutants_below(root, [area])
+        if lines is not None:
+            found = [one for one in found if one.mutant.line in lines.get(one.path, ())]
+        chosen += draw(found, asked.seed, asked.count)
+    if not chosen:
+        print("there is nothing to mutate")
+        return 0
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    files = sorted({one.path for area in areas for one in mutants_below(root, [area])})
+    tests = asked.tests or sorted({room_tests(root, path) for path in files} | set(files))
+    verdicts = judge(root, chosen, tests, files, asked.out)
+    known = read_equivalents(root)
+    print(f"seed {asked.seed}; tests: {' '.join(tests)}\n")
+    print(table(areas, chosen, verdicts, known))
+    left = [one for one in chosen if verdicts[one.key] != "killed" and one.name not in known]
+    for one in left:
+        print(f"{one.path}:{one.mutant.line}: {verdicts[one.key]}: {one.mutant.change}")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

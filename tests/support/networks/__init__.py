@@ -1,0 +1,1 @@
+"""Checkpoints of small networks with drawn weights."""

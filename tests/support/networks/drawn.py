@@ -1,0 +1,18 @@
+"""Parameters and inputs of networks, drawn from a seed."""
+
+import torch
+from torch import nn
+
+
+def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Move each parameter at random, so that nothing is the identity or zero; return the module."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return module
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    """Return normal noise of this shape, the same for each seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

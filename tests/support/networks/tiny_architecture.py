@@ -1,0 +1,24 @@
+"""Checkpoints of the smallest network of any architecture: fitted to noise, untrained."""
+
+from pathlib import Path
+
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.blocks.raster import to_images
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from support.networks.tiny_checkpoint import noise
+
+
+def write_tiny(path: Path, name: str, *, seed: int = 0, weight: float = 0.3) -> Card:
+    """Write a checkpoint of the preset "tiny", in half precision; `weight` is that of a bit."""
+    torch.manual_seed(seed)
+    architecture = load_architecture(name)
+    config = architecture.presets["tiny"]
+    network = architecture.build(config)
+    photographs = [noise(128, 128, one) for one in (1, 2)]
+    crops = torch.cat([to_images(one, torch.device("cpu")) for one in photographs])
+    architecture.initialise(network, crops, [weight] * architecture.rate_levels(config))
+    card = Card(name, config, "noise", 0, "none", "0")
+    return make_checkpoint(path, network, card, photographs, half=True)

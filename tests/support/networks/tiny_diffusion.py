@@ -1,0 +1,45 @@
+"""Checkpoints of the smallest diffusion decoders: seeded weights behind a base that runs here."""
+
+import os
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.blocks.raster import to_images
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.diffusion.model import DiffusionNetwork
+from support.networks.tiny_checkpoint import noise
+
+
+def drawing_network(
+    method: str, base: str, levels: int = 3, preset: str = "tiny"
+) -> DiffusionNetwork:
+    """Return a network with random weights, measured behind a base at its first levels."""
+    architecture = load_architecture(method)
+    codec = BaseCodec(base)
+    sweep = codec.codec.sweep[:levels]
+    values = tuple(float(one.value) for one in sweep)
+    config = architecture.presets[preset].for_base(
+        codec.spec.text, codec.fingerprint, sweep[0].name, values
+    )
+    torch.manual_seed(3)
+    network = architecture.build(config)
+    crops = torch.cat([to_images(noise(64, 64, one), torch.device("cpu")) for one in (1, 2)])
+    architecture.initialise(network, crops, ())
+    for parameter in network.parameters():
+        if not parameter.any():  # convolutions that start at zero
+            torch.nn.init.normal_(parameter, std=0.05)
+    return network
+
+
+def write_drawing(path: Path, method: str, base: str, weights: Path | None = None) -> Card:
+    """Write an untrained checkpoint; the base's own weights are in the folder `weights`."""
+    folders = {"BENCH_WEIGHTS": str(weights)} if weights else {}
+    with patch.dict(os.environ, folders):
+        network = drawing_network(method, base)
+    card = Card(method, network.config, "noise", 0, "none", "0")
+    return make_checkpoint(path, network, card, [], half=True)

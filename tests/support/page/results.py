@@ -1,0 +1,141 @@
+"""Results with kept streams, and pages of them, for the tests of the report page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from imagecodecs import webp_decode
+from PIL import Image
+
+from benchmark.analysis.stored import read_results
+from benchmark.analysis.summarise import summarise
+from benchmark.codec import Pixels
+from benchmark.figures.table import Table, means_table
+from benchmark.metrics.measure import Measure
+from benchmark.metrics.metric import metric_columns
+from benchmark.page.content import Content, DecodedPicture, LegendEntry, SourcePicture
+from benchmark.page.document import html_text
+from benchmark.page.write import page_request, write_page
+from benchmark.protocol import CODING
+from benchmark.published.overlay import overlays
+from benchmark.published.points import chosen_points
+from benchmark.report.report import Report, compare_all
+from benchmark.system.programs import package_folder
+from support.rows.measured import row, table
+
+ROOT = Path(__file__).parents[3]
+HOSTILE = "<img src=x onerror='alert(1)'> & \"two\".png"
+IMAGES = ("cup.png", HOSTILE, "spoon.png")
+WIDTH, HEIGHT = 240, 200
+CODECS = ("jpeg", "jpeg:subsampling=444", "webp", "jpeg2000")
+POINTS = ("jpeg.quality=20,50,80,90", "webp.quality=10,40,70,90", "jpeg2000.ratio=96,48,24,12")
+METRICS = ("psnr", "ms_ssim")
+
+
+def measure(folder: Path, coffee: Pixels) -> Path:
+    """Three photographs in folder/photos, measured for real; returns the results' folder.
+
+    One codec fails on all of them.
+    """
+    photos = folder / "photos"
+    photos.mkdir()
+    for name, (left, top) in zip(IMAGES, ((0, 0), (160, 100), (330, 190)), strict=True):
+        crop = np.ascontiguousarray(coffee[top : top + HEIGHT, left : left + WIDTH])
+        Image.fromarray(crop).save(photos / name)
+    run(
+        folder,
+        ",".join((*CODECS, f"{ROOT}/tests/support/codecs/fakes.py:CrashesOnEncode")),
+        expected=1,
+    )
+    return folder / "results"
+
+
+def run(folder: Path, codecs: str, expected: int = 0) -> None:
+    """`bench run` of folder/photos into folder/results."""
+    points = [part for point in POINTS for part in ("--points", point)]
+    asked = ["--dataset", str(folder / "photos"), "--results", str(folder / "results")]
+    asked += ["--metrics", ",".join(METRICS), "--no-table"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", "run", "--codecs", codecs, *points, *asked],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected, done.stderr
+
+
+def make_page(
+    results: Path, dataset: str, images: str = "all", published: str = "", mix: bool = False
+) -> Path:
+    """The page as `bench report --page` writes it, without the figures; returns its path."""
+    name = Path(dataset).name
+    [stored_name] = [
+        path.parent.name
+        for path in results.glob("*/per_image")
+        if path.parent.name.startswith(name)
+    ]
+    stored = read_results(results, stored_name, "all", METRICS)
+    measures = [Measure.named(metric) for metric in METRICS]
+    points = chosen_points(results, published)
+    over = overlays(points, stored.summary, measures, stored_name, mix)
+    _, deltas = compare_all(stored.summary, measures, "jpeg", None)
+    means = means_table(stored.summary, measures)
+    report = Report(stored, measures, measures, means, deltas, over, None, (), (), ())
+    wanted = page_request(True, images, results, None, dataset)
+    assert wanted is not None
+    write_page(wanted, report, bool(points), False, lambda total: nullcontext(lambda state: None))
+    return stored.folder / "page.html"
+
+
+def make_page_of_sets(path: Path) -> list[float]:
+    """A page of FID/256 alone at a point, with a caveat: each image's value and influence."""
+    values = [12.0, 10.5, 14.0, 11.5]
+    fid = Measure.named("fid256")
+    rows = table([row("jpeg", 10, name, caveat="a trial") for name in ("a", "bb", "ccc", "dddd")])
+    texts = pa.array([None] * len(values), pa.string())
+    columns = (pa.array(values), pa.array(["fid256/x"] * len(values)), texts)
+    for name, column in zip(metric_columns(fid.column), columns, strict=True):
+        rows = rows.append_column(name, column)
+    summary = summarise(rows, {"coding": CODING, fid.column: "fid256/x"})
+    [point] = summary.points
+    content = Content(
+        dataset="sets",
+        summary=summary,
+        measures=[fid],
+        legend={"jpeg": LegendEntry("jpeg", "#000000", "s")},
+        photographs={n: SourcePicture(f"{n}.png", 8, 8, None, "none") for n in point.image_ids},
+        pictures={("jpeg", "quality=10", n): DecodedPicture(None, "none") for n in point.image_ids},
+        bd_rates="No BD-rates.",
+        means=Table(("codec", "setting", "FID/256"), (("jpeg", "quality=10", "12.0"),), 2),
+        facts=(),
+        packages="",
+        missing={},
+    )
+    plotly = package_folder("plotly") / "package_data" / "plotly.min.js"
+    path.write_text(html_text(content, plotly.read_text()))
+    return values
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """What the page's script reads, parsed from its text."""
+    found = re.search(r'id="page-data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def pixels_of(path: Path) -> Pixels:
+    """The pixels of a picture's file."""
+    if path.suffix == ".webp":  # which pillow-simd may have been built without
+        return np.asarray(webp_decode(path.read_bytes()))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

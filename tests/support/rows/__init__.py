@@ -1,0 +1,1 @@
+"""Rows of measurements, made up, compared, or those of the project."""

@@ -1,0 +1,1 @@
+"""What tests train, in steps or runs of about a second."""

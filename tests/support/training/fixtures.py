@@ -1,0 +1,274 @@
+"""What the trainer's tests train: recipes of a few steps, noisy pictures, 14 weights."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from baselines.neural.blocks.control import Control
+from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.sizes import TINY, without_context
+from baselines.neural.crdr.training.adversary import Adversary
+from baselines.neural.network import Estimate, Network, ParameterGroup
+from baselines.neural.training.data.photographs import Photographs, pack
+from baselines.neural.training.loop.learner import Learner
+from baselines.neural.training.loop.loop import TrainingRequest, run_request
+from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.recipe import Recipe, Stage, recipe_from
+from benchmark.codec import Pixels
+from benchmark.errors import UsageError
+
+ROOT = Path(__file__).parents[3]
+CPU = torch.device("cpu")
+LEAST = replace(without_context(TINY), attention=False, blocks=1)
+LAMBDAS = [3.4, 1.2, 0.4, 0.13, 0.05]
+STAGE = {
+    "kind": "multi_rate",
+    "steps": 3,
+    "batch": 2,
+    "crop_px": 64,
+    "learning_rate": 1e-3,
+    "decay_at": 1.0,
+    "lambdas": LAMBDAS,
+}
+REALISM = {
+    **STAGE,
+    "kind": "realism",
+    "gan_per_beta": 0.01,
+    "discriminator_channels": [4, 4, 4, 4],
+}
+ENDLESS = {**STAGE, "steps": 10**6, "batch": 4, "mixed_levels": True}
+SINGLE = {**STAGE, "kind": "single_rate", "lambdas": [0.05]}
+
+
+def recipe_of(*stages: dict[str, Any], **settings: Any) -> Recipe:
+    """Of the smallest size; `stages` say how they differ from `STAGE`."""
+    record = {"sizes": "tiny", "stage": [{**STAGE, **one} for one in stages], **settings}
+    return recipe_from("test", record)
+
+
+def stage_of(**different: Any) -> Stage:
+    return recipe_of(different).stages[0]
+
+
+def noise(height: int, width: int, seed: int) -> Pixels:
+    """Coarse and fine, so that a codec finds something to keep."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 192, (-(-height // 8), -(-width // 8), 3))
+    fine = random.integers(0, 64, (height, width, 3))
+    return (coarse.repeat(8, 0).repeat(8, 1)[:height, :width] + fine).astype(np.uint8)
+
+
+def pictures(count: int = 5) -> list[Pixels]:
+    return [noise(80 + 8 * one, 96, one) for one in range(count)]
+
+
+def photographs(count: int = 5) -> Photographs:
+    return pack(pictures(count))
+
+
+def write_photographs(folder: Path, count: int = 5) -> Path:
+    folder.mkdir()
+    for number, pixels in enumerate(pictures(count)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def in_two_stages() -> Recipe:
+    """Everything that a state has to hold: mixed rates, maps, discriminators, a falling rate."""
+    realism = {**REALISM, "crop_px": 128, "map_share": 0.2, "mixed_levels": True, "steps": 4}
+    first = {"steps": 4, "mixed_levels": True, "decay_at": 0.5, "decay": "linear"}
+    return recipe_of(first, realism, report_every_steps=1, initialise="pca")
+
+
+class ToyControls(NamedTuple):
+    rate: Control
+    realism: Control
+
+
+class Toy(Network):
+    """A network without noise: colours through a matrix, bits from their size and that of q."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 3, 1)
+        self.rate = nn.Parameter(torch.ones(1))
+        self.quantiles = nn.Parameter(torch.ones(1))
+
+    def controls_at(self, rate: Any, realism: Any) -> ToyControls:
+        return ToyControls(rate, realism)
+
+    def auxiliary_loss(self) -> Tensor:
+        return self.quantiles.sum()
+
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        named = dict(self.named_parameters())
+        quantiles = [name for name in named if name.endswith("quantiles")]
+        prior = [name for name in named if name.startswith("prior.") and name not in quantiles]
+        rest = [name for name in named if name not in (*quantiles, *prior)]
+        return tuple(
+            ParameterGroup(group, tuple(named[name] for name in names), names is quantiles)
+            for group, names in (("prior", prior), ("rest", rest), ("quantiles", quantiles))
+            if names
+        )
+
+    def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
+        mixed = self.mix(images)
+        bits = mixed.square().sum((1, 2, 3)) * self.rate.square() * (1 + controls.rate.levels)
+        return Estimate(mixed, bits, torch.zeros_like(bits))
+
+
+class Poisoned(Toy):
+    """Once, in its forward pass number `at`, something goes wrong."""
+
+    def __init__(self, how: str, at: int) -> None:
+        super().__init__()
+        self.how, self.left = how, at
+
+    def forward(self, images: Tensor, controls: ToyControls, *, noisy: bool = True) -> Estimate:
+        found = super().forward(images, controls, noisy=noisy)
+        self.left -= 1
+        if self.left:
+            return found
+        if self.how == "infinite loss":
+            return found._replace(images=found.images * float("inf"))
+        if self.how == "loss that is no number":
+            return found._replace(y_bits=found.y_bits * float("nan"))
+        if self.how == "exploding loss":
+            return found._replace(y_bits=found.y_bits * 1e6)
+        assert self.how == "gradient that is no number"
+        return found._replace(y_bits=found.y_bits + (found.y_bits * 0).sqrt())
+
+
+def in_one_of_two(workers: Workers, folder: Path) -> None:
+    """Averages, steps of which one's part is bad once, a run, a failure with a reason."""
+    folder.mkdir(exist_ok=True)
+    trained, untouched = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(4))
+    trained.grad = torch.arange(6.0).reshape(2, 3) * (1 + 2 * workers.rank)
+    numbers = workers.average([trained, untouched], torch.tensor([float(workers.rank), 5.0]))
+    torch.manual_seed(1)
+    network = Poisoned("infinite loss", at=2 if workers.rank else 0)
+    learner = Learner(network, recipe_of({"batch": 4}), 0, photographs(), workers)
+    updates = [learner.update() for _ in range(3)]
+    adversary = Adversary(stage_of(**{**REALISM, "objective": "sgan"}), 1, CPU, workers)
+    images = [torch.from_numpy(one[:64, :64]).permute(2, 0, 1)[None] / 255 for one in pictures(2)]
+    rates = np.float32([0, 1])  # another one in each process
+    judged = adversary.update(*images, rates[workers.rank :][:1], 1.0, rates)
+    found = {
+        "discriminators": adversary.state()["network"],
+        "discriminator_loss": judged["discriminator"],
+        "gradient": trained.grad,
+        "untouched": untouched.grad,
+        "numbers": numbers,
+        "mean": workers.mean(torch.tensor(3.0 + workers.rank)),
+        "skipped": [one.skipped for one in updates],
+        "loss": [one.numbers["loss"] for one in updates],
+        "network": copied(network),
+    }
+    torch.save(found, folder / f"{workers.rank}.pt")
+    workers.wait()
+    recipe = recipe_of(ENDLESS, processes=2, report_every_steps=5)
+    run_request(workers, request_for(folder, recipe))
+    if workers.rank:
+        raise UsageError("The second process has a reason.")
+
+
+def die(workers: Workers) -> None:
+    """End one of two processes as the kernel does where memory is short."""
+    if workers.rank:
+        os.kill(os.getpid(), signal.SIGKILL)
+    workers.wait()
+
+
+def nothing(_network: Network, _crops: Tensor) -> None:
+    """In place of an initialisation."""
+
+
+def request_for(
+    run: Path, recipe: Recipe, make: type[Network] = Toy, **given: Any
+) -> TrainingRequest:
+    run.mkdir(exist_ok=True)
+    known = {"validation": [], "device": "cpu", "deadline": None}
+    return TrainingRequest(recipe, run, make, nothing, photographs(), **{**known, **given})
+
+
+def copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def differing(one: Any, other: Any, path: str = "") -> list[str]:
+    """Where two states are not equal bit for bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        return [found for k in one for found in differing(one[k], other[k], f"{path}/{k}")]
+    if isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        return [found for i, k in enumerate(one) for found in differing(k, other[i], f"{path}/{i}")]
+    same = torch.equal(one, other) if isinstance(one, Tensor) else one == other
+    return [] if same else [path]
+
+
+def toy(kind=Toy, *given):
+    torch.manual_seed(4)
+    return kind(*given)
+
+
+def least_network():
+    return CRDRNetwork(LEAST)
+
+
+def learner_of(network, *stages, workers=None, index=0, **settings):
+    recipe = recipe_of(*stages, **settings)
+    return Learner(network, recipe, index, photographs(), workers or Workers())
+
+
+def json_free(state):
+    """A deep copy of a state."""
+    if isinstance(state, dict):
+        return {name: json_free(one) for name, one in state.items()}
+    if isinstance(state, list):
+        return [json_free(one) for one in state]
+    return state.clone() if isinstance(state, torch.Tensor) else state
+
+
+@contextmanager
+def started(folder, script):
+    """A process of its own, whose errors go to a file; it does not outlive the block."""
+    path = folder / "script.py"
+    path.write_text(script)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    with (
+        (folder / "stderr").open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, str(path)], cwd=folder, env=environment, stderr=errors
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_entries(process, journal, count):
+    """Until a run has reported so often; a run that ends before fails."""
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and len(journal.read_text().splitlines()) >= count):
+        assert process.poll() is None, (journal.parent.parent / "stderr").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def fresh_toy():
+    """As a run of seed 1 makes it."""
+    torch.manual_seed(1)
+    return Toy()
