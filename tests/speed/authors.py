@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from baselines.compressai.weights import importable
 from baselines.neural.blocks.raster import to_images
 from baselines.neural.crdr.sizes import FULL
-from support.authors_weights import authors_state
-from support.tiny_checkpoint import noise
+from support.networks.authors_weights import authors_state
+from support.networks.tiny_checkpoint import noise
 
 ANSWER = "answer: "
 CONFIGURATION = Path("config/_base_/model/beta_cond_interp_ca_elic_charm.yaml")
