@@ -30,7 +30,7 @@ if __name__ == "__main__":
     sys.path[:1] = [str(HERE.parent), str(HERE.parents[1])]
 
 from faults.fuzzing.part import ENDS, read_state, record  # noqa: E402
-from faults.fuzzing.targets import TARGETS  # noqa: E402
+from faults.fuzzing.targets import TARGETS, is_target  # noqa: E402
 
 KEPT = HERE / "corpus"
 ENGINES = ("atheris", "tracer")
@@ -45,8 +45,8 @@ class Found(NamedTuple):
     executions: int
     refused: int
     inputs: int
-    steps: int
-    seed_steps: int
+    edges: int
+    seed_edges: int
     kept: list[str]
     findings: list[dict[str, str]]
     origins: list[str]  # of the corpus: engine and seed of each run
@@ -110,7 +110,7 @@ def _reduced(names: Sequence[str], corpus: Path) -> list[Found]:
         outcomes.append(
             Found(
                 name, sum(one["executions"] for one in ran), sum(one["refused"] for one in ran),
-                told["found"], told["steps"], told["seed_steps"], told["kept"], told["findings"],
+                told["found"], told["edges"], told["seed_edges"], told["kept"], told["findings"],
                 list(dict.fromkeys(one["origin"] for one in ran)),
             )
         )  # fmt: skip
@@ -147,7 +147,7 @@ def _keep(found: Found) -> None:
     KEPT.mkdir(exist_ok=True)
     origin = [
         f"# {found.target}: {len(found.kept)} of {found.inputs} inputs, which take all "
-        f"{found.steps} steps that were found; the seeds take {found.seed_steps}.",
+        f"{found.edges} edges that were found; the seeds take {found.seed_edges}.",
         f"# Found in {found.executions:,} executions by {'; '.join(found.origins)}.",
         "# Each line is an input, deflated, in base 85.",
     ]
@@ -161,11 +161,11 @@ def _engine_name(engine: str) -> str:
 def table(outcomes: Iterable[Found]) -> str:
     """Return a Markdown table of what was executed and found."""
     lines = [
-        "| parser | executions | refused | steps of seeds | steps | inputs kept | findings |",
+        "| parser | executions | refused | edges of seeds | edges | inputs kept | findings |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     rows = [
-        (one.target, one.executions, one.refused, one.seed_steps, one.steps, len(one.kept),
+        (one.target, one.executions, one.refused, one.seed_edges, one.edges, len(one.kept),
          len(one.findings))
         for one in outcomes
     ]  # fmt: skip
@@ -186,7 +186,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--engine", choices=ENGINES, default=_best_engine())
     parser.add_argument("--keep", action="store_true", help=f"write the fewest inputs to {KEPT}")
     asked = parser.parse_args(words)
-    if unknown := [one for one in asked.only if one not in TARGETS]:
+    if unknown := [one for one in asked.only if not is_target(one)]:
         parser.error(f"no parser {unknown[0]!r}; known: {', '.join(TARGETS)}")
     return asked
 
@@ -200,7 +200,8 @@ def _best_engine() -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ def read_within(
     # All values at their widest, and the row groups as they unpack
     unpacked = sum(max(0, group.total_byte_size) for group in groups)
     claimed = VALUE_BYTES * metadata.num_rows * metadata.num_columns + unpacked
-    if metadata.num_columns == len(schema.names) and claimed + metadata.num_rows * unpacked <= most:
-        return file.read([*names])  # a small file: even if each row held every text of it
     loose = [name for name in names if _has_any_length(schema.field(name).type)]
+    nested = any(pa.types.is_nested(schema.field(name).type) for name in loose)
+    if not nested and claimed + metadata.num_rows * unpacked <= most:
+        return file.read([*names])  # a small file: even if each row held every text of it
     claimed += sum(_elements_beyond_rows(group, loose) for group in groups) * VALUE_BYTES
     if claimed > most:
         raise TooLarge(_told(f"claims {claimed:,}", most, source))

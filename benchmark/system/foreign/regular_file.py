@@ -18,9 +18,13 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
     within: the folder of a stranger that the file is part of; a link out of it is refused. Without
     it, the user named the file, and links are followed. Raises `OSError`, whose `strerror` says
-    what is wrong: a pipe, a device, a folder, a link to elsewhere, or what the system says.
+    what is wrong: a pipe, a device, a folder, a link to elsewhere, a name that no file can have, or
+    what the system says.
     """
-    place = os.path.realpath(path)
+    try:
+        place = os.path.realpath(path)
+    except ValueError as error:  # a null character, or half of a surrogate pair
+        raise OSError(errno.EINVAL, f"no file has such a name ({error})", str(path)) from error
     if within is not None:
         root = os.path.realpath(within)
         if os.path.commonpath([root, place]) != root:
@@ -50,6 +54,6 @@ def is_regular(path: Path, within: Path | None = None) -> bool:
     """Return whether `open_regular` opens the file."""
     try:
         open_regular(path, within).close()
-    except (OSError, ValueError):  # a name with a null character is no file's
+    except OSError:
         return False
     return True

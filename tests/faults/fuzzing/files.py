@@ -5,10 +5,12 @@ import json
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -16,9 +18,8 @@ from PIL import Image
 
 from baselines.folder import Folder
 from baselines.formats.png import read_png
-from baselines.neural.checkpoint.card import load_card, save_card
-from baselines.neural.checkpoint.card import Card
 from baselines.neural.architecture import load_architecture
+from baselines.neural.checkpoint.card import Card, load_card, save_card
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets import image
@@ -28,12 +29,17 @@ from benchmark.packs.import_pack import row_of
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, open_pack
 from benchmark.system.foreign.tar import BLOCK_BYTES, BadTar, files_of_tar
 from faults.fuzzing.target import Target
-from support.tiny_checkpoint import noise
 
 BETWEEN = b"\n\xff\n"  # pack.json and rows.csv in one input
 SUM_AT, SUM_BYTES = 148, 8  # of a tar's header
 SMALL_PIXELS = 1 << 16  # a photograph of few bytes may have; 2^24 would take a second each
 STREAM = b"a stream of raw"
+LONGEST_PICTURE = 2048
+
+
+def noise(height: int, width: int) -> Any:
+    """Return a picture of noise, uint8 (height, width, 3)."""
+    return np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def tar(folder: Path) -> Target:
@@ -114,10 +120,8 @@ def sizes(folder: Path) -> Target:
         (place / "sizes.csv").write_bytes(data)
         codec = Folder(path=str(place))
         for setting in codec.sweep:
-            try:
+            with suppress(ImageRefused):
                 codec.declared("a.png", Setting("setting", setting.value))
-            except ImageRefused:
-                pass
         return 0
 
     text = "image,setting,num_bytes,file\na.png,10,2345,\nb.jpg,1e1,12,there/b.png\na,20,4000,\n"
@@ -209,9 +213,6 @@ def _photographs(kinds: Iterable[str], further: Iterable[bytes] = ()) -> Target:
         parse, tuple(seeds), png_summed, (ImageRefused,), max(most, SMALL_PIXELS), 512 << 20,
         LONGEST_PICTURE,
     )  # fmt: skip
-
-
-LONGEST_PICTURE = 2048
 
 
 def decoded_png(folder: Path) -> Target:

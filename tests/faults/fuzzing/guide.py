@@ -1,6 +1,6 @@
-"""A fuzzer in Python alone: an input is kept if it takes a step through the code that none took.
+"""A fuzzer in Python alone: an input is kept if it takes an edge through the code that none took.
 
-A step is a pair of lines of this project that follow each other in one function, as `sys.settrace`
+An edge is a pair of lines of this project that follow each other in one function, as `sys.settrace`
 tells them. Slower than `atheris`, and needs nothing installed; it also measures what a corpus
 reaches, whoever found it.
 """
@@ -15,23 +15,23 @@ from typing import Any
 
 from faults.fuzzing.judge import ROOT
 
-Step = tuple[int, int, int]  # function, line before, line
+Edge = tuple[int, int, int]  # function, line before, line
 OURS = (str(ROOT / "baselines") + "/", str(ROOT / "benchmark") + "/")
 INTERESTING = (0, 1, 2, 0x0F, 0x10, 0x3F, 0x40, 0x7F, 0x80, 0xFF)
 LENGTHS = (1, 1, 1, 2, 2, 3, 4, 4, 8, 16, 64)
 
 
 class Tracer:
-    """Records the steps of calls through the code below some folders."""
+    """Records the edges of calls through the code below some folders."""
 
     def __init__(self, folders: Sequence[str] = OURS) -> None:
         self._folders = tuple(folders)
         self._numbers: dict[CodeType, int] = {}  # 0: not of these folders
         self.names: dict[int, str] = {}  # of functions by number: "file:first line"
 
-    def __call__(self, call: Callable[[], object]) -> set[Step]:
-        """Call, let pass what it raises, and return its steps."""
-        found: set[Step] = set()
+    def __call__(self, call: Callable[[], object]) -> set[Edge]:
+        """Call, let pass what it raises, and return its edges."""
+        found: set[Edge] = set()
 
         def enter(frame: FrameType, event: str, _: Any) -> Any:
             number = self._number(frame.f_code)
@@ -53,7 +53,7 @@ class Tracer:
             call()
         finally:
             sys.settrace(before)
-            self.steps = found
+            self.edges = found
         return found
 
     def _number(self, code: CodeType) -> int:
@@ -98,12 +98,12 @@ def mutated(data: bytes, others: Sequence[bytes], chance: random.Random, longest
 
 
 class Guided:
-    """A search for inputs that take new steps; `kept` are those that did."""
+    """A search for inputs that take new edges; `kept` are those that did."""
 
     def __init__(self, tracer: Tracer, seed: int, longest: int) -> None:
         self._tracer, self._chance, self._longest = tracer, random.Random(seed), longest
         self.kept: list[bytes] = []
-        self.steps: set[Step] = set()
+        self.edges: set[Edge] = set()
         self.executions = 0
 
     def run(
@@ -124,17 +124,17 @@ class Guided:
 
     def _try(self, execute: Callable[[bytes], object], data: bytes) -> None:
         self.executions += 1
-        steps = self._tracer(lambda: execute(data))
-        if not steps <= self.steps or not self.kept:
-            self.steps |= steps
+        edges = self._tracer(lambda: execute(data))
+        if not edges <= self.edges or not self.kept:
+            self.edges |= edges
             self.kept.append(data)
 
 
-def fewest(inputs: Iterable[bytes], steps_of: Callable[[bytes], set[Step]]) -> list[bytes]:
-    """Return few inputs that take all steps that the inputs take together, greedily, small ones."""
-    taken = {data: steps_of(data) for data in sorted(set(inputs), key=lambda one: (len(one), one))}
+def fewest(inputs: Iterable[bytes], edges_of: Callable[[bytes], set[Edge]]) -> list[bytes]:
+    """Return few inputs that take all edges that the inputs take together, greedily, small ones."""
+    taken = {data: edges_of(data) for data in sorted(set(inputs), key=lambda one: (len(one), one))}
     chosen: list[bytes] = []
-    missing: set[Step] = set().union(*taken.values())
+    missing: set[Edge] = set().union(*taken.values())
     while missing:
         # The first of the best is the shortest.
         best = max(taken, key=lambda data: len(taken[data] & missing) / (len(data) + 40))

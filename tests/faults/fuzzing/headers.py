@@ -21,7 +21,7 @@ from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
 from baselines.raw import Raw
 from benchmark.codec import Setting
 from faults.fuzzing.target import Target
-from support.tiny_checkpoint import noise
+from support.networks.tiny_checkpoint import noise
 
 CHECKPOINT = bytes(range(4))
 MOST_SYMBOLS = 64
@@ -162,7 +162,7 @@ def raw(folder: Path) -> Target:
         return pixels.shape[0] * pixels.shape[1]
 
     seeds = tuple(codec.encode(noise(*size), Setting("bits", 8)) for size in ((3, 5), (1, 1)))
-    return Target(parse, seeds, lambda data: _raw_sized(data), most_pixels=1 << 10)
+    return Target(parse, seeds, _raw_sized, most_pixels=1 << 10)
 
 
 def _raw_sized(data: bytes) -> bytes:

@@ -24,9 +24,9 @@ from benchmark.codec import Codec
 from benchmark.codec_spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from faults.fuzzing.target import Target
-from support.tiny_architecture import write_tiny
-from support.tiny_checkpoint import noise, write_checkpoint
-from support.tiny_diffusion import write_drawing
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_diffusion import write_drawing
 
 MOST_PIXELS = 1 << 14
 SIZES = ((40, 56), (1, 1), (33, 70))

@@ -128,27 +128,27 @@ class Reduced(NamedTuple):
     """What became of the finds of a target."""
 
     found: int  # inputs in the corpus
-    kept: list[bytes]  # fewest that take the same steps
-    steps: int  # pairs of lines that they take
-    seed_steps: int  # those that the seeds take
+    kept: list[bytes]  # fewest that take the same edges
+    edges: int  # pairs of lines that they take
+    seed_edges: int  # those that the seeds take
     findings: list[dict[str, str]]  # one for each place, its input shrunk
 
 
 def reduce(name: str, corpus: Path, findings: Path) -> Reduced:
-    """Choose the fewest inputs that take all steps of the corpus, and shrink the findings."""
+    """Choose the fewest inputs that take all edges of the corpus, and shrink the findings."""
     with TemporaryDirectory(prefix="fuzz-") as folder:
         target = load_target(name, Path(folder))
         inputs = [*target.inputs(), *stored(corpus)]
         for data in inputs[: len(target.inputs())]:
-            judge(target, data)  # what is loaded with the first input is no step of it
+            judge(target, data)  # what is loaded with the first input is no edge of it
         tracer = Tracer()
 
-        def steps_of(data: bytes) -> set[Any]:
+        def edges_of(data: bytes) -> set[Any]:
             return tracer(lambda: judge(target, data))
 
-        seeded: set[Any] = set().union(*map(steps_of, target.inputs()))
-        kept = fewest(inputs, steps_of)
-        steps: set[Any] = set().union(*map(steps_of, kept))
+        seeded: set[Any] = set().union(*map(edges_of, target.inputs()))
+        kept = fewest(inputs, edges_of)
+        edges: set[Any] = set().union(*map(edges_of, kept))
         by_place: dict[str, dict[str, str]] = {}
         for line in findings.read_text().splitlines() if findings.exists() else ():
             one = json.loads(line)
@@ -160,7 +160,7 @@ def reduce(name: str, corpus: Path, findings: Path) -> Reduced:
                 one["input"] = shrunk(bytes.fromhex(one["input"]), same).hex()
                 given = target.bytes_of(bytes.fromhex(one["input"]))
                 one["bytes"] = given.hex()
-    return Reduced(len(inputs), kept, len(steps), len(seeded), list(by_place.values()))
+    return Reduced(len(inputs), kept, len(edges), len(seeded), list(by_place.values()))
 
 
 def shrunk(data: bytes, same: Callable[[bytes], bool]) -> bytes:

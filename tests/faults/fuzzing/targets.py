@@ -22,8 +22,13 @@ TARGETS = {
 }
 
 
+def is_target(name: str) -> bool:
+    """Return whether it is one of the table, or names a function: "module:function"."""
+    return name in TARGETS or ":" in name
+
+
 def load_target(name: str, folder: Path) -> Target:
     """Make a target; files and networks that it needs are written below `folder`."""
-    module, _, function = TARGETS[name].partition(":")
+    module, _, function = TARGETS.get(name, name).partition(":")
     make = cast(Callable[[Path], Target], getattr(import_module(module), function))
     return make(folder)

@@ -21,33 +21,9 @@ from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import dists as module
 from benchmark.metrics.perceptual.dists import DISTS
 from benchmark.system.backbone import VGG16
-from benchmark.system.torchvision_import import import_torchvision
+from support.networks.vgg_files import CHANNELS, IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
 
 TOLERANCE = 1e-6  # as stated in the docstring
-CHANNELS = (3, 64, 128, 256, 512, 512)
-NETWORK_FILE, IMPORTANCES_FILE = "vgg16-397923af.pth", "dists_weights.pt"
-
-
-class Drawn:
-    """Weights of the right shapes in a folder and in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        generator = torch.Generator().manual_seed(11)
-        self.folder = folder
-        torchvision = import_torchvision()
-        with torch.device("meta"):
-            features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
-        self.features: nn.Sequential = features.to_empty(device="cpu")
-        for tensor in self.features.state_dict().values():
-            spread = 0.1 if tensor.dim() == 1 else (2 / tensor[0].numel()) ** 0.5
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) * spread)
-        state = {f"features.{name}": one for name, one in self.features.state_dict().items()}
-        torch.save({"classifier.0.bias": torch.ones(2), **state}, folder / NETWORK_FILE)
-        self.importances = {
-            name: torch.rand(1, sum(CHANNELS), 1, 1, generator=generator)
-            for name in ("alpha", "beta")
-        }
-        torch.save(self.importances, folder / IMPORTANCES_FILE)
 
 
 def sha256(path: Path) -> str:
@@ -55,12 +31,12 @@ def sha256(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
-    return Drawn(tmp_path_factory.mktemp("weights"))
+def written(tmp_path_factory: pytest.TempPathFactory) -> DrawnVGG:
+    return DrawnVGG(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
-def drawn(written: Drawn, monkeypatch: pytest.MonkeyPatch) -> Drawn:
+def drawn(written: DrawnVGG, monkeypatch: pytest.MonkeyPatch) -> DrawnVGG:
     """Weights that `DISTS` finds and accepts."""
     network = module.NETWORK._replace(sha256=sha256(written.folder / NETWORK_FILE))
     monkeypatch.setattr(module, "NETWORK", network)
@@ -69,7 +45,7 @@ def drawn(written: Drawn, monkeypatch: pytest.MonkeyPatch) -> Drawn:
     return written
 
 
-def layers_of(drawn: Drawn, pixels: Pixels) -> list[Tensor]:
+def layers_of(drawn: DrawnVGG, pixels: Pixels) -> list[Tensor]:
     """Return the outputs of the paper's layers, in float64."""
     unit = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float64)) / 255
     mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
@@ -91,7 +67,7 @@ def layers_of(drawn: Drawn, pixels: Pixels) -> list[Tensor]:
     return found  # what follows the last ReLU is a maximum that DISTS leaves out
 
 
-def published(drawn: Drawn, reference: Pixels, decoded: Pixels) -> float:
+def published(drawn: DrawnVGG, reference: Pixels, decoded: Pixels) -> float:
     """1 - sum(alpha l + beta s), with means, variances and the covariance as they are written."""
     alpha, beta = (drawn.importances[name].double().flatten() for name in ("alpha", "beta"))
     total = alpha.sum() + beta.sum()

@@ -18,38 +18,9 @@ from baselines.neural.diffusion.base_codec import CodedCrops
 from baselines.neural.training.loop.learner import Learner
 from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import OBJECTIVES
-from baselines.neural.training.recipe import recipe_from
 from support.networks.tiny_diffusion import drawing_network
-from support.training.fixtures import LAMBDAS, photographs
-
-GAN = {"discriminator_channels": [4, 4]}
-ONE = {"lambdas": [0.05]}
-# Kind of a stage -> the method, and fields of the stage.
-STAGES = {
-    "single_rate": ("crdr", ONE),
-    "multi_rate": ("crdr", {"lambdas": LAMBDAS, "mixed_levels": True}),
-    "realism": (
-        "crdr",
-        {"lambdas": LAMBDAS, "gan_per_beta": 0.01, "discriminator_channels": [4, 4, 4, 4]},
-    ),
-    "elic": ("elic", {**ONE, "noisy_contexts": True}),
-    "ivr": ("ivr", {}),
-    "hific": ("hific", {**ONE, **GAN, "target_bpp": 0.1, "lpips": 0, "gan": 0.15}),
-    "multirealism": ("multirealism", {**ONE, **GAN, "gan_per_beta": 0.2, "balanced": True}),
-    "pqmim_autoencoder": ("pqmim", {**ONE, **GAN, "gan": 0.15}),
-    "pqmim_transformer": ("pqmim", {**ONE, "clip_norm": 1.0}),
-    "dirac": ("dirac", {"snr_limit": 5.0}),
-    "hfd": ("hfd", {}),
-}
-
-
-def recipe_for(method, kind, fields):
-    levels = load_architecture(method).rate_levels(load_architecture(method).presets["tiny"])
-    stage = {
-        "kind": kind, "float32": True, "steps": 9, "batch": 2, "crop_px": 128,
-        "learning_rate": 1e-3, "decay_at": 1.0, "lambdas": [0.05] * levels, **fields,
-    }  # fmt: skip
-    return recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
+from support.training.every_stage import STAGES, recipe_for
+from support.training.fixtures import photographs
 
 
 def valueless_learner(method, kind, fields):

@@ -1,0 +1,43 @@
+"""The GPU that these tests run on: torch's where there is one, else a stand-in on the processor."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from baselines.compressai import weights as compressai_weights
+from baselines.neural import checkpoint_codec
+from baselines.neural.diffusion import codec as diffusion_codec
+from baselines.neural.entropy.fixed import selftest
+from support.networks.stand_in_gpu import stand_in_gpu
+
+# What a process keeps for "cuda"; a stand-in's networks are of no use outside of it.
+KEPT = (
+    checkpoint_codec.loaded_codec, checkpoint_codec.exact_codec, selftest._exact_kernel,
+    diffusion_codec._network,
+)  # fmt: skip
+
+
+def forget() -> None:
+    for one in KEPT:
+        one.cache_clear()
+    compressai_weights._kept.clear()
+
+
+class GpuHere(NamedTuple):
+    real: bool
+    waits: Counter[str]  # of the stand-in: lines that waited for the device; empty on a real one
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuHere]:
+    monkeypatch.setenv("BENCH_DEVICE", "cuda")
+    if torch.cuda.is_available():
+        yield GpuHere(True, Counter())
+        return
+    forget()
+    with stand_in_gpu() as waits:
+        yield GpuHere(False, waits)
+    forget()

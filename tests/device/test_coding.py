@@ -1,0 +1,142 @@
+"""Learned methods on a GPU: streams of either device decode on the other, to the same latents.
+
+Which symbols an encoder chooses is floating-point arithmetic, so that a real GPU may write other
+bytes than the processor; the stand-in has the processor's arithmetic and writes the same ones.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.picture_codec import PictureCodec
+from benchmark.codec import Setting
+from benchmark.codec_spec import load_codec, parse_codec, resolve
+from support.networks.tiny_architecture import write_tiny
+from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_diffusion import write_drawing
+
+pytestmark = pytest.mark.device
+
+METHODS = ("crdr", "charm", "elic", "ivr", "hific", "multirealism", "pqmim")
+OURS = ("beta=0", "beta=3.84", "beta=0:exact=1", "beta=0:effort=1", "beta=0:bpp=0.357")
+HYPERPRIOR = "compressai:model=bmshj2018-hyperprior:weights=random"
+PIXELS = noise(70, 101)
+# Lines that may wait for the device while an image is coded: what the entropy coder, a search or
+# the picture itself needs of it. Any other is a wait that nobody meant.
+MAY_WAIT = (
+    "neural/blocks/control.py", "neural/exact/sums.py",  # which refuse what is out of range
+    "neural/elic/path.py",  # masks of the positions that are coded together
+    "neural/entropy/", "neural/elic/coder.py", "neural/ivr/coder.py", "neural/pqmim/",
+    "neural/blocks/raster.py", "neural/crdr/encoding/", "neural/diffusion/",
+    "compressai/codec.py", "compressai/inference.py",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    write_checkpoint(folder / "ours.safetensors")
+    for method in METHODS[1:]:
+        write_tiny(folder / f"{method}-1.safetensors", method)
+    for method in ("dirac", "hfd"):
+        write_drawing(folder / f"{method}-elic.safetensors", method, "elic", weights=folder)
+    return folder
+
+
+def path_of(weights, method):
+    return weights / ("ours.safetensors" if method == "crdr" else f"{method}-1.safetensors")
+
+
+def controls_of(codec, method):
+    if method == "crdr":
+        from baselines.neural.crdr.controls import HeaderControls
+
+        return HeaderControls.nearest(2.0, 2.56)
+    return {"multirealism": 32, "ivr": 24}.get(method)
+
+
+def only_meant(waits):
+    meant = ("elsewhere", *(f"baselines/{place}" for place in MAY_WAIT))  # the tests' own
+    return [one for one in waits if not one.startswith(meant)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stream_of_either_device_has_the_same_latents_on_both(gpu, weights, method):
+    here = PictureCodec(load_checkpoint(path_of(weights, method)))
+    there = PictureCodec(load_checkpoint(path_of(weights, method)), "cuda")
+    gpu.waits.clear()
+    controls = controls_of(here, method)
+    data, other = here.encode(PIXELS, controls), there.encode(PIXELS, controls)
+    if not gpu.real:
+        assert other == data
+    for stream in {data, other}:
+        assert there.latents(stream).device.type == "cuda"
+        assert torch.equal(there.latents(stream).cpu(), here.latents(stream))
+        difference = there.decode(stream).astype(int) - here.decode(stream)
+        assert np.abs(difference).max() <= 1
+    assert not only_meant(gpu.waits)
+
+
+@pytest.mark.parametrize("options", OURS)
+def test_every_option_of_ours_codes_on_a_gpu(gpu, weights, monkeypatch, options):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
+    codec = load_codec(parse_codec(f"ours:{options}"))
+    assert codec.describe().device == "cuda"
+    data = codec.encode(PIXELS, codec.sweep[0])
+    decoded = codec.decode(data)
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    here = load_codec(parse_codec(f"ours:{options}"))
+    if not gpu.real:
+        assert here.encode(PIXELS, codec.sweep[0]) == data
+    most = 0 if "exact" in options else 1
+    assert np.abs(decoded.astype(int) - here.decode(data)).max() <= most
+
+
+def test_maps_and_tiles_of_ours_are_those_of_the_processor(gpu, weights, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
+    there = load_codec(parse_codec("ours:beta=0"))
+    grey = noise(16, 16)
+    data = there.in_tiles().encode(noise(70, 300), Setting("q", 1.5), q_map=grey, beta_map=grey)
+    decoded = there.decode(data, beta=1.28).astype(int)
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    here = load_codec(parse_codec("ours:beta=0"))
+    assert np.abs(decoded - here.decode(data, beta=1.28)).max() <= 1
+
+
+@pytest.mark.parametrize("spec", ["dirac:steps=2", "hfd:steps=2"])
+def test_a_decoder_that_draws_gives_nearly_the_picture_of_the_processor(
+    gpu, weights, monkeypatch, spec
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(weights))
+    there = load_codec(parse_codec(spec))
+    data = there.encode(PIXELS, there.sweep[0])
+    decoded = there.decode(data)
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    here = load_codec(parse_codec(spec))
+    assert np.abs(decoded.astype(int) - here.decode(data)).max() <= 1
+
+
+@pytest.mark.parametrize("accelerated", [0, 1])
+def test_compressais_networks_code_on_a_gpu_what_they_decode_there(gpu, accelerated):
+    spec = f"{HYPERPRIOR}:accelerated={accelerated}"
+    (there,) = (load_codec(one) for one in resolve(parse_codec(spec)))
+    assert there.describe().device == "cuda"
+    setting = there.sweep[0]
+    data = there.encode(PIXELS, setting)
+    decoded = there.decode(data)
+    (here,) = (load_codec(one) for one in resolve(parse_codec(f"{spec}:device=cpu")))
+    mine = here.encode(PIXELS, setting)
+    if not gpu.real:
+        assert mine == data
+    if mine == data:  # a latent that is rounded otherwise is another picture
+        assert np.abs(decoded.astype(int) - here.decode(mine)).max() <= 1
+
+
+def test_every_place_that_may_wait_is_there():
+    from conftest import ROOT
+
+    for place in MAY_WAIT:
+        assert (ROOT / "baselines" / place).exists(), place
+    assert not only_meant(["baselines/neural/blocks/raster.py: to_pixels"])
+    assert only_meant(["baselines/neural/blocks/layers.py: forward"])

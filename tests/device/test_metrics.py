@@ -1,0 +1,90 @@
+"""Metrics and feature spaces on a GPU give the processor's values, to 1e-5 of them."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from benchmark.codec import Pixels
+from benchmark.errors import Unavailable
+from benchmark.metrics.perceptual import dists, lpips
+from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
+from benchmark.system.backbone import VGG16
+from conftest import SHARED
+from support.networks.inception_files import inception_case, inception_folder, pytorch_fid
+from support.networks.tiny_checkpoint import noise
+from support.networks.vgg_files import IMPORTANCES_FILE, NETWORK_FILE, DrawnVGG
+
+__all__ = ["inception_folder", "pytorch_fid"]  # fixtures
+pytestmark = pytest.mark.device
+
+TOLERANCE = 1e-5
+ON_THE_CPU = {"psnr", "psnr_y", "psnr_ycbcr", "ssim", "ssimulacra2", "butteraugli", "vmaf", "niqe"}
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> DrawnVGG:
+    return DrawnVGG(tmp_path_factory.mktemp("vgg"))
+
+
+def use_weights(name, request, monkeypatch):
+    """Have the class of a metric or feature space find its weights; drawn ones where they serve."""
+    if name.startswith("inception256"):
+        inception_case(request, monkeypatch)
+    elif name in ("dists", "lpips_vgg"):
+        folder = request.getfixturevalue("vgg").folder
+        digests = [
+            hashlib.sha256((folder / file).read_bytes()).hexdigest()
+            for file in (NETWORK_FILE, IMPORTANCES_FILE)
+        ]
+        monkeypatch.setattr(dists, "NETWORK", dists.NETWORK._replace(sha256=digests[0]))
+        monkeypatch.setattr(dists, "SHA256", digests[1])
+        network = VGG16._replace(sha256=digests[0], sha256_of="file")
+        monkeypatch.setattr(lpips.LPIPSVGG, "backbone", network)
+        monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
+    else:
+        monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
+
+
+def of_both(kind, use):
+    """Return what `use` makes of an instance on the CPU and of one on the GPU."""
+    try:
+        return use(kind("cpu")), use(kind("cuda"))
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in ON_THE_CPU])
+def test_a_metric_has_the_value_of_the_processor(gpu, name, request, monkeypatch):
+    use_weights(name, request, monkeypatch)
+    reference, decoded = noise(192, 200), noise(192, 200, seed=8)
+    decoded[:] = (decoded.astype(int) + 7 * reference) // 8
+
+    def value(metric):
+        prepared = metric.prepare(reference)
+        return metric.compare(prepared, decoded), metric.compare(prepared, decoded)
+
+    (here, _), (there, again) = of_both(metric_class(name), value)
+    assert there == pytest.approx(here, rel=TOLERANCE)
+    assert again == there
+    assert np.isfinite(there)
+
+
+@pytest.mark.parametrize("name", sorted(ON_THE_CPU))
+def test_a_metric_of_the_processor_takes_the_device_and_leaves_it(gpu, name, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(SHARED / "data" / "weights"))
+    reference, decoded = noise(192, 200), noise(192, 200, seed=8)
+    here, there = of_both(
+        metric_class(name), lambda one: one.compare(one.prepare(reference), decoded)
+    )
+    assert there == here
+    assert not gpu.waits
+
+
+@pytest.mark.parametrize("name", FEATURE_SPACES)
+def test_features_are_those_of_the_processor(gpu, name, request, monkeypatch):
+    use_weights(name, request, monkeypatch)
+    pixels: Pixels = noise(256, 300)
+    here, there = of_both(metric_class(name), lambda space: space.features(pixels))
+    assert there.dtype == np.float32
+    np.testing.assert_allclose(there, here, rtol=0, atol=TOLERANCE * np.abs(here).max())

@@ -1,0 +1,67 @@
+"""A training step on a GPU: one device, nothing read back, the numbers of the processor."""
+
+import math
+
+import pytest
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.training.loop.learner import Learner
+from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.objective import OBJECTIVES
+from support.networks.tiny_diffusion import drawing_network
+from support.training.every_stage import STAGES, recipe_for
+from support.training.fixtures import photographs
+
+pytestmark = pytest.mark.device
+
+STEPS = 2
+# Their base codec, JPEG, runs on the processor, which waits for the crops.
+BEHIND_JPEG = ("dirac", "hfd")
+
+
+def learner_on(device, method, kind):
+    recipe = recipe_for(method, kind, STAGES[kind][1])
+    torch.manual_seed(5)
+    if kind in BEHIND_JPEG:
+        network = drawing_network(method, "jpeg")
+    else:
+        architecture = load_architecture(method)
+        network = architecture.build(architecture.presets["tiny"])
+    return Learner(network.to(device), recipe, 0, photographs(), Workers())
+
+
+def test_every_kind_of_stage_is_tried():
+    assert STAGES.keys() == OBJECTIVES.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [*((kind, method) for kind, (method, _) in STAGES.items()), ("single_rate", "charm")],
+)
+def test_steps_on_a_gpu_are_those_of_the_processor_and_wait_for_nothing(gpu, kind, method):
+    there, here = learner_on("cuda", method, kind), learner_on("cpu", method, kind)
+    gpu.waits.clear()
+    updates = [there.update() for _ in range(STEPS)]
+    if kind not in BEHIND_JPEG:
+        assert not gpu.waits
+    tensors = [*there.network.parameters(), *there.network.buffers()]
+    assert {one.device.type for one in tensors} == {"cuda"}
+    for update in updates:
+        expected = here.update().numbers
+        assert not update.skipped
+        assert update.numbers.keys() == expected.keys()
+        assert all(map(math.isfinite, update.numbers.values()))
+        if not gpu.real:  # which draws other noise
+            # Adam's fused kernel rounds otherwise than its loop.
+            assert update.numbers == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_a_state_of_the_gpu_goes_on_on_the_processor(gpu):
+    there, here = (learner_on(one, "crdr", "single_rate") for one in ("cuda", "cpu"))
+    there.update()
+    here.load_state(there.state())
+    assert {one.device.type for one in here.network.parameters()} == {"cpu"}
+    for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
+        assert torch.equal(one, other.cpu())
+    assert not here.update().skipped

@@ -1,0 +1,130 @@
+"""Parquet files that stand for much more than they hold are refused before they fill the memory."""
+
+import warnings
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmark.errors import DamagedResults
+from benchmark.rows.files import unpacked
+from benchmark.rows.files.shard import BadShard, read_parquet, read_shard, to_parquet
+from benchmark.rows.reductions import SCHEMA, Reductions
+from benchmark.rows.schema import table_schema
+from benchmark.rows.store import Store
+from support.rows.bundled_results import ROOT
+
+LONG = "x" * 500_000
+
+
+def repeated(text, times):
+    return pa.DictionaryArray.from_arrays(pa.array([0] * times, pa.int32()), pa.array([text]))
+
+
+def written(path, table, **options):
+    pq.write_table(table, path, compression="zstd", store_schema=False, **options)
+    return path
+
+
+def zeros(count):
+    return pa.array(np.zeros(count))
+
+
+BOMBS = {
+    "rows": (lambda: {"status": pa.nulls(30_000_000, pa.string())}, "claims 240,"),
+    "numbers": (lambda: {"psnr_db": zeros(20_000_000)}, "claims 160,"),
+    "text": (lambda: {"cell": repeated(LONG, 200_000)}, "reaches "),
+    "dictionary": (lambda: {"codec": repeated(LONG, 100_000)}, r"reaches 50,\d{3},\d{3},\d{3} "),
+    "long text": (lambda: {"cell": repeated("x" * (2 << 20), 2000)}, "has 2,097,156 bytes of"),
+    "list": (
+        lambda: {"influence": pa.ListArray.from_arrays([0, 1 << 24], zeros(1 << 24))},
+        "claim",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_of_very_much_is_refused_in_a_sentence(name, tmp_path):
+    columns, why = BOMBS[name]
+    path = written(tmp_path / "a.parquet", pa.table(columns()))
+    assert path.stat().st_size < 200_000
+    pool = pa.default_memory_pool()
+    before = pool.bytes_allocated()
+    with pytest.raises(BadShard, match=f"^unpacked, it {why}") as refusal:
+        read_parquet(path, None, ["codec"])
+    assert not refusal.value.damaged
+    del refusal
+    assert pool.bytes_allocated() - before < 64 << 20
+
+
+def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.parquet", pa.table({"psnr_db": zeros(20_000_000)}))
+
+    def read(*_, **__):
+        raise AssertionError("a column was read")
+
+    monkeypatch.setattr(pq.ParquetFile, "read", read)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", read)
+    with pytest.raises(BadShard, match="claims"):
+        read_parquet(path, None)
+
+
+@pytest.mark.parametrize(
+    "columns", [None, ["cell"], ["cell", "status", "timing"], ["image_sha256"], ["nothing"]]
+)
+def test_real_rows_are_read_as_arrow_reads_them(columns, monkeypatch):
+    shards = sorted((ROOT / "results" / "kodak" / "per_image").glob("*.parquet"))
+    for rows_at_most in (unpacked.FREE_BYTES, 0):  # 0: as if they were large
+        monkeypatch.setattr(unpacked, "FREE_BYTES", rows_at_most)
+        for path in shards:
+            names = pq.read_schema(path).names
+            wanted = None if columns is None else [name for name in columns if name in names]
+            assert read_shard(path, columns, ()).equals(pq.ParquetFile(path).read(wanted))
+
+
+@pytest.mark.parametrize("row_group_size", [None, 700])
+@pytest.mark.parametrize("free", [unpacked.FREE_BYTES, 1 << 20])
+def test_texts_that_no_bound_rules_out_are_counted_while_they_are_read(
+    row_group_size, free, tmp_path, monkeypatch
+):
+    """One long text among many: as many rows of the longest would be too much, these are not."""
+    monkeypatch.setattr(unpacked, "FREE_BYTES", free)
+    monkeypatch.setattr(unpacked, "TIMES_PACKED", 10)
+    texts = [f"{number:064x}" for number in range(3000)] + ["y" * 30_000]
+    lists = [[float(number)] * (number % 3) for number in range(3001)]
+    table = pa.table({"cell": texts, "bpp": np.arange(3001.0), "influence": lists})
+    path = written(tmp_path / "a.parquet", table, row_group_size=row_group_size)
+    assert read_parquet(path, None).equals(table)
+    assert read_parquet(path, ["bpp", "cell"], ["cell"]).num_rows == 3001
+
+
+def test_a_page_whose_header_cannot_be_told_is_refused(tmp_path):
+    path = written(tmp_path / "a.parquet", pa.table({"cell": repeated(LONG, 200_000)}))
+    content = bytearray(path.read_bytes())
+    content[4] ^= 0xFF  # the first page follows the file's first four bytes
+    path.write_bytes(content)
+    with pytest.raises(BadShard, match="it has a page whose size cannot be told"):
+        read_parquet(path, None)
+
+
+def test_a_store_leaves_a_bomb_out_and_reads_the_other_rows(tmp_path):
+    store, rows = Store(tmp_path / "kodak"), Store(ROOT / "results" / "kodak").versions(True)
+    store.add(rows.slice(0, 5))
+    schema = table_schema()
+    columns = {one.name: pa.nulls(3_000_000, one.type) for one in schema if one.name != "bundled"}
+    columns |= {name: repeated("ok", 3_000_000).dictionary_decode() for name in ("cell", "status")}
+    bomb = store.folder / "per_image" / "bomb.parquet"
+    bomb.write_bytes(to_parquet(pa.table(columns)))
+    with pytest.warns(DamagedResults, match=r"bomb\.parquet is left out: unpacked, it claims"):
+        assert store.table().num_rows == 5
+    sets = tmp_path / "kodak" / "sets"
+    sets.mkdir()
+    values = {one.name: pa.nulls(4_000_000, one.type) for one in SCHEMA}
+    (sets / "bomb.parquet").write_bytes(to_parquet(pa.table(values, SCHEMA)))
+    with pytest.warns(DamagedResults, match=r"bomb\.parquet is left out: unpacked, it claims"):
+        Reductions(store.folder)
+    bomb.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert store.table().num_rows == 5

@@ -1,0 +1,250 @@
+"""A GPU that is not there: tensors of the device "cuda", computed on the processor.
+
+Inside `stand_in_gpu()` torch takes the device "cuda". A tensor of it is a wrapper around one of the
+CPU: kernels get what is inside, so that values are those of the CPU, and the rules are those of a
+GPU. An operation of tensors of both devices is torch's `RuntimeError`, a conversion to NumPy its
+`TypeError`, a generator of the other device its `RuntimeError`. Whatever makes the processor wait
+for the device (a value that is read, a copy to the CPU, a shape that depends on values) is counted
+with the function of this project that asked. torch's own fake tensors cannot do it: a build of
+torch for the CPU alone refuses to move one to "cuda", and they hold no values to compare.
+
+What it cannot show: kernels, their rounding, speed, memory, autocast, streams, several GPUs.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+CUDA = torch.device("cuda", 0)
+# What torch's C++ takes the tensors for: a device of every build, run by the calling thread. Its
+# index tells it from the device "meta" of networks that are built without values.
+INSIDE = torch.device("meta", 1)
+PLACES = tuple(Path(__file__).parents[3] / name for name in ("baselines", "benchmark"))
+MIXED = (
+    "Expected all tensors to be on the same device, but found at least two devices, cuda and cpu"
+)
+aten = torch.ops.aten
+Generator = torch.Generator
+# An index or a mask may be on the CPU, and is copied; a copy is between devices.
+TAKE_BOTH = {
+    aten.copy_, aten._to_copy, aten.index, aten.index_put, aten.index_put_,
+    aten._index_put_impl_, aten._unsafe_index,
+}  # fmt: skip
+SHAPED_BY_VALUES = {
+    aten.nonzero, aten.masked_select, aten._unique2, aten.unique_dim, aten.unique_consecutive,
+    aten.repeat_interleave,
+}  # fmt: skip
+
+
+class OnGpu(Tensor):
+    """Tensor of the device "cuda"; `held` has its values."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> "OnGpu":
+        made: OnGpu = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(),
+            dtype=held.dtype, layout=held.layout, device=INSIDE,
+        )  # fmt: skip
+        made.held = held
+        return made
+
+    device = property(lambda self: CUDA)  # type: ignore[assignment]
+    is_cuda = property(lambda self: True)  # type: ignore[assignment]
+    is_meta = property(lambda self: False)  # type: ignore[assignment]
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Stand in for the mode where torch has switched it off."""
+        return _dispatched(func, args, kwargs or {}, Counter())
+
+    def __repr__(self, **_: Any) -> str:
+        return f"OnGpu({self.held!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnGpu":
+        copied = self.detach().clone().requires_grad_(self.requires_grad)
+        if getattr(self, "_is_param", False):
+            copied = torch.nn.Parameter(copied, self.requires_grad)
+        memo[id(self)] = copied
+        return copied
+
+
+@contextmanager
+def stand_in_gpu() -> Iterator[Counter[str]]:
+    """Have torch take the device "cuda"; yields how often which function waited for it.
+
+    Functions are "baselines/FILE.py: NAME". Threads that are started inside see no such device.
+    """
+    waits: Counter[str] = Counter()
+    with (
+        patch.object(torch, "Generator", _AnyGenerator),
+        # A view of a wrapper made outside of it would have to be an inference tensor inside.
+        patch.object(
+            torch, "inference_mode", lambda mode=True: torch.no_grad() if mode else nullcontext()
+        ),
+        patch.object(torch.cuda, "is_available", lambda: True),
+        patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
+        patch.object(torch.cuda, "synchronize", lambda device=None: None),
+        # Threads that read photographs ahead call it, and torch's modes are those of one thread.
+        patch.object(Tensor, "pin_memory", lambda tensor, device=None: tensor),
+        _Devices(),
+        _Values(waits),
+    ):
+        try:
+            yield waits
+        finally:
+            _AnyGenerator.of_gpu.clear()
+
+
+class _AnyGenerator(Generator):
+    """Generator of either device, which draws the numbers of the CPU's."""
+
+    of_gpu: ClassVar[dict[int, "_AnyGenerator"]] = {}  # by the address of what is in C++
+
+    def __new__(cls, device: Any = "cpu") -> "_AnyGenerator":
+        made: _AnyGenerator = Generator.__new__(cls, "cpu")
+        if _is_gpu(device):
+            cls.of_gpu[made._cdata] = made  # type: ignore[attr-defined]
+        return made
+
+    def __init__(self, device: Any = "cpu") -> None:
+        super().__init__()
+
+
+class _Devices(TorchFunctionMode):
+    """Hands torch's C++ the device that it takes for `CUDA`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.device:
+            return func(*args, **kwargs)
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            return func(args[0], _index(args[1]), *args[2:])
+        if func in INSTEAD and isinstance(args[0], OnGpu):
+            return INSTEAD[func](*args, **kwargs)
+        if func in MAKERS and _is_gpu(kwargs.get("device")):
+            given = args[0] if isinstance(args[0], OnGpu) else None
+            made = func(*args, **{**kwargs, "device": "cpu"}) if given is None else given
+            return made.to(INSIDE, kwargs.get("dtype"))
+        args, kwargs = tree_map(_inside, (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _refused(tensor: Tensor, *_: Any, **__: Any) -> None:
+    raise TypeError(
+        "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
+        "host memory first."
+    )
+
+
+def _new_tensor(like: Tensor, given: Any, dtype: Any = None, **others: Any) -> Tensor:
+    return torch.tensor(given, dtype=dtype or like.dtype, **others).to(INSIDE)
+
+
+def _index(given: Any) -> Any:
+    """Return an index whose lists are tensors: C++ would make them on the device inside."""
+    if isinstance(given, tuple):
+        return tuple(_index(one) for one in given)
+    return torch.tensor(given) if isinstance(given, list) else given
+
+
+# Methods of a tensor on the GPU that C++ cannot do with what it takes it for.
+INSTEAD = {
+    Tensor.numpy: _refused,
+    Tensor.__array__: _refused,
+    Tensor.cuda: lambda tensor, *_, **__: tensor,
+    Tensor.new_tensor: _new_tensor,
+    Tensor.tolist: lambda tensor: tensor.to("cpu").tolist(),
+}
+# They would make nothing of the values on the device inside.
+MAKERS = (torch.tensor, torch.as_tensor, torch.asarray)
+
+
+class _Values(TorchDispatchMode):
+    """Computes what is inside of tensors on the CPU, and keeps to the rules of a GPU."""
+
+    def __init__(self, waits: Counter[str]) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _dispatched(func, args, kwargs or {}, self._waits)
+
+
+def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:
+    flat, spec = tree_flatten((args, kwargs))
+    tensors = [one for one in flat if isinstance(one, Tensor)]
+    on_gpu = [one for one in tensors if isinstance(one, OnGpu)]
+    asked = kwargs.get("device")
+    if not on_gpu and asked != INSIDE:
+        return func(*args, **kwargs)
+    kind = func.overloadpacket
+    others = [one for one in tensors if not isinstance(one, OnGpu) and one.dim()]
+    if on_gpu and others and kind not in TAKE_BOTH:
+        raise RuntimeError(f"{MIXED}! ({func})")
+    to_cpu = asked is not None and asked != INSIDE
+    to_cpu |= kind is aten.copy_ and not isinstance(args[0], OnGpu)
+    if any(isinstance(one, Generator) and one._cdata not in _AnyGenerator.of_gpu for one in flat):
+        raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({func})")
+    if to_cpu or kind in SHAPED_BY_VALUES or (kind is aten.index and _by_mask(args[1])):
+        waits[_caller()] += 1
+    wrappers = {id(one.held): one for one in on_gpu}
+    values = [one.held if isinstance(one, OnGpu) else _cpu(one) for one in flat]
+    inner_args, inner_kwargs = tree_unflatten(values, spec)
+    found = func(*inner_args, **inner_kwargs)
+    if kind is aten.copy_:
+        return args[0]
+    if to_cpu:
+        return found
+    if not any(isinstance(one, Tensor) for one in tree_flatten(found)[0]) and found is not None:
+        waits[_caller()] += 1  # a number or a truth value
+    return tree_map(lambda one: wrappers[id(one)] if id(one) in wrappers else _wrapped(one), found)
+
+
+def _wrapped(found: Any) -> Any:
+    return OnGpu(found) if isinstance(found, Tensor) else found
+
+
+def _by_mask(indices: Any) -> bool:
+    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
+
+
+def _is_gpu(asked: Any) -> bool:
+    return asked == INSIDE or (
+        isinstance(asked, str | torch.device) and torch.device(asked).type == "cuda"
+    )
+
+
+def _inside(given: Any) -> Any:
+    if isinstance(given, torch.device) and given.type == "cuda":
+        return INSIDE
+    return INSIDE if isinstance(given, str) and given in ("cuda", "cuda:0") else given
+
+
+def _cpu(given: Any) -> Any:
+    return torch.device("cpu") if isinstance(given, torch.device) and given == INSIDE else given
+
+
+def _caller() -> str:
+    """Return the innermost function of this project that is being run, by file and name."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        for place in PLACES:
+            if path.is_relative_to(place):
+                return f"{path.relative_to(place.parent).as_posix()}: {frame.f_code.co_name}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "elsewhere"

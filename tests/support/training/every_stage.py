@@ -1,0 +1,37 @@
+"""A recipe of one stage for every kind of stage, on the smallest networks and few pixels."""
+
+from typing import Any
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.training.recipe import Recipe, recipe_from
+from support.training.fixtures import LAMBDAS
+
+GAN = {"discriminator_channels": [4, 4]}
+ONE = {"lambdas": [0.05]}
+# Kind of a stage -> the method, and fields of the stage.
+STAGES = {
+    "single_rate": ("crdr", ONE),
+    "multi_rate": ("crdr", {"lambdas": LAMBDAS, "mixed_levels": True}),
+    "realism": (
+        "crdr",
+        {"lambdas": LAMBDAS, "gan_per_beta": 0.01, "discriminator_channels": [4, 4, 4, 4]},
+    ),
+    "elic": ("elic", {**ONE, "noisy_contexts": True}),
+    "ivr": ("ivr", {}),
+    "hific": ("hific", {**ONE, **GAN, "target_bpp": 0.1, "lpips": 0, "gan": 0.15}),
+    "multirealism": ("multirealism", {**ONE, **GAN, "gan_per_beta": 0.2, "balanced": True}),
+    "pqmim_autoencoder": ("pqmim", {**ONE, **GAN, "gan": 0.15}),
+    "pqmim_transformer": ("pqmim", {**ONE, "clip_norm": 1.0}),
+    "dirac": ("dirac", {"snr_limit": 5.0}),
+    "hfd": ("hfd", {}),
+}
+
+
+def recipe_for(method: str, kind: str, fields: dict[str, Any]) -> Recipe:
+    """Return the recipe of a kind of stage; `fields` are those in which it differs."""
+    levels = load_architecture(method).rate_levels(load_architecture(method).presets["tiny"])
+    stage = {
+        "kind": kind, "float32": True, "steps": 9, "batch": 2, "crop_px": 128,
+        "learning_rate": 1e-3, "decay_at": 1.0, "lambdas": [0.05] * levels, **fields,
+    }  # fmt: skip
+    return recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
