@@ -1,6 +1,7 @@
 """PNG files, by which pictures are exchanged with external programs."""
 
-from io import SEEK_END, BytesIO
+import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from PIL.PngImagePlugin import PngImageFile
 
 from benchmark.codec import Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused
-from benchmark.system.foreign.png import lacks_rows
+from benchmark.system.foreign.png import holds_rows, lacks_rows
 from benchmark.system.foreign.regular_file import open_regular
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
 HEAD_BYTES = 29
 BITS_PER_SAMPLE = 24  # position
+MOST_PIXELS = 178_956_970  # as of photographs
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -26,18 +28,23 @@ def read_png(path: Path) -> Pixels:
     """Return the pixels of an 8-bit opaque PNG; grey and palette become RGB.
 
     Raises `ImageRefused` for a missing file and for anything else: samples of 16 bits (which would
-    be cut), transparency, an animation, a damaged or truncated file. The message is the end of a
-    sentence that begins with the file's name.
+    be cut), transparency, an animation, a damaged or truncated file, more than `MOST_PIXELS`, or
+    more than its bytes can hold. The message is the end of a sentence that begins with the file's
+    name.
     """
     try:
         with open_regular(path) as file:
-            head = file.read(HEAD_BYTES)
+            size, head = os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
+            if len(head) < HEAD_BYTES:
+                raise ImageRefused("is not a whole PNG: it ends within its header")
             width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
-            most = most_stream_bytes(height, width)
-            data = head + file.read(most)
-            if len(data) > most:
-                size = file.seek(0, SEEK_END)
+            if size > most_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")
+            if width * height > MOST_PIXELS:
+                raise ImageRefused(f"has {width} x {height} pixels, at most {MOST_PIXELS} are read")
+            if not holds_rows(head, size):
+                raise ImageRefused(f"has {size:,} bytes, too few for {width} x {height} pixels")
+            data = head + file.read(size - HEAD_BYTES)
     except OSError as error:
         raise ImageRefused(f"cannot be read: {error.strerror}") from error
     try:

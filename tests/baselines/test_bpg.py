@@ -151,3 +151,9 @@ def test_an_option_that_makes_no_sense_is_refused(programs: Path, options: dict[
 def test_a_qp_that_bpgenc_would_refuse_is_told(programs: Path, crop: Pixels):
     with pytest.raises(BadOption, match="bpg takes a whole qp from 0 to 51, not qp=52"):
         BPG().encode(crop, Setting("qp", 52))
+
+
+def test_a_number_of_more_than_35_bits_is_refused_without_reading_it_all(programs: Path):
+    data = HEADER[:6] + b"\xff" * (1 << 24)
+    with pytest.raises(CorruptStream, match="makes no sense, within its header"):
+        BPG().container_bytes(data)

@@ -224,3 +224,15 @@ def test_a_picture_made_by_hand_is_read_where_nothing_is_wrong_with_it(hific: Pa
     assert declared.decoded.tolist() == [[[1, 2, 3]]]
     (hific / "3" / "kodim01.png").write_bytes(png(1, 0, b"\x80"))
     assert Folder(path=str(hific)).declared("kodim01", HIGH).decoded.tolist() == [[[255] * 3]]
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, "9" * 19, "000", "٣", "-1", "1.5"])
+def test_a_size_that_is_no_number_of_bytes_is_refused(size: str, tmp_path: Path):
+    with pytest.raises(BadOption, match="num_bytes is a whole number above 0"):
+        write_sizes(tmp_path, f"a.png,1,{size}")
+
+
+def test_a_name_that_no_file_can_have_is_a_refused_picture(tmp_path: Path):
+    codec = write_sizes(tmp_path, "a.png,1,9,b\0c.png", header="image,setting,num_bytes,file")
+    with pytest.raises(ImageRefused, match="cannot be read: no file has such a name"):
+        codec.declared("a.png", Setting("setting", 1))

@@ -1,10 +1,12 @@
 """PNG files of programs: what is larger than its picture can be is not read."""
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from baselines.formats.png import read_png, write_png
 from benchmark.codec import most_stream_bytes
@@ -29,3 +31,45 @@ def test_a_png_comes_back_and_one_far_larger_than_its_picture_is_refused(tmp_pat
     path.write_bytes(with_chunk(png, most - len(png) - 11))
     with pytest.raises(ImageRefused, match=rf"^has {most + 1:,} bytes, too many for 5 x 4 pixels$"):
         read_png(path)
+
+
+def header(width: int, height: int) -> bytes:
+    """Return a PNG that announces 8-bit RGB of a size, and has 100 zeros as its picture."""
+    chunks = b""
+    for content in (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+                    b"IDAT" + zlib.compress(bytes(100)), b"IEND"):  # fmt: skip
+        chunks += struct.pack(">I", len(content) - 4) + content
+        chunks += struct.pack(">I", zlib.crc32(content))
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "why"),
+    [
+        (0xFFFFFFFF, 0xFFFFFFFF, "has 4294967295 x 4294967295 pixels, at most 178956970 are read"),
+        (14000, 14000, "has 14000 x 14000 pixels, at most 178956970 are read"),
+        (13000, 13000, "has 69 bytes, too few for 13000 x 13000 pixels"),
+    ],
+)
+def test_a_small_png_of_many_pixels_is_refused_before_memory_is_taken(width, height, why, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(header(width, height))
+    tracemalloc.start()
+    with pytest.raises(ImageRefused, match=f"^{why}$"):
+        read_png(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_flat_picture_that_compresses_as_well_as_can_be_is_read(tmp_path):
+    flat = np.zeros((3000, 2000, 3), np.uint8)
+    Image.fromarray(flat).save(tmp_path / "a.png", compress_level=9)
+    assert (tmp_path / "a.png").stat().st_size < flat.size / 900
+    assert np.array_equal(read_png(tmp_path / "a.png"), flat)
+
+
+@pytest.mark.parametrize("size", [0, 1, 28])
+def test_a_png_that_ends_within_its_header_is_refused(size, tmp_path):
+    (tmp_path / "a.png").write_bytes(header(5, 4)[:size])
+    with pytest.raises(ImageRefused, match=r"^is not a whole PNG: it ends within its header$"):
+        read_png(tmp_path / "a.png")

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 if __name__ == "__main__":
     sys.path[:1] = [str(HERE.parent), str(HERE.parents[1])]
 
-from faults.fuzzing.part import ENDS, read_state, record  # noqa: E402
+from faults.fuzzing.part import ENDS, HANGS, read_state, record  # noqa: E402
 from faults.fuzzing.targets import TARGETS, is_target  # noqa: E402
 
 KEPT = HERE / "corpus"
@@ -44,11 +44,12 @@ class Found(NamedTuple):
     target: str
     executions: int
     refused: int
-    inputs: int
+    found: int  # inputs that one of the runs kept
+    kept: list[str]  # the fewest of them
     edges: int
     seed_edges: int
-    kept: list[str]
     findings: list[dict[str, str]]
+    mended: int
     origins: list[str]  # of the corpus: engine and seed of each run
 
 
@@ -59,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         corpus = asked.corpus or Path(folder)
         corpus.mkdir(parents=True, exist_ok=True)
         seconds = 60 * asked.minutes / len(asked.only)
-        for number, name in enumerate(asked.only):
+        for number, name in enumerate(asked.only if seconds else ()):
             _fuzz(name, asked.engine, seconds, asked.seed + number, corpus)
         outcomes = _reduced(asked.only, corpus)
     for found in outcomes:
@@ -86,7 +87,7 @@ def _fuzz(name: str, engine: str, seconds: float, seed: int, corpus: Path) -> No
         if ended == 0:
             break
         crashes += 1
-        why = f"{ENDS} ({ended})" if ended else "it does not end"
+        why = f"{ENDS} ({ended})" if ended else HANGS
         record(findings, why, f"{why}: {_tail(corpus / f'{name}.output')}", reached.data)
     with runs.open("a") as file:
         told = {"origin": f"{_engine_name(engine)}, seed {seed}", "minutes": round(seconds / 60, 1)}
@@ -105,15 +106,11 @@ def _reduced(names: Sequence[str], corpus: Path) -> list[Found]:
         raise SystemExit(f"the corpus cannot be reduced ({ended}): {_tail(output)}")
     outcomes = []
     for name, told in json.loads(report.read_text()).items():
-        runs = (corpus / f"{name}.runs").read_text().splitlines()
-        ran = [json.loads(line) for line in runs]
-        outcomes.append(
-            Found(
-                name, sum(one["executions"] for one in ran), sum(one["refused"] for one in ran),
-                told["found"], told["edges"], told["seed_edges"], told["kept"], told["findings"],
-                list(dict.fromkeys(one["origin"] for one in ran)),
-            )
-        )  # fmt: skip
+        runs = corpus / f"{name}.runs"
+        ran = list(map(json.loads, runs.read_text().splitlines() if runs.exists() else ()))
+        executions, refused = (sum(one[of] for one in ran) for of in ("executions", "refused"))
+        origins = list(dict.fromkeys(one["origin"] for one in ran))
+        outcomes.append(Found(name, executions, refused, **told, origins=origins))
     return outcomes
 
 
@@ -146,7 +143,7 @@ def _keep(found: Found) -> None:
     """Write the fewest inputs of a target, with their origin."""
     KEPT.mkdir(exist_ok=True)
     origin = [
-        f"# {found.target}: {len(found.kept)} of {found.inputs} inputs, which take all "
+        f"# {found.target}: {len(found.kept)} of {found.found} inputs, which take all "
         f"{found.edges} edges that were found; the seeds take {found.seed_edges}.",
         f"# Found in {found.executions:,} executions by {'; '.join(found.origins)}.",
         "# Each line is an input, deflated, in base 85.",
@@ -161,15 +158,15 @@ def _engine_name(engine: str) -> str:
 def table(outcomes: Iterable[Found]) -> str:
     """Return a Markdown table of what was executed and found."""
     lines = [
-        "| parser | executions | refused | edges of seeds | edges | inputs kept | findings |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| parser | executions | refused | by seeds | edges | inputs kept | findings | mended |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     rows = [
         (one.target, one.executions, one.refused, one.seed_edges, one.edges, len(one.kept),
-         len(one.findings))
+         len(one.findings), one.mended)
         for one in outcomes
     ]  # fmt: skip
-    together = ("together", *(sum(row[column] for row in rows) for column in range(1, 7)))
+    together = ("together", *(sum(row[column] for row in rows) for column in range(1, 8)))
     for name, *numbers in [*rows, together]:
         lines.append(f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ import numpy as np
 
 SIGNATURE_BYTES = 8
 CHUNK_BYTES = 1 << 16
+MOST_UNPACKED = 1032  # bytes that deflate makes of one, at most (zlib's technical details)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colours
 # Left, top, horizontal and vertical step of each pass of an interlaced picture (PNG, 8.2)
 ADAM7 = (
@@ -40,6 +41,14 @@ def lacks_rows(data: bytes, image: Loaded) -> bool:
     if end.reshape(len(end), -1).any(axis=1).all():
         return False
     return _unpacked_size(data) < _raw_size(data)
+
+
+def holds_rows(head: bytes, num_bytes: int) -> bool:
+    """Return whether a PNG of `num_bytes` can hold the rows that its header announces.
+
+    head: its first 29 bytes. Nothing of the picture's size is allocated.
+    """
+    return _raw_size(head) <= MOST_UNPACKED * num_bytes
 
 
 def _raw_size(data: bytes) -> int:

@@ -27,6 +27,7 @@ from benchmark.errors import BadPack, BenchError, ImageRefused
 from benchmark.packs.export_pack import pack_columns
 from benchmark.packs.import_pack import row_of
 from benchmark.packs.pack import FORMAT, INDEX, ROWS, open_pack
+from benchmark.system.foreign.png import MOST_UNPACKED
 from benchmark.system.foreign.tar import BLOCK_BYTES, BadTar, files_of_tar
 from faults.fuzzing.target import Target
 
@@ -35,6 +36,7 @@ SUM_AT, SUM_BYTES = 148, 8  # of a tar's header
 SMALL_PIXELS = 1 << 16  # a photograph of few bytes may have; 2^24 would take a second each
 STREAM = b"a stream of raw"
 LONGEST_PICTURE = 2048
+PNG_PIXELS = 8 * MOST_UNPACKED * LONGEST_PICTURE  # of one bit each
 
 
 def noise(height: int, width: int) -> Any:
@@ -230,7 +232,7 @@ def decoded_png(folder: Path) -> Target:
         Image.fromarray(noise(5, 6)).convert(mode).save(out, "PNG")
         seeds.append(out.getvalue())
     return Target(
-        parse, tuple(seeds), png_summed, (ImageRefused,), 1 << 28, 1 << 30, LONGEST_PICTURE
+        parse, tuple(seeds), png_summed, (ImageRefused,), PNG_PIXELS, 256 << 20, LONGEST_PICTURE
     )
 
 

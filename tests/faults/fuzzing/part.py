@@ -11,13 +11,14 @@ import resource
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from faults.fuzzing.guide import Guided, Tracer, fewest
+from faults.fuzzing.guide import Edge, Guided, Tracer, fewest
 from faults.fuzzing.judge import judge
 from faults.fuzzing.target import Target
 from faults.fuzzing.targets import load_target
@@ -26,7 +27,8 @@ STATE = struct.Struct("<QQI")  # executions, refusals, length of the input
 MOST_INPUT = 1 << 20
 MOST_DATA_BYTES = 6 << 30  # of the process, so that the machine is spared
 HANG_SECONDS = 60
-ENDS = "it ends the process"  # how such a finding begins
+ENDS, HANGS = "it ends the process", "it does not end"  # how such findings begin
+UNREPEATED = (ENDS, HANGS)  # which would end or hold up whoever looks at them again
 MOST_TRIES = 3000  # of shrinking one finding
 
 
@@ -128,39 +130,57 @@ class Reduced(NamedTuple):
     """What became of the finds of a target."""
 
     found: int  # inputs in the corpus
-    kept: list[bytes]  # fewest that take the same edges
+    kept: list[bytes]  # fewest that take the same edges, and what is mended
     edges: int  # pairs of lines that they take
     seed_edges: int  # those that the seeds take
     findings: list[dict[str, str]]  # one for each place, its input shrunk
+    mended: int  # findings of earlier runs that are none today
 
 
 def reduce(name: str, corpus: Path, findings: Path) -> Reduced:
     """Choose the fewest inputs that take all edges of the corpus, and shrink the findings."""
     with TemporaryDirectory(prefix="fuzz-") as folder:
         target = load_target(name, Path(folder))
-        inputs = [*target.inputs(), *stored(corpus)]
-        for data in inputs[: len(target.inputs())]:
+        for data in target.inputs():
             judge(target, data)  # what is loaded with the first input is no edge of it
         tracer = Tracer()
 
-        def edges_of(data: bytes) -> set[Any]:
+        def edges_of(data: bytes) -> set[Edge]:
             return tracer(lambda: judge(target, data))
 
-        seeded: set[Any] = set().union(*map(edges_of, target.inputs()))
-        kept = fewest(inputs, edges_of)
-        edges: set[Any] = set().union(*map(edges_of, kept))
-        by_place: dict[str, dict[str, str]] = {}
-        for line in findings.read_text().splitlines() if findings.exists() else ():
-            one = json.loads(line)
-            if len(one["input"]) < len(by_place.get(one["place"], one)["input"]) + 1:
-                by_place[one["place"]] = one
-        for place, one in by_place.items():
-            if not place.startswith((ENDS, "it does not end")):
-                same = lambda data, place=place: judge(target, data).place == place  # noqa: E731
-                one["input"] = shrunk(bytes.fromhex(one["input"]), same).hex()
-                given = target.bytes_of(bytes.fromhex(one["input"]))
-                one["bytes"] = given.hex()
-    return Reduced(len(inputs), kept, len(edges), len(seeded), list(by_place.values()))
+        def edges_of_all(inputs: Iterable[bytes]) -> int:
+            return len(set[Edge]().union(*map(edges_of, inputs)))
+
+        inputs = [*target.inputs(), *stored(corpus)]
+        found, mended = _smallest(target, findings)
+        kept = list(dict.fromkeys([*fewest(inputs, edges_of), *mended]))
+        return Reduced(
+            len(inputs), kept, edges_of_all(kept), edges_of_all(target.inputs()), found, len(mended)
+        )
+
+
+def _smallest(target: Target, findings: Path) -> tuple[list[dict[str, str]], list[bytes]]:
+    """Return the findings, one for each place and shrunk, and the inputs that are none today."""
+    by_place: dict[str, dict[str, str]] = {}
+    for line in findings.read_text().splitlines() if findings.exists() else ():
+        one = json.loads(line)
+        if len(one["input"]) <= len(by_place.get(one["place"], one)["input"]):
+            by_place[one["place"]] = one
+    found, mended = [], []
+    for place, one in by_place.items():
+        data = bytes.fromhex(one["input"])
+        if place.startswith(UNREPEATED):
+            found.append(one)
+        elif not judge(target, data).finding:
+            mended.append(data)
+        else:
+            small = shrunk(data, partial(_is_found, target, judge(target, data).place))
+            found.append(one | {"input": small.hex(), "bytes": target.bytes_of(small).hex()})
+    return found, mended
+
+
+def _is_found(target: Target, place: str, data: bytes) -> bool:
+    return judge(target, data).place == place
 
 
 def shrunk(data: bytes, same: Callable[[bytes], bool]) -> bytes:
@@ -210,8 +230,7 @@ def main(words: Sequence[str]) -> int:
         told = {}
         for name in asked["names"]:
             found = reduce(name, paths["corpus"] / name, paths["corpus"] / f"{name}.found")
-            lines = [to_text(data) for data in found.kept]
-            told[name] = found._asdict() | {"kept": lines}
+            told[name] = found._asdict() | {"kept": [to_text(data) for data in found.kept]}
         paths["report"].write_text(json.dumps(told))
     return 0
 
