@@ -121,7 +121,7 @@ def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
     second.append(raise_error)
     run.carry_out(conditions, "fake")
     record = read_record(conditions.out / "fake.json")
-    assert record.cells["b"] == {"failed": "ValueError: no memory"}
+    assert record.cells["b"] == {"failed": "ValueError: no memory at all"}
     assert (calls, record.complete, part.broken(record.cells)) == (["a", "b", "c"], True, ["b"])
     second.clear()
     run.carry_out(conditions, "fake")

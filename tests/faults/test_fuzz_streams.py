@@ -157,7 +157,7 @@ def test_the_command_finds_a_planted_defect_and_an_end_of_the_process(tmp_path, 
     printed = capsys.readouterr().out
     assert "FOUND in support.faults.parsers:raises: PlantedError at tests/support/faults" in printed
     assert "FOUND in support.faults.parsers:dies: it ends the process (-6)" in printed
-    again = re.search(r"raises: PlantedError.*\n  input 00(\w\w)\n", printed)
+    again = re.search(r"raises: PlantedError.*\n  input \w\w(\w\w)\n", printed)
     assert int(again[1], 16) > 0xC0
     assert re.search(r"\| together \| [1-9]", printed)
     assert not list(command.KEPT.glob("support*"))

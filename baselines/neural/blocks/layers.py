@@ -45,7 +45,7 @@ def _for_onednn(features: Tensor) -> bool:
         and features.device.type == "cpu"
         and features.is_contiguous(memory_format=torch.channels_last)
         and platform.machine() in ("x86_64", "AMD64")
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)
     )
 
