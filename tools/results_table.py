@@ -19,6 +19,8 @@ CODECS = {  # label in the rows -> what the README calls it
     "avif": "AVIF",
     "vtm": "VTM (VVC)",
     "hyperprior:weights=matched": "hyperprior",
+    "charm": "Charm",
+    "elic": "ELIC",
     "ours:beta=0": "**`ours`, beta 0**",
     "ours:beta=3.84": "**`ours`, beta 3.84**",
 }

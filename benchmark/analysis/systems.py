@@ -18,6 +18,7 @@ OURS, GENERATIVE, LEARNED, PROGRAMS = (
     "Programs",
 )
 GROUPS = (OURS, GENERATIVE, LEARNED, PROGRAMS)  # in legends, from left to right
+NETWORKS = (GENERATIVE, LEARNED)
 OWN = ("ours", "folder", "command")  # names of codecs that are this project's or the user's own
 PROGRAM_NAMES = ("bpg", "hm")  # standard codecs that are only published
 PAPER_OPTION = "ours:beta=3.84"  # the variant of our codec that has the plain style
@@ -190,13 +191,13 @@ def trained_on(label: str) -> tuple[str, ...]:
 def kind(system: System) -> Kind:
     """Return whether a system is this project's or the user's own, a standard or a learned codec.
 
-    >>> kind(System("", "./mine.py:Mine")), kind(System("", "vtm")), kind(System("", "hyperprior"))
-    ('own', 'standard', 'learned')
+    >>> [kind(System("", label)) for label in ("./mine.py:Mine", "vtm", "hyperprior", "elic")]
+    ['own', 'standard', 'learned', 'learned']
     """
     name = _options(system.label)[0]
     if system.group == OURS or name in OWN or ".py:" in name:
         return "own"
-    if system.group in (GENERATIVE, LEARNED) or name == "compressai":
+    if any(name == _options(one.label)[0] for one in SYSTEMS if one.group in NETWORKS):
         return "learned"
     program = system.group == PROGRAMS or name in (*CODECS, *PROGRAM_NAMES)
     return "standard" if program else "learned"
