@@ -42,7 +42,7 @@ class UsageError(BenchError):
 class UnknownName(UsageError):  # noqa: N818 - reads as what happened
     """A name that nothing answers to, and the known ones, each once.
 
-    >>> str(UnknownName("codec", "jpg", ["jpeg", "webp"]))
+    >>> str(UnknownName("codec", "jpg", ["webp", "jpeg", "webp"]))
     "No codec 'jpg'. Did you mean 'jpeg'? Known: jpeg, webp."
     """
 

@@ -3,6 +3,7 @@
 import doctest
 import json
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -108,7 +109,7 @@ def fake(monkeypatch, tmp_path):
     )  # fmt: skip
     monkeypatch.setattr(run, "PARTS", {"fake": made})
     monkeypatch.setattr(run, "BUDGETS", {"fake": 100})
-    return Conditions(tmp_path, "cpu", small=True), calls, second
+    return Conditions(tmp_path, "cpu", small=False), calls, second
 
 
 def raise_error():
@@ -120,7 +121,7 @@ def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):
     second.append(raise_error)
     run.carry_out(conditions, "fake")
     record = read_record(conditions.out / "fake.json")
-    assert record.cells["b"] == {"failed": "ValueError: no memory"}
+    assert record.cells["b"] == {"failed": "ValueError: no memory at all"}
     assert (calls, record.complete, part.broken(record.cells)) == (["a", "b", "c"], True, ["b"])
     second.clear()
     run.carry_out(conditions, "fake")
@@ -139,6 +140,13 @@ def test_a_part_whose_time_is_up_goes_on_where_it_stopped(fake, monkeypatch):
     run.carry_out(conditions, "fake")
     assert calls == ["a", "b", "c"]
     assert read_record(conditions.out / "fake.json").complete
+
+
+def test_a_small_run_tries_every_cell_however_long_it_takes(fake, monkeypatch):
+    conditions, calls, _ = fake
+    monkeypatch.setitem(run.BUDGETS, "fake", -1)
+    run.carry_out(replace(conditions, small=True), "fake")
+    assert calls == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("field", ["device_name", "versions", "commit", "small"])

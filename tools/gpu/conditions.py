@@ -25,7 +25,7 @@ from benchmark.system.machine import commit, machine
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "compressai", "pytorch-fid", "numpy", "constriction")
-SMALL_PX = (64, 96)  # height, width of the one image of a small run
+SMALL_PX = (256, 272)  # height, width of the one image of a small run: every metric has a value
 
 
 @dataclass(frozen=True)

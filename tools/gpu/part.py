@@ -54,6 +54,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 def failures(found: Found) -> list[str]:
     """Return a list of cells that failed, with their reasons, and of what is absent."""
     lines = [f"- {key}: {row['failed']}" for key, row in found.items() if "failed" in row]
-    absent = {row["absent"]: key.partition("/")[0] for key, row in found.items() if "absent" in row}
-    lines += [f"- {name} was not measured: {reason}" for reason, name in absent.items()]
+    absent: dict[str, dict[str, None]] = {}
+    for key, row in found.items():
+        if "absent" in row:
+            absent.setdefault(key.partition("/")[0], {})[row["absent"]] = None
+    lines += [f"- {name} was not measured: {'; '.join(why)}" for name, why in absent.items()]
     return [*lines, ""] if lines else []

@@ -32,20 +32,30 @@ class Control(NamedTuple):
     def shift(self, features: Tensor) -> Tensor:
         """Add to `features` (N, C, H, W) the vectors (K, C) of their positions."""
         cells, shifts = _in_cells(features, self.where), self._spread(self.levels, features)
-        shifted = cells + shifts if torch.is_grad_enabled() else cells.add_(shifts)
-        return shifted.view(features.shape)
+        return self._whole(
+            cells + shifts if torch.is_grad_enabled() else cells.add_(shifts), features
+        )
 
     def scale(self, features: Tensor) -> Tensor:
         """Multiply `features` (N, C, H, W) by the vectors (K, C) of their positions."""
         cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
-        scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
-        return scaled.view(features.shape)
+        return self._whole(
+            cells * scales if torch.is_grad_enabled() else cells.mul_(scales), features
+        )
 
     def scale_and_shift(self, features: Tensor, shifts: Tensor) -> Tensor:
         """Multiply `features` (N, C, H, W) by the vectors (K, C), then add `shifts` (K, C)."""
         cells, scales = _in_cells(features, self.where), self._spread(self.levels, features)
         scaled = cells * scales if torch.is_grad_enabled() else cells.mul_(scales)
-        return scaled.add_(self._spread(shifts, features)).view(features.shape)
+        return self._whole(scaled.add_(self._spread(shifts, features)), features)
+
+    def _whole(self, cells: Tensor, features: Tensor) -> Tensor:
+        """Return `_in_cells` undone: `cells` with the shape of `features` (N, C, H, W).
+
+        Not a view where nothing has to change: the backward pass of an operation that overwrites a
+        view copies whole features, and turns them from channels last to channels first.
+        """
+        return cells if self.where is None else cells.view(features.shape)
 
     def _spread(self, vectors: Tensor, like: Tensor) -> Tensor:
         """Gather `vectors` (K, C) by position, in the type of `like`: autocast would widen it."""

@@ -1,7 +1,7 @@
 """Whole decoders of learned codecs, with the smallest networks: milliseconds an execution.
 
 Streams that claim more than a few thousand pixels are parsed and not decoded; the work that they
-may ask for is bounded by `tests/faults/test_streams.py`.
+may ask for is bounded by `tests/faults/strangers/test_streams.py`.
 """
 
 import os

@@ -88,20 +88,24 @@ class EntropyPath(IntegerPath):
 
 
 class Latents:
-    """Latents in decoding: call `parameters` and `accept` in turn for each slice."""
+    """Latents in decoding: call `parameters` and `accept` in turn for each slice.
+
+    A slice that informs no later one is corrected in `decoded`: an encoder, which does not ask for
+    it, saves the time.
+    """
 
     def __init__(self, path: EntropyPath, mean_support: Tensor, scale_support: Tensor) -> None:
         self._path = path
         self._mean_parts, self._scale_parts = [mean_support], [scale_support]
         self._means: Tensor | None = None
-        self._decoded: list[Tensor] = []
+        self._values: list[Tensor] = []  # by slice; corrected only where they inform later ones
 
     def parameters(self) -> PieceParameters:
         """Return the parameters of the next slice's symbols."""
-        path, index = self._path, len(self._decoded)
+        path, index = self._path, len(self._values)
         if path.autoregressive:
-            means = path.branches[f"mean.{index}"](self._support(self._mean_parts))
-            scales = path.branches[f"scale.{index}"](self._support(self._scale_parts))
+            means = path.branches[f"mean.{index}"](self._support(self._mean_parts, index))
+            scales = path.branches[f"scale.{index}"](self._support(self._scale_parts, index))
         else:
             (means,), (scales,) = self._mean_parts, self._scale_parts
         self._means = means
@@ -112,26 +116,36 @@ class Latents:
         """Take the symbols (N, width, h, w) of the slice whose parameters were returned last."""
         if self._means is None:
             raise ValueError("a slice's symbols come after its parameters")
-        path, index = self._path, len(self._decoded)
+        path, index = self._path, len(self._values)
         values = values_of(symbols.permute(0, 2, 3, 1), self._means)
-        if path.autoregressive:
-            seen = path.on_grid(values, "support.mean")
-            inputs = torch.cat([self._support(self._mean_parts), seen], dim=3)
-            argument = path.branches[f"residual.{index}"](inputs)
-            values = clipped(values + half_tanh(argument, path.half_tanh))
-            if index < path.support_slices:
-                self._mean_parts.append(path.on_grid(values, "support.mean"))
-                self._scale_parts.append(path.on_grid(values, "support.scale"))
-        self._decoded.append(values)
+        if index < path.support_slices:
+            values = self._corrected(values, index)
+            self._mean_parts.append(path.on_grid(values, "support.mean"))
+            self._scale_parts.append(path.on_grid(values, "support.scale"))
+        self._values.append(values)
         self._means = None
 
     def decoded(self) -> Tensor:
         """Return y after all slices, int32 (N, M, h, w) on the grid 2^-12; exact in float32."""
-        if len(self._decoded) != len(self._path.widths):
-            raise ValueError(f"{len(self._decoded)} of {len(self._path.widths)} slices are decoded")
-        return channels_first(torch.cat(self._decoded, dim=3))
+        path = self._path
+        if len(self._values) != len(path.widths):
+            raise ValueError(f"{len(self._values)} of {len(path.widths)} slices are decoded")
+        informing = path.support_slices if path.autoregressive else path.num_pieces
+        whole = [
+            values if index < informing else self._corrected(values, index)
+            for index, values in enumerate(self._values)
+        ]
+        return channels_first(torch.cat(whole, dim=3))
 
-    def _support(self, parts: list[Tensor]) -> Tensor:
-        """Concatenate the hyper-decoder's output and the slices that inform the next one."""
+    def _corrected(self, values: Tensor, index: int) -> Tensor:
+        """Return a slice's values (N, h, w, width) with its residual, on the same grid."""
+        path = self._path
+        seen = path.on_grid(values, "support.mean")
+        inputs = torch.cat([self._support(self._mean_parts, index), seen], dim=3)
+        argument = path.branches[f"residual.{index}"](inputs)
+        return clipped(values + half_tanh(argument, path.half_tanh))
+
+    def _support(self, parts: list[Tensor], index: int) -> Tensor:
+        """Concatenate the hyper-decoder's output and the slices that inform slice `index`."""
         hyper, *slices = parts
-        return torch.cat([hyper[..., self._path.seen(len(self._decoded))], *slices], dim=3)
+        return torch.cat([hyper[..., self._path.seen(index)], *slices], dim=3)

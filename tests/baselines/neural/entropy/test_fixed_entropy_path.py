@@ -169,6 +169,29 @@ def test_slices_are_taken_in_turn(tables):
         state.decoded()
 
 
+def test_slices_that_inform_no_other_are_corrected_only_for_whoever_asks_for_latents(tables):
+    path = path_of(network(), tables)
+    assert (path.num_pieces, path.support_slices) == (4, 2)
+    corrected = []
+
+    def listened(name, branch):
+        def branch_of(activations):
+            corrected.append(name)
+            return branch(activations)
+
+        return branch_of
+
+    for name, branch in path.branches.items():
+        if name.startswith("residual"):
+            path.branches[name] = listened(name, branch)
+    state = path.begin(z_symbols(1))
+    for part in latents(1).split(path.widths, dim=1):
+        state.accept(symbols_of(part, state.parameters().means))
+    assert corrected == ["residual.0", "residual.1"]
+    state.decoded()
+    assert corrected == ["residual.0", "residual.1", "residual.2", "residual.3"]
+
+
 def test_fractional_bits_of_another_model_or_out_of_range_are_refused(tables):
     model = network()
     fractional_bits = default_fractional_bits(model)

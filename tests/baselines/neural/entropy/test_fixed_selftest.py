@@ -1,4 +1,4 @@
-from time import sleep
+from time import process_time, sleep
 
 import pytest
 import torch
@@ -79,18 +79,35 @@ def test_on_processors_that_saturate_narrow_limbs_take_over(monkeypatch):
     assert is_exact(NarrowLimbSums, CPU)
 
 
-def test_a_kernel_that_is_far_slower_than_the_next_is_not_taken():
-    def slow(weight, stride, device):
+def after(pause):
+    """The limb kernel, with something to do before each call."""
+
+    def kernel(weight, stride, device):
         exact = LimbSums(weight, stride, device)
 
         def sums(activations):
-            sleep(0.2)
+            pause()
             return exact(activations)
 
         return sums
 
-    choice = choose(CPU, {"slow": slow, "reference": Float64Sums})
+    return kernel
+
+
+def work():
+    ended = process_time() + 0.2
+    while process_time() < ended:
+        pass
+
+
+def test_a_kernel_that_is_far_slower_than_the_next_is_not_taken():
+    choice = choose(CPU, {"slow": after(work), "reference": Float64Sums})
     assert choice == ("reference", Float64Sums, "")
+
+
+def test_a_kernel_that_had_to_wait_for_others_on_a_busy_processor_is_taken():
+    waiting = after(lambda: sleep(0.02))
+    assert choose(CPU, {"waiting": waiting, "reference": Float64Sums}).name == "waiting"
 
 
 def test_without_an_exact_kernel_there_is_no_entropy_path():

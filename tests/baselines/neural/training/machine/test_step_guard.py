@@ -17,6 +17,13 @@ def fused(value):
     return parameter, torch.optim.Adam([parameter], 0.1, fused=True)
 
 
+def test_every_optimiser_is_adams_fused_kernel():
+    parameter = torch.nn.Parameter(torch.ones(4))
+    for given in ([parameter], [{"params": [parameter]}]):
+        (group,) = StepGuard().adam(given, 0.1).param_groups
+        assert group["fused"] is True
+
+
 def test_the_fused_kernel_leaves_out_a_step_and_its_count():
     """The kernel for the CPU stands for the GPU's: torch has both heed the same tensor."""
     guard = StepGuard()

@@ -1,0 +1,81 @@
+"""Layers of learned codecs: who computes a pointwise convolution, and in which memory layout."""
+
+import platform
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.profiler import profile
+
+from baselines.neural.blocks.conditioning import ConditionedBottlenecks
+from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.layers import MOST_IN_ONE_SUM, convolution
+
+CHANNELS_LAST = torch.channels_last
+by_onednn = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available(),
+    reason="oneDNN has no fast kernels here",
+)
+
+
+@pytest.fixture
+def one_thread():
+    """One thread, as workers have it: with several torch takes oneDNN by itself."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def features(channels: int, images: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(images, channels, 24, 32, generator=generator)
+    return drawn.contiguous(memory_format=CHANNELS_LAST)
+
+
+def plain(layer: torch.nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
+    return functional.conv2d(inputs, layer.weight, layer.bias)
+
+
+def operations(layer: torch.nn.Module, inputs: torch.Tensor) -> set[str]:
+    with torch.inference_mode(), profile() as seen:
+        layer(inputs)
+    return {event.key for event in seen.key_averages()}
+
+
+@by_onednn
+def test_a_pointwise_convolution_is_onednns_in_one_thread_too(one_thread):
+    layer = convolution(96, 48, 1).to(memory_format=CHANNELS_LAST)
+    assert "aten::mkldnn_convolution" in operations(layer, features(96))
+    left_alone = convolution(MOST_IN_ONE_SUM + 8, 48, 1)
+    assert "aten::mkldnn_convolution" not in operations(left_alone, features(MOST_IN_ONE_SUM + 8))
+    assert "aten::mkldnn_convolution" not in operations(layer, features(96).contiguous())
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_its_values_and_gradients_are_those_of_a_convolution(one_thread, images):
+    layer = convolution(96, 48, 1)
+    assert list(layer.state_dict()) == ["weight", "bias"]
+    inputs = features(96, images).requires_grad_()
+    ours, theirs = layer(inputs), plain(layer, inputs)
+    given = (inputs, layer.weight, layer.bias)
+    gradients = (torch.autograd.grad(one.square().sum(), given) for one in (ours, theirs))
+    for one, other in ((ours.detach(), theirs.detach()), *zip(*gradients, strict=True)):
+        rounding = 100 * torch.finfo(torch.float32).eps * float(other.abs().max())
+        assert float((one - other).abs().max()) <= rounding
+
+
+def test_what_onednn_does_not_compute_is_left_to_torch():
+    layer = convolution(96, 48, 1).double()
+    inputs = features(96).double()
+    assert torch.equal(layer(inputs), plain(layer, inputs))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_gradients_of_conditioned_blocks_stay_channels_last(images):
+    """Otherwise each layer before them works on features that it first has to turn."""
+    blocks = ConditionedBottlenecks.of(2, 16, 6).to(memory_format=CHANNELS_LAST)
+    inputs = features(16, images).requires_grad_()
+    outputs = blocks(inputs, Control(torch.ones(images, 6), None))
+    outputs.sum().backward()
+    assert inputs.grad.is_contiguous(memory_format=CHANNELS_LAST)

@@ -1,0 +1,45 @@
+"""Settings of torch under which encoders and decoders run."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The page faults of a tensor after a larger one, whose memory it can have.
+FAULTS = """
+from resource import RUSAGE_SELF, getrusage
+import torch
+from baselines.neural.inference import inference
+with inference():
+    torch.zeros(16 << 20)
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    torch.zeros(12 << 20)
+    print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+PAGES = (12 << 20) * 4 // 4096
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+counts_pages = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc"
+    or (HUGE_PAGES.exists() and "[always]" in HUGE_PAGES.read_text()),
+    reason="needs glibc and pages of 4 KiB",
+)
+
+
+@counts_pages
+@pytest.mark.parametrize(
+    ("variables", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)]
+)
+def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
+    variables, kept, monkeypatch
+):
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # pages of 4 KiB
+    told = subprocess.run(
+        [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True
+    )
+    assert (int(told.stdout) < PAGES / 2) is kept
