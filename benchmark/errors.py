@@ -28,6 +28,7 @@ NO_MEMORY_ON_HOST = (
     "failed to map segment",
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
+LONGEST_REASON = 500  # characters
 
 
 class BenchError(Exception):
@@ -61,9 +62,15 @@ class BadPack(UsageError):  # noqa: N818
 
     >>> str(BadPack(Path("vtm.tar"), "it holds no rows.csv"))
     'the pack vtm.tar cannot be used: it holds no rows.csv; get or export it again'
+
+    Values of the pack in `why` may have any length: it is cut to `LONGEST_REASON` characters, on
+    one line.
     """
 
     def __init__(self, path: Path, why: str) -> None:
+        why = " ".join(why.split())
+        if len(why) > LONGEST_REASON:
+            why = f"{why[:LONGEST_REASON]}..."
         super().__init__(f"the pack {path} cannot be used: {why}; get or export it again")
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, names_code
-from benchmark.errors import BadPack, ImageRefused, UsageError
+from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign.regular_file import (
     LARGEST_FILE_BYTES,
@@ -147,7 +147,7 @@ def open_pack(path: Path) -> Pack:
         infos = {CodecSpec.of(one.codec, one.variant): one.info for one in told.codecs}
         table = csv.DictReader(io.StringIO(rows.decode()))
         streams = {_key(one): one for one in map(_recorded_stream, table)}
-    except (ValueError, KeyError, TypeError, csv.Error, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error, RecursionError, BadOption) as error:
         reason = f"{type(error).__name__}: {error}"
         raise BadPack(path, f"{INDEX} or {ROWS} cannot be read ({reason})") from error
     if told.format != FORMAT:

@@ -34,14 +34,14 @@ def test_what_the_fuzzer_kept_is_parsed_or_refused_in_a_sentence(name, tmp_path,
     findings = [one.finding for one in verdicts if one.finding]
     tell(record_property, "kept inputs of the fuzzer", len(inputs), len(inputs), len(findings))
     assert findings == []
-    assert any(one.refused for one in verdicts)
+    assert any(one.refused for one in verdicts) != (name == "jpeg-segments")  # it only counts
     assert not all(one.refused for one in verdicts)
 
 
 def test_each_parser_has_a_corpus_and_all_of_them_are_small():
     files = sorted(command.KEPT.glob("*.txt"))
     assert [path.stem for path in files] == sorted(TARGETS)
-    assert sum(path.stat().st_size for path in files) < 200_000
+    assert sum(path.stat().st_size for path in files) < 100_000
 
 
 @pytest.mark.parametrize("name", ["level-map", "tar", "zoo-header"])

@@ -334,6 +334,13 @@ SPOILT = {
     ),
     "bytes": lambda pack: (pack / "rows.csv").write_bytes(b"\xff\xfe\x00"),
     "no sha256": lambda pack: rewrite(pack / "rows.csv", one_stream(pack).name, "../../secret"),
+    "a text without end": lambda pack: rewrite(
+        pack / "rows.csv", one_stream(pack).name, "9" * 9999
+    ),
+    "a text of two lines": lambda pack: rewrite(pack / "rows.csv", one_stream(pack).name, '"a\nb"'),
+    "an option without a value": lambda pack: rewrite(
+        pack / "pack.json", '"variant": "', '"variant": ")'
+    ),
 }
 
 
@@ -346,6 +353,7 @@ def test_a_damaged_pack_is_one_sentence(folder_pack, spoil):
     assert said.startswith(f"the pack {folder_pack} cannot be used: ")
     assert said.endswith("get or export it again")
     assert "\n" not in said
+    assert len(said) < len(str(folder_pack)) + 600
 
 
 def test_a_damaged_tar_is_one_sentence(measured, tmp_path):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 BLOCK_BYTES = 512
 LARGEST_EXTENSION_BYTES = 1 << 13
+SHOWN_CHARACTERS = 60  # of a name in a refusal
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 _EXTENSIONS = (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK)
 _WITHOUT_DATA = b"123456"  # links, devices, folders, pipes
@@ -47,7 +48,7 @@ def files_of_tar(file: BufferedReader) -> Iterator[TarFile]:
         data = at + BLOCK_BYTES
         size = 0 if member.type in _WITHOUT_DATA else member.size
         if size < 0 or data + size > end:
-            raise BadTar(f"{member.name!r} reaches beyond its end")
+            raise BadTar(f"{member.name[:SHOWN_CHARACTERS]!r} reaches beyond its end")
         if member.type in _EXTENSIONS:
             long_name = _name_in(file, member, data) or long_name
         else:

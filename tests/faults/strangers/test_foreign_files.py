@@ -27,7 +27,7 @@ from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
 from benchmark.system.foreign.regular_file import open_regular, read_regular
-from benchmark.system.foreign.tar import LARGEST_EXTENSION_BYTES
+from benchmark.system.foreign.tar import LARGEST_EXTENSION_BYTES, BadTar, files_of_tar
 from benchmark.system.foreign.torch_file import load_tensors
 from support.files.hostile_files import HEADERS, bomb, extended, tar_of
 from support.processes import in_a_process
@@ -145,6 +145,16 @@ def test_a_tar_with_hostile_extended_headers_is_refused(tmp_path, header):
     said = in_a_process(code, path)
     assert "neither a folder nor a whole uncompressed tar" in said
     assert said.count("\n") == 1
+
+
+def test_a_name_of_a_tar_is_shown_in_part():
+    """Of bytes that are no text, each takes six characters."""
+    member = tarfile.TarInfo("\udcff" * 255)
+    member.size = 1 << 20
+    header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    with pytest.raises(BadTar, match="reaches beyond its end") as refusal:
+        list(files_of_tar(io.BufferedReader(io.BytesIO(header))))
+    assert len(str(refusal.value)) < 500
 
 
 def test_a_tar_that_others_write_is_read(tmp_path):
