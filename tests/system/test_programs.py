@@ -266,6 +266,23 @@ def test_a_launcher_that_is_killed_is_replaced_and_its_program_ended(tmp_path: P
     assert ended(int(note.read_text()))
 
 
+GUARD = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)"
+
+
+@pytest.mark.parametrize("killed", ["$PPID", GUARD], ids=["it", "its guard"])
+def test_what_a_program_has_left_ends_with_a_launcher_that_is_killed(killed: str, tmp_path: Path):
+    """Also what has nothing in common with the program."""
+    note = tmp_path / "daemon"
+    inner = f"echo $$ > {note}; exec sleep 300"
+    script = (
+        f"(env -i setsid sh -c '{inner}' &); while [ ! -s {note} ]; do sleep .01; done; "
+        f"kill -9 {killed}; exec sleep 300"
+    )
+    with pytest.raises(ProgramFailed, match="was ended with the process that had started it"):
+        run_program(shell(script), timeout_seconds=300)
+    assert ended(int(note.read_text()))
+
+
 def test_a_launcher_ends_with_the_process_that_had_it(tmp_path: Path):
     note = tmp_path / "launcher"
     script = f"""

@@ -7,7 +7,8 @@ command; one reply tells its process id, another how it ended. In between nothin
 and on Linux this process adopts whatever a program leaves behind, also what began a session of its
 own or lost its environment. So all children that are left after a program are that program's, and
 are killed. The kernel closes the socket with the other process, however that ends, which ends this
-one and its children. If this one is killed instead, the other kills the program's process group.
+one and its children. On Linux its parent, a second process, ends them where this one is killed, and
+this one where the parent is.
 
 It stands in a session of its own, so that neither Ctrl-C, nor a closed terminal, nor a signal to
 the worker's process group reaches it before its work is done. Standard library alone: it starts
@@ -32,7 +33,7 @@ from typing import NamedTuple
 SIZE = struct.Struct("<Q")  # before a request: the bytes that follow
 REPLY = struct.Struct("<i")
 STREAMS = 3  # standard input, output and error, sent as descriptors with the request
-PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36  # in linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # in linux/prctl.h
 NAME = b"bench-launcher"  # `pkill python` is meant for those that it works for
 MOST_GENERATIONS = 1000
 LONGEST_READ = 1 << 20
@@ -53,9 +54,8 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     orders.set_inheritable(False)
     if IS_LINUX:
-        library = ctypes.CDLL(None)
-        library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        library.prctl(PR_SET_NAME, NAME, 0, 0, 0)
+        _control(PR_SET_NAME, NAME)
+        _stand_guard(orders)
     woken, waking = os.pipe()
     for end in (woken, waking):
         os.set_blocking(end, False)
@@ -64,6 +64,27 @@ def main() -> None:
     wanted = True
     while wanted and (received := _receive(orders)) is not None:
         wanted = _carry_out(*received, orders, woken)
+
+
+def _stand_guard(orders: socket.socket) -> None:
+    """Fork; the child returns, and the parent ends with it and with what it has left behind."""
+    _control(PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.getpid()
+    if child := os.fork():
+        orders.close()
+        _, status = os.waitpid(child, 0)
+        _end_children()
+        os._exit(int(status != 0))
+    os.setsid()
+    _control(PR_SET_CHILD_SUBREAPER, 1)  # which a fork does not inherit
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
+    _control(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != guard:  # it was killed meanwhile
+        sys.exit(1)
+
+
+def _control(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _receive(orders: socket.socket) -> tuple[Request, list[int]] | None:
@@ -153,9 +174,14 @@ def _collect(child: int) -> int | None:
 
 
 def _end_all(group: int) -> None:
-    """Kill the program's process group; kill and collect children until there are none."""
+    """Kill the program's process group, and children until there are none."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+    _end_children()
+
+
+def _end_children() -> None:
+    """Kill and collect children, those adopted meanwhile too, until there are none."""
     for _ in range(MOST_GENERATIONS):
         killed = [child for child in _children() if _kill(child)]
         for child in killed:
