@@ -68,7 +68,8 @@ def record_of(path: Path) -> Path:
 def to_parquet(table: pa.Table) -> memoryview:
     """Return a table as the bytes of a parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    alike = [name for name in table.column_names if name not in UNLIKE]
+    pq.write_table(table, sink, compression="zstd", use_dictionary=alike)
     return memoryview(sink.getvalue())
 
 
@@ -126,7 +127,8 @@ def read_parquet(
             refuse(pa.schema(wanted))
         if len(set(names)) < len(names):
             raise BadShard("it has several columns of one name", damaged=False)
-        return read_within(content, metadata, names, [name for name in shared if name in names])
+        coded = [name for name in shared if name in names]
+        return read_within(content, metadata, fields, names, coded)
     except MemoryError:
         raise
     except TooLarge as error:

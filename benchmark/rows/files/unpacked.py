@@ -5,7 +5,7 @@ compressed pages cost next to nothing. The bounds of this file are our choice; s
 take up to seven times their size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,26 +30,34 @@ def most_unpacked(num_bytes: int) -> int:
 
 
 def read_within(
-    source: pa.Buffer, metadata: pq.FileMetaData, names: Sequence[str], shared: Sequence[str]
+    source: pa.Buffer,
+    metadata: pq.FileMetaData,
+    schema: pa.Schema,
+    names: Sequence[str],
+    shared: Sequence[str],
 ) -> pa.Table:
     """Read a file's columns of those names, which differ; `shared` ones become dictionaries.
 
-    What the file says of its rows and row groups is added up before any of it is read. All texts
-    are read as dictionaries, in which each text stands once, and are unfolded after they were
-    counted. Raises `TooLarge`. Not bounded is a page that unpacks to more than its row group
+    metadata, schema: of the file, the schema as Arrow's.
+
+    What the file says of its rows and row groups is added up before any of it is read. Texts of
+    which a file has each once are read as dictionaries, and unfolded after they were counted.
+    Raises `TooLarge`. Not bounded is a page that unpacks to more than its row group
     claims.
     """
     most = most_unpacked(source.size)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     unpacked = sum(max(0, group.total_byte_size) for group in groups)
-    values = metadata.num_rows * metadata.num_columns + sum(map(_beyond_rows, groups))
+    values = metadata.num_rows * metadata.num_columns
+    if any(pa.types.is_nested(field.type) for field in schema):
+        values += sum(map(_beyond_rows, groups))
     claimed = VALUE_BYTES * values + unpacked
     if claimed > most:
         raise TooLarge(_told(f"claims {claimed:,}", most, source))
     if claimed + metadata.num_rows * unpacked <= most:  # even if each row held every text of it
         return _read(source, metadata, names, shared)
-    schema = metadata.schema.to_arrow_schema()
-    texts = [name for name in names if pa.types.is_string(schema.field(name).type)]
+    folded = {*shared, *_in_dictionaries(groups)}
+    texts = [name for name in names if name in folded and schema.field(name).type == pa.string()]
     table = _read(source, metadata, names, texts)
     for text_bytes in (_texts_at_most, _text_bytes):
         unfolded = table.nbytes + sum(map(text_bytes, table.select(texts).columns))
@@ -75,6 +83,14 @@ def _beyond_rows(group: pq.RowGroupMetaData) -> int:
     """Return how many more values than rows the columns have: elements of lists."""
     chunks = (group.column(number) for number in range(group.num_columns))
     return sum(max(0, chunk.num_values - group.num_rows) for chunk in chunks)
+
+
+def _in_dictionaries(groups: Sequence[pq.RowGroupMetaData]) -> Iterator[str]:
+    """Iterate over the columns whose values stand in dictionaries, some of them several times."""
+    for group in groups:
+        for chunk in (group.column(number) for number in range(group.num_columns)):
+            if any("DICTIONARY" in one for one in chunk.encodings):
+                yield chunk.path_in_schema
 
 
 def _texts_at_most(column: pa.ChunkedArray) -> int:
