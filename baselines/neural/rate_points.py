@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
 from baselines.neural.checkpoint.recognise import checked_card
-from baselines.neural.checkpoint_codec import card_of, find_checkpoint, loaded_codec
+from baselines.neural.checkpoint_codec import BUNDLED, card_of, find_checkpoint, loaded_codec
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.device import chosen_device
@@ -28,8 +28,8 @@ class RatePointsCodec:
     """Codec of the networks of one method, each trained for one rate; a subclass names it.
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
-    `STEM-LEVEL.safetensors`, among the weights or bundled, the stem being the name unless a
-    subclass says otherwise; the option `checkpoint` names another, with `{level}` in its name, or
+    `STEM-LEVEL.safetensors`, among the weights, or bundled where no level is among them, the stem
+    being the name unless a subclass says otherwise; the option `checkpoint` names another, with `{level}` in its name, or
     a single one, which is level 1. The sweep holds the levels whose files are there. A stream says
     which checkpoint it was made with, so that any of them decodes.
     """
@@ -138,7 +138,8 @@ class RatePointsCodec:
                 missing = missing or reason
         if not found and missing is not None:
             raise missing
-        return found
+        own = {level: path for level, path in found.items() if path.parent != BUNDLED}
+        return own or found  # a sweep has networks of one training
 
     def _codec(self, level: int) -> "PictureCodec":
         return loaded_codec(self._paths[level], self._cards[level].sha256, self._device)

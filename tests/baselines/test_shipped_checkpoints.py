@@ -12,6 +12,7 @@ from scipy.interpolate import Akima1DInterpolator
 
 from baselines.compressai.codec import CompressAI
 from baselines.crdr import CRDR
+from baselines.elic import Elic
 from baselines.neural.checkpoint.card import load_card, verified_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.training.recipe import load_recipe
@@ -21,6 +22,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.metrics.psnr import psnr
 from benchmark.rows.store import SHIPPED as STORED_ROWS
+from support.networks.tiny_architecture import write_tiny
 
 RESULTS = Path(__file__).parents[2] / "results"
 CARD = load_card(BUNDLED / "ours.safetensors")
@@ -158,3 +160,11 @@ def test_a_row_is_measured_again_here():
             break
     else:
         pytest.fail("no row")
+
+
+def test_bundled_levels_do_not_mix_with_those_among_the_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    assert [setting.value for setting in Elic().sweep] == [1, 2, 3, 4]
+    write_tiny(tmp_path / "elic-2.safetensors", "elic")
+    assert [setting.value for setting in Elic().sweep] == [2]
+    assert Elic().describe().caveat == "untrained"

@@ -154,10 +154,14 @@ def test_a_signal_in_the_middle_of_the_exchange_waits_until_it_is_done(tmp_path,
         replace(draft, path)
         signal.raise_signal(signal.SIGINT)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ReportSet(tmp_path, True, set()).replace(new, "new")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                ReportSet(tmp_path, True, set()).replace(new, "new")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert names(tmp_path) == {*new, "report.json"}
     assert {name: (tmp_path / name).read_text() for name in new} == new
     manifest = json.loads((tmp_path / "report.json").read_text())
