@@ -29,9 +29,9 @@ class RatePointsCodec:
 
     The setting `level` counts the rates from 1, the lowest. The file of a level is
     `STEM-LEVEL.safetensors`, among the weights, or bundled where no level is among them, the stem
-    being the name unless a subclass says otherwise; the option `checkpoint` names another, with `{level}` in its name, or
-    a single one, which is level 1. The sweep holds the levels whose files are there. A stream says
-    which checkpoint it was made with, so that any of them decodes.
+    being the name unless a subclass says otherwise; the option `checkpoint` names another, with
+    `{level}` in its name, or a single one, which is level 1. The sweep holds the levels whose files
+    are there. A stream says which checkpoint it was made with, so that any of them decodes.
     """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files

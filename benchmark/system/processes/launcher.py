@@ -1,6 +1,6 @@
 """A process beside a worker that runs its programs, and ends all of them when the worker is gone.
 
-    python -I -S launcher.py DESCRIPTOR
+    python -I -S launcher.py DESCRIPTOR [GUARD]
 
 The descriptor is of a socket of the Unix domain; `launched.py` holds the other end. A request has a
 command; one reply tells its process id, another how it ended. In between nothing else is running,
@@ -50,12 +50,37 @@ class Request(NamedTuple):
 
 
 def main() -> None:
-    """Serve requests until the other end of the socket is closed."""
-    orders = socket.socket(fileno=int(sys.argv[1]))
-    orders.set_inheritable(False)
+    """Serve requests until the other end of the socket is closed; on Linux, guard who does."""
+    descriptor, *guard = map(int, sys.argv[1:])
     if IS_LINUX:
         _control(PR_SET_NAME, NAME)
-        _stand_guard(orders)
+        _control(PR_SET_CHILD_SUBREAPER, 1)
+        if not guard:
+            _guard(descriptor)
+            return
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _control(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if [os.getppid()] != guard:  # it was killed meanwhile
+            return
+    _serve(descriptor)
+
+
+def _guard(descriptor: int) -> None:
+    """Have a child serve, and end what it leaves behind."""
+    command = [sys.executable, "-I", "-S", __file__, str(descriptor), str(os.getpid())]
+    with subprocess.Popen(command, pass_fds=[descriptor], start_new_session=True) as child:
+        os.close(descriptor)  # the other end is to see that of the child alone
+        child.wait()
+    _end_children()
+
+
+def _control(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def _serve(descriptor: int) -> None:
+    orders = socket.socket(fileno=descriptor)
+    orders.set_inheritable(False)
     woken, waking = os.pipe()
     for end in (woken, waking):
         os.set_blocking(end, False)
@@ -64,27 +89,6 @@ def main() -> None:
     wanted = True
     while wanted and (received := _receive(orders)) is not None:
         wanted = _carry_out(*received, orders, woken)
-
-
-def _stand_guard(orders: socket.socket) -> None:
-    """Fork; the child returns, and the parent ends with it and with what it has left behind."""
-    _control(PR_SET_CHILD_SUBREAPER, 1)
-    guard = os.getpid()
-    if child := os.fork():
-        orders.close()
-        _, status = os.waitpid(child, 0)
-        _end_children()
-        os._exit(int(status != 0))
-    os.setsid()
-    _control(PR_SET_CHILD_SUBREAPER, 1)  # which a fork does not inherit
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
-    _control(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != guard:  # it was killed meanwhile
-        sys.exit(1)
-
-
-def _control(option: int, value: int | bytes) -> None:
-    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _receive(orders: socket.socket) -> tuple[Request, list[int]] | None:
@@ -210,5 +214,5 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    with suppress(ConnectionError):  # the other process has ended
+    with suppress(ConnectionError, KeyboardInterrupt):  # the other process, or the guard, has ended
         main()
