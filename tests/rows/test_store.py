@@ -4,14 +4,16 @@ import os
 import threading
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from benchmark.errors import StoreError
+from benchmark.errors import DamagedResults, StoreError
 from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
+from benchmark.rows.files.shard import to_parquet
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 
@@ -343,3 +345,16 @@ def test_the_folder_says_how_to_read_it_and_plain_readers_of_parquet_are_not_in_
     assert store.table().num_rows == 2
     for bundled in ("kodak", "sample"):
         assert (ROOT / "results" / bundled / "README.md").read_text() == said
+
+
+def test_a_shard_with_a_number_that_no_float_has_is_left_out(tmp_path):
+    """Of a stranger: widths are multiplied and averaged as floats."""
+    store = Store(tmp_path / "kodak")
+    rows = Store(ROOT / "results" / "kodak").versions(True).slice(0, 3)
+    store.add(rows)
+    at = rows.schema.get_field_index("width_px")
+    wide = rows.set_column(at, rows.schema.field("width_px"), pa.array([1, 2, -(1 << 63)]))
+    foreign = store.folder / "per_image" / "foreign.parquet"
+    foreign.write_bytes(to_parquet(wide.drop_columns(["bundled"])))
+    with pytest.warns(DamagedResults, match=r"foreign\.parquet .*'width_px' beyond 2\^53"):
+        assert store.table().num_rows == 3

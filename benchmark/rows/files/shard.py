@@ -29,6 +29,7 @@ from benchmark.system.digest import SHA256
 from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
+LARGEST_WHOLE = 1 << 53  # that float64, with which rows are averaged, has exactly
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
@@ -167,7 +168,7 @@ def _refuse_foreign_columns(schema: pa.Schema) -> None:
 
 
 def _refuse_foreign_values(table: pa.Table) -> None:
-    """Raise `BadShard` for nulls or a status that this version never writes."""
+    """Raise `BadShard` for nulls, a status or a number that this version never writes."""
     names = table.schema.names
     for name in NEVER_NULL:
         if name in names and table[name].null_count:
@@ -176,6 +177,11 @@ def _refuse_foreign_values(table: pa.Table) -> None:
         foreign = {*pc.unique(table["status"]).to_pylist()} - {"ok", "failed"}
         if foreign:
             raise BadShard(f"it has rows of the status {min(foreign)!r}", damaged=False)
+    for field in table.schema:
+        if pa.types.is_integer(field.type):
+            lowest, highest = pc.min_max(table[field.name]).as_py().values()
+            if lowest is not None and not -LARGEST_WHOLE <= lowest <= highest <= LARGEST_WHOLE:
+                raise BadShard(f"it has numbers of {field.name!r} beyond 2^53", damaged=False)
 
 
 @cache
