@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from baselines.commands.checkpoint_info import info
 from baselines.commands.training_options import Half
 from benchmark.commands import options
 from benchmark.commands.verb import Verbs
@@ -18,12 +19,15 @@ STEPS = "Training steps, for the card; 0 marks all rows as untrained."
 TRAINING_DATA = "Description of the training data, for the card."
 CROP = 256  # pixels, of each photograph that says how large activations become
 
-checkpoint = Verbs("""Make checkpoints of learned codecs.
+checkpoint = Verbs("""Make checkpoints of learned codecs, and tell what one is.
 
 Examples:
+  bench checkpoint info ours.safetensors
   bench checkpoint import crdr.pth.tar
   bench checkpoint card mailed.safetensors
 """)
+
+checkpoint.command("info")(info)
 
 
 @checkpoint.command("import")

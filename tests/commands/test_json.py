@@ -11,6 +11,7 @@ from support.bench.command import bench
 from support.bench.verbs import every_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+ELIC = PAGE.parents[1] / "baselines" / "checkpoints" / "elic-3.safetensors"
 MEASURED = "--codecs jpeg --dataset sample --limit 1 --points jpeg.quality=30,60 --results measured"
 # A command for each verb with the option, and words that its JSON has to have.
 COMMANDS = {
@@ -31,6 +32,7 @@ COMMANDS = {
     "audit decode measured": ("table", "wrong"),
     "audit rows measured --limit 1": ("bytes_equal", "wrong"),
     "audit pack measured.tar --metrics psnr": ("decoded", "wrong"),
+    f"checkpoint info {ELIC}": ("architecture", "config", "macs_per_pixel", "training_data"),
     "audit colour-round-trip --codecs avif --limit 1": ("rounded_db", "skipped"),
 }
 
