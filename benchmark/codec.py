@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmark.errors import BadOption
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
+MOST_PIXELS = 178_956_970  # of a picture: Pillow's limit of a decompression bomb
 MOST_BYTES_PER_PIXEL = 24  # of a stream: three samples in double precision, uncompressed
 MOST_BYTES_BESIDE = 1 << 20  # and what does not depend on the picture: headers, tables, a network
 

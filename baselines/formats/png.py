@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from benchmark.codec import Pixels, most_stream_bytes
+from benchmark.codec import MOST_PIXELS, Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused
 from benchmark.system.foreign.png import holds_rows, lacks_rows
 from benchmark.system.foreign.regular_file import open_regular
@@ -16,7 +16,6 @@ from benchmark.system.foreign.regular_file import open_regular
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
 HEAD_BYTES = 29
 BITS_PER_SAMPLE = 24  # position
-MOST_PIXELS = 178_956_970  # as of photographs
 
 
 def write_png(path: Path, pixels: Pixels) -> None:

@@ -1,4 +1,4 @@
-"""What most architectures of the boundary have in common. Imports no torch."""
+"""Base class of most architectures of the boundary. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -21,19 +21,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 
-from benchmark.codec import Pixels
+from benchmark.codec import MOST_PIXELS, Pixels
 from benchmark.errors import ImageRefused
 from benchmark.system.foreign.png import lacks_rows
 from benchmark.system.foreign.regular_file import read_regular
 
-MAX_PIXELS = 178_956_970  # Pillow's limit of a decompression bomb
 SMALL_PIXELS = 1 << 24  # up to here a file may be as small as it likes
 MAX_PIXELS_A_BYTE = 128  # beyond: a flat picture, or one that is to fill the memory
 # A progressive JPEG repeats the picture in every scan. 10 are usual, at most 12 of the largest.
 MAX_SCANS = 100
-MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
+MAX_SCANNED_PIXELS = 12 * MOST_PIXELS
 START_OF_SCAN = b"\xff\xda"
-MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MAX_PIXELS is below it even uncompressed, with alpha
+MAX_FILE_BYTES = 1 << 30  # an 8-bit image of MOST_PIXELS is below it even uncompressed, with alpha
 
 ORIENTATION = 0x0112  # tag in EXIF and TIFF
 LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, fax, LZW, zip, LZMA, zstd
@@ -65,7 +64,7 @@ def decode_image(name: str, data: bytes, flatten: bool = False) -> Photograph:
     """Decode a file's bytes to RGB, turned upright by EXIF; grey and palette become RGB.
 
     Raises `ImageRefused` for anything but one whole 8-bit picture: another format, an empty,
-    damaged or truncated file, more than `MAX_PIXELS`, more than `MAX_PIXELS_A_BYTE` of a large
+    damaged or truncated file, more than `MOST_PIXELS`, more than `MAX_PIXELS_A_BYTE` of a large
     picture, a JPEG of very many scans, samples of more than 8 bits (they are never
     cut), several pages or frames, transparency, CMYK. With `flatten`, transparency is blended with
     white (8-bit values, rounded to nearest) and CMYK becomes RGB by Pillow's formula, without a
@@ -252,8 +251,8 @@ def _tiff_colours(page: Any, stored: NDArray[Any], flatten: bool) -> NDArray[np.
 def _refuse_large(width: int, height: int, num_bytes: int) -> None:
     if width < 1 or height < 1:
         raise ImageRefused("has no pixels")
-    if width * height > MAX_PIXELS:
-        raise ImageRefused(f"has {width} x {height} pixels, more than the {MAX_PIXELS} allowed")
+    if width * height > MOST_PIXELS:
+        raise ImageRefused(f"has {width} x {height} pixels, more than the {MOST_PIXELS} allowed")
     if width * height > max(SMALL_PIXELS, MAX_PIXELS_A_BYTE * num_bytes):
         raise ImageRefused(
             f"has {width} x {height} pixels in {num_bytes} bytes, more than {MAX_PIXELS_A_BYTE} in "

@@ -404,9 +404,9 @@ def test_a_tiff_bomb_is_refused_before_it_is_decoded(write):
 
 def test_an_image_of_exactly_the_limit_is_read(monkeypatch, photo, write):
     path = write("photo.png", LOSSLESS["PNG"](photo))
-    monkeypatch.setattr(module, "MAX_PIXELS", photo.shape[0] * photo.shape[1])
+    monkeypatch.setattr(module, "MOST_PIXELS", photo.shape[0] * photo.shape[1])
     assert np.array_equal(read_image(path).pixels, photo)
-    monkeypatch.setattr(module, "MAX_PIXELS", photo.shape[0] * photo.shape[1] - 1)
+    monkeypatch.setattr(module, "MOST_PIXELS", photo.shape[0] * photo.shape[1] - 1)
     with pytest.raises(ImageRefused, match="203 x 181 pixels, more than the 36742 allowed"):
         read_image(path)
 

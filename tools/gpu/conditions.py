@@ -4,13 +4,14 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,6 @@ from benchmark.codec import Pixels
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable
 from benchmark.registry import open_dataset
-from benchmark.system.atomic import write_file
 from benchmark.system.device import VARIABLE
 from benchmark.system.machine import commit, machine
 
@@ -117,20 +117,6 @@ def _cuda_version() -> str | None:
     return torch.version.cuda
 
 
-@contextmanager
-def on_device(device: str) -> Iterator[None]:
+def on_device(device: str) -> AbstractContextManager[object]:
     """Have codecs that are made inside choose this device."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = device
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    write_file(path, text.encode())
+    return patch.dict(os.environ, {VARIABLE: device})

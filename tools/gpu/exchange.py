@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmark.interface.run import run
 from tools.gpu.conditions import ROOT, Conditions
-from tools.gpu.networks import write_untrained
+from tools.gpu.networks import weights_folder
 from tools.gpu.part import Cell, Found, failures, measured, table
 
 TITLE = "Streams carried from device to device"
@@ -94,16 +94,6 @@ def _code(conditions: Conditions, device: str) -> None:
     )
     if done.failures:
         raise RuntimeError(f"{done.failures[0].cell}: {done.failures[0].reason}")
-
-
-def weights_folder(conditions: Conditions) -> Any:
-    """Return the folder of the smallest network where a small run needs one."""
-    if not conditions.small:
-        return None
-    folder = conditions.out / "weights" / "ours"
-    if not (folder / "ours.safetensors").exists():
-        write_untrained(folder / "ours.safetensors", "tiny")
-    return folder
 
 
 def _bench(conditions: Conditions, *words: object) -> str:

@@ -77,6 +77,16 @@ def _hyperprior() -> Codec:
     return made
 
 
+def weights_folder(conditions: Conditions) -> Path | None:
+    """Return the folder of the smallest network where a small run needs one."""
+    if not conditions.small:
+        return None
+    folder = conditions.out / "weights" / "ours"
+    if not (folder / "ours.safetensors").exists():
+        write_untrained(folder / "ours.safetensors", "tiny")
+    return folder
+
+
 def write_untrained(path: Path, size: str) -> Card:
     """Write a checkpoint of seeded weights, fitted to two crops as a training run begins."""
     architecture = load_architecture("crdr")

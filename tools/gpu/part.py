@@ -1,4 +1,4 @@
-"""What a part consists of: cells that are measured one after another, and a section of the page."""
+"""Cells of a part, which are measured one after another, and its section of the page."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple

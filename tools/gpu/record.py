@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.gpu.conditions import write_text
+from benchmark.system.atomic import write_file
 
 # A record goes on where all of these are the same; with others it begins anew.
 SAME = ("device", "device_name", "driver", "versions", "commit", "small", "dataset")
@@ -33,7 +33,7 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write the record, whole or not at all."""
-        write_text(path, json.dumps(vars(self), indent=1) + "\n")
+        write_file(path, json.dumps(vars(self), indent=1) + "\n")
 
 
 def read_record(path: Path) -> Record | None:

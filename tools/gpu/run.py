@@ -5,18 +5,19 @@ python -m tools.gpu.run [--out DIR] [--only PART,...] [--device cuda|cpu] [--sma
 """
 
 import argparse
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.system.atomic import write_file
 from benchmark.system.device import use_device
+from benchmark.system.process_tree import end_tree
 from benchmark.user_file import one_line
-from tools.gpu.conditions import ROOT, Conditions, write_text
+from tools.gpu.conditions import ROOT, Conditions
 from tools.gpu.document import PARTS, render
 from tools.gpu.part import broken
 from tools.gpu.record import Record, read_record
@@ -112,10 +113,10 @@ def write_page(conditions: Conditions) -> Path:
     found = {name: read_record(conditions.out / f"{name}.json") for name in PARTS}
     text = render({name: record for name, record in found.items() if record})
     page = conditions.out / "gpu.md"
-    write_text(page, text)
+    write_file(page, text)
     if conditions.device == "cuda":
         page = PAGE
-        write_text(page, text)
+        write_file(page, text)
     return page
 
 
@@ -147,25 +148,23 @@ def _part(conditions: Conditions, name: str) -> bool:
 def _process(words: list[str]) -> str:
     """Run a process and all that it starts; return why it ended early, or nothing."""
     with subprocess.Popen(words, cwd=ROOT, start_new_session=True) as child:
+        in_time = False
         try:
-            status = child.wait(LONGEST_SECONDS)
-        except subprocess.TimeoutExpired:
-            status = None
+            in_time = _ends_within(child, LONGEST_SECONDS)
         finally:
-            if child.poll() is None:
-                _end(child)
-    if status is None:
+            if not in_time:
+                end_tree(child.pid, partial(_ends_within, child), GRACE_SECONDS)
+    if not in_time:
         return f"it was ended after {LONGEST_SECONDS} s"
-    return f"its process ended with {status}" if status else ""
+    return f"its process ended with {child.returncode}" if child.returncode else ""
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, number)
-            child.wait(GRACE_SECONDS)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
+def _ends_within(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from benchmark.interface.run import run
 from benchmark.measure.engine import gpu_lanes
 from tools.gpu.conditions import Conditions
-from tools.gpu.exchange import weights_folder
+from tools.gpu.networks import weights_folder
 from tools.gpu.part import Cell, Found, failures, measured, table
 
 TITLE = "Several workers on one GPU"

@@ -40,10 +40,9 @@ def read_within(
 
     metadata, schema: of the file, the schema as Arrow's.
 
-    What the file says of its rows and row groups is added up before any of it is read. Texts of
-    which a file has each once are read as dictionaries, and unfolded after they were counted.
-    Raises `TooLarge`. Not bounded is a page that unpacks to more than its row group
-    claims.
+    What the file says of its rows and row groups is added up before any of it is read. Texts
+    that the file has in dictionaries are read as such, and unfolded after they were counted.
+    Raises `TooLarge`. Not bounded is a page that unpacks to more than its row group claims.
     """
     most = most_unpacked(source.size)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]

@@ -126,7 +126,7 @@ class _Launcher:
         """End the process with all that it runs, and wait until they have ended."""
         _ALL.discard(self)
         self._socket.close()
-        if self._process.wait() and self._program:  # killed, so that it has ended nothing
+        if self._process.wait() and self._program:  # killed: its child may not have ended all yet
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._program, signal.SIGKILL)
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.store import Store
@@ -56,14 +55,6 @@ def often(module):
 
 sys.meta_path.insert(0, Finder)
 """
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(2):
-        Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
-    return folder
 
 
 def changes_of(words, folder):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from benchmark.audit.stored_results import verify_results
 from benchmark.errors import DamagedResults
@@ -25,14 +24,6 @@ from support.faults.ledger import tell
 from support.rows.stable_rows import stable
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(2):
-        Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
-    return folder
 
 
 def request(images, results, **more):

@@ -13,7 +13,6 @@ from unittest.mock import patch
 import numpy as np
 
 from baselines.compressai import container as zoo
-from baselines.compressai.weights import importable
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import CHECKPOINT_BYTES, MAGIC, Tiling
@@ -24,6 +23,7 @@ from benchmark.codec import Codec
 from benchmark.codec_spec import load_codec, parse_codec
 from faults.fuzzing.headers import signed
 from faults.fuzzing.target import Target
+from support.networks.small_hyperprior import write_small_hyperprior
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
@@ -87,16 +87,7 @@ def hfd(folder: Path) -> Target:
 
 def hyperprior(folder: Path) -> Target:
     """A hyperprior of CompressAI, whose entropy decoder is foreign code that trusts its input."""
-    import torch
-
-    with importable():
-        from compressai.models import ScaleHyperprior
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        network = ScaleHyperprior(16, 24)
-    network.update(force=True)
-    torch.save(network.state_dict(), folder / "small.pth")
-    codec = load_codec(parse_codec(f"hyperprior:checkpoint={folder / 'small.pth'}"))
+    codec = load_codec(write_small_hyperprior(folder))
     seeds = tuple(codec.encode(noise(*size), codec.sweep[0]) for size in SIZES)
 
     def claimed(data: bytes) -> int:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from baselines.compressai import container as compressai_container
-from baselines.compressai.weights import importable
 from baselines.formats.varint import varint
 from baselines.neural.bitstream import container as crdr_container
 from benchmark.codec_spec import CodecSpec, load_codec, parse_codec
@@ -21,6 +20,7 @@ from benchmark.errors import CorruptStream
 from benchmark.measure.engine.decoders import DecoderProcess
 from benchmark.measure.execute import Failed
 from support.faults.ledger import mutated, tell
+from support.networks.small_hyperprior import write_small_hyperprior
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 
 HANG_SECONDS = 600.0  # the slowest stream takes one
@@ -39,16 +39,7 @@ def ours(folder: Path) -> CodecSpec:
 
 
 def compressai(folder: Path) -> CodecSpec:
-    import torch
-
-    with importable():
-        from compressai.models import ScaleHyperprior
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        network = ScaleHyperprior(16, 24)
-    network.update(force=True)
-    torch.save(network.state_dict(), folder / "small.pth")
-    return parse_codec(f"hyperprior:checkpoint={folder / 'small.pth'}")
+    return write_small_hyperprior(folder)
 
 
 def claiming(make, data: bytes, chance: random.Random) -> bytes:

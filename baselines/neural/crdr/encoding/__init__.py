@@ -1,1 +1,1 @@
-"""What CRDR's encoder decides for one image: its latents, its rate level, its stream."""
+"""Decisions of CRDR's encoder for one image: its latents, its rate level, its stream."""

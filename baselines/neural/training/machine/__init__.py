@@ -1,1 +1,1 @@
-"""What a run computes on: its processes, their precision, steps that are left out."""
+"""Processes of a run, their precision, and steps that are left out."""
