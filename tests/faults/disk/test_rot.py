@@ -20,6 +20,7 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.files.shard import write_shard
 from benchmark.rows.store import Store
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES
 from support.faults.ledger import tell
 from support.rows.stable_rows import stable
 
@@ -263,6 +264,14 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
     nothing = bench("doctor", tmp_path / "none")
     assert nothing.returncode == 2
     assert nothing.stderr.count("bench: ") == 1
+
+
+def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
+    stream = sorted(store_in(results).streams())[0]
+    os.truncate(stream, LARGEST_FILE_BYTES + 1)
+    ((damaged, _),) = (one.findings for one in verify_results(results))
+    assert (damaged.path, damaged.state) == (str(stream), "damaged")
+    assert damaged.what.startswith(f"it has {LARGEST_FILE_BYTES + 1} bytes, and at most ")
 
 
 def test_what_comes_with_the_project_is_verified():

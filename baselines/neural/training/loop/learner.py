@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.freed_memory import keep_freed_memory
 from baselines.neural.network import Network
 from baselines.neural.training.data.photographs import CropStream, Photographs, draw_crops
 from baselines.neural.training.loop.schedule import rate_factor
@@ -60,7 +61,10 @@ class Update:
 
 
 class Learner:
-    """Training of one network in one stage, on the network's device."""
+    """Training of one network in one stage, on the network's device.
+
+    The process keeps freed memory from now on (`keep_freed_memory`).
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Learner:
         photographs: Photographs,
         workers: Workers,
     ) -> None:
+        keep_freed_memory()
         self.network, self.stage = network, recipe.stages[index]
         self.step = 0
         self._skipped: Tensor | int = 0

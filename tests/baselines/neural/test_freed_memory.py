@@ -1,5 +1,6 @@
-"""Settings of torch under which encoders and decoders run."""
+"""Memory that tensors have freed stays with the process in coding and in training."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -11,12 +12,19 @@ import pytest
 FAULTS = """
 from resource import RUSAGE_SELF, getrusage
 import torch
+torch.zeros(16 << 20)
+before = getrusage(RUSAGE_SELF).ru_minflt
+torch.zeros(12 << 20)
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+CODING = """
 from baselines.neural.inference import inference
 with inference():
-    torch.zeros(16 << 20)
-    before = getrusage(RUSAGE_SELF).ru_minflt
-    torch.zeros(12 << 20)
-    print(getrusage(RUSAGE_SELF).ru_minflt - before)
+    pass
+"""
+TRAINING = """
+from support.training.fixtures import SINGLE, learner_of, toy
+learner_of(toy(), SINGLE)
 """
 PAGES = (12 << 20) * 4 // 4096
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -28,18 +36,20 @@ counts_pages = pytest.mark.skipif(
 
 
 @counts_pages
+@pytest.mark.parametrize("work", [CODING, TRAINING])
 @pytest.mark.parametrize(
     ("variables", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)]
 )
 def test_memory_of_a_tensor_is_kept_for_the_next_one_unless_the_user_decides(
-    variables, kept, monkeypatch
+    work, variables, kept, monkeypatch
 ):
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # pages of 4 KiB
     told = subprocess.run(
-        [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True
+        [sys.executable, "-c", work + FAULTS], check=True, capture_output=True, text=True
     )
     assert (int(told.stdout) < PAGES / 2) is kept
