@@ -1,4 +1,4 @@
-"""The README is true: its codec runs by following it alone, and its commands exist."""
+"""The README and its tables are true: its codec runs by following it alone, its commands exist."""
 
 import json
 import re
@@ -6,21 +6,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from support.console import agree
 from support.rows.bundled_results import copy_bundled_results
-from tools.results_table import lines
+from tools import field_table, results_table
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
-def test_the_results_are_those_of_the_bundled_rows(tmp_path):
-    (table,) = re.findall(r"^\| Kodak, .*\n(?:\|.*\n)+", README, re.MULTILINE)
-    made = list(lines(copy_bundled_results(tmp_path / "results") / "kodak"))
+@pytest.mark.parametrize(
+    ("page", "tool"), [("README.md", results_table), ("docs/field.md", field_table)]
+)
+def test_the_results_are_those_of_the_bundled_rows(page, tool, tmp_path):
+    (table,) = re.findall(r"^\| Kodak, .*\n(?:\|.*\n)+", (ROOT / page).read_text(), re.MULTILINE)
+    made = list(tool.lines(copy_bundled_results(tmp_path / "results") / "kodak"))
     assert len(table.splitlines()) == len(made)
     for shown, line in zip(table.splitlines(), made, strict=True):
-        assert agree(shown, line), "print the new one: python tools/results_table.py"
+        assert agree(shown, line), f"print the new one: python -m {tool.__name__}"
 
 
 def test_the_codec_of_the_readme_runs_as_written(tmp_path):
@@ -60,5 +65,5 @@ def test_every_command_the_readme_names_exists():
 
 def test_the_lines_that_build_vtm_are_those_that_were_tried():
     (lines_of_build,) = re.findall(r"```sh\n(git clone --depth.*?)```", README, re.DOTALL)
-    anchors = (Path(__file__).parents[2] / "docs" / "anchors.md").read_text()
+    anchors = (ROOT / "docs" / "anchors.md").read_text()
     assert f"```\n{lines_of_build}```" in anchors
