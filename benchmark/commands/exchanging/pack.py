@@ -111,8 +111,10 @@ def export(
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
-    count = export_pack(out, stores, specs, note or ())
-    print(f"{out}: {count} streams")
+    exported = export_pack(out, stores, specs, note or ())
+    for sentence in exported.left_out:
+        print(f"left out {sentence}")
+    print(f"{out}: {exported.num_streams} streams")
 
 
 @pack.command("import")
