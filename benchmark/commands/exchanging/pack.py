@@ -91,6 +91,8 @@ def export(
 ) -> None:
     """Put finished cells and their kept streams into a pack.
 
+    Rows that are bundled with the project without their streams are left out, and counted.
+
     Examples:
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
