@@ -235,16 +235,22 @@ def print_problems(
     failures: "Sequence[Failure]",
     refused: Sequence[str],
     skipped: Sequence[tuple[str, str]],
+    details: bool = False,
 ) -> None:
-    """Print failed cells, refused images and skipped codecs, each with its reason."""
+    """Print failed cells, refused images and skipped codecs, each with its reason.
+
+    details: the whole reason of each codec, in a line of its own.
+    """
+    from benchmark.commands.skipped_codecs import skipped_codecs
+
     for failure in failures[:SHOWN_FAILURES]:
         print(f"failed   {failure.cell}: {failure.stage}: {failure.reason}")
     if len(failures) > SHOWN_FAILURES:
         print(f"failed   and {len(failures) - SHOWN_FAILURES} more cells, all in the table")
     for reason in refused:
         print(f"refused  {reason}")
-    for name, reason in skipped:
-        print(f"skipped  {name}: {reason}")
+    for line in skipped_codecs(skipped, details):
+        print(f"skipped  {line}")
 
 
 def print_wrong(sentences: Sequence[str]) -> None:
@@ -273,7 +279,8 @@ def print_outcome(
     for one in outcome.matrix.selection.contenders:
         if one.pack is not None:
             print(f"recorded {one.spec.text}: streams of {one.info.version} from {one.pack.path}")
-    print_problems(outcome.failures, [one.reason for one in outcome.refused], outcome.skipped)
+    refused = [one.reason for one in outcome.refused]
+    print_problems(outcome.failures, refused, outcome.skipped, details)
     for line in without_values(outcome, details):
         print(line)
     print(

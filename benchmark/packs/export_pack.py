@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -36,6 +36,13 @@ ORDER = ("dataset", "image", "codec", "variant", "setting_name", "setting_value"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+class Exported(NamedTuple):
+    """What a pack that was written holds, and which rows it lacks."""
+
+    num_streams: int
+    left_out: tuple[str, ...]  # a sentence per dataset on bundled rows without a stream
+
+
 def pack_columns() -> list[str]:
     """Return the names of the columns of rows.csv."""
     metrics: list[str] = table_schema().names[len(CELL_COLUMNS) :]
@@ -44,17 +51,25 @@ def pack_columns() -> list[str]:
 
 def export_pack(
     out: Path, stores: Sequence[Store], codecs: Sequence[CodecSpec], notes: Sequence[str]
-) -> int:
-    """Write a pack of all finished cells of codec variants; return the number of streams.
+) -> Exported:
+    """Write a pack of all finished cells of codec variants.
 
-    Of each variant, the version that its latest run measured is taken. Raises `UsageError` if a
-    variant has no finished cell or a stream was not kept.
+    Of each variant, the version that its latest run measured is taken. Rows that are bundled with
+    the project without their streams are left out. Raises `UsageError` if a variant has no finished
+    cell, if the stream of a cell that was measured here was not kept, or if nothing is left.
     """
     rows: list[Row] = []
     streams: dict[str, bytes] = {}
     licences: dict[str, str] = {}
+    left_out: list[str] = []
+    finished: set[CodecSpec] = set()
     for store in stores:
         found = _finished(store, codecs)
+        finished |= {_spec(row) for row in found}
+        bare = [row for row in found if _is_bare(row, store)]
+        if bare:
+            left_out.append(_told(bare, store))
+            found = [row for row in found if not _is_bare(row, store)]
         rows += found
         for row in found:
             data = store.stream(row["stream_sha256"])
@@ -67,13 +82,14 @@ def export_pack(
         for run in {row["run"] for row in found}:
             told = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in told.items()}
-    infos = infos_of(rows, licences)
     for spec in codecs:
-        if spec not in infos:
+        if spec not in finished:
             where = ", ".join(str(store.folder) for store in stores)
             raise UsageError(f"{where} has no finished cell of {spec.text}")
-    write_pack(out, rows, infos, streams, notes)
-    return len(rows)
+    if not rows:
+        raise UsageError(f"nothing is left for a pack: {'; '.join(left_out)}")
+    write_pack(out, rows, infos_of(rows, licences), streams, notes)
+    return Exported(len(rows), tuple(left_out))
 
 
 def write_pack(
@@ -122,7 +138,7 @@ def infos_of(rows: Sequence[Row], licences: Mapping[str, str]) -> dict[CodecSpec
     """
     found: dict[CodecSpec, CodecInfo] = {}
     for row in rows:
-        spec = CodecSpec.of(row["codec"], row["variant"])
+        spec = _spec(row)
         info = CodecInfo(
             version=row["codec_version"],
             command=row["command"],
@@ -144,7 +160,25 @@ def _finished(store: Store, codecs: Sequence[CodecSpec]) -> list[Row]:
     table = store.table()
     newest = table.take(newest_rows(table).index)
     rows: list[Row] = newest.filter(pc.equal(newest["status"], "ok")).to_pylist()
-    return [row for row in rows if CodecSpec.of(row["codec"], row["variant"]) in codecs]
+    return [row for row in rows if _spec(row) in codecs]
+
+
+def _spec(row: Row) -> CodecSpec:
+    return CodecSpec.of(row["codec"], row["variant"])
+
+
+def _is_bare(row: Row, store: Store) -> bool:
+    """Return whether a row is bundled with the project, and its stream is not."""
+    return bool(row["bundled"]) and not store.has_stream(row["stream_sha256"])
+
+
+def _told(bare: Sequence[Row], store: Store) -> str:
+    dataset = store.folder.name
+    specs = ",".join(sorted({_spec(row).text for row in bare}))
+    return (
+        f"{len(bare)} bundled rows of {dataset}, whose streams are not bundled; "
+        f"`bench run --codecs {specs} --dataset {dataset}` makes them here"
+    )
 
 
 def _csv(rows: Sequence[Row]) -> bytes:

@@ -26,8 +26,7 @@ PIXELS = noise(70, 101)
 # the picture itself needs of it. Any other is a wait that nobody meant.
 MAY_WAIT = (
     "neural/blocks/control.py", "neural/exact/sums.py",  # which refuse what is out of range
-    "neural/elic/path.py",  # masks of the positions that are coded together
-    "neural/entropy/", "neural/elic/coder.py", "neural/ivr/coder.py", "neural/pqmim/",
+    "neural/entropy/", "neural/ivr/coder.py", "neural/pqmim/",
     "neural/blocks/raster.py", "neural/crdr/encoding/", "neural/diffusion/",
     "compressai/codec.py", "compressai/inference.py",
 )  # fmt: skip

@@ -43,12 +43,15 @@ def test_a_generator_of_the_processor_draws_nothing_on_the_gpu(waits):
 def test_what_waits_is_counted_and_what_does_not_is_not(waits):
     there = torch.arange(6.0, device="cuda")
     (there.square().sum() + there[1:].view(5).max()).add_(1)
+    there[there > 4] = 5
+    there[torch.tensor([0, 5])] = there[:2] + 1
     assert not waits
     for number, ask in enumerate(
         (
             lambda: there.sum().item(), lambda: bool(there[0] > 1), there.tolist,
             there.cpu, lambda: there[there > 2], there.nonzero,
             lambda: torch.equal(there, there), lambda: torch.empty(6).copy_(there),
+            lambda: there.__setitem__(there < 0, there[:0].clone()),
         ),
         1,
     ):  # fmt: skip

@@ -75,7 +75,7 @@ def measured(sources, tmp_path_factory):
 @pytest.fixture(scope="module", params=["pack", "pack.tar"])
 def pack_path(request, measured, tmp_path_factory):
     path = tmp_path_factory.mktemp("packs") / request.param
-    assert export_pack(path, [measured], [HONEST], NOTES) == 6
+    assert export_pack(path, [measured], [HONEST], NOTES) == (6, ())
     return path
 
 
@@ -287,6 +287,25 @@ def test_a_stream_that_was_not_kept_cannot_be_exported(measured, tmp_path):
     with pytest.raises(UsageError, match="no finished cell of jpeg"):
         export_pack(tmp_path / "x.tar", [measured], [HONEST, CodecSpec("jpeg", ())], ())
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_packed(
+    measured, tmp_path
+):
+    """Two datasets: of one only the bundled rows are there, of the other the user's own."""
+    results, out = tmp_path / "results", tmp_path / "x.tar"
+    shutil.copytree(measured.folder, results / "photos")
+    Store(results / "kodak").ship("field", measured.table().slice(0, 4))
+    words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
+    nothing = bench(*words, "--dataset", "kodak")
+    remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes them here"
+    told = f"4 bundled rows of kodak, whose streams are not bundled; {remedy}"
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert nothing.stderr == f"bench: nothing is left for a pack: {told}\n"
+    assert not out.exists()
+    done = bench(*words, "--dataset", "all")
+    assert (done.returncode, done.stdout) == (0, f"left out {told}\n{out}: 6 streams\n")
+    assert {one.fields["dataset"] for one in open_pack(out).streams.values()} == {"photos"}
 
 
 def test_nothing_is_written_over_and_a_failure_leaves_nothing(measured, tmp_path, monkeypatch):

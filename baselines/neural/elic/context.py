@@ -15,7 +15,6 @@ adaptive coding" (CVPR 2022).
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -76,18 +75,21 @@ def anchors(height: int, width: int, device: torch.device | str = "cpu") -> Tens
     return (rows[:, None] + columns) % 2 == 0
 
 
-@cache
-def colours(height: int, width: int) -> tuple[list[int], list[int]]:
-    """Return the numbers of the anchors and of the other positions, each counted row by row.
+def colours(height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return the numbers of the anchors and of the other positions, each int64, row by row.
 
-    >>> colours(2, 3)
-    ([0, 2, 4], [1, 3, 5])
+    They follow from the shape alone and are computed on the device. What a mask selects would have
+    to be counted there first, and the processor would wait for that count.
+
+    >>> [one.tolist() for one in colours(2, 3)], [one.tolist() for one in colours(2, 4)]
+    ([[0, 2, 4], [1, 3, 5]], [[0, 2, 5, 7], [1, 3, 4, 6]])
     """
-    found: tuple[list[int], list[int]] = [], []
-    for row in range(height):
-        for column in range(width):
-            found[(row + column) % 2].append(row * width + column)
-    return found
+    first = torch.arange(0, height * width, 2, device=device)
+    second = torch.arange(1, height * width, 2, device=device)
+    if width % 2:  # the colours alternate from the end of a row to the next one
+        return first, second
+    odd_row = first // width % 2  # where a pair of neighbours begins with the other colour
+    return first + odd_row, second - odd_row
 
 
 class SpaceChannelContext(nn.Module):
@@ -131,7 +133,7 @@ class SpaceChannelContext(nn.Module):
         `hyper` is (N, support, h, w). Anchors are rounded before the others' parameters are known.
         """
         height, width = hyper.shape[2:]
-        first, second = (torch.tensor(one, device=hyper.device) for one in colours(height, width))
+        first, second = colours(height, width, hyper.device)
         order = torch.cat([first, second]).argsort()  # back to the order of rows
         is_anchor = anchors(height, width, hyper.device)
         decoded: list[Tensor] = []

@@ -18,7 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.elic.context import CheckerboardConvolution, anchors
+from baselines.neural.elic.context import CheckerboardConvolution, anchors, colours
 from baselines.neural.elic.model import ElicNetwork
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
@@ -54,9 +54,9 @@ class ElicPath(IntegerPath):
     def pieces(self, latents: Tensor) -> list[Tensor]:
         """Return anchors and other positions of each group of y (N, M, h, w), in turn."""
         height, width = latents.shape[2:]
-        first = anchors(height, width, latents.device)
-        groups = torch.split(latents, list(self.groups), dim=1)
-        return [group[:, :, chosen] for group in groups for chosen in (first, ~first)]
+        places = colours(height, width, latents.device)
+        groups = torch.split(latents.flatten(2), list(self.groups), dim=1)
+        return [group[:, :, chosen] for group in groups for chosen in places]
 
     def begin(self, z_symbols: Tensor) -> "DecodedGroups":
         """Begin decoding with the symbols of z (N, Z, h / 4, w / 4), integers on any device."""
@@ -83,7 +83,8 @@ class DecodedGroups:
     def __init__(self, path: ElicPath, hyper: Tensor) -> None:
         self._path, self._hyper = path, hyper
         _, height, width, _ = hyper.shape
-        self._anchors = anchors(height, width, hyper.device)
+        self._places = colours(height, width, hyper.device)
+        self._is_other = ~anchors(height, width, hyper.device)[:, :, None]
         self._piece = 0
         self._means: Tensor | None = None  # (N, positions, width)
         self._features: list[Tensor] = []  # of the group: channel context, hyper-decoder
@@ -95,9 +96,8 @@ class DecodedGroups:
         path, width = self._path, self._path.groups[group]
         if not others:
             self._begin_group(group)
-        chosen = ~self._anchors if others else self._anchors
         spatial = self._spatial(group) if others else self._none(2 * width)
-        merged = torch.cat([spatial, *self._features], dim=3)[:, chosen]
+        merged = torch.cat([spatial, *self._features], dim=3).flatten(1, 2)[:, self._places[others]]
         outputs = path.branches[f"aggregation.{group}"](merged[:, None])[:, 0]
         scales, self._means = outputs[..., :width], outputs[..., width:]
         indices = scale_index(scales, path.thresholds)
@@ -107,8 +107,9 @@ class DecodedGroups:
         """Take the symbols (N, width, positions) of the piece whose parameters came last."""
         if self._means is None:
             raise ValueError("a piece's symbols come after its parameters")
-        chosen = ~self._anchors if self._piece % 2 else self._anchors
-        self._decoded[-1][:, chosen] = values_of(symbols.permute(0, 2, 1), self._means)
+        places = self._places[self._piece % 2]
+        group = self._decoded[-1].view(len(symbols), -1, symbols.shape[1])  # rows of positions
+        group[:, places] = values_of(symbols.permute(0, 2, 1), self._means)
         self._means = None
         self._piece += 1
 
@@ -129,7 +130,7 @@ class DecodedGroups:
         """Return what the other positions see of the anchors, which are decoded; zero at these."""
         seen = self._path.on_grid(self._decoded[-1], "support")  # zero where nothing is decoded
         features = self._path.branches[f"spatial.{group}"](seen)
-        return features * ~self._anchors[:, :, None]
+        return features * self._is_other
 
     def _none(self, channels: int) -> Tensor:
         return self._hyper.new_zeros(*self._hyper.shape[:3], channels)

@@ -156,13 +156,14 @@ def _print(
     wrong: Sequence[str],
 ) -> None:
     from benchmark.commands.output import print_table, print_wrong
+    from benchmark.commands.skipped_codecs import skipped_codecs
 
     print_table(_table(found))
     for column, values in sets.items():
         largest = max(abs(now - before) / abs(before) for _, before, now in values)
         print(f"metric   {column}: {len(values)} points, largest relative difference {largest:.1g}")
-    for name, reason in skipped.items():
-        print(f"skipped  {name}: {reason}")
+    for line in skipped_codecs(skipped.items()):
+        print(f"skipped  {line}")
     for one in found:
         if one.other_build:
             print(

@@ -91,6 +91,8 @@ def export(
 ) -> None:
     """Put finished cells and their kept streams into a pack.
 
+    Rows that are bundled with the project without their streams are left out, and counted.
+
     Examples:
       bench pack export jpeg.tar --codecs jpeg,webp --dataset sample
       bench pack export vtm.tar --codecs vtm --note "encoded on a cluster"
@@ -111,8 +113,10 @@ def export(
         if ":" in name:
             raise UsageError(f"a pack has whole datasets, not the part {name}: name no part")
     stores = [Store(results / name) for name in names]
-    count = export_pack(out, stores, specs, note or ())
-    print(f"{out}: {count} streams")
+    exported = export_pack(out, stores, specs, note or ())
+    for sentence in exported.left_out:
+        print(f"left out {sentence}")
+    print(f"{out}: {exported.num_streams} streams")
 
 
 @pack.command("import")

@@ -36,10 +36,10 @@ MIXED = (
 aten = torch.ops.aten
 Generator = torch.Generator
 # An index or a mask may be on the CPU, and is copied; a copy is between devices.
-TAKE_BOTH = {
-    aten.copy_, aten._to_copy, aten.index, aten.index_put, aten.index_put_,
-    aten._index_put_impl_, aten._unsafe_index,
+BY_INDEX = {
+    aten.index, aten._unsafe_index, aten.index_put, aten.index_put_, aten._index_put_impl_,
 }  # fmt: skip
+TAKE_BOTH = {aten.copy_, aten._to_copy, *BY_INDEX}
 SHAPED_BY_VALUES = {
     aten.nonzero, aten.masked_select, aten._unique2, aten.unique_dim, aten.unique_consecutive,
     aten.repeat_interleave,
@@ -199,7 +199,8 @@ def _dispatched(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str
     to_cpu |= kind is aten.copy_ and not isinstance(args[0], OnGpu)
     if any(isinstance(one, Generator) and one._cdata not in _AnyGenerator.of_gpu for one in flat):
         raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({func})")
-    if to_cpu or kind in SHAPED_BY_VALUES or (kind is aten.index and _by_mask(args[1])):
+    shaped = kind in SHAPED_BY_VALUES or (kind in BY_INDEX and _counts_a_mask(args))
+    if to_cpu or shaped:
         waits[_caller()] += 1
     wrappers = {id(one.held): one for one in on_gpu}
     values = [one.held if isinstance(one, OnGpu) else _cpu(one) for one in flat]
@@ -218,8 +219,14 @@ def _wrapped(found: Any) -> Any:
     return OnGpu(found) if isinstance(found, Tensor) else found
 
 
-def _by_mask(indices: Any) -> bool:
-    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
+def _counts_a_mask(args: Any) -> bool:
+    """Return whether an index has a mask whose positions are counted.
+
+    One number (for torch, on the CPU; here that cannot be told) is filled in where the mask says.
+    """
+    if len(args) > 2 and args[2].dim() == 0:
+        return False
+    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
 
 
 def _is_gpu(asked: Any) -> bool:

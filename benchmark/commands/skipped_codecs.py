@@ -1,0 +1,46 @@
+"""Lines of the terminal on codecs that cannot run here: those that lack the same share a line."""
+
+import re
+from collections.abc import Iterable
+
+WEIGHTS = re.compile(
+    r"no weight file .+? in (--weights-dir or torch's cache): .*?"
+    r"(`(bench fetch|bench train --suite \w+)[^`]*`)"
+)
+NEEDS = re.compile(r"\S+ needs (.+)", re.DOTALL)
+
+
+def skipped_codecs(skipped: Iterable[tuple[str, str]], details: bool = False) -> list[str]:
+    """Return lines that name every skipped codec, what it lacks and what to do about that.
+
+    skipped: pairs of a codec as asked for and the whole reason, which a codec with a line of its
+    own keeps. details: a line of its own for each.
+
+    >>> why = "no weight file a.pt in --weights-dir or torch's cache: run `bench fetch a`"
+    >>> skipped_codecs([("charm", why), ("elic", why)])
+    ["charm, elic: no weight files in --weights-dir or torch's cache: run `bench fetch a`"]
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for codec, reason in skipped:
+        alike.setdefault(codec if details else _lack(reason), []).append((codec, reason))
+    return [line for pairs in alike.values() for line in _lines(pairs, details)]
+
+
+def _lack(reason: str) -> str:
+    """Return what is the same in the reasons of codecs that share a line."""
+    if weights := WEIGHTS.match(reason):
+        return f"{weights[1]}: {weights[3]}"
+    needs = NEEDS.fullmatch(reason)
+    return f"need {needs[1]}" if needs else reason
+
+
+def _lines(pairs: list[tuple[str, str]], details: bool) -> list[str]:
+    codecs = dict.fromkeys(codec for codec, _ in pairs)
+    if details or len(codecs) == 1:
+        return [f"{codec}: {reason}" for codec, reason in dict.fromkeys(pairs)]
+    found = [weights for _, reason in pairs if (weights := WEIGHTS.match(reason))]
+    lack = _lack(pairs[0][1])
+    if found:
+        commands = ", ".join(dict.fromkeys(weights[2] for weights in found))
+        lack = f"no weight files in {found[0][1]}: run {commands}"
+    return [f"{', '.join(codecs)}: {lack}"]
