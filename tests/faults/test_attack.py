@@ -43,7 +43,7 @@ def test_attacks_find_nothing(kind, attacks, campaign, record_property):
     steps = sum(len(outcome.steps) for outcome in outcomes)
     runs = sum(outcome.commands for outcome in outcomes)
     tell(record_property, f"attacks: {kind}", runs, steps, len(findings))
-    assert findings == []
+    assert findings == [], "\n".join(findings)
     assert runs >= len(outcomes) == attacks
 
 
