@@ -1,4 +1,4 @@
-"""`bench check` and `bench baseline` as a user runs them: real codecs, files, exit codes."""
+"""`bench check` of measured results as a user runs it: real codecs, files, exit codes."""
 
 import json
 import re
@@ -8,20 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
-from baselines.neural.checkpoint_codec import BUNDLED as SHIPPED
-from benchmark.check.baseline import list_baselines
-from benchmark.cli import app
-from benchmark.errors import DamagedResults, StoreError, UnknownName, UsageError
+from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import metric_class
 from benchmark.rows.store import Store
-from support.rows.measured import sweep
+from support.bench.invoked import bench, last_line
 
 ROOT = Path(__file__).parents[2]
 QUALITIES = "jpeg.quality=10,30,50,70,90"
@@ -48,18 +41,6 @@ def stored(crops, tmp_path_factory):
             "psnr", "--jobs", 1, "--results", folder / codec.replace(":", "-"),
         )  # fmt: skip
     return folder
-
-
-def bench(*words, code=0):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == code, done.output
-    return done.output
-
-
-def last_line(text):
-    return text.rstrip().splitlines()[-1]
 
 
 def store_of(results):
@@ -286,53 +267,8 @@ def test_junit_has_an_error_where_nobody_knows_and_none_where_all_is_well(stored
         assert (suite.get("errors"), suite.get("failures")) == (errors, "0")
 
 
-def test_another_chroma_format_or_tuning_is_a_caveat_in_every_output(tmp_path):
-    said = {
-        "jpeg": {"chroma": "4:2:0", "caveat": "a trial"},
-        "avif": {"chroma": "4:4:4", "tuned_for": "SSIM"},
-    }
-    for codec, columns in said.items():
-        Store(tmp_path / codec / "set").append(sweep(codec, **columns))
-    files = [tmp_path / name for name in ("c.md", "c.xml", "c.json")]
-    words = ("--markdown", files[0], "--junit", files[1], "--json-file", files[2])
-    text = bench("check", tmp_path / "jpeg", tmp_path / "avif", "--metrics", "psnr", *words)
-    expected = [
-        "avif codes chroma as 4:4:4, jpeg as 4:2:0: metrics of RGB count the colour detail that "
-        "subsampling removes",
-        "avif is tuned for SSIM, jpeg for no stated metric: a metric favours the codec that is "
-        "tuned for it",
-        "jpeg: a trial",
-    ]
-    (subject,) = json.loads(files[2].read_text())["subjects"]
-    assert subject["caveats"] == expected
-    lines = [f"caveat: {one}" for one in expected]
-    assert [line for line in text.splitlines() if line.startswith("caveat")] == lines
-    assert [line for line in files[0].read_text().splitlines() if "caveat" in line] == [
-        f"- {line}" for line in lines
-    ]
-    suite = ElementTree.parse(files[1]).getroot()
-    assert suite.findtext("system-out") == "\n".join(lines)
-    assert (suite.get("tests"), suite.get("errors")) == ("1", "0")
-
-
 def test_codecs_of_one_chroma_format_and_tuning_have_no_caveat(stored):
     assert "caveat" not in bench("check", stored / "jpeg", stored / "jpeg-optimize=1")
-
-
-def test_timing_is_reported_and_decides_only_where_asked(tmp_path):
-    images = [f"{number}.png" for number in range(6)]
-    Store(tmp_path / "old" / "set").append(sweep("jpeg", images, timing=True))
-    Store(tmp_path / "new" / "set").append(
-        sweep("jpeg", images, timing=True, decode_seconds=0.3, run="20260101T000000-aa")
-    )
-    words = ("check", tmp_path / "old", tmp_path / "new")
-    reported = bench(*words)
-    assert "decoding" in reported
-    assert "+200.00 %" in reported
-    assert "reported, not judged" in reported
-    judged = bench(*words, "--fail-on-timing", code=1)
-    assert "decoding" in last_line(judged)
-    assert bench(*words, "--fail-on-timing", "--margin", "time=250%")
 
 
 def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_path):
@@ -360,76 +296,6 @@ def test_a_baseline_is_saved_once_listed_and_checked_against(stored, crops, tmp_
     )  # fmt: skip
 
 
-def test_the_record_of_a_baseline_is_readable_text_and_a_damaged_one_is_refused(tmp_path):
-    Store(tmp_path / "set").append(sweep("jpeg"))
-    bench("baseline", "save", "v1", "--results", tmp_path)
-    path = tmp_path / "baselines" / "v1" / "origin.json"
-    record = json.loads(path.read_text())
-    assert (record["name"], record["rows"], record["codecs"]) == ("v1", {"set": 18}, ["jpeg"])
-    for damaged in ("{", json.dumps({**record, "rows": {"set": "many"}}), '{"name": "v1"}'):
-        path.write_text(damaged)
-        with pytest.raises(StoreError, match="is no record of a baseline"):
-            bench("baseline", "list", "--results", tmp_path)
-
-
-def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):
-    Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
-    bench("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
-    rows = Store(tmp_path / "baselines" / "some" / "set").table()
-    assert set(rows["codec"].to_pylist()) == {"webp"}
-    (tmp_path / "baselines" / ".half.123.part").mkdir()
-    assert "half" not in bench("baseline", "list", "--results", tmp_path)
-    for name in ("z", "a"):
-        bench("baseline", "save", name, "--results", tmp_path)
-    assert [one.name for one in list_baselines(tmp_path)] == ["a", "some", "z"]
-    with pytest.raises(UsageError, match="no rows of avif"):
-        bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
-
-
-def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
-    variants = ("", "optimize=1", "subsampling=444")
-    Store(tmp_path / "set").append(
-        [one for text in variants for one in sweep("jpeg", variant=text)]
-    )
-    bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
-    rows = Store(tmp_path / "baselines" / "one" / "set").table()
-    assert set(rows["variant"].to_pylist()) == {"optimize=1"}
-    assert [one.codecs for one in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]
-
-
-@pytest.mark.parametrize(
-    ("words", "error", "said"),
-    [
-        ((), UsageError, "two sets of rows"),
-        (("one",), UsageError, "two sets of rows"),
-        (("one", "two", "--against", "three"), UsageError, "two sets of rows"),
-        (("--against", "results"), UsageError, "two sets of rows"),
-        (("--codec", "jpeg"), UsageError, "two sets of rows"),
-        (("nothing", "nowhere"), UsageError, "nothing is no folder with results, nor a baseline"),
-        (("a", "b", "--margin", "x"), UsageError, "--margin"),
-        (("a", "b", "--metrics", "lpisp"), UnknownName, "Did you mean 'lpips'"),
-    ],
-)
-def test_what_makes_no_sense_is_a_usage_error(tmp_path, words, error, said):
-    with pytest.raises(error, match=said):
-        bench("check", *words, "--baselines", tmp_path)
-
-
-def test_rows_that_cannot_be_read_are_no_regression(tmp_path, capsys):
-    folder = tmp_path / "old" / "set" / "per_image"
-    folder.mkdir(parents=True)
-    (folder / "damaged.parquet").write_bytes(b"not parquet")
-    with pytest.warns(DamagedResults, match="is left out"):
-        assert Store(folder.parent).table().num_rows == 0
-    assert "cannot be read" in bench("check", tmp_path / "old", tmp_path / "old", code=4)
-
-
-def test_a_fault_of_the_harness_is_no_regression(tmp_path, monkeypatch):
-    Store(tmp_path / "kodak").append(sweep("jpeg"))
-    monkeypatch.setattr("benchmark.check.check.check", lambda *_: 1 / 0)
-    assert "ZeroDivisionError" in bench("check", tmp_path / "kodak", tmp_path / "kodak", code=4)
-
-
 def test_the_reference_is_not_measured_into(stored, crops):
     words = ("check", "--codec", "jpeg", "--against", stored / "jpeg", "--dataset", crops)
     with pytest.raises(UsageError, match="let --results name another folder"):
@@ -445,42 +311,6 @@ def test_a_codec_that_the_reference_lacks_is_named(stored, crops, tmp_path):
     ):
         bench(*words, "--reference-codec", "ours", "--results", tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-@pytest.fixture(scope="module")
-def photographs(coffee, tmp_path_factory):
-    """Three photographs of 64 x 64, one block of the codec each."""
-    folder = tmp_path_factory.mktemp("photographs")
-    for number in range(3):
-        crop = coffee[100:164, 100 + 70 * number : 164 + 70 * number]
-        Image.fromarray(np.ascontiguousarray(crop)).save(folder / f"{number}.png")
-    return folder
-
-
-def test_a_checkpoint_saved_again_is_equivalent_and_one_slightly_spoilt_has_regressed(
-    photographs, tmp_path
-):
-    """The bundled network; one without training has no curve: its rate does not move."""
-    shipped = load_checkpoint(SHIPPED / "ours.safetensors")
-    again, spoilt = tmp_path / "again.safetensors", tmp_path / "spoilt.safetensors"
-    save_checkpoint(again, shipped.network, shipped.card, shipped.tables)
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weights in shipped.network.named_parameters():
-            if name.startswith("synthesis"):
-                weights.mul_(1 + 0.03 * torch.randn(weights.shape, generator=random))
-    save_checkpoint(spoilt, shipped.network, shipped.card, shipped.tables)
-    run = ("--dataset", photographs, "--metrics", "psnr", "--jobs", 1)
-    bench(
-        "run", "--codecs", "ours:beta=0", "--points", "ours.q=0,1,2,3", "--results",
-        tmp_path / "old", *run,
-    )  # fmt: skip
-    words = ("check", "--codec", "ours", "--against", tmp_path / "old", *run)
-    equal = bench(*words, "--checkpoint", again, "--results", tmp_path / "new")
-    assert last_line(equal).startswith("verdict: equivalent")
-    worse = bench(*words, "--checkpoint", spoilt, "--results", tmp_path / "new", code=1)
-    assert last_line(worse).startswith("verdict: regressed")
-    assert "worst images" in worse
 
 
 def test_the_library_example_of_the_documentation_runs(stored, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
-"""A server of files in place of those that publish datasets and weights."""
+"""A server in place of those that publish datasets and weights, and a writer of files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +12,12 @@ from support.files.file_server import Server, served
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with served(monkeypatch) as server:
         yield server
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    def write(name: str, data: bytes) -> Path:
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return write

@@ -1,12 +1,10 @@
-"""Frechet distances against closed forms, other programs and weights varied one by one."""
+"""Frechet distances of sets of images, their influences against weights varied one by one."""
 
 import math
 
 import numpy as np
 import pytest
-from scipy.linalg import sqrtm
 
-from benchmark.errors import NotMeasurable
 from benchmark.metrics import frechet as module
 from benchmark.metrics.frechet import (
     FID256,
@@ -17,36 +15,10 @@ from benchmark.metrics.frechet import (
     frechet_at_infinity,
     random_halves,
 )
-from benchmark.metrics.gaussian import GaussianSums, distance, distance_of_features, factor
+from benchmark.metrics.gaussian import distance_of_features
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
-from benchmark.system.torchvision_import import import_torchvision
-
-
-def sums_of(mean, covariance, count=1000):
-    return GaussianSums(count, mean, covariance * (count - 1))
-
-
-def rotation(generator, size):
-    return np.linalg.qr(generator.standard_normal((size, size)))[0]
-
-
-def correlated(generator, samples, size, smallest=0.05):
-    """Features with a mean, and standard deviations from 1 down along turned axes."""
-    spread = np.geomspace(1, smallest, size)[:, None] * rotation(generator, size)
-    return (generator.standard_normal((samples, size)) + 0.7) @ spread
-
-
-def image_set(generator, images, size, most_patches):
-    """Images of 1 to so many patches, those of one image alike, and a decoding of them."""
-    counts = generator.integers(1, most_patches + 1, images)
-    spread = np.geomspace(1, 0.05, size)[:, None] * rotation(generator, size)
-    reference = [
-        (generator.standard_normal((n, size)) + 0.6 * generator.standard_normal(size) + 1) @ spread
-        for n in counts
-    ]
-    decoded = [0.9 * x + 0.3 * generator.standard_normal(x.shape) @ spread for x in reference]
-    return reference, decoded
+from support.metrics.drawn_features import image_set
 
 
 def weighted_distance(reference, decoded, weights):
@@ -82,176 +54,6 @@ def left_out(function, reference, decoded):
             for i in range(len(reference))
         ]
     )
-
-
-@pytest.mark.parametrize("shape", ["full", "one is singular", "both are"])
-def test_covariances_that_commute_have_the_distance_of_their_deviations(shape):
-    generator = np.random.default_rng(1)
-    axes = rotation(generator, 60)
-    first, second = generator.uniform(0.001, 4, (2, 60))
-    if shape != "full":
-        first[:25] = 0
-    if shape == "both are":
-        second[15:30] = 0
-    means = generator.standard_normal((2, 60))
-    sums = [
-        sums_of(mean, axes.T @ (variances[:, None] * axes))
-        for mean, variances in zip(means, (first, second), strict=True)
-    ]
-    expected = np.sum((means[0] - means[1]) ** 2) + np.sum((np.sqrt(first) - np.sqrt(second)) ** 2)
-    assert distance(*sums) == pytest.approx(expected, rel=1e-10)
-
-
-def test_in_one_dimension_it_is_the_textbook_formula():
-    assert distance(
-        sums_of(np.array([1.0]), np.array([[4.0]])), sums_of(np.array([3.0]), np.array([[25.0]]))
-    ) == pytest.approx((1 - 3) ** 2 + (2 - 5) ** 2, rel=1e-14)
-
-
-def test_it_agrees_with_the_root_of_a_matrix():
-    generator = np.random.default_rng(2)
-    sets = [correlated(generator, 500, 80), 1.1 * correlated(generator, 400, 80)]
-    covariances = [np.cov(x, rowvar=False) for x in sets]
-    root = sqrtm(covariances[0] @ covariances[1])
-    step = sets[0].mean(axis=0) - sets[1].mean(axis=0)
-    expected = step @ step + np.trace(covariances[0] + covariances[1]) - 2 * np.trace(root).real
-    found = distance(*map(GaussianSums.of, sets))
-    assert found == pytest.approx(expected, rel=1e-9)
-    assert distance_of_features(*sets) == found
-
-
-@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("samples", [300, 40])
-def test_it_agrees_with_pytorch_fid(samples):
-    import_torchvision()
-    from pytorch_fid.fid_score import calculate_frechet_distance
-
-    generator = np.random.default_rng(3)
-    first = correlated(generator, samples, 64).astype(np.float32)
-    second = (0.9 * first + 0.2 * correlated(generator, samples, 64)).astype(np.float32)
-    statistics = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (first, second)]
-    expected = calculate_frechet_distance(*statistics[0], *statistics[1])
-    # With 40 samples of 64 dimensions, the rounding of a singular product is what pytorch-fid has
-    # errors of: its root is a sum of some 25 roots of numbers around 1e-17.
-    assert distance_of_features(first, second) == pytest.approx(
-        expected, rel=1e-6, abs=0 if samples > 64 else 1e-6
-    )
-
-
-def test_a_matrix_of_patches_and_one_of_dimensions_give_the_same():
-    generator = np.random.default_rng(4)
-    first = correlated(generator, 50, 70)
-    second = 0.8 * first + 0.1 * correlated(generator, 50, 70)
-    by_patches = distance_of_features(first, second)
-    assert distance(GaussianSums.of(first), GaussianSums.of(second)) == pytest.approx(
-        by_patches, rel=1e-10
-    )
-    doubled = distance_of_features(np.repeat(first, 2, axis=0), np.repeat(second, 2, axis=0))
-    step = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
-    assert doubled == pytest.approx(step + (by_patches - step) * (49 / 50) * (100 / 99), rel=1e-10)
-
-
-def test_sets_of_different_sizes_may_be_compared():
-    generator = np.random.default_rng(5)
-    first, second = correlated(generator, 30, 40), correlated(generator, 90, 40)
-    expected = distance(GaussianSums.of(first), GaussianSums.of(second))
-    assert distance_of_features(first, second) == pytest.approx(expected, rel=1e-12)
-    assert distance_of_features(first, second[:20]) == pytest.approx(
-        distance(GaussianSums.of(first), GaussianSums.of(second[:20])), rel=1e-10
-    )
-
-
-@pytest.mark.parametrize("samples", [300, 40])
-@pytest.mark.parametrize("smallest", [0.1, 1e-7])
-@pytest.mark.parametrize("dead", [0, 30])
-def test_identical_sets_have_distance_0_within_rounding(samples, smallest, dead):
-    features = correlated(np.random.default_rng(6), samples, 60, smallest)
-    features[:, :dead] = 3.25
-    trace = np.trace(np.cov(features, rowvar=False))
-    for found in (
-        distance_of_features(features, features),
-        distance(GaussianSums.of(features), GaussianSums.of(features[::-1])),
-        frechet([features], [features]).value,
-    ):
-        assert 0 <= found <= 1e-12 * trace
-
-
-def test_small_variances_keep_their_digits():
-    """Squares of singular values reach down to 1e-28 of the largest."""
-    generator = np.random.default_rng(7)
-    sets = [correlated(generator, 400, 100, 1e-7) for _ in range(2)]
-    step = sets[0].mean(axis=0) - sets[1].mean(axis=0)
-    thin = [np.linalg.qr((x - x.mean(axis=0)) / math.sqrt(399))[1] for x in sets]
-    squares = np.sum(thin[0] ** 2) + np.sum(thin[1] ** 2) + step @ step
-    expected = squares - 2 * np.linalg.norm(thin[0] @ thin[1].T, "nuc")
-    assert distance(*map(GaussianSums.of, sets)) == pytest.approx(expected, rel=1e-11)
-
-
-def test_features_that_do_not_vary_have_the_distance_of_their_means():
-    still, other = np.ones((9, 3)), np.array([[1.0, 1, 4]] * 9)
-    assert distance(GaussianSums.of(still), GaussianSums.of(other)) == 9
-    assert distance_of_features(still, other) == 9
-    alone = frechet([still], [other])
-    assert alone.value == 9
-    assert alone.influence.tolist() == [0]
-
-
-def test_sets_that_vary_along_different_axes_have_the_sum_of_their_traces():
-    generator = np.random.default_rng(23)
-    first, second = 1e6 * generator.standard_normal((2, 20, 6))
-    first[:, 3:] = second[:, :3] = 0
-    traces = np.trace(np.cov(first, rowvar=False) + np.cov(second, rowvar=False))
-    expected = traces + np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
-    found = frechet([first[:9], first[9:]], [second[:9], second[9:]])
-    assert found.value == pytest.approx(expected, rel=1e-13)
-    assert distance_of_features(first, second) == pytest.approx(expected, rel=1e-13)
-    assert np.isfinite(found.influence).all()
-
-
-def test_a_factor_has_as_many_rows_as_the_covariance_has_rank():
-    features = correlated(np.random.default_rng(8), 30, 50)
-    covariance = np.cov(features, rowvar=False)
-    found = factor(covariance)
-    assert found.shape == (29, 50)
-    np.testing.assert_allclose(found.T @ found, covariance, rtol=0, atol=1e-14)
-
-
-@pytest.mark.parametrize("offset", [0, 1e4])
-def test_halves_together_are_the_whole(offset):
-    features = correlated(np.random.default_rng(9), 90, 20) + offset
-    whole = GaussianSums.of(features)
-    parts = [GaussianSums.of(x) for x in (features[:1], features[1:50], features[50:])]
-    for joined in (parts[0] + parts[1] + parts[2], parts[2] + (parts[1] + parts[0])):
-        assert joined.count == 90
-        np.testing.assert_allclose(joined.mean, whole.mean, rtol=1e-14)
-        np.testing.assert_allclose(joined.scatter, whole.scatter, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(
-        joined.covariance(), np.cov(features, rowvar=False), rtol=0, atol=1e-11
-    )
-    other = GaussianSums.of(2 * features)
-    assert distance(joined, other) == pytest.approx(distance(whole, other), rel=1e-9)
-
-
-def test_nothing_added_changes_nothing():
-    features = correlated(np.random.default_rng(10), 9, 4)
-    whole, nothing = GaussianSums.of(features), GaussianSums.of(features[:0])
-    for joined in (whole + nothing, nothing + whole):
-        assert joined.count == 9
-        np.testing.assert_allclose(joined.scatter, whole.scatter, rtol=1e-14)
-    assert (nothing + nothing).count == 0
-
-
-def test_under_two_samples_there_is_no_covariance():
-    one = np.ones((1, 5))
-    with pytest.raises(NotMeasurable, match="at least two patches, here are 1"):
-        GaussianSums.of(one).covariance()
-    with pytest.raises(NotMeasurable, match="at least two patches, here are 1"):
-        distance_of_features(one, one)
-    for images in ([one], [], [one[:0], one]):
-        with pytest.raises(NotMeasurable, match="at least two patches"):
-            frechet(images, images)
-    with pytest.raises(NotMeasurable, match="at least two images"):
-        frechet_at_infinity([np.ones((4, 5))], [np.ones((4, 5))])
 
 
 def test_two_patches_are_enough_and_have_the_textbook_distance():

@@ -21,6 +21,7 @@ from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.crdr.training.adversary import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.training.data.photographs import Photographs, pack
+from baselines.neural.training.loop.journal import Journal
 from baselines.neural.training.loop.learner import Learner
 from baselines.neural.training.loop.loop import TrainingRequest, run_request
 from baselines.neural.training.machine.workers import Workers
@@ -272,3 +273,25 @@ def fresh_toy():
     """As a run of seed 1 makes it."""
     torch.manual_seed(1)
     return Toy()
+
+
+def seen_by(network):
+    """What the network takes from here on: (crops, rates, betas, noisy) of each pass."""
+    seen = []
+    network.register_forward_pre_hook(
+        lambda _module, given, named: seen.append(
+            (
+                given[0].clone(),
+                given[1].rate.levels,
+                given[1].realism.levels,
+                named.get("noisy", True),
+            )
+        ),
+        with_kwargs=True,
+    )
+    return seen
+
+
+def of_journal(run, name):
+    """The numbers of one name in a run's journal, in the order of its entries."""
+    return [entry[name] for entry in Journal(run / "journal.jsonl").entries() if name in entry]

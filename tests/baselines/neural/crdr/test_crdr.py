@@ -2,56 +2,34 @@
 
 import subprocess
 import sys
-from functools import partial
 from itertools import product
 from pathlib import Path
-from shutil import copyfile
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from typer.testing import CliRunner
 
-from baselines.crdr import CRDR
-from baselines.neural.bitstream import container
 from baselines.neural.bitstream.container import Stream, Tiling, checksum
 from baselines.neural.bitstream.level_map import map_shape
 from baselines.neural.bitstream.level_picture import levels_of
 from baselines.neural.bitstream.windows import LARGE, tiling_of
 from baselines.neural.blocks.raster import padded, to_images, to_pixels
-from baselines.neural.checkpoint.card import card_path
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.coder import CRDRCoder
-from baselines.neural.crdr.controls import CRDRControlBlock, HeaderControls
+from baselines.neural.crdr.controls import HeaderControls
 from baselines.neural.entropy.fixed.limbs import LimbSums
 from baselines.neural.entropy.fixed.reference import Float64Sums
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.picture_codec import PictureCodec
-from benchmark.cli import app
-from benchmark.codec import Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
-from benchmark.errors import BadOption, BenchError, CorruptStream, ImageRefused, Unavailable
-from support.networks.tiny_checkpoint import noise, write_checkpoint
+from benchmark.errors import CorruptStream, ImageRefused, Unavailable
+from support.networks.tiny_checkpoint import noise
+from support.networks.tiny_streams import encode, pack, unpack
 
 ROOT = Path(__file__).parents[4]
 SIZES = [(1, 1), (1, 7), (7, 1), (17, 33), (64, 64), (65, 128), (181, 203)]
 KERNELS = (Choice("limbs", LimbSums, ""), Choice("reference", Float64Sums, ""))
-pack = partial(container.pack, block=CRDRControlBlock())
-unpack = partial(container.unpack, block=CRDRControlBlock())
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    write_checkpoint(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def codec(checkpoint: Path) -> PictureCodec:
-    return PictureCodec(load_checkpoint(checkpoint))
 
 
 @pytest.fixture
@@ -67,14 +45,6 @@ def codec_with(checkpoint: Path, choice: Choice) -> PictureCodec:
     """The checkpoint's codec with an integer kernel of one's own choice."""
     loaded = load_checkpoint(checkpoint)
     return PictureCodec(loaded, coder=CRDRCoder(loaded.network, loaded.tables, choice=choice))
-
-
-def encode(codec: PictureCodec, pixels: np.ndarray, q, beta, tiling=None) -> bytes:
-    return codec.encode(pixels, HeaderControls.nearest(q, beta), tiling)
-
-
-def at_no_realism(controls: HeaderControls) -> HeaderControls:
-    return controls._replace(beta=0)
 
 
 def analysed(codec: PictureCodec, pixels: np.ndarray, q: float) -> torch.Tensor:
@@ -324,59 +294,11 @@ def test_a_map_of_another_size_is_refused(codec):
         encode(codec, noise(64, 64), np.zeros((2, 2), np.uint8), 0.0)
 
 
-def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoint, tmp_path):
-    (tmp_path / "torch.py").write_text("raise AssertionError('torch was imported')\n")
-    script = f"from baselines.crdr import CRDR; CRDR(beta=0, checkpoint={str(checkpoint)!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{script}.describe()"],
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert CRDR(beta=0, checkpoint=str(checkpoint)).describe().caveat == "untrained"
-
-
-def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
-    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
-    with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
-        CRDR(beta=0)
-    with pytest.raises(Unavailable, match="no checkpoint nowhere"):
-        CRDR(beta=0, checkpoint="nowhere")
-
-
-def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, checkpoint, tmp_path):
-    for path in (checkpoint, card_path(checkpoint)):
-        copyfile(path, tmp_path / f"ours{path.suffix}")
-        copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
-    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
-    assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
-
-
 def test_a_checkpoint_without_its_tables_cannot_code(checkpoint):
     loaded = load_checkpoint(checkpoint)
     del loaded.tables["z_cdf"]
     with pytest.raises(Unavailable, match="z_cdf"):
         PictureCodec(loaded)
-
-
-@pytest.mark.parametrize(
-    ("setting", "says"),
-    [(Setting("quality", 2), "not quality=2"), (Setting("q", 4.1), "q=4.1"),
-     (Setting("q", float("nan")), "q=nan")],
-)  # fmt: skip
-def test_settings_that_do_not_exist_are_refused(checkpoint, setting, says):
-    with pytest.raises(BadOption, match=says):
-        CRDR(beta=0, checkpoint=str(checkpoint)).encode(noise(8, 8), setting)
-
-
-def test_a_beta_out_of_range_is_refused(checkpoint):
-    with pytest.raises(BadOption, match="beta=6"):
-        CRDR(beta=6, checkpoint=str(checkpoint))
-    with pytest.raises(BadOption, match="beta is -1"):
-        CRDR(beta=0, checkpoint=str(checkpoint)).decode(b"", beta=-1)
 
 
 def test_a_picture_of_levels_is_averaged_over_blocks():
@@ -389,58 +311,3 @@ def test_a_picture_of_levels_is_averaged_over_blocks():
     halves[:, 1] = 255
     assert levels_of(halves, 128, 640).tolist() == [[0, 15]] * 10
     assert levels_of(halves, 192, 64).tolist() == [[0, 8, 15]]
-
-
-def run(*words: object) -> str:
-    """Return the output of a command; its error is raised."""
-    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
-def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
-    monkeypatch.setenv("BENCH_DEVICE", "cpu")
-    pixels, ramp = noise(100, 150), np.tile(np.linspace(0, 255, 150).astype(np.uint8), (100, 1))
-    Image.fromarray(pixels).save(tmp_path / "in.png")
-    Image.fromarray(ramp).save(tmp_path / "map.png")
-    stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
-    said = run("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
-    assert f"{stream.stat().st_size} bytes" in said
-    assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
-    run("decode", stream, out)
-    assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
-    run("decode", stream, out, "--beta", 0)
-    assert np.array_equal(
-        np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
-    )
-    maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
-    run("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
-    assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("encode", "none.png", "out.crdr"), "none.png is not a file"),
-        (("encode", "in.png", "out.crdr", "--q", 9), "not q=9"),
-        (("encode", "in.png", "no/where.crdr"), "cannot be written"),
-        (("encode", "in.png", "out.crdr", "--checkpoint", "no.safetensors"), "no checkpoint no"),
-        (("decode", "none.crdr", "out.png"), "none.crdr cannot be read"),
-        (("decode", "in.png", "out.png"), "in.png does not begin as a stream of ours"),
-        (("decode", "in.png", "out.jpg"), "becomes a PNG"),
-        (("checkpoint", "import", "in.png"), "cannot be read as weights"),
-        (("checkpoint", "import", "in.png", "--out", "x.pt"), "ends in .safetensors"),
-    ],
-)
-def test_a_command_that_cannot_do_it_says_so_in_one_sentence(
-    checkpoint, tmp_path, monkeypatch, words, says
-):
-    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
-    monkeypatch.setenv("BENCH_DEVICE", "cpu")
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(noise(8, 8)).save("in.png")
-    with pytest.raises(BenchError, match=says) as refusal:
-        run(*words)
-    assert "\n" not in str(refusal.value)
-    assert {path.name for path in tmp_path.iterdir()} == {"in.png"}

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import BadOption, Unavailable
 from benchmark.system.digest import pixels_sha256
-from support.networks.tiny_checkpoint import noise, write_checkpoint
+from support.networks.tiny_checkpoint import noise
 
 # A crop of 64 x 64 of the sample image coffee.png by the bundled checkpoint, q = 1, beta = 2.56.
 # Whoever replaces the checkpoint replaces both; nothing else may change the second.
@@ -63,13 +62,6 @@ PROCESSORS = (
     {},
 )
 FOUND_SHA256 = "89be53738ad5c371720b19a9cdb4e3ec2656e703fce370b12c8f2d409f466b81"
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    write_checkpoint(path)
-    return path
 
 
 @pytest.mark.parametrize("processor", PROCESSORS, ids=lambda one: "-".join(one.values()) or "own")

@@ -1,87 +1,19 @@
-"""The entropy coder beside twenty lines of Python that read the same bytes, and the prior of z."""
+"""The entropy coder beside a decoder in plain Python that reads the same bytes."""
 
 import hashlib
 import math
-import tracemalloc
 from itertools import pairwise
 
 import constriction
 import numpy as np
 import pytest
-import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.entropy import coder
-from baselines.neural.entropy.coder import Decoder, Distributions, Encoder, channel_rows
-from baselines.neural.entropy.factorised import FactorisedPrior, factorised_tables
-from benchmark.errors import CorruptStream, Unavailable
-
-Table = tuple[int, list[int]]  # first symbol, frequencies, the last one of the escape
-
-# Of Exp-Golomb's classes, as docs/bitstream.md lists them.
-CLASSES = [32767, 16384, 8192, 4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1]
-
-
-class Reference:
-    """A decoder written from docs/bitstream.md, symbol by symbol, in Python's own integers."""
-
-    def __init__(self, data: bytes) -> None:
-        number = int.from_bytes(data, "big")
-        self.words = [number >> 32 * i & 0xFFFFFFFF for i in range(-(-len(data) // 4))]
-        self.state = 0
-        self.fill()
-
-    def fill(self) -> None:
-        while self.state < 1 << 32 and self.words:
-            self.state = self.state << 32 | self.words.pop()
-
-    def one(self, frequencies: list[int], bits: int = 16) -> int:
-        place, begin = self.state % (1 << 24), 0
-        for entry, frequency in enumerate(frequencies):
-            width = frequency << (24 - bits)
-            if place < begin + width:
-                self.state = (self.state >> 24) * width + place - begin
-                self.fill()
-                return entry
-            begin += width
-        raise AssertionError("the frequencies do not sum to 1")
-
-    def piece(self, tables: list[Table], indices: list[int]) -> list[int]:
-        symbols = [0] * len(indices)
-        order = sorted(range(len(indices)), key=lambda i: (indices[i], i))
-        escaped = []
-        for i in order:
-            first, frequencies = tables[indices[i]]
-            entry = self.one(frequencies)
-            symbols[i] = first + entry
-            if entry == len(frequencies) - 1:
-                escaped.append(i)
-        classes = {i: self.one(CLASSES) for i in escaped}
-        for i in sorted(escaped, key=lambda i: classes[i]):  # a stable sort
-            k = classes[i]
-            n = (1 << k) - 1 + (self.one([1] * (1 << k), k) if k else 0)
-            first, frequencies = tables[indices[i]]
-            above, below = first + len(frequencies) - 1, first - 1
-            symbols[i] = above + n // 2 if n % 2 == 0 else below - n // 2
-        return symbols
-
-
-def distributions(tables: list[Table]) -> Distributions:
-    longest = max(len(frequencies) for _, frequencies in tables) + 1
-    cdf = np.full((len(tables), longest), -7)  # what is behind a row's end must not matter
-    for row, (_, frequencies) in zip(cdf, tables, strict=True):
-        row[0] = 0
-        row[1 : len(frequencies) + 1] = np.cumsum(frequencies)
-    lengths = np.array([len(frequencies) + 1 for _, frequencies in tables])
-    return Distributions(cdf, lengths, np.array([first for first, _ in tables]))
-
-
-def encode(*pieces: tuple[np.ndarray, Distributions, np.ndarray]) -> bytes:
-    encoder = Encoder()
-    for piece in pieces:
-        encoder.add(*piece)
-    return encoder.finish()
+from baselines.neural.entropy.coder import Decoder, Distributions, Encoder
+from benchmark.errors import Unavailable
+from support.entropy.reference_coder import Reference, Table, distributions, encode, photograph
 
 
 @st.composite
@@ -129,33 +61,6 @@ def test_what_is_added_in_pieces_is_taken_in_pieces_also_by_the_reference(messag
         assert reference.piece(tables, indices.tolist()) == symbols.tolist()
     decoder.finish()
     assert (reference.state, reference.words) == (1 << 23, [])
-
-
-def gaussian_tables() -> list[Table]:
-    """64 scales from .11 to 256, good enough for the tests: no decoder reads them."""
-    tables = []
-    for scale in np.exp(np.linspace(math.log(0.11), math.log(256), 64)):
-        reach = math.ceil(4.5 * scale)
-        edges = (np.arange(-reach, reach + 2) - 0.5) / scale / math.sqrt(2)
-        masses = np.diff([math.erf(edge) for edge in edges]) / 2
-        counts = 1 + np.floor(masses * (65536 - len(masses) - 1)).astype(int)
-        tables.append((-reach, [*counts.tolist(), 65536 - int(counts.sum())]))
-    return tables
-
-
-@pytest.fixture(scope="module")
-def gaussians() -> tuple[list[Table], Distributions]:
-    tables = gaussian_tables()
-    return tables, distributions(tables)
-
-
-def photograph(tables: list[Table], busy: float, shape: tuple[int, ...], seed: int = 0):
-    """Indices of a share `busy` above 0, and symbols that follow them."""
-    generator = np.random.default_rng(seed)
-    spread = np.minimum(np.floor(generator.exponential(10, shape)), 63)
-    indices = (spread * (generator.random(shape) < busy)).astype(np.uint8)
-    scales = np.exp(np.linspace(math.log(0.11), math.log(256), 64))
-    return indices, np.rint(generator.standard_normal(shape) * scales[indices]).astype(np.int32)
 
 
 def ideal_bytes(tables: list[Table], indices: np.ndarray, symbols: np.ndarray) -> float:
@@ -286,79 +191,6 @@ def test_tables_that_are_no_distributions_are_refused(cdf, length, first, reason
         Distributions(np.array(cdf, int), np.array(length, int), np.array(first, int))
 
 
-@pytest.fixture(scope="module")
-def stream(gaussians):
-    indices, symbols = photograph(gaussians[0], 0.5, (2, 600))
-    data = encode(*((s, gaussians[1], i) for i, s in zip(indices, symbols, strict=True)))
-    return data, indices, symbols
-
-
-def decode(data: bytes, rows: Distributions, indices: np.ndarray) -> np.ndarray:
-    decoder = Decoder(data)
-    symbols = np.stack([decoder.take(rows, piece) for piece in indices])
-    decoder.finish()
-    return symbols
-
-
-def test_every_cut_and_every_appended_byte_is_noticed(gaussians, stream):
-    data, indices, symbols = stream
-    assert (decode(data, gaussians[1], indices) == symbols).all()
-    damaged = [data[:length] for length in range(len(data))]
-    damaged += [data[start:] for start in range(1, len(data))]
-    damaged += [data + bytes([more]) for more in range(256)]
-    for broken in damaged:
-        with pytest.raises(CorruptStream):
-            decode(broken, gaussians[1], indices)
-
-
-def test_a_flipped_bit_is_noticed_at_the_end_but_for_a_few_of_the_last(gaussians, stream):
-    data, indices, symbols = stream
-    unnoticed = []
-    for bit in range(8 * len(data)):
-        broken = bytearray(data)
-        broken[bit // 8] ^= 1 << bit % 8
-        try:
-            decoded = decode(bytes(broken), gaussians[1], indices)
-        except CorruptStream:
-            continue
-        unnoticed.append(bit)
-        assert not (decoded == symbols).all()
-    assert len(unnoticed) <= 0.01 * 8 * len(data)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.binary(max_size=300), st.integers(0, 63))
-def test_any_bytes_give_symbols_of_16_bits_or_a_corrupt_stream(gaussians, data, row):
-    try:
-        decoder = Decoder(data)
-        symbols = decoder.take(gaussians[1], np.full((4, 50), row, np.uint8))
-    except CorruptStream:
-        return
-    assert symbols.shape == (4, 50)
-    reference = Reference(data)
-    assert reference.piece(gaussians[0], [row] * 200) == symbols.ravel().tolist()
-
-
-def test_an_escape_to_more_than_16_bits_is_noticed():
-    rows = distributions([(first, [1, 65535]) for first in (0, 30000, -30000)])
-    for symbol, row in ((32767, 1), (-32768, 2)):
-        data = encode((np.array([symbol]), rows, np.array([0])))
-        with pytest.raises(CorruptStream, match="16 bits"):
-            Decoder(data).take(rows, np.array([row]))
-
-
-def test_memory_follows_the_symbols_and_not_the_bytes_claims(gaussians):
-    indices = np.zeros((100, 1000), np.uint8)
-    tracemalloc.start()
-    try:
-        for data in (b"\x80\0\0", b"\xff" * 1000, b"\x01" + bytes(1000)):
-            Decoder(data).take(gaussians[1], indices)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 100 * indices.size
-
-
 def own_frequencies(count: int, entries: int) -> np.ndarray:
     """Frequencies of `count` symbols, some as uneven as they can be, 2^24 in each row."""
     random = np.random.default_rng(3)
@@ -423,74 +255,3 @@ def test_a_coder_with_other_arithmetic_is_refused(monkeypatch):
     monkeypatch.undo()
     coder._require_exact_coder.cache_clear()
     distributions([(0, [30000, 35536])])
-
-
-@pytest.fixture(scope="module")
-def prior() -> FactorisedPrior:
-    """Spread by a random walk of its parameters, with medians between the integers."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(3)
-        prior = FactorisedPrior(12)
-        for parameter in prior.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        return prior
-
-
-def test_the_priors_integers_are_its_probabilities(prior):
-    tables = {name: table.numpy() for name, table in factorised_tables(prior).items()}
-    medians = prior.medians().detach()
-    for channel, row in enumerate(tables["z_cdf"]):
-        counts = np.diff(row[: tables["z_cdf_length"][channel]].astype(int))
-        assert counts.sum() == 65536
-        symbols = tables["z_cdf_offset"][channel] + np.arange(len(counts) - 1)
-        values = torch.zeros(1, 12, 1, len(symbols))
-        values[0, channel, 0] = medians[channel] + torch.tensor(symbols)
-        with torch.no_grad():
-            likelihood = torch.exp2(-prior.bits(values))[0, channel, 0].double().numpy()
-        # Each is at least 1, so the likeliest may lose one for every other symbol.
-        assert np.abs(counts[:-1] - 65536 * likelihood).max() < 1.1 + len(counts) * likelihood.max()
-        assert likelihood.sum() > 1 - 2**-16
-
-
-def test_channels_are_numbered_from_zero_at_every_position():
-    assert channel_rows((3, 1, 2)).tolist() == [[[0, 0]], [[1, 1]], [[2, 2]]]
-
-
-def test_coding_z_takes_the_bits_that_the_prior_says(prior):
-    rows = Distributions(*(table.numpy() for table in factorised_tables(prior).values()))
-    symbols = np.rint(np.random.default_rng(0).standard_normal((12, 20, 20)) * 5).astype(np.int32)
-    indices = np.arange(12).repeat(400).reshape(symbols.shape)
-    with torch.no_grad():
-        values = torch.tensor(symbols)[None] + prior.medians()[None, :, None, None]
-        ideal = float(prior.bits(values).sum()) / 8
-    data = encode((symbols, rows, indices))
-    assert ideal - 4 < len(data) < 1.002 * ideal + 4
-    np.testing.assert_array_equal(Decoder(data).take(rows, indices), symbols)
-
-
-def test_the_loss_of_the_quantiles_moves_them_alone_and_bits_move_the_distribution():
-    prior = FactorisedPrior(3)
-    prior.quantile_loss().backward()
-    moved = {name for name, one in prior.named_parameters() if one.grad is not None}
-    assert moved == {"quantiles"}
-    prior.zero_grad()
-    prior.bits(torch.full((1, 3, 1, 2), 0.3)).sum().backward()
-    assert all(one.grad.abs().sum() > 0 for one in prior.matrices)
-    assert all(one.grad.abs().sum() > 0 for one in prior.biases)
-
-
-def test_a_prior_that_lies_far_from_its_median_still_gives_a_distribution(prior):
-    with torch.no_grad():
-        prior = FactorisedPrior(2)
-        prior.quantiles[:, 1] = torch.tensor([1e6, -1e6])
-    tables = factorised_tables(prior)
-    assert tables["z_cdf_length"].min() >= 3
-    Distributions(*(table.numpy() for table in tables.values()))
-
-
-def test_a_prior_that_is_not_finite_is_refused():
-    prior = FactorisedPrior(2)
-    with torch.no_grad():
-        prior.biases[0].fill_(math.nan)
-    with pytest.raises(ValueError, match="not finite"):
-        factorised_tables(prior)

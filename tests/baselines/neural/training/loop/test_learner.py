@@ -9,19 +9,14 @@ from torch import nn
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
-from baselines.neural.crdr.training.adversary import Adversary
-from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.training.draw import draw_levels
 from baselines.neural.training.data.photographs import draw_crops
-from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.machine import precision
 from baselines.neural.training.machine.workers import Workers
 from conftest import SHARED
 from support.training.fixtures import (
-    CPU,
     LAMBDAS,
-    LEAST,
     REALISM,
     SINGLE,
     Poisoned,
@@ -32,27 +27,11 @@ from support.training.fixtures import (
     learner_of,
     photographs,
     recipe_of,
+    seen_by,
     toy,
 )
 
 ALEXNET = SHARED / "data" / "weights"
-
-
-def seen_by(network):
-    """What the network takes from here on: (crops, rates, betas, noisy) of each pass."""
-    seen = []
-    network.register_forward_pre_hook(
-        lambda _module, given, named: seen.append(
-            (
-                given[0].clone(),
-                given[1].rate.levels,
-                given[1].realism.levels,
-                named.get("noisy", True),
-            )
-        ),
-        with_kwargs=True,
-    )
-    return seen
 
 
 def test_a_stage_in_float32_is_so_whatever_the_recipe_says(monkeypatch):
@@ -214,179 +193,6 @@ def test_a_batch_that_goes_wrong_is_skipped_and_counted_and_leaves_everything_as
     assert differing(before[0], copied(learner.network))
     assert [one.skipped for one in updates] == [False, False, True, False]
     assert (learner.skipped, learner.step) == (1, 4)
-
-
-@pytest.mark.parametrize("objective", GAN_LOSSES)
-@pytest.mark.parametrize("discriminator", DISCRIMINATORS)
-def test_every_objective_trains_with_every_discriminator(objective, discriminator):
-    stage = {**REALISM, "objective": objective, "discriminator": discriminator}
-    torch.manual_seed(2)
-    network = CRDRNetwork(LEAST)
-    learner = learner_of(network, stage)
-    before = copied(network), json_free(learner.state()["objective"]["network"])
-    updates = [learner.update() for _ in range(3)]
-    assert not any(one.skipped for one in updates)
-    for one in updates:
-        assert {"generator", "discriminator"} <= one.numbers.keys()
-        assert all(math.isfinite(number) for number in one.numbers.values())
-    changed = {path.split(".")[0] for path in differing(before[0], copied(network))}
-    assert changed == {f"/{name}" for name, _ in network.named_children() if name != "context"}
-    critics = differing(before[1], learner.state()["objective"]["network"])
-    assert {path.split(".")[0] for path in critics} == {"/backbones", "/heads"}
-
-
-def test_a_stage_of_maps_takes_steps_without_its_discriminators():
-    torch.manual_seed(2)
-    learner = learner_of(CRDRNetwork(TINY), {**REALISM, "map_share": 1.0, "crop_px": 128})
-    before = copied(learner.network), json_free(learner.state()["objective"])
-    updates = [learner.update() for _ in range(2)]
-    assert not any(one.skipped for one in updates)
-    assert all(math.isfinite(one.numbers["loss"]) for one in updates)
-    assert differing(before[0], copied(learner.network))
-    assert not differing(before[1], learner.state()["objective"])
-
-
-@pytest.fixture
-def judged(monkeypatch):
-    """What the generator's loss is made of, and the losses that it gave."""
-    calls = []
-    original = Adversary.generator_loss
-
-    def recorded(self, references, images, q, beta):
-        losses = original(self, references, images, q, beta)
-        calls.append((references, images.detach(), q, beta, losses.detach()))
-        return losses
-
-    monkeypatch.setattr(Adversary, "generator_loss", recorded)
-    return calls
-
-
-@pytest.mark.parametrize("objective", ["rgan", "hrrgan"])
-def test_a_picture_is_judged_against_the_original_or_the_next_rate_s(judged, objective):
-    """The next rate's picture of the same crops at the same beta; at the highest, the original."""
-    network = toy(Shifted)
-    stage = {**REALISM, "objective": objective, "batch": 8, "mixed_levels": True}
-    seen = seen_by(network)
-    learner_of(network, stage).update()
-    ((references, images, q, beta, _),) = judged
-    crops = seen[0][0]
-    assert torch.equal(images, network.mixed(crops, torch.from_numpy(q)))
-    at_top = torch.from_numpy(q + 1 > 4)
-    assert at_top.any()
-    assert not at_top.all()
-    if objective == "rgan":
-        assert torch.equal(references, crops)
-        assert len(seen) == 1
-        return
-    next_rate = network.mixed(crops, torch.from_numpy(np.minimum(q + 1, 4)))
-    assert torch.equal(references[at_top], crops[at_top])
-    assert torch.equal(references[~at_top], next_rate[~at_top])
-    assert torch.equal(seen[1][2], beta)
-
-
-class Shifted(Toy):
-    """Its pictures say which rate they have."""
-
-    def mixed(self, images, levels):
-        return images * 0.5 + levels[:, None, None, None] / 10
-
-    def forward(self, images, controls, *, noisy=True):
-        found = super().forward(images, controls, noisy=noisy)
-        shown = self.mixed(images, controls.rate.levels) + 0 * found.images
-        return found._replace(images=shown)
-
-
-def test_the_generator_s_loss_is_weighted_with_beta_and_balanced_like_the_rest(judged):
-    stage = {**REALISM, "gan_per_beta": 0.5, "batch": 4, "mixed_levels": True, "balanced": True}
-    found = learner_of(toy(), stage).update().numbers
-    ((_, images, q, beta, losses),) = judged
-    drawn = draw_levels(recipe_of(stage).stages[0], np.random.default_rng([1, 2, 0, 0]))
-    assert beta.tolist() == drawn.beta.tolist()
-    crops = draw_crops(photographs(), 64, range(4), seed=1).float() / 127.5 - 1
-    mse = (crops - images).square().mean((1, 2, 3)) / 4
-    bpp = images.square().mean((1, 2, 3)) * 3 * (1 + torch.from_numpy(q))
-    lambdas = torch.from_numpy(np.exp(np.interp(q, range(5), np.log(LAMBDAS))))
-    expected = lambdas.rsqrt() * (150 * mse + lambdas * bpp + 0.5 * losses)
-    assert found["loss"] == pytest.approx(float(expected.mean()), rel=1e-5)
-    assert (losses[beta == 0] == 0).all()
-    assert (losses[beta > 0] > 0).all()
-
-
-def adversary_of(**different):
-    stage = recipe_of({**REALISM, **different}).stages[0]
-    return Adversary(stage, seed=1, device=CPU, workers=Workers())
-
-
-def noise_images(count, seed):
-    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-
-
-def test_judging_a_picture_gives_gradients_to_the_picture_only():
-    adversary = adversary_of(objective="rgan")
-    images = noise_images(2, 1).requires_grad_()
-    losses = adversary.generator_loss(noise_images(2, 2), images, np.float32([1, 3]), torch.ones(2))
-    losses.sum().backward()
-    assert images.grad is not None
-    assert images.grad.abs().sum() > 0
-    critics = adversary._network.parameters()
-    assert all(one.grad is None and one.requires_grad for one in critics)
-
-
-def test_discriminators_learn_at_their_own_rate_those_of_the_levels_that_were_seen():
-    adversary = adversary_of(objective="sgan", discriminator_learning_rate=2e-3)
-    before = json_free(adversary.state()["network"])
-    images = noise_images(2, 1).requires_grad_()
-    adversary.update(noise_images(2, 2), images, np.float32([0.6, 3.4]), factor=0.5)
-    assert images.grad is None
-    changed = differing(before, adversary.state()["network"])
-    assert {path.split(".")[1] for path in changed} == {"1", "3"}, "the nearest whole rates"
-    after = adversary.state()["network"]
-    bias = "heads.1.8.bias"
-    assert float((after[bias] - before[bias]).abs()) == pytest.approx(1e-3, rel=1e-2)
-
-
-def test_discriminators_begin_as_the_seed_says_and_leave_other_random_numbers_alone():
-    torch.manual_seed(11)
-    expected = torch.rand(3)
-    torch.manual_seed(11)
-    first = adversary_of().state()
-    assert torch.equal(torch.rand(3), expected)
-    second = adversary_of().state()
-    assert not differing(first["network"], second["network"])
-
-
-@pytest.mark.parametrize("design", DISCRIMINATORS)
-def test_a_discriminator_of_an_absent_level_stays_as_it_is_with_its_moments(design):
-    """As in the authors' code, whose gradients are None there; Adam would go on by momentum."""
-    adversary = adversary_of(objective="sgan", discriminator=design)
-    originals, images = noise_images(2, 1), noise_images(2, 2)
-    adversary.update(originals, images, np.float32([0, 0]), factor=1.0)
-    before = json_free(adversary.state())
-    adversary.update(originals, images, np.float32([1, 1]), factor=1.0)
-    after = adversary.state()
-    chosen = DISCRIMINATORS[design]
-    of_level_0 = tuple(
-        f"{part}.0."
-        for part, copies in (("backbones", chosen.backbones), ("heads", chosen.heads))
-        if copies == "each"
-    )
-    names = [name for name, _ in adversary._network.named_parameters()]
-    for number, name in enumerate(names):
-        if number not in before["optimiser"]["state"]:  # of other levels: not met by then
-            continue
-        weights = differing(before["network"][name], after["network"][name])
-        moments = differing(*(one["optimiser"]["state"][number] for one in (before, after)))
-        assert bool(weights) == bool(moments) == (not name.startswith(of_level_0))
-
-
-def test_a_level_of_another_processs_part_is_averaged_as_zero_gradients():
-    adversary = adversary_of(objective="sgan")
-    both, first = np.float32([0, 1]), np.float32([0])
-    adversary.update(noise_images(1, 1), noise_images(1, 2), first, factor=1.0, q_of_batch=both)
-    grads = {name: one.grad for name, one in adversary._network.named_parameters()}
-    assert not bool(grads["heads.1.8.bias"].any())
-    assert bool(grads["heads.0.8.bias"].any())
-    assert grads["heads.2.8.bias"] is None
 
 
 @pytest.mark.parametrize(

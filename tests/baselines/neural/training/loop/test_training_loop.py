@@ -1,36 +1,26 @@
 """States and runs: what an end leaves, what a beginning takes up."""
 
-import json
-import logging
 import math
 import random
 import signal
-import sys
-from dataclasses import asdict
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.matched import compressai, single_rate
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.training import __main__ as command
 from baselines.neural.training.loop.checkpointing import load_state, save_state
 from baselines.neural.training.loop.journal import Journal
 from baselines.neural.training.loop.learner import Learner
 from baselines.neural.training.loop.loop import LARGEST_GAP, run_request
 from baselines.neural.training.machine.workers import Workers
-from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from baselines.neural.training.run import Subject, train
 from baselines.neural.training.validate import validate
 from benchmark.errors import BenchError, UsageError
-from conftest import SHARED
 from support.training.fixtures import (
     CPU,
-    LAMBDAS,
     LEAST,
     REALISM,
-    STAGE,
     Poisoned,
     Toy,
     differing,
@@ -38,25 +28,15 @@ from support.training.fixtures import (
     json_free,
     learner_of,
     least_network,
+    of_journal,
     pictures,
     recipe_of,
     request_for,
     started,
-    toy,
     wait_for_entries,
-    write_photographs,
 )
 
-ALEXNET = SHARED / "data" / "weights"
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """A run takes over both signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("handlers")
 
 
 def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened():
@@ -112,20 +92,11 @@ def test_a_journal_is_cut_behind_the_step_that_it_resumes_from(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_photographs(tmp_path_factory.mktemp("data") / "photographs")
-
-
-@pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
     """The folder of a run that nothing happened to, and its last state."""
     run = tmp_path_factory.mktemp("unbroken")
     train(Subject(), in_two_stages(), [data], run, device="cpu")
     return load_state(run, CPU)
-
-
-def of_journal(run, name):
-    return [entry[name] for entry in Journal(run / "journal.jsonl").entries() if name in entry]
 
 
 KILLED = """
@@ -282,140 +253,6 @@ def test_the_best_network_is_that_of_the_lowest_validation_loss_of_its_stage(tmp
     network.load_state_dict(states[0]["network"])
     found = validate(network, recipe.stages[1].lambdas, pictures(2))
     assert found.loss == pytest.approx(min(second), rel=1e-6)
-
-
-class Realistic(Toy):
-    """Beta shows in its pictures, and noise in its bits."""
-
-    def forward(self, images, controls, *, noisy=True):
-        found = super().forward(images, controls, noisy=noisy)
-        shown = found.images + controls.realism.levels[:, None, None, None] / 10
-        return found._replace(images=shown, y_bits=found.y_bits * (1 + noisy))
-
-
-def test_validation_is_the_mean_over_photographs_of_what_whole_ones_cost():
-    network = toy(Realistic)
-    shown = [one[:80, :96] for one in pictures(2)]
-    stage = recipe_of(REALISM).stages[0]
-    found = validate(network, stage.lambdas, shown, (0.0, 3.84))
-    points = {(point.q, point.beta): point for point in found.points}
-    assert sorted(points) == [(float(q), beta) for q in range(5) for beta in (0.0, 3.84)]
-    psnrs, realistic, bpps, logs = [], [], [], []
-    for pixels in shown:
-        cut = pixels[:64, :64].astype(np.float64) / 127.5 - 1
-        weight = network.mix.weight.detach().double().numpy()[:, :, 0, 0]
-        mixed = cut @ weight.T + network.mix.bias.detach().double().numpy()
-        mse, other = (
-            (((mixed + beta / 10).clip(-1, 1) - cut) ** 2).mean() / 4 for beta in (0, 3.84)
-        )
-        psnrs.append(-10 * math.log10(mse))
-        realistic.append(-10 * math.log10(other))
-        bpps.append((mixed**2).sum() / 64**2)
-        for q, weight in enumerate(LAMBDAS):
-            logs.append(math.log(weight**-0.5 * (150 * mse + weight * bpps[-1] * (1 + q))))
-    assert points[0.0, 0.0].psnr_db == pytest.approx(np.mean(psnrs), rel=1e-5)
-    assert points[0.0, 3.84].psnr_db == pytest.approx(np.mean(realistic), rel=1e-5)
-    assert [points[float(q), 0.0].bpp for q in range(5)] == pytest.approx(
-        [np.mean(bpps) * (1 + q) for q in range(5)], rel=1e-5
-    )
-    assert found.loss == pytest.approx(np.mean(logs), rel=1e-5)
-
-
-def test_a_run_of_something_else_in_the_same_folder_is_refused(tmp_path, data):
-    recipe = recipe_of({"steps": 1})
-    train(Subject(), recipe, [data], tmp_path, device="cpu")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    few = write_photographs(tmp_path.with_name("few"), 4)
-    others = [
-        (Subject(), recipe_of({"steps": 2}), [data]),
-        (Subject(), recipe_of({"steps": 1}, seed=2), [data]),
-        (Subject("compressai", {"model": "mbt2018-mean"}), recipe, [data]),
-        (Subject(), recipe, [few]),
-    ]
-    for subject, other, folders in others:
-        with pytest.raises(UsageError, match="is a run of another model, recipe or set"):
-            train(subject, other, folders, tmp_path, device="cpu")
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-
-def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
-    train(Subject(), recipe_of({}), [data], tmp_path / "grown", device="cpu")
-    grown = recipe_of({}, {"steps": 2})
-    train(Subject(), grown, [data], tmp_path / "grown", device="cpu")
-    train(Subject(), grown, [data], tmp_path / "whole", device="cpu")
-    states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
-    assert not differing(*states)
-    with pytest.raises(UsageError, match="another model, recipe"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "grown", device="cpu")
-
-
-def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
-    recipe = recipe_of({"steps": 2})
-    train(Subject(), recipe, [data], tmp_path, device="cpu", deadline=0.0)
-    path = tmp_path / "recipe.json"
-    record = json.loads(path.read_text())
-    del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
-    record["subject"] = {"model": "ours", "lmbda": 0.0}
-    path.write_text(json.dumps(record))
-    train(Subject(), recipe, [data], tmp_path, device="cpu")
-    assert load_state(tmp_path, CPU)["step"] == 2
-    assert json.loads(path.read_text())["recipe"]["autocast"] is False
-
-
-def test_a_record_and_a_state_of_an_earlier_version_are_those_of_the_same_run(tmp_path):
-    recipe = single_rate(recipe_of(REALISM), 0.01)
-    subject = compressai("mbt2018-mean", 0.01, (8, 12))
-    record = {"recipe": asdict(recipe), "photographs": 3}
-    earlier = {"model": "compressai:mbt2018-mean", "lmbda": 0.01, "widths": [8, 12]}
-    (tmp_path / "recipe.json").write_text(json.dumps({**record, "subject": earlier}))
-    assert read_record(tmp_path) == RunRecord(subject, recipe, 3)
-    learner = learner_of(toy(), REALISM)
-    learner.update()
-    state = json_free(learner.state())
-    other = learner_of(toy(), REALISM)
-    other.load_state({"adversary": state.pop("objective"), **state})
-    assert not differing(learner.state(), other.state())
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 3, "subject": {}}'])
-def test_a_folder_whose_record_is_damaged_is_refused(tmp_path, data, content):
-    (tmp_path / "recipe.json").write_text(content)
-    with pytest.raises(UsageError, match=r"recipe\.json is no record of a training run"):
-        train(Subject(), recipe_of({}), [data], tmp_path, device="cpu")
-
-
-def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"file cannot be a run's folder"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "file", device="cpu")
-    small = [pictures(1)[0][:63]]
-    with pytest.raises(UsageError, match="smaller than 64 pixels"):
-        train(Subject(), recipe_of({}), [data], tmp_path / "run", validation=small, device="cpu")
-
-
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path, data, monkeypatch, caplog):
-    def ended(*options):
-        monkeypatch.setattr(sys, "argv", ["training", "--out", str(tmp_path / "run"), *options])
-        return command.main()
-
-    with caplog.at_level(logging.ERROR):
-        assert ended("--recipe", "nigth", "--data", str(data)) == 1
-        assert ended("--recipe", "smoke", "--data", str(tmp_path)) == 1
-    first, second = (record.getMessage() for record in caplog.records)
-    assert first.startswith("No recipe 'nigth'")
-    assert "holds no photographs" in second
-
-
-def test_the_command_trains(tmp_path, data, monkeypatch):
-    recipe = tmp_path / "short.toml"
-    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in STAGE.items())
-    recipe.write_text(f'sizes = "tiny"\nvalidate_every_steps = 3\n[[stage]]\n{lines}\n')
-    options = ["--recipe", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
-    validation = ["--validation", str(data / "0.png"), "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["training", *options, *validation])
-    assert command.main() == 0
-    assert load_state(tmp_path / "run", CPU)["step"] == 3
-    assert len(of_journal(tmp_path / "run", "validation_loss")) == 1
 
 
 class Told(Workers):

@@ -1,0 +1,190 @@
+"""The file of a hyperprior that is trained here: parameters, tables and card, whole and damaged."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from baselines.compressai import weights as compressai_weights
+from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.container import unpack
+from baselines.compressai.network import ZooNetwork
+from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from benchmark.codec import Setting
+from benchmark.errors import Unavailable
+from support.networks.matched_hyperprior import (
+    CARD,
+    HYPERPRIOR,
+    QUALITY,
+    WIDTHS,
+    matched,
+    rewrite_card,
+    save,
+    wrapped,
+)
+
+
+def stored(path: Path) -> dict[str, torch.Tensor]:
+    """CompressAI's state dict as it comes back from a file."""
+    return load_checkpoint(path).network.stored_state()
+
+
+def test_parameters_come_back_and_half_of_their_bits_suffice(shipped, tmp_path):
+    network = save(shipped)
+    save(tmp_path, half=True)
+    whole, half = (stored(folder / "hyperprior-1.safetensors") for folder in (shipped, tmp_path))
+    for name, value in network.codec.named_parameters():
+        assert half[name].dtype == torch.float32
+        if "quantiles" not in name:
+            assert torch.equal(whole[name], value)
+            assert torch.equal(half[name], value.half().float())
+    kept = load_file(tmp_path / "hyperprior-1.safetensors")
+    assert kept["g_a.0.weight"].dtype == torch.float16
+    assert kept["gaussian_conditional.scale_table"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_tables_are_stored_and_belong_to_the_parameters_in_their_file(shipped, half):
+    save(shipped, half=half)
+    state = stored(shipped / "hyperprior-1.safetensors")
+    tables = {name: value.clone() for name, value in state.items() if name.split(".")[-1][0] == "_"}
+    tables["gaussian_conditional.scale_table"] = state["gaussian_conditional.scale_table"].clone()
+    assert len(tables) == 7
+    again = ZooNetwork(HYPERPRIOR, WIDTHS).codec.from_state_dict(state)
+    again.update(force=True)
+    fresh = again.state_dict()
+    assert all(torch.equal(fresh[name], value) for name, value in tables.items())
+
+
+def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
+    network = save(shipped)
+    path = shipped / "hyperprior-1.safetensors"
+    tensors = load_file(path)
+    network.codec.entropy_bottleneck.quantiles.data *= 2  # tables computed anew are wider
+    network.codec.update(force=True)
+    wider = network.codec.state_dict()
+    tables = [name for name in tensors if name.startswith("entropy_bottleneck._")]
+    save_file(tensors | {name: wider[name] for name in tables}, path)
+    rewrite_card(path)
+    longer = matched().encode(crop, Setting("quality", 1))
+    compressai_weights._kept.clear()
+    save(shipped)
+    assert unpack(longer, 2).strings[0] == unpack(matched().encode(crop, QUALITY), 2).strings[0]
+    assert unpack(longer, 2).strings[1] != unpack(matched().encode(crop, QUALITY), 2).strings[1]
+
+
+def test_quantiles_hold_all_but_a_billionth_of_the_prior(shipped):
+    save(shipped)
+    state = stored(shipped / "hyperprior-1.safetensors")
+    prior = ZooNetwork(HYPERPRIOR, WIDTHS).codec.from_state_dict(state).entropy_bottleneck
+    logits = prior._logits_cumulative(prior.quantiles, stop_gradient=True)
+    expected = np.log(2e9 - 1)
+    assert logits[:, 0, 0].tolist() == pytest.approx([-expected] * WIDTHS[0], rel=1e-2)
+    assert logits[:, 0, 1].tolist() == pytest.approx([0] * WIDTHS[0], abs=1e-2)
+    assert logits[:, 0, 2].tolist() == pytest.approx([expected] * WIDTHS[0], rel=1e-2)
+
+
+def test_saving_leaves_the_network_as_it_is(tmp_path):
+    network = wrapped()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    make_checkpoint(tmp_path / "hyperprior-1.safetensors", network, CARD, [], half=True)
+    after = network.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert network.training
+
+
+def test_a_card_comes_back_with_the_hash_of_its_file(tmp_path):
+    path = tmp_path / "hyperprior-1.safetensors"
+    written = make_checkpoint(path, wrapped(), CARD, [])
+    assert verified_card(path) == written == replace(CARD, sha256=written.sha256)
+    assert len(written.sha256) == 64
+    assert {file.name for file in tmp_path.glob("*hyper*")} == {path.name, "hyperprior-1.json"}
+
+
+def test_a_network_that_cannot_be_used_is_not_written(tmp_path):
+    path = tmp_path / "hyperprior-1.safetensors"
+    other = replace(CARD, config=ZooConfig(HYPERPRIOR, (4, 12), 0.01))
+    with pytest.raises(ValueError, match="different configurations"):
+        make_checkpoint(path, wrapped(), other, [])
+    broken = wrapped()
+    broken.codec.g_s[0].bias.data[0] = 1e6  # more than float16 holds
+    with pytest.raises(ValueError, match=r"not finite: codec.g_s.0.bias"):
+        make_checkpoint(path, broken, CARD, [], half=True)
+    broken.codec.g_s[0].bias.data[0] = torch.nan
+    with pytest.raises(ValueError, match=r"not finite: codec.g_s.0.bias"):
+        make_checkpoint(path, broken, CARD, [])
+    assert not list(tmp_path.glob("*hyper*"))
+
+
+def damage_tensors(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def replace_tensor(name, change):
+    def act(path):
+        tensors = load_file(path)
+        save_file(tensors | {name: change(tensors[name])}, path)
+        rewrite_card(path)
+
+    return act
+
+
+def edit_card(**changes):
+    def act(path):
+        source = path.with_suffix(".json")
+        source.write_text(json.dumps(json.loads(source.read_text()) | changes))
+
+    return act
+
+
+def edit_config(**changes):
+    def act(path):
+        source = path.with_suffix(".json")
+        card = json.loads(source.read_text())
+        source.write_text(json.dumps(card | {"config": card["config"] | changes}))
+
+    return act
+
+
+def truncate_with_its_card(path):
+    path.write_bytes(path.read_bytes()[:1000])
+    rewrite_card(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_tensors, r"hyperprior-1.safetensors is damaged.*get both files again"),
+        (truncate_with_its_card, "cannot be read as safetensors"),
+        (lambda path: path.with_suffix(".json").unlink(), "no card hyperprior-1.json beside"),
+        (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a checkpoint"),
+        (edit_config(model="mbt2018-mean"), "model is bmshj2018-hyperprior by its tensors"),
+        (edit_config(model="elic"), "elic"),
+        (edit_card(format=3), r"\$\.format"),
+        (edit_card(steps=-1), r"\$\.steps"),
+        (edit_card(crops=True), r"\$\.crops"),
+        (edit_config(widths=[8, 12, 3]), r"\$\.widths"),
+        (edit_config(widths=[8, 16]), r"does not fit its card: widths is \(8, 12\) by its"),
+        (edit_config(lmbda=None), r"\$\.lmbda"),
+        (edit_card(measured={"bpp": "1"}), r"\$\.measured"),
+        (edit_card(command=3), r"\$\.command"),
+        (
+            replace_tensor("g_a.2.bias", lambda old: old / 0),
+            "g_a.2.bias has values that",
+        ),
+        (replace_tensor("h_a.0.bias", lambda old: old[1:].clone()), "network: h_a.0.bias differs"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(shipped, photo, damage, said):
+    save(shipped)
+    damage(shipped / "hyperprior-1.safetensors")
+    with pytest.raises(Unavailable, match=said) as caught:
+        matched().encode(photo, QUALITY)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,71 @@
+"""`bench encode`, `decode` and `checkpoint import` with a tiny network: files, and one sentence."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from baselines.neural.crdr.controls import HeaderControls
+from benchmark.cli import app
+from benchmark.errors import BenchError
+from support.networks.tiny_checkpoint import noise
+from support.networks.tiny_streams import encode, unpack
+
+
+def at_no_realism(controls: HeaderControls) -> HeaderControls:
+    return controls._replace(beta=0)
+
+
+def run(*words: object) -> str:
+    """Return the output of a command; its error is raised."""
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    pixels, ramp = noise(100, 150), np.tile(np.linspace(0, 255, 150).astype(np.uint8), (100, 1))
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    Image.fromarray(ramp).save(tmp_path / "map.png")
+    stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
+    said = run("encode", tmp_path / "in.png", stream, "--q", 2.5, "--beta", 3.84)
+    assert f"{stream.stat().st_size} bytes" in said
+    assert stream.read_bytes() == encode(codec, pixels, 2.5, 3.84)
+    run("decode", stream, out)
+    assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
+    run("decode", stream, out, "--beta", 0)
+    assert np.array_equal(
+        np.asarray(Image.open(out)), codec.decode(stream.read_bytes(), at_no_realism)
+    )
+    maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
+    run("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
+    assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("encode", "none.png", "out.crdr"), "none.png is not a file"),
+        (("encode", "in.png", "out.crdr", "--q", 9), "not q=9"),
+        (("encode", "in.png", "no/where.crdr"), "cannot be written"),
+        (("encode", "in.png", "out.crdr", "--checkpoint", "no.safetensors"), "no checkpoint no"),
+        (("decode", "none.crdr", "out.png"), "none.crdr cannot be read"),
+        (("decode", "in.png", "out.png"), "in.png does not begin as a stream of ours"),
+        (("decode", "in.png", "out.jpg"), "becomes a PNG"),
+        (("checkpoint", "import", "in.png"), "cannot be read as weights"),
+        (("checkpoint", "import", "in.png", "--out", "x.pt"), "ends in .safetensors"),
+    ],
+)
+def test_a_command_that_cannot_do_it_says_so_in_one_sentence(
+    checkpoint, tmp_path, monkeypatch, words, says
+):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(checkpoint.parent))
+    monkeypatch.setenv("BENCH_DEVICE", "cpu")
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(noise(8, 8)).save("in.png")
+    with pytest.raises(BenchError, match=says) as refusal:
+        run(*words)
+    assert "\n" not in str(refusal.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.png"}

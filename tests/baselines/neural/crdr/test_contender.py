@@ -1,0 +1,65 @@
+"""Our codec as the harness finds it: its description, checkpoints and settings."""
+
+import subprocess
+import sys
+from pathlib import Path
+from shutil import copyfile
+
+import pytest
+
+from baselines.crdr import CRDR
+from baselines.neural.checkpoint.card import card_path
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from benchmark.codec import Setting
+from benchmark.errors import BadOption, Unavailable
+from support.networks.tiny_checkpoint import noise
+
+ROOT = Path(__file__).parents[4]
+
+
+def test_a_description_needs_no_torch_and_calls_an_untrained_network_so(checkpoint, tmp_path):
+    (tmp_path / "torch.py").write_text("raise AssertionError('torch was imported')\n")
+    script = f"from baselines.crdr import CRDR; CRDR(beta=0, checkpoint={str(checkpoint)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}.describe()"],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert CRDR(beta=0, checkpoint=str(checkpoint)).describe().caveat == "untrained"
+
+
+def test_without_a_checkpoint_it_is_unavailable_never_random(monkeypatch, tmp_path):
+    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
+    with pytest.raises(Unavailable, match=r"no weight file ours\.safetensors"):
+        CRDR(beta=0)
+    with pytest.raises(Unavailable, match="no checkpoint nowhere"):
+        CRDR(beta=0, checkpoint="nowhere")
+
+
+def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, checkpoint, tmp_path):
+    for path in (checkpoint, card_path(checkpoint)):
+        copyfile(path, tmp_path / f"ours{path.suffix}")
+        copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
+    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
+    assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [(Setting("quality", 2), "not quality=2"), (Setting("q", 4.1), "q=4.1"),
+     (Setting("q", float("nan")), "q=nan")],
+)  # fmt: skip
+def test_settings_that_do_not_exist_are_refused(checkpoint, setting, says):
+    with pytest.raises(BadOption, match=says):
+        CRDR(beta=0, checkpoint=str(checkpoint)).encode(noise(8, 8), setting)
+
+
+def test_a_beta_out_of_range_is_refused(checkpoint):
+    with pytest.raises(BadOption, match="beta=6"):
+        CRDR(beta=6, checkpoint=str(checkpoint))
+    with pytest.raises(BadOption, match="beta is -1"):
+        CRDR(beta=0, checkpoint=str(checkpoint)).decode(b"", beta=-1)

@@ -1,0 +1,126 @@
+"""The folder of a training run: which runs it takes up, which it refuses, and the command."""
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from baselines.compressai.matched import compressai, single_rate
+from baselines.neural.training import __main__ as command
+from baselines.neural.training.loop.checkpointing import load_state
+from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from benchmark.errors import UsageError
+from support.training.fixtures import (
+    CPU,
+    REALISM,
+    STAGE,
+    differing,
+    json_free,
+    learner_of,
+    of_journal,
+    pictures,
+    recipe_of,
+    toy,
+    write_photographs,
+)
+
+pytestmark = pytest.mark.usefixtures("handlers")
+
+
+def test_a_run_of_something_else_in_the_same_folder_is_refused(tmp_path, data):
+    recipe = recipe_of({"steps": 1})
+    train(Subject(), recipe, [data], tmp_path, device="cpu")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    few = write_photographs(tmp_path.with_name("few"), 4)
+    others = [
+        (Subject(), recipe_of({"steps": 2}), [data]),
+        (Subject(), recipe_of({"steps": 1}, seed=2), [data]),
+        (Subject("compressai", {"model": "mbt2018-mean"}), recipe, [data]),
+        (Subject(), recipe, [few]),
+    ]
+    for subject, other, folders in others:
+        with pytest.raises(UsageError, match="is a run of another model, recipe or set"):
+            train(subject, other, folders, tmp_path, device="cpu")
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_stages_may_be_added_behind_those_that_a_run_has(tmp_path, data):
+    train(Subject(), recipe_of({}), [data], tmp_path / "grown", device="cpu")
+    grown = recipe_of({}, {"steps": 2})
+    train(Subject(), grown, [data], tmp_path / "grown", device="cpu")
+    train(Subject(), grown, [data], tmp_path / "whole", device="cpu")
+    states = [load_state(tmp_path / run, CPU) for run in ("grown", "whole")]
+    assert not differing(*states)
+    with pytest.raises(UsageError, match="another model, recipe"):
+        train(Subject(), recipe_of({}), [data], tmp_path / "grown", device="cpu")
+
+
+def test_a_run_begun_before_a_field_existed_resumes(tmp_path, data):
+    recipe = recipe_of({"steps": 2})
+    train(Subject(), recipe, [data], tmp_path, device="cpu", deadline=0.0)
+    path = tmp_path / "recipe.json"
+    record = json.loads(path.read_text())
+    del record["recipe"]["stages"][0]["map_share"], record["recipe"]["autocast"]
+    record["subject"] = {"model": "ours", "lmbda": 0.0}
+    path.write_text(json.dumps(record))
+    train(Subject(), recipe, [data], tmp_path, device="cpu")
+    assert load_state(tmp_path, CPU)["step"] == 2
+    assert json.loads(path.read_text())["recipe"]["autocast"] is False
+
+
+def test_a_record_and_a_state_of_an_earlier_version_are_those_of_the_same_run(tmp_path):
+    recipe = single_rate(recipe_of(REALISM), 0.01)
+    subject = compressai("mbt2018-mean", 0.01, (8, 12))
+    record = {"recipe": asdict(recipe), "photographs": 3}
+    earlier = {"model": "compressai:mbt2018-mean", "lmbda": 0.01, "widths": [8, 12]}
+    (tmp_path / "recipe.json").write_text(json.dumps({**record, "subject": earlier}))
+    assert read_record(tmp_path) == RunRecord(subject, recipe, 3)
+    learner = learner_of(toy(), REALISM)
+    learner.update()
+    state = json_free(learner.state())
+    other = learner_of(toy(), REALISM)
+    other.load_state({"adversary": state.pop("objective"), **state})
+    assert not differing(learner.state(), other.state())
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 3, "subject": {}}'])
+def test_a_folder_whose_record_is_damaged_is_refused(tmp_path, data, content):
+    (tmp_path / "recipe.json").write_text(content)
+    with pytest.raises(UsageError, match=r"recipe\.json is no record of a training run"):
+        train(Subject(), recipe_of({}), [data], tmp_path, device="cpu")
+
+
+def test_what_cannot_be_trained_into_or_validated_with_is_refused(tmp_path, data):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"file cannot be a run's folder"):
+        train(Subject(), recipe_of({}), [data], tmp_path / "file", device="cpu")
+    small = [pictures(1)[0][:63]]
+    with pytest.raises(UsageError, match="smaller than 64 pixels"):
+        train(Subject(), recipe_of({}), [data], tmp_path / "run", validation=small, device="cpu")
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, data, monkeypatch, caplog):
+    def ended(*options):
+        monkeypatch.setattr(sys, "argv", ["training", "--out", str(tmp_path / "run"), *options])
+        return command.main()
+
+    with caplog.at_level(logging.ERROR):
+        assert ended("--recipe", "nigth", "--data", str(data)) == 1
+        assert ended("--recipe", "smoke", "--data", str(tmp_path)) == 1
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("No recipe 'nigth'")
+    assert "holds no photographs" in second
+
+
+def test_the_command_trains(tmp_path, data, monkeypatch):
+    recipe = tmp_path / "short.toml"
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in STAGE.items())
+    recipe.write_text(f'sizes = "tiny"\nvalidate_every_steps = 3\n[[stage]]\n{lines}\n')
+    options = ["--recipe", str(recipe), "--data", str(data), "--out", str(tmp_path / "run")]
+    validation = ["--validation", str(data / "0.png"), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["training", *options, *validation])
+    assert command.main() == 0
+    assert load_state(tmp_path / "run", CPU)["step"] == 3
+    assert len(of_journal(tmp_path / "run", "validation_loss")) == 1

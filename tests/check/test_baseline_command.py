@@ -1,0 +1,48 @@
+"""`bench baseline` as a user runs it: what a baseline holds, and what is refused."""
+
+import json
+
+import pytest
+
+from benchmark.check.baseline import list_baselines
+from benchmark.errors import StoreError, UsageError
+from benchmark.rows.store import Store
+from support.bench.invoked import bench
+from support.rows.measured import sweep
+
+
+def test_the_record_of_a_baseline_is_readable_text_and_a_damaged_one_is_refused(tmp_path):
+    Store(tmp_path / "set").append(sweep("jpeg"))
+    bench("baseline", "save", "v1", "--results", tmp_path)
+    path = tmp_path / "baselines" / "v1" / "origin.json"
+    record = json.loads(path.read_text())
+    assert (record["name"], record["rows"], record["codecs"]) == ("v1", {"set": 18}, ["jpeg"])
+    for damaged in ("{", json.dumps({**record, "rows": {"set": "many"}}), '{"name": "v1"}'):
+        path.write_text(damaged)
+        with pytest.raises(StoreError, match="is no record of a baseline"):
+            bench("baseline", "list", "--results", tmp_path)
+
+
+def test_a_baseline_of_some_codecs_has_these_alone_and_a_draft_is_none(tmp_path):
+    Store(tmp_path / "set").append([*sweep("jpeg"), *sweep("webp")])
+    bench("baseline", "save", "some", "--codecs", "webp", "--results", tmp_path)
+    rows = Store(tmp_path / "baselines" / "some" / "set").table()
+    assert set(rows["codec"].to_pylist()) == {"webp"}
+    (tmp_path / "baselines" / ".half.123.part").mkdir()
+    assert "half" not in bench("baseline", "list", "--results", tmp_path)
+    for name in ("z", "a"):
+        bench("baseline", "save", name, "--results", tmp_path)
+    assert [one.name for one in list_baselines(tmp_path)] == ["a", "some", "z"]
+    with pytest.raises(UsageError, match="no rows of avif"):
+        bench("baseline", "save", "other", "--codecs", "avif", "--results", tmp_path)
+
+
+def test_a_baseline_of_a_codec_with_options_is_asked_for_by_its_label(tmp_path):
+    variants = ("", "optimize=1", "subsampling=444")
+    Store(tmp_path / "set").append(
+        [one for text in variants for one in sweep("jpeg", variant=text)]
+    )
+    bench("baseline", "save", "one", "--codecs", "jpeg:optimize=1", "--results", tmp_path)
+    rows = Store(tmp_path / "baselines" / "one" / "set").table()
+    assert set(rows["variant"].to_pylist()) == {"optimize=1"}
+    assert [one.codecs for one in list_baselines(tmp_path)] == [("jpeg:optimize=1",)]

@@ -1,0 +1,55 @@
+"""A codec's measured results and the packs that they make."""
+
+import pytest
+from PIL import Image
+
+from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.source import probe
+from benchmark.measure.workbench import Workbench
+from benchmark.packs.export_pack import export_pack
+from benchmark.plan.cells import plan
+from benchmark.plan.select import select
+from benchmark.rows.store import Store
+from support.packs.honest_pack import HONEST, NOTES, conditions
+
+
+@pytest.fixture(scope="package")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(2):
+        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def sources(photos):
+    return probe([ImageFile(path.name, path) for path in sorted(photos.iterdir())], False, 1)
+
+
+@pytest.fixture(scope="package")
+def measured(sources, tmp_path_factory):
+    """A store with every cell of one codec, coded by the codec itself."""
+    store = Store(tmp_path_factory.mktemp("results") / "photos")
+    bench, run = Workbench(conditions()), conditions().run
+    contenders = select([HONEST.text], {}).contenders
+    store.begin(run, {"codecs": {HONEST.text: {"licence": "MIT"}}})
+    for cell in plan(contenders, "photos", sources):
+        done = bench.measure(cell)
+        store.keep(done.stream)
+        store.append([{**done.row, "encode_seconds": 123.0}])
+    return store
+
+
+@pytest.fixture(scope="module", params=["pack", "pack.tar"])
+def pack_path(request, measured, tmp_path_factory):
+    path = tmp_path_factory.mktemp("packs") / request.param
+    assert export_pack(path, [measured], [HONEST], NOTES) == (6, ())
+    return path
+
+
+@pytest.fixture
+def folder_pack(measured, tmp_path):
+    """One of its own, to spoil."""
+    path = tmp_path / "mine"
+    export_pack(path, [measured], [HONEST], NOTES)
+    return path

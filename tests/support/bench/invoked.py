@@ -1,0 +1,18 @@
+"""The command `bench` in this process: words -> what it prints, or the error that it explains."""
+
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+
+
+def bench(*words, code=0):
+    """What the command prints; it has to end with the exit code `code`."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def last_line(text):
+    return text.rstrip().splitlines()[-1]

@@ -1,0 +1,1 @@
+"""The entropy coder's bytes, read in a second way."""

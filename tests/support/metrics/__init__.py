@@ -1,0 +1,1 @@
+"""Features by which sets of images are compared."""

@@ -1,0 +1,69 @@
+"""CompressAI's hyperprior as it is trained here, narrow and drawn: network, file, codec."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.codec import CompressAI
+from baselines.compressai.network import ZooNetwork
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from benchmark.codec import Setting
+
+HYPERPRIOR = "bmshj2018-hyperprior"
+WIDTHS = (8, 12)
+QUALITY = Setting("quality", 1)
+DEVIATION = 3.0  # of the latent
+CARD = Card(
+    architecture="compressai",
+    config=ZooConfig(HYPERPRIOR, WIDTHS, 0.01),
+    training_data="no photographs",
+    steps=7,
+    crops=56,
+    command="bench train",
+    commit="0" * 40,
+    measured={"sample_bpp": 0.5},
+)
+
+
+def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
+    """Seeded and narrow, with latents that spread and scales that fit them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ZooNetwork(model, WIDTHS, 0.01)
+        stock = network.codec
+        with torch.no_grad():
+            probe = stock.g_a(torch.rand(1, 3, 64, 64))
+            stock.g_a[6].weight.mul_(DEVIATION / probe.std())
+            stock.g_a[6].bias.zero_()
+            last = stock.h_s[4]
+            last.weight.mul_(10)
+            last.bias[: WIDTHS[1]] = DEVIATION
+    return network
+
+
+def as_images(pixels):
+    """Pixels of 8 bits, (height, width, 3) -> one image from -1 to 1, (1, 3, height, width)."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def save(folder: Path, name: str = "hyperprior-1", seed: int = 1, **options) -> ZooNetwork:
+    """Write a drawn network and its card into `folder`; return the network."""
+    network = wrapped(seed=seed)
+    make_checkpoint(folder / f"{name}.safetensors", network, CARD, [], **options)
+    return network
+
+
+def matched(weights: str = "matched") -> CompressAI:
+    """The codec that finds its networks by itself, as `weights=matched` asks for."""
+    return CompressAI(model=HYPERPRIOR, weights=weights)
+
+
+def rewrite_card(path: Path) -> None:
+    """Let the card vouch for the tensors' file as it is now."""
+    from benchmark.system.digest import file_sha256
+
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(card | {"sha256": file_sha256(path)}))

@@ -1,0 +1,1 @@
+"""Packs, made and spoilt."""

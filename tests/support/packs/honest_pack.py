@@ -1,0 +1,33 @@
+"""What the tests of packs measure, record and spoil: the codec, the conditions, a pack's text."""
+
+from pathlib import Path
+
+from benchmark.codec_spec import CodecSpec
+from benchmark.measure.workbench import Conditions
+from benchmark.packs.pack import open_pack
+from benchmark.plan.select import select
+
+FAKES = Path(__file__).parents[1] / "codecs" / "fakes.py"
+HONEST = CodecSpec(f"{FAKES}:Honest", ())
+NOTES = ("made for a test",)
+
+
+def conditions(**changes):
+    """Those of one untimed run on the processor, but for `changes`."""
+    same = {"run": "20260101T000000-aa", "device": "cpu", "flatten": False, "timing": False}
+    more = {"threads": 1, "metrics": ("psnr", "psnr_y"), "jobs": 1, "machine": "test"}
+    more["folder"] = Path("unwritten")
+    return Conditions(**{**same, **more, **changes})
+
+
+def recorded_contender(pack_path):
+    """The codec with the pack's streams in place of its encoder."""
+    (contender,) = select([HONEST.text], {}, [open_pack(pack_path)]).contenders
+    return contender
+
+
+def rewrite(path, old, new, count=1):
+    """Replace a text that has to be in a file, the first `count` times; -1 is everywhere."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, count))
