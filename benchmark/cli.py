@@ -26,7 +26,13 @@ from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
 from benchmark.commands.measuring.run import rescore, run
 from benchmark.commands.verb import Verb
-from benchmark.errors import BenchError, DamagedResults, Unavailable, UsageError
+from benchmark.errors import (
+    BenchError,
+    DamagedResults,
+    Unavailable,
+    UsageError,
+    refused_path,
+)
 from benchmark.registry import COMMANDS, load_command
 from benchmark.system.foreign.text import visible
 
@@ -188,6 +194,11 @@ def main() -> None:
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # of a path that the user gave, looked up wherever it is first needed
+        if not (sentence := refused_path(error)):
+            raise
+        print(f"bench: {visible(sentence)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def usage_sentence(error: TyperException) -> str:

@@ -15,6 +15,7 @@ BenchError                 every message is meant for the user and needs no trac
 """
 
 import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -132,3 +133,19 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
     if any(words in text for words in NO_MEMORY_ON_DEVICE):
         return "device"
     return "host" if any(words in text for words in NO_MEMORY_ON_HOST) else None
+
+
+def refused_path(error: BaseException) -> str:
+    """Return a sentence about a path that the system refuses to look up; empty for other errors.
+
+    >>> refused_path(OSError(errno.ENAMETOOLONG, "File name too long", "aaaa"))
+    'aaaa cannot be used: File name too long; name another path'
+    """
+    if not isinstance(error, OSError) or error.filename is None:
+        return ""
+    remedy = {
+        errno.ENAMETOOLONG: "name another path",
+        errno.EACCES: "change its permissions, or name another path",
+    }.get(error.errno or 0)
+    path = os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename
+    return f"{path} cannot be used: {error.strerror}; {remedy}" if remedy else ""

@@ -123,7 +123,7 @@ def _lost(store: Store) -> Iterator[Finding]:
         what = f"{len(lost)} cells have no stream of the recorded size"
         yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
     for run in sorted({*stored.table["run"].to_pylist()} - {None}):
-        path = store.folder / "runs" / f"{run}.json"
-        if not path.exists():
+        if not store.has_record(run):
+            path = str(store.folder / "runs" / f"{run}.json")
             what = "rows name this run, and its record is not there"
-            yield Finding(str(path), "missing", what, "restore it; the rows stay as they are")
+            yield Finding(path, "missing", what, "restore it; the rows stay as they are")

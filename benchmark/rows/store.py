@@ -93,6 +93,10 @@ class Store:
         """Add facts to a run's record, or replace those of the same names."""
         self._records.amend(run, facts)
 
+    def has_record(self, run: str) -> bool:
+        """Return whether a run has a record."""
+        return self._records.has(run)
+
     def record(self, run: str) -> dict[str, Any]:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
         return self._records.read(run)

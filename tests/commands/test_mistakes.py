@@ -309,6 +309,14 @@ MISTAKES = {
     "argument too many": ["run jpeg", "list codecs", "doctor all", "match a b c"],
     "verb that is not there": ["rn", "pack exprt", "figures ppr"],
 }
+# With such a name in the place of the one that is not there.
+MISTAKES["name that is too long for a file"] = [
+    words.replace("nowhere", "LONG")
+    for mistake in ("missing folder", "results folder that is not there", "file that is not there")
+    for words in MISTAKES[mistake]
+    if "nowhere" in words
+]
+LONG = 300 * "x"  # the longest name of Linux' file systems has 255 bytes
 CASES = [(mistake, words) for mistake, all_words in MISTAKES.items() for words in all_words]
 # What the sentence has to name.
 NAMED = {
@@ -320,6 +328,7 @@ NAMED = {
     "unknown device": "gpu",
     "results folder that is not there": "nowhere",
     "file that is not there": "nowhere",
+    "name that is too long for a file": LONG,
 }
 
 
@@ -378,7 +387,7 @@ def test_the_page_on_commands_shows_real_sentences():
 def test_a_mistake_is_one_sentence_and_exit_code_2(place, monkeypatch, mistake, words):
     monkeypatch.chdir(place)
     before = sorted(path.relative_to(place) for path in place.rglob("*"))
-    done = bench(*words.split())
+    done = bench(*words.replace("LONG", LONG).split())
     assert done.returncode == 2, f"{done.stdout}{done.stderr}"
     assert done.stdout == ""
     assert done.stderr.startswith("bench: ")

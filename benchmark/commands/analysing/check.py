@@ -12,7 +12,7 @@ import typer
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_dataset, complete_metrics
 from benchmark.commands.refusals import refuse_several, target_file, target_folder
-from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
 
 if TYPE_CHECKING:
     from benchmark.check.candidate import Candidate
@@ -234,6 +234,8 @@ def check(
     except (UsageError, Unavailable, typer.Exit):
         raise
     except Exception as error:  # whatever it is, 1 would say that something regressed
+        if refused_path(error):
+            raise
         told = str(error) if isinstance(error, BenchError) else traceback.format_exc()
         print(f"bench: {told}", file=sys.stderr)
         raise typer.Exit(NO_VERDICT) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.result_file import write_result, write_results
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, is_regular, read_regular
 
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "
@@ -34,6 +34,10 @@ class RunRecords:
     def amend(self, run: str, facts: Mapping[str, Any]) -> None:
         """Add facts to a run's record, or replace those of the same names."""
         write_result(self._path(run), _text({**self.read(run), **facts}))
+
+    def has(self, run: str) -> bool:
+        """Return whether a run has a record; False for a name that no file can have."""
+        return Path(run).name == run and is_regular(self._path(run))
 
     def read(self, run: str) -> dict[str, Any]:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""

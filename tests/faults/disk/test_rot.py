@@ -266,6 +266,18 @@ def test_doctor_names_what_is_damaged_missing_or_without_a_checksum(results, tmp
     assert nothing.stderr.count("bench: ") == 1
 
 
+def test_doctor_names_a_run_whose_name_no_file_can_have(results):
+    store = store_in(results)
+    named = store.versions().slice(0, 1)
+    place = named.schema.get_field_index("run")
+    run = 300 * "x"
+    for path in store.folder.glob("per_image/*"):
+        path.unlink()
+    write_shard(store.folder / "per_image", named.set_column(place, "run", pa.array([run])))
+    ((missing,),) = (one.findings for one in verify_results(results))
+    assert (missing.path, missing.state) == (str(store.folder / "runs" / f"{run}.json"), "missing")
+
+
 def test_doctor_reads_no_stream_beyond_the_limit_of_any_file(results):
     stream = sorted(store_in(results).streams())[0]
     os.truncate(stream, LARGEST_FILE_BYTES + 1)

@@ -34,10 +34,15 @@ def unreadable(store):
 
 
 def measured_twice(store):
-    """Cells with rows of two measurements; a shard and its compacted copy are one."""
+    """Cells with rows of two measurements of this folder's runs, or of one merged into it.
+
+    A shard and its compacted copy are one; a row of a pack is none, and stays beside a measured one
+    until shards are compacted.
+    """
     found = defaultdict(set)
     for row in store.versions().to_pylist():
-        found[row["cell"]].add((row["run"], row["finished_utc"]))
+        if not row["recorded"]:
+            found[row["cell"]].add((row["run"], row["finished_utc"]))
     return [cell for cell, versions in found.items() if len(versions) > 1]
 
 
