@@ -27,7 +27,7 @@ PARTS: Mapping[str, ModuleType] = {
 
 HEAD = """# On a GPU
 
-This page is written by `tools/on_gpu.sh`; a change by hand is lost with its next run.
+`tools/on_gpu.sh` writes this page; a change by hand is lost with its next run.
 """
 NONE = """
 **No GPU has been measured.** None was at hand. On a machine with CUDA, one command measures the parts
@@ -46,37 +46,37 @@ tools/on_gpu.sh --list                 # the parts, and what each of them shows
 tools/on_gpu.sh --device cpu --small --out try   # the parts themselves, in a minute or two, without a GPU
 ```
 
-A part is a process of its own that begins nothing new after some minutes and is ended after nine. The same command goes
-on with what is missing; `--again` measures anew. Records, one json file a part with numbers, versions, device, driver and
-date, are in `.work/gpu` (`--out`). Kodak is measured if `$BENCH_DATA` or the user's cache has it, else the bundled sample;
-metrics need their weights (`bench fetch alexnet`). Networks without a checkpoint have seeded weights and are called
-untrained. Exit code 1 if a claim does not hold or a part is not complete, 2 without a usable GPU.
+Each part is a process of its own, which begins no new measurement after some minutes and is ended after nine. The same command
+measures what is missing; `--again` measures everything anew. Records are in `.work/gpu` (`--out`), one json file for each part
+with numbers, versions, device, driver and date. Kodak is measured if `$BENCH_DATA` or the user's cache has it, otherwise the bundled
+sample. Metrics need their weights (`bench fetch alexnet`). Networks without a checkpoint have seeded weights and are called
+untrained. The exit code is 1 if a claim does not hold or a part is not complete, and 2 without a usable GPU.
 
-Streams for other machines are in `carry/` below the records. Elsewhere, their decoder is tried with
+Streams for other machines are in `carry/` below the records. On another machine, this command tries their decoder:
 
 ```sh
 bench audit pack cuda.tar --dataset kodak --device cpu
 ```
 
-and `tools/on_gpu.sh --only exchange --carried FOLDER` decodes on the GPU the packs that another machine has made.
+`tools/on_gpu.sh --only exchange --carried FOLDER` decodes on the GPU the packs that another machine has made.
 """
 WITHOUT = """
 ## What is shown without a GPU
 
-Tests with the marker `device` (`tests/device/`) run on a GPU where there is one, and else on a stand-in
-(`tests/support/networks/stand_in_gpu.py`): tensors that say "cuda", whose values the processor computes. A tensor of each device in one
-operation, a conversion to NumPy and a generator of the wrong device are errors there as on a GPU, and what waits for the device
-is counted. By these tests alone it is claimed that
+Tests with the marker `device` (`tests/device/`) run on a GPU where there is one, and otherwise on a stand-in for it
+(`tests/support/networks/stand_in_gpu.py`): tensors that report the device "cuda", whose values the processor computes. An operation on
+tensors of both devices, a conversion to NumPy and a generator of the wrong device are errors there as on a GPU, and whatever waits for
+the device is counted. The following claims rest on these tests alone:
 
 - every method encodes and decodes on a GPU, with maps, tiles, `effort`, `exact` and rates to reach, and each stream has the same
   latents on both devices;
-- coding waits for the device in the entropy coder, in searches and for the picture, nowhere else;
+- coding waits for the device in the entropy coder, in searches and for the picture, and nowhere else;
 - metrics and feature spaces have the CPU's values to 1e-5 (those whose weights are present or can be drawn; MUSIQ, CLIP-IQA and
   MANIQA were not tried);
 - a training step of every kind of stage keeps to one device and reads nothing back (the base codec of `dirac` and `hfd` does, if
-  it runs on the CPU), and its state goes on on the other device.
+  it runs on the CPU), and training can continue from its state on the other device.
 
-Kernels and their rounding, bfloat16, speed, memory, streams of kernels and several GPUs have no stand-in.
+The stand-in shows nothing about kernels and their rounding, bfloat16, speed, memory, streams of kernels and several GPUs.
 """
 
 

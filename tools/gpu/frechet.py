@@ -27,7 +27,7 @@ from tools.gpu.conditions import Conditions
 from tools.gpu.part import Cell, Found, failures, measured, table
 
 TITLE = "Frechet features per second"
-CLAIM = "No bar: patches of 256 px per second, and the largest difference of features."
+CLAIM = "No target: patches of 256 px per second, and the largest difference of features."
 SECONDS, SMALL_SECONDS = 10.0, 0.0
 PEER_BATCH = 50
 SIDE_PX, ROOM_PX = 256, 1024  # of a patch, and of the drawn image that they are cut from

@@ -17,7 +17,7 @@ from tools.gpu.networks import NamedNetwork, networks
 from tools.gpu.part import Cell, Found, failures, measured, table
 
 TITLE = "Seconds of encoding and decoding"
-CLAIM = "No bar: medians over images of one call each, the first image once before that."
+CLAIM = "No target: medians over images of one call each, the first image once before that."
 IMAGES, SMALL_IMAGES = 5, 1
 
 

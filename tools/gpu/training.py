@@ -19,7 +19,7 @@ from tools.gpu.networks import SIZES
 from tools.gpu.part import Cell, Found, failures, measured, table
 
 TITLE = "Training"
-CLAIM = "No bar: the rate stage of the recipe `lease` on random pixels, its batch and its crops."
+CLAIM = "No target: the rate stage of the recipe `lease` on random pixels, its batch and its crops."
 RECIPE = "lease"
 SECONDS, SMALL_SECONDS = 15.0, 0.0
 WARM_UP_STEPS = 3
