@@ -61,9 +61,9 @@ def test_without_a_gpu_it_says_how_to_try_it(monkeypatch, capsys):
 
 def test_parts_run_on_a_cpu_are_recorded_and_go_on(tmp_path):
     page = (ROOT / "docs" / "gpu.md").read_text()
-    status, shown, told = small(tmp_path, "--only", "coding,training")
+    status, shown, told = small(tmp_path, "--only", "suite,coding,training")
     assert status == 0, shown + told
-    assert "2 parts: coding, training" in shown
+    assert "3 parts: suite, coding, training" in shown
     record = read_record(tmp_path / "coding.json")
     assert record.complete
     assert record.described["device"] == "cpu"
@@ -76,7 +76,9 @@ def test_parts_run_on_a_cpu_are_recorded_and_go_on(tmp_path):
     written = (tmp_path / "gpu.md").read_text()
     assert "A CPU was measured in place of a GPU" in written
     assert "| tiny (untrained) | 1 | 1 of 1 | 0.00 % | 0 |" in written
-    assert written.count("Not run: it was not asked for.") == 6
+    assert written.count("Not run: it was not asked for.") == 5
+    ((name, row),) = read_record(tmp_path / "suite.json").cells.items()
+    assert f"| `{name}` | {row['passed']} | 0 | 0 |" in written
     assert (ROOT / "docs" / "gpu.md").read_text() == page, "a CPU writes no page about GPUs"
 
 

@@ -44,7 +44,7 @@ def outcomes(conditions: Conditions, name: str) -> dict[str, Any]:
     names = [case.get("name") for case in suite if case.find("failure") is not None]
     return {
         "passed": passed,
-        "failed": wrong,
+        "failures": wrong,
         "skipped": count["skipped"],
         "names": names,
         "held": not wrong and passed > 0,
@@ -54,7 +54,7 @@ def outcomes(conditions: Conditions, name: str) -> dict[str, Any]:
 def section(found: Found) -> list[str]:
     """Return a table with a row for each file, and the names of tests that fail."""
     lines = [
-        (f"`{key}`", row["passed"], row["failed"], row["skipped"])
+        (f"`{key}`", row["passed"], row["failures"], row["skipped"])
         for key, row in measured(found).items()
     ]
     failed = [f"- `{key}`: {one}" for key, row in measured(found).items() for one in row["names"]]
