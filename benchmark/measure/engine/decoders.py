@@ -19,7 +19,7 @@ from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
 from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended
 from benchmark.measure.engine.patience import ENDING_SECONDS, Patience
-from benchmark.measure.engine.worker_context import worker_context
+from benchmark.measure.engine.worker_context import start_worker, worker_context
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 from benchmark.system.process_tree import end_tree
@@ -53,7 +53,7 @@ class DecoderProcess:
         self._process: BaseProcess = context.Process(
             target=serve, args=(theirs, environment, self._spec), daemon=True
         )
-        self._process.start()
+        start_worker(self._process)
         theirs.close()
         self._greeting: Ready | Failed | None = None
         self._busy = False

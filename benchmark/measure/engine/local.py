@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from benchmark.measure.engine.gpu_lanes import gpu_lanes
 from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
-from benchmark.measure.engine.worker_context import worker_context
+from benchmark.measure.engine.worker_context import start_worker, worker_context
 from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
@@ -166,7 +166,7 @@ class _Worker:
             args=(theirs, self._conditions, {**os.environ, **self._chosen}),
             daemon=True,
         )
-        self._process.start()
+        start_worker(self._process)
         theirs.close()
 
     def take(self) -> None:

@@ -4,9 +4,10 @@ import os
 from functools import cache
 from multiprocessing import forkserver, get_context, util
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from benchmark.errors import UsageError
+from benchmark.errors import BenchError, UsageError
 from benchmark.registry import FEATURE_SPACES, METRICS
 from benchmark.system.processes.hang_up import hang_up_ignored
 from benchmark.system.processes.private_folder import mark_as_own, sweep
@@ -48,11 +49,26 @@ def worker_context() -> ForkServerContext:
     pin_pools()
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
     with hang_up_ignored():  # the server ends with this process, not with the terminal
         _start_server()
-    mark_as_own(Path(util.get_temp_dir()))
     sweep()
     return context
+
+
+def start_worker(process: BaseProcess) -> None:
+    """Start a worker of `worker_context`.
+
+    Raises `BenchError` where the server was killed meanwhile: whether it has begun the worker is
+    unknown then.
+    """
+    try:
+        process.start()
+    except (EOFError, ConnectionError) as error:
+        raise BenchError(
+            "the server that starts workers was killed; what was finished is kept, so run the same "
+            "command again"
+        ) from error
 
 
 def _start_server() -> None:

@@ -48,7 +48,7 @@ def of_an_end(ended: Ended) -> list[str]:
     if ended.code == HUNG:
         return [f"it does not end within {MOST_SECONDS:.0f} s"]
     if found := UNCAUGHT.search(said):
-        wrongs.append(f"it prints '{found[0]}': {said[found.start() :][-300:]}")
+        wrongs.append(f"it prints '{found[0]}': {said[found.start() :][-1500:]}")
     if found := CONTROL.search(said):
         wrongs.append(f"it prints the control character {found[0]!r}")
     if not ended.struck and ended.code not in EXIT_CODES:
