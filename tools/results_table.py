@@ -21,6 +21,7 @@ CODECS = {  # label in the rows -> what the README calls it
     "hyperprior:weights=matched": "hyperprior",
     "charm": "Charm",
     "elic": "ELIC",
+    "ivr": "IVR",
     "ours:beta=0": "**`ours`, beta 0**",
     "ours:beta=3.84": "**`ours`, beta 3.84**",
 }
