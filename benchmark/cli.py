@@ -26,13 +26,7 @@ from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
 from benchmark.commands.measuring.run import rescore, run
 from benchmark.commands.verb import Verb
-from benchmark.errors import (
-    BenchError,
-    DamagedResults,
-    Unavailable,
-    UsageError,
-    refused_path,
-)
+from benchmark.errors import BenchError, DamagedResults, Unavailable, UsageError, refused_path
 from benchmark.registry import COMMANDS, load_command
 from benchmark.system.foreign.text import visible
 
