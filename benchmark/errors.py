@@ -15,7 +15,6 @@ BenchError                 every message is meant for the user and needs no trac
 """
 
 import errno
-import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -147,5 +146,4 @@ def refused_path(error: BaseException) -> str:
         errno.ENAMETOOLONG: "name another path",
         errno.EACCES: "change its permissions, or name another path",
     }.get(error.errno or 0)
-    path = os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename
-    return f"{path} cannot be used: {error.strerror}; {remedy}" if remedy else ""
+    return f"{error.filename} cannot be used: {error.strerror}; {remedy}" if remedy else ""

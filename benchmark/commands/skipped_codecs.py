@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable
 
+from benchmark.system.weights import SEARCHED
+
+# The sentence of `find_weights`: a command, and what of it codecs that share a line have in common.
 WEIGHTS = re.compile(
-    r"no weight file .+? in (--weights-dir or torch's cache): .*?"
-    r"(`(bench fetch|bench train --suite \w+)[^`]*`)"
+    rf"no weight file .+? in {SEARCHED}: .*?(`(bench fetch|bench train --suite \w+)[^`]*`)"
 )
 NEEDS = re.compile(r"\S+ needs (.+)", re.DOTALL)
 
@@ -29,7 +31,7 @@ def skipped_codecs(skipped: Iterable[tuple[str, str]], details: bool = False) ->
 def _lack(reason: str) -> str:
     """Return what is the same in the reasons of codecs that share a line."""
     if weights := WEIGHTS.match(reason):
-        return f"{weights[1]}: {weights[3]}"
+        return weights[2]
     needs = NEEDS.fullmatch(reason)
     return f"need {needs[1]}" if needs else reason
 
@@ -41,6 +43,6 @@ def _lines(pairs: list[tuple[str, str]], details: bool) -> list[str]:
     found = [weights for _, reason in pairs if (weights := WEIGHTS.match(reason))]
     lack = _lack(pairs[0][1])
     if found:
-        commands = ", ".join(dict.fromkeys(weights[2] for weights in found))
-        lack = f"no weight files in {found[0][1]}: run {commands}"
+        commands = ", ".join(dict.fromkeys(weights[1] for weights in found))
+        lack = f"no weight files in {SEARCHED}: run {commands}"
     return [f"{', '.join(codecs)}: {lack}"]

@@ -66,12 +66,14 @@ def export_pack(
     for store in stores:
         found = _finished(store, codecs)
         finished |= {_spec(row) for row in found}
-        bare = [row for row in found if _is_bare(row, store)]
+        kept: list[Row] = []
+        bare: list[Row] = []
+        for row in found:
+            (bare if _is_bare(row, store) else kept).append(row)
         if bare:
             left_out.append(_told(bare, store))
-            found = [row for row in found if not _is_bare(row, store)]
-        rows += found
-        for row in found:
+        rows += kept
+        for row in kept:
             data = store.stream(row["stream_sha256"])
             if data is None:
                 raise UsageError(
@@ -79,7 +81,7 @@ def export_pack(
                     f"of {row['image']} was not kept in {store.folder}: it cannot be in a pack"
                 )
             streams[row["stream_sha256"]] = data
-        for run in {row["run"] for row in found}:
+        for run in {row["run"] for row in kept}:
             told = store.record(run).get("codecs", {})
             licences |= {text: info["licence"] for text, info in told.items()}
     for spec in codecs:

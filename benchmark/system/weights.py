@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmark.errors import Unavailable, UsageError
 
+SEARCHED = "--weights-dir or torch's cache"  # in sentences for the user
 VARIABLE = "BENCH_WEIGHTS"  # `--weights-dir` sets it, so that worker processes see the same folders
 
 
@@ -43,6 +44,4 @@ def find_weights(patterns: Sequence[str], remedy: str) -> Path:
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):
                 return path
-    raise Unavailable(
-        f"no weight file {' or '.join(patterns)} in --weights-dir or torch's cache: {remedy}"
-    )
+    raise Unavailable(f"no weight file {' or '.join(patterns)} in {SEARCHED}: {remedy}")

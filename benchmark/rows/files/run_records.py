@@ -37,7 +37,10 @@ class RunRecords:
 
     def has(self, run: str) -> bool:
         """Return whether a run has a record; False for a name that no file can have."""
-        return Path(run).name == run and is_regular(self._path(run))
+        try:
+            return is_regular(self._path(run))
+        except StoreError:
+            return False
 
     def read(self, run: str) -> dict[str, Any]:
         """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""

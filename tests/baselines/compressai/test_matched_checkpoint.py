@@ -1,6 +1,5 @@
 """The file of a hyperprior that is trained here: parameters, tables and card, whole and damaged."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
+from support.networks.card_edits import bless, edited, resized
 from support.networks.matched_hyperprior import (
     CARD,
     HYPERPRIOR,
     QUALITY,
     WIDTHS,
     matched,
-    rewrite_card,
     save,
     wrapped,
 )
@@ -70,7 +69,7 @@ def test_the_tables_in_the_file_are_the_ones_that_code(shipped, crop):
     wider = network.codec.state_dict()
     tables = [name for name in tensors if name.startswith("entropy_bottleneck._")]
     save_file(tensors | {name: wider[name] for name in tables}, path)
-    rewrite_card(path)
+    bless(path)
     longer = matched().encode(crop, Setting("quality", 1))
     compressai_weights._kept.clear()
     save(shipped)
@@ -131,31 +130,14 @@ def replace_tensor(name, change):
     def act(path):
         tensors = load_file(path)
         save_file(tensors | {name: change(tensors[name])}, path)
-        rewrite_card(path)
-
-    return act
-
-
-def edit_card(**changes):
-    def act(path):
-        source = path.with_suffix(".json")
-        source.write_text(json.dumps(json.loads(source.read_text()) | changes))
-
-    return act
-
-
-def edit_config(**changes):
-    def act(path):
-        source = path.with_suffix(".json")
-        card = json.loads(source.read_text())
-        source.write_text(json.dumps(card | {"config": card["config"] | changes}))
+        bless(path)
 
     return act
 
 
 def truncate_with_its_card(path):
     path.write_bytes(path.read_bytes()[:1000])
-    rewrite_card(path)
+    bless(path)
 
 
 @pytest.mark.parametrize(
@@ -165,16 +147,16 @@ def truncate_with_its_card(path):
         (truncate_with_its_card, "cannot be read as safetensors"),
         (lambda path: path.with_suffix(".json").unlink(), "no card hyperprior-1.json beside"),
         (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a checkpoint"),
-        (edit_config(model="mbt2018-mean"), "model is bmshj2018-hyperprior by its tensors"),
-        (edit_config(model="elic"), "elic"),
-        (edit_card(format=3), r"\$\.format"),
-        (edit_card(steps=-1), r"\$\.steps"),
-        (edit_card(crops=True), r"\$\.crops"),
-        (edit_config(widths=[8, 12, 3]), r"\$\.widths"),
-        (edit_config(widths=[8, 16]), r"does not fit its card: widths is \(8, 12\) by its"),
-        (edit_config(lmbda=None), r"\$\.lmbda"),
-        (edit_card(measured={"bpp": "1"}), r"\$\.measured"),
-        (edit_card(command=3), r"\$\.command"),
+        (resized(model="mbt2018-mean"), "model is bmshj2018-hyperprior by its tensors"),
+        (resized(model="elic"), "elic"),
+        (edited(format=3), r"\$\.format"),
+        (edited(steps=-1), r"\$\.steps"),
+        (edited(crops=True), r"\$\.crops"),
+        (resized(widths=[8, 12, 3]), r"\$\.widths"),
+        (resized(widths=[8, 16]), r"does not fit its card: widths is \(8, 12\) by its"),
+        (resized(lmbda=None), r"\$\.lmbda"),
+        (edited(measured={"bpp": "1"}), r"\$\.measured"),
+        (edited(command=3), r"\$\.command"),
         (
             replace_tensor("g_a.2.bias", lambda old: old / 0),
             "g_a.2.bias has values that",

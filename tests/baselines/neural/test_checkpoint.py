@@ -17,6 +17,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
+from support.networks.card_edits import bless, edited
 from support.networks.tiny_checkpoint import noise
 
 CARD = Card(
@@ -182,16 +183,6 @@ def test_a_flipped_bit_is_noticed(path):
         load_checkpoint(path)
 
 
-def rewrite(path: Path, **changes: object) -> None:
-    card = path.with_suffix(".json")
-    card.write_text(json.dumps(json.loads(card.read_text()) | changes))
-
-
-def bless(path: Path) -> None:
-    """Let the card vouch for whatever the tensors' file holds now."""
-    rewrite(path, sha256=file_sha256(path))
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -222,7 +213,7 @@ def bless(path: Path) -> None:
     ids=str,
 )
 def test_a_card_that_makes_no_sense_is_one_error(path, changes):
-    rewrite(path, **changes)
+    edited(**changes)(path)
     with pytest.raises(Unavailable, match=r"tiny\.json is no card of a checkpoint: \w"):
         load_checkpoint(path)
 
@@ -238,7 +229,7 @@ def test_a_card_that_makes_no_sense_is_one_error(path, changes):
     ],
 )
 def test_the_error_names_the_wrong_field(path, changes, name):
-    rewrite(path, **changes)
+    edited(**changes)(path)
     with pytest.raises(Unavailable, match=name):
         load_card(path)
 
@@ -260,10 +251,10 @@ def test_a_card_too_large_is_not_read(path):
 
 
 def test_tensors_of_another_network_are_refused_before_any_is_read(path):
-    rewrite(path, config=to_json(without_context(TINY)))
+    edited(config=to_json(without_context(TINY)))(path)
     with pytest.raises(Unavailable, match=r"does not hold its card's network: context\."):
         load_checkpoint(path)
-    rewrite(path, config=to_json(replace(TINY, condition=18)))
+    edited(config=to_json(replace(TINY, condition=18)))(path)
     with pytest.raises(Unavailable, match=r"does not hold .*: synthesis\.embedding"):
         load_checkpoint(path)
 

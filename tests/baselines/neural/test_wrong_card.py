@@ -12,20 +12,10 @@ from safetensors.torch import load_file, save_file
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable
-from benchmark.system.digest import file_sha256
 from support.bench.command import bench
 from support.bench.lean_process import ROOT
+from support.networks.card_edits import bless, edited, resized
 from support.networks.tiny_checkpoint import noise, write_checkpoint
-
-
-def edited(**changes):
-    """Return a function that changes fields of a card."""
-
-    def act(path):
-        card = path.with_suffix(".json")
-        card.write_text(json.dumps(json.loads(card.read_text()) | changes))
-
-    return act
 
 
 def without(field):
@@ -38,15 +28,6 @@ def without(field):
     return act
 
 
-def resized(**changes):
-    def act(path):
-        card = path.with_suffix(".json")
-        record = json.loads(card.read_text())
-        card.write_text(json.dumps(record | {"config": record["config"] | changes}))
-
-    return act
-
-
 def of_compressai(path):
     for suffix in (".json", ".safetensors"):
         shutil.copy(BUNDLED / f"hyperprior-1{suffix}", path.with_suffix(suffix))
@@ -54,13 +35,13 @@ def of_compressai(path):
 
 def tensors_of_compressai(path):
     shutil.copy(BUNDLED / "hyperprior-1.safetensors", path)
-    edited(sha256=file_sha256(path))(path)
+    bless(path)
 
 
 def without_tables(path):
     held = load_file(path)
     save_file({k: v for k, v in held.items() if not k.startswith("tables.")}, path)
-    edited(sha256=file_sha256(path))(path)
+    bless(path)
 
 
 def with_content(content):

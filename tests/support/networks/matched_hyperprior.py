@@ -1,6 +1,5 @@
 """CompressAI's hyperprior as it is trained here, narrow and drawn: network, file, codec."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -59,11 +58,3 @@ def save(folder: Path, name: str = "hyperprior-1", seed: int = 1, **options) -> 
 def matched(weights: str = "matched") -> CompressAI:
     """The codec that finds its networks by itself, as `weights=matched` asks for."""
     return CompressAI(model=HYPERPRIOR, weights=weights)
-
-
-def rewrite_card(path: Path) -> None:
-    """Let the card vouch for the tensors' file as it is now."""
-    from benchmark.system.digest import file_sha256
-
-    card = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(json.dumps(card | {"sha256": file_sha256(path)}))
