@@ -45,8 +45,8 @@ def remembered(path: Path, what: str, compute: Callable[[], Any]) -> Any:
     file is looked at. What changes while it is looked at is not remembered. The memory is optional:
     if it cannot be read or written, everything is computed.
     """
-    place = os.fsencode(path.resolve()).decode(errors="backslashreplace")  # may be no UTF-8
     state = _state(path)
+    place = os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")  # may be no UTF-8
     key = f"{what} {place} {state}"
     try:
         with closing(_memory()) as memory:

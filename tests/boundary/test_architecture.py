@@ -84,6 +84,7 @@ OWNERS = {
     ),
 }
 MAY_TALK = (
+    "benchmark/__main__.py",
     "benchmark/cli.py",
     "benchmark/commands/",
     "baselines/commands/",

@@ -47,6 +47,28 @@ def test_each_of_them_is_there_with_its_own_help(name):
     assert f"bench {name} [" in done.stdout
 
 
+@pytest.mark.parametrize("loading", ["benchmark.cli", "benchmark.commands.exchanging.pictures"])
+def test_ctrl_c_while_the_program_is_loading_is_one_line(loading):
+    script = f"""
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {loading!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored
+from benchmark.__main__ import main
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["bench", "list"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "bench: interrupted\n")
+
+
 def test_a_line_of_help_is_a_sentence():
     for one in COMMANDS.values():
         assert one.help[0].isupper()

@@ -16,6 +16,7 @@ from benchmark.datasets.folder import data_folders, find_images, open_folder
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak
 from benchmark.datasets.sample import open_sample
+from benchmark.datasets.source import Refused, probe
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import pixels_sha256
@@ -72,6 +73,13 @@ def test_links_to_images_count_and_links_to_folders_do_not(tmp_path):
     (tmp_path / "set/b.png").symlink_to(tmp_path / "elsewhere/b.png")
     (tmp_path / "set/loop").symlink_to(tmp_path / "set")
     assert names_of(open_folder(tmp_path / "set").images) == ["a.png", "b.png"]
+
+
+def test_a_link_that_leads_to_itself_is_refused_like_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
+    (refused,) = probe(open_folder(tmp_path).images, flatten=False, threads=1)
+    assert isinstance(refused, Refused)
+    assert refused.reason == "a.png cannot be read: Too many levels of symbolic links"
 
 
 def test_results_of_two_folders_with_one_title_never_mix(tmp_path):

@@ -1,5 +1,6 @@
 """A card for tensors that came without one, and the integer tables that their file may lack."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +76,7 @@ class BareTensors:
         )
         if not self.has_tables:
             return make_checkpoint(target, network, card, images(), half=self._is_half())
-        if target.resolve() != self.path.resolve():
+        if os.path.realpath(target) != os.path.realpath(self.path):
             return save_checkpoint(target, network, card, tables, half=self._is_half())
         save_card(target, card)
         return card

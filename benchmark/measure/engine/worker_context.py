@@ -2,14 +2,14 @@
 
 import os
 from functools import cache
-from multiprocessing import forkserver, get_context, util
+from multiprocessing import forkserver, get_context, resource_tracker, util
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from benchmark.errors import BenchError, UsageError
 from benchmark.registry import FEATURE_SPACES, METRICS
-from benchmark.system.processes.hang_up import hang_up_ignored
+from benchmark.system.processes.hang_up import terminal_blocked
 from benchmark.system.processes.private_folder import mark_as_own, sweep
 
 # Two oversubscribed cores make some metrics 27 times slower, so every numeric pool gets one thread.
@@ -50,7 +50,8 @@ def worker_context() -> ForkServerContext:
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
-    with hang_up_ignored():  # the server ends with this process, not with the terminal
+    resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
+    with terminal_blocked():  # the server ends with this process, not with the terminal
         _start_server()
     sweep()
     return context

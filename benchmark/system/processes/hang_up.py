@@ -5,11 +5,12 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from time import sleep
 from types import FrameType
 
 GRACE_SECONDS = 5.0
+OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 
 
 def work_for(descriptor: int, work: Callable[[], None]) -> None:
@@ -21,7 +22,7 @@ def work_for(descriptor: int, work: Callable[[], None]) -> None:
     terminal, which reach both, are the other's to handle. That it is gone is no exception, even
     where that is known before the work has begun.
     """
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in OF_THE_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
     with suppress(KeyboardInterrupt, EOFError, ConnectionError):
         try:
@@ -42,19 +43,17 @@ def _end_with(descriptor: int) -> None:
 
 
 @contextmanager
-def hang_up_ignored() -> Iterator[None]:
-    """Have processes that are started in the block ignore the end of the terminal (SIGHUP).
+def terminal_blocked() -> Iterator[None]:
+    """Keep Ctrl-C and the end of the terminal from processes that are started in the block.
 
-    In another thread than the main one, which may set no handlers, this does nothing.
+    They inherit the mask, so that nothing reaches them before they can set a handler, or after.
+    What comes for this process meanwhile is delivered at the end at the latest.
     """
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def interrupt_at_hang_up() -> None:

@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,8 +48,12 @@ def sweep() -> int:
     return removed
 
 
+@cache
 def mark_as_own(folder: Path) -> None:
-    """Lock a folder until this process ends, so that a later `sweep` removes it if it is left."""
+    """Lock a folder until this process ends, so that a later `sweep` removes it if it is left.
+
+    A second call for the folder does nothing; it would wait for the first one's lock.
+    """
     with suppress(OSError):
         _locked(folder / LOCK)
 

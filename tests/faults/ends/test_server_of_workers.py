@@ -1,4 +1,4 @@
-"""A server of workers that is killed is one sentence to the command that was using it."""
+"""A server of workers: killed, it is one sentence to the command; Ctrl-C is that one's alone."""
 
 from support.faults.ledger import tell
 from support.processes import in_a_process
@@ -27,3 +27,36 @@ def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence(record_p
     told = in_a_process(KILLED_WHILE_IT_STARTS)
     tell(record_property, "the server of workers killed", 1, 1, not told)
     assert told.startswith("the server that starts workers was killed; what was finished is kept")
+
+
+# Python loads what a server preloads before the server sets its own handlers.
+CTRL_C_WHILE_IT_BEGINS = """
+import os, pathlib, signal
+from benchmark.measure.engine import worker_context
+from benchmark.system.process_tree import descendants
+
+def ctrl_c_at_once():
+    worker_context._start_server = begin
+    begin()
+    for one in descendants(os.getpid()):
+        if "forkserver" in pathlib.Path(f"/proc/{one.process_id}/cmdline").read_text():
+            os.kill(one.process_id, signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+
+begin, worker_context._start_server = worker_context._start_server, ctrl_c_at_once
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    worker_context.worker_context()
+except KeyboardInterrupt:
+    print("interrupted")
+worker = worker_context.worker_context().Process(target=print)
+worker_context.start_worker(worker)
+worker.join()
+print("the worker ended with", worker.exitcode)
+"""
+
+
+def test_ctrl_c_while_the_server_begins_ends_the_command_and_not_the_server(record_property):
+    told = in_a_process(CTRL_C_WHILE_IT_BEGINS)
+    tell(record_property, "Ctrl-C while the server begins", 1, 1, "interrupted" not in told)
+    assert told.splitlines() == ["interrupted", "", "the worker ended with 0"]
