@@ -137,6 +137,15 @@ def test_points_beyond_the_cut_are_not_named():
     assert [one.setting for one in found.left_out] == ["quality=20", "quality=60"]
 
 
+def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_settings():
+    rows = [*sweep("jpeg"), *dipping("webp", [20], 6)]
+    for one in rows:
+        if one["codec"] == "webp" and one["setting_value"] == 5:
+            one["bpp"] = 0.0
+    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    assert [one.setting for one in found.left_out] == ["quality=20"]
+
+
 def test_a_curve_with_two_of_six_points_below_the_front_has_no_bd_rate():
     overview, _, (record,) = tables([*sweep("jpeg"), *dipping("webp", [20, 60], 6)])
     assert "webp (PSNR): 2 of 6 points of it lie below" in note(overview, "–")
