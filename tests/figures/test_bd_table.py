@@ -141,7 +141,7 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
     rows = [*sweep("jpeg"), *dipping("webp", [20], 6)]
     for one in rows:
         if one["codec"] == "webp" and one["setting_value"] == 5:
-            one["bpp"] = 0.0
+            one["num_bytes"] = 0
     (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
     assert [one.setting for one in found.left_out] == ["quality=20"]
 
