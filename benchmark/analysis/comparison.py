@@ -172,7 +172,6 @@ def _of_images(
 def _left_out(
     points: Sequence[Point], measure: Measure, up_to_bpp: float | None
 ) -> list[LeftOutPoint]:
-    points = [point for point in points if len(mean_curve([point], measure).bpp)]  # on the axes
     curve = mean_curve(points, measure)
     most = math.inf if up_to_bpp is None else up_to_bpp
     return [

@@ -123,6 +123,8 @@ def why_not(point: Point, measure: Measure, summary: Summary) -> str | None:
     known = mean.images + mean.infinite
     if point.missing or not point.images:
         return f"{point.images} of {summary.images} images"
+    if point.bpp is None or point.bpp <= 0:
+        return "no bits, which no rate-distortion curve has a place for"
     if mean.missing or not known:
         why = f": {mean.reasons[0][0]}" if mean.reasons else ""
         return f"{measure.column} of {known} of {known + mean.missing or point.images} images{why}"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.analysis.comparison import DISAGREEMENT, compare
+from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.metrics.measure import Measure
@@ -142,8 +143,12 @@ def test_a_point_without_a_rate_is_on_no_curve_and_the_others_keep_their_setting
     for one in rows:
         if one["codec"] == "webp" and one["setting_value"] == 5:
             one["num_bytes"] = 0
-    (found,) = compare(summarise(table(rows)), PSNR, "jpeg")
+    summary = summarise(table(rows))
+    (found,) = compare(summary, PSNR, "jpeg")
     assert [one.setting for one in found.left_out] == ["quality=20"]
+    (without,) = excluded(summary, PSNR)
+    assert (without.label, without.setting) == ("webp", "quality=5")
+    assert without.why == "no bits, which no rate-distortion curve has a place for"
 
 
 def test_a_curve_with_two_of_six_points_below_the_front_has_no_bd_rate():
