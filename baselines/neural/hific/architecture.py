@@ -49,7 +49,7 @@ class HificArchitecture(HyperpriorArchitecture[HificSizes]):
     def initialise(
         self, network: "HificNetwork", crops: "Tensor", lambdas: Sequence[float]
     ) -> None:
-        """Scale the latent to a few levels on `crops` (N, 3, H, W) in [-1, 1]."""
-        from baselines.neural.hific.model import initialise
+        """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
+        from baselines.neural.hific.start_values import initialise
 
         initialise(network, crops, lambdas)

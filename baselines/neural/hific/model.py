@@ -11,10 +11,8 @@ Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compres
 training, with the identity as gradient of rounding; the authors' hyper-decoder sees noisy ones.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.channel_norm import ChannelNorm
@@ -24,9 +22,6 @@ from baselines.neural.entropy.transform_coder import TransformNetwork
 from baselines.neural.hific.sizes import HificSizes
 
 IMAGE_CHANNELS = 3
-LEAST_SPREAD = 0.15  # of a latent channel at the start
-FIRST_SPREAD = 1.5  # of the latent at the start, in levels
-NOISE = 0.003  # standard deviation of the last weights of means and scales at the start
 
 
 class HificNetwork(TransformNetwork, HyperpriorNetwork):
@@ -103,24 +98,3 @@ class Generator(nn.Module):
         head = self.head(latents)
         images: Tensor = self.tail(head + self.blocks(head))
         return images
-
-
-def initialise(network: HificNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
-    """Scale the latent of random transforms to a few levels, and set the scales to that.
-
-    A transform with normalisations between its layers cannot start as an orthogonal one. `images`
-    are (n, 3, h, w) in [-1, 1], multiples of 64; `lambdas` change nothing.
-    """
-    last: nn.Conv2d = network.analysis[-1]  # type: ignore[assignment]
-    with torch.no_grad():
-        gain = FIRST_SPREAD / float(network.analyse(images).std())
-        last.weight.mul_(gain)
-        last.bias.mul_(gain)  # type: ignore[union-attr]
-        spread = network.analyse(images).std((0, 2, 3)).clamp(min=LEAST_SPREAD)
-        for stack in (network.hyper_synthesis.mean, network.hyper_synthesis.scale):
-            output: nn.Conv2d = stack[-1]  # type: ignore[assignment]
-            nn.init.normal_(output.weight, std=NOISE)
-            nn.init.zeros_(output.bias)  # type: ignore[arg-type]
-        output.bias.copy_(spread)  # type: ignore[union-attr]
-        images_bias: nn.Conv2d = network.synthesis.tail[-1]  # type: ignore[assignment]
-        images_bias.bias.copy_((images.mean((0, 2, 3)) + 1) / 2)  # type: ignore[union-attr]

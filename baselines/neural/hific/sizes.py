@@ -23,12 +23,10 @@ class HificSizes:
     hyper_kernel: int  # of the hyper-convolutions that change the resolution
 
     def __post_init__(self) -> None:
+        # A colour, the sum of the others and a constant: `start_values`.
+        require_widths(self.widths, least=3)
         require_widths(
-            (
-                *(*self.widths, self.latent, self.hyper_latent),
-                *(*self.hyper_encoder, *self.hyper_decoder),
-            ),
-            least=2,
+            (self.latent, self.hyper_latent, *self.hyper_encoder, *self.hyper_decoder), least=2
         )
         require_kernels((self.hyper_kernel,))
         require_count("residual_blocks", self.residual_blocks)
