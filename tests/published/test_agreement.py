@@ -136,7 +136,6 @@ def test_jpeg_is_explained_by_the_library_and_not_beyond_it():
     assert worse.verdict == "differs"
 
 
-@pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors/vtm-23.13")
 @pytest.mark.parametrize(
     ("measure", "shift_db", "verdicts"),
     [
@@ -162,6 +161,7 @@ def test_ms_illm_is_explained_by_what_its_authors_count_and_not_beyond_it(
     assert (theirs.verdict == "explained") == ("pickle" in theirs.why and shift_db == 0)
 
 
+@pytest.mark.skipif(not ANCHORS.exists(), reason="needs ../shared/data/anchors/vtm-23.13")
 def test_vtm_agrees_and_a_truncating_conversion_is_flagged():
     means = defaultdict(list)
     with ANCHORS.open() as file:
