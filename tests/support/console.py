@@ -86,7 +86,7 @@ class Session:
         (home / "bin").mkdir()
         program = home / "bin" / "bench"
         program.write_text(
-            f"#!{sys.executable}\nfrom benchmark.cli import main\n\n"
+            f"#!{sys.executable}\nfrom benchmark.__main__ import main\n\n"
             'if __name__ == "__main__":\n    main()\n'
         )
         program.chmod(0o755)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from baselines.neural.blocks.channel_norm import ChannelNorm
 from baselines.neural.blocks.orthogonal import Transform, transforms_of
-from baselines.neural.entropy.start_values import LEAST_SPREAD, start_entropy_model
+from baselines.neural.entropy.start_values import start_entropy_model
 from baselines.neural.hific.model import Generator, HificNetwork
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
@@ -54,7 +54,7 @@ def initialise(network: HificNetwork, images: Tensor, lambdas: Sequence[float]) 
     with torch.no_grad():
         transforms = transforms_of(images[:, :colours], narrowest)
         y = _start_encoder(network.analysis, images, transforms, gain)
-        _start_entropy(network, y, len(transforms[-1].spread))
+        _start_entropy(network, y)
         _start_generator(network.synthesis, y, transforms, gain)
         to_images: nn.Conv2d = network.synthesis.tail[-1]  # type: ignore[assignment]
         _bias(to_images).add_(images.mean((0, 2, 3)))
@@ -77,11 +77,9 @@ def _start_encoder(
     return y
 
 
-def _start_entropy(network: HificNetwork, y: Tensor, count: int) -> None:
-    """Set scales to those of the first `count` channels of y, and the last mean to its constant."""
-    spread = torch.full((network.sizes.latent,), LEAST_SPREAD)
-    spread[:count] = y[:, :count].std((0, 2, 3))
-    start_entropy_model(network, spread)
+def _start_entropy(network: HificNetwork, y: Tensor) -> None:
+    """Set scales to those of the channels of y, and the last mean to its constant."""
+    start_entropy_model(network, y.std((0, 2, 3)))
     hyper: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     hyper.weight[:, -1] = 0
     means: nn.Conv2d = network.hyper_synthesis.mean[-1]  # type: ignore[assignment]
@@ -165,8 +163,8 @@ def _start_norm(norm: ChannelNorm, features: Tensor, count: int, *, relu: bool) 
     after = norm(features)[:, :count]
     if relu:
         norm.shift[:count] = MARGIN * after.std((0, 2, 3)) - after.mean((0, 2, 3))
-    shift = norm(features)[:, :count].mean((0, 2, 3)) - gain * before.mean((0, 2, 3))
     normal = norm(features)
+    shift = normal[:, :count].mean((0, 2, 3)) - gain * before.mean((0, 2, 3))
     return Coefficients(normal.relu() if relu else normal, gain, shift)
 
 

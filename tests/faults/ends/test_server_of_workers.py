@@ -3,21 +3,28 @@
 from support.faults.ledger import tell
 from support.processes import in_a_process
 
-# The server stands still while a worker is asked of it, and is then killed.
-KILLED_WHILE_IT_STARTS = """
-import os, pathlib, signal, threading
-from benchmark.errors import BenchError
-from benchmark.measure.engine.worker_context import start_worker, worker_context
+SERVER = """
+import os, pathlib, signal
+from benchmark.measure.engine import worker_context
 from benchmark.system.process_tree import descendants
 
-context = worker_context()
-below = [one.process_id for one in descendants(os.getpid())]
-told = {one: pathlib.Path(f"/proc/{one}/cmdline").read_text() for one in below}
-(server,) = (one for one in below if "forkserver" in told[one])
-os.kill(server, signal.SIGSTOP)
-threading.Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
+def server():
+    below = [one.process_id for one in descendants(os.getpid())]
+    told = {one: pathlib.Path(f"/proc/{one}/cmdline").read_text() for one in below}
+    (found,) = (one for one in below if "forkserver" in told[one])
+    return found
+"""
+
+# The server stands still while a worker is asked of it, and is then killed.
+KILLED_WHILE_IT_STARTS = f"""{SERVER}
+import threading
+from benchmark.errors import BenchError
+
+context = worker_context.worker_context()
+os.kill(server(), signal.SIGSTOP)
+threading.Timer(0.5, os.kill, (server(), signal.SIGKILL)).start()
 try:
-    start_worker(context.Process(target=print))
+    worker_context.start_worker(context.Process(target=print))
 except BenchError as error:
     print(error)
 """
@@ -30,18 +37,12 @@ def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence(record_p
 
 
 # Python loads what a server preloads before the server sets its own handlers.
-CTRL_C_WHILE_IT_BEGINS = """
-import os, pathlib, signal
-from benchmark.measure.engine import worker_context
-from benchmark.system.process_tree import descendants
-
+CTRL_C_WHILE_IT_BEGINS = f"""{SERVER}
 def ctrl_c_at_once():
     worker_context._start_server = begin
     begin()
-    for one in descendants(os.getpid()):
-        if "forkserver" in pathlib.Path(f"/proc/{one.process_id}/cmdline").read_text():
-            os.kill(one.process_id, signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGINT)
+    for one in (server(), os.getpid()):
+        os.kill(one, signal.SIGINT)
 
 begin, worker_context._start_server = worker_context._start_server, ctrl_c_at_once
 signal.signal(signal.SIGINT, signal.default_int_handler)
