@@ -25,17 +25,12 @@ SWEPT_PREFIXES = (PREFIX, "pymp-")
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Yield a temporary folder for one call; it is removed afterwards, or by a later `sweep`."""
-    while True:
-        with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-            try:
-                held = _locked(Path(name) / LOCK)
-            except FileNotFoundError:  # swept between the two steps
-                continue
-            try:
-                yield Path(name)
-            finally:
-                os.close(held)
-            return
+    with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        held = _locked(Path(name) / LOCK)
+        try:
+            yield Path(name)
+        finally:
+            os.close(held)
 
 
 def sweep() -> int:
@@ -52,19 +47,19 @@ def sweep() -> int:
 def mark_as_own(folder: Path) -> None:
     """Lock a folder until this process ends, so that a later `sweep` removes it if it is left.
 
-    A second call for the folder does nothing; it would wait for the first one's lock.
+    A second call for the folder does nothing, and so does one that cannot write there.
     """
     with suppress(OSError):
         _locked(folder / LOCK)
 
 
 def _locked(path: Path) -> int:
-    """Make and lock a file; raise `FileNotFoundError` where it is removed before it is locked."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    """Make a file that is locked from the moment it has its name."""
+    draft = path.with_name(f"{path.name}.part")
+    descriptor = os.open(draft, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink == 0:
-            raise FileNotFoundError(path)
+        draft.rename(path)
     except BaseException:
         os.close(descriptor)
         raise

@@ -144,7 +144,7 @@ def test_members_that_cannot_be_are_refused(tmp_path, monkeypatch):
         ("elic-1", UsageError, "the suite has no member elic-1: its methods are dirac, hfd"),
         ("dirac-jpgeg", UnknownName, "Did you mean 'jpeg'"),
         ("hfd-dirac", UsageError, "a decoder that draws is no base of another"),
-        ("hfd-hific", Unavailable, "no weight file hific-1.safetensors"),
+        ("hfd-elic:checkpoint=absent", Unavailable, "no checkpoint absent"),
     ):
         with pytest.raises(kind, match=told):
             generative_suite(recipe, tmp_path, members=[member])
