@@ -22,6 +22,7 @@ CODECS = {  # label in the rows -> what the README calls it
     "charm": "Charm",
     "elic": "ELIC",
     "ivr": "IVR",
+    "hific": "HiFiC",
     "multirealism:beta=2.56": "Multi-Realism, beta 2.56",
     "ours:beta=0": "**`ours`, beta 0**",
     "ours:beta=3.84": "**`ours`, beta 3.84**",
