@@ -20,6 +20,7 @@ class Estimate(NamedTuple):
     y_bits: Tensor  # (N,)
     z_bits: Tensor  # (N,), of the hyper-latent; zeros for a codec without one
     latents: Tensor | None = None  # as decoded, for a loss or discriminator conditioned on them
+    rounded_bits: Tensor | None = None  # (N,) of all latents as rounded, for a loss that wants them
 
 
 class ParameterGroup(NamedTuple):

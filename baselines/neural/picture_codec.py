@@ -38,7 +38,7 @@ from benchmark.errors import ImageRefused, Unavailable
 
 
 class Piece(NamedTuple):
-    """What an encoder sees of an image for one of its tiles, all of it where it has no tiles."""
+    """Part of an image that an encoder sees for one tile; the whole image if it has none."""
 
     number: int  # of the tile, from 0 on
     images: Tensor  # float32 (1, 3, H, W) in [-1, 1], sides multiples of the coder's stride

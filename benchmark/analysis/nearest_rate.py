@@ -1,4 +1,4 @@
-"""Of each codec the stored row whose rate is nearest to one asked for."""
+"""The stored row of each codec whose rate is nearest to one asked for."""
 
 import math
 from collections.abc import Mapping, Sequence

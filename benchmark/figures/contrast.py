@@ -1,4 +1,4 @@
-"""How well a colour can be read on another one, and text in the colour of a curve."""
+"""Contrast between two colours, and text in the colour of a curve."""
 
 WHITE = "#ffffff"
 LEAST_CONTRAST = 4.5  # WCAG 2.2, of text; for lines 3 would do

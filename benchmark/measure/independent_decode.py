@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 200  # that a crash can take
 
 
 class Journey(NamedTuple):
-    """Which codec, where its streams were encoded, where they were decoded again."""
+    """A codec, the machine that encoded its streams, and the one that decoded them again."""
 
     codec: str
     encoded: str  # "cuda, Some CPU, 16 cores"

@@ -20,7 +20,7 @@ OF_PIXELS = ("this image has", "of this image and of its source", "that are not 
 
 
 class Absence(NamedTuple):
-    """What a metric lacks, in few words, and the command that brings it; empty if none is known."""
+    """A file or package that a metric lacks, and the command that brings it, or nothing."""
 
     what: str
     command: str = ""

@@ -37,7 +37,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Exported(NamedTuple):
-    """What a pack that was written holds, and which rows it lacks."""
+    """Content of a pack that was written, and the rows that it lacks."""
 
     num_streams: int
     left_out: tuple[str, ...]  # a sentence per dataset on bundled rows without a stream

@@ -68,7 +68,7 @@ class SystemCurve(NamedTuple):
 
     @property
     def origin(self) -> Literal["measured", "precomputed", "published"]:
-        """Where its points come from; precomputed if any of them is."""
+        """Origin of the points; precomputed if any of them is."""
         if not self.measured:
             return "published"
         return "precomputed" if self.recorded else "measured"

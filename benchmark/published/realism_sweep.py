@@ -50,7 +50,7 @@ class RealismSweep(NamedTuple):
 
     @property
     def origin(self) -> Literal["measured", "precomputed", "published"]:
-        """Where its points come from, as `SystemCurve.origin`."""
+        """Origin of the points, as of `SystemCurve.origin`."""
         if not self.measured:
             return "published"
         return "precomputed" if self.recorded else "measured"

@@ -1,4 +1,4 @@
-"""What a report leaves out in few lines, one for each kind of reason; report.md has every point."""
+"""Summary of what a report leaves out, one line for each kind of reason; report.md has all."""
 
 import re
 from collections.abc import Mapping, Sequence

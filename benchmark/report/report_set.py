@@ -32,7 +32,7 @@ PICTURE = pattern(r"[0-9a-f]{64}\.\w+")  # named by the sha256 of its pixels
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What bench wrote into the folder of a report."""
+    """Record of the files that bench wrote into the folder of a report."""
 
     command: str = ""  # that makes the report again
     files: Mapping[str, str] = {}  # sha256 by name; empty where it is not known

@@ -1,4 +1,4 @@
-"""Which programs and Python files that stored rows name may run: those of origins that are trusted.
+"""Permission to run programs and Python files that stored rows name, by the origin of the rows.
 
 A row of the codec `command` names a program, one of `path.py:Class` a Python file. Rows come from
 packs and other folders too, and whoever wrote them would run what they like on this machine. Such
@@ -113,7 +113,7 @@ def record_origin(store: Store, source: Path, codes: Collection[Code]) -> None:
 
 
 class Origins:
-    """Where the code is from that the rows of a store name."""
+    """Origins of the code that the rows of a store name."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -10,13 +10,9 @@ from baselines.avif import AVIF
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import CorruptStream
 from support.files.boxes import boxes
+from support.psnr import psnr
 
 CRF = Setting("crf", 34)
-
-
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    error = reference.astype(np.float64) - decoded
-    return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
 def avif_properties(data: bytes) -> dict[bytes, bytes]:

@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +15,7 @@ from baselines.jpegli import Jpegli
 from baselines.mozjpeg import MozJPEG
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.errors import BadOption, Unavailable
+from support.psnr import psnr
 
 BASELINE, PROGRESSIVE = b"\xff\xc0", b"\xff\xc2"
 ROBIDOUX = 16  # the smallest entry of ImageMagick's table, which is mozjpeg's third
@@ -23,10 +23,6 @@ ROBIDOUX = 16  # the smallest entry of ImageMagick's table, which is mozjpeg's t
 
 def quality(value: float) -> Setting:
     return Setting("quality", value)
-
-
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
 
 
 def luma_table(data: bytes) -> list[int]:

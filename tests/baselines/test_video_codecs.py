@@ -18,6 +18,7 @@ from baselines.x265 import X265
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.programs import run_program
+from support.psnr import psnr
 
 QPS = (47, 42, 37, 32, 27, 22)
 PARAMETER_SETS_AND_PICTURE = {
@@ -54,10 +55,6 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture
 def crop(coffee: Pixels) -> Pixels:
     return np.ascontiguousarray(coffee[150:214, 250:346])
-
-
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
 
 
 def headers(case: Case, data: bytes) -> tuple[Counter[str], dict[str, int]]:

@@ -27,6 +27,7 @@ from benchmark.packs.pack import SHIPPED, open_pack
 from benchmark.system.programs import find_program, program_folders, run_program
 from conftest import SHARED
 from support.processes import running
+from support.psnr import psnr
 
 ANCHORS, KODAK = (SHARED / "data" / name for name in ("anchors/vtm-23.13", "kodak"))
 PACK = SHIPPED / "vtm-23.13.tar"
@@ -50,10 +51,6 @@ def sample(name: str) -> Pixels:
 def read(path: Path) -> Pixels:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
 
 
 def from_ten_bits(data: bytes) -> Pixels:

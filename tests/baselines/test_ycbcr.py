@@ -10,6 +10,7 @@ from PIL import Image
 from baselines.formats.ycbcr import Planes, double, halve, rgb_to_ycbcr, ycbcr_to_rgb
 from benchmark.codec import Pixels
 from conftest import SHARED
+from support.psnr import psnr
 
 KODAK = SHARED / "data" / "kodak"
 RED, BLUE = Fraction(2126, 10000), Fraction(722, 10000)
@@ -37,10 +38,6 @@ def exact_colour(codes: tuple[int, int, int], depth: int) -> list[int]:
     b = y + (2 - 2 * BLUE) * (cb - middle)
     g = (y - RED * r - BLUE * b) / GREEN
     return [min(max(round(255 * value), 0), 255) for value in (r, g, b)]
-
-
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    return float(10 * np.log10(255**2 / np.mean((reference.astype(float) - decoded) ** 2)))
 
 
 @pytest.mark.parametrize("depth", [8, 10])

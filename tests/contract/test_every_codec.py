@@ -17,6 +17,7 @@ from benchmark.registry import ALIASES, CODECS, NEED_OPTIONS
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import write_checkpoint
 from support.networks.tiny_diffusion import write_drawing
+from support.psnr import psnr
 
 WITH_OPTIONS = (
     "compressai:model=bmshj2018-factorized:metric=mse:weights=random",
@@ -24,6 +25,7 @@ WITH_OPTIONS = (
     "ours:beta=0:effort=1",
     "msillm:weights=random",
 )
+
 ELSEWHERE = {
     "folder": "codes nothing: sizes are declared",
     "command": "the contract is that of the user's programs",
@@ -88,12 +90,6 @@ over_codecs_with_a_curve = pytest.mark.parametrize("pair", TRAINED, indirect=Tru
 
 def middle(codec: Codec) -> Setting:
     return codec.sweep[len(codec.sweep) // 2]
-
-
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    error = reference.astype(np.float64) - decoded
-    with np.errstate(divide="ignore"):  # raw makes no error
-        return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
 def noise(height: int, width: int) -> Pixels:

@@ -14,7 +14,7 @@ SAME = ("device", "device_name", "driver", "versions", "commit", "small", "datas
 
 @dataclass
 class Record:
-    """What is known of a part."""
+    """State and result of a part."""
 
     described: Mapping[str, Any]  # by `Conditions.described`
     cells: dict[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -47,7 +47,7 @@ class TransformSizes(Protocol):
 
     @property
     def attention(self) -> bool:
-        """Whether there is attention in the middle and at the latent."""
+        """Presence of attention in the middle and at the latent."""
 
     @property
     def outer_kernel(self) -> int:

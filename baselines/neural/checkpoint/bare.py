@@ -24,7 +24,7 @@ from benchmark.system.digest import file_sha256
 
 @dataclass(frozen=True, slots=True)
 class TrainingFacts:
-    """What is known of a training, and is on the card."""
+    """Facts of a training that the card states."""
 
     steps: int | None = None  # None: unknown; 0: untrained
     crops: int = 0  # 0: unknown

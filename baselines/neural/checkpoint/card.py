@@ -52,7 +52,7 @@ class Card:
 
     @property
     def training(self) -> str:
-        """How long it was trained, and on what, as rows have it."""
+        """Number of training steps and training data, as rows have them."""
         if self.steps is None and self.training_data == UNKNOWN:
             return TRAINING_UNKNOWN
         steps = "an unknown number of" if self.steps is None else self.steps
@@ -60,7 +60,7 @@ class Card:
 
     @property
     def shown_caveat(self) -> str:
-        """What tables and figures say beside its name: first that it may not be trained."""
+        """Caveat of tables and figures beside its name; of an untrained network, this alone."""
         if self.steps == 0:
             return "untrained"
         unknown = TRAINING_UNKNOWN if self.steps is None else ""

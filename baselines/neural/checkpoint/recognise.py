@@ -24,7 +24,7 @@ class TensorFile(NamedTuple):
 
 
 class _Entry(msgspec.Struct):
-    """What the header of a safetensors file says of a tensor, as far as it is needed here."""
+    """Entry of a tensor in the header of a safetensors file, as far as it is needed here."""
 
     shape: tuple[int, ...]
 
@@ -38,7 +38,7 @@ class Recognised(NamedTuple):
 
 
 class _Difference(NamedTuple):
-    """How the tensors of a file differ from those of the nearest network of an architecture."""
+    """Difference of the tensors of a file from those of an architecture's nearest network."""
 
     architecture: str
     landmarks: int  # of the architecture's, in the file

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 from baselines.neural.dimensions import (
+    ResidualSizes,
     require_count,
     require_kernels,
     require_slices,
-    require_stages,
     require_widths,
 )
 
@@ -15,25 +15,9 @@ FOURIER_CHANNELS = 20  # of the embedded beta: ten sines, ten cosines
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """Dimensions that determine the shapes of all parameters.
+class Sizes(ResidualSizes):
+    """Dimensions that determine the shapes of all parameters; see `ResidualSizes`."""
 
-    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
-    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
-    dimensions that no network can have.
-    """
-
-    encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
-    decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
-    latent: int  # y
-    hyper_latent: int  # z
-    blocks: int  # bottleneck blocks per stage
-    attention: bool  # residual attention in the middle and at the latent
-    outer_kernel: int  # of the convolution next to the image, at either end
-    inner_kernel: int  # of the other three that change the resolution
-    hyper_encoder: tuple[int, int]
-    hyper_decoder: tuple[int, int]  # of each of the two stacks
-    hyper_kernel: int  # of the hyper-convolutions that change the resolution
     support: int  # output of a stack of the hyper-decoder: input of the context's transforms
     slices: tuple[int, ...]  # widths, summing to `latent`; none: no autoregressive part
     support_slices: int  # number of slices, the first ones, that inform later ones
@@ -43,18 +27,9 @@ class Sizes:
     rate_levels: int = 5
 
     def __post_init__(self) -> None:
-        require_widths(
-            (
-                *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
-                *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
-                self.condition,
-            )
-        )
-        require_kernels(
-            (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
-        )
-        require_stages((*self.encoder, *self.decoder, self.latent))
-        require_count("blocks", self.blocks)
+        ResidualSizes.__post_init__(self)
+        require_widths((self.support, *self.slices, *self.context, self.condition))
+        require_kernels(self.context_kernels)
         require_count("slices", len(self.slices))
         require_count("rate_levels", self.rate_levels, least=2)
         if self.slices:

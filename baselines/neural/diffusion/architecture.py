@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DiffusionArchitecture(PlainArchitecture[DiffusionConfig]):
-    """What both methods have in common; the network says by its table of levels whose it is."""
+    """Base class of both methods; the table of levels of a network says which one it belongs to."""
 
     config_type = DiffusionConfig
 

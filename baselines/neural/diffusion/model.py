@@ -29,7 +29,7 @@ class Noisy(NamedTuple):
 
 
 class LevelFacts(NamedTuple):
-    """What a decoder knows of the residuals at a rate."""
+    """Statistics of the residuals at a rate, as a decoder has them."""
 
     scale: float  # standard deviation s, for pictures in [-1, 1]
     threshold: float  # largest magnitude of u that is drawn

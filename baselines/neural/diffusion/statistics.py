@@ -1,4 +1,4 @@
-"""What is measured once, before training: how large residuals are at each rate of the base."""
+"""Size of the residuals at each rate of the base, measured once before training."""
 
 import torch
 from torch import Tensor

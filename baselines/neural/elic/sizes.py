@@ -3,33 +3,17 @@
 from dataclasses import dataclass
 
 from baselines.neural.dimensions import (
+    ResidualSizes,
     require_count,
     require_kernels,
-    require_stages,
     require_widths,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class ElicSizes:
-    """Dimensions that determine the shapes of all parameters.
+class ElicSizes(ResidualSizes):
+    """Dimensions that determine the shapes of all parameters; see `ResidualSizes`."""
 
-    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
-    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
-    dimensions that no network can have.
-    """
-
-    encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
-    decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
-    latent: int  # y
-    hyper_latent: int  # z
-    blocks: int  # bottleneck blocks per stage
-    attention: bool  # residual attention in the middle and at the latent
-    outer_kernel: int  # of the convolution next to the image, at either end
-    inner_kernel: int  # of the other three that change the resolution
-    hyper_encoder: tuple[int, int]
-    hyper_decoder: tuple[int, int]
-    hyper_kernel: int  # of the hyper-convolutions that change the resolution
     support: int  # output of the hyper-decoder
     groups: tuple[int, ...]  # widths, summing to `latent`
     channel_context: tuple[int, int]  # hidden widths of the context of earlier groups
@@ -38,21 +22,10 @@ class ElicSizes:
     aggregation: tuple[int, int] | None  # hidden widths; None: falling linearly, at least `support`
 
     def __post_init__(self) -> None:
-        require_widths(
-            (
-                *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
-                *(*self.hyper_encoder, *self.hyper_decoder, *self.groups, *self.channel_context),
-                *(self.aggregation or ()),
-            )
-        )
-        require_kernels(
-            (
-                *(self.outer_kernel, self.inner_kernel, self.hyper_kernel),
-                *(self.channel_kernel, self.spatial_kernel),
-            )
-        )
-        require_stages((*self.encoder, *self.decoder, self.latent))
-        require_count("blocks", self.blocks)
+        ResidualSizes.__post_init__(self)
+        aggregation = self.aggregation or ()
+        require_widths((self.support, *self.groups, *self.channel_context, *aggregation))
+        require_kernels((self.channel_kernel, self.spatial_kernel))
         require_count("groups", len(self.groups), least=1)
         if sum(self.groups) != self.latent:
             raise ValueError(f"groups sum to {sum(self.groups)}, the latent has {self.latent}")

@@ -1,4 +1,4 @@
-"""What architectures with two transforms and a hyperprior have in common. Imports no torch."""
+"""Base class of architectures with two transforms and a hyperprior. Imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar

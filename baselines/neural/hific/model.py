@@ -13,6 +13,7 @@ training, with the identity as gradient of rounding; the authors' hyper-decoder 
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.channel_norm import ChannelNorm
@@ -20,6 +21,7 @@ from baselines.neural.blocks.layers import convolution, upsampling
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
 from baselines.neural.entropy.transform_coder import TransformNetwork
 from baselines.neural.hific.sizes import HificSizes
+from baselines.neural.network import Estimate
 
 IMAGE_CHANNELS = 3
 
@@ -44,6 +46,16 @@ class HificNetwork(TransformNetwork, HyperpriorNetwork):
         """Return images (N, 3, H, W), about [-1, 1] and not clamped, of y as decoded."""
         images: Tensor = self.synthesis(latents)
         return images * 2 - 1
+
+    def forward(self, images: Tensor, controls: None = None, *, noisy: bool = True) -> Estimate:
+        """Code and reconstruct images (N, 3, H, W) in [-1, 1]; also count rounded latents' bits."""
+        y = self.analyse(images).float()
+        decoded, y_bits, z_bits = rounded = self.code(y, noisy=noisy)
+        if noisy:
+            with torch.no_grad():
+                rounded = self.code(y, noisy=False)
+        bits = rounded.y_bits + rounded.z_bits
+        return Estimate(self.synthesise(decoded), y_bits, z_bits, decoded, bits)
 
 
 def encoder(sizes: HificSizes) -> nn.Sequential:

@@ -14,7 +14,7 @@ updated on the generator's batch, where the authors take another.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,6 @@ from baselines.neural.training.objective import (
     Loss,
     Setup,
     Validation,
-    uncompiled,
 )
 from baselines.neural.training.recipe import Count, Positive, Weight
 from baselines.neural.training.validate import validate
@@ -76,7 +75,7 @@ class Hific(Adversarial[ConditionalAdversary]):
                 penalty = penalty + stage.gan * losses
                 numbers["generator"] = losses.mean()
         found = terms(crops, estimate.images, estimate.y_bits + estimate.z_bits)
-        rounded = self._rounded_bpp(uncompiled(network), crops)
+        rounded = self._mean_bpp(estimate.rounded_bits, crops)
         (above,) = stage.lambdas
         early = step < stage.early_steps
         target = stage.target_bpp * (EARLY_TARGET if early else 1)
@@ -97,9 +96,7 @@ class Hific(Adversarial[ConditionalAdversary]):
         """Return rate and distortion, which select no network: they are not all that counts."""
         return validate(network, self.stage.lambdas, photographs)._replace(selects=False)
 
-    def _rounded_bpp(self, network: Any, crops: Tensor) -> Tensor:
-        """Return the mean rate of the batch over all processes, of rounded latents: a scalar."""
-        with torch.no_grad(), self._setup.precision():
-            coded = network.code(network.analyse(crops).float(), noisy=False)
-        bits = self._setup.workers.mean((coded.y_bits + coded.z_bits).mean())
-        return bits / crops[0, 0].numel()
+    def _mean_bpp(self, bits: Tensor | None, crops: Tensor) -> Tensor:
+        """Return the mean rate of the batch over all processes: a scalar without a gradient."""
+        assert bits is not None
+        return self._setup.workers.mean(bits.mean()) / crops[0, 0].numel()

@@ -23,8 +23,8 @@ class HificSizes:
     hyper_kernel: int  # of the hyper-convolutions that change the resolution
 
     def __post_init__(self) -> None:
-        # A colour, the sum of the others and a constant: `start_values`.
-        require_widths(self.widths, least=3)
+        # A colour, its negative and two constants: `start_values`.
+        require_widths(self.widths, least=4)
         require_widths(
             (self.latent, self.hyper_latent, *self.hyper_encoder, *self.hyper_decoder), least=2
         )

@@ -1,15 +1,18 @@
 """Start values of HiFiC, fitted to photographs: an orthogonal transform in spite of normalisations.
 
 A normalisation over channels takes away the mean and the energy of a position, and with them the
-brightness and the contrast of what is there. So two channels of each layer begin as a reference for
-the others: the last is a constant that is large beside them, and determines the energy; the last
-but one is the negative sum of the others, so that the mean is constant, too. The layer is nearly
-linear then, and the network begins as the Karhunen-Loeve transform of 2 x 2 neighbours by stages,
-as those without normalisation do; residual blocks begin as the identity. A shift lets the
-coefficients pass a ReLU, and the next layer takes it away.
+brightness and the contrast of what is there. So each layer begins with pairs of channels, a
+coefficient and its negative, and with two constants of opposite sign that are large beside them.
+The mean is zero then, and the energy that of the constants. A ReLU keeps the positive part of a
+coefficient in one channel of its pair and the negative part in the other; the next layer takes the
+difference. All layers together are nearly linear, and the network begins as the Karhunen-Loeve
+transform of 2 x 2 neighbours by stages, as those without normalisation do; residual blocks begin as
+the identity.
 
 Our choice: the authors begin with random weights, and train for two million steps. With few
-channels and some thousand steps, random weights end at 21 dB (docs/log.md).
+channels and some thousand steps, random weights end at 21 dB (docs/log.md). Pairs are those of
+Shang et al., "Understanding and improving convolutional neural networks via concatenated rectified
+linear units" (ICML 2016).
 """
 
 from collections.abc import Sequence
@@ -24,20 +27,28 @@ from baselines.neural.entropy.start_values import start_entropy_model
 from baselines.neural.hific.model import Generator, HificNetwork
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1
-REFERENCE = 10.0  # the constant of a layer, by the root mean square of the other channels together
+REFERENCE = 10.0  # a constant of a layer, by the root mean square of the other channels together
 REFERENCE_OF_Y = 1.0  # the same of y, small since the hyper-encoder sees it too
-MARGIN = 3.0  # standard deviations of a coefficient, below its mean, that pass a ReLU
 NOISE = 0.001  # standard deviation of what is added to the kernels
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
 
 class Coefficients(NamedTuple):
-    """Features of photographs: coefficients times a gain, shifted, other channels, a constant 1."""
+    """Features of photographs whose first channels are coefficients times a gain.
+
+    With `paired`, as many channels after these have the negatives, and the differences count.
+    """
 
     features: Tensor  # (n, C, h, w)
+    channels: int
     gain: float
-    shift: Tensor  # (c,) of the first c channels
+    paired: bool
+
+    def read(self) -> Tensor:
+        """Return the coefficients (n, channels, h, w) times the gain, and perhaps shifted."""
+        own = self.features[:, : self.channels]
+        return own - self.features[:, self.channels : 2 * self.channels] if self.paired else own
 
 
 def initialise(network: HificNetwork, images: Tensor, lambdas: Sequence[float]) -> None:
@@ -47,12 +58,11 @@ def initialise(network: HificNetwork, images: Tensor, lambdas: Sequence[float]) 
     """
     sizes = network.sizes
     images = (images + 1) / 2
-    colours = min(images.shape[1], sizes.widths[0] - 2)
-    *inner, last = (width - 2 for width in sizes.widths[1:])
-    narrowest = (*inner, min(last, sizes.latent - 1))
+    colours, *inner, last = ((width - 2) // 2 for width in sizes.widths)
+    colours, last = min(images.shape[1], colours), min(last, sizes.latent - 1)
     gain = GAIN / lambdas[0] ** 0.5
     with torch.no_grad():
-        transforms = transforms_of(images[:, :colours], narrowest)
+        transforms = transforms_of(images[:, :colours], (*inner, last))
         y = _start_encoder(network.analysis, images, transforms, gain)
         _start_entropy(network, y)
         _start_generator(network.synthesis, y, transforms, gain)
@@ -66,106 +76,99 @@ def _start_encoder(
     """Set the encoder's layers, and return y, `gain` times the coefficients and a constant."""
     layers, norms = _parts(stack)
     colours = transforms[0].basis.shape[1]
-    now = Coefficients(images, 1.0, images.mean((0, 2, 3))[:colours])
+    now = Coefficients(images, colours, 1.0, paired=False)
     kernels = [_identity(colours), *(one.basis for one in transforms)]
     for layer, norm, kernel in zip(layers, norms, kernels, strict=False):
-        now = _start_layer(layer, norm, kernel, now)
-    features = _set_kernel(layers[-1], gain * _identity(len(now.shift)), now)
+        now = _start_layer(layer, norm, kernel, now, relu=True)
+    _set_kernel(layers[-1], gain * _identity(now.channels), now)
+    features = layers[-1](now.features)
     # Coarser numbers than whole ones would be rounded otherwise in bfloat16.
-    _set_constant(layers[-1], (REFERENCE_OF_Y * _energy(features[:, :-1])).round())
+    _set_constant(layers[-1], -1, (REFERENCE_OF_Y * _energy(features[:, :-1])).round())
     y: Tensor = layers[-1](now.features)
     return y
 
 
 def _start_entropy(network: HificNetwork, y: Tensor) -> None:
-    """Set scales to those of the channels of y, and the last mean to its constant."""
+    """Set scales and means to those of the channels of y, of which the last is constant."""
     start_entropy_model(network, y.std((0, 2, 3)))
     hyper: nn.Conv2d = network.hyper_analysis[0]  # type: ignore[assignment]
     hyper.weight[:, -1] = 0
     means: nn.Conv2d = network.hyper_synthesis.mean[-1]  # type: ignore[assignment]
     nn.init.normal_(means.weight, std=NOISE)
-    nn.init.zeros_(means.bias)  # type: ignore[arg-type]
-    means.bias[-1] = y[0, -1, 0, 0]  # type: ignore[index]
+    means.bias.copy_(y.mean((0, 2, 3)))  # type: ignore[union-attr]
 
 
 def _start_generator(
     generator: Generator, y: Tensor, transforms: Sequence[Transform], gain: float
 ) -> None:
     """Set the generator's layers to the inverse of the transforms, without the colours' means."""
-    count = len(transforms[-1].spread)
     first, layer, second = generator.head
     assert isinstance(first, ChannelNorm)
     assert isinstance(layer, nn.Conv2d)
     assert isinstance(second, ChannelNorm)
-    now = _start_norm(first, y, count, relu=False)
-    now = now._replace(gain=gain * now.gain)
+    count = len(transforms[-1].spread)
+    found = Coefficients(first(y), count, 1.0, paired=False)
+    now = found._replace(gain=_gain(found.read(), y[:, :count] / gain))
     now = _start_layer(layer, second, _identity(count), now, relu=False)
     for block in generator.blocks:
         nn.init.zeros_(block.layers[-1].scale)  # type: ignore[union-attr,index]
     # What skips the residual blocks, which are the identity, is added to their output.
-    now = Coefficients(2 * now.features, 2 * now.gain, 2 * now.shift)
+    now = now._replace(features=2 * now.features, gain=2 * now.gain)
     layers, norms = _parts(generator.tail)
     for up, norm, transform in zip(layers, norms, reversed(transforms), strict=False):
-        now = _start_layer(up, norm, transform.basis.transpose(0, 1), now)
+        now = _start_layer(up, norm, transform.basis.transpose(0, 1), now, relu=True)
     _set_kernel(layers[-1], _identity(transforms[0].basis.shape[1]), now)
 
 
 def _start_layer(
-    layer: Layer,
-    norm: ChannelNorm,
-    kernel: Tensor,
-    now: Coefficients,
-    *,
-    relu: bool = True,
+    layer: Layer, norm: ChannelNorm, kernel: Tensor, now: Coefficients, *, relu: bool
 ) -> Coefficients:
-    """Set a layer to a kernel (c', c, h, w) of coefficients, and the normalisation after it."""
-    features = _set_kernel(layer, kernel, now)
-    _set_constant(layer, REFERENCE * _energy(features[:, :-2]))
-    for values in (_weight(layer), _bias(layer)):
-        values[-2] = -values[:-2].sum(0)
-    norm.scale[-2] = 0
-    return _start_norm(norm, layer(now.features), len(kernel), relu=relu)
+    """Set a layer to a kernel (c', c, h, w) of coefficients, and the normalisation after it.
+
+    The strongest new coefficient has a spread of 1.
+    """
+    count = len(kernel)
+    _set_kernel(layer, kernel, now)
+    weight, bias = _weight(layer), _bias(layer)
+    weight[count : 2 * count], bias[count : 2 * count] = -weight[:count], -bias[:count]
+    reference = REFERENCE * _energy(layer(now.features)[:, :-2])
+    _set_constant(layer, -1, reference)
+    _set_constant(layer, -2, -reference)
+    before = layer(now.features)
+    coefficients = before[:, :count]
+    norm.scale[: 2 * count] /= norm(before)[:, :count].std((0, 2, 3)).max()
+    after = norm(before)
+    found = Coefficients(after.relu() if relu else after, count, 1.0, paired=True)
+    return found._replace(gain=_gain(found.read(), coefficients))
 
 
-def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> Tensor:
-    """Set the kernel of the coefficients, in which all shifts are gone, and return the output."""
+def _set_kernel(layer: Layer, kernel: Tensor, now: Coefficients) -> None:
+    """Set the first channels to a kernel of coefficients around their means."""
     outputs, inputs, size, _ = kernel.shape
     weight, bias = _weight(layer), _bias(layer)
     nn.init.normal_(weight, std=NOISE)
     # Where a layer of stride 2 meets the first of two neighbours, and others their own position.
     begin = layer.kernel_size[0] // 2
     place = slice(begin, begin + size)
-    weight[:outputs, :inputs, place, place] += kernel / now.gain
-    shift = torch.einsum("oihw,i->ohw", weight[:, : len(now.shift)], now.shift)
+    scaled = kernel / now.gain
+    weight[:outputs, :inputs, place, place] += scaled
+    if now.paired:
+        weight[:outputs, inputs : 2 * inputs, place, place] -= scaled
     bias.zero_()
-    if isinstance(layer, nn.ConvTranspose2d):  # where it is another at each of four positions
-        weight[:, -1] = -shift / now.features[0, -1, 0, 0]
-    else:
-        bias -= shift.sum((1, 2))
-    features: Tensor = layer(now.features)
-    return features
+    if isinstance(layer, nn.Conv2d):
+        bias[:outputs] = -torch.einsum("oihw,i->o", scaled, now.read().mean((0, 2, 3)))
 
 
-def _set_constant(layer: Layer, constant: Tensor) -> None:
-    """Make the last output a constant."""
-    _weight(layer)[-1] = 0
-    _bias(layer)[-1] = constant
+def _set_constant(layer: Layer, channel: int, constant: Tensor) -> None:
+    """Make an output a constant."""
+    _weight(layer)[channel] = 0
+    _bias(layer)[channel] = constant
 
 
-def _start_norm(norm: ChannelNorm, features: Tensor, count: int, *, relu: bool) -> Coefficients:
-    """Set a normalisation: the first `count` channels are at most 1 in spread, the last is 1."""
-    before = features[:, :count]
-    centred = before - before.mean((0, 2, 3), keepdim=True)
-    gain = float(1 / centred.std((0, 2, 3)).max())
-    found = (centred * norm(features)[:, :count]).sum() / centred.square().sum()
-    norm.scale.mul_(gain / found)
-    norm.scale[-1], norm.shift[-1] = 0, 1
-    after = norm(features)[:, :count]
-    if relu:
-        norm.shift[:count] = MARGIN * after.std((0, 2, 3)) - after.mean((0, 2, 3))
-    normal = norm(features)
-    shift = normal[:, :count].mean((0, 2, 3)) - gain * before.mean((0, 2, 3))
-    return Coefficients(normal.relu() if relu else normal, gain, shift)
+def _gain(read: Tensor, coefficients: Tensor) -> float:
+    """Return the factor that comes nearest to what is read of coefficients; means do not count."""
+    read, coefficients = (x - x.mean((0, 2, 3), keepdim=True) for x in (read, coefficients))
+    return float((read * coefficients).sum() / coefficients.square().sum())
 
 
 def _identity(count: int) -> Tensor:

@@ -3,34 +3,18 @@
 from dataclasses import dataclass
 
 from baselines.neural.dimensions import (
+    ResidualSizes,
     require_count,
     require_kernels,
     require_slices,
-    require_stages,
     require_widths,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class MultiRealismSizes:
-    """Dimensions that determine the shapes of all parameters.
+class MultiRealismSizes(ResidualSizes):
+    """Dimensions that determine the shapes of all parameters; see `ResidualSizes`."""
 
-    Widths are numbers of channels, in the order of the data flow. All resolutions are fixed:
-    the transforms go down or up by 16, the hyper-transforms by another 4. Raises `ValueError` for
-    dimensions that no network can have.
-    """
-
-    encoder: tuple[int, int, int]  # after each stage but the last, which ends in `latent`
-    decoder: tuple[int, int, int]  # after each stage but the last, which ends in the image
-    latent: int  # y
-    hyper_latent: int  # z
-    blocks: int  # bottleneck blocks per stage
-    attention: bool  # residual attention in the middle and at the latent
-    outer_kernel: int  # of the convolution next to the image, at either end
-    inner_kernel: int  # of the other three that change the resolution
-    hyper_encoder: tuple[int, int]
-    hyper_decoder: tuple[int, int]  # of each of the two stacks
-    hyper_kernel: int  # of the hyper-convolutions that change the resolution
     support: int  # output of a stack of the hyper-decoder; each slice sees an equal part of it
     slices: tuple[int, ...]  # widths, summing to `latent`
     support_slices: int  # number of slices, the first ones, that inform later ones
@@ -39,18 +23,9 @@ class MultiRealismSizes:
     condition: int  # of the embedded beta
 
     def __post_init__(self) -> None:
-        require_widths(
-            (
-                *(*self.encoder, *self.decoder, self.latent, self.hyper_latent, self.support),
-                *(*self.hyper_encoder, *self.hyper_decoder, *self.slices, *self.context),
-                self.condition,
-            )
-        )
-        require_kernels(
-            (self.outer_kernel, self.inner_kernel, self.hyper_kernel, *self.context_kernels)
-        )
-        require_stages((*self.encoder, *self.decoder, self.latent))
-        require_count("blocks", self.blocks)
+        ResidualSizes.__post_init__(self)
+        require_widths((self.support, *self.slices, *self.context, self.condition))
+        require_kernels(self.context_kernels)
         require_count("slices", len(self.slices), least=1)
         require_slices(self.latent, self.slices, self.support_slices)
         if self.support % len(self.slices):

@@ -1,4 +1,4 @@
-"""Whether a PNG that was decoded holds all of its rows."""
+"""Check that a PNG that was decoded holds all of its rows."""
 
 import struct
 import zlib

@@ -16,7 +16,7 @@ HALVINGS = 10  # of the dead zone
 
 
 class Wanted(NamedTuple):
-    """What a stream shall measure, a little more or less."""
+    """Rate or quality wanted of a stream, with its tolerance."""
 
     value: float
     unit: str

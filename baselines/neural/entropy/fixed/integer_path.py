@@ -1,4 +1,4 @@
-"""What every integer network of an entropy model has: grids, medians, branches of convolutions.
+"""Parts of every integer network of an entropy model: grids, medians, branches of convolutions.
 
 A subclass says what its branches compute and in which pieces a latent is coded.
 """

@@ -26,7 +26,7 @@ POINTS = 4  # rates of a method with a network for each, at the first lambdas of
 # Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above
 # what stays stable over a whole run (docs/log.md).
 LEARNING_RATES = MappingProxyType(
-    {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 2e-3, "multirealism": 2e-3}
+    {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
 )
 # Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
 TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))

@@ -36,7 +36,7 @@ class GenerativeMember(NamedTuple):
 
 
 class Members(Protocol):
-    """What a line of `GENERATIVE` names."""
+    """Signature of the functions that `GENERATIVE` names."""
 
     def __call__(
         self, recipe: Recipe, learning_rate: float, names: Sequence[str]

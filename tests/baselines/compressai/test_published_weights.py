@@ -1,0 +1,67 @@
+"""Weights that CompressAI publishes, compared with the addresses in its own zoo."""
+
+from pathlib import Path
+
+import pytest
+
+from baselines.compressai.codec import CompressAI
+from baselines.compressai.weights import (
+    METRICS,
+    QUALITIES,
+    UNPUBLISHED,
+    file_pattern,
+    importable,
+    published_weights,
+)
+from benchmark.errors import BadOption, UnknownName, UsageError
+
+
+def test_file_patterns_find_the_published_names_and_no_others():
+    with importable():
+        from compressai.zoo.image import model_urls
+    published = {
+        url.rpartition("/")[2]: (model, metric, quality)
+        for model, by_metric in model_urls.items()
+        for metric, by_quality in by_metric.items()
+        for quality, url in by_quality.items()
+    }
+    for model in set(QUALITIES) - set(UNPUBLISHED):
+        for metric in METRICS:
+            for quality in range(1, QUALITIES[model] + 1):
+                pattern = file_pattern(model, metric, quality)
+                hits = [what for name, what in published.items() if Path(name).match(pattern)]
+                assert hits == [(model, metric, quality)]
+    assert len(published) == 2 * sum(
+        n for model, n in QUALITIES.items() if model not in UNPUBLISHED
+    )
+
+
+def test_a_published_file_is_told_with_address_name_and_hash():
+    found = published_weights("bmshj2018-hyperprior", "mse", 3)
+    assert found.name == "bmshj2018-hyperprior-3-6d87be32.pth.tar"
+    assert found.url.endswith(f"/{found.name}")
+    assert found.sha256 == "6d87be32"
+    with pytest.raises(BadOption, match="publishes no weights"):
+        published_weights("bmshj2018-factorized-relu", "mse", 3)
+
+
+def test_the_files_to_fetch_are_those_of_every_quality_of_a_model_and_metric():
+    found = CompressAI.published_weights({"model": "cheng2020-attn", "metric": "ms-ssim"})
+    assert len(found) == QUALITIES["cheng2020-attn"] == 6
+    assert found == [published_weights("cheng2020-attn", "ms-ssim", q) for q in range(1, 7)]
+    (mean, *_) = CompressAI.published_weights({"model": "mbt2018-mean"})
+    assert mean == published_weights("mbt2018-mean", "mse", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({}, UsageError, "names no published weights"),
+        ({"model": "mbt2018", "weights": "random"}, UsageError, "names no published weights"),
+        ({"model": "mbt2019"}, UnknownName, "Did you mean 'mbt2018'"),
+        ({"model": "mbt2018", "metric": "psnr"}, UnknownName, "metric"),
+    ],
+)
+def test_options_without_published_files_are_refused(options, error, match):
+    with pytest.raises(error, match=match):
+        CompressAI.published_weights(options)

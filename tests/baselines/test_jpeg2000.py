@@ -1,0 +1,131 @@
+"""JPEG 2000: what its headers say, the rate and the PSNR that it is asked for, bundled rows."""
+
+import ctypes
+import hashlib
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from baselines.formats import imagecodecs_wheel, openjpeg
+from baselines.jpeg2000 import JPEG2000
+from benchmark.codec import Pixels, Setting
+from benchmark.codec_spec import CodecSpec
+from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
+from benchmark.errors import Unavailable
+from benchmark.rows.key import cell_key
+from benchmark.rows.store import Store
+from support.psnr import psnr
+
+ROOT = Path(__file__).parents[2]
+PILLOWS_JPEG2000 = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
+
+
+def bundled(dataset: str) -> list[dict[str, Any]]:
+    """Return the bundled rows of JPEG 2000."""
+    rows = Store(ROOT / "results" / dataset).versions(shipped=True)
+    return [row for row in rows.to_pylist() if row["codec"] == "jpeg2000"]
+
+
+def codestream_segments(data: bytes) -> dict[bytes, bytes]:
+    """Marker to content in a JPEG 2000 main header; ISO/IEC 15444-1, annex A."""
+    assert data[:2] == b"\xff\x4f"
+    found, start = {}, 2
+    while (marker := data[start : start + 2]) != b"\xff\x90":
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        found[marker] = data[start + 4 : end]
+        start = end
+    return found
+
+
+@pytest.mark.parametrize(("control", "progression", "levels"), [("ratio", 0, 5), ("psnr", 2, 4)])
+def test_jpeg2000_states_the_wavelet_and_carries_no_comment(
+    photo: Pixels, control: str, progression: int, levels: int
+):
+    codec = JPEG2000(control=control)
+    segments = codestream_segments(codec.encode(photo, codec.sweep[4]))
+    assert segments.keys() == {b"\xff\x51", b"\xff\x52", b"\xff\x5c"}  # SIZ, COD, QCD
+    assert struct.unpack_from(">BBHBB", segments[b"\xff\x52"])[1:] == (progression, 1, 1, levels)
+    assert segments[b"\xff\x52"][9] == 0  # 9/7 irreversible
+
+
+def test_jpeg2000_without_its_comment_decodes_to_the_same_pixels(photo: Pixels):
+    signed = imagecodecs.jpeg2k_encode(photo, 34, codecformat="j2k", reversible=False)
+    data = JPEG2000(control="psnr").encode(photo, Setting("psnr", 34))
+    assert b"OpenJPEG" in signed
+    assert len(signed) > len(data)
+    assert np.array_equal(JPEG2000().decode(data), imagecodecs.jpeg2k_decode(signed))
+
+
+@pytest.mark.parametrize("target", [28, 33.5, 40])
+def test_jpeg2000_meets_the_psnr_it_is_asked_for(coffee: Pixels, target: float):
+    data = JPEG2000(control="psnr").encode(coffee, Setting("psnr", target))
+    assert psnr(coffee, JPEG2000().decode(data)) == pytest.approx(target, abs=0.4)
+
+
+@pytest.mark.parametrize("ratio", [100, 48, 12.5])
+def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee: Pixels, ratio: float):
+    """Another way to the same bytes, a target of PSNR, is no better at them."""
+    data = JPEG2000().encode(coffee, Setting("ratio", ratio))
+    comment = 39  # OpenJPEG counts it, and it is removed
+    assert len(data) + comment == pytest.approx(coffee.size / ratio, rel=0.02)
+    quality = psnr(coffee, JPEG2000().decode(data))
+    other = JPEG2000(control="psnr").encode(coffee, Setting("psnr", quality))
+    assert len(data) <= 1.02 * len(other)
+
+
+def test_jpeg2000_makes_the_bytes_of_pillows_openjpeg_at_a_ratio(photo: Pixels):
+    """sha256 of what Pillow 12.1 with OpenJPEG 2.5.4 writes, its comment removed."""
+    if "2.5.4" not in imagecodecs.jpeg2k_version():
+        pytest.skip("OpenJPEG is not 2.5.4")
+    data = JPEG2000().encode(photo, Setting("ratio", 20))
+    assert hashlib.sha256(data).hexdigest() == PILLOWS_JPEG2000
+
+
+def test_bundled_rows_of_jpeg2000_are_of_the_streams_that_it_makes():
+    codec, info = JPEG2000(), JPEG2000().describe()
+    rows = [row for row in bundled("sample") if row["setting_value"] in (240, 48)]
+    assert len(rows) == 2 * 4
+    images = {one.name: one.path for one in open_sample().images}
+    for row in rows:
+        pixels = read_image(images[row["image"]]).pixels
+        data = codec.encode(pixels, Setting("ratio", row["setting_value"]))
+        assert len(data) == pytest.approx(row["num_bytes"], rel=0.01)
+        if row["fingerprint"] == info.fingerprint:  # the same wheel
+            assert hashlib.sha256(data).hexdigest() == row["stream_sha256"]
+
+
+def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
+    found: dict[tuple[str, str, int], set[tuple[float, str]]] = {}
+    for row in bundled("kodak"):
+        kind = row["variant"], row["setting_name"], row["revision"]
+        found.setdefault(kind, set()).add((row["setting_value"], row["image"]))
+        info = replace(JPEG2000().describe(), fingerprint=row["fingerprint"], revision=kind[2])
+        spec, at = CodecSpec.of("jpeg2000", kind[0]), Setting(kind[1], row["setting_value"])
+        place = row["image_sha256"], row["width_px"], row["coding_protocol"]
+        assert cell_key(spec, info, at, *place) == row["cell"]
+    assert {kind: len(cells) for kind, cells in found.items()} == {
+        ("", "ratio", 2): 8 * 24,
+        ("control=psnr", "psnr", 1): 8 * 24,
+    }
+
+
+def test_a_library_that_is_not_openjpeg_or_has_another_layout_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (webp,) = imagecodecs_wheel.bundled_libraries("libwebp-")
+    (openjpeg_library,) = imagecodecs_wheel.bundled_libraries("libopenjp2")
+    with pytest.raises(Unavailable, match="libwebp"):
+        openjpeg.open_library(webp)
+
+    class Shifted(ctypes.Structure):
+        _fields_ = [("new", ctypes.c_int), *openjpeg._Parameters._fields_]
+
+    monkeypatch.setattr(openjpeg, "_Parameters", Shifted)
+    with pytest.raises(Unavailable, match="no OpenJPEG 2"):
+        openjpeg.open_library.__wrapped__(openjpeg_library)
