@@ -1,6 +1,7 @@
 """The objective of diffusion decoders: velocities of noisy residuals behind a frozen base.
 
-A crop is shown by the base at a level drawn for it; its residual, in units of the level's standard
+A crop is shown by the base at a level drawn for it: as part of its photograph where there is room
+to keep those (`ShownPhotographs`), else by itself. Its residual, in units of the level's standard
 deviation, gets noise of a time drawn for it. The loss is the squared error of the predicted
 velocity, weighted by min(SNR, limit) / (SNR + 1) where the stage has a limit (Hang et al.,
 "Efficient diffusion training via min-SNR weighting strategy", ICCV 2023, for v). Our choices:
@@ -22,8 +23,10 @@ from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
 from baselines.neural.diffusion.noise import noise_key, normal_noise
 from baselines.neural.diffusion.schedule import noise_level
+from baselines.neural.diffusion.shown import FOLDER, MOST_BYTES, ShownPhotographs
 from baselines.neural.diffusion.statistics import open_base
 from baselines.neural.network import Network
+from baselines.neural.training.data.photographs import draw_crops
 from baselines.neural.training.objective import (
     Batch,
     Loss,
@@ -67,7 +70,7 @@ class Drawing(Stateless):
         plain, crops = self._measured(network), batch.crops
         levels, drawn = self._draws(plain, step)
         own = slice(batch.first, batch.first + len(crops))
-        shown, scales, ratios = self._noisy_conditions(plain, crops, levels[own], drawn[own])
+        shown, scales, ratios = self._noisy_conditions(plain, batch, levels[own], drawn[own])
         clean = (crops - shown) / scales.exp()[:, None, None, None]
         noise = torch.randn_like(clean)
         alpha, sigma = ((sign * ratios).sigmoid().sqrt()[:, None, None, None] for sign in (1, -1))
@@ -149,35 +152,70 @@ class Drawing(Stateless):
     def _noisy_conditions(
         self,
         network: DiffusionNetwork,
-        crops: Tensor,
+        batch: Batch,
         levels: Int64Array,
         drawn: Float64Array,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the base's pictures of crops, the logarithms of their scales, and logSNRs."""
-        base, config = self._open(network), network.config
+        crops = batch.crops
         shown = torch.empty_like(crops)
         scales, ratios = (crops.new_empty(len(crops)) for _ in range(2))
         for level in sorted(set(levels.tolist())):
             # Places, not truth values: a GPU would have to say first how many are true.
-            chosen = torch.from_numpy(np.flatnonzero(levels == level)).to(crops.device)
+            places = np.flatnonzero(levels == level)
+            chosen = torch.from_numpy(places).to(crops.device)
             facts = self._facts_of(network, level)
-            setting = Setting(config.setting, config.settings[level])
-            shown[chosen] = base.code_crops(crops[chosen], setting).images
+            shown[chosen] = self._shown_crops(network, level, batch, places, chosen)
             scales[chosen] = math.log(facts.scale)
             n = network.noise_scale(facts)
             found = [noise_level(time, n).log_snr for time in drawn[levels == level]]
             ratios[chosen] = crops.new_tensor(found)
         return shown, scales, ratios
 
+    def _shown_crops(
+        self,
+        network: DiffusionNetwork,
+        level: int,
+        batch: Batch,
+        places: Int64Array,
+        chosen: Tensor,
+    ) -> Tensor:
+        """Return the base's pictures, in [-1, 1], of the crops at `places` of the batch."""
+        kept = self._kept_at(network, level)
+        if kept is None:
+            base = self._open(network)
+            return base.code_crops(batch.crops[chosen], _setting(network, level)).images
+        numbers = [batch.numbers[place] for place in places]
+        pixels = draw_crops(kept, self.stage.crop_px, numbers, self._setup.recipe.seed)
+        return pixels.to(batch.crops.device).float() / 127.5 - 1
+
+    def _kept_at(self, network: DiffusionNetwork, level: int) -> ShownPhotographs | None:
+        photographs, folder = self._setup.photographs, self._setup.folder
+        if photographs is None or folder is None:
+            return None
+        if 3 * int(photographs.sides.prod(1).sum()) * network.config.levels > MOST_BYTES:
+            return None
+        return ShownPhotographs(
+            photographs,
+            self._open(network),
+            _setting(network, level),
+            folder / FOLDER,
+            self._setup.device,
+        )
+
     def _show(
         self, network: DiffusionNetwork, pixels: Pixels, level: int
     ) -> tuple[Pixels, Pixels, float]:
         """Return a part of a photograph, what the base shows of it, and its bits per pixel."""
-        base, config = self._open(network), network.config
+        base = self._open(network)
         part = padded(pixels[-VALIDATION_PX:, -VALIDATION_PX:])
         image = to_images(part, self._setup.device)
-        coded = base.code_crops(image, Setting(config.setting, config.settings[level]))
+        coded = base.code_crops(image, _setting(network, level))
         return part, to_pixels(coded.images), float(coded.bits) / (part.shape[0] * part.shape[1])
+
+
+def _setting(network: DiffusionNetwork, level: int) -> Setting:
+    return Setting(network.config.setting, network.config.settings[level])
 
 
 def _velocity_error(

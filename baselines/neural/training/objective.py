@@ -8,6 +8,7 @@ weights: the loop sees a loss, numbers to report and an optional second update.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.neural.training.data.photographs import Photographs
 from baselines.neural.training.machine.precision import Precision, precision_of
 from baselines.neural.training.machine.step_guard import StepGuard
 from baselines.neural.training.machine.workers import Workers
@@ -48,6 +50,7 @@ class Batch(NamedTuple):
 
     crops: Tensor  # float32 (n, 3, side, side) in [-1, 1]
     first: int = 0  # position of the part's first crop in the batch of all processes
+    numbers: range = range(0)  # of the crops in the run, as `draw_crops` counts them
 
 
 class Loss(NamedTuple):
@@ -88,6 +91,8 @@ class Setup:
     device: torch.device
     workers: Workers
     guard: StepGuard = field(default_factory=StepGuard)  # of the objective's own optimisers
+    photographs: Photographs | None = None  # of which the crops are
+    folder: Path | None = None  # of the run, for what an objective keeps of its photographs
 
     def random(self, step: int) -> np.random.Generator:
         """Return the generator of a step's choices, the same in all processes and after a resume.

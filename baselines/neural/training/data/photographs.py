@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,16 @@ STEPS_AHEAD = 4
 INDEXED_AT_ONCE = 1 << 12
 
 Read = TypeVar("Read")
+
+
+class Pictures(Protocol):
+    """Pictures by number."""
+
+    def __len__(self) -> int: ...
+
+    def decoded(self, index: int) -> Pixels:
+        """Return a picture's pixels, uint8 (height, width, 3)."""
+        ...
 
 
 class Photographs:
@@ -164,7 +174,7 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
 
 
-def draw_crops(photographs: Photographs, side_px: int, numbers: Sequence[int], seed: int) -> Tensor:
+def draw_crops(photographs: Pictures, side_px: int, numbers: Sequence[int], seed: int) -> Tensor:
     """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU.
 
     Every photograph is used once before any is used again, in an order that `seed` gives; half of

@@ -6,6 +6,7 @@ was interrupted continues as if it had not been.
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,9 @@ class Learner:
         index: int,
         photographs: Photographs,
         workers: Workers,
+        folder: Path | None = None,
     ) -> None:
+        """Begin the stage of that index; folder: of the run, where objectives keep files."""
         keep_freed_memory()
         self.network, self.stage = network, recipe.stages[index]
         self.step = 0
@@ -82,7 +85,7 @@ class Learner:
         self._photographs, self._workers = photographs, workers
         device = next(network.parameters()).device
         made = objective_class(self.stage.kind)
-        setup = Setup(recipe, index, device, workers)
+        setup = Setup(recipe, index, device, workers, photographs=photographs, folder=folder)
         self.precision = setup.precision_name
         self.objective: StageObjective = made(self.stage, setup)
         self._freeze()
@@ -131,7 +134,7 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = self.stage.learning_rate * factor * group["factor"]
         self._optimiser.zero_grad()
-        batch = Batch(crops, self._workers.rank * self._part)
+        batch = Batch(crops, self._workers.rank * self._part, self._numbers(self.step))
         loss = self.objective.loss(self._forward, batch, self.step)
         loss.total.backward()  # type: ignore[no-untyped-call]
         if self._auxiliary_optimiser is not None:
@@ -188,10 +191,13 @@ class Learner:
 
     def _draw(self, step: int) -> Tensor:
         """Crops of this process's part of a step's batch."""
+        numbers = self._numbers(step)
+        return draw_crops(self._photographs, self.stage.crop_px, numbers, self._recipe.seed)
+
+    def _numbers(self, step: int) -> range:
         before = self._recipe.crops_before(self._index)
         start = before + step * self.stage.batch + self._workers.rank * self._part
-        numbers = range(start, start + self._part)
-        return draw_crops(self._photographs, self.stage.crop_px, numbers, self._recipe.seed)
+        return range(start, start + self._part)
 
     def _seed(self) -> None:
         """Seed the noise that stands for rounding."""

@@ -6,6 +6,7 @@
     RUN/state.pt        after the last saved step: all that the next one depends on
     RUN/best.pt         the network with the lowest validation loss of its stage
     RUN/journal.jsonl   losses and validations
+    RUN/base/           photographs as the base of a diffusion decoder shows them
 
 Killed at any moment, a run resumes from its last saved step, on the same kind of machine to the
 same weights. It ends by itself after its last stage; a deadline, or a signal, ends it earlier,
@@ -100,7 +101,14 @@ class _TrainingLoop:
         while index < len(self.recipe.stages):
             if saved is None and self.recipe.initialise == "random":
                 self._begin(network, index)
-            learner = Learner(network, self.recipe, index, self.request.photographs, self.workers)
+            learner = Learner(
+                network,
+                self.recipe,
+                index,
+                self.request.photographs,
+                self.workers,
+                self.request.run,
+            )
             if saved is not None:
                 with taking_up(self.request.run):
                     learner.load_state(saved)

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.blocks.raster import to_images
+from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.diffusion.config import SIZES
 from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import Drawing
+from baselines.neural.diffusion.shown import FOLDER, ShownPhotographs
+from baselines.neural.training.data.photographs import draw_crops, pack
 from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import load_recipe, recipe_from
@@ -31,13 +33,58 @@ def crops_of(*seeds):
     return torch.cat([to_images(noise(64, 64, seed), torch.device("cpu")) for seed in seeds])
 
 
-def objective(method="dirac", **fields):
+def objective(method="dirac", photographs=None, folder=None, **fields):
     stage = {
         "kind": method, "steps": 3, "batch": BATCH, "crop_px": 64, "learning_rate": 1e-3,
         "decay_at": 1.0, **fields,
     }  # fmt: skip
     recipe = recipe_from("test", {"architecture": method, "sizes": "tiny", "stage": [stage]})
-    return Drawing(recipe.stages[0], Setup(recipe, 0, torch.device("cpu"), Workers()))
+    setup = Setup(recipe, 0, torch.device("cpu"), Workers(), photographs=photographs, folder=folder)
+    return Drawing(recipe.stages[0], setup)
+
+
+def drawn_with(folder, photographs):
+    """Levels, numbers and pixels of six crops behind JPEG, in a step of a run in `folder`."""
+    made = objective(photographs=photographs, folder=folder)
+    numbers = range(10, 10 + BATCH)
+    pixels = draw_crops(photographs, 64, numbers, 1)
+    batch = Batch(pixels.float() / 127.5 - 1, 0, numbers)
+    network = drawing_network("dirac", "jpeg")
+    levels, drawn = made._draws(network, 0)
+    shown, _, _ = made._noisy_conditions(network, batch, levels, drawn)
+    return levels, numbers, ((shown + 1) * 127.5).round()
+
+
+def test_crops_are_those_of_photographs_that_the_base_coded_whole(tmp_path):
+    pictures = [noise(90, 130, seed) for seed in (1, 2)]
+    levels, numbers, shown = drawn_with(tmp_path, pack(pictures))
+    for level, number, crop in zip(levels, numbers, shown, strict=True):
+        coded = pack([jpeg_of(padded(one), (5, 10, 20)[level])[:90, :130] for one in pictures])
+        expected = draw_crops(coded, 64, [number], 1)[0]
+        assert torch.equal(crop, expected.float())
+
+
+def test_a_photograph_that_the_base_coded_is_kept_for_later_steps_and_runs(tmp_path, monkeypatch):
+    photographs = pack([noise(90, 130, seed) for seed in (1, 2)])
+    _, _, first = drawn_with(tmp_path, photographs)
+    kept = sorted((tmp_path / FOLDER).iterdir())
+    assert 3 <= len(kept) <= 6
+    monkeypatch.setattr(ShownPhotographs, "_coded", None)
+    _, _, again = drawn_with(tmp_path, photographs)
+    assert torch.equal(first, again)
+    assert sorted((tmp_path / FOLDER).iterdir()) == kept
+
+
+def test_crops_are_coded_by_themselves_where_photographs_are_too_many_to_keep(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("baselines.neural.diffusion.objective.MOST_BYTES", 3 * 3 * 2 * 90 * 130 - 1)
+    photographs = pack([noise(90, 130, seed) for seed in (1, 2)])
+    levels, numbers, shown = drawn_with(tmp_path, photographs)
+    crops = draw_crops(photographs, 64, numbers, 1).permute(0, 2, 3, 1).numpy()
+    expected = [jpeg_of(one, (5, 10, 20)[level]) for one, level in zip(crops, levels, strict=True)]
+    assert np.array_equal(shown.permute(0, 2, 3, 1).numpy(), np.stack(expected))
+    assert not list(tmp_path.iterdir())
 
 
 def jpeg_of(pixels, quality):
