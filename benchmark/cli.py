@@ -26,7 +26,14 @@ from benchmark.commands.measuring.inventory import doctor, list_names
 from benchmark.commands.measuring.plan import plan
 from benchmark.commands.measuring.run import rescore, run
 from benchmark.commands.verb import Verb
-from benchmark.errors import BenchError, DamagedResults, Unavailable, UsageError, refused_path
+from benchmark.errors import (
+    BenchError,
+    DamagedResults,
+    Unavailable,
+    UsageError,
+    memory_sentence,
+    refused_path,
+)
 from benchmark.registry import COMMANDS, load_command
 from benchmark.system.foreign.text import visible
 
@@ -188,11 +195,14 @@ def main() -> None:
     except BrokenPipeError:  # `bench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:  # of a path that the user gave, looked up wherever it is first needed
-        if not (sentence := refused_path(error)):
-            raise
-        print(f"bench: {visible(sentence)}", file=sys.stderr)
-        sys.exit(2)
+    except Exception as error:
+        if sentence := refused_path(error):  # that the user gave, looked up where it is needed
+            print(f"bench: {visible(sentence)}", file=sys.stderr)
+            sys.exit(2)
+        if sentence := memory_sentence(error):
+            print(f"bench: {sentence}", file=sys.stderr)
+            sys.exit(1)
+        raise
 
 
 def usage_sentence(error: TyperException) -> str:

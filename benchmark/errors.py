@@ -134,6 +134,23 @@ def memory_exhausted(error: BaseException) -> MemoryKind | None:
     return "host" if any(words in text for words in NO_MEMORY_ON_HOST) else None
 
 
+def memory_sentence(error: BaseException) -> str:
+    """Return a sentence on an error that came of too little memory or too few threads; else empty.
+
+    >>> memory_sentence(RuntimeError("can't start new thread")).partition(":")[0]
+    'the system starts no further thread for this process'
+    """
+    kept = "what was stored is kept, and the same command resumes from there"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return (
+            "the system starts no further thread for this process: allow more memory or "
+            f"processes; {kept}"
+        )
+    if memory_exhausted(error) is None:
+        return ""
+    return f"the memory that this process may use does not suffice: allow more; {kept}"
+
+
 def refused_path(error: BaseException) -> str:
     """Return a sentence about a path that the system refuses to look up; empty for other errors.
 

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels, most_stream_bytes
 from benchmark.errors import ImageRefused
-from benchmark.system.foreign.png import holds_rows, lacks_rows
+from benchmark.system.foreign.png import SIGNATURE, holds_rows, lacks_rows
 from benchmark.system.foreign.regular_file import open_regular
 
 # A PNG begins with its signature and the chunk IHDR: width, height, bits per sample.
@@ -36,6 +36,8 @@ def read_png(path: Path) -> Pixels:
             size, head = os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES)
             if len(head) < HEAD_BYTES:
                 raise ImageRefused("is not a whole PNG: it ends within its header")
+            if not head.startswith(SIGNATURE):
+                raise ImageRefused("is not a whole PNG: it does not begin as one")
             width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
             if size > most_stream_bytes(height, width):
                 raise ImageRefused(f"has {size:,} bytes, too many for {width} x {height} pixels")

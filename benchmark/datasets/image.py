@@ -23,6 +23,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 
 from benchmark.codec import MOST_PIXELS, Pixels
 from benchmark.errors import ImageRefused
+from benchmark.system.foreign.jpeg import lacks_blocks
 from benchmark.system.foreign.png import lacks_rows
 from benchmark.system.foreign.regular_file import read_regular
 
@@ -131,7 +132,10 @@ def _read_jpeg(data: bytes, flatten: bool) -> _Raster:
     scans = data.count(START_OF_SCAN)  # within a scan the byte 255 is followed by 0
     if scans > MAX_SCANS or scans * math.prod(image.size) > MAX_SCANNED_PIXELS:
         raise ImageRefused(f"has {scans} scans of its {math.prod(image.size)} pixels: too many")
-    return _from_pillow(image, flatten, lossy=True, num_bytes=len(data))
+    raster = _from_pillow(image, flatten, lossy=True, num_bytes=len(data))
+    if lacks_blocks(data, image):
+        raise ImageRefused("is damaged or truncated: its last blocks are not there")
+    return raster
 
 
 def _read_ppm(data: bytes, flatten: bool) -> _Raster:

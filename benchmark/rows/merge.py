@@ -6,7 +6,9 @@ other bytes, or other decoded pixels, in another place is a conflict: the row th
 stands, and the conflict is told each time.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +19,7 @@ import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.errors import UsageError
+from benchmark.errors import DamagedResults, UsageError
 from benchmark.rows.files.shard import SHIPPED, record_of
 from benchmark.rows.foreign_rows import (
     datasets_of,
@@ -86,6 +88,11 @@ def _datasets(folder: Path) -> list[str]:
     names = list(datasets_of(folder, PARTS))
     if not names:
         raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
+    for name in names:
+        if (folder / name).resolve().parent != folder.resolve():
+            raise UsageError(
+                f"{folder / name} leads out of {folder}: merge the folder of results it lies in"
+            )
     return names
 
 
@@ -103,10 +110,11 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool
         runs += _copy_runs(source, folder, conflicts, damaged)
         _copy_shipped(source, folder, conflicts, damaged)
     code: dict[Code, int] = {}
-    for source in sources:
-        code |= _code_taken(Store(source), target, trust)
-    reductions = sum(_merge_reductions(source, folder) for source in sources)
-    new, told = _new_rows([target, *map(Store, sources)], damaged)
+    with _told_in(damaged, sources):
+        for source in sources:
+            code |= _code_taken(Store(source), target, trust)
+        reductions = sum(_merge_reductions(source, folder) for source in sources)
+        new, told = _new_rows([target, *map(Store, sources)], damaged)
     if new.num_rows:
         target.add(new)
         target.compact()
@@ -114,6 +122,20 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool
         name, new.num_rows, streams, runs, features, reductions, (*conflicts, *told),
         tuple(damaged), code,
     )  # fmt: skip
+
+
+@contextmanager
+def _told_in(damaged: list[str], sources: Sequence[Path]) -> Iterator[None]:
+    """Collect the warnings of shards that are left out of the sources; others are passed on."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DamagedResults)
+        yield
+    for one in told:
+        sentence = str(one.message)
+        if not any(sentence.startswith(f"{source}/") for source in sources):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        elif sentence not in damaged:
+            damaged.append(sentence)
 
 
 def _code_taken(source: Store, target: Store, trust: bool) -> dict[Code, int]:

@@ -73,7 +73,8 @@ def write_together(files: Mapping[Path, bytes | memoryview]) -> None:
 def synchronise(paths: Iterable[Path]) -> None:
     """Wait until the disk has the contents of files, or the entries of folders; raises `OSError`.
 
-    A folder on a file system that does not synchronise folders is passed over.
+    They are synchronised one after another where the system starts no thread, for a limit of memory
+    or processes. A folder on a file system that does not synchronise folders is passed over.
     """
     each = list(paths)
     if len(each) < 2:
@@ -82,8 +83,12 @@ def synchronise(paths: Iterable[Path]) -> None:
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
-        list(pool.map(_synchronise, each))
+    try:
+        with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
+            list(pool.map(_synchronise, each))
+    except RuntimeError:  # can't start new thread
+        for path in each:
+            _synchronise(path)
 
 
 def _synchronise(path: Path) -> None:

@@ -321,11 +321,14 @@ def test_a_full_disk_is_one_sentence(three, tmp_path, monkeypatch):
 
 def test_folders_that_cannot_be_meant_are_refused_before_anything_is_written(three, tmp_path):
     first, _, _ = three
-    empty = tmp_path / "empty"
+    empty, linked = tmp_path / "empty", tmp_path / "linked"
     empty.mkdir()
+    linked.mkdir()
+    (linked / "kodak").symlink_to(first / "kodak")
     for folders, told in [
         ([first, empty], "is no folder of results"),
         ([first, tmp_path / "absent"], "is no folder of results"),
+        ([linked], "kodak leads out of .*linked: merge the folder of results it lies in"),
         ([first / "kodak"], "is of one dataset: give the results folder that it lies in"),
         ([tmp_path / "into", first], "is merged into itself"),
     ]:

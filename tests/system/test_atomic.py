@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from benchmark.system.atomic import replacing, write_file, write_together
+from support.processes import in_a_process
 
 
 def interrupted(path, folder=None):
@@ -90,3 +91,28 @@ def test_a_folder_that_cannot_be_synchronised_is_passed_over_and_a_file_is_not(
     monkeypatch.setattr(os, "fsync", files_alone)
     write_file(tmp_path / "new" / "file", b"content", durable=True)
     assert (tmp_path / "new" / "file").read_bytes() == b"content"
+
+
+# A thread's stack no longer fits into the address space.
+NO_THREADS = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from benchmark.errors import memory_sentence
+from benchmark.system.atomic import write_together
+
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+limit = 1024 * int(status["VmSize"].split()[0]) + (1 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+write_together({Path(sys.argv[1], name): name.encode() for name in "abc"})
+try:
+    ThreadPoolExecutor(1).submit(print)
+except RuntimeError as error:
+    print(memory_sentence(error).partition(":")[0])
+"""
+
+
+def test_files_are_synchronised_where_no_thread_can_be_started(tmp_path):
+    told = in_a_process(NO_THREADS, tmp_path)
+    assert told == "the system starts no further thread for this process\n"
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {c: c for c in "abc"}

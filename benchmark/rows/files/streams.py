@@ -50,7 +50,7 @@ class StreamFolder:
             raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise StoreError(
-                f"{path} is damaged: its bytes do not match its name; once it is removed, "
+                f"{path} is damaged: its bytes do not match its name; without it, "
                 "`bench run` makes it again"
             )
         return data

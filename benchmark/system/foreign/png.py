@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-SIGNATURE_BYTES = 8
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK_BYTES = 1 << 16
 MOST_UNPACKED = 1032  # bytes that deflate makes of one, at most (zlib's technical details)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colours
@@ -65,7 +65,7 @@ def _raw_size(data: bytes) -> int:
 
 def _unpacked_size(data: bytes) -> int:
     """Return the size in bytes of what the file's IDAT chunks unpack to, in bounded memory."""
-    unpacker, size, at = zlib.decompressobj(), 0, SIGNATURE_BYTES
+    unpacker, size, at = zlib.decompressobj(), 0, len(SIGNATURE)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         left = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""

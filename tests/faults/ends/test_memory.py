@@ -16,6 +16,7 @@ from benchmark.measure.extract import HashedImage
 from benchmark.measure.score import Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
+from support.processes import in_a_process
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HUNGRY.parents[2])}
@@ -143,3 +144,26 @@ def test_errors_that_mean_memory_are_told_from_others():
     assert memory_exhausted(OSError(12, "Cannot allocate memory")) == "host"
     assert memory_exhausted(OSError(28, "No space left on device")) is None
     assert memory_exhausted(ValueError("can't allocate memory")) is None
+
+
+# What is printed to standard error is captured on standard output.
+EXHAUSTED = """
+import contextlib, sys
+from benchmark import cli
+
+def too_much(*words, **more):
+    raise MemoryError
+
+cli.app = too_much
+with contextlib.redirect_stderr(sys.stdout):
+    try:
+        cli.main()
+    except SystemExit as ended:
+        print(ended.code)
+"""
+
+
+def test_a_command_that_runs_out_of_memory_itself_ends_in_a_sentence():
+    sentence, code = in_a_process(EXHAUSTED).splitlines()
+    assert sentence.startswith("bench: the memory that this process may use does not suffice: ")
+    assert code == "1"

@@ -1,16 +1,21 @@
 """Pictures of strangers: cut off, of very many pixels or scans, no picture at all."""
 
+import io
+import itertools
 import os
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from baselines.formats.png import read_png
 from benchmark.datasets.image import read_image
+from benchmark.datasets.sample import open_sample
 from benchmark.errors import ImageRefused
 from support.files.hostile_files import png
+from support.networks.tiny_checkpoint import noise
 from support.processes import in_a_process
 
 
@@ -25,6 +30,47 @@ def test_a_png_without_its_last_rows_is_refused(tmp_path, mode, there):
         read_image(path)
     with pytest.raises(ImageRefused, match="not a whole PNG"):
         read_png(path)
+
+
+def jpeg(pixels, **options):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("restart", [0, 1, 5])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
+def test_a_jpeg_without_its_last_blocks_is_refused(tmp_path, kept, progressive, restart):
+    """Cut within its last scan, and ended by the marker that decoders wait for."""
+    whole = jpeg(noise(70, 90), progressive=progressive, restart_marker_blocks=restart)
+    begin = whole.rindex(b"\xff\xda") + 14
+    path = tmp_path / "a.jpg"
+    path.write_bytes(whole)
+    assert read_image(path).pixels.shape == (70, 90, 3)
+    data = whole[: begin + int(kept * (len(whole) - begin))].rstrip(b"\xff")
+    path.write_bytes(data + b"\xff\xd9")
+    with pytest.raises(ImageRefused, match=r"last blocks are not there|truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("picture", ["noise", "flat", "grey", "smallest", "photograph"])
+def test_a_whole_jpeg_of_any_kind_is_read_as_pillow_reads_it(tmp_path, picture):
+    pixels = {
+        "noise": noise(70, 90), "flat": np.full((64, 100, 3), 128, np.uint8),
+        "grey": noise(33, 41)[..., 0], "smallest": np.zeros((1, 1, 3), np.uint8),
+        "photograph": read_image(dict(open_sample().images)["coffee.png"]).pixels[:200, :300],
+    }[picture]  # fmt: skip
+    path = tmp_path / "a.jpg"
+    kinds = itertools.product((1, 75, 95), (False, True), (0, 2), (0, 1, 5))
+    for quality, progressive, subsampling, restart in kinds:
+        data = jpeg(
+            pixels, quality=quality, progressive=progressive, subsampling=subsampling,
+            restart_marker_blocks=restart,
+        )  # fmt: skip
+        path.write_bytes(data + b"what stands behind the end")
+        expected = Image.open(io.BytesIO(data)).convert("RGB")
+        assert np.array_equal(read_image(path).pixels, np.asarray(expected))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 9), (3, 8)])
