@@ -21,8 +21,8 @@ class Told(NamedTuple):
 
 
 def tell(record_property: Recorder, fault: str, runs: int, injected: int, losses: int) -> None:
-    """Add a line of the table to the test's record."""
-    for name, value in Told(fault, runs, injected, losses)._asdict().items():
+    """Add a line of the table to the test's record; a loss may be a truth value."""
+    for name, value in Told(fault, runs, injected, int(losses))._asdict().items():
         record_property(name, value)
 
 
