@@ -13,6 +13,7 @@ import pandas as pd
 import benchmark
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.cost import costs
+from benchmark.analysis.comparable import label_of
 from tools.results_table import KODAK, bd_rates
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +24,6 @@ HEADS = (
     "networks x parameters (M)", "kMAC per pixel: encoder + decoder + entropy", "crops seen",
     "BD-rate, PSNR (%)", "BD-rate, LPIPS (%)", "BD-rate, FD (%)", "encode + decode (s)",
 )  # fmt: skip
-MEGAPIXELS = 768 * 512 / 1e6  # of an image of Kodak
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
 
@@ -57,13 +57,14 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     """
     rows = benchmark.load(kodak)
     means = benchmark.summary(rows, metrics="psnr")
+    labels = pd.Series(map(label_of, rows["codec"], rows["variant"]), rows.index)
     deltas = [bd_rates(rows, ANCHOR, metric) for metric in METRICS]
     yield f"| Kodak, 24 images | {' | '.join(HEADS)} |"
     yield f"|---|{'--:|' * len(HEADS)}"
     for one in FIELD:
         cards = [load_card(path) for path in sorted(checkpoints.glob(one.checkpoints))]
-        mine = means[means["codec"] == one.label]
-        if cards and len(mine):
+        if cards and (means["codec"] == one.label).any():
+            mine = rows[labels == one.label]
             cells = [*_training(cards), *(delta[one.label] for delta in deltas), _seconds(mine)]
             yield f"| {one.name} | {' | '.join(cells)} |"
 
@@ -90,10 +91,9 @@ def _told(card: Card) -> int:
     return int(card.training_data.partition(" crops of ")[0].rpartition(" ")[2])
 
 
-def _seconds(means: pd.DataFrame) -> str:
-    """Return seconds to encode and decode an image, the mean over the settings."""
-    pixels = MEGAPIXELS * means[["encode_seconds_per_megapixel", "decode_seconds_per_megapixel"]]
-    encode, decode = pixels.mean()
+def _seconds(rows: pd.DataFrame) -> str:
+    """Return the mean seconds to encode and decode an image, of rows measured one at a time."""
+    encode, decode = rows.loc[rows["timing"], ["encode_seconds", "decode_seconds"]].mean()
     return "–" if math.isnan(encode + decode) else f"{encode:.2f} + {decode:.2f}"
 
 
