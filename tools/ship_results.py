@@ -44,9 +44,8 @@ def main(source: Path, dataset: str, name: str, codecs: list[str], into: Path) -
         raise SystemExit("some of the rows are failures: measure them again")
     target = Store(into / dataset)
     path = target.ship(name, rows)
-    reduced = Reductions(source / dataset)
-    if reduced:
-        Reductions(target.folder).ship(name, reduced)
+    if any((source / dataset / "sets").glob("*.parquet")):
+        Reductions(target.folder).ship(name, Reductions(source / dataset))
     runs = target.folder / "runs"
     for run in sorted(set(rows["run"].to_pylist())):
         record = json.loads((source / dataset / "runs" / f"{run}.json").read_text())

@@ -33,12 +33,16 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("vtm", "cpu", "qp"): ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19)),
     ("compressai", "cpu", "quality"): ((1, 1.5), (3, 2.1), (8, 6)),
     ("msillm", "cpu", "quality"): ((1, 35), (6, 35)),
-    ("ours", "cpu", "q"): ((0, 1.6), (4, 1.7)),
+    ("ours", "cpu", "q"): ((0, 0.95), (4, 1)),
     ("ours", "cpu", "bpp"): ((0, 5),),
     ("ours", "cpu", "psnr"): ((0, 10),),
     ("ours", "cuda", "q"): ((0, 0.39), (4, 0.39)),
-    ("charm", "cpu", "level"): ((1, 2.0),),
-    ("elic", "cpu", "level"): ((1, 2.5),),
+    ("charm", "cpu", "level"): ((1, 1.3),),
+    ("elic", "cpu", "level"): ((1, 1.15),),
+    ("ivr", "cpu", "q"): ((0, 1.1),),
+    ("hific", "cpu", "level"): ((1, 2.4),),
+    ("multirealism", "cpu", "level"): ((1, 0.9),),
+    ("pqmim", "cpu", "level"): ((1, 9), (4, 10.6)),
 }
 # Codecs that draw behind the codec of their option `base`: seconds per megapixel and step, and the
 # base and the number of steps unless said.
