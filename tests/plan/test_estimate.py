@@ -77,7 +77,8 @@ def test_times_of_a_gpu_say_nothing_of_a_cpu():
     model = CostModel(table(rows))
     on_cpu, on_gpu = cell("ours", ("q", 2)), cell("ours", ("q", 2), device="cuda")
     assert model.seconds(on_gpu) == pytest.approx(1000.0, rel=1e-12)
-    assert model.seconds(on_cpu) == pytest.approx(1.65, abs=0.05)
+    typical = interpolated(TYPICAL["ours", "cpu", "q"], 2)
+    assert model.seconds(on_cpu) == pytest.approx(typical, rel=1e-12)
     assert (model.basis(on_gpu), model.basis(on_cpu)) == ("measured", "typical")
 
 
