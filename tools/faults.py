@@ -40,6 +40,7 @@ def main() -> int:
     much.add_argument("--quick", action="store_true")
     much.add_argument("--all", action="store_true")
     chosen = parser.parse_args()
+    REPORT.unlink(missing_ok=True)  # of an earlier run, should pytest not begin
     words = [sys.executable, "-m", "pytest", f"--junitxml={REPORT}", *map(str, TESTS)]
     words += ["-o", "junit_family=xunit1"]  # the other kind has no properties of tests
     marks = [] if chosen.all else ["-m", "not slow"]

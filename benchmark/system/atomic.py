@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -77,18 +77,15 @@ def synchronise(paths: Iterable[Path]) -> None:
     or processes. A folder on a file system that does not synchronise folders is passed over.
     """
     each = list(paths)
-    if len(each) < 2:
-        for path in each:
-            _synchronise(path)
-        return
-    from concurrent.futures import ThreadPoolExecutor
+    if len(each) > 1:
+        from concurrent.futures import ThreadPoolExecutor
 
-    try:
-        with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
-            list(pool.map(_synchronise, each))
-    except RuntimeError:  # can't start new thread
-        for path in each:
-            _synchronise(path)
+        with suppress(RuntimeError):  # can't start new thread
+            with ThreadPoolExecutor(SYNCHRONISED_AT_ONCE) as pool:
+                list(pool.map(_synchronise, each))
+            return
+    for path in each:
+        _synchronise(path)
 
 
 def _synchronise(path: Path) -> None:

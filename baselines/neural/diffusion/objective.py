@@ -62,6 +62,7 @@ class Drawing(Stateless):
         self.stage, self._setup = stage, setup
         self._base: BaseCodec | None = None
         self._facts: dict[int, LevelFacts] = {}  # read once: that waits for a GPU
+        self._kept: list[ShownPhotographs] | None = None  # by level, if it is known whether any are
         self._known: DiffusionNetwork | None = None  # the network that has been found measured
         self._shown: list[list[tuple[Pixels, Pixels, float]]] = []
 
@@ -130,7 +131,7 @@ class Drawing(Stateless):
                 "The base's residuals have to be measured before training: the recipe is to say "
                 'initialise = "pca".'
             )
-        self._known, self._facts = plain, {}
+        self._known, self._facts, self._kept = plain, {}, None
         return plain
 
     def _facts_of(self, network: DiffusionNetwork, level: int) -> LevelFacts:
@@ -181,27 +182,28 @@ class Drawing(Stateless):
         chosen: Tensor,
     ) -> Tensor:
         """Return the base's pictures, in [-1, 1], of the crops at `places` of the batch."""
-        kept = self._kept_at(network, level)
-        if kept is None:
+        if self._kept is None:
+            self._kept = self._keep(network)
+        if not self._kept:
             base = self._open(network)
             return base.code_crops(batch.crops[chosen], _setting(network, level)).images
         numbers = [batch.numbers[place] for place in places]
-        pixels = draw_crops(kept, self.stage.crop_px, numbers, self._setup.recipe.seed)
+        pixels = draw_crops(self._kept[level], self.stage.crop_px, numbers, self._setup.recipe.seed)
         return pixels.to(batch.crops.device).float() / 127.5 - 1
 
-    def _kept_at(self, network: DiffusionNetwork, level: int) -> ShownPhotographs | None:
+    def _keep(self, network: DiffusionNetwork) -> list[ShownPhotographs]:
+        """Return the run's photographs at each level of the base; none where they are too many."""
         photographs, folder = self._setup.photographs, self._setup.folder
+        levels, device = network.config.levels, self._setup.device
         if photographs is None or folder is None:
-            return None
-        if 3 * int(photographs.sides.prod(1).sum()) * network.config.levels > MOST_BYTES:
-            return None
-        return ShownPhotographs(
-            photographs,
-            self._open(network),
-            _setting(network, level),
-            folder / FOLDER,
-            self._setup.device,
-        )
+            return []
+        if 3 * int(photographs.sides.prod(1).sum()) * levels > MOST_BYTES:
+            return []
+        base, kept_in = self._open(network), folder / FOLDER
+        return [
+            ShownPhotographs(photographs, base, _setting(network, level), kept_in, device)
+            for level in range(levels)
+        ]
 
     def _show(
         self, network: DiffusionNetwork, pixels: Pixels, level: int
