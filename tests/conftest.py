@@ -1,6 +1,8 @@
 """Photographs for the tests, and caches of its own for each test, so that none sees another's."""
 
 import os
+import random
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -52,6 +54,14 @@ def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
         for variable in ("BENCH_WEIGHTS", "BENCH_DATA", "TORCH_HOME"):
             os.environ.pop(variable, None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Let no test depend on what those before it in its process have drawn."""
+    random.seed(0)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

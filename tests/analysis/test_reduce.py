@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from benchmark import registry
 from benchmark.analysis.reduce import with_distribution_metrics
@@ -28,6 +27,7 @@ from benchmark.protocol import protocol_of
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours, Shift
+from support.files.noise import effect_noise
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 NAMES = ("psnr", "colours")
@@ -51,7 +51,7 @@ def sources(tmp_path_factory):
     files = []
     for number in range(4):
         path = folder / f"{number}.png"
-        Image.effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB").save(path)
+        effect_noise((40 + number, 30 + 10 * number), 50).convert("RGB").save(path)
         files.append(ImageFile(path.name, path))
     return probe(files, False, 1)
 
@@ -225,7 +225,7 @@ def test_rows_that_were_never_extracted_say_what_to_do(tmp_path, sources):
 
 def test_an_image_without_patches_stays_out_of_the_set(tmp_path, sources, tmp_path_factory):
     path = tmp_path_factory.mktemp("row") / "row.png"
-    Image.effect_noise((40, 1), 50).convert("RGB").save(path)
+    effect_noise((40, 1), 50).convert("RGB").save(path)
     thin = probe([ImageFile("row.png", path)], False, 1)
     store = measure(tmp_path, [*sources, *thin])
     mean = values(store, "shift")[64.0]

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from support.bench.command import bench
+from support.files.noise import effect_noise
 from support.rows.bundled_results import copy_bundled_results
 
 
@@ -20,7 +21,7 @@ def place(tmp_path_factory):
     shutil.copy(folder / "results" / "packs" / "vtm-23.13.tar", folder / "vtm.tar")
     for name in ("results-a", "results-b"):
         shutil.copytree(bundled / "sample", folder / name / "sample")
-    noise = Image.effect_noise((96, 80), 30).convert("RGB")
+    noise = effect_noise((96, 80), 30).convert("RGB")
     noise.save(folder / "in.png")
     Image.new("L", (6, 5), 90).save(folder / "importance.png")
     own = f"--results {folder / 'results'}"

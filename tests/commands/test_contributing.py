@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 from conftest import ROOT
+from support.files.noise import effect_noise
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Usual changes\n")[2]
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
@@ -58,7 +58,7 @@ def project(tmp_path_factory):
     shutil.copy(architecture, project / "baselines/neural/factorised/architecture.py")
     (project / "data" / "charts").mkdir(parents=True)
     for number in range(4):
-        noise = Image.effect_noise((90, 80), 20 + 20 * number).convert("RGB")
+        noise = effect_noise((90, 80), 20 + 20 * number).convert("RGB")
         noise.save(project / "data" / "charts" / f"{number}.png")
     return project
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from support.bench.command import bench
 from support.bench.verbs import every_verb
+from support.files.noise import effect_noise
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 # Mistakes, and the commands that can be given them. `photos` are two images with rows of jpeg in
@@ -338,7 +338,7 @@ def place(tmp_path_factory):
     for name in ("photos", "empty", "texts"):
         (folder / name).mkdir()
     for seed in range(2):
-        noise = Image.effect_noise((180, 164), 40 + seed).convert("RGB")
+        noise = effect_noise((180, 164), 40 + seed).convert("RGB")
         noise.save(folder / "photos" / f"{seed}.png")
     noise.save(folder / "photo.png")
     (folder / "texts" / "notes.txt").write_text("no image\n")

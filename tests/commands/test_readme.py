@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from support.console import agree
+from support.files.noise import effect_noise
 from support.rows.bundled_results import copy_bundled_results
 from tools import field_table, results_table
 
@@ -33,7 +33,7 @@ def test_the_codec_of_the_readme_runs_as_written(tmp_path):
     assert len(source.splitlines()) <= 35
     (tmp_path / "quantise.py").write_text(source)
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((70, 50), 40).convert("RGB").save(tmp_path / "photos" / "noise.png")
+    effect_noise((70, 50), 40).convert("RGB").save(tmp_path / "photos" / "noise.png")
     words = "run --codecs ./quantise.py:Quantise,jpeg --dataset photos --metrics psnr --json"
     done = subprocess.run(
         [sys.executable, "-m", "benchmark", *words.split()],

@@ -4,10 +4,10 @@ import re
 import shlex
 
 import pytest
-from PIL import Image
 
 from conftest import ROOT
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 TEXT = (ROOT / "docs" / "your-own.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
@@ -23,7 +23,7 @@ def here(tmp_path, monkeypatch):
     """An empty folder as the present one, with photographs for the dataset."""
     monkeypatch.chdir(tmp_path)
     for number in range(3):
-        noise = Image.effect_noise((90, 80), 20 + 20 * number).convert("RGB")
+        noise = effect_noise((90, 80), 20 + 20 * number).convert("RGB")
         noise.save(tmp_path / f"200{number}-beach.png")
     return tmp_path
 

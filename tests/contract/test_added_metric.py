@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 import typer
-from PIL import Image
 from typer.testing import CliRunner
 
 from benchmark import registry
@@ -31,6 +30,7 @@ from benchmark.rows.reductions import Reductions
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
 from support.added.metrics import Recall
+from support.files.noise import effect_noise
 
 NAMES = ("mae", "recall")
 app = typer.Typer()
@@ -49,7 +49,7 @@ def sources(tmp_path):
     files = []
     for number in range(5):
         path = tmp_path / f"{number}.png"
-        Image.effect_noise((40, 30 + number), 50).convert("RGB").save(path)
+        effect_noise((40, 30 + number), 50).convert("RGB").save(path)
         files.append(ImageFile(path.name, path))
     return probe(files, False, 1)
 

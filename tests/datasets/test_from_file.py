@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from PIL import Image
 
 from benchmark.datasets.dataset import ImageFile
 from benchmark.errors import UsageError
 from benchmark.registry import open_dataset
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 HEAD = """from pathlib import Path
 
@@ -28,7 +28,7 @@ def here(tmp_path, monkeypatch):
     """An empty folder as the present one, with two photographs and the function."""
     monkeypatch.chdir(tmp_path)
     for number in (1, 0):
-        Image.effect_noise((40, 30), 50 + number).convert("RGB").save(tmp_path / f"{number}.png")
+        effect_noise((40, 30), 50 + number).convert("RGB").save(tmp_path / f"{number}.png")
     (tmp_path / "sets.py").write_text(HEAD + WHOLE)
     return tmp_path
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec
@@ -14,6 +13,7 @@ from benchmark.measure.outcome import Tracebacks
 from benchmark.measure.record import RunNotes
 from benchmark.rows.store import Store
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 LINE = next(
@@ -28,7 +28,7 @@ def photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number in range(3):
-        noise = Image.effect_noise((40 + number, 30), 50).convert("RGB")
+        noise = effect_noise((40 + number, 30), 50).convert("RGB")
         noise.save(tmp_path / "photos" / f"{number}.png")
     return tmp_path
 

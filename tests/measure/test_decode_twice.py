@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 
@@ -16,7 +16,7 @@ def photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number, width in enumerate((50, 40, 60)):  # the second is the smallest
-        noise = Image.effect_noise((width, 30), 50).convert("RGB")
+        noise = effect_noise((width, 30), 50).convert("RGB")
         noise.save(tmp_path / "photos" / f"{number}.png")
     return tmp_path
 
@@ -33,7 +33,9 @@ def record_of(folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "samples"), [("Random", 1), ("RandomByInstance", 3)], ids=["calls", "instances"]
+    ("kind", "samples"),
+    [("DiffersByCall", 1), ("DiffersByInstance", 3)],
+    ids=["calls", "instances"],
 )
 def test_a_decoder_that_is_not_deterministic_fails_one_cell(kind, samples, photos):
     code, told = run(kind)

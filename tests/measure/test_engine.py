@@ -16,6 +16,7 @@ from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
 from benchmark.system.machine import Gpu
+from support.files.noise import effect_noise
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 VOLATILE = {"encode_seconds", "decode_seconds", "finished_utc"}
@@ -29,13 +30,12 @@ def conditions(**changes):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    from PIL import Image
 
     folder = tmp_path_factory.mktemp("images")
     files = []
     for number in range(3):
         path = folder / f"{number}.png"
-        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(path)
+        effect_noise((40 + number, 30), 50).convert("RGB").save(path)
         files.append(ImageFile(path.name, path))
     found = probe(files, False, 1)
     assert all(isinstance(one, Source) for one in found)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
@@ -26,6 +25,7 @@ from benchmark.rows.store import Store
 from benchmark.rows.trust import Trust
 from support.bench.command import bench
 from support.codecs.fakes import Honest
+from support.files.noise import effect_noise
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
@@ -35,7 +35,7 @@ def images(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(2):
-        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
+        effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
     return folder
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import ImageFile
@@ -21,6 +20,7 @@ from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
 from support.codecs.ray_cells import CODECS, FAKES, conditions, stable
+from support.files.noise import effect_noise
 from support.processes import is_running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -70,7 +70,7 @@ def sources(tmp_path_factory):
     folder, files = tmp_path_factory.mktemp("images"), []
     for number in range(3):
         path = folder / f"{number}.png"
-        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(path)
+        effect_noise((40 + number, 30), 50).convert("RGB").save(path)
         files.append(ImageFile(path.name, path))
     found = probe(files, False, 1)
     assert all(isinstance(one, Source) for one in found)

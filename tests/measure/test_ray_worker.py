@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, parse_codec
@@ -25,6 +24,7 @@ from benchmark.plan.cells import Cell, plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
 from support.codecs.ray_cells import CODECS, FAKES, HERE, conditions, stable
+from support.files.noise import effect_noise
 from support.processes import running, until
 
 PACK = HERE.parents[2] / "results" / "packs" / "vtm-23.13.tar"
@@ -35,7 +35,7 @@ NOWHERE = Path("not on this machine")
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "a.png"
-    Image.effect_noise((50, 40), 50).convert("RGB").save(path)
+    effect_noise((50, 40), 50).convert("RGB").save(path)
     (found,) = probe([ImageFile(path.name, path)], False, 1)
     assert isinstance(found, Source)
     return found

@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmark.rows.store import Store
 from support.bench.command import bench
+from support.files.noise import effect_noise
 from support.processes import running, until
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
@@ -23,7 +24,7 @@ def images(tmp_path):
     folder = tmp_path / "my photos"
     folder.mkdir()
     for number in range(6):
-        Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
+        effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
     return folder
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.errors import UnknownName, UsageError
 from benchmark.measure.engine.local import Finished
@@ -17,6 +16,7 @@ from benchmark.measure.workbench import Measured
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
+from support.files.noise import effect_noise
 
 FAKES = Path(__file__).parents[1] / "support" / "codecs" / "fakes.py"
 
@@ -26,7 +26,7 @@ def request_of(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(2):
-        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
+        effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
 
     def make(codec="Honest", **more):
         same = {"dataset": str(folder), "metrics": ("psnr",), "jobs": 1}

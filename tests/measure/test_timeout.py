@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import benchmark
 from benchmark.errors import UsageError
 from benchmark.measure.engine.patience import LOADING_SECONDS, Patience
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 MINE = Path(__file__).parents[1] / "support" / "codecs" / "mine.py"
 SECONDS = 1.5
@@ -21,7 +21,7 @@ def photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number in range(2):
-        noise = Image.effect_noise((40 + number, 30), 50).convert("RGB")
+        noise = effect_noise((40 + number, 30), 50).convert("RGB")
         noise.save(tmp_path / "photos" / f"{number}.png")
     return tmp_path
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmark.metrics import metric as boundary
 from benchmark.metrics.perceptual.ms_ssim import MSSSIM
 from benchmark.metrics.perceptual.ssim import SSIM
 from benchmark.metrics.perceptual.strips import HalvedPlanes
 from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR
+from support.files.noise import effect_noise
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def small_bands(monkeypatch):
 
 def pictures(height, width, deviation):
     """A smooth picture of three different channels, and the same with noise."""
-    grey = np.asarray(Image.effect_noise((width // 4, height // 4), 60).resize((width, height)))
+    grey = np.asarray(effect_noise((width // 4, height // 4), 60).resize((width, height)))
     source = np.stack([grey, np.roll(grey, 3, 0), 255 - grey], -1)
     noise = np.random.default_rng(1).normal(0, deviation, source.shape)
     return source, np.clip(np.rint(source + noise), 0, 255).astype(np.uint8)

@@ -13,6 +13,7 @@ from benchmark.registry import metric_class, metric_names
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.store import Store
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 WHOLE = '''"""A metric of the tests."""
 
@@ -38,7 +39,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number in range(2):
-        noise = Image.effect_noise((180 + number, 170), 50).convert("RGB")
+        noise = effect_noise((180 + number, 170), 50).convert("RGB")
         noise.save(tmp_path / "photos" / f"{number}.png")
     (tmp_path / "mine.py").write_text(WHOLE)
     return tmp_path

@@ -1,7 +1,6 @@
 """A codec's measured results and the packs that they make."""
 
 import pytest
-from PIL import Image
 
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import probe
@@ -10,6 +9,7 @@ from benchmark.packs.export_pack import export_pack
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
 from benchmark.rows.store import Store
+from support.files.noise import effect_noise
 from support.packs.honest_pack import HONEST, NOTES, conditions
 
 
@@ -17,7 +17,7 @@ from support.packs.honest_pack import HONEST, NOTES, conditions
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for number in range(2):
-        Image.effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
+        effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
     return folder
 
 

@@ -17,6 +17,7 @@ from benchmark.plan.cells import Contender, lacking, plan
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, select
+from support.files.noise import effect_noise
 from support.packs.honest_pack import HONEST, conditions, recorded_contender
 
 STEPS = (64, 16, 1)
@@ -54,7 +55,7 @@ def test_a_run_from_a_pack_gives_the_cells_and_metrics_of_the_codec_marked_as_re
 def test_what_a_pack_lacks_is_left_out_with_a_reason_and_the_rest_runs(pack_path, photos, tmp_path):
     mixed = tmp_path / "mixed"
     shutil.copytree(photos, mixed)
-    Image.effect_noise((35, 30), 50).convert("RGB").save(mixed / "stranger.png")
+    effect_noise((35, 30), 50).convert("RGB").save(mixed / "stranger.png")
     request = Request(
         codecs=(HONEST.text,), dataset=str(mixed), results=tmp_path / "results", packs=(pack_path,)
     )
@@ -75,7 +76,7 @@ def test_what_only_a_program_could_code_is_an_error_by_name_and_a_skip_among_all
 ):
     strangers = tmp_path / "strangers"
     strangers.mkdir()
-    Image.effect_noise((35, 30), 50).convert("RGB").save(strangers / "stranger.png")
+    effect_noise((35, 30), 50).convert("RGB").save(strangers / "stranger.png")
     request = Request(
         codecs=(HONEST.text,),
         dataset=str(strangers),

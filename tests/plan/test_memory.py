@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 from benchmark.plan.memory import BASE_BYTES, Need, plan_workers, worker_bytes
 from benchmark.rows.store import Store
 from benchmark.system.machine import available_memory
 from conftest import ROOT
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 SMALL, HUGE = Need("jpeg", 512, 768), Need("jpeg", 9000, 12_000)
 METRICS = ("psnr", "psnr_y", "ms_ssim")
@@ -58,7 +58,7 @@ from PIL import Image
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.measure.extract import HashedImage
 from benchmark.measure.score import Scorer
-grey = Image.effect_noise((500, 300), 40).resize((2000, 1200)).convert("RGB")
+grey = effect_noise((500, 300), 40).resize((2000, 1200)).convert("RGB")
 pixels, names = np.asarray(grey).copy(), sys.argv[1].split(",")
 codec, scorer = load_codec(parse_codec("jpeg")), Scorer(names, "cpu")
 decoded = codec.decode(codec.encode(pixels.copy(), codec.sweep[3]))
@@ -116,7 +116,7 @@ def test_a_control_group_of_version_1_is_found_where_a_container_sees_it(tmp_pat
 def test_plan_says_the_workers_and_their_memory_and_run_uses_them(tmp_path, monkeypatch):
     photos, results = tmp_path / "photos", tmp_path / "results"
     photos.mkdir()
-    Image.effect_noise((300, 200), 40).convert("RGB").save(photos / "0.png")
+    effect_noise((300, 200), 40).convert("RGB").save(photos / "0.png")
     words = ("--codecs", "jpeg", "--dataset", photos, "--metrics", "psnr", "--results", results)
     first, second = (("--points", f"jpeg.quality={quality}") for quality in (10, 20))
     enough = bench("plan", *words, "--jobs", 1).stdout.splitlines()[-1]

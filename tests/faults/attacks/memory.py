@@ -3,12 +3,11 @@
 import random
 from collections.abc import Sequence
 
-from PIL import Image
-
 from faults.attacks import invariants
 from faults.attacks.arena import TESTS, Arena, store_in
 from faults.attacks.attack import Step
 from faults.attacks.sound import Sound
+from support.files.noise import effect_noise
 from support.rows.stable_rows import stable
 
 HUNGRY = TESTS / "support" / "codecs" / "hungry.py"
@@ -41,7 +40,7 @@ class MemoryEnds:
         photos, results = arena.work / "photos", arena.work / "results"
         photos.mkdir()
         for name, sides in (("large", (1100, 950)), ("small", (200, 170))):
-            Image.effect_noise(sides, 40).convert("RGB").save(photos / f"{name}.png")
+            effect_noise(sides, 40).convert("RGB").save(photos / f"{name}.png")
         where = ("--dataset", photos, "--results", results)
         for step in steps:
             step.do(arena, ("run", *where, "--jobs", 1, "--json"))

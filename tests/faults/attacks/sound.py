@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image
-
 from faults.attacks.arena import BENCH, MARK, TESTS, Arena, store_in
 from faults.attacks.invariants import Row
+from support.files.noise import effect_noise
 from support.rows.stable_rows import stable
 
 HONEST = f"{TESTS / 'support' / 'codecs' / 'fakes.py'}:Honest"
@@ -34,7 +33,7 @@ class Sound:
         self.photos.mkdir(parents=True)
         for number, sides in enumerate(SIDES):
             path = self.photos / f"{number}.png"
-            Image.effect_noise(sides, 40).convert("RGB").save(path)
+            effect_noise(sides, 40).convert("RGB").save(path)
 
     def run_words(
         self, results: Path, *more: object, codecs: str = f"jpeg,webp,{HONEST}"

@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.analysis.summarise import summarise
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
+from support.files.noise import effect_noise
 from support.rows.stable_rows import losses_of, stable
 
 FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
@@ -22,7 +22,7 @@ HONEST = f"{FAKES}:Honest"
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for number in range(4):
-        Image.effect_noise((120, 100 + number), 40).convert("RGB").save(folder / f"{number}.png")
+        effect_noise((120, 100 + number), 40).convert("RGB").save(folder / f"{number}.png")
     return folder
 
 
@@ -137,7 +137,7 @@ def test_a_compiled_file_that_a_full_disk_cut_short_is_a_sentence(tmp_path):
 def noise(tmp_path_factory):
     """A PNG of 100 kB and a stream of it."""
     folder = tmp_path_factory.mktemp("noise")
-    Image.effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
+    effect_noise((200, 200), 60).convert("RGB").save(folder / "in.png")
     assert (
         carry_out(
             words("encode", folder / "in.png", folder / "in.webp", "--codec", "webp")

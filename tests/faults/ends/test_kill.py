@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
+from support.files.noise import effect_noise
 from support.rows.stable_rows import losses_of, stable
 
 FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
@@ -26,7 +26,7 @@ def images(tmp_path, kills):
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(2 if kills < 10 else 3):
-        Image.effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
+        effect_noise((64, 48 + number), 40).convert("RGB").save(folder / f"{number}.png")
     return folder
 
 

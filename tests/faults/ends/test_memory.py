@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmark import registry
 from benchmark.errors import memory_exhausted
@@ -16,6 +15,7 @@ from benchmark.measure.extract import HashedImage
 from benchmark.measure.score import Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
+from support.files.noise import effect_noise
 from support.processes import in_a_process
 
 HUNGRY = Path(__file__).parents[2] / "support" / "codecs" / "hungry.py"
@@ -27,7 +27,7 @@ def images(tmp_path_factory):
     """One large photograph between two small ones."""
     folder = tmp_path_factory.mktemp("photos")
     for name, side in (("a", (300, 200)), ("b", (2000, 1500)), ("c", (200, 300))):
-        Image.effect_noise(side, 40).convert("RGB").save(folder / f"{name}.png", compress_level=1)
+        effect_noise(side, 40).convert("RGB").save(folder / f"{name}.png", compress_level=1)
     return folder
 
 

@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.rows.store import Store
 from benchmark.system.process_tree import descendants
 from support.faults.ledger import tell
+from support.files.noise import effect_noise
 from support.processes import is_running, running, until
 
 # An encoder that hangs, with a child in its process group and one that shares nothing with it:
@@ -37,7 +37,7 @@ def hanging(tmp_path, place):
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run below nohup
     photos, started = tmp_path / "photos", []
     photos.mkdir()
-    Image.effect_noise((24, 20), 40).convert("RGB").save(photos / "0.png")
+    effect_noise((24, 20), 40).convert("RGB").save(photos / "0.png")
     mark = f"3{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
     (tmp_path / "encode.sh").write_text(SCRIPT.format(mark=mark))
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
 from support.faults.misbehaving import FLOODS, HONEST_ENOUGH, MISBEHAVING, SMALL_FILES
+from support.files.noise import effect_noise
 from support.processes import running
 
 FAKES = Path(__file__).parents[2] / "support" / "codecs" / "fakes.py"
@@ -22,7 +22,7 @@ SECONDS = {True: 120.0, False: 2.0}  # that a program may take, by whether it en
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    Image.effect_noise((24, 20), 40).convert("RGB").save(folder / "0.png")
+    effect_noise((24, 20), 40).convert("RGB").save(folder / "0.png")
     return folder
 
 

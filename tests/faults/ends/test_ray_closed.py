@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from PIL import Image
 
 from benchmark.rows.store import Store
+from support.files.noise import effect_noise
 from support.processes import until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -74,7 +74,7 @@ def test_two_nodes_with_a_token_work_together_and_nobody_without_it_does(
 ):
     head, node, started = networks
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
+    effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
     wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
     plain = {

@@ -7,10 +7,10 @@ import sys
 import time
 
 import pytest
-from PIL import Image
 
 from benchmark.rows.store import Store
 from support.faults.ledger import tell
+from support.files.noise import effect_noise
 from support.processes import running, until
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -44,7 +44,7 @@ def test_a_lost_driver_and_a_lost_head_end_all_programs_and_the_run_resumes(
 ):
     mark = f"4{time.monotonic_ns() % 10**6:06}.{os.getpid()}"
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
+    effect_noise((24, 20), 40).convert("RGB").save(tmp_path / "photos" / "0.png")
     script, gate = tmp_path / "encode.sh", tmp_path / "gate"
     script.write_text(SCRIPT.format(gate=gate, mark=mark))
     codec = f"command:encode=sh {script} {{in}} {{out}} {{q}}:decode=cp {{in}} {{out}}:values=1/2"

@@ -15,6 +15,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import ImageRefused
 from support.files.hostile_files import png
+from support.files.noise import effect_noise
 from support.networks.tiny_checkpoint import noise
 from support.processes import in_a_process
 
@@ -119,7 +120,7 @@ def test_a_small_file_of_very_many_pixels_is_refused(tmp_path):
 
 def test_a_jpeg_of_very_many_scans_is_refused(tmp_path):
     path = tmp_path / "a.jpg"
-    Image.effect_noise((64, 64), 50).save(path, progressive=True)
+    effect_noise((64, 64), 50).save(path, progressive=True)
     assert read_image(path).pixels.shape == (64, 64, 3)
     whole = path.read_bytes()
     start = whole.index(b"\xff\xda")

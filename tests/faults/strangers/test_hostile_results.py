@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmark.errors import StoreError
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.store import Store
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 ENDS_SECONDS = 120  # of a command that would otherwise wait without end
 
@@ -21,7 +21,7 @@ def results(tmp_path, monkeypatch):
     """Measure one photograph, below `results`, and return the folder of its dataset."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
+    effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
     done = bench(
         "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30",
         "--metrics", "psnr", "--jobs", 1, "--results", "results",

@@ -31,6 +31,7 @@ from benchmark.plan.select import select
 from benchmark.rows.store import Store
 from benchmark.system.foreign.torch_file import load_tensors
 from support.faults.ledger import mutated, tell
+from support.files.noise import effect_noise
 
 JPEG = CodecSpec("jpeg", ())
 
@@ -38,11 +39,10 @@ JPEG = CodecSpec("jpeg", ())
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Return the files of a pack of two streams."""
-    from PIL import Image
 
     folder = tmp_path_factory.mktemp("strangers")
     (folder / "photos").mkdir()
-    Image.effect_noise((40, 30), 50).convert("RGB").save(folder / "photos" / "0.png")
+    effect_noise((40, 30), 50).convert("RGB").save(folder / "photos" / "0.png")
     request = Request(
         dataset=str(folder / "photos"), results=folder / "results", metrics=("psnr",),
         codecs=("jpeg",), points=("jpeg.quality=30,50",), jobs=1,

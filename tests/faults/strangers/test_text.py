@@ -12,7 +12,6 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from benchmark.commands.output import say, unfiltered
 from benchmark.commands.plain_terminal import PlainStream, plain_terminal
@@ -21,6 +20,7 @@ from benchmark.figures.table import Table, csv_text, escape_latex, latex, markdo
 from benchmark.rows.store import Store
 from benchmark.system.foreign.text import csv_cell, markdown_text, one_line, visible
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 BELL, ESCAPE = "\a", "\x1b"
 CAVEAT = (
@@ -37,7 +37,7 @@ def hostile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number in range(2):
-        picture = Image.effect_noise((48, 40), 40 + 20 * number).convert("RGB")
+        picture = effect_noise((48, 40), 40 + 20 * number).convert("RGB")
         picture.save(tmp_path / "photos" / f"{number}.png")
     done = bench(
         "run", "--codecs", "jpeg,webp", "--dataset", "photos", "--metrics", "psnr", "--jobs", 1,

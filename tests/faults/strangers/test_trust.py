@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from benchmark.codec_spec import CodecSpec, names_code
 from benchmark.errors import StoreError, Unavailable
@@ -16,6 +15,7 @@ from benchmark.interface.decoded import decoded
 from benchmark.rows.store import Store
 from benchmark.rows.trust import Code, Trust, record_trust
 from support.bench.command import bench
+from support.files.noise import effect_noise
 
 SHOT = "PWNED"
 PYTHON = f"""
@@ -29,7 +29,7 @@ def work(tmp_path, monkeypatch):
     """A user's working folder, with a photograph; relative paths of rows refer to it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
+    effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
     return tmp_path
 
 

@@ -91,7 +91,7 @@ class Swallows(Plain):
                 continue
 
 
-class Random(Plain):
+class DiffersByCall(Plain):
     """Another level of one sample at each call."""
 
     _calls = 0
@@ -101,12 +101,15 @@ class Random(Plain):
         pixels[0, 0, 0] = 100 + self._calls
 
 
-class RandomByInstance(Plain):
-    """Another level of three samples in each instance, the same at each call of it."""
+class DiffersByInstance(Plain):
+    """Another level of three samples in each instance of a process, the same at each call of it."""
 
     def __init__(self, log: str = "") -> None:
         super().__init__(log)
-        self._level = int.from_bytes(os.urandom(4), "little") % 90 + 100
+        # Counted in the environment, since the file may be loaded anew for each instance.
+        instances = int(os.environ.get("BENCH_TEST_INSTANCES", "0")) + 1
+        os.environ["BENCH_TEST_INSTANCES"] = str(instances)
+        self._level = 100 + instances
 
     def after_decoding(self, pixels: Pixels) -> None:
         pixels[0, :3, 1] = self._level

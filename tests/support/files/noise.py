@@ -1,0 +1,17 @@
+"""Pictures of noise that are the same in every run and in every order of the tests."""
+
+import numpy as np
+from PIL import Image
+
+
+def effect_noise(size: tuple[int, int], deviation: float) -> Image.Image:
+    """Return a greyscale image of Gaussian noise around 128, which follows from its arguments.
+
+    `PIL.Image.effect_noise` draws from the generator of the C library, whose state depends on what
+    the process has drawn before.
+
+    size: width and height in pixels.
+    """
+    random = np.random.default_rng((*size, round(deviation)))
+    noise = random.normal(128, deviation, size[::-1])
+    return Image.fromarray(noise.round().clip(0, 255).astype(np.uint8))
