@@ -1,5 +1,7 @@
 """The network of diffusion decoders: its size, its blocks, and that positions are on their own."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import conv2d, layer_norm, linear
@@ -10,7 +12,8 @@ from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
 from baselines.neural.diffusion.config import SIZES
 from baselines.neural.diffusion.model import DiffusionNetwork
-from baselines.neural.diffusion.unet import ConditionedBlock, UNet
+from baselines.neural.diffusion.schedule import noise_level
+from baselines.neural.diffusion.unet import ConditionedBlock, UNet, velocities
 from support.networks.tiny_diffusion import write_drawing
 
 METHODS = ("dirac", "hfd")
@@ -44,6 +47,28 @@ def test_a_step_of_the_small_size_takes_the_work_of_crdrs_smallest_network(metho
 def test_an_untrained_network_predicts_no_velocity():
     noisy, base, level = seen(2, 3, 32, 48)
     assert not UNet(TINY)(noisy, base, level, level).any()
+
+
+@pytest.mark.parametrize("variance", [0.01, 0.3, 1.0, 4.0])
+@pytest.mark.parametrize("time", [0.1, 0.5, 0.9])
+def test_velocities_are_the_regression_of_a_gaussian_signal(variance, time):
+    """What is drawn at random is fitted by least squares, which knows nothing of the formula."""
+    at = noise_level(time)
+    signal, noise = torch.randn(2, 1_000_000, dtype=torch.float64)
+    signal *= variance**0.5
+    noisy = at.alpha * signal + at.sigma * noise
+    velocity = at.alpha * noise - at.sigma * signal
+    slope = (velocity @ noisy) / (noisy @ noisy)
+    deviation = (velocity - slope * noisy).std()
+
+    def predicted(noisy, offset):
+        ones = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+        levels = math.log(variance) * ones
+        ratio = torch.tensor([at.log_snr])
+        return float(velocities(noisy * ones, levels, offset * ones, ratio))
+
+    assert predicted(1.0, 0.0) == pytest.approx(float(slope), rel=0.01, abs=0.005)
+    assert predicted(0.0, 1.0) == pytest.approx(float(deviation), rel=0.01)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(6, 6), (6, 4)])
