@@ -54,10 +54,10 @@ def test_a_large_image_fits_into_four_gigabytes():
 MEASURED = """
 import sys
 import numpy as np
-from PIL import Image
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.measure.extract import HashedImage
 from benchmark.measure.score import Scorer
+from support.files.noise import effect_noise
 grey = effect_noise((500, 300), 40).resize((2000, 1200)).convert("RGB")
 pixels, names = np.asarray(grey).copy(), sys.argv[1].split(",")
 codec, scorer = load_codec(parse_codec("jpeg")), Scorer(names, "cpu")
@@ -73,7 +73,7 @@ print(int(status["VmHWM"].split()[0]) * 1024)
 def test_the_estimate_holds_what_a_worker_takes_and_is_not_far_above(metrics):
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, metrics],
-        capture_output=True, text=True, check=True, cwd=ROOT,
+        capture_output=True, text=True, check=True, cwd=ROOT / "tests",
     )  # fmt: skip
     estimated = worker_bytes(Need("jpeg", 1200, 2000), metrics.split(","))
     assert int(done.stdout) < estimated < 3 * int(done.stdout)
