@@ -46,7 +46,9 @@ def betas(summary: Summary, measures: Sequence[Measure]) -> Family:
     They are of its default checkpoint, or of the one with most betas.
     """
     best = _of_one_checkpoint(summary)
-    return one_build(summary, lambda edition: edition.variant in best, measures)
+    return one_build(
+        summary, lambda edition: edition.codec == OWN and edition.variant in best, measures
+    )
 
 
 def realism_grid(

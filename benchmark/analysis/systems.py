@@ -76,9 +76,11 @@ SYSTEMS = (
         "Multi-Realism β=0", "multirealism:beta=0", "", "", GENERATIVE,
         (("Multi-Realism", "beta=0"),), budget=True,
     ),
-    System("DIRAC-1", "dirac:steps=1", "", "", GENERATIVE, (("DIRAC-1", ""),), budget=True),
     System(
-        "DIRAC-100", "dirac:steps=100", "#CC79A7", "D", GENERATIVE, (("DIRAC-100", ""),),
+        "DIRAC steps=1", "dirac:steps=1", "", "", GENERATIVE, (("DIRAC-1", ""),), budget=True
+    ),
+    System(
+        "DIRAC steps=100", "dirac:steps=100", "#CC79A7", "D", GENERATIVE, (("DIRAC-100", ""),),
         budget=True,
     ),
     System("HFD", "hfd", "#E69F00", ">", GENERATIVE, (("HFD", ""),), budget=True),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow.compute as pc
 
 from benchmark.analysis.grid import realism_grid
-from benchmark.analysis.summarise import summarise
+from benchmark.analysis.summarise import Summary, summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, OURS, PAPER_SYSTEMS
 from benchmark.datasets.profile import profile
 from benchmark.figures.complexity import draw_complexity
@@ -17,11 +17,13 @@ from benchmark.paper.results import PaperFigure, PaperResults, every_measure
 from benchmark.published.complexity import measured_block, published_blocks
 from benchmark.published.curves import Panel, measured_panel
 from benchmark.published.paper_panel import field_panel, paper_panel, too_few
+from benchmark.published.points import PublishedPoint
 from benchmark.published.realism_sweep import PlotAtRate, realism_sweeps
 
 RATES = (0.093, 0.143, 0.323)  # bpp, where most generative codecs have published points
 MOST_BPP = 2.0  # of curves that values at these rates are taken from
 REALISM_DATASET = "clic2020"
+FIELD_RATES = (0.1, 0.2, 0.45)  # bpp, near to points of most networks trained here
 FIELD_ANCHOR = next(one for one in FIELD_SYSTEMS if one.label == "hyperprior:weights=matched")
 
 
@@ -42,17 +44,16 @@ def curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> Paper
             f"curves_{dataset} has only published points of {', '.join(absent)}: "
             f"`bench run --codecs ours --dataset {dataset}` adds measured ones"
         )
-    images = max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
-    drawing = draw_paper_curves(panels, results.styles(), facts.title, images, facts.anchor)
+    drawing = draw_paper_curves(
+        panels, results.styles(), facts.title, _images(panels), facts.anchor
+    )
     return PaperFigure(drawing, tuple(said))
 
 
 def field_curves(results: PaperResults, dataset: str, metrics: Sequence[str]) -> PaperFigure:
     """Draw metrics against rate, of the networks that were trained here with one budget."""
-    facts, summary = profile(dataset), results.summary(dataset)
-    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
-    most = facts.most_bpp or MOST_BPP
-    panels = [field_panel(one.measure, dataset, one, most) for one in here]
+    facts = profile(dataset)
+    here, panels = _field_panels(results, dataset, metrics, facts.most_bpp or MOST_BPP)
     panels = [panel for panel in panels if panel.curves]
     said = too_few(here, dataset)
     there = {curve.system.label for panel in panels for curve in panel.curves}
@@ -61,33 +62,48 @@ def field_curves(results: PaperResults, dataset: str, metrics: Sequence[str]) ->
         names = ",".join(dict.fromkeys(one.label.partition(":")[0] for one in networks))
         why = f"nothing measured of {names} (`bench run --codecs {names} --dataset {dataset}`)"
         return PaperFigure(None, (f"no field_{dataset}: {why}", *said))
-    images = max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
     anchor = FIELD_ANCHOR.name if FIELD_ANCHOR.label in there else panels[0].curves[0].system.name
     drawing = draw_paper_curves(
-        panels, results.styles(), facts.title, images, anchor, FIELD_SYSTEMS
+        panels, results.styles(), facts.title, _images(panels), anchor, FIELD_SYSTEMS
     )
     return PaperFigure(drawing, tuple(said))
 
 
 def realism_plots(results: PaperResults) -> PaperFigure:
     """Draw FID against PSNR at a few rates of CLIC2020."""
-    dataset, summary = REALISM_DATASET, results.summary(REALISM_DATASET)
+    name, dataset = "realism_plane", REALISM_DATASET
     _, (psnr, fid) = _panels(results, dataset, ("psnr", "fid256"), MOST_BPP)
-    plots = [
-        PlotAtRate(bpp, tuple(realism_sweeps(psnr, fid, summary, results.points, dataset, bpp)))
-        for bpp in RATES
-    ]
-    plots = [plot for plot in plots if plot.sweeps]
+    plots = _plots(psnr, fid, results.summary(dataset), results.points, dataset, RATES)
     if not plots:
-        return PaperFigure(None, ("no realism_plane: no system has PSNR and FID on CLIC2020",))
+        return PaperFigure(None, (f"no {name}: no system has PSNR and FID on CLIC2020",))
     said: tuple[str, ...] = ()
     if not any(sweep.measured for plot in plots for sweep in plot.sweeps):
-        said = ("realism_plane has only published points: no measured row on CLIC2020 has a FID",)
+        said = (f"{name} has only published points: no measured row on CLIC2020 has a FID",)
     facts = profile(dataset)
     drawing = draw_realism_plots(
         plots, psnr.measure, fid.measure, results.styles(), facts.title, facts.published_images or 0
     )
-    return PaperFigure(drawing, (*said, *(f"realism_plane: {one}" for one in left_out(plots))))
+    return PaperFigure(drawing, (*said, *(f"{name}: {one}" for one in left_out(plots))))
+
+
+def field_realism(results: PaperResults, name: str, dataset: str, metric: str) -> PaperFigure:
+    """Draw a metric of realism against PSNR, of the networks that were trained with one budget.
+
+    name: of the figure, for what is said of it.
+    """
+    here, panels = _field_panels(results, dataset, ("psnr", metric), MOST_BPP)
+    psnr, realism = panels
+    plots = _plots(psnr, realism, results.summary(dataset), (), dataset, FIELD_RATES)
+    said = too_few(here, dataset)
+    if not plots:
+        label = Measure.named(metric).label
+        why = f"no codec has PSNR and {label} on {dataset} (`bench run --metrics psnr,{metric}`)"
+        return PaperFigure(None, (f"no {name}: {why}", *said))
+    drawing = draw_realism_plots(
+        plots, psnr.measure, realism.measure, results.styles(), profile(dataset).title,
+        _images(panels),
+    )  # fmt: skip
+    return PaperFigure(drawing, (*said, *(f"{name}: {one}" for one in left_out(plots))))
 
 
 def realism_surface(results: PaperResults) -> PaperFigure:
@@ -135,3 +151,33 @@ def _panels(
     here = [measured_panel(summary, Measure.named(name)) for name in metrics]
     panels = [paper_panel(one.measure, dataset, one, results.points, up_to_bpp) for one in here]
     return here, panels
+
+
+def _field_panels(
+    results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
+) -> tuple[list[Panel], list[Panel]]:
+    """Return panels of what is measured, and panels of the networks of one budget below a rate."""
+    summary = results.summary(dataset)
+    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
+
+
+def _images(panels: Sequence[Panel]) -> int:
+    """Return the largest number of images that a point is a mean over."""
+    return max(p.images or 0 for panel in panels for c in panel.curves for p in c.points)
+
+
+def _plots(
+    distortion: Panel,
+    realism: Panel,
+    summary: Summary | None,
+    points: Sequence[PublishedPoint],
+    dataset: str,
+    rates: Sequence[float],
+) -> list[PlotAtRate]:
+    """Return the plots at those rates near which any system has points."""
+    plots = [
+        PlotAtRate(bpp, tuple(realism_sweeps(distortion, realism, summary, points, dataset, bpp)))
+        for bpp in rates
+    ]
+    return [plot for plot in plots if plot.sweeps]

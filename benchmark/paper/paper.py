@@ -15,6 +15,7 @@ from benchmark.paper.figures import (
     complexity,
     curves,
     field_curves,
+    field_realism,
     realism_plots,
     realism_surface,
 )
@@ -30,6 +31,12 @@ FIGURES: Mapping[str, Callable[[PaperResults, CropRequest], PaperFigure]] = {
     "field_clic2020": lambda results, _: field_curves(results, "clic2020", ("psnr", "fid256")),
     "field_kodak": lambda results, _: field_curves(
         results, "kodak", ("psnr", "lpips_squeeze", "fd_squeeze")
+    ),
+    "field_realism_fd": lambda results, _: field_realism(
+        results, "field_realism_fd", "kodak", "fd_squeeze"
+    ),
+    "field_realism_lpips": lambda results, _: field_realism(
+        results, "field_realism_lpips", "kodak", "lpips_squeeze"
     ),
     "realism_plane": lambda results, _: realism_plots(results),
     "realism_surface": lambda results, _: realism_surface(results),

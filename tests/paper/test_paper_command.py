@@ -23,6 +23,7 @@ from benchmark.paper.crops import CropRequest, crops
 from benchmark.paper.paper import SUFFIXES
 from benchmark.paper.results import PaperResults
 from benchmark.rows.store import Store
+from support.rows.bundled_results import copy_bundled_results
 from support.rows.measured import sweep
 
 PHOTOGRAPH = "chelsea.png"  # the smallest
@@ -90,6 +91,24 @@ def test_a_bare_machine_gets_what_is_published_and_a_sentence_on_each_of_the_res
     caption = (folder_of(tmp_path) / "curves_kodak.txt").read_text()
     assert re.search(r"recorded \(a pack, or bundled rows\): VTM \(VTM 23.13\)[,;] BPG", caption)
     assert not (tmp_path / "kodak").exists()
+
+
+def test_realism_of_the_networks_of_one_budget_is_drawn_from_the_bundled_rows(tmp_path):
+    copy_bundled_results(tmp_path / "results")
+    names = ("field_realism_fd", "field_realism_lpips")
+    done = draw(tmp_path / "results", ",".join(names), "-v")
+    assert done.exit_code == 0, done.output
+    assert "left out" not in done.stdout
+    for name, column in zip(names, ("fd_squeeze", "lpips_squeeze"), strict=True):
+        found = records(folder_of(tmp_path / "results") / f"{name}.csv")
+        at_a_fifth = {one["system"] for one in found if one["target_bpp"] == "0.2"}
+        assert at_a_fifth >= {"CRDR", "HiFiC", "Multi-Realism", "ELIC", "Charm", "IVR",
+                              "Hyperprior, our budget", "VTM", "JPEG"}  # fmt: skip
+        assert {one["realism_protocol"].split("/")[0].replace("-", "_") for one in found} == {
+            column
+        }
+    text = (folder_of(tmp_path / "results") / "field_realism_fd.txt").read_text()
+    assert "means over 24 images" in text
 
 
 def test_distortions_need_no_weights_and_say_that_lpips_lacks_them(tmp_path, monkeypatch):

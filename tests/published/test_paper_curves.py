@@ -97,6 +97,17 @@ def test_a_network_trained_here_is_in_the_field_and_never_stands_for_the_publish
     assert all(curve.measured for curve in field.curves)
 
 
+def test_jpeg_with_optimised_tables_stands_in_where_jpeg_lacks_rows_and_says_so():
+    optimised = rows("jpeg", variant="optimize=1")
+    names = {}
+    for mine in (optimised, optimised + rows("jpeg")):
+        here = measured_panel(summarise(table(mine)), PSNR)
+        names[len(mine)] = [one.name for one in field_panel(PSNR, "kodak", here, HIGH).curves]
+        assert not [one for one in paper_panel(PSNR, "kodak", here, (), HIGH).curves
+                    if "tables" in one.name]  # fmt: skip
+    assert [*names.values()] == [["JPEG, optimised tables"], ["JPEG"]]
+
+
 def test_a_rate_limit_cuts_curves_and_leaves_none_empty():
     one = panel(PSNR, "clic2020", None, POINTS, 0.12)
     assert all(curve.points for curve in one.curves)
@@ -129,7 +140,7 @@ def test_parts_that_do_not_match_give_nothing():
 
 
 def test_two_sources_of_one_point_are_one_point():
-    curve = of(panel(FID, "clic2020", None, POINTS, HIGH), "DIRAC-100")
+    curve = of(panel(FID, "clic2020", None, POINTS, HIGH), "DIRAC steps=100")
     assert len(from_csv("DIRAC-100", "", "clic2020", "fid")) == 4
     assert [round(point.bpp, 3) for point in curve.points] == [0.088, 0.104, 0.147]
     assert {point.source for point in curve.points} == {"DC-VIC (IEEE Access 2024) Fig. 9"}
@@ -234,6 +245,15 @@ def test_rows_of_another_checkpoint_do_not_mix_into_a_realism_sweep():
     assert [s.distortion.value for s in sweep.steps] == pytest.approx([35.0, 34.0])
     alone = measured_sweep(summarise(table(other)), PSNR, LPIPS, 2.56)
     assert [s.distortion.value for s in alone.steps] == pytest.approx([50.0] * 3)
+
+
+def test_realism_weights_of_another_method_are_neither_mixed_in_nor_told():
+    mine = of_beta(0, (31.0, 35.0), (0.16, 0.04)) + of_beta(3.84, (30.0, 34.0), (0.02, 0.005))
+    other = [one | {"codec": "multirealism", "cell": one["cell"] + "m", "psnr_db": 50.0,
+                    "codec_fingerprint": "f" * 64} for one in mine]  # fmt: skip
+    sweep = measured_sweep(summarise(table(mine + other)), PSNR, LPIPS, 2.56)
+    assert [s.distortion.value for s in sweep.steps] == pytest.approx([35.0, 34.0])
+    assert not sweep.left_out
 
 
 def test_a_published_realism_sweep_goes_from_its_first_end_over_its_steps_to_its_last():
