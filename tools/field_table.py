@@ -26,25 +26,34 @@ HEADS = (
 )  # fmt: skip
 # Parts of networks; the others are the entropy path.
 ENCODER, DECODER = ("analysis", "codec.g_a"), ("synthesis", "codec.g_s")
+ELIC = "elic-*.safetensors"
 
 
 class Contender(NamedTuple):
-    """A method of the table: its label in the rows, its name, and a checkpoint of each network."""
+    """A method of the table: its label in the rows, its name, and a checkpoint of each network.
+
+    A receiver that draws behind these networks has one of its own, which runs once for each step.
+    """
 
     label: str
     name: str
     checkpoints: str  # glob
+    receiver: str = ""  # file
+    steps: int = 0
 
 
 FIELD = (
     Contender(ANCHOR, "hyperprior (Ballé 2018)", "hyperprior-[1-4].safetensors"),
     Contender("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
-    Contender("elic", "ELIC (He 2022)", "elic-*.safetensors"),
+    Contender("elic", "ELIC (He 2022)", ELIC),
     Contender("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
     Contender("ours:beta=0", "**`ours`, beta 0**", "ours.safetensors"),
     Contender("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
     Contender("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
     Contender("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
+    Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", ELIC, "dirac-elic.safetensors", 1),
+    Contender("dirac:steps=100", "DIRAC, 100 steps", ELIC, "dirac-elic.safetensors", 100),
+    Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
     Contender("ours:beta=3.84", "**`ours`, beta 3.84**", "ours.safetensors"),
 )
 
@@ -63,26 +72,46 @@ def lines(kodak: Path, checkpoints: Path = CHECKPOINTS) -> Iterator[str]:
     for one in FIELD:
         cards = [load_card(path) for path in sorted(checkpoints.glob(one.checkpoints))]
         mine = rows[labels == one.label]
-        if cards and len(mine):
-            cells = [*_training(cards), *(delta[one.label] for delta in deltas), _seconds(mine)]
+        receiver = checkpoints / one.receiver
+        if cards and len(mine) and receiver.exists():
+            drawing = (load_card(receiver), one.steps) if one.receiver else None
+            cells = [
+                *_training(cards, drawing),
+                *(delta[one.label] for delta in deltas),
+                _seconds(mine),
+            ]
             yield f"| {one.name} | {' | '.join(cells)} |"
 
 
-def _training(cards: Sequence[Card]) -> list[str]:
-    """Return parameters, multiply-accumulates of the three parts, and crops seen."""
+def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[str]:
+    """Return parameters, multiply-accumulates of the three parts, and crops seen.
+
+    drawing: the card of a receiver that draws, and its number of steps.
+    """
     parts = costs(cards[0].architecture, cards[0].config)
-    size = sum(part.parameters for part in parts.values()) / 1e6
     encoder, decoder = (
         sum(parts[name].macs_per_pixel for name in names if name in parts) / 1e3
         for names in (ENCODER, DECODER)
     )
     entropy = sum(part.macs_per_pixel for part in parts.values()) / 1e3 - encoder - decoder
     (crops,) = {card.crops or _told(card) for card in cards}
-    return [
-        f"{len(cards)} x {size:.2f}",
-        f"{encoder:.1f} + {decoder:.1f} + {entropy:.1f}",
-        f"{len(cards)} x {crops:,}" if len(cards) > 1 else f"{crops:,}",
-    ]
+    size, seen = f"{len(cards)} x {_millions(cards[0]):.2f}", _times(len(cards), f"{crops:,}")
+    decoding = f"{decoder:.1f}"
+    if drawing is not None:
+        card, steps = drawing
+        step = sum(part.macs_per_pixel for part in costs(card.architecture, card.config).values())
+        size, seen = f"{size} + {_millions(card):.2f}", f"{seen} + {card.crops:,}"
+        decoding = f"({decoding} + {_times(steps, f'{step / 1e3:.1f}')})"
+    return [size, f"{encoder:.1f} + {decoding} + {entropy:.1f}", seen]
+
+
+def _times(count: int, text: str) -> str:
+    return f"{count} x {text}" if count > 1 else text
+
+
+def _millions(card: Card) -> float:
+    parts = costs(card.architecture, card.config).values()
+    return sum(part.parameters for part in parts) / 1e6
 
 
 def _told(card: Card) -> int:
