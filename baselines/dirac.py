@@ -20,11 +20,13 @@ class Dirac(DrawingCodec):
     """The network named `dirac-BASE.safetensors`, or by `checkpoint`, behind the codec `base`.
 
     `steps`, 1 to 1000, of DDIM; one step estimates the mean. `start`, above 0 to 1, is the time to
-    begin at; `seed` chooses another drawing. None of these three changes a bit.
+    begin at, by default 1 for one step and .5 for more; `seed` chooses another drawing. None of
+    these three changes a bit.
     """
 
     name = "dirac"
     method = "DIRAC (Ghouse et al., 2023, after the abstract)"
+    late_start = 0.5
     variants = ({"steps": "1"}, {"steps": "100"})
 
     def __init__(
@@ -32,7 +34,7 @@ class Dirac(DrawingCodec):
         *,
         steps: int,
         base: str = "elic",
-        start: float = 1.0,
+        start: float = 0.0,
         seed: int = 0,
         checkpoint: str = "",
     ) -> None:

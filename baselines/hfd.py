@@ -17,14 +17,23 @@ from baselines.neural.diffusion.codec import DrawingCodec
 class Hfd(DrawingCodec):
     """The network named `hfd-BASE.safetensors`, or by `checkpoint`, behind the codec `base`.
 
-    `steps`, 1 to 1000, are ancestral ones, as DDPM's; `seed` chooses another drawing. Neither
-    changes a bit.
+    `steps`, 1 to 1000, are ancestral ones, as DDPM's; one step estimates the mean. `start`, above 0
+    to 1, is the time to begin at, by default 1 for one step and .5 for more; `seed` chooses another
+    drawing. None of these three changes a bit.
     """
 
     name = "hfd"
     method = "HFD (Hoogeboom et al., 2023, after the abstract)"
 
+    late_start = 0.5
+
     def __init__(
-        self, *, steps: int = 20, base: str = "elic", seed: int = 0, checkpoint: str = ""
+        self,
+        *,
+        steps: int = 20,
+        base: str = "elic",
+        start: float = 0.0,
+        seed: int = 0,
+        checkpoint: str = "",
     ) -> None:
-        super().__init__(steps=steps, base=base, start=1.0, seed=seed, checkpoint=checkpoint)
+        super().__init__(steps=steps, base=base, start=start, seed=seed, checkpoint=checkpoint)

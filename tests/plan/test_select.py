@@ -36,7 +36,7 @@ WRONG_OPTIONS = [
     *("vtm:depth=12", "vtm:decoder=hm", "raw:bits=7"),
     *("ours:beta=9", "ours:beta=-0.1", "ours:beta=nan", "ours:beta=0:exact=2"),
     *("multirealism:beta=2.6", "multirealism:beta=-0.1", "pqmim:perceptual=2"),
-    *("dirac:steps=0", "dirac:steps=20:start=0", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
+    *("dirac:steps=0", "dirac:steps=20:start=1.5", "dirac:steps=1:seed=-1", "hfd:steps=1001"),
     *("dirac:steps=1:base=ours", "dirac:steps=1:base=hfd"),
     *(
         "msillm:weights=best",

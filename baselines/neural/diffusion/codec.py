@@ -34,24 +34,27 @@ AFTER_THE_ABSTRACT = "after the abstract"
 class DrawingCodec:
     """Codec of a base and a diffusion decoder trained for it; a subclass names the method.
 
-    `steps`, `start` and `seed` are the receiver's: they change no bit. The network's file is
+    `steps`, `start` and `seed` are the receiver's: they change no bit. A `start` of 0 stands for
+    `late_start`, or for 1 where one step is to estimate the mean. The network's file is
     `NAME-BASE.safetensors` among the weights or bundled, or the option `checkpoint`. Settings are
     the base's; the sweep has those at which the network was trained.
     """
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
     method: ClassVar[str]  # words for tables
+    late_start: ClassVar[float]  # time to begin at, unless told: chosen on held-out photographs
     revision: ClassVar[int] = 1
     licence = "MIT"
 
     def __init__(self, *, steps: int, base: str, start: float, seed: int, checkpoint: str) -> None:
         if not 1 <= steps <= MOST_STEPS:
             raise BadOption(f"steps={steps}: it is 1 to {MOST_STEPS}")
-        if not 0 < start <= 1:
-            raise BadOption(f"start={start:g}: it is above 0 and at most 1")
+        if not 0 <= start <= 1:
+            raise BadOption(f"start={start:g}: it is above 0 and at most 1, or 0 for the usual one")
         if not 0 <= seed <= LARGEST_SEED:
             raise BadOption(f"seed={seed}: it is 0 to {LARGEST_SEED}")
-        self._steps, self._start, self._seed = steps, start, seed
+        self._steps, self._seed = steps, seed
+        self._start = start or (1.0 if steps == 1 else self.late_start)
         self._base = BaseCodec(base)
         named = self._base.spec.name.rpartition(":")[2]
         self._path = find_checkpoint(

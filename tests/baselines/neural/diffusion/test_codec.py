@@ -118,6 +118,17 @@ def test_a_description_says_what_it_is_after_and_what_base_it_has():
     assert load("dirac:steps=1:base=jpeg").describe().chroma == "4:2:0"
 
 
+@pytest.mark.parametrize("method", ["dirac", "hfd"])
+def test_one_step_begins_in_pure_noise_and_more_begin_late_unless_told(method):
+    commands = {
+        words: load(f"{method}:{words}").describe().command
+        for words in ("steps=1", "steps=2", "steps=2:start=1", "steps=1:start=0.5")
+    }
+    assert {words: "from time 0.5" in command for words, command in commands.items()} == {
+        "steps=1": False, "steps=2": True, "steps=2:start=1": False, "steps=1:start=0.5": True,
+    }  # fmt: skip
+
+
 def test_the_variants_of_the_figure_are_one_step_and_a_hundred():
     found = [spec.text for spec in resolve(parse_codec("dirac"))]
     assert found == ["dirac:steps=1", "dirac:steps=100"]
