@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from benchmark.codec import Pixels
@@ -19,6 +20,10 @@ from benchmark.system.programs import package_folder
 # spinning, which has made tests of a second take minutes; some set two threads by themselves.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Every run tries the same examples, however long one takes; fuzzers (tests/faults) try others.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"  # photographs, weights and golden values beside the checkout

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import Akima1DInterpolator
 
@@ -35,7 +35,6 @@ def line(bpp, offset_db, db_per_decade):
     return Curve(rates, offset_db + db_per_decade * np.log10(rates))
 
 
-@settings(deadline=None)
 @given(st.floats(0.05, 20))
 def test_rates_times_a_factor_change_the_bd_rate_by_that_factor(factor):
     found = bd_rate(ANCHOR, Curve(ANCHOR.bpp * factor, ANCHOR.quality))
@@ -82,7 +81,6 @@ def test_points_below_the_pareto_front_change_nothing():
     assert front.bpp.tolist() == ANCHOR.bpp.tolist()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 9), st.floats(20, 50)), min_size=1, max_size=12))
 def test_the_pareto_front_is_what_nothing_beats(points):
     front = pareto_front(Curve(*map(np.array, zip(*points, strict=True))))

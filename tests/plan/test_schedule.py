@@ -35,7 +35,7 @@ def event_by_event(durations, workers):
     return now
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(WHOLE, st.integers(1, 3))
 def test_longest_first_keeps_grahams_bound_to_the_best_of_all_assignments(durations, workers):
     found = makespan(sorted(durations, reverse=True), workers)
@@ -52,7 +52,7 @@ def test_grahams_worst_case_is_found_exactly():
     assert best(durations, 3) == 9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(WHOLE, st.integers(1, 4))
 def test_the_makespan_is_that_of_the_rule_played_through_in_time(durations, workers):
     found = makespan(durations, workers)
@@ -65,7 +65,7 @@ def of_cells(cells, workers):
     return bundles(cells, lambda c: c[0], lambda c: c[1], lambda c: 1.0, workers)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.floats(0.001, 1000)), st.uuids()),

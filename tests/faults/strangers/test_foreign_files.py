@@ -179,7 +179,7 @@ def test_a_tar_that_others_write_is_read(tmp_path):
 
 
 @given(st.binary(max_size=3000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_a_tar_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("tar") / "pack.tar"
     path.write_bytes(content)
@@ -253,7 +253,7 @@ CARD_KEYS = ("format", "architecture", "config", "training_data", "steps", "sha2
 
 
 @given(json_values | st.dictionaries(st.sampled_from(CARD_KEYS), json_values))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_json_is_a_card_or_refused(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("card")
     (folder / "w.json").write_text(json.dumps(content))
@@ -265,7 +265,7 @@ INDEX_KEYS = ("format", "name", "streams", "codecs", "notes")
 
 
 @given(json_values | st.dictionaries(st.sampled_from(INDEX_KEYS), json_values), st.text())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_json_and_csv_are_a_pack_or_refused(tmp_path_factory, content, rows):
     folder = tmp_path_factory.mktemp("pack")
     (folder / "pack.json").write_text(json.dumps(content))
@@ -297,9 +297,7 @@ def hostile_rows(draw):
 
 
 @given(hostile_rows())
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_of_any_values_are_merged_or_told(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("merge")
     stranger(folder / "theirs", *rows)

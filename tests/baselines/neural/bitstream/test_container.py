@@ -87,7 +87,7 @@ def any_stream(draw: st.DrawFn) -> Stream:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_stream())
 def test_what_is_packed_is_unpacked(stream):
     assert_same(unpack(pack(stream)), stream)

@@ -92,7 +92,7 @@ def bits_per_block(levels: np.ndarray) -> float:
     return 8 * len(data) / levels.size
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ANY_MAP)
 def test_what_is_encoded_is_decoded_also_by_the_reference(levels):
     data = encode_levels(levels)
@@ -196,7 +196,7 @@ def test_bytes_behind_a_map_are_noticed(blob):
         decode_levels(b"\xff\xff", 1, 1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60), SHAPES)
 def test_any_bytes_end_in_a_corrupt_stream_or_a_map(data, shape):
     assert_harmless(data, *shape)

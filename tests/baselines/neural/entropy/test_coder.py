@@ -46,7 +46,7 @@ def split(piece: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0].astype(np.uint8), pairs[:, 1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_message())
 def test_what_is_added_in_pieces_is_taken_in_pieces_also_by_the_reference(message):
     tables, pieces = message

@@ -52,7 +52,7 @@ def test_a_flipped_bit_is_noticed_at_the_end_but_for_a_few_of_the_last(gaussians
     assert len(unnoticed) <= 0.01 * 8 * len(data)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300), st.integers(0, 63))
 def test_any_bytes_give_symbols_of_16_bits_or_a_corrupt_stream(gaussians, data, row):
     try:
