@@ -24,6 +24,7 @@ CODECS = {  # label in the rows -> what the README calls it
     "ivr": "IVR",
     "hific": "HiFiC",
     "multirealism:beta=2.56": "Multi-Realism, beta 2.56",
+    "dirac:steps=100": "DIRAC, 100 steps",
     "ours:beta=0": "**`ours`, beta 0**",
     "ours:beta=3.84": "**`ours`, beta 3.84**",
 }

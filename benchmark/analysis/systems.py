@@ -166,6 +166,8 @@ TRAINED_ON: Mapping[str, tuple[str, ...]] = {
     "hific": ("psnr_db", "lpips_alex"),
     "msillm": ("psnr_db", "lpips_alex"),
     "multirealism": ("psnr_db", "lpips_alex"),
+    "dirac": ("psnr_db",),  # of the base
+    "hfd": ("psnr_db",),
     "pqmim": ("psnr_db", "lpips_alex"),
     "bmshj2018-factorized": ("psnr_db",),
     "bmshj2018-hyperprior": ("psnr_db",),
