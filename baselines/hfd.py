@@ -25,7 +25,7 @@ class Hfd(DrawingCodec):
     name = "hfd"
     method = "HFD (Hoogeboom et al., 2023, after the abstract)"
 
-    late_start = 0.5
+    late_start = 0.5  # as DIRAC's
 
     def __init__(
         self,

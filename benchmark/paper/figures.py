@@ -97,7 +97,8 @@ def field_realism(results: PaperResults, name: str, dataset: str, metric: str) -
     said = too_few(here, dataset)
     if not plots:
         label = Measure.named(metric).label
-        why = f"no codec has PSNR and {label} on {dataset} (`bench run --metrics psnr,{metric}`)"
+        example = f"bench run --codecs ours,elic --dataset {dataset} --metrics psnr,{metric}"
+        why = f"no codec has PSNR and {label} on {dataset} (`{example}`)"
         return PaperFigure(None, (f"no {name}: {why}", *said))
     drawing = draw_realism_plots(
         plots, psnr.measure, realism.measure, results.styles(), profile(dataset).title,

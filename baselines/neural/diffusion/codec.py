@@ -42,7 +42,7 @@ class DrawingCodec:
 
     name: ClassVar[str]  # in the registry, of the architecture and of the files
     method: ClassVar[str]  # words for tables
-    late_start: ClassVar[float]  # time to begin at, unless told: chosen on held-out photographs
+    late_start: ClassVar[float]  # time to begin at with more than one step, unless told
     revision: ClassVar[int] = 1
     licence = "MIT"
 
