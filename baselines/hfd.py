@@ -24,7 +24,6 @@ class Hfd(DrawingCodec):
 
     name = "hfd"
     method = "HFD (Hoogeboom et al., 2023, after the abstract)"
-
     late_start = 0.5  # as DIRAC's
 
     def __init__(

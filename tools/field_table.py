@@ -4,7 +4,7 @@ python -m tools.field_table
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 import benchmark
 from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.cost import costs
+from baselines.neural.cost import Cost, costs
 from benchmark.analysis.comparable import label_of
 from tools.results_table import KODAK, bd_rates
 
@@ -95,12 +95,13 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
     )
     entropy = sum(part.macs_per_pixel for part in parts.values()) / 1e3 - encoder - decoder
     (crops,) = {card.crops or _told(card) for card in cards}
-    size, seen = f"{len(cards)} x {_millions(cards[0]):.2f}", _times(len(cards), f"{crops:,}")
+    size, seen = f"{len(cards)} x {_millions(parts):.2f}", _times(len(cards), f"{crops:,}")
     decoding = f"{decoder:.1f}"
     if drawing is not None:
         card, steps = drawing
-        step = sum(part.macs_per_pixel for part in costs(card.architecture, card.config).values())
-        size, seen = f"{size} + {_millions(card):.2f}", f"{seen} + {card.crops:,}"
+        drawn = costs(card.architecture, card.config)
+        step = sum(part.macs_per_pixel for part in drawn.values())
+        size, seen = f"{size} + {_millions(drawn):.2f}", f"{seen} + {card.crops:,}"
         decoding = f"({decoding} + {_times(steps, f'{step / 1e3:.1f}')})"
     return [size, f"{encoder:.1f} + {decoding} + {entropy:.1f}", seen]
 
@@ -109,9 +110,8 @@ def _times(count: int, text: str) -> str:
     return f"{count} x {text}" if count > 1 else text
 
 
-def _millions(card: Card) -> float:
-    parts = costs(card.architecture, card.config).values()
-    return sum(part.parameters for part in parts) / 1e6
+def _millions(parts: Mapping[str, Cost]) -> float:
+    return sum(part.parameters for part in parts.values()) / 1e6
 
 
 def _told(card: Card) -> int:

@@ -148,8 +148,7 @@ def _panels(
     results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
 ) -> tuple[list[Panel], list[Panel]]:
     """Return panels of what is measured, and panels of the paper's systems below a rate."""
-    summary = results.summary(dataset)
-    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    here = _measured_panels(results, dataset, metrics)
     panels = [paper_panel(one.measure, dataset, one, results.points, up_to_bpp) for one in here]
     return here, panels
 
@@ -158,9 +157,13 @@ def _field_panels(
     results: PaperResults, dataset: str, metrics: Sequence[str], up_to_bpp: float
 ) -> tuple[list[Panel], list[Panel]]:
     """Return panels of what is measured, and panels of the networks of one budget below a rate."""
-    summary = results.summary(dataset)
-    here = [measured_panel(summary, Measure.named(name)) for name in metrics]
+    here = _measured_panels(results, dataset, metrics)
     return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
+
+
+def _measured_panels(results: PaperResults, dataset: str, metrics: Sequence[str]) -> list[Panel]:
+    summary = results.summary(dataset)
+    return [measured_panel(summary, Measure.named(name)) for name in metrics]
 
 
 def _images(panels: Sequence[Panel]) -> int:

@@ -49,14 +49,16 @@ def field_panel(measure: Measure, dataset: str, here: Panel, up_to_bpp: float) -
     `here` is the `measured_panel` of the dataset; the curves of two programs stand beside them.
     Where one of these lacks rows, a variant of it that has the same pixels stands in.
     """
-    mine = _measured(here, dataset)
-    systems = {system.label: system for system in FIELD_SYSTEMS}
-    for label, (variant, words) in STAND_INS.items():
-        for curve in here.measured:
-            if curve.system.label == variant and label not in mine and _whole(curve, dataset):
-                caveats = (words, *curve.caveats)
-                mine[label] = curve._replace(system=systems[label], caveats=caveats)
-    return _cut(measure, [mine.get(system.label) for system in FIELD_SYSTEMS], up_to_bpp)
+    mine, whole = _measured(here, dataset), _whole_curves(here, dataset)
+    found = []
+    for system in FIELD_SYSTEMS:
+        curve = mine.get(system.label)
+        variant, words = STAND_INS.get(system.label, ("", ""))
+        if curve is None and variant in whole:
+            other = whole[variant]
+            curve = other._replace(system=system, caveats=(words, *other.caveats))
+        found.append(curve)
+    return _cut(measure, found, up_to_bpp)
 
 
 def _cut(measure: Measure, found: Iterable[SystemCurve | None], up_to_bpp: float) -> Panel:
@@ -118,8 +120,7 @@ def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
     Where the newest edition of a codec variant has none, that of an older one stands in, and its
     name says so.
     """
-    whole = [curve for curve in here.measured if _whole(curve, dataset)]
-    by_label = {curve.system.label: curve for curve in whole}
+    by_label = _whole_curves(here, dataset)
     found = {}
     for system in PAPER_SYSTEMS:
         if system.label in by_label:
@@ -131,6 +132,10 @@ def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
                 found[system.label] = curve._replace(system=system, build=build)
                 break
     return found
+
+
+def _whole_curves(here: Panel, dataset: str) -> dict[str, SystemCurve]:
+    return {curve.system.label: curve for curve in here.measured if _whole(curve, dataset)}
 
 
 def _whole(curve: SystemCurve, dataset: str) -> bool:

@@ -55,9 +55,7 @@ class ConditionedBlock(nn.Module):
         self.first = convolution(inputs, outputs, 3)
         self.condition = nn.Linear(embedding, 2 * outputs)
         self.conditioned_norm = PositionNorm(outputs)
-        self.second = convolution(outputs, outputs, 3)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        self.second = _from_zero(convolution(outputs, outputs, 3))
         self.skip = convolution(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, features: Tensor, vectors: Tensor) -> Tensor:
@@ -118,10 +116,7 @@ class UNet(nn.Module):
             self.up.append(Level(blocks, Upsampling(wide) if at else None))
             now = wide
         self.norm = PositionNorm(now)
-        self.variances, self.leave = convolution(now, BANDS, 1), convolution(now, BANDS, 3)
-        for last_layer in (self.variances, self.leave):
-            nn.init.zeros_(last_layer.weight)
-            nn.init.zeros_(last_layer.bias)  # type: ignore[arg-type]
+        self.variances, self.leave = (_from_zero(convolution(now, BANDS, size)) for size in (1, 3))
 
     def forward(self, noisy: Tensor, base: Tensor, log_snr: Tensor, log_scale: Tensor) -> Tensor:
         """Return velocities (N, 3, H, W) of noisy residuals `noisy` of that shape.
@@ -170,6 +165,13 @@ def velocities(noisy: Tensor, log_variance: Tensor, offsets: Tensor, log_snr: Te
     variance = log_variance.exp()
     total = sigma_squared * (1 + (log_variance + ratio).exp())
     return alpha_sigma * (1 - variance) / total * noisy + (variance / total).sqrt() * offsets
+
+
+def _from_zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """Set a layer's parameters to zero, and return it."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
 
 
 def _features(log_snr: Tensor, log_scale: Tensor) -> Tensor:
