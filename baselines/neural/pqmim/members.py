@@ -1,7 +1,7 @@
 """Members of the suite `generative`: the rates of PQ-MIM, for the squared error and perceptual.
 
-A rate is a number of codebooks: 2, 4, 8 or 16, which with 256 entries are .0625 to .5 bpp before
-the transformer. Each rate has a network of its own, which is our choice: codebooks nested in one
+A rate is a number of codebooks: 4, 8, 16 or 32, which with 256 entries are .125 to 1 bpp before the
+transformer. Each rate has a network of its own, which is our choice: codebooks nested in one
 network would have to serve every rate with the same first ones.
 """
 
@@ -16,7 +16,7 @@ from baselines.neural.training.suites.generative import GenerativeMember
 from baselines.neural.training.suites.phases import Phase, phases_of, stage_of, without_realism
 from benchmark.errors import UsageError
 
-BOOKS = (2, 4, 8, 16)  # of the levels 1 to 4
+BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
 PERCEPTUAL = "perceptual"
 USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
 CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms

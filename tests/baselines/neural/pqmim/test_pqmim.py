@@ -109,7 +109,7 @@ def test_a_codec_writes_tiles_names_its_source_and_refuses_other_checkpoints(tmp
 
 
 def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
-    assert [books * 8 / 256 for books in BOOKS] == [0.0625, 0.125, 0.25, 0.5]  # bpp of 256 entries
+    assert [books * 8 / 256 for books in BOOKS] == [0.125, 0.25, 0.5, 1.0]  # bpp of 256 entries
     found = costs("pqmim", MICRO)
     inside = 4 * (128 * (4 * 128 + 2 * 512) + 4 * 128 + 512 + 128 + 2 * 128 + 4 * 31 * 31)
     ends = 64 * 128 + 128 + 128 + 256 * 128 + 128 + (128 + 1) * 8 * 256
@@ -164,8 +164,8 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
         data = codec.encode(pixels, Setting("level", value))
         assert codec.decode(data).shape == pixels.shape
     card = json.loads((out / "pqmim-1.json").read_text())
-    assert card["config"]["books"] == 2
-    assert load_architecture("pqmim").config_from_json(card["config"]).books == 2
+    assert card["config"]["books"] == 4
+    assert load_architecture("pqmim").config_from_json(card["config"]).books == 4
     entries = [
         json.loads(line) for line in (out / "pqmim-1" / "journal.jsonl").read_text().splitlines()
     ]
