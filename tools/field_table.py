@@ -4,7 +4,7 @@ python -m tools.field_table
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +54,8 @@ FIELD = (
     Contender("dirac:steps=1", "DIRAC (Ghouse 2023), 1 step", ELIC, "dirac-elic.safetensors", 1),
     Contender("dirac:steps=100", "DIRAC, 100 steps", ELIC, "dirac-elic.safetensors", 100),
     Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
+    Contender("pqmim", "PQ-MIM (El-Nouby 2023)", "pqmim-[1-4].safetensors"),
+    Contender("pqmim:perceptual=1", "PQ-MIM, perceptual", "pqmim-perceptual-*.safetensors"),
     Contender("ours:beta=3.84", "**`ours`, beta 3.84**", "ours.safetensors"),
 )
 
@@ -88,22 +90,34 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
 
     drawing: the card of a receiver that draws, and its number of steps.
     """
-    parts = costs(cards[0].architecture, cards[0].config)
+    works = [costs(card.architecture, card.config) for card in cards]
     encoder, decoder = (
-        sum(parts[name].macs_per_pixel for name in names if name in parts) / 1e3
+        _range([_macs(parts, [name for name in parts if name in names]) for parts in works])
         for names in (ENCODER, DECODER)
     )
-    entropy = sum(part.macs_per_pixel for part in parts.values()) / 1e3 - encoder - decoder
+    entropy = _range(
+        [_macs(parts, [name for name in parts if name not in ENCODER + DECODER]) for parts in works]
+    )
     (crops,) = {card.crops or _told(card) for card in cards}
-    size, seen = f"{len(cards)} x {_millions(parts):.2f}", _times(len(cards), f"{crops:,}")
-    decoding = f"{decoder:.1f}"
+    size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
+    seen = _times(len(cards), f"{crops:,}")
     if drawing is not None:
         card, steps = drawing
         drawn = costs(card.architecture, card.config)
-        step = sum(part.macs_per_pixel for part in drawn.values())
         size, seen = f"{size} + {_millions(drawn):.2f}", f"{seen} + {card.crops:,}"
-        decoding = f"({decoding} + {_times(steps, f'{step / 1e3:.1f}')})"
-    return [size, f"{encoder:.1f} + {decoding} + {entropy:.1f}", seen]
+        decoder = f"({decoder} + {_times(steps, _range([_macs(drawn, drawn)]))})"
+    return [size, f"{encoder} + {decoder} + {entropy}", seen]
+
+
+def _macs(parts: Mapping[str, Cost], names: Iterable[str]) -> float:
+    """Return thousands of multiply-accumulates per pixel."""
+    return sum(parts[name].macs_per_pixel for name in names) / 1e3
+
+
+def _range(values: Sequence[float], digits: int = 1) -> str:
+    """Return the least and the largest value, one where they read alike."""
+    ends = dict.fromkeys(f"{value:.{digits}f}" for value in (min(values), max(values)))
+    return " to ".join(ends)
 
 
 def _times(count: int, text: str) -> str:

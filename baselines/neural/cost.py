@@ -21,8 +21,9 @@ def costs(architecture: str, config: Any) -> dict[str, Cost]:
     """Return the cost of each part of the network that `config` describes.
 
     The work is that of convolutions (and of CompressAI's GDN, whose matrix is a 1 x 1 convolution
-    of the squares), in encoding and decoding together, the entropy path once, for each pixel of an
-    image. What depends on the number of images alone, such as an embedded control, does not count.
+    of the squares) and what `Network.further_macs_per_pixel` names, in encoding and decoding
+    together, the entropy path once, for each pixel of an image. What depends on the number of
+    images alone, such as an embedded control, does not count.
     """
     import torch
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -48,12 +49,14 @@ def _counted(architecture: str, config: Any) -> dict[str, Cost]:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, side, side), network.controls_at(lowest, lowest), noisy=False)
     counted, kind = counter.get_flop_counts(), type(network).__name__
+    further = network.further_macs_per_pixel()
     flops = {path.removeprefix(f"{kind}."): by_kind for path, by_kind in counted.items()}
     return {
         path: Cost(
             sum(one.numel() for one in part.parameters()),
             # A multiply-accumulate is two floating-point operations.
-            flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2,
+            flops.get(path, {}).get(torch.ops.aten.convolution, 0) / 2 / side**2
+            + further.get(path, 0),
         )
         for path, part in _parts(network, "", flops)
     }

@@ -96,6 +96,14 @@ class Network(nn.Module):
                 parts.setdefault(name, []).append(parameter)
         return {name: found for name, found in parts.items() if not name.isdigit()}
 
+    def further_macs_per_pixel(self) -> Mapping[str, float]:
+        """Return multiply-accumulates that are not convolutions', for each pixel, by part.
+
+        None here; a network that multiplies other matrices of an image's size, as a transformer
+        does, names them. `cost.costs` counts them.
+        """
+        return {}
+
     def begin(self, parts: Collection[str]) -> None:
         """Take start values for parts (`freezable`) that no stage before has trained.
 

@@ -12,7 +12,7 @@ abstract does not say is our choice (`sizes`, `schedule`, `quantiser`, `transfor
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from baselines.neural.blocks.residual_transforms import analysis_layers, synthes
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
 from baselines.neural.pqmim.schedule import STAGES, stages_of
-from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
+from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes, transformer_macs_per_pixel
 from baselines.neural.pqmim.transformer import MaskedTransformer, picked
 
 
@@ -45,6 +45,10 @@ class PqMimNetwork(Network):
         books = self.quantiser.codebooks
         rest = tuple(one for one in self.parameters() if one is not books)
         return (ParameterGroup("prior", (books,)), ParameterGroup("rest", rest))
+
+    def further_macs_per_pixel(self) -> Mapping[str, float]:
+        """Return the work of the transformer, which runs once for each stage of the tokens."""
+        return {"transformer": STAGES * transformer_macs_per_pixel(self.sizes)}
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return latents (N, M d, H / 16, W / 16), not quantised, of images (N, 3, H, W)."""

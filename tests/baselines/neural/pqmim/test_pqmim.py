@@ -117,6 +117,8 @@ def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
     # A pass, as matrix products of whole windows of 256 tokens, 256 pixels each.
     layer = 128 * (4 * 128 + 2 * 512 + 2 * 256)
     assert transformer_macs_per_pixel(MICRO) * 256 == 4 * layer + 128 * (64 + 8 * 256)
+    assert found["transformer"].macs_per_pixel == 5 * transformer_macs_per_pixel(MICRO)
+    assert found["quantiser"].macs_per_pixel == 0
 
 
 @pytest.mark.parametrize("name", ["night", "smoke"])
