@@ -103,7 +103,14 @@ class StoreError(BenchError):
 
 
 class DamagedResults(UserWarning):
-    """Results that are left out, with the reason and the remedy in one sentence; not an error."""
+    """Results that are left out, with the reason and the remedy in one sentence; not an error.
+
+    `file` is the one that is left out, None where it is not one file alone.
+    """
+
+    def __init__(self, sentence: str, file: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.file = file
 
 
 def memory_exhausted(error: BaseException) -> MemoryKind | None:

@@ -131,11 +131,11 @@ def _told_in(damaged: list[str], sources: Sequence[Path]) -> Iterator[None]:
         warnings.simplefilter("always", DamagedResults)
         yield
     for one in told:
-        sentence = str(one.message)
-        if not any(sentence.startswith(f"{source}/") for source in sources):
+        file = one.message.file if isinstance(one.message, DamagedResults) else None
+        if file is None or not any(file.is_relative_to(source) for source in sources):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        elif sentence not in damaged:
-            damaged.append(sentence)
+        elif str(one.message) not in damaged:
+            damaged.append(str(one.message))
 
 
 def _code_taken(source: Store, target: Store, trust: bool) -> dict[Code, int]:

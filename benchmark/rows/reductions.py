@@ -128,7 +128,8 @@ def _read(path: Path) -> list[Reduction]:
             raise BadShard("its columns are not those of reduced metrics", damaged=False)
     except BadShard as bad:
         remedy = "its metrics are reduced again; remove it"
-        warnings.warn(f"{path} is left out: {bad}; {remedy}", DamagedResults, stacklevel=2)
+        said = f"{path} is left out: {bad}; {remedy}"
+        warnings.warn(DamagedResults(said, path), stacklevel=2)
         return []
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error}; remove it") from error

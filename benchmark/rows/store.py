@@ -244,7 +244,7 @@ class Store:
             if bad.damaged:
                 self._damaged.add(path)
             said = f"{path} is left out: {bad}; {_remedy(path, bad)}"
-            warnings.warn(said, DamagedResults, stacklevel=2)
+            warnings.warn(DamagedResults(said, path), stacklevel=2)
             return None
 
     def _write_shard(self, table: pa.Table) -> Path:
