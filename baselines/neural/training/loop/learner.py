@@ -219,8 +219,12 @@ def _read(values: Sequence[Tensor | float]) -> list[float]:
 
 
 def _compiled(network: nn.Module) -> Any:
+    from torch._dynamo import config as graphs
     from torch._inductor import config
 
+    # A block that stands at many sizes is compiled for each, again in the stage in float32. Beyond
+    # eight torch would warn, and leave it as it is.
+    graphs.recompile_limit = max(graphs.recompile_limit, 64)
     # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
     if hasattr(config.triton, "mix_order_reduction"):
         config.triton.mix_order_reduction = False
