@@ -97,3 +97,14 @@ class Checkout:
         """Have pip say these lines when it installs the packages, and do what `then` says."""
         text = "".join(f"echo {shlex.quote(line)}\n" for line in lines)
         Path(f"{self.calls}.pip").write_text(f"{text}{then}\n")
+
+
+def of_pip(number: int, unpack: bool = False) -> list[str]:
+    """Return what pip says of the packages 1 to `number`, each of 1.5 MB."""
+    lines = ["Looking in indexes: here"]
+    for one in range(1, number + 1):
+        lines += [f"Collecting p{one}==1.{one} (from -r .venv/packages.lock (line {one}))"]
+        lines += [f"  Downloading p{one}-1.{one}-cp311-cp311-linux_x86_64.whl (1.5 MB)"]
+    if unpack:
+        lines += ["Installing collected packages: p1, p2", "Successfully installed p1-1.1 p2-1.2"]
+    return lines
