@@ -19,7 +19,6 @@ from benchmark.errors import UsageError
 BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
 PERCEPTUAL = "perceptual"
 USUAL = (*(f"pqmim-{level}" for level in (1, 2, 3, 4)), "pqmim-perceptual")
-AUTOENCODER_RATE = 2.0  # learning rate of the transforms, over that of the transformer
 CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transforms
 LPIPS, GAN = 1.0, 0.15  # weights in perceptual stages, 150 MSE beside them, as HiFiC's
 
@@ -56,9 +55,8 @@ def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Gen
     name = f"pqmim-perceptual-{level}" if perceptual else f"pqmim-{level}"
     own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": CODEBOOK_RATE}
     chosen = phases if perceptual else without_realism(phases)
-    kind, fast = "pqmim_autoencoder", AUTOENCODER_RATE * rate
     stages = [
-        stage_of(phase, recipe, kind, parts, fast, **own, **_realism(phase, recipe))
+        stage_of(phase, recipe, "pqmim_autoencoder", parts, rate, **own, **_realism(phase, recipe))
         for phase in chosen
     ]
     stages.append(_transformer_stage(recipe, sizes, parts, rate, own))
