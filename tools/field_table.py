@@ -92,12 +92,10 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
     """
     works = [costs(card.architecture, card.config) for card in cards]
     encoder, decoder = (
-        _range([_macs(parts, [name for name in parts if name in names]) for parts in works])
-        for names in (ENCODER, DECODER)
+        _range([_macs(one, names) for one in works]) for names in (ENCODER, DECODER)
     )
-    entropy = _range(
-        [_macs(parts, [name for name in parts if name not in ENCODER + DECODER]) for parts in works]
-    )
+    others = [[name for name in one if name not in ENCODER + DECODER] for one in works]
+    entropy = _range(list(map(_macs, works, others)))
     (crops,) = {card.crops or _told(card) for card in cards}
     size = f"{len(cards)} x {_range(list(map(_millions, works)), 2)}"
     seen = _times(len(cards), f"{crops:,}")
@@ -110,8 +108,8 @@ def _training(cards: Sequence[Card], drawing: tuple[Card, int] | None) -> list[s
 
 
 def _macs(parts: Mapping[str, Cost], names: Iterable[str]) -> float:
-    """Return thousands of multiply-accumulates per pixel."""
-    return sum(parts[name].macs_per_pixel for name in names) / 1e3
+    """Return thousands of multiply-accumulates per pixel, of the named parts that there are."""
+    return sum(parts[name].macs_per_pixel for name in names if name in parts) / 1e3
 
 
 def _range(values: Sequence[float], digits: int = 1) -> str:
