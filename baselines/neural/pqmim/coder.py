@@ -2,14 +2,14 @@
 
 ::
 
-    latents ─ nearest entries ─ tokens of stage s ──────────────────────────┐
-    tokens of the stages before ─ exact transformer ─ frequencies of stage s ┴ coder ──> string
+    latents ─ nearest entries ─ tokens of stage s ──────────────────────────────┐
+    tokens of the stages before ─ exact transformer ─ frequencies, part by part ┴ coder ──> string
 
 The encoder's choice of tokens is in floating point. The transformer runs without rounded sums, so
 that what one machine codes every other decodes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from baselines.neural.pqmim.schedule import STAGES, stages_of
 from baselines.neural.pqmim.sizes import FACTOR
 
 ROWS_AT_ONCE = 1 << 13  # distributions that are held in memory together
+
+# Codes the symbols (n,) by their frequencies (n, K), and returns them as the decoder has them.
+Code = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
 class PqMimCoder:
@@ -51,12 +54,14 @@ class PqMimCoder:
         tokens = self._network.quantiser.tokens(latents)
         vectors = self._network.quantiser.vectors(tokens)
         encoder = Encoder()
-        for wanted, frequencies in self._passes(vectors):
-            symbols = tokens[0].permute(1, 2, 0)[wanted].cpu().numpy().reshape(-1)
-            start = 0
-            for rows in frequencies:
-                encoder.add_each(symbols[start : start + len(rows)], rows)
-                start += len(rows)
+
+        def add(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
+            encoder.add_each(rows.cpu().numpy(), frequencies)
+            return rows
+
+        for wanted, features in self._stages(vectors):
+            chosen = tokens[0].permute(1, 2, 0)[wanted]
+            self._code_parts(features, chosen, add)
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
@@ -71,11 +76,15 @@ class PqMimCoder:
             1, self._books, rows, columns, dtype=torch.int64, device=quantiser.codebooks.device
         )
         vectors = quantiser.vectors(tokens)
-        for wanted, frequencies in self._passes(vectors):
-            symbols = np.concatenate([decoder.take_each(rows) for rows in frequencies])
-            found = torch.from_numpy(symbols.reshape(-1, self._books)).to(tokens)
-            tokens.permute(0, 2, 3, 1)[0][wanted] = found
-            vectors.copy_(quantiser.vectors(tokens))  # the next pass sees them
+
+        def take(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
+            return torch.from_numpy(decoder.take_each(frequencies)).to(rows)
+
+        for wanted, features in self._stages(vectors):
+            chosen = tokens.permute(0, 2, 3, 1)[0][wanted]
+            self._code_parts(features, chosen, take)
+            tokens.permute(0, 2, 3, 1)[0][wanted] = chosen
+            vectors.copy_(quantiser.vectors(tokens))  # the next stage sees them
         decoder.finish()
         return vectors
 
@@ -85,17 +94,23 @@ class PqMimCoder:
         images: Tensor = self._network.synthesise(seen)
         return images
 
-    def _passes(self, vectors: Tensor) -> Iterator[tuple[Tensor, Iterator[NDArray[np.int64]]]]:
-        """Yield the places of each stage, bool (h, w), and the frequencies of its symbols.
+    def _stages(self, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the places of each stage, bool (h, w), and the features (P, C) of its tokens.
 
-        Symbols are those of the books of one token after the other, row by row. Each pass reads
-        the `vectors` (1, M d, h, w) that are known then.
+        Each stage reads the `vectors` (1, M d, h, w) that are known then.
         """
         rows, columns = vectors.shape[2:]
         stages = stages_of(rows, columns, vectors.device)
         for stage in range(STAGES):
             wanted = stages == stage
             if bool(wanted.any()):
-                features = self._transformer.features(vectors, stages < stage, wanted)
-                parts = torch.split(features, max(1, ROWS_AT_ONCE // self._books))
-                yield wanted, map(self._transformer.frequencies, parts)
+                yield wanted, self._transformer.features(vectors, stages < stage, wanted)
+
+    def _code_parts(self, features: Tensor, chosen: Tensor, code: Code) -> None:
+        """Set `chosen` (P, M), the tokens of a stage, to what `code` makes of it, part by part."""
+        for book in range(self._books):
+            for start in range(0, len(features), ROWS_AT_ONCE):
+                some = slice(start, start + ROWS_AT_ONCE)
+                frequencies = self._transformer.frequencies(features[some], book)
+                chosen[some, book] = code(chosen[some, book], frequencies)
+            features = self._transformer.following(features, book, chosen[:, book])

@@ -61,6 +61,11 @@ class _Linear(NamedTuple):
     def __call__(self, values: Tensor) -> Tensor:
         return linear(on_grid(values, -1), self.weight).add_(self.bias)
 
+    def parts(self, count: int) -> "list[_Linear]":
+        """Return the layers of `count` equal parts of the outputs."""
+        pairs = zip(self.weight.chunk(count), self.bias.chunk(count), strict=True)
+        return [_Linear(*pair) for pair in pairs]
+
 
 class _Norm(NamedTuple):
     gain: Tensor
@@ -129,9 +134,9 @@ class ExactTransformer:
     def __init__(self, network: MaskedTransformer, device: torch.device | str = "cpu") -> None:
         at = torch.device(device)
         self._sizes = network.sizes
-        self._embedding, self._head = (
-            _Linear.of(one, at) for one in (network.embedding, network.head)
-        )
+        self._embedding = _Linear.of(network.embedding, at)
+        self._heads = _Linear.of(network.head, at).parts(self._sizes.books)
+        self._earlier = network.earlier.detach().double().to(at)
         self._unknown, self._places = (
             one.detach().double().to(at) for one in (network.unknown, network.places)
         )
@@ -141,7 +146,7 @@ class ExactTransformer:
         self._masses = exponentials(LOGIT_STEPS, PRECISION).to(at, torch.int64)
 
     def features(self, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
-        """Return what the last layer sees of the P wanted tokens, float64 (P, C).
+        """Return the features of the first part of the P wanted tokens, float64 (P, C).
 
         vectors: float32 (1, M d, h, w), of which those that are not `known` count for nothing.
         known, wanted: bool (h, w).
@@ -154,12 +159,16 @@ class ExactTransformer:
             features = layer(features, windows.inside)
         return self._norm(windows.join(features)[0][wanted])
 
-    def frequencies(self, features: Tensor) -> NDArray[np.int64]:
-        """Return the frequencies (P M, K) of the parts of P tokens, whose `features` are (P, C).
+    def following(self, features: Tensor, book: int, chosen: Tensor) -> Tensor:
+        """Return the features (P, C) of the parts after `book`, whose entries are `chosen` (P,)."""
+        return features + self._earlier[book][chosen] if book < len(self._earlier) else features
+
+    def frequencies(self, features: Tensor, book: int) -> NDArray[np.int64]:
+        """Return the frequencies (P, K) of one part of P tokens by its `features` (P, C).
 
         They are at least 1, and sum to 2^24 in each row.
         """
-        logits = self._head(features).view(-1, self._sizes.entries)
+        logits = self._heads[book](features)
         masses = torch.take(self._masses, _steps_below_largest(logits, LOGIT_STEPS))
         totals = masses.sum(1, keepdim=True)
         counts = masses.mul_((1 << PRECISION) - self._sizes.entries).div_(

@@ -85,7 +85,7 @@ class PqMimNetwork(Network):
         for stage in range(STAGES):
             wanted = stages == stage
             if bool(wanted.any()):
-                logits = self.transformer(vectors, stages < stage, wanted)
+                logits = self.transformer(tokens, vectors, stages < stage, wanted)
                 costs = token_bits(logits, tokens, wanted)
                 bits[stage] = costs.sum(1).view(count, -1).sum(1)
         return bits

@@ -174,7 +174,7 @@ class Transformer(Stateless):
         own = slice(batch.first, batch.first + len(tokens))
         known, wanted = (one[own] for one in self.masks(step, rows, columns))
         with self._setup.precision():
-            logits = plain.transformer(vectors, known.to(tokens.device), wanted)
+            logits = plain.transformer(tokens, vectors, known.to(tokens.device), wanted)
         bits = token_bits(logits, tokens, wanted).mean()
         return Loss(bits * math.log(2), {"bits_per_part": bits})
 

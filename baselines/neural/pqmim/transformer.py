@@ -3,18 +3,21 @@
 ::
 
     known tokens' vectors ─ linear ─┐
-    one vector for the unknown ─────┴─ + place ─ layers of attention and perceptron ─ norm ─ linear
+    one vector for the unknown ─────┴─ + place ─ layers of attention, perceptron ─ norm ─┐
+    a vector for each earlier part of the token ─────────────────────────────────────────┴─ linear
 
 As in masked image models (Chang et al., "MaskGIT", CVPR 2022), all unknown tokens are predicted at
 once from the known ones. Attention stays within windows, so that images of any size are coded. Our
-choice: normalisation by the root mean square before each part, ReLUs, windows that do not move, and
+choice: normalisation by the root mean square before each part, ReLUs, windows that do not move,
 a bias of attention for each relative place (Liu et al., "Swin transformer", ICCV 2021), which at
-the start falls with the distance, in each head at another rate.
+the start falls with the distance, in each head at another rate, and that the parts of a token are
+coded one after the other: what an entry says of the later parts is a vector of a table, zero at the
+start, which is added to the token's features.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from baselines.neural.pqmim.sizes import PqMimSizes
 from baselines.neural.pqmim.token_windows import Windows
@@ -110,13 +113,15 @@ class MaskedTransformer(nn.Module):
         self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)
         nn.init.normal_(self.head.weight, std=SPREAD)
         nn.init.zeros_(self.head.bias)
+        self.earlier = nn.Parameter(torch.zeros(sizes.books - 1, sizes.entries, sizes.width))
 
-    def forward(self, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
         """Return logits (P, M, K) of the P tokens that are `wanted`, image by image, row by row.
 
-        vectors: (N, M d, h, w), of which those that are not `known` count for nothing. known,
-        wanted: bool (N, h, w); `wanted` had better be on the CPU, since a GPU would have to be
-        asked how many there are.
+        tokens: int64 (N, M, h, w); vectors: (N, M d, h, w), their entries. Of those that are not
+        `known`, the logits of part m depend on parts 0 to m - 1 of the token itself, and on nothing
+        else. known, wanted: bool (N, h, w); `wanted` had better be on the CPU, since a GPU would
+        have to be asked how many there are.
         """
         embedded = self.embedding(vectors.permute(0, 2, 3, 1))
         features = torch.where(known[..., None], embedded, self.unknown.to(embedded.dtype))
@@ -124,5 +129,15 @@ class MaskedTransformer(nn.Module):
         features = windows.split(features) + self.places
         for layer in self.layers:
             features = layer(features, windows.inside)
-        logits: Tensor = self.head(self.norm(picked(windows.join(features), wanted)))
-        return logits.view(-1, self.sizes.books, self.sizes.entries)
+        of_tokens = self.norm(picked(windows.join(features), wanted))
+        chosen = picked(tokens.permute(0, 2, 3, 1), wanted)
+        of_parts = of_tokens[:, None] + self._of_earlier_parts(chosen)
+        by_book = self.head.weight.view(self.sizes.books, self.sizes.entries, -1)
+        products = torch.einsum("pmc,mkc->pmk", of_parts, by_book)
+        return products + self.head.bias.view(self.sizes.books, -1)
+
+    def _of_earlier_parts(self, chosen: Tensor) -> Tensor:
+        """Return what tokens (P, M) say of each of their parts by those before it: (P, M, C)."""
+        book = torch.arange(len(self.earlier), device=chosen.device)
+        said = self.earlier[book, chosen[:, :-1]]
+        return pad(said.cumsum(1), (0, 0, 1, 0))

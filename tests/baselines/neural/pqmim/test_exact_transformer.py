@@ -37,18 +37,32 @@ def inputs(rows: int, columns: int, stage: int):
     return vectors, stages < stage, stages == stage
 
 
+def tokens_of(rows: int, columns: int) -> torch.Tensor:
+    random = np.random.default_rng(7)
+    return torch.from_numpy(random.integers(TINY.entries, size=(1, TINY.books, rows, columns)))
+
+
+def parts_of(exact: ExactTransformer, rows: int, columns: int, stage: int):
+    """Yield the features, the logits and the frequencies of part after part."""
+    vectors, known, wanted = inputs(rows, columns, stage)
+    features = exact.features(vectors, known, wanted)
+    chosen = tokens_of(rows, columns)[0][:, wanted]
+    for book in range(TINY.books):
+        logits = exact._heads[book](features)
+        yield features.numpy(), logits.numpy(), exact.frequencies(features, book)
+        features = exact.following(features, book, chosen[book])
+
+
 def frequencies(rows: int, columns: int, stage: int) -> np.ndarray:
-    exact = ExactTransformer(seeded())
-    return exact.frequencies(exact.features(*inputs(rows, columns, stage)))
+    """Frequencies (P, M, K) of the parts of a stage's tokens."""
+    found = parts_of(ExactTransformer(seeded()), rows, columns, stage)
+    return np.stack([one for _, _, one in found], axis=1)
 
 
 def every_bit(rows: int, columns: int, stage: int) -> str:
     """Digest of features and logits too: rounding to frequencies hides most differences."""
-    exact = ExactTransformer(seeded())
-    features = exact.features(*inputs(rows, columns, stage))
-    logits = exact._head(features)
-    parts = (features.numpy(), logits.numpy(), exact.frequencies(features))
-    return sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+    parts = parts_of(ExactTransformer(seeded()), rows, columns, stage)
+    return sha256(b"".join(one.tobytes() for part in parts for one in part)).hexdigest()
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (11, 13)], ids=str)
@@ -56,13 +70,13 @@ def every_bit(rows: int, columns: int, stage: int) -> str:
 def test_frequencies_are_the_probabilities_of_the_float_transformer(shape, stage):
     found = frequencies(*shape, stage)
     vectors, known, wanted = inputs(*shape, stage)
-    logits = seeded()(vectors, known[None], wanted[None])
-    expected = logits.softmax(2).reshape(len(found), -1).numpy()
+    logits = seeded()(tokens_of(*shape), vectors, known[None], wanted[None])
+    expected = logits.softmax(2).numpy()
     assert expected.max() > 0.5
-    assert (found.sum(1) == 2**24).all()
+    assert (found.sum(2) == 2**24).all()
     assert found.min() >= 1
-    cost = -(expected * np.log2(found / 2**24)).sum(1)
-    entropy = -(expected * np.log2(expected)).sum(1)
+    cost = -(expected * np.log2(found / 2**24)).sum(2)
+    entropy = -(expected * np.log2(expected)).sum(2)
     assert np.abs(cost - entropy).max() < 1e-3
 
 
@@ -71,7 +85,7 @@ def test_equal_logits_give_equal_frequencies():
     network.head.weight.zero_()
     network.head.bias.fill_(3.0)
     exact = ExactTransformer(network)
-    found = exact.frequencies(torch.ones(2, TINY.width, dtype=torch.float64))
+    found = exact.frequencies(torch.ones(2, TINY.width, dtype=torch.float64), 1)
     assert (found == 2**24 // TINY.entries).all()
 
 
@@ -96,7 +110,7 @@ def test_no_sum_depends_on_its_order(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__matmul__", shuffled_product)
     monkeypatch.setattr(torch.Tensor, "sum", shuffled_sum)
     monkeypatch.setattr(exact_transformer, "linear", lambda x, w: shuffled_product(x, w.T))
-    exact.frequencies(exact.features(*inputs(11, 13, 3)))
+    exact.frequencies(exact.features(*inputs(11, 13, 3)), 0)
     # Of a layer four, and two for each window; the embedding and the logits.
     assert done.count("product") == TINY.layers * (4 + 2 * 4) + 2
     assert done.count("sum") == TINY.layers * (2 + 4) + 2

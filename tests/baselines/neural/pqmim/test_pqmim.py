@@ -34,6 +34,7 @@ def network():
     initialise(made, to_images(noise(256, 256), torch.device("cpu")), [])
     for layer in (made.transformer.head, made.transformer.embedding):
         torch.nn.init.normal_(layer.weight, std=0.4)
+    torch.nn.init.normal_(made.transformer.earlier, std=0.4)
     return made.eval()
 
 
@@ -112,7 +113,7 @@ def test_each_level_has_its_books_and_the_transforms_take_the_small_work():
     assert [books * 8 / 256 for books in BOOKS] == [0.125, 0.25, 0.5, 1.0]  # bpp of 256 entries
     found = costs("pqmim", MICRO)
     inside = 4 * (128 * (4 * 128 + 2 * 512) + 4 * 128 + 512 + 128 + 2 * 128 + 4 * 31 * 31)
-    ends = 64 * 128 + 128 + 128 + 256 * 128 + 128 + (128 + 1) * 8 * 256
+    ends = 64 * 128 + 128 + 128 + 256 * 128 + 128 + (128 + 1) * 8 * 256 + 7 * 256 * 128
     assert found["transformer"].parameters == inside + ends
     # A pass, as matrix products of whole windows of 256 tokens, 256 pixels each.
     layer = 128 * (4 * 128 + 2 * 512 + 2 * 256)

@@ -1,6 +1,7 @@
 """The order of tokens, what a prediction may see, windows, and the cost of uniform predictions."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,12 @@ def transformer():
     torch.nn.init.normal_(made.unknown)
     torch.nn.init.normal_(made.places)
     torch.nn.init.normal_(made.head.weight)
+    torch.nn.init.normal_(made.earlier)
     return made.requires_grad_(False)
+
+
+def tokens_of(rows: int, columns: int) -> torch.Tensor:
+    return torch.randint(TINY.entries, (1, TINY.books, rows, columns))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (5, 11), (3, 2)], ids=str)
@@ -49,11 +55,29 @@ def test_each_stage_doubles_what_is_known():
 def test_a_stage_sees_the_tokens_of_earlier_stages_alone(transformer, stage):
     stages = stages_of(8, 8)[None]
     vectors = torch.randn(1, TINY.latent, 8, 8, requires_grad=True)
-    logits = transformer(vectors, stages < stage, stages == stage)
+    logits = transformer(tokens_of(8, 8), vectors, stages < stage, stages == stage)
     assert logits.shape == (int((stages == stage).sum()), TINY.books, TINY.entries)
     (logits * torch.randn_like(logits)).sum().backward()
     reached = vectors.grad[0].abs().amax(0) > 0
     assert torch.equal(reached, (stages < stage)[0])
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_part_sees_the_earlier_parts_of_its_own_token_and_no_later_one(part):
+    torch.manual_seed(1)
+    network = MaskedTransformer(replace(TINY, books=3)).requires_grad_(False)
+    torch.nn.init.normal_(network.earlier)
+    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), stages_of(8, 8)[None]
+    tokens = torch.randint(TINY.entries, (1, 3, 8, 8))
+    other = tokens.clone()
+    row, column = 0, 2  # of stage 2
+    other[0, part, row, column] = (tokens[0, part, row, column] + 1) % TINY.entries
+    seen = [network(one, vectors, stages < 2, stages == 2) for one in (tokens, other)]
+    changed = (seen[0] != seen[1]).any(2)
+    own = (stages == 2).nonzero().tolist().index([0, row, column])
+    expected = torch.zeros_like(changed)
+    expected[own, part + 1 :] = True
+    assert torch.equal(changed, expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 16), (1, 9, 13), (3, 3, 5)], ids=str)
@@ -71,10 +95,12 @@ def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_o
     transformer,
 ):
     vectors, stages = torch.randn(1, TINY.latent, 13, 16), stages_of(13, 16)[None]
-    whole = transformer(vectors, stages < 3, stages == 3)
+    tokens = tokens_of(13, 16)
+    whole = transformer(tokens, vectors, stages < 3, stages == 3)
     for rows, columns in ((slice(0, 8), slice(0, 8)), (slice(8, 13), slice(8, 16))):
         part = stages[:, rows, columns]
-        alone = transformer(vectors[:, :, rows, columns], part < 3, part == 3)
+        inside = (one[:, :, rows, columns] for one in (tokens, vectors))
+        alone = transformer(*inside, part < 3, part == 3)
         of_whole = torch.zeros_like(stages, dtype=torch.bool)
         of_whole[:, rows, columns] = True
         chosen = of_whole[stages == 3]
