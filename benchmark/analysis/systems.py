@@ -91,6 +91,7 @@ SYSTEMS = (
     System("EGIC α=1", "egic", "#117733", ">", GENERATIVE, (("EGIC", "alpha=1"),)),
     System("DC-VIC", "dc-vic", "#AA4499", "h", GENERATIVE, (("DC-VIC", "oasis"),)),
     System("ELIC", "elic", "#56B4E9", "s", LEARNED, (("ELIC", "mse"),), budget=True),
+    System("PQ-MIM (MSE)", "pqmim", "", "", LEARNED, budget=True),
     System("Charm", "charm", "#44AA99", "p", LEARNED, (("Charm", ""),), budget=True),
     System("IVR", "ivr", "#999933", "<", LEARNED, (("IVR", "with U-Net"),), budget=True),
     System(
@@ -156,8 +157,8 @@ FIELD_SYSTEMS = tuple(
 PLAIN = frozenset(system.label for system in SYSTEMS if system.colour)
 
 
-# Metric columns in the training loss, PSNR as the squared error; by family. Of systems that are
-# only published nothing is said here.
+# Metric columns in the training loss, PSNR as the squared error; by label, or by family. Of systems
+# that are only published nothing is said here.
 TRAINED_ON: Mapping[str, tuple[str, ...]] = {
     "ours": ("psnr_db", "lpips_alex"),
     "charm": ("psnr_db",),
@@ -168,7 +169,8 @@ TRAINED_ON: Mapping[str, tuple[str, ...]] = {
     "multirealism": ("psnr_db", "lpips_alex"),
     "dirac": ("psnr_db",),  # of the base
     "hfd": ("psnr_db",),
-    "pqmim": ("psnr_db", "lpips_alex"),
+    "pqmim": ("psnr_db",),
+    "pqmim:perceptual=1": ("psnr_db", "lpips_alex"),
     "bmshj2018-factorized": ("psnr_db",),
     "bmshj2018-hyperprior": ("psnr_db",),
     "mbt2018-mean": ("psnr_db",),
@@ -184,12 +186,12 @@ def trained_on(label: str) -> tuple[str, ...]:
 
     >>> trained_on("ours:beta=0"), trained_on("compressai:metric=ms-ssim:model=mbt2018")
     (('psnr_db', 'lpips_alex'), ('ms_ssim',))
-    >>> trained_on("vtm")
-    ()
+    >>> trained_on("vtm"), trained_on("pqmim"), trained_on("pqmim:perceptual=1")
+    ((), ('psnr_db',), ('psnr_db', 'lpips_alex'))
     """
-    of_family = TRAINED_ON.get(family(label), ())
+    known = TRAINED_ON.get(label, TRAINED_ON.get(family(label), ()))
     other = _options(label)[1].get("metric", "mse")
-    return of_family if other == "mse" else ("ms_ssim",) if other == "ms-ssim" else ()
+    return known if other == "mse" else ("ms_ssim",) if other == "ms-ssim" else ()
 
 
 def kind(system: System) -> Kind:
