@@ -59,9 +59,9 @@ class PqMimCoder:
             encoder.add_each(rows.cpu().numpy(), frequencies)
             return rows
 
+        by_place = tokens[0].permute(1, 2, 0)
         for wanted, features in self._stages(vectors):
-            chosen = tokens[0].permute(1, 2, 0)[wanted]
-            self._code_parts(features, chosen, add)
+            self._code_parts(features, by_place[wanted], add)
         return encoder.finish()
 
     def decode(self, data: bytes, rows: int, columns: int) -> Tensor:
@@ -80,10 +80,11 @@ class PqMimCoder:
         def take(rows: Tensor, frequencies: NDArray[np.int64]) -> Tensor:
             return torch.from_numpy(decoder.take_each(frequencies)).to(rows)
 
+        by_place = tokens[0].permute(1, 2, 0)
         for wanted, features in self._stages(vectors):
-            chosen = tokens.permute(0, 2, 3, 1)[0][wanted]
+            chosen = by_place[wanted]
             self._code_parts(features, chosen, take)
-            tokens.permute(0, 2, 3, 1)[0][wanted] = chosen
+            by_place[wanted] = chosen
             vectors.copy_(quantiser.vectors(tokens))  # the next stage sees them
         decoder.finish()
         return vectors
