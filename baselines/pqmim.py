@@ -44,4 +44,4 @@ class PqMim(RatePointsCodec):
         return "pqmim-perceptual" if self._perceptual else "pqmim"
 
     def _caveat(self) -> str:
-        return ", ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))
+        return "; ".join(filter(None, [AFTER_THE_ABSTRACT, super()._caveat()]))

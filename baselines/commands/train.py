@@ -14,6 +14,7 @@ from baselines.commands.training_options import (
     Half,
     MantissaBits,
     MaxMinutes,
+    Quantised,
     Quiet,
     RecipeName,
     ValidationName,
@@ -107,6 +108,7 @@ def train(
     ] = False,
     half: Half = False,
     mantissa_bits: MantissaBits = 10,
+    quantised: Quantised = False,
     quiet: Quiet = False,
 ) -> None:
     """Train, or resume earlier training; a finished network becomes a checkpoint with its card.
@@ -139,7 +141,11 @@ def train(
         words += ["--deterministic"] if deterministic else []
         session = open_session(words, data, validation, device, max_minutes)
         session = replace(
-            session, half=half, mantissa_bits=mantissa_bits, deterministic=deterministic
+            session,
+            half=half,
+            mantissa_bits=mantissa_bits,
+            quantised=quantised,
+            deterministic=deterministic,
         )
         if not export_now:
             train_all(runs, session, quiet)

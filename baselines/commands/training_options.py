@@ -57,6 +57,15 @@ MantissaBits = Annotated[
         rich_help_panel=options.MANNER,
     ),
 ]
+Quantised = Annotated[
+    bool,
+    typer.Option(
+        "--quantised",
+        help="Export weights that tolerate it, those of HiFiC's residual blocks and PQ-MIM's "
+        "transformer, as integers of 5 to 7 bits.",
+        rich_help_panel=options.MANNER,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -5,7 +5,7 @@ factorised priors, `controls_at` where one network serves several rates or reali
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,13 @@ class Network(nn.Module):
     """Base class of the networks of learned codecs.
 
     `config` is the object that `Architecture.build` was called with. `stride`, in pixels, divides
-    the height and the width of every image that the network takes.
+    the height and the width of every image that the network takes. `quantised_bits` has the parts
+    whose weights few bits suffice for, and how many, by the beginning of the parameters' names.
     """
 
     config: Any
     stride: int = 64
+    quantised_bits: ClassVar[Mapping[str, int]] = {}
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].

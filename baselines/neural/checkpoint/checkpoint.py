@@ -1,8 +1,9 @@
 """A trained network on disk: a safetensors file and the json card beside it.
 
-The tensors' file holds the parameters of `Network.stored_state`, in float32 or float16, its
-buffers, and integer tables by names that begin with `tables.`. The card says what they are and
-carries the sha256 of that file, whose first bytes name the checkpoint in every stream.
+The tensors' file holds the parameters of `Network.stored_state`, in float32, float16 or int8 with
+scales (`quantised`), its buffers, and integer tables by names that begin with `tables.`. The card
+says what they are and carries the sha256 of that file, whose first bytes name the checkpoint in
+every stream.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,12 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, save_card, verified_card
+from baselines.neural.checkpoint.quantised import (
+    QuantisedWeights,
+    can_be_quantised,
+    quantised_parameters,
+    scales_of,
+)
 from baselines.neural.checkpoint.recognise import TABLES
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
@@ -46,6 +53,7 @@ def make_checkpoint(
     *,
     half: bool = False,
     mantissa_bits: int = MANTISSA_BITS,
+    quantised: bool = False,
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
 
@@ -53,9 +61,9 @@ def make_checkpoint(
     exponentials need not agree in the last bit. `images` are photographs like those that will be
     coded; two of 256 x 256 suffice. With `half`, parameters become float16 first, so that tables
     and file belong together; of their mantissas the first `mantissa_bits` (1 to 10) are kept, since
-    the zeros behind them let archives and version control compress the file. The network itself
-    stays as it is. Raises `ValueError` for parameters that are not finite and a card of another
-    network.
+    the zeros behind them let archives and version control compress the file. With `quantised`, the
+    weights of `Network.quantised_bits` become integers. The network itself stays as it is. Raises
+    `ValueError` for parameters that are not finite and a card of another network.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
@@ -65,8 +73,11 @@ def make_checkpoint(
             for parameter in kept.parameters():
                 parameter.copy_(_rounded(parameter.half().float(), mantissa_bits))
             _refuse_infinite(kept.named_parameters())
+        short = quantised_parameters(kept) if quantised else {}
+        for name, weights in short.items():
+            kept.get_parameter(name).copy_(weights.values())
     tables = load_architecture(card.architecture).tables(kept, images)
-    return save_checkpoint(path, kept, card, tables, half=half)
+    return save_checkpoint(path, kept, card, tables, half=half, quantised=short)
 
 
 def _rounded(values: Tensor, bits: int) -> Tensor:
@@ -83,10 +94,12 @@ def save_checkpoint(
     tables: Mapping[str, Tensor] | None = None,
     *,
     half: bool = False,
+    quantised: Mapping[str, QuantisedWeights] | None = None,
 ) -> Card:
     """Write the tensors to `path`, then the card; return the card with its sha256.
 
-    Each file appears whole or not at all. With `half`, parameters are rounded to float16. Raises
+    Each file appears whole or not at all. With `half`, parameters are rounded to float16; those in
+    `quantised`, by name, are written as its integers and scales, whose values they have. Raises
     `ValueError` for parameters that are not finite then, tables that hold no integers, and a card
     of another network.
     """
@@ -98,6 +111,8 @@ def save_checkpoint(
         for name, value in network.stored_state().items()
     }
     _refuse_infinite(tensors.items())
+    for name, weights in (quantised or {}).items():
+        tensors |= weights.tensors(name)
     for name, table in (tables or {}).items():
         if table.dtype not in INTEGERS:
             raise ValueError(f"the table {name} holds {table.dtype}")
@@ -150,28 +165,36 @@ def _read(
     path: Path, expected: Mapping[str, Tensor], absent: Collection[str]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the tensors of the network but the absent, parameters in float32, and the tables."""
-    parameters = {k: list(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
+    parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     try:
         with safe_open(path, framework="pt") as file:
             held = set(file.keys()).difference(absent)
-            names = {name for name in held if not name.startswith(TABLES)}
-            strange = sorted(names ^ (expected.keys() - set(absent))) or sorted(
+            integers = [
                 name
-                for name, shape in parameters.items()
-                if file.get_slice(name).get_shape() != shape
+                for name in sorted(parameters.keys() & held)
+                if file.get_slice(name).get_dtype() == "I8" and can_be_quantised(parameters[name])
+            ]
+            scales = {k: v for one in integers for k, v in scales_of(one, parameters[one]).items()}
+            names = {name for name in held if not name.startswith(TABLES)}
+            strange = sorted(names ^ ((expected.keys() | scales) - set(absent))) or sorted(
+                name
+                for name, shape in (parameters | scales).items()
+                if tuple(file.get_slice(name).get_shape()) != shape
             )
             if strange:
                 raise Unavailable(f"{path} does not hold its card's network: {strange[0]} differs")
             tensors = {name: file.get_tensor(name) for name in held}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
+    kinds: dict[str, tuple[torch.dtype, ...]]
+    kinds = dict.fromkeys(held - names, INTEGERS) | dict.fromkeys(parameters, FLOATS)
+    kinds |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
     for name, value in tensors.items():
-        kinds = FLOATS if name in parameters else INTEGERS if name not in names else None
-        if kinds and value.dtype not in kinds:
+        if name in kinds and value.dtype not in kinds[name]:
             raise Unavailable(f"{path} cannot be used: {name} is of {value.dtype}")
         if not bool(value.isfinite().all()):
             raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
-    return (
-        {k: v.float() if k in parameters else v for k, v in tensors.items() if k in names},
-        {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names},
-    )
+    state = {name: tensors[name] for name in names - scales.keys()}
+    state |= {name: tensors[name].float() for name in parameters.keys() & names}
+    state |= {name: QuantisedWeights.of(tensors, name).values() for name in integers}
+    return state, {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names}

@@ -12,6 +12,7 @@ from benchmark.errors import Unavailable
 from benchmark.system.foreign.regular_file import open_regular
 
 TABLES = "tables."
+SCALES = "scales."  # of parameters in integers
 NAMED = 3  # tensors named in an error
 LARGEST_HEADER_BYTES = 100_000_000  # as the format has it
 
@@ -60,7 +61,7 @@ def tensor_file(path: Path) -> TensorFile:
     except (OSError, ValueError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     return TensorFile(
-        {name: one.shape for name, one in entries.items() if not name.startswith(TABLES)},
+        {k: one.shape for k, one in entries.items() if not k.startswith((TABLES, SCALES))},
         frozenset(name.removeprefix(TABLES) for name in entries if name.startswith(TABLES)),
     )
 

@@ -13,6 +13,7 @@ abstract does not say is our choice (`sizes`, `schedule`, `quantiser`, `transfor
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ class PqMimNetwork(Network):
     """The network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
+    quantised_bits: ClassVar = {"transformer.": 5}
 
     def __init__(self, sizes: PqMimSizes) -> None:
         super().__init__()

@@ -55,9 +55,14 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     )
     images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]
     try:
-        bits = session.mantissa_bits
         return make_checkpoint(
-            run.target, network, card, images, half=session.half, mantissa_bits=bits
+            run.target,
+            network,
+            card,
+            images,
+            half=session.half,
+            mantissa_bits=session.mantissa_bits,
+            quantised=session.quantised,
         )
     except OSError as error:
         raise UsageError(f"{run.target} cannot be written: {error.strerror}") from error

@@ -57,6 +57,7 @@ class TrainingSession:
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
     mantissa_bits: int = MANTISSA_BITS  # that are kept then
+    quantised: bool = False  # write the weights that tolerate it as integers of few bits
     deterministic: bool = False  # train with deterministic kernels alone
 
     @property

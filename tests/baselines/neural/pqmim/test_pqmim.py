@@ -95,7 +95,7 @@ def test_a_codec_writes_tiles_names_its_source_and_refuses_other_checkpoints(tmp
     assert [one.value for one in codec.sweep] == [1, 2]
     assert [one.value for one in perceptual.sweep] == [1]
     info, other = codec.describe(), perceptual.describe()
-    assert info.caveat == "after the abstract, untrained"
+    assert info.caveat == "after the abstract; untrained"
     assert (info.tuned_for, other.tuned_for) == ("PSNR", "perceptual quality")
     assert info.fingerprint != other.fingerprint
     pixels = noise(130, 200)

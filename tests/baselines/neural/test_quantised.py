@@ -1,0 +1,134 @@
+"""Weights of a checkpoint as integers of few bits with scales."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from baselines.neural.checkpoint.bare import BareTensors, TrainingFacts
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
+from baselines.neural.checkpoint.quantised import quantise
+from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.sizes import TINY
+from benchmark.errors import Unavailable
+from support.networks.card_edits import bless
+from support.networks.tiny_checkpoint import noise
+
+CARD = Card("crdr", TINY, "nothing", 0, "none", "none")
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5), (6, 5, 3, 3)])
+def test_weak_rows_and_columns_keep_as_many_bits_as_strong_ones(shape):
+    """Weights of equal magnitude, times powers of ten by row and by column, come back exactly."""
+    generator = np.random.default_rng(1)
+    signs = generator.choice([-1.0, 1.0], size=shape)
+    kernel = len(shape) - 2 if len(shape) == 4 else 0
+    rows = 10.0 ** generator.integers(-4, 3, size=(6, 1) + (1,) * kernel)
+    columns = 10.0 ** generator.integers(-4, 3, size=(1, 5) + (1,) * kernel)
+    weights = torch.from_numpy(signs * rows * columns).float()
+    assert torch.allclose(quantise(weights, 4).values(), weights, rtol=1e-6, atol=0)
+
+
+def test_integers_have_the_bits_asked_for():
+    weights = torch.randn(64, 32, generator=torch.Generator().manual_seed(1))
+    for bits in range(2, 9):
+        found = quantise(weights, bits)
+        assert found.integers.dtype == torch.int8
+        assert int(found.integers.abs().max()) == 2 ** (bits - 1) - 1
+        error = (found.values() - weights).abs() / (found.rows * found.columns)
+        assert float(error.max()) <= 0.5 + 1e-5
+
+
+def test_rows_and_columns_of_zeros_stay_zeros():
+    weights = torch.zeros(3, 4)
+    weights[1, 2] = 0.7
+    assert torch.equal(quantise(weights, 8).values(), weights)
+
+
+@pytest.fixture
+def quantised(tmp_path, monkeypatch):
+    """A tiny checkpoint whose context has weights of four bits, and its network before."""
+    monkeypatch.setattr(CRDRNetwork, "quantised_bits", {"context.": 4})
+    network = CRDRNetwork(TINY)
+    path = tmp_path / "short.safetensors"
+    make_checkpoint(path, network, CARD, [noise(128, 128)] * 2, half=True, quantised=True)
+    return path, network
+
+
+def test_quantised_weights_are_near_and_the_others_stay(quantised):
+    path, network = quantised
+    found = load_checkpoint(path).network.state_dict()
+    stored = load_file(path)
+    short = {name for name, value in stored.items() if value.dtype == torch.int8}
+    for name, value in network.named_parameters():
+        exact = value.detach().half().double().numpy()
+        if not (name.startswith("context.") and exact.ndim > 1):
+            assert name not in short
+            assert np.array_equal(found[name].numpy(), exact)
+            continue
+        assert int(stored[name].abs().max()) == 7  # the largest integer of four bits
+        rows, columns = (stored[f"scales.{one}.{name}"].numpy() for one in ("rows", "columns"))
+        assert np.abs(found[name].numpy() - exact).max() <= 0.501 * (rows * columns).max()
+        assert np.all(np.abs(found[name].numpy() - exact) <= 0.501 * rows * columns)
+
+
+def test_a_file_of_quantised_weights_is_smaller_by_half_of_float16(quantised, tmp_path):
+    path, network = quantised
+    whole = tmp_path / "whole.safetensors"
+    make_checkpoint(whole, network, CARD, [noise(128, 128)] * 2, half=True)
+    weights = [one for one in network.context.parameters() if one.ndim > 1]
+    scales = sum(4 * (one.shape[0] + one.shape[1]) for one in weights)
+    headers = 200 * 2 * len(weights)
+    saved = sum(one.numel() for one in weights) - scales
+    assert saved - headers <= whole.stat().st_size - path.stat().st_size <= saved
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda one: one.pop("scales.rows.{}"), r"network: scales\.rows\.context\..* differs"),
+        (
+            lambda one: one.update({"scales.rows.{}": torch.ones(2, 2)}),
+            r"network: scales\.rows\.context\..* differs",
+        ),
+        (
+            lambda one: one.update({"scales.rows.bias": torch.ones(2)}),
+            r"network: scales\.rows\.bias differs",
+        ),
+        (
+            lambda one: one.update({"scales.rows.{}": one["scales.rows.{}"] * torch.inf}),
+            "values that are not finite",
+        ),
+        (
+            lambda one: one.update({"scales.rows.{}": one["scales.rows.{}"].double()}),
+            "is of torch.float64",
+        ),
+    ],
+)
+def test_scales_that_are_not_the_networks_are_refused(quantised, change, words):
+    path, _ = quantised
+    tensors = load_file(path)
+    name = next(name for name, value in tensors.items() if value.dtype == torch.int8)
+    templates = {
+        key.replace(name, "{}") if key.startswith("scales.") else key: value
+        for key, value in tensors.items()
+    }
+    change(templates)
+    save_file({key.replace("{}", name): value for key, value in templates.items()}, path)
+    bless(path)
+    with pytest.raises(Unavailable, match=words):
+        load_checkpoint(path)
+
+
+def test_a_quantised_file_without_its_card_is_recognised_and_has_the_same_weights(
+    quantised, tmp_path
+):
+    path, _ = quantised
+    before = load_checkpoint(path).network.state_dict()
+    path.with_suffix(".json").unlink()
+    target = tmp_path / "copy.safetensors"
+    BareTensors(path).save(target, TrainingFacts(), list)
+    after = load_checkpoint(target).network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
