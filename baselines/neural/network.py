@@ -36,7 +36,8 @@ class Network(nn.Module):
 
     `config` is the object that `Architecture.build` was called with. `stride`, in pixels, divides
     the height and the width of every image that the network takes. `quantised_bits` has the parts
-    whose weights few bits suffice for, and how many, by the beginning of the parameters' names.
+    whose weights few bits suffice for, and how many, by the beginning of the parameters' names; of
+    several that begin a name, the last counts.
     """
 
     config: Any

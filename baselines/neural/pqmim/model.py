@@ -31,7 +31,12 @@ class PqMimNetwork(Network):
     """The network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
-    quantised_bits: ClassVar = {"transformer.": 5}
+    quantised_bits: ClassVar = {
+        **{f"{part}.{block}.": 8 for part in ("analysis", "synthesis") for block in (1, 3, 5)},
+        "transformer.": 4,
+        "transformer.head.": 5,
+        "transformer.earlier": 3,
+    }
 
     def __init__(self, sizes: PqMimSizes) -> None:
         super().__init__()
