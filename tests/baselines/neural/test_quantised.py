@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.bare import BareTensors, TrainingFacts
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
-from baselines.neural.checkpoint.quantised import quantise
+from baselines.neural.checkpoint.quantised import quantise, quantised_parameters
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
 from benchmark.errors import Unavailable
@@ -44,6 +46,18 @@ def test_rows_and_columns_of_zeros_stay_zeros():
     weights = torch.zeros(3, 4)
     weights[1, 2] = 0.7
     assert torch.equal(quantise(weights, 8).values(), weights)
+
+
+@pytest.mark.parametrize("name", ["hific", "pqmim"])
+def test_parts_of_few_bits_are_parts_of_the_network_and_its_transforms_resample_in_floats(name):
+    architecture = load_architecture(name)
+    network = architecture.build(architecture.presets["tiny"])
+    for prefix in network.quantised_bits:
+        assert any(one.startswith(prefix) for one, _ in network.named_parameters()), prefix
+    short = quantised_parameters(network)
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.stride != (1, 1):
+            assert f"{path}.weight" not in short or path.startswith("hyper_synthesis."), path
 
 
 @pytest.fixture
