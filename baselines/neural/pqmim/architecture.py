@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from baselines.neural.architecture import Shapes
 from baselines.neural.plain_architecture import PlainArchitecture
-from baselines.neural.pqmim.sizes import NAMED, PqMimSizes
+from baselines.neural.pqmim.sizes import NAMED, QUINCUNX, PqMimSizes
 from baselines.neural.shapes import count, residual_transforms
 
 if TYPE_CHECKING:
@@ -38,13 +38,15 @@ class PqMimArchitecture(PlainArchitecture[PqMimSizes]):
     def config_from_shapes(self, shapes: Shapes, known: PqMimSizes | None = None) -> PqMimSizes:
         """Return the sizes of the network whose tensors have these names and shapes.
 
-        No shape tells the number of heads: without `known`, they are 32 channels wide.
+        No shape tells the number of heads and the order of decoding: without `known`, heads are 32
+        channels wide and the order is the default.
         """
         transforms = residual_transforms("analysis", "synthesis", shapes)
         books, entries, code_width = shapes["quantiser.codebooks"]
         places, width = shapes["transformer.places"]
         if transforms.pop("latent") != books * code_width or transforms.pop("attention"):
             raise ValueError("its latent is not that of its codebooks")
+        in_turn = known.in_turn if known else True  # nothing tells it of a single book
         return PqMimSizes(
             **transforms,
             books=books,
@@ -55,6 +57,8 @@ class PqMimArchitecture(PlainArchitecture[PqMimSizes]):
             layers=count("transformer.layers.{}.mix.weight", shapes),
             heads=known.heads if known else max(1, width // HEAD_WIDTH),
             hidden=shapes["transformer.layers.0.expand.weight"][0],
+            order=known.order if known else QUINCUNX,
+            in_turn=shapes["transformer.earlier"][0] > 0 if books > 1 else in_turn,
         )
 
     def build(self, config: PqMimSizes) -> "PqMimNetwork":

@@ -21,7 +21,7 @@ from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.pqmim.exact_transformer import ExactTransformer
 from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.pqmim.quantiser import ProductQuantiser
-from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.schedule import stages_of
 from baselines.neural.pqmim.sizes import FACTOR
 
 ROWS_AT_ONCE = 1 << 13  # distributions that are held in memory together
@@ -101,8 +101,8 @@ class PqMimCoder:
         Each stage reads the `vectors` (1, M d, h, w) that are known then.
         """
         rows, columns = vectors.shape[2:]
-        stages = stages_of(rows, columns, vectors.device)
-        for stage in range(STAGES):
+        stages = stages_of(self._network.sizes, rows, columns, vectors.device)
+        for stage in range(self._network.sizes.stages):
             wanted = stages == stage
             if bool(wanted.any()):
                 yield wanted, self._transformer.features(vectors, stages < stage, wanted)

@@ -22,7 +22,7 @@ from baselines.neural.blocks.residual_start import set_latent_gain, start_transf
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
-from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.schedule import stages_of
 from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes, transformer_macs_per_pixel
 from baselines.neural.pqmim.transformer import MaskedTransformer, picked
 
@@ -55,7 +55,7 @@ class PqMimNetwork(Network):
 
     def further_macs_per_pixel(self) -> Mapping[str, float]:
         """Return the work of the transformer, which runs once for each stage of the tokens."""
-        return {"transformer": STAGES * transformer_macs_per_pixel(self.sizes)}
+        return {"transformer": self.sizes.stages * transformer_macs_per_pixel(self.sizes)}
 
     def analyse(self, images: Tensor, controls: None = None) -> Tensor:
         """Return latents (N, M d, H / 16, W / 16), not quantised, of images (N, 3, H, W)."""
@@ -84,12 +84,12 @@ class PqMimNetwork(Network):
         return torch.full((len(tokens),), bits, device=tokens.device)
 
     def stage_bits(self, tokens: Tensor) -> Tensor:
-        """Return the bits (5, N) of the tokens (N, M, h, w) of each stage, given those before."""
+        """Return the bits (stages, N) of tokens (N, M, h, w) by stage, given those before."""
         vectors = self.quantiser.vectors(tokens)
         count, _, rows, columns = tokens.shape
-        stages = stages_of(rows, columns, tokens.device).expand(count, -1, -1)
-        bits = torch.zeros(STAGES, count, device=tokens.device)
-        for stage in range(STAGES):
+        stages = stages_of(self.sizes, rows, columns, tokens.device).expand(count, -1, -1)
+        bits = torch.zeros(self.sizes.stages, count, device=tokens.device)
+        for stage in range(self.sizes.stages):
             wanted = stages == stage
             if bool(wanted.any()):
                 logits = self.transformer(tokens, vectors, stages < stage, wanted)

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from baselines.neural.network import Network
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
-from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.schedule import stages_of
+from baselines.neural.pqmim.sizes import PqMimSizes
 from baselines.neural.pqmim.validation import validate_tokens
 from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.perceptual import Perceptual
@@ -172,21 +173,21 @@ class Transformer(Stateless):
             vectors = plain.quantiser.vectors(tokens)
         rows, columns = tokens.shape[2:]
         own = slice(batch.first, batch.first + len(tokens))
-        known, wanted = (one[own] for one in self.masks(step, rows, columns))
+        known, wanted = (one[own] for one in self.masks(plain.sizes, step, rows, columns))
         with self._setup.precision():
             logits = plain.transformer(tokens, vectors, known.to(tokens.device), wanted)
         bits = token_bits(logits, tokens, wanted).mean()
         return Loss(bits * math.log(2), {"bits_per_part": bits})
 
-    def masks(self, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    def masks(self, sizes: PqMimSizes, step: int, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Return which tokens are known, and which are predicted, in the crops of all processes.
 
         Both are bool (batch, rows, columns).
         """
         random, batch = self._setup.random(step), self.stage.batch
         real = random.uniform(size=batch) < self.stage.real_share
-        stages = stages_of(rows, columns).numpy()[None]
-        numbers = random.integers(STAGES, size=batch)[:, None, None]
+        stages = stages_of(sizes, rows, columns).numpy()[None]
+        numbers = random.integers(sizes.stages, size=batch)[:, None, None]
         shares = np.cos(random.uniform(size=batch) * np.pi / 2)
         order = random.uniform(size=(batch, rows * columns)).argsort(1).argsort(1)
         masked = order < np.maximum(1, np.rint(shares * rows * columns))[:, None]

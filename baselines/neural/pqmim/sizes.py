@@ -15,9 +15,17 @@ from baselines.neural.dimensions import (
 )
 
 FACTOR = 16  # pixels along a token
-SCHEDULE_PERIOD = 4  # tokens, of the order in which they are decoded
 LARGEST_WINDOW = 32  # tokens: sums over a window stay exact (`exact_transformer`)
 LARGEST_TRANSFORMER = 1024  # channels, for the same reason
+
+# Five stages in a quincunx: 1 token of 4 x 4 in stage 0, then 1, 2, 4 and 8. Inferred from a figure
+# of a later paper that shows 4, 8, 16, 32, 64 of 64 tokens known.
+QUINCUNX = (
+    (0, 4, 2, 4),
+    (4, 3, 4, 3),
+    (2, 4, 1, 4),
+    (4, 3, 4, 3),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class PqMimSizes:
     layers: int
     heads: int
     hidden: int  # width of a layer's perceptron
+    order: tuple[tuple[int, ...], ...] = QUINCUNX  # stages of the tokens of a square, repeated
+    in_turn: bool = True  # a part of a token is coded given those before it, else given none
 
     def __post_init__(self) -> None:
         require_widths((*self.encoder, *self.decoder, self.code_width, self.hidden))
@@ -52,8 +62,16 @@ class PqMimSizes:
         require_count("heads", self.heads, least=1)
         if not 2 <= self.entries <= LARGEST_WIDTH:
             raise ValueError(f"entries is {self.entries}, not 2..{LARGEST_WIDTH}")
-        if self.window % SCHEDULE_PERIOD or not 0 < self.window <= LARGEST_WINDOW:
-            raise ValueError(f"window is {self.window}, not a multiple of 4 up to {LARGEST_WINDOW}")
+        side = len(self.order)
+        if not side or {len(row) for row in self.order} != {side}:
+            raise ValueError("order is not a square of stages")
+        if {stage for row in self.order for stage in row} != set(range(self.stages)):
+            raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
+        require_count("stages", self.stages, least=1)
+        if self.window % side or not 0 < self.window <= LARGEST_WINDOW:
+            raise ValueError(
+                f"window is {self.window}, not a multiple of {side} up to {LARGEST_WINDOW}"
+            )
         if self.width % self.heads or not 0 < self.width <= LARGEST_TRANSFORMER:
             raise ValueError(
                 f"width is {self.width}, not a multiple of {self.heads} heads up to "
@@ -64,6 +82,11 @@ class PqMimSizes:
     def latent(self) -> int:
         """Width of the latent: the code vectors of all books."""
         return self.books * self.code_width
+
+    @property
+    def stages(self) -> int:
+        """Number of stages in which tokens are decoded, each a pass of the transformer."""
+        return max(stage for row in self.order for stage in row) + 1
 
     @property
     def attention(self) -> bool:
@@ -145,7 +168,8 @@ NAMED = {"full": FULL, "small": SMALL, "micro": MICRO, "tiny": TINY}
 def transformer_macs_per_pixel(sizes: PqMimSizes) -> float:
     """Return the multiply-accumulates of one pass of the transformer, for each pixel.
 
-    Five passes code an image, and as many decode it. Matrix products count, in whole windows.
+    `PqMimSizes.stages` passes code an image, and as many decode it. Matrix products count, in whole
+    windows.
 
     >>> round(transformer_macs_per_pixel(MICRO))
     5152

@@ -12,7 +12,7 @@ choice: normalisation by the root mean square before each part, ReLUs, windows t
 a bias of attention for each relative place (Liu et al., "Swin transformer", ICCV 2021), which at
 the start falls with the distance, in each head at another rate, and that the parts of a token are
 coded one after the other: what an entry says of the later parts is a vector of a table, zero at the
-start, which is added to the token's features.
+start, which is added to the token's features. Without `PqMimSizes.in_turn` there is no table.
 """
 
 import torch
@@ -113,7 +113,8 @@ class MaskedTransformer(nn.Module):
         self.head = nn.Linear(sizes.width, sizes.books * sizes.entries)
         nn.init.normal_(self.head.weight, std=SPREAD)
         nn.init.zeros_(self.head.bias)
-        self.earlier = nn.Parameter(torch.zeros(sizes.books - 1, sizes.entries, sizes.width))
+        tables = sizes.books - 1 if sizes.in_turn else 0
+        self.earlier = nn.Parameter(torch.zeros(tables, sizes.entries, sizes.width))
 
     def forward(self, tokens: Tensor, vectors: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
         """Return logits (P, M, K) of the P tokens that are `wanted`, image by image, row by row.
@@ -139,5 +140,5 @@ class MaskedTransformer(nn.Module):
     def _of_earlier_parts(self, chosen: Tensor) -> Tensor:
         """Return what tokens (P, M) say of each of their parts by those before it: (P, M, C)."""
         book = torch.arange(len(self.earlier), device=chosen.device)
-        said = self.earlier[book, chosen[:, :-1]]
-        return pad(said.cumsum(1), (0, 0, 1, 0))
+        said = self.earlier[book, chosen[:, : len(book)]].cumsum(1)
+        return pad(said, (0, 0, chosen.shape[1] - len(book), 0))

@@ -33,7 +33,7 @@ def seeded() -> MaskedTransformer:
 def inputs(rows: int, columns: int, stage: int):
     random = np.random.default_rng(6)
     vectors = torch.from_numpy(random.normal(size=(1, TINY.latent, rows, columns))).float()
-    stages = stages_of(rows, columns)
+    stages = stages_of(TINY, rows, columns)
     return vectors, stages < stage, stages == stage
 
 

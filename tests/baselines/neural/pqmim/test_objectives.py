@@ -9,7 +9,8 @@ import torch
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.pqmim.objective import Autoencoder, Transformer, perplexities
-from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.schedule import stages_of
+from baselines.neural.pqmim.sizes import TINY
 from baselines.neural.pqmim.validation import order_zero_bits, validate_tokens
 from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import Batch, Setup
@@ -88,15 +89,15 @@ def test_a_discriminator_sees_the_code_vectors_and_learns():
 
 def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
     objective, *_ = made("pqmim_transformer", Transformer, batch=64)
-    stages = stages_of(8, 8).numpy()
+    stages = stages_of(TINY, 8, 8).numpy()
     real, shares, drawn = 0, [], set()
     for step in range(12):
         for known, wanted in zip(
-            *(one.numpy() for one in objective.masks(step, 8, 8)), strict=True
+            *(one.numpy() for one in objective.masks(TINY, step, 8, 8)), strict=True
         ):
             assert wanted.any()
             assert not (known & wanted).any()
-            numbers = [s for s in range(STAGES) if np.array_equal(wanted, stages == s)]
+            numbers = [s for s in range(TINY.stages) if np.array_equal(wanted, stages == s)]
             if numbers and np.array_equal(known, stages < numbers[0]):
                 real += 1
                 drawn.update(numbers)
@@ -104,7 +105,7 @@ def test_half_of_the_masks_are_stages_of_decoding_and_the_others_random():
                 assert (known | wanted).all()
                 shares.append(wanted.mean())
     assert real / (12 * 64) == pytest.approx(0.5, abs=0.07)
-    assert drawn == set(range(STAGES))
+    assert drawn == set(range(TINY.stages))
     assert np.mean(shares) == pytest.approx(2 / np.pi, abs=0.05)  # of cos(pi u / 2)
 
 

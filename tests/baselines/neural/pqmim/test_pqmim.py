@@ -1,6 +1,7 @@
 """PQ-MIM as a codec: its rate by the model, tiles, hostile bytes, the suite that trains it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,18 @@ from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 
+CONFIGURATIONS = {
+    "default": TINY,
+    "chessboard": replace(TINY, order=((0, 1), (1, 0))),
+    "at once": replace(TINY, in_turn=False),
+}
 
-@pytest.fixture(scope="module")
-def network():
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def network(request):
     """A network whose predictions are far from uniform."""
     torch.manual_seed(0)
-    made = PqMimNetwork(TINY).requires_grad_(False)
+    made = PqMimNetwork(request.param).requires_grad_(False)
     initialise(made, to_images(noise(256, 256), torch.device("cpu")), [])
     for layer in (made.transformer.head, made.transformer.embedding):
         torch.nn.init.normal_(layer.weight, std=0.4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from baselines.neural.pqmim.model import PqMimNetwork
-from baselines.neural.pqmim.schedule import STAGES, stages_of
+from baselines.neural.pqmim.schedule import stages_of
 from baselines.neural.pqmim.sizes import FULL, MICRO, TINY, PqMimSizes
 from baselines.neural.pqmim.token_windows import Windows
 from baselines.neural.pqmim.transformer import Layer, MaskedTransformer, RootMeanSquareNorm
@@ -31,7 +31,7 @@ def tokens_of(rows: int, columns: int) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (5, 11), (3, 2)], ids=str)
 def test_the_stages_are_the_published_figures_rule(shape):
     """Disjoint and complete by construction: each place has the one stage that a rule gives."""
-    found = stages_of(*shape)
+    found = stages_of(TINY, *shape)
     for row in range(shape[0]):
         for column in range(shape[1]):
             rules = (
@@ -46,14 +46,49 @@ def test_the_stages_are_the_published_figures_rule(shape):
 
 
 def test_each_stage_doubles_what_is_known():
-    stages = stages_of(16, 24)
-    known = [int((stages <= stage).sum()) for stage in range(STAGES)]
-    assert known == [24 << stage for stage in range(STAGES)]
+    stages = stages_of(TINY, 16, 24)
+    known = [int((stages <= stage).sum()) for stage in range(TINY.stages)]
+    assert known == [24 << stage for stage in range(TINY.stages)]
 
 
-@pytest.mark.parametrize("stage", range(STAGES))
+def test_an_order_of_another_card_is_repeated_from_the_corner():
+    rows = ((0, 1, 2), (3, 4, 5), (6, 7, 8))
+    sizes = replace(TINY, order=rows, window=9)
+    assert sizes.stages == 9
+    found = stages_of(sizes, 7, 5)
+    expected = [[rows[row % 3][column % 3] for column in range(5)] for row in range(7)]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ((), "not a square"),
+        (((0, 1),), "not a square"),
+        (((0, 2), (2, 0)), "lacks one of the stages 0 to 2"),
+        (((0, -1), (1, 0)), "lacks one of the stages"),
+        (((0, 1, 1), (1, 1, 1), (1, 1, 1)), "not a multiple of 3"),
+    ],
+    ids=str,
+)
+def test_an_order_that_no_decoder_can_follow_is_refused(order, words):
+    with pytest.raises(ValueError, match=words):
+        replace(TINY, order=order)
+
+
+def test_without_turns_the_parts_of_a_token_do_not_see_each_other():
+    torch.manual_seed(1)
+    network = MaskedTransformer(replace(TINY, books=3, in_turn=False)).requires_grad_(False)
+    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), stages_of(TINY, 8, 8)[None]
+    tokens = torch.randint(TINY.entries, (1, 3, 8, 8))
+    others = (tokens + 1) % TINY.entries
+    seen = [network(one, vectors, stages < 2, stages == 2) for one in (tokens, others)]
+    assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("stage", range(TINY.stages))
 def test_a_stage_sees_the_tokens_of_earlier_stages_alone(transformer, stage):
-    stages = stages_of(8, 8)[None]
+    stages = stages_of(TINY, 8, 8)[None]
     vectors = torch.randn(1, TINY.latent, 8, 8, requires_grad=True)
     logits = transformer(tokens_of(8, 8), vectors, stages < stage, stages == stage)
     assert logits.shape == (int((stages == stage).sum()), TINY.books, TINY.entries)
@@ -67,7 +102,7 @@ def test_a_part_sees_the_earlier_parts_of_its_own_token_and_no_later_one(part):
     torch.manual_seed(1)
     network = MaskedTransformer(replace(TINY, books=3)).requires_grad_(False)
     torch.nn.init.normal_(network.earlier)
-    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), stages_of(8, 8)[None]
+    vectors, stages = torch.randn(1, 3 * TINY.code_width, 8, 8), stages_of(TINY, 8, 8)[None]
     tokens = torch.randint(TINY.entries, (1, 3, 8, 8))
     other = tokens.clone()
     row, column = 0, 2  # of stage 2
@@ -94,7 +129,7 @@ def test_windows_are_put_together_again(shape):
 def test_a_prediction_depends_on_its_window_alone_and_not_on_what_lies_outside_of_the_image(
     transformer,
 ):
-    vectors, stages = torch.randn(1, TINY.latent, 13, 16), stages_of(13, 16)[None]
+    vectors, stages = torch.randn(1, TINY.latent, 13, 16), stages_of(TINY, 13, 16)[None]
     tokens = tokens_of(13, 16)
     whole = transformer(tokens, vectors, stages < 3, stages == 3)
     for rows, columns in ((slice(0, 8), slice(0, 8)), (slice(8, 13), slice(8, 16))):
