@@ -130,7 +130,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Return the network at `path`, its card and its tables.
 
     Raises `Unavailable` for files that are missing, damaged, foreign, or of another checkpoint.
-    Nothing is allocated that is larger than the file itself, twice over in float16.
+    Nothing is allocated that is larger than the file itself, twice over in float16, four times in
+    int8.
     """
     return load_network(path, verified_card(path))
 
@@ -192,9 +193,10 @@ def _read(
     for name, value in tensors.items():
         if name in kinds and value.dtype not in kinds[name]:
             raise Unavailable(f"{path} cannot be used: {name} is of {value.dtype}")
-        if not bool(value.isfinite().all()):
-            raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
     state = {name: tensors[name] for name in names - scales.keys()}
     state |= {name: tensors[name].float() for name in parameters.keys() & names}
     state |= {name: QuantisedWeights.of(tensors, name).values() for name in integers}
+    for name, value in (tensors | state).items():
+        if not bool(value.isfinite().all()):
+            raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
     return state, {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names}

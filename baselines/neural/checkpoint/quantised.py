@@ -19,7 +19,6 @@ ROWS, COLUMNS = f"{SCALES}rows.", f"{SCALES}columns."
 # of matrices, of the kernels of a convolution.
 _ALONG_ROWS = {2: (1,), 3: (2,), 4: (1, 2, 3)}
 _ALONG_COLUMNS = {2: (0,), 3: (1,), 4: (0, 2, 3)}
-SMALLEST = 1e-30  # scale, for rows and columns of zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,17 @@ def quantise(weights: Tensor, bits: int) -> QuantisedWeights:
     integer, 2 ** (bits - 1) - 1. So a channel of weak weights keeps as many bits as a strong one.
     """
     top = 2 ** (bits - 1) - 1
-    sizes = weights.detach().float().abs()
-    columns = sizes.amax(_ALONG_COLUMNS[weights.ndim], keepdim=True).clamp(min=SMALLEST)
-    rows = (sizes / columns).amax(_ALONG_ROWS[weights.ndim], keepdim=True).clamp(min=SMALLEST) / top
-    integers = torch.round(weights.detach().float() / (rows * columns)).clamp(-top, top)
+    exact = weights.detach().float()
+    columns = _largest(exact, _ALONG_COLUMNS[weights.ndim])
+    rows = _largest(exact / columns, _ALONG_ROWS[weights.ndim]) / top
+    integers = torch.round(exact / (rows * columns)).clamp(-top, top)
     return QuantisedWeights(integers.to(torch.int8), rows, columns)
+
+
+def _largest(weights: Tensor, along: tuple[int, ...]) -> Tensor:
+    """Return the largest magnitudes along dimensions, which are kept; 1 where all are 0."""
+    found = weights.abs().amax(along, keepdim=True)
+    return torch.where(found > 0, found, torch.ones_like(found))
 
 
 def quantised_parameters(network: Network) -> dict[str, QuantisedWeights]:

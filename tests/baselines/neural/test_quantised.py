@@ -98,6 +98,9 @@ def test_a_file_of_quantised_weights_is_smaller_by_half_of_float16(quantised, tm
     assert saved - headers <= whole.stat().st_size - path.stat().st_size <= saved
 
 
+SCALES_OF_ONE = ("scales.rows.{}", "scales.columns.{}")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -112,6 +115,10 @@ def test_a_file_of_quantised_weights_is_smaller_by_half_of_float16(quantised, tm
         ),
         (
             lambda one: one.update({"scales.rows.{}": one["scales.rows.{}"] * torch.inf}),
+            "values that are not finite",
+        ),
+        (
+            lambda one: one.update({key: one[key] * 0 + 1e30 for key in SCALES_OF_ONE}),
             "values that are not finite",
         ),
         (
