@@ -29,9 +29,13 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     with taking_up(run.folder):
         index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
     steps = recipe.steps_before(index) + step
-    crops = recipe.crops_before(index) + step * recipe.stages[index].batch
-    data = f"{record.photographs} photographs of {session.data_name}"
-    seen = f"{data}, {crops} crops of {recipe.stages[index].crop_px} px"
+    crops = recipe.crops_by_side(index, step)
+    seen = ", ".join(
+        [
+            f"{record.photographs} photographs of {session.data_name}",
+            *(f"{number} crops of {side} px" for side, number in crops.items() if number),
+        ]
+    )
     caveat = recipe.caveat
     if steps < planned:
         seen += f", stopped after {steps} of {planned} steps"
@@ -45,7 +49,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         config=config,
         training_data=seen,
         steps=steps,
-        crops=crops,
+        crops=sum(crops.values()),
         command=session.command,
         commit=commit() or "unknown",
         measured=_measured(run, index, step),

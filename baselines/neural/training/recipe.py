@@ -106,6 +106,15 @@ class Recipe:
         """Return the steps of all stages before the one of that index."""
         return sum(stage.steps for stage in self.stages[:index])
 
+    def crops_by_side(self, index: int, step: int) -> dict[int, int]:
+        """Return how many crops are seen up to a step of a stage, by their side in pixels."""
+        seen: dict[int, int] = {}
+        for stage in self.stages[:index]:
+            seen[stage.crop_px] = seen.get(stage.crop_px, 0) + stage.crops
+        last = self.stages[index]
+        seen[last.crop_px] = seen.get(last.crop_px, 0) + step * last.batch
+        return seen
+
     def crops_before(self, index: int) -> int:
         """Return the crops seen in all stages before the one of that index."""
         return sum(stage.crops for stage in self.stages[:index])

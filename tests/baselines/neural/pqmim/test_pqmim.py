@@ -17,6 +17,7 @@ from baselines.neural.pqmim.members import BOOKS
 from baselines.neural.pqmim.model import PqMimNetwork, initialise
 from baselines.neural.pqmim.sizes import MICRO, TINY, transformer_macs_per_pixel
 from baselines.neural.training.recipe import load_recipe
+from baselines.neural.training.run import read_record
 from baselines.neural.training.suites.generative import generative_suite
 from baselines.pqmim import PqMim
 from benchmark.codec import Setting
@@ -175,6 +176,13 @@ def test_members_are_trained_to_checkpoints_that_the_codec_finds(tmp_path, monke
         assert codec.decode(data).shape == pixels.shape
     card = json.loads((out / "pqmim-1.json").read_text())
     assert card["config"]["books"] == 4
+    *autoencoder, transformer = read_record(out / "pqmim-1").recipe.stages
+    first, last = sum(one.crops for one in autoencoder), transformer.crops
+    sides = autoencoder[0].crop_px, transformer.crop_px
+    told = f"{first} crops of {sides[0]} px, {last} crops of {sides[1]} px"
+    assert sides[0] != sides[1]
+    assert card["training_data"].endswith(told)
+    assert card["crops"] == first + last
     assert load_architecture("pqmim").config_from_json(card["config"]).books == 4
     entries = [
         json.loads(line) for line in (out / "pqmim-1" / "journal.jsonl").read_text().splitlines()
