@@ -176,15 +176,16 @@ def declared_settings(codec: Codec | type[Codec]) -> Between | OneOf | None:
 def at_points(contender: Contender, points: Points, used: set[tuple[str, str]]) -> Contender:
     """Return the contender at the points given for it, if any; add these to `used`.
 
-    Raises `BadOption` for a point that the codec does not take.
+    Points for the codec with its options go before those for its bare name. Raises `BadOption` for
+    a point that the codec does not take.
     """
     spec, sweep = contender.spec, contender.sweep
     for name in {setting.name for setting in sweep}:
-        for asked in (spec.name, spec.text):
-            if (asked, name) in points:
-                used.add((asked, name))
-                sweep = tuple(Setting(name, value) for value in points[asked, name])
-                _refuse_others(contender, sweep)
+        given = [key for key in ((spec.name, name), (spec.text, name)) if key in points]
+        used.update(given)
+        if given:
+            sweep = tuple(Setting(name, value) for value in points[given[-1]])
+            _refuse_others(contender, sweep)
     return contender._replace(sweep=tuple(dict.fromkeys(sweep)))
 
 

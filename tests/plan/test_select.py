@@ -116,3 +116,13 @@ def test_from_python_it_is_an_error_of_the_call(tmp_path):
     with pytest.raises(UsageError, match="not quality=300"):
         benchmark.run("jpeg", "sample", points={"jpeg.quality": [300]}, results=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_points_with_options_go_before_those_of_the_bare_name():
+    """Also where the codec with options does not take the others, of which it has no network."""
+    points = parse_points(["pqmim.level=4", "pqmim:perceptual=1.level=2,3"])
+    bare, perceptual = select(["pqmim", "pqmim:perceptual=1"], points).contenders
+    assert [setting.value for setting in bare.sweep] == [4]
+    assert [setting.value for setting in perceptual.sweep] == [2, 3]
+    with pytest.raises(BadOption, match="perceptual=1 takes level=1, 2 or 3, not level=4"):
+        select(["pqmim:perceptual=1"], parse_points(["pqmim.level=4"]))
