@@ -65,9 +65,9 @@ class PqMimSizes:
         side = len(self.order)
         if not side or {len(row) for row in self.order} != {side}:
             raise ValueError("order is not a square of stages")
+        require_count("stages", self.stages, least=1)  # first: a card may have any number
         if {stage for row in self.order for stage in row} != set(range(self.stages)):
             raise ValueError(f"order lacks one of the stages 0 to {self.stages - 1}")
-        require_count("stages", self.stages, least=1)
         if self.window % side or not 0 < self.window <= LARGEST_WINDOW:
             raise ValueError(
                 f"window is {self.window}, not a multiple of {side} up to {LARGEST_WINDOW}"

@@ -30,12 +30,9 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         index, step = range(len(recipe.stages))[state["index"]], int(state["step"])
     steps = recipe.steps_before(index) + step
     crops = recipe.crops_by_side(index, step)
-    seen = ", ".join(
-        [
-            f"{record.photographs} photographs of {session.data_name}",
-            *(f"{number} crops of {side} px" for side, number in crops.items() if number),
-        ]
-    )
+    by_side = ", ".join(f"{number} crops of {side} px" for side, number in crops.items())
+    whole = f"{crops.total()} crops: " if len(crops) > 1 else ""
+    seen = f"{record.photographs} photographs of {session.data_name}, {whole}{by_side}"
     caveat = recipe.caveat
     if steps < planned:
         seen += f", stopped after {steps} of {planned} steps"
@@ -49,7 +46,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         config=config,
         training_data=seen,
         steps=steps,
-        crops=sum(crops.values()),
+        crops=crops.total(),
         command=session.command,
         commit=commit() or "unknown",
         measured=_measured(run, index, step),

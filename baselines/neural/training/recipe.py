@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -106,13 +107,13 @@ class Recipe:
         """Return the steps of all stages before the one of that index."""
         return sum(stage.steps for stage in self.stages[:index])
 
-    def crops_by_side(self, index: int, step: int) -> dict[int, int]:
+    def crops_by_side(self, index: int, step: int) -> Counter[int]:
         """Return how many crops are seen up to a step of a stage, by their side in pixels."""
-        seen: dict[int, int] = {}
+        seen: Counter[int] = Counter()
         for stage in self.stages[:index]:
-            seen[stage.crop_px] = seen.get(stage.crop_px, 0) + stage.crops
+            seen[stage.crop_px] += stage.crops
         last = self.stages[index]
-        seen[last.crop_px] = seen.get(last.crop_px, 0) + step * last.batch
+        seen[last.crop_px] += step * last.batch
         return seen
 
     def crops_before(self, index: int) -> int:

@@ -67,6 +67,7 @@ def test_an_order_of_another_card_is_repeated_from_the_corner():
         (((0, 1),), "not a square"),
         (((0, 2), (2, 0)), "lacks one of the stages 0 to 2"),
         (((0, -1), (1, 0)), "lacks one of the stages"),
+        (((0, 10**15), (1, 0)), "number of stages is not within 1..64"),
         (((0, 1, 1), (1, 1, 1), (1, 1, 1)), "not a multiple of 3"),
     ],
     ids=str,
