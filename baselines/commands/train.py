@@ -88,6 +88,13 @@ def train(
             rich_help_panel=options.TRAINED,
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint of the same network to begin with, in place of fresh start values.",
+            rich_help_panel=options.ORIGIN,
+        ),
+    ] = None,
     validation: ValidationName = None,
     weights_dir: options.WeightsDir = None,
     export_now: Annotated[
@@ -129,10 +136,14 @@ def train(
     runs: Sequence[TrainingRun]
     with interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
-            runs = (_single(model, load_recipe(recipe), out, lmbda, widths, learning_rate),)
-            words = ["--model", model, *_given(lmbda=lmbda, widths=widths)]
+            single = _single(model, load_recipe(recipe), out, lmbda, widths, learning_rate)
+            if start is not None:
+                subject = single.subject.begun_with(start, single.recipe.sizes)
+                single = replace(single, subject=subject)
+            runs = (single,)
+            words = ["--model", model, *_given(lmbda=lmbda, widths=widths, start=start)]
         else:
-            if model != OURS or lmbda is not None or widths is not None:
+            if model != OURS or lmbda is not None or widths is not None or start is not None:
                 raise UsageError("--suite says itself which models it trains: leave those out")
             runs = _suite(suite, load_recipe(recipe), out, learning_rate, members)
             words = ["--suite", suite]

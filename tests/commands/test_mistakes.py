@@ -226,6 +226,7 @@ MISTAKES = {
         "checkpoint info nowhere.safetensors",
         "fetch kodak --from nowhere.zip --data-dir data",
         "train --recipe nowhere.toml --data sample --out out",
+        "train --recipe smoke --data sample --out out --start nowhere.safetensors",
     ],
     "file of another kind": [
         "run --codecs jpeg --dataset notes.txt",
@@ -252,6 +253,7 @@ MISTAKES = {
         "checkpoint info notes.txt",
         "train --recipe notes.txt --data sample --out out",
         "train --recipe broken.toml --data sample --out out",
+        "train --recipe smoke --data sample --out out --start notes.txt",
         "report --results notes.txt",
         "merge notes.txt --into out",
     ],

@@ -51,6 +51,11 @@ class DrawingStage(Stage):
 
     snr_limit: Weight = 0.0  # of the loss's weights; 0: every time weighs the same
 
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        if self.reduced_share:
+            raise ValueError("reduced_share is not 0: the base codes photographs as they are")
+
 
 class Drawing(Stateless):
     """The objective of one stage, of `dirac` as of `hfd`: the network's configuration differs."""

@@ -34,6 +34,8 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
     whole = f"{crops.total()} crops: " if len(crops) > 1 else ""
     seen = f"{record.photographs} photographs of {session.data_name}, {whole}{by_side}"
     caveat = recipe.caveat
+    if subject.start is not None:
+        seen += f", begun from checkpoint {subject.start.sha256[:8]} of {subject.start.crops} crops"
     if steps < planned:
         seen += f", stopped after {steps} of {planned} steps"
         caveat = f"{steps} of {planned} training steps"
@@ -46,7 +48,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         config=config,
         training_data=seen,
         steps=steps,
-        crops=crops.total(),
+        crops=crops.total() + (0 if subject.start is None else subject.start.crops),
         command=session.command,
         commit=commit() or "unknown",
         measured=_measured(run, index, step),

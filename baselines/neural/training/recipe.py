@@ -46,10 +46,12 @@ class Stage:
     further_falls: tuple[tuple[Share, Share], ...] = ()
     warm_up_steps: Count = 0
     prior_rate_factor: Weight = 1.0  # learning rate of z's prior, over that of the rest
+    optimiser: Literal["adam", "soap"] = "adam"  # of the network; Adam for anything else
     quantile_learning_rate: Weight = 1e-3
     clip_norm: Weight = 1.0  # largest norm of the gradient of all parameters; 0: any
     frozen: tuple[str, ...] = ()  # parts of the network by name: analysis, context ...
     float32: bool = False  # whatever the recipe's `autocast` says
+    reduced_share: Share = 0.0  # of the crops, made from larger squares: see `draw_crops`
 
     def __post_init__(self) -> None:
         if self.crop_px % 64:

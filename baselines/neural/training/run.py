@@ -1,7 +1,7 @@
 """A training run: a network, a recipe and photographs in a folder, begun or resumed."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from baselines.neural.architecture import Architecture, load_architecture
+from baselines.neural.checkpoint.card import verified_card
+from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.network import Network
 from baselines.neural.training.data.photographs import MEMORY_BYTES, load_photographs
 from baselines.neural.training.loop.loop import TrainingRequest, run_request
@@ -25,6 +27,22 @@ RECORD = "recipe.json"
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Checkpoint whose weights a run begins with, in place of the recipe's start values."""
+
+    sha256: str
+    crops: int  # that it has seen
+    path: str = field(compare=False)
+
+    def load(self, network: Network) -> None:
+        """Set the weights of `network`; raises `UsageError` where the file is gone or damaged."""
+        try:
+            network.load_state_dict(load_checkpoint(Path(self.path)).network.state_dict())
+        except Unavailable as error:
+            raise UsageError(f"the run cannot begin: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """Network to train: an architecture, and its configuration as json.
 
@@ -33,6 +51,7 @@ class Subject:
 
     architecture: str = "crdr"
     config: Mapping[str, Any] | None = None
+    start: Start | None = None
 
     def load(self, sizes: str) -> tuple[Architecture[Any], Any]:
         """Return the architecture and its configuration; raises `UsageError`."""
@@ -42,6 +61,20 @@ class Subject:
             return found, found.config_from_json(self.config) if config is None else config
         except (KeyError, ValueError) as error:
             raise UsageError(f"{self.architecture} has no network {error}") from error
+
+    def begun_with(self, checkpoint: Path, sizes: str) -> "Subject":
+        """Return the subject with the weights of a checkpoint to begin with.
+
+        Raises `UsageError` for a file that is missing, damaged or of another network.
+        """
+        try:
+            card = verified_card(checkpoint)
+        except Unavailable as error:
+            raise UsageError(f"the run cannot begin: {error}") from error
+        _, config = self.load(sizes)
+        if (card.architecture, card.config) != (self.architecture, config):
+            raise UsageError(f"{checkpoint} holds another network than the one to train, {sizes}.")
+        return replace(self, start=Start(card.sha256, card.crops, str(checkpoint.resolve())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +146,7 @@ def train(
         chosen,
         deadline,
         deterministic,
+        None if subject.start is None else subject.start.load,
     )
     if launch is None:
         in_processes(recipe.processes, run_request, request)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
-from benchmark.system.arrays import Int64Array
+from benchmark.system.arrays import Float64Array, Int64Array
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # what every build of Pillow and pillow-simd reads
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on one machine
@@ -174,11 +174,19 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(MOST_READERS, os.cpu_count() or 1))
 
 
-def draw_crops(photographs: Pictures, side_px: int, numbers: Sequence[int], seed: int) -> Tensor:
+def draw_crops(
+    photographs: Pictures,
+    side_px: int,
+    numbers: Sequence[int],
+    seed: int,
+    reduced_share: float = 0.0,
+) -> Tensor:
     """Return crops by their numbers in the run: uint8 (n, 3, side, side), on the CPU.
 
     Every photograph is used once before any is used again, in an order that `seed` gives; half of
     the crops are mirrored. One that is smaller than the crop is reflected at its right and bottom.
+    reduced_share: of the crops, made from squares of one to two times the side that are reduced by
+    a Lanczos filter, for more detail per pixel and fewer traces of a photograph's own coding.
     """
     crops = np.empty((len(numbers), side_px, side_px, 3), np.uint8)
     for crop, number in zip(crops, numbers, strict=True):
@@ -186,14 +194,28 @@ def draw_crops(photographs: Pictures, side_px: int, numbers: Sequence[int], seed
         picture = photographs.decoded(int(_order(seed, epoch, len(photographs))[turn]))
         random = np.random.default_rng([seed, 1, number])
         shares = random.random(2)
-        top, left = map(_start, shares, picture.shape, (side_px, side_px))
-        window = picture[top : top + side_px, left : left + side_px]
-        missing = [(0, side_px - side) for side in window.shape[:2]]
-        if any(more for _, more in missing):
-            window = np.pad(window, [*missing, (0, 0)], mode="reflect")
         mirrored = random.random() < 0.5
+        reduced, factor = random.random() < reduced_share, 1 + random.random()
+        seen_px = min(round(factor * side_px), *picture.shape[:2]) if reduced else side_px
+        window = _window(picture, max(seen_px, side_px), shares)
+        if len(window) > side_px:
+            window = _reduced(window, side_px)
         crop[:] = window[:, ::-1] if mirrored else window
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
+
+
+def _window(picture: Pixels, side_px: int, shares: Float64Array) -> Pixels:
+    """Return a square of a picture at the place that shares of its free height and width give."""
+    top, left = map(_start, shares, picture.shape, (side_px, side_px))
+    window = picture[top : top + side_px, left : left + side_px]
+    missing = [(0, side_px - side) for side in window.shape[:2]]
+    if any(more for _, more in missing):
+        window = np.pad(window, [*missing, (0, 0)], mode="reflect")
+    return window
+
+
+def _reduced(window: Pixels, side_px: int) -> Pixels:
+    return np.asarray(Image.fromarray(window).resize((side_px, side_px), Image.Resampling.LANCZOS))
 
 
 @lru_cache(maxsize=4)

@@ -102,7 +102,8 @@ class Learner:
         ]
         self._parameters = [one for group in main for one in group["params"]]  # type: ignore[attr-defined]
         self._guard = setup.guard
-        self._optimiser = self._guard.adam(main, self.stage.learning_rate)
+        make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
+        self._optimiser = make(main, self.stage.learning_rate)
         self._auxiliary = [one for group in groups if group.auxiliary for one in group.parameters]
         self._auxiliary_optimiser = (
             self._guard.adam(self._auxiliary, self.stage.quantile_learning_rate)
@@ -191,8 +192,13 @@ class Learner:
 
     def _draw(self, step: int) -> Tensor:
         """Crops of this process's part of a step's batch."""
-        numbers = self._numbers(step)
-        return draw_crops(self._photographs, self.stage.crop_px, numbers, self._recipe.seed)
+        return draw_crops(
+            self._photographs,
+            self.stage.crop_px,
+            self._numbers(step),
+            self._recipe.seed,
+            self.stage.reduced_share,
+        )
 
     def _numbers(self, step: int) -> range:
         before = self._recipe.crops_before(self._index)

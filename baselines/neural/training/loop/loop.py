@@ -58,6 +58,7 @@ class TrainingRequest(NamedTuple):
     device: str
     deadline: float | None  # on the clock of `monotonic`, the same in all processes
     deterministic: bool = False  # kernels that give the same bits in every call, or none
+    start: Callable[[Network], None] | None = None  # sets weights, in place of start values
 
 
 def run_request(workers: Workers, request: TrainingRequest) -> None:
@@ -99,7 +100,7 @@ class _TrainingLoop:
         with taking_up(self.request.run):
             index = 0 if saved is None else range(len(self.recipe.stages) + 1)[saved["index"]]
         while index < len(self.recipe.stages):
-            if saved is None and self.recipe.initialise == "random":
+            if saved is None and self.recipe.initialise == "random" and not self.request.start:
                 self._begin(network, index)
             learner = Learner(
                 network,
@@ -124,7 +125,9 @@ class _TrainingLoop:
             self.best = float("inf")
 
     def _initialise(self, network: Network) -> None:
-        if self.recipe.initialise == "pca":
+        if self.request.start is not None:
+            self.request.start(network)
+        elif self.recipe.initialise == "pca":
             total = self.recipe.crops_before(len(self.recipe.stages))
             numbers = range(total, total + INITIAL_CROPS)
             pixels = draw_crops(

@@ -12,6 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SOAP_BETAS = (0.95, 0.99)  # the latter of the preconditioners too
+STEPS_PER_BASIS = 10
+LARGEST_BASIS = 256
+
 
 class StepGuard:
     """Decision about one step after another, shared by all optimisers of a stage.
@@ -44,18 +48,38 @@ class StepGuard:
         """
         return torch.optim.Adam(groups, learning_rate, fused=True)
 
+    def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
+        """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024).
+
+        Dimensions of more than `LARGEST_BASIS`, and vectors, keep their own basis. Not for speed on
+        a GPU, whose answer to `counts` is waited for.
+        """
+        from pytorch_optimizer import SOAP
+
+        return SOAP(
+            groups,
+            learning_rate,
+            betas=SOAP_BETAS,
+            weight_decay=0.0,
+            precondition_frequency=STEPS_PER_BASIS,
+            max_precondition_dim=LARGEST_BASIS,
+        )
+
     def step(self, optimiser: torch.optim.Optimizer) -> None:
         """Update the optimiser's parameters, unless the step is left out."""
-        if self.left_out is not None:
+        if self.left_out is not None and not isinstance(optimiser, torch.optim.Adam):
+            if bool(self.left_out):
+                return
+        elif self.left_out is not None:
             optimiser.found_inf = self.left_out  # type: ignore[attr-defined]
             optimiser.grad_scale = None  # type: ignore[attr-defined]
         optimiser.step()
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Take up an optimiser's state, which may be of another kind of kernel."""
-    fused = optimiser.param_groups[0].get("fused")
-    groups: Sequence[Mapping[str, Any]] = state["param_groups"]
-    optimiser.load_state_dict(
-        {**state, "param_groups": [{**one, "fused": fused} for one in groups]}
-    )
+    """Take up an optimiser's state; Adam's may be of another kind of kernel."""
+    if isinstance(optimiser, torch.optim.Adam):
+        fused = optimiser.param_groups[0].get("fused")
+        groups: Sequence[Mapping[str, Any]] = state["param_groups"]
+        state = {**state, "param_groups": [{**one, "fused": fused} for one in groups]}
+    optimiser.load_state_dict(dict(state))

@@ -127,6 +127,11 @@ def test_a_limit_of_the_weights_takes_them_from_times_with_little_noise():
     assert totals[1] < 0.5 * totals[0]
 
 
+def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are():
+    with pytest.raises(ValueError, match="reduced_share is not 0"):
+        objective(reduced_share=0.5)
+
+
 def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
     network, made = drawing_network("dirac", "jpeg"), objective()
     levels, drawn = made._draws(network, 0)

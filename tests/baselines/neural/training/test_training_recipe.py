@@ -143,6 +143,8 @@ MALFORMED = {
     "late decay": (replaced("decay_at = 1", "decay_at = 1.5"), "decay_at is 1.5"),
     "decay at once": (replaced("decay_at = 1", "decay_at = 0"), "decay_at"),
     "unknown decay": (with_stage('decay = "cosine"'), "decay is 'cosine'"),
+    "unknown optimiser": (with_stage('optimiser = "sgd"'), "optimiser is 'sgd'"),
+    "more than all crops": (with_stage("reduced_share = 1.5"), "reduced_share is 1.5"),
     "rising decay": (with_stage("final_share = 2"), "final_share is 2: "),
     "share of maps": (with_stage("map_share = 1.1"), "map_share is 1.1"),
     "share of zeros": (with_stage("zero_beta_share = -0.1"), "zero_beta_share is -0.1"),

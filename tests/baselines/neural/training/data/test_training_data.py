@@ -51,6 +51,38 @@ def test_crops_are_pixels_of_the_photographs_mirrored_and_reflected_where_one_en
     assert set(shown) == set(range(len(PICTURES)))
 
 
+def sides_behind(drawn, picture):
+    """The sides of the squares of a picture that give these crops, by trying every square."""
+    height, width = picture.shape[:2]
+    known = {}
+    for side in range(SIDE_PX, min(2 * SIDE_PX, height) + 1):
+        for top, left in np.ndindex(height - side + 1, width - side + 1):
+            square = Image.fromarray(picture[top : top + side, left : left + side])
+            crop = np.asarray(square.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS))
+            known |= {crop.tobytes(): side, crop[:, ::-1].tobytes(): side}
+    return [known[crop.tobytes()] for crop in drawn.permute(0, 2, 3, 1).numpy()]
+
+
+def test_reduced_crops_are_lanczos_filtered_squares_of_up_to_twice_the_side():
+    picture = noise(60, 55, 9)
+    drawn, plain = (
+        draw_crops(pack([picture]), SIDE_PX, range(80), 1, share) for share in (0.5, 0.0)
+    )
+    sides = sides_behind(drawn, picture)
+    reduced = [side for side in sides if side > SIDE_PX]
+    assert 25 <= len(reduced) <= 55
+    assert min(reduced) < 1.2 * SIDE_PX
+    assert max(reduced) > 1.8 * SIDE_PX
+    for crop, before, side in zip(drawn, plain, sides, strict=True):
+        assert side > SIDE_PX or torch.equal(crop, before), "the others stay as they were"
+
+
+def test_a_photograph_that_is_hardly_larger_than_a_crop_is_reduced_by_less():
+    picture = noise(SIDE_PX + 2, 60, 9)
+    drawn = draw_crops(pack([picture]), SIDE_PX, range(40), 1, reduced_share=1)
+    assert {*sides_behind(drawn, picture)} <= {*range(SIDE_PX, SIDE_PX + 3)}
+
+
 def test_every_photograph_is_used_once_before_any_is_used_twice(found):
     order = [places[0][0] for places in found]
     epochs = [

@@ -145,14 +145,15 @@ def test_the_gradient_of_the_whole_network_but_the_quantiles_is_clipped():
 def test_crops_are_numbered_through_all_stages_and_steps():
     network = toy()
     seen = seen_by(network)
-    stages = ({"steps": 3}, {"steps": 2, "batch": 3})
+    stages = ({"steps": 3}, {"steps": 2, "batch": 3, "reduced_share": 0.5})
     for index, steps in ((0, 2), (1, 2)):
         learner = learner_of(network, *stages, index=index)
         for _ in range(steps):
             learner.update()
     numbers = [[0, 1], [2, 3], [6, 7, 8], [9, 10, 11]]
-    for (crops, *_), expected in zip(seen, numbers, strict=True):
-        pixels = draw_crops(photographs(), 64, expected, seed=1)
+    shares = [0.0, 0.0, 0.5, 0.5]
+    for (crops, *_), expected, reduced in zip(seen, numbers, shares, strict=True):
+        pixels = draw_crops(photographs(), 64, expected, 1, reduced)
         assert torch.equal(crops, pixels.float() / 127.5 - 1)
 
 

@@ -25,7 +25,6 @@ from support.training.fixtures import (
     Toy,
     differing,
     in_two_stages,
-    json_free,
     learner_of,
     least_network,
     of_journal,
@@ -39,15 +38,17 @@ from support.training.fixtures import (
 pytestmark = pytest.mark.usefixtures("handlers")
 
 
-def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened():
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_a_learner_resumes_from_its_state_as_if_nothing_had_happened(optimiser, tmp_path):
     stage = {**REALISM, "mixed_levels": True, "steps": 6, "decay_at": 0.5, "decay": "linear"}
+    stage["optimiser"] = optimiser
     torch.manual_seed(2)
     unbroken = learner_of(CRDRNetwork(LEAST), stage)
     for _ in range(2):
         unbroken.update()
-    state = json_free(unbroken.state())
+    save_state(tmp_path, unbroken.state())
     other = learner_of(CRDRNetwork(LEAST), stage)
-    other.load_state(state)
+    other.load_state(load_state(tmp_path, CPU))
     torch.manual_seed(99)
     for _ in range(2):
         assert unbroken.update() == other.update()
