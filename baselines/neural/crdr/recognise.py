@@ -29,4 +29,5 @@ def sizes_from_shapes(shapes: Shapes, known: Sizes | None = None) -> Sizes:
         **channel_context(hyper["support"], shapes, known),
         condition=shapes["synthesis.embedding.layers.0.weight"][0],
         rate_levels=shapes["analysis.attentions.0.gain"][0],
+        frequencies=shapes["synthesis.embedding.layers.0.weight"][1] // 2,
     )

@@ -59,7 +59,7 @@ class Synthesis(nn.Module):
         )
         self.layers = nn.ModuleList(layer for layer, _ in layers)
         self.attentions = _attentions(layers, sizes.rate_levels)
-        self.embedding = RealismEmbedding(sizes.condition)
+        self.embedding = RealismEmbedding(sizes.condition, sizes.frequencies)
         for projection in self.projections():
             nn.init.zeros_(projection.weight)
             nn.init.zeros_(projection.bias)

@@ -53,13 +53,16 @@ def test_channel_attention_on_a_map_is_that_of_each_position(memory_format):
 
 
 @each_format
-def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(memory_format):
-    embedding, block = shaken(RealismEmbedding(7)), shaken(ConditionedBottleneck(8, 7))
+@pytest.mark.parametrize("frequencies", [3, 10])
+def test_a_conditioned_block_on_a_map_is_a_projection_of_every_pixels_own_beta(
+    memory_format, frequencies
+):
+    embedding, block = shaken(RealismEmbedding(7, frequencies)), shaken(ConditionedBottleneck(8, 7))
     features = noise(2, 8, 4, 4).contiguous(memory_format=memory_format)
     betas = torch.tensor([[[[0.0, 3.84], [5.12, 0.0]]], [[[1.0, 1.0], [0.0, 2.0]]]])
     found = block(features, embedding(control_of(betas, 5.12, features)))
     fine = betas[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)
-    angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(10)
+    angles = ((fine / 5.12 - 0.5) * 2)[..., None] * 2.0 ** torch.arange(frequencies)
     vectors = embedding.layers(torch.cat([angles.sin(), angles.cos()], -1))
     first, second, third = (project(vectors).permute(0, 3, 1, 2) for project in block.project)
     inside = block.reduce(features).relu() + first

@@ -9,7 +9,7 @@ from baselines.neural.blocks.control import Control
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.architecture import CRDRArchitecture
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import FULL, MICRO, NAMED, TINY, Sizes, without_context
+from baselines.neural.crdr.sizes import FULL, MICRO, MINI, NAMED, TINY, Sizes, without_context
 
 EVERY_SIZE = NAMED | {f"{name} without context": without_context(NAMED[name]) for name in NAMED}
 
@@ -73,6 +73,8 @@ def test_the_named_sizes_stay_within_what_they_are_for():
     assert 8e6 <= parameters["small"] <= 12e6
     assert parameters["micro"] <= 1e6
     assert macs_per_pixel("crdr", MICRO) <= 20_000
+    assert parameters["mini"] <= 3e6
+    assert macs_per_pixel("crdr", MINI) <= 45_000
 
 
 def test_sizes_survive_json_and_anything_else_is_refused():

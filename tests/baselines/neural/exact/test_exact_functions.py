@@ -60,7 +60,8 @@ def test_sine_and_cosine_are_those_of_decimal_numbers():
     assert cosine.tolist() == pytest.approx(true(lambda x: series(x, 0), values), rel=CLOSE)
 
 
-def test_the_fourier_features_are_those_of_the_float_network_in_float64():
+@pytest.mark.parametrize("frequencies", [1, 3, 10])
+def test_the_fourier_features_are_those_of_the_float_network_in_float64(frequencies):
     betas = torch.linspace(0, HIGHEST_BETA, 129)
-    expected = fourier(betas.double())
-    assert torch.allclose(exact_fourier(betas), expected, rtol=0, atol=1e-12)
+    expected = fourier(betas.double(), frequencies)
+    assert torch.allclose(exact_fourier(betas, frequencies), expected, rtol=0, atol=1e-12)
