@@ -4,6 +4,7 @@ Iwai et al., "Controlling Rate, Distortion, and Realism" (WACV 2024): rate and d
 L_dist and L_cond, LPIPS and a GAN weighted with beta. The formula is `ConditionedStage`'s.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from baselines.neural.crdr.realism import HIGHEST_BETA
 from baselines.neural.crdr.training.adversary import Adversary
 from baselines.neural.crdr.training.draw import DrawnLevels, control, draw_levels
 from baselines.neural.crdr.training.stage import ConditionedStage
@@ -103,7 +105,7 @@ class SingleRate(Adversarial[Adversary]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """LPIPS and the generator's loss of each crop, weighted with beta: (n,)."""
         stage, (crops, levels, estimate) = self.stage, passed
-        beta = self._tensor(levels.beta)
+        beta = weight_of(self._tensor(levels.beta), stage.beta_growth)
         penalty = torch.zeros(len(crops), device=self._setup.device)
         parts = {}
         if self._perceptual is not None:
@@ -163,6 +165,13 @@ class Realism(SingleRate):
 
     frozen = frozenset()
     betas = (0.0, REALISTIC)
+
+
+def weight_of(betas: Tensor, growth: float) -> Tensor:
+    """Return what LPIPS and the GAN weigh at betas of [0, 5.12], in the same range and shape."""
+    if not growth:
+        return betas
+    return torch.expm1(betas * (growth / HIGHEST_BETA)) * (HIGHEST_BETA / math.expm1(growth))
 
 
 def towards_target(stage: ConditionedStage, q: float, bpp: Tensor, lambdas: Tensor) -> Tensor:

@@ -16,8 +16,10 @@ class ConditionedStage(Stage):
         s (150 MSE + lambda bpp + (lpips + beta lpips_per_beta) LPIPS + beta gan_per_beta GAN)
 
     with MSE of values in [0, 1] and s = 1, or lambda^-.5 where `balanced`. Between whole q, lambda
-    is interpolated geometrically. Where `targets_bpp` are given, lambda holds while the batch takes
-    more bits than its target, and `lambda_below` otherwise.
+    is interpolated geometrically. With a `beta_growth` g, what beta is there grows exponentially,
+    from 0 at 0 to 5.12 at 5.12: it is 5.12 (e^(g beta / 5.12) - 1) / (e^g - 1). Where
+    `targets_bpp` are given, lambda holds while the batch takes more bits than its target, and
+    `lambda_below` otherwise.
     """
 
     lambda_below: Weight = 0.0
@@ -27,6 +29,7 @@ class ConditionedStage(Stage):
     lpips: Weight = 0.0
     lpips_per_beta: Weight = 0.0
     gan_per_beta: Weight = 0.0
+    beta_growth: Weight = 0.0  # of the weights with beta; 0: as published, in proportion
     objective: str = "hrrgan"  # of the GAN
     discriminator: str = "independent"
     discriminator_channels: tuple[AtLeastOne, ...] = (64, 128, 256, 512)

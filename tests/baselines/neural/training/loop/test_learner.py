@@ -10,6 +10,7 @@ from torch import nn
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
 from baselines.neural.crdr.training.draw import draw_levels
+from baselines.neural.crdr.training.objective import weight_of
 from baselines.neural.training.data.photographs import draw_crops
 from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.machine import precision
@@ -245,6 +246,29 @@ def test_lpips_is_in_the_loss_of_each_stage_as_its_recipe_weighs_it(monkeypatch)
     assert fixed - without == pytest.approx(2 * float(distance.mean()), rel=1e-3)
     expected = 0.390625 * float((beta * distance).mean())
     assert weighted - without == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_realism_weighs_grows_exponentially_with_beta_where_a_recipe_says_so():
+    betas = torch.tensor([0.0, 0.64, 2.56, 5.12])
+    assert torch.equal(weight_of(betas, 0.0), betas)
+    grown = weight_of(betas, 4.0)
+    assert grown[[0, -1]].tolist() == pytest.approx([0, 5.12])
+    slopes = (grown + 5.12 / math.expm1(4.0)).log().diff() / betas.diff()
+    assert slopes.tolist() == pytest.approx([4 / 5.12] * 3, rel=1e-4)
+    without, plain, growing = (
+        learner_of(toy(), {**REALISM, **fields}).update().numbers["loss"]
+        for fields in (
+            {"gan_per_beta": 0.0},
+            {"gan_per_beta": 10.0},
+            {"gan_per_beta": 10.0, "beta_growth": 4.0},
+        )
+    )
+    levels = draw_levels(recipe_of(REALISM).stages[0], np.random.default_rng([1, 2, 0, 0]))
+    beta = torch.from_numpy(levels.beta)
+    assert len(set(beta.tolist())) == 1, "one for the batch"
+    share = float(weight_of(beta, 4.0)[0] / beta[0])
+    assert share < 0.9
+    assert growing - without == pytest.approx(share * (plain - without), rel=1e-3)
 
 
 def test_a_frozen_prior_keeps_its_quantiles():
