@@ -61,8 +61,8 @@ Quantised = Annotated[
     bool,
     typer.Option(
         "--quantised",
-        help="Export weights that tolerate it, those of HiFiC's residual blocks and most of "
-        "PQ-MIM's, as integers of 3 to 8 bits.",
+        help="Export weights that tolerate it, of ours, HiFiC and PQ-MIM, as integers of 3 to 8 "
+        "bits.",
         rich_help_panel=options.MANNER,
     ),
 ]

@@ -5,7 +5,7 @@ factorised priors, `controls_at` where one network serves several rates or reali
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class Network(nn.Module):
 
     config: Any
     stride: int = 64
-    quantised_bits: ClassVar[Mapping[str, int]] = {}
+    quantised_bits: Mapping[str, int] = {}
 
     def forward(self, images: Tensor, controls: Any, *, noisy: bool = True) -> Estimate:
         """Code and reconstruct `images`, float32 of shape (N, 3, H, W) in [-1, 1].

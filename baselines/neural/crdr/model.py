@@ -46,6 +46,11 @@ class CRDRNetwork(HyperpriorNetwork):
         self.analysis = Analysis(sizes)
         self.synthesis = Synthesis(sizes)
         self.add_entropy_model(sizes)
+        self.quantised_bits = {"hyper_": 8, "context.": 8}
+        for name in ("analysis", "synthesis"):
+            for i, layer in enumerate(self.get_submodule(f"{name}.layers").children()):
+                if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                    self.quantised_bits[f"{name}.layers.{i}."] = 8
 
     def analyse(self, images: Tensor, q: Level | Control) -> Tensor:
         """Return y (N, M, H / 16, W / 16) of images (N, 3, H, W) in [-1, 1], multiples of 64.

@@ -11,8 +11,8 @@ Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compres
 training, with the identity as gradient of rounding; the authors' hyper-decoder sees noisy ones.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ IMAGE_CHANNELS = 3
 class HificNetwork(TransformNetwork, HyperpriorNetwork):
     """The network; images are in [-1, 1] outside, in [0, 1] for the transforms."""
 
-    quantised_bits: ClassVar = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}
+    quantised_bits: Mapping[str, int] = {"synthesis.blocks.": 7, "hyper_synthesis.": 7}
 
     def __init__(self, sizes: HificSizes) -> None:
         super().__init__()

@@ -13,7 +13,6 @@ abstract does not say is our choice (`sizes`, `schedule`, `quantiser`, `transfor
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ class PqMimNetwork(Network):
     """The network; images are in [-1, 1], with sides that are multiples of 16."""
 
     stride = FACTOR
-    quantised_bits: ClassVar = {
+    quantised_bits: Mapping[str, int] = {
         **{f"{part}.{block}.": 8 for part in ("analysis", "synthesis") for block in (1, 3, 5)},
         "transformer.": 4,
         "transformer.head.": 5,
