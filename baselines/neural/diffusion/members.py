@@ -37,7 +37,7 @@ def _member(method: str, name: str, recipe: Recipe, rate: float) -> GenerativeMe
     config = architecture.presets[recipe.sizes].for_base(
         base.spec.text, base.fingerprint, sweep[0].name, tuple(float(one.value) for one in sweep)
     )
-    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0}
+    own: dict[str, Any] = {"lambdas": (), "prior_rate_factor": 1.0, "reduced_share": 0.0}
     stages = tuple(
         stage_of(phase, recipe, method, 1, rate, **own)
         for phase in without_realism(phases_of(recipe))

@@ -67,12 +67,12 @@ class StepGuard:
 
     def step(self, optimiser: torch.optim.Optimizer) -> None:
         """Update the optimiser's parameters, unless the step is left out."""
-        if self.left_out is not None and not isinstance(optimiser, torch.optim.Adam):
-            if bool(self.left_out):
+        if self.left_out is not None:
+            if isinstance(optimiser, torch.optim.Adam):
+                optimiser.found_inf = self.left_out  # type: ignore[attr-defined]
+                optimiser.grad_scale = None  # type: ignore[attr-defined]
+            elif bool(self.left_out):
                 return
-        elif self.left_out is not None:
-            optimiser.found_inf = self.left_out  # type: ignore[attr-defined]
-            optimiser.grad_scale = None  # type: ignore[attr-defined]
         optimiser.step()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,9 +128,14 @@ def test_a_limit_of_the_weights_takes_them_from_times_with_little_noise():
     assert totals[1] < 0.5 * totals[0]
 
 
-def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are():
+def test_crops_are_never_reduced_since_the_base_codes_photographs_as_they_are(tmp_path):
     with pytest.raises(ValueError, match="reduced_share is not 0"):
         objective(reduced_share=0.5)
+    night = load_recipe("night")
+    first = replace(night.stages[0], reduced_share=0.5)
+    recipe = replace(night, stages=(first, *night.stages[1:]))
+    (run,) = generative_suite(recipe, tmp_path, members=["dirac-jpeg"])
+    assert {stage.reduced_share for stage in run.recipe.stages} == {0.0}
 
 
 def test_times_and_levels_are_shared_out_evenly_and_drawn_anew():
