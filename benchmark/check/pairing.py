@@ -22,6 +22,7 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
+from benchmark.system.counted import counted
 
 # Options that say which weights a codec runs with, not what it is.
 OF_WEIGHTS = ("checkpoint",)
@@ -192,7 +193,9 @@ def _refuse_failed(rows: ComparableRows, whose: str) -> None:
             for row in failed[:SHOWN]
         ]
         more = "; ..." if len(failed) > SHOWN else ""
-        raise NotComparable(f"{len(failed)} cells of {whose} failed: {'; '.join(shown)}{more}")
+        raise NotComparable(
+            f"{counted(len(failed), 'cell')} of {whose} failed: {'; '.join(shown)}{more}"
+        )
 
 
 def _pair(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from benchmark.commands.plain_terminal import PlainStream
+from benchmark.system.counted import counted
 from benchmark.system.foreign.text import visible
 from benchmark.system.processes.hang_up import interrupt_at_hang_up
 
@@ -193,8 +194,9 @@ def _announce(
     from benchmark.commands.absent_metrics import before_measuring
 
     print(
-        f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images, "
-        f"{len(matrix.selection.contenders)} codecs, {len(matrix.cells)} cells, "
+        f"{matrix.sources.dataset.name}: {counted(len(matrix.sources.images), 'image')}, "
+        f"{counted(len(matrix.selection.contenders), 'codec')}, "
+        f"{counted(len(matrix.cells), 'cell')}, "
         f"{len(matrix.to_do)} to do",
         file=sys.stderr,
         flush=True,

@@ -17,6 +17,7 @@ from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table
 from benchmark.page.content import Content, page_data
+from benchmark.system.counted import counted
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (
@@ -95,9 +96,9 @@ def _lede(content: Content) -> str:
     names = [measure.label.removesuffix(" (dB)") for measure in content.measures]
     named = ", ".join(names) if len(names) < MANY_METRICS else f"{len(names)} metrics"
     return (
-        f"{codecs} {'codec' if codecs == 1 else 'codecs'} at {points} points, "
-        f"{content.summary.images} images: {named or 'no metric measured'} against bits per pixel, "
-        "from real bitstreams."
+        f"{counted(codecs, 'codec')} at {counted(points, 'point')}, "
+        f"{counted(content.summary.images, 'image')}: {named or 'no metric measured'} "
+        "against bits per pixel, from real bitstreams."
     )
 
 

@@ -33,6 +33,7 @@ from benchmark.page.picks import Candidate, Limit, in_order
 from benchmark.report.report_set import PICTURE
 from benchmark.rows.trust import REFUSED
 from benchmark.system.atomic import write_files
+from benchmark.system.counted import counted
 from benchmark.system.foreign.regular_file import is_regular
 
 FOLDER = "pictures"  # beside the page
@@ -268,7 +269,7 @@ def _beyond(limit: Limit, photographs: int) -> str:
     if limit.most_bytes is not None:
         some = f"{limit.most_bytes / 1e6:g} MB of pictures"
     else:
-        some = f"pictures of {photographs} {'photograph' if photographs == 1 else 'photographs'}"
+        some = f"pictures of {counted(photographs, 'photograph')}"
     return (
         f"No picture: this page is limited to {some}; "
         "`bench report --page --page-images all` adds the rest."

@@ -8,7 +8,8 @@ from benchmark.analysis.rate_distortion import excluded
 from benchmark.analysis.summarise import Summary
 from benchmark.metrics.availability import Absence, absence, by_kind
 from benchmark.metrics.measure import Measure
-from benchmark.report.document import INCOMPLETE, cells_in_words, common_reason
+from benchmark.report.document import INCOMPLETE, common_reason
+from benchmark.system.counted import counted
 
 NAMED = 3  # names in a line; of more, their number
 
@@ -54,7 +55,7 @@ def _failures(summary: Summary) -> list[str]:
             cells = found.setdefault(reason, {})
             cells[point.label] = cells.get(point.label, 0) + count
     return [
-        f"failed: {cells_in_words(sum(cells.values()))} of {_names(cells)}: {reason}"
+        f"failed: {counted(sum(cells.values()), 'cell')} of {_names(cells)}: {reason}"
         for reason, cells in found.items()
     ]
 

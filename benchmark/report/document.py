@@ -9,6 +9,7 @@ from benchmark.analysis.rate_distortion import Excluded, excluded
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.metrics.measure import Measure
+from benchmark.system.counted import counted
 from benchmark.system.foreign.text import markdown_text, one_line
 
 LONGEST_LIST = 100
@@ -36,7 +37,8 @@ def report_text(
     """
     ids = ", ".join(f"{name}: {protocol}" for name, protocol in summary.protocols_in_use.items())
     average = "the mean of each image's own" if summary.average == "per_image" else "pooled"
-    count = f"{summary.images} images, {len(summary.points)} points of {len(summary.labels)} codecs"
+    points = f"{counted(len(summary.points), 'point')} of {counted(len(summary.labels), 'codec')}"
+    count = f"{counted(summary.images, 'image')}, {points}"
     parts = [
         f"# {markdown_text(dataset)}",
         f"{count}. bpp is {average}. Protocols: {markdown_text(ids)}.",
@@ -75,7 +77,7 @@ def left_out(
     for point in summary.points:
         for reason, count in point.failures:
             sentences.append(
-                f"failed: {point.label} {point.setting}, {cells_in_words(count)}, {reason}"
+                f"failed: {point.label} {point.setting}, {counted(count, 'cell')}, {reason}"
             )
     absent: dict[str, list[str]] = {}
     for measure in measures:
@@ -112,11 +114,6 @@ def common_reason(summary: Summary, measure: Measure) -> str:
         counts.update(dict(point.means[measure.column].reasons))
     reason = counts.most_common(1)[0][0] if counts else "not computed"
     return NOT_COMPUTED if reason.startswith("not computed") else reason
-
-
-def cells_in_words(count: int) -> str:
-    """Return "1 cell" or "3 cells"."""
-    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _bullets(sentences: Sequence[str]) -> str:

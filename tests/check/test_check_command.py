@@ -191,7 +191,7 @@ def test_a_failed_cell_is_no_verdict(stored, crops, tmp_path):
          "reason": "it broke"},
     ])  # fmt: skip
     found = bench("check", tmp_path / "old", tmp_path / "new", code=4)
-    assert re.search(r"verdict: not comparable: 1 cells .* failed: quality=95 .*it broke", found)
+    assert re.search(r"verdict: not comparable: 1 cell .* failed: quality=95 .*it broke", found)
 
 
 def test_other_images_are_refused_before_anything_is_measured(stored, crops, tmp_path):

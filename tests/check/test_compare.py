@@ -228,7 +228,7 @@ def test_seconds_are_compared_pair_by_pair_where_both_were_timed_on_one_machine(
         (curved_at(coding_protocol="coding/0"), "coding of results/old is by the rule coding/1"),
         (curved_at(lpips_alex_protocol="lpips-alex/old"), "lpips_alex of .* by lpips-alex/old"),
         ([*curved(), failed("jpeg", 90, "a", "encode", "it broke")],
-         "1 cells of jpeg of results/new failed: quality=90 a: encode: it broke"),
+         "1 cell of jpeg of results/new failed: quality=90 a: encode: it broke"),
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_same_thing_is_refused_with_the_reason(new, words):

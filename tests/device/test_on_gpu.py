@@ -206,7 +206,7 @@ def test_the_page_says_what_was_measured_what_was_not_and_what_does_not_hold():
     assert "**Does not hold** for 1 of 1: micro/q=2/a.png." in text
     assert "Not run: its process ended with 1." in text
     assert "- full/float32: CUDA out of memory" in text
-    assert "Not complete, 1 cells so far: its time was up." in text
+    assert "Not complete, 1 cell so far: its time was up." in text
     assert text.count("Not run: it was not asked for.") == len(document.PARTS) - 3
     assert "No GPU has been measured" not in text
     assert "A CPU was measured" not in text

@@ -181,7 +181,7 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
     said = bench_report(
         tmp_path, "--dataset", "clic2020:mobile", "--codecs", "webp", "--metrics", "psnr"
     )
-    assert "clic2020:mobile: 1 images, 1 codecs" in said
+    assert "clic2020:mobile: 1 image, 1 codec" in said
     assert "jpeg" not in said.replace("the anchor jpeg", "")
     assert (tmp_path / "clic2020" / "report-mobile" / "means.csv").exists()
     with pytest.raises(UnknownName, match="Did you mean 'webp'"):
@@ -191,8 +191,8 @@ def test_codecs_and_parts_of_a_dataset_can_be_chosen(tmp_path):
 def test_every_dataset_that_has_results_is_reported(tmp_path):
     fill(fill(tmp_path, [row("jpeg", 5, "a")], "one"), [row("jpeg", 5, "a")], "two")
     said = bench_report(tmp_path, "--metrics", "psnr")
-    assert "one: 1 images" in said
-    assert "two: 1 images" in said
+    assert "one: 1 image," in said
+    assert "two: 1 image," in said
 
 
 def test_without_rows_one_sentence_says_what_to_do(tmp_path):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from types import ModuleType
 
+from benchmark.system.counted import counted
 from tools.gpu import coding, exchange, frechet, metrics, seconds, suite, training, workers
 from tools.gpu.part import broken
 from tools.gpu.record import Record
@@ -127,7 +128,7 @@ def _part(name: str, record: Record | None, why: str) -> list[str]:
         lines += [f"**Does not hold** for {len(wrong)} of {len(record.cells)}: {wrong[0]}.", ""]
     if not record.complete:
         reason = record.ended or "its time was up"
-        lines += [f"Not complete, {len(record.cells)} cells so far: {reason}.", ""]
+        lines += [f"Not complete, {counted(len(record.cells), 'cell')} so far: {reason}.", ""]
     return lines
 
 

@@ -10,6 +10,7 @@ import typer
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs
 from benchmark.commands.refusals import target_folder
+from benchmark.system.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,7 +182,8 @@ def _print(one: "Report", verbose: bool) -> None:
     from benchmark.commands.output import print_summary, print_table
 
     summary = one.stored.summary
-    print(f"\n{one.stored.name}: {summary.images} images, {len(summary.labels)} codecs\n")
+    images, codecs = counted(summary.images, "image"), counted(len(summary.labels), "codec")
+    print(f"\n{one.stored.name}: {images}, {codecs}\n")
     print_summary(summary, one.measures)
     print()
     print(one.deltas) if isinstance(one.deltas, str) else print_table(one.deltas[0])

@@ -12,6 +12,7 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_dataset
 from benchmark.commands.exchanging.audit_rows import audit_rows
 from benchmark.commands.verb import Verbs
+from benchmark.system.counted import counted
 
 if TYPE_CHECKING:
     from benchmark.audit.colour_round_trip import ColourRoundTrip
@@ -291,7 +292,8 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
 
     images = {(one.image_sha256, one.width_px) for one in pack.streams.values()}
     what = ", ".join(f"{spec.text} ({info.version})" for spec, info in pack.infos.items())
-    print(f"{pack.path}: {what}, {found.streams} streams of {len(images)} images")
+    streams = f"{counted(found.streams, 'stream')} of {counted(len(images), 'image')}"
+    print(f"{pack.path}: {what}, {streams}")
     for sentence in pack.notes:
         print(f"note     {sentence}")
     print(f"pixels   {found.decoded} streams decode to the recorded pixels")
@@ -307,7 +309,7 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
 
 
 def _print_round_trips(found: "Iterable[ColourRoundTrip]", images: int) -> None:
-    print(f"Colour conversion alone, the lowest PSNR of {images} images:")
+    print(f"Colour conversion alone, the lowest PSNR of {counted(images, 'image')}:")
     for one in found:
         sizes = " < ".join(str(size) for size in one.num_bytes.values())
         print(

@@ -15,6 +15,7 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_fetchable
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE
+from benchmark.system.counted import counted
 from benchmark.system.published_weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
             module.fetch_dataset(name, sought, target, progress, *more)
     images = dataset_opener(name)(sought).images
     folders = sorted({str(image.path.parent) for image in images})
-    print(f"{name}: {len(images)} images in {' and '.join(folders)}")
+    print(f"{name}: {counted(len(images), 'image')} in {' and '.join(folders)}")
 
 
 def _fetch_weights(files: Sequence[PublishedFile]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands import options
+from benchmark.system.counted import counted
 
 if TYPE_CHECKING:
     from benchmark.plan.estimate import TimeEstimate
@@ -136,7 +137,7 @@ def _print(
 ) -> None:
     from benchmark.commands.output import print_problems
 
-    print(f"{matrix.sources.dataset.name}: {len(matrix.sources.images)} images")
+    print(f"{matrix.sources.dataset.name}: {counted(len(matrix.sources.images), 'image')}")
     total = "total", len(matrix.cells), len(matrix.to_do)
     for label, cells, to_do in [*_counts(matrix), total]:
         print(f"  {label:<40} {cells:>7} cells {to_do:>7} to do")
