@@ -245,6 +245,7 @@ page.viewer.start = () => {
   page.viewer.arrange();
   page.viewer.listenToKeys(dialog);
   dialog.addEventListener("close", () => {
+    if (dialog.open) return; // the event is late: Forward has opened the viewer again
     clearInterval(page.viewer.flicker);
     page.by("panes").replaceChildren();
     page.stages = [];

@@ -133,6 +133,15 @@ def test_forward_opens_again_and_back_from_a_link_stays_on_the_page(follow, file
     assert opened(page) == now
 
 
+def test_a_close_event_that_comes_after_forward_closes_nothing(follow, file, data):
+    """A browser on a busy machine reports the close only once the viewer is open again."""
+    page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
+    now = opened(page)
+    page.evaluate("document.querySelector('#viewer').dispatchEvent(new Event('close'))")
+    assert opened(page) == now
+    assert page.url.startswith(f"{file.as_uri()}#")
+
+
 def test_an_edited_address_moves_the_open_viewer(follow, data):
     page = follow(f"{data['dataset']}/webp/quality=40/spoon.png")
     opened(page)

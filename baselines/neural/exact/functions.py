@@ -1,10 +1,11 @@
-"""Exponential, sigmoid, softplus, sine and cosine of float64 tensors by single IEEE operations.
+"""Functions of float64 tensors by single IEEE operations: exponential, sigmoid, sine, and others.
 
 Within 1e-15 of the true values, relative to 1 or to the value, where the range below holds. torch's
 own functions are as close, and differ between instruction sets in the last bit. No tensor is
 divided by a number: on a GPU torch multiplies by its reciprocal, which rounds otherwise.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,17 @@ def softplus(values: Tensor) -> Tensor:
     for term in range(LOGARITHM_TERMS, -1, -1):
         series = series * square + 1 / (2 * term + 1)
     return values.clamp(min=0) + ratio * series * 2
+
+
+def square_root(values: Tensor) -> Tensor:
+    """Return the square root, correctly rounded.
+
+    On a CPU it is numpy's, which is the processor's instruction. torch's own is MKL's there, whose
+    last bit depends on the instruction set; on a GPU torch's is correctly rounded.
+    """
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sqrt(values.numpy()))
+    return values.sqrt()
 
 
 def sine_cosine(angles: Tensor) -> tuple[Tensor, Tensor]:

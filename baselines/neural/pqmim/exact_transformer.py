@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from baselines.neural.entropy.coder import PRECISION
-from baselines.neural.exact.functions import exponential
+from baselines.neural.exact.functions import exponential, square_root
 from baselines.neural.exact.sums import on_grid, weights_on_grid
 from baselines.neural.pqmim.token_windows import Windows
 from baselines.neural.pqmim.transformer import (
@@ -79,7 +79,7 @@ class _Norm(NamedTuple):
     def __call__(self, values: Tensor) -> Tensor:
         coarse = on_grid(values, -1, PAIR_BITS)
         mean = coarse.square().sum(-1, keepdim=True).mul_(self.share)
-        return values.div(mean.add_(EPSILON).sqrt_()).mul_(self.gain)
+        return values.div(square_root(mean.add_(EPSILON))).mul_(self.gain)
 
 
 class _Layer:

@@ -7,7 +7,13 @@ import torch
 
 from baselines.neural.crdr.exact import exact_fourier
 from baselines.neural.crdr.realism import HIGHEST_BETA, fourier
-from baselines.neural.exact.functions import exponential, sigmoid, sine_cosine, softplus
+from baselines.neural.exact.functions import (
+    exponential,
+    sigmoid,
+    sine_cosine,
+    softplus,
+    square_root,
+)
 
 VALUES = [-745.0, -701.5, -40.0, -20.3, -1.7, -1e-3, -1e-17, 0.0, 1e-9, 0.3466, 0.6932, 7.1, 36.9]
 CLOSE = 2e-15
@@ -44,6 +50,13 @@ def test_softplus_is_that_of_decimal_numbers():
     inside = [value for value in [*VALUES, 500.0] if abs(value) <= 700]
     expected = true(lambda x: (1 + x.exp()).ln(), inside)
     assert of(softplus, inside) == pytest.approx(expected, rel=CLOSE, abs=1e-300)
+
+
+def test_the_square_root_is_that_of_decimal_numbers_to_the_last_bit():
+    """torch's own is not: 13 of these differ with AVX-512, and 24 with SSE."""
+    random = torch.Generator().manual_seed(3)
+    values = (torch.rand(2000, dtype=torch.float64, generator=random) * 4).tolist()
+    assert of(square_root, values) == true(Decimal.sqrt, values)
 
 
 def test_sine_and_cosine_are_those_of_decimal_numbers():
