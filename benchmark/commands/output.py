@@ -286,7 +286,7 @@ def print_outcome(
     for line in without_values(outcome, details):
         print(line)
     print(
-        f"{outcome.measured} cells measured, {len(outcome.failures)} failed, "
+        f"{counted(outcome.measured, 'cell')} measured, {len(outcome.failures)} failed, "
         f"{len(outcome.cells) - outcome.measured} were finished before; rows in "
         f"{outcome.matrix.store.folder}"
     )

@@ -211,12 +211,13 @@ def _print_decoded(found: "Audited", levels: int) -> None:
         print_table(_table(findings, levels))
     print_wrong([f"{one.cell}: {one.stage}: {one.reason}" for one in findings.problems])
     for why, count in findings.unavailable.items():
-        print(f"skipped  {count} rows of {why}")
+        print(f"skipped  {counted(count, 'row')} of {why}")
     if findings.not_kept:
         print(f"absent   {findings.not_kept} rows have a stream that was not kept")
     if findings.declared:
         print(f"absent   {findings.declared} rows have no stream: their sizes are declared")
-    print(f"{sum(found.streams.values())} streams in {len(found.streams)} datasets")
+    streams = counted(sum(found.streams.values()), "stream")
+    print(f"{streams} in {counted(len(found.streams), 'dataset')}")
 
 
 def _table(findings: "Findings", levels: int) -> "Table":

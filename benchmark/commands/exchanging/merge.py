@@ -7,6 +7,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.refusals import target_folder
+from benchmark.system.counted import counted
 
 if TYPE_CHECKING:
     from benchmark.rows.merge import Merged
@@ -50,10 +51,7 @@ def merge(
             merged.append(one)
             say(code_stored(one.code, Store(into / one.dataset), trust))
             if not as_json:
-                print(
-                    f"{one.dataset}: {one.rows} rows, {one.streams} streams, {one.runs} runs, "
-                    f"{one.features} features and {one.reductions} reductions added"
-                )
+                print(f"{one.dataset}: {_added(one)} added")
                 for sentence in one.conflicts:
                     print(f"conflict {sentence}")
                 for sentence in one.damaged:
@@ -61,6 +59,12 @@ def merge(
     if as_json:
         print(json.dumps({one.dataset: _for_machines(one) for one in merged}, indent=1))
     raise typer.Exit(1 if any(one.conflicts or one.damaged for one in merged) else 0)
+
+
+def _added(one: "Merged") -> str:
+    counts = {"row": one.rows, "stream": one.streams, "run": one.runs, "feature": one.features}
+    added = ", ".join(counted(count, noun) for noun, count in counts.items())
+    return f"{added} and {counted(one.reductions, 'reduction')}"
 
 
 def _for_machines(one: "Merged") -> dict[str, object]:

@@ -9,6 +9,7 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_stored
 from benchmark.commands.refusals import target_folder
 from benchmark.commands.verb import Verbs
+from benchmark.system.counted import counted
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 
@@ -116,7 +117,7 @@ def export(
     exported = export_pack(out, stores, specs, note or ())
     for sentence in exported.left_out:
         print(f"left out {sentence}")
-    print(f"{out}: {exported.num_streams} streams")
+    print(f"{out}: {counted(exported.num_streams, 'stream')}")
 
 
 @pack.command("import")
@@ -141,6 +142,7 @@ def import_(
     from benchmark.rows.store import Store
 
     for one in import_pack(open_pack(path), results, sys.argv[1:], trust):
-        print(f"{one.folder}: {one.added} rows added, {one.there} were there before")
+        added = counted(one.added, "row")
+        print(f"{one.folder}: {added} added, {one.there} were there before")
         for sentence in code_stored(one.code, Store(one.folder), trust):
             print(sentence)

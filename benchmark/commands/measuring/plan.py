@@ -86,7 +86,8 @@ def plan(
         if as_json:
             print(json.dumps({"cells": len(cells), "cluster": cluster._asdict()}, indent=1))
         else:
-            print(f"{len(cells)} cells of typical images, for planning only: {missing}")
+            typical = counted(len(cells), "cell")
+            print(f"{typical} of typical images, for planning only: {missing}")
             print(_cluster_line(cluster))
         return
     model = CostModel(matrix.table)
