@@ -28,7 +28,7 @@ def measured(folder, results, *more):
     words = ("run", "--codecs", "raw", "--dataset", folder, "--results", results, "--jobs", 1)
     done = bench(*words, "--metrics", "psnr", "--no-table", *more)
     assert done.returncode == 0, done.stderr
-    count, where = done.stdout.split(" cells measured")[0], done.stdout.split("rows in ")[1]
+    count, where = done.stdout.split()[0], done.stdout.split("rows in ")[1]
     return where.strip().rpartition("/")[2], int(count)
 
 
