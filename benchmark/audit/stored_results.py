@@ -13,6 +13,7 @@ from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.rows.files.shard import DAMAGED, BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.merge import PARTS
 from benchmark.rows.store import Store
+from benchmark.system.counted import counted
 from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
 
 State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
@@ -120,7 +121,7 @@ def _lost(store: Store) -> Iterator[Finding]:
         stored = store.read()
     lost = stored.without_stream(store, stored.done())
     if lost:
-        what = f"{len(lost)} cells have no stream of the recorded size"
+        what = f"{counted(len(lost), 'cell has', 'cells have')} no stream of the recorded size"
         yield Finding(str(store.folder / "streams"), "missing", what, MEASURE)
     for run in sorted({*stored.table["run"].to_pylist()} - {None}):
         if not store.has_record(run):

@@ -20,6 +20,7 @@ from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import CELL_COLUMNS, table_schema
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
+from benchmark.system.counted import counted
 
 Row = Mapping[str, Any]
 
@@ -178,7 +179,7 @@ def _told(bare: Sequence[Row], store: Store) -> str:
     dataset = store.folder.name
     specs = ",".join(sorted({_spec(row).text for row in bare}))
     return (
-        f"{len(bare)} bundled rows of {dataset}, whose streams are not bundled; "
+        f"{counted(len(bare), 'bundled row')} of {dataset} without a bundled stream; "
         f"`bench run --codecs {specs} --dataset {dataset}` makes them here"
     )
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, UsageError
+from benchmark.system.counted import counted
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign.regular_file import open_regular, read_regular
 from benchmark.user_file import names_file
@@ -63,7 +64,7 @@ def sound_rows(table: pa.Table, folder: Path, damaged: list[str]) -> pa.Table:
             same = [pc.equal(table[name], one[name] or "") for name in ("codec", "variant")]
             sound = pc.and_(sound, pc.invert(pc.fill_null(pc.and_(*same), True)))
     if wrong := table.num_rows - int(pc.sum(sound).as_py() or 0):
-        rows = "1 row is" if wrong == 1 else f"{wrong} rows are"
+        rows = counted(wrong, "row is", "rows are")
         what = "a codec, run or sha256 that bench does not write"
         damaged.append(f"{folder}: {rows} left out, with {what}")
     return table.filter(sound)

@@ -113,7 +113,7 @@ def test_bundled_rows_without_streams_are_left_out_and_counted_and_the_rest_is_p
     words = ("pack", "export", out, "--codecs", HONEST.text, "--results", results)
     nothing = bench(*words, "--dataset", "kodak")
     remedy = f"`bench run --codecs {HONEST.text} --dataset kodak` makes them here"
-    told = f"4 bundled rows of kodak, whose streams are not bundled; {remedy}"
+    told = f"4 bundled rows of kodak without a bundled stream; {remedy}"
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert nothing.stderr == f"bench: nothing is left for a pack: {told}\n"
     assert not out.exists()

@@ -213,9 +213,11 @@ def _print_decoded(found: "Audited", levels: int) -> None:
     for why, count in findings.unavailable.items():
         print(f"skipped  {counted(count, 'row')} of {why}")
     if findings.not_kept:
-        print(f"absent   {findings.not_kept} rows have a stream that was not kept")
+        rows = counted(findings.not_kept, "row has", "rows have")
+        print(f"absent   {rows} a stream that was not kept")
     if findings.declared:
-        print(f"absent   {findings.declared} rows have no stream: their sizes are declared")
+        rows = counted(findings.declared, "row has", "rows have")
+        print(f"absent   {rows} no stream: the size is declared")
     streams = counted(sum(found.streams.values()), "stream")
     print(f"{streams} in {counted(len(found.streams), 'dataset')}")
 
@@ -297,15 +299,20 @@ def _print_pack(pack: "Pack", found: "PackAudit", sources: "Sources") -> None:
     print(f"{pack.path}: {what}, {streams}")
     for sentence in pack.notes:
         print(f"note     {sentence}")
-    print(f"pixels   {found.decoded} streams decode to the recorded pixels")
+    decoded = counted(found.decoded, "stream decodes", "streams decode")
+    print(f"pixels   {decoded} to the recorded pixels")
     for column, count in found.compared.items():
         if count:
-            print(f"metric   {column}: {count} values equal the recorded ones")
+            equal = counted(
+                count, "value equals the recorded one", "values equal the recorded ones"
+            )
+            print(f"metric   {column}: {equal}")
     without = [column for column, count in found.compared.items() if not count]
     if without:
         print(f"metric   no value to compare, here or in the pack: {', '.join(without)}")
     if absent := len(images - sources.keys()):
-        print(f"absent   {absent} images are not on this machine; their streams were not scored")
+        images_absent = counted(absent, "image is", "images are")
+        print(f"absent   {images_absent} not on this machine; no stream of them was scored")
     print_wrong([f"{one.cell}: {one.what}" for one in found.contradictions])
 
 

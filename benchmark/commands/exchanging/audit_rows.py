@@ -9,6 +9,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.refusals import target_folder
+from benchmark.system.counted import counted
 
 if TYPE_CHECKING:
     from benchmark.audit.rows_again import VariantAgain
@@ -166,12 +167,14 @@ def _print(
         print(f"skipped  {line}")
     for one in found:
         if one.other_build:
+            other = counted(one.other_build, "row is", "rows are")
             print(
-                f"another  {one.codec}: {one.other_build} rows are of another program, library or "
-                "weight file than is here, and may differ"
+                f"another  {one.codec}: {other} of another program, library or weight file than is "
+                "here, and may differ"
             )
         if one.missing and one.codec not in skipped:
-            print(f"absent   {one.codec}: {one.missing} rows were not measured again")
+            missing = counted(one.missing, "row was", "rows were")
+            print(f"absent   {one.codec}: {missing} not measured again")
     print_wrong(wrong)
 
 

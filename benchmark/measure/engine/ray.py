@@ -25,6 +25,7 @@ from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.measure.workbench import Conditions, Measured, failed_cell
 from benchmark.plan.cells import Cell
+from benchmark.system.counted import counted
 from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
 
 TICK_SECONDS = 1.0
@@ -94,8 +95,9 @@ class _RayRun:
     ) -> None:
         """Give a queue its tasks and its workers."""
         if tasks and not queue.workers:
+            cells = counted(len(tasks), "cell is", "cells are")
             raise BenchError(
-                f"{len(tasks)} cells are for a GPU, and the cluster has none, or none as large as "
+                f"{cells} for a GPU, and the cluster has none, or none as large as "
                 "--gpus-per-worker"
             )
         queue.fill(tasks, seconds)
@@ -242,7 +244,7 @@ class _RayRun:
             how = "the process ended"
         nodes = ", ".join(dict.fromkeys(hello.address for hello in job.lost_on))
         return (
-            f"{len(job.lost_on)} workers were lost while they worked on this cell, on {nodes}; "
+            f"{counted(len(job.lost_on), 'worker')} lost while working on this cell, on {nodes}; "
             f"of the last one, {how}"
         )
 
