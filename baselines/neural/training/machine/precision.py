@@ -1,55 +1,21 @@
 """Precision in which a process trains: bfloat16 where its processor computes in it, else float32.
 
-A recipe asks for bfloat16 with `autocast`. Where the instructions are missing it takes two to
-seven times as long as float32 (docs/log.md), so that each process decides for itself when it
-starts; a run may go on in the other precision on another machine, and its state counts the steps of
-each. What decides on a CPU is the convolutions, which oneDNN computes: ATEN_CPU_CAPABILITY, which
-holds for the kernels of torch itself, leaves them as fast as they are, ONEDNN_MAX_CPU_ISA does not.
+A recipe asks for bfloat16 with `autocast`. Each process decides for itself when it starts; a run
+may go on in the other precision on another machine, and its state counts the steps of each.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Literal
 
 import torch
 
+from baselines.neural.bfloat16 import has_bfloat16
 from baselines.neural.training.recipe import Recipe, Stage
 from benchmark.errors import UsageError
 
 Precision = Literal["bfloat16", "float32"]
-
-# Of processors with AMX or AVX-512, as torch names them; ARM's were not measured.
-INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
-# Variables that bound the instructions that oneDNN uses, and the bounds without bfloat16.
-BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
-
-
-def computes_bfloat16(
-    device: str, capabilities: Mapping[str, object], environment: Mapping[str, str]
-) -> bool:
-    """Return whether "cpu" or "cuda" has instructions for bfloat16 that torch uses.
-
-    capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
-
-    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {})
-    True
-    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
-    False
-    """
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if any(environment.get(name, "").upper() in WITHOUT for name in BOUNDS):
-        return False
-    return any(capabilities.get(name) for name in INSTRUCTIONS)
-
-
-@cache
-def has_bfloat16(device: str) -> bool:
-    """Return whether this process computes in bfloat16 on "cpu" or "cuda" where it is asked to."""
-    return computes_bfloat16(device, torch.cpu.get_capabilities(), os.environ)
 
 
 def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:

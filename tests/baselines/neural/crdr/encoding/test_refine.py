@@ -11,6 +11,7 @@ from baselines.neural.bitstream.container import CHECKPOINT_BYTES, unpack
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.controls import CRDRControlBlock
+from baselines.neural.crdr.encoding import refine
 from baselines.neural.crdr.sizes import TINY
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
@@ -36,8 +37,12 @@ def cost(pixels: Pixels, data: bytes, weight: float) -> float:
     return 150 * float(error) + weight * 24 * len(data) / pixels.size
 
 
+@pytest.mark.parametrize("with_bfloat16", [False, True])
 @pytest.mark.parametrize("q", [0, 2, 4])
-def test_a_search_lowers_what_the_network_was_trained_for(photograph, q):
+def test_a_search_lowers_what_the_network_was_trained_for(
+    photograph, q, with_bfloat16, monkeypatch
+):
+    monkeypatch.setattr(refine, "has_bfloat16", lambda _device: with_bfloat16)
     one_pass, searched = (
         cost(photograph, ours(effort=effort).encode(photograph, Setting("q", q)), LAMBDAS[q])
         for effort in (0, 1)

@@ -2,36 +2,14 @@
 
 import json
 
-import pytest
-
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.training.loop.checkpointing import load_state, save_state
 from baselines.neural.training.loop.loop import precision_steps, run_request
 from baselines.neural.training.machine import precision
-from baselines.neural.training.machine.precision import computes_bfloat16, in_words, steps_as_asked
+from baselines.neural.training.machine.precision import in_words, steps_as_asked
 from baselines.neural.training.machine.workers import Workers
 from support.training.fixtures import CPU, Toy, differing, recipe_of, request_for
 from support.training.tiny_runs import bench, write_photographs, write_recipe
-
-BFLOAT16 = {"avx512_bf16": True, "amx_bf16": False}
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "environment", "expected"),
-    [
-        (BFLOAT16, {}, True),
-        ({"amx_bf16": True}, {}, True),
-        ({"avx512_f": True, "avx512_bf16": False}, {}, False),
-        ({"bf16": True, "sve": True}, {}, False),
-        (BFLOAT16, {"ATEN_CPU_CAPABILITY": "avx2"}, True),
-        (BFLOAT16, {"ONEDNN_MAX_CPU_ISA": "avx2"}, False),
-        (BFLOAT16, {"DNNL_MAX_CPU_ISA": "AVX512_CORE"}, False),
-        (BFLOAT16, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, True),
-    ],
-    ids=["avx512", "amx", "neither", "arm", "aten", "onednn", "dnnl", "onednn with it"],
-)
-def test_bfloat16_needs_instructions_that_convolutions_may_use(capabilities, environment, expected):
-    assert computes_bfloat16("cpu", capabilities, environment) is expected
 
 
 def on_a_processor(monkeypatch, *, with_bfloat16):
