@@ -4,13 +4,14 @@
     ours:beta=2.56
     ours:beta=0:checkpoint=trained/small.safetensors
     ours:beta=0:exact=1
+    ours:beta=0:size=micro
     ours:beta=0:effort=2
     ours:beta=0:bpp=0.25      one point, q chosen for each image; or psnr=32
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
 "Controlling Rate, Distortion, and Realism", WACV 2024). The checkpoint is the option's, else
-`ours.safetensors` in the folders of weights, else the bundled one, if any. torch is imported with
-the first image, not before.
+`ours.safetensors` in the folders of weights, else the bundled one, if any; with `size=micro` that
+is `ours-micro.safetensors`. torch is imported with the first image, not before.
 
 Pixels may differ between machines by float rounding. With `exact=1` the decoder computes them in
 float64 without rounded sums, so that they have the same sha256 everywhere; streams are the same.
@@ -33,8 +34,9 @@ from baselines.neural.checkpoint_codec import (
     find_checkpoint,
     loaded_codec,
 )
+from baselines.neural.crdr.sizes import NAMED as SIZES
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
-from benchmark.errors import BadOption
+from benchmark.errors import BadOption, Unavailable
 from benchmark.system.device import chosen_device
 
 if TYPE_CHECKING:
@@ -47,9 +49,10 @@ HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
+SIZED_FILE = "ours-{size}.safetensors"
 REMEDY = (
-    f"train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
-    f"another than {FILE} with checkpoint=..."
+    "train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
+    "another than {file} with checkpoint=..."
 )
 
 
@@ -57,10 +60,10 @@ class CRDR:
     """Codec of one checkpoint at one beta.
 
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
-    is a safetensors file with its card beside it. `exact`, 0 or 1, is how pixels are computed.
-    `effort`, 0 to 3, is how long the encoder searches, with random numbers from `search_seed`.
-    `bpp` (bits per pixel) or `psnr` (dB) is what every stream shall have: the only setting then,
-    in place of q.
+    is a safetensors file with its card beside it; `size`, a name in `SIZES`, takes that size's file
+    in place of the default one. `exact`, 0 or 1, is how pixels are computed. `effort`, 0 to 3, is
+    how long the encoder searches, with random numbers from `search_seed`. `bpp` (bits per pixel) or
+    `psnr` (dB) is what every stream shall have: the only setting then, in place of q.
     """
 
     name = "ours"
@@ -73,6 +76,7 @@ class CRDR:
         *,
         beta: float,
         checkpoint: str = "",
+        size: str = "",
         exact: int = 0,
         effort: int = 0,
         search_seed: int = 0,
@@ -81,6 +85,10 @@ class CRDR:
     ) -> None:
         if not 0 <= beta <= HIGHEST_BETA:
             raise BadOption(f"beta={beta:g}: it is 0 to {HIGHEST_BETA:g}")
+        if size and size not in SIZES:
+            raise BadOption(f"size={size}: it is {', '.join(SIZES)}")
+        if size and checkpoint:
+            raise BadOption(f"size={size}, checkpoint={checkpoint}: one of them")
         if exact not in (0, 1):
             raise BadOption(f"exact={exact}: it is 0 or 1")
         if effort not in range(len(SEARCH_STEPS)):
@@ -96,8 +104,11 @@ class CRDR:
         self._exact = bool(exact)
         self._beta = beta
         self._effort, self._search_seed = effort, search_seed
-        self._path = find_checkpoint(checkpoint, FILE, REMEDY)
+        file = SIZED_FILE.format(size=size) if size else FILE
+        self._path = find_checkpoint(checkpoint, file, REMEDY.format(file=file))
         self._card = card_of(self._path, "crdr")
+        if size and self._card.config != SIZES[size]:
+            raise Unavailable(f"{self._path} has other dimensions than those of size={size}")
         self._device = chosen_device()
         self._tiled = False
 

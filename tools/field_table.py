@@ -47,7 +47,7 @@ FIELD = (
     Contender("charm", "Charm (Minnen 2020)", "charm-*.safetensors"),
     Contender("elic", "ELIC (He 2022)", ELIC),
     Contender("ivr", "IVR (Sun 2021)", "ivr.safetensors"),
-    Contender("ours:beta=0", "**`ours`, beta 0**", "ours.safetensors"),
+    Contender("ours:beta=0:size=micro", "**`ours:size=micro`, beta 0**", "ours-micro.safetensors"),
     Contender("hific", "HiFiC (Mentzer 2020)", "hific-*.safetensors"),
     Contender("multirealism:beta=0", "Multi-Realism, beta 0", "multirealism-*.safetensors"),
     Contender("multirealism:beta=2.56", "Multi-Realism, beta 2.56", "multirealism-*.safetensors"),
@@ -56,7 +56,9 @@ FIELD = (
     Contender("hfd", "HFD (Hoogeboom 2023), 20 steps", ELIC, "hfd-elic.safetensors", 20),
     Contender("pqmim", "PQ-MIM (El-Nouby 2023)", "pqmim-[1-4].safetensors"),
     Contender("pqmim:perceptual=1", "PQ-MIM, perceptual", "pqmim-perceptual-*.safetensors"),
-    Contender("ours:beta=3.84", "**`ours`, beta 3.84**", "ours.safetensors"),
+    Contender(
+        "ours:beta=3.84:size=micro", "**`ours:size=micro`, beta 3.84**", "ours-micro.safetensors"
+    ),
 )
 
 

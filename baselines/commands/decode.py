@@ -56,7 +56,7 @@ def decode(
     from PIL.Image import fromarray
 
     from baselines.commands.any_codec import OURS, codec_of, decode_as, refuse_options
-    from baselines.commands.stream import our_codec, read, written
+    from baselines.commands.stream import bundled_checkpoint_of, our_codec, read, written
     from benchmark.errors import CorruptStream, UsageError
     from benchmark.system.device import use_device
 
@@ -66,6 +66,7 @@ def decode(
     data = read(stream)
     name = codec or codec_of(data, stream)
     if name == OURS:
+        checkpoint = checkpoint or bundled_checkpoint_of(data)
         our = our_codec(checkpoint, device, weights_dir, beta=0.0, exact=int(exact))
         try:
             pixels = our.decode(data, beta=beta)

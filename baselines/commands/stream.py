@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import benchmark
+from baselines.commands.any_codec import OURS
 from baselines.crdr import CRDR
+from baselines.neural.bitstream.container import checkpoint_of
+from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Pixels
-from benchmark.errors import ImageRefused, UsageError
+from benchmark.errors import CorruptStream, ImageRefused, UsageError
 from benchmark.system.atomic import write_file
 from benchmark.system.device import use_device
 from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
@@ -23,6 +27,18 @@ def our_codec(
     use_weights_folder(weights_dir)
     use_device(device)
     return CRDR(beta=beta, checkpoint=checkpoint, **options)
+
+
+def bundled_checkpoint_of(stream: bytes) -> str:
+    """Return the path of our bundled checkpoint that a stream names; empty if it names another."""
+    try:
+        named = checkpoint_of(stream)
+    except CorruptStream:
+        return ""  # whoever decodes it says why
+    for path in sorted(BUNDLED.glob(f"{OURS}*.safetensors")):
+        if load_card(path).identity.startswith(named):
+            return str(path)
+    return ""
 
 
 def read_image(path: Path, flatten: bool = False) -> Pixels:

@@ -21,7 +21,7 @@ GROUPS = (OURS, GENERATIVE, LEARNED, PROGRAMS)  # in legends, from left to right
 NETWORKS = (GENERATIVE, LEARNED)
 OWN = ("ours", "folder", "command")  # names of codecs that are this project's or the user's own
 PROGRAM_NAMES = ("bpg", "hm")  # standard codecs that are only published
-PAPER_OPTION = "ours:beta=3.84"  # the variant of our codec that has the plain style
+MATCHED = "size=micro"  # the network of our codec whose work and crops the budget is
 
 
 class System(NamedTuple):
@@ -31,11 +31,11 @@ class System(NamedTuple):
     label: str  # of rows measured here, else a name of its own; styles go by it
     colour: str = ""  # "#D55E00"; empty: a shade of the colour of its family
     marker: str = ""  # as matplotlib names it
-    group: str = ""  # one of GROUPS; empty for systems that the paper's figures do not draw
+    group: str = ""  # one of GROUPS; empty for systems that are in none of the paper's figures
     # System and variant of published numbers. The paper draws the first that has points; of a
     # codec that can be measured here, the first is what the same program or weights gave.
     published: tuple[tuple[str, str], ...] = ()
-    budget: bool = False  # its rows are of a network trained here with the budget of `ours`
+    budget: bool = False  # its rows are of a network trained here with the budget of `MATCHED`
 
     @property
     def measured(self) -> str:
@@ -52,7 +52,7 @@ class System(NamedTuple):
     def method(self) -> str:
         """Name without the choice of realism.
 
-        >>> SYSTEMS[0].method, SYSTEMS[0].choice, SYSTEMS[2].method, SYSTEMS[2].choice
+        >>> SYSTEMS[0].method, SYSTEMS[0].choice, SYSTEMS[4].method, SYSTEMS[4].choice
         ('CRDR', 'β=3.84', 'HiFiC', '')
         """
         return self.name.removesuffix(self.choice).rstrip()
@@ -67,6 +67,8 @@ class System(NamedTuple):
 SYSTEMS = (
     System("CRDR β=3.84", "ours:beta=3.84", "#D55E00", "*", OURS, (("CRDR", "beta=3.84"),)),
     System("CRDR β=0", "ours:beta=0", "", "", OURS, (("CRDR", "beta=0"),)),
+    System("CRDR micro β=3.84", f"ours:beta=3.84:{MATCHED}", "", "", OURS, budget=True),
+    System("CRDR micro β=0", f"ours:beta=0:{MATCHED}", "", "", OURS, budget=True),
     System("HiFiC", "hific", "#0072B2", "^", GENERATIVE, (("HiFiC", ""),), budget=True),
     System(
         "Multi-Realism β=2.56", "multirealism:beta=2.56", "#009E73", "v", GENERATIVE,
@@ -147,12 +149,13 @@ SYSTEMS = (
 # Options of codecs that names in figures give even where they are the defaults, and what follows
 # them: without these a fast encoder or lost chroma would stand unmarked beside the others.
 STATED: Mapping[str, tuple[Mapping[str, str], str]] = {"vvenc": ({"preset": "fast"}, "4:2:0")}
-PAPER_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
-# One trainer, one budget: every network that was trained as ours was, and two programs to compare.
+GROUPED_SYSTEMS = tuple(system for system in SYSTEMS if system.group)
+# One trainer, one budget: every network that has it, and two programs to compare.
 FIELD_SYSTEMS = tuple(
-    system
-    for system in PAPER_SYSTEMS
-    if system.group == OURS or system.budget or system.label in ("vtm", "jpeg")
+    system for system in GROUPED_SYSTEMS if system.budget or system.label in ("vtm", "jpeg")
+)
+PAPER_SYSTEMS = tuple(
+    system for system in GROUPED_SYSTEMS if not (system.group == OURS and system.budget)
 )
 PLAIN = frozenset(system.label for system in SYSTEMS if system.colour)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from benchmark.analysis.rate_distortion import Delta, NoDelta, bd_rate
-from benchmark.analysis.systems import GROUPS, PAPER_SYSTEMS, System
+from benchmark.analysis.systems import GROUPED_SYSTEMS, GROUPS, PAPER_SYSTEMS, System
 from benchmark.figures.bd_table import doubtful_note
 from benchmark.figures.captions import (
     grouped,
@@ -78,7 +78,7 @@ def draw_paper_curves(
 def _by_name(panels: Sequence[Panel]) -> dict[str, SystemCurve]:
     """Return one curve for each name, in the order of the systems, measured before published."""
     found = {curve.name: curve for one in panels for curve in one.curves}
-    rank = {system.label: place for place, system in enumerate(PAPER_SYSTEMS)}
+    rank = {system.label: place for place, system in enumerate(GROUPED_SYSTEMS)}
     ordered = sorted(found.values(), key=lambda one: (rank[one.system.label], not one.measured))
     return {curve.name: curve for curve in ordered}
 

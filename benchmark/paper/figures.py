@@ -1,12 +1,13 @@
 """Figures of the paper that show numbers: curves, plots of realism against distortion, seconds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from benchmark.analysis.grid import realism_grid
+from benchmark.analysis.grid import beta_of, realism_grid
 from benchmark.analysis.summarise import Summary, summarise
-from benchmark.analysis.systems import FIELD_SYSTEMS, OURS, PAPER_SYSTEMS
+from benchmark.analysis.systems import FIELD_SYSTEMS, MATCHED, OURS, PAPER_SYSTEMS
 from benchmark.datasets.profile import profile
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
@@ -93,11 +94,13 @@ def field_realism(results: PaperResults, name: str, dataset: str, metric: str) -
     """
     here, panels = _field_panels(results, dataset, ("psnr", metric), MOST_BPP)
     psnr, realism = panels
-    plots = _plots(psnr, realism, results.summary(dataset), (), dataset, FIELD_RATES)
+    plots = _plots(psnr, realism, _of_budget(results.summary(dataset)), (), dataset, FIELD_RATES)
     said = too_few(here, dataset)
     if not plots:
         label = Measure.named(metric).label
-        example = f"bench run --codecs ours,elic --dataset {dataset} --metrics psnr,{metric}"
+        example = (
+            f"bench run --codecs ours:{MATCHED},elic --dataset {dataset} --metrics psnr,{metric}"
+        )
         why = f"no codec has PSNR and {label} on {dataset} (`{example}`)"
         return PaperFigure(None, (f"no {name}: {why}", *said))
     drawing = draw_realism_plots(
@@ -159,6 +162,17 @@ def _field_panels(
     """Return panels of what is measured, and panels of the networks of one budget below a rate."""
     here = _measured_panels(results, dataset, metrics)
     return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
+
+
+def _of_budget(summary: Summary | None) -> Summary | None:
+    """Return a summary without those networks of our codec that have another budget."""
+    if summary is None:
+        return None
+    points, replaced = (
+        tuple(one for one in many if beta_of(one.edition) is None or MATCHED in one.label)
+        for many in (summary.points, summary.replaced)
+    )
+    return replace(summary, points=points, replaced=replaced)
 
 
 def _measured_panels(results: PaperResults, dataset: str, metrics: Sequence[str]) -> list[Panel]:

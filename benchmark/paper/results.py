@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.analysis.systems import GROUPED_SYSTEMS
 from benchmark.figures.drawing import Drawing
 from benchmark.figures.style import Style, styles
 from benchmark.metrics.measure import Measure
@@ -104,5 +104,5 @@ class PaperResults:
 
     def styles(self, labels: Sequence[str] = ()) -> dict[str, Style]:
         """Return one style for each system, the same in all figures, and for each of the labels."""
-        own = [system.label for system in PAPER_SYSTEMS]
+        own = [system.label for system in GROUPED_SYSTEMS]
         return {**styles([*own, *labels]), **styles(own)}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from benchmark.analysis.comparable import plain_label
-from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, System
+from benchmark.analysis.systems import FIELD_SYSTEMS, GROUPED_SYSTEMS, PAPER_SYSTEMS, System
 from benchmark.datasets.profile import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, published_curve
@@ -115,14 +115,14 @@ def whole_set(points: Iterable[PublishedPoint], dataset: str) -> list[PublishedP
 
 
 def _measured(here: Panel, dataset: str) -> dict[str, SystemCurve]:
-    """Return the measured curves over a whole dataset by label, named as the paper's systems are.
+    """Return the measured curves over a whole dataset by label, named as systems of figures are.
 
     Where the newest edition of a codec variant has none, that of an older one stands in, and its
     name says so.
     """
     by_label = _whole_curves(here, dataset)
     found = {}
-    for system in PAPER_SYSTEMS:
+    for system in GROUPED_SYSTEMS:
         if system.label in by_label:
             found[system.label] = by_label[system.label]._replace(system=system)
             continue

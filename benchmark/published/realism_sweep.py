@@ -1,12 +1,13 @@
 """Distortion and realism of every system at one rate: measured and published realism sweeps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
+from benchmark.analysis.comparable import plain_label
 from benchmark.analysis.grid import beta_of, betas
 from benchmark.analysis.summarise import Summary
-from benchmark.analysis.systems import GENERATIVE, PAPER_OPTION, PAPER_SYSTEMS
+from benchmark.analysis.systems import GENERATIVE, GROUPED_SYSTEMS, OURS, System
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, measured_panel
 from benchmark.published.paper_panel import SAME_RATE
@@ -150,7 +151,7 @@ def realism_sweeps(
 
 def rank(sweep: RealismSweep) -> tuple[int, bool]:
     """Return a sort key: systems in the order of their table, measured before published."""
-    order = [system.method for system in PAPER_SYSTEMS]
+    order = [system.method for system in GROUPED_SYSTEMS]
     return order.index(sweep.method), not sweep.measured
 
 
@@ -178,12 +179,19 @@ def measured_sweep(
             recorded |= points[0].edition.recorded
     if not steps:
         return None
-    own = next(system for system in PAPER_SYSTEMS if system.label == PAPER_OPTION)
+    own = _first_of_method({*map(plain_label, family.points)})
     ordered = tuple(step for _, step in sorted(steps, key=lambda one: one[0]))
     return RealismSweep(
         *(own.method, own.group, own.label, True, ordered, tuple(caveats), recorded),
         family.left_out,
     )
+
+
+def _first_of_method(labels: Collection[str]) -> System:
+    """Return the system whose style stands for our codec's variants of these labels."""
+    known = [system for system in GROUPED_SYSTEMS if system.group == OURS]
+    method = next((one.method for one in known if one.label in labels), known[0].method)
+    return next(one for one in known if one.method == method)
 
 
 def records(plot: PlotAtRate) -> list[dict[str, Any]]:

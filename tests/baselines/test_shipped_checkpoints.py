@@ -25,20 +25,23 @@ from benchmark.rows.store import SHIPPED as STORED_ROWS
 from support.networks.tiny_architecture import write_tiny
 
 RESULTS = Path(__file__).parents[2] / "results"
-CARD = load_card(BUNDLED / "ours.safetensors")
+CARD, MICRO = (load_card(BUNDLED / f"{name}.safetensors") for name in ("ours", "ours-micro"))
 LARGEST_BYTES = 64 << 20  # that a clone transfers
 HYPERPRIOR = "model=bmshj2018-hyperprior:weights="
 BETAS = ("beta=0", "beta=1.28", "beta=2.56", "beta=3.84")
+SIZE = ":size=micro"
 COLUMNS = ("bpp", "psnr_db", "lpips_squeeze")
 
 
 def shipped(dataset, codec):
-    """Bundled rows; of `ours`, those of the bundled checkpoint."""
+    """Bundled rows; of `ours`, those of the bundled checkpoints."""
+    fingerprints = {True: MICRO.sha256, False: CARD.sha256}  # by whether the size is asked for
     return [
         row
         for shard in (RESULTS / dataset / "per_image").glob(f"{STORED_ROWS}-*.parquet")
         for row in pq.read_table(shard).to_pylist()
-        if row["codec"] == codec and (codec != "ours" or row["fingerprint"] == CARD.sha256)
+        if row["codec"] == codec
+        and (codec != "ours" or row["fingerprint"] == fingerprints[SIZE in row["variant"]])
     ]
 
 
@@ -75,6 +78,7 @@ def test_there_are_rows_of_this_very_checkpoint_at_every_rate_and_beta(dataset, 
     }
     settings = {(variant, q) for variant, q, _ in found}
     assert settings >= {(beta, q / 2) for beta in betas for q in range(9)}
+    assert settings >= {(f"{beta}{SIZE}", q) for beta in betas for q in range(5)}
     assert len({image for *_, image in found}) == images
     assert len(found) == len(settings) * images
 
@@ -92,7 +96,8 @@ def test_rate_and_quality_rise_with_q_and_half_levels_lie_on_the_curve(beta):
 def test_beta_changes_no_bit():
     num_bytes = defaultdict(set)
     for row in shipped("kodak", "ours"):
-        num_bytes[row["setting_value"], row["image"]].add(row["num_bytes"])
+        if row["variant"] in BETAS:
+            num_bytes[row["setting_value"], row["image"]].add(row["num_bytes"])
     assert len(num_bytes) == 9 * 24
     assert all(len(sizes) == 1 for sizes in num_bytes.values())
 
@@ -133,7 +138,7 @@ def test_there_are_rows_of_the_very_hyperpriors_that_are_bundled(weights, number
 def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level_and_one_as_many_in_all():
     recipe = load_recipe("night")
     crops = recipe.crops_before(len(recipe.stages))
-    assert f"{crops} crops of 128 px" in CARD.training_data
+    assert f"{crops} crops of 128 px" in MICRO.training_data
     for number in range(1, 5):
         assert verified_card(BUNDLED / f"hyperprior-{number}.safetensors").crops >= crops / 5
     assert verified_card(BUNDLED / "hyperprior-whole-3.safetensors").crops >= crops
@@ -141,7 +146,8 @@ def test_hyperpriors_saw_no_fewer_crops_than_ours_did_for_a_level_and_one_as_man
 
 def test_one_network_needs_fewer_bits_than_four_hyperpriors_of_its_budget():
     anchor, ours = (
-        psnr_curve(*one) for one in (("compressai", HYPERPRIOR + "matched"), ("ours", BETAS[0]))
+        psnr_curve(*one)
+        for one in (("compressai", HYPERPRIOR + "matched"), ("ours", f"{BETAS[0]}{SIZE}"))
     )
     assert list(anchor.quality) == sorted(anchor.quality)
     assert bd_rate(anchor, ours).value < 0

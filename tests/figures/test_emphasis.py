@@ -8,7 +8,7 @@ import pytest
 from benchmark.analysis.comparison import compare
 from benchmark.analysis.rate_distortion import bd_rate
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
+from benchmark.analysis.systems import FIELD_SYSTEMS, PAPER_SYSTEMS, SYSTEMS
 from benchmark.figures.bd_table import bd_overview
 from benchmark.figures.contrast import lightness
 from benchmark.figures.emphasis import overview
@@ -141,7 +141,8 @@ def test_variants_have_the_strongest_shade_that_a_marker_leaves_free_each_anothe
 def test_no_two_systems_of_a_figure_look_alike_to_any_reader(vision):
     every = [[one.label for one in SYSTEMS]] if vision != "greyscale" else []  # 45 are too many
     here = [*GAINS, "jpeg", "ours:beta=2.56", "hyperprior:weights=matched"]
-    for labels in ([one.label for one in PAPER_SYSTEMS], here, *every):
+    drawn = [[one.label for one in systems] for systems in (PAPER_SYSTEMS, FIELD_SYSTEMS)]
+    for labels in (*drawn, here, *every):
         found = styles(labels)
         alike = [
             (one, other)

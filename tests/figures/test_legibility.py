@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import PAPER_SYSTEMS
+from benchmark.analysis.systems import GROUPED_SYSTEMS
 from benchmark.figures.ablation import draw_ablation, named
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
@@ -94,12 +94,12 @@ def draw_paper(summary, dataset, metrics):
     panels = [
         paper_panel(one, dataset, measured_panel(summary, one), POINTS, 1.3) for one in metrics
     ]
-    known = styles(system.label for system in PAPER_SYSTEMS)
+    known = styles(system.label for system in GROUPED_SYSTEMS)
     return draw_paper_curves(panels, known, dataset, 24, "VTM")
 
 
 def draw_plane(summary):
-    known = styles(system.label for system in PAPER_SYSTEMS)
+    known = styles(system.label for system in GROUPED_SYSTEMS)
     both = [
         paper_panel(one, "clic2020", measured_panel(None, one), POINTS, 2.0) for one in (PSNR, FID)
     ]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.grid import records as grid_records
 from benchmark.analysis.summarise import summarise
-from benchmark.analysis.systems import PAPER_SYSTEMS, SYSTEMS
+from benchmark.analysis.systems import GROUPED_SYSTEMS, SYSTEMS
 from benchmark.errors import StoreError
 from benchmark.figures.style import styles
 from benchmark.metrics.measure import Measure
@@ -63,14 +63,14 @@ def of(one, name):
 
 def test_every_system_has_a_style_of_its_own_and_published_points_that_exist():
     assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
-    labels = {system.label for system in PAPER_SYSTEMS}
+    labels = {system.label for system in GROUPED_SYSTEMS}
     found = styles(labels)
-    assert len(set(found.values())) == len(labels) == len(PAPER_SYSTEMS)
+    assert len(set(found.values())) == len(labels) == len(GROUPED_SYSTEMS)
     assert len({system.label for system in SYSTEMS}) == len(SYSTEMS)
     there = {(point.system, point.variant) for point in POINTS}
     for system in SYSTEMS:
         assert there.issuperset(system.published)
-        assert system.published or system.measured or system not in PAPER_SYSTEMS
+        assert system.published or system.measured or system not in GROUPED_SYSTEMS
 
 
 def test_curves_are_the_points_of_the_csv_lowest_rate_first():

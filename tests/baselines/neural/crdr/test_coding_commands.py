@@ -5,9 +5,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from baselines.crdr import CRDR
 from baselines.neural.crdr.controls import HeaderControls
 from benchmark.cli import app
-from benchmark.errors import BenchError
+from benchmark.codec import Setting
+from benchmark.errors import BenchError, UsageError
 from support.networks.tiny_checkpoint import noise
 from support.networks.tiny_streams import encode, unpack
 
@@ -42,6 +44,18 @@ def test_the_commands_code_a_file_and_decode_it(checkpoint, codec, tmp_path, mon
     maps = ("--q-map", tmp_path / "map.png", "--beta-map", tmp_path / "map.png")
     run("encode", tmp_path / "in.png", stream, *maps, "--checkpoint", checkpoint)
     assert unpack(stream.read_bytes()).controls.q.tolist() == [[3, 10, 14]] * 2
+
+
+def test_a_stream_is_decoded_by_the_bundled_network_that_it_names(tmp_path, checkpoint):
+    pixels = noise(64, 64)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    stream, out = tmp_path / "out.crdr", tmp_path / "out.png"
+    for codec in (CRDR(beta=3.84), CRDR(beta=3.84, size="micro")):
+        stream.write_bytes(codec.encode(pixels, Setting("q", 1)))
+        run("decode", stream, out)
+        assert np.array_equal(np.asarray(Image.open(out)), codec.decode(stream.read_bytes()))
+    with pytest.raises(UsageError, match="was made with the checkpoint"):
+        run("decode", stream, out, "--checkpoint", checkpoint)
 
 
 @pytest.mark.parametrize(

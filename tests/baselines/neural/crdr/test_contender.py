@@ -8,8 +8,9 @@ from shutil import copyfile
 import pytest
 
 from baselines.crdr import CRDR
-from baselines.neural.checkpoint.card import card_path
+from baselines.neural.checkpoint.card import card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Setting
 from benchmark.errors import BadOption, Unavailable
 from support.networks.tiny_checkpoint import noise
@@ -46,6 +47,27 @@ def test_the_shipped_checkpoint_is_taken_where_there_is_no_other(monkeypatch, ch
         copyfile(path, tmp_path / f"hyperprior-1{path.suffix}")
     monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
     assert CRDR(beta=0).describe().fingerprint == load_checkpoint(checkpoint).card.sha256
+
+
+def test_a_size_has_a_file_of_its_own_which_has_its_dimensions(monkeypatch, checkpoint, tmp_path):
+    bundled = load_card(BUNDLED / "ours-micro.safetensors")
+    assert CRDR(beta=0, size="micro").describe().fingerprint == bundled.sha256
+    monkeypatch.setattr("baselines.neural.checkpoint_codec.BUNDLED", tmp_path)
+    with pytest.raises(Unavailable, match=r"no weight file ours-micro\.safetensors"):
+        CRDR(beta=0, size="micro")
+    for path in (checkpoint, card_path(checkpoint)):
+        copyfile(path, tmp_path / f"ours-tiny{path.suffix}")
+        copyfile(path, tmp_path / f"ours-micro{path.suffix}")
+    assert CRDR(beta=0, size="tiny").describe().fingerprint == load_card(checkpoint).sha256
+    with pytest.raises(Unavailable, match="other dimensions than those of size=micro"):
+        CRDR(beta=0, size="micro")
+
+
+def test_a_size_that_does_not_exist_or_stands_beside_a_checkpoint_is_refused(checkpoint):
+    with pytest.raises(BadOption, match="size=huge: it is full, small, mini, micro, tiny"):
+        CRDR(beta=0, size="huge")
+    with pytest.raises(BadOption, match="one of them"):
+        CRDR(beta=0, size="micro", checkpoint=str(checkpoint))
 
 
 @pytest.mark.parametrize(
