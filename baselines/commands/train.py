@@ -25,6 +25,7 @@ from benchmark.commands.refusals import target_folder
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
+    from baselines.neural.checkpoint.mantissas import Mantissas
     from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
@@ -114,7 +115,7 @@ def train(
         ),
     ] = False,
     half: Half = False,
-    mantissa_bits: MantissaBits = 10,
+    mantissa_bits: MantissaBits = "10",
     quantised: Quantised = False,
     quiet: Quiet = False,
 ) -> None:
@@ -154,7 +155,7 @@ def train(
         session = replace(
             session,
             half=half,
-            mantissa_bits=mantissa_bits,
+            mantissas=_mantissas(mantissa_bits),
             quantised=quantised,
             deterministic=deterministic,
         )
@@ -274,6 +275,15 @@ def _rate(asked: float | None) -> float | None:
     if asked is not None and not (asked > 0 and math.isfinite(asked)):
         raise UsageError(f"--learning-rate {asked:g}: it is above 0")
     return asked
+
+
+def _mantissas(text: str) -> "Mantissas":
+    from baselines.neural.checkpoint.mantissas import Mantissas
+
+    try:
+        return Mantissas.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--mantissa-bits {error}") from error
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -49,11 +49,11 @@ Half = Annotated[
     ),
 ]
 MantissaBits = Annotated[
-    int,
+    str,
     typer.Option(
-        min=1,
-        max=10,
-        help="Bits of each mantissa that --half keeps: with fewer, files compress better.",
+        metavar="BITS",
+        help="Bits of each mantissa that --half keeps, 1 to 10: with fewer, files compress better. "
+        "6,synthesis=5 has others for a part.",
         rich_help_panel=options.MANNER,
     ),
 ]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, save_card, verified_card
+from baselines.neural.checkpoint.mantissas import EXACT, Mantissas
 from baselines.neural.checkpoint.quantised import (
     QuantisedWeights,
     can_be_quantised,
@@ -33,7 +34,6 @@ from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
 FLOATS = (torch.float32, torch.float16)
-MANTISSA_BITS = 10  # that float16 stores
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -52,7 +52,7 @@ def make_checkpoint(
     images: Sequence[Pixels],
     *,
     half: bool = False,
-    mantissa_bits: int = MANTISSA_BITS,
+    mantissas: Mantissas = EXACT,
     quantised: bool = False,
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
@@ -60,31 +60,25 @@ def make_checkpoint(
     The tables are computed here and nowhere else: a codec reads the integers, since two machines'
     exponentials need not agree in the last bit. `images` are photographs like those that will be
     coded; two of 256 x 256 suffice. With `half`, parameters become float16 first, so that tables
-    and file belong together; of their mantissas the first `mantissa_bits` (1 to 10) are kept, since
-    the zeros behind them let archives and version control compress the file. With `quantised`, the
-    weights of `Network.quantised_bits` become integers. The network itself stays as it is. Raises
-    `ValueError` for parameters that are not finite and a card of another network.
+    and file belong together, of as many bits as `mantissas` says. With `quantised`, the weights of
+    `Network.quantised_bits` become integers. The network itself stays as it is. Raises `ValueError`
+    for parameters that are not finite, `mantissas` of a part that the network has not, and a card
+    of another network.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
         _refuse_infinite(kept.named_parameters())
         kept.settle()
         if half:
-            for parameter in kept.parameters():
-                parameter.copy_(_rounded(parameter.half().float(), mantissa_bits))
+            mantissas.check([name for name, _ in kept.named_parameters()])
+            for name, parameter in kept.named_parameters():
+                parameter.copy_(mantissas.rounded(name, parameter))
             _refuse_infinite(kept.named_parameters())
         short = quantised_parameters(kept) if quantised else {}
         for name, weights in short.items():
             kept.get_parameter(name).copy_(weights.values())
     tables = load_architecture(card.architecture).tables(kept, images)
     return save_checkpoint(path, kept, card, tables, half=half, quantised=short)
-
-
-def _rounded(values: Tensor, bits: int) -> Tensor:
-    """Return float32 values of float16's range, their mantissas rounded to so many stored bits."""
-    mantissa, exponent = torch.frexp(values)
-    scale = 2.0 ** (bits + 1)
-    return torch.ldexp(torch.round(mantissa * scale) / scale, exponent)
 
 
 def save_checkpoint(

@@ -64,7 +64,7 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
             card,
             images,
             half=session.half,
-            mantissa_bits=session.mantissa_bits,
+            mantissas=session.mantissas,
             quantised=session.quantised,
         )
     except OSError as error:

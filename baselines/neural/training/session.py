@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from baselines.neural.checkpoint.checkpoint import MANTISSA_BITS
+from baselines.neural.checkpoint.mantissas import EXACT, Mantissas
 from baselines.neural.training.curves import write_curves
 from baselines.neural.training.loop.journal import JOURNAL, Journal
 from baselines.neural.training.machine.workers import Launch
@@ -56,7 +56,7 @@ class TrainingSession:
     command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
-    mantissa_bits: int = MANTISSA_BITS  # that are kept then
+    mantissas: Mantissas = EXACT  # what they keep then
     quantised: bool = False  # write the weights that tolerate it as integers of few bits
     deterministic: bool = False  # train with deterministic kernels alone
 
