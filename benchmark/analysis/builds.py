@@ -13,9 +13,11 @@ from typing import NamedTuple
 from benchmark.analysis.comparable import short_version
 from benchmark.analysis.rate_distortion import why_not
 from benchmark.analysis.summarise import Edition, Point, Summary
+from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.measure import Measure
 from benchmark.rows.editions import Build
 
+SIZE = "size"  # option that names another network of a codec
 RECORDED = "recorded (a pack, or bundled rows)"
 
 
@@ -77,12 +79,13 @@ def mixed_builds(summary: Summary) -> dict[str, str]:
     """Return words on the build of each variant of the codecs whose variants are of several.
 
     By label, of newest editions. Variants that name one version are not mixed: some codecs have
-    weights for each variant.
+    weights for each variant. Nor are those that name networks of different sizes.
     """
-    of_codec: dict[str, dict[str, Edition]] = {}
+    of_codec: dict[tuple[str, str], dict[str, Edition]] = {}
     for edition in (point.edition for point in summary.points):
         if not edition.age:
-            of_codec.setdefault(edition.codec, {})[edition.label] = edition
+            size = dict(CodecSpec.of(edition.codec, edition.variant).options).get(SIZE, "")
+            of_codec.setdefault((edition.codec, size), {})[edition.label] = edition
     found: dict[str, str] = {}
     for editions in of_codec.values():
         words = {label: build_words(edition) for label, edition in editions.items()}

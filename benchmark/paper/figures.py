@@ -12,6 +12,7 @@ from benchmark.datasets.profile import profile
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.realism_plot import draw_realism_plots, left_out
+from benchmark.figures.style import Style
 from benchmark.figures.surface import draw_surface
 from benchmark.metrics.measure import Measure
 from benchmark.paper.results import PaperFigure, PaperResults, every_measure
@@ -65,7 +66,7 @@ def field_curves(results: PaperResults, dataset: str, metrics: Sequence[str]) ->
         return PaperFigure(None, (f"no field_{dataset}: {why}", *said))
     anchor = FIELD_ANCHOR.name if FIELD_ANCHOR.label in there else panels[0].curves[0].system.name
     drawing = draw_paper_curves(
-        panels, results.styles(), facts.title, _images(panels), anchor, FIELD_SYSTEMS
+        panels, _field_styles(results), facts.title, _images(panels), anchor, FIELD_SYSTEMS
     )
     return PaperFigure(drawing, tuple(said))
 
@@ -104,7 +105,7 @@ def field_realism(results: PaperResults, name: str, dataset: str, metric: str) -
         why = f"no codec has PSNR and {label} on {dataset} (`{example}`)"
         return PaperFigure(None, (f"no {name}: {why}", *said))
     drawing = draw_realism_plots(
-        plots, psnr.measure, realism.measure, results.styles(), profile(dataset).title,
+        plots, psnr.measure, realism.measure, _field_styles(results), profile(dataset).title,
         _images(panels),
     )  # fmt: skip
     return PaperFigure(drawing, (*said, *(f"{name}: {one}" for one in left_out(plots))))
@@ -162,6 +163,13 @@ def _field_panels(
     """Return panels of what is measured, and panels of the networks of one budget below a rate."""
     here = _measured_panels(results, dataset, metrics)
     return here, [field_panel(one.measure, dataset, one, up_to_bpp) for one in here]
+
+
+def _field_styles(results: PaperResults) -> dict[str, Style]:
+    """Return the styles of all systems; that of the budget looks as our codec does elsewhere."""
+    known = results.styles()
+    ours = {label: label.removesuffix(f":{MATCHED}") for label in known if MATCHED in label}
+    return known | {label: known[plain] for label, plain in ours.items()}
 
 
 def _of_budget(summary: Summary | None) -> Summary | None:

@@ -33,9 +33,9 @@ TYPICAL: Mapping[tuple[str, str, str], Curve] = {
     ("vtm", "cpu", "qp"): ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19)),
     ("compressai", "cpu", "quality"): ((1, 1.5), (3, 2.1), (8, 6)),
     ("msillm", "cpu", "quality"): ((1, 35), (6, 35)),
-    ("ours", "cpu", "q"): ((0, 0.95), (4, 1)),
-    ("ours", "cpu", "bpp"): ((0, 5),),
-    ("ours", "cpu", "psnr"): ((0, 10),),
+    ("ours", "cpu", "q"): ((0, 1.3), (4, 1.4)),
+    ("ours", "cpu", "bpp"): ((0, 7),),
+    ("ours", "cpu", "psnr"): ((0, 14),),
     ("ours", "cuda", "q"): ((0, 0.39), (4, 0.39)),
     ("charm", "cpu", "level"): ((1, 1.3),),
     ("elic", "cpu", "level"): ((1, 1.15),),
@@ -52,7 +52,7 @@ DRAWING: Mapping[tuple[str, str], tuple[float, str, int]] = {
 }
 # Encoders that search in steps: seconds per megapixel and step, and steps by the option `effort`.
 SEARCHING: Mapping[tuple[str, str], tuple[float, tuple[int, ...]]] = {
-    ("ours", "cpu"): (0.7, (0, 25, 200, 600)),
+    ("ours", "cpu"): (0.9, (0, 25, 200, 600)),
 }
 
 
