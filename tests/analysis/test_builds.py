@@ -26,14 +26,15 @@ BETAS = (0, 1.28, 2.56, 3.84)
 SQUEEZE_ID = protocols(METRICS)["lpips_squeeze"]
 
 
-def of_beta(beta, fingerprint="bundled" * 8, **columns):
+def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
     """Rows of a realism weight at three rates: more of it costs PSNR and gains LPIPS."""
     return [
-        row("ours", q, image, variant=f"beta={beta:g}", setting_name="q", fingerprint=fingerprint,
-            num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta, lpips_alex=0.2 / (1 + q + beta),
-            lpips_squeeze=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
+        row("ours", q, image, variant=f"beta={beta:g}{size}", setting_name="q",
+            fingerprint=fingerprint, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta,
+            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
             codec_version=f"checkpoint {fingerprint[:7]}: 9 steps",
-            stream_sha256=f"s{beta}{q}{image}{fingerprint}", decoded_sha256=f"d{beta}{q}{image}",
+            stream_sha256=f"s{beta}{size}{q}{image}{fingerprint}",
+            decoded_sha256=f"d{beta}{q}{image}",
             **columns)
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
@@ -203,6 +204,13 @@ def test_an_anchor_measured_without_a_metric_is_stood_in_for_by_its_bundled_rows
     assert after[other] == {one.label: one.rate for one in before}[other]
     _, tables = compare_all(summary, [PSNR, LPIPS], anchor, None)
     assert f"against {anchor} (bundled), since {anchor} was measured again" in tables[0].notes[-1]
+
+
+def test_a_network_of_another_size_is_no_other_build_of_the_default_one(store):
+    store.append(of_beta(0, size=":size=micro", **NOISY))
+    curves = measured_panel(summarise(store.table()), PSNR).curves
+    assert "ours:beta=0:size=micro" in {one.system.label for one in curves}
+    assert {one.build for one in curves} == {""}
 
 
 def test_curves_of_several_builds_of_a_codec_are_told_apart_in_legends_captions_and_tables(store):

@@ -16,13 +16,19 @@ RUN = {"run": "20270101T000000-aa"}
 LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 
 
-def of_beta(beta, fingerprint="a" * 64, worse=0.0, **columns):
+def of_beta(beta, fingerprint="a" * 64, worse=0.0, size="", **columns):
     """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
     build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
-    same = {"variant": f"beta={beta}", "setting_name": "q", "decoded_sha256": "d", **build, **RULE}
+    same = {
+        "variant": f"beta={beta}{size}",
+        "setting_name": "q",
+        "decoded_sha256": "d",
+        **build,
+        **RULE,
+    }
     return [
         row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
-            stream_sha256=f"{beta}{q}{image}{fingerprint}{worse}",
+            stream_sha256=f"{beta}{size}{q}{image}{fingerprint}{worse}",
             **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **same, **columns})
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
@@ -52,6 +58,13 @@ def tradeoff(store, *words):
 
 def table_of(text):
     return text[: text.index("equal perceptual quality:")]
+
+
+def test_the_bare_name_of_a_codec_means_its_default_network(store):
+    before = tradeoff(store)
+    other = [one for beta in (0, 1) for one in of_beta(beta, "b" * 64, size=":size=micro")]
+    store.append(other)
+    assert tradeoff(store) == before
 
 
 def test_rows_of_another_network_change_no_number_and_are_named(store):
