@@ -31,7 +31,8 @@ def of_beta(beta, fingerprint="bundled" * 8, size="", **columns):
     return [
         row("ours", q, image, variant=f"beta={beta:g}{size}", setting_name="q",
             fingerprint=fingerprint, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta,
-            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze=0.2 / (1 + q + beta), lpips_squeeze_protocol=SQUEEZE_ID,
+            lpips_alex=0.2 / (1 + q + beta), lpips_squeeze=0.2 / (1 + q + beta),
+            lpips_squeeze_protocol=SQUEEZE_ID,
             codec_version=f"checkpoint {fingerprint[:7]}: 9 steps",
             stream_sha256=f"s{beta}{size}{q}{image}{fingerprint}",
             decoded_sha256=f"d{beta}{q}{image}",
