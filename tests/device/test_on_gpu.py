@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from tools.gpu import document, part, run
 from tools.gpu.conditions import Conditions
+from tools.gpu.networks import networks
 from tools.gpu.part import Cell
 from tools.gpu.record import Record, read_record
 
@@ -116,6 +117,11 @@ def fake(monkeypatch, tmp_path):
 
 def raise_error():
     raise ValueError("no memory\nat all")
+
+
+def test_sizes_that_are_bundled_are_taken_trained(tmp_path):
+    names = [one.name for one in networks(Conditions(tmp_path, "cpu", small=False))]
+    assert names[:4] == ["micro", "mini", "small (untrained)", "full (untrained)"]
 
 
 def test_a_cell_that_fails_is_a_result_and_is_tried_again(fake):

@@ -18,7 +18,7 @@ from benchmark.datasets.image import read_image
 from benchmark.registry import open_dataset
 from tools.gpu.conditions import Conditions
 
-SIZES = ("micro", "small", "full")
+SIZES = ("micro", "mini", "small", "full")
 SEED = 0
 START_PX = 256  # side of the crops that an untrained network is fitted to
 # Steps of q at one image: all of a trained network; of an untrained one, whose streams are only
@@ -50,9 +50,9 @@ def networks(conditions: Conditions) -> list[NamedNetwork]:
 
 
 def _ours(conditions: Conditions, size: str) -> NamedNetwork:
-    bundled = BUNDLED / "ours.safetensors"
-    if _size_of(load_card(bundled)) == size:
-        path, name, steps = bundled, size, TRAINED_Q
+    bundled = {_size_of(load_card(one)): one for one in BUNDLED.glob("ours*.safetensors")}
+    if size in bundled:
+        path, name, steps = bundled[size], size, TRAINED_Q
     else:
         path, name, steps = conditions.out / "weights" / f"{size}.safetensors", size, UNTRAINED_Q
         name += " (untrained)"
