@@ -31,7 +31,9 @@ from benchmark.figures.table import DOUBTFUL, NOTHING, Table
 from benchmark.published.curves import Panel, SystemCurve, records
 
 OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
-CROPS = re.compile(r"(\d+) crops of (\d+) px")  # in the version of a network trained here
+# In the version of a network trained here, and of the one that its training began with.
+CROPS = re.compile(r"(\d+) crops of (\d+) px(?:, begun from checkpoint \w+ of (\d+) crops)?")
+AFTER = " after {:,}"  # crops that the network had seen when its training began
 MEASURED = {"measured": "Measured", "recorded": "Measured and recorded (a pack, or bundled rows)"}
 
 
@@ -126,12 +128,15 @@ def _caption(
 
 def budgets(curves: Sequence[SystemCurve]) -> list[str]:
     """Return the sentence on the crops that networks trained here have seen; none without any."""
-    found = grouped(
-        (f"{int(crops):,} crops of {side} px", curve.system.name)
+    seen = [
+        (int(crops), side, AFTER.format(int(before)) if before else "", curve.system.name)
         for curve in curves
         if curve.measured
         for point in curve.points
-        for crops, side in CROPS.findall(point.source)
+        for crops, side, before in CROPS.findall(point.source)
+    ]
+    found = grouped(
+        (f"{crops:,} crops of {side} px{before}", name) for crops, side, before, name in seen
     )
     return [f"Crops that each network has seen in training: {told(found)}."] if found else []
 
