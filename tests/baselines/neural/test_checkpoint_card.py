@@ -183,7 +183,7 @@ def test_tables_of_which_one_is_missing_are_made_again(tiny, tmp_path):
 
 
 def test_weights_in_half_precision_stay_so(tmp_path):
-    source = BUNDLED / "ours.safetensors"
+    source = BUNDLED / "ours-micro.safetensors"
     bare = changed(source, tmp_path / "bare.safetensors", without_tables)
     with_card(bare)
     made, before = load_file(tmp_path / "bare-tables.safetensors"), load_file(source)

@@ -52,7 +52,7 @@ with torch.inference_mode():
 pixels = to_pixels(images)
 assert pixels.std() > 20
 found = pixels.tobytes() + images.numpy().tobytes()
-found += CRDR(beta=0, exact=1).decode(bytes.fromhex(sys.argv[1])).tobytes()
+found += CRDR(beta=0, exact=1, size="micro").decode(bytes.fromhex(sys.argv[1])).tobytes()
 print(hashlib.sha256(found).hexdigest())
 """
 PROCESSORS = (
