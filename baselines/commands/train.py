@@ -151,11 +151,12 @@ def train(
         given = {"learning_rate": learning_rate, "members": members or None}
         words = ["train", *words, *_given(recipe=recipe, **given)]
         words += ["--deterministic"] if deterministic else []
+        mantissas = _mantissas(mantissa_bits)  # before photographs are read
         session = open_session(words, data, validation, device, max_minutes)
         session = replace(
             session,
             half=half,
-            mantissas=_mantissas(mantissa_bits),
+            mantissas=mantissas,
             quantised=quantised,
             deterministic=deterministic,
         )
