@@ -13,11 +13,10 @@ from typing import NamedTuple
 from benchmark.analysis.comparable import short_version
 from benchmark.analysis.rate_distortion import why_not
 from benchmark.analysis.summarise import Edition, Point, Summary
-from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.measure import Measure
 from benchmark.rows.editions import Build
 
-SIZE = "size"  # option that names another network of a codec
+SIZE, EFFORT = "size", "effort"  # options that name another network of a codec, another encoder
 RECORDED = "recorded (a pack, or bundled rows)"
 
 
@@ -95,7 +94,12 @@ def mixed_builds(summary: Summary) -> dict[str, str]:
 
 def size_of(edition: Edition) -> str:
     """Return the size of network that a variant names; empty for the codec's default."""
-    return dict(CodecSpec.of(edition.codec, edition.variant).options).get(SIZE, "")
+    return edition.options.get(SIZE, "")
+
+
+def is_default(edition: Edition) -> bool:
+    """Return whether a variant is of its codec's default network and default encoder."""
+    return not {SIZE, EFFORT} & edition.options.keys()
 
 
 def mixed_sentences(summary: Summary) -> list[str]:

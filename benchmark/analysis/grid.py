@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from benchmark.analysis.builds import Family, one_build, origin
 from benchmark.analysis.summarise import Edition, Point, Summary
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.measure import Measure
 
 OWN = "ours"
@@ -36,7 +35,7 @@ class RealismGrid(NamedTuple):
 
 def beta_of(edition: Edition) -> float | None:
     """Return the realism weight of our codec's variant; None for other codecs."""
-    beta = dict(CodecSpec.of(edition.codec, edition.variant).options).get("beta", "")
+    beta = edition.options.get("beta", "")
     return float(beta) if edition.codec == OWN and beta else None
 
 
@@ -88,7 +87,7 @@ def _of_one_checkpoint(summary: Summary) -> set[str]:
     by_rest: dict[tuple[tuple[str, str], ...], set[str]] = {}
     for edition in {point.label: point.edition for point in summary.points}.values():
         if beta_of(edition) is not None:
-            options = dict(CodecSpec.of(OWN, edition.variant).options)
+            options = edition.options
             del options["beta"]
             by_rest.setdefault(tuple(sorted(options.items())), set()).add(edition.variant)
     return by_rest.get(()) or max(by_rest.values(), key=len, default=set())

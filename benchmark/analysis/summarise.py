@@ -21,6 +21,7 @@ from benchmark.analysis.means import (
     tallies,
 )
 from benchmark.codec import Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
@@ -56,6 +57,11 @@ class Edition:
     build: Build = NO_BUILD
     run: str = ""  # of the latest row
     age: int = 0  # 0 for the newest edition of the codec variant
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of `variant` by name."""
+        return dict(CodecSpec.of(self.codec, self.variant).options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

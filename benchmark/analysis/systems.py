@@ -252,6 +252,15 @@ def plainness(label: str) -> int:
     return 0 if label in PLAIN else len(options) + older
 
 
+def option_count(label: str) -> int:
+    """Return the number of options that a label names.
+
+    >>> option_count("jpeg"), option_count("ours:beta=0:effort=2")
+    (0, 2)
+    """
+    return len(_options(plain_label(label))[1])
+
+
 def _options(label: str) -> tuple[str, dict[str, str]]:
     """Split a label into name and options; a path.py:Class stays one name."""
     name, *rest = split_unescaped(ALIASES.get(label, label), ":")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.analysis.rate_distortion import Delta, bd_rate
-from benchmark.analysis.systems import Kind, family, kind, plainness
+from benchmark.analysis.systems import Kind, family, kind, option_count, plainness
 from benchmark.figures.captions import listed
 from benchmark.figures.style import Role
 from benchmark.published.curves import Panel, SystemCurve
@@ -37,9 +37,10 @@ def everyone(panels: Sequence[Panel]) -> Cast:
 def overview(panels: Sequence[Panel], anchor: str, most: int) -> Cast:
     """Return a cast of at most so many curves.
 
-    In colour are own curves (the plain variant and the strongest), JPEG, the strongest standard
-    codec and the strongest learned one. The others are grey, the strongest of each codec before
-    further variants. Strength is the BD-rate against `anchor`, a label, in the first panel.
+    In colour are own curves (the plain variant, the strongest of those with the fewest options and
+    the strongest), JPEG, the strongest standard codec and the strongest learned one. The others are
+    grey, the strongest of each codec before further variants. Strength is the BD-rate against
+    `anchor`, a label, in the first panel.
     """
     curves = {curve.name: curve for one in panels for curve in one.curves}
     if len(curves) <= MOST_COLOURED:
@@ -81,7 +82,10 @@ def _chosen(ranked: Sequence[SystemCurve], anchor: str) -> Iterator[SystemCurve]
     """Yield the curves that are to be in colour, of which some may come twice."""
     own = [one for one in ranked if kind(one.system) == "own"]
     plain = sorted(own, key=_plainness)
-    yield from list(dict.fromkeys([*plain[:1], *_firsts(own, plain[:1]), *own[:1]]))[:MOST_OWN]
+    fewest = min((option_count(one.system.label) for one in own), default=0)
+    simple = [one for one in own if option_count(one.system.label) == fewest]
+    choices = [*plain[:1], *_firsts(own, plain[:1]), *simple[:1], *own[:1]]
+    yield from list(dict.fromkeys(choices))[:MOST_OWN]
     jpegs = [one for one in ranked if _is_jpeg(one) and one.measured]
     jpegs.sort(key=lambda one: (one.system.label != anchor, plainness(one.system.label)))
     yield from jpegs[:1]

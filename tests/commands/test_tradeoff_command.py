@@ -16,11 +16,11 @@ RUN = {"run": "20270101T000000-aa"}
 LACKING = {"lpips_squeeze": None, "lpips_squeeze_protocol": None}
 
 
-def of_beta(beta, fingerprint="a" * 64, worse=0.0, size="", **columns):
+def of_beta(beta, fingerprint="a" * 64, worse=0.0, options="", **columns):
     """Rows of our codec: a realism weight costs PSNR and gains LPIPS."""
     build = {"fingerprint": fingerprint, "codec_version": f"checkpoint {fingerprint[:8]}"}
     same = {
-        "variant": f"beta={beta}{size}",
+        "variant": f"beta={beta}{options}",
         "setting_name": "q",
         "decoded_sha256": "d",
         **build,
@@ -28,7 +28,7 @@ def of_beta(beta, fingerprint="a" * 64, worse=0.0, size="", **columns):
     }
     return [
         row("ours", q, image, num_bytes=1000 * 2**q, psnr_db=30.0 + 3 * q - beta - worse,
-            stream_sha256=f"{beta}{size}{q}{image}{fingerprint}{worse}",
+            stream_sha256=f"{beta}{options}{q}{image}{fingerprint}{worse}",
             **{"lpips_squeeze": 0.2 / (1 + q + beta) + worse, **same, **columns})
         for q in (0, 1, 2) for image in IMAGES
     ]  # fmt: skip
@@ -62,8 +62,14 @@ def table_of(text):
 
 def test_the_bare_name_of_a_codec_means_its_default_network(store):
     before = tradeoff(store)
-    other = [one for beta in (0, 1) for one in of_beta(beta, "b" * 64, size=":size=micro")]
+    other = [one for beta in (0, 1) for one in of_beta(beta, "b" * 64, options=":size=micro")]
     store.append(other)
+    assert tradeoff(store) == before
+
+
+def test_the_bare_name_of_a_codec_means_its_encoder_without_a_search(store):
+    before = tradeoff(store)
+    store.append([one for beta in (0, 1) for one in of_beta(beta, worse=-0.1, options=":effort=2")])
     assert tradeoff(store) == before
 
 

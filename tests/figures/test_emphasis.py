@@ -71,6 +71,12 @@ def test_strength_is_the_bd_rate_and_not_the_place_in_the_table():
     assert cast.roles.get("vtm") == "context"
 
 
+def test_a_variant_with_more_options_does_not_displace_the_default_encoder():
+    searched = overview([panel_of(GAINS | {"ours:beta=0:effort=2": 3.2})], "jpeg:optimize=1", 8)
+    own = [name for name, role in searched.roles.items() if "ours" in name and role != "context"]
+    assert own == ["ours beta=3.84", "ours beta=0", "ours beta=0 effort=2"]
+
+
 def test_a_codec_of_the_users_own_is_never_left_out():
     cast = overview([panel_of(GAINS | {"folder:path=/x/mine": -3.0})], "jpeg:optimize=1", 8)
     assert cast.roles["folder path=mine"] == "own"

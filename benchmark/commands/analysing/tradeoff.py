@@ -133,15 +133,15 @@ def tradeoff(
 def _labels(stored: "DatasetResults", asked: str) -> list[str]:
     """Return the labels of a codec's variants, or one; raise `UnknownName` for no such codec.
 
-    A codec's name alone means its default network, where that has results.
+    A codec's name alone means its default network and encoder, where those have results.
     """
-    from benchmark.analysis.builds import size_of
+    from benchmark.analysis.builds import is_default
 
     editions = [point.edition for point in stored.summary.points]
     found = [one for one in editions if asked in (one.label, one.codec) and not one.age]
     if not found:
         raise UnknownName("codec with results", asked, stored.summary.labels)
-    of_default = [one for one in found if not size_of(one)]
+    of_default = [one for one in found if is_default(one)]
     return list(dict.fromkeys(one.label for one in of_default or found))
 
 
