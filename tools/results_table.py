@@ -25,6 +25,7 @@ CODECS = {  # label in the rows -> what the README calls it
     "dirac:steps=100": "DIRAC, 100 steps",
     "hfd": "HFD, 20 steps",
     "ours:beta=0": "**`ours`, beta 0**",
+    "ours:beta=0:effort=2": "**`ours`, beta 0, effort 2**",
     "ours:beta=3.84": "**`ours`, beta 3.84**",
 }
 LPIPS = "lpips_squeeze"
