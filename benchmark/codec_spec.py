@@ -117,14 +117,24 @@ def codec_class(spec: CodecSpec) -> type[Any]:
 
 
 def resolve(spec: CodecSpec) -> list[CodecSpec]:
-    """Return the variants of a spec, without default options; a bare name may be several."""
+    """Return the variants of a spec, without default options.
+
+    A bare name may be several. So may a name whose options leave out one that the codec cannot do
+    without, but that its variants give: `ours:size=micro` is `ours:beta=0:size=micro` and
+    `ours:beta=3.84:size=micro`.
+    """
     made = codec_class(spec)
     variants: tuple[Mapping[str, str], ...] = getattr(made, "variants", ())
-    if variants and not spec.options:
-        return [CodecSpec(spec.name, tuple(sorted(options.items()))) for options in variants]
-    defaults = {key: str(value.default) for key, value in _parameters(spec, made).items()}
-    kept = [(key, value) for key, value in spec.options if defaults.get(key) != value]
-    return [CodecSpec(spec.name, tuple(kept))]
+    parameters = _parameters(spec, made)
+    given = {key for key, _ in spec.options}
+    lacking = {key for key, value in parameters.items() if value.default is value.empty} - given
+    defaults = {key: str(value.default) for key, value in parameters.items()}
+    kept = {key: value for key, value in spec.options if defaults.get(key) != value}
+    several = variants and (not given or any(lacking & one.keys() for one in variants))
+    return [
+        CodecSpec(spec.name, tuple(sorted({**more, **kept}.items())))
+        for more in (variants if several else ({},))
+    ]
 
 
 def drawings(spec: CodecSpec, count: int) -> list[CodecSpec]:

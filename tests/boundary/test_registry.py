@@ -54,6 +54,12 @@ def test_a_bare_name_stands_for_its_default_variants():
     assert [spec.text for spec in kept] == ["ours:beta=2.56"]
 
 
+def test_options_without_the_one_that_variants_give_stand_for_every_variant():
+    found = [spec.text for spec in resolve(parse_codec("ours:size=micro:effort=0"))]
+    assert found == ["ours:beta=0:size=micro", "ours:beta=3.84:size=micro"]
+    assert len(resolve(parse_codec("ours:size=micro:beta=1.28"))) == 1
+
+
 def test_options_may_follow_a_short_name_and_win_over_its_own():
     bare = {"model": "bmshj2018-hyperprior", "metric": "mse"}
     assert parse_codec("hyperprior").options == tuple(sorted(bare.items()))

@@ -1,8 +1,8 @@
 """The network of CRDR's authors by their own code, to be timed beside ours.
 
-The code is a checkout of theirs (github.com/iwa-shi/CRDR); CompressAI has to be installed. Packages
-with which they log, show progress and read videos stand in as empty ones where they are missing:
-coding an image uses none of them.
+The code is a checkout of theirs (github.com/iwa-shi/CRDR); CompressAI and PyYAML have to be
+installed. Packages with which they log, show progress and read videos stand in as empty ones where
+they are missing: coding an image uses none of them.
 """
 
 import subprocess
@@ -18,6 +18,7 @@ import yaml
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
 from baselines.compressai.weights import importable
 from baselines.neural.blocks.raster import to_images

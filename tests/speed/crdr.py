@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from authors import Authors
 from peer import verdict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
 from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
@@ -89,7 +89,11 @@ def measure(name: str, chosen: argparse.Namespace) -> bool:
     if chosen.peer:
         runs["float"] = lambda: in_float(checkpoint.network, pixels)
     beside_authors = chosen.authors is not None and name == "full"
-    authors = Authors(chosen.authors, chosen.threads, Q, BETA) if beside_authors else None
+    authors = None
+    if beside_authors:
+        from authors import Authors  # needs PyYAML
+
+        authors = Authors(chosen.authors, chosen.threads, Q, BETA)
     clock = process_time if chosen.processor_time else perf_counter
     rounds: list[dict[str, tuple[float, dict[str, float]]]] = []
     for _ in range(chosen.rounds):
