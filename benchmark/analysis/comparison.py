@@ -101,7 +101,7 @@ def compare(
         point.label: (point.edition.codec, point.edition.variant) for point in summary.points
     }
     drawn: dict[str, DrawnCurve | None] = {}
-    if not measure.of_sets and summary.average == "per_image":
+    if measure.by_image and summary.average == "per_image":
         drawn = {label: drawn_curve(points, measure) for label, points in of.items()}
     found = []
     for label in summary.labels:

@@ -1,5 +1,8 @@
 """BD-rates of mean curves over draws of images, all draws at once.
 
+A distribution metric enters a draw as the value of the whole set plus the mean influence of the
+images drawn: to first order, as in its own interval.
+
 The rules are those of `rate_distortion` (Pareto front, Akima interpolation, at least four points),
 in arrays whose first axis is the draw. H. Akima, "A New Method of Interpolation and Smooth Curve
 Fitting Based on Local Procedures", J. ACM 17 (1970), as scipy has it.

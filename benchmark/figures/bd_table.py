@@ -181,12 +181,15 @@ def _notes(
     notes += [FEW_NOTE] * any(one.few for one in numbers)
     if any(one.column in trained_on(one.label) for one in numbers):
         notes.append(f"{TRAINED} The metric is in the codec's training loss.")
-    of_sets = [labels[measure.column] for measure in measures if measure.of_sets]
-    if of_sets:
-        notes.append(
-            f"No median and no interval of {listed(of_sets)}: metrics of whole sets have no curve "
-            "of a single image."
-        )
+    for said, of in (
+        ("median", [one for one in measures if one.of_sets and one.by_image]),
+        ("median and no interval", [one for one in measures if not one.by_image]),
+    ):
+        if of:
+            notes.append(
+                f"No {said} of {listed([labels[one.column] for one in of])}: metrics of whole sets "
+                "have no curve of a single image."
+            )
     left_out = grouped(
         (
             f"{point.label} {point.setting}",

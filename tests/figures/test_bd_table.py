@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmark.analysis.comparison import DISAGREEMENT, compare
-from benchmark.analysis.rate_distortion import excluded
+from benchmark.analysis.rate_distortion import Delta, excluded
 from benchmark.analysis.summarise import summarise
 from benchmark.figures.bd_table import bd_overview, bd_records, bd_table
 from benchmark.metrics.measure import Measure
@@ -182,14 +183,23 @@ def of_sets(images):
 
 
 @pytest.mark.parametrize(("images", "few"), [(49, True), (50, False)])
-def test_distribution_metrics_of_few_images_are_marked_and_have_no_spread(images, few):
+def test_distribution_metrics_of_few_images_are_marked_and_have_no_median(images, few):
     comparisons = compare(of_sets([f"{n:02d}" for n in range(images)]), FD, "jpeg")
     overview = bd_overview(comparisons, [FD], "jpeg")
-    assert overview.rows[0][2].endswith("‡") is few
+    assert ("‡" in overview.rows[0][2]) is few
+    assert overview.rows[0][2].endswith("[-27.5, -27.5]")  # every image has the same values
     assert overview.rows[1][2] == "–"
     assert any(one.startswith("‡ Over fewer than 50 images") for one in overview.notes) is few
-    assert "FD (AlexNet): metrics of whole sets" in note(overview, "No median")
+    assert "FD (AlexNet): metrics of whole sets" in note(overview, "No median of")
     (record,) = bd_records(comparisons)
     assert record["few"] is few
-    assert record["bd_rate_low_percent"] is None
+    assert record["bd_rate_low_percent"] == pytest.approx(record["bd_rate_percent"])
     assert not math.isnan(record["bd_rate_percent"])
+
+
+def test_a_distribution_metric_without_influences_has_no_interval():
+    unknown = replace(FD, by_image=False)
+    comparisons = compare(of_sets(["a", "b", "c"]), unknown, "jpeg")
+    assert isinstance(comparisons[0].rate, Delta)
+    assert comparisons[0].rate_interval is None
+    assert note(bd_overview(comparisons, [unknown], "jpeg"), "No median and no interval of FD")
