@@ -6,6 +6,7 @@
     ours:beta=0:exact=1
     ours:beta=0:size=micro
     ours:beta=0:effort=2
+    ours:beta=2.56:effort=2:search_for=realism
     ours:beta=0:bpp=0.25      one point, q chosen for each image; or psnr=32
 
 One network for every rate q in [0, 4] and every realism weight beta in [0, 5.12] (Iwai et al.,
@@ -18,7 +19,7 @@ float64 without rounded sums, so that they have the same sha256 everywhere; stre
 
 With `effort` above 0 the encoder searches for better latents of each image, in 25, 200 or 600 steps
 of gradient descent; the decoder does not know. The search is for squared error, whatever beta is,
-so that bits do not depend on beta.
+so that bits do not depend on beta; with `search_for=realism` it is for LPIPS at that beta as well.
 """
 
 import math
@@ -49,6 +50,7 @@ HIGHEST_BETA = 5.12
 Q_RANGE = Between("q", 0, 4)
 SEARCH_STEPS = (0, 25, 200, 600)  # by effort
 LEARNING_RATE = 0.01  # of the search
+PSNR, REALISM = SEARCHED_FOR = "psnr", "realism"
 SIZED_FILE = "ours-{size}.safetensors"
 REMEDY = (
     "train one, or make it from the authors' with `bench checkpoint import crdr.pth.tar`, or name "
@@ -62,7 +64,8 @@ class CRDR:
     `beta`, 0 to 5.12, is rounded to multiples of .04 and only written to the header. `checkpoint`
     is a safetensors file with its card beside it; `size`, a name in `SIZES`, takes that size's file
     in place of the default one. `exact`, 0 or 1, is how pixels are computed. `effort`, 0 to 3, is
-    how long the encoder searches, with random numbers from `search_seed`. `bpp` (bits per pixel) or
+    how long the encoder searches, with random numbers from `search_seed`, and `search_for`, "psnr"
+    or "realism", is what for; the latter needs AlexNet's weights. `bpp` (bits per pixel) or
     `psnr` (dB) is what every stream shall have: the only setting then, in place of q.
     """
 
@@ -80,6 +83,7 @@ class CRDR:
         exact: int = 0,
         effort: int = 0,
         search_seed: int = 0,
+        search_for: str = PSNR,
         bpp: float = 0.0,
         psnr: float = 0.0,
     ) -> None:
@@ -95,6 +99,8 @@ class CRDR:
             raise BadOption(f"effort={effort}: it is 0 to {len(SEARCH_STEPS) - 1}")
         if search_seed < 0:
             raise BadOption(f"search_seed={search_seed}: it is 0 or above")
+        if search_for not in SEARCHED_FOR:
+            raise BadOption(f"search_for={search_for}: it is {' or '.join(SEARCHED_FOR)}")
         targets = [Setting(name, value) for name, value in (("bpp", bpp), ("psnr", psnr)) if value]
         if len(targets) > 1 or any(not 0 < one.value < math.inf for one in targets):
             raise BadOption(f"bpp={bpp:g}, psnr={psnr:g}: one of them, above 0")
@@ -104,6 +110,7 @@ class CRDR:
         self._exact = bool(exact)
         self._beta = beta
         self._effort, self._search_seed = effort, search_seed
+        self._search_for = search_for
         file = SIZED_FILE.format(size=size) if size else FILE
         self._path = find_checkpoint(checkpoint, file, REMEDY.format(file=file))
         self._card = card_of(self._path, "crdr")
@@ -115,13 +122,19 @@ class CRDR:
     def describe(self) -> CodecInfo:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors.
 
-        Raises `Unavailable` for a card that the tensors do not fit.
+        Raises `Unavailable` for a card that the tensors do not fit, and for a search for realism
+        without AlexNet's weights.
         """
         rate = "q={q}" if self.accepts == Q_RANGE else f"the q that {self.sweep[0]} takes"
         command = f"CRDR at {rate}, beta={self._beta:g}, entropy path in integers"
         command += ", exact synthesis" if self._exact else ""
         steps = SEARCH_STEPS[self._effort]
         command += f", latents searched for in {steps} steps" if steps else ""
+        if steps and self._search_for == REALISM:
+            from benchmark.system.backbone import ALEXNET
+
+            ALEXNET.find()
+            command += ", for squared error and LPIPS"
         info = described(checked_card(self._path), command, "MIT", REVISION, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
@@ -173,7 +186,8 @@ class CRDR:
         from baselines.neural.crdr.encoding.refine import Search
 
         steps = SEARCH_STEPS[self._effort]
-        return Search(steps, LEARNING_RATE, self._search_seed) if steps else None
+        realism = self._search_for == REALISM
+        return Search(steps, LEARNING_RATE, self._search_seed, realism) if steps else None
 
     def _codec(self) -> "PictureCodec":
         load = exact_codec if self._exact else loaded_codec

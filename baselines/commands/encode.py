@@ -74,6 +74,13 @@ def encode(
             rich_help_panel=options.CODED,
         ),
     ] = None,
+    search_for: Annotated[
+        str | None,
+        typer.Option(
+            help="What --effort is for: psnr (default), or realism, LPIPS at this beta as well.",
+            rich_help_panel=options.CODED,
+        ),
+    ] = None,
     checkpoint: options.Checkpoint = "",
     device: options.DeviceName = "cpu",
     weights_dir: options.WeightsDir = None,
@@ -82,7 +89,7 @@ def encode(
     """Encode an image with our codec, or with another.
 
     --q-map and --beta-map control our codec block by block. --q, --beta, their maps, --bpp, --psnr,
-    --effort and --checkpoint are for our codec, --point for the others.
+    --effort, --search-for and --checkpoint are for our codec, --point for the others.
 
     Examples:
       bench encode in.png out.crdr --q 2.5 --beta 3.84
@@ -108,7 +115,10 @@ def encode(
         for name, value in targets.items():
             if not value > 0:
                 raise UsageError(f"--{name} {value:g}: it is above 0")
+        if search_for is not None and not effort:
+            raise UsageError(f"--search-for {search_for}: it says what --effort 1 to 3 is for")
         wanted = {"beta": BETA if beta is None else beta, "effort": effort or 0, **targets}
+        wanted |= {} if search_for is None else {"search_for": search_for}
         coder = our_codec(checkpoint, device, weights_dir, **wanted)
         pixels = read_image(image, flatten)
         maps = {
@@ -119,6 +129,7 @@ def encode(
         data = coder.encode(pixels, setting, **maps)
     else:
         given = {**rates, "beta": beta, "beta-map": beta_map, "effort": effort}
+        given |= {"search-for": search_for}
         refuse_options(codec, {name: value is not None for name, value in given.items()})
         refuse_options(codec, {"checkpoint": bool(checkpoint)})
         bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)

@@ -182,6 +182,8 @@ MISTAKES = {
         "encode photo.png out.crdr --q 1 --bpp 0.2",
         "encode photo.png out.crdr --bpp 0.2 --psnr 30",
         "encode photo.png out.jpg --codec jpeg --effort 1",
+        "encode photo.png out.crdr --search-for realism",
+        "encode photo.png out.crdr --effort 1 --search-for speed",
         "decode notes.txt out.jpg",
         "fetch alexnet --from photo.png",
     ],

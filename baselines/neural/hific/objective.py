@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from baselines.neural.network import Estimate, Network
+from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
-from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.objective import (
     Adversarial,

@@ -21,8 +21,8 @@ from torch import Tensor
 from baselines.neural.blocks.control import Control
 from baselines.neural.multirealism.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
+from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
-from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.objective import Adversarial, Batch, Loss, Setup, Validation
 from baselines.neural.training.recipe import Share, Weight

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from baselines.neural.network import Network
+from baselines.neural.perceptual import Perceptual
 from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.schedule import stages_of
 from baselines.neural.pqmim.sizes import PqMimSizes
 from baselines.neural.pqmim.validation import validate_tokens
 from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
-from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import (
     Adversarial,

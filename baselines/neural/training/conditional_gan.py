@@ -46,7 +46,7 @@ class GanStage(Stage):
     def find_resources(self) -> None:
         """Raise `Unavailable` where LPIPS is asked for and its weights are missing."""
         if self.has_lpips:
-            from baselines.neural.training.losses.perceptual import Perceptual
+            from baselines.neural.perceptual import Perceptual
 
             Perceptual()
 

@@ -12,6 +12,10 @@ compression" (CVPR workshops 2019), through the rounding of Yang, Bamler, Mandt,
 inference for neural image compression" (NeurIPS 2020). Where the processor computes in bfloat16, so
 do the convolutions of a step: the descent is as good and takes half of the time (docs/log.md), and
 what is coded does not depend on it but through the latents.
+
+The distortion is 150 times the squared error at beta 0; a search for realism adds LPIPS of the
+picture at the stream's own beta, with the published weight. The GAN's part is left out, since
+checkpoints hold no discriminators.
 """
 
 from dataclasses import dataclass
@@ -25,11 +29,13 @@ from torch.nn import functional
 
 from baselines.neural.bfloat16 import has_bfloat16
 from baselines.neural.blocks.control import Level
-from baselines.neural.crdr.model import CRDRNetwork
+from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.entropy.hyperprior_coder import Chosen
 from baselines.neural.entropy.rounding import annealed
+from baselines.neural.perceptual import Perceptual
 
 SQUARED_ERROR_WEIGHT = 150.0  # of values in [0, 1], beside lambda bits per pixel, as in training
+LPIPS_PER_BETA = 0.390625  # of Iwai et al., "Controlling Rate, Distortion, and Realism" (2024)
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 0.5, 0.25  # of rounding; it falls geometrically
 
 Floats = NDArray[np.floating[Any]]
@@ -37,28 +43,30 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Length of the search, and its noise."""
+    """Length of the search, its noise, and whether it is for realism beside squared error."""
 
     steps: int
     learning_rate: float
     seed: int = 0
+    for_realism: bool = False
 
 
 def refine(
     network: CRDRNetwork,
     images: Tensor,
     inside: tuple[int, int],
-    rate: Level,
+    controls: Controls,
     search: Search,
 ) -> Chosen:
     """Search for latents of less rate and distortion together than those of the analysis.
 
     images: float32 (1, 3, H, W) in [-1, 1], sides multiples of 64, of which the first rows and
-    columns `inside` count. rate: q, a number or a map. The distortion is the squared error at beta
-    0, so that the stream does not depend on beta. What a bit is worth follows from the image's own
-    rates and distortions at the levels of the network. The same machine, number of threads and
-    seed give the same latents.
+    columns `inside` count. controls: q and beta, numbers or maps. Unless the search is for realism,
+    the stream does not depend on beta. What a bit is worth follows from the image's own rates and
+    squared errors at the levels of the network. The same machine, number of threads and seed give
+    the same latents. Raises `Unavailable` for a search for realism without AlexNet's weights.
     """
+    rate = controls.rate
     with torch.inference_mode(False), torch.no_grad():
         images = images.clone(memory_format=torch.channels_last)
         rows, columns = inside
@@ -69,35 +77,70 @@ def refine(
         lambdas = _lambdas(network, images, counted, rate)
         if lambdas is None:
             return start
-        weights = functional.interpolate(1 / lambdas, images.shape[2:]) * counted
-        return _descend(network, images, weights, rate, start, search)
+        weights = _at_pixels(1 / lambdas, images) * counted
+        distortion = _Distortion(images, weights)
+        if search.for_realism:
+            distortion = _WithLpips(images, weights, controls.realism)
+        return _descend(network, controls, start, distortion, search)
+
+
+class _Distortion:
+    """Squared error of pictures at beta 0, in bits."""
+
+    beta: Level = 0.0
+
+    def __init__(self, images: Tensor, weights: Tensor) -> None:
+        """Weigh each pixel of `images` by `weights` (1, 1, H, W), in bits; 0 for padding."""
+        self.images, self.weights = images, weights
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        return SQUARED_ERROR_WEIGHT * _squared_error(pictures, self.images, self.weights)
+
+
+class _WithLpips(_Distortion):
+    """Squared error and LPIPS (AlexNet) of pictures at a beta of the stream, in bits."""
+
+    def __init__(self, images: Tensor, weights: Tensor, beta: Level) -> None:
+        super().__init__(images, weights)
+        self.beta = beta
+        of_pixels = LPIPS_PER_BETA * _at_pixels(torch.from_numpy(_map_of(beta)).to(images), images)
+        self._lpips = Perceptual().to(images.device)
+        # LPIPS is a mean over positions, bits are a sum over pixels.
+        self._lpips_weights = (of_pixels * weights)[:, 0] * images[0, 0].numel()
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        distance: Tensor = self._lpips(self.images, pictures, self._lpips_weights)
+        return super().__call__(pictures) + distance.sum()
 
 
 def _descend(
     network: CRDRNetwork,
-    images: Tensor,
-    weights: Tensor,
-    rate: Level,
+    controls: Controls,
     start: Chosen,
+    distortion: _Distortion,
     search: Search,
 ) -> Chosen:
     latents, hyper = (one.clone().requires_grad_(True) for one in start)
     found = [latents, hyper]
-    generator = torch.Generator(images.device).manual_seed(search.seed)
+    generator = torch.Generator(latents.device).manual_seed(search.seed)
     optimiser = torch.optim.Adam(found, lr=search.learning_rate)
-    device = images.device.type
+    device = latents.device.type
     reduced = torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
     for step in range(search.steps):
         rounding = annealed(_temperature(step / search.steps), generator)
         with torch.enable_grad(), reduced:
             coded = network.code_rounded(latents, hyper, rounding)
-            pictures = network.synthesise(coded.latents, rate, 0.0)
-            bits = (coded.y_bits + coded.z_bits).sum()
-            loss = SQUARED_ERROR_WEIGHT * _squared_error(pictures, images, weights) + bits
+            pictures = network.synthesise(coded.latents, controls.rate, distortion.beta)
+            loss = distortion(pictures) + (coded.y_bits + coded.z_bits).sum()
             for one, gradient in zip(found, torch.autograd.grad(loss, found), strict=True):
                 one.grad = gradient
         optimiser.step()
     return Chosen(latents.detach(), hyper.detach())
+
+
+def _at_pixels(levels: Tensor, images: Tensor) -> Tensor:
+    """Return numbers by region, (1, 1, h, w), as (1, 1, H, W) of the images."""
+    return functional.interpolate(levels, images.shape[2:])
 
 
 def _temperature(share: float) -> float:
@@ -122,8 +165,12 @@ def _lambdas(network: CRDRNetwork, images: Tensor, counted: Tensor, rate: Level)
         return None
     slopes = np.log(-SQUARED_ERROR_WEIGHT * np.diff(errors) / np.diff(bits))
     middles = np.arange(len(slopes)) + 0.5
-    levels = rate.cpu().numpy() if isinstance(rate, Tensor) else np.full((1, 1, 1, 1), rate)
-    return torch.from_numpy(np.exp(_interpolated(levels, middles, slopes))).to(images)
+    return torch.from_numpy(np.exp(_interpolated(_map_of(rate), middles, slopes))).to(images)
+
+
+def _map_of(level: Level) -> Floats:
+    """Return a level, (1, 1, 1, 1), or the map that it is."""
+    return level.cpu().numpy() if isinstance(level, Tensor) else np.full((1, 1, 1, 1), level)
 
 
 def _interpolated(at: Floats, places: Floats, values: Floats) -> Floats:

@@ -17,7 +17,7 @@ from baselines.neural.crdr.training.adversary import Adversary
 from baselines.neural.crdr.training.draw import DrawnLevels, control, draw_levels
 from baselines.neural.crdr.training.stage import ConditionedStage
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import lambda_at, terms
 from baselines.neural.training.objective import (
     Adversarial,

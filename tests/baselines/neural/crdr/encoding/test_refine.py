@@ -16,9 +16,12 @@ from baselines.neural.crdr.sizes import TINY
 from benchmark.codec import Pixels, Setting
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
-from benchmark.errors import BadOption, ImageRefused
+from benchmark.errors import BadOption, ImageRefused, Unavailable
+from benchmark.metrics.perceptual.lpips import LPIPSAlex
+from conftest import SHARED
 from support.networks.tiny_checkpoint import write_checkpoint
 
+ALEXNET = SHARED / "data" / "weights"
 LAMBDAS = (3.4, 1.2, 0.4, 0.13, 0.05)  # of the recipe that trained it
 
 
@@ -91,6 +94,63 @@ def test_a_map_of_rates_gives_each_region_its_own_worth_of_a_bit(photograph):
     assert costs[1] < 0.99 * costs[0]
 
 
+@pytest.fixture
+def _alexnet(monkeypatch):
+    monkeypatch.setenv("BENCH_WEIGHTS", str(ALEXNET))
+
+
+@pytest.mark.usefixtures("_alexnet")
+@pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
+@pytest.mark.parametrize("shape", [(64, 128), (50, 75)])
+def test_a_search_for_realism_lowers_lpips_at_the_beta_of_the_stream(photograph, shape):
+    """By the metric's own LPIPS, and with what it costs in bits and squared error counted."""
+    pixels, metric = photograph[: shape[0], : shape[1]], LPIPSAlex()
+    distances, costs = [], []
+    for purpose in ("psnr", "realism"):
+        codec = ours(beta=3.84, effort=1, search_for=purpose)
+        data = codec.encode(pixels, Setting("q", 2))
+        decoded = codec.decode(data)
+        distances.append(metric.compare(metric.prepare(pixels), decoded))
+        error = np.square(np.subtract(pixels, decoded, dtype=float) / 255).mean()
+        bpp = 24 * len(data) / pixels.size
+        costs.append(150 * error + 0.390625 * 3.84 * distances[-1] + LAMBDAS[2] * bpp)
+    assert distances[1] < 0.9 * distances[0]
+    assert costs[1] < 0.99 * costs[0]
+
+
+@pytest.mark.usefixtures("_alexnet")
+@pytest.mark.skipif(not ALEXNET.exists(), reason="needs ../shared/data/weights")
+def test_where_a_map_has_no_beta_a_search_for_realism_is_one_for_squared_error(photograph):
+    black = np.zeros_like(photograph)
+    half = black.copy()
+    half[:, 64:] = 255
+    plain = ours(effort=1).encode(photograph, Setting("q", 2))
+    nowhere, right = (
+        ours(effort=1, search_for="realism").encode(photograph, Setting("q", 2), beta_map=one)
+        for one in (black, half)
+    )
+    block, identity = CRDRControlBlock(), load_card(BUNDLED / "ours.safetensors").identity
+    payloads = [
+        unpack(one, block, identity[:CHECKPOINT_BYTES]).payloads for one in (plain, nowhere)
+    ]
+    assert payloads[0] == payloads[1]
+    codec, metric = ours(), LPIPSAlex()
+    realistic = [codec.decode(one, beta=5.12) for one in (plain, right)]
+    gains = []
+    for columns in (slice(0, 64), slice(64, 128)):
+        reference = metric.prepare(photograph[:, columns])
+        before, after = (metric.compare(reference, one[:, columns]) for one in realistic)
+        gains.append(1 - after / before)
+    assert gains[1] > 0.1
+    assert gains[1] > 2 * gains[0]
+
+
+def test_a_search_for_realism_without_the_weights_of_lpips_says_how_to_get_them(photograph):
+    codec = ours(beta=3.84, effort=1, search_for="realism")
+    with pytest.raises(Unavailable, match="bench fetch alexnet"):
+        codec.describe()
+
+
 def test_tiles_are_searched_one_by_one():
     pixels = read_image(open_sample().images[1].path).pixels[:64, :300]
     one_pass, searched = (
@@ -135,6 +195,7 @@ def test_what_no_q_gives_is_refused_with_the_nearest_that_is_there(photograph, t
 @pytest.mark.parametrize(
     ("options", "says"),
     [({"effort": 4}, "effort=4: it is 0 to 3"), ({"search_seed": -1}, "search_seed=-1"),
+     ({"search_for": "speed"}, "search_for=speed: it is psnr or realism"),
      ({"bpp": 0.2, "psnr": 30}, "bpp=0.2, psnr=30: one of them"), ({"bpp": -1}, "bpp=-1"),
      ({"psnr": math.inf}, "psnr=inf")],
 )  # fmt: skip

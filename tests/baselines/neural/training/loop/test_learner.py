@@ -11,8 +11,8 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY
 from baselines.neural.crdr.training.draw import draw_levels
 from baselines.neural.crdr.training.objective import weight_of
+from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.data.photographs import draw_crops
-from baselines.neural.training.losses.perceptual import Perceptual
 from baselines.neural.training.machine import precision
 from baselines.neural.training.machine.workers import Workers
 from conftest import SHARED

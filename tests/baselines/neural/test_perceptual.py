@@ -15,15 +15,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from baselines.neural.training.losses import perceptual as module
-from baselines.neural.training.losses.perceptual import Perceptual
+from baselines.neural import perceptual as module
+from baselines.neural.perceptual import Perceptual
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import lpips as measured
 from benchmark.system import backbone
 from benchmark.system.torchvision_import import import_torchvision
+from conftest import SHARED
 
-WEIGHTS = Path(__file__).parents[6] / "shared" / "data" / "weights"
+WEIGHTS = SHARED / "data" / "weights"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights")
 NUMBERS = (0, 3, 6, 8, 10)
 NAMES = [f"features.{n}.{part}" for n in NUMBERS for part in ("weight", "bias")]
