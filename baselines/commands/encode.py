@@ -100,6 +100,7 @@ def encode(
     import benchmark
     from baselines.commands.any_codec import OURS, encode_as, refuse_options, setting_of
     from baselines.commands.stream import our_codec, read_image, written
+    from baselines.crdr import PSNR
     from benchmark.codec import Setting
     from benchmark.errors import UsageError
 
@@ -117,9 +118,9 @@ def encode(
                 raise UsageError(f"--{name} {value:g}: it is above 0")
         if search_for is not None and not effort:
             raise UsageError(f"--search-for {search_for}: it says what --effort 1 to 3 is for")
-        wanted = {"beta": BETA if beta is None else beta, "effort": effort or 0, **targets}
-        wanted |= {} if search_for is None else {"search_for": search_for}
-        coder = our_codec(checkpoint, device, weights_dir, **wanted)
+        wanted = {"effort": effort or 0, "search_for": search_for or PSNR, **targets}
+        level = BETA if beta is None else beta
+        coder = our_codec(checkpoint, device, weights_dir, beta=level, **wanted)
         pixels = read_image(image, flatten)
         maps = {
             name: read_image(path, flatten=True) if path else None
@@ -128,8 +129,8 @@ def encode(
         setting = coder.sweep[0] if targets else Setting("q", Q if q is None else q)
         data = coder.encode(pixels, setting, **maps)
     else:
-        given = {**rates, "beta": beta, "beta-map": beta_map, "effort": effort}
-        given |= {"search-for": search_for}
+        searched = {"effort": effort, "search-for": search_for}
+        given = {**rates, "beta": beta, "beta-map": beta_map, **searched}
         refuse_options(codec, {name: value is not None for name, value in given.items()})
         refuse_options(codec, {"checkpoint": bool(checkpoint)})
         bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)

@@ -84,7 +84,8 @@ def _by_search(codec: PictureCodec, search: Search) -> Choose:
     network = _coder(codec).network
 
     def choose(piece: Piece) -> Chosen:
-        found = refine(network, piece.images, piece.inside, piece.controls, search)
+        rate, beta = piece.controls
+        found = refine(network, piece.images, piece.inside, rate, beta, search)
         return found.part(piece.rows, piece.columns)
 
     return choose

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from baselines.neural.bfloat16 import has_bfloat16
 from baselines.neural.blocks.control import Level
-from baselines.neural.crdr.model import Controls, CRDRNetwork
+from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.hyperprior_coder import Chosen
 from baselines.neural.entropy.rounding import annealed
 from baselines.neural.perceptual import Perceptual
@@ -55,18 +55,18 @@ def refine(
     network: CRDRNetwork,
     images: Tensor,
     inside: tuple[int, int],
-    controls: Controls,
+    rate: Level,
+    beta: Level,
     search: Search,
 ) -> Chosen:
     """Search for latents of less rate and distortion together than those of the analysis.
 
     images: float32 (1, 3, H, W) in [-1, 1], sides multiples of 64, of which the first rows and
-    columns `inside` count. controls: q and beta, numbers or maps. Unless the search is for realism,
-    the stream does not depend on beta. What a bit is worth follows from the image's own rates and
+    columns `inside` count. rate, beta: numbers or maps. Unless the search is for realism, the
+    stream does not depend on beta. What a bit is worth follows from the image's own rates and
     squared errors at the levels of the network. The same machine, number of threads and seed give
     the same latents. Raises `Unavailable` for a search for realism without AlexNet's weights.
     """
-    rate = controls.rate
     with torch.inference_mode(False), torch.no_grad():
         images = images.clone(memory_format=torch.channels_last)
         rows, columns = inside
@@ -80,8 +80,8 @@ def refine(
         weights = _at_pixels(1 / lambdas, images) * counted
         distortion = _Distortion(images, weights)
         if search.for_realism:
-            distortion = _WithLpips(images, weights, controls.realism)
-        return _descend(network, controls, start, distortion, search)
+            distortion = _WithLpips(images, weights, beta)
+        return _descend(network, rate, start, distortion, search)
 
 
 class _Distortion:
@@ -115,7 +115,7 @@ class _WithLpips(_Distortion):
 
 def _descend(
     network: CRDRNetwork,
-    controls: Controls,
+    rate: Level,
     start: Chosen,
     distortion: _Distortion,
     search: Search,
@@ -130,7 +130,7 @@ def _descend(
         rounding = annealed(_temperature(step / search.steps), generator)
         with torch.enable_grad(), reduced:
             coded = network.code_rounded(latents, hyper, rounding)
-            pictures = network.synthesise(coded.latents, controls.rate, distortion.beta)
+            pictures = network.synthesise(coded.latents, rate, distortion.beta)
             loss = distortion(pictures) + (coded.y_bits + coded.z_bits).sum()
             for one, gradient in zip(found, torch.autograd.grad(loss, found), strict=True):
                 one.grad = gradient
