@@ -8,7 +8,9 @@ and for each part; with `--peer`, the same weights' float network runs in the sa
 entropy path and synthesis in float32, without entropy coding. With `--authors`, so does the code of
 CRDR's authors (a checkout of github.com/iwa-shi/CRDR) with the same weights, for `full`; its median
 ratio to ours, of the same rounds, is the target's. `--processor-time` is for a machine with other
-work: what is printed is then the time of all threads. Exit code 1 where a target is missed.
+work: what is printed is then the time of all threads. Where NumPy computes the entropy path (x86
+without VNNI), OPENBLAS_NUM_THREADS has to be that of the threads. Exit code 1 where a target is
+missed.
 """
 
 import argparse

@@ -3,7 +3,8 @@
     float weights ── grid ──> integer weights, shifts, bounds      (once, when a model is loaded)
     z symbols ── network ──> supports ── entropy_path ──> scale indices, means ── symbols ──> y_hat
                    │
-                   └── convolution: float64 (reference) or int8 products (limbs), chosen by selftest
+                   └── convolution: in float64 (reference), or as products of matrices in float64
+                       (float64_products) or int8 (limbs), chosen by selftest
 
 All computation after the weights is in integers, or in float64 whose every intermediate value is an
 integer, or an integer over a power of two, that float64 holds exactly (`bounds` proves it from the

@@ -37,6 +37,18 @@ def planes(weight: Tensor) -> tuple[Tensor, ...]:
     return (weight.to(torch.int8),) if int(weight.abs().max()) <= LARGEST_LIMB else limbs(weight)
 
 
+def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
+    """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
+    count, height, width, inputs = values.shape
+    columns = (width - kernel_width) // stride + 1
+    across, down, along, one = values.contiguous().stride()
+    windows = values.contiguous().as_strided(
+        (count, height, columns, kernel_width, inputs),
+        (across, down, along * stride, along, one),
+    )
+    return windows.contiguous().view(count, height, columns, -1)
+
+
 class LimbSums:
     """Fast kernel: an ordinary convolution without padding, as int8 products with int32 sums.
 
@@ -46,7 +58,7 @@ class LimbSums:
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
-        self.outputs, *self.kernel, self.inputs = weight.shape
+        self.outputs, *self.kernel, _ = weight.shape
         self.stride = stride
         rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
         padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
@@ -66,7 +78,8 @@ class LimbSums:
 
     def _sums(self, limb: Tensor, plane: Tensor) -> Tensor:
         """Return the int32 sums (N, rows, columns, out) of one limb of input and of weights."""
-        unfolded = self._unfold(limb)
+        unfolded = unfold_width(limb, self.kernel[1], self.stride[1])
+        unfolded = functional.pad(unfolded, (0, -unfolded.shape[3] % ALIGNMENT))
         count, height, columns, _ = unfolded.shape
         rows = (height - self.kernel[0]) // self.stride[0] + 1
         total: Tensor | None = None
@@ -78,18 +91,6 @@ class LimbSums:
             total = products if total is None else total.add_(products)
         assert total is not None
         return total[:, : self.outputs].view(count, rows, columns, self.outputs)
-
-    def _unfold(self, limb: Tensor) -> Tensor:
-        """Unfold int8 (N, H, W, in) to (N, H, columns, kernel width * in, aligned)."""
-        count, height, width, _ = limb.shape
-        columns = (width - self.kernel[1]) // self.stride[1] + 1
-        across, down, along, one = limb.contiguous().stride()
-        windows = limb.contiguous().as_strided(
-            (count, height, columns, self.kernel[1], self.inputs),
-            (across, down, along * self.stride[1], along, one),
-        )
-        flat = windows.contiguous().view(count, height, columns, -1)
-        return functional.pad(flat, (0, -flat.shape[3] % ALIGNMENT))
 
 
 class NarrowLimbSums(LimbSums):

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from baselines.neural.entropy.fixed import float64_products
 from baselines.neural.entropy.fixed.bounds import BoundExceeded, prove
 from baselines.neural.entropy.fixed.convolution import IntegerConvolution, LayerGrid
+from baselines.neural.entropy.fixed.float64_products import Float64Products
 from baselines.neural.entropy.fixed.geometry import axes, interleave, ordinary_weight
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
@@ -19,7 +21,7 @@ from baselines.neural.entropy.fixed.network import FixedSequence
 from baselines.neural.entropy.fixed.reference import Float64Sums
 
 CPU = torch.device("cpu")
-KERNELS = [LimbSums, NarrowLimbSums, Float64Sums]
+KERNELS = [LimbSums, NarrowLimbSums, Float64Products, Float64Sums]
 IN_FRACTION, OUT_FRACTION = 7, 6
 LAYERS = [
     nn.Conv2d(8, 16, 5, padding=2),
@@ -165,6 +167,19 @@ def test_a_relu_cuts_what_is_below_zero_and_nothing_else(kernel):
     plain = in_integers(LAYERS[0], kernel)(activations)
     assert plain.min() < 0
     assert torch.equal(in_integers(LAYERS[0], kernel, relu=True)(activations), plain.clamp(min=0))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_an_input_computed_in_bands_of_rows_has_the_sums_of_the_whole(monkeypatch, stride, rows):
+    layer = nn.Conv2d(8, 16, 5, stride, padding=2)
+    activations = extreme((2, 19, 9, 8), ACTIVATION_LIMIT, 6)
+    columns = len(range(0, 9, stride))
+    band = rows * 8 * 2 * columns * 5 * 8 * stride
+    monkeypatch.setattr(float64_products, "BAND_BYTES", band)
+    expected = expected_output(layer, activations, Precision.FINE)
+    found = in_integers(layer, Float64Products, Precision.FINE)(activations)
+    assert torch.equal(found.long(), expected)
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 4), (4, 1), (9, 4)])

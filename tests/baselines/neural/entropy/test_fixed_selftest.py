@@ -1,11 +1,20 @@
+from functools import partial
 from time import process_time, sleep
 
 import pytest
 import torch
 
+from baselines.neural.entropy.fixed import selftest
+from baselines.neural.entropy.fixed.float64_products import Float64Products
 from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums
 from baselines.neural.entropy.fixed.reference import Float64Sums
-from baselines.neural.entropy.fixed.selftest import KERNELS, choose, exact_kernel, is_exact
+from baselines.neural.entropy.fixed.selftest import (
+    CASES,
+    KERNELS,
+    choose,
+    exact_kernel,
+    is_exact,
+)
 from benchmark.errors import Unavailable
 
 CPU = torch.device("cpu")
@@ -94,15 +103,26 @@ def after(pause):
     return kernel
 
 
-def work():
-    ended = process_time() + 0.2
+def work(seconds):
+    ended = process_time() + seconds
     while process_time() < ended:
         pass
 
 
 def test_a_kernel_that_is_far_slower_than_the_next_is_not_taken():
-    choice = choose(CPU, {"slow": after(work), "reference": Float64Sums})
+    choice = choose(CPU, {"slow": after(partial(work, 0.2)), "reference": Float64Sums})
     assert choice == ("reference", Float64Sums, "")
+
+
+def test_a_kernel_that_is_hopelessly_slow_is_timed_only_twice():
+    calls = []
+
+    def slow():
+        calls.append(None)
+        work(0.4)
+
+    assert choose(CPU, {"slow": after(slow), "reference": Float64Sums}).name == "reference"
+    assert len(calls) == len(CASES) + 2
 
 
 def test_a_kernel_that_had_to_wait_for_others_on_a_busy_processor_is_taken():
@@ -113,6 +133,13 @@ def test_a_kernel_that_had_to_wait_for_others_on_a_busy_processor_is_taken():
 def test_without_an_exact_kernel_there_is_no_entropy_path():
     with pytest.raises(Unavailable, match="no integer kernel is exact on cpu"):
         choose(CPU, {"limbs": Wrong(one_off)})
+
+
+def test_other_devices_are_not_offered_kernels_that_run_on_the_cpu_alone(monkeypatch):
+    monkeypatch.setattr(selftest, "choose", lambda _device, kernels: list(kernels))
+    assert exact_kernel(torch.device("meta")) == ["limbs", "narrow limbs", "reference"]
+    with pytest.raises(ValueError, match="NumPy computes nothing on meta"):
+        Float64Products(torch.ones(1, 1, 1, 1, dtype=torch.int16), (1, 1), torch.device("meta"))
 
 
 def test_the_choice_is_made_once_for_a_device():
