@@ -1,0 +1,114 @@
+"""Write the weighted mean of checkpoints of which all but the first began with it.
+
+    python -m tools.average_checkpoints START=0.5 RUN=0.25 RUN=0.25 --data PHOTOGRAPHS \\
+        --mantissa-bits 6,synthesis=5 --out runs/mean/ours.safetensors
+
+Shares add up to 1. It is exported as runs are with `--half --quantised`, and validated on the
+photographs that training holds out of PHOTOGRAPHS. docs/log.md says what a mean of runs that
+trained gains and biases alone is good for; a mean of runs that trained all weights was worse than
+each of them.
+"""
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from baselines.neural.architecture import load_architecture
+from baselines.neural.checkpoint.card import Card
+from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
+from baselines.neural.checkpoint.mantissas import Mantissas
+from baselines.neural.network import Network
+from baselines.neural.training.data.held_out import held_out, validation_pictures
+from baselines.neural.training.data.photographs import photograph_paths
+from baselines.neural.training.export import CROP_PX
+from baselines.neural.training.validate import validate
+from benchmark.system.machine import commit
+
+BETAS = (0.0, 3.84)
+
+
+def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> Network:
+    """Return the network whose parameters are the weighted means, summed in float64.
+
+    Raises `ValueError` for shares whose sum is not 1 and networks of other configurations.
+    """
+    if len(shares) != len(checkpoints) or not math.isclose(sum(shares), 1):
+        raise ValueError(f"{len(checkpoints)} checkpoints with shares whose sum is {sum(shares)}")
+    first = checkpoints[0]
+    if any(one.card.config != first.card.config for one in checkpoints):
+        raise ValueError("the checkpoints have different configurations")
+    weights = torch.tensor(shares, dtype=torch.float64)
+    parts = [dict(one.network.named_parameters()) for one in checkpoints]
+    with torch.no_grad():
+        for name, parameter in first.network.named_parameters():
+            values = torch.stack([part[name].double() for part in parts])
+            parameter.copy_(torch.tensordot(weights, values, dims=1))
+    return first.network
+
+
+def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str, float]) -> Card:
+    """Return the card of the mean of a checkpoint, the first, and others that began with it."""
+    first, *others = cards
+    names = [card.sha256[:8] for card in cards]
+    parts = ", ".join(f"{name} ({share:g})" for name, share in zip(names, shares, strict=True))
+    trained = "; ".join(dict.fromkeys(card.training_data for card in others))
+    steps = [card.steps for card in others]
+    precisions: Counter[str] = Counter()
+    for card in others:
+        precisions.update(card.precision_steps)
+    given = " ".join(f"{name}={share:g}" for name, share in zip(names, shares, strict=True))
+    return Card(
+        architecture=first.architecture,
+        config=first.config,
+        training_data=f"mean of checkpoints {parts}, each but the first trained on {trained}",
+        steps=None if None in steps else sum(one for one in steps if one is not None),
+        crops=first.crops + sum(card.crops - first.crops for card in others),
+        command=f"python -m tools.average_checkpoints {given}",
+        commit=commit() or "unknown",
+        measured=measured,
+        precision_steps=precisions,
+        caveat=first.caveat,
+    )
+
+
+def main() -> None:
+    """Average, validate, write tensors and card, print the identity."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoints", nargs="+", metavar="FILE=SHARE")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--mantissa-bits", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    given = [one.rpartition("=") for one in chosen.checkpoints]
+    shares = [float(share) for _, _, share in given]
+    checkpoints = [load_checkpoint(Path(path)) for path, _, _ in given]
+    network = mean_network(checkpoints, shares)
+    paths = photograph_paths([chosen.data])
+    pictures = validation_pictures(sorted(held_out(paths)))
+    measured = {}
+    card = checkpoints[0].card
+    levels = load_architecture(card.architecture).rate_levels(card.config)
+    for point in validate(network, (1.0,) * levels, pictures, BETAS).points:
+        name = f"validation_q{point.q:g}_beta{point.beta:g}"
+        measured[f"{name}_estimated_bpp"] = point.bpp
+        measured[f"{name}_psnr_db"] = point.psnr_db
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    made = make_checkpoint(
+        chosen.out,
+        network,
+        mean_card([one.card for one in checkpoints], shares, measured),
+        [pixels[-CROP_PX:, -CROP_PX:] for pixels in pictures],
+        half=True,
+        mantissas=Mantissas.parse(chosen.mantissa_bits),
+        quantised=True,
+    )
+    sys.stdout.write(f"{chosen.out}: checkpoint {made.sha256[:8]}\n")
+
+
+if __name__ == "__main__":
+    main()
