@@ -22,14 +22,13 @@ from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint.mantissas import Mantissas
+from baselines.neural.crdr.training.objective import Realism
 from baselines.neural.network import Network
 from baselines.neural.training.data.held_out import held_out, validation_pictures
 from baselines.neural.training.data.photographs import photograph_paths
-from baselines.neural.training.export import CROP_PX
+from baselines.neural.training.export import estimates, table_images
 from baselines.neural.training.validate import validate
 from benchmark.system.machine import commit
-
-BETAS = (0.0, 3.84)
 
 
 def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> Network:
@@ -54,14 +53,14 @@ def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> 
 def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str, float]) -> Card:
     """Return the card of the mean of a checkpoint, the first, and others that began with it."""
     first, *others = cards
-    names = [card.sha256[:8] for card in cards]
-    parts = ", ".join(f"{name} ({share:g})" for name, share in zip(names, shares, strict=True))
+    named = [(card.sha256[:8], share) for card, share in zip(cards, shares, strict=True)]
+    parts = ", ".join(f"{name} ({share:g})" for name, share in named)
     trained = "; ".join(dict.fromkeys(card.training_data for card in others))
     steps = [card.steps for card in others]
     precisions: Counter[str] = Counter()
     for card in others:
         precisions.update(card.precision_steps)
-    given = " ".join(f"{name}={share:g}" for name, share in zip(names, shares, strict=True))
+    given = " ".join(f"{name}={share:g}" for name, share in named)
     return Card(
         architecture=first.architecture,
         config=first.config,
@@ -90,19 +89,15 @@ def main() -> None:
     network = mean_network(checkpoints, shares)
     paths = photograph_paths([chosen.data])
     pictures = validation_pictures(sorted(held_out(paths)))
-    measured = {}
     card = checkpoints[0].card
     levels = load_architecture(card.architecture).rate_levels(card.config)
-    for point in validate(network, (1.0,) * levels, pictures, BETAS).points:
-        name = f"validation_q{point.q:g}_beta{point.beta:g}"
-        measured[f"{name}_estimated_bpp"] = point.bpp
-        measured[f"{name}_psnr_db"] = point.psnr_db
+    validation = validate(network, (1.0,) * levels, pictures, Realism.betas)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     made = make_checkpoint(
         chosen.out,
         network,
-        mean_card([one.card for one in checkpoints], shares, measured),
-        [pixels[-CROP_PX:, -CROP_PX:] for pixels in pictures],
+        mean_card([one.card for one in checkpoints], shares, estimates(validation.points)),
+        table_images(pictures),
         half=True,
         mantissas=Mantissas.parse(chosen.mantissa_bits),
         quantised=True,

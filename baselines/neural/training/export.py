@@ -1,5 +1,7 @@
 """The checkpoint of a run, finished or not, as a codec takes it, with its card."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
 
 from baselines.neural.checkpoint.card import Card
@@ -7,8 +9,10 @@ from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.training.loop.checkpointing import load_state, taking_up
 from baselines.neural.training.loop.journal import JOURNAL, Journal, step_of
 from baselines.neural.training.loop.loop import precision_steps
+from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.run import make_network, read_record
 from baselines.neural.training.session import TrainingRun, TrainingSession
+from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 from benchmark.system.machine import commit
 
@@ -56,13 +60,12 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
         deterministic_steps=state.get("deterministic_steps", 0),
         caveat=caveat,
     )
-    images = [pixels[-CROP_PX:, -CROP_PX:] for pixels in session.validation]
     try:
         return make_checkpoint(
             run.target,
             network,
             card,
-            images,
+            table_images(session.validation),
             half=session.half,
             mantissas=session.mantissas,
             quantised=session.quantised,
@@ -74,15 +77,27 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
 
 
 def _measured(run: TrainingRun, index: int, step: int) -> dict[str, float]:
-    """Return the last validation up to a step, its rates named as the estimates that they are.
+    """Return the last validation up to a step, by the names of `estimates`."""
+    found: dict[str, float] = {}
+    for entry in Journal(run.folder / JOURNAL).entries():
+        if "validation" in entry and step_of(entry) <= (index, step):
+            found |= estimates(ValidationPoint(**point) for point in entry["validation"])
+    return found
+
+
+def estimates(points: Iterable[ValidationPoint]) -> dict[str, float]:
+    """Return what a card says of a validation, its rates named as the estimates that they are.
 
     By q and beta: "validation_q2_beta0_estimated_bpp", "validation_q2_beta0_psnr_db".
     """
     found: dict[str, float] = {}
-    for entry in Journal(run.folder / JOURNAL).entries():
-        if "validation" in entry and step_of(entry) <= (index, step):
-            for point in entry["validation"]:
-                name = f"validation_q{point['q']:g}_beta{point['beta']:g}"
-                found[f"{name}_estimated_bpp"] = point["bpp"]
-                found[f"{name}_psnr_db"] = point["psnr_db"]
+    for point in points:
+        name = f"validation_q{point.q:g}_beta{point.beta:g}"
+        found[f"{name}_estimated_bpp"] = point.bpp
+        found[f"{name}_psnr_db"] = point.psnr_db
     return found
+
+
+def table_images(photographs: Sequence[Pixels]) -> list[Pixels]:
+    """Return the parts of photographs that say how large activations become."""
+    return [pixels[-CROP_PX:, -CROP_PX:] for pixels in photographs]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.entropy.fixed.limbs import unfold_width
+from baselines.neural.entropy.fixed.geometry import unfold_width
 
 BAND_BYTES = 8 << 20  # of unfolded float64 input at a time
 

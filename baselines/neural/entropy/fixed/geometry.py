@@ -1,4 +1,4 @@
-"""Rewriting of any convolution as an ordinary one without padding.
+"""Rewriting of any convolution as an ordinary one without padding, and of its input as rows.
 
 A transposed convolution of stride s is an ordinary one of stride 1 with s * s times the channels,
 one group for each phase of the output, whose values are then interleaved:
@@ -90,3 +90,16 @@ def interleave(values: Tensor, height: Axis, width: Axis, size: tuple[int, int])
         count, rows * height.phases, columns * width.phases, -1
     )
     return whole[:, height.skip : height.skip + size[0], width.skip : width.skip + size[1]]
+
+
+def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
+    """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
+    values = values.contiguous()
+    count, height, width, inputs = values.shape
+    columns = (width - kernel_width) // stride + 1
+    across, down, along, one = values.stride()
+    windows = values.as_strided(
+        (count, height, columns, kernel_width, inputs),
+        (across, down, along * stride, along, one),
+    )
+    return windows.contiguous().view(count, height, columns, -1)

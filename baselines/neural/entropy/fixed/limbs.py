@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from baselines.neural.entropy.fixed.geometry import unfold_width
 from baselines.neural.entropy.fixed.grid import LIMB_BITS
 
 LARGEST_LIMB = 127
@@ -35,18 +36,6 @@ def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def planes(weight: Tensor) -> tuple[Tensor, ...]:
     """Return the int8 tensors that limbs of activations are multiplied with."""
     return (weight.to(torch.int8),) if int(weight.abs().max()) <= LARGEST_LIMB else limbs(weight)
-
-
-def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
-    """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
-    count, height, width, inputs = values.shape
-    columns = (width - kernel_width) // stride + 1
-    across, down, along, one = values.contiguous().stride()
-    windows = values.contiguous().as_strided(
-        (count, height, columns, kernel_width, inputs),
-        (across, down, along * stride, along, one),
-    )
-    return windows.contiguous().view(count, height, columns, -1)
 
 
 class LimbSums:

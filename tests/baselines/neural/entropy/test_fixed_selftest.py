@@ -1,4 +1,3 @@
-from functools import partial
 from time import process_time, sleep
 
 import pytest
@@ -8,13 +7,7 @@ from baselines.neural.entropy.fixed import selftest
 from baselines.neural.entropy.fixed.float64_products import Float64Products
 from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums
 from baselines.neural.entropy.fixed.reference import Float64Sums
-from baselines.neural.entropy.fixed.selftest import (
-    CASES,
-    KERNELS,
-    choose,
-    exact_kernel,
-    is_exact,
-)
+from baselines.neural.entropy.fixed.selftest import CASES, KERNELS, choose, exact_kernel, is_exact
 from benchmark.errors import Unavailable
 
 CPU = torch.device("cpu")
@@ -110,7 +103,7 @@ def work(seconds):
 
 
 def test_a_kernel_that_is_far_slower_than_the_next_is_not_taken():
-    choice = choose(CPU, {"slow": after(partial(work, 0.2)), "reference": Float64Sums})
+    choice = choose(CPU, {"slow": after(lambda: work(0.2)), "reference": Float64Sums})
     assert choice == ("reference", Float64Sums, "")
 
 
