@@ -28,19 +28,26 @@ from baselines.neural.training.data.held_out import held_out, validation_picture
 from baselines.neural.training.data.photographs import photograph_paths
 from baselines.neural.training.export import estimates, table_images
 from baselines.neural.training.validate import validate
+from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit
 
 
 def mean_network(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> Network:
     """Return the network whose parameters are the weighted means, summed in float64.
 
-    Raises `ValueError` for shares whose sum is not 1 and networks of other configurations.
+    Raises `UsageError` for shares whose sum is not 1 and networks of other configurations.
     """
     if len(shares) != len(checkpoints) or not math.isclose(sum(shares), 1):
-        raise ValueError(f"{len(checkpoints)} checkpoints with shares whose sum is {sum(shares)}")
+        raise UsageError(
+            f"the shares of {len(checkpoints)} checkpoints add up to {sum(shares):g}, not to 1"
+        )
     first = checkpoints[0]
-    if any(one.card.config != first.card.config for one in checkpoints):
-        raise ValueError("the checkpoints have different configurations")
+    for one in checkpoints:
+        if one.card.config != first.card.config:
+            raise UsageError(
+                f"checkpoint {one.card.sha256[:8]} has another configuration than "
+                f"{first.card.sha256[:8]}: only networks of one configuration have a mean"
+            )
     weights = torch.tensor(shares, dtype=torch.float64)
     parts = [dict(one.network.named_parameters()) for one in checkpoints]
     with torch.no_grad():
@@ -75,18 +82,32 @@ def mean_card(cards: Sequence[Card], shares: Sequence[float], measured: dict[str
     )
 
 
-def main() -> None:
-    """Average, validate, write tensors and card, print the identity."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("checkpoints", nargs="+", metavar="FILE=SHARE")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--mantissa-bits", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    chosen = parser.parse_args()
-    given = [one.rpartition("=") for one in chosen.checkpoints]
-    shares = [float(share) for _, _, share in given]
-    checkpoints = [load_checkpoint(Path(path)) for path, _, _ in given]
+def file_and_share(text: str) -> tuple[Path, float]:
+    """Read FILE=SHARE."""
+    path, _, share = text.rpartition("=")
+    try:
+        return Path(path), float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not of the form FILE=0.25") from None
+
+
+def mantissas(text: str) -> Mantissas:
+    """Read bits of mantissas."""
+    try:
+        return Mantissas.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def average(chosen: argparse.Namespace) -> str:
+    """Write the mean of the chosen checkpoints; return a line that names it."""
+    shares = [share for _, share in chosen.checkpoints]
+    checkpoints = [load_checkpoint(path) for path, _ in chosen.checkpoints]
     network = mean_network(checkpoints, shares)
+    try:
+        chosen.mantissa_bits.check([name for name, _ in network.named_parameters()])
+    except ValueError as error:
+        raise UsageError(f"argument --mantissa-bits: {error}") from error
     paths = photograph_paths([chosen.data])
     pictures = validation_pictures(sorted(held_out(paths)))
     card = checkpoints[0].card
@@ -99,10 +120,23 @@ def main() -> None:
         mean_card([one.card for one in checkpoints], shares, estimates(validation.points)),
         table_images(pictures),
         half=True,
-        mantissas=Mantissas.parse(chosen.mantissa_bits),
+        mantissas=chosen.mantissa_bits,
         quantised=True,
     )
-    sys.stdout.write(f"{chosen.out}: checkpoint {made.sha256[:8]}\n")
+    return f"{chosen.out}: checkpoint {made.sha256[:8]}\n"
+
+
+def main() -> None:
+    """Average, validate, write tensors and card, print the identity."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoints", nargs="+", type=file_and_share, metavar="FILE=SHARE")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--mantissa-bits", type=mantissas, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    try:
+        sys.stdout.write(average(parser.parse_args()))
+    except BenchError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

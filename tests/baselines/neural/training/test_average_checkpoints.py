@@ -1,11 +1,13 @@
 """`tools/average_checkpoints.py`: the weighted mean of a checkpoint and of runs begun with it."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
+from benchmark.errors import UsageError
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 from tools import average_checkpoints
 
@@ -27,17 +29,17 @@ def checkpoint(place, name):
     return load_checkpoint(place / name / "ours.safetensors")
 
 
-def average(monkeypatch, place, *shares):
-    given = [f"{place / name / 'ours.safetensors'}={share}" for name, share in shares]
-    options = (
-        "--data",
-        place / "photos",
-        "--mantissa-bits",
-        10,
-        "--out",
-        place / "mean" / "m.safetensors",
-    )
-    monkeypatch.setattr(sys, "argv", ["average", *given, *map(str, options)])
+def arguments(place, *checkpoints, bits="10"):
+    return [
+        "average",
+        *(f"{place / name / 'ours.safetensors'}={share}" for name, share in checkpoints),
+        *("--data", str(place / "photos"), "--mantissa-bits", bits),
+        *("--out", str(place / "mean" / "m.safetensors")),
+    ]
+
+
+def average(monkeypatch, place, *checkpoints):
+    monkeypatch.setattr(sys, "argv", arguments(place, *checkpoints))
     average_checkpoints.main()
     return load_checkpoint(place / "mean" / "m.safetensors")
 
@@ -70,6 +72,25 @@ def test_the_mean_of_a_checkpoint_with_itself_is_that_checkpoint(place):
         assert torch.equal(dict(found.named_parameters())[name], value)
 
 
-def test_shares_add_up_to_one(place):
-    with pytest.raises(ValueError, match=r"2 checkpoints with shares whose sum is 1\.5"):
-        average_checkpoints.mean_network([checkpoint(place, "first")] * 2, [1.0, 0.5])
+@pytest.mark.parametrize(
+    ("checkpoints", "bits", "sentence"),
+    [
+        ([("first", 1), ("second", 0.5)], "10", "the shares of 2 checkpoints add up to 1.5"),
+        ([("first", "half")], "10", "ours.safetensors=half is not of the form FILE=0.25"),
+        ([("third", 1)], "10", "third"),
+        ([("first", 1)], "12", "12 is not of the form 8 or 6,synthesis=5, of 1 to 10 bits"),
+        ([("first", 1)], "6,synthesiser=5", "--mantissa-bits: the network has no part synthesiser"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(monkeypatch, capsys, place, checkpoints, bits, sentence):
+    monkeypatch.setattr(sys, "argv", arguments(place, *checkpoints, bits=bits))
+    with pytest.raises(SystemExit, match="2"):
+        average_checkpoints.main()
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_networks_of_other_configurations_have_no_mean(place):
+    first = checkpoint(place, "first")
+    other = first._replace(card=replace(first.card, config=replace(first.card.config, blocks=7)))
+    with pytest.raises(UsageError, match="has another configuration than"):
+        average_checkpoints.mean_network([first, other], [0.5, 0.5])
