@@ -34,6 +34,8 @@ OUTLIER = "JPEG"  # at its lowest qualities it would press all others together
 # In the version of a network trained here, and of the one that its training began with.
 CROPS = re.compile(r"(\d+) crops of (\d+) px(?:, begun from checkpoint \w+ of (\d+) crops)?")
 AFTER = " after {:,}"  # crops that the network had seen when its training began
+# In the version of a mean of networks: those that it names, of which all but the first are of runs.
+MEAN = re.compile(r"mean of checkpoints (.+), each but the first trained on ")
 MEASURED = {"measured": "Measured", "recorded": "Measured and recorded (a pack, or bundled rows)"}
 
 
@@ -129,16 +131,25 @@ def _caption(
 def budgets(curves: Sequence[SystemCurve]) -> list[str]:
     """Return the sentence on the crops that networks trained here have seen; none without any."""
     seen = [
-        (int(crops), side, AFTER.format(int(before)) if before else "", curve.system.name)
+        (
+            f"{runs(point.source)}{int(crops):,} crops of {side} px"
+            + (AFTER.format(int(before)) if before else ""),
+            curve.system.name,
+        )
         for curve in curves
         if curve.measured
         for point in curve.points
         for crops, side, before in CROPS.findall(point.source)
     ]
-    found = grouped(
-        (f"{crops:,} crops of {side} px{before}", name) for crops, side, before, name in seen
-    )
-    return [f"Crops that each network has seen in training: {told(found)}."] if found else []
+    if not seen:
+        return []
+    return [f"Crops that each network has seen in training: {told(grouped(seen))}."]
+
+
+def runs(source: str) -> str:
+    """Return "4 x " for a mean of four runs and what they began with, and nothing for one run."""
+    named = MEAN.search(source)
+    return f"{named.group(1).count(',')} x " if named else ""
 
 
 def sources(curves: Sequence[SystemCurve]) -> list[str]:
