@@ -91,21 +91,14 @@ def file_and_share(text: str) -> tuple[Path, float]:
         raise argparse.ArgumentTypeError(f"{text} is not of the form FILE=0.25") from None
 
 
-def mantissas(text: str) -> Mantissas:
-    """Read bits of mantissas."""
-    try:
-        return Mantissas.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def average(chosen: argparse.Namespace) -> str:
     """Write the mean of the chosen checkpoints; return a line that names it."""
     shares = [share for _, share in chosen.checkpoints]
     checkpoints = [load_checkpoint(path) for path, _ in chosen.checkpoints]
     network = mean_network(checkpoints, shares)
     try:
-        chosen.mantissa_bits.check([name for name, _ in network.named_parameters()])
+        mantissas = Mantissas.parse(chosen.mantissa_bits)
+        mantissas.check([name for name, _ in network.named_parameters()])
     except ValueError as error:
         raise UsageError(f"argument --mantissa-bits: {error}") from error
     paths = photograph_paths([chosen.data])
@@ -120,7 +113,7 @@ def average(chosen: argparse.Namespace) -> str:
         mean_card([one.card for one in checkpoints], shares, estimates(validation.points)),
         table_images(pictures),
         half=True,
-        mantissas=chosen.mantissa_bits,
+        mantissas=mantissas,
         quantised=True,
     )
     return f"{chosen.out}: checkpoint {made.sha256[:8]}\n"
@@ -131,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoints", nargs="+", type=file_and_share, metavar="FILE=SHARE")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--mantissa-bits", type=mantissas, required=True)
+    parser.add_argument("--mantissa-bits", required=True)
     parser.add_argument("--out", type=Path, required=True)
     try:
         sys.stdout.write(average(parser.parse_args()))
