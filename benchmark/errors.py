@@ -18,7 +18,7 @@ import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MemoryKind = Literal["host", "device"]
 # Messages of errors that have no type of their own: torch's allocator for the CPU, C++'s operator
@@ -29,6 +29,17 @@ NO_MEMORY_ON_HOST = (
 )  # fmt: skip
 NO_MEMORY_ON_DEVICE = ("cuda error: out of memory", "_status_alloc_failed")
 LONGEST_REASON = 500  # characters
+
+
+class Reason(NamedTuple):
+    """Why something is absent, skipped or refused, as data.
+
+    Sentences are made of it where they are shown: in `commands/`, `figures/` and `page/`.
+    """
+
+    kind: str  # "weights", "program", "package", "pixels", "dataset", ...
+    subject: str = ""  # file, program, package or image
+    remedy: str = ""  # command that helps: "bench fetch alexnet"; empty: none is known
 
 
 class BenchError(Exception):
@@ -75,7 +86,14 @@ class BadPack(UsageError):  # noqa: N818
 
 
 class Unavailable(BenchError):  # noqa: N818
-    """Something that has to be on the machine first; the message says how to get it."""
+    """Something that has to be on the machine first; the message says how to get it.
+
+    `reason` is the same as data, None where nothing asks for it.
+    """
+
+    def __init__(self, sentence: str, reason: Reason | None = None) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class ImageRefused(BenchError):  # noqa: N818
