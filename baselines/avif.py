@@ -22,7 +22,16 @@ from baselines.formats.ffmpeg import (
 )
 from baselines.formats.y4m import read_y4m
 from baselines.formats.ycbcr import Planes, conversion_floor_db, rgb_to_ycbcr, ycbcr_to_rgb
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption, CorruptStream
 from benchmark.system.digest import file_sha256
 
@@ -47,6 +56,11 @@ class AVIF:
     name = "avif"
     sweep = tuple(Setting("crf", value) for value in (60, 51, 42, 34, 26, 18))
     accepts = Between("crf", 0, 63, whole=True)
+    facts = Facts(
+        "AVIF", "standard", colour="#56B4E9", marker="^", chroma="4:4:4", tuned_for="SSIM",
+        memory=Memory(220, 0, torch=False),
+        typical=(Typical("crf", ((18, 12), (34, 9), (60, 4))),),
+    )  # fmt: skip
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = (
         {},
         {"depth": "8"},

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from baselines.formats.png import read_png, write_png
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Pixels,
+    Setting,
+    most_stream_bytes,
+    require_accepted,
+)
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
 from benchmark.system.processes.private_folder import private_folder
@@ -38,6 +46,10 @@ class BPG:
     name = "bpg"
     sweep = tuple(Setting("qp", value) for value in (47, 42, 37, 32, 27, 22))
     accepts = Between("qp", 0, 51, whole=True)
+    facts = Facts(
+        "BPG", "standard", "Programs", "#6699CC", "H",
+        published=(("BPG", "4:4:4 x265"), ("BPG", "version 0.9.8")),
+    )  # fmt: skip
 
     def __init__(self, *, subsampling: int = 444, depth: int = 8, level: int = 8) -> None:
         if subsampling not in (444, 420):

@@ -8,6 +8,7 @@ Minnen, Singh, "Channel-wise autoregressive entropy models for learned image com
 """
 
 from baselines.neural.rate_points import RatePointsCodec
+from benchmark.codec import Facts, Typical
 
 
 class Charm(RatePointsCodec):
@@ -15,3 +16,7 @@ class Charm(RatePointsCodec):
 
     name = "charm"
     method = "Charm (Minnen and Singh, ICIP 2020)"
+    facts = Facts(
+        "Charm", "learned", "Trained for distortion", "#44AA99", "p", trained_on=("psnr_db",),
+        typical=(Typical("level", ((1, 1.3),)),), published=(("Charm", ""),), budget=True,
+    )  # fmt: skip

@@ -23,6 +23,7 @@ so that bits do not depend on beta; with `search_for=realism` it is for LPIPS at
 """
 
 import math
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,17 @@ from baselines.neural.checkpoint_codec import (
     loaded_codec,
 )
 from baselines.neural.crdr.sizes import NAMED as SIZES
-from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    OneOf,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption, Unavailable
 from benchmark.system.device import chosen_device
 
@@ -73,6 +84,30 @@ class CRDR:
     sweep = tuple(Setting("q", q) for q in range(5))
     accepts: Between | OneOf = Q_RANGE
     variants = ({"beta": "0"}, {"beta": "3.84"})
+    shown = ("beta=3.84", "beta=0", "beta=3.84:size=micro", "beta=0:size=micro")
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        beta, micro = options.get("beta", ""), options.get("size") == "micro"
+        searched = 0.9 * SEARCH_STEPS[int(options.get("effort", 0))]
+        return Facts(
+            f"CRDR{' micro' * micro} β={beta}", "own", "This method",
+            *(("#D55E00", "*") if beta == "3.84" and not micro else ("", "")),
+            trained_on=("psnr_db", "lpips_alex"),
+            chroma="4:4:4", tuned_for="PSNR" if beta == "0" else "perceptual quality",
+            memory=Memory(20, 220),
+            typical=(
+                Typical("q", ((0, 1.3 + searched), (4, 1.4 + searched))),
+                Typical("bpp", ((0, 7 + searched),)),
+                Typical("psnr", ((0, 14 + searched),)),
+                # on an A100 (results/published/complexity.csv)
+                Typical("q", ((0, 0.39), (4, 0.39)), "cuda"),
+            ),
+            published=() if micro else (("CRDR", f"beta={beta}"),),
+            published_version="5000000 steps, Open Images",
+            budget=micro,
+        )  # fmt: skip
 
     def __init__(
         self,

@@ -13,7 +13,10 @@ threshold that depends on the rate. The paper's constants were not at hand; ours
 `baselines.neural.diffusion.config`. torch is imported with the first image, not before.
 """
 
+from collections.abc import Mapping
+
 from baselines.neural.diffusion.codec import DrawingCodec
+from benchmark.codec import Facts
 
 
 class Dirac(DrawingCodec):
@@ -28,6 +31,18 @@ class Dirac(DrawingCodec):
     method = "DIRAC (Ghouse et al., 2023, after the abstract)"
     late_start = 0.5  # chosen on photographs held out of training
     variants = ({"steps": "1"}, {"steps": "100"})
+    shown = ("steps=1", "steps=100")
+
+    @classmethod
+    def facts(cls, options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        steps = options.get("steps", "")
+        colour, marker = ("#CC79A7", "D") if steps == "100" else ("", "")
+        return Facts(
+            f"DIRAC steps={steps}", "learned", "Trained for realism", colour, marker,
+            trained_on=("psnr_db",),  # of the base
+            typical=cls.typical(options), published=((f"DIRAC-{steps}", ""),), budget=True,
+        )  # fmt: skip
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ adaptive coding" (CVPR 2022). torch is imported with the first image, not before
 """
 
 from baselines.neural.rate_points import RatePointsCodec
+from benchmark.codec import Facts, Typical
 
 
 class Elic(RatePointsCodec):
@@ -15,3 +16,7 @@ class Elic(RatePointsCodec):
 
     name = "elic"
     method = "ELIC (He et al., CVPR 2022)"
+    facts = Facts(
+        "ELIC", "learned", "Trained for distortion", "#56B4E9", "s", trained_on=("psnr_db",),
+        typical=(Typical("level", ((1, 1.15),)),), published=(("ELIC", "mse"),), budget=True,
+    )  # fmt: skip

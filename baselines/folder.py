@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn
 
 from baselines.formats.png import read_png
-from benchmark.codec import CodecInfo, Declared, OneOf, Pixels, Setting
+from benchmark.codec import CodecInfo, Declared, Facts, Memory, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign.regular_file import open_regular
@@ -38,6 +38,8 @@ class Folder:
     DIR. Without it, it is <setting as written>/<image without extension>.png. The sweep is the
     settings by mean size.
     """
+
+    facts = Facts(memory=Memory(15, 0, torch=False))
 
     def __init__(self, *, path: str, csv: str = "sizes.csv", name: str = "folder"):
         self.name = name

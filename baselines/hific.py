@@ -9,6 +9,7 @@ before.
 """
 
 from baselines.neural.rate_points import RatePointsCodec
+from benchmark.codec import Facts, Typical
 
 
 class Hific(RatePointsCodec):
@@ -16,5 +17,10 @@ class Hific(RatePointsCodec):
 
     name = "hific"
     method = "HiFiC (Mentzer et al., NeurIPS 2020)"
+    facts = Facts(
+        "HiFiC", "learned", "Trained for realism", "#0072B2", "^",
+        trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 2.4),)),),
+        published=(("HiFiC", ""),), budget=True,
+    )  # fmt: skip
     levels = (1, 2, 3)
     tuned_for = "perceptual quality"

@@ -9,7 +9,7 @@ a real number q, coded in steps of 1/16. torch is imported with the first image,
 
 from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint_codec import CheckpointCodec, described
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import Between, CodecInfo, Facts, Pixels, Setting, Typical, require_accepted
 
 
 class IVR(CheckpointCodec):
@@ -17,6 +17,10 @@ class IVR(CheckpointCodec):
 
     name = "ivr"
     trained_by = "bench train --suite field --members ivr"
+    facts = Facts(
+        "IVR", "learned", "Trained for distortion", "#999933", "<", trained_on=("psnr_db",),
+        typical=(Typical("q", ((0, 1.1),)),), published=(("IVR", "with U-Net"),), budget=True,
+    )  # fmt: skip
 
     def __init__(self, *, checkpoint: str = "") -> None:
         super().__init__(checkpoint=checkpoint)

@@ -9,7 +9,16 @@ from baselines.formats.imagecodecs_wheel import (
     require_imagecodecs,
 )
 from baselines.formats.openjpeg import encode_at_ratio, open_library
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 
 SWEEPS = {
@@ -39,6 +48,11 @@ class JPEG2000:
     name = "jpeg2000"
     sweep = SWEEPS["ratio"]
     accepts = RANGES["ratio"]
+    facts = Facts(
+        "JPEG 2000", "standard", colour="#8C510A", marker="D", chroma="4:4:4", tuned_for="PSNR",
+        memory=Memory(35, 0, torch=False),
+        typical=(Typical("ratio", ((12, 0.45), (240, 0.4))),),
+    )  # fmt: skip
 
     def __init__(self, *, control: str = "ratio") -> None:
         require_imagecodecs("jpeg2000", "JPEG2K")

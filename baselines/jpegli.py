@@ -7,7 +7,16 @@ import numpy as np
 
 from baselines.formats.jpeg_segments import application_bytes
 from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import Unavailable
 from benchmark.system.digest import files_sha256
 
@@ -22,6 +31,10 @@ class Jpegli:
     name = "jpegli"
     sweep = tuple(Setting("quality", value) for value in (1, 15, 35, 55, 75, 90))
     accepts = Between("quality", 1, 100, whole=True)
+    facts = Facts(
+        "jpegli", "standard", colour="#999933", marker="p", memory=Memory(15, 0, torch=False),
+        typical=(Typical("quality", ((1, 0.03), (90, 0.04))),),
+    )  # fmt: skip
 
     def __init__(self) -> None:
         try:

@@ -1,7 +1,16 @@
 """JPEG XL, lossy (VarDCT, XYB), through imagecodecs' libjxl."""
 
 from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption
 
 
@@ -15,6 +24,11 @@ class JPEGXL:
     name = "jpegxl"
     sweep = tuple(Setting("distance", value) for value in (25, 15, 9, 5.5, 3, 1.7, 1, 0.5))
     accepts = Between("distance", 0.01, 25)
+    facts = Facts(
+        "JPEG XL", "standard", colour="#009E73", marker="P",
+        chroma="4:4:4", tuned_for="Butteraugli", memory=Memory(70, 0, torch=False),
+        typical=(Typical("distance", ((0.5, 1.7), (3, 1.1), (15, 1.0))),),
+    )  # fmt: skip
 
     def __init__(self, *, effort: int = 7) -> None:
         require_imagecodecs("jpegxl", "JPEGXL")

@@ -13,7 +13,16 @@ import numpy as np
 
 from baselines.formats.jpeg_segments import application_bytes
 from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
 
@@ -33,6 +42,10 @@ class MozJPEG:
     name = "mozjpeg"
     sweep = tuple(Setting("quality", value) for value in (5, 15, 30, 50, 70, 85))
     accepts = Between("quality", 1, 100, whole=True)
+    facts = Facts(
+        "mozjpeg", "standard", colour="#882255", marker="h", memory=Memory(20, 0, torch=False),
+        typical=(Typical("quality", ((5, 0.25), (90, 0.6))),),
+    )  # fmt: skip
 
     def __init__(self, *, subsampling: int = 420, table: int = 3) -> None:
         if subsampling not in (420, 444):

@@ -9,10 +9,11 @@ Agustsson, Minnen, Toderici, Mentzer, "Multi-Realism Image Compression with a Co
 torch is imported with the first image, not before.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from baselines.neural.rate_points import RatePointsCodec
-from benchmark.codec import CodecInfo
+from benchmark.codec import CodecInfo, Facts, Typical
 from benchmark.errors import BadOption
 
 HIGHEST_BETA = 2.56
@@ -27,6 +28,18 @@ class MultiRealism(RatePointsCodec):
     name = "multirealism"
     method = "Multi-Realism (Agustsson et al., CVPR 2023)"
     variants = ({"beta": "0"}, {"beta": "2.56"})
+    shown = ("beta=2.56", "beta=0")
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        beta = options.get("beta", "")
+        colour, marker = ("#009E73", "v") if beta == "2.56" else ("", "")
+        return Facts(
+            f"Multi-Realism β={beta}", "learned", "Trained for realism", colour, marker,
+            trained_on=("psnr_db", "lpips_alex"), typical=(Typical("level", ((1, 0.9),)),),
+            published=(("Multi-Realism", f"beta={beta}"),), budget=True,
+        )  # fmt: skip
 
     def __init__(self, *, beta: float, checkpoint: str = "") -> None:
         if not 0 <= beta <= HIGHEST_BETA:

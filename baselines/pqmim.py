@@ -9,10 +9,11 @@ image modeling" (TMLR 2023). Built after the abstract: layers, sizes and constan
 torch is imported with the first image, not before.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from baselines.neural.rate_points import RatePointsCodec
-from benchmark.codec import CodecInfo
+from benchmark.codec import CodecInfo, Facts, Typical
 from benchmark.errors import BadOption
 
 AFTER_THE_ABSTRACT = "after the abstract"
@@ -28,6 +29,22 @@ class PqMim(RatePointsCodec):
     method = "PQ-MIM (El-Nouby et al., TMLR 2023), after the abstract"
     coding = "transformer without rounded sums"
     suite = "generative"
+    shown = ("perceptual=1", "")
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of the variant with these options."""
+        typical = (Typical("level", ((1, 9), (4, 10.6))),)
+        if options.get("perceptual") == "1":
+            return Facts(
+                "PQ-MIM", "learned", "Trained for realism", "#882255", "s",
+                trained_on=("psnr_db", "lpips_alex"), typical=typical,
+                published=(("PQ-MIM", ""),), budget=True,
+            )  # fmt: skip
+        return Facts(
+            "PQ-MIM (MSE)", "learned", "Trained for distortion", trained_on=("psnr_db",),
+            typical=typical, budget=True,
+        )  # fmt: skip
 
     def __init__(self, *, perceptual: int = 0, checkpoint: str = "") -> None:
         if perceptual not in (0, 1):

@@ -5,7 +5,16 @@ from hashlib import sha256
 
 import numpy as np
 
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    CodecInfo,
+    Facts,
+    Memory,
+    OneOf,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption, CorruptStream
 
 HEADER = struct.Struct("<HH")  # width, height; 16 bits are what JPEG and WebP have at most
@@ -18,6 +27,10 @@ class Raw:
     name = "raw"
     sweep = (Setting("bits", 8),)
     accepts = OneOf(sweep)
+    facts = Facts(
+        "Raw", "standard", colour="#666666", marker="x", chroma="4:4:4",
+        memory=Memory(15, 0, torch=False), typical=(Typical("bits", ((8, 0.01),)),),
+    )  # fmt: skip
 
     def describe(self) -> CodecInfo:
         """Describe the format; the fingerprint is of its description."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec
-from benchmark.codec import Between
+from benchmark.codec import Between, Facts, Typical
 from benchmark.errors import BadOption
 
 PRESETS = ("faster", "fast", "medium", "slow", "slower")
@@ -27,6 +27,13 @@ class VVenC(IntraCodec):
     name = "vvenc"
     video = VideoCodec("libvvenc", "vvc")
     accepts = Between("qp", 0, 63, whole=True)
+    # preset and chroma format are in every name: they tell a fast encoder from the others
+    facts = Facts(
+        "VVenC fast 4:2:0", "standard", colour="#0072B2", marker="o",
+        chroma="4:2:0", tuned_for="PSNR",
+        typical=(Typical("qp", ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4))),),
+        stated=(("preset", "fast"),), suffix="4:2:0",
+    )  # fmt: skip
     banner = r"libvvenc version: (\S+)"
     licence = "BSD-3-Clause-Clear"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = ({},)

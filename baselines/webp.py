@@ -3,7 +3,16 @@
 import numpy as np
 
 from baselines.formats.imagecodecs_wheel import describe_part, require_imagecodecs
-from benchmark.codec import Between, CodecInfo, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    Facts,
+    Memory,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption
 
 
@@ -13,6 +22,12 @@ class WebP:
     name = "webp"
     sweep = tuple(Setting("quality", value) for value in (0, 5, 15, 30, 50, 70, 85, 95))
     accepts = Between("quality", 0, 100)
+    facts = Facts(
+        "WebP", "standard", colour="#CC79A7", marker="v", chroma="4:2:0",
+        memory=Memory(15, 0, torch=False),
+        typical=(Typical("quality", ((1, 0.15), (50, 0.18), (85, 0.26))),),
+        published=(("WebP", "Pillow 7.1.2"),),
+    )  # fmt: skip
 
     def __init__(self, *, method: int = 4) -> None:
         require_imagecodecs("webp", "WEBP")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from baselines.formats.ffmpeg import IntraCodec, PictureFormat, VideoCodec
-from benchmark.codec import Between, Pixels, Setting
+from benchmark.codec import Between, Facts, Memory, Pixels, Setting, Typical
 from benchmark.errors import BadOption, CorruptStream
 
 # all but placebo, which takes no picture whose sides are under 32
@@ -34,6 +34,11 @@ class X265(IntraCodec):
     name = "x265"
     video = VideoCodec("libx265", "hevc")
     accepts = Between("qp", 0, 51, whole=True)
+    facts = Facts(
+        "x265", "standard", colour="#E69F00", marker="<", chroma="4:4:4", tuned_for="PSNR",
+        memory=Memory(220, 0, torch=False),
+        typical=(Typical("qp", ((22, 4.4), (32, 3.3), (47, 1.9))),),
+    )  # fmt: skip
     banner = r"HEVC encoder version (\S+)"
     licence = "GPL-2.0-or-later"
     conversions: ClassVar[tuple[Mapping[str, str], ...]] = (

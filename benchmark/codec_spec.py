@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
@@ -11,7 +12,7 @@ from benchmark.errors import BadOption, BenchError, Unavailable, UnknownName, Us
 from benchmark.registry import ALIASES, CODECS
 
 if TYPE_CHECKING:
-    from benchmark.codec import Codec, CodecInfo
+    from benchmark.codec import Codec, CodecInfo, Facts
 
 METHODS = ("describe", "encode", "decode")
 SEED = "seed"  # option of a codec whose decoder draws; every value gives another drawing
@@ -114,6 +115,37 @@ def codec_class(spec: CodecSpec) -> type[Any]:
     except ImportError as error:
         raise Unavailable(f"{spec.name} needs the Python package {error.name}: {error}") from error
     return made
+
+
+@cache
+def facts_of(spec: CodecSpec) -> "Facts":
+    """Return the facts that a codec's class declares, without importing any file of a user.
+
+    Codecs outside the registry, those whose package is absent and options that make no sense have
+    the defaults.
+
+    >>> facts_of(parse_codec("jpeg")).title, facts_of(parse_codec("./mine.py:Mine")).title
+    ('JPEG', '')
+    """
+    from benchmark.codec import Facts
+
+    if spec.name not in CODECS:
+        return Facts()
+    try:
+        facts: Any = getattr(codec_class(spec), "facts", Facts())
+        declared: Facts = facts(dict(spec.options)) if callable(facts) else facts
+    except (BenchError, ValueError, LookupError):
+        return Facts()
+    return declared
+
+
+def shown_variants(name: str) -> list[CodecSpec]:
+    """Return the variants of a codec of the registry that the table of systems lists."""
+    try:
+        variants: tuple[str, ...] = getattr(codec_class(CodecSpec(name, ())), "shown", ("",))
+    except Unavailable:
+        return []
+    return [CodecSpec.of(name, variant) for variant in variants]
 
 
 def resolve(spec: CodecSpec) -> list[CodecSpec]:

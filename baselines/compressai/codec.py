@@ -48,7 +48,16 @@ from baselines.compressai.weights import (
     published_files,
 )
 from baselines.neural.checkpoint.card import Card, verified_card
-from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    CodecInfo,
+    Facts,
+    Memory,
+    OneOf,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
 from benchmark.errors import BadOption, CorruptStream, Unavailable
 from benchmark.system.device import chosen_device
 from benchmark.system.digest import files_sha256
@@ -65,6 +74,14 @@ MATCHED_CAVEATS = {
     "matched": "reduced, trained by this project",
     "matched-whole": "reduced, trained by this project at the whole budget",
 }
+# Model of the zoo: name in figures, colour, marker and published name.
+TITLES = {
+    "bmshj2018-factorized": ("Factorized prior", "#6699CC", ">", ""),
+    "mbt2018-mean": ("Mean-scale hyperprior", "#AA4499", "p", "MeanScaleHyperprior"),
+    "mbt2018": ("Joint autoregressive", "#999933", "d", "JointAutoregressive"),
+    "cheng2020-anchor": ("Cheng2020 anchor", "#44AA99", "8", "Cheng2020-anchor"),
+    "cheng2020-attn": ("Cheng2020 attention", "#117733", "H", "Cheng2020-attn"),
+}
 
 
 class CompressAI:
@@ -80,6 +97,35 @@ class CompressAI:
     """
 
     name = "compressai"
+    shown = (
+        "metric=mse:model=bmshj2018-hyperprior",
+        "metric=mse:model=bmshj2018-hyperprior:weights=matched",
+        *(f"model={model}" for model in TITLES),
+        "metric=ms-ssim:model=bmshj2018-hyperprior",
+    )
+
+    @staticmethod
+    def facts(options: Mapping[str, str]) -> Facts:
+        """Return the facts of a model, a metric and a kind of weights."""
+        model, metric = options.get("model", ""), options.get("metric", "mse")
+        facts = Facts(
+            kind="learned", family=model, implied=(("metric", "mse"), ("model", model)),
+            trained_on=({"mse": ("psnr_db",), "ms-ssim": ("ms_ssim",)}.get(metric, ())),
+            chroma="4:4:4", tuned_for="MS-SSIM" if metric == "ms-ssim" else "PSNR",
+            memory=Memory(200, 0), typical=(Typical("quality", ((1, 1.5), (3, 2.1), (8, 6))),),
+        )  # fmt: skip
+        if model in TITLES:
+            title, colour, marker, published = TITLES[model]
+            points = ((published, "CompressAI mse"),) if published else ()
+            return facts._replace(title=title, colour=colour, marker=marker, published=points)
+        if metric == "ms-ssim":
+            points = (("Hyperprior", "CompressAI ms-ssim"),)
+            return facts._replace(title="Hyperprior MS-SSIM", published=points)
+        facts = facts._replace(group="Trained for distortion")
+        if options.get("weights") == "matched":
+            return facts._replace(title="Hyperprior, our budget", budget=True)
+        points = (("Hyperprior", "CompressAI mse"),)
+        return facts._replace(title="Hyperprior", colour="#882255", marker="h", published=points)
 
     def __init__(
         self,

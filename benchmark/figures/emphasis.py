@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.analysis.rate_distortion import Delta, bd_rate
-from benchmark.analysis.systems import Kind, family, kind, option_count, plainness
+from benchmark.analysis.systems import family, kind, option_count, plainness
+from benchmark.codec import Kind
 from benchmark.figures.captions import listed
 from benchmark.figures.style import Role
 from benchmark.published.curves import Panel, SystemCurve

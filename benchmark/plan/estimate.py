@@ -9,51 +9,14 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.codec_spec import CodecSpec, parse_codec
+from benchmark.codec import Typical
+from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.plan.cells import Cell
 
 Basis = Literal["measured", "typical", "unknown"]
 Curve = tuple[tuple[float, float], ...]  # values of a setting, rising, and seconds per megapixel
 Kind = tuple[str, str, str, str]  # codec, variant, device, name of the setting
-
-# Encoding and decoding by default options on one core of a shared AMD EPYC, photographs of Kodak
-# and `sample`; `ours` on cuda is an A100 (results/published/complexity.csv). They are a beginning:
-# what is measured of a codec scales its curve, and a setting that is measured stands for itself.
-TYPICAL: Mapping[tuple[str, str, str], Curve] = {
-    ("raw", "cpu", "bits"): ((8, 0.01),),
-    ("jpeg", "cpu", "quality"): ((5, 0.013), (50, 0.02), (95, 0.035)),
-    ("jpegli", "cpu", "quality"): ((1, 0.03), (90, 0.04)),
-    ("mozjpeg", "cpu", "quality"): ((5, 0.25), (90, 0.6)),
-    ("webp", "cpu", "quality"): ((1, 0.15), (50, 0.18), (85, 0.26)),
-    ("jpeg2000", "cpu", "ratio"): ((12, 0.45), (240, 0.4)),
-    ("avif", "cpu", "crf"): ((18, 12), (34, 9), (60, 4)),
-    ("jpegxl", "cpu", "distance"): ((0.5, 1.7), (3, 1.1), (15, 1.0)),
-    ("x265", "cpu", "qp"): ((22, 4.4), (32, 3.3), (47, 1.9)),
-    ("vvenc", "cpu", "qp"): ((22, 14), (32, 10), (37, 7), (42, 5.5), (47, 4)),
-    ("vtm", "cpu", "qp"): ((22, 388), (27, 242), (32, 113), (37, 71), (42, 43), (47, 19)),
-    ("compressai", "cpu", "quality"): ((1, 1.5), (3, 2.1), (8, 6)),
-    ("msillm", "cpu", "quality"): ((1, 35), (6, 35)),
-    ("ours", "cpu", "q"): ((0, 1.3), (4, 1.4)),
-    ("ours", "cpu", "bpp"): ((0, 7),),
-    ("ours", "cpu", "psnr"): ((0, 14),),
-    ("ours", "cuda", "q"): ((0, 0.39), (4, 0.39)),
-    ("charm", "cpu", "level"): ((1, 1.3),),
-    ("elic", "cpu", "level"): ((1, 1.15),),
-    ("ivr", "cpu", "q"): ((0, 1.1),),
-    ("hific", "cpu", "level"): ((1, 2.4),),
-    ("multirealism", "cpu", "level"): ((1, 0.9),),
-    ("pqmim", "cpu", "level"): ((1, 9), (4, 10.6)),
-}
-# Codecs that draw behind the codec of their option `base`: seconds per megapixel and step, and the
-# base and the number of steps unless said.
-DRAWING: Mapping[tuple[str, str], tuple[float, str, int]] = {
-    ("dirac", "cpu"): (0.3, "elic", 1),
-    ("hfd", "cpu"): (0.3, "elic", 20),
-}
-# Encoders that search in steps: seconds per megapixel and step, and steps by the option `effort`.
-SEARCHING: Mapping[tuple[str, str], tuple[float, tuple[int, ...]]] = {
-    ("ours", "cpu"): (0.9, (0, 25, 200, 600)),
-}
+Work = tuple[str, tuple[Typical, ...]]
 
 
 class TimeEstimate(NamedTuple):
@@ -81,9 +44,9 @@ class CostModel:
             kind = (row["codec"], row["variant"], row["device"], row["setting_name"])
             sums[kind][row["setting_value"]] = _Sum(row["seconds_sum"], row["pixels_sum"])
         self._by_variant = dict(sums)
-        self._by_codec: dict[Kind, dict[float, _Sum]] = defaultdict(dict)
+        self._by_work: dict[tuple[Work, str, str], dict[float, _Sum]] = defaultdict(dict)
         for (codec, variant, device, name), values in sums.items():
-            whole = self._by_codec[_work(CodecSpec.of(codec, variant)), "", device, name]
+            whole = self._by_work[_work(CodecSpec.of(codec, variant)), device, name]
             for value, one in values.items():
                 whole[value] = whole.get(value, _Sum(0, 0)) + one
 
@@ -108,7 +71,7 @@ class CostModel:
             cell.setting.name,
         )
         own = self._by_variant.get((codec, variant, device, name))
-        return own or self._by_codec.get((_work(cell.codec), "", device, name), {})
+        return own or self._by_work.get((_work(cell.codec), device, name), {})
 
     def _rate(self, cell: Cell) -> float | None:
         """Return the expected seconds per pixel."""
@@ -165,42 +128,19 @@ def estimate(cells: Sequence[Cell], model: CostModel) -> TimeEstimate:
 
 
 def _typical(cell: Cell) -> Curve:
-    """Return the typical curve of a codec; one that draws takes its base's time, and each step's.
+    """Return the typical curve of a cell's codec, device and setting; empty if there is none.
 
-    Where nothing is known of the base, the steps alone. Steps of a search come on top.
+    The curve of a codec comes from its class (`Facts.typical`).
     """
-    name, device, setting = cell.codec.name, cell.info.device, cell.setting.name
-    if (name, device) not in DRAWING:
-        searched = _searched(cell.codec, device)
-        curve = TYPICAL.get((name, device, setting), ())
-        return tuple((at, seconds + searched) for at, seconds in curve)
-    base, steps = _drawing(cell.codec, *DRAWING[name, device][1:])
-    drawn = steps * DRAWING[name, device][0]
-    under = TYPICAL.get((parse_codec(base).name, device, setting), ((0, 0.0),))
-    return tuple((at, seconds + drawn) for at, seconds in under)
+    for one in facts_of(cell.codec).typical:
+        if one.device == cell.info.device and one.setting in (cell.setting.name, ""):
+            return one.seconds
+    return ()
 
 
-def _drawing(codec: CodecSpec, base: str, steps: int) -> tuple[str, int]:
-    """Return the base and the number of steps of a codec that draws, these two unless it says."""
-    options = dict(codec.options)
-    return options.get("base", base), int(options.get("steps", steps))
-
-
-def _searched(codec: CodecSpec, device: str) -> float:
-    """Return the seconds per megapixel of an encoder's search, 0 for one that does not search."""
-    each, steps = SEARCHING.get((codec.name, device), (0.0, (0,)))
-    effort = int(dict(codec.options).get("effort", 0))
-    return each * steps[min(effort, len(steps) - 1)]
-
-
-def _work(codec: CodecSpec) -> str:
-    """Return what variants of a codec have in common that take about the same time."""
-    if any(name == codec.name for name, _ in SEARCHING):
-        return f"{codec.name}:{dict(codec.options).get('effort', 0)}"
-    if not any(name == codec.name for name, _ in DRAWING):
-        return codec.name
-    base, steps = _drawing(codec, "", 0)
-    return f"{codec.name}:{base}:{steps}"
+def _work(codec: CodecSpec) -> Work:
+    """Return a key that variants of a codec share which take about the same time."""
+    return codec.name, facts_of(codec).typical
 
 
 def _sums(table: pa.Table) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from benchmark.codec_spec import CodecSpec, facts_of
 from benchmark.metrics.metric import is_large
 from benchmark.plan.cells import Cell
 
@@ -11,14 +12,6 @@ BASE_BYTES = 120_000_000  # Python, numpy, and what workers load before the firs
 TORCH_BYTES = 350_000_000  # beside it, and a network
 # Learned codecs of this project code larger images in tiles of so many pixels.
 TILE_PIXELS = 1 << 22
-
-
-class Coding(NamedTuple):
-    """Bytes per pixel of encoding and decoding, with pixels, stream and programs."""
-
-    bytes: float
-    of_tile: float = 0  # and of the pixels of a tile
-    torch: bool = False
 
 
 class Scoring(NamedTuple):
@@ -31,13 +24,7 @@ class Scoring(NamedTuple):
 
 # Growth of the peak of resident memory from .4 to 3.5 megapixels (1.6 where it took long; learned
 # codecs .1 to .4) of one process on x86-64, programs that it runs included, rounded up. A smoothed
-# noise picture at the middle of a codec's sweep.
-CODING = {
-    **dict.fromkeys(("raw", "jpeg", "jpegli", "webp", "folder"), Coding(15)),
-    "mozjpeg": Coding(20), "jpeg2000": Coding(35), "jpegxl": Coding(70), "avif": Coding(220),
-    "x265": Coding(220), "ours": Coding(20, 220, True), "compressai": Coding(200, 0, True),
-}  # fmt: skip
-OTHER_CODING = Coding(250, 250, True)  # of codecs that were not measured
+# noise image at the middle of a codec's sweep. Codecs declare theirs (`benchmark.codec.Memory`).
 SCORING = {
     "psnr": Scoring(15), "psnr_y": Scoring(26, 4), "psnr_ycbcr": Scoring(30, 3),
     "ms_ssim": Scoring(92, 48), "ssim": Scoring(92, 40), "vmaf": Scoring(95, 3),
@@ -78,12 +65,12 @@ def needs_of(cells: Iterable[Cell]) -> set[Need]:
 def worker_bytes(need: Need, metrics: Sequence[str]) -> int:
     """Estimate the memory of a worker that codes an image and scores it with image metrics."""
     pixels = need.height_px * need.width_px
-    coding = CODING.get(need.codec, OTHER_CODING)
+    coding = facts_of(CodecSpec(need.codec, ())).memory
     table = SCORING | OF_LARGE if is_large((need.height_px, need.width_px)) else SCORING
     scoring = [table.get(name, OTHER_SCORING) for name in metrics]
     kept = sum(one.kept for one in scoring)
     # What metrics keep of a source is there while its next cell is coded.
-    while_coding = (coding.bytes + kept) * pixels + coding.of_tile * min(pixels, TILE_PIXELS)
+    while_coding = (coding.pixel + kept) * pixels + coding.tile_pixel * min(pixels, TILE_PIXELS)
     while_scoring = max((kept - one.kept + one.peak for one in scoring), default=0) * pixels
     torch = coding.torch or any(one.torch for one in scoring)
     return int(BASE_BYTES + TORCH_BYTES * torch + max(while_coding, while_scoring))

@@ -7,6 +7,7 @@ trusted by more. Differences are measured minus published, in dB (MS-SSIM as -10
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from benchmark.analysis.rate_distortion import LEAST_POINTS, Values
 from benchmark.analysis.summarise import Summary
 from benchmark.analysis.systems import SYSTEMS
+from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve, measured_panel, published_curves
 from benchmark.published.points import PublishedPoint
@@ -70,6 +72,10 @@ def _mse(psnr_db: float) -> float:
     return 255**2 / 10 ** (psnr_db / 10)
 
 
+def _constant(band: Band, _published: float) -> Band:
+    return band
+
+
 def _rounding(psnr_db: float) -> Band:
     """Return the band of rounding to 8 bits, which adds 1/12 of a level squared to the MSE.
 
@@ -105,30 +111,6 @@ RULES = {
     ("psnr-rgb8-truncated/1", "psnr-rgb8/1"): Cause(
         "published of pictures truncated to 8 bits", _truncation
     ),
-}
-# Pillow 7.1.2 came with the IJG's libjpeg 9d, ours with libjpeg-turbo. On Kodak, quality 10 to 90,
-# the one gives the published means to seven digits, the other .09 to .12 dB more (docs/log.md).
-IJG = "published with the IJG's libjpeg 9d, whose chroma filter costs .1 dB; ours is libjpeg-turbo"
-# VTM 9.1 at QP 12 gives the published bpp to the last digit (CompressAI's issue 210), and VTM
-# 23.13 needs .4 to .8 % fewer bits for equal PSNR, .4 to 1.5 % for equal MS-SSIM (docs/log.md). The
-# band and TOLERANCE_DB together are 2 % of the bits. An error of the conversion shows in PSNR,
-# which therefore has to agree; one of MS-SSIM itself shows in BPG and WebP, which agree to .001 dB.
-VTM = "published with VTM 9.1; 23.13 needs up to 1.5 % fewer bits for equal MS-SSIM"
-# The authors' evaluation counts the strings as Python pickles them: 121 to 124 bytes more, here 10.
-# On Kodak that is .0023 bpp, 3 % of the rate of quality 2, whose curve rises by 2.5 dB where the
-# rate is e times as large (MS-SSIM: by 2.9 dB).
-PICKLE = "published rates count 114 bytes more for an image, of Python's pickle"
-CODECS = {
-    ("msillm", "psnr_db"): Cause(PICKLE, lambda _: Band(0.0, 0.1)),
-    ("msillm", "ms_ssim"): Cause(PICKLE, lambda _: Band(0.0, 0.1)),
-    ("jpeg", "psnr_db"): Cause(IJG, lambda _: Band(0.0, 0.12)),
-    ("jpeg", "ms_ssim"): Cause(IJG, lambda _: Band(0.0, 0.32)),
-    ("vtm", "ms_ssim"): Cause(VTM, lambda _: Band(0.0, 0.05), "VTM 23", "psnr_db"),
-}
-# Only these weights are the published ones: what the codec's version has to say.
-WEIGHTS = {
-    "ours:beta=0": "5000000 steps, Open Images",
-    "ours:beta=3.84": "5000000 steps, Open Images",
 }
 
 
@@ -170,10 +152,13 @@ def _agreement(
     if mine is None:
         why = "no complete point is measured"
         return NotCompared(label, curve.name, measure.column, why)
-    known = (
-        RULES.get((curve.protocols[0], summary.protocols[measure.column])),
-        CODECS.get((label, measure.column)),
-    )
+    rule = RULES.get((curve.protocols[0], summary.protocols[measure.column]))
+    known = [rule] if rule else []
+    known += [
+        Cause(one.why, partial(_constant, Band(one.low_db, one.high_db)), one.version, one.beside)
+        for one in facts_of(parse_codec(label)).known_differences
+        if one.column == measure.column
+    ]
     agreed = {
         one.column
         for one in earlier
@@ -184,8 +169,7 @@ def _agreement(
     causes = [
         cause
         for cause in known
-        if cause is not None
-        and all(version.startswith(cause.version) for version in versions)
+        if all(version.startswith(cause.version) for version in versions)
         and (not cause.beside or cause.beside in agreed)
     ]
     return _compare(label, curve, measure, mine, causes)
@@ -193,7 +177,7 @@ def _agreement(
 
 def _why_not(summary: Summary, label: str, measure: Measure, curve: SystemCurve) -> str | None:
     editions = [point.edition for point in summary.points if point.label == label]
-    wanted = WEIGHTS.get(label, "")
+    wanted = facts_of(parse_codec(label)).published_version
     ours, theirs = summary.protocols[measure.column], curve.protocols[0]
     if any(edition.caveats for edition in editions):
         return f"ours are {', '.join(editions[0].caveats)}"

@@ -1,9 +1,8 @@
 """Chroma format and tuning of the codecs behind rows, and the caveats of comparing two of them."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmark.codec_spec import CodecSpec
+from benchmark.codec_spec import CodecSpec, facts_of
 
 
 class CodingFacts(NamedTuple):
@@ -15,39 +14,17 @@ class CodingFacts(NamedTuple):
 
 NOT_STATED = CodingFacts()
 
-# What the adapters were, by codec and their default options, when rows did not name it yet.
-UNNAMED: Mapping[str, CodingFacts] = {
-    "ours": CodingFacts("4:4:4", "perceptual quality"),
-    "raw": CodingFacts("4:4:4"),
-    "jpeg": CodingFacts("4:2:0"),
-    "webp": CodingFacts("4:2:0"),
-    "jpeg2000": CodingFacts("4:4:4", "PSNR"),
-    "avif": CodingFacts("4:4:4", "SSIM"),
-    "jpegxl": CodingFacts("4:4:4", "Butteraugli"),
-    "x265": CodingFacts("4:4:4", "PSNR"),
-    "vvenc": CodingFacts("4:2:0", "PSNR"),
-    "vtm": CodingFacts("4:4:4", "PSNR"),
-    "compressai": CodingFacts("4:4:4", "PSNR"),
-}
-
 
 def coding_facts(codec: str, variant: str, chroma: str, tuned_for: str) -> CodingFacts:
-    """Return the facts of a codec variant by its row's columns; empty ones are looked up.
+    """Return what a row states; where that is empty, what the codec's class declares.
 
     >>> coding_facts("jpeg", "subsampling=444", "", "")
     CodingFacts(chroma='4:4:4', tuned_for='')
     >>> coding_facts("avif", "tune=psnr", "4:4:4", "PSNR")
     CodingFacts(chroma='4:4:4', tuned_for='PSNR')
     """
-    known = UNNAMED.get(codec, NOT_STATED)
-    options = dict(CodecSpec.of(codec, variant).options)
-    if codec == "ours" and options.get("beta") == "0":
-        known = known._replace(tuned_for="PSNR")
-    if codec == "compressai" and options.get("metric") == "ms-ssim":
-        known = known._replace(tuned_for="MS-SSIM")
-    if "subsampling" in options:
-        known = known._replace(chroma=":".join(options["subsampling"]))
-    return CodingFacts(chroma or known.chroma, tuned_for or known.tuned_for)
+    facts = facts_of(CodecSpec.of(codec, variant))
+    return CodingFacts(chroma or facts.chroma, tuned_for or facts.tuned_for)
 
 
 class Side(NamedTuple):

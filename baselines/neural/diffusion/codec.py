@@ -9,6 +9,7 @@ them.
 """
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -19,7 +20,16 @@ from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.recognise import checked_card
 from baselines.neural.checkpoint_codec import card_of, find_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
-from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
+from benchmark.codec import (
+    Between,
+    CodecInfo,
+    OneOf,
+    Pixels,
+    Setting,
+    Typical,
+    require_accepted,
+)
+from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.errors import BadOption, Unavailable
 from benchmark.system.device import chosen_device
 
@@ -45,6 +55,8 @@ class DrawingCodec:
     late_start: ClassVar[float]  # time to begin at with more than one step, unless told
     revision: ClassVar[int] = 1
     licence = "MIT"
+    default_steps: ClassVar[int] = 1
+    step_seconds: ClassVar[float] = 0.3  # per megapixel, on one core
 
     def __init__(self, *, steps: int, base: str, start: float, seed: int, checkpoint: str) -> None:
         if not 1 <= steps <= MOST_STEPS:
@@ -70,6 +82,20 @@ class DrawingCodec:
         self.sweep = tuple(Setting(config.setting, value) for value in config.settings)
         accepts: Between | OneOf | None = getattr(self._base.codec, "accepts", None)
         self.accepts = accepts or OneOf(self.sweep)
+
+    @classmethod
+    def typical(cls, options: Mapping[str, str]) -> tuple[Typical, ...]:
+        """Return the typical seconds of the base and the steps; elsewhere of the steps."""
+        seconds = cls.step_seconds * int(options.get("steps", cls.default_steps))
+        base = facts_of(parse_codec(options.get("base", "elic"))).typical
+        return (
+            *(
+                one._replace(seconds=tuple((at, each + seconds) for at, each in one.seconds))
+                for one in base
+                if one.device == "cpu"
+            ),
+            Typical("", ((0, seconds),)),
+        )
 
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""

@@ -1,0 +1,54 @@
+"""Facts about a contender are declared by its class, and the harness asks for them."""
+
+import subprocess
+import sys
+
+from benchmark.codec_spec import facts_of, parse_codec
+from conftest import ROOT
+
+CODEC = """
+from baselines.raw import Raw
+from benchmark.codec import Facts, Memory, Typical
+
+
+class Mine(Raw):
+    facts = Facts(
+        "My codec", "learned", "Programs", "#123456", "d", family="mine", trained_on=("ms_ssim",),
+        chroma="4:2:2", memory=Memory(1000, 0, torch=False), typical=(Typical("bits", ((8, 7),)),),
+    )
+"""
+ASKED = """
+import sys
+from benchmark.registry import CODECS
+CODECS["added"] = "added_codec:Mine"
+from benchmark.analysis.systems import GROUPED_SYSTEMS, family, measured_names, trained_on
+from benchmark.figures.style import styles
+from benchmark.plan.memory import Need, worker_bytes
+from benchmark.rows.coding_facts import coding_facts
+assert measured_names()["added"] == "My codec"
+assert next(one.group for one in GROUPED_SYSTEMS if one.label == "added") == "Programs"
+assert family("added:level=2") == "mine"
+assert styles(["added"])["added"] == ("#123456", "d")
+assert trained_on("added:level=2") == ("ms_ssim",)
+assert coding_facts("added", "", "", "").chroma == "4:2:2"
+sizes = [worker_bytes(Need("added", 100, side), ["psnr"]) for side in (1000, 2000)]
+assert sizes[1] - sizes[0] == 1000 * 100 * 1000
+assert "torch" not in sys.modules
+"""
+
+
+def test_a_new_codec_with_its_facts_is_one_file_and_its_line_in_the_registry(tmp_path):
+    (tmp_path / "added_codec.py").write_text(CODEC)
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n{ASKED}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_facts_of_files_of_users_and_of_wrong_options_are_the_defaults(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("raise SystemExit('a file that rows name was run')")
+    for text in (f"{mine}:Mine", "ours:effort=9", "dirac:base=nothing", "dirac:steps=few"):
+        assert facts_of(parse_codec(text)).title == ""
+    assert facts_of(parse_codec(f"dirac:steps=2:base={mine}\\:Mine")).kind == "learned"
