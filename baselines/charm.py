@@ -7,7 +7,7 @@ Minnen, Singh, "Channel-wise autoregressive entropy models for learned image com
 2020). torch is imported with the first image, not before.
 """
 
-from baselines.neural.rate_points import RatePointsCodec
+from baselines.neural.checkpoint_codec import RatePointsCodec
 from benchmark.codec import Facts, Typical
 
 

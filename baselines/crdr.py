@@ -183,7 +183,7 @@ class CRDR:
     ) -> bytes:
         """Return the stream; grey pictures stretched over the image may set q and beta by block."""
         require_accepted(self, setting)
-        from baselines.neural.bitstream.level_picture import levels_of
+        from baselines.neural.bitstream.level_map import levels_of
         from baselines.neural.bitstream.windows import SMALL
         from baselines.neural.crdr.controls import HeaderControls
         from baselines.neural.crdr.encoding.encode import encode, encode_to

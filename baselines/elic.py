@@ -7,7 +7,7 @@ He et al., "ELIC: Efficient learned image compression with unevenly grouped spac
 adaptive coding" (CVPR 2022). torch is imported with the first image, not before.
 """
 
-from baselines.neural.rate_points import RatePointsCodec
+from baselines.neural.checkpoint_codec import RatePointsCodec
 from benchmark.codec import Facts, Typical
 
 

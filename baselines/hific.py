@@ -8,7 +8,7 @@ Mentzer, Toderici, Tschannen, Agustsson, "High-Fidelity Generative Image Compres
 before.
 """
 
-from baselines.neural.rate_points import RatePointsCodec
+from baselines.neural.checkpoint_codec import RatePointsCodec
 from benchmark.codec import Facts, Typical
 
 

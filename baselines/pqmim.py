@@ -12,7 +12,7 @@ torch is imported with the first image, not before.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from baselines.neural.rate_points import RatePointsCodec
+from baselines.neural.checkpoint_codec import RatePointsCodec
 from benchmark.codec import CodecInfo, Facts, Typical
 from benchmark.errors import BadOption
 

@@ -24,10 +24,9 @@ from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, 
 from baselines.neural.checkpoint.mantissas import Mantissas
 from baselines.neural.crdr.training.objective import Realism
 from baselines.neural.network import Network
-from baselines.neural.training.data.held_out import held_out, validation_pictures
-from baselines.neural.training.data.photographs import photograph_paths
 from baselines.neural.training.export import estimates, table_images
-from baselines.neural.training.validate import validate
+from baselines.neural.training.losses.rate_distortion import validate
+from baselines.neural.training.photographs import held_out, photograph_paths, validation_pictures
 from benchmark.errors import BenchError, UsageError
 from benchmark.system.machine import commit
 

@@ -126,8 +126,7 @@ def _run(folder: Path, name: str, recipe: "Recipe") -> "TrainingRun":
 
 def _begin(folder: Path, common: Path) -> None:
     """Begin a variant's run where the common one ended, unless it has begun."""
-    from baselines.neural.training.loop.checkpointing import STATE
-    from baselines.neural.training.loop.journal import JOURNAL
+    from baselines.neural.training.run_folder import JOURNAL, STATE
     from benchmark.system.atomic import write_file
 
     if not (folder / STATE).exists():

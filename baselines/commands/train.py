@@ -181,8 +181,12 @@ def open_session(
     """
     from time import monotonic
 
-    from baselines.neural.training.data.held_out import held_out, validation_pictures
-    from baselines.neural.training.data.photographs import photograph_paths, read_photograph
+    from baselines.neural.training.photographs import (
+        held_out,
+        photograph_paths,
+        read_photograph,
+        validation_pictures,
+    )
     from baselines.neural.training.session import TrainingSession
     from benchmark.registry import open_dataset
     from benchmark.system.device import use_device
@@ -260,9 +264,9 @@ def _suite(
         raise UnknownName("suite", name, SUITES)
     kept = [word.strip() for word in members.split(",") if word.strip()]
     if name == "field":
-        from baselines.neural.training.suites.field import field_suite as suite
+        from baselines.neural.training.field_suite import field_suite as suite
     elif name == "generative":
-        from baselines.neural.training.suites.generative import generative_suite as suite
+        from baselines.neural.training.generative_suite import generative_suite as suite
     elif members:
         raise UsageError("--members is for the suites field and generative: leave it out")
     else:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: bool) -> None:
     """Train each run to its end and a checkpoint; `typer.Exit` where time or a signal ends it."""
-    from baselines.neural.training.machine.workers import decided
     from baselines.neural.training.session import is_complete, leads
+    from baselines.neural.training.workers import decided
 
     quiet = quiet or not leads()
     if len(runs) > 1 and not quiet:
@@ -33,8 +33,7 @@ def train_all(runs: "Sequence[TrainingRun]", session: "TrainingSession", quiet: 
 
 def outlook(runs: "Sequence[TrainingRun]") -> str:
     """Return what a suite has before it, in words."""
-    from baselines.neural.training.remaining import seconds_left, steps_left
-    from baselines.neural.training.session import is_complete
+    from baselines.neural.training.session import is_complete, seconds_left, steps_left
 
     finished = sum(map(is_complete, runs))
     seconds = seconds_left(runs, runs)
@@ -44,7 +43,7 @@ def outlook(runs: "Sequence[TrainingRun]") -> str:
 
 def stop_if_over(run: "TrainingRun", session: "TrainingSession") -> None:
     """End the command between two runs where the deadline has passed."""
-    from baselines.neural.training.machine.workers import decided
+    from baselines.neural.training.workers import decided
 
     if decided(session.is_over):
         _say(f"the time is over after {run.name}; the same command resumes with the next")
@@ -66,10 +65,9 @@ def _train_one(
     runs: "Sequence[TrainingRun]", number: int, session: "TrainingSession", quiet: bool
 ) -> None:
     from baselines.neural.training.export import export
-    from baselines.neural.training.loop.journal import JOURNAL
-    from baselines.neural.training.machine.precision import in_words
-    from baselines.neural.training.remaining import seconds_left
-    from baselines.neural.training.session import Ended, leads, resume
+    from baselines.neural.training.precision import in_words
+    from baselines.neural.training.run_folder import JOURNAL
+    from baselines.neural.training.session import Ended, leads, resume, seconds_left
 
     run, later = runs[number], runs[number + 1 :]
     if not quiet:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
-from baselines.neural.plain_architecture import PlainArchitecture
+from baselines.neural.architecture import PlainArchitecture, Shapes
 
 if TYPE_CHECKING:
     import torch

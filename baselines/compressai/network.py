@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.compressai.architecture import ZooConfig
-from baselines.neural.blocks.orthogonal import add_transform, transforms_of
+from baselines.neural.blocks.start_values import add_transform, transforms_of
 from baselines.neural.network import Estimate, Network
 
 MODELS = ("bmshj2018-hyperprior", "mbt2018-mean")

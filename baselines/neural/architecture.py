@@ -5,10 +5,10 @@ knows its networks, their parameters' names or its controls. torch is imported b
 need it, not with this module or with an architecture.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from benchmark.errors import UnknownName
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from baselines.neural.bitstream.container import ControlBlock
+    from baselines.neural.entropy.hyperprior_coder import TransformCoder, TransformNetwork
     from baselines.neural.network import Network
     from benchmark.codec import Pixels
 
@@ -175,3 +176,94 @@ def config_from_json(record: Any, kind: type[Config]) -> Config:
         if unknown:
             raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
     return msgspec.convert(record, kind)
+
+
+class PlainArchitecture(Generic[Config]):
+    """Base class of architectures whose configurations are dataclasses.
+
+    Unless a subclass says otherwise, its networks have one rate, no controls and no integer tables.
+    It sets `name`, `presets`, `config_type` and `landmarks`.
+    """
+
+    name: str
+    presets: Mapping[str, Config]
+    config_type: ClassVar[type[Any]]  # a dataclass
+    landmarks: tuple[str, ...]
+    table_names: tuple[str, ...] = ()
+
+    def config_from_json(self, record: Any) -> Config:
+        """Return the configuration on a card; raises `ValueError` that names the wrong field."""
+        found: Config = config_from_json(record, self.config_type)
+        return found
+
+    def config_to_json(self, config: Config) -> dict[str, Any]:
+        """Return the json object of `config`: numbers and lists by field name."""
+        return asdict(config)  # type: ignore[call-overload,no-any-return]
+
+    def rate_levels(self, config: Config) -> int:
+        """Return 1: every rate has a network of its own."""
+        return 1
+
+    def control_block(self) -> "ControlBlock":
+        """Return the empty block: a network has one rate."""
+        from baselines.neural.bitstream.container import NoControls
+
+        return NoControls()
+
+    def tables(self, network: Any, images: "Sequence[Pixels]") -> "dict[str, Tensor]":
+        """Return no tables."""
+        return {}
+
+
+class HyperpriorArchitecture(PlainArchitecture[Config]):
+    """Base class of architectures whose networks are `TransformNetwork`; of one rate unless told.
+
+    A subclass sets `name`, `presets`, `config_type` and `landmarks`, and defines `build`,
+    `initialise` and `config_from_shapes`; one of several rates also `rate_levels`.
+    """
+
+    table_names: tuple[str, ...] = ("cdf", "z_cdf", "thresholds")
+    margin: ClassVar[int] = 144  # pixels, a multiple of 16: at least the reach of the transforms
+
+    def config_from_shapes(self, shapes: Shapes, known: Config | None = None) -> Config:
+        """Return the configuration of the network whose tensors have these names and shapes."""
+        raise NotImplementedError
+
+    def tables(
+        self, network: "TransformNetwork", images: "Sequence[Pixels]"
+    ) -> "dict[str, Tensor]":
+        """Return the distributions of y and z, the thresholds and the fractional bits.
+
+        `images` are photographs whose activations say how fine the integers can be; two of 256 x
+        256 suffice. Raises `ValueError` for a prior with parameters that are not finite.
+        """
+        from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+
+        return hyperprior_tables(network, self.latents(network, images))
+
+    def latents(
+        self, network: "TransformNetwork", images: "Sequence[Pixels]"
+    ) -> "Iterator[Tensor]":
+        """Yield y (1, M, h, w) of each image, padded, at every whole rate level."""
+        import torch
+
+        from baselines.neural.inference import padded, to_images
+
+        for pixels in images:
+            planes = to_images(padded(pixels), torch.device("cpu"))
+            for level in range(self.rate_levels(network.config)):
+                yield network.analyse(planes, network.controls_at(float(level), 0.0))
+
+    def coder(
+        self,
+        network: "TransformNetwork",
+        tables: "Mapping[str, Tensor]",
+        device: "torch.device | str" = "cpu",
+    ) -> "TransformCoder":
+        """Return the coder with the fastest integer kernel that is exact on `device`.
+
+        Raises `ValueError` or `KeyError` for tables that are missing or do not fit the network.
+        """
+        from baselines.neural.entropy.hyperprior_coder import TransformCoder
+
+        return TransformCoder(network, tables, device, margin=self.margin)

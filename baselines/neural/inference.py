@@ -1,11 +1,16 @@
 """Settings of torch under which encoders and decoders run."""
 
-from collections.abc import Iterator
+import ctypes
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from baselines.neural.freed_memory import keep_freed_memory
+from benchmark.codec import Pixels
 
 
 @contextmanager
@@ -22,3 +27,102 @@ def inference() -> Iterator[None]:
         ),
     ):
         yield
+
+
+# Parameters of glibc's `mallopt`, and the variables by which a user sets them.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+MOST_KEPT_BYTES = 512 << 20
+LARGEST_KEPT_BYTES = 128 << 20
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have this process keep memory that tensors have freed, up to 512 MiB, for the next ones.
+
+    By default glibc returns every tensor of more than 32 MiB to the system, and smaller ones where
+    enough of them lie side by side. The system's pages for the next layer's, zeroed one by one,
+    take a sixth of the time of a large network, or of a training step in float32. Settings of the
+    user's own win; without glibc, nothing happens.
+    """
+    if any(name in os.environ for name in OWN_SETTINGS):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library, or another system
+        return
+    mallopt(MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+    mallopt(TRIM_THRESHOLD, MOST_KEPT_BYTES)
+
+
+# Of processors with AMX or AVX-512, as torch names them; ARM's were not measured.
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
+# Variables that bound the instructions that oneDNN uses, and the bounds without bfloat16.
+BOUNDS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+
+
+def computes_bfloat16(
+    device: str, capabilities: Mapping[str, object], environment: Mapping[str, str]
+) -> bool:
+    """Return whether "cpu" or "cuda" has instructions for bfloat16 that torch uses.
+
+    capabilities: of the processor, as `torch.cpu.get_capabilities` returns them.
+
+    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {})
+    True
+    >>> computes_bfloat16("cpu", {"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    False
+    """
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if any(environment.get(name, "").upper() in WITHOUT for name in BOUNDS):
+        return False
+    return any(capabilities.get(name) for name in INSTRUCTIONS)
+
+
+@cache
+def has_bfloat16(device: str) -> bool:
+    """Return whether this process computes in bfloat16 on "cpu" or "cuda" where it is asked to."""
+    return computes_bfloat16(device, torch.cpu.get_capabilities(), os.environ)
+
+
+BLOCK = 64  # pixels; the deepest latent halves an image six times
+GREY = 127.5  # stands for 0
+
+
+def padded(pixels: Pixels, stride: int = BLOCK) -> Pixels:
+    """Return pixels (h, w, 3) with rows below and columns on the right, to multiples of `stride`.
+
+    They mirror the image about its last row and column; a side that is too short for that repeats
+    its last one.
+
+    >>> padded(np.zeros((1, 65, 3), np.uint8)).shape
+    (64, 128, 3)
+    """
+    for axis in (0, 1):
+        side = pixels.shape[axis]
+        missing = -side % stride
+        if missing:
+            widths = [(0, 0)] * 3
+            widths[axis] = (0, missing)
+            pixels = np.pad(pixels, widths, mode="reflect" if missing < side else "edge")
+    return pixels
+
+
+def to_images(pixels: Pixels, device: torch.device) -> Tensor:
+    """Return pixels (h, w, 3) as float32 (1, 3, h, w) in [-1, 1]."""
+    # A copy, since torch warns of arrays that are not to be written.
+    planes = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
+    return planes[None].float().div_(GREY).sub_(1)
+
+
+def to_pixels(images: Tensor) -> Pixels:
+    """Return images (1, 3, h, w) about [-1, 1] as pixels (h, w, 3), clamped and rounded.
+
+    >>> to_pixels(torch.tensor([-2.0, 0.001, 2.0]).view(1, 3, 1, 1)).tolist()
+    [[[0, 128, 255]]]
+    """
+    levels = images[0].add(1).mul_(GREY).round_().clamp_(0, 255).to(torch.uint8)
+    pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+    return pixels

@@ -29,9 +29,8 @@ from baselines.neural.bitstream.container import (
     unpack,
 )
 from baselines.neural.bitstream.windows import tiling_of, whole_blocks, window
-from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.checkpoint.checkpoint import Checkpoint
-from baselines.neural.inference import inference
+from baselines.neural.inference import inference, padded, to_images, to_pixels
 from baselines.neural.network import Estimate
 from benchmark.codec import Pixels
 from benchmark.errors import ImageRefused, Unavailable

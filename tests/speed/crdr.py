@@ -30,13 +30,13 @@ from peer import verdict
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))  # before `tests`, which has a `baselines` too
 
-from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.controls import HeaderControls
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.coder import Decoder, Encoder
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath, Latents
+from baselines.neural.inference import to_images
 from baselines.neural.picture_codec import PictureCodec
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 

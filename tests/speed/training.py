@@ -20,13 +20,13 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from baselines.neural.training.data.photographs import Photographs, pack
-from baselines.neural.training.loop.learner import Learner
-from baselines.neural.training.machine import precision
-from baselines.neural.training.machine.workers import Workers, in_processes
+from baselines.neural.training import precision
+from baselines.neural.training.field_suite import field_suite
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, load_recipe
 from baselines.neural.training.run import Subject, make_network
-from baselines.neural.training.suites.field import field_suite
+from baselines.neural.training.workers import Workers, in_processes
 
 WARM_UP_STEPS = 2
 LEAST_STEPS = 3

@@ -8,10 +8,10 @@ import torch
 
 from baselines.crdr import CRDR
 from baselines.neural.architecture import load_architecture
-from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.checkpoint_codec import BUNDLED
+from baselines.neural.inference import to_images
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.datasets.image import read_image

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.neural.training.data.photographs import pack
-from baselines.neural.training.loop.learner import Learner
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.photographs import pack
 from baselines.neural.training.recipe import Recipe, load_recipe
 from baselines.neural.training.run import Subject, make_network
+from baselines.neural.training.workers import Workers
 from tools.gpu.conditions import Conditions
 from tools.gpu.networks import SIZES
 from tools.gpu.part import Cell, Found, failures, measured, table

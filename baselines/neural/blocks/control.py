@@ -6,11 +6,15 @@ and gathered at the map's own coarse resolution; features are multiplied or shif
 of shape (N, C, h, H / h, w, W / w), so that no vector is repeated to a layer's resolution.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.neural.blocks.layers import ResidualBottleneck
 
 Level = float | Tensor  # one level; (N,), one for each image; or (N, 1, h, w), a map of levels
 
@@ -93,3 +97,69 @@ def _in_cells(features: Tensor, where: Tensor | None) -> Tensor:
     pictures, channels, full_height, full_width = features.shape
     cells = (height, full_height // height, width, full_width // width)
     return features.view(pictures, channels, *cells)
+
+
+class InterpolationChannelAttention(nn.Module):
+    """Channel-wise x softplus(gain(q)) + bias(q), interpolated linearly between whole levels.
+
+    Sun et al., "Interpolation Variable Rate Image Compression" (ACM MM 2021), in the form of CRDR:
+    the raw gain is interpolated, then made positive. Initially the identity.
+    """
+
+    positive: Callable[[Tensor], Tensor] = staticmethod(functional.softplus)
+
+    def __init__(self, channels: int, levels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((levels, channels), math.log(math.e - 1)))
+        self.bias = nn.Parameter(torch.zeros(levels, channels))
+
+    def forward(self, features: Tensor, rate: Control) -> Tensor:
+        """Weight `features` (N, C, H, W); they are overwritten while gradients are off."""
+        gains = rate.map(lambda levels: self.positive(between_levels(self.gain, levels)))
+        return gains.scale_and_shift(features, between_levels(self.bias, rate.levels))
+
+
+def between_levels(vectors: Tensor, levels: Tensor) -> Tensor:
+    """Interpolate vectors (L, C) of whole levels at K levels; return (K, C)."""
+    below = levels.floor()
+    above = (below + 1).clamp(max=len(vectors) - 1)
+    share_below = (above - levels)[:, None]  # nothing at the last level, where both are the same
+    return vectors[below.long()] * share_below + vectors[above.long()] * (1 - share_below)
+
+
+class ConditionedBottleneck(ResidualBottleneck):
+    """Residual bottleneck with a projection of an embedded level added after each convolution.
+
+    Where a ReLU follows the convolution, after the ReLU.
+    """
+
+    def __init__(self, channels: int, width: int, *, bias: bool = True) -> None:
+        super().__init__(channels)
+        inside = channels // 2
+        self.project = nn.ModuleList(
+            nn.Linear(width, one, bias=bias) for one in (inside, inside, channels)
+        )
+
+    def forward(self, features: Tensor, condition: Control) -> Tensor:  # type: ignore[override]
+        """Apply the block to `features` (N, C, H, W) with vectors (K, width)."""
+        first, second, third = (condition.map(one) for one in self.project)
+        inside = first.shift(self.reduce(features).relu_())
+        inside = second.shift(self.mix(inside).relu_())
+        return third.shift(self.expand(inside)).add_(features)
+
+
+class ConditionedBottlenecks(nn.ModuleList):
+    """Sequence of conditioned bottlenecks."""
+
+    @classmethod
+    def of(
+        cls, count: int, channels: int, width: int, *, bias: bool = True
+    ) -> "ConditionedBottlenecks":
+        """Return `count` blocks, conditioned on vectors of `width`."""
+        return cls(ConditionedBottleneck(channels, width, bias=bias) for _ in range(count))
+
+    def forward(self, features: Tensor, condition: Control) -> Tensor:
+        """Apply the blocks to `features` (N, C, H, W) one after another."""
+        for block in self:
+            features = block(features, condition)
+        return features

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.blocks.lower_bound import at_least
-from baselines.neural.blocks.orthogonal import Transform, add_transform
+from baselines.neural.blocks.layers import at_least, convolution, upsampling
+from baselines.neural.blocks.start_values import Transform, add_transform
 
 LEAST_BETA = 1e-6
 PEDESTAL = 2.0**-36  # keeps the gradient of a root away from infinity

@@ -117,3 +117,43 @@ class RectifiedAttention(ResidualAttention):
     """The attention of Cheng et al. (CVPR 2020) with rectified bottlenecks, as in CompressAI."""
 
     unit = RectifiedBottleneck
+
+
+EPSILON = 1e-3
+
+
+class ChannelNorm(nn.Module):
+    """(x - mean) / sqrt(variance + .001), then a scale and a shift for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise `features` (N, C, H, W), C at least 2; the shape stays the same."""
+        # Under autocast a variance of eight bits would be visible in the pictures.
+        exact = features.float()
+        variance, mean = torch.var_mean(exact, dim=1, keepdim=True)
+        normal = (exact - mean) * (variance + EPSILON).rsqrt()
+        shaped = normal * self.scale[:, None, None] + self.shift[:, None, None]
+        return shaped.to(features.dtype)
+
+
+class _AtLeast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values: Tensor, bound: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(values)
+        ctx.bound = bound
+        return values.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+        (values,) = ctx.saved_tensors
+        return gradient * ((values >= ctx.bound) | (gradient < 0)), None
+
+
+def at_least(values: Tensor, bound: float) -> Tensor:
+    """Return max(values, bound), whose gradient still leads values below the bound back up."""
+    bounded: Tensor = _AtLeast.apply(values, bound)  # type: ignore[no-untyped-call]
+    return bounded

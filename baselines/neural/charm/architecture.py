@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
+from baselines.neural.architecture import HyperpriorArchitecture, Shapes
 from baselines.neural.charm.sizes import NAMED, CharmSizes
-from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
 from baselines.neural.shapes import channel_context, hyper_latent, stages
 
 if TYPE_CHECKING:

@@ -20,11 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.gdn import gdn_analysis, gdn_synthesis, start_as_transforms
-from baselines.neural.blocks.orthogonal import transforms_of
+from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.charm.sizes import CharmSizes
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
-from baselines.neural.entropy.start_values import LEAST_SPREAD, start_entropy_model
-from baselines.neural.entropy.transform_coder import TransformNetwork
+from baselines.neural.entropy.hyperprior import LEAST_SPREAD, HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 
 IMAGE_CHANNELS = 3
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1

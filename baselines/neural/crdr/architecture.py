@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
+from baselines.neural.architecture import PlainArchitecture, Shapes
 from baselines.neural.crdr.recognise import LANDMARKS, sizes_from_shapes
 from baselines.neural.crdr.sizes import NAMED, Sizes
-from baselines.neural.plain_architecture import PlainArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +60,8 @@ class CRDRArchitecture(PlainArchitecture[Sizes]):
         """
         import torch
 
-        from baselines.neural.blocks.raster import padded, to_images
         from baselines.neural.entropy.hyperprior_coder import hyperprior_tables
+        from baselines.neural.inference import padded, to_images
 
         with torch.inference_mode():
             planes = [to_images(padded(pixels), torch.device("cpu")) for pixels in images]

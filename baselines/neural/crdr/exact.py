@@ -7,7 +7,7 @@ from baselines.neural.crdr.realism import HIGHEST_BETA
 from baselines.neural.crdr.sizes import PUBLISHED_FREQUENCIES
 from baselines.neural.crdr.transforms import Synthesis
 from baselines.neural.exact.functions import sine_cosine
-from baselines.neural.exact.transform import exact_transform
+from baselines.neural.exact.layers import exact_transform
 
 
 def exact_synthesis(synthesis: Synthesis) -> Synthesis:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
-from baselines.neural.blocks.residual_start import start_transforms
+from baselines.neural.blocks.control import InterpolationChannelAttention
+from baselines.neural.blocks.start_values import start_transforms
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.entropy.start_values import start_entropy_model
+from baselines.neural.entropy.hyperprior import start_entropy_model
 
 STEP = 2.0  # levels of y per unit of an orthonormal transform of [-1, 1], at the middle lambda
 

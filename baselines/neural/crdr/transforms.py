@@ -19,9 +19,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
-from baselines.neural.blocks.conditioning import ConditionedBottleneck, ConditionedBottlenecks
-from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.control import (
+    ConditionedBottleneck,
+    ConditionedBottlenecks,
+    Control,
+    InterpolationChannelAttention,
+)
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.crdr.realism import RealismEmbedding
 from baselines.neural.crdr.sizes import Sizes

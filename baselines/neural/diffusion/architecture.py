@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from baselines.neural.architecture import LatentCoder, Shapes
+from baselines.neural.architecture import LatentCoder, PlainArchitecture, Shapes
 from baselines.neural.diffusion.config import DiffusionConfig, presets
-from baselines.neural.plain_architecture import PlainArchitecture
 from baselines.neural.shapes import count
 
 if TYPE_CHECKING:

@@ -5,9 +5,13 @@ from typing import Any
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import BaseCodec
+from baselines.neural.training.generative_suite import (
+    GenerativeMember,
+    phases_of,
+    stage_of,
+    without_realism,
+)
 from baselines.neural.training.recipe import Recipe
-from baselines.neural.training.suites.generative import GenerativeMember
-from baselines.neural.training.suites.phases import phases_of, stage_of, without_realism
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
 

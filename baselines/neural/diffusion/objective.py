@@ -18,15 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork, LevelFacts, Noisy
 from baselines.neural.diffusion.noise import noise_key, normal_noise
 from baselines.neural.diffusion.schedule import noise_level
 from baselines.neural.diffusion.shown import FOLDER, MOST_BYTES, ShownPhotographs
 from baselines.neural.diffusion.statistics import open_base
+from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.network import Network
-from baselines.neural.training.data.photographs import draw_crops
 from baselines.neural.training.objective import (
     Batch,
     Loss,
@@ -36,6 +35,7 @@ from baselines.neural.training.objective import (
     ValidationPoint,
     uncompiled,
 )
+from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.recipe import Stage, Weight
 from benchmark.codec import Pixels, Setting
 from benchmark.errors import UsageError

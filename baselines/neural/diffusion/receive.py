@@ -4,11 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.diffusion.drawing import draw
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.diffusion.noise import noise_key, normal_noise
-from baselines.neural.inference import inference
+from baselines.neural.inference import inference, padded, to_images, to_pixels
 from benchmark.codec import Pixels
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.training.data.photographs import Photographs
+from baselines.neural.inference import padded, to_images, to_pixels
+from baselines.neural.training.photographs import Photographs
 from benchmark.codec import Pixels, Setting
 from benchmark.system.atomic import write_file
 

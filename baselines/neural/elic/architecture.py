@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
+from baselines.neural.architecture import HyperpriorArchitecture, Shapes
 from baselines.neural.elic.sizes import NAMED, ElicSizes
-from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
 from baselines.neural.shapes import count, hyper_latent, residual_transforms
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from baselines.neural.elic.coder import ElicCoder
     from baselines.neural.elic.model import ElicNetwork
-    from baselines.neural.entropy.transform_coder import TransformNetwork
+    from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 
 
 class ElicArchitecture(HyperpriorArchitecture[ElicSizes]):

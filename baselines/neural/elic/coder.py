@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from baselines.neural.elic.path import ElicPath
 from baselines.neural.entropy.fixed.integer_path import IntegerPath
-from baselines.neural.entropy.transform_coder import TransformCoder
+from baselines.neural.entropy.hyperprior_coder import TransformCoder
 
 
 class ElicCoder(TransformCoder):

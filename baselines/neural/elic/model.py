@@ -19,18 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.blocks.layers import RectifiedAttention
-from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.elic.context import CheckerboardConvolution, SpaceChannelContext
 from baselines.neural.elic.sizes import ElicSizes
 from baselines.neural.entropy.factorised import FactorisedPrior, noised
+from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.entropy.latent_network import (
     CodedLatents,
     hyper_analysis,
     hyper_synthesis,
     quantise_about,
 )
-from baselines.neural.entropy.transform_coder import TransformNetwork
 
 GAIN = 1.25  # levels of y per unit of an orthonormal transform of [-1, 1], at the weight 1
 NOISE = 0.003  # standard deviation of the last weights of a group's parameters

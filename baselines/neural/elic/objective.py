@@ -14,7 +14,7 @@ import torch
 
 from baselines.neural.elic.model import ElicNetwork
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.losses.rate_distortion import terms, validate
 from baselines.neural.training.objective import (
     Batch,
     Loss,
@@ -24,7 +24,6 @@ from baselines.neural.training.objective import (
     uncompiled,
 )
 from baselines.neural.training.recipe import Stage
-from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 

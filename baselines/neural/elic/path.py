@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from baselines.neural.elic.context import CheckerboardConvolution, anchors, colours
 from baselines.neural.elic.model import ElicNetwork
+from baselines.neural.entropy.fixed.convolution import FixedSequence
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, OUTPUT_FRACTION, Precision
 from baselines.neural.entropy.fixed.integer_path import (
     Ends,
@@ -28,7 +29,6 @@ from baselines.neural.entropy.fixed.integer_path import (
     channels_first,
     values_of,
 )
-from baselines.neural.entropy.fixed.network import FixedSequence
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.entropy.fixed.tables import scale_index
 from baselines.neural.entropy.latent_network import LatentNetwork

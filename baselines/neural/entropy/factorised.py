@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.blocks.layers import at_least
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows
 from baselines.neural.entropy.rounding import Rounding
 

@@ -17,8 +17,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.blocks.layers import at_least, convolution, upsampling
 from baselines.neural.entropy.factorised import LEAST_LIKELIHOOD, FactorisedPrior, noised
 from baselines.neural.network import Network
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
-from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
+from baselines.neural.architecture import HyperpriorArchitecture, Shapes
 from baselines.neural.hific.sizes import NAMED, HificSizes
 from baselines.neural.shapes import count, hyper_latent
 

@@ -17,10 +17,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.channel_norm import ChannelNorm
-from baselines.neural.blocks.layers import convolution, upsampling
+from baselines.neural.blocks.layers import ChannelNorm, convolution, upsampling
 from baselines.neural.entropy.hyperprior import HyperpriorNetwork
-from baselines.neural.entropy.transform_coder import TransformNetwork
+from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.hific.sizes import HificSizes
 from baselines.neural.network import Estimate
 

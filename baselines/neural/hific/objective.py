@@ -21,8 +21,8 @@ from torch import Tensor
 
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
-from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, WeightedGanStage
+from baselines.neural.training.losses.rate_distortion import terms, validate
 from baselines.neural.training.objective import (
     Adversarial,
     Batch,
@@ -31,7 +31,6 @@ from baselines.neural.training.objective import (
     Validation,
 )
 from baselines.neural.training.recipe import Count, Positive, Weight
-from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 
 # Factors of the weight of a bit and of the target in the first steps: models/hific/configs.py.

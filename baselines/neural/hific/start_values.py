@@ -21,9 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.channel_norm import ChannelNorm
-from baselines.neural.blocks.orthogonal import Transform, transforms_of
-from baselines.neural.entropy.start_values import start_entropy_model
+from baselines.neural.blocks.layers import ChannelNorm
+from baselines.neural.blocks.start_values import Transform, transforms_of
+from baselines.neural.entropy.hyperprior import start_entropy_model
 from baselines.neural.hific.model import Generator, HificNetwork
 
 GAIN = 2.5  # levels of y per unit of an orthonormal transform of [0, 1], at the weight 1

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
-from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
+from baselines.neural.architecture import HyperpriorArchitecture, Shapes
 from baselines.neural.ivr.sizes import NAMED, IvrSizes
 from baselines.neural.shapes import hyper_latent, stages
 
@@ -12,9 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from baselines.neural.bitstream.control_grid import ControlGrid
-    from baselines.neural.bitstream.single_control import SingleControl
-    from baselines.neural.entropy.transform_coder import TransformNetwork
+    from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
+    from baselines.neural.entropy.hyperprior_coder import TransformNetwork
     from baselines.neural.ivr.coder import IvrCoder
     from baselines.neural.ivr.model import IvrNetwork
     from benchmark.codec import Pixels
@@ -53,7 +51,7 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
 
     def control_block(self) -> "SingleControl":
         """Return how q stands in a stream's header."""
-        from baselines.neural.bitstream.single_control import SingleControl
+        from baselines.neural.bitstream.control_grid import SingleControl
 
         return SingleControl(rate_grid())
 
@@ -79,8 +77,7 @@ class IvrArchitecture(HyperpriorArchitecture[IvrSizes]):
         """
         import torch
 
-        from baselines.neural.entropy.fixed.calibration import calibrate
-        from baselines.neural.entropy.fixed.fractional_bits import fractional_bit_tables
+        from baselines.neural.entropy.fixed.fractional_bits import calibrate, fractional_bit_tables
         from baselines.neural.ivr.laplace import laplace_tables
 
         with torch.inference_mode():

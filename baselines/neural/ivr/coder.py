@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from baselines.neural.entropy.fixed.integer_path import IntegerPath
-from baselines.neural.entropy.transform_coder import TransformCoder
+from baselines.neural.entropy.hyperprior_coder import TransformCoder
 from baselines.neural.ivr.path import IvrPath
 from benchmark.errors import CorruptStream
 

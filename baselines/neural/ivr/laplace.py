@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.blocks.layers import at_least
 from baselines.neural.entropy.factorised import noised
 from baselines.neural.entropy.fixed.grid import OUTPUT_FRACTION
 from baselines.neural.entropy.fixed.tables import frequencies, stacked_rows

@@ -22,13 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.blocks.channel_attention import between_levels
-from baselines.neural.blocks.control import Control, Level, control_of
+from baselines.neural.blocks.control import Control, Level, between_levels, control_of
 from baselines.neural.blocks.gdn import GDN, start_as_transforms
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.blocks.orthogonal import transforms_of
+from baselines.neural.blocks.start_values import transforms_of
+from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.entropy.latent_network import CodedLatents, hyper_synthesis
-from baselines.neural.entropy.transform_coder import TransformNetwork
 from baselines.neural.ivr.laplace import LaplacePrior, laplace_bits, noisy_or_rounded
 from baselines.neural.ivr.sizes import IvrSizes
 

@@ -18,10 +18,9 @@ import torch
 
 from baselines.neural.blocks.control import Control
 from baselines.neural.network import Estimate, Network
-from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
+from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms, validate
 from baselines.neural.training.objective import Batch, Loss, Setup, Stateless, Validation
 from baselines.neural.training.recipe import Stage
-from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 
 SHARES = (0.0, 0.5, 1.0)  # a, of the lower level of a pair

@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
-from baselines.neural.entropy.hyperprior_architecture import HyperpriorArchitecture
+from baselines.neural.architecture import HyperpriorArchitecture, Shapes
 from baselines.neural.multirealism.sizes import NAMED, MultiRealismSizes
 from baselines.neural.shapes import channel_context, hyper_latent, residual_transforms
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from baselines.neural.bitstream.control_grid import ControlGrid
-    from baselines.neural.bitstream.single_control import SingleControl
+    from baselines.neural.bitstream.control_grid import ControlGrid, SingleControl
     from baselines.neural.multirealism.model import MultiRealismNetwork
 
 
@@ -44,7 +42,7 @@ class MultiRealismArchitecture(HyperpriorArchitecture[MultiRealismSizes]):
 
     def control_block(self) -> "SingleControl":
         """Return how beta stands in a stream's header."""
-        from baselines.neural.bitstream.single_control import SingleControl
+        from baselines.neural.bitstream.control_grid import SingleControl
 
         return SingleControl(beta_grid())
 

@@ -18,13 +18,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.conditioning import ConditionedBottlenecks
-from baselines.neural.blocks.control import Control, Level, control_of
-from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
+from baselines.neural.blocks.control import ConditionedBottlenecks, Control, Level, control_of
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
-from baselines.neural.entropy.hyperprior import HyperpriorNetwork
-from baselines.neural.entropy.start_values import start_entropy_model
-from baselines.neural.entropy.transform_coder import TransformNetwork
+from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
+from baselines.neural.entropy.hyperprior import HyperpriorNetwork, start_entropy_model
+from baselines.neural.entropy.hyperprior_coder import TransformNetwork
 from baselines.neural.multirealism.sizes import MultiRealismSizes
 
 HIGHEST_BETA = 2.56  # that the paper trains for and evaluates

@@ -22,11 +22,10 @@ from baselines.neural.blocks.control import Control
 from baselines.neural.multirealism.model import HIGHEST_BETA
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.conditional_gan import ConditionalAdversary, GanStage
-from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, GanStage
+from baselines.neural.training.losses.rate_distortion import terms, validate
 from baselines.neural.training.objective import Adversarial, Batch, Loss, Setup, Validation
 from baselines.neural.training.recipe import Share, Weight
-from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 
 EARLY_WEIGHT = 10.0  # factor of lambda in the first steps

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from baselines.neural.architecture import Shapes
-from baselines.neural.plain_architecture import PlainArchitecture
+from baselines.neural.architecture import PlainArchitecture, Shapes
 from baselines.neural.pqmim.sizes import NAMED, QUINCUNX, PqMimSizes
 from baselines.neural.shapes import count, residual_transforms
 

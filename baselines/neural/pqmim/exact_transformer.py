@@ -26,7 +26,7 @@ from torch.nn.functional import linear
 
 from baselines.neural.entropy.coder import PRECISION
 from baselines.neural.exact.functions import exponential, square_root
-from baselines.neural.exact.sums import on_grid, weights_on_grid
+from baselines.neural.exact.layers import on_grid, weights_on_grid
 from baselines.neural.pqmim.token_windows import Windows
 from baselines.neural.pqmim.transformer import (
     EPSILON,

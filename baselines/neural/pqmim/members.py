@@ -11,9 +11,14 @@ from typing import Any
 
 from baselines.neural.pqmim.architecture import PqMimArchitecture
 from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
+from baselines.neural.training.generative_suite import (
+    GenerativeMember,
+    Phase,
+    phases_of,
+    stage_of,
+    without_realism,
+)
 from baselines.neural.training.recipe import Recipe, Stage
-from baselines.neural.training.suites.generative import GenerativeMember
-from baselines.neural.training.suites.phases import Phase, phases_of, stage_of, without_realism
 from benchmark.errors import UsageError
 
 BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.blocks.residual_start import set_latent_gain, start_transforms
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
+from baselines.neural.blocks.start_values import set_latent_gain, start_transforms
 from baselines.neural.network import Estimate, Network, ParameterGroup
 from baselines.neural.pqmim.quantiser import ProductQuantiser, Quantised
 from baselines.neural.pqmim.schedule import stages_of

@@ -28,7 +28,7 @@ from baselines.neural.pqmim.model import PqMimNetwork, token_bits
 from baselines.neural.pqmim.schedule import stages_of
 from baselines.neural.pqmim.sizes import PqMimSizes
 from baselines.neural.pqmim.validation import validate_tokens
-from baselines.neural.training.conditional_gan import ConditionalAdversary, WeightedGanStage
+from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import (
     Adversarial,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from baselines.neural.blocks.raster import padded, to_images
+from baselines.neural.inference import padded, to_images
 from baselines.neural.pqmim.model import PqMimNetwork
 from baselines.neural.training.losses.rate_distortion import terms
 from baselines.neural.training.objective import Validation, ValidationPoint

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from baselines.neural.training.loop.journal import JOURNAL, Journal, step_of
+from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
 from benchmark.system.atomic import write_files
 
 LOSSES, VALIDATION = "losses.parquet", "validation.parquet"

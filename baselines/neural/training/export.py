@@ -6,11 +6,10 @@ import torch
 
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
-from baselines.neural.training.loop.checkpointing import load_state, taking_up
-from baselines.neural.training.loop.journal import JOURNAL, Journal, step_of
-from baselines.neural.training.loop.loop import precision_steps
+from baselines.neural.training.loop import precision_steps
 from baselines.neural.training.objective import ValidationPoint
 from baselines.neural.training.run import make_network, read_record
+from baselines.neural.training.run_folder import JOURNAL, Journal, load_state, step_of, taking_up
 from baselines.neural.training.session import TrainingRun, TrainingSession
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError

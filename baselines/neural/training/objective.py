@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.neural.training.data.photographs import Photographs
-from baselines.neural.training.machine.precision import Precision, precision_of
-from baselines.neural.training.machine.step_guard import StepGuard
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.photographs import Photographs
+from baselines.neural.training.precision import Precision, precision_of
 from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.step_guard import StepGuard
+from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UnknownName
 

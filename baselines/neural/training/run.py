@@ -14,11 +14,11 @@ from baselines.neural.architecture import Architecture, load_architecture
 from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.network import Network
-from baselines.neural.training.data.photographs import MEMORY_BYTES, load_photographs
-from baselines.neural.training.loop.loop import TrainingRequest, run_request
-from baselines.neural.training.machine.workers import Launch, in_processes, launched
+from baselines.neural.training.loop import TrainingRequest, run_request
+from baselines.neural.training.losses.rate_distortion import BLOCK
+from baselines.neural.training.photographs import MEMORY_BYTES, load_photographs
 from baselines.neural.training.recipe import Recipe, recipe_from
-from baselines.neural.training.validate import BLOCK
+from baselines.neural.training.workers import Launch, in_processes, launched
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable, UsageError
 from benchmark.system.atomic import write_file

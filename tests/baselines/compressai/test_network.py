@@ -6,7 +6,7 @@ import torch
 
 from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.network import MATCHED_WIDTHS, MODELS, ZooNetwork, rate_weight
-from baselines.neural.blocks.orthogonal import transforms_of
+from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO
 from support.networks.matched_hyperprior import HYPERPRIOR, as_images, wrapped

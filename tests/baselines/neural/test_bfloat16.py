@@ -2,7 +2,7 @@
 
 import pytest
 
-from baselines.neural.bfloat16 import computes_bfloat16
+from baselines.neural.inference import computes_bfloat16
 
 BFLOAT16 = {"avx512_bf16": True, "amx_bf16": False}
 

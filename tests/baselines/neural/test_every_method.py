@@ -10,11 +10,11 @@ import torch
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream.container import Tiling
-from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.checkpoint.recognise import recognise, tensor_file
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.sizes import NAMED as CRDR_SIZES
+from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.errors import CorruptStream
 from support.networks.tiny_architecture import write_tiny

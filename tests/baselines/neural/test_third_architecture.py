@@ -13,11 +13,11 @@ from PIL import Image
 
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from baselines.neural.bitstream.container import Tiling
-from baselines.neural.blocks.raster import padded, to_images
 from baselines.neural.checkpoint.card import Card, card_path, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint
 from baselines.neural.checkpoint_codec import CheckpointCodec
 from baselines.neural.cost import macs_per_pixel
+from baselines.neural.inference import padded, to_images
 from baselines.neural.picture_codec import PictureCodec
 from baselines.neural.training import recipe as recipes
 from baselines.neural.training.export import export

@@ -219,8 +219,8 @@ def test_merged_and_imported_rows_survive_a_loss_of_power(images, seeds, tmp_pat
 TRAINS = """
 import sys, torch
 from pathlib import Path
-from baselines.neural.training.loop.checkpointing import save_state
-from baselines.neural.training.loop.journal import Journal
+from baselines.neural.training.run_folder import save_state
+from baselines.neural.training.run_folder import Journal
 from support.faults.recorded_writes import tell
 
 run = Path(sys.argv[1])
@@ -233,8 +233,7 @@ for step in (1, 2, 3):
 
 def test_the_state_of_a_training_run_survives_a_loss_of_power(tmp_path, record_property):
     torch = pytest.importorskip("torch")
-    from baselines.neural.training.loop.checkpointing import load_state
-    from baselines.neural.training.loop.journal import Journal
+    from baselines.neural.training.run_folder import Journal, load_state
 
     run = tmp_path / "root" / "run"
     run.parent.mkdir()

@@ -13,8 +13,8 @@ from baselines.formats.jpeg_segments import application_bytes
 from baselines.formats.varint import varint
 from baselines.formats.y4m import read_y4m
 from baselines.neural.bitstream import container
+from baselines.neural.bitstream.control_grid import SingleControl
 from baselines.neural.bitstream.level_map import decode_levels, encode_levels
-from baselines.neural.bitstream.single_control import SingleControl
 from baselines.neural.bitstream.windows import whole_blocks, window
 from baselines.neural.crdr.controls import BETA_GRID, CRDRControlBlock, HeaderControls
 from baselines.neural.entropy.coder import Decoder, Distributions, Encoder

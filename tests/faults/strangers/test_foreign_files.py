@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.checkpoint.card import load_card
-from baselines.neural.training.loop.checkpointing import load_state, taking_up
+from baselines.neural.training.run_folder import load_state, taking_up
 from benchmark.datasets import download
 from benchmark.errors import BadPack, BenchError, DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
+from baselines.neural.inference import to_images
 from support.networks.tiny_checkpoint import noise
 
 

@@ -7,11 +7,11 @@ from unittest.mock import patch
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.blocks.raster import to_images
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
 from baselines.neural.diffusion.model import DiffusionNetwork
+from baselines.neural.inference import to_images
 from support.networks.tiny_checkpoint import noise
 
 

@@ -20,12 +20,12 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.crdr.training.adversary import Adversary
 from baselines.neural.network import Estimate, Network, ParameterGroup
-from baselines.neural.training.data.photographs import Photographs, pack
-from baselines.neural.training.loop.journal import Journal
-from baselines.neural.training.loop.learner import Learner
-from baselines.neural.training.loop.loop import TrainingRequest, run_request
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.loop import TrainingRequest, run_request
+from baselines.neural.training.photographs import Photographs, pack
 from baselines.neural.training.recipe import Recipe, Stage, recipe_from
+from baselines.neural.training.run_folder import Journal
+from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import UsageError
 

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.bfloat16 import has_bfloat16
 from baselines.neural.blocks.control import Level
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.hyperprior_coder import Chosen
 from baselines.neural.entropy.rounding import annealed
+from baselines.neural.inference import has_bfloat16
 from baselines.neural.perceptual import Perceptual
 
 SQUARED_ERROR_WEIGHT = 150.0  # of values in [0, 1], beside lambda bits per pixel, as in training

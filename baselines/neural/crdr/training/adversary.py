@@ -10,8 +10,8 @@ from torch import Tensor
 from baselines.neural.crdr.training.discriminators import discriminator
 from baselines.neural.crdr.training.stage import ConditionedStage
 from baselines.neural.training.losses.gan import GAN_LOSSES
-from baselines.neural.training.machine.step_guard import StepGuard, load_optimiser
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.step_guard import StepGuard, load_optimiser
+from baselines.neural.training.workers import Workers
 
 
 class Adversary:

@@ -18,7 +18,7 @@ from baselines.neural.crdr.training.draw import DrawnLevels, control, draw_level
 from baselines.neural.crdr.training.stage import ConditionedStage
 from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.losses.rate_distortion import lambda_at, terms
+from baselines.neural.training.losses.rate_distortion import lambda_at, terms, validate
 from baselines.neural.training.objective import (
     Adversarial,
     Batch,
@@ -27,7 +27,6 @@ from baselines.neural.training.objective import (
     Validation,
     uncompiled,
 )
-from baselines.neural.training.validate import validate
 from benchmark.codec import Pixels
 
 REALISTIC = 3.84  # the beta that is validated beside 0

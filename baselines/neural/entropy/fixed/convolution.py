@@ -1,15 +1,134 @@
 """Exact execution of a Conv2d or ConvTranspose2d on integers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.neural.entropy.fixed.bounds import prove
-from baselines.neural.entropy.fixed.geometry import Layer, axes, interleave, ordinary_weight
-from baselines.neural.entropy.fixed.grid import Precision, integer_weights, requantise
+from baselines.neural.entropy.fixed.grid import (
+    ACTIVATION_LIMIT,
+    Precision,
+    integer_weights,
+    power_of_two,
+    requantise,
+)
+from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, planes
+
+Layer = nn.Conv2d | nn.ConvTranspose2d
+
+
+class Axis(NamedTuple):
+    """Operations along the height or the width: pad, convolve, interleave, cut."""
+
+    kernel: int
+    stride: int
+    before: int  # zeros added
+    after: int
+    phases: int  # outputs interleaved at each position; 1 for an ordinary convolution
+    skip: int  # outputs cut off at the start
+    surplus: int  # the output's length is stride * (input - 1) + surplus, or the strided division
+
+    def output_length(self, length: int) -> int:
+        """Return the length of the output; raises `ValueError` for an input too short."""
+        positions = (length + self.before + self.after - self.kernel) // self.stride + 1
+        if positions < 1 or length < 1:
+            raise ValueError(f"an input of {length} is too small for a kernel of {self.kernel}")
+        return self.phases * (length - 1) + self.surplus if self.phases > 1 else positions
+
+
+def axes(layer: Layer) -> tuple[Axis, Axis]:
+    """Return the operations along height and width; raises `ValueError` for other layers."""
+    if layer.groups != 1 or layer.padding_mode != "zeros" or set(layer.dilation) != {1}:
+        raise ValueError(f"{layer} has groups, a dilation or a padding other than zeros")
+    if isinstance(layer.padding, str):
+        raise ValueError(f"{layer} has its padding by name")
+    kernels, strides, paddings = layer.kernel_size, layer.stride, layer.padding
+    if not isinstance(layer, nn.ConvTranspose2d):
+        height, width = (
+            Axis(kernels[i], strides[i], paddings[i], paddings[i], 1, 0, 0) for i in (0, 1)
+        )
+        return height, width
+    height, width = (
+        _transposed_axis(
+            int(kernels[i]), int(strides[i]), int(paddings[i]), int(layer.output_padding[i])
+        )
+        for i in (0, 1)
+    )
+    return height, width
+
+
+def _transposed_axis(kernel: int, stride: int, padding: int, output_padding: int) -> Axis:
+    taps = -(-kernel // stride)
+    before = taps - 1 - padding // stride
+    after = (kernel + output_padding - 1 - padding) // stride
+    if before < 0 or after < 0:
+        raise ValueError(f"a padding of {padding} cuts more than a kernel of {kernel} adds")
+    surplus = kernel + output_padding - 2 * padding
+    return Axis(taps, 1, before, after, stride, padding % stride, surplus)
+
+
+def ordinary_weight(layer: Layer, weight: Tensor, height: Axis, width: Axis) -> Tensor:
+    """Return the layer's weight as (phases * out, kernel height, kernel width, in)."""
+    if not isinstance(layer, nn.ConvTranspose2d):
+        return weight.permute(0, 2, 3, 1).contiguous()
+    inputs, outputs, rows, columns = weight.shape
+    tall, wide = height.kernel * height.phases, width.kernel * width.phases
+    padded = torch.zeros(inputs, outputs, tall, wide, dtype=weight.dtype)
+    padded[:, :, :rows, :columns] = weight
+    by_phase = padded.view(
+        inputs, outputs, height.kernel, height.phases, width.kernel, width.phases
+    )
+    by_phase = by_phase.flip(2, 4).permute(3, 5, 1, 2, 4, 0)  # phases, out, kernel, in
+    return by_phase.reshape(-1, height.kernel, width.kernel, inputs)
+
+
+def interleave(values: Tensor, height: Axis, width: Axis, size: tuple[int, int]) -> Tensor:
+    """Interleave phases (N, rows, columns, phases * out) to (N, *size, out), ends cut."""
+    if height.phases == width.phases == 1:
+        return values
+    count, rows, columns, _ = values.shape
+    grouped = values.view(count, rows, columns, height.phases, width.phases, -1)
+    whole = grouped.permute(0, 1, 3, 2, 4, 5).reshape(
+        count, rows * height.phases, columns * width.phases, -1
+    )
+    return whole[:, height.skip : height.skip + size[0], width.skip : width.skip + size[1]]
+
+
+FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
+INT32_BOUND = 2**31 - 1
+
+
+class BoundExceeded(ValueError):  # noqa: N818
+    """Weights so large that a sum might not be exact: the layer cannot run in integers."""
+
+
+def prove(weight: Tensor, bias: Tensor, shift: Tensor, layer: str) -> None:
+    """Raise `BoundExceeded` unless every kernel computes the layer exactly for all inputs.
+
+    `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,).
+    `shift`, int64 (out,), are the bits by which requantisation divides. `layer` is its name in the
+    message.
+    """
+    rows = weight.reshape(weight.shape[0], -1)
+    sums = _magnitude(rows).double() * ACTIVATION_LIMIT + bias.abs()
+    largest = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
+    if not largest < FLOAT64_BOUND:
+        raise BoundExceeded(
+            f"{layer}: a sum may reach {largest:.3g}, beyond 2^51: its weights or bias are too big"
+        )
+    for part, plane in enumerate(planes(rows)):
+        reach = int(_magnitude(plane).max()) * LARGEST_LIMB
+        if reach > INT32_BOUND:
+            raise BoundExceeded(
+                f"{layer}: the int32 sum of limb {part} may reach {reach}; it has too many inputs"
+            )
+
+
+def _magnitude(rows: Tensor) -> Tensor:
+    return rows.abs().to(torch.int64).sum(dim=1)
+
 
 # An ordinary convolution without padding; int16 (N, H, W, in) -> float64 integers, (N, ..., out).
 Sums = Callable[[Tensor], Tensor]
@@ -71,3 +190,73 @@ class IntegerConvolution:
         sums = self.sums(padded).add_(self.bias)
         values = requantise(sums, self.shift, self.lowest, self.highest, self.dtype)
         return interleave(values, self.height, self.width, size)
+
+
+class FixedSequence:
+    """Exact integer execution of `nn.Sequential(convolution, ReLU, convolution, ...)`.
+
+    `fractional_bits` are those of the input, then of each convolution's output. Activations are
+    int16, clipped to ACTIVATION_LIMIT; the output is `output_dtype`, clipped to `output_limit`.
+    Raises `ValueError` for any other module, and `BoundExceeded` (see `bounds`).
+    """
+
+    def __init__(
+        self,
+        modules: nn.Module,
+        fractional_bits: Sequence[int],
+        *,
+        precision: Precision,
+        kernel: Kernel,
+        device: torch.device,
+        name: str,
+        output_limit: int = ACTIVATION_LIMIT,
+        output_dtype: torch.dtype = torch.int16,
+    ) -> None:
+        layers = list(convolutions(modules, name))
+        if len(fractional_bits) != len(layers) + 1:
+            raise ValueError(
+                f"{name}: {len(fractional_bits)} fractional bits for {len(layers)} convolutions"
+            )
+        self.layers = []
+        for i, (layer, relu) in enumerate(layers):
+            last = i == len(layers) - 1
+            grid = LayerGrid(
+                fractional_bits[i],
+                fractional_bits[i + 1],
+                output_limit if last else ACTIVATION_LIMIT,
+                output_dtype if last else torch.int16,
+            )
+            self.layers.append(
+                IntegerConvolution(
+                    layer,
+                    grid,
+                    relu=relu,
+                    precision=precision,
+                    kernel=kernel,
+                    device=device,
+                    name=f"{name}.{i}",
+                )
+            )
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Map int16 (N, H, W, in), within ACTIVATION_LIMIT, to (N, H', W', out)."""
+        for layer in self.layers:
+            activations = layer(activations)
+        return activations
+
+
+def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
+    """Yield each convolution and whether a ReLU follows it; raises `ValueError` for the rest."""
+    found: Layer | None = None
+    for module in modules.children():
+        if isinstance(module, nn.ReLU) and found is not None:
+            yield found, True
+            found = None
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if found is not None:
+                yield found, False
+            found = module
+        else:
+            raise ValueError(f"{name}: {module} cannot be executed in integers")
+    if found is not None:
+        yield found, False

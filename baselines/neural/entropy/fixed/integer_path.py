@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from baselines.neural.entropy.fixed.convolution import FixedSequence, convolutions
 from baselines.neural.entropy.fixed.fractional_bits import branches, fractional_bits_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
@@ -17,7 +18,6 @@ from baselines.neural.entropy.fixed.grid import (
     Precision,
     coarser,
 )
-from baselines.neural.entropy.fixed.network import FixedSequence, convolutions
 from baselines.neural.entropy.fixed.selftest import Choice, exact_kernel
 from baselines.neural.entropy.fixed.tables import NUM_SCALES
 from baselines.neural.entropy.latent_network import LatentNetwork

@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.neural.entropy.fixed.convolution import Kernel
-from baselines.neural.entropy.fixed.float64_products import Float64Products
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, WEIGHT_LIMIT, Precision
-from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums
-from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.kernels import (
+    Float64Products,
+    Float64Sums,
+    LimbSums,
+    NarrowLimbSums,
+)
 from benchmark.errors import Unavailable
 
 # The fastest one first, where it is exact.

@@ -4,11 +4,17 @@ The weights are those of the published configuration of Iwai et al., "Controllin
 and Realism" (WACV 2024); 150 for values in [0, 1] is HiFiC's weight too, up to two percent.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from baselines.neural.blocks.control import Control
+from baselines.neural.network import Network
+from baselines.neural.training.objective import Validation, ValidationPoint
+from benchmark.codec import Pixels
 
 MSE_WEIGHT = 150.0  # of values in [0, 1]
 
@@ -44,3 +50,45 @@ def lambda_at(lambdas: Sequence[float], q: Tensor) -> Tensor:
     above = (below + 1).clamp(max=len(logs) - 1)
     between = torch.lerp(logs[below.long()], logs[above.long()], q - below)
     return (between if between.ndim == 1 else between.mean((1, 2))).exp()
+
+
+BLOCK = 64  # pixels
+
+
+def validate(
+    network: Network,
+    lambdas: Sequence[float],
+    photographs: Sequence[Pixels],
+    betas: Sequence[float] = (0.0,),
+) -> Validation:
+    """Return bpp and PSNR at the rate level of each of `lambdas` and at each of `betas`.
+
+    photographs: uint8 (height, width, 3), cut to multiples of 64 at the right and bottom. The loss
+    is the mean over rates of log(lambda^-.5 (150 MSE + lambda bpp)) at beta 0.
+    """
+    device = next(network.parameters()).device
+    points, losses = [], []
+    with torch.no_grad():
+        pictures = [_cut(one).to(device) for one in photographs]
+        for q in range(len(lambdas)):
+            rate = Control(torch.tensor([float(q)], device=device), None)
+            for beta in betas:
+                realism = Control(torch.tensor([beta], device=device), None)
+                bpp, psnr = 0.0, 0.0
+                for picture in pictures:
+                    controls = network.controls_at(rate, realism)
+                    found = network(picture, controls, noisy=False)
+                    one = terms(picture, found.images.clamp(-1, 1), found.y_bits + found.z_bits)
+                    bpp += float(one.bpp) / len(pictures)
+                    psnr -= 10 * math.log10(float(one.mse)) / len(pictures)
+                    if beta == 0:
+                        weight = lambda_at(lambdas, rate.levels)
+                        losses.append(math.log(float(one.loss(weight) * weight.rsqrt())))
+                points.append(ValidationPoint(float(q), beta, bpp, psnr))
+    return Validation(tuple(points), math.fsum(losses) / len(losses))
+
+
+def _cut(pixels: Pixels) -> Tensor:
+    height, width = (side // BLOCK * BLOCK for side in pixels.shape[:2])
+    planes = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None]
+    return planes.float() / 127.5 - 1

@@ -7,8 +7,7 @@ import torch
 from torch.nn import functional
 from torch.profiler import profile
 
-from baselines.neural.blocks.conditioning import ConditionedBottlenecks
-from baselines.neural.blocks.control import Control
+from baselines.neural.blocks.control import ConditionedBottlenecks, Control
 from baselines.neural.blocks.layers import MOST_IN_ONE_SUM, convolution
 
 CHANNELS_LAST = torch.channels_last

@@ -10,16 +10,14 @@ import pytest
 import torch
 
 from baselines.neural.bitstream.container import Stream, Tiling, checksum
-from baselines.neural.bitstream.level_map import map_shape
-from baselines.neural.bitstream.level_picture import levels_of
+from baselines.neural.bitstream.level_map import levels_of, map_shape
 from baselines.neural.bitstream.windows import LARGE, tiling_of
-from baselines.neural.blocks.raster import padded, to_images, to_pixels
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.coder import CRDRCoder
 from baselines.neural.crdr.controls import HeaderControls
-from baselines.neural.entropy.fixed.limbs import LimbSums
-from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.kernels import Float64Sums, LimbSums
 from baselines.neural.entropy.fixed.selftest import Choice
+from baselines.neural.inference import padded, to_images, to_pixels
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
@@ -141,7 +139,7 @@ import numpy, torch
 from pathlib import Path
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.coder import CRDRCoder
-from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.kernels import Float64Sums
 from baselines.neural.entropy.fixed.selftest import Choice
 from baselines.neural.picture_codec import PictureCodec
 torch.set_num_threads(2)

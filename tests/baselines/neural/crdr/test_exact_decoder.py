@@ -34,7 +34,7 @@ FINGERPRINT = """
 import hashlib, sys
 import numpy as np, torch
 from baselines.crdr import CRDR
-from baselines.neural.blocks.raster import to_pixels
+from baselines.neural.inference import to_pixels
 from baselines.neural.crdr.exact import exact_synthesis
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
-from baselines.neural.blocks import residual_start
-from baselines.neural.blocks.orthogonal import transform_of, transforms_of
+from baselines.neural.blocks import start_values as residual_start
+from baselines.neural.blocks.start_values import transform_of, transforms_of
 from baselines.neural.crdr.initialise import STEP, initialise
 from baselines.neural.crdr.model import Controls, CRDRNetwork
 from baselines.neural.crdr.sizes import MICRO, TINY, Sizes, without_context
-from baselines.neural.entropy import start_values
-from baselines.neural.training.data.photographs import draw_crops, pack
+from baselines.neural.entropy import hyperprior as start_values
 from baselines.neural.training.losses.rate_distortion import terms
+from baselines.neural.training.photographs import draw_crops, pack
 from support.training.fixtures import LAMBDAS
 
 KEPT = (10, 20, 24, 30)  # components, stage by stage, of 12, 40, 80 and 96

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.neural.blocks.channel_attention import InterpolationChannelAttention
-from baselines.neural.blocks.conditioning import ConditionedBottleneck, ConditionedBottlenecks
-from baselines.neural.blocks.control import control_of
+from baselines.neural.blocks.control import (
+    ConditionedBottleneck,
+    ConditionedBottlenecks,
+    InterpolationChannelAttention,
+    control_of,
+)
 from baselines.neural.blocks.layers import ResidualBottleneck
 from baselines.neural.blocks.residual_transforms import analysis_layers, synthesis_layers
 from baselines.neural.crdr.model import Controls, CRDRNetwork

@@ -5,20 +5,30 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from baselines.neural.entropy.fixed import float64_products
-from baselines.neural.entropy.fixed.bounds import BoundExceeded, prove
-from baselines.neural.entropy.fixed.convolution import IntegerConvolution, LayerGrid
-from baselines.neural.entropy.fixed.float64_products import Float64Products
-from baselines.neural.entropy.fixed.geometry import axes, interleave, ordinary_weight
+from baselines.neural.entropy.fixed import kernels as float64_products
+from baselines.neural.entropy.fixed.convolution import (
+    BoundExceeded,
+    FixedSequence,
+    IntegerConvolution,
+    LayerGrid,
+    axes,
+    interleave,
+    ordinary_weight,
+    prove,
+)
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     WEIGHT_LIMIT,
     Precision,
     integer_weights,
 )
-from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums, limbs
-from baselines.neural.entropy.fixed.network import FixedSequence
-from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.kernels import (
+    Float64Products,
+    Float64Sums,
+    LimbSums,
+    NarrowLimbSums,
+    limbs,
+)
 
 CPU = torch.device("cpu")
 KERNELS = [LimbSums, NarrowLimbSums, Float64Products, Float64Sums]

@@ -8,11 +8,11 @@ import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.entropy.fixed import entropy_path as entropy_path_module
-from baselines.neural.entropy.fixed.bounds import BoundExceeded
-from baselines.neural.entropy.fixed.calibration import calibrate
+from baselines.neural.entropy.fixed.convolution import BoundExceeded
 from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
+    calibrate,
     default_fractional_bits,
 )
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from baselines.neural.entropy.fixed import selftest
-from baselines.neural.entropy.fixed.float64_products import Float64Products
-from baselines.neural.entropy.fixed.limbs import LimbSums, NarrowLimbSums
-from baselines.neural.entropy.fixed.reference import Float64Sums
+from baselines.neural.entropy.fixed.kernels import (
+    Float64Products,
+    Float64Sums,
+    LimbSums,
+    NarrowLimbSums,
+)
 from baselines.neural.entropy.fixed.selftest import CASES, KERNELS, choose, exact_kernel, is_exact
 from benchmark.errors import Unavailable
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from baselines.neural.blocks.lower_bound import at_least
+from baselines.neural.blocks.layers import at_least
 from baselines.neural.entropy.factorised import TAIL_MASS, FactorisedPrior
 from baselines.neural.entropy.latent_network import gaussian_bits
 from support.networks.drawn import noise, shaken

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from baselines.neural.blocks.layers import convolution, upsampling
-from baselines.neural.exact import sums as exact_sums
-from baselines.neural.exact.sums import (
+from baselines.neural.exact import layers as exact_sums
+from baselines.neural.exact.layers import (
     ACTIVATION_BITS,
     WEIGHT_BITS,
     ExactConvolution,
     ExactLinear,
+    exact_transform,
     on_grid,
     weights_on_grid,
 )
-from baselines.neural.exact.transform import exact_transform
 from benchmark.errors import CorruptStream
 
 

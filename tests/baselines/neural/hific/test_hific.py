@@ -3,7 +3,7 @@
 import torch
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.blocks.channel_norm import ChannelNorm
+from baselines.neural.blocks.layers import ChannelNorm
 from baselines.neural.cost import costs
 from baselines.neural.hific.sizes import FULL, TINY
 

@@ -12,9 +12,9 @@ from baselines.neural.pqmim.objective import Autoencoder, Transformer, perplexit
 from baselines.neural.pqmim.schedule import stages_of
 from baselines.neural.pqmim.sizes import TINY
 from baselines.neural.pqmim.validation import order_zero_bits, validate_tokens
-from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.recipe import recipe_from
+from baselines.neural.training.workers import Workers
 from support.networks.tiny_checkpoint import noise
 
 

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.training.loop.checkpointing import load_state
-from baselines.neural.training.loop.journal import Journal
-from baselines.neural.training.loop.loop import run_request
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.loop import run_request
 from baselines.neural.training.objective import OBJECTIVES, objective_class
 from baselines.neural.training.recipe import Stage
+from baselines.neural.training.run_folder import Journal, load_state
+from baselines.neural.training.workers import Workers
 from benchmark.errors import UnknownName
 from support.added.objectives import NAMES, Denoiser
 from support.training.fixtures import (

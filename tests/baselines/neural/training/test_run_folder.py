@@ -9,8 +9,8 @@ import pytest
 
 from baselines.compressai.matched import compressai, single_rate
 from baselines.neural.training import __main__ as command
-from baselines.neural.training.loop.checkpointing import load_state
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
+from baselines.neural.training.run_folder import load_state
 from benchmark.errors import UsageError
 from support.training.fixtures import (
     CPU,

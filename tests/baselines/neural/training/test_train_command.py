@@ -18,8 +18,8 @@ from baselines.commands.training_progress import last_report, sentence, show_tra
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.training.curves import curves
-from baselines.neural.training.loop.journal import Journal
-from baselines.neural.training.machine.workers import in_processes
+from baselines.neural.training.run_folder import Journal
+from baselines.neural.training.workers import in_processes
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.interruption import passed_on
 from support.processes import until

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
-from baselines.neural.training.loop.schedule import rate_factor
 from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,
     load_recipe,
+    rate_factor,
     recipe_from,
 )
 from benchmark.errors import UsageError

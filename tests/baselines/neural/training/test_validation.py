@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from baselines.neural.training.validate import validate
+from baselines.neural.training.losses.rate_distortion import validate
 from support.training.fixtures import LAMBDAS, REALISM, Toy, pictures, recipe_of, toy
 
 

@@ -11,9 +11,9 @@ from baselines.neural.crdr.sizes import TINY
 from baselines.neural.crdr.training.adversary import Adversary
 from baselines.neural.crdr.training.discriminators import DISCRIMINATORS
 from baselines.neural.crdr.training.draw import draw_levels
-from baselines.neural.training.data.photographs import draw_crops
 from baselines.neural.training.losses.gan import GAN_LOSSES
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.photographs import draw_crops
+from baselines.neural.training.workers import Workers
 from support.training.fixtures import (
     CPU,
     LAMBDAS,

@@ -5,8 +5,12 @@ import pytest
 from PIL import Image
 
 from baselines.commands.train import open_session
-from baselines.neural.training.data.held_out import held_out, validation_pictures
-from baselines.neural.training.data.photographs import load_photographs, photograph_paths
+from baselines.neural.training.photographs import (
+    held_out,
+    load_photographs,
+    photograph_paths,
+    validation_pictures,
+)
 from benchmark.errors import UsageError
 
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.neural.training.data import photographs
-from baselines.neural.training.data.photographs import (
+from baselines.neural.training import photographs
+from baselines.neural.training.photographs import (
     CropStream,
     Photographs,
     RecentPictures,
     draw_crops,
     load_photographs,
 )
-from baselines.neural.training.loop.checkpointing import load_state
 from baselines.neural.training.run import Subject, train
+from baselines.neural.training.run_folder import load_state
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, differing, noise, recipe_of, write_photographs
 

@@ -12,9 +12,9 @@ from baselines.neural.crdr.sizes import TINY
 from baselines.neural.crdr.training.draw import draw_levels
 from baselines.neural.crdr.training.objective import weight_of
 from baselines.neural.perceptual import Perceptual
-from baselines.neural.training.data.photographs import draw_crops
-from baselines.neural.training.machine import precision
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training import precision
+from baselines.neural.training.photographs import draw_crops
+from baselines.neural.training.workers import Workers
 from conftest import SHARED
 from support.training.fixtures import (
     LAMBDAS,

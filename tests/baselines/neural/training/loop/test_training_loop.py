@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.training.loop.checkpointing import load_state, save_state
-from baselines.neural.training.loop.journal import Journal
-from baselines.neural.training.loop.learner import Learner
-from baselines.neural.training.loop.loop import LARGEST_GAP, run_request
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training.learner import Learner
+from baselines.neural.training.loop import LARGEST_GAP, run_request
+from baselines.neural.training.losses.rate_distortion import validate
 from baselines.neural.training.run import Subject, train
-from baselines.neural.training.validate import validate
+from baselines.neural.training.run_folder import Journal, load_state, save_state
+from baselines.neural.training.workers import Workers
 from benchmark.errors import BenchError, UsageError
 from support.training.fixtures import (
     CPU,
@@ -102,7 +101,7 @@ def unbroken(data, tmp_path_factory):
 
 KILLED = """
 from pathlib import Path
-from baselines.neural.training.loop import loop
+from baselines.neural.training import loop
 from baselines.neural.training.run import Subject, train
 from support.training.fixtures import in_two_stages
 

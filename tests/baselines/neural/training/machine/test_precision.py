@@ -3,11 +3,11 @@
 import json
 
 from baselines.neural.checkpoint.card import load_card
-from baselines.neural.training.loop.checkpointing import load_state, save_state
-from baselines.neural.training.loop.loop import precision_steps, run_request
-from baselines.neural.training.machine import precision
-from baselines.neural.training.machine.precision import in_words, steps_as_asked
-from baselines.neural.training.machine.workers import Workers
+from baselines.neural.training import precision
+from baselines.neural.training.loop import precision_steps, run_request
+from baselines.neural.training.precision import in_words, steps_as_asked
+from baselines.neural.training.run_folder import load_state, save_state
+from baselines.neural.training.workers import Workers
 from support.training.fixtures import CPU, Toy, differing, recipe_of, request_for
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from baselines.neural.crdr.training.adversary import Adversary
-from baselines.neural.training.loop.checkpointing import load_state
-from baselines.neural.training.loop.learner import Learner
-from baselines.neural.training.machine.workers import Launch, Workers
+from baselines.neural.training.learner import Learner
 from baselines.neural.training.run import Subject, train
+from baselines.neural.training.run_folder import load_state
+from baselines.neural.training.workers import Launch, Workers
 from benchmark.errors import UsageError
 from conftest import SHARED
 from support.training import tiny_runs as tiny_training
@@ -35,7 +35,7 @@ ALEXNET = SHARED / "data" / "weights"
 
 TWO = """
 from pathlib import Path
-from baselines.neural.training.machine.workers import in_processes
+from baselines.neural.training.workers import in_processes
 from support.training.fixtures import in_one_of_two
 
 if __name__ == "__main__":

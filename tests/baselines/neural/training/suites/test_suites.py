@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from baselines.commands.training_runs import outlook
-from baselines.neural.training.loop.journal import Journal
 from baselines.neural.training.recipe import load_recipe
-from baselines.neural.training.remaining import seconds_left, steps_left
 from baselines.neural.training.run import Subject
-from baselines.neural.training.session import TrainingRun
+from baselines.neural.training.run_folder import Journal
+from baselines.neural.training.session import TrainingRun, seconds_left, steps_left
 from support.training.fixtures import REALISM, recipe_of
 from support.training.tiny_runs import bench, write_photographs, write_recipe
 
@@ -102,7 +101,7 @@ def test_the_minutes_are_those_of_the_whole_suite(tmp_path, command):
 
 def test_the_recipe_of_a_night_is_planned_for_every_member():
     """The speeds of a journal are found whatever kinds of stages a suite has."""
-    from baselines.neural.training.suites.field import field_suite
+    from baselines.neural.training.field_suite import field_suite
 
     runs = field_suite(load_recipe("night"), Path("nowhere"))
     assert steps_left(runs) == sum(run.steps for run in runs)

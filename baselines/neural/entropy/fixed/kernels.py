@@ -1,20 +1,73 @@
-"""Exact integer convolution by int8 matrix products, on numbers split in two limbs.
+"""Exact integer convolution in float64: the reference of all other kernels.
 
-A number of two limbs is v = 128 h + l, l in -64..63. For activations a and weights w of two limbs
-
-    a w = 128^2 ah wh + 128 (ah wl + al wh) + al wl
-    ah wl + al wh = (ah + al)(wh + wl) - ah wh - al wl
-
-takes three products (Karatsuba), whose factors all lie in -127..127 because numbers are limited to
-63 * 128 + 63. Weights of one limb take two: a w = 128 ah w + al w.
+Every product and every partial sum, in whatever order, is an integer below 2^51 (`bounds`).
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.neural.entropy.fixed.geometry import unfold_width
 from baselines.neural.entropy.fixed.grid import LIMB_BITS
+
+
+class Float64Sums:
+    """Ordinary convolution without padding, by torch, in float64.
+
+    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`.
+    """
+
+    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+        # int16 until it is used: the weights in float64 would be four times as large.
+        self.weight = weight.permute(0, 3, 1, 2).contiguous().to(device)
+        self.stride = stride
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
+        channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
+        # cuDNN may convolve through Fourier transforms, which are not exact.
+        with torch.backends.cudnn.flags(enabled=False):
+            sums = functional.conv2d(channels_first, self.weight.double(), stride=self.stride)
+        return sums.permute(0, 2, 3, 1)
+
+
+BAND_BYTES = 8 << 20  # of unfolded float64 input at a time
+
+
+class Float64Products:
+    """Ordinary convolution without padding, on the CPU; raises `ValueError` for other devices.
+
+    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`.
+    """
+
+    def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
+        if device.type != "cpu":
+            raise ValueError(f"NumPy computes nothing on {device}")
+        self.outputs, *self.kernel, _ = weight.shape
+        self.stride = stride
+        # int16 until it is used, by row of the kernel: (kernel height, kernel width * in, out).
+        rows = weight.flatten(2).permute(1, 2, 0).contiguous()
+        self.weight = rows.numpy()
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
+        unfolded = unfold_width(activations, self.kernel[1], self.stride[1])
+        count, height, columns, inputs = unfolded.shape
+        rows = (height - self.kernel[0]) // self.stride[0] + 1
+        weight = self.weight.astype(np.float64)
+        sums = np.zeros((count, rows, columns, self.outputs))
+        band = max(1, BAND_BYTES // (8 * count * columns * inputs * self.stride[0]))
+        for first in range(0, rows, band):
+            last = min(first + band, rows)
+            begin = first * self.stride[0]
+            end = (last - 1) * self.stride[0] + self.kernel[0]
+            values = unfolded[:, begin:end].double().numpy()
+            part = sums[:, first:last]
+            for y, row in enumerate(weight):
+                seen = values[:, y :: self.stride[0]][:, : last - first]
+                part += (seen.reshape(-1, inputs) @ row).reshape(part.shape)
+        return torch.from_numpy(sums)
+
 
 LARGEST_LIMB = 127
 BASE = 1 << LIMB_BITS
@@ -111,3 +164,16 @@ def _products(matrix: Tensor, plane: Tensor) -> Tensor:
     if few <= 0:
         return torch._int_mm(matrix, plane.t())
     return torch._int_mm(functional.pad(matrix, (0, 0, 0, few)), plane.t())[: len(matrix)]
+
+
+def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
+    """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
+    values = values.contiguous()
+    count, height, width, inputs = values.shape
+    columns = (width - kernel_width) // stride + 1
+    across, down, along, one = values.stride()
+    windows = values.as_strided(
+        (count, height, columns, kernel_width, inputs),
+        (across, down, along * stride, along, one),
+    )
+    return windows.contiguous().view(count, height, columns, -1)

@@ -26,18 +26,24 @@ import torch
 from torch import Tensor
 
 from baselines.neural.network import Network
-from baselines.neural.training.data.photographs import Photographs, draw_crops
-from baselines.neural.training.loop.checkpointing import BEST, load_state, save_state, taking_up
-from baselines.neural.training.loop.journal import JOURNAL, Journal
-from baselines.neural.training.loop.learner import LARGEST_LOSS, Learner, Update
-from baselines.neural.training.machine.precision import (
+from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
+from baselines.neural.training.objective import Validation, objective_class
+from baselines.neural.training.photographs import Photographs, draw_crops
+from baselines.neural.training.precision import (
     deterministic_kernels,
     exact_float32,
     steps_as_asked,
 )
-from baselines.neural.training.machine.workers import Workers
-from baselines.neural.training.objective import Validation, objective_class
 from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.run_folder import (
+    BEST,
+    JOURNAL,
+    Journal,
+    load_state,
+    save_state,
+    taking_up,
+)
+from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError
 

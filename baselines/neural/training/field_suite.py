@@ -1,26 +1,72 @@
-"""The suite `field`: the methods of the paper's comparison, trained with the budget of `ours`.
+"""The suite `field` with each paper's own steps, batches, schedules and weights, not one budget.
 
-A network of all rates sees as many crops as `ours` does with the same recipe, a network of one rate
-as many as `ours` sees for each of its levels. Crops are of the same side, batches of the same size,
-schedules of the same shape, and adversarial stages have the share of the crops that they have in
-the recipe. Rate and distortion are weighted as at the first levels of `ours`, where a method does
-not say otherwise: HiFiC has its rate targets. With the recipe `paper`, there is no common budget:
-members train as their papers do (`paper.py`).
+The recipes `paper-charm`, `paper-elic`, `paper-ivr`, `paper-hific` and `paper-multirealism` have
+the hyper-parameters of a method at one of its rates, and say what was not found and is our choice.
+Here are the fields that differ between the rates.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, load_recipe
+from baselines.neural.training.generative_suite import Phase, phases_of, stage_of, without_realism
+from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT
+from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, Stage, load_recipe
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
-from baselines.neural.training.suites.paper import RECIPE, Member, paper_members
-from baselines.neural.training.suites.phases import Phase, phases_of, stage_of, without_realism
 from benchmark.errors import UsageError
+
+RECIPE = "paper"  # in whose place the recipes of the methods are taken
+LEVELS = 255.0**2  # MSE of values in 0..255, for one of values in [0, 1]
+HIFIC_SCALE = MSE_WEIGHT / (0.00234375 * LEVELS)  # published weights of HiFiC -> those of a recipe
+MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
+
+
+class Member(NamedTuple):
+    """One network of the suite."""
+
+    name: str  # of its folder and of its checkpoint
+    architecture: str
+    stages: tuple[Stage, ...]
+
+
+def _of_mse(weight: float, *, clipped: bool = False) -> dict[str, Any]:
+    """Fields for the loss bpp + weight MSE of values in 0..255, its gradient clipped at 1 if so."""
+    lambda_ = MSE_WEIGHT / (weight * LEVELS)
+    return {"lambdas": (lambda_,), **({"clip_norm": lambda_} if clipped else {})}
+
+
+# Method -> fields of its stages at each rate, the lowest first; none: as in the recipe.
+RATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "charm": [_of_mse(one) for one in (0.0025, 0.005, 0.01, 0.02)],
+    "elic": [_of_mse(one, clipped=True) for one in (0.004, 0.008, 0.016, 0.032)],
+    "ivr": [{}],
+    "hific": [
+        {"lambdas": (weight * HIFIC_SCALE,), "target_bpp": target}
+        for target, weight in ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
+    ],
+    "multirealism": [
+        {"lambdas": (100 * weight * MULTI_REALISM_SCALE,)}
+        for weight in (0.128, 0.064, 0.032, 0.016)
+    ],
+}
+
+
+def paper_members() -> list[Member]:
+    """Return the members of the suite, method by method, from the lowest rate to the highest."""
+    return [
+        Member(
+            method if len(rates) == 1 else f"{method}-{point}",
+            method,
+            tuple(replace(stage, **fields) for stage in load_recipe(f"{RECIPE}-{method}").stages),
+        )
+        for method, rates in RATES.items()
+        for point, fields in enumerate(rates, start=1)
+    ]
+
 
 POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
 # Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above

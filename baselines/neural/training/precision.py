@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from baselines.neural.bfloat16 import has_bfloat16
+from baselines.neural.inference import has_bfloat16
 from baselines.neural.training.recipe import Recipe, Stage
 from benchmark.errors import UsageError
 

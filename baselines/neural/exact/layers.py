@@ -9,11 +9,17 @@ f follows from the largest magnitude of the tensor, which is the same in any ord
 integer sums.
 """
 
+from copy import deepcopy
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.neural.blocks.control import InterpolationChannelAttention
+from baselines.neural.blocks.layers import ResidualAttention
 from baselines.neural.entropy.fixed.grid import power_of_two
+from baselines.neural.exact.functions import sigmoid, softplus
 from benchmark.errors import CorruptStream
 
 ACTIVATION_BITS, WEIGHT_BITS = 22, 30  # 52 together
@@ -136,3 +142,35 @@ def _bias_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, outputs: int) ->
     if layer.bias is None:
         return torch.zeros(outputs, dtype=torch.float64)
     return layer.bias.detach().double()
+
+
+Transform = TypeVar("Transform", bound=nn.Module)
+AS_THEY_ARE = (nn.ReLU, InterpolationChannelAttention)  # single operations, and what is set below
+
+
+def exact_transform(transform: Transform) -> Transform:
+    """Return a copy in float64 that computes the same bits on every machine.
+
+    It takes float64 features. Forward passes stay those of the transform's own classes, so that
+    whatever they do between the layers has to be single operations. Raises `ValueError` for a layer
+    that has no exact form.
+    """
+    holder = nn.Sequential(deepcopy(transform).requires_grad_(False).double().eval())
+    _convert(holder)
+    found: Transform = holder[0]  # type: ignore[assignment]
+    return found
+
+
+def _convert(parent: nn.Module) -> None:
+    for name, child in list(parent.named_children()):
+        if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
+            setattr(parent, name, ExactConvolution(child))
+        elif isinstance(child, nn.Linear):
+            setattr(parent, name, ExactLinear(child))
+        elif not (list(child.children()) or isinstance(child, AS_THEY_ARE)):
+            raise ValueError(f"{child} has no exact form")
+        _convert(child)
+    if isinstance(parent, ResidualAttention):
+        parent.squash = sigmoid
+    if isinstance(parent, InterpolationChannelAttention):
+        parent.positive = softplus

@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.freed_memory import keep_freed_memory
+from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
-from baselines.neural.training.data.photographs import CropStream, Photographs, draw_crops
-from baselines.neural.training.loop.schedule import rate_factor
-from baselines.neural.training.machine.precision import exact_float32
-from baselines.neural.training.machine.step_guard import load_optimiser
-from baselines.neural.training.machine.workers import Workers
 from baselines.neural.training.objective import Batch, Setup, StageObjective, objective_class
-from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.photographs import CropStream, Photographs, draw_crops
+from baselines.neural.training.precision import exact_float32
+from baselines.neural.training.recipe import Recipe, rate_factor
+from baselines.neural.training.step_guard import load_optimiser
+from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 
 LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published

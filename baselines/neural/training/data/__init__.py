@@ -1,1 +1,0 @@
-"""Photographs to train on and to validate with, and crops of them."""

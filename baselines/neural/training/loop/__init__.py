@@ -1,1 +1,0 @@
-"""Steps of a run in their order: updates, schedule, reports, saved states."""

@@ -1,1 +1,0 @@
-"""Processes of a run, their precision, and steps that are left out."""

@@ -1,1 +1,0 @@
-"""Suites: several networks that train with the crops of one recipe."""
