@@ -40,13 +40,6 @@ def cache_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (folder / str(number) for number in count())
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_trust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests trust from the user; fixtures and the tests that use them share it."""
-    with patch.dict(os.environ, {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}):
-        yield
-
-
 @pytest.fixture(autouse=True)
 def own_environment(cache_folders: Iterator[Path]) -> Iterator[None]:
     """Keep tests from the caches, weights and datasets of the user, and from each other's options.

@@ -1,7 +1,7 @@
 """Stored rows measured again on this machine: bytes, pixels and metrics compared one by one."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.trust import Trust
+from benchmark.rows.named_code import NamedCodecs
 
 Row = Mapping[str, Any]
 KEY = ("codec", "variant", "setting_name", "setting_value", "image_sha256")
@@ -42,20 +42,13 @@ class VariantAgain:
         return self.rows - self.again
 
 
-def rows_to_measure(table: pa.Table, codecs: Sequence[str], trust: Trust) -> pa.Table:
-    """Return the newest rows of these codecs, named with or without options, that have a stream.
+def rows_to_measure(table: pa.Table, codecs: NamedCodecs) -> pa.Table:
+    """Return the newest rows of the named codecs that may run and that have a stream.
 
-    table: of a store, columns of `rows.schema.table_schema`. codecs: ("all",) for every one.
-    Rows that name a program or a Python file are left out unless `trust` lets them run it.
+    table: of a store, columns of `rows.schema.table_schema`.
     """
     newest = table.take(pa.array(newest_rows(table).index))
-
-    def is_wanted(row: Row) -> bool:
-        spec = CodecSpec.of(row["codec"], row["variant"])
-        named = tuple(codecs) == ("all",) or {spec.name, spec.text, spec.label} & {*codecs}
-        return bool(named) and trust.allows(row)
-
-    wanted = [is_wanted(row) for row in newest.select(["run", *KEY[:2]]).to_pylist()]
+    wanted = list(map(codecs.selects_to_run, newest.select(KEY[:2]).to_pylist()))
     return newest.filter(pc.and_(pa.array(wanted, pa.bool_()), pc.equal(newest["status"], "ok")))
 
 

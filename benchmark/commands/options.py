@@ -269,15 +269,6 @@ DeviceName = Annotated[
         rich_help_panel=MANNER,
     ),
 ]
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="Run programs and Python files that rows or packs name as their codecs; they are "
-        "named before.",
-        rich_help_panel=MANNER,
-    ),
-]
 
 # How to draw
 

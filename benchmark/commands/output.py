@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
@@ -206,10 +206,22 @@ def _announce(
         say([f"bench: {workers.remark}"])
 
 
-def say(lines: Sequence[str]) -> None:
+def say(lines: Iterable[str]) -> None:
     """Print lines on standard error at once."""
     for line in lines:
         print(visible(line), file=sys.stderr, flush=True)
+
+
+def say_not_run(code: Mapping[str, int]) -> None:
+    """Print a line for each program or Python file that rows name and that this command does not.
+
+    code: numbers of rows by codec variant (`NamedCodecs.not_run`).
+    """
+    say(
+        f"not run  {text!r}, which {counted(count, 'row')} name: it runs only where --codecs names "
+        "it in full"
+        for text, count in code.items()
+    )
 
 
 def finish(

@@ -8,7 +8,7 @@ from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct_all import reconstruct_all
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.report.chosen_pictures import PictureChoice, choose_pictures
-from benchmark.rows.trust import Trust
+from benchmark.rows.named_code import NamedCodecs
 from benchmark.system.device import use_device
 from benchmark.system.weights import use_weights_folder
 
@@ -20,7 +20,6 @@ def decoded(
     *,
     device: str = "auto",
     weights_dir: str | Path | None = None,
-    trust: bool = False,
     **setting: float,
 ) -> Pixels:
     """Return the pixels that were scored, decoded from a kept stream or from a pack's.
@@ -30,16 +29,14 @@ def decoded(
     source : path
         The folder of one dataset, ``results/kodak``.
     codec : str
-        Codec variant with results: its name in `summary`, or its spec.
+        Codec variant with results: its name in `summary`, or its spec. A program or Python file
+        runs only if the whole spec is given.
     image : str
         Name of the image, with or without its file's suffix.
     device : str
         "auto", "cpu" or "cuda", of learned codecs.
     weights_dir : path, optional
         The folder to search first for weight files.
-    trust : bool
-        Whether a program or Python file that the row names may be run, if the user has not trusted
-        its origin before.
     **setting : float
         The setting by its name, ``quality=30``; none for a codec with results at one setting.
 
@@ -63,7 +60,7 @@ def decoded(
     if not (folder / "per_image").is_dir():
         raise UsageError(f"{folder} holds no rows of one dataset: name a folder as results/kodak")
     contents = dataset_contents(
-        folder.parent, folder.name, packs_beside(folder.parent), Trust(trust)
+        folder.parent, folder.name, packs_beside(folder.parent), NamedCodecs(codec)
     )
     points = tuple(f"{codec}.{name}={value:.17g}" for name, value in setting.items())
     chosen = choose_pictures(

@@ -7,7 +7,7 @@ difference can be measured. Else it is only known that there is one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -23,8 +23,8 @@ from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
 from benchmark.rows.files.streams import StreamFolder
+from benchmark.rows.named_code import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.store import Store
-from benchmark.rows.trust import REFUSED, Trust
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.digest import pixels_sha256
 
@@ -94,17 +94,19 @@ class AuditOptions(NamedTuple):
     machine: str
     jobs: int
     levels: int = 1  # the largest difference that counts as "within"
-    trust: Trust = Trust()  # of codecs that a row names by their program or Python file
+    codecs: NamedCodecs = EVERY
     timeout_seconds: float | None = None  # of one stream; None for no limit
 
 
 def kept_streams(
-    store: Store, cells: Iterable[str] | None = None, specs: Collection[CodecSpec] | None = None
+    store: Store,
+    cells: Iterable[str] | None = None,
+    wanted: Callable[[CodecSpec], bool] = lambda spec: True,
 ) -> Kept:
     """Collect the rows without failure of a store.
 
     cells: only rows of these that are not verified yet, or whose stream has changed since.
-    specs: codec variants that rows may be of, whatever cell they say they are; None for all.
+    wanted: says of a codec variant whether its rows are taken, whatever cell they say they are.
     """
     table = one_per_cell(store.table())
     chosen = pc.equal(table["status"], "ok")
@@ -115,7 +117,7 @@ def kept_streams(
     not_kept = declared = 0
     for at, row in enumerate(table.select(COLUMNS).to_pylist()):
         spec = CodecSpec.of(row["codec"], row["variant"])
-        if specs is not None and spec not in specs:
+        if not wanted(spec):
             continue
         if cells is not None and row["attested"] and not _has_changed(store, row["stream_sha256"]):
             continue
@@ -161,7 +163,7 @@ def audit_stores(
 ) -> Audited:
     """Decode every kept stream of several stores again, and compare the pixels."""
     findings = Findings()
-    kept = [kept_streams(store) for store in stores]
+    kept = [kept_streams(store, wanted=options.codecs.select) for store in stores]
     with progress("decoding", sum(one.streams for one in kept)) as report:
         for one in kept:
             for _ in audit_decode(one, options, findings, report):
@@ -228,17 +230,15 @@ class _Audit:
 
     def carry_out(self) -> Iterator[list[Row] | None]:
         """Yield for each stream its identical rows; None about once a second in between."""
-        allows = self._options.trust.allows
-        refused = {name for name, rows in self._rows.items() if not any(map(allows, rows))}
-        for name in refused:
-            yield self._cannot_run(name, REFUSED)
-        if len(refused) == len(self._rows):
+        if not self._options.codecs.may_run(self._spec):
+            for name in self._rows:
+                yield self._cannot_run(name, why_not_run(self._spec))
             return
         unread: list[str] = []
         try:
             for done in decode_all(
                 self._spec,
-                self._read(unread, refused),
+                self._read(unread),
                 self._options.device,
                 self._options.jobs,
                 self._options.timeout_seconds,
@@ -249,10 +249,8 @@ class _Audit:
                 self._reference.end()
         yield from ([] for _ in unread)
 
-    def _read(self, unread: list[str], refused: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    def _read(self, unread: list[str]) -> Iterator[tuple[str, bytes]]:
         for name, rows in self._rows.items():
-            if name in refused:
-                continue
             try:
                 data = self._store.stream(name)
             except (StoreError, OSError) as error:

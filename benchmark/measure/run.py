@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.codec import Setting
-from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
 from benchmark.measure.decode_twice import cells_to_decode_twice
 from benchmark.measure.engine.choose import Backend, Engine, choose_backend
@@ -26,9 +26,9 @@ from benchmark.plan.memory import Need, WorkerPlan, needs_of, plan_workers
 from benchmark.plan.request import Request
 from benchmark.protocol import protocols
 from benchmark.registry import metric_names, scored_by_image
+from benchmark.rows.named_code import NamedCodecs
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
-from benchmark.rows.trust import Code, Trust, code_in, record_trust
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.machine import available_memory, cores
 
@@ -89,18 +89,17 @@ def rescore(
     *,
     progress: ShowsProgress = silent,
     announce: Callable[[Mapping[str, str]], None] = lambda lacking: None,
-    trust: Trust | None = None,
-    announce_code: Callable[[Mapping[Code, int], Store], None] = lambda codes, store: None,
+    announce_code: Callable[[Mapping[str, int]], None] = lambda code: None,
 ) -> Rescored:
     """Compute the metrics that stored rows lack, from their kept streams; cells stay as they are.
 
     announce: called before the first row is decoded, with the metrics that cannot be computed here,
-    each with the reason; no row is decoded for these. trust: of codecs that are programs or Python
-    files named by rows; those that it does not allow stay as they are. announce_code: called with
-    these and their numbers of rows, before any runs. Raises `UsageError` or `Unavailable` for what
-    cannot be done, as where no metric can be computed.
+    each with the reason; no row is decoded for these. announce_code: called with the codecs that
+    may not run (`NamedCodecs`) and their numbers of rows, which stay as they are. Raises
+    `UsageError` or `Unavailable` for what cannot be done, as where no metric can be computed.
     """
-    may_run = (trust or Trust()).allows
+    named = NamedCodecs(",".join(request.codecs))
+    may_run = named.selects_to_run
     request.use_folders()
     asked = metric_names(request.metrics)
     absent = lacking(asked)
@@ -127,7 +126,7 @@ def rescore(
         names = computable(conditions.metrics, absent)
         tasks = unscored(table, images, names, folder, again=True, may_run=may_run)
     announce(absent)
-    announce_code(code_in(table), store)
+    announce_code(named.not_run(table))
     engine = backend.engine(CostModel(table))
     notes = RunNotes(store, conditions.run)
     with progress("scoring", len(tasks)) as report:
@@ -212,10 +211,6 @@ def _measure(
     lacking = [task for task in tasks if task.row["cell"] in done]
     if matrix.to_do:
         store.begin(conditions.run, _record(request, matrix, conditions, backend))
-        specs = [one.spec for one in matrix.selection.contenders if names_code(one.spec)]
-        named = [Code(conditions.run, one.name, one.variant) for one in specs]
-        if named:
-            record_trust(named, f"measured into {store.folder.absolute()}")
     notes, keep = RunNotes(store, conditions.run), request.keep
     if matrix.to_do:
         with progress("measuring", len(matrix.to_do)) as report:
@@ -275,12 +270,12 @@ def _verified(outcome: Outcome, conditions: Conditions, progress: ShowsProgress)
 
     store = outcome.matrix.store
     asked = [one.spec for one in outcome.matrix.selection.contenders]
-    kept = kept_streams(store, [cell.key for cell in outcome.cells], asked)
+    kept = kept_streams(store, [cell.key for cell in outcome.cells], asked.__contains__)
     audit_options = AuditOptions(
         conditions.device,
         conditions.machine,
         conditions.jobs,
-        trust=Trust(granted=True),  # the request itself names these codecs
+        codecs=NamedCodecs(",".join(spec.text for spec in asked)),
         timeout_seconds=conditions.timeout_seconds,
     )
     notes = RunNotes(store, conditions.run)

@@ -15,8 +15,8 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.grouping import equals
+from benchmark.rows.named_code import EVERY
 from benchmark.rows.store import Store
-from benchmark.rows.trust import Trust
 from benchmark.rows.versions import one_per_cell
 
 
@@ -26,7 +26,7 @@ def unscored(
     metrics: Sequence[str],
     folder: Path,
     again: bool,
-    may_run: Callable[[Mapping[str, Any]], bool] | None = None,
+    may_run: Callable[[Mapping[str, Any]], bool] = EVERY.selects_to_run,
 ) -> list[Rescore]:
     """Return tasks for rows of these sources that lack a metric under its present protocol.
 
@@ -34,10 +34,9 @@ def unscored(
     lies in the pixels (`availability.lasting`).
     Of a feature space, rows whose features were dropped lack it too. Failed rows, and bundled rows
     without their streams or of cells that were measured here, are left out. `folder` is the
-    store's. may_run: says of a row (columns run, codec, variant) whether its codec may be run; the
-    others are left out; by default what the user trusts. Rows of one image stay together.
+    store's. may_run: says of a row (columns codec, variant) whether its codec may be run; the
+    others are left out. Rows of one image stay together.
     """
-    may_run = may_run or Trust().allows
     store = Store(folder)
     by_pixels = {source.sha256: source for source in sources}
     table = one_per_cell(table)

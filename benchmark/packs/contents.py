@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from benchmark.packs.import_pack import row_of
 from benchmark.packs.pack import Pack, RecordedStream, packs_in, shipped_packs
+from benchmark.rows.named_code import EVERY, NamedCodecs
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from benchmark.rows.trust import Trust
 from benchmark.rows.versions import merge_versions
 
 EARLIEST_RUN = "00000000T000000-pack"  # where a codec was run here as well, its own rows stand
@@ -22,7 +22,7 @@ class DatasetContents(NamedTuple):
     table: pa.Table  # columns of `schema.table_schema`
     store: Store
     from_packs: Mapping[str, tuple[Pack, RecordedStream]]  # by cell: what the store has not
-    trust: Trust = Trust()  # of codecs that are programs or Python files named by rows
+    codecs: NamedCodecs = EVERY  # that the command names
 
     def stream(self, row: Mapping[str, Any]) -> bytes | None:
         """Return the bytes of a row's stream; None if they were not kept.
@@ -70,11 +70,11 @@ def verified_rows(table: pa.Table) -> pa.Table:
 
 
 def dataset_contents(
-    results: Path, dataset: str, packs: Sequence[Pack], trust: Trust | None = None
+    results: Path, dataset: str, packs: Sequence[Pack], codecs: NamedCodecs = EVERY
 ) -> DatasetContents:
     """Read all rows of a dataset, given by the name of its store; without any, an empty table.
 
-    trust: of what rows name to decode them; by default, what the user has recorded.
+    codecs: those that the command names, of which programs and Python files may run.
     """
     store = Store(results / dataset)
     table = store.table()
@@ -91,4 +91,4 @@ def dataset_contents(
     if rows:
         added = pa.Table.from_pylist(rows, schema=table_schema())
         table = merge_versions(pa.concat_tables([table, added], promote_options="default"))
-    return DatasetContents(table, store, found, trust or Trust())
+    return DatasetContents(table, store, found, codecs)

@@ -1,13 +1,12 @@
 """Import a pack: its rows, marked as recorded, and its streams, into the store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.codec_spec import names_code
 from benchmark.errors import BadPack
 from benchmark.packs.export_pack import LEFT_OUT
 from benchmark.packs.pack import Pack, RecordedStream
@@ -17,7 +16,6 @@ from benchmark.rows.key import cell_key
 from benchmark.rows.provenance import new_run_id, run_record
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
-from benchmark.rows.trust import Code, code_in, record_trust
 
 Row = dict[str, Any]
 
@@ -28,23 +26,19 @@ class Imported(NamedTuple):
     folder: Path
     added: int
     there: int  # cells that had a row before
-    code: Mapping[Code, int]  # programs and Python files that rows of the pack name; rows of each
 
 
-def import_pack(
-    pack: Pack, results: Path, arguments: list[str], trust: bool = False
-) -> list[Imported]:
+def import_pack(pack: Pack, results: Path, arguments: list[str]) -> list[Imported]:
     """Add the pack's rows and streams to the results, except for cells that have a row.
 
-    arguments: of the command, for the record. trust: whether programs and Python files that the
-    rows name may run later (`rows.trust`). Every row and stream of a dataset is checked before
+    arguments: of the command, for the record. Every row and stream of a dataset is checked before
     anything of that dataset is written. Raises `BadPack`.
     """
     by_store: dict[str, list[RecordedStream]] = {}
     for one in pack.streams.values():
         by_store.setdefault(_store_name(pack, one), []).append(one)
     return [
-        _import_dataset(pack, recorded, Store(results / name), arguments, trust)
+        _import_dataset(pack, recorded, Store(results / name), arguments)
         for name, recorded in sorted(by_store.items())
     ]
 
@@ -86,11 +80,7 @@ def row_of(pack: Pack, recorded: RecordedStream, run: str) -> Row:
 
 
 def _import_dataset(
-    pack: Pack,
-    recorded: Sequence[RecordedStream],
-    store: Store,
-    arguments: list[str],
-    trust: bool,
+    pack: Pack, recorded: Sequence[RecordedStream], store: Store, arguments: list[str]
 ) -> Imported:
     run = new_run_id(store.folder)
     rows = [row_of(pack, one, run) for one in recorded]
@@ -107,18 +97,7 @@ def _import_dataset(
         store.keep_all(streams)
         store.append(fresh)
         store.compact()
-    code = _code_of(pack, store) if any(map(names_code, pack.infos)) else {}
-    if trust:
-        record_trust(code, f"imported from {pack.path.absolute()}")
-    return Imported(store.folder, len(fresh), len(rows) - len(fresh), code)
-
-
-def _code_of(pack: Pack, store: Store) -> dict[Code, int]:
-    """Return the code that rows name which this pack was imported with, now or before."""
-    found = code_in(store.versions())
-    told = {run: store.record(run).get("imported") for run in {code.run for code in found}}
-    same = {run for run, one in told.items() if one and one.get("sha256") == pack.sha256}
-    return {code: count for code, count in found.items() if code.run in same}
+    return Imported(store.folder, len(fresh), len(rows) - len(fresh))
 
 
 def _value(text: str | None, kind: pa.DataType) -> Any:

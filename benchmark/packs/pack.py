@@ -12,13 +12,14 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
-from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
+from benchmark.rows.named_code import NamedCodecs, why_not_run
 from benchmark.system.digest import SHA256, pixels_sha256
 from benchmark.system.foreign.regular_file import (
     LARGEST_FILE_BYTES,
@@ -82,6 +83,21 @@ class Pack:
             if one.spec == spec:
                 sizes.setdefault(one.setting, []).append(one.num_bytes)
         return tuple(sorted(sizes, key=lambda setting: sum(sizes[setting]) / len(sizes[setting])))
+
+    def to_run(self, codecs: NamedCodecs) -> "Pack":
+        """Return the pack with the streams of the named codecs alone.
+
+        Raises `UsageError` where there are none, or where one of these codecs may not run.
+        """
+        infos = {spec: info for spec, info in self.infos.items() if codecs.select(spec)}
+        if not infos:
+            known = ", ".join(spec.text for spec in self.infos)
+            raise UsageError(f"{self.path} has none of these codecs; it has {known}")
+        for spec in infos:
+            if not codecs.may_run(spec):
+                raise UsageError(f"{self.path}: {why_not_run(spec)}")
+        streams = {key: one for key, one in self.streams.items() if one.spec in infos}
+        return replace(self, infos=infos, streams=streams)
 
     def read(self, one: RecordedStream) -> bytes:
         """Return the bytes of a stream; raise `BadPack` if they are missing or not as recorded."""
@@ -159,20 +175,6 @@ def open_pack(path: Path) -> Pack:
         raise BadPack(path, f"{INDEX} says nothing of {', '.join(sorted(unknown))}")
     digest = hashlib.sha256(index + rows).hexdigest()
     return Pack(path, told.name, told.notes, infos, streams, digest, files)
-
-
-def refuse_code(pack: Pack, purpose: str) -> None:
-    """Raise `UsageError` if a codec of the pack is a program or Python file that the pack names."""
-    for text in code_of(pack):
-        raise UsageError(
-            f"{pack.path} itself names what decodes its streams, {text!r}: look at it, and "
-            f"{purpose} with --trust if you would run it yourself"
-        )
-
-
-def code_of(pack: Pack) -> list[str]:
-    """Return the specs of a pack's codecs that are a program or Python file which it names."""
-    return [spec.text for spec in pack.infos if names_code(spec)]
 
 
 def packs_in(folder: Path) -> list[Pack]:

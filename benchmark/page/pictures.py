@@ -31,7 +31,7 @@ from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.page.content import DecodedPicture, ImageKey, SourcePicture
 from benchmark.page.picks import Candidate, Limit, in_order
 from benchmark.report.report_set import PICTURE
-from benchmark.rows.trust import REFUSED
+from benchmark.rows.named_code import why_not_run
 from benchmark.system.atomic import write_files
 from benchmark.system.counted import counted
 from benchmark.system.foreign.regular_file import is_regular
@@ -242,9 +242,10 @@ def _decoded(
     path = _path(row, "decoded_sha256")
     if is_regular(folder / path, within=folder):
         return _Draft(key, DecodedPicture(path))
-    if not contents.trust.allows(row):
-        return _Draft(key, DecodedPicture(None, f"No picture: {REFUSED}."))
     codec = row["codec"], row["variant"]
+    if not contents.codecs.may_run(CodecSpec.of(*codec)):
+        why = why_not_run(CodecSpec.of(*codec))
+        return _Draft(key, DecodedPicture(None, f"No picture: {why}."))
     if codec not in decoders:
         try:
             decoders[codec] = load_codec(CodecSpec.of(*codec))

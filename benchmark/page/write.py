@@ -29,7 +29,7 @@ from benchmark.published.overlay import check_same_images, overlay
 from benchmark.published.points import read_points
 from benchmark.report.document import left_out
 from benchmark.report.report import Report
-from benchmark.rows.trust import Trust
+from benchmark.rows.named_code import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
 from benchmark.system.programs import package_folder
 from benchmark.user_file import names_file
@@ -46,7 +46,7 @@ class PageRequest(NamedTuple):
     results: Path
     data_dir: Path | None
     dataset: str  # as it was asked for: a folder's name leads to its photographs
-    trust: Trust = Trust()  # of codecs that are programs or Python files named by rows
+    codecs: NamedCodecs = EVERY  # that the report is asked for
 
 
 def page_request(
@@ -55,14 +55,14 @@ def page_request(
     results: Path,
     data_dir: Path | None,
     dataset: str,
-    trust: Trust | None = None,
+    codecs: str = "all",
 ) -> PageRequest | None:
     """Return the page that options ask for, None for no page.
 
     Raises `UsageError` where they make no sense.
     """
     limit = limit_of(images)
-    return PageRequest(limit, results, data_dir, dataset, trust or Trust()) if page else None
+    return PageRequest(limit, results, data_dir, dataset, NamedCodecs(codecs)) if page else None
 
 
 def write_page(
@@ -81,7 +81,7 @@ def write_page(
     rows = rows_by_image(stored.table, summary, summary.protocols["coding"])
     packs = packs_beside(request.results)
     contents = dataset_contents(
-        request.results, stored.name.partition(":")[0], packs, request.trust
+        request.results, stored.name.partition(":")[0], packs, request.codecs
     )
     is_place = Path(request.dataset).is_dir() or names_file(request.dataset)
     dataset = request.dataset if is_place else stored.name

@@ -22,7 +22,6 @@ from benchmark.packs.pack import Pack
 from benchmark.published.complexity import Complexity, read_complexity
 from benchmark.published.points import PublishedPoint, read_points
 from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
-from benchmark.rows.trust import Trust
 
 
 class PaperFigure(NamedTuple):
@@ -49,9 +48,6 @@ class PaperResults:
     folder: Path
     data_dir: Path | None = None
     verified_only: bool = False
-    trust: Trust = field(
-        default_factory=Trust
-    )  # of codecs that are programs or Python files named by rows
     _contents: dict[str, DatasetContents] = field(default_factory=dict)
     _summaries: dict[str, Summary | None] = field(default_factory=dict)
 
@@ -73,7 +69,7 @@ class PaperResults:
     def contents(self, dataset: str) -> DatasetContents:
         """Return rows and streams of a dataset."""
         if dataset not in self._contents:
-            found = dataset_contents(self.folder, dataset, self.packs, self.trust)
+            found = dataset_contents(self.folder, dataset, self.packs)
             if self.verified_only:
                 found = found._replace(table=verified_rows(found.table))
             self._contents[dataset] = found

@@ -18,7 +18,7 @@ from benchmark.plan.matrix import open_sources
 from benchmark.plan.request import Request
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.trust import REFUSED
+from benchmark.rows.named_code import why_not_run
 
 FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first
 
@@ -103,11 +103,12 @@ def decode_streams(
     pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     kept, failed = [], {}
     for name, row in chosen.items():
-        if not contents.trust.allows(row):
-            failed[name] = REFUSED
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        if not contents.codecs.may_run(spec):
+            failed[name] = why_not_run(spec)
             continue
         try:
-            decoder = load_codec(CodecSpec.of(row["codec"], row["variant"]))
+            decoder = load_codec(spec)
             pixels = reconstruct(decoder, row, contents.stream(row))
         except BenchError as error:
             failed[name] = str(error)

@@ -18,13 +18,13 @@ from benchmark.packs.contents import DatasetContents, why_no_stream
 from benchmark.plan.select import parse_points
 from benchmark.registry import ALIASES
 from benchmark.rows.editions import newest_rows
+from benchmark.rows.named_code import why_not_run
 
 StoredRow = Mapping[str, Any]
 
 NULL_CODEC = "raw"  # its pictures are the sources
 NAMES_TOLD = 30
 FAILED = "they failed when they were measured; `bench report` has the reasons"
-FOREIGN = "their rows name what decodes them, and are of an origin that is not trusted: see --trust"
 
 
 class PictureChoice(NamedTuple):
@@ -72,13 +72,16 @@ def choose_pictures(contents: DatasetContents, name: str, choice: PictureChoice)
     rows = _of_images(rows, choice)
     rows = _at_points(rows, choice)
     absent: dict[str, int] = {}
-    for reason, applies in (
-        (FAILED, lambda one: one.row["status"] != "ok"),
-        (FOREIGN, lambda one: not contents.trust.allows(one.row)),
-    ):
-        if count := sum(map(applies, rows)):
-            absent[reason] = count
-            rows = [one for one in rows if not applies(one)]
+    kept = []
+    for one in rows:
+        if one.row["status"] != "ok":
+            absent[FAILED] = absent.get(FAILED, 0) + 1
+        elif not contents.codecs.may_run(_spec(one)):
+            why = why_not_run(_spec(one))
+            absent[why] = absent.get(why, 0) + 1
+        else:
+            kept.append(one)
+    rows = kept
     if choice.bpp is not None:
         rows, far = _of_rate(rows, contents, choice.bpp)
         if far:

@@ -7,11 +7,10 @@ stands, and the conflict is told each time.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -31,7 +30,6 @@ from benchmark.rows.reductions import Reductions
 from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.schema import alike
 from benchmark.rows.store import Store
-from benchmark.rows.trust import Code, Origins, code_in, record_origin, record_trust
 from benchmark.rows.versions import merge_versions
 from benchmark.system.foreign.regular_file import (
     LARGEST_FILE_BYTES,
@@ -58,15 +56,12 @@ class Merged(NamedTuple):
     reductions: int
     conflicts: tuple[str, ...]  # sentences that name both rows and where they are from
     damaged: tuple[str, ...]  # sentences on files that were left out
-    code: Mapping[Code, int] = MappingProxyType({})  # programs and Python files that rows name
 
 
-def merge_folders(folders: Sequence[Path], target: Path, trust: bool = False) -> Iterator[Merged]:
+def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
     """Add what results folders hold to another one, dataset by dataset.
 
-    trust: whether programs and Python files may run later that rows of these folders name, if the
-    folder is where they were measured, and not another that it took rows from. Raises `UsageError`
-    for a folder that is none of results, before anything is written.
+    Raises `UsageError` for a folder that is none of results, before anything is written.
     """
     by_dataset: dict[str, list[Path]] = {}
     for folder in folders:
@@ -77,8 +72,7 @@ def merge_folders(folders: Sequence[Path], target: Path, trust: bool = False) ->
         for dataset in _datasets(folder):
             by_dataset.setdefault(dataset, []).append(folder / dataset)
     return (
-        _merge_dataset(name, parts, target / name, trust)
-        for name, parts in sorted(by_dataset.items())
+        _merge_dataset(name, of_name, target / name) for name, of_name in sorted(by_dataset.items())
     )
 
 
@@ -96,7 +90,7 @@ def _datasets(folder: Path) -> list[str]:
     return names
 
 
-def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool) -> Merged:
+def _merge_dataset(name: str, sources: Sequence[Path], folder: Path) -> Merged:
     target = Store(folder)
     damaged: list[str] = []
     conflicts: list[str] = []
@@ -109,10 +103,7 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool
         _copy_new(source, folder, "features/CACHEDIR.TAG", damaged)
         runs += _copy_runs(source, folder, conflicts, damaged)
         _copy_shipped(source, folder, conflicts, damaged)
-    code: dict[Code, int] = {}
     with _told_in(damaged, sources):
-        for source in sources:
-            code |= _code_taken(Store(source), target, trust)
         reductions = sum(_merge_reductions(source, folder) for source in sources)
         new, told = _new_rows([target, *map(Store, sources)], damaged)
     if new.num_rows:
@@ -120,7 +111,7 @@ def _merge_dataset(name: str, sources: Sequence[Path], folder: Path, trust: bool
         target.compact()
     return Merged(
         name, new.num_rows, streams, runs, features, reductions, (*conflicts, *told),
-        tuple(damaged), code,
+        tuple(damaged),
     )  # fmt: skip
 
 
@@ -136,20 +127,6 @@ def _told_in(damaged: list[str], sources: Sequence[Path]) -> Iterator[None]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         elif str(one.message) not in damaged:
             damaged.append(str(one.message))
-
-
-def _code_taken(source: Store, target: Store, trust: bool) -> dict[Code, int]:
-    """Record where the code is from that the rows of a folder name; return it."""
-    found = code_in(source.versions()) | code_in(source.versions(shipped=True))
-    if found:
-        here, origins = code_in(target.versions()), Origins(target)
-        measured_here = {code for code in here if origins.own(code)}
-        record_origin(target, source.folder, found.keys() - measured_here)
-    if found and trust:
-        of_source = Origins(source)
-        own = [code for code in found if of_source.own(code)]
-        record_trust(own, f"merged from {source.folder.absolute()}")
-    return found
 
 
 def _new_rows(stores: Sequence[Store], damaged: list[str]) -> tuple[pa.Table, list[str]]:

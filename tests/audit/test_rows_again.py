@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.audit.rows_again import compare_rows, rows_to_measure, settings_of
 from benchmark.rows.files.shard import write_shard
+from benchmark.rows.named_code import EVERY
 from benchmark.rows.schema import table_schema
-from benchmark.rows.trust import Trust
 from support.bench.command import bench
 from support.rows.measured import row, table
 
@@ -42,7 +42,7 @@ def test_rows_of_another_build_are_counted_and_may_differ():
 
 def test_rows_that_name_a_program_are_never_measured():
     mine = [row(name, 10, "a.png") for name in ("jpeg", "./mine.py:Mine", "command")]
-    assert rows_to_measure(table(mine), ["all"], Trust())["codec"].to_pylist() == ["jpeg"]
+    assert rows_to_measure(table(mine), EVERY)["codec"].to_pylist() == ["jpeg"]
 
 
 def test_settings_are_those_of_the_rows_by_codec_with_options():

@@ -82,7 +82,7 @@ def test_an_independent_decode_adds_its_tracebacks_to_the_record(photos, monkeyp
     (told,) = [one for record in records for one in record.get("tracebacks", ())]
     assert "IndexError" in told["traceback"]
     assert len(told["cells"]) == 6
-    audited = bench("audit", "decode", "s", "--trust", "--json")
+    audited = bench("audit", "decode", "s", "--codecs", "./sound.py:Plain", "--json")
     (told,) = json.loads(audited.stdout)["tracebacks"]
     assert "IndexError" in told["traceback"]
 
@@ -94,7 +94,7 @@ def test_a_rescore_that_fails_has_its_line_and_a_record(photos):
     (photos / "sound.py").write_text(
         MINE.read_text().replace("self.after_decoding(pixels)\n", "pixels[99, 99] = 1\n", 1)
     )
-    done = bench("rescore", "--metrics", "ssim", *words)
+    done = bench("rescore", "--metrics", "ssim", "--codecs", "./sound.py:Plain", *words)
     assert done.returncode == 1
     assert "decode: sound.py, line " in done.stdout
     records = [json.loads(path.read_text()) for path in photos.glob("r/*/runs/*.json")]

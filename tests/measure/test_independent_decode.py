@@ -21,8 +21,8 @@ from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
+from benchmark.rows.named_code import NamedCodecs
 from benchmark.rows.store import Store
-from benchmark.rows.trust import Trust
 from support.bench.command import bench
 from support.codecs.fakes import Honest
 from support.files.noise import effect_noise
@@ -37,6 +37,10 @@ def images(tmp_path):
     for number in range(2):
         effect_noise((40 + number, 30), 50).convert("RGB").save(folder / f"{number}.png")
     return folder
+
+
+HONEST = f"{FAKES}:Honest"
+HERE = AuditOptions("cpu", "here", 1, codecs=NamedCodecs(HONEST))
 
 
 def run(images, results, codec, *more):
@@ -64,7 +68,9 @@ def measured(images, results, codec):
 
 def audited(store, device="cpu", **more):
     findings = Findings()
-    terms = AuditOptions(device, "here", 2, trust=Trust(granted=True), **more)
+    rows = store.table().to_pylist()
+    texts = {CodecSpec.of(row["codec"], row["variant"]).text for row in rows}
+    terms = AuditOptions(device, "here", 2, codecs=NamedCodecs(",".join(texts)), **more)
     identical = list(audit_decode(kept_streams(store), terms, findings, lambda progress: None))
     return findings, identical
 
@@ -194,20 +200,6 @@ def test_a_codec_that_is_not_here_is_counted_and_is_no_fault(images, tmp_path):
     assert not findings.problems
 
 
-def test_rows_that_name_what_to_run_are_not_run_without_trust(images, tmp_path):
-    """A stranger's results could name any program."""
-    results = tmp_path / "r"
-    measured(images, results, "Honest")
-    done = bench("audit", "decode", results)
-    assert done.returncode == 0
-    assert "skipped  6 rows of fakes.py:Honest: its row names what would run" in done.stdout
-    assert f"not run  '{FAKES}:Honest', which 6 rows of" in done.stderr
-    trusting = bench("audit", "decode", results, "--trust", "--json")
-    (line,) = json.loads(trusting.stdout)["table"]
-    assert line["identical"] == 6
-    assert f"runs     '{FAKES}:Honest', which 6 rows of" in trusting.stderr
-
-
 def test_a_run_can_be_verified_at_once_or_afterwards_and_is_verified_once(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
@@ -228,11 +220,9 @@ def test_a_metric_filled_in_later_leaves_a_row_verified(images, tmp_path):
     results = tmp_path / "r"
     store = measured(images, results, "Honest")
     kept = kept_streams(store, store.table()["cell"].to_pylist())
-    verify_kept(
-        kept, AuditOptions("cpu", "here", 1, trust=Trust(granted=True)), lambda progress: None
-    )
-    words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y", "--trust")
-    assert bench(*words).returncode == 0
+    verify_kept(kept, HERE, lambda progress: None)
+    words = ("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y")
+    assert bench(*words, "--codecs", HONEST).returncode == 0
     rows = store.table()
     assert rows["attested"].to_pylist() == [True] * 6
     assert rows["psnr_y_db"].null_count == 0
@@ -245,12 +235,7 @@ def test_reports_and_figures_may_insist_on_verified_rows(images, tmp_path):
     assert refused.returncode == 2
     assert "has no verified rows" in refused.stderr
     kept = kept_streams(store, store.table()["cell"].to_pylist()[:3])
-    assert (
-        verify_kept(
-            kept, AuditOptions("cpu", "here", 1, trust=Trust(granted=True)), lambda progress: None
-        )
-        == []
-    )
+    assert verify_kept(kept, HERE, lambda progress: None) == []
     assert bench("report", "--results", results, "--verified-only").returncode == 0
     (means,) = results.rglob("means.csv")
     with means.open(newline="") as file:

@@ -37,6 +37,9 @@ def command(*words):
     return [sys.executable, "-m", "benchmark", *map(str, words)]
 
 
+HONEST = ("--codecs", f"{FAKES}:Honest")
+
+
 def run_words(images, results, codec="Honest", *more):
     return (
         "run", "--codecs", f"{FAKES}:{codec}", "--dataset", images, "--metrics", "psnr",
@@ -232,7 +235,7 @@ def test_a_metric_asked_for_later_is_filled_in_from_the_streams(images, results)
 def test_rescoring_counts_what_it_filled_in(images, results):
     bench(*run_words(images, results))
     done = bench(
-        "rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y,ms_ssim"
+        "rescore", *HONEST, "--dataset", images, "--results", results, "--metrics", "psnr_y,ms_ssim"
     )
     assert done.returncode == 0, done.stderr
     told = "18 rows, 18 lacked a metric that can be computed; 18 values filled in, 18 rows still "
@@ -240,7 +243,9 @@ def test_rescoring_counts_what_it_filled_in(images, results):
     rows = stable_rows(results)
     assert all(row["psnr_y_db"] > 0 for row in rows)
     assert all("161" in row["ms_ssim_reason"] for row in rows)
-    again = bench("rescore", "--dataset", images, "--results", results, "--metrics", "ms_ssim")
+    again = bench(
+        "rescore", *HONEST, "--dataset", images, "--results", results, "--metrics", "ms_ssim"
+    )
     assert "18 rows, 0 lacked a metric" in again.stdout, "small images were tried again"
 
 
@@ -261,7 +266,7 @@ def test_nothing_is_decoded_for_metrics_without_their_weights(
     )
     assert f"not measured: {absent}" in run.stderr.splitlines()
     assert all(row["lpips_alex_protocol"] is None for row in stable_rows(results)), "decoded again"
-    where = ("--dataset", images, "--results", results)
+    where = (*HONEST, "--dataset", images, "--results", results)
     refused = bench("rescore", *where, "--metrics", "lpips,fd_alex")
     assert refused.returncode == 2
     assert refused.stderr == (

@@ -80,11 +80,11 @@ def test_an_endless_decoder_fails_in_verification_and_in_an_audit(photos, monkey
     done = bench("run", *codec, *words, "--verify", "--timeout", SECONDS, "--limit", "1")
     assert done.returncode == 1
     assert done.stdout.count("not decodable: no result after 1.5 s (--timeout)") == 2
-    audited = bench("audit", "decode", "r", "--trust", "--timeout", SECONDS)
+    audited = bench("audit", "decode", "r", *codec, "--timeout", SECONDS)
     assert audited.returncode == 1
     assert audited.stdout.count("no result after 1.5 s (--timeout)") == 4
     rescored = bench(
-        "rescore", "--dataset", "photos", "--metrics", "ssim", "--results", "r",
+        "rescore", *codec, "--dataset", "photos", "--metrics", "ssim", "--results", "r",
         "--limit", "1", "--timeout", SECONDS,
     )  # fmt: skip
     assert rescored.stdout.count("decode: no result after 1.5 s (--timeout)") == 2

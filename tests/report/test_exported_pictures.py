@@ -281,22 +281,19 @@ def test_json_has_the_table_and_nothing_else(folder):
     assert told["failed"] == []
 
 
-def test_a_program_that_rows_name_runs_only_for_whoever_measured_or_trusts_it(folder, monkeypatch):
+def test_code_that_rows_name_runs_only_where_it_is_named(folder):
     spec = f"{FAKES}:Honest"
     photos = folder / "photos"
     done = benchmark.run(spec, str(photos), metrics="psnr", results=folder / "more", jobs=1)
     assert not done.failures
     command = ["export", "images", "--results", str(folder / "more"), "--dataset", str(photos)]
-    found = CliRunner().invoke(app, [*command, "--to", str(folder / "own")])
-    assert found.exit_code == 0, found.output
-    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "another user"))
-    for named in ([], ["--codecs", spec]):  # to choose rows is not to trust them
+    for named in ([], ["--codecs", "fakes.py:Honest"]):  # a label chooses rows alone
         found = CliRunner().invoke(app, [*command, "--to", str(folder / "all"), *named])
         assert isinstance(found.exception, Unavailable)
-        assert "their rows name what decodes them" in str(found.exception)
-    found = CliRunner().invoke(app, [*command, "--to", str(folder / "trusted"), "--trust"])
+        assert spec in str(found.exception)
+    found = CliRunner().invoke(app, [*command, "--to", str(folder / "named"), "--codecs", spec])
     assert found.exit_code == 0, found.output
-    assert len(pictures(folder, "trusted")) == len(done.cells) + 2
+    assert len(pictures(folder, "named")) == len(done.cells) + 2
 
 
 def test_reconstructions_with_declared_sizes_are_exported_too(folder):

@@ -60,7 +60,6 @@ def paper(
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
-    trust: options.Trust = False,
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     verbose: options.Verbose = False,
@@ -74,21 +73,17 @@ def paper(
       bench figures paper
       bench figures paper --only curves_kodak --font serif --out figures
     """
-    from benchmark.commands.foreign_code import tell_foreign_code
     from benchmark.figures.style import drawn_in
     from benchmark.paper.crops import CropRequest
     from benchmark.paper.paper import write_paper
     from benchmark.paper.results import PaperResults
-    from benchmark.rows.trust import Trust
     from benchmark.system.weights import use_weights_folder
 
     use_weights_folder(weights_dir)
     request = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     drawn: list[WrittenFigure] = []
-    stored = PaperResults(results, data_dir, verified_only, Trust(trust))
-    if trust:
-        tell_foreign_code(results, stored.datasets(), stored.trust)
+    stored = PaperResults(results, data_dir, verified_only)
     with drawn_in(style, font):
         for one in write_paper(stored, only, folder, request):
             if one.pdf is not None:

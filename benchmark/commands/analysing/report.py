@@ -106,7 +106,6 @@ def report(
     verified_only: options.VerifiedOnly = False,
     page: options.Page = None,
     page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
-    trust: options.Trust = False,
     data_dir: options.DataDir = None,
     results: options.Results = Path("results"),
     out: ReportFolder = None,
@@ -123,13 +122,11 @@ def report(
       bench report --dataset kodak --anchor vtm --published hific --page
     """
     from benchmark.commands.again import command_line
-    from benchmark.commands.foreign_code import tell_foreign_code
-    from benchmark.commands.output import show_progress
+    from benchmark.commands.output import say_not_run, show_progress
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
     from benchmark.report.report_set import ReportSet
-    from benchmark.rows.trust import Trust
 
     page_request(True, page_images, results, data_dir, dataset)  # refused before anything is drawn
     request = ReportRequest(
@@ -163,11 +160,9 @@ def report(
             images = page_images if named else one.earlier_page or page_images
             if not (as_json or page) and one.earlier_page is not None:
                 print(PAGE_AGAIN if again else "the page of the earlier report is removed")
-            wanted = page_request(
-                bool(page) or again, images, results, data_dir, dataset, Trust(trust)
-            )
+            wanted = page_request(bool(page) or again, images, results, data_dir, dataset, codecs)
             if wanted:
-                tell_foreign_code(results, [one.stored.name], wanted.trust)
+                say_not_run(wanted.codecs.not_run(one.stored.table))
             pages = write_page(wanted, one, bool(published), linear, progress) if wanted else ()
             ReportSet(one.stored.folder).end_page(images if wanted else None)
             if as_json:

@@ -35,6 +35,7 @@ audit.command("rows")(audit_rows)
 def audit_decode(
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
+    codecs: options.StoredCodecs = "all",
     device: options.DeviceName = "auto",
     jobs: options.Jobs = None,
     timeout: options.Timeout = None,
@@ -47,7 +48,6 @@ def audit_decode(
             rich_help_panel=options.MANNER,
         ),
     ] = 1,
-    trust: options.Trust = False,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     as_json: options.AsJson = False,
@@ -64,20 +64,18 @@ def audit_decode(
     from functools import partial
 
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.commands.foreign_code import tell_foreign_code
     from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
     from benchmark.plan.request import Request
+    from benchmark.rows.named_code import NamedCodecs
     from benchmark.rows.store import Store
-    from benchmark.rows.trust import Trust
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores, machine
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    trusted = Trust(trust)
-    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, trusted, timeout)
+    named = NamedCodecs(codecs)
+    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, named, timeout)
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
-    tell_foreign_code(results, names, trusted)
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
         found = audit_stores(stores, asked, partial(show_progress, quiet=as_json))
@@ -99,6 +97,7 @@ def audit_pack(
             autocompletion=complete_dataset,
         ),
     ] = None,
+    codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",
     jobs: options.Jobs = None,
     timeout: options.Timeout = None,
@@ -106,25 +105,25 @@ def audit_pack(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
-    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
 
-    Streams whose images are not on this machine are decoded but not scored. Exit code 1 if
-    anything differs.
+    Streams whose images are not on this machine are decoded but not scored. A codec that is a
+    program or Python file runs only where --codecs names it. Exit code 1 if anything differs.
 
     Examples:
       bench audit pack results/packs/vtm-23.13.tar
       bench audit pack webp.tar --metrics psnr --jobs 2 --json
     """
     from benchmark.audit import pack_audit
-    from benchmark.commands.output import interruptible, say, show_progress
+    from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.engine.worker_context import worker_context
     from benchmark.measure.workbench import Conditions
-    from benchmark.packs.pack import code_of, open_pack, refuse_code
+    from benchmark.packs.pack import open_pack
     from benchmark.plan.request import Request
     from benchmark.registry import DISTRIBUTION_METRICS, metric_names
+    from benchmark.rows.named_code import NamedCodecs
     from benchmark.system.device import use_device
 
     names = tuple(one for one in metric_names(metrics) if one not in DISTRIBUTION_METRICS)
@@ -133,10 +132,7 @@ def audit_pack(
     )
     chosen = use_device(device)
     request.use_folders()
-    opened = open_pack(path)
-    if not trust:
-        refuse_code(opened, "decode its streams")
-    say([f"runs     {text!r}, which the pack names" for text in code_of(opened)])
+    opened = open_pack(path).to_run(NamedCodecs(codecs))
     worker_context()  # begins to load what workers need
     with interruptible("an audit leaves nothing behind"):
         sources, missing = pack_audit.find_sources(opened, dataset or (), data_dir, flatten)

@@ -41,7 +41,6 @@ def audit_rows(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
-    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure the newest rows of each codec again on this machine; compare them one by one.
@@ -56,26 +55,24 @@ def audit_rows(
     from benchmark.analysis.reduce import summarise_with_distributions
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.audit import rows_again
-    from benchmark.codec_spec import split_unescaped
-    from benchmark.commands.foreign_code import tell_foreign_code
-    from benchmark.commands.output import interruptible, run_with_progress
+    from benchmark.commands.output import interruptible, run_with_progress, say_not_run
     from benchmark.errors import UsageError
     from benchmark.plan.request import Request
     from benchmark.registry import DISTRIBUTION_METRICS, metric_names
+    from benchmark.rows.named_code import NamedCodecs
     from benchmark.rows.store import Store
-    from benchmark.rows.trust import Trust
 
     found: list[VariantAgain] = []
     sets: dict[str, list[tuple[str, float, float]]] = {}
     skipped: dict[str, str] = {}
-    asked = split_unescaped(codecs, ",")
-    trusted = Trust(trust)
+    named = NamedCodecs(codecs)
     names_of_datasets = datasets_with_results(results, dataset)
-    tell_foreign_code(results, names_of_datasets, trusted)
     with interruptible("finished cells are kept; the same command resumes from there"):
         for name in names_of_datasets:
             store = Store(results / name.partition(":")[0])
-            rows = rows_again.rows_to_measure(store.table(), asked, trusted)
+            table = store.table()
+            say_not_run(named.not_run(table))
+            rows = rows_again.rows_to_measure(table, named)
             points = rows_again.settings_of(rows)
             if not points:
                 continue

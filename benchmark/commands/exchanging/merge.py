@@ -23,33 +23,28 @@ def merge(
             callback=target_folder,
         ),
     ],
-    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Add rows, streams, run records and features of results folders to another one.
 
     A cell with different bytes or decoded pixels in two folders is a conflict: the first row
     stands, those of --into first, and both are named. Rows that name the program or Python file of
-    their codec are kept and shown; with --trust, commands that decode them later may run it, where
-    DIR is the folder that measured them, and not one that took them from elsewhere. A merge may be
-    interrupted and repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a
-    folder without results.
+    their codec are kept and shown, and never run by themselves. A merge may be interrupted and
+    repeated. Exit code 0, 1 if there was a conflict or a damaged file, 2 for a folder without
+    results.
 
     Examples:
       bench merge results-a results-b --into results
     """
     import json
 
-    from benchmark.commands.foreign_code import code_stored
-    from benchmark.commands.output import interruptible, say
+    from benchmark.commands.output import interruptible
     from benchmark.rows.merge import merge_folders
-    from benchmark.rows.store import Store
 
     merged = []
     with interruptible("what was copied is kept; the same command resumes from there"):
-        for one in merge_folders(folders, into, trust):
+        for one in merge_folders(folders, into):
             merged.append(one)
-            say(code_stored(one.code, Store(into / one.dataset), trust))
             if not as_json:
                 print(f"{one.dataset}: {_added(one)} added")
                 for sentence in one.conflicts:
@@ -57,7 +52,7 @@ def merge(
                 for sentence in one.damaged:
                     print(f"damaged  {sentence}")
     if as_json:
-        print(json.dumps({one.dataset: _for_machines(one) for one in merged}, indent=1))
+        print(json.dumps({one.dataset: one._asdict() for one in merged}, indent=1))
     raise typer.Exit(1 if any(one.conflicts or one.damaged for one in merged) else 0)
 
 
@@ -65,11 +60,3 @@ def _added(one: "Merged") -> str:
     counts = {"row": one.rows, "stream": one.streams, "run": one.runs, "feature": one.features}
     added = ", ".join(counted(count, noun) for noun, count in counts.items())
     return f"{added} and {counted(one.reductions, 'reduction')}"
-
-
-def _for_machines(one: "Merged") -> dict[str, object]:
-    """Return the counts, and of code the codec variants with their numbers of rows."""
-    code: dict[str, int] = {}
-    for named, count in one.code.items():
-        code[named.text] = code.get(named.text, 0) + count
-    return {**one._asdict(), "code": code}

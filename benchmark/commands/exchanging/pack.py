@@ -124,25 +124,20 @@ def export(
 def import_(
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     results: options.ResultsTarget = Path("results"),
-    trust: options.Trust = False,
 ) -> None:
     """Add a pack's rows to the results, marked as recorded, and keep its streams.
 
     Nothing is decoded: `bench audit pack` does that. Rows that name the program or Python file of
-    their codec are kept and shown; with --trust, commands that decode them later may run it.
+    their codec are kept and shown, and never run by themselves.
 
     Examples:
       bench pack import vtm.tar
     """
     import sys
 
-    from benchmark.commands.foreign_code import code_stored
     from benchmark.packs.import_pack import import_pack
     from benchmark.packs.pack import open_pack
-    from benchmark.rows.store import Store
 
-    for one in import_pack(open_pack(path), results, sys.argv[1:], trust):
+    for one in import_pack(open_pack(path), results, sys.argv[1:]):
         added = counted(one.added, "row")
         print(f"{one.folder}: {added} added, {one.there} were there before")
-        for sentence in code_stored(one.code, Store(one.folder), trust):
-            print(sentence)

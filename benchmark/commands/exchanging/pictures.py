@@ -81,7 +81,6 @@ def export_images(
     weights_dir: options.WeightsDir = None,
     vtm_dir: options.VtmDir = None,
     results: options.Results = Path("results"),
-    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write decoded pictures as PNG files, from kept streams and packs.
@@ -95,17 +94,14 @@ def export_images(
     """
     import json
 
-    import pyarrow as pa
-
     from benchmark.analysis.stored import datasets_with_results
-    from benchmark.commands.foreign_code import code_to_run
-    from benchmark.commands.output import interruptible, say, show_progress
+    from benchmark.commands.output import interruptible, show_progress
     from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.contents import dataset_contents, packs_beside
     from benchmark.plan.request import Request
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
-    from benchmark.rows.trust import Trust, code_in
+    from benchmark.rows.named_code import NamedCodecs
     from benchmark.system.device import use_device
     from benchmark.system.machine import cores
 
@@ -116,12 +112,10 @@ def export_images(
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
     (name,) = datasets_with_results(results, dataset)
     packs = packs_beside(results)
-    contents = dataset_contents(results, name.partition(":")[0], packs, Trust(trust))
+    contents = dataset_contents(results, name.partition(":")[0], packs, NamedCodecs(codecs))
     names = tuple(filter(None, (one.strip() for one in images.split(","))))
     choice = PictureChoice(dataset, codecs, names, limit, tuple(points or ()), bpp)
     chosen = choose_pictures(contents, name, choice)
-    rows = pa.Table.from_pylist([one.row for one in chosen.pictures], contents.table.schema)
-    say(code_to_run(code_in(rows), contents.store, contents.trust))
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
     sources, lacking = _sources(chosen, dataset, results, data_dir) if source else ({}, "")

@@ -108,6 +108,7 @@ def run(
 
 def rescore(
     dataset: options.DatasetName = "sample",
+    codecs: options.StoredCodecs = "all",
     metrics: options.Metrics = "all",
     jobs: options.Jobs = None,
     timeout: options.Timeout = None,
@@ -117,7 +118,6 @@ def rescore(
     data_dir: options.DataDir = None,
     weights_dir: options.WeightsDir = None,
     flatten: options.Flatten = False,
-    trust: options.Trust = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -129,16 +129,23 @@ def rescore(
     Examples:
       bench rescore --dataset sample --metrics ssim
       bench rescore --dataset kodak --metrics lpips --weights-dir weights
+      bench rescore --dataset kodak --codecs ./mine.py:Mine --metrics ssim
     """
+    from benchmark.codec_spec import split_unescaped
     from benchmark.commands.absent_metrics import before_measuring
-    from benchmark.commands.foreign_code import code_to_run
-    from benchmark.commands.output import interruptible, print_problems, say, show_progress
+    from benchmark.commands.output import (
+        interruptible,
+        print_problems,
+        say,
+        say_not_run,
+        show_progress,
+    )
     from benchmark.measure.run import rescore as rescore_rows
     from benchmark.plan.request import Request
     from benchmark.registry import metric_names
-    from benchmark.rows.trust import Trust
 
     request = Request(
+        codecs=tuple(split_unescaped(codecs, ",")),
         dataset=dataset,
         metrics=metric_names(metrics),
         limit=limit,
@@ -155,8 +162,7 @@ def rescore(
             request,
             progress=partial(show_progress, quiet=as_json),
             announce=lambda lacking: say([] if as_json else before_measuring(lacking, verbose)),
-            trust=Trust(trust),
-            announce_code=lambda codes, store: say(code_to_run(codes, store, Trust(trust))),
+            announce_code=say_not_run,
         )
     if as_json:
         facts: dict[str, object] = {"rows": done.rows, "tried": done.tried}

@@ -182,7 +182,7 @@ def test_results_that_may_only_be_read_are_shown_and_never_written(
         assert carry_out(["mount", "-o", "remount,ro", str(results)]).returncode == 0
         finished = carry_out(run_words(images, results))
         more = carry_out(run_words(images, results, "jpeg"))
-        audited = carry_out(words("audit", "decode", results, "--trust"))
+        audited = carry_out(words("audit", "decode", results, "--codecs", HONEST))
         reported = carry_out(words("report", "--results", results))
         losses = finished.returncode + audited.returncode
         losses += not one_sentence(more, "Read-only file system")
@@ -208,7 +208,7 @@ def test_results_and_images_below_any_name_come_out_the_same(
     ended = carry_out(run_words(place / "photos", place / "results"))
     store = only_store(place / "results")
     losses = ended.returncode + losses_of(store, set())[0] + (stable(store) != expected)
-    for command in (("report", "--results"), ("audit", "decode", "--trust")):
+    for command in (("report", "--results"), ("audit", "decode", "--codecs", HONEST)):
         losses += carry_out(words(*command, place / "results")).returncode
     tell(record_property, "results below an odd name", 3, 3, losses)
     assert losses == 0, ended.stderr
@@ -286,7 +286,17 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_hides_no_later_version(
     years = {row["finished_utc"][:4] for row in store.table().to_pylist()}
     assert len(years) == 2, "the clock of the second run was not another"
     metrics = carry_out(
-        words("rescore", "--dataset", images, "--results", results, "--metrics", "psnr_y"),
+        words(
+            "rescore",
+            "--codecs",
+            HONEST,
+            "--dataset",
+            images,
+            "--results",
+            results,
+            "--metrics",
+            "psnr_y",
+        ),
         env={**os.environ, "PYTHONPATH": str(tmp_path), "TEST_CLOCK_DAYS": "-900"},
     )
     losses += metrics.returncode + store.table()["psnr_y_db"].null_count

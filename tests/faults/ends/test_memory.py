@@ -63,7 +63,17 @@ def test_a_metric_out_of_memory_is_null_for_its_image_and_computed_where_there_i
     again, _ = run(codec, images, results, "psnr,ms_ssim", **little)
     assert again.returncode == 0
     assert "0 cells measured" in again.stdout
-    bench("rescore", "--dataset", images, "--metrics", "ms_ssim", "--results", results)
+    bench(
+        "rescore",
+        "--codecs",
+        codec,
+        "--dataset",
+        images,
+        "--metrics",
+        "ms_ssim",
+        "--results",
+        results,
+    )
     (folder,) = results.iterdir()
     assert not [row for row in Store(folder).table().to_pylist() if not row["ms_ssim"]]
 

@@ -24,10 +24,11 @@ from benchmark.errors import (
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.packs.export_pack import export_pack
 from benchmark.packs.import_pack import import_pack
-from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack, refuse_code
+from benchmark.packs.pack import LARGEST_INDEX_BYTES, open_pack
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.plan.select import select
+from benchmark.rows.named_code import EVERY
 from benchmark.rows.store import Store
 from benchmark.system.foreign.torch_file import load_tensors
 from support.faults.ledger import mutated, tell
@@ -74,7 +75,7 @@ def taken_in(path, results):
     """Read all of a pack; return whether it can be imported."""
     try:
         pack = open_pack(path)
-        refuse_code(pack, "read it")
+        pack.to_run(EVERY)
         for one in pack.streams.values():
             pack.read(one)
         import_pack(pack, results, [])
@@ -236,8 +237,8 @@ def test_a_pack_that_names_what_to_run_is_not_run(whole, codec, variant, tmp_pat
         return text.replace("\njpeg,,", f"\n{codec},{variant},")
 
     pack = open_pack(spoilt(whole, tmp_path / "pack", index=renamed, rows=rows))
-    with pytest.raises(UsageError, match="itself names what decodes its streams"):
-        refuse_code(pack, "decode them")
+    with pytest.raises(UsageError, match=codec):
+        pack.to_run(EVERY)
     selection = select(["all"], {}, [pack])
     assert CodecSpec.of(codec, variant) not in {one.spec for one in selection.contenders}
     assert any(name.startswith(codec) for name, _ in selection.skipped)

@@ -1,0 +1,71 @@
+"""Codecs that rows say are a program or a Python file, and which of them the present command names.
+
+A row of the codec `command` names a program, one of `path.py:Class` a Python file, and a codec
+behind a `base` of either kind names that one. Stored rows start none of them, whoever measured
+them: such a codec variant runs where `--codecs` of the present command names it in full.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+
+from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve, split_unescaped
+from benchmark.errors import BadOption, BenchError
+from benchmark.registry import ALIASES
+
+ALL = "all"
+
+
+class NamedCodecs:
+    """The codecs that a command names: comma-separated specs or labels, or "all"."""
+
+    def __init__(self, codecs: str = ALL) -> None:
+        self._texts = {text.strip() for text in split_unescaped(codecs, ",")}
+        self._specs: set[CodecSpec] = set()
+        for text in self._texts - {ALL}:
+            with suppress(BenchError):  # a label, or a file that is not here
+                spec = parse_codec(text)
+                self._specs.add(spec)
+                if names_code(spec) or text in ALIASES:
+                    self._specs.update(resolve(spec))
+
+    def select(self, spec: CodecSpec) -> bool:
+        """Return whether a codec variant is among those named, by its codec, spec or label."""
+        names = {ALL, spec.name, spec.text, spec.label}
+        return bool(names & self._texts) or spec in self._specs
+
+    def may_run(self, spec: CodecSpec) -> bool:
+        """Return whether a codec variant that stored rows name may be loaded and run."""
+        return not names_code(spec) or spec in self._specs
+
+    def selects_to_run(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row (columns codec and variant) is of a codec to run for this command.
+
+        >>> NamedCodecs("jpeg").selects_to_run({"codec": "jpeg", "variant": "optimize=1"})
+        True
+        >>> NamedCodecs("command").selects_to_run({"codec": "command", "variant": "decode=rm *"})
+        False
+        """
+        spec = CodecSpec.of(row["codec"], row["variant"])
+        return self.select(spec) and self.may_run(spec)
+
+    def not_run(self, rows: pa.Table) -> dict[str, int]:
+        """Return the number of rows of each selected variant that may not run, by its spec."""
+        found: dict[str, int] = {}
+        variants = rows.group_by(["codec", "variant"]).aggregate([([], "count_all")])
+        for codec, variant, count in zip(*variants.to_pydict().values(), strict=True):
+            with suppress(BadOption):  # it cannot be loaded either
+                spec = CodecSpec.of(codec, variant)
+                if self.select(spec) and not self.may_run(spec):
+                    found[spec.text] = count
+        return dict(sorted(found.items()))
+
+
+def why_not_run(spec: CodecSpec) -> str:
+    """Return the clause on a codec variant of stored rows that `NamedCodecs.may_run` refuses."""
+    return f"{spec.text!r} is code that rows name: it runs only where --codecs names it in full"
+
+
+EVERY = NamedCodecs()  # "all": every codec, and no code that rows name

@@ -1,0 +1,170 @@
+"""Rows that name a program or a Python file: kept and shown, run only where the command names it.
+
+The program makes a file; a test that finds it has been attacked with success.
+"""
+
+import json
+
+import pytest
+
+from benchmark.codec_spec import CodecSpec, names_code
+from benchmark.errors import Unavailable
+from benchmark.interface.decoded import decoded
+from benchmark.rows.named_code import NamedCodecs
+from benchmark.rows.store import Store
+from support.bench.command import bench
+from support.files.noise import effect_noise
+
+SHOT = "PWNED"
+PYTHON = f"""
+from pathlib import Path
+Path({SHOT!r}).touch()
+"""
+COPY = "command:decode=cp {in} {out}:encode=cp {in} {out}:values=1"
+CODE = {
+    "command": (
+        "command",
+        rf"decode=sh -c 'touch {SHOT}' {{in}} {{out}}:encode=cp {{in}} {{out}}:values=1",
+    ),
+    "file": ("./stranger.py:Codec", ""),
+    "base": ("dirac", r"base=./stranger.py\:Codec"),
+}
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A user's working folder, with a photograph; relative paths of rows refer to it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    effect_noise((40, 30), 50).convert("RGB").save(tmp_path / "photos" / "0.png")
+    return tmp_path
+
+
+def run(results, codecs="jpeg", points="jpeg.quality=30,50", *more):
+    done = bench(
+        "run", "--codecs", codecs, "--dataset", "photos", "--points", points,
+        "--metrics", "psnr", "--jobs", 1, "--results", results, *more,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (path.parent for path in results.glob("*/per_image"))
+    return Store(folder)
+
+
+def naming(work, kind):
+    """Measure with jpeg, then claim another codec in one of the two rows; its stream stays."""
+    (work / "stranger.py").write_text(PYTHON)
+    store = run(work / "mine")
+    codec, variant = CODE[kind]
+    rows = store.versions().to_pylist()
+    rows[0] |= {"codec": codec, "variant": variant, "cell": "f" * 64, "psnr_db": None}
+    rows[0] |= {"psnr_protocol": None}
+    for path in store.folder.glob("per_image/*.parquet"):
+        path.unlink()
+    store.append(rows)
+    return store
+
+
+@pytest.mark.parametrize("kind", CODE)
+def test_no_verb_runs_what_rows_name_and_the_variant_that_is_left_is_named(work, kind):
+    store = naming(work, kind)
+    codec, text = CODE[kind][0], CodecSpec.of(*CODE[kind]).text
+    bare = "command" if kind == "file" else codec  # to choose rows is not to name their code
+    says = [
+        ("rescore", "--dataset", "photos", "--metrics", "psnr,ssim", "--results", "mine"),
+        ("report", "--page", "--results", "mine", "--dataset", "photos", "--metrics", "psnr"),
+        ("export", "images", "--dataset", "photos", "--results", "mine", "--to", "out"),
+        ("audit", "decode", "mine"),
+        ("audit", "rows", "mine", "--dataset", "photos"),
+    ]
+    silent = [
+        ("run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30,50",
+         "--metrics", "psnr,ssim", "--verify", "--results", "mine"),
+        ("figures", "paper", "--results", "mine", "--only", "crops"),
+        ("audit", "decode", "mine", "--codecs", bare),
+        ("check", "--codec", bare, "--against", "mine", "--results", "new", "--dataset", "photos"),
+        ("merge", "mine", "--into", "other"),
+    ]  # fmt: skip
+    for words in (*says, *silent):
+        done = bench(*words)
+        assert "Traceback" not in done.stderr, (words, done.stderr)
+        assert not (work / SHOT).exists(), words
+        if words in says:
+            assert done.returncode == 0, (words, done.stderr)
+            assert repr(text) in done.stdout + done.stderr, words
+    if kind == "command":
+        with pytest.raises(Unavailable, match="--codecs"):
+            decoded(store.folder, codec, "0.png")
+    assert not (work / SHOT).exists()
+
+
+@pytest.mark.parametrize("kind", ["command", "file"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rescore", "--dataset", "photos", "--metrics", "psnr,ssim", "--results", "mine"),
+        ("export", "images", "--dataset", "photos", "--results", "mine", "--to", "out"),
+        ("audit", "decode", "mine"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_the_command_names_in_full_runs(work, kind, words):
+    naming(work, kind)
+    bench(*words, "--codecs", CodecSpec.of(*CODE[kind]).text)
+    assert (work / SHOT).exists()
+
+
+def test_a_row_that_says_it_is_a_cell_of_the_request_is_not_run(work):
+    """Keys of cells can be computed by anyone: a stranger's row may be under yours."""
+    store = run(work / "mine")
+    codec, variant = CODE["command"]
+    first = store.versions().to_pylist()[0]
+    store.append([first | {"codec": codec, "variant": variant, "run": "29990101T000000-0"}])
+    assert bench(
+        "run", "--codecs", "jpeg", "--dataset", "photos", "--points", "jpeg.quality=30,50",
+        "--metrics", "psnr,ssim", "--verify", "--results", "mine",
+    ).returncode in (0, 1)  # fmt: skip
+    assert not (work / SHOT).exists()
+
+
+def test_own_rows_are_scored_audited_and_decoded_where_their_program_is_named_again(work):
+    store = run(work / "mine", COPY, "command.q=1")
+    words = ("--dataset", "photos", "--metrics", "psnr_y", "--results", "mine")
+    assert store.table()["psnr_y_db"].null_count == 1
+    bench("rescore", *words)
+    assert store.table()["psnr_y_db"].null_count == 1
+    assert bench("rescore", *words, "--codecs", COPY).returncode == 0
+    assert store.table()["psnr_y_db"].null_count == 0
+    assert json.loads(bench("audit", "decode", "mine", "--json").stdout)["table"] == []
+    done = bench("audit", "decode", "mine", "--json", "--codecs", COPY)
+    assert json.loads(done.stdout)["table"][0]["identical"] == 1
+    assert decoded(store.folder, COPY, "0.png").shape == (30, 40, 3)
+
+
+def test_a_pack_with_a_program_is_imported_and_audited_where_the_program_is_named(work):
+    store = run(work / "mine", COPY, "command.q=1")
+    exported = bench("pack", "export", "their.tar", "--codecs", COPY, "--results", "mine")
+    assert exported.returncode == 0, exported.stderr
+    assert bench("pack", "import", "their.tar", "--results", "here").returncode == 0
+    assert Store(work / "here" / store.folder.name).table().num_rows == 1
+    refused = bench("audit", "pack", "their.tar")
+    assert refused.returncode == 2
+    assert "command:" in refused.stderr
+    assert bench("audit", "pack", "their.tar", "--codecs", "jpeg").returncode == 2
+    assert bench("audit", "pack", "their.tar", "--codecs", COPY).returncode == 0
+
+
+def test_results_called_as_a_python_file_load_none(work):
+    theirs = naming(work, "command")
+    theirs.folder.rename(work / "mine" / "stranger.py")
+    for words in (
+        ("report", "--page", "--results", "mine", "--dataset", "all", "--metrics", "psnr"),
+        ("audit", "rows", "mine"),
+    ):
+        assert bench(*words).returncode == 2
+    assert not (work / SHOT).exists()
+
+
+def test_a_base_codec_counts_as_code_of_its_row():
+    assert names_code(CodecSpec("dirac", (("base", "command:decode=x"),)))
+    assert not names_code(CodecSpec("dirac", (("base", "hyperprior"), ("steps", "3"))))
+    assert not NamedCodecs("dirac").may_run(CodecSpec("dirac", (("base", "./x.py:Y"),)))
