@@ -28,7 +28,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import (
     card_of,
     described,
@@ -170,7 +170,7 @@ class CRDR:
 
             ALEXNET.find()
             command += ", for squared error and LPIPS"
-        info = described(checked_card(self._path), command, "MIT", REVISION, self._device)
+        info = described(verified_card(self._path), command, "MIT", REVISION, self._device)
         return replace(info, tuned_for="PSNR" if self._beta == 0 else "perceptual quality")
 
     def encode(

@@ -7,7 +7,7 @@ Sun, Tan, Sun, Sun, Feng, "Interpolation Variable Rate Image Compression" (ACM M
 a real number q, coded in steps of 1/16. torch is imported with the first image, not before.
 """
 
-from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint.card import verified_card
 from baselines.neural.checkpoint_codec import CheckpointCodec, described
 from benchmark.codec import Between, CodecInfo, Facts, Pixels, Setting, Typical, require_accepted
 
@@ -32,7 +32,7 @@ class IVR(CheckpointCodec):
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = "IVR (Sun et al., ACM MM 2021) at q={q}, entropy path in integers"
         return described(
-            checked_card(self._path), command, self.licence, self.revision, self._device
+            verified_card(self._path), command, self.licence, self.revision, self._device
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:

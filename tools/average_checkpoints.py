@@ -1,7 +1,7 @@
 """Write the weighted mean of checkpoints of which all but the first began with it.
 
     python -m tools.average_checkpoints START=0.5 RUN=0.25 RUN=0.25 --data PHOTOGRAPHS \\
-        --mantissa-bits 6,synthesis=5 --out runs/mean/ours.safetensors
+        --out runs/mean/ours.safetensors
 
 Shares add up to 1. It is exported as runs are with `--half --quantised`, and validated on the
 photographs that training holds out of PHOTOGRAPHS. docs/log.md says what a mean of runs that
@@ -21,7 +21,6 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import Checkpoint, load_checkpoint, make_checkpoint
-from baselines.neural.checkpoint.mantissas import Mantissas
 from baselines.neural.crdr.training.objective import Realism
 from baselines.neural.network import Network
 from baselines.neural.training.export import estimates, table_images
@@ -95,11 +94,6 @@ def average(chosen: argparse.Namespace) -> str:
     shares = [share for _, share in chosen.checkpoints]
     checkpoints = [load_checkpoint(path) for path, _ in chosen.checkpoints]
     network = mean_network(checkpoints, shares)
-    try:
-        mantissas = Mantissas.parse(chosen.mantissa_bits)
-        mantissas.check([name for name, _ in network.named_parameters()])
-    except ValueError as error:
-        raise UsageError(f"argument --mantissa-bits: {error}") from error
     paths = photograph_paths([chosen.data])
     pictures = validation_pictures(sorted(held_out(paths)))
     card = checkpoints[0].card
@@ -112,7 +106,6 @@ def average(chosen: argparse.Namespace) -> str:
         mean_card([one.card for one in checkpoints], shares, estimates(validation.points)),
         table_images(pictures),
         half=True,
-        mantissas=mantissas,
         quantised=True,
     )
     return f"{chosen.out}: checkpoint {made.sha256[:8]}\n"
@@ -123,7 +116,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkpoints", nargs="+", type=file_and_share, metavar="FILE=SHARE")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--mantissa-bits", required=True)
     parser.add_argument("--out", type=Path, required=True)
     try:
         sys.stdout.write(average(parser.parse_args()))

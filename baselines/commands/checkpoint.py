@@ -1,8 +1,9 @@
 """`bench checkpoint`: checkpoints for learned codecs, from others' weights and bare tensors."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,12 +20,12 @@ STEPS = "Training steps, for the card; 0 marks all rows as untrained."
 TRAINING_DATA = "Description of the training data, for the card."
 CROP = 256  # pixels, of each photograph that says how large activations become
 
-checkpoint = Verbs("""Make checkpoints of learned codecs, and tell what one is.
+checkpoint = Verbs("""Make checkpoints of learned codecs, and describe them.
 
 Examples:
   bench checkpoint info ours.safetensors
   bench checkpoint import crdr.pth.tar
-  bench checkpoint card mailed.safetensors
+  bench checkpoint card mailed.safetensors --like ours.safetensors
 """)
 
 checkpoint.command("info")(info)
@@ -113,10 +114,21 @@ def make_card(
             help="What tables and figures say beside its name.", rich_help_panel=options.TRAINED
         ),
     ] = "",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="A checkpoint with a card, of the same architecture and configuration.",
+            rich_help_panel=options.ORIGIN,
+        ),
+    ] = None,
     architecture: Annotated[
         str | None,
+        typer.Option(help="Architecture, with --sizes.", rich_help_panel=options.ORIGIN),
+    ] = None,
+    sizes: Annotated[
+        str | None,
         typer.Option(
-            help="Architecture, where the tensors fit several.", rich_help_panel=options.ORIGIN
+            help="Named configuration of --architecture: micro.", rich_help_panel=options.ORIGIN
         ),
     ] = None,
     out: Annotated[
@@ -134,29 +146,28 @@ def make_card(
         ),
     ] = False,
 ) -> None:
-    """Write the card that a file of tensors needs, its network recognised from the tensors.
+    """Write the card that a file of tensors needs, for a network that --like or --sizes names.
 
     Facts of the training that are not given are asked for on a terminal, and otherwise unknown; a
     codec with an unknown amount of training is marked so in every table and figure.
 
     Examples:
-      bench checkpoint card mailed.safetensors
-      bench checkpoint card mailed.safetensors --steps 500000
+      bench checkpoint card mailed.safetensors --like ours.safetensors
+      bench checkpoint card mailed.safetensors --architecture crdr --sizes mini --steps 500000
     """
-    from baselines.neural.architecture import load_architecture
-    from baselines.neural.checkpoint.bare import BareTensors, TrainingFacts
+    from baselines.neural.checkpoint.bare import BareTensors
     from baselines.neural.checkpoint.card import card_path
     from benchmark.errors import UsageError
 
     if not file.is_file():
         raise UsageError(f"no checkpoint {file}")
-    among = (load_architecture(architecture).name,) if architecture else ()
-    bare = BareTensors(_named_as_tensors(file), among)
+    bare = BareTensors(_named_as_tensors(file), *_named_network(like, architecture, sizes))
     beside = file if bare.has_tables else file.with_stem(f"{file.stem}-tables")
     target = _named_as_tensors(out or beside)
     if card_path(target).exists() and not force:
         raise UsageError(f"{card_path(target)} is there already: --force replaces it")
-    facts = TrainingFacts(
+    card = replace(
+        bare.card,
         training_data=_text("Training data", training_data),
         steps=_count("Training steps (0: untrained)", steps),
         crops=_count("Crops seen in training", crops) or 0,
@@ -165,7 +176,7 @@ def make_card(
         caveat=caveat,
     )
     try:
-        card = bare.save(target, facts, _crops)
+        card = bare.save(target, card, _crops)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from error
     except ValueError as error:
@@ -173,6 +184,25 @@ def make_card(
     if not bare.has_tables:
         print(f"{file} lacks integer tables; {target} has the same weights and tables")
     print(f"{card_path(target)}: a network of {card.architecture}, {card.training}")
+
+
+def _named_network(
+    like: Path | None, architecture: str | None, sizes: str | None
+) -> tuple[str, Any]:
+    """Return the architecture and the configuration that the options name."""
+    from baselines.neural.architecture import load_architecture
+    from baselines.neural.checkpoint.card import load_card
+    from benchmark.errors import UsageError
+
+    if like is not None:
+        card = load_card(like)
+        return card.architecture, card.config
+    if architecture is None or sizes is None:
+        raise UsageError("name the network: --like CHECKPOINT, or --architecture and --sizes")
+    presets = load_architecture(architecture).presets
+    if sizes not in presets:
+        raise UsageError(f"--sizes {sizes}: {architecture} has {', '.join(presets) or 'none'}")
+    return architecture, presets[sizes]
 
 
 def _text(question: str, given: str | None) -> str:

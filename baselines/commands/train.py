@@ -12,7 +12,6 @@ import typer
 from baselines.commands.training_options import (
     Data,
     Half,
-    MantissaBits,
     MaxMinutes,
     Quantised,
     Quiet,
@@ -25,7 +24,6 @@ from benchmark.commands.refusals import target_folder
 from benchmark.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from baselines.neural.checkpoint.mantissas import Mantissas
     from baselines.neural.training.recipe import Recipe
     from baselines.neural.training.session import TrainingRun, TrainingSession
 
@@ -115,7 +113,6 @@ def train(
         ),
     ] = False,
     half: Half = False,
-    mantissa_bits: MantissaBits = "10",
     quantised: Quantised = False,
     quiet: Quiet = False,
 ) -> None:
@@ -151,12 +148,10 @@ def train(
         given = {"learning_rate": learning_rate, "members": members or None}
         words = ["train", *words, *_given(recipe=recipe, **given)]
         words += ["--deterministic"] if deterministic else []
-        mantissas = _mantissas(mantissa_bits)  # before photographs are read
         session = open_session(words, data, validation, device, max_minutes)
         session = replace(
             session,
             half=half,
-            mantissas=mantissas,
             quantised=quantised,
             deterministic=deterministic,
         )
@@ -280,15 +275,6 @@ def _rate(asked: float | None) -> float | None:
     if asked is not None and not (asked > 0 and math.isfinite(asked)):
         raise UsageError(f"--learning-rate {asked:g}: it is above 0")
     return asked
-
-
-def _mantissas(text: str) -> "Mantissas":
-    from baselines.neural.checkpoint.mantissas import Mantissas
-
-    try:
-        return Mantissas.parse(text)
-    except ValueError as error:
-        raise UsageError(f"--mantissa-bits {error}") from error
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -48,15 +48,6 @@ Half = Annotated[
         "--half", help="Round the exported weights to float16.", rich_help_panel=options.MANNER
     ),
 ]
-MantissaBits = Annotated[
-    str,
-    typer.Option(
-        metavar="BITS",
-        help="Bits of each mantissa that --half keeps, 1 to 10: with fewer, files compress better. "
-        "6,synthesis=5 has others for a part.",
-        rich_help_panel=options.MANNER,
-    ),
-]
 Quantised = Annotated[
     bool,
     typer.Option(

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
 from benchmark.system.foreign.torch_file import load_tensors
@@ -202,7 +201,7 @@ def find_matched(model: str, metric: str, *, whole: bool) -> dict[int, Path]:
 
 def card_of_model(path: Path, model: str) -> Card:
     """Return the card of a checkpoint of a model of CompressAI's; raises `Unavailable`."""
-    card = checked_card(path)
+    card = verified_card(path)
     held = getattr(card.config, "model", card.architecture)
     if held != model:
         raise Unavailable(f"{path} holds {held} by its card, not {model}")

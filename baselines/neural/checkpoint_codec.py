@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.neural.bitstream.container import checkpoint_of
-from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint.card import Card, load_card, verified_card
 from benchmark.codec import Between, CodecInfo, OneOf, Pixels, Setting, require_accepted
 from benchmark.errors import CorruptStream, Unavailable
 from benchmark.system.device import Device, chosen_device
@@ -53,7 +52,7 @@ class CheckpointCodec:
         """Return the checkpoint as its card describes it, and the sha256 of its tensors."""
         command = f"{self.name} at level {{level}}, the only one"
         return described(
-            checked_card(self._path), command, self.licence, self.revision, self._device
+            verified_card(self._path), command, self.licence, self.revision, self._device
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
@@ -164,7 +163,7 @@ class RatePointsCodec:
 
     def describe(self) -> CodecInfo:
         """Return the checkpoints as their cards describe them, and a digest of all of them."""
-        cards = [checked_card(path) for path in self._paths.values()]
+        cards = [verified_card(path) for path in self._paths.values()]
         trainings = dict.fromkeys(f"{card.steps} steps, {card.training_data}" for card in cards)
         versions = f"torch {version('torch')}, constriction {version('constriction')}"
         identities = "".join(card.sha256 for card in cards)

@@ -1,83 +1,46 @@
 """A card for tensors that came without one, and the integer tables that their file may lack."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from torch import nn
 
-from baselines.neural.checkpoint.card import UNKNOWN, Card, save_card
-from baselines.neural.checkpoint.checkpoint import (
-    Checkpoint,
-    load_network,
-    make_checkpoint,
-    save_checkpoint,
-)
-from baselines.neural.checkpoint.recognise import recognise, tensor_file
+from baselines.neural.checkpoint.card import Card, save_card
+from baselines.neural.checkpoint.checkpoint import load_network, make_checkpoint
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
+from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingFacts:
-    """Facts of a training that the card states."""
-
-    steps: int | None = None  # None: unknown; 0: untrained
-    crops: int = 0  # 0: unknown
-    training_data: str = UNKNOWN
-    command: str = UNKNOWN
-    commit: str = UNKNOWN
-    caveat: str = ""
-
-
 class BareTensors:
-    """A safetensors file without its card, its network recognised and read.
+    """Tensors of a network of a known configuration, in a safetensors file without its card.
 
-    `among` restricts the architectures. Raises `Unavailable` for tensors that are of none of them.
+    `card` has the configuration and the file's sha256. Raises `Unavailable` for tensors of another
+    network.
     """
 
-    def __init__(self, path: Path, among: Collection[str] = ()) -> None:
+    def __init__(self, path: Path, architecture: str, config: Any) -> None:
         self.path = path
-        found = recognise(path, tensor_file(path).shapes, among)
-        nothing = TrainingFacts()
-        card = Card(
-            architecture=found.architecture,
-            config=found.config,
-            training_data=nothing.training_data,
-            steps=nothing.steps,
-            command=nothing.command,
-            commit=nothing.commit,
-            sha256=file_sha256(path),
-        )
-        self._loaded = load_network(path, card, found.absent)
-        self.has_tables = not found.absent and _can_code(self._loaded)
+        self.card = Card(architecture, config, sha256=file_sha256(path))
+        self._loaded = load_network(path, self.card, complete=False)
+        self.has_tables = self._loaded.complete and self._can_code()
 
-    def save(
-        self, target: Path, facts: TrainingFacts, images: Callable[[], Sequence[Pixels]]
-    ) -> Card:
-        """Write the card of `target`, and the tensors there unless that is their file; return it.
+    def save(self, target: Path, card: Card, images: Callable[[], Sequence[Pixels]]) -> Card:
+        """Write `card` as that of `target`, and the tensors there; return the card.
 
         Where the file lacks tables, they are made from `images`, photographs like those that will
         be coded. Raises `ValueError` for tensors of which no tables can be made.
         """
-        network, bare, tables = self._loaded
-        card = replace(
-            bare,
-            training_data=facts.training_data,
-            steps=facts.steps,
-            command=facts.command,
-            commit=facts.commit,
-            caveat=facts.caveat,
-            crops=facts.crops,
-        )
         if not self.has_tables:
+            network = self._loaded.network
             return make_checkpoint(target, network, card, images(), half=self._is_half())
         if os.path.realpath(target) != os.path.realpath(self.path):
-            return save_checkpoint(target, network, card, tables, half=self._is_half())
+            write_file(target, self.path.read_bytes(), durable=True)
         save_card(target, card)
         return card
 
@@ -88,11 +51,10 @@ class BareTensors:
         with safe_open(self.path, framework="pt") as file:
             return all(file.get_slice(name).get_dtype() == "F16" for name in parameters)
 
-
-def _can_code(loaded: Checkpoint) -> bool:
-    """Return whether the checkpoint's tables are there and fit its network."""
-    try:
-        PictureCodec(loaded)
-    except Unavailable:
-        return False
-    return True
+    def _can_code(self) -> bool:
+        """Return whether the tables exist and fit the network."""
+        try:
+            PictureCodec(self._loaded)
+        except Unavailable:
+            return False
+        return True

@@ -33,10 +33,10 @@ class Card:
 
     architecture: str  # a name in `ARCHITECTURES`
     config: Any  # what that architecture builds its network from
-    training_data: str
-    steps: int | None  # None: unknown
-    command: str
-    commit: str  # of the code that trained it
+    training_data: str = UNKNOWN
+    steps: int | None = None  # None: unknown
+    command: str = UNKNOWN
+    commit: str = UNKNOWN  # of the code that trained it
     measured: Mapping[str, float] = field(default_factory=dict)  # unit in the name: "kodak_q2_bpp"
     caveat: str = ""  # what tables and figures say beside its name: "untrained"
     crops: int = 0  # seen in training, all steps together; 0 where unknown

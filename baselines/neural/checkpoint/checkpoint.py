@@ -2,11 +2,10 @@
 
 The tensors' file holds the parameters of `Network.stored_state`, in float32, float16 or int8 with
 scales (`quantised`), its buffers, and integer tables by names that begin with `tables.`. The card
-says what they are and carries the sha256 of that file, whose first bytes name the checkpoint in
-every stream.
+carries the sha256 of that file, whose first bytes name the checkpoint in every stream.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -19,20 +18,19 @@ from torch import Tensor, nn
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, save_card, verified_card
-from baselines.neural.checkpoint.mantissas import EXACT, Mantissas
 from baselines.neural.checkpoint.quantised import (
     QuantisedWeights,
     can_be_quantised,
     quantised_parameters,
     scales_of,
 )
-from baselines.neural.checkpoint.recognise import TABLES
 from baselines.neural.network import Network
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
 
+TABLES = "tables."
 FLOATS = (torch.float32, torch.float16)
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -43,6 +41,7 @@ class Checkpoint(NamedTuple):
     network: Network  # on the CPU, in float32 and evaluation mode
     card: Card
     tables: dict[str, Tensor]  # integers, by name
+    complete: bool = True  # False: the file lacks buffers that hold integer tables
 
 
 def make_checkpoint(
@@ -52,27 +51,22 @@ def make_checkpoint(
     images: Sequence[Pixels],
     *,
     half: bool = False,
-    mantissas: Mantissas = EXACT,
     quantised: bool = False,
 ) -> Card:
     """Save a trained network with the tables that its coder needs; return the card with its sha256.
 
-    The tables are computed here and nowhere else: a codec reads the integers, since two machines'
-    exponentials need not agree in the last bit. `images` are photographs like those that will be
-    coded; two of 256 x 256 suffice. With `half`, parameters become float16 first, so that tables
-    and file belong together, of as many bits as `mantissas` says. With `quantised`, the weights of
-    `Network.quantised_bits` become integers. The network itself stays as it is. Raises `ValueError`
-    for parameters that are not finite, `mantissas` of a part that the network has not, and a card
-    of another network.
+    `images` are photographs like those that will be coded; two of 256 x 256 suffice for the tables.
+    `half` rounds parameters to float16, `quantised` the weights of `Network.quantised_bits` to
+    integers, before tables are made. The network itself stays as it is. Raises `ValueError` for
+    parameters that are not finite and a card of another network.
     """
     kept = deepcopy(network).to("cpu", torch.float32).eval()
     with torch.no_grad():
         _refuse_infinite(kept.named_parameters())
         kept.settle()
         if half:
-            mantissas.check([name for name, _ in kept.named_parameters()])
-            for name, parameter in kept.named_parameters():
-                parameter.copy_(mantissas.rounded(name, parameter))
+            for parameter in kept.parameters():
+                parameter.copy_(parameter.half().float())
             _refuse_infinite(kept.named_parameters())
         short = quantised_parameters(kept) if quantised else {}
         for name, weights in short.items():
@@ -111,12 +105,15 @@ def save_checkpoint(
         if table.dtype not in INTEGERS:
             raise ValueError(f"the table {name} holds {table.dtype}")
         tensors[f"{TABLES}{name}"] = table.detach().cpu()
-    data = save(  # not save_file, which lets nobody else read the file
-        {name: one.clone(memory_format=torch.contiguous_format) for name, one in tensors.items()}
+    data = save(  # not save_file, whose files nobody else may read
+        {
+            name: value.clone(memory_format=torch.contiguous_format)
+            for name, value in tensors.items()
+        }
     )
     write_file(path, data, durable=True)
     written = replace(card, sha256=file_sha256(path))
-    save_card(path, written)  # last: a card that is there has its tensors
+    save_card(path, written)  # last: a card that exists has its tensors
     return written
 
 
@@ -130,11 +127,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return load_network(path, verified_card(path))
 
 
-def load_network(path: Path, card: Card, absent: Collection[str] = ()) -> Checkpoint:
+def load_network(path: Path, card: Card, *, complete: bool = True) -> Checkpoint:
     """Return the network of a card whose tensors are at `path`, and its tables.
 
-    `absent` are buffers of the network that the file lacks or has empty; they are those of an
-    untrained network. Raises `Unavailable` for tensors of another network.
+    Unless `complete`, buffers may be missing or empty: they become those of an untrained network.
+    Raises `Unavailable` for tensors of another network.
     """
     architecture = load_architecture(card.architecture)
     try:
@@ -142,12 +139,12 @@ def load_network(path: Path, card: Card, absent: Collection[str] = ()) -> Checkp
             network: Network = architecture.build(card.config)
     except ValueError as error:
         raise Unavailable(f"{path} cannot be used: {error}") from error
-    state, tables = _read(path, network.stored_state(), absent)
+    state, tables, absent = _read(path, network.stored_state(), complete=complete)
     if absent:
         fresh = architecture.build(card.config).stored_state()
         state |= {name: fresh[name].detach() for name in absent}
     network.load_stored_state(state)
-    return Checkpoint(network.eval(), card, tables)
+    return Checkpoint(network.eval(), card, tables, not absent)
 
 
 def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:
@@ -157,40 +154,45 @@ def _refuse_infinite(tensors: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def _read(
-    path: Path, expected: Mapping[str, Tensor], absent: Collection[str]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the tensors of the network but the absent, parameters in float32, and the tables."""
+    path: Path, expected: Mapping[str, Tensor], *, complete: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], set[str]]:
+    """Return a network's tensors, parameters in float32; its tables; names of absent buffers."""
     parameters = {k: tuple(v.shape) for k, v in expected.items() if isinstance(v, nn.Parameter)}
     try:
         with safe_open(path, framework="pt") as file:
-            held = set(file.keys()).difference(absent)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            buffers = expected.keys() - parameters.keys()
+            absent = set() if complete else {k for k in buffers if 0 in shapes.get(k, (0,))}
+            names = {k for k in shapes if not k.startswith(TABLES)} - absent
             integers = [
                 name
-                for name in sorted(parameters.keys() & held)
+                for name in sorted(parameters.keys() & names)
                 if file.get_slice(name).get_dtype() == "I8" and can_be_quantised(parameters[name])
             ]
-            scales = {k: v for one in integers for k, v in scales_of(one, parameters[one]).items()}
-            names = {name for name in held if not name.startswith(TABLES)}
-            strange = sorted(names ^ ((expected.keys() | scales) - set(absent))) or sorted(
-                name
-                for name, shape in (parameters | scales).items()
-                if tuple(file.get_slice(name).get_shape()) != shape
+            scales = {
+                k: v for name in integers for k, v in scales_of(name, parameters[name]).items()
+            }
+            differing = sorted(names ^ ((expected.keys() | scales) - absent)) or sorted(
+                name for name, shape in (parameters | scales).items() if shapes[name] != shape
             )
-            if strange:
-                raise Unavailable(f"{path} does not hold its card's network: {strange[0]} differs")
-            tensors = {name: file.get_tensor(name) for name in held}
+            if differing:
+                raise Unavailable(
+                    f"{path} does not hold its card's network: {differing[0]} differs"
+                )
+            tensors = {name: file.get_tensor(name) for name in shapes.keys() - absent}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise Unavailable(f"{path} cannot be read as safetensors: {error}") from error
     kinds: dict[str, tuple[torch.dtype, ...]]
-    kinds = dict.fromkeys(held - names, INTEGERS) | dict.fromkeys(parameters, FLOATS)
+    kinds = dict.fromkeys(tensors.keys() - names, INTEGERS) | dict.fromkeys(parameters, FLOATS)
     kinds |= dict.fromkeys(scales, (torch.float32,)) | dict.fromkeys(integers, (torch.int8,))
     for name, value in tensors.items():
         if name in kinds and value.dtype not in kinds[name]:
             raise Unavailable(f"{path} cannot be used: {name} is of {value.dtype}")
     state = {name: tensors[name] for name in names - scales.keys()}
-    state |= {name: tensors[name].float() for name in parameters.keys() & names}
+    state |= {name: tensors[name].float() for name in parameters}
     state |= {name: QuantisedWeights.of(tensors, name).values() for name in integers}
     for name, value in (tensors | state).items():
         if not bool(value.isfinite().all()):
             raise Unavailable(f"{path} cannot be used: {name} has values that are not finite")
-    return state, {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names}
+    tables = {k.removeprefix(TABLES): v for k, v in tensors.items() if k not in names}
+    return state, tables, absent

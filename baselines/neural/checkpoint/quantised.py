@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.neural.checkpoint.recognise import SCALES
 from baselines.neural.network import Network
 
-ROWS, COLUMNS = f"{SCALES}rows.", f"{SCALES}columns."
+ROWS, COLUMNS = "scales.rows.", "scales.columns."
 # Dimensions along which the weights of a row, and those of a column, are: of a matrix, of a table
 # of matrices, of the kernels of a convolution.
 _ALONG_ROWS = {2: (1,), 3: (2,), 4: (1, 2, 3)}

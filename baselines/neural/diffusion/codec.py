@@ -16,8 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from baselines.neural.checkpoint.card import Card
-from baselines.neural.checkpoint.recognise import checked_card
+from baselines.neural.checkpoint.card import Card, verified_card
 from baselines.neural.checkpoint_codec import card_of, find_checkpoint
 from baselines.neural.diffusion.base_codec import BaseCodec
 from benchmark.codec import (
@@ -99,7 +98,7 @@ class DrawingCodec:
 
     def describe(self) -> CodecInfo:
         """Return the base's description, and the decoder's as its card has it."""
-        card, info = checked_card(self._path), self._base.info
+        card, info = verified_card(self._path), self._base.info
         caveats = (AFTER_THE_ABSTRACT, card.shown_caveat, info.caveat)
         late = "" if self._start == 1 else f" from time {self._start:g}"
         seeded = f", seed {self._seed}" if self._seed else ""

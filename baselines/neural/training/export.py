@@ -66,7 +66,6 @@ def export(run: TrainingRun, session: TrainingSession) -> Card:
             card,
             table_images(session.validation),
             half=session.half,
-            mantissas=session.mantissas,
             quantised=session.quantised,
         )
     except OSError as error:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from baselines.neural.checkpoint.mantissas import EXACT, Mantissas
 from baselines.neural.training.curves import write_curves
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
@@ -57,7 +56,6 @@ class TrainingSession:
     command: str  # that makes the same networks, for their cards
     held_out: frozenset[str] = frozenset()  # paths in `data` that are not trained on
     half: bool = False  # round weights to float16 when they become a checkpoint
-    mantissas: Mantissas = EXACT  # what they keep then
     quantised: bool = False  # write the weights that tolerate it as integers of few bits
     deterministic: bool = False  # train with deterministic kernels alone
 

@@ -12,16 +12,13 @@ from safetensors.torch import load_file, save_file
 from baselines.compressai.architecture import ZooConfig
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
-from baselines.neural.checkpoint.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
-from baselines.neural.checkpoint.mantissas import Mantissas
+from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from baselines.neural.crdr.model import CRDRNetwork
-from baselines.neural.crdr.sizes import MICRO, TINY, without_context
+from baselines.neural.crdr.sizes import TINY, without_context
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 from support.networks.card_edits import bless, edited
-from support.networks.tiny_checkpoint import noise
 
-SHORT, NO_PART = Mantissas.parse("6,synthesis=5"), Mantissas.parse("6,decoder=5")
 CARD = Card(
     architecture="crdr",
     config=TINY,
@@ -115,22 +112,6 @@ def test_the_same_network_has_the_same_identity(tmp_path):
     with torch.no_grad():
         model.synthesis.attentions[0].bias[0, 0] += 1e-3
     assert save_checkpoint(tmp_path / "2.safetensors", model, CARD).identity != first.identity
-
-
-def test_mantissas_of_fewer_bits_are_near_and_end_in_zeros(tmp_path):
-    network, card = CRDRNetwork(MICRO), replace(CARD, config=MICRO)
-    path, pictures = tmp_path / "short.safetensors", [noise(128, 128)] * 2
-    with pytest.raises(ValueError, match="no part decoder"):
-        make_checkpoint(path, network, card, pictures, half=True, mantissas=NO_PART)
-    make_checkpoint(path, network, card, pictures, half=True, mantissas=SHORT)
-    found = load_checkpoint(path).network.state_dict()
-    for name, value in network.named_parameters():
-        # Below the smallest normal number fewer bits are left, and the last ones count.
-        normal = value.detach().abs() > torch.finfo(torch.float16).smallest_normal
-        bits = 10 if value.numel() < 1000 else 5 if name.startswith("synthesis.") else 6
-        assert not torch.any(found[name].half().view(torch.int16)[normal] & (1 << 10 - bits) - 1)
-        relative = (found[name] / value.detach() - 1)[normal].abs()
-        assert relative.numel() == 0 or relative.max() <= 2 ** -(bits + 1) + 2**-11
 
 
 @pytest.mark.parametrize("half", [False, True])

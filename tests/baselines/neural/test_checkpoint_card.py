@@ -1,4 +1,4 @@
-"""`bench checkpoint card`: bare tensors are recognised, and get a card and tables."""
+"""`bench checkpoint card`: bare tensors get a card and tables."""
 
 import json
 import os
@@ -13,15 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
-from baselines.neural.architecture import ARCHITECTURES, load_architecture
-from baselines.neural.checkpoint.card import load_card
+from baselines.neural.checkpoint.bare import BareTensors
+from baselines.neural.checkpoint.card import load_card, verified_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.checkpoint.recognise import checked_card, recognise, tensor_file
 from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.crdr.controls import HeaderControls
-from baselines.neural.crdr.sizes import TINY, without_context
+from baselines.neural.crdr.sizes import TINY as SIZES
 from baselines.neural.picture_codec import PictureCodec
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable
@@ -29,18 +27,8 @@ from benchmark.rows.store import Store
 from support.bench.command import bench
 from support.networks.tiny_checkpoint import noise, write_checkpoint
 
-CONFIGS = [
-    *((name, size) for name in ARCHITECTURES for size in load_architecture(name).presets.values()),
-    ("crdr", without_context(TINY)),
-    ("compressai", ZooConfig("bmshj2018-hyperprior", (6, 8))),
-    ("compressai", ZooConfig("mbt2018-mean", (6, 8))),
-]
-
-
-def shapes_of(name, config):
-    with torch.device("meta"):
-        network = load_architecture(name).build(config)
-    return {key: tuple(value.shape) for key, value in network.stored_state().items()}
+OURS = ("--like", BUNDLED / "ours.safetensors")
+TINY = ("--architecture", "crdr", "--sizes", "tiny")
 
 
 def with_card(path, *more):
@@ -77,23 +65,8 @@ def without_tables(tensors):
         del tensors[name]
 
 
-@pytest.mark.parametrize(("name", "config"), CONFIGS, ids=str)
-def test_an_architecture_tells_its_configuration_from_shapes(name, config):
-    shapes = shapes_of(name, config)
-    architecture = load_architecture(name)
-    assert architecture.config_from_shapes(shapes, config) == config
-    assert shapes.keys() >= set(architecture.landmarks)
-    found = recognise(Path("file"), shapes)
-    assert found.architecture == name
-    assert shapes_of(name, found.config) == shapes
-
-
-def test_every_architecture_is_recognised_here():
-    assert {name for name, _ in CONFIGS} == ARCHITECTURES.keys()
-
-
 def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
-    told = with_card(bare)
+    told = with_card(bare, *OURS)
     assert told == f"{bare.with_suffix('.json')}: a network of crdr, training unknown\n"
     own, made = load_card(BUNDLED / "ours.safetensors"), load_card(bare)
     assert (made.config, made.sha256) == (own.config, own.sha256)
@@ -114,25 +87,27 @@ def test_a_bare_checkpoint_codes_as_with_its_own_card(bare, tmp_path):
 
 
 def test_training_is_unknown_unless_somebody_says_it(bare):
-    with_card(bare)
+    with_card(bare, *OURS)
     record = json.loads(bare.with_suffix(".json").read_text())
     facts = {name: record[name] for name in ("training_data", "steps", "command", "commit")}
     assert set(facts.values()) == {"unknown"}
     card = load_card(bare)
     assert (card.steps, card.crops, card.shown_caveat) == (None, 0, "training unknown")
     given = ("--steps", 1200, "--crops", 9600, "--training-data", "my photographs")
-    told = with_card(bare, "--force", *given, "--command", "mine", "--caveat", "of one night")
+    told = with_card(
+        bare, *OURS, "--force", *given, "--command", "mine", "--caveat", "of one night"
+    )
     assert told.endswith("a network of crdr, 1200 steps, my photographs\n")
     card = load_card(bare)
     assert (card.steps, card.crops, card.training_data) == (1200, 9600, "my photographs")
     assert (card.command, card.commit, card.shown_caveat) == ("mine", "unknown", "of one night")
-    with_card(bare, "--force", "--steps", 0)
+    with_card(bare, *OURS, "--force", "--steps", 0)
     assert load_card(bare).shown_caveat == "untrained"
 
 
 def test_on_a_terminal_facts_that_were_not_given_are_asked_for(tiny, tmp_path):
     bare = Path(shutil.copy(tiny, tmp_path / "bare.safetensors"))
-    command = [sys.executable, "-m", "benchmark", "checkpoint", "card", bare, "--steps", "7"]
+    command = [sys.executable, "-m", "benchmark", "checkpoint", "card", bare, *TINY, "--steps", "7"]
     ours, theirs = pty.openpty()
     answers = "my photographs\nmany\n96\n\n\n"
     os.write(ours, answers.encode())
@@ -148,9 +123,9 @@ def test_on_a_terminal_facts_that_were_not_given_are_asked_for(tiny, tmp_path):
 
 
 def test_a_card_that_is_there_is_replaced_by_force_alone(bare):
-    with_card(bare)
+    with_card(bare, *OURS)
     before = bare.with_suffix(".json").read_bytes()
-    done = bench("checkpoint", "card", bare, "--steps", 9)
+    done = bench("checkpoint", "card", bare, *OURS, "--steps", 9)
     assert (done.returncode, done.stderr) == (
         2, f"bench: {bare.with_suffix('.json')} is there already: --force replaces it\n"
     )  # fmt: skip
@@ -160,7 +135,7 @@ def test_a_card_that_is_there_is_replaced_by_force_alone(bare):
 def test_tables_that_the_file_lacks_are_made_beside_it(tiny, tmp_path):
     bare = changed(tiny, tmp_path / "bare.safetensors", without_tables)
     before = bare.read_bytes()
-    told = with_card(bare)
+    told = with_card(bare, *TINY)
     made = tmp_path / "bare-tables.safetensors"
     assert told.splitlines()[0] == (
         f"{bare} lacks integer tables; {made} has the same weights and tables"
@@ -178,14 +153,14 @@ def test_tables_that_the_file_lacks_are_made_beside_it(tiny, tmp_path):
 
 def test_tables_of_which_one_is_missing_are_made_again(tiny, tmp_path):
     bare = changed(tiny, tmp_path / "bare.safetensors", lambda held: held.pop("tables.fraction.z"))
-    assert "lacks integer tables" in with_card(bare, "--out", tmp_path / "whole.safetensors")
-    assert checked_card(tmp_path / "whole.safetensors").architecture == "crdr"
+    assert "lacks integer tables" in with_card(bare, *TINY, "--out", tmp_path / "whole.safetensors")
+    assert verified_card(tmp_path / "whole.safetensors").architecture == "crdr"
 
 
 def test_weights_in_half_precision_stay_so(tmp_path):
     source = BUNDLED / "ours-micro.safetensors"
     bare = changed(source, tmp_path / "bare.safetensors", without_tables)
-    with_card(bare)
+    with_card(bare, "--like", source)
     made, before = load_file(tmp_path / "bare-tables.safetensors"), load_file(source)
     weights = {name for name in made if not name.startswith("tables.")}
     assert {made[name].dtype for name in weights} == {torch.float16}
@@ -208,7 +183,13 @@ def no_zoo_buffers(tensors):
 @pytest.mark.parametrize("change", [lambda tensors: None, empty_zoo_tables, no_zoo_buffers])
 def test_a_network_of_compressai_codes_with_the_card_made_for_it(change, tmp_path, photo):
     bare = changed(BUNDLED / "hyperprior-2.safetensors", tmp_path / "2.safetensors", change)
-    with_card(bare, "--out", tmp_path / "with-2.safetensors")
+    with_card(
+        bare,
+        "--like",
+        BUNDLED / "hyperprior-2.safetensors",
+        "--out",
+        tmp_path / "with-2.safetensors",
+    )
     options = {"model": "bmshj2018-hyperprior", "device": "cpu"}
     made = CompressAI(checkpoint=str(tmp_path / "with-{quality}.safetensors"), **options)
     assert made.describe().caveat == "training unknown"
@@ -237,35 +218,42 @@ def prefixed(tensors):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "named"),
     [
-        (lacks, "nearest is crdr, but it lacks synthesis.embedding.layers.0.weight"),
-        (has_more, "it has extra besides; prior.quantiles is (6, 4), not (6, 3)"),
-        (prefixed, "tensors (module.analysis.attentions.0.bias, "),
+        (lacks, "synthesis.embedding.layers.0.weight"),
+        (has_more, "extra"),
+        (prefixed, "analysis.attentions.0.bias"),
     ],
 )
-def test_what_is_not_recognised_is_said_with_what_was_found(change, told, tiny, tmp_path):
+def test_tensors_of_another_network_are_refused(change, named, tiny, tmp_path):
     bare = changed(tiny, tmp_path / "bare.safetensors", change)
-    done = bench("checkpoint", "card", bare)
+    done = bench("checkpoint", "card", bare, *TINY)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"bench: {bare} holds ")
-    assert told in done.stderr
+    assert f"{bare} does not hold its card's network: {named} differs" in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == [bare]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 64, b"\x02" + bytes(7) + b"[]"])
-def test_a_file_of_something_else_is_one_sentence(content, tmp_path):
+def test_a_file_of_something_else_is_refused(content, tmp_path):
     path = tmp_path / "file.safetensors"
     path.write_bytes(content)
     with pytest.raises(Unavailable, match="cannot be read as safetensors"):
-        tensor_file(path)
+        BareTensors(path, "crdr", SIZES)
 
 
-def test_an_architecture_may_be_named_and_the_name_is_checked(tiny, tmp_path):
-    bare = Path(shutil.copy(tiny, tmp_path / "bare.safetensors"))
-    done = bench("checkpoint", "card", bare, "--architecture", "compressai")
-    assert "known here: compressai" in done.stderr
-    done = bench("checkpoint", "card", bare, "--architecture", "crd")
-    assert "No architecture 'crd'. Did you mean 'crdr'?" in done.stderr
-    with_card(bare, "--architecture", "crdr")
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "--like"),
+        (("--architecture", "crdr"), "--sizes"),
+        (("--architecture", "crdr", "--sizes", "huge"), "micro"),
+        (("--architecture", "crd", "--sizes", "tiny"), "Did you mean 'crdr'?"),
+        (("--architecture", "charm", "--sizes", "tiny"), "does not hold"),
+        (("--like", "nowhere.safetensors"), "no checkpoint nowhere"),
+    ],
+)
+def test_a_network_that_is_not_named_well_is_refused(words, named, tiny):
+    done = bench("checkpoint", "card", tiny, *words)
+    assert done.returncode == 2
+    assert named in done.stderr

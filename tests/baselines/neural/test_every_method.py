@@ -11,7 +11,6 @@ import torch
 from baselines.neural.architecture import load_architecture
 from baselines.neural.bitstream.container import Tiling
 from baselines.neural.checkpoint.checkpoint import load_checkpoint
-from baselines.neural.checkpoint.recognise import recognise, tensor_file
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.sizes import NAMED as CRDR_SIZES
 from baselines.neural.inference import padded, to_images
@@ -132,19 +131,3 @@ def test_a_reduced_size_takes_the_work_of_crdrs_of_that_name(method, preset):
     parts = costs(method, load_architecture(method).presets[preset])
     work = sum(one.macs_per_pixel for name, one in parts.items() if name != "transformer")
     assert work == pytest.approx(macs_per_pixel("crdr", CRDR_SIZES[preset]), rel=0.05)
-
-
-@pytest.mark.parametrize("preset", ["tiny", "micro", "small", "full"])
-def test_bare_tensors_tell_the_configuration(method, preset):
-    architecture = load_architecture(method)
-    config = architecture.presets[preset]
-    with torch.device("meta"):
-        state = architecture.build(config).stored_state()
-    shapes = {name: tuple(one.shape) for name, one in state.items()}
-    assert architecture.config_from_shapes(shapes, config) == config
-    assert set(architecture.landmarks) <= shapes.keys()
-
-
-def test_a_checkpoint_is_recognised_and_only_as_what_it_is(path, method):
-    found = recognise(path, tensor_file(path).shapes)
-    assert (found.architecture, found.absent) == (method, ())

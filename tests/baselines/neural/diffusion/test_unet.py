@@ -7,14 +7,12 @@ import torch
 from torch.nn.functional import conv2d, layer_norm, linear
 
 from baselines.neural.architecture import load_architecture
-from baselines.neural.checkpoint.recognise import recognise, tensor_file
 from baselines.neural.cost import costs, macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO as CRDR_MICRO
 from baselines.neural.diffusion.config import SIZES
 from baselines.neural.diffusion.model import DiffusionNetwork
 from baselines.neural.diffusion.schedule import noise_level
 from baselines.neural.diffusion.unet import ConditionedBlock, UNet, velocities
-from support.networks.tiny_diffusion import write_drawing
 
 METHODS = ("dirac", "hfd")
 TINY = SIZES["tiny"]["dirac"]
@@ -128,27 +126,6 @@ def test_a_picture_is_predicted_alike_beside_another_and_within_a_larger_one():
         )[:, :, middle, middle]  # fmt: skip
     expected = whole[:1, :, cut, cut][:, :, middle, middle]
     assert torch.allclose(alone, expected, atol=1e-4 * float(expected.std()))
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("preset", SIZES)
-def test_bare_tensors_tell_the_configuration(method, preset):
-    architecture = load_architecture(method)
-    config = architecture.presets[preset].for_base("jpeg", "", "quality", (10.0, 30.0))
-    with torch.device("meta"):
-        state = architecture.build(config).stored_state()
-    shapes = {name: tuple(one.shape) for name, one in state.items()}
-    assert architecture.config_from_shapes(shapes, config) == config
-    assert set(architecture.landmarks) <= shapes.keys()
-    told = architecture.config_from_shapes(shapes)
-    assert (told.widths, told.levels) == (config.widths, 2)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_checkpoint_is_recognised_and_only_as_what_it_is(method, tmp_path):
-    path = tmp_path / "one.safetensors"
-    write_drawing(path, method, "jpeg")
-    assert recognise(path, tensor_file(path).shapes).architecture == method
 
 
 def test_a_card_of_the_other_method_is_refused():

@@ -230,8 +230,6 @@ def test_a_signal_reaches_the_processes_that_work_for_this_one():
         (("--suite", "matched", "--lmbda", "0.01"), "leave those out"),
         (("--model", "hyperpior"), "Did you mean 'hyperprior'"),
         (("--validation", "kodac"), "Did you mean 'kodak'"),
-        (("--mantissa-bits", "11"), "--mantissa-bits 11 is not of the form 8 or 6,synthesis=5"),
-        (("--mantissa-bits", "6,synthesis"), "6,synthesis is not of the form"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(place, tmp_path, given, message):
