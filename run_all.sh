@@ -8,7 +8,7 @@
 #   ./run_all.sh setup   set up, nothing else
 #
 # It says what it does next. It writes only to .venv and results; .venv/install.log has all that pip
-# says.
+# says. Pillow is the stock wheel; `pip install .[simd]` is for those who want pillow-simd.
 set -euo pipefail
 cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" >/dev/null
 exec </dev/null
@@ -77,65 +77,22 @@ install_locked() { # lock file: exactly these wheels, no dependencies beyond the
 }
 
 install_packages() {
-  cp requirements.lock .venv/packages.lock
+  local separate="pyvips"
   if ! nvidia-smi -L >/dev/null 2>&1; then
     echo "torch for the CPU, 0.2 GB:"
     if install_locked requirements-cpu.lock; then
       # torch with CUDA has its libraries in packages of their own, which torch+cpu never loads.
-      awk '/^[a-z]/ { cuda = /^(torch|triton|nvidia-.*|cuda-.*)==/ } !cuda' requirements.lock >.venv/packages.lock
+      separate="pyvips|torch|triton|nvidia-.*|cuda-.*"
     else
       echo "  pip does not find it where it is configured to look: torch with CUDA instead"
     fi
   fi
+  awk -v separate="^($separate)==" '/^[a-z]/ { kept = $0 !~ separate } kept' requirements.lock >.venv/packages.lock
   echo "$(packages_in .venv/packages.lock) packages of requirements.lock:"
-  install_locked .venv/packages.lock
-}
-
-lacking_for_simd() { # the first thing that building pillow-simd would stop at, or nothing
-  local include header
-  [ "$(uname -m)" = x86_64 ] || { echo "an x86_64 processor"; return; }
-  ${CC:-cc} --version >/dev/null 2>&1 || { echo "a C compiler"; return; }
-  include=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-  for header in Python.h zlib.h jpeglib.h; do
-    printf '#include <stdio.h>\n#include <%s>\n' "$header" | ${CC:-cc} -I"$include" -E - >/dev/null 2>&1 ||
-      { echo "the C header $header"; return; }
-  done
-}
-
-build_simd() { # folder for the wheel
-  local flags=""
-  if grep -qm1 -w avx2 /proc/cpuinfo; then flags=-mavx2; fi
-  # Without pip's cache: it would bring back a wheel made with other flags or on another machine.
-  # In the foreground, since Ctrl-C would not reach it elsewhere.
-  CC="${CC:-cc} $flags" followed 1 timeout --foreground 600 "${PIP[@]}" --no-cache-dir wheel --wheel-dir "$1" \
-    --progress-bar off --no-deps --no-build-isolation --require-hashes --no-binary pillow-simd -r requirements-simd.lock
-}
-
-check_simd() { # folder to import PIL from before any other, or nothing
-  PYTHONPATH=${1:-} logged "$PYTHON" tools/check_pillow_simd.py
-}
-
-choose_pillow() { # pillow-simd has the same PIL folder as Pillow: it is tried elsewhere first
-  local lacking trial=.venv/pillow-simd
-  lacking=$(lacking_for_simd)
-  if [ -n "$lacking" ]; then
-    echo "Pillow stays: to build pillow-simd, this machine lacks $lacking"
-    return
-  fi
-  echo "pillow-simd is compiled, a minute or more:"
-  if ! build_simd "$trial" || ! logged "${PIP[@]}" install --no-deps --no-index --target "$trial/here" "$trial"/*.whl; then
-    echo "Pillow stays: pillow-simd could not be built, see .venv/install.log"
-  elif ! check_simd "$trial/here"; then
-    echo "Pillow stays: pillow-simd was built and does not work: $(tail -n 1 .venv/install.log)"
-  elif logged "${PIP[@]}" uninstall --yes pillow &&
-    logged "${PIP[@]}" install --no-deps --no-index "$trial"/*.whl && check_simd; then
-    echo "pillow-simd takes the place of Pillow"
-  else
-    logged "${PIP[@]}" uninstall --yes pillow-simd || true
-    install_locked .venv/packages.lock || return 1
-    echo "Pillow is back: pillow-simd could not take its place, see .venv/install.log"
-  fi
-  rm -rf "$trial"
+  install_locked .venv/packages.lock || return
+  # pyvips is pure Python and has no wheel. Without build isolation no library of the system is found.
+  awk '/^[a-z]/ { kept = /^pyvips==/ } kept' requirements.lock >.venv/pyvips.lock
+  logged "${PIP[@]}" install --no-deps --no-build-isolation --require-hashes -r .venv/pyvips.lock
 }
 
 set_up() { # nothing to do where .venv was completed from these locks, here
@@ -146,14 +103,12 @@ set_up() { # nothing to do where .venv was completed from these locks, here
     python=$(find_python)
     echo "Setting up .venv with $python: minutes, once."
     echo "  $(packages_in requirements.lock) packages: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more"
-    echo "  pillow-simd, compiled in a minute or more; then the project itself"
     echo "  .venv/install.log has all that pip says"
     "$python" -m venv --clear .venv || fail "$python could not make .venv"
     if ! install_packages; then
       tail -n 20 .venv/install.log >&2
       fail "pip could not install requirements.lock; .venv/install.log has all it said"
     fi
-    choose_pillow || fail "Pillow could not be put back; run again"
     echo "$locked" >.venv/locked
   fi
   if [ "$(cat .venv/project 2>/dev/null)" != "$project" ]; then

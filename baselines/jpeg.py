@@ -6,8 +6,13 @@ from io import BytesIO
 
 from PIL import Image, ImageFile
 
-from baselines.formats.jpeg_segments import application_bytes
-from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version, open_jpeg
+from baselines.formats.pillow_jpeg import (
+    application_bytes,
+    decode_jpeg,
+    jpeg_files,
+    jpeg_version,
+    open_jpeg,
+)
 from benchmark.codec import (
     Between,
     CodecInfo,

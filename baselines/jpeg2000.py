@@ -1,14 +1,10 @@
-"""JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG that imagecodecs brings."""
+"""JPEG 2000 codestreams (9/7 wavelet) through the OpenJPEG of Pillow or of imagecodecs."""
 
-from ctypes import CDLL
 from dataclasses import replace
+from io import BytesIO
 
-from baselines.formats.imagecodecs_wheel import (
-    bundled_libraries,
-    describe_part,
-    require_imagecodecs,
-)
-from baselines.formats.openjpeg import encode_at_ratio, open_library
+from baselines.formats.imagecodecs_wheel import describe_part, part_files, require_imagecodecs
+from baselines.formats.pillow_jpeg import pillow_files, pillow_version
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -20,6 +16,7 @@ from benchmark.codec import (
     require_accepted,
 )
 from benchmark.errors import BadOption, CorruptStream, Unavailable
+from benchmark.system.digest import files_sha256
 
 SWEEPS = {
     control: tuple(Setting(control, value) for value in values)
@@ -30,6 +27,7 @@ SWEEPS = {
 }
 # imagecodecs takes levels below 1 for lossless
 RANGES = {"ratio": Between("ratio", 1, 2400), "psnr": Between("psnr", 1, 100)}
+MOST_RESOLUTIONS = 6  # opj_compress's number of resolutions
 START_OF_TILE_PART, COMMENT = b"\xff\x90", b"\xff\x64"  # ISO/IEC 15444-1, table A.2
 
 
@@ -37,7 +35,8 @@ class JPEG2000:
     """Option: control, by which OpenJPEG chooses what to keep, "ratio" (default) or "psnr".
 
     ratio: 24 bits per pixel divided by the stream's, so that all images have nearly one rate at one
-    setting. The stream is that of `opj_compress -r RATIO -I`: one tile, one layer, six resolutions.
+    setting. Encoded by Pillow; the stream is that of `opj_compress -r RATIO -I`: one tile, one
+    layer, six resolutions (fewer for images under 32 px).
 
     psnr: dB, the only control of imagecodecs, with at most six resolutions, RPCL order, precincts
     of 256 x 256. All images have nearly one quality and rates far apart.
@@ -62,33 +61,41 @@ class JPEG2000:
         self.sweep, self.accepts = SWEEPS[control], RANGES[control]
 
     def describe(self) -> CodecInfo:
-        """Return the versions of OpenJPEG and imagecodecs; fingerprint their files."""
-        by_ratio = self._control == "ratio"
-        if by_ratio:
-            _library()
-        info = describe_part(
+        """Return the versions of OpenJPEG and of its wrappers; fingerprint their files."""
+        part = describe_part(
             "jpeg2k",
             ("libopenjp2",),
-            command="OpenJPEG's opj_encode as opj_compress -r {ratio} -I calls it, comment removed"
-            if by_ratio
-            else "imagecodecs.jpeg2k_encode(level={psnr}, codecformat='j2k', reversible=False, "
+            command="imagecodecs.jpeg2k_encode(level={psnr}, codecformat='j2k', reversible=False, "
             "mct=True, resolutions=6, planar=False, numthreads=1), comment removed",
             licence="BSD-2-Clause",
             timed="one call in this process, removal of the comment included",
             chroma="4:4:4",
             tuned_for="PSNR",
         )
-        return replace(info, revision=2) if by_ratio else info
+        if self._control == "psnr":
+            return part
+        return replace(
+            part,
+            version=f"openjpeg {_pillows_openjpeg()}, {pillow_version()}, "
+            f"decoded by {part.version}",
+            command="PIL.Image.save(format='JPEG2000', no_jp2=True, quality_mode='rates', "
+            "quality_layers=[{ratio}], irreversible=True, mct=1, num_resolutions=6): "
+            "opj_compress -r {ratio} -I, comment removed",
+            fingerprint=files_sha256(
+                [*pillow_files("libopenjp2"), *part_files("jpeg2k", ("libopenjp2",))]
+            ),
+            revision=2,
+        )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a bare codestream; `BadOption` for a setting out of range.
 
         A ratio is from 1 to 2400, a psnr from 1 to 100 dB. `Unavailable` where a ratio is asked
-        for and imagecodecs comes without OpenJPEG's shared library.
+        for and Pillow was built without OpenJPEG.
         """
         require_accepted(self, setting)
         if self._control == "ratio":
-            return _without_comments(encode_at_ratio(_library(), pixels, setting.value))
+            return _without_comments(_encode_at_ratio(pixels, setting.value))
         from imagecodecs import jpeg2k_encode
 
         return _without_comments(
@@ -118,15 +125,34 @@ class JPEG2000:
         return 0
 
 
-def _library() -> CDLL:
-    """Return OpenJPEG as imagecodecs' wheel brings it, or raise `Unavailable`."""
-    files = bundled_libraries("libopenjp2")
-    if not files:
-        raise Unavailable(
-            "this imagecodecs comes without OpenJPEG's shared library, which jpeg2000 calls for a "
-            "ratio: install imagecodecs as a wheel, or use jpeg2000:control=psnr"
-        )
-    return open_library(files[0])
+def _pillows_openjpeg() -> str:
+    """Return the version of OpenJPEG in Pillow, or raise `Unavailable`."""
+    from PIL import features
+
+    if found := features.version("jpg_2000"):
+        return found
+    raise Unavailable(
+        "this Pillow was built without OpenJPEG, which jpeg2000 calls for a ratio: install Pillow "
+        "as a wheel, or use jpeg2000:control=psnr"
+    )
+
+
+def _encode_at_ratio(pixels: Pixels, ratio: float) -> bytes:
+    from PIL import Image
+
+    _pillows_openjpeg()
+    stream = BytesIO()
+    Image.fromarray(pixels).save(
+        stream,
+        "JPEG2000",
+        no_jp2=True,
+        quality_mode="rates",
+        quality_layers=[ratio],
+        irreversible=True,
+        mct=1,
+        num_resolutions=min(MOST_RESOLUTIONS, min(pixels.shape[:2]).bit_length()),
+    )
+    return stream.getvalue()
 
 
 def _without_comments(stream: bytes) -> bytes:

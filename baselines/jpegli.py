@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.formats.jpeg_segments import application_bytes
-from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
+from baselines.formats.pillow_jpeg import (
+    application_bytes,
+    decode_jpeg,
+    jpeg_files,
+    jpeg_version,
+)
 from benchmark.codec import (
     Between,
     CodecInfo,

@@ -2,8 +2,6 @@
 
 import mmap
 import re
-from collections.abc import Mapping
-from ctypes import CDLL, byref, c_char_p, c_int, c_size_t, c_void_p, string_at
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.formats.jpeg_segments import application_bytes
-from baselines.formats.pillow_jpeg import decode_jpeg, jpeg_files, jpeg_version
+from baselines.formats.pillow_jpeg import (
+    application_bytes,
+    decode_jpeg,
+    jpeg_files,
+    jpeg_version,
+)
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -23,13 +25,11 @@ from benchmark.codec import (
     Typical,
     require_accepted,
 )
-from benchmark.errors import BadOption, ProgramFailed, Unavailable
+from benchmark.errors import BadOption, Unavailable
 from benchmark.system.digest import files_sha256
 
 TABLES = range(9)
 REMEDY = "install the Python package pyvips-binary"
-# Members of libvips' enumerations VipsForeignSubsample, VipsForeignKeep and VipsBandFormat
-SUBSAMPLE_ON, SUBSAMPLE_OFF, KEEP_NONE, UCHAR = 1, 2, 0, 0
 
 
 class MozJPEG:
@@ -53,26 +53,27 @@ class MozJPEG:
         if table not in TABLES:
             raise BadOption(f"mozjpeg: table is 0 to {TABLES[-1]}, not {table}")
         self._library = _library()
-        self._vips = _loaded(self._library)
         self._subsampling = subsampling
         self._options = {
-            "subsample_mode": SUBSAMPLE_ON if subsampling == 420 else SUBSAMPLE_OFF,
+            "subsample_mode": "on" if subsampling == 420 else "off",
             "quant_table": table,
-            "trellis_quant": 1,
-            "overshoot_deringing": 1,
-            "optimize_scans": 1,
-            "interlace": 1,
-            "keep": KEEP_NONE,
+            "trellis_quant": True,
+            "overshoot_deringing": True,
+            "optimize_scans": True,
+            "interlace": True,
+            "keep": "none",
         }
 
     def describe(self) -> CodecInfo:
         """Return the versions of mozjpeg, libvips and the decoder; fingerprint their files."""
-        libvips = ".".join(str(self._vips.vips_version(part)) for part in range(3))
-        options = ", ".join(f"{name}={value}" for name, value in self._options.items())
+        import pyvips
+
+        libvips = ".".join(str(pyvips.version(part)) for part in range(3))
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
         return CodecInfo(
             version=f"mozjpeg {_release(self._library)}, libvips {libvips}, "
             f"pyvips-binary {version('pyvips-binary')}, decoded by {jpeg_version()}",
-            command=f"vips_jpegsave_buffer(Q={{quality}}, {options})",
+            command=f"pyvips.Image.jpegsave_buffer(Q={{quality}}, {options})",
             licence="IJG AND BSD-3-Clause AND Zlib",
             fingerprint=files_sha256([self._library, *jpeg_files()]),
             revision=1,
@@ -83,8 +84,13 @@ class MozJPEG:
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return a JPEG stream; `BadOption` unless quality is a whole number from 1 to 100."""
+        import pyvips
+
         require_accepted(self, setting)
-        return _saved(self._vips, pixels, {"Q": int(setting.value), **self._options})
+        height, width, bands = pixels.shape
+        samples = np.ascontiguousarray(pixels)
+        image = pyvips.Image.new_from_memory(samples, width, height, bands, "uchar")
+        return bytes(image.jpegsave_buffer(Q=int(setting.value), **self._options))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
@@ -95,51 +101,26 @@ class MozJPEG:
         return application_bytes(data)
 
 
-def _library() -> Path:
-    """Return libvips in pyvips-binary; a libvips of the system may be built without mozjpeg."""
-    found = find_spec("_libvips")
-    folder = Path(found.origin).parent if found and found.origin else Path()
-    for path in sorted((folder / "pyvips_binary.libs").glob("libvips*")):
-        return path
-    raise Unavailable(f"mozjpeg needs a libvips that contains it: {REMEDY}")
-
-
 @cache
-def _loaded(library: Path) -> CDLL:
-    """Return libvips, started; `Unavailable` if it cannot be."""
-    try:
-        vips = CDLL(str(library))
-    except OSError as error:
-        raise Unavailable(f"mozjpeg needs libvips: {REMEDY}") from error
-    if vips.vips_init(b"rdrbench"):
-        raise Unavailable(f"mozjpeg needs libvips, and {library} does not start: {REMEDY}")
-    vips.vips_concurrency_set(1)
-    vips.vips_cache_set_max(0)  # libvips keeps results of earlier calls, which would be timed
-    vips.vips_image_new_from_memory_copy.restype = c_void_p
-    vips.vips_error_buffer.restype = c_char_p
-    return vips
+def _library() -> Path:
+    """Return the libvips of pyvips-binary, loaded and set to one thread and no cache.
 
-
-def _saved(vips: CDLL, pixels: Pixels, options: Mapping[str, int]) -> bytes:
-    """Return the JPEG stream that `vips_jpegsave_buffer` writes; raise `ProgramFailed`."""
-    height, width, bands = pixels.shape
-    samples = np.ascontiguousarray(pixels)
-    source = samples.ctypes.data_as(c_void_p)
-    size = c_size_t(samples.nbytes)
-    image = c_void_p(
-        vips.vips_image_new_from_memory_copy(source, size, width, height, bands, UCHAR)
-    )
-    stream, length = c_void_p(), c_size_t()
-    named = [part for name, value in options.items() for part in (name.encode(), c_int(value))]
+    Raises `Unavailable` without it: a libvips of the system may be built without mozjpeg.
+    """
+    binding = find_spec("_libvips")
+    folder = Path(binding.origin).parent if binding and binding.origin else Path()
+    libraries = sorted((folder / "pyvips_binary.libs").glob("libvips*"))
+    if not libraries:
+        raise Unavailable(f"mozjpeg needs a libvips that contains it: {REMEDY}")
     try:
-        if vips.vips_jpegsave_buffer(image, byref(stream), byref(length), *named, None):
-            told = vips.vips_error_buffer().decode(errors="replace").strip()
-            vips.vips_error_clear()
-            raise ProgramFailed(f"libvips writes no JPEG: {told}")
-        return string_at(stream, length.value)
-    finally:
-        vips.g_free(stream)
-        vips.g_object_unref(image)
+        import pyvips
+    except Exception as error:  # pyvips raises Exception itself where libvips does not start
+        raise Unavailable(f"mozjpeg needs pyvips and libvips: {REMEDY}") from error
+    if str(libraries[0].resolve()) not in Path("/proc/self/maps").read_text():
+        raise Unavailable(f"mozjpeg needs the libvips of pyvips-binary, not another: {REMEDY}")
+    pyvips.vips_lib.vips_concurrency_set(1)
+    pyvips.cache_set_max(0)  # libvips keeps results of earlier calls, which would be timed
+    return libraries[0]
 
 
 def _release(library: Path) -> str:

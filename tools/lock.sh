@@ -6,16 +6,16 @@
 #
 # Needs uv on the PATH. One lock serves Python 3.11 and 3.12: it is resolved for the first, and
 # refused unless the second, held to the same versions, wants nothing else. The oldest C library
-# that all the wheels accept is glibc 2.34 (compressai's wheel decides).
+# that all the wheels accept is glibc 2.34 (compressai's wheel decides). pyvips alone has no wheel.
 #
-# requirements-cpu.lock, requirements-simd.lock and requirements-ray.lock are kept by hand;
-# tests/setup/test_locks.py says when they no longer fit.
+# requirements-cpu.lock and requirements-ray.lock are kept by hand; tests/setup/test_locks.py says
+# when they no longer fit.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
 compile() {
   uv pip compile pyproject.toml --extra dev --python-version "$1" --output-file "$2" \
-    --python-platform x86_64-manylinux_2_34 --only-binary :all: \
+    --python-platform x86_64-manylinux_2_34 --only-binary :all: --no-binary pyvips \
     --no-header --no-emit-index-url --no-emit-find-links --quiet "${@:3}"
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Turns what pip says (standard input) of what it installs or compiles into how far it is: on a
+# Turns what pip says (standard input) of what it installs into how far it is: on a
 # terminal one line that is rewritten, elsewhere a line every ten packages and every ten seconds.
 #
 #   pip install --progress-bar off -r LOCK 2>&1 | tools/pip_progress.sh PACKAGES SITE_PACKAGES
@@ -10,7 +10,7 @@ set -euo pipefail
 
 packages=$1 site=$2
 number=0 name="" size="" bytes=0   # packages so far, the present one, all that was downloaded
-compiled="" unpacking="" succeeded=""
+unpacking="" succeeded=""
 before=0                           # packages that were there when unpacking began
 spoken=0 at=0                      # second and package of the last line that was printed
 trap '[ ! -t 1 ] || echo; exit 130' INT
@@ -48,7 +48,6 @@ take() { # a line of pip
       name=$(in_words "$file") size=${1##*\(} size=${size%)*}
       bytes=$((bytes + $(in_bytes "$size")))
       ;;
-    "  Building wheel for "*": started") compiled=${1#*for } compiled=${compiled%% *} ;;
     "Installing collected packages: "*) unpacking=1 before=$(present) at=0 ;;
     "Successfully installed "*) succeeded=1 ;;
   esac
@@ -57,9 +56,7 @@ take() { # a line of pip
 show() {
   local reached=$number line
   line="package $number of $packages: ${name:-pip looks for it}${size:+, $size}, $SECONDS s"
-  if [ -n "$compiled" ]; then
-    line="compiling $compiled, $SECONDS s"
-  elif [ -n "$unpacking" ]; then
+  if [ -n "$unpacking" ]; then
     reached=$(($(present) - before))
     line="unpacking: package $reached of $packages, $SECONDS s"
   fi

@@ -25,6 +25,12 @@ def bundled_libraries(*names: str) -> list[Path]:
     return [path for name in names for path in sorted(folder.glob(f"{name}*"))]
 
 
+def part_files(part: str, libraries: Sequence[str]) -> list[Path]:
+    """Return the compiled files of a part ("webp") and of the libraries that it is linked with."""
+    folder = package_folder("imagecodecs")
+    return [*sorted(folder.glob(f"_{part}.*so")), *bundled_libraries(*libraries)]
+
+
 def describe_part(
     part: str,
     libraries: Sequence[str],
@@ -35,22 +41,20 @@ def describe_part(
     chroma: str,
     tuned_for: str = "",
 ) -> CodecInfo:
-    """Describe a codec by its part ("webp") of imagecodecs and by the libraries it is linked with.
+    """Describe a codec by its part of imagecodecs; the fingerprint is of `part_files`.
 
-    The fingerprint is of the compiled part and these libraries. imagecodecs does not tell libaom's
-    version, which is read from the file's name.
+    imagecodecs does not report libaom's version, which is read from the file's name.
     """
     import imagecodecs
 
-    files = bundled_libraries(*libraries)
+    files = part_files(part, libraries)
     versions = [getattr(imagecodecs, f"{part}_version")()]
     versions += [_release(path) for path in files if path.name.startswith("libaom")]
-    compiled = sorted(package_folder("imagecodecs").glob(f"_{part}.*so"))
     return CodecInfo(
         version=f"{', '.join(versions)}, imagecodecs {imagecodecs.__version__}",
         command=command,
         licence=licence,
-        fingerprint=files_sha256([*compiled, *files]),
+        fingerprint=files_sha256(files),
         revision=1,
         timed=timed,
         chroma=chroma,

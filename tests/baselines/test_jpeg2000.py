@@ -1,6 +1,5 @@
 """JPEG 2000: what its headers say, the rate and the PSNR that it is asked for, bundled rows."""
 
-import ctypes
 import hashlib
 import struct
 from dataclasses import replace
@@ -10,8 +9,9 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import features
 
-from baselines.formats import imagecodecs_wheel, openjpeg
+from baselines import jpeg2000
 from baselines.jpeg2000 import JPEG2000
 from benchmark.codec import Pixels, Setting
 from benchmark.codec_spec import CodecSpec
@@ -23,7 +23,7 @@ from benchmark.rows.store import Store
 from support.psnr import psnr
 
 ROOT = Path(__file__).parents[2]
-PILLOWS_JPEG2000 = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
+OPJ_COMPRESS = "57224187261032a3f037772fb0d551f5b9e1f1e18ea197ca22039f92f4e32e39"
 
 
 def bundled(dataset: str) -> list[dict[str, Any]]:
@@ -79,12 +79,11 @@ def test_jpeg2000_meets_the_ratio_it_is_asked_for_and_wastes_nothing(coffee: Pix
     assert len(data) <= 1.02 * len(other)
 
 
-def test_jpeg2000_makes_the_bytes_of_pillows_openjpeg_at_a_ratio(photo: Pixels):
-    """sha256 of what Pillow 12.1 with OpenJPEG 2.5.4 writes, its comment removed."""
-    if "2.5.4" not in imagecodecs.jpeg2k_version():
+def test_jpeg2000_makes_the_bytes_of_openjpeg_2_5_4_at_a_ratio(photo: Pixels):
+    if features.version("jpg_2000") != "2.5.4":
         pytest.skip("OpenJPEG is not 2.5.4")
     data = JPEG2000().encode(photo, Setting("ratio", 20))
-    assert hashlib.sha256(data).hexdigest() == PILLOWS_JPEG2000
+    assert hashlib.sha256(data).hexdigest() == OPJ_COMPRESS
 
 
 def test_bundled_rows_of_jpeg2000_are_of_the_streams_that_it_makes():
@@ -115,17 +114,21 @@ def test_bundled_rows_of_jpeg2000_are_two_variants_with_a_curve_each():
     }
 
 
-def test_a_library_that_is_not_openjpeg_or_has_another_layout_is_refused(
+def test_a_pillow_without_openjpeg_leaves_the_other_control(
+    monkeypatch: pytest.MonkeyPatch, photo: Pixels
+):
+    monkeypatch.setattr(features, "version", lambda name: None)
+    for attempt in (JPEG2000().describe, lambda: JPEG2000().encode(photo, Setting("ratio", 20))):
+        with pytest.raises(Unavailable, match="jpeg2000:control=psnr"):
+            attempt()
+    by_psnr = JPEG2000(control="psnr")
+    assert by_psnr.describe().fingerprint
+    assert by_psnr.encode(photo, Setting("psnr", 30))
+
+
+def test_the_fingerprint_covers_the_encoder_of_pillow_and_the_decoder_of_imagecodecs(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    (webp,) = imagecodecs_wheel.bundled_libraries("libwebp-")
-    (openjpeg_library,) = imagecodecs_wheel.bundled_libraries("libopenjp2")
-    with pytest.raises(Unavailable, match="libwebp"):
-        openjpeg.open_library(webp)
-
-    class Shifted(ctypes.Structure):
-        _fields_ = [("new", ctypes.c_int), *openjpeg._Parameters._fields_]
-
-    monkeypatch.setattr(openjpeg, "_Parameters", Shifted)
-    with pytest.raises(Unavailable, match="no OpenJPEG 2"):
-        openjpeg.open_library.__wrapped__(openjpeg_library)
+    monkeypatch.setattr(jpeg2000, "files_sha256", lambda paths: [*paths])
+    folders = [path.parent.name for path in JPEG2000().describe().fingerprint]
+    assert set(folders) == {"PIL", "pillow.libs", "imagecodecs", "imagecodecs.libs"}

@@ -93,21 +93,30 @@ def test_an_option_that_makes_no_sense_is_refused(options: dict[str, int]):
         MozJPEG(**options)
 
 
-@pytest.mark.parametrize(("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "_libvips")])
+@pytest.mark.parametrize(
+    ("codec", "package"), [(Jpegli, "pyjpegli"), (MozJPEG, "_libvips"), (MozJPEG, "pyvips")]
+)
 def test_a_missing_package_makes_the_codec_unavailable(
     monkeypatch: pytest.MonkeyPatch, codec: type, package: str
 ):
     monkeypatch.setitem(sys.modules, package, None)
+    mozjpeg._library.cache_clear()
     with pytest.raises(Unavailable, match=f"^{codec.name} needs .*install the Python package"):
         codec()
 
 
+@pytest.mark.parametrize("present", [False, True])
 def test_a_libvips_of_the_system_is_not_taken_for_one_with_mozjpeg(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, present: bool
 ):
+    """Neither where pyvips-binary is absent, nor where pyvips has loaded another library."""
     elsewhere = SimpleNamespace(origin=str(tmp_path / "_libvips.so"))
+    if present:
+        (tmp_path / "pyvips_binary.libs").mkdir()
+        (tmp_path / "pyvips_binary.libs" / "libvips-1.so").touch()
     monkeypatch.setattr(mozjpeg, "find_spec", lambda name: elsewhere)
-    with pytest.raises(Unavailable, match="mozjpeg needs a libvips that contains it: install"):
+    mozjpeg._library.cache_clear()
+    with pytest.raises(Unavailable, match=r"mozjpeg needs .*: install"):
         MozJPEG()
 
 

@@ -58,19 +58,6 @@ def test_unpacking_is_counted_by_what_is_there(tmp_path):
     assert re.fullmatch(r"  unpacking: package 12 of 12, \d+ s", said[-1])
 
 
-def test_what_is_compiled_is_named(tmp_path):
-    lines = [
-        "Collecting pillow-simd==1.0 (from -r requirements-simd.lock (line 2))",
-        "  Downloading pillow_simd-1.0.tar.gz (1.2 MB)",
-        "  Building wheel for pillow-simd (pyproject.toml): started",
-    ]
-    said = run_progress(lines, tmp_path, terminal=True).split("\r\x1b[K")
-    assert any(
-        re.fullmatch(r"  package 1 of 12: pillow_simd-1\.0, 1\.2 MB, \d+ s", one) for one in said
-    )
-    assert re.fullmatch(r"  compiling pillow-simd, \d+ s", said[-2])
-
-
 def test_sizes_of_pip_are_added_up_and_local_wheels_named(tmp_path):
     lines = [
         "Processing /wheels/torch-2.13.0+cpu-cp311-cp311-linux.whl (from -r a.lock (line 3))",

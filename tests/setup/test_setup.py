@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from support.checkout import ROOT, Checkout, of_pip, pins
+from support.checkout import Checkout, of_pip, pins
 
 
 @pytest.fixture
@@ -35,7 +35,6 @@ def test_the_first_run_sets_up_and_the_second_only_measures(checkout):
     code, said, calls = checkout.run()
     assert (code, of_bench(calls)) == (0, BENCH), said
     assert sum("venv --clear" in call for call in calls) == 1
-    assert "Pillow stays: to build pillow-simd, this machine lacks a C compiler" in said
     code, said, calls = checkout.run()
     assert (code, calls) == (0, ["python -c ", *BENCH])
     sample, kodak = said.splitlines()
@@ -48,18 +47,16 @@ def test_set_up_says_what_it_does_how_far_it_is_and_what_comes_next(checkout):
     code, said, _ = checkout.run("setup")
     assert code == 0
     total = len(pins("requirements.lock"))
-    few = len(re.findall("^[a-z].*==", packages(checkout), re.MULTILINE))
+    few = len(names_in(checkout, "packages.lock"))
     assert re.sub(r"\d+ s\b", "N s", said).splitlines() == [
         f"Setting up .venv with {checkout.bin}/python3.11: minutes, once.",
         f"  {total} packages: 0.6 GB to download, 2 GB unpacked; with CUDA, gigabytes more",
-        "  pillow-simd, compiled in a minute or more; then the project itself",
         "  .venv/install.log has all that pip says",
         "torch for the CPU, 0.2 GB:",
         f"{few} packages of requirements.lock:",
         f"  package 10 of {few}: p10-1.10, 1.5 MB, N s",
         f"  package 20 of {few}: p20-1.20, 1.5 MB, N s",
         f"  23 of {few} packages, 34 MB downloaded, N s",
-        "Pillow stays: to build pillow-simd, this machine lacks a C compiler",
         "Set up in N s.",
         "Next: ./run_all.sh measures every codec that runs here; .venv/bin/bench --help",
     ]
@@ -98,7 +95,7 @@ def test_an_interrupted_set_up_ends_with_all_it_began_and_is_begun_again(checkou
 def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
     _, _, calls = checkout.run("setup")
     installs = [call for call in calls if re.match(r"python -m pip .* install ", call)]
-    assert len(installs) == 3  # torch, the rest, the project itself
+    assert len(installs) == 4  # torch, the wheels, pyvips, the project itself
     for call in installs:
         assert "--no-deps" in call
         assert "--require-hashes" in call or ("--no-index" in call and "--editable ." in call)
@@ -106,27 +103,40 @@ def test_nothing_is_installed_that_is_not_in_a_lock(checkout):
 
 def test_beside_torch_for_the_cpu_no_library_of_cuda_is_installed(checkout):
     checkout.run("setup")
-    installed = set(re.findall(r"^[\w.-]+(?===)", packages(checkout), re.MULTILINE))
-    left_out = set(pins("requirements.lock")) - installed
+    left_out = set(pins("requirements.lock")) - installed(checkout)
     assert {"torch", "triton", "nvidia-cublas", "cuda-toolkit"} <= left_out
     assert all(name.startswith(("torch", "triton", "nvidia-", "cuda-")) for name in left_out)
-    assert {"torchvision", "torch-geometric"} <= installed
+    assert {"torchvision", "torch-geometric"} <= installed(checkout)
 
 
 def test_where_there_is_no_torch_for_the_cpu_the_whole_lock_is_installed(checkout):
     code, _, _ = checkout.run("setup", refused="requirements-cpu.lock")
-    assert (code, packages(checkout)) == (0, (ROOT / "requirements.lock").read_text())
+    assert (code, installed(checkout)) == (0, pins("requirements.lock").keys())
 
 
 def test_with_a_gpu_the_whole_lock_is_installed(checkout):
     checkout.program("nvidia-smi")
     _, _, calls = checkout.run("setup")
     assert not any("requirements-cpu.lock" in call for call in calls)
-    assert packages(checkout) == (ROOT / "requirements.lock").read_text()
+    assert installed(checkout) == pins("requirements.lock").keys()
 
 
-def packages(checkout):
-    return (checkout.root / ".venv" / "packages.lock").read_text()
+def test_what_has_no_wheel_is_built_last_and_finds_no_library_of_the_system(checkout):
+    """Built with isolation, pyvips would compile against a libvips that the machine has."""
+    _, _, calls = checkout.run("setup")
+    (built,) = [call for call in calls if "-r .venv/pyvips.lock" in call]
+    assert calls.index(built) > next(i for i, call in enumerate(calls) if "packages.lock" in call)
+    assert "--no-build-isolation --require-hashes" in built
+    assert [*names_in(checkout, "pyvips.lock")] == ["pyvips"]
+
+
+def names_in(checkout, lock):
+    text = (checkout.root / ".venv" / lock).read_text()
+    return re.findall(r"^[\w.-]+(?===)", text, re.MULTILINE)
+
+
+def installed(checkout):
+    return {*names_in(checkout, "packages.lock"), *names_in(checkout, "pyvips.lock")}
 
 
 def test_a_failed_installation_says_why_and_is_begun_again(checkout):
@@ -161,45 +171,6 @@ def test_a_checkout_that_has_moved_is_set_up_anew(checkout, tmp_path):
 def test_a_failed_cell_is_the_exit_code_and_the_others_are_reported(checkout):
     code, _, calls = checkout.run(refused="bench run", code=1)
     assert (code, of_bench(calls)) == (1, BENCH)
-
-
-def of_pillow(calls):
-    return [re.sub(r".*no-input (?:--no-cache-dir )?", "", call) for call in calls if "pil" in call]
-
-
-def test_pillow_simd_is_tried_elsewhere_before_it_replaces_pillow(checkout):
-    checkout.program("cc")
-    code, said, calls = checkout.run("setup")
-    assert (code, said.splitlines()[-3]) == (0, "pillow-simd takes the place of Pillow")
-    wheel, elsewhere, check, away, here, check_again = of_pillow(calls)
-    assert "--require-hashes --no-binary pillow-simd -r requirements-simd.lock" in wheel
-    assert "--target .venv/pillow-simd/here" in elsewhere
-    assert check == check_again == "python tools/check_pillow_simd.py"
-    assert away == "uninstall --yes pillow"
-    assert here.startswith("install --no-deps --no-index .venv/pillow-simd/")
-
-
-@pytest.mark.parametrize(
-    ("refused", "told"),
-    [
-        ("wheel --wheel-dir", "could not be built"),
-        ("--target .venv/pillow-simd", "could not be built"),
-        ("check_pillow_simd.py", "was built and does not work: refused: python tools/check"),
-    ],
-)
-def test_pillow_is_not_touched_where_pillow_simd_fails(checkout, refused, told):
-    checkout.program("cc")
-    code, said, calls = checkout.run("setup", refused=refused)
-    assert (code, told in said.splitlines()[-3]) == (0, True), said
-    assert not any("uninstall" in call for call in calls)
-
-
-def test_pillow_comes_back_where_pillow_simd_fails_in_its_place(checkout):
-    checkout.program("cc")
-    code, said, calls = checkout.run("setup", refused="--no-index .venv/pillow-simd")
-    assert (code, said.splitlines()[-3][:14]) == (0, "Pillow is back")
-    assert of_pillow(calls)[-1] == "uninstall --yes pillow-simd"
-    assert "-r .venv/packages.lock" in calls[-2]  # the last one installs the project
 
 
 @pytest.mark.parametrize("code", [2, 130])

@@ -9,14 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-LOCKS = (
-    *("requirements.lock", "requirements-cpu.lock", "requirements-simd.lock"),
-    "requirements-ray.lock",
-)
+LOCKS = ("requirements.lock", "requirements-cpu.lock", "requirements-ray.lock")
 
 PROGRAMS = (
     *("awk", "bash", "cat", "cp", "dirname", "env", "flock", "grep", "ln", "mkdir", "printf"),
-    *("readlink", "rm", "sha256sum", "sleep", "tail", "tee", "timeout", "uname"),
+    *("readlink", "rm", "sha256sum", "sleep", "tail", "tee", "timeout"),
 )
 
 # Stands in for Python and all programs of .venv: notes how it was called, fails when told to.
@@ -25,7 +22,6 @@ call="${0##*/} $*"
 printf '%s\\n' "${call//$'\\n'/ }" >>"$CALLS"
 case "$call" in
   *"import os, platform, sys"*) printf '%s' "$OBJECTION" ;;
-  "cc "*" -E -") cat >/dev/null ;;
   *"-r .venv/packages.lock") [ ! -e "$CALLS.pip" ] || . "$CALLS.pip" ;;
   *"-m venv --clear .venv")
     mkdir -p .venv/bin

@@ -9,7 +9,7 @@ import numpy as np
 from baselines.bpg import BPG
 from baselines.compressai import container as zoo
 from baselines.formats.boxes import coded_picture
-from baselines.formats.jpeg_segments import application_bytes
+from baselines.formats.pillow_jpeg import application_bytes
 from baselines.formats.varint import varint
 from baselines.formats.y4m import read_y4m
 from baselines.neural.bitstream import container
