@@ -17,13 +17,13 @@ from benchmark.codec import (
 )
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     find_program,
-    program_folders,
     read_written,
     run_program,
 )
+from benchmark.system.settings import program_folders
 
 VARIABLE = "BPG_DIR"
 REMEDY = "build libbpg 0.9.8, and name the folder of its programs by $BPG_DIR"

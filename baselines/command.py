@@ -11,7 +11,7 @@ from baselines.formats.png import read_png, write_png
 from benchmark.codec import CodecInfo, OneOf, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import BadOption, CorruptStream, ImageRefused, ProgramFailed
 from benchmark.system.digest import file_sha256
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, read_written, run_program
 
 

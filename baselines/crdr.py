@@ -49,7 +49,7 @@ from benchmark.codec import (
     require_accepted,
 )
 from benchmark.errors import BadOption, Unavailable
-from benchmark.system.device import chosen_device
+from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
     from baselines.neural.crdr.encoding.refine import Search

@@ -14,7 +14,7 @@ from baselines.formats.png import read_png
 from benchmark.codec import CodecInfo, Declared, Facts, Memory, OneOf, Pixels, Setting
 from benchmark.errors import BadOption, ImageRefused, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.regular_file import open_regular
+from benchmark.system.foreign_files import open_regular
 
 COLUMNS = ("image", "setting", "num_bytes")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ppm"}

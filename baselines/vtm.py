@@ -39,14 +39,14 @@ from benchmark.codec import (
 )
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import files_sha256
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     LARGEST_FILE_BYTES,
     find_program,
-    program_folders,
     read_written,
     run_program,
 )
+from benchmark.system.settings import program_folders
 
 VARIABLE = "VTM_DIR"  # `--vtm-dir` sets it, so that worker processes see the same folder
 REMEDY = "build VTM, and name its folder by --vtm-dir or $VTM_DIR"

@@ -35,7 +35,7 @@ from benchmark.errors import (
     refused_path,
 )
 from benchmark.registry import COMMANDS, load_command
-from benchmark.system.foreign.text import visible
+from benchmark.system.text import visible
 
 # The harness's verbs by their panel of `bench --help`, in the order in which a user needs them.
 VERBS: Mapping[str, Mapping[str, Callable[..., None] | typer.Typer]] = {

@@ -13,6 +13,9 @@ from benchmark.errors import BadOption
 
 Device = Literal["cpu", "cuda"]
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
+Int64Array = NDArray[np.int64]
+Float64Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 MOST_PIXELS = 178_956_970  # of a picture: Pillow's limit of a decompression bomb
 MOST_BYTES_PER_PIXEL = 24  # of a stream: three samples in double precision, uncompressed
 MOST_BYTES_BESIDE = 1 << 20  # and what does not depend on the picture: headers, tables, a network
@@ -121,7 +124,7 @@ class Codec(Protocol):
     A codec with an attribute `facts` (`Facts`) has a name, colour and marker of its own in figures,
     and estimates of time and memory; an attribute `shown` has the variants in the table of systems.
     A class whose weights can be downloaded has a static method `published_weights(options)`, which
-    `bench fetch` calls and which returns `benchmark.system.published_weights.PublishedFile`s.
+    `bench fetch` calls and which returns `benchmark.system.weights.PublishedFile`s.
 
     `encode` and `decode` may raise anything: the harness makes a failed row of it. The instance
     that decodes has never encoded.

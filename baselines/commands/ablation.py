@@ -69,7 +69,7 @@ def ablation(
     from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible, print_outcome, show_progress
     from benchmark.registry import metric_names, open_dataset
-    from benchmark.system.weights import use_weights_folder
+    from benchmark.system.settings import use_weights_folder
 
     names = metric_names(metrics)
     use_weights_folder(weights_dir)

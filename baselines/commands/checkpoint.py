@@ -66,7 +66,7 @@ def import_weights(
     """
     from baselines.neural.crdr.authors import import_checkpoint
     from benchmark.errors import UsageError
-    from benchmark.system.weights import weight_folders
+    from benchmark.system.settings import weight_folders
 
     target = _named_as_tensors(out or weight_folders()[0] / NAME)
     try:

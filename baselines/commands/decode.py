@@ -58,7 +58,7 @@ def decode(
     from baselines.commands.any_codec import OURS, codec_of, decode_as, refuse_options
     from baselines.commands.stream import bundled_checkpoint_of, our_codec, read, written
     from benchmark.errors import CorruptStream, UsageError
-    from benchmark.system.device import use_device
+    from benchmark.system.settings import use_device
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")

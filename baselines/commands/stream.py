@@ -12,9 +12,8 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused, UsageError
 from benchmark.system.atomic import write_file
-from benchmark.system.device import use_device
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
-from benchmark.system.weights import use_weights_folder
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.settings import use_device, use_weights_folder
 
 
 def our_codec(

@@ -128,7 +128,7 @@ def train(
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe
     from benchmark.commands.output import interruptible
-    from benchmark.system.weights import use_weights_folder
+    from benchmark.system.settings import use_weights_folder
 
     use_weights_folder(weights_dir)
     runs: Sequence[TrainingRun]
@@ -184,7 +184,7 @@ def open_session(
     )
     from baselines.neural.training.session import TrainingSession
     from benchmark.registry import open_dataset
-    from benchmark.system.device import use_device
+    from benchmark.system.settings import use_device
 
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
     named = [word for place in data for word in ("--data", place)]

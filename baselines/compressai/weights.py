@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from baselines.neural.checkpoint.card import Card, verified_card
 from benchmark.errors import BadOption, Unavailable, UnknownName, UsageError
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.torch_file import load_tensors
-from benchmark.system.published_weights import PublishedFile
-from benchmark.system.torchvision_import import import_torchvision
-from benchmark.system.weights import find_weights, weight_folders
+from benchmark.system.foreign_files import load_tensors
+from benchmark.system.imports import import_torchvision
+from benchmark.system.settings import weight_folders
+from benchmark.system.weights import PublishedFile, find_weights
 
 if TYPE_CHECKING:
     from torch import nn

@@ -30,7 +30,7 @@ from baselines.formats.ycbcr import (
 from benchmark.codec import Between, CodecInfo, Pixels, Setting, most_stream_bytes, require_accepted
 from benchmark.errors import CorruptStream, ProgramFailed, Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     LARGEST_FILE_BYTES,
     packaged_ffmpeg,

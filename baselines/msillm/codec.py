@@ -55,9 +55,9 @@ from benchmark.codec import (
     require_accepted,
 )
 from benchmark.errors import BadOption, CorruptStream, UsageError
-from benchmark.system.device import chosen_device
 from benchmark.system.digest import files_sha256
-from benchmark.system.published_weights import PublishedFile
+from benchmark.system.settings import chosen_device
+from benchmark.system.weights import PublishedFile
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,11 +17,9 @@ from typing import Any, NamedTuple
 
 from baselines.compressai.weights import importable
 from benchmark.errors import Unavailable
-from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.torch_file import load_tensors
-from benchmark.system.published_weights import PublishedFile
-from benchmark.system.recorded_digest import require_recorded
-from benchmark.system.weights import find_weights
+from benchmark.system.digest import file_sha256, require_recorded
+from benchmark.system.foreign_files import load_tensors
+from benchmark.system.weights import PublishedFile, find_weights
 
 RELEASE = "0.3.1"
 INSTALL = f"pip install --no-deps neuralcompression=={RELEASE}"

@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES
 from benchmark.rows.editions import edition_rows, newest_rows
 from benchmark.rows.grouping import codes, equals, last_of_groups, marked
-from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 Average = Literal["per_image", "pooled"]
 

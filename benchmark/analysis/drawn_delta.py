@@ -17,8 +17,8 @@ import numpy as np
 from benchmark.analysis.interval import Interval, image_draws, tails
 from benchmark.analysis.rate_distortion import LEAST_POINTS
 from benchmark.analysis.summarise import Point
+from benchmark.codec import BoolArray, Float64Array
 from benchmark.metrics.measure import Measure
-from benchmark.system.arrays import BoolArray, Float64Array
 
 LEAST_COMPARED = 0.95  # share of draws that need a BD-rate for an interval to be given
 

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.analysis.summarise import Point, Summary
-from benchmark.codec import Setting
+from benchmark.codec import Float64Array, Setting
 from benchmark.codec_spec import without_seed
 from benchmark.metrics.measure import Measure
-from benchmark.system.arrays import Float64Array
 
 CONFIDENCE = 0.95
 DRAWS = 1000

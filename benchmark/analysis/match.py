@@ -20,12 +20,11 @@ import numpy as np
 
 from benchmark.analysis.interval import Interval, draws_interval, image_draws
 from benchmark.analysis.summarise import TIMED, Point, Summary
-from benchmark.codec import Setting
+from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.registry import METRICS, metric_names
 from benchmark.rows.coding_facts import Side, caveats
-from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 # How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,
 # averaged geometrically; scores that are better when higher, mostly in dB, by their difference.

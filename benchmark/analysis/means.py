@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.analysis.comparable import Average, ComparableRows
+from benchmark.codec import BoolArray, Float64Array, Int64Array
 from benchmark.metrics.metric import metric_columns
-from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 REASONS_KEPT = 3
 OF_MEAN_MSE = ("psnr_db", "psnr_y_db")  # columns that also have the dB of the mean squared error

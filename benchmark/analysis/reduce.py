@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from benchmark.analysis.comparable import Average, ComparableRows
 from benchmark.analysis.summarise import Summary, looked_for, summarise_rows
+from benchmark.codec import Int64Array
 from benchmark.errors import NotMeasurable, memory_exhausted
 from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.metric import metric_columns
@@ -21,7 +22,6 @@ from benchmark.protocol import CODING, protocol_of, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 from benchmark.rows.features import FeatureFolder
 from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
-from benchmark.system.arrays import Int64Array
 
 
 def with_distribution_metrics(

@@ -20,14 +20,13 @@ from benchmark.analysis.means import (
     psnr_of_mean_mse,
     tallies,
 )
-from benchmark.codec import Setting
+from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import CODECS, DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.coding_facts import NOT_STATED, CodingFacts, coding_facts
 from benchmark.rows.editions import Build
-from benchmark.system.arrays import BoolArray, Float64Array, Int64Array
 
 __all__ = ["SECONDS", "TIMED", "Edition", "Mean", "Point", "Summary", "summarise"]
 

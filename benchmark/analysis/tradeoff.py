@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from benchmark.analysis.interval import DRAWS, draws_interval, image_draws
 from benchmark.analysis.summarise import Point
+from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure, require_image_values
-from benchmark.system.arrays import Float64Array
 
 Match = Literal["equal", "all better", "all worse", "other rates"]
 MATCHES: tuple[Match, ...] = get_args(Match)

@@ -22,7 +22,7 @@ from benchmark.registry import (
     METRICS,
     dataset_opener,
 )
-from benchmark.system.cache import cache_folder
+from benchmark.system.digest import cache_folder
 
 # What Pillow's own wheels bring and a self-built Pillow or pillow-simd may lack, as PIL.features
 # names it. No codec and no dataset needs one of them.
@@ -100,7 +100,7 @@ def examine_machine(data_dir: Path | None = None) -> list[tuple[str, str]]:
     """Return (name, fact) of machine, libraries that decide numbers, and folders used."""
     from benchmark.datasets.folder import data_folders
     from benchmark.system.machine import machine
-    from benchmark.system.weights import weight_folders
+    from benchmark.system.settings import weight_folders
 
     pillow = imaging_library()
     lacks = f"; lacks {', '.join(pillow.lacks)}, which nothing here needs" if pillow.lacks else ""
@@ -147,7 +147,7 @@ def _attempt(name: str, examine: Callable[[str], Availability]) -> Availability:
 
 def _torch() -> str:
     """Describe torch's build by its version alone: importing torch takes seconds."""
-    from benchmark.system.device import GPU_MARKS
+    from benchmark.system.settings import GPU_MARKS
 
     gpu = any(Path(mark).exists() for mark in GPU_MARKS)
     try:

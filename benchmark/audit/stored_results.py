@@ -13,8 +13,8 @@ from benchmark.errors import DamagedResults, StoreError, UsageError
 from benchmark.rows.files.shard import DAMAGED, BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.merge import PARTS
 from benchmark.rows.store import Store
-from benchmark.system.counted import counted
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.text import counted
 
 State = Literal["damaged", "missing", "unverified", "set aside", "draft"]
 WRONG: tuple[State, ...] = ("damaged", "missing")  # the others lose nothing

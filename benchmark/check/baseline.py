@@ -26,7 +26,7 @@ from benchmark.rows.editions import newest_rows
 from benchmark.rows.files.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.machine import commit
 
 FOLDER = "baselines"  # below results/

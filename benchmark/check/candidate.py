@@ -15,6 +15,7 @@ from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec, names_code, parse_codec, resolve
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import CODECS, DATASETS, DISTRIBUTION_METRICS, metric_class, scored_by_image
+from benchmark.system.settings import isolated
 
 if TYPE_CHECKING:
     from benchmark.measure.outcome import Outcome
@@ -38,6 +39,7 @@ class Candidate(NamedTuple):
     request: "Request"
 
 
+@isolated
 def measure_candidate(
     candidate: Candidate,
     folders: Mapping[str, Path],
@@ -51,7 +53,7 @@ def measure_candidate(
     is measured if the images or settings are not the same.
     """
     from benchmark.plan.matrix import open_sources, with_stored_name
-    from benchmark.system.device import use_device
+    from benchmark.system.settings import use_device
 
     use_device(candidate.request.device)
     request = replace(candidate.request, dataset=candidate.request.dataset or _only(folders))

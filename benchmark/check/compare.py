@@ -29,10 +29,10 @@ from benchmark.analysis.rate_distortion import (
 )
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.check.pairing import VariantPair
+from benchmark.codec import BoolArray, Float64Array
 from benchmark.metrics.availability import absence
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS
-from benchmark.system.arrays import BoolArray, Float64Array
 
 Kind = Literal["BD-rate", "BD-metric", "ratio"]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from benchmark.system.arrays import Float64Array
+from benchmark.codec import Float64Array
 
 RESAMPLES = 9999
 SEED = 19790101  # the same changes get the same verdict

@@ -22,7 +22,7 @@ from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING
 from benchmark.protocol import protocols as present_protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 # Options that say which weights a codec runs with, not what it is.
 OF_WEIGHTS = ("checkpoint",)

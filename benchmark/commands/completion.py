@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from benchmark import registry
-from benchmark.system.published_weights import NETWORKS
+from benchmark.system.weights import NETWORKS
 
 
 def complete_codecs(incomplete: str) -> list[str]:

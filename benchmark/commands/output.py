@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from benchmark.commands.plain_terminal import PlainStream
-from benchmark.system.counted import counted
-from benchmark.system.foreign.text import visible
-from benchmark.system.processes.hang_up import interrupt_at_hang_up
+from benchmark.system.processes import interrupt_at_hang_up
+from benchmark.system.text import counted, visible
 
 if TYPE_CHECKING:
     from benchmark.analysis.summarise import Summary

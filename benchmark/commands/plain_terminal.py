@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-from benchmark.system.foreign.text import visible
+from benchmark.system.text import visible
 
 
 class PlainStream:

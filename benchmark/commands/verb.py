@@ -12,6 +12,7 @@ from typer.models import CommandFunctionType
 
 from benchmark.commands.options import PANELS
 from benchmark.commands.plain_terminal import plain_terminal
+from benchmark.system.settings import isolated
 
 # Both spellings are accepted wherever one of them is an option.
 SPELLINGS = (
@@ -47,9 +48,9 @@ class Verb(TyperCommand):
             raise
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; what it prints cannot steer the terminal."""
+        """Run the verb; its settings end with it, and what it prints cannot steer the terminal."""
         with plain_terminal():
-            return super().invoke(ctx)
+            return isolated(super().invoke)(ctx)
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option --help, which only the help of `bench` itself lists."""

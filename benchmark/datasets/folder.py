@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.errors import Unavailable, UsageError
-from benchmark.system.cache import cache_folder
+from benchmark.system.digest import cache_folder
 
 VARIABLE = "BENCH_DATA"
 FOLDERS_LOOKED_AT = 200  # below a data folder, for what an error says is there

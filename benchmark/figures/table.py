@@ -12,7 +12,7 @@ from benchmark.analysis.means import OF_MEAN_MSE
 from benchmark.analysis.summarise import CONTAINER, SECONDS, Mean, Point, Summary
 from benchmark.metrics.distribution_metric import FEW_IMAGES
 from benchmark.metrics.measure import Measure
-from benchmark.system.foreign.text import csv_cells, markdown_text, one_line
+from benchmark.system.text import csv_cells, markdown_text, one_line
 
 NOTHING, ENDLESS, DOUBTFUL, FEW_MARK = "–", "∞", "†", "‡"
 TRAINED = "§"  # a metric that is part of a codec's training loss

@@ -1,6 +1,7 @@
 """A codec that is called directly with arrays and bytes."""
 
 from collections.abc import Mapping
+from contextvars import copy_context
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,7 @@ import numpy as np
 from benchmark.codec import Codec, CodecInfo, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import UnknownName, UsageError
-from benchmark.system.device import use_device
-from benchmark.system.weights import use_weights_folder
+from benchmark.system.settings import isolated, use_device, use_weights_folder
 
 
 class BoundCodec:
@@ -23,6 +23,7 @@ class BoundCodec:
         self.name: str = spec.label
         self._encoder: Codec = load_codec(spec)
         self._decoder: Codec = load_codec(spec)
+        self._context = copy_context()  # of the device and folders that it was opened with
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -32,7 +33,7 @@ class BoundCodec:
     @property
     def info(self) -> CodecInfo:
         """Version, command, licence and fingerprint of what does the coding."""
-        return self._encoder.describe()
+        return self._context.run(self._encoder.describe)
 
     def encode(
         self, pixels: Pixels, setting: Setting | float | None = None, **named: float
@@ -49,11 +50,12 @@ class BoundCodec:
                 f"an image is uint8 of shape (height, width, 3), not {pixels.dtype} of shape "
                 f"{pixels.shape}"
             )
-        return self._encoder.encode(np.ascontiguousarray(pixels), self._setting(setting, named))
+        chosen = self._setting(setting, named)
+        return self._context.run(self._encoder.encode, np.ascontiguousarray(pixels), chosen)
 
     def decode(self, data: bytes) -> Pixels:
         """Return the image of a stream, uint8 of shape (height, width, 3)."""
-        return self._decoder.decode(data)
+        return self._context.run(self._decoder.decode, data)
 
     def __repr__(self) -> str:
         values = ", ".join(str(one) for one in self.settings)
@@ -72,6 +74,7 @@ class BoundCodec:
         return setting if isinstance(setting, Setting) else Setting(self.settings[0].name, setting)
 
 
+@isolated
 def codec(name: str, *, device: str = "auto", weights_dir: str | Path | None = None) -> BoundCodec:
     """Open a codec to encode and decode arrays with.
 

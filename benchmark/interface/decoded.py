@@ -5,14 +5,14 @@ from pathlib import Path
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, Unavailable, UsageError
 from benchmark.measure.execute import Failed
-from benchmark.measure.reconstruct_all import reconstruct_all
+from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.packs.contents import dataset_contents, packs_beside
 from benchmark.report.chosen_pictures import PictureChoice, choose_pictures
 from benchmark.rows.named_code import NamedCodecs
-from benchmark.system.device import use_device
-from benchmark.system.weights import use_weights_folder
+from benchmark.system.settings import isolated, use_device, use_weights_folder
 
 
+@isolated
 def decoded(
     source: str | Path,
     codec: str,

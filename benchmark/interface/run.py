@@ -1,10 +1,8 @@
 """Measure codecs from Python: the call behind `bench run`, without its words."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.codec_spec import split_unescaped
 from benchmark.registry import USUAL_METRICS, metric_names
@@ -139,8 +137,7 @@ def run(
         weights_dir=_path(weights_dir),
         vtm_dir=_path(vtm_dir),
     )
-    with _main_module_hidden():
-        return measure(request, progress=progress or silent)
+    return measure(request, progress=progress or silent)
 
 
 def _texts(codecs: str | Sequence[str]) -> tuple[str, ...]:
@@ -160,20 +157,3 @@ def _points(points: Points) -> tuple[str, ...]:
 
 def _path(folder: str | Path | None) -> Path | None:
     return None if folder is None else Path(folder)
-
-
-@contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """Keep workers from importing the caller's script, which may have no guard against it.
-
-    New processes would otherwise run the script of `__main__` anew, and with it the measurement.
-    They need nothing of it: everything they run is imported by name.
-    """
-    names: dict[str, Any] = vars(sys.modules["__main__"])
-    kept: dict[str, Any] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
-    names.pop("__file__", None)
-    names["__spec__"] = None
-    try:
-        yield
-    finally:
-        names.update(kept)

@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import Unavailable, UsageError
-from benchmark.measure.decode_twice import cells_to_decode_twice
 from benchmark.measure.engine.choose import Backend, Engine, choose_backend
 from benchmark.measure.engine.local import Finished, Task
-from benchmark.measure.execute import Failed
+from benchmark.measure.execute import Failed, cells_to_decode_twice
 from benchmark.measure.outcome import Failure, Outcome, Progress, Rescored, ShowsProgress
 from benchmark.measure.record import Recorder, RunNotes
 from benchmark.measure.unscored import count_values, unscored
@@ -31,6 +30,7 @@ from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
 from benchmark.system.machine import available_memory, cores
+from benchmark.system.settings import isolated
 
 # Called with the planned cells, the metrics that cannot be computed here by reason, and the number
 # of workers; None on a cluster.
@@ -44,6 +44,7 @@ def silent(what: str, total: int) -> Iterator[Callable[[Progress], None]]:
     yield lambda progress: None
 
 
+@isolated
 def run(
     request: Request,
     *,
@@ -55,9 +56,7 @@ def run(
 
     matrix: of this request, if the caller has opened it already. announce: called before the first
     cell is measured, with the planned cells, the metrics that cannot be computed here, each with
-    the reason, and on this machine with the number of workers that its memory allows. Weights,
-    programs and the device are handed to workers through this process's environment, where they
-    stay.
+    the reason, and on this machine with the number of workers that its memory allows.
 
     A cell that fails is a row and a `Failure`. Raises `UsageError` or `Unavailable` for what cannot
     be run, before anything is measured. On `KeyboardInterrupt`, finished cells are stored.
@@ -84,6 +83,7 @@ def run(
     return outcome
 
 
+@isolated
 def rescore(
     request: Request,
     *,

@@ -12,29 +12,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
-from benchmark.codec_spec import CodecSpec
+from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, memory_exhausted
-from benchmark.measure.decode_twice import differs_again
 from benchmark.measure.execute import (
     Coded,
     Enter,
     Failed,
+    differs_again,
     execute_within_memory,
     failed_by,
     give_memory_back,
     untold,
 )
-from benchmark.measure.extract import HashedImage
 from benchmark.measure.reconstruct import reconstruct
-from benchmark.measure.resources import Resources
-from benchmark.measure.score import Scorer, Scores
-from benchmark.packs.pack import Recorded
+from benchmark.measure.score import HashedImage, Scorer, Scores
+from benchmark.packs.pack import Pack, Recorded, open_pack
 from benchmark.plan.cells import Cell
 from benchmark.plan.request import Request
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.registry import metric_names, scored_by_image
-from benchmark.rows.features import ImageFeatures
+from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.provenance import new_run_id
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
@@ -101,6 +99,42 @@ class Conditions:
         )
 
 
+class Resources:
+    """Pixels, codecs, packs and kept streams that cells name, from this machine's disk.
+
+    A worker on another machine, which may see none of these files, is given them some other way.
+    """
+
+    def __init__(self) -> None:
+        self._packs: dict[Path, Pack] = {}
+
+    def pixels(self, source: Source, flatten: bool) -> Pixels:
+        """Read the pixels of an image; raise `ImageRefused` if it cannot be read."""
+        from benchmark.datasets.image import read_image
+
+        return read_image(source.file.path, flatten).pixels
+
+    def codec(self, spec: CodecSpec) -> Any:
+        """Return a new instance of a codec."""
+        return load_codec(spec)
+
+    def pack(self, cell: Cell) -> Pack | None:
+        """Open the pack that a cell's stream is recorded in, or return None. Raises `BadPack`."""
+        if cell.pack is None:
+            return None
+        return self._packs.get(cell.pack) or self._packs.setdefault(cell.pack, open_pack(cell.pack))
+
+    def stream(self, folder: Path, digest: str | None) -> bytes | None:
+        """Read a stream kept in the store at `folder`; raise `StoreError` if it is damaged."""
+        from benchmark.rows.store import Store  # brings pyarrow, which measuring does without
+
+        return Store(folder).stream(digest)
+
+    def has_features(self, folder: Path, protocol: str, pixels_sha256: str) -> bool:
+        """Return whether the store at `folder` keeps the features of an image."""
+        return FeatureFolder(folder).has(protocol, pixels_sha256)
+
+
 class Workbench:
     """Codecs, metrics and the last source, kept between cells; each worker process has one."""
 
@@ -112,11 +146,14 @@ class Workbench:
         self._warm: set[tuple[CodecSpec, Setting]] = set()
         self._source: tuple[str, Pixels] = ("", np.empty((0, 0, 3), np.uint8))
 
+    def carry_out(self, task: Cell | Rescore, enter: Enter = untold) -> Measured | Failed:
+        """Measure a cell, or score a row again; `enter` is called with each stage as it begins."""
+        return self.measure(task, enter) if isinstance(task, Cell) else self.rescore(task, enter)
+
     def measure(self, cell: Cell, enter: Enter = untold) -> Measured:
         """Code and score a cell; any failure of its image or codec is a failed row.
 
         So is memory that runs out anywhere else but in a metric, which is null then.
-        enter: called with each stage as it begins.
         """
         measured = self._within_memory(partial(self._measured, cell, enter))
         if isinstance(measured, Failed):
@@ -156,10 +193,7 @@ class Workbench:
         return Measured(row, outcome.stream, scored.features, scored.failed, twice)
 
     def rescore(self, task: Rescore, enter: Enter = untold) -> Measured | Failed:
-        """Decode a row's stream again and fill in metrics; its other columns stay.
-
-        enter: called with each stage as it begins.
-        """
+        """Decode a row's stream again and fill in metrics; its other columns stay."""
         return self._within_memory(partial(self._rescored, task, enter))
 
     def _rescored(self, task: Rescore, enter: Enter) -> Measured | Failed:

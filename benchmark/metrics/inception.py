@@ -8,7 +8,7 @@ layout are torch's; on a CPU they make the network 1.6 times as fast as pytorch-
 from typing import TYPE_CHECKING, Any
 
 from benchmark.system.backbone import load_pinned
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from benchmark.rows.editions import newest_rows
 from benchmark.rows.schema import CELL_COLUMNS, table_schema
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 Row = Mapping[str, Any]
 

@@ -21,13 +21,14 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, BadPack, ImageRefused, UsageError
 from benchmark.rows.named_code import NamedCodecs, why_not_run
 from benchmark.system.digest import SHA256, pixels_sha256
-from benchmark.system.foreign.regular_file import (
+from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
+    BadTar,
+    files_of_tar,
     is_regular,
     open_regular,
     read_regular,
 )
-from benchmark.system.foreign.tar import BadTar, files_of_tar
 
 FORMAT = "rdrbench-pack/1"
 INDEX, ROWS, STREAMS = "pack.json", "rows.csv", "streams"

@@ -17,7 +17,7 @@ from benchmark.analysis.interval import CONFIDENCE
 from benchmark.figures.style import PAGE_DARK, PAGE_LIGHT
 from benchmark.figures.table import MINUS, Table
 from benchmark.page.content import Content, page_data
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 STYLES = ("style.css", "viewer.css")
 SCRIPTS = (

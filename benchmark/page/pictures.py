@@ -23,7 +23,6 @@ from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, ImageRefused, Unavailable
-from benchmark.measure.engine.worker_context import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress
 from benchmark.measure.reconstruct import reconstruct
@@ -33,8 +32,9 @@ from benchmark.page.picks import Candidate, Limit, in_order
 from benchmark.report.report_set import PICTURE
 from benchmark.rows.named_code import why_not_run
 from benchmark.system.atomic import write_files
-from benchmark.system.counted import counted
-from benchmark.system.foreign.regular_file import is_regular
+from benchmark.system.foreign_files import is_regular
+from benchmark.system.settings import one_thread
+from benchmark.system.text import counted
 
 FOLDER = "pictures"  # beside the page
 MOST_WEBP_PX = 16383  # of a side; a larger picture is a PNG
@@ -93,7 +93,6 @@ def write_pictures(
     `sources` has photographs by the sha256 of their pixels, or why there are none. Pictures are
     written in the order of `picks.in_order`, until the next one would exceed `limit`.
     """
-    pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     order = in_order(_candidates(folder, rows, contents), limit.photographs)
     photographs: dict[int, SourcePicture] = {}
     decoded: dict[ImageKey, DecodedPicture] = {}
@@ -102,6 +101,7 @@ def write_pictures(
     drafts = _drafts(folder, rows, contents, sources, order)
     numbers = {number for _, _, number in order}
     with (
+        one_thread(),
         show_progress(len(order) + len(numbers)) as tell,
         closing(_encoded(drafts)) as made,
     ):

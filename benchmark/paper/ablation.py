@@ -23,7 +23,7 @@ from benchmark.plan.matrix import open_stored
 from benchmark.plan.request import Request
 from benchmark.rows.store import Store
 from benchmark.system.atomic import write_files
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 SUFFIX = ".variants.json"  # of the file that names an ablation's variants, beside its results
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.codec import Pixels
-from benchmark.system.arrays import Float64Array
+from benchmark.codec import Float64Array, Pixels
 
 SEED = 20
 STEPS = 40  # of the bisection: the strength to 12 digits

@@ -9,8 +9,7 @@ from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import StoreError, Unavailable
 from benchmark.figures.pictures import PictureTile, draw_pictures
-from benchmark.measure.extract import HashedImage
-from benchmark.measure.score import Scorer
+from benchmark.measure.score import HashedImage, Scorer
 from benchmark.metrics.measure import Measure
 from benchmark.paper.distortion import equal_distortions, squared_error
 from benchmark.paper.results import PaperFigure, PaperResults

@@ -9,7 +9,6 @@ from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, Unavailable, UsageError
-from benchmark.measure.engine.worker_context import pin_pools
 from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct import reconstruct
 from benchmark.packs.contents import DatasetContents
@@ -19,6 +18,7 @@ from benchmark.plan.request import Request
 from benchmark.registry import CODECS, DATASETS
 from benchmark.rows.editions import newest_rows
 from benchmark.rows.named_code import why_not_run
+from benchmark.system.settings import one_thread
 
 FAVOURITES = ("kodim", "motorcycle")  # how names of photographs begin that are shown first
 
@@ -100,7 +100,6 @@ def decode_streams(
     contents: DatasetContents, chosen: Mapping[str, StreamRow]
 ) -> tuple[list[DecodedStream], dict[str, str]]:
     """Return the pictures of these rows, and why others have none, by system."""
-    pin_pools()  # as in a run's workers: sums of floats, and so pixels, depend on the threads
     kept, failed = [], {}
     for name, row in chosen.items():
         spec = CodecSpec.of(row["codec"], row["variant"])
@@ -109,7 +108,8 @@ def decode_streams(
             continue
         try:
             decoder = load_codec(spec)
-            pixels = reconstruct(decoder, row, contents.stream(row))
+            with one_thread():
+                pixels = reconstruct(decoder, row, contents.stream(row))
         except BenchError as error:
             failed[name] = str(error)
             continue

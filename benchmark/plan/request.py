@@ -43,12 +43,11 @@ class Request:
     vtm_dir: Path | None = None  # of VTM's programs, instead of $VTM_DIR
 
     def use_folders(self) -> None:
-        """Have this process and its workers look for weights and programs in the given folders.
+        """Look for weights and programs in the given folders, in this context and its workers.
 
         Raises `UsageError` for what is no folder, and for a folder of weights without any.
         """
-        from benchmark.system.programs import use_program_folder
-        from benchmark.system.weights import use_weights_folder
+        from benchmark.system.settings import use_program_folder, use_weights_folder
 
         use_weights_folder(self.weights_dir)
         use_program_folder(VTM_VARIABLE, self.vtm_dir)

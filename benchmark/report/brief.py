@@ -9,7 +9,7 @@ from benchmark.analysis.summarise import Summary
 from benchmark.metrics.availability import Absence, absence, by_kind
 from benchmark.metrics.measure import Measure
 from benchmark.report.document import INCOMPLETE, common_reason
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 NAMED = 3  # names in a line; of more, their number
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.analysis.summarise import TIMED, Point, Summary
+from benchmark.codec import Float64Array
 from benchmark.metrics.measure import Measure
 from benchmark.rows.grouping import image_numbers
-from benchmark.system.arrays import Float64Array
 
 LIST = "batches.json"
 # Names of the page for what has another name here.

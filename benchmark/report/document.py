@@ -9,8 +9,7 @@ from benchmark.analysis.rate_distortion import Excluded, excluded
 from benchmark.analysis.summarise import Edition, Summary
 from benchmark.figures.table import Table, draws_table, markdown
 from benchmark.metrics.measure import Measure
-from benchmark.system.counted import counted
-from benchmark.system.foreign.text import markdown_text, one_line
+from benchmark.system.text import counted, markdown_text, one_line
 
 LONGEST_LIST = 100
 INCOMPLETE = (

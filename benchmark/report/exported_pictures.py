@@ -23,15 +23,15 @@ from benchmark.datasets.source import Source
 from benchmark.errors import ImageRefused, StoreError, UsageError
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress
-from benchmark.measure.reconstruct_all import reconstruct_all
+from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.metrics.metric import metric_columns
 from benchmark.packs.contents import DatasetContents
 from benchmark.registry import METRICS, metric_class
 from benchmark.report.chosen_pictures import StoredPicture, stem
 from benchmark.system.atomic import write_files
-from benchmark.system.device import Device
 from benchmark.system.digest import pixels_sha256
-from benchmark.system.foreign.text import csv_cells
+from benchmark.system.settings import Device
+from benchmark.system.text import csv_cells
 
 TABLE = "images.csv"
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')  # in names of Windows' files; / anywhere

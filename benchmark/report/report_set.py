@@ -22,8 +22,8 @@ import msgspec
 from benchmark.errors import StoreError, UsageError
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
-from benchmark.system.interruption import delayed
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.processes import delayed
 
 MANIFEST = "report.json"
 PAGE = "page.html"

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.codec import BoolArray, Int64Array
 from benchmark.protocol import CODING
 from benchmark.rows.grouping import (
     codes,
@@ -23,7 +24,6 @@ from benchmark.rows.grouping import (
     last_of_groups,
     marked,
 )
-from benchmark.system.arrays import BoolArray, Int64Array
 
 BUILD = ("fingerprint", "revision")
 

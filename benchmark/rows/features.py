@@ -19,7 +19,7 @@ import numpy as np
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import Features
 from benchmark.rows.result_file import write_results
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
 BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 dimensions

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BadOption, UsageError
-from benchmark.system.counted import counted
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign.regular_file import open_regular, read_regular
+from benchmark.system.foreign_files import open_regular, read_regular
+from benchmark.system.text import counted
 from benchmark.user_file import names_file
 
 SHARDS = ("per_image/*.parquet", "sets/*.parquet")

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.system.arrays import BoolArray, Int64Array
+from benchmark.codec import BoolArray, Int64Array
 
 
 def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:

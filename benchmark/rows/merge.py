@@ -31,7 +31,7 @@ from benchmark.rows.result_file import WaitingFiles, write_results
 from benchmark.rows.schema import alike
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
-from benchmark.system.foreign.regular_file import (
+from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
     is_regular,
     read_regular,

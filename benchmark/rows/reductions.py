@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from benchmark.codec import Float64Array
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.metrics.distribution_metric import Reduced
 from benchmark.rows.files.shard import (
@@ -29,7 +30,6 @@ from benchmark.rows.files.shard import (
     write_shard,
     write_shipped,
 )
-from benchmark.system.arrays import Float64Array
 
 SCHEMA = pa.schema(
     [

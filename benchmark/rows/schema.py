@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.system.pyarrow_import import leave_pandas_out
+from benchmark.system.imports import leave_pandas_out
 
 leave_pandas_out()  # every table is of this file's columns, and few of them become data frames
 

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.rows.editions import BUILD
 from benchmark.rows.grouping import equals, group_codes, marked
 from benchmark.rows.schema import own_columns
-from benchmark.system.arrays import BoolArray, Int64Array
 
 
 def merge_versions(table: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.torch_file import load_tensors
+from benchmark.system.foreign_files import load_tensors
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:

@@ -1,4 +1,8 @@
-"""sha256 of files and pixels, remembered as long as the file is the same and unchanged."""
+"""sha256 of files and pixels: remembered while a file is unchanged, recorded beside fetched ones.
+
+Where authors publish no sha256 of a file, the first download is trusted: its record says later
+whether the file is still that one. `sha256sum --check NAME.sha256` reads it.
+"""
 
 import hashlib
 import json
@@ -13,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.codec import Pixels
-from benchmark.system.cache import cache_folder
-from benchmark.system.foreign.regular_file import open_regular
+from benchmark.errors import Unavailable
+from benchmark.system.atomic import write_file
+from benchmark.system.foreign_files import open_regular
 
 SHA256 = re.compile("[0-9a-f]{64}")  # in the digits of `hexdigest`
 
@@ -83,3 +88,44 @@ def _memory() -> sqlite3.Connection:
 def _hash_file(path: Path) -> str:
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return `$XDG_CACHE_HOME/rdrbench`, or `~/.cache/rdrbench`; not created here."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "rdrbench"
+
+
+def record_sha256(path: Path) -> str:
+    """Write the record of a file, replacing an earlier one, and return its sha256."""
+    digest = file_sha256(path)
+    write_file(_record(path), f"{digest}  {path.name}\n")
+    return digest
+
+
+def recorded_sha256(path: Path) -> str:
+    """Return the sha256 on record of a file, present or not; empty without a record.
+
+    Raises `Unavailable` for a record that holds none.
+    """
+    record = _record(path)
+    if not record.exists():
+        return ""
+    found = re.match(r"[0-9a-f]{64}\b", record.read_text(errors="replace"))
+    if found is None:
+        raise Unavailable(f"{record} holds no sha256: delete it")
+    return found[0]
+
+
+def require_recorded(path: Path, remedy: str) -> None:
+    """Raise `Unavailable`, ending with `remedy`, for a file that is another than on record."""
+    recorded = recorded_sha256(path)
+    if recorded and (actual := file_sha256(path)) != recorded:
+        raise Unavailable(
+            f"{path} is not the file that was fetched: its sha256 begins with {actual[:8]}, and "
+            f"{_record(path).name} has {recorded[:8]}; {remedy}"
+        )
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

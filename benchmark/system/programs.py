@@ -1,16 +1,26 @@
 """External programs and library files: found, fingerprinted, started, watched, ended."""
 
+import atexit
+import marshal
 import os
+import select
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from time import monotonic
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.launcher import Order
+from benchmark.system.private_folder import private_folder
+
+SCRIPT = Path(__file__).with_name("launcher.py")
+LONGEST_POLL_SECONDS = 3600.0
 
 STDERR_KEPT_CHARACTERS = 2000
 LARGEST_FILE_BYTES = 1 << 30  # 16-bit RGB of 178 megapixels; more is a program that went astray
@@ -50,20 +60,6 @@ def packaged_ffmpeg(who: str) -> Path:
         raise Unavailable(f"{who} needs an ffmpeg: {remedy}") from error
 
 
-def program_folders(variable: str) -> list[Path]:
-    """Return the folder that an environment variable names, and its bin; none if it is not set."""
-    named = os.environ.get(variable)
-    return [Path(named), Path(named) / "bin"] if named else []
-
-
-def use_program_folder(variable: str, folder: Path | None) -> None:
-    """Have this process and its workers look for programs there, and nowhere else."""
-    if folder is not None:
-        if not folder.is_dir():
-            raise UsageError(f"{folder} is not a folder of programs")
-        os.environ[variable] = str(folder.resolve())
-
-
 def package_folder(package: str) -> Path:
     """Return the folder of an installed Python package, without importing it."""
     spec = find_spec(package)
@@ -84,71 +80,149 @@ def run_program(
 ) -> bytes:
     """Run a program to its end and return its standard output, then its standard error if asked.
 
-    It runs below a process that outlives this one by the time to kill it (`processes/launcher.py`).
-    What it started is killed when it ends, fails or runs out of time, so nothing outlives the call
-    (on Linux; elsewhere its process group alone). `ProgramFailed` carries the end of its standard
-    error. Output goes through files, so that a program that never stops writing to standard error
-    cannot block us or fill our memory; nor can it fill the disk, since no file that it writes can
-    grow beyond `LARGEST_FILE_BYTES` (on Linux). More than `most_output_bytes` of either output are
-    not read and are a failure, as are exit codes that are not `accepted`.
+    It runs below a process that outlives this one by the time to kill it (`launcher.py`). What it
+    started is killed when it ends, fails or runs out of time, so nothing outlives the call (on
+    Linux; elsewhere its process group alone). `ProgramFailed` carries the end of its standard
+    error. Input and output are files: a program that never stops writing cannot block us or fill
+    our memory, nor the disk, since no file that it writes can grow beyond `LARGEST_FILE_BYTES` (on
+    Linux). More than `most_output_bytes` of either output are not read and are a failure, as are
+    exit codes that are not `accepted`.
     """
-    # Most commands run no program, and begin sooner without sockets and ctypes.
-    from benchmark.system.processes.launched import LauncherLost, TimeIsUp, run_launched
-    from benchmark.system.processes.launcher import Request
-
     name = Path(command[0]).name
-    request = Request(
-        [os.fsencode(part) for part in command],
-        _present_folder() if folder is None else os.fsencode(folder),
-        {os.fsencode(key): os.fsencode(value) for key, value in os.environ.items()},
-        LARGEST_FILE_BYTES,
-    )
-    with (
-        private_folder() as own,
-        (own / "out").open("w+b") as out,
-        (own / "err").open("w+b") as err,
-    ):
+    with private_folder() as own:
+        source, out, err = files = own / "in", own / "out", own / "err"
+        for file, content in zip(files, (stdin, b"", b""), strict=True):
+            file.write_bytes(content)
+        order = Order(
+            [os.fsencode(part) for part in command],
+            os.fsencode(folder) if folder else _present_folder(),
+            {os.fsencode(key): os.fsencode(value) for key, value in os.environ.items()},
+            (os.fsencode(source), os.fsencode(out), os.fsencode(err)),
+            LARGEST_FILE_BYTES,
+        )
+        launcher = _idle()
         try:
-            code = run_launched(request, stdin, out.fileno(), err.fileno(), timeout_seconds)
-        except OSError as error:
-            raise ProgramFailed(f"{name} could not be started: {error.strerror}") from error
-        except TimeIsUp:
-            raise ProgramFailed(
-                f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
-            ) from None
-        except LauncherLost:
+            code, why = launcher.run(order, timeout_seconds)
+        except TimeoutError:
+            stopped = f"{name} was stopped after {timeout_seconds:g} s{_said(err)}"
+            raise ProgramFailed(stopped) from None
+        except EOFError:
             raise ProgramFailed(f"{name} was ended with the process that had started it") from None
+        if why:
+            raise ProgramFailed(f"{name} could not be started: {os.strerror(why)}")
         if code not in accepted:
             raise ProgramFailed(f"{name} {_ending(code)}{_said(err)}")
-        printed = _read(out, most_output_bytes, f"{name} wrote", "to its standard output")
+        printed = read_written(out, name, most_output_bytes, "to its standard output")
         if with_stderr:
-            printed += _read(err, most_output_bytes, f"{name} wrote", "to its standard error")
+            printed += read_written(err, name, most_output_bytes, "to its standard error")
         return printed
 
 
-def read_written(file: Path, program: str | Path, most_bytes: int) -> bytes:
+class _Launcher:
+    """A process of `launcher.py`, which runs one program at a time and is kept for the next."""
+
+    def __init__(self) -> None:
+        _ALL.add(self)
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._orders, self._answers = self.process.stdin, self.process.stdout
+
+    def run(self, order: Order, timeout_seconds: float) -> tuple[int, int]:
+        """Return the exit code, or 0 and the number of the error that prevented the start.
+
+        Raises `TimeoutError`, or `EOFError` where the launcher was killed; all that ran has ended.
+        """
+        try:
+            with suppress(BrokenPipeError):
+                marshal.dump(tuple(order), self._orders)
+                self._orders.flush()
+            ready = select.poll()
+            ready.register(self._answers, select.POLLIN)
+            end = monotonic() + timeout_seconds
+            while not ready.poll(1000 * min(LONGEST_POLL_SECONDS, max(0, end - monotonic()))):
+                if monotonic() >= end:
+                    raise TimeoutError
+            code, why = marshal.load(self._answers)
+        except BaseException:
+            self.close()
+            raise
+        _IDLE.append(self)
+        return int(code), int(why)
+
+    def close(self) -> None:
+        """End the process with all that it runs, and wait until they have ended."""
+        _ALL.discard(self)
+        self.forget()
+        self.process.wait()
+
+    def forget(self) -> None:
+        """Close this end of the pipes."""
+        with suppress(BrokenPipeError):
+            self._orders.close()
+        self._answers.close()
+
+
+_IDLE: list[_Launcher] = []
+_ALL: set[_Launcher] = set()
+
+
+def _idle() -> _Launcher:
+    """Return a launcher that nobody uses; one that was killed in the meantime is replaced."""
+    while True:
+        try:
+            launcher = _IDLE.pop()  # one step, which no other thread can come between
+        except IndexError:
+            return _Launcher()
+        if launcher.process.poll() is None:
+            return launcher
+        launcher.close()
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _IDLE:
+        _IDLE.pop().close()
+
+
+def _forget_all() -> None:
+    """Leave the launchers of the process that this one was forked from to it."""
+    for launcher in _ALL:
+        launcher.forget()
+        launcher.process.returncode = 0  # not a child of this process
+    _ALL.clear()
+    _IDLE.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def read_written(file: Path, program: str | Path, most_bytes: int, where: str = "") -> bytes:
     """Return what a program wrote to a file, nothing where it wrote none.
 
-    program: for messages, its name or path. Raises `ProgramFailed` above `most_bytes`, which are
-    not read then, and for what is no regular file.
+    program: for messages, its name or path; where: in them, instead of the file's name. Raises
+    `ProgramFailed` above `most_bytes`, which are not read then, and for what is no regular file.
     """
+    name = Path(program).name
     try:
-        status = file.lstat()
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise ProgramFailed(f"{name} made {file.name}, and it is no regular file")
     except FileNotFoundError:
         return b""
-    name = Path(program).name
-    if not stat.S_ISREG(status.st_mode):
-        raise ProgramFailed(f"{name} made {file.name}, and it is no regular file")
     with file.open("rb") as written:
-        return _read(written, most_bytes, f"{name} wrote", f"as {file.name}")
-
-
-def _read(file: BinaryIO, most: int, who: str, where: str) -> bytes:
-    file.seek(0)
-    content = file.read(most + 1)  # one more: the file may have grown since it was looked at
-    if len(content) > most:
-        size = file.seek(0, os.SEEK_END)
-        raise ProgramFailed(f"{who} {size:,} bytes {where}, and at most {most:,} are read")
+        content = written.read(most_bytes + 1)  # one more: it may have grown since
+        if len(content) > most_bytes:
+            size = written.seek(0, os.SEEK_END)
+            where = where or f"as {file.name}"
+            raise ProgramFailed(
+                f"{name} wrote {size:,} bytes {where}, and at most {most_bytes:,} are read"
+            )
     return content
 
 
@@ -169,8 +243,9 @@ def _ending(returncode: int) -> str:
     return f"was killed by {signal.Signals(number).name if known else f'signal {number}'}"
 
 
-def _said(err: BinaryIO) -> str:
-    size = err.seek(0, os.SEEK_END)
-    err.seek(max(0, size - STDERR_KEPT_CHARACTERS))
-    text = " ".join(err.read().decode(errors="replace").split())
+def _said(err: Path) -> str:
+    with err.open("rb") as written:
+        size = written.seek(0, os.SEEK_END)
+        written.seek(max(0, size - STDERR_KEPT_CHARACTERS))
+        text = " ".join(written.read().decode(errors="replace").split())
     return f"; it said: {text}" if text else ""

@@ -10,7 +10,7 @@ from PIL import features
 
 from benchmark.audit import installation as doctor
 from benchmark.registry import ALIASES, CODECS, DATASETS, DISTRIBUTION_METRICS, METRICS
-from benchmark.system import device
+from benchmark.system import settings as device
 
 
 def by_name(findings):

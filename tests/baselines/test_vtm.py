@@ -24,7 +24,8 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import BadOption, CorruptStream, ProgramFailed, Unavailable
 from benchmark.packs.pack import SHIPPED, open_pack
-from benchmark.system.programs import find_program, program_folders, run_program
+from benchmark.system.programs import find_program, run_program
+from benchmark.system.settings import program_folders
 from conftest import SHARED
 from support.processes import running
 from support.psnr import psnr

@@ -66,27 +66,28 @@ OWNERS = {
         ("aiohttp", "ftplib", "http", "httpx", "requests", "socket", "urllib"),
         (
             "benchmark/datasets/download.py",
-            "benchmark/measure/engine/ray_head.py",
-            "benchmark/system/processes/",  # a pair of sockets without a network
+            "benchmark/measure/engine/ray/",
         ),
     ),
     "programs": (
         ("pty", "subprocess"),
         (
+            "benchmark/system/launcher.py",
             "benchmark/system/machine.py",
-            "benchmark/system/processes/",
+            "benchmark/system/programs.py",
             "benchmark/measure/engine/",
         ),
     ),
     "processes": (
         ("multiprocessing",),
-        ("benchmark/measure/engine/", "benchmark/system/interruption.py"),
+        ("benchmark/measure/engine/", "benchmark/system/processes.py"),
     ),
 }
 MAY_TALK = (
     "benchmark/__main__.py",
     "benchmark/cli.py",
     "benchmark/commands/",
+    "benchmark/system/launcher.py",
     "baselines/commands/",
     "baselines/neural/training/__main__.py",
 )

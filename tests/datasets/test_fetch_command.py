@@ -8,7 +8,7 @@ from benchmark.commands.measuring import fetch as command
 from benchmark.datasets.download import fetch
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import CODECS
-from benchmark.system.published_weights import NETWORKS, PublishedFile
+from benchmark.system.weights import NETWORKS, PublishedFile
 from support.files.file_server import BODY, SHA256, left_in
 
 

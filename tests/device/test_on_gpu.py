@@ -52,7 +52,7 @@ def test_a_request_that_cannot_be_run_is_one_sentence(tmp_path, words, sentence)
 
 
 def test_without_a_gpu_it_says_how_to_try_it(monkeypatch, capsys):
-    monkeypatch.setattr("benchmark.system.device.GPU_MARKS", ())
+    monkeypatch.setattr("benchmark.system.settings.GPU_MARKS", ())
     monkeypatch.setattr("sys.argv", ["on_gpu"])
     assert run.main() == 2
     told = capsys.readouterr().err

@@ -9,8 +9,7 @@ import pytest
 
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
-from benchmark.measure.engine.gpu_lanes import gpu_lanes
-from benchmark.measure.engine.local import Finished, carry_out
+from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
 from benchmark.measure.workbench import Conditions, Rescore, Workbench
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select

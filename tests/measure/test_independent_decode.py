@@ -103,18 +103,6 @@ def test_a_stream_that_kills_the_decoder_takes_nothing_else_with_it(photo):
     assert all((one == Honest().decode(dict(streams)[name])).all() for name, one in found.items())
 
 
-def test_a_decoder_that_hangs_can_be_stopped_and_continues(photo):
-    one = DecoderProcess(CodecSpec(f"{FAKES}:Honest", ()), "cpu")
-    try:
-        stream = Honest().encode(photo, Setting("step", 16))
-        one.stop()
-        one.send(stream)
-        assert not one.waits(60)
-        assert one.receive().shape == photo.shape
-    finally:
-        one.end()
-
-
 def test_an_honest_store_is_identical_on_both_kinds_of_device(images, tmp_path):
     store = measured(images, tmp_path / "r", "Honest")
     for device in ("cpu", "cuda"):  # Honest takes neither

@@ -13,8 +13,8 @@ from benchmark.codec_spec import parse_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
 from benchmark.errors import BenchError
-from benchmark.measure.engine.cluster import connect
-from benchmark.measure.engine.ray import MOST_LOSSES, RayEngine
+from benchmark.measure.engine.ray.cluster import connect
+from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine
 from benchmark.measure.workbench import Workbench
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
@@ -197,7 +197,7 @@ def test_what_no_node_can_run_is_failed_rows_with_the_reason_and_the_rest_is_mea
 
 
 def test_nodes_with_another_version_of_the_project_take_no_part(cluster, sources, monkeypatch):
-    monkeypatch.setattr("benchmark.measure.engine.ray.code_sha256", lambda: "another")
+    monkeypatch.setattr("benchmark.measure.engine.ray.engine.code_sha256", lambda: "another")
     with pytest.raises(BenchError, match="its rdrbench is another version than the driver's"):
         cluster.rows(cells(f"{FAKES}:Honest", sources[:1]))
 

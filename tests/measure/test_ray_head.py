@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from benchmark.measure.engine import ray_head
-from benchmark.measure.engine.ray_head import Head
+from benchmark.measure.engine.ray import cluster as ray_head
+from benchmark.measure.engine.ray.cluster import Head
 from support.processes import until
 
 
@@ -48,7 +48,7 @@ def test_a_worker_ends_with_its_head(listening):
     server, address = listening
     script = f"""
 import time
-from benchmark.measure.engine import ray_head
+from benchmark.measure.engine.ray import cluster as ray_head
 ray_head.LOST_SECONDS = ray_head.RETRY_SECONDS = 0.1
 ray_head.end_with_head(ray_head.Head({address!r}))
 print("watching", flush=True)

@@ -13,11 +13,10 @@ from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, parse_codec
 from benchmark.datasets.dataset import ImageFile
 from benchmark.datasets.source import Source, probe
-from benchmark.measure.engine.cluster import Cluster, Node, environment
-from benchmark.measure.engine.ray_bench import Delivered, NeededCodec, Payload, WorkerConfig, lack
-from benchmark.measure.engine.ray_payload import needed_codecs, only
-from benchmark.measure.engine.ray_queue import Job, WorkerHandle, WorkQueue
-from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
+from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
+from benchmark.measure.engine.ray.jobs import Job, WorkerHandle, WorkQueue, needed_codecs, only
+from benchmark.measure.engine.ray.process import Delivered, NeededCodec, Payload, WorkerConfig, lack
+from benchmark.measure.engine.ray.worker import Hello, Worker, code_sha256
 from benchmark.measure.workbench import Rescore, Workbench
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, plan
@@ -240,7 +239,7 @@ def test_when_the_worker_is_gone_its_process_and_the_program_that_it_runs_end(so
     worker._connection.send(Payload(cell, source.file.path.read_bytes()))
     assert until(lambda: running(f"^{sleeping}"), 120)
     watcher = worker._process
-    assert running("ray_bench import main")
+    assert running("ray.process import main")
     os.kill(watcher.pid, signal.SIGKILL)  # as Ray does to the children of a worker that it ends
     worker._connection.close()
     assert until(lambda: not running(f"^{sleeping}")), "the program outlived its worker"

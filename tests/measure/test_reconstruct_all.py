@@ -8,7 +8,7 @@ from PIL import Image
 import benchmark
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.measure.execute import Failed
-from benchmark.measure.reconstruct_all import reconstruct_all
+from benchmark.measure.reconstruct import reconstruct_all
 from benchmark.packs.contents import dataset_contents
 from benchmark.system.digest import pixels_sha256
 

@@ -8,7 +8,7 @@ import pytest
 
 import benchmark
 from benchmark.errors import UsageError
-from benchmark.measure.engine.patience import LOADING_SECONDS, Patience
+from benchmark.measure.engine.workers import LOADING_SECONDS, Patience
 from support.bench.command import bench
 from support.files.noise import effect_noise
 

@@ -9,7 +9,7 @@ from scipy.linalg import sqrtm
 from benchmark.errors import NotMeasurable
 from benchmark.metrics.frechet import frechet, frechet_at_infinity
 from benchmark.metrics.gaussian import GaussianSums, distance, distance_of_features, factor
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 from support.metrics.drawn_features import correlated, rotation
 
 

@@ -55,7 +55,7 @@ MEASURED = """
 import sys
 import numpy as np
 from benchmark.codec_spec import load_codec, parse_codec
-from benchmark.measure.extract import HashedImage
+from benchmark.measure.score import HashedImage
 from benchmark.measure.score import Scorer
 from support.files.noise import effect_noise
 grey = effect_noise((500, 300), 40).resize((2000, 1200)).convert("RGB")

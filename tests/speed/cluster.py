@@ -52,9 +52,9 @@ def main() -> int:
 
     from benchmark.datasets.dataset import ImageFile
     from benchmark.datasets.source import Source, probe
-    from benchmark.measure.engine.cluster import connect, session
     from benchmark.measure.engine.local import Task
-    from benchmark.measure.engine.ray import RayEngine
+    from benchmark.measure.engine.ray.cluster import connect, session
+    from benchmark.measure.engine.ray.engine import RayEngine
     from benchmark.measure.workbench import Conditions
     from benchmark.plan.cells import Cell, plan
     from benchmark.plan.request import Request

@@ -29,8 +29,8 @@ from PIL import Image
 
 from benchmark.metrics import feature_spaces, inception
 from benchmark.metrics.feature_spaces import Inception256
+from benchmark.system.imports import import_torchvision
 from benchmark.system.programs import package_folder
-from benchmark.system.torchvision_import import import_torchvision
 
 
 class Took(NamedTuple):

@@ -85,7 +85,7 @@ def write_checkpoint(path: Path, kodak: Path) -> None:
     """Write a state dict, as CompressAI's training saves it, of the network described above."""
     import torch
 
-    from benchmark.system.torchvision_import import import_torchvision
+    from benchmark.system.imports import import_torchvision
 
     import_torchvision()
     from compressai.zoo import image_models

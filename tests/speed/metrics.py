@@ -33,8 +33,8 @@ from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
 from benchmark.metrics.perceptual.ms_ssim import MSSSIM
 from benchmark.metrics.psnr import PSNR, LumaPSNR
+from benchmark.system.imports import import_torchvision
 from benchmark.system.programs import package_folder
-from benchmark.system.torchvision_import import import_torchvision
 
 Measure = Callable[[Pixels, Pixels], float]
 OF_TORCHVISION = {"AlexNet": "alexnet", "SqueezeNet 1.1": "squeezenet1_1", "VGG-16": "vgg16"}

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from benchmark.measure.engine.worker_context import POOLS
 from benchmark.rows.store import Store
+from benchmark.system.settings import POOLS
 
 ROOT = Path(__file__).parents[2]
 KODAK = ROOT.parent / "shared" / "data" / "kodak"
 # As `python -m MODULE ARGUMENT...`, with a torchvision that can be imported.
 RUN_MODULE = (
-    "import runpy, sys; from benchmark.system.torchvision_import import import_torchvision; "
+    "import runpy, sys; from benchmark.system.imports import import_torchvision; "
     "import_torchvision(); sys.argv = sys.argv[1:]; "
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )

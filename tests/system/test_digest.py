@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.system.cache import cache_folder
-from benchmark.system.digest import file_sha256, files_sha256, pixels_sha256, remembered
+from benchmark.system.digest import (
+    cache_folder,
+    file_sha256,
+    files_sha256,
+    pixels_sha256,
+    remembered,
+)
 
 
 def test_pixels_are_hashed_row_by_row_whatever_their_layout(photo):

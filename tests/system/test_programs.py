@@ -10,15 +10,14 @@ import pytest
 
 from benchmark.errors import ProgramFailed, Unavailable, UsageError
 from benchmark.system import programs as external
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     find_program,
     package_folder,
-    program_folders,
     read_written,
     run_program,
-    use_program_folder,
 )
+from benchmark.system.settings import program_folders, use_program_folder
 from support.processes import is_running, until
 
 ROOT = Path(__file__).parents[2]
@@ -239,17 +238,17 @@ CALLS = r"""
 import os, signal, sys
 from benchmark.errors import ProgramFailed
 from benchmark.system.programs import run_program
-from benchmark.system.processes import launched
+from benchmark.system import programs
 run_program(["true"], timeout_seconds=300)
-(launcher,) = launched._IDLE
+(launcher,) = programs._IDLE
 child = os.fork()
 if not child:
     run_program(["true"], timeout_seconds=300)
-    (own,) = launched._IDLE
-    os._exit(own._process.pid == launcher._process.pid)
+    (own,) = programs._IDLE
+    os._exit(own.process.pid == launcher.process.pid)
 assert os.waitpid(child, 0)[1] == 0, "a forked process has a launcher of its own"
-os.kill(launcher._process.pid, signal.SIGKILL)
-launcher._process.wait()
+os.kill(launcher.process.pid, signal.SIGKILL)
+launcher.process.wait()
 assert run_program(["echo", "again"], timeout_seconds=300) == b"again\n"
 script = f"echo $$ > {sys.argv[1]}; kill -9 $PPID; sleep 300"
 try:
@@ -287,10 +286,10 @@ def test_a_launcher_ends_with_the_process_that_had_it(tmp_path: Path):
     note = tmp_path / "launcher"
     script = f"""
 import os, signal
-from benchmark.system.processes import launched
+from benchmark.system import programs
 from benchmark.system.programs import run_program
 run_program(["true"], timeout_seconds=300)
-open({str(note)!r}, "w").write(str(launched._IDLE[0]._process.pid))
+open({str(note)!r}, "w").write(str(programs._IDLE[0].process.pid))
 os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
@@ -339,10 +338,10 @@ def test_a_program_whose_caller_dies_before_it_is_told_of_the_start_is_ended(tmp
     note = tmp_path / "program"
     script = f"""
 import os, signal, threading, time
-from benchmark.system.processes import launched
+from benchmark.system import programs
 from benchmark.system.programs import run_program
 run_program(["true"], timeout_seconds=300)
-launcher = launched._IDLE[0]._process.pid
+launcher = programs._IDLE[0].process.pid
 os.kill(launcher, signal.SIGSTOP)
 command = ["sh", "-c", "echo $$ > {note}; exec sleep 300"]
 threading.Thread(target=run_program, args=(command,), kwargs=dict(timeout_seconds=300)).start()

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from benchmark.errors import Unavailable
-from benchmark.system.recorded_digest import record_sha256, recorded_sha256, require_recorded
+from benchmark.system.digest import record_sha256, recorded_sha256, require_recorded
 
 SHA256 = hashlib.sha256(b"weights").hexdigest()
 

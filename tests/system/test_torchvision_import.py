@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 IMPORT = (
-    "import sys; from benchmark.system.torchvision_import import import_torchvision; "
+    "import sys; from benchmark.system.imports import import_torchvision; "
     "found = import_torchvision(); "
 )
 # As the real one does beside a foreign build of torch: a part is imported, then an operator missed.

@@ -20,8 +20,8 @@ from benchmark.codec import Pixels
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable
 from benchmark.registry import open_dataset
-from benchmark.system.device import VARIABLE
 from benchmark.system.machine import commit, machine
+from benchmark.system.settings import DEVICE
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "compressai", "pytorch-fid", "numpy", "constriction")
@@ -119,4 +119,4 @@ def _cuda_version() -> str | None:
 
 def on_device(device: str) -> AbstractContextManager[object]:
     """Have codecs that are made inside choose this device."""
-    return patch.dict(os.environ, {VARIABLE: device})
+    return patch.dict(os.environ, {DEVICE: device})

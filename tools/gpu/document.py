@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from types import ModuleType
 
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 from tools.gpu import coding, exchange, frechet, metrics, seconds, suite, training, workers
 from tools.gpu.part import broken
 from tools.gpu.record import Record

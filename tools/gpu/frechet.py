@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmark.metrics import inception
 from benchmark.metrics.feature_spaces import Inception256
 from benchmark.metrics.patches import cut_patches
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 from tools.gpu.conditions import Conditions
 from tools.gpu.part import Cell, Found, failures, measured, table
 

@@ -14,8 +14,8 @@ from time import monotonic
 
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.atomic import write_file
-from benchmark.system.device import use_device
-from benchmark.system.process_tree import end_tree
+from benchmark.system.processes import end_tree
+from benchmark.system.settings import use_device
 from benchmark.user_file import one_line
 from tools.gpu.conditions import ROOT, Conditions
 from tools.gpu.document import PARTS, render

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmark.interface.run import run
-from benchmark.measure.engine import gpu_lanes
+from benchmark.measure.engine import local
 from tools.gpu.conditions import Conditions
 from tools.gpu.networks import weights_folder
 from tools.gpu.part import Cell, Found, failures, measured, table
@@ -43,7 +43,7 @@ def compared(conditions: Conditions, count: int) -> dict[str, Any]:
 def _rows(conditions: Conditions, count: int) -> Mapping[tuple[str, float], tuple[Any, ...]]:
     """Return the compared columns of every cell, by image and setting."""
     folder = conditions.out / "workers" / str(count)
-    with patch.multiple(gpu_lanes, USUAL_WORKERS=count, MOST_WORKERS=count, WORKER_BYTES=1):
+    with patch.multiple(local, USUAL_WORKERS=count, MOST_WORKERS=count, WORKER_BYTES=1):
         done = run(
             "ours:beta=0",
             conditions.dataset,

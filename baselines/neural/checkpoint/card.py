@@ -17,7 +17,7 @@ from baselines.neural.architecture import load_architecture
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.system.atomic import write_file
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.regular_file import read_regular
+from benchmark.system.foreign_files import read_regular
 
 FORMAT = 2
 LARGEST_CARD_BYTES = 1 << 20

@@ -22,7 +22,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import Sizes
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.system.foreign.torch_file import load_tensors
+from benchmark.system.foreign_files import load_tensors
 
 COMMIT = "github.com/iwa-shi/CRDR"
 PUBLISHED_STEPS = 5_000_000

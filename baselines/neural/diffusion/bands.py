@@ -6,7 +6,7 @@ from scipy.fft import dct
 from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 
-from benchmark.system.arrays import Float64Array
+from benchmark.codec import Float64Array
 
 SIDE = 4  # of a block in pixels
 BANDS = 3 * SIDE**2

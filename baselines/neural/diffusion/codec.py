@@ -30,7 +30,7 @@ from benchmark.codec import (
 )
 from benchmark.codec_spec import facts_of, parse_codec
 from benchmark.errors import BadOption, Unavailable
-from benchmark.system.device import chosen_device
+from benchmark.system.settings import chosen_device
 
 if TYPE_CHECKING:
     from baselines.neural.diffusion.model import DiffusionNetwork

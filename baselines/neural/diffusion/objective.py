@@ -37,9 +37,8 @@ from baselines.neural.training.objective import (
 )
 from baselines.neural.training.photographs import draw_crops
 from baselines.neural.training.recipe import Stage, Weight
-from benchmark.codec import Pixels, Setting
+from benchmark.codec import Float64Array, Int64Array, Pixels, Setting
 from benchmark.errors import UsageError
-from benchmark.system.arrays import Float64Array, Int64Array
 
 VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8, 0.95)
 VALIDATION_PX = 256

@@ -20,9 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.codec import Pixels
+from benchmark.codec import Float64Array, Int64Array, Pixels
 from benchmark.errors import UsageError
-from benchmark.system.arrays import Float64Array, Int64Array
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}  # what every build of Pillow and pillow-simd reads
 MEMORY_BYTES = 4 << 30  # of decoded pixels, on one machine

@@ -12,7 +12,7 @@ import torch
 
 from benchmark.errors import UsageError
 from benchmark.system.atomic import synchronise, write_file
-from benchmark.system.foreign.torch_file import load_tensors
+from benchmark.system.foreign_files import load_tensors
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
 

@@ -20,7 +20,7 @@ from baselines.neural.training.run_folder import JOURNAL, Journal
 from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
-from benchmark.system.interruption import passed_on
+from benchmark.system.processes import passed_on
 
 
 @dataclass(frozen=True, slots=True)

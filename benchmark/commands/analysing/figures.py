@@ -77,7 +77,7 @@ def paper(
     from benchmark.paper.crops import CropRequest
     from benchmark.paper.paper import write_paper
     from benchmark.paper.results import PaperResults
-    from benchmark.system.weights import use_weights_folder
+    from benchmark.system.settings import use_weights_folder
 
     use_weights_folder(weights_dir)
     request = CropRequest(photograph, _window(window), bpp)

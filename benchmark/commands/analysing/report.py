@@ -10,7 +10,7 @@ import typer
 from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs
 from benchmark.commands.refusals import target_folder
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

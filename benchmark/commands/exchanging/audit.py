@@ -12,7 +12,7 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_dataset
 from benchmark.commands.exchanging.audit_rows import audit_rows
 from benchmark.commands.verb import Verbs
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.audit.colour_round_trip import ColourRoundTrip
@@ -69,8 +69,8 @@ def audit_decode(
     from benchmark.plan.request import Request
     from benchmark.rows.named_code import NamedCodecs
     from benchmark.rows.store import Store
-    from benchmark.system.device import use_device
     from benchmark.system.machine import cores, machine
+    from benchmark.system.settings import use_device
 
     Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
     named = NamedCodecs(codecs)
@@ -118,13 +118,13 @@ def audit_pack(
     """
     from benchmark.audit import pack_audit
     from benchmark.commands.output import interruptible, show_progress
-    from benchmark.measure.engine.worker_context import worker_context
+    from benchmark.measure.engine.workers import worker_context
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack
     from benchmark.plan.request import Request
     from benchmark.registry import DISTRIBUTION_METRICS, metric_names
     from benchmark.rows.named_code import NamedCodecs
-    from benchmark.system.device import use_device
+    from benchmark.system.settings import use_device
 
     names = tuple(one for one in metric_names(metrics) if one not in DISTRIBUTION_METRICS)
     request = Request(

@@ -9,7 +9,7 @@ import typer
 
 from benchmark.commands import options
 from benchmark.commands.refusals import target_folder
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.audit.rows_again import VariantAgain

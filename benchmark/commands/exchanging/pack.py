@@ -9,7 +9,7 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_codecs, complete_stored
 from benchmark.commands.refusals import target_folder
 from benchmark.commands.verb import Verbs
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
 

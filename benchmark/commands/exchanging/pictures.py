@@ -102,8 +102,8 @@ def export_images(
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
     from benchmark.rows.named_code import NamedCodecs
-    from benchmark.system.device import use_device
     from benchmark.system.machine import cores
+    from benchmark.system.settings import use_device
 
     if bpp is not None and not bpp > 0:
         raise UsageError(f"--bpp {bpp:g}: a rate is above 0")

@@ -15,8 +15,8 @@ from benchmark.commands import options
 from benchmark.commands.completion import complete_fetchable
 from benchmark.errors import Unavailable, UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE
-from benchmark.system.counted import counted
-from benchmark.system.published_weights import NETWORKS, PublishedFile
+from benchmark.system.text import counted
+from benchmark.system.weights import NETWORKS, PublishedFile
 
 if TYPE_CHECKING:
     from benchmark.datasets.download import DownloadProgress
@@ -98,8 +98,9 @@ def _fetch_dataset(name: str, data_dir: Path | None, origins: Sequence[str]) -> 
 
 def _fetch_weights(files: Sequence[PublishedFile]) -> None:
     from benchmark.datasets.download import fetch as download
-    from benchmark.system.recorded_digest import record_sha256, recorded_sha256
-    from benchmark.system.weights import find_weights, weight_folders
+    from benchmark.system.digest import record_sha256, recorded_sha256
+    from benchmark.system.settings import weight_folders
+    from benchmark.system.weights import find_weights
 
     for url, name, sha256, size_bytes in files:
         try:

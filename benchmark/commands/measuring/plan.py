@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.commands import options
-from benchmark.system.counted import counted
+from benchmark.system.text import counted
 
 if TYPE_CHECKING:
     from benchmark.plan.estimate import TimeEstimate

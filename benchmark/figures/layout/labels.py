@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from benchmark.codec import Float64Array, Int64Array
 from benchmark.figures.layout.wrapping import drawable, text_inches
 from benchmark.figures.style import SMALL_POINTS
-from benchmark.system.arrays import Float64Array, Int64Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

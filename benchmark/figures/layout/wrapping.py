@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from benchmark.figures.style import DOTS_PER_INCH, SMALL_POINTS
-from benchmark.system.foreign.text import one_line
+from benchmark.system.text import one_line
 
 # The raised letters that figures add to names; whatever else has a dollar sign is a name.
 RAISED = r"(\$\^(?:\{\\mathrm\{[a-z,]+\}\}|[a-z])\$)"

@@ -8,13 +8,13 @@ from typing import Any
 
 from benchmark.errors import UsageError
 from benchmark.measure.engine.local import Finished, Task, carry_out, image_of
-from benchmark.measure.engine.worker_context import worker_context
+from benchmark.measure.engine.workers import worker_context
 from benchmark.measure.workbench import Conditions
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import CostModel
 from benchmark.plan.request import Request
 from benchmark.plan.schedule import longest_first
-from benchmark.system.device import Device, use_device
+from benchmark.system.settings import Device, use_device
 
 ENGINES = ("local", "ray")
 Engine = Callable[[Sequence[Task], Conditions], Iterator[Finished | None]]
@@ -65,8 +65,8 @@ def _local(request: Request) -> Backend:
 
 
 def _cluster(request: Request) -> Backend:
-    from benchmark.measure.engine import cluster
-    from benchmark.measure.engine.ray import RayEngine
+    from benchmark.measure.engine.ray import cluster
+    from benchmark.measure.engine.ray.engine import RayEngine
 
     nodes = cluster.connect(request.address)
     device = use_device(request.device, nodes.has_gpus)

@@ -1,15 +1,13 @@
 """Decode streams in fresh processes that get the name of a codec and bytes, and nothing else.
 
-It never has a source, an encoder's output beside the stream, a row or a hash. One process decodes
-the streams of one codec variant, one after another, and ends with them.
+A decoder never has a source, an encoder's output beside the stream, a row or a hash. One process
+decodes the streams of one codec variant, one after another, and ends with them.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,15 +15,9 @@ import numpy as np
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
 from benchmark.errors import Unavailable
-from benchmark.measure.engine.local import GRACE_SECONDS, how_it_ended
-from benchmark.measure.engine.patience import ENDING_SECONDS, Patience
-from benchmark.measure.engine.worker_context import start_worker, worker_context
+from benchmark.measure.engine.workers import TICK_SECONDS, Patience, WorkerProcess
 from benchmark.measure.execute import Failed, failed_by
-from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
-from benchmark.system.process_tree import end_tree
-from benchmark.system.processes.hang_up import work_for
-
-TICK_SECONDS = 1.0
+from benchmark.system.settings import DEVICE
 
 
 class Ready(NamedTuple):
@@ -47,16 +39,14 @@ class DecoderProcess:
         self._start()
 
     def _start(self) -> None:
-        context = worker_context()
-        self.connection, theirs = context.Pipe()
-        environment = {**os.environ, DEVICE_VARIABLE: self._device}
-        self._process: BaseProcess = context.Process(
-            target=serve, args=(theirs, environment, self._spec), daemon=True
-        )
-        start_worker(self._process)
-        theirs.close()
+        self._process = WorkerProcess(_serve, self._spec, **{DEVICE: self._device})
         self._greeting: Ready | Failed | None = None
         self._busy = False
+
+    @property
+    def connection(self) -> Connection:
+        """The pipe to the present process."""
+        return self._process.connection
 
     @property
     def ready(self) -> Ready | Failed:
@@ -69,7 +59,7 @@ class DecoderProcess:
         return self._greeting
 
     def send(self, stream: bytes) -> None:
-        """Begin to decode; `receive` has what comes of it."""
+        """Begin to decode; `receive` has the result."""
         self.ready  # noqa: B018 - comes before everything else
         self._busy = True
         self._patience.begin("decode")
@@ -88,46 +78,18 @@ class DecoderProcess:
 
     def give_up(self) -> Failed | None:
         """Stop a process that has taken too long over its stream; None if it has not."""
-        if self._patience.left_seconds() != 0 or not self.waits(0):
+        if self._patience.left_seconds() != 0 or self.connection.poll():
             return None
-        self.stop()
+        self._process.stop()
+        self._start()
         return self._patience.failure()
 
-    @property
-    def process_id(self) -> int | None:
-        """Id of the present process."""
-        return self._process.pid
-
-    def waits(self, seconds: float) -> bool:
-        """Wait up to that number of seconds; return whether nothing came back."""
-        return not self.connection.poll(seconds)
-
-    def stop(self) -> None:
-        """End the process and all that it started; the next stream gets a new one."""
-        assert self._process.pid is not None
-        end_tree(self._process.pid, self._ended, ENDING_SECONDS)
-        self._how_it_ended()
-        self._busy = False
-        self._start()
-
-    def _ended(self, seconds: float) -> bool:
-        self._process.join(timeout=seconds)
-        return not self._process.is_alive()
-
     def end(self) -> None:
-        """Let an idle process finish; one that is busy is killed."""
-        self.connection.close()
-        if self._busy:
-            self._process.terminate()
-        self._process.join(timeout=GRACE_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        """Let an idle process finish; one that is busy is ended."""
+        self._process.end(self._busy)
 
     def _how_it_ended(self) -> str:
-        self._process.join()
-        self.connection.close()
-        return f"the process that decoded it {how_it_ended(self._process.exitcode or 0)}"
+        return f"the process that decoded it {self._process.how_it_ended()}"
 
 
 def decode_all(
@@ -148,9 +110,9 @@ def decode_all(
     try:
         while following or names:
             if following and len(names) < _width(decoders, jobs):
-                idle = [one for one in decoders if one.connection not in names]
-                decoder = idle[0] if idle else DecoderProcess(spec, device, timeout_seconds)
-                if not idle:
+                decoder = next((one for one in decoders if one.connection not in names), None)
+                if decoder is None:
+                    decoder = DecoderProcess(spec, device, timeout_seconds)
                     decoders.append(decoder)
                 name, stream = following
                 following = next(waiting, None)
@@ -179,15 +141,9 @@ def _width(decoders: Sequence[DecoderProcess], jobs: int) -> int:
     return 1 if on_gpu or not decoders else jobs
 
 
-def serve(connection: Connection, environment: dict[str, str], spec: CodecSpec) -> None:
-    """Serve streams in a decoder's process until the end of the pipe."""
-    os.environ.clear()
-    os.environ.update(environment)
-    os.setpgid(0, 0)  # so that it can be ended with all that it started
-    work_for(connection.fileno(), partial(_serve, connection, spec))
-
-
 def _serve(connection: Connection, spec: CodecSpec) -> None:
+    """Serve streams in a decoder's process until the end of the pipe."""
+    os.setpgid(0, 0)  # so that it can be ended with all that it started
     try:
         codec = load_codec(spec)
     except Exception as error:
@@ -195,8 +151,7 @@ def _serve(connection: Connection, spec: CodecSpec) -> None:
         return
     connection.send(Ready(_device_of(codec)))
     while True:
-        stream = connection.recv_bytes()
-        connection.send(_decoded(codec, stream))
+        connection.send(_decoded(codec, connection.recv_bytes()))
 
 
 def _decoded(codec: Any, stream: bytes) -> Pixels | Failed:

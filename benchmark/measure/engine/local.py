@@ -6,34 +6,30 @@ and another worker continues. So it is with a worker that is ended because its c
 """
 
 import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from traceback import format_exc
 from typing import NamedTuple
 
-from benchmark.measure.engine.gpu_lanes import gpu_lanes
-from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
-from benchmark.measure.engine.worker_context import start_worker, worker_context
+from benchmark.measure.engine.workers import TICK_SECONDS, Begun, Patience, WorkerProcess
 from benchmark.measure.execute import Enter, Failed, failed_by, untold
 from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench, failed_cell
 from benchmark.plan.cells import Cell
-from benchmark.system.machine import gpus
-from benchmark.system.process_tree import end_tree
-from benchmark.system.processes.hang_up import work_for
+from benchmark.system.machine import Gpu, gpus
 
 Task = Cell | Rescore
 
-TICK_SECONDS = 1.0
-GRACE_SECONDS = 5.0
+# Of a GPU: one codes entropy on the CPU while another has the GPU; alone where time is measured.
+USUAL_WORKERS, MOST_WORKERS = 2, 4
+# A large network on a tile of 2048 x 2048 pixels: our choice, which was not measured.
+WORKER_BYTES = 8 << 30
 
 
 class Finished(NamedTuple):
-    """A task and what came of it."""
+    """A task and its outcome."""
 
     task: Task
     outcome: Measured | Failed
@@ -120,7 +116,7 @@ def _pause(busy: Sequence["_Worker"]) -> float:
 
 
 def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
-    on_gpus = conditions.device == "cuda" or any(_device(task) == "cuda" for task in tasks)
+    on_gpus = conditions.device == "cuda" or any(device_of(task) == "cuda" for task in tasks)
     lanes = gpu_lanes(gpus() if on_gpus else (), conditions.timing)
     queues = {
         # Their metrics may run on a GPU.
@@ -128,10 +124,28 @@ def _queues(tasks: Sequence[Task], conditions: Conditions) -> list[_WorkQueue]:
         "cuda": _WorkQueue(len(lanes), [name for name in lanes if name]),
     }
     for task in tasks:
-        queues[_device(task)].add(task)
+        queues[device_of(task)].add(task)
     for queue in queues.values():
         queue.workers = min(queue.workers, queue.left)
     return list(queues.values())
+
+
+def gpu_lanes(found: Sequence[Gpu], timing: bool) -> list[str]:
+    """Return the GPU of each worker by its name, by the memory that is free; in turns.
+
+    Names are empty where nothing is known of GPUs: what workers see is left as it is.
+
+    >>> gpu_lanes([Gpu("a", 20 << 30), Gpu("b", 9 << 30)], False), gpu_lanes([], False)
+    (['a', 'b', 'a'], ['', ''])
+    """
+    fitting = {
+        one.name: USUAL_WORKERS
+        if one.free_bytes is None
+        else min(max(one.free_bytes // WORKER_BYTES, 1), MOST_WORKERS)
+        for one in found
+    } or {"": USUAL_WORKERS}
+    names = [name for turn in range(MOST_WORKERS) for name, many in fitting.items() if turn < many]
+    return names[:1] if timing else names
 
 
 def image_of(task: Task) -> str:
@@ -139,7 +153,8 @@ def image_of(task: Task) -> str:
     return task.source.sha256 if isinstance(task, Cell) else str(task.row["image_sha256"])
 
 
-def _device(task: Task) -> str:
+def device_of(task: Task) -> str:
+    """Return where a task's codec runs: cpu or cuda."""
     return task.info.device if isinstance(task, Cell) else str(task.row["device"])
 
 
@@ -159,15 +174,8 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        context = worker_context()
-        self.connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(
-            target=work,
-            args=(theirs, self._conditions, {**os.environ, **self._chosen}),
-            daemon=True,
-        )
-        start_worker(self._process)
-        theirs.close()
+        self._process = WorkerProcess(_serve, self._conditions, **self._chosen)
+        self.connection = self._process.connection
 
     def take(self) -> None:
         """Give the worker what it lacks, as far as there is something left in its queue."""
@@ -182,10 +190,8 @@ class _Worker:
         try:
             outcome = self.connection.recv()
         except (EOFError, OSError):
-            self._process.join()
-            how = how_it_ended(self._process.exitcode or 0)
-            failed = Failed("worker", f"the process that worked on this cell {how}")
-            return self._replace(failed)
+            how = self._process.how_it_ended()
+            return self._replace(Failed("worker", f"the process that worked on this cell {how}"))
         if isinstance(outcome, Begun):
             self.patience.begin(outcome.stage)
             return None
@@ -201,35 +207,20 @@ class _Worker:
         """
         if self.patience.left_seconds() != 0 or self.connection.poll():
             return None
-        assert self._process.pid is not None
-        end_tree(self._process.pid, self._ended, ENDING_SECONDS)
-        self._process.join()
+        self._process.stop()
         return self._replace(self.patience.failure())
 
-    def _ended(self, seconds: float) -> bool:
-        self._process.join(timeout=seconds)
-        return not self._process.is_alive()
-
     def end(self) -> None:
-        """Let an idle worker finish, stop a busy one; one deep in native code is killed."""
-        if self.tasks:
-            self._process.terminate()
-        else:
-            self._send(None)
-        self._process.join(timeout=GRACE_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self.connection.close()
+        """Let an idle worker finish, stop a busy one."""
+        self._process.end(busy=bool(self.tasks))
 
-    def _send(self, task: Task | None) -> None:
+    def _send(self, task: Task) -> None:
         with suppress(OSError):  # a worker that is gone already is found out by `collect`
             self.connection.send(task)
 
     def _replace(self, failed: Failed) -> Finished:
         """Fail the current task, and start another worker for the one that waits."""
         task = self.tasks.popleft()
-        self.connection.close()
         self.patience.begin(None)
         self._start()
         for waiting in self.tasks:
@@ -237,22 +228,6 @@ class _Worker:
         if isinstance(task, Cell):
             return Finished(task, failed_cell(task, self._conditions, failed))
         return Finished(task, failed)
-
-
-def how_it_ended(code: int) -> str:
-    """Describe an exit code, as the predicate of a sentence on the process.
-
-    >>> how_it_ended(-11), how_it_ended(3)
-    ('was killed by SIGSEGV', 'ended with code 3')
-    """
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-
-
-def work(connection: Connection, conditions: Conditions, environment: dict[str, str]) -> None:
-    """Serve tasks in a worker process until None or the end of the pipe."""
-    os.environ.clear()
-    os.environ.update(environment)
-    work_for(connection.fileno(), partial(_serve, connection, conditions))
 
 
 def announcer(connection: Connection, conditions: Conditions) -> Enter:
@@ -274,19 +249,16 @@ def _claim_buffer() -> None:
 
 
 def _serve(connection: Connection, conditions: Conditions) -> None:
-    from traceback import format_exc
-
+    """Serve tasks in a worker process until the end of the pipe."""
     enter = announcer(connection, conditions)
     _claim_buffer()
     bench: Workbench | None = None
-    while (task := _receive(connection)) is not None:
+    while True:
+        task: Task = connection.recv()
         reply: Measured | Failed | str
         try:
             bench = bench or Workbench(conditions)
-            if isinstance(task, Cell):
-                reply = bench.measure(task, enter)
-            else:
-                reply = bench.rescore(task, enter)
+            reply = bench.carry_out(task, enter)
         except Exception:
             reply = format_exc()
         send_outcome(connection, task, conditions, reply)
@@ -299,11 +271,3 @@ def send_outcome(connection: Connection, task: Task, conditions: Conditions, rep
     except MemoryError as error:  # before the first byte: what is sent is made in memory first
         failed = failed_by(None, "worker", error)
         connection.send(failed_cell(task, conditions, failed) if isinstance(task, Cell) else failed)
-
-
-def _receive(connection: Connection) -> Task | None:
-    try:
-        task: Task | None = connection.recv()
-    except EOFError:  # the driver is gone
-        return None
-    return task

@@ -23,7 +23,7 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
 from benchmark.system.backbone import load_pinned, require_pinned
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, run_program
 
 PROGRAM = "butteraugli_main"

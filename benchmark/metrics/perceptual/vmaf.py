@@ -20,7 +20,7 @@ from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
 from benchmark.metrics.metric import require_same_shape, require_side
 from benchmark.metrics.presentation import Presentation
 from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
     MOST_OUTPUT_BYTES,
     find_program,

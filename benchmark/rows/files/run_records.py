@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.errors import DamagedResults, StoreError
 from benchmark.rows.result_file import write_result, write_results
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, is_regular, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, is_regular, read_regular
 
 README = (
     "Read the rows of this folder with `benchmark.load`, which counts no image twice: the parquet "

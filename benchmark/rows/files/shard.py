@@ -26,7 +26,7 @@ from benchmark.rows.files.unpacked import TooLarge, read_within
 from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
 LARGEST_WHOLE = 1 << 53  # that float64, with which rows are averaged, has exactly

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from benchmark.errors import StoreError
 from benchmark.rows.files.shard import set_aside
 from benchmark.system.digest import SHA256
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES, read_regular
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 if TYPE_CHECKING:
     from benchmark.rows.store import Store

@@ -13,7 +13,7 @@ from baselines.msillm import weights
 from baselines.msillm.codec import MSILLM
 from benchmark.codec import Setting
 from benchmark.errors import Unavailable, UsageError
-from benchmark.system.recorded_digest import record_sha256
+from benchmark.system.digest import record_sha256
 
 needs_package = pytest.mark.skipif(
     find_spec("neuralcompression") is None, reason="neuralcompression is not installed"

@@ -21,7 +21,7 @@ from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
 from benchmark.metrics.perceptual import lpips as measured
 from benchmark.system import backbone
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 from conftest import SHARED
 
 WEIGHTS = SHARED / "data" / "weights"

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from benchmark.system.process_tree import descendants
+from benchmark.system.processes import descendants
 from faults.attacks.arena import Arena, Blow
 from faults.attacks.attack import Step
 from faults.attacks.sound import Sound

@@ -20,7 +20,7 @@ from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
 from benchmark.rows.files.shard import write_shard
 from benchmark.rows.store import Store
-from benchmark.system.foreign.regular_file import LARGEST_FILE_BYTES
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from support.faults.ledger import tell
 from support.rows.stable_rows import stable
 

@@ -11,8 +11,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.errors import memory_exhausted
-from benchmark.measure.extract import HashedImage
-from benchmark.measure.score import Scorer
+from benchmark.measure.score import HashedImage, Scorer
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
 from support.files.noise import effect_noise
@@ -125,7 +124,7 @@ def test_what_other_metrics_have_prepared_makes_room_for_one_that_runs_out(monke
     """Under a limit that holds what MS-SSIM has prepared or SSIM's work, and not both."""
     program = """
 import numpy as np
-from benchmark.measure.extract import HashedImage
+from benchmark.measure.score import HashedImage
 from benchmark.measure.score import Scorer
 from support.codecs.hungry import limit_memory
 source, decoded = np.random.default_rng(1).integers(0, 256, (2, 1000, 2000, 3), np.uint8)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.rows.store import Store
-from benchmark.system.process_tree import descendants
+from benchmark.system.processes import descendants
 from support.faults.ledger import tell
 from support.files.noise import effect_noise
 from support.processes import is_running, running, until
@@ -158,7 +158,7 @@ def test_temporary_folders_of_a_killed_run_are_swept_by_the_next_and_no_others(
     following, _ = hanging(start_new_session=True)
     there = {path.name for path in place.iterdir()}
     losses = len(there & used) + len({*others, "rdrbench-link"} - there)
-    sweeping = "from benchmark.system.processes.private_folder import sweep; sweep()"
+    sweeping = "from benchmark.system.private_folder import sweep; sweep()"
     environment = {**os.environ, "TMPDIR": str(place)}
     third = subprocess.run([sys.executable, "-c", sweeping], env=environment, check=True)
     losses += {path.name for path in place.iterdir()} != there  # the run that works keeps its own
@@ -176,16 +176,16 @@ def test_a_worker_whose_driver_is_gone_before_it_has_begun_ends_without_a_word()
     script = """
 import os, sys
 from threading import Thread
-from benchmark.system.processes import hang_up
+from benchmark.system import processes
 
 class Sooner(Thread):
     def start(self):
         super().start()
         os.kill(os.getpid(), 15)
 
-hang_up.Thread = Sooner
+processes.Thread = Sooner
 reading, _ = os.pipe()
-hang_up.work_for(reading, lambda: print("worked"))
+processes.work_for(reading, lambda: print("worked"))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False

@@ -6,7 +6,7 @@ from support.processes import in_a_process
 SERVER = """
 import os, signal
 from multiprocessing import forkserver
-from benchmark.measure.engine import worker_context
+from benchmark.measure.engine import workers
 
 def server():  # its command line is empty for a moment after it was started
     return forkserver._forkserver._forkserver_pid
@@ -17,11 +17,11 @@ KILLED_WHILE_IT_STARTS = f"""{SERVER}
 import threading
 from benchmark.errors import BenchError
 
-context = worker_context.worker_context()
+workers.worker_context()
 os.kill(server(), signal.SIGSTOP)
 threading.Timer(0.5, os.kill, (server(), signal.SIGKILL)).start()
 try:
-    worker_context.start_worker(context.Process(target=print))
+    workers.WorkerProcess(print)
 except BenchError as error:
     print(error)
 """
@@ -36,25 +36,22 @@ def test_a_server_that_is_killed_while_it_starts_a_worker_is_a_sentence(record_p
 # Python loads what a server preloads before the server sets its own handlers.
 CTRL_C_WHILE_IT_BEGINS = f"""{SERVER}
 def ctrl_c_at_once():
-    worker_context._start_server = begin
+    workers._start_server = begin
     begin()
     for one in (server(), os.getpid()):
         os.kill(one, signal.SIGINT)
 
-begin, worker_context._start_server = worker_context._start_server, ctrl_c_at_once
+begin, workers._start_server = workers._start_server, ctrl_c_at_once
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    worker_context.worker_context()
+    workers.worker_context()
 except KeyboardInterrupt:
     print("interrupted")
-worker = worker_context.worker_context().Process(target=print)
-worker_context.start_worker(worker)
-worker.join()
-print("the worker ended with", worker.exitcode)
+print("the worker", workers.WorkerProcess(str).how_it_ended())
 """
 
 
 def test_ctrl_c_while_the_server_begins_ends_the_command_and_not_the_server(record_property):
     told = in_a_process(CTRL_C_WHILE_IT_BEGINS)
     tell(record_property, "Ctrl-C while the server begins", 1, 1, "interrupted" not in told)
-    assert told.splitlines() == ["interrupted", "", "the worker ended with 0"]
+    assert told.splitlines() == ["interrupted", "the worker ended with code 0"]

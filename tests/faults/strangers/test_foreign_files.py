@@ -26,9 +26,14 @@ from benchmark.rows.merge import merge_folders
 from benchmark.rows.schema import table_schema
 from benchmark.rows.store import Store
 from benchmark.system.backbone import ALEXNET
-from benchmark.system.foreign.regular_file import open_regular, read_regular
-from benchmark.system.foreign.tar import LARGEST_EXTENSION_BYTES, BadTar, files_of_tar
-from benchmark.system.foreign.torch_file import load_tensors
+from benchmark.system.foreign_files import (
+    LARGEST_EXTENSION_BYTES,
+    BadTar,
+    files_of_tar,
+    load_tensors,
+    open_regular,
+    read_regular,
+)
 from support.files.hostile_files import HEADERS, bomb, extended, tar_of
 from support.processes import in_a_process
 
@@ -159,7 +164,7 @@ def test_a_name_of_a_tar_is_shown_in_part():
 
 def test_a_tar_that_others_write_is_read(tmp_path):
     """The names of bsdtar and GNU tar, beyond a header's 100 characters, are understood."""
-    from benchmark.system.foreign.tar import files_of_tar
+    from benchmark.system.foreign_files import files_of_tar
 
     for layout in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
         path = tmp_path / f"{layout}.tar"
@@ -226,7 +231,7 @@ from pathlib import Path
 from baselines.neural.checkpoint.card import load_card
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
-from benchmark.system.foreign.torch_file import load_tensors
+from benchmark.system.foreign_files import load_tensors
 for read in (load_tensors, load_card, file_sha256):
     try:
         read(Path(sys.argv[1]))

@@ -30,7 +30,7 @@ from benchmark.plan.request import Request
 from benchmark.plan.select import select
 from benchmark.rows.named_code import EVERY
 from benchmark.rows.store import Store
-from benchmark.system.foreign.torch_file import load_tensors
+from benchmark.system.foreign_files import load_tensors
 from support.faults.ledger import mutated, tell
 from support.files.noise import effect_noise
 

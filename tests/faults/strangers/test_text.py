@@ -18,7 +18,7 @@ from benchmark.commands.plain_terminal import PlainStream, plain_terminal
 from benchmark.figures.layout.wrapping import drawable, text_inches
 from benchmark.figures.table import Table, csv_text, escape_latex, latex, markdown, plain
 from benchmark.rows.store import Store
-from benchmark.system.foreign.text import csv_cell, markdown_text, one_line, visible
+from benchmark.system.text import csv_cell, markdown_text, one_line, visible
 from support.bench.command import bench
 from support.files.noise import effect_noise
 

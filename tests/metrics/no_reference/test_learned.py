@@ -11,7 +11,7 @@ from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.no_reference import learned
 from benchmark.metrics.no_reference.learned import CLIPIQA, MANIQA, MUSIQ
 from benchmark.system.digest import file_sha256
-from benchmark.system.published_weights import NETWORKS
+from benchmark.system.weights import NETWORKS
 
 ALL = pytest.mark.parametrize("metric", [MUSIQ, CLIPIQA, MANIQA])
 
@@ -84,7 +84,7 @@ def test_musiq_of_drawn_weights_is_pyiqas(monkeypatch, tmp_path, coffee):
         pytest.skip("pyiqa is not installed")
     import torch
 
-    from benchmark.system.torchvision_import import import_torchvision
+    from benchmark.system.imports import import_torchvision
 
     import_torchvision()
     from pyiqa import create_metric

@@ -24,7 +24,7 @@ from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPS
 from benchmark.registry import METRICS, metric_names
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 from conftest import SHARED
 
 WEIGHTS = SHARED / "data" / "weights"

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark.metrics import inception
 from benchmark.metrics.distribution_metric import Features
 from benchmark.metrics.feature_spaces import Inception256, PatchSpace
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 

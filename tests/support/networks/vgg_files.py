@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.system.torchvision_import import import_torchvision
+from benchmark.system.imports import import_torchvision
 
 CHANNELS = (3, 64, 128, 256, 512, 512)
 NETWORK_FILE, IMPORTANCES_FILE = "vgg16-397923af.pth", "dists_weights.pt"

@@ -21,7 +21,7 @@ from baselines.neural.training.curves import curves
 from baselines.neural.training.run_folder import Journal
 from baselines.neural.training.workers import in_processes
 from benchmark.errors import BenchError, Unavailable, UsageError
-from benchmark.system.interruption import passed_on
+from benchmark.system.processes import passed_on
 from support.processes import until
 from support.training.fixtures import die
 from support.training.tiny_runs import bench, write_photographs, write_recipe
@@ -249,7 +249,7 @@ def test_what_is_missing_is_told(place, tmp_path):
 
 
 def test_a_gpu_that_is_not_there_is_told(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.system.device.GPU_MARKS", ())
+    monkeypatch.setattr("benchmark.system.settings.GPU_MARKS", ())
     with pytest.raises(Unavailable, match="this machine shows no GPU"):
         bench(*words(place, tmp_path / "r", "--device", "cuda"))
 

@@ -1,4 +1,4 @@
-"""Text of strangers on a terminal, in tables of csv and in markdown: shown, and never obeyed.
+"""Counts with nouns, and text of strangers on terminals, in csv and markdown: shown, not obeyed.
 
 Rows, packs, file names and what programs say may hold any characters. Whatever writes them
 somewhere removes there what has a meaning there.
@@ -73,3 +73,16 @@ def markdown_text(text: str) -> str:
 
 def _prose(text: str) -> str:
     return re.sub(r"\](?=[(\[:])", r"]\\", text.replace("<", "&lt;"))
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return the count in digits and the noun, in the singular or the plural.
+
+    plural: for what takes more than an `s`, such as a noun with its verb.
+
+    >>> counted(1, "codec"), counted(0, "codec"), counted(24, "image")
+    ('1 codec', '0 codecs', '24 images')
+    >>> counted(1, "row is", "rows are"), counted(2, "row is", "rows are")
+    ('1 row is', '2 rows are')
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -1,6 +1,6 @@
 """A process that measures for a worker of Ray; a codec that crashes ends this process alone.
 
-    python -P -c "from benchmark.measure.engine.ray_bench import main; main()" CONNECTION OBITUARY
+    python -P -c "from benchmark.measure.engine.ray.process import main; main()" CONNECTION OBITUARY
 
 Both are descriptors of pipes. The worker itself stays: a crash in native code ends this process
 alone, and the second pipe says how. (Run with -m, its classes would be other ones to the worker.)
@@ -19,14 +19,13 @@ from benchmark.codec import CodecInfo, Pixels
 from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.source import Source
 from benchmark.measure.engine.local import announcer, send_outcome
-from benchmark.measure.engine.patience import Begun
+from benchmark.measure.engine.workers import Begun
 from benchmark.measure.execute import Failed
-from benchmark.measure.resources import Resources
-from benchmark.measure.workbench import Conditions, Measured, Rescore, Workbench
+from benchmark.measure.workbench import Conditions, Measured, Rescore, Resources, Workbench
 from benchmark.packs.pack import Pack
 from benchmark.plan.cells import Cell
-from benchmark.system.processes.hang_up import work_for
-from benchmark.system.processes.private_folder import private_folder
+from benchmark.system.private_folder import private_folder
+from benchmark.system.processes import work_for
 from benchmark.user_file import one_line, use_copies
 
 
@@ -167,10 +166,7 @@ def _serve(connection: Connection) -> None:
                 else:
                     bench = bench or Workbench(config.conditions, resources)
                     resources.open(order)
-                    if isinstance(order.task, Cell):
-                        reply = bench.measure(order.task, enter)
-                    else:
-                        reply = bench.rescore(order.task, enter)
+                    reply = bench.carry_out(order.task, enter)
             except Exception:
                 reply = Fault(format_exc())
             if isinstance(order, NeededCodec):

@@ -1,9 +1,39 @@
-"""Import of torchvision, also beside a build of torch that its compiled operators do not fit."""
+"""Imports of pyarrow without pandas, and of torchvision beside a build of torch that it lacks."""
 
 import sys
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
+
+
+class _PandasLeftOut(MetaPathFinder):
+    """Finder in front of all others, by which pandas is not installed."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is left out for a moment", name=fullname)
+
+
+def leave_pandas_out() -> None:
+    """Have pyarrow take pandas for absent until a function is called that needs it.
+
+    pyarrow asks once whether the objects it is given may be of pandas, and imports pandas for that:
+    .4 s of processor time in every process, few of which ever make a data frame. Those do as they
+    would: `to_pandas` and `from_pandas` import pandas after all, and from then on pyarrow knows its
+    objects. Nothing happens where pandas is imported already.
+    """
+    if "pandas" in sys.modules:
+        return
+    import pyarrow as pa
+
+    finder = _PandasLeftOut()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([None])  # a list of anything
+    finally:
+        sys.meta_path.remove(finder)
+
 
 # Operators that torchvision's Python files refer to at import. Its compiled library declares them,
 # and that library does not load beside a torch that was built for another processor (torch for the

@@ -4,31 +4,30 @@ Longest bundles first (`benchmark.plan.schedule`); whoever is free takes the nex
 into the object store once and travels once to each node. A worker that is lost, with its process or
 its node, gives its cells back: the current one is tried again, on another node if there is one,
 and is a failed row when that has happened `MOST_LOSSES` times. A crash of a codec is a failed row
-at once, as on one machine, for it ends a process beside the worker (`ray_bench`).
+at once, as on one machine, for it ends a process beside the worker (`process`).
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any
 
+from benchmark.codec_spec import CodecSpec
 from benchmark.errors import BenchError
-from benchmark.measure.engine.cluster import Cluster, environment, import_ray
-from benchmark.measure.engine.local import Finished, Task, WorkerError
-from benchmark.measure.engine.ray_bench import Fault, WorkerConfig
-from benchmark.measure.engine.ray_head import Head
-from benchmark.measure.engine.ray_payload import PayloadMaker, device_of, spec_of
-from benchmark.measure.engine.ray_queue import Job, WorkerHandle, WorkQueue
-from benchmark.measure.engine.ray_worker import Hello, Worker, code_sha256
+from benchmark.measure.engine.local import Finished, Task, WorkerError, device_of
+from benchmark.measure.engine.ray.cluster import Cluster, Head, environment, import_ray
+from benchmark.measure.engine.ray.jobs import Job, PayloadMaker, WorkerHandle, WorkQueue, spec_of
+from benchmark.measure.engine.ray.process import Fault, WorkerConfig
+from benchmark.measure.engine.ray.worker import Hello, Worker, code_sha256
+from benchmark.measure.engine.workers import TICK_SECONDS
 from benchmark.measure.execute import Failed, failed_by
 from benchmark.measure.workbench import Conditions, Measured, failed_cell
 from benchmark.plan.cells import Cell
-from benchmark.system.counted import counted
-from benchmark.system.device import VARIABLE as DEVICE_VARIABLE
+from benchmark.system.settings import DEVICE
+from benchmark.system.text import counted
 
-TICK_SECONDS = 1.0
 MOST_LOSSES = 3  # of workers over one cell
 MOST_STILLBORN = 20  # workers lost before they said hello; then no more are hired
 QUIET_SECONDS = 60.0  # after which cells that no worker can take are given up
@@ -85,6 +84,7 @@ class _RayRun:
         self._payloads = PayloadMaker(self._ray, tasks, conditions)
         self._code, self._environment = code_sha256(), environment()
         self._workers: list[WorkerHandle] = []
+        self._lacking: dict[CodecSpec, list[str]] = defaultdict(list)  # why nodes cannot run it
         self._finished: deque[Finished] = deque()
         self._stillborn = 0
         self._heard = monotonic()
@@ -136,15 +136,15 @@ class _RayRun:
 
     def _hire(self, queue: WorkQueue) -> None:
         config = WorkerConfig(replace(self._conditions, device=queue.device), self._payloads.files)
-        told = {**self._environment, DEVICE_VARIABLE: queue.device}
+        variables = {**self._environment, DEVICE: queue.device}
         if queue.device == "cpu":
-            told["CUDA_VISIBLE_DEVICES"] = ""
+            variables["CUDA_VISIBLE_DEVICES"] = ""
         actor = (
             self._ray.remote(Worker)
             .options(
                 scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0, **queue.resources
             )
-            .remote(config, told, self._code)
+            .remote(config, variables, self._code)
         )
         self._workers.append(WorkerHandle(queue, actor, actor.hello.remote(queue.wanted)))
 
@@ -181,7 +181,9 @@ class _RayRun:
                 raise BenchError(f"no node can work for this run: {'; '.join(self._remarks)}")
             return
         for spec, reason in hello.lacks.items():
-            self._remarks[f"node {hello.address} cannot run {spec.text}: {reason}"] = None
+            remark = f"node {hello.address} cannot run {spec.text}: {reason}"
+            self._lacking[spec].append(remark)
+            self._remarks[remark] = None
         self._feed(worker)
 
     def _feed(self, worker: WorkerHandle) -> None:
@@ -269,6 +271,6 @@ class _RayRun:
         queue.waiting.clear()
         for job in rest:
             spec = spec_of(job.task)
-            why = [remark for remark in self._remarks if f"cannot run {spec.text}: " in remark]
-            failed = Failed("load", f"no node can run {spec.text}: {'; '.join(why)}")
+            why = "; ".join(dict.fromkeys(self._lacking[spec]))
+            failed = Failed("load", f"no node can run {spec.text}: {why}")
             self._finish(queue, job, self._failure(job.task, failed))

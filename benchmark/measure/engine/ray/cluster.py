@@ -1,19 +1,26 @@
-"""Connect to a Ray cluster by its address, and list the resources of its nodes."""
+"""Connect to a Ray cluster by its address, list its nodes, and watch whether its head is there."""
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from multiprocessing.connection import Client
 from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from benchmark.errors import Unavailable, UsageError
+from benchmark.system.settings import settings
 
 REMEDY = "start one with `ray start --head` (docs/cluster.md), or leave out --engine ray"
 # What the driver's options and the user set for codecs, metrics and their weights.
 PREFIX, OTHERS = "BENCH_", ("VTM_DIR", "TORCH_HOME", "XDG_CACHE_HOME")
+LOST_SECONDS = 5.0  # between the first question without an answer and the last
+KNOCK_SECONDS = 2.0  # that an answer may take
+RETRY_SECONDS = 1.0  # after a question without an answer
 
 
 class Node(NamedTuple):
@@ -57,9 +64,8 @@ def connect(address: str) -> Cluster:
     address.
     """
     ray = import_ray()
-    found = _recorded() if address == "auto" else address
-    if found:
-        _knock(found)
+    if place := _recorded() if address == "auto" else address:
+        _knock(place)
     with _signals_kept():
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -105,12 +111,13 @@ def import_ray() -> Any:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables that codecs and metrics read."""
-    return {
+    """Return the environment variables that codecs and metrics read, with this run's settings."""
+    given = {
         name: value
         for name, value in os.environ.items()
         if name.startswith(PREFIX) or name in OTHERS
     }
+    return given | settings().variables()
 
 
 def _recorded() -> str:
@@ -150,3 +157,40 @@ def _signals_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Head:
+    """The head of the cluster at an address, HOST:PORT, asked whenever `every_seconds` are over."""
+
+    def __init__(self, address: str, every_seconds: float = RETRY_SECONDS) -> None:
+        self.address, self._every = address, every_seconds
+        host, _, port = address.rpartition(":")
+        self._place = (host.strip("[]"), int(port))
+        self._asked = monotonic()
+        self._silent_since: float | None = None
+
+    def is_lost(self) -> bool:
+        """Return whether it has been silent for `LOST_SECONDS`; quick unless it is time to ask."""
+        every = self._every if self._silent_since is None else RETRY_SECONDS
+        if (now := monotonic()) - self._asked >= every:
+            self._asked = now
+            try:
+                socket.create_connection(self._place, KNOCK_SECONDS).close()
+                self._silent_since = None
+            except OSError:
+                self._silent_since = self._silent_since or now
+        return self._silent_since is not None and self._asked - self._silent_since >= LOST_SECONDS
+
+
+def end_with_head(head: Head) -> None:
+    """End this process when the head is lost: nobody would fetch what it still measures.
+
+    What works for it notices that by its pipe (`processes.work_for`), and ends its programs.
+    """
+    Thread(target=_watch, args=(head,), daemon=True).start()
+
+
+def _watch(head: Head) -> None:
+    while not head.is_lost():
+        sleep(RETRY_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # whatever its other threads are at

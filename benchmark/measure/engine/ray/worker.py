@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec_spec import CodecSpec
-from benchmark.measure.engine.cluster import import_ray
-from benchmark.measure.engine.local import how_it_ended
-from benchmark.measure.engine.patience import ENDING_SECONDS, Begun, Patience
-from benchmark.measure.engine.ray_bench import (
+from benchmark.measure.engine.ray.cluster import Head, end_with_head, import_ray
+from benchmark.measure.engine.ray.process import (
     Fault,
     NeededCodec,
     Order,
@@ -27,19 +25,19 @@ from benchmark.measure.engine.ray_bench import (
     Reply,
     WorkerConfig,
 )
-from benchmark.measure.engine.ray_head import Head, end_with_head
-from benchmark.measure.engine.worker_context import POOLS
+from benchmark.measure.engine.workers import ENDING_SECONDS, Begun, Patience, how_it_ended
 from benchmark.measure.execute import Failed
 from benchmark.measure.workbench import Measured, failed_cell
 from benchmark.plan.cells import Cell
 from benchmark.system.machine import machine
-from benchmark.system.process_tree import descendants, end_tree
+from benchmark.system.processes import descendants, end_tree
+from benchmark.system.settings import ONE_THREAD
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PARTS = ("benchmark", "baselines")
 END_SECONDS = 20.0
 KNOCK_EVERY_SECONDS = 5.0  # of each worker at the head: a thousand of them are 200 a second
-MAIN = "from benchmark.measure.engine.ray_bench import main; main()"
+MAIN = "from benchmark.measure.engine.ray.process import main; main()"
 
 
 class Hello(NamedTuple):
@@ -133,7 +131,7 @@ class Worker:
             env={
                 **os.environ,
                 **self._environment,
-                **dict.fromkeys(POOLS, "1"),
+                **ONE_THREAD,
                 "PYTHONPATH": os.pathsep.join(own),
             },
         )

@@ -1,0 +1,20 @@
+"""Loaded by the server of workers, before anything else: one thread a pool, then what workers need.
+
+Imported nowhere else, since it sets the environment of its process.
+"""
+
+import os
+from importlib import import_module
+
+from benchmark.registry import FEATURE_SPACES, METRICS
+from benchmark.system.settings import ONE_THREAD
+
+os.environ.update(ONE_THREAD)  # numeric libraries read it when they are imported
+
+for _name in (
+    "benchmark.cli",
+    "benchmark.datasets.image",
+    "benchmark.measure.workbench",
+    *{target.partition(":")[0] for target in (*METRICS.values(), *FEATURE_SPACES.values())},
+):
+    import_module(_name)

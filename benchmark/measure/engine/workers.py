@@ -1,0 +1,177 @@
+"""Worker processes of this machine: forked off a server, limited in time, ended with all of it."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver, get_context, resource_tracker, util
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+from benchmark.errors import BenchError, UsageError
+from benchmark.measure.execute import Failed, Stage
+from benchmark.system.private_folder import mark_as_own, sweep
+from benchmark.system.processes import end_tree, terminal_blocked, work_for
+from benchmark.system.settings import worker_environment
+
+TICK_SECONDS = 1.0
+GRACE_SECONDS = 5.0
+ENDING_SECONDS = 2.0  # between a request to end and the end
+# Loading imports libraries and reads weights, which a new worker does anew after each cell that was
+# given up: a limit for coding must not strike the next cell for that.
+LOADING_SECONDS = 60.0
+
+
+@cache
+def worker_context() -> ForkServerContext:
+    """Return the context that starts workers; the first call begins to load what they need.
+
+    A server process imports that once (`preload`) and forks workers off itself: it has one thread,
+    so no lock is copied while another thread holds it. Called early, it loads while this process
+    still plans. Temporary folders of processes that were killed earlier are removed. Raises
+    `UsageError` where the path of temporary folders is too long.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.preload"])
+    mark_as_own(Path(util.get_temp_dir()))  # at once: a kill before it leaves the folder for ever
+    resource_tracker.ensure_running()  # unblocks Ctrl-C where it has to begin
+    with terminal_blocked():  # the server ends with this process, not with the terminal
+        _start_server()
+    sweep()
+    return context
+
+
+def _start_server() -> None:
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        if "too long" not in str(error):
+            raise
+        raise UsageError(
+            f"the folder for temporary files, {util.get_temp_dir()}, has too long a path for the "
+            "sockets of workers: name a shorter one by $TMPDIR"
+        ) from error
+
+
+class WorkerProcess:
+    """A process of `worker_context`, and the pipe to it."""
+
+    def __init__(self, target: Callable[..., None], *given: object, **environment: str) -> None:
+        """Start `target(connection, *given)`, with this context's settings and these variables.
+
+        The process ends with this one, or at SIGTERM. Raises `BenchError` where the server was
+        killed meanwhile: whether it has begun the worker is unknown then.
+        """
+        context = worker_context()
+        self.connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=_work, args=(theirs, worker_environment(**environment), target, given),
+            daemon=True,
+        )  # fmt: skip
+        # A new process would run the caller's script anew, and needs nothing of it.
+        main: dict[str, Any] = vars(sys.modules["__main__"])
+        hidden: dict[str, Any] = {
+            name: main[name] for name in ("__file__", "__spec__") if name in main
+        }
+        main.pop("__file__", None)
+        main["__spec__"] = None
+        try:
+            self._process.start()
+        except (EOFError, ConnectionError) as error:
+            raise BenchError(
+                "the server that starts workers was killed; what was finished is kept, so run the "
+                "same command again"
+            ) from error
+        finally:
+            main.update(hidden)
+        theirs.close()
+
+    @property
+    def process_id(self) -> int:
+        """Id of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def how_it_ended(self) -> str:
+        """Wait for the end; return the predicate of a sentence on it."""
+        self._process.join()
+        self.connection.close()
+        return how_it_ended(self._process.exitcode or 0)
+
+    def stop(self) -> None:
+        """End the process, which leads a process group, with all that it started."""
+        end_tree(self.process_id, self._ended, ENDING_SECONDS)
+        self.how_it_ended()
+
+    def _ended(self, seconds: float) -> bool:
+        self._process.join(timeout=seconds)
+        return not self._process.is_alive()
+
+    def end(self, busy: bool) -> None:
+        """Let an idle process finish, stop a busy one; one deep in native code is killed."""
+        self.connection.close()
+        if busy:
+            self._process.terminate()
+        if not self._ended(GRACE_SECONDS):
+            self._process.kill()
+            self._process.join()
+
+
+def _work(
+    connection: Connection,
+    environment: dict[str, str],
+    target: Callable[..., None],
+    given: tuple[object, ...],
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    work_for(connection.fileno(), lambda: target(connection, *given))
+
+
+def how_it_ended(code: int) -> str:
+    """Describe an exit code, as the predicate of a sentence on the process.
+
+    >>> how_it_ended(-11), how_it_ended(3)
+    ('was killed by SIGSEGV', 'ended with code 3')
+    """
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+class Begun(NamedTuple):
+    """A worker's message that a stage of its current task begins."""
+
+    stage: Stage
+
+
+class Patience:
+    """The clock of a worker's stage, limited by `--timeout`; without a limit it never runs out."""
+
+    def __init__(self, limit_seconds: float | None) -> None:
+        self._limit = limit_seconds
+        self._stage: Stage | None = None
+        self._began = 0.0
+
+    def begin(self, stage: Stage | None) -> None:
+        """Start the clock of a stage; None between tasks."""
+        self._stage, self._began = stage, monotonic()
+
+    def left_seconds(self) -> float | None:
+        """Return how much longer the stage may take, 0 for overdue; None for no end."""
+        if self._limit is None or self._stage is None:
+            return None
+        return max(0.0, self._began + self._seconds(self._limit) - monotonic())
+
+    def failure(self) -> Failed:
+        """Return the failure of a task whose stage is overdue."""
+        assert self._limit is not None, "nothing is overdue without a limit"
+        assert self._stage is not None, "nothing is overdue between tasks"
+        seconds = self._seconds(self._limit)
+        return Failed(self._stage, f"no result after {seconds:g} s (--timeout)")
+
+    def _seconds(self, limit: float) -> float:
+        return max(limit, LOADING_SECONDS) if self._stage == "load" else limit

@@ -1,1 +1,0 @@
-"""Files and texts of others: read with limits, shown without the commands that they may hold."""

@@ -1,0 +1,204 @@
+"""Processes that work for others: ended with them, ended with all they started, told to end.
+
+Signals that come while work is under way are passed on or delayed, so that it ends saved.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import active_children
+from pathlib import Path
+from threading import Thread, current_thread, main_thread
+from time import sleep
+from types import FrameType
+from typing import NamedTuple
+
+GRACE_SECONDS = 5.0
+OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+
+
+def work_for(descriptor: int, work: Callable[[], None]) -> None:
+    """Call `work` for the process at the other end of a pipe or socket; end with it, or at SIGTERM.
+
+    Whether it closed its end or the kernel did, since it was killed: this process gets SIGTERM,
+    which ends the work by `KeyboardInterrupt` so that a program that is running is ended on the way
+    out, and after `GRACE_SECONDS` SIGKILL, for native code hears no signal. Ctrl-C and a closed
+    terminal, which reach both, are the other's to handle. That it is gone is no exception, even
+    where that is known before the work has begun.
+    """
+    for number in OF_THE_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(KeyboardInterrupt, EOFError, ConnectionError):
+        try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            Thread(target=_end_with, args=(descriptor,), daemon=True).start()
+            work()
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on the way out
+
+
+def _end_with(descriptor: int) -> None:
+    hung_up = select.poll()
+    hung_up.register(descriptor, 0)  # a hang-up is always reported
+    hung_up.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def terminal_blocked() -> Iterator[None]:
+    """Keep Ctrl-C and the end of the terminal from processes that are started in the block.
+
+    They inherit the mask, so that nothing reaches them before they can set a handler, or after.
+    What comes for this process meanwhile is delivered at the end at the latest.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def interrupt_at_hang_up() -> None:
+    """Raise `KeyboardInterrupt` at the end of the terminal, unless it is ignored (`nohup`).
+
+    What is printed to a terminal that is gone is dropped from then on: it would be an `OSError`,
+    and hide the interruption.
+    """
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        return
+    terminals = [number for number in range(3) if os.isatty(number)]
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        gone = [number for number in terminals if not os.isatty(number)]
+        if gone:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for number in gone:
+                os.dup2(nowhere, number)
+            os.close(nowhere)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGHUP, interrupt)
+
+
+class Started(NamedTuple):
+    """A process, told by the time of its start from a later one with the same id."""
+
+    process_id: int
+    start: str  # in clock ticks since the machine was started
+
+
+def descendants(process_id: int) -> list[Started]:
+    """Return the children of a process, their children and so on; none where /proc is absent."""
+    found: list[Started] = []
+    waiting = [process_id]
+    while waiting:
+        for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            with suppress(OSError):
+                for child in map(int, children.read_text().split()):
+                    if (start := _start(child)) is not None:
+                        found.append(Started(child, start))
+                        waiting.append(child)
+    return found
+
+
+def end_tree(process_id: int, ended: Callable[[float], bool], grace_seconds: float) -> None:
+    """Ask a process to end (SIGTERM), and kill it and all that it has started after the grace time.
+
+    ended: waits up to that number of seconds, and returns whether the process has ended. The
+    process leads its own process group, which is killed as well; on systems without /proc, what it
+    started in other groups is left.
+    """
+    below = descendants(process_id)
+    _send(process_id, signal.SIGTERM)
+    gone = ended(grace_seconds)
+    below += descendants(process_id)  # what it started in the meantime
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_id, signal.SIGKILL)
+    if not gone:
+        _send(process_id, signal.SIGKILL)
+    for one in below:
+        if _start(one.process_id) == one.start:
+            _send(one.process_id, signal.SIGKILL)
+
+
+def _send(process_id: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process_id, number)
+
+
+def _start(process_id: int) -> str | None:
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return fields.rpartition(")")[2].split()[19]
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LARGEST_READ = 4096
+
+
+@contextmanager
+def passed_on() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether a signal came; for the main thread.
+
+    While other processes work for this one, it reaches them and this one keeps waiting. While
+    none does, it is a `KeyboardInterrupt`, until the work sets handlers of its own. Those that were
+    there before are back afterwards.
+    """
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+    numbers: set[int] = set()
+
+    def came() -> bool:
+        with suppress(BlockingIOError):
+            numbers.update(os.read(reading, LARGEST_READ))
+        return not numbers.isdisjoint(SIGNALS)
+
+    before = {number: signal.signal(number, _pass_on) for number in SIGNALS}
+    # The numbers of all signals go there, also of those that a later handler takes.
+    other = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield came
+    finally:
+        signal.set_wakeup_fd(other)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)
+
+
+def _pass_on(_number: int, _frame: FrameType | None) -> None:
+    workers = active_children()
+    if not workers:
+        raise KeyboardInterrupt
+    for worker in workers:
+        worker.terminate()
+
+
+@contextmanager
+def delayed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block has ended; it should take milliseconds.
+
+    In another thread than the main one, which signals never interrupt, this does nothing.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in came[:1]:
+            signal.raise_signal(caught)

@@ -1,0 +1,175 @@
+"""Settings of a run: its device, and folders of weights and programs, chosen here or inherited.
+
+They belong to the caller's context (`contextvars`), never to `os.environ`: those that a function
+chooses end with it if it is `isolated`. Another process gets them as `variables` of its own
+environment. Without a choice, the user's variables $BENCH_DEVICE, $BENCH_WEIGHTS and $VTM_DIR hold.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import wraps
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
+
+from benchmark.errors import Unavailable, UsageError
+
+Device = Literal["cpu", "cuda"]
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+DEVICE, WEIGHTS = "BENCH_DEVICE", "BENCH_WEIGHTS"
+GPU_MARKS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+# Two oversubscribed cores make some metrics 27 times slower: a worker's numeric pools get a thread.
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+ONE_THREAD: Mapping[str, str] = MappingProxyType(dict.fromkeys(POOLS, "1"))
+
+
+class Settings(NamedTuple):
+    """What this context has chosen; nothing where the environment decides."""
+
+    device: Device | None = None  # of codecs
+    weights: tuple[Path, ...] = ()  # folders that are searched first
+    programs: tuple[tuple[str, Path], ...] = ()  # folders by their variable, "VTM_DIR"
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables by which another process has the same settings."""
+        others = os.environ.get(WEIGHTS)
+        folders = [*map(str, self.weights), *([others] if others else [])]
+        found = {name: str(folder) for name, folder in self.programs}
+        if self.device is not None:
+            found[DEVICE] = self.device
+        return found | ({WEIGHTS: os.pathsep.join(folders)} if folders else {})
+
+
+_CURRENT: ContextVar[Settings | None] = ContextVar("settings", default=None)
+
+
+def settings() -> Settings:
+    """Return the settings of this context."""
+    return _CURRENT.get() or Settings()
+
+
+def isolated(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Run each call of a function in a copy of its context: settings that it uses end with it."""
+
+    @wraps(function)
+    def call(*given: Given.args, **named: Given.kwargs) -> Result:
+        return copy_context().run(function, *given, **named)
+
+    return call
+
+
+def worker_environment(**more: str) -> dict[str, str]:
+    """Return the environment of a worker process: this one's, these settings, one thread a pool."""
+    return {**os.environ, **settings().variables(), **ONE_THREAD, **more}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as workers do: sums of floats, and so pixels, depend on the number.
+
+    Torch is loaded, since a library that comes later would have its own number.
+    """
+    from threadpoolctl import threadpool_limits
+
+    try:
+        import torch
+    except ImportError:
+        with threadpool_limits(1):
+            yield
+        return
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def use_device(asked: str, has_gpu: bool | None = None) -> Device:
+    """Choose `auto`, `cpu` or `cuda` for codecs of this context and its workers; return the choice.
+
+    has_gpu: whether the machines that code have a GPU; default: whether torch can use one here.
+    torch is imported only if the system shows a GPU. Raises `UsageError` for another text,
+    `Unavailable` for `cuda` without a usable GPU.
+    """
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {asked!r} is none of auto, cpu, cuda")
+    if has_gpu is None:
+        device = _usable(asked)
+    elif asked == "cuda" and not has_gpu:
+        raise Unavailable("--device cuda: no node of the cluster has a GPU; leave the option out")
+    else:
+        device = "cuda" if has_gpu and asked != "cpu" else "cpu"
+    _CURRENT.set(settings()._replace(device=device))
+    return device
+
+
+def chosen_device() -> Device:
+    """Return the device for codecs, by this context or $BENCH_DEVICE."""
+    return settings().device or ("cuda" if os.environ.get(DEVICE) == "cuda" else "cpu")
+
+
+def use_weights_folder(folder: Path | None) -> None:
+    """Search a folder for weights first, in this context and its workers.
+
+    Raises `UsageError` for a folder without any file.
+    """
+    if folder is None:
+        return
+    if not folder.is_dir() or not any(path.is_file() for path in folder.iterdir()):
+        raise UsageError(
+            f"{folder} was named as a folder of weight files and has none: name another, or "
+            "leave it out to use those that are bundled or in torch's cache"
+        )
+    _CURRENT.set(settings()._replace(weights=(folder.resolve(), *settings().weights)))
+
+
+def weight_folders() -> list[Path]:
+    """Return the folders that are searched for weights; torch's own cache is the last."""
+    named = [Path(part) for part in os.environ.get(WEIGHTS, "").split(os.pathsep) if part]
+    torch_home = os.environ.get("TORCH_HOME") or str(
+        Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "torch"
+    )
+    return [*settings().weights, *named, Path(torch_home) / "hub" / "checkpoints"]
+
+
+def use_program_folder(variable: str, folder: Path | None) -> None:
+    """Look for the programs of a variable in this folder and nowhere else, as with it set."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder of programs")
+    others = tuple(one for one in settings().programs if one[0] != variable)
+    _CURRENT.set(settings()._replace(programs=(*others, (variable, folder.resolve()))))
+
+
+def program_folders(variable: str) -> list[Path]:
+    """Return the folder of programs that was chosen or a variable names, and its bin; else none."""
+    named = dict(settings().programs).get(variable) or os.environ.get(variable)
+    return [Path(named), Path(named) / "bin"] if named else []
+
+
+def _usable(asked: str) -> Device:
+    if asked == "cpu" or not any(Path(mark).exists() for mark in GPU_MARKS):
+        if asked == "cuda":
+            raise Unavailable("--device cuda: this machine shows no GPU; leave the option out")
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise Unavailable("--device cuda: torch cannot use the GPU of this machine")
+    return "cpu"
