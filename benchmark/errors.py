@@ -101,7 +101,15 @@ class ImageRefused(BenchError):  # noqa: N818
 
 
 class NotMeasurable(BenchError):  # noqa: N818
-    """A metric has no value for this image; the message is the reason kept in the row."""
+    """A metric has no value for this image; the message is the reason kept in the row.
+
+    `reason` of the kind "pixels" says that the same pixels have no value ever, so that nothing
+    computes the metric of them again.
+    """
+
+    def __init__(self, sentence: str, reason: Reason | None = None) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class CorruptStream(BenchError):  # noqa: N818

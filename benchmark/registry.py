@@ -50,7 +50,7 @@ METRICS = {
     "psnr_y": "benchmark.metrics.psnr:LumaPSNR",
     "psnr_ycbcr": "benchmark.metrics.psnr:WeightedPSNR",
     "ms_ssim": "benchmark.metrics.perceptual.ms_ssim:MSSSIM",
-    "ssim": "benchmark.metrics.perceptual.ssim:SSIM",
+    "ssim": "benchmark.metrics.perceptual.ms_ssim:SSIM",
     "lpips": "benchmark.metrics.perceptual.lpips:LPIPSAlex",
     "lpips_squeeze": "benchmark.metrics.perceptual.lpips:LPIPSSqueeze",
     "lpips_vgg": "benchmark.metrics.perceptual.lpips:LPIPSVGG",

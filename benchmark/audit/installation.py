@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from benchmark.codec import CodecInfo
 from benchmark.codec_spec import load_codec, parse_codec, resolve
 from benchmark.errors import BadOption, BenchError, Unavailable
-from benchmark.metrics.availability import lacking
+from benchmark.metrics.availability import lacking, read_reason
 from benchmark.packs.pack import shipped_packs, with_variant
 from benchmark.protocol import protocol_of
 from benchmark.registry import (
@@ -64,7 +64,7 @@ def examine_metrics() -> list[Availability]:
 
     def examine(name: str) -> Availability:
         if absent := lacking([name], loaded=True):
-            return Availability(name, "missing", absent[name])
+            return Availability(name, "missing", read_reason(absent[name])[1])
         return Availability(name, "ready", protocol_of(name))
 
     return [_attempt(name, examine) for name in (*METRICS, *DISTRIBUTION_METRICS)]

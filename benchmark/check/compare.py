@@ -157,9 +157,9 @@ def _why_no_curve(summary: Summary, measure: Measure) -> str:
     for point in summary.points:
         known, reasons = _values(point, measure), point.means[measure.column].reasons
         if known < point.images and reasons:
-            lacks = absence(reasons[0][0])
-            hint = f" ({lacks.command})" if lacks.command else ""
-            return f"{known} of {point.images} images have a value: {lacks.what}{hint}"
+            what, command = absence(reasons[0][0])
+            hint = f" ({command})" if command else ""
+            return f"{known} of {point.images} images have a value: {what}{hint}"
     return next((one.why for one in excluded(summary, measure)), "no value")
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from benchmark.codec import Pixels
 from benchmark.errors import MemoryKind, NotMeasurable, Unavailable, memory_exhausted
 from benchmark.measure.execute import Failed, failed_by, give_memory_back
+from benchmark.metrics.availability import reason_text
 from benchmark.metrics.distribution_metric import FeatureSpace
 from benchmark.metrics.metric import ImageMetric, metric_columns
 from benchmark.registry import FEATURE_SPACES, metric_class
@@ -42,7 +43,7 @@ class Extractor:
         try:
             self._space = self._kind(device=device)
         except Unavailable as missing:
-            self._space = str(missing)
+            self._space = reason_text(missing)
         # What was handed over may not be on disk yet when the next cell of its image comes.
         self._handed_over: set[tuple[str, str]] = set()
 
@@ -62,7 +63,7 @@ class Extractor:
                     features.append(ImageFeatures(*key, self._space.features(pixels)))
             columns[count] = self._kind.patch_count(*source.pixels.shape[:2])
         except NotMeasurable as why:
-            columns[reason] = str(why)
+            columns[reason] = reason_text(why)
         # Not sooner: an error on the way leaves none of them handed over.
         self._handed_over |= {(one.protocol, one.pixels_sha256) for one in features}
         return columns, features
@@ -175,7 +176,7 @@ class Scorer:
         try:
             metric: ImageMetric = kind(device=self._device)
         except Unavailable as missing:
-            return str(missing)
+            return reason_text(missing)
         except Exception as error:
             if not names_file(name) or memory_exhausted(error):
                 raise
@@ -199,7 +200,7 @@ class Scorer:
         try:
             value = self._within_memory(name, compute)
         except NotMeasurable as reason:
-            return None, str(reason)
+            return None, reason_text(reason)
         except _OutOfMemory as lacked:
             return None, lacked.reason(name, decoded.pixels)
         except Exception as error:

@@ -1,29 +1,55 @@
 """Metrics that cannot be computed on this machine, with what each lacks: weights, program, package.
 
-`bench run`, `bench rescore`, `bench check` and `bench doctor` ask here. Reasons are the sentences
-that rows keep too, so the functions on reasons below serve stored rows as well.
+Rows keep the reason why a metric has no value as a text that begins with its kind and remedy:
+
+    weights (bench fetch alexnet): no weight file alexnet_features.pth in ...
+    pixels: MS-SSIM needs at least 161 px on the shorter side, this image has 40
+
+A text without a kind, as in rows from before this rule, has no known remedy and is tried again.
 """
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
-from benchmark.errors import Unavailable
+from benchmark.errors import NotMeasurable, Reason, Unavailable
 from benchmark.registry import metric_class, scored_by_image
 from benchmark.user_file import names_file
 
-WEIGHTS = re.compile(r"no weight file .+?: run (`bench fetch [^`]+`)")
-PACKAGE = re.compile(r"needs the (Python package \S+): run (`.+`)$")
-# What metrics say of pixels: too small, flat, equal to the source in some planes. Measuring the
-# same pixels again cannot give a value.
-OF_PIXELS = ("this image has", "of this image and of its source", "that are not flat")
+NOT_COMPUTED = "not computed"
+ABSENT = {
+    "weights": "weights absent", "package": "Python package absent", NOT_COMPUTED: NOT_COMPUTED,
+}  # fmt: skip
+KINDS = (*ABSENT, "pixels")
 
 
-class Absence(NamedTuple):
-    """A file or package that a metric lacks, and the command that brings it, or nothing."""
+def reason_text(error: Unavailable | NotMeasurable) -> str:
+    """Return the reason why a metric has no value as rows keep it."""
+    if error.reason is None or error.reason.kind not in KINDS:
+        return str(error)
+    kind, _, remedy = error.reason
+    return f"{kind} ({remedy}): {error}" if remedy else f"{kind}: {error}"
 
-    what: str
-    command: str = ""
+
+def read_reason(text: str) -> tuple[Reason, str]:
+    """Return the reason, without its subject, and the sentence that `reason_text` put together.
+
+    >>> read_reason("weights (bench fetch alexnet): no weight file")
+    (Reason(kind='weights', subject='', remedy='bench fetch alexnet'), 'no weight file')
+    """
+    head, _, sentence = text.partition(": ")
+    kind, _, remedy = head.removesuffix(")").partition(" (")
+    return (Reason(kind, "", remedy), sentence) if kind in KINDS else (Reason(""), text)
+
+
+def absence(text: str) -> tuple[str, str]:
+    """Shorten a reason to what is absent and the command that brings it, "" where none is known."""
+    reason, sentence = read_reason(text)
+    command = "bench rescore" if reason.kind == NOT_COMPUTED else reason.remedy
+    return ABSENT.get(reason.kind, sentence), command and f"`{command}`"
+
+
+def lasting(text: str) -> bool:
+    """Return whether a reason lies in the pixels, so that no further attempt helps."""
+    return read_reason(text)[0].kind == "pixels"
 
 
 def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
@@ -43,23 +69,23 @@ def lacking(names: Iterable[str], *, loaded: bool = False) -> dict[str, str]:
     return found
 
 
+def _reason(of_image: str, loaded: bool) -> str | None:
+    kind, of_user = metric_class(of_image), names_file(of_image)
+    require = getattr(kind, "require", None)
+    try:
+        if require is not None and (of_user or not loaded):
+            require()
+        elif not of_user:  # a user's constructor runs in workers alone, which say what it raised
+            kind("cpu")
+    except Unavailable as missing:
+        return reason_text(missing)
+    return None
+
+
 def computable(of_images: Iterable[str], absent: Iterable[str]) -> tuple[str, ...]:
     """Return the image metrics and feature spaces that no metric of `absent` needs."""
     without = set(scored_by_image(absent))
     return tuple(name for name in of_images if name not in without)
-
-
-def absence(reason: str) -> Absence:
-    """Shorten the reason why a metric cannot be computed.
-
-    >>> absence("no weight file a.pth in torch's cache: run `bench fetch alexnet`, or put it there")
-    Absence(what='weights absent', command='`bench fetch alexnet`')
-    """
-    if weights := WEIGHTS.search(reason):
-        return Absence("weights absent", weights[1])
-    if package := PACKAGE.search(reason):
-        return Absence(f"{package[1]} absent", package[2])
-    return Absence(reason)
 
 
 def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
@@ -84,27 +110,3 @@ def by_kind(reasons: Iterable[tuple[str, str]], then: str = "") -> list[str]:
 def labelled(names: Mapping[str, str]) -> dict[str, str]:
     """Return the same mapping by the labels of the metrics instead of their names."""
     return {metric_class(name).label: reason for name, reason in names.items()}
-
-
-def lasting(reason: str) -> bool:
-    """Return whether a null has its reason in the pixels, so that no further attempt helps.
-
-    >>> lasting("MS-SSIM needs at least 161 px on the shorter side, this image has 40")
-    True
-    """
-    return any(words in reason for words in OF_PIXELS)
-
-
-def _reason(of_image: str, loaded: bool) -> str | None:
-    kind = metric_class(of_image)
-    require = getattr(kind, "require", None)
-    if require is None and names_file(of_image):
-        return None  # a user's constructor runs in workers alone, which say what it raised
-    try:
-        if require is None or (loaded and not names_file(of_image)):
-            kind("cpu")
-        else:
-            require()
-    except Unavailable as missing:
-        return str(missing)
-    return None

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
+from benchmark.errors import NotMeasurable
+from benchmark.metrics.metric import Better
 
-FEW_IMAGES = (
-    50  # below it a distribution metric is marked; FID and KID are given only when asked for
-)
+# Below it a distribution metric is marked; FID and KID are given only when asked for.
+FEW_IMAGES = 50
 
 Features = NDArray[np.float32]  # (patches of one image, dimensions)
 
@@ -61,7 +62,7 @@ class DistributionMetric(Protocol):
 
     column: str  # "fid256"
     label: str  # axis label: "FID/256"
-    better: Literal["higher", "lower"]
+    better: Better
     protocol: str  # of the reduction: "frechet/1"; that of the features is their space's
     space: str  # name of the feature space in the registry
     min_images: int  # below it the value is refused unless it was asked for all the same
@@ -98,6 +99,12 @@ def patches_by_image(
     if not all(np.isfinite(features).all() for features in (*reference, *decoded)):
         raise ValueError("features are not finite numbers")
     return np.repeat(np.arange(len(reference)), [patches for patches, _ in shapes[0]])
+
+
+def require_patches(count: int, least: int, what: str) -> None:
+    """Raise `NotMeasurable` where a metric needs more patches than there are."""
+    if count < least:
+        raise NotMeasurable(f"{what} needs at least {least} patches, here are {count}")
 
 
 def image_influence(

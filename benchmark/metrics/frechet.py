@@ -1,12 +1,16 @@
-"""Frechet distances of features as distribution metrics: their values and each image's influence.
+"""Frechet distances of features: their values, and the influence of each image on them.
 
-`gaussian.py` defines the distance and has its arithmetic.
+Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium"
+(2017): |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), with means and unbiased covariances, as
+pytorch-fid has it. Nothing takes the root of a matrix: with factors Fi' Fi = Ci, the last trace is
+the sum of the singular values of F1 F2' (its nuclear norm), real and never negative.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +21,13 @@ from benchmark.metrics.distribution_metric import (
     Reduced,
     image_influence,
     patches_by_image,
+    require_patches,
 )
-from benchmark.metrics.gaussian import (
-    EPSILON,
-    Centred,
-    Floats,
-    GaussianSums,
-    assemble,
-    factor,
-    nuclear_norm,
-)
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation
 
+Floats = NDArray[np.float64]
+
+EPSILON = float(np.finfo(np.float64).eps)
 BLOCK_PATCHES = 2048  # at 2048 dimensions 34 MB a block of float64
 
 
@@ -97,7 +96,7 @@ def random_halves(reference: Sequence[Features]) -> list[NDArray[np.intp]]:
 class FrechetDistance:
     """Frechet distance of the features of a space that a subclass names."""
 
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     protocol = "frechet/1"
 
     def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
@@ -145,7 +144,7 @@ class FIDInfinity:
 
     column = "fid256_inf"
     label = "FID∞/256"
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     protocol = "frechet-infinity/1"
     presentation = Presentation("decades", over_few="widely scattered")
     space = "inception256"
@@ -176,11 +175,86 @@ class FDSqueeze(FrechetDistance):
     min_images = 2
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GaussianSums:
+    """Count, mean and scatter of a set of vectors; `+` gives those of two sets together."""
+
+    count: int
+    mean: Floats  # (dimensions,)
+    scatter: Floats  # (dimensions, dimensions), sum of outer products of deviations from the mean
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating[Any]]) -> "GaussianSums":
+        """Return the sums of vectors (samples, dimensions) of any precision, in float64."""
+        vectors = np.asarray(features, np.float64)
+        mean = vectors.sum(axis=0) / max(1, len(vectors))
+        deviations = vectors - mean
+        return cls(len(vectors), mean, deviations.T @ deviations)
+
+    def __add__(self, other: "GaussianSums") -> "GaussianSums":
+        # Chan, Golub, LeVeque (1979): raw second moments would lose what the mean is larger by.
+        count = self.count + other.count
+        step = other.mean - self.mean
+        share = other.count / max(1, count)
+        scatter = np.outer(step, step * (self.count * share))
+        scatter += self.scatter
+        scatter += other.scatter
+        return GaussianSums(count, self.mean + share * step, scatter)
+
+    def covariance(self) -> Floats:
+        """Return the unbiased covariance; raises `NotMeasurable` under two samples."""
+        require_patches(self.count, 2, "a covariance")
+        return self.scatter / (self.count - 1)
+
+
+def factor(covariance: Floats) -> Floats:
+    """Return F (rank, dimensions) with F' F the covariance, by elimination, largest variance first.
+
+    Elimination ends where the rest is rounding, 2e-16 x dimensions of the largest variance.
+    """
+    from scipy.linalg.lapack import dpstrf
+
+    size = len(covariance)
+    rounding = size * EPSILON * covariance.diagonal().max(initial=0.0)
+    lower, pivots, rank, _ = dpstrf(covariance, lower=1, tol=rounding)
+    found = np.empty((rank, size))
+    found[:, pivots - 1] = np.tril(lower)[:, :rank].T
+    return found
+
+
+def assemble(step: Floats, first: Floats, second: Floats, norm: float) -> float:
+    """Return the distance from a difference of means, two factors and their product's nuclear norm.
+
+    The traces are those of the factors, so that what these leave out cannot be missing on one side.
+    """
+    traces = np.vdot(first, first) + np.vdot(second, second)
+    return max(0.0, float(step @ step + (traces - 2 * norm)))
+
+
+def nuclear_norm(cross: Floats) -> float:
+    """Return the sum of the singular values of a product F1 F2' of two results of `factor`.
+
+    Squaring a matrix loses its small singular values, in general. Not here, as a rule: factors from
+    elimination with pivots are graded, largest row first, so their product is, and of a graded
+    square the small eigenvalues come out with digits of their own. Otherwise (where both
+    covariances are singular along different axes) A A' and A' A have other rounding errors, and the
+    slow decomposition takes their place.
+    """
+    few = min(cross.shape)
+
+    def sum_of_roots(matrix: Floats) -> float:
+        roots = np.sqrt(np.abs(np.linalg.eigvalsh(matrix @ matrix.T)))
+        return float(np.sort(roots)[len(roots) - few :].sum())
+
+    norm = sum_of_roots(cross)
+    if abs(norm - sum_of_roots(cross.T)) > 1e-11 * norm:
+        norm = float(np.linalg.svd(cross, compute_uv=False).sum())
+    return norm
+
+
 def _frechet(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
-    """Return the distance and each image's influence, as `frechet` documents them."""
     image_of = patches_by_image(reference, decoded)
-    if len(image_of) < 2:
-        raise NotMeasurable(f"a covariance needs at least two patches, here are {len(image_of)}")
+    require_patches(len(image_of), 2, "a covariance")
     few = len(image_of) <= reference[0].shape[1]
     value, gains = (_few if few else _many)(reference, decoded)
     return value, image_influence(gains, image_of, len(reference))
@@ -191,22 +265,27 @@ def _few(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[fl
 
     For no more patches than dimensions.
     """
-    first, second = (Centred.of(np.concatenate(images)) for images in (reference, decoded))
-    left, roots, right = np.linalg.svd(first.scaled @ second.scaled.T)
-    step = first.mean - second.mean
-    gains = _squares(first.scaled) + _squares(second.scaled) - (left**2 + right.T**2) @ roots
-    gains *= len(gains)
-    gains += 2 * np.sqrt(len(gains) - 1) * ((first.scaled - second.scaled) @ step)
-    return assemble(step, first.scaled, second.scaled, float(roots.sum())), gains
+    vectors = [np.concatenate(images, dtype=np.float64) for images in (reference, decoded)]
+    means = [x.mean(axis=0) for x in vectors]
+    count = len(vectors[0])
+    # first' first is the unbiased covariance
+    first, second = (
+        (x - mean) / np.sqrt(count - 1) for x, mean in zip(vectors, means, strict=True)
+    )
+    left, roots, right = np.linalg.svd(first @ second.T)
+    step = means[0] - means[1]
+    gains = _squares(first) + _squares(second) - (left**2 + right.T**2) @ roots
+    gains *= count
+    gains += 2 * np.sqrt(count - 1) * ((first - second) @ step)
+    return assemble(step, first, second, float(roots.sum())), gains
 
 
 def _many(reference: Sequence[Features], decoded: Sequence[Features]) -> tuple[float, Floats]:
     """Return the distance and what each patch adds to it, from matrices of dimensions².
 
-    For more patches than dimensions.
-
-    With Q1 the patches' coordinates in F1 (X1 = Q1 F1), Q1 U are the left singular vectors of the
-    patches' matrix, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no inverse of F1.
+    For more patches than dimensions. With Q1 the patches' coordinates in F1 (X1 = Q1 F1), Q1 U are
+    the left singular vectors of the patches' matrix, and Q1 U S^(1/2) = X1 F2' V S^(-1/2) needs no
+    inverse of F1.
     """
     first, second = (
         reduce(add, map(GaussianSums.of, _blocks(images))) for images in (reference, decoded)
@@ -242,13 +321,11 @@ def _gains(
 def _blocks(images: Iterable[Features]) -> Iterator[Features]:
     """Yield the patches of a set in order, BLOCK_PATCHES or somewhat more at a time."""
     waiting: list[Features] = []
-    count = 0
     for features in images:
         waiting.append(features)
-        count += len(features)
-        if count >= BLOCK_PATCHES:
+        if sum(map(len, waiting)) >= BLOCK_PATCHES:
             yield np.concatenate(waiting)
-            waiting, count = [], 0
+            waiting = []
     if waiting:
         yield np.concatenate(waiting)
 

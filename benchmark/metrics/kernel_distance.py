@@ -9,19 +9,18 @@ tables that give "KID x 1000" do.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import NotMeasurable
 from benchmark.metrics.distribution_metric import (
     Features,
     Reduced,
     image_influence,
     patches_by_image,
+    require_patches,
 )
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation
 
 BLOCK_PATCHES = 1024  # kernel values of 1024 x 1024 patches at a time, 4 MB
 
@@ -44,8 +43,7 @@ def kernel_distance(reference: Sequence[Features], decoded: Sequence[Features]) 
     """
     image_of = patches_by_image(reference, decoded)
     count = len(image_of)
-    if count < 2:
-        raise NotMeasurable(f"a kernel distance needs at least two patches, here are {count}")
+    require_patches(count, 2, "a kernel distance")
     first, second = (np.concatenate(sets, dtype=np.float32) for sets in (reference, decoded))
     # The mean of a patch's kernel values with the others of its set, and with the other set.
     inside = (_sums_inside(first) + _sums_inside(second)) / (count - 1)
@@ -60,7 +58,7 @@ class KID256:
 
     column = "kid256"
     label = "KID/256"
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     protocol = "kernel-distance/1"
     presentation = Presentation("decades", published="kid", over_few="widely scattered")
     space = "inception256"
@@ -83,13 +81,12 @@ class KID256TF(KID256):
 def _sums_inside(features: Features) -> NDArray[np.float64]:
     """Return the sum of each patch's kernel values with all others of its set, (patches,)."""
     sums = np.zeros(len(features))
-    for start in range(0, len(features), BLOCK_PATCHES):
-        rows = slice(start, start + BLOCK_PATCHES)
+    blocks = _blocks(features)
+    for place, rows in enumerate(blocks):
         values = _kernel(features[rows], features[rows])
         np.fill_diagonal(values, 0)
         sums[rows] += values.sum(axis=1, dtype=np.float64)
-        for later in range(start + BLOCK_PATCHES, len(features), BLOCK_PATCHES):
-            columns = slice(later, later + BLOCK_PATCHES)
+        for columns in blocks[place + 1 :]:
             values = _kernel(features[rows], features[columns])
             sums[rows] += values.sum(axis=1, dtype=np.float64)
             sums[columns] += values.sum(axis=0, dtype=np.float64)
@@ -101,14 +98,16 @@ def _sums_across(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sums of each patch's kernel values with the other set, for both sets."""
     sums = np.zeros(len(first)), np.zeros(len(second))
-    for start in range(0, len(first), BLOCK_PATCHES):
-        rows = slice(start, start + BLOCK_PATCHES)
-        for begin in range(0, len(second), BLOCK_PATCHES):
-            columns = slice(begin, begin + BLOCK_PATCHES)
+    for rows in _blocks(first):
+        for columns in _blocks(second):
             values = _kernel(first[rows], second[columns])
             sums[0][rows] += values.sum(axis=1, dtype=np.float64)
             sums[1][columns] += values.sum(axis=0, dtype=np.float64)
     return sums
+
+
+def _blocks(features: Features) -> list[slice]:
+    return [slice(at, at + BLOCK_PATCHES) for at in range(0, len(features), BLOCK_PATCHES)]
 
 
 def _kernel(first: Features, second: Features) -> NDArray[np.float32]:

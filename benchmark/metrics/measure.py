@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 from benchmark.errors import UsageError
 from benchmark.metrics.distribution_metric import FEW_IMAGES, has_influence
-from benchmark.metrics.presentation import Kind, Scale, presentation_of
+from benchmark.metrics.metric import Better, Kind, Presentation, Scale
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
 
 
@@ -16,14 +15,14 @@ class Measure:
 
     column: str  # "psnr_db"
     label: str  # "PSNR (dB)"
-    better: Literal["higher", "lower"]
+    better: Better
     scale: Scale = "linear"
-    # of the class alone: rank as a judge of realism, name and protocols among published numbers
+    # of the class alone: see `Presentation`
     realism: int | None = field(default=None, compare=False)
     published: str = field(default="", compare=False)
     meets: tuple[str, ...] = field(default=(), compare=False)
     kind: Kind = field(default="distortion", compare=False)
-    over_few: str = field(default="biased upward", compare=False)  # what it is over few images
+    over_few: str = field(default="biased upward", compare=False)
     of_sets: bool = False  # reduced from features: values of single images are to first order
     by_image: bool = True  # whether values differ by image; not where influence is unknown
 
@@ -32,11 +31,12 @@ class Measure:
         """Return the metric of that name in the registry."""
         metric = metric_class(name)
         of_sets = name in DISTRIBUTION_METRICS
+        presentation = getattr(metric, "presentation", Presentation())
         return cls(
             metric.column,
             metric.label,
             metric.better,
-            **(presentation_of(metric)._asdict() | ({"kind": "realism"} if of_sets else {})),
+            **(presentation._asdict() | ({"kind": "realism"} if of_sets else {})),
             of_sets=of_sets,
             by_image=not of_sets or has_influence(metric),
         )

@@ -1,10 +1,38 @@
 """Boundary of image metrics: a source is prepared once and compared with many decoded images."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable
+from benchmark.errors import NotMeasurable, Reason
+
+Better = Literal["higher", "lower"]
+# linear: values as they are. decades: a logarithmic axis once values span more than a factor of
+# ten. saturating: values crowd towards 1 and are drawn as -10 log10(1 - value), in dB.
+Scale = Literal["linear", "decades", "saturating"]
+# distortion: differences of pixels. perceptual quality: a distortion too, as it is seen (LPIPS,
+# DISTS). realism: how far decoded images are from photographs, whatever their sources, as all
+# distribution metrics (Blau and Michaeli, "The Perception-Distortion Tradeoff", 2018).
+Kind = Literal["distortion", "perceptual quality", "realism"]
+
+OF_PIXELS = Reason("pixels")  # the same pixels, measured again, have no value either
+# Beyond it, metrics compute in bands of rows what they otherwise hold as a whole: 4,096 x 4,096.
+LARGE_PIXELS = 1 << 24
+BAND_PIXELS = 1 << 20
+
+
+class Presentation(NamedTuple):
+    """Facts about a metric that figures need, as the attribute `presentation` of its class."""
+
+    scale: Scale = "linear"
+    # rank among metrics for the realism axis of figures, best founded first; those of perceptual
+    # quality come last and stand in for a metric of realism, which captions say
+    realism: int | None = None
+    published: str = ""  # its name among published numbers; empty: that of its column
+    # protocol ids of published numbers that the paper's figures may draw beside measured ones
+    meets: tuple[str, ...] = ()
+    kind: Kind = "distortion"
+    over_few: str = "biased upward"  # what a metric of a whole set is over few images
 
 
 class ImageMetric(Protocol):
@@ -13,12 +41,12 @@ class ImageMetric(Protocol):
     The constructor takes the torch device ("cpu", "cuda") and raises `Unavailable` where weights
     are missing. `column`, `label`, `better` and `protocol` can be read from the class. A class
     whose constructor takes long may have `require()`, without arguments, which raises the same
-    without loading anything (`availability.lacking`).
+    without loading anything (`availability.lacking`), and any class a `presentation`.
     """
 
     column: str  # column of the table, unit included: "psnr_db"
     label: str  # axis label: "PSNR (dB)"
-    better: Literal["higher", "lower"]
+    better: Better
     protocol: str  # changes whenever the same pixels would get another number: "psnr-rgb8/1"
 
     def prepare(self, reference: Pixels) -> Any:
@@ -49,13 +77,9 @@ def require_side(pixels: Pixels, least_px: int, metric: str) -> None:
     side = min(pixels.shape[:2])
     if side < least_px:
         raise NotMeasurable(
-            f"{metric} needs at least {least_px} px on the shorter side, this image has {side}"
+            f"{metric} needs at least {least_px} px on the shorter side, this image has {side}",
+            OF_PIXELS,
         )
-
-
-# Beyond it, metrics compute in bands of rows what they otherwise hold as a whole: 4,096 x 4,096.
-LARGE_PIXELS = 1 << 24
-BAND_PIXELS = 1 << 20
 
 
 def is_large(shape: tuple[int, ...]) -> bool:

@@ -9,14 +9,18 @@ decodings are paired, so both values are near 1 at high rates.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.errors import NotMeasurable
-from benchmark.metrics.distribution_metric import Features, Reduced, patches_by_image
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.distribution_metric import (
+    Features,
+    Reduced,
+    patches_by_image,
+    require_patches,
+)
+from benchmark.metrics.metric import Better, Presentation
 
 Floats = NDArray[np.float32]
 
@@ -25,14 +29,20 @@ BLOCK_PATCHES = 1024  # distances of 1024 patches to all others at a time
 
 
 class _Coverage:
-    """Share of one set's patches inside the other's balls; a subclass says which set is which."""
+    """Share of one set's patches inside the other's balls."""
 
-    better: Literal["higher", "lower"] = "higher"
-    protocol: ClassVar[str]
+    better: Better = "higher"
+    balls_of: ClassVar[int]  # 0: around the sources, 1: around the decoded patches
     presentation = Presentation()
     space = "inception256"
     min_images = 50
     has_influence = False
+
+    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
+        """Return the share, 0..1; `NotMeasurable` under four patches."""
+        patches_by_image(reference, decoded)
+        sets = [np.concatenate(reference), np.concatenate(decoded)]
+        return Reduced(coverage(sets[self.balls_of], sets[1 - self.balls_of]))
 
 
 class Precision256(_Coverage):
@@ -41,11 +51,7 @@ class Precision256(_Coverage):
     column = "precision256"
     label = "Precision/256"
     protocol = "precision/1"
-
-    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the precision, 0..1; `NotMeasurable` under four patches."""
-        patches_by_image(reference, decoded)
-        return Reduced(coverage(np.concatenate(reference), np.concatenate(decoded)))
+    balls_of = 0
 
 
 class Recall256(_Coverage):
@@ -54,11 +60,7 @@ class Recall256(_Coverage):
     column = "recall256"
     label = "Recall/256"
     protocol = "recall/1"
-
-    def reduce(self, reference: Sequence[Features], decoded: Sequence[Features]) -> Reduced:
-        """Return the recall, 0..1; `NotMeasurable` under four patches."""
-        patches_by_image(reference, decoded)
-        return Reduced(coverage(np.concatenate(decoded), np.concatenate(reference)))
+    balls_of = 1
 
 
 def coverage(centres: Features, vectors: Features) -> float:
@@ -67,10 +69,7 @@ def coverage(centres: Features, vectors: Features) -> float:
     A ball reaches to the third neighbour of its centre among the centres, that one included.
     Raises `NotMeasurable` under four centres.
     """
-    if len(centres) <= NEIGHBOURS:
-        raise NotMeasurable(
-            f"precision and recall need at least {NEIGHBOURS + 1} patches, here are {len(centres)}"
-        )
+    require_patches(len(centres), NEIGHBOURS + 1, "a neighbourhood")
     origin = centres.mean(axis=0)  # smaller numbers lose fewer digits
     middle, others = centres - origin, vectors - origin
     blocks = [  # a centre is its own nearest neighbour
@@ -78,10 +77,8 @@ def coverage(centres: Features, vectors: Features) -> float:
         for distances in _squared_distances(middle, middle)
     ]
     reach = np.concatenate(blocks)
-    inside = sum(
-        int((one <= reach).any(axis=1).sum()) for one in _squared_distances(others, middle)
-    )
-    return inside / len(vectors)
+    inside = [(d <= reach).any(axis=1).sum() for d in _squared_distances(others, middle)]
+    return int(sum(inside)) / len(vectors)
 
 
 def _squared_distances(rows: Floats, columns: Floats) -> Iterator[Floats]:

@@ -2,17 +2,21 @@
 
 import math
 import operator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import bands, is_large, require_same_shape
-from benchmark.metrics.presentation import Presentation
-
-Better = Literal["higher", "lower"]
+from benchmark.metrics.metric import (
+    OF_PIXELS,
+    Better,
+    Presentation,
+    bands,
+    is_large,
+    require_same_shape,
+)
 
 PEAK = 255
 # ITU-R BT.709-6, item 3.2: Y' = .2126 R' + .7152 G' + .0722 B'. In ten-thousandths, so that the
@@ -55,7 +59,11 @@ class PSNR:
 
 
 class LumaPSNR:
-    """PSNR of BT.709 luma."""
+    """PSNR of BT.709 luma, Y' = .2126 R' + .7152 G' + .0722 B', of gamma-coded 8-bit values.
+
+    Full range, peak 255, not rounded: video tools that round luma to 8 bits, or to 16..235, give
+    other numbers.
+    """
 
     column = "psnr_y_db"
     label = "PSNR of luma (dB)"
@@ -104,16 +112,13 @@ class WeightedPSNR:
         and others are not: the mean of a number and an infinite one says nothing.
         """
         require_same_shape(prepared.shape[1:], decoded.shape[:2])
-        planes = zip(prepared, ycbcr_planes(decoded), strict=True)
-        of_planes = [psnr(one, other) for one, other in planes]
-        infinite = [math.isinf(value) for value in of_planes]
-        if any(infinite) and not all(infinite):
-            equal = " and ".join(
-                name for name, same in zip(("Y", "Cb", "Cr"), infinite, strict=True) if same
-            )
+        of_planes = [*map(psnr, prepared, ycbcr_planes(decoded))]
+        equal = [n for n, db in zip(("Y", "Cb", "Cr"), of_planes, strict=True) if math.isinf(db)]
+        if 0 < len(equal) < len(of_planes):
             raise NotMeasurable(
-                f"{equal} of this image and of its source are equal, so a PSNR to be averaged is "
-                "infinite"
+                f"{' and '.join(equal)} of this image and of its source are equal, so a PSNR to be "
+                "averaged is infinite",
+                OF_PIXELS,
             )
         return math.fsum(map(operator.mul, PLANE_WEIGHTS, of_planes)) / sum(PLANE_WEIGHTS)
 
@@ -164,19 +169,6 @@ def psnr(reference: Pixels, decoded: Pixels) -> float:
     48.1308...
     """
     return _decibels(mean_squared_error(reference, decoded))
-
-
-def luma_psnr(reference: Pixels, decoded: Pixels) -> float:
-    """Return the PSNR (dB) of Y' = .2126 R' + .7152 G' + .0722 B'; infinite for equal luma.
-
-    Luma is computed from the gamma-coded 8-bit values, full range, peak 255, and not rounded: video
-    tools that round luma to 8 bits, or to 16..235, give other numbers.
-
-    >>> luma_psnr(np.uint8([[[0, 0, 0]]]), np.uint8([[[0, 1, 0]]]))
-    51.0422...
-    """
-    metric = LumaPSNR()
-    return metric.compare(metric.prepare(reference), decoded)
 
 
 def _luma(pixels: Pixels) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from benchmark.plan.matrix import sources_of
 from benchmark.published.curves import SystemCurve, published_curves
 from benchmark.published.overlay import check_same_images, overlay
 from benchmark.published.points import read_points
-from benchmark.report.document import left_out
+from benchmark.report.document import FAILED, NOT_DRAWN, REFUSED, SKIPPED, left_out, lines_of
 from benchmark.report.report import Report
 from benchmark.rows.named_code import EVERY, NamedCodecs
 from benchmark.system.atomic import write_files
@@ -35,6 +35,7 @@ from benchmark.system.programs import package_folder
 from benchmark.user_file import names_file
 
 NAME = "page.html"
+HEADINGS = {FAILED: "Failed cells", SKIPPED: "Skipped codecs", REFUSED: "Refused images"}
 # Codecs that the viewer opens beside a point, like the anchor, if one has a picture at its rate.
 NEIGHBOURS = ("vtm", "jpeg")
 
@@ -199,21 +200,14 @@ def _packages(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _missing(
-    summary: Summary,
-    measures: Sequence[Measure],
-    runs: Sequence[Mapping[str, Any]],
+    summary: Summary, measures: Sequence[Measure], runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[str]]:
-    """Return the report's sentences on what is missing, by heading."""
-    headings = {
-        "failed: ": "Failed cells",
-        "skipped by the last run: ": "Skipped codecs",
-        "refused by the last run: ": "Refused images",
+    """Return the report's lines on what is left out, by the heading that the page gives them."""
+    gaps = left_out(summary, measures, runs)
+    found = {
+        title: lines_of((one for one in gaps if one.heading == heading), headed=False)
+        for heading, title in HEADINGS.items()
     }
-    found: dict[str, list[str]] = {heading: [] for heading in headings.values()}
-    found["Not drawn or compared"] = []
-    for sentence in left_out(summary, measures, runs):
-        said = sentence.removeprefix("not drawn or compared: ")
-        start = next((one for one in headings if said.startswith(one)), "")
-        heading = headings.get(start, "Not drawn or compared")
-        found[heading].append(said.removeprefix(start).lstrip())
-    return found
+    rest = [one for one in gaps if one.heading not in (*HEADINGS, NOT_DRAWN)]
+    drawn = (one for one in gaps if one.heading == NOT_DRAWN)
+    return found | {"Not drawn or compared": [*lines_of(drawn, headed=False), *lines_of(rest)]}

@@ -27,8 +27,7 @@ from benchmark.published.overlay import left_out as left_out_published
 from benchmark.published.points import chosen_points
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
 from benchmark.report.attribution import attribution_files
-from benchmark.report.brief import left_out_briefly
-from benchmark.report.document import left_out, report_text
+from benchmark.report.document import brief_lines, left_out, lines_of, report_text
 from benchmark.report.report_set import PAGE, ReportSet
 from benchmark.rows.schema import own_columns
 
@@ -193,26 +192,20 @@ def _write(
     points = chosen_points(request.results, request.published)
     over = overlays(points, summary, measures, stored.name, request.mix_protocols)
     drawings = _draw(stored, measured, request.linear, over, anchor)
+    captions = {name: drawing.caption for name, drawing in drawings.items()}
     means = means_table(summary, measured)
     comparisons, deltas = compare_all(
         summary, measured, anchor, request.up_to_bpp, request.any_overlap
     )
-    captions = {name: drawing.caption for name, drawing in drawings.items()}
+    text = report_text(
+        stored.name, summary, measures, captions, means, deltas, stored.runs, request.command
+    )
     short = short_names(summary.labels)
     files |= {
         "means.md": markdown(means),
         "means.tex": latex(means, short),
         "means.csv": csv_text(records(summary, measured)),
-        "report.md": report_text(
-            stored.name,
-            summary,
-            measures,
-            captions,
-            means,
-            deltas,
-            stored.runs,
-            request.command,
-        ),
+        "report.md": text,
     }
     if not isinstance(deltas, str):
         files["bd_rate.md"] = "\n".join(map(markdown, deltas))
@@ -223,14 +216,13 @@ def _write(
         files[f"{name}.png"] = file_bytes(drawing.figure, "png")
     earlier_page = report_set.page_images
     kept = report_set.replace(files, request.command)
+    gaps = left_out(summary, measures, stored.runs)
     of_published = left_out_published(points, over, stored.name)
-    sentences = [*left_out(summary, measures, stored.runs), *of_published]
-    brief = [*left_out_briefly(summary, measures, stored.runs), *of_published]
     untimed = "no timing figure: no row was measured alone; use `bench run --timing`"
     remarks = [] if "timing" in drawings else [untimed]
     remarks += [f"kept: {folder / name} was changed since an earlier report" for name in kept]
-    told = [f"{name}.pdf" for name in drawings] + ["report.md"]
-    told += [name for name in files if name.startswith("attribution_")]
+    shown = [f"{name}.pdf" for name in drawings] + ["report.md"]
+    shown += [name for name in files if name.startswith("attribution_")]
     return Report(
         stored,
         measures,
@@ -239,11 +231,11 @@ def _write(
         deltas,
         over,
         attributed,
-        [folder / name for name in told],
-        sentences,
+        [folder / name for name in shown],
+        [*lines_of(gaps), *of_published],
         remarks,
         anchor,
-        brief,
+        [*brief_lines(gaps), *of_published],
         earlier_page,
     )
 

@@ -107,10 +107,9 @@ class Backbone(NamedTuple):
 
     def find(self) -> Path:
         """Return the path of the weight file, unread; `Unavailable` where there is none."""
-        return find_weights(
-            self.patterns,
-            f"run `bench fetch {self.fetched_as}`, or put {self.file} into one of them",
-        )
+        command = f"bench fetch {self.fetched_as}"
+        remedy = f"run `{command}`, or put {self.file} into one of them"
+        return find_weights(self.patterns, remedy, command)
 
     def require(self, *, importances: bool = False) -> None:
         """Raise `Unavailable` where the weight file is missing, without reading it.

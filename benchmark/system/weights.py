@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Reason, Unavailable
 from benchmark.system.settings import weight_folders
 
 SEARCHED = "--weights-dir or torch's cache"  # in sentences for the user
@@ -94,13 +94,17 @@ NETWORKS = {
 }
 
 
-def find_weights(patterns: Sequence[str], remedy: str) -> Path:
+def find_weights(patterns: Sequence[str], remedy: str, command: str = "") -> Path:
     """Return the first file matching a glob pattern, folder by folder, pattern by pattern.
 
-    Raises `Unavailable`, ending with `remedy`, where there is none.
+    Raises `Unavailable`, ending with `remedy`, where there is none; its `reason` has the command
+    that brings the file.
     """
     for folder in weight_folders():
         for pattern in patterns:
             for path in sorted(folder.glob(pattern)):
                 return path
-    raise Unavailable(f"no weight file {' or '.join(patterns)} in {SEARCHED}: {remedy}")
+    raise Unavailable(
+        f"no weight file {' or '.join(patterns)} in {SEARCHED}: {remedy}",
+        Reason("weights", patterns[0], command),
+    )

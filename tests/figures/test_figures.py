@@ -35,6 +35,7 @@ from benchmark.figures.table import (
 from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import measured_panel
+from benchmark.report import document
 from benchmark.report.document import left_out, report_text
 from support.figures.text_boxes import crowding, words_in
 from support.rows.measured import failed, row, sweep, table
@@ -322,10 +323,10 @@ def test_the_text_says_what_is_left_out_and_why():
     rows += [row("webp", 5, "a"), failed("webp", 5, "bb", "encode", "boom")]
     summary = summarise(table(rows))
     runs = [{"skipped_codecs": {"vvenc": "no ffmpeg"}, "refused_images": [["x.png", "16 bit"]]}]
-    sentences = left_out(summary, [PSNR], runs)
-    assert "failed: webp quality=5, 1 cell, encode: boom" in sentences
+    sentences = document.lines_of(left_out(summary, [PSNR], runs))
+    assert "failed: webp quality=5, 1 cell: encode: boom" in sentences
     assert "not drawn or compared: webp quality=5: 1 of 3 images" in sentences
-    assert "not counted: 18 rows of jpeg: an older version: 1.0, adapter 1" in sentences
+    assert "not counted: jpeg 18 rows: an older version: 1.0, adapter 1" in sentences
     assert "skipped by the last run: vvenc: no ffmpeg" in sentences
     assert "refused by the last run: x.png: 16 bit" in sentences
     assert any("--common" in sentence for sentence in sentences)

@@ -29,7 +29,7 @@ IMAGES = ("a.png", "b.png", "c.png", "d.png")
 BLUR = '''
     """A metric of images that falls by decades."""
 
-    from benchmark.metrics.presentation import Presentation
+    from benchmark.metrics.metric import Presentation
 
 
     class Blur:
@@ -47,7 +47,7 @@ BLUR = '''
 SPREAD = '''
     """A distribution metric."""
 
-    from benchmark.metrics.presentation import Presentation
+    from benchmark.metrics.metric import Presentation
 
 
     class Spread:

@@ -17,10 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics import feature_spaces, inception
+from benchmark.metrics import feature_spaces
 from benchmark.metrics.distribution_metric import Features
-from benchmark.metrics.feature_spaces import Alex256, Inception256, Squeeze256
-from benchmark.metrics.patches import cut_patches
+from benchmark.metrics.feature_spaces import Alex256, Inception256, Squeeze256, cut_patches
 from benchmark.registry import FEATURE_SPACES, metric_class
 from benchmark.system.backbone import ALEXNET, SQUEEZENET
 from conftest import SHARED
@@ -175,7 +174,7 @@ def test_the_same_file_by_another_programs_name_gives_the_same_features(
 ):
     content = (inception_folder / INCEPTION_FILE).read_bytes()
     (tmp_path / f"weights-{INCEPTION_FILE.removeprefix('pt_')}").write_bytes(content)
-    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", hashlib.sha256(content).hexdigest())
     found = []
     for folder in (inception_folder, tmp_path):
         monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
@@ -218,9 +217,9 @@ import hashlib
 import socket
 import numpy as np
 import torch
-from benchmark.metrics import inception
+from benchmark.metrics import feature_spaces
 from benchmark.metrics.feature_spaces import Inception256
-inception.SHA256 = "DIGEST"
+feature_spaces.INCEPTION_SHA256 = "DIGEST"
 socket.socket = None
 state = torch.get_rng_state()
 found = Inception256().features(np.zeros((256, 256, 3), np.uint8))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.metrics.feature_spaces import Inception256
+from benchmark.metrics.feature_spaces import Inception256, cut_patches
 from benchmark.metrics.frechet import FID256
-from benchmark.metrics.patches import cut_patches
 from support.networks.inception_files import as_files, inception_case
 
 

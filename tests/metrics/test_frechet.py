@@ -15,7 +15,6 @@ from benchmark.metrics.frechet import (
     frechet_at_infinity,
     random_halves,
 )
-from benchmark.metrics.gaussian import distance_of_features
 from benchmark.metrics.measure import Measure
 from benchmark.registry import DISTRIBUTION_METRICS, METRICS
 from support.metrics.drawn_features import image_set
@@ -154,7 +153,7 @@ def test_images_of_one_patch_or_none_have_their_place(size):
     reference, decoded = image_set(generator, 15, size, 1)
     whole = frechet(reference, decoded)
     assert whole.value == pytest.approx(
-        distance_of_features(np.concatenate(reference), np.concatenate(decoded)), rel=1e-12
+        frechet([np.concatenate(reference)], [np.concatenate(decoded)]).value, rel=1e-12
     )
     empty = reference[0][:0]
     beside = frechet([empty, *reference], [empty, *decoded])

@@ -190,7 +190,7 @@ def test_an_image_without_patches_weighs_nothing():
 def test_under_two_patches_there_is_no_distance():
     one = np.ones((1, 4))
     for images in ([one], [], [one[:0], one]):
-        with pytest.raises(NotMeasurable, match="at least two patches"):
+        with pytest.raises(NotMeasurable, match="at least 2 patches"):
             kernel_distance(images, images)
 
 

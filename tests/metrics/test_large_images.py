@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import metric as boundary
-from benchmark.metrics.perceptual.ms_ssim import MSSSIM
-from benchmark.metrics.perceptual.ssim import SSIM
-from benchmark.metrics.perceptual.strips import HalvedPlanes
+from benchmark.metrics.perceptual.ms_ssim import MSSSIM, SSIM, HalvedPlanes
 from benchmark.metrics.psnr import PSNR, LumaPSNR, WeightedPSNR
 from support.files.noise import effect_noise
 

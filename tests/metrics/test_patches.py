@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.metrics.patches import cut_patches, patch_corners, patch_count
+from benchmark.metrics.feature_spaces import PatchSpace, cut_patches, patch_corners
 from conftest import SHARED
 
 KODAK = SHARED / "data" / "kodak"
@@ -13,6 +13,9 @@ SIZES = (
     *((640, 640), (1365, 2048), (3000, 300), (1, 1)),
 )
 each_size = pytest.mark.parametrize(("height", "width"), SIZES)
+
+
+patch_count = PatchSpace.patch_count
 
 
 def numbered(height: int, width: int) -> np.ndarray:

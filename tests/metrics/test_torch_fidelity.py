@@ -9,11 +9,10 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-from benchmark.metrics import inception
-from benchmark.metrics.feature_spaces import Inception256, InceptionTF256
+from benchmark.metrics import feature_spaces
+from benchmark.metrics.feature_spaces import Inception256, InceptionTF256, cut_patches
 from benchmark.metrics.frechet import FID256TF
 from benchmark.metrics.kernel_distance import KID256TF
-from benchmark.metrics.patches import cut_patches
 from support.networks.inception_files import INCEPTION_FILE
 
 SPREAD = 1e-5  # of the largest feature, as the docstring of the spaces says
@@ -33,7 +32,7 @@ def peer(inception_folder):
 @pytest.fixture
 def weights(inception_folder, monkeypatch):
     digest = hashlib.sha256((inception_folder / INCEPTION_FILE).read_bytes()).hexdigest()
-    monkeypatch.setattr(inception, "SHA256", digest)
+    monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", digest)
     monkeypatch.setenv("BENCH_WEIGHTS", str(inception_folder))
 
 

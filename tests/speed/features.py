@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.metrics import feature_spaces, inception
+from benchmark.metrics import feature_spaces
 from benchmark.metrics.feature_spaces import Inception256
 from benchmark.system.imports import import_torchvision
 from benchmark.system.programs import package_folder
@@ -83,9 +83,9 @@ def main() -> None:
     state = drawn_state(module, torchvision)
     peer = module.InceptionV3().eval()
     with TemporaryDirectory() as folder:
-        path = Path(folder) / inception.FILE
+        path = Path(folder) / feature_spaces.INCEPTION_FILE
         torch.save(state, path)
-        inception.SHA256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        feature_spaces.INCEPTION_SHA256 = hashlib.sha256(path.read_bytes()).hexdigest()
         os.environ["BENCH_WEIGHTS"] = folder
         space = Inception256()
 

@@ -23,8 +23,7 @@ import numpy as np
 from peer import verdict
 from scipy.linalg import sqrtm
 
-from benchmark.metrics.frechet import frechet, frechet_at_infinity
-from benchmark.metrics.gaussian import GaussianSums, distance, distance_of_features
+from benchmark.metrics.frechet import GaussianSums, frechet, frechet_at_infinity
 from benchmark.metrics.kernel_distance import kernel_distance
 
 KODAK_IMAGES, KODAK_PATCHES = 24, 192
@@ -71,8 +70,9 @@ def main() -> int:
     generator = np.random.default_rng(0)
 
     first = features(generator, chosen.samples, chosen.dimensions)
-    sums = [GaussianSums.of(x) for x in (first, decoding(generator, first))]
-    seconds, found = best(lambda: distance(*sums), chosen.rounds)
+    second = decoding(generator, first)
+    sums = [GaussianSums.of(x) for x in (first, second)]
+    seconds, found = best(lambda: frechet([first], [second]).value, chosen.rounds)
     root_seconds, expected = best(lambda: by_root(*sums), 1)
     print(
         f"{chosen.dimensions} dimensions of full rank: {seconds:.2f} s, root of a matrix "
@@ -85,7 +85,7 @@ def main() -> int:
 
     first = features(generator, KODAK_PATCHES, chosen.dimensions)
     second = decoding(generator, first)
-    seconds, _ = best(lambda: distance_of_features(first, second), chosen.rounds)
+    seconds, _ = best(lambda: frechet([first], [second]), chosen.rounds)
     met.append(verdict(f"seconds of {KODAK_PATCHES} samples", seconds, 0.1))
     images = [np.array_split(x, KODAK_IMAGES) for x in (first, second)]
     seconds, _ = best(lambda: frechet(*images), chosen.rounds)

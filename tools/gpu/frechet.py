@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.metrics import inception
-from benchmark.metrics.feature_spaces import Inception256
-from benchmark.metrics.patches import cut_patches
+from benchmark.metrics import feature_spaces
+from benchmark.metrics.feature_spaces import Inception256, cut_patches
 from benchmark.system.imports import import_torchvision
 from tools.gpu.conditions import Conditions
 from tools.gpu.part import Cell, Found, failures, measured, table
@@ -69,12 +68,12 @@ def _features(
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Return a function from an image to the features of its patches, float32 (patches, 2048)."""
     folder = conditions.out / "weights" / "inception"
-    state = _drawn_state(folder / inception.FILE)
+    state = _drawn_state(folder / feature_spaces.INCEPTION_FILE)
     if name == "ours":
-        digest = hashlib.sha256((folder / inception.FILE).read_bytes()).hexdigest()
+        digest = hashlib.sha256((folder / feature_spaces.INCEPTION_FILE).read_bytes()).hexdigest()
         with (
             patch.dict(os.environ, {"BENCH_WEIGHTS": str(folder)}),
-            patch.object(inception, "SHA256", digest),
+            patch.object(feature_spaces, "INCEPTION_SHA256", digest),
         ):
             return Inception256(device).features
     module = _peer_module()

@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.codec import Pixels
-from benchmark.errors import NotMeasurable, Unavailable
-from benchmark.metrics.metric import require_same_shape, require_side
-from benchmark.metrics.presentation import Presentation
+from benchmark.errors import NotMeasurable, Reason, Unavailable
+from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
 from benchmark.system.backbone import load_pinned, require_pinned
 from benchmark.system.imports import import_torchvision
 from benchmark.system.weights import find_weights
@@ -45,7 +44,7 @@ class LearnedRating(ABC):
     float32 on every device; higher is better. A GPU may round otherwise than the CPU.
     """
 
-    better: Literal["higher", "lower"] = "higher"
+    better: Better = "higher"
     column: ClassVar[str]
     label: ClassVar[str]
     file: ClassVar[str]
@@ -69,8 +68,10 @@ class LearnedRating(ABC):
     @classmethod
     def _find(cls) -> Path:
         require_pyiqa(cls.label)
-        remedy = f"run `bench fetch {cls.column}`, or put the file into one of them"
-        return find_weights((cls.file,), remedy)
+        command = f"bench fetch {cls.column}"
+        return find_weights(
+            (cls.file,), f"run `{command}`, or put the file into one of them", command
+        )
 
     @abstractmethod
     def open(self, path: Path, device: str) -> Any:
@@ -142,15 +143,17 @@ class MANIQA(LearnedRating):
 
 def require_pyiqa(metric: str) -> None:
     """Raise `Unavailable`, on behalf of a metric, unless pyiqa of the known release is here."""
-    remedy = f"run `pip install pyiqa=={VERSION} 'setuptools<82'`"
+    command = f"pip install pyiqa=={VERSION} 'setuptools<82'"
     try:
-        found = version("pyiqa")
+        found = version("pyiqa") if find_spec("pyiqa") else ""
     except PackageNotFoundError:
         found = ""
-    if not found or find_spec("pyiqa") is None:
-        raise Unavailable(f"{metric} needs the Python package pyiqa: {remedy}")
     if found != VERSION:
-        raise Unavailable(f"{metric} is defined by pyiqa {VERSION}, here is {found}: {remedy}")
+        here = f" {VERSION}, here is {found}" if found else ""
+        raise Unavailable(
+            f"{metric} needs the Python package pyiqa{here}: run `{command}`",
+            Reason("package", "pyiqa", command),
+        )
 
 
 def _with_weights(name: str, state: "dict[str, Tensor]", device: str) -> Any:

@@ -11,15 +11,13 @@ as positive or negative by rounding errors; here they count as neither, which mo
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.metric import require_same_shape
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import OF_PIXELS, Better, Presentation, require_same_shape
 from benchmark.system.backbone import require_pinned
 from benchmark.system.weights import find_weights
 
@@ -45,7 +43,7 @@ class NIQE:
 
     column = "niqe"
     label = "NIQE"
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     protocol = f"niqe/1-{SHA256[:8]}"
     presentation = Presentation()
 
@@ -64,7 +62,8 @@ class NIQE:
         if (height // BLOCK_PX) * (width // BLOCK_PX) < 2:
             raise NotMeasurable(
                 f"NIQE needs at least two blocks of {BLOCK_PX} px, this image has "
-                f"{width} x {height} px"
+                f"{width} x {height} px",
+                OF_PIXELS,
             )
         return reference.shape
 
@@ -77,7 +76,7 @@ class NIQE:
         features = block_features(decoded)
         whole = features[np.isfinite(features).all(axis=1)]
         if len(whole) < 2:
-            raise NotMeasurable("NIQE needs at least two blocks that are not flat")
+            raise NotMeasurable("NIQE needs at least two blocks that are not flat", OF_PIXELS)
         step = self._mean - np.nanmean(features, axis=0)
         covariance = (self._covariance + np.cov(whole, rowvar=False)) / 2
         inverse = np.linalg.pinv(covariance, rcond=len(step) * np.finfo(float).eps, hermitian=True)
@@ -97,7 +96,8 @@ def block_features(pixels: Pixels) -> Floats:
 
 
 def _find_model() -> Path:
-    return find_weights((FILE,), f"run `bench fetch niqe`, or put the release's file as {FILE}")
+    command = "bench fetch niqe"
+    return find_weights((FILE,), f"run `{command}`, or put the release's file as {FILE}", command)
 
 
 def _load_model() -> tuple[Floats, Floats]:
@@ -141,6 +141,8 @@ def _halved(image: Floats) -> Floats:
 
 def _of_blocks(normalised: Floats, side: int) -> Floats:
     """Return the 18 statistics of each block of one scale, (blocks, 18)."""
+    from scipy.special import gamma
+
     rows, columns = (length // side for length in normalised.shape)
     blocks = normalised.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
     shape, left, right = _asymmetric_gaussian(blocks)
@@ -148,7 +150,7 @@ def _of_blocks(normalised: Floats, side: int) -> Floats:
     for shift in SHIFTS:
         products = blocks * np.roll(blocks, shift, axis=(1, 2))
         shape, left, right = _asymmetric_gaussian(products)
-        found += [shape, (right - left) * _gamma_ratio(shape), left, right]
+        found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]
     return np.stack(found, axis=1)
 
 
@@ -185,10 +187,3 @@ def _ratios() -> Floats:
 
     ratios: Floats = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
     return ratios
-
-
-def _gamma_ratio(shape: Floats) -> Floats:
-    from scipy.special import gamma
-
-    ratio: Floats = gamma(2 / shape) / gamma(1 / shape)
-    return ratio

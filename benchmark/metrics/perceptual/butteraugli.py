@@ -13,14 +13,12 @@ its version, it is asked for a known pair of images first, and refused unless it
 import re
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
-from benchmark.metrics.metric import require_same_shape, require_side
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import find_program, run_program
 
@@ -37,7 +35,7 @@ class Butteraugli:
 
     column = "butteraugli"
     label = "Butteraugli (3-norm)"
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     protocol = "butteraugli-3norm/libjxl-0.7-80nits"
     presentation = Presentation()
 

@@ -9,12 +9,11 @@ variances of every channel of six layers (the first is the image itself) are com
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.codec import Pixels
 from benchmark.errors import Unavailable
-from benchmark.metrics.metric import require_same_shape
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation, require_same_shape
 from benchmark.system.backbone import DEVIATION, MEAN, VGG16, Step, image_tensor, load_pinned
 from benchmark.system.weights import find_weights
 
@@ -71,7 +70,7 @@ class DISTS:
 
     column = "dists"
     label = "DISTS"
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     presentation = Presentation(kind="perceptual quality")
     protocol = f"dists/0.1-{VGG16.sha256[:8]}-{SHA256[:8]}"
 
@@ -135,18 +134,15 @@ class DISTS:
 
 def _find_importances() -> Path:
     """Return the file of the channels' weights: a fetched one, or the installed package's."""
-    remedy = (
-        f"run `bench fetch dists`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"
-    )
+    command = "bench fetch dists"
+    remedy = f"run `{command}`, or put DISTS_pytorch's weights.pt as {FILE} into one of them"
     try:
-        return find_weights((FILE,), remedy)
-    except Unavailable:
+        return find_weights((FILE,), remedy, command)
+    except Unavailable as missing:
         try:
             package = distribution("DISTS_pytorch")
         except PackageNotFoundError:
-            package = None
-        if package is None:
-            raise
+            raise missing from None
     return Path(str(package.locate_file("DISTS_pytorch/weights.pt")))
 
 

@@ -8,11 +8,10 @@ and imports torchvision.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from benchmark.codec import Pixels
-from benchmark.metrics.metric import require_same_shape, require_side
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
 from benchmark.system.backbone import (
     ALEXNET,
     EPSILON,
@@ -44,7 +43,7 @@ class LPIPS:
     """
 
     label: ClassVar[str]
-    better: Literal["higher", "lower"] = "lower"
+    better: Better = "lower"
     backbone: ClassVar[Backbone]
 
     def __init__(self, device: str = "cpu") -> None:

@@ -26,7 +26,7 @@ HALF_WINDOW = (0.0010283804, 0.007598758, 0.036000773, 0.10936069, 0.21300553, 0
 MARGIN_PX = 10  # what a valid blur loses
 BLOCK_PX = 16  # outputs of a matrix product: more multiply more zeros, fewer fill no register
 STRIP_VALUES = 72 << 10  # of a plane blurred at once, so that the planes at work stay in the cache
-SAFE_RMS = 12  # grey levels
+SAFE_RMS = 12  # grey levels, of errors at the coarsest scale for which float32 suffices
 
 
 class Scale(NamedTuple):
@@ -35,6 +35,11 @@ class Scale(NamedTuple):
     doubled: Planes  # 2 x
     doubled_mean: Planes  # 2 B(x)
     twice_variance: Planes  # 2 s(x) + C2
+
+
+def planes_of(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels (h, w, 3) as planes (3, h, w), one after the other in memory."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def halve(planes: Planes) -> Planes:
@@ -70,12 +75,10 @@ def _blur_down(planes: Floats) -> Floats:
     blocks = rows // size
     band, _ = _bands(size, planes.dtype.str)
     step = planes.itemsize
-    stretches: Floats = np.ndarray(  # overlapping views; sliding_window_view costs more than a blur
-        (count, blocks, size + MARGIN_PX, width),
-        planes.dtype,
-        planes,
-        strides=(height * width * step, size * width * step, width * step, step),
-    )
+    # Overlapping views; sliding_window_view costs more than a blur.
+    strides = (height * width * step, size * width * step, width * step, step)
+    shape = (count, blocks, size + MARGIN_PX, width)
+    stretches: Floats = np.ndarray(shape, planes.dtype, planes, strides=strides)
     blurred = np.empty((count, rows, width), planes.dtype)
     whole = blurred[:, : blocks * size].reshape(count, blocks, size, width)
     np.matmul(band, stretches, out=whole)
@@ -91,12 +94,9 @@ def _blur_across(lines: Floats) -> Floats:
     blocks = columns // size
     _, band = _bands(size, lines.dtype.str)
     step = lines.itemsize
-    stretches: Floats = np.ndarray(
-        (blocks, count, size + MARGIN_PX),
-        lines.dtype,
-        lines,
-        strides=(size * step, width * step, step),
-    )
+    strides = (size * step, width * step, step)
+    shape = (blocks, count, size + MARGIN_PX)
+    stretches: Floats = np.ndarray(shape, lines.dtype, lines, strides=strides)
     blurred = np.empty((count, columns), lines.dtype)
     whole = blurred[:, : blocks * size].reshape(count, blocks, size)
     np.matmul(stretches, band, out=whole.swapaxes(0, 1))

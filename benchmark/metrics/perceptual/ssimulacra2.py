@@ -15,15 +15,14 @@ differ by up to .03 below 70, and are up to .2 lower above 85.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
-from benchmark.metrics.metric import require_same_shape, require_side
-from benchmark.metrics.perceptual.ms_ssim import planes_of
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
+from benchmark.metrics.perceptual.similarity import planes_of
 
 Floats = NDArray[np.float64]
 Planes = Floats  # (3, height, width)
@@ -92,7 +91,7 @@ class SSIMULACRA2:
 
     column = "ssimulacra2"
     label = "SSIMULACRA 2"
-    better: Literal["higher", "lower"] = "higher"
+    better: Better = "higher"
     protocol = "ssimulacra2/2.1"
     presentation = Presentation()
 

@@ -10,15 +10,13 @@ gives a little less than 100.
 import json
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.codec import Pixels
 from benchmark.errors import NotMeasurable, ProgramFailed, Unavailable
-from benchmark.metrics.metric import require_same_shape, require_side
-from benchmark.metrics.presentation import Presentation
+from benchmark.metrics.metric import Better, Presentation, require_same_shape, require_side
 from benchmark.metrics.psnr import LUMA_UNIT, LUMA_WEIGHTS
 from benchmark.system.private_folder import private_folder
 from benchmark.system.programs import (
@@ -41,7 +39,7 @@ class VMAF:
 
     column = "vmaf"
     label = "VMAF"
-    better: Literal["higher", "lower"] = "higher"
+    better: Better = "higher"
     protocol = "vmaf/0.6.1-luma709-limited8"
     presentation = Presentation()
 

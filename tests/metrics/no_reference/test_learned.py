@@ -34,7 +34,7 @@ def test_without_pyiqa_the_reason_says_what_to_install(metric, monkeypatch):
 @ALL
 def test_another_release_of_pyiqa_is_another_definition(metric, monkeypatch):
     pretend_pyiqa(monkeypatch, "0.1.10")
-    with pytest.raises(Unavailable, match=r"by pyiqa 0\.1\.16, here is 0\.1\.10"):
+    with pytest.raises(Unavailable, match=r"pyiqa 0\.1\.16, here is 0\.1\.10"):
         metric()
 
 

@@ -10,7 +10,7 @@ from pytorch_msssim import ssim as peer
 from skimage.metrics import structural_similarity
 
 from benchmark.errors import NotMeasurable
-from benchmark.metrics.perceptual.ssim import SSIM
+from benchmark.metrics.perceptual.ms_ssim import SSIM
 
 
 def ssim(reference, decoded):

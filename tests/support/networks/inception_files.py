@@ -11,13 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.metrics import inception
+from benchmark.metrics import feature_spaces
 from benchmark.metrics.distribution_metric import Features
-from benchmark.metrics.feature_spaces import Inception256, PatchSpace
+from benchmark.metrics.feature_spaces import INCEPTION_FILE, Inception256, PatchSpace
 from benchmark.system.imports import import_torchvision
-
-INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
-
 
 torchvision = import_torchvision()
 
@@ -77,7 +74,7 @@ def pytorch_fid(inception_folder: Path) -> Callable[[list[Path]], Features]:
 def inception_case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
     folder = request.getfixturevalue("inception_folder")
     digest = hashlib.sha256((folder / INCEPTION_FILE).read_bytes()).hexdigest()
-    monkeypatch.setattr(inception, "SHA256", digest)
+    monkeypatch.setattr(feature_spaces, "INCEPTION_SHA256", digest)
     monkeypatch.setenv("BENCH_WEIGHTS", str(folder))
     return Case(Inception256, 2048, request.getfixturevalue("pytorch_fid"))
 
