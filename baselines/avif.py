@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.formats.boxes import coded_picture
 from baselines.formats.ffmpeg import (
     PictureFormat,
     VideoCodec,
@@ -18,9 +17,9 @@ from baselines.formats.ffmpeg import (
     encode_command,
     encode_planes,
     find_ffmpeg_with,
+    read_y4m,
     versions,
 )
-from baselines.formats.y4m import read_y4m
 from baselines.formats.ycbcr import Planes, conversion_floor_db, rgb_to_ycbcr, ycbcr_to_rgb
 from benchmark.codec import (
     Between,
@@ -38,6 +37,7 @@ from benchmark.system.digest import file_sha256
 VIDEO = VideoCodec("libaom-av1", "avif")
 DECODER = "libdav1d"
 TUNES = ("psnr", "ssim")
+BOX_HEADER_BYTES = 8  # size and type; boxes from 4 GiB, whose header is longer, are refused
 FASTEST = 6  # of libaom's `good` usage
 # AVIF leaves out the temporal delimiter with which an AV1 stream begins (AV1 specification, 5.6)
 TEMPORAL_DELIMITER = b"\x12\x00"
@@ -134,3 +134,21 @@ class AVIF:
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Return the pixels through both colour conversions, with nothing coded between."""
         return convert_picture(pixels, self._layout, "down" if truncated else "nearest")
+
+
+def coded_picture(file: bytes) -> bytes:
+    """Return the content of the file's one `mdat` box (ISO/IEC 14496-12).
+
+    Raises `CorruptStream` unless the boxes fill the file and one of them is `mdat`.
+    """
+    pictures, start = [], 0
+    while start < len(file):
+        size = int.from_bytes(file[start : start + 4])
+        if size < BOX_HEADER_BYTES or start + size > len(file):
+            raise CorruptStream("the file is damaged or truncated: its boxes do not fill it")
+        if file[start + 4 : start + BOX_HEADER_BYTES] == b"mdat":
+            pictures.append(file[start + BOX_HEADER_BYTES : start + size])
+        start += size
+    if len(pictures) != 1:
+        raise CorruptStream(f"the file has {len(pictures)} mdat boxes where a picture has one")
+    return pictures[0]

@@ -17,8 +17,9 @@ from baselines.formats.ffmpeg import (
     decode_to_y4m,
     ffmpeg_version,
     find_decoder,
+    read_y4m,
+    sample_type,
 )
-from baselines.formats.y4m import read_y4m, sample_type
 from baselines.formats.ycbcr import (
     conversion_alone,
     conversion_floor_db,

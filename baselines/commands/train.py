@@ -211,8 +211,8 @@ def _single(
     widths: str | None,
     learning_rate: float | None,
 ) -> "TrainingRun":
+    from baselines.compressai.config import MODELS
     from baselines.compressai.matched import HYPERPRIOR, compressai, matched_widths, single_rate
-    from baselines.compressai.network import MODELS
     from baselines.neural.architecture import ARCHITECTURES
     from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE
     from baselines.neural.training.run import Subject

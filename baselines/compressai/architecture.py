@@ -1,27 +1,17 @@
 """CompressAI's networks with a hyperprior as an architecture that is trained here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from baselines.compressai.config import MODELS, ZooConfig
 from baselines.neural.architecture import PlainArchitecture, Shapes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from baselines.compressai.coder import ZooCoder
-    from baselines.compressai.network import ZooNetwork
+    from baselines.compressai.network import ZooCoder, ZooNetwork
     from benchmark.codec import Pixels
-
-
-@dataclass(frozen=True, slots=True)
-class ZooConfig:
-    """Configuration of a network of CompressAI's that is trained for one rate."""
-
-    model: str  # CompressAI's name of the architecture
-    widths: tuple[int, int]  # CompressAI's N and M: channels of the transforms, of the latent
-    lmbda: float = 0.0  # CompressAI's: it weighs 255^2 times the MSE of values in [0, 1] with bpp
 
 
 class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
@@ -39,10 +29,9 @@ class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
         """Return model and widths of the network with these tensors; its lambda is `known`'s."""
         widths = shapes["g_a.0.weight"][0], shapes["g_a.6.weight"][0]
         parameters = shapes["h_s.4.weight"][0] / widths[1]  # of a latent's distribution
-        models = {1: "bmshj2018-hyperprior", 2: "mbt2018-mean"}
-        if parameters not in models:
+        if parameters not in (1, 2):
             raise ValueError(f"it has {parameters:g} parameters for each channel of the latent")
-        return ZooConfig(models[int(parameters)], widths, known.lmbda if known else 0.0)
+        return ZooConfig(MODELS[int(parameters) - 1], widths, known.lmbda if known else 0.0)
 
     def build(self, config: ZooConfig) -> "ZooNetwork":
         """Return a network with CompressAI's random weights; raises `ValueError` for others."""
@@ -55,8 +44,8 @@ class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
             from torch._subclasses.fake_tensor import FakeTensorMode
 
             with FakeTensorMode(), torch.device("cpu"):
-                return ZooNetwork(config.model, config.widths, config.lmbda)
-        return ZooNetwork(config.model, config.widths, config.lmbda)
+                return ZooNetwork(config)
+        return ZooNetwork(config)
 
     def initialise(self, network: "ZooNetwork", crops: "Tensor", lambdas: Sequence[float]) -> None:
         """Start as an orthogonal transform fitted to `crops` (N, 3, H, W) in [-1, 1]."""
@@ -74,6 +63,6 @@ class CompressAIArchitecture(PlainArchitecture[ZooConfig]):
         device: "torch.device | str" = "cpu",
     ) -> "ZooCoder":
         """Return the coder of a network whose buffers hold its tables."""
-        from baselines.compressai.coder import ZooCoder
+        from baselines.compressai.network import ZooCoder
 
         return ZooCoder(network, device)

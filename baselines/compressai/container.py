@@ -10,14 +10,13 @@ of strings follows from the model and is not written. A photograph's header has 
 
 A stream of n bytes stands for at most 2^18 + 1024 n pixels, sides rounded up to multiples of 64 as
 the networks pad them: a decoder refuses more, since its work depends on them, and an encoder writes
-zeros behind the last string of an image so blank that its stream would have fewer bytes. A
-photograph has ten times as many.
+zeros behind the last string of an image so blank that its stream would have fewer bytes.
 """
 
 import math
 from typing import NamedTuple
 
-from baselines.formats.varint import varint
+from baselines.neural.bitstream.container import ByteReader, varint
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused
 
@@ -25,7 +24,6 @@ from benchmark.errors import CorruptStream, ImageRefused
 # 20 GB for an image of this size.
 MAX_PIXELS = 1 << 26
 STEP = 64  # pixels; the deepest model of the zoo divides height and width by as much
-VARINT_BYTES = 5
 STRING_TAIL = 64  # bytes that CompressAI's decoder reads at its start and ahead
 FREE_PIXELS, PIXELS_PER_BYTE = 1 << 18, 1 << 10
 
@@ -56,24 +54,15 @@ def unpack(data: bytes, num_strings: int) -> ZooStream:
     Raises `CorruptStream` where the bytes do not add up to exactly one stream of that many strings,
     or claim an image of no pixels or of more than `MAX_PIXELS`; nothing is allocated before that.
     """
-    if not data:
-        raise CorruptStream("the stream is empty")
-    position, numbers = 1, []
-    for _ in range(2 + num_strings):
-        number, position = _read_varint(data, position)
-        numbers.append(number)
-    width, height, *lengths = numbers
+    reader = ByteReader(data)
+    (quality,) = reader.take(1)
+    width, height, *lengths = (reader.varint() for _ in range(2 + num_strings))
     if not 0 < width * height <= MAX_PIXELS:
         raise CorruptStream(f"the stream claims an image of {width} x {height} pixels")
-    if position + sum(lengths) != len(data):
-        raise CorruptStream(
-            f"the stream is {len(data)} bytes long, its header says {position + sum(lengths)}"
-        )
-    strings = []
-    for length in lengths:
-        strings.append(data[position : position + length])
-        position += length
-    return ZooStream(data[0], width, height, tuple(strings))
+    strings = tuple(reader.take(length) for length in lengths)
+    if rest := reader.rest():
+        raise CorruptStream(f"the stream has {len(rest)} bytes after its last string")
+    return ZooStream(quality, width, height, strings)
 
 
 def padded_pixels(stream: ZooStream) -> int:
@@ -128,12 +117,3 @@ def readable_beyond(string: bytes, num_symbols: int) -> bytes:
     escaped symbol of fifteen times four bits. Only a crafted string gets beyond the zeros.
     """
     return string + bytes(15 * len(string) + 4 * num_symbols + STRING_TAIL)
-
-
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    number = 0
-    for place, byte in enumerate(data[position : position + VARINT_BYTES]):
-        number |= (byte & 0x7F) << (7 * place)
-        if byte <= 0x7F:
-            return number, position + place + 1
-    raise CorruptStream("the stream ends, or makes no sense, within its header")

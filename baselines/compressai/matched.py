@@ -10,8 +10,7 @@ from bisect import bisect_left
 from dataclasses import fields, replace
 from pathlib import Path
 
-from baselines.compressai.architecture import ZooConfig
-from baselines.compressai.network import MATCHED_WIDTHS, rate_weight
+from baselines.compressai.config import MATCHED_WIDTHS, ZooConfig, rate_weight
 from baselines.neural.architecture import load_architecture
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.training.objective import objective_class

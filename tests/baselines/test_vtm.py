@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from baselines import vtm
-from baselines.formats.y4m import read_y4m
+from baselines.formats.ffmpeg import read_y4m
 from baselines.vtm import VTM
 from benchmark.codec import Pixels, Setting
 from benchmark.codec_spec import CodecSpec

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baselines.formats.y4m import read_y4m
+from baselines.formats.ffmpeg import read_y4m
 from benchmark.errors import CorruptStream
 
 

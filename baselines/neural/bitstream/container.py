@@ -19,7 +19,6 @@ detail.
 from binascii import crc_hqx
 from typing import Any, NamedTuple, Protocol
 
-from baselines.formats.varint import varint
 from benchmark.errors import CorruptStream
 
 MAGIC = b"C\xd2"
@@ -37,6 +36,20 @@ MAX_TILE_PIXELS = 1 << 22  # decoded at once, without margins: a few hundred byt
 FREE_PIXELS, PIXELS_PER_BYTE = MAX_TILE_PIXELS, 1 << 14
 STEP_UNIT = 64  # pixels; tiles begin where maps of levels have whole blocks
 MARGIN_UNIT = 16  # pixels
+
+
+def varint(number: int) -> bytes:
+    """Return a number from 0 up in bytes of 7 bits, lowest first, all but the last marked by bit 7.
+
+    >>> varint(5).hex(), varint(768).hex()
+    ('05', '8006')
+    """
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 class ByteReader:

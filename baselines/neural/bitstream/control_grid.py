@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from baselines.formats.varint import varint
-from baselines.neural.bitstream.container import ByteReader
+from baselines.neural.bitstream.container import ByteReader, varint
 from baselines.neural.bitstream.level_map import Levels, decode_levels, encode_levels, map_shape
 from benchmark.errors import CorruptStream
 

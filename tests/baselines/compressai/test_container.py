@@ -38,7 +38,7 @@ def test_every_cut_of_a_stream_is_noticed():
 
 
 def test_bytes_behind_a_stream_are_noticed():
-    with pytest.raises(CorruptStream, match="bytes long"):
+    with pytest.raises(CorruptStream, match=r"left of|after its last"):
         unpack(pack(STREAM) + b"\0", 3)
 
 
@@ -73,5 +73,5 @@ def test_a_stream_is_made_long_enough_for_its_picture_and_no_longer(strings, siz
 def test_lengths_that_hide_behind_each_other_are_refused():
     whole = bytearray(pack(ZooStream(1, 1, 1, (b"abc", b"d"))))
     whole[3] += 1  # the first string now reaches into the second
-    with pytest.raises(CorruptStream, match="bytes long"):
+    with pytest.raises(CorruptStream, match=r"left of|after its last"):
         unpack(bytes(whole), 2)

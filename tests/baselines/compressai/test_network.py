@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.compressai.architecture import ZooConfig
-from baselines.compressai.network import MATCHED_WIDTHS, MODELS, ZooNetwork, rate_weight
+from baselines.compressai.config import MATCHED_WIDTHS, MODELS, ZooConfig, rate_weight
+from baselines.compressai.network import ZooNetwork
 from baselines.neural.blocks.start_values import transforms_of
 from baselines.neural.cost import macs_per_pixel
 from baselines.neural.crdr.sizes import MICRO
@@ -79,7 +79,7 @@ def patches(photo, size=64):
 @pytest.mark.parametrize("model", MODELS)
 def test_it_starts_as_the_principal_components_of_its_widths(model, photo):
     images = patches(photo)
-    network = ZooNetwork(model, (16, 24))
+    network = ZooNetwork(ZooConfig(model, (16, 24)))
     network.initialise(images, weight=1e-4)  # a latent so fine that rounding takes nothing
     with torch.no_grad():
         decoded = network(images, noisy=False).images
@@ -100,7 +100,7 @@ def test_it_starts_with_a_latent_as_coarse_as_its_rate_and_scales_that_fit(photo
     latents, hyper, predicted = [], [], []
     for weight in (0.1, 0.4):
         torch.manual_seed(0)
-        network = ZooNetwork(HYPERPRIOR, (16, 24))
+        network = ZooNetwork(ZooConfig(HYPERPRIOR, (16, 24)))
         network.initialise(images, weight)
         with torch.no_grad():
             latents.append(network.codec.g_a((images + 1) / 2))
@@ -126,7 +126,7 @@ def test_the_rate_weight_gives_compressais_trade_off():
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("widths", [(8, 12), (6, 10)])
 def test_the_work_is_that_of_the_layers_as_they_run(model, widths):
-    network = ZooNetwork(model, widths)
+    network = ZooNetwork(ZooConfig(model, widths))
     counted = []
 
     def count(layer, inputs, output):

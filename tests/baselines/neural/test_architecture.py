@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.config import ZooConfig
 from baselines.neural.architecture import ARCHITECTURES, load_architecture
 from benchmark.errors import UnknownName
 from support.bench.lean_process import ROOT

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from baselines.compressai.architecture import ZooConfig
+from baselines.compressai.config import ZooConfig
 from baselines.neural.architecture import load_architecture
 from baselines.neural.checkpoint.card import Card, load_card
 from baselines.neural.checkpoint.checkpoint import load_checkpoint, save_checkpoint

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from baselines.avif import coded_picture
 from baselines.bpg import BPG
 from baselines.compressai import container as zoo
-from baselines.formats.boxes import coded_picture
+from baselines.formats.ffmpeg import read_y4m
 from baselines.formats.pillow_jpeg import application_bytes
-from baselines.formats.varint import varint
-from baselines.formats.y4m import read_y4m
 from baselines.neural.bitstream import container
+from baselines.neural.bitstream.container import varint
 from baselines.neural.bitstream.control_grid import SingleControl
 from baselines.neural.bitstream.level_map import decode_levels, encode_levels
 from baselines.neural.bitstream.windows import whole_blocks, window

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from baselines.compressai import container as compressai_container
-from baselines.formats.varint import varint
 from baselines.neural.bitstream import container as crdr_container
+from baselines.neural.bitstream.container import varint
 from benchmark.codec_spec import CodecSpec, load_codec, parse_codec
 from benchmark.errors import CorruptStream
 from benchmark.measure.engine.decoders import DecoderProcess

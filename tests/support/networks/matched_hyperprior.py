@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from baselines.compressai.architecture import ZooConfig
 from baselines.compressai.codec import CompressAI
+from baselines.compressai.config import ZooConfig
 from baselines.compressai.network import ZooNetwork
 from baselines.neural.checkpoint.card import Card
 from baselines.neural.checkpoint.checkpoint import make_checkpoint
@@ -31,7 +31,7 @@ def wrapped(model: str = HYPERPRIOR, seed: int = 1) -> ZooNetwork:
     """Seeded and narrow, with latents that spread and scales that fit them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ZooNetwork(model, WIDTHS, 0.01)
+        network = ZooNetwork(ZooConfig(model, WIDTHS, 0.01))
         stock = network.codec
         with torch.no_grad():
             probe = stock.g_a(torch.rand(1, 3, 64, 64))
