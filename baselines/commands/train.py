@@ -261,7 +261,7 @@ def _suite(
     if name == "field":
         from baselines.neural.training.field_suite import field_suite as suite
     elif name == "generative":
-        from baselines.neural.training.generative_suite import generative_suite as suite
+        from baselines.neural.training.suites import generative_suite as suite
     elif members:
         raise UsageError("--members is for the suites field and generative: leave it out")
     else:

@@ -65,13 +65,17 @@ def _train_one(
     runs: "Sequence[TrainingRun]", number: int, session: "TrainingSession", quiet: bool
 ) -> None:
     from baselines.neural.training.export import export
-    from baselines.neural.training.precision import in_words
+    from baselines.neural.training.precision import precision_of
     from baselines.neural.training.run_folder import JOURNAL
     from baselines.neural.training.session import Ended, leads, resume, seconds_left
 
     run, later = runs[number], runs[number + 1 :]
     if not quiet:
-        where = f"on {session.device} in {in_words(run.recipe, session.device)}"
+        stage = run.recipe.stages[0]
+        precision: str = precision_of(run.recipe, stage, session.device)
+        if precision == "float32" and run.recipe.autocast and not stage.float32:
+            precision += ", since the processor has no instructions for bfloat16"
+        where = f"on {session.device} in {precision}"
         print(f"{run.name}: {how_far(run)}, {where}", file=sys.stderr, flush=True)
     behind = partial(seconds_left, later, runs) if len(runs) > 1 else None
     shown = show_training(run.folder / JOURNAL, run.name, run.stages, quiet, behind)

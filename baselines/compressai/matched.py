@@ -13,8 +13,7 @@ from pathlib import Path
 from baselines.compressai.config import MATCHED_WIDTHS, ZooConfig, rate_weight
 from baselines.neural.architecture import load_architecture
 from baselines.neural.cost import macs_per_pixel
-from baselines.neural.training.objective import objective_class
-from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.recipe import Recipe, Stage, objective_class
 from baselines.neural.training.run import Subject
 from baselines.neural.training.session import TrainingRun
 

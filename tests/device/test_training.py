@@ -7,7 +7,7 @@ import torch
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.training.learner import Learner
-from baselines.neural.training.objective import OBJECTIVES
+from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.workers import Workers
 from support.networks.tiny_diffusion import drawing_network
 from support.training.every_stage import STAGES, recipe_for

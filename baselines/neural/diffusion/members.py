@@ -5,30 +5,30 @@ from typing import Any
 
 from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import BaseCodec
-from baselines.neural.training.generative_suite import (
-    GenerativeMember,
+from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.suites import (
+    Member,
     phases_of,
     stage_of,
     without_realism,
 )
-from baselines.neural.training.recipe import Recipe
 from benchmark.errors import UnknownName, UsageError
 from benchmark.registry import ALIASES, CODECS
 
 USUAL_BASE = "elic"
 
 
-def dirac(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[GenerativeMember]:
+def dirac(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
     """Return the members `dirac-BASE`; see `generative_suite.Members`."""
     return [_member("dirac", name, recipe, learning_rate) for name in names]
 
 
-def hfd(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[GenerativeMember]:
+def hfd(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
     """Return the members `hfd-BASE`; see `generative_suite.Members`."""
     return [_member("hfd", name, recipe, learning_rate) for name in names]
 
 
-def _member(method: str, name: str, recipe: Recipe, rate: float) -> GenerativeMember:
+def _member(method: str, name: str, recipe: Recipe, rate: float) -> Member:
     """Return a member with the crops of `ours`, since one network serves all rates of its base."""
     text = name.partition("-")[2] or USUAL_BASE
     if text not in CODECS and text not in ALIASES and ":" not in text:
@@ -47,4 +47,4 @@ def _member(method: str, name: str, recipe: Recipe, rate: float) -> GenerativeMe
         for phase in without_realism(phases_of(recipe))
     )
     file = f"{method}-{base.spec.name.rpartition(':')[2]}"
-    return GenerativeMember(file, method, stages, architecture.config_to_json(config))
+    return Member(file, method, stages, architecture.config_to_json(config))

@@ -30,7 +30,7 @@ from baselines.neural.training.objective import (
     Batch,
     Loss,
     Setup,
-    Stateless,
+    StageObjective,
     Validation,
     ValidationPoint,
     uncompiled,
@@ -56,7 +56,7 @@ class DrawingStage(Stage):
             raise ValueError("reduced_share is not 0: the base codes photographs as they are")
 
 
-class Drawing(Stateless):
+class Drawing(StageObjective):
     """The objective of one stage, of `dirac` as of `hfd`: the network's configuration differs."""
 
     stage_type = DrawingStage

@@ -19,7 +19,7 @@ from baselines.neural.training.objective import (
     Batch,
     Loss,
     Setup,
-    Stateless,
+    StageObjective,
     Validation,
     uncompiled,
 )
@@ -43,7 +43,7 @@ class ElicStage(Stage):
             raise ValueError("an elic stage trains a network of one rate, with one lambda")
 
 
-class Elic(Stateless):
+class Elic(StageObjective):
     """The objective of one stage."""
 
     stage_type = ElicStage

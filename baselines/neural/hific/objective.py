@@ -23,13 +23,7 @@ from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.rate_distortion import terms, validate
-from baselines.neural.training.objective import (
-    Adversarial,
-    Batch,
-    Loss,
-    Setup,
-    Validation,
-)
+from baselines.neural.training.objective import Batch, Loss, Setup, StageObjective, Validation
 from baselines.neural.training.recipe import Count, Positive, Weight
 from benchmark.codec import Pixels
 
@@ -47,11 +41,13 @@ class HificStage(WeightedGanStage):
     lpips: Weight = 1.0  # the GAN has .15 in the published second stage
 
 
-class Hific(Adversarial[ConditionalAdversary]):
+class Hific(StageObjective):
     """The objective of one stage."""
 
     stage_type = HificStage
     frozen: ClassVar[Collection[str]] = ()
+
+    _adversary: ConditionalAdversary | None
 
     def __init__(self, stage: HificStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup

@@ -19,7 +19,7 @@ import torch
 from baselines.neural.blocks.control import Control
 from baselines.neural.network import Estimate, Network
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms, validate
-from baselines.neural.training.objective import Batch, Loss, Setup, Stateless, Validation
+from baselines.neural.training.objective import Batch, Loss, Setup, StageObjective, Validation
 from baselines.neural.training.recipe import Stage
 from benchmark.codec import Pixels
 
@@ -36,7 +36,7 @@ class IvrStage(Stage):
             raise ValueError(f"an ivr stage has a lambda for each of {rate_levels} rate levels")
 
 
-class Ivr(Stateless):
+class Ivr(StageObjective):
     """The objective of one stage."""
 
     stage_type = IvrStage

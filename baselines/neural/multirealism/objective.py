@@ -24,7 +24,7 @@ from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, GanStage
 from baselines.neural.training.losses.rate_distortion import terms, validate
-from baselines.neural.training.objective import Adversarial, Batch, Loss, Setup, Validation
+from baselines.neural.training.objective import Batch, Loss, Setup, StageObjective, Validation
 from baselines.neural.training.recipe import Share, Weight
 from benchmark.codec import Pixels
 
@@ -52,11 +52,13 @@ class MultiRealismStage(GanStage):
         return self.lpips_per_beta > 0
 
 
-class MultiRealism(Adversarial[ConditionalAdversary]):
+class MultiRealism(StageObjective):
     """The objective of one stage."""
 
     stage_type = MultiRealismStage
     frozen: ClassVar[Collection[str]] = ()
+
+    _adversary: ConditionalAdversary | None
 
     def __init__(self, stage: MultiRealismStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup

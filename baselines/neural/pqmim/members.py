@@ -11,14 +11,14 @@ from typing import Any
 
 from baselines.neural.pqmim.architecture import PqMimArchitecture
 from baselines.neural.pqmim.sizes import FACTOR, PqMimSizes
-from baselines.neural.training.generative_suite import (
-    GenerativeMember,
+from baselines.neural.training.recipe import Recipe, Stage
+from baselines.neural.training.suites import (
+    Member,
     Phase,
     phases_of,
     stage_of,
     without_realism,
 )
-from baselines.neural.training.recipe import Recipe, Stage
 from benchmark.errors import UsageError
 
 BOOKS = (4, 8, 16, 32)  # of the levels 1 to 4
@@ -28,7 +28,7 @@ CODEBOOK_RATE = 5.0  # learning rate of the codebooks, over that of the transfor
 LPIPS, GAN = 1.0, 0.15  # weights in perceptual stages, 150 MSE beside them, as HiFiC's
 
 
-def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[GenerativeMember]:
+def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Member]:
     """Return the members `pqmim-LEVEL` and `pqmim-perceptual-LEVEL`; see `Members`.
 
     `pqmim` stands for all of them but the highest perceptual one, `pqmim-perceptual` for those of
@@ -37,7 +37,7 @@ def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Ge
     asked: list[str] = []
     for name in names:
         asked += USUAL if name == "pqmim" else (name,)
-    members: dict[str, GenerativeMember] = {}
+    members: dict[str, Member] = {}
     for name in asked:
         kind, _, level = name.removeprefix("pqmim-").rpartition("-")
         if name == f"pqmim-{PERCEPTUAL}":
@@ -53,7 +53,7 @@ def pqmim(recipe: Recipe, learning_rate: float, names: Sequence[str]) -> list[Ge
     return list(members.values())
 
 
-def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> GenerativeMember:
+def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Member:
     architecture = PqMimArchitecture()
     sizes = replace(architecture.presets[recipe.sizes], books=BOOKS[level - 1])
     phases, parts = phases_of(recipe), len(recipe.stages[-1].lambdas)
@@ -65,7 +65,7 @@ def _member(level: int, recipe: Recipe, rate: float, *, perceptual: bool) -> Gen
         for phase in chosen
     ]
     stages.append(_transformer_stage(recipe, sizes, parts, rate, own))
-    return GenerativeMember(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
+    return Member(name, "pqmim", tuple(stages), architecture.config_to_json(sizes))
 
 
 def _transformer_stage(

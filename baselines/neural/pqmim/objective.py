@@ -31,11 +31,10 @@ from baselines.neural.pqmim.validation import validate_tokens
 from baselines.neural.training.losses.conditional_gan import ConditionalAdversary, WeightedGanStage
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT, terms
 from baselines.neural.training.objective import (
-    Adversarial,
     Batch,
     Loss,
     Setup,
-    Stateless,
+    StageObjective,
     Validation,
     uncompiled,
 )
@@ -73,11 +72,13 @@ def _require_one_rate(kind: str, rate_levels: int) -> None:
         raise ValueError(f"a {kind} stage trains a network of one rate")
 
 
-class Autoencoder(Adversarial[ConditionalAdversary]):
+class Autoencoder(StageObjective):
     """The objective of a stage of the transforms and the codebooks."""
 
     stage_type = AutoencoderStage
     frozen: ClassVar[Collection[str]] = ("transformer",)
+
+    _adversary: ConditionalAdversary | None
 
     def __init__(self, stage: AutoencoderStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup
@@ -156,7 +157,7 @@ class Autoencoder(Adversarial[ConditionalAdversary]):
         return {"replaced": float(network.quantiser.split_unused(shared.cpu(), generator))}
 
 
-class Transformer(Stateless):
+class Transformer(StageObjective):
     """The objective of a stage of the transformer."""
 
     stage_type = TransformerStage

@@ -60,12 +60,18 @@ def curves(entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int
     others: set[str] = set()
     known = {name for name, *_ in (*POSITION, *REPORTED)}
     for entry in entries:
-        position = _position(*step_of(entry), stages)
-        numbers = {k: _known(v) for k, v in entry.items() if isinstance(v, int | float)}
-        losses.append(numbers | position)
+        stage, step = step_of(entry)
+        before = stages[:stage]
+        position = {
+            "stage": stage + 1,
+            "step": step,
+            "run_step": sum(steps for steps, _ in before) + step,
+            "crops": sum(steps * batch for steps, batch in before) + step * stages[stage][1],
+        }
+        numbers = {k: v for k, v in entry.items() if isinstance(v, int | float)}
+        losses.append(_finite(numbers) | position)
         others |= numbers.keys() - known
-        points = entry.get("validation") or ()
-        validation += [position | {k: _known(v) for k, v in one.items()} for one in points]
+        validation += [position | _finite(point) for point in entry.get("validation") or ()]
     more = [(name, REAL, "", "") for name in sorted(others)]
     return Curves(
         pa.Table.from_pylist(losses, schema=_schema((*POSITION, *REPORTED, *more))),
@@ -74,14 +80,14 @@ def curves(entries: Iterable[Mapping[str, Any]], stages: Sequence[tuple[int, int
 
 
 def write_curves(run: Path, stages: Sequence[tuple[int, int]]) -> None:
-    """Write the journal of a run's folder as tables beside it.
+    """Write the journal of a run's folder, if there is one, as tables beside it.
 
-    Without a journal nothing is written. Raises `StoreError` where the folder cannot be written.
+    Raises `StoreError` where the folder cannot be written.
     """
     entries = Journal(run / JOURNAL).entries()
     if entries:
-        found = curves(entries, stages)
-        files = {LOSSES: _parquet(found.losses), VALIDATION: _parquet(found.validation)}
+        tables = curves(entries, stages)
+        files = {LOSSES: _parquet(tables.losses), VALIDATION: _parquet(tables.validation)}
         write_files(run, files, what="loss curves")
 
 
@@ -92,19 +98,12 @@ def _parquet(table: pa.Table) -> bytes:
     return content
 
 
-def _position(stage: int, step: int, stages: Sequence[tuple[int, int]]) -> dict[str, int]:
-    before = stages[:stage]
-    batch = stages[stage][1]
+def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return numbers by name, None in place of those that are not finite."""
     return {
-        "stage": stage + 1,
-        "step": step,
-        "run_step": sum(steps for steps, _ in before) + step,
-        "crops": sum(steps * crops for steps, crops in before) + step * batch,
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in numbers.items()
     }
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _schema(columns: Iterable[tuple[str, pa.DataType, str, str]]) -> pa.Schema:

@@ -1,22 +1,33 @@
-"""The suite `field` with each paper's own steps, batches, schedules and weights, not one budget.
+"""The suite `field`: the methods of the paper's comparison, trained with the budget of `ours`.
 
-The recipes `paper-charm`, `paper-elic`, `paper-ivr`, `paper-hific` and `paper-multirealism` have
-the hyper-parameters of a method at one of its rates, and say what was not found and is our choice.
-Here are the fields that differ between the rates.
+A network of all rates sees as many crops as `ours` does with the same recipe, a network of one rate
+as many as `ours` sees for each of its levels. Crops, batches and schedules are alike, and
+adversarial stages have the share of the crops that they have in the recipe. Rate and distortion
+are weighted as at the first levels of `ours`; HiFiC has its rate targets.
+
+With the recipe `paper`, members train as their papers do. The recipes `paper-charm`, `paper-elic`,
+`paper-ivr`, `paper-hific` and `paper-multirealism` have a method's own steps, batches, schedules
+and weights at one of its rates, and say which were not published; `RATES` has the fields that
+differ between the rates.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-from baselines.neural.architecture import load_architecture
-from baselines.neural.training.generative_suite import Phase, phases_of, stage_of, without_realism
 from baselines.neural.training.losses.rate_distortion import MSE_WEIGHT
-from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, Stage, load_recipe
-from baselines.neural.training.run import Subject
+from baselines.neural.training.recipe import DEFAULT_ARCHITECTURE, Recipe, load_recipe
 from baselines.neural.training.session import TrainingRun
+from baselines.neural.training.suites import (
+    Member,
+    Phase,
+    phases_of,
+    require_sizes,
+    stage_of,
+    without_realism,
+)
 from benchmark.errors import UsageError
 
 RECIPE = "paper"  # in whose place the recipes of the methods are taken
@@ -24,17 +35,21 @@ LEVELS = 255.0**2  # MSE of values in 0..255, for one of values in [0, 1]
 HIFIC_SCALE = MSE_WEIGHT / (0.00234375 * LEVELS)  # published weights of HiFiC -> those of a recipe
 MULTI_REALISM_SCALE = MSE_WEIGHT / (0.01 * LEVELS)
 
-
-class Member(NamedTuple):
-    """One network of the suite."""
-
-    name: str  # of its folder and of its checkpoint
-    architecture: str
-    stages: tuple[Stage, ...]
+POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
+# Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above
+# what stays stable over a whole run (docs/log.md).
+LEARNING_RATES = MappingProxyType(
+    {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
+)
+# Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
+TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
+# The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
+HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
+MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
 
 
 def _of_mse(weight: float, *, clipped: bool = False) -> dict[str, Any]:
-    """Fields for the loss bpp + weight MSE of values in 0..255, its gradient clipped at 1 if so."""
+    """Return fields for the loss bpp + weight MSE of values in 0..255, `clipped` at norm 1."""
     lambda_ = MSE_WEIGHT / (weight * LEVELS)
     return {"lambdas": (lambda_,), **({"clip_norm": lambda_} if clipped else {})}
 
@@ -68,19 +83,6 @@ def paper_members() -> list[Member]:
     ]
 
 
-POINTS = 4  # rates of a method with a network for each, at the first lambdas of the recipe
-# Best of three for each method by 1,000 steps at one rate on held-out photographs, and not above
-# what stays stable over a whole run (docs/log.md).
-LEARNING_RATES = MappingProxyType(
-    {"charm": 1e-3, "elic": 2e-3, "ivr": 7.5e-4, "hific": 1e-3, "multirealism": 2e-3}
-)
-# Rate targets of HiFiC in bpp and the weights of a bit above them: "lo", "mi", "hi".
-TARGETS = ((0.14, 2.0), (0.30, 1.0), (0.45, 0.5))
-# The published weights of LPIPS and GAN, 150 MSE of values in [0, 1] beside them.
-HIFIC = MappingProxyType({"lpips": 1.0, "gan": 0.15})
-MULTI_REALISM = MappingProxyType({"lpips_per_beta": 0.983, "gan_per_beta": 0.231})
-
-
 def field_suite(
     recipe: Recipe,
     folder: Path,
@@ -101,105 +103,67 @@ def field_suite(
     if recipe == load_recipe(RECIPE):
         if learning_rate is not None:
             raise UsageError("--learning-rate: the recipe paper has each method's: leave it out")
-        found = paper_members()
+        planned = paper_members()
     else:
         given = {} if learning_rate is None else dict.fromkeys(LEARNING_RATES, learning_rate)
-        rates = {**LEARNING_RATES, **given}
-        found = [*_single_rates(recipe, rates), *_all_rates(recipe, rates)]
-        found += _perceptual(recipe, rates)
-    known = {one.name for one in found} | {one.architecture for one in found}
+        planned = _budgeted(recipe, {**LEARNING_RATES, **given})
+    known = {name for member in planned for name in (member.name, member.architecture)}
     for name in members:
         if name not in known:
             raise UsageError(f"the suite has no member {name}: {', '.join(sorted(known))}")
-    return tuple(
-        _run(one, recipe, folder)
-        for one in found
-        if not members or one.name in members or one.architecture in members
-    )
-
-
-def _run(member: Member, recipe: Recipe, folder: Path) -> TrainingRun:
-    architecture = load_architecture(member.architecture)
-    if recipe.sizes not in architecture.presets:
-        sizes = ", ".join(architecture.presets)
-        raise UsageError(
-            f"the recipe {recipe.name} is for sizes {recipe.sizes!r}, of which "
-            f"{member.architecture} has {sizes}"
-        )
-    changed = replace(recipe, architecture=member.architecture, stages=member.stages)
-    target = folder / f"{member.name}.safetensors"
-    return TrainingRun(
-        member.name, folder / member.name, target, Subject(member.architecture), changed
-    )
-
-
-def _single_rates(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
-    """Charm and ELIC: rate and distortion alone, a network for each rate."""
-    phases, levels = without_realism(phases_of(recipe)), len(recipe.stages[-1].lambdas)
-    balanced = _balanced(phases)
-    return [
-        Member(
-            f"{name}-{point}",
-            name,
-            tuple(
-                stage_of(
-                    phase, recipe, "single_rate", levels, rates[name], lambdas=(weight,), **balanced
-                )
-                for phase in phases
-            ),
-        )
-        for name in ("charm", "elic")
-        for point, weight in enumerate(_weights(recipe), start=1)
+    kept = [
+        member
+        for member in planned
+        if not members or member.name in members or member.architecture in members
     ]
+    for member in kept:
+        require_sizes(recipe, member.architecture)
+    return tuple(member.run(recipe, folder) for member in kept)
 
 
-def _all_rates(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
-    """IVR: rate and distortion alone, all rates at once."""
+def _budgeted(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
+    """Return the members with the crops of `recipe`, at a learning rate for each method.
+
+    Charm, ELIC and IVR train for rate and distortion alone, HiFiC and Multi-Realism without a GAN
+    first, then with one.
+    """
+    phases, levels = phases_of(recipe), recipe.stages[-1].lambdas
+    plain, parts = without_realism(phases), len(levels)
     like = next((one for one in recipe.stages if one.kind == "multi_rate"), recipe.stages[-1])
-    own: dict[str, Any] = {"lambdas": like.lambdas}
-    own |= {name: getattr(like, name) for name in ("balanced", "mixed_levels")}
-    stages = [
-        stage_of(phase, recipe, "multi_rate", 1, rates["ivr"], **own)
-        for phase in without_realism(phases_of(recipe))
+    ivr = {name: getattr(like, name) for name in ("lambdas", "balanced", "mixed_levels")}
+
+    def member(
+        name: str, kind: str, phases: Sequence[Phase], parts: int, own: Mapping[str, Any],
+        weights: Mapping[str, float] | None = None, always: Sequence[str] = (),
+    ) -> Member:  # fmt: skip
+        architecture = name.partition("-")[0]
+        stages = []
+        for phase in phases:
+            gan = _adversarial(phase, _trained(weights, recipe), always) if weights else {}
+            rate = rates[architecture]
+            stages.append(stage_of(phase, recipe, kind, parts, rate, **own, **gan))
+        return Member(name, architecture, tuple(stages))
+
+    single = list(enumerate(levels[:POINTS], start=1))
+    members = [
+        member(f"{name}-{point}", "single_rate", plain, parts, _at(weight, plain))
+        for name in ("charm", "elic")
+        for point, weight in single
     ]
-    return [Member("ivr", "ivr", tuple(stages))]
-
-
-def _perceptual(recipe: Recipe, rates: Mapping[str, float]) -> list[Member]:
-    """HiFiC and Multi-Realism: without a GAN first, then with one."""
-    phases, levels = phases_of(recipe), len(recipe.stages[-1].lambdas)
-    members = []
+    members.append(member("ivr", "multi_rate", plain, 1, ivr))
     for point, (target, weight) in enumerate(TARGETS, start=1):
-        stages = [
-            stage_of(
-                phase,
-                recipe,
-                "hific",
-                levels,
-                rates["hific"],
-                lambdas=(weight,),
-                target_bpp=target,
-                **_adversarial(phase, _trained(HIFIC, recipe), always=("lpips",)),
-            )
-            for phase in phases
-        ]
-        members.append(Member(f"hific-{point}", "hific", tuple(stages)))
-    for point, weight in enumerate(_weights(recipe), start=1):
-        stages = [
-            stage_of(
-                phase,
-                recipe,
-                "multirealism",
-                levels,
-                rates["multirealism"],
-                lambdas=(weight,),
-                **_adversarial(phase, _trained(MULTI_REALISM, recipe)),
-                **_balanced(phases),
-            )
-            for phase in phases
-        ]
-        members.append(Member(f"multirealism-{point}", "multirealism", tuple(stages)))
+        own = {"lambdas": (weight,), "target_bpp": target}
+        members.append(member(f"hific-{point}", "hific", phases, parts, own, HIFIC, ("lpips",)))
+    for point, weight in single:
+        own, name = _at(weight, phases), f"multirealism-{point}"
+        members.append(member(name, "multirealism", phases, parts, own, MULTI_REALISM))
     return members
+
+
+def _at(weight: float, phases: Sequence[Phase]) -> dict[str, Any]:
+    """Return the fields of a network of one rate."""
+    balanced = any(getattr(phase.like, "balanced", False) for phase in phases)
+    return {"lambdas": (weight,), "balanced": balanced}
 
 
 def _adversarial(
@@ -211,10 +175,8 @@ def _adversarial(
     channels = getattr(phase.like, "discriminator_channels", None)
     own: dict[str, Any] = dict(weights)
     if channels is not None:
-        own |= {
-            "discriminator_channels": channels,
-            "discriminator_latent_channels": max(1, channels[0] // 4),
-        }
+        own["discriminator_channels"] = channels
+        own["discriminator_latent_channels"] = max(1, channels[0] // 4)
     if "lpips_per_beta" in weights:
         own["zero_beta_share"] = getattr(phase.like, "zero_beta_share", 0.0)
     return own
@@ -225,12 +187,3 @@ def _trained(weights: Mapping[str, float], recipe: Recipe) -> Mapping[str, float
     if any(getattr(stage, "has_lpips", False) for stage in recipe.stages):
         return weights
     return {name: 0.0 if name.startswith("lpips") else one for name, one in weights.items()}
-
-
-def _weights(recipe: Recipe) -> tuple[float, ...]:
-    """Return the lambdas of the networks of one rate: those of the recipe's first levels."""
-    return recipe.stages[-1].lambdas[:POINTS]
-
-
-def _balanced(phases: Sequence[Phase]) -> dict[str, bool]:
-    return {"balanced": any(getattr(one.like, "balanced", False) for one in phases)}

@@ -1,11 +1,11 @@
 """Updates of one network in one stage, with a state that can be saved and restored.
 
-Everything random in a step comes from generators that the step's number seeds, so that a run that
-was interrupted continues as if it had not been.
+Everything random in a step comes from generators that the step's number seeds, so that an
+interrupted run continues as if it had not been interrupted.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from baselines.neural.inference import keep_freed_memory
 from baselines.neural.network import Network
-from baselines.neural.training.objective import Batch, Setup, StageObjective, objective_class
+from baselines.neural.training.objective import Batch, Setup, StageObjective
 from baselines.neural.training.photographs import CropStream, Photographs, draw_crops
 from baselines.neural.training.precision import exact_float32
-from baselines.neural.training.recipe import Recipe, rate_factor
+from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.step_guard import load_optimiser
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
@@ -27,7 +27,7 @@ LARGEST_LOSS = 1e4  # a batch beyond it is left out, as published
 
 
 class Update:
-    """Outcome of one step, which stays on the device until it is asked for: that waits for it."""
+    """Outcome of one step, kept on the device until it is read, which waits for the device."""
 
     def __init__(
         self,
@@ -45,12 +45,15 @@ class Update:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Means over the batch."""
-        told = {**self._numbers, **({} if self.skipped else self._after)}
-        return dict(zip(told, _read(list(told.values())), strict=True))
+        """Means over the batch, by one copy from the device."""
+        values = {**self._numbers, **({} if self.skipped else self._after)}
+        tensors = {k: v.detach().float() for k, v in values.items() if isinstance(v, Tensor)}
+        read = torch.stack(list(tensors.values())).tolist() if tensors else []
+        known = dict(zip(tensors, read, strict=True))
+        return {name: known.get(name, value) for name, value in values.items()}
 
     def __eq__(self, other: object) -> bool:
-        """Compare what `skipped` and `numbers` say."""
+        """Compare `skipped` and `numbers`."""
         return (
             isinstance(other, Update)
             and self.skipped == other.skipped
@@ -83,10 +86,9 @@ class Learner:
         self._recipe, self._index = recipe, index
         self._photographs, self._workers = photographs, workers
         device = next(network.parameters()).device
-        made = objective_class(self.stage.kind)
         setup = Setup(recipe, index, device, workers, photographs=photographs, folder=folder)
         self.precision = setup.precision_name
-        self.objective: StageObjective = made(self.stage, setup)
+        self.objective: StageObjective = objective_class(self.stage.kind)(self.stage, setup)
         self._freeze()
         groups = [
             group._replace(parameters=trained)
@@ -94,20 +96,19 @@ class Learner:
             if (trained := tuple(one for one in group.parameters if one.requires_grad))
         ]
         factors = {"prior": self.stage.prior_rate_factor}
-        main = [
+        main: list[dict[str, Any]] = [
             {"params": list(group.parameters), "factor": factors.get(group.name, 1.0)}
             for group in groups
             if not group.auxiliary
         ]
-        self._parameters = [one for group in main for one in group["params"]]  # type: ignore[attr-defined]
+        self._parameters = [parameter for group in main for parameter in group["params"]]
         self._guard = setup.guard
         make = self._guard.soap if self.stage.optimiser == "soap" else self._guard.adam
         self._optimiser = make(main, self.stage.learning_rate)
         self._auxiliary = [one for group in groups if group.auxiliary for one in group.parameters]
+        rate = self.stage.quantile_learning_rate
         self._auxiliary_optimiser = (
-            self._guard.adam(self._auxiliary, self.stage.quantile_learning_rate)
-            if self._auxiliary
-            else None
+            self._guard.adam(self._auxiliary, rate) if self._auxiliary else None
         )
         self._part = self.stage.batch // workers.count
         self._crops = CropStream(self._draw, self.stage.steps, device)
@@ -115,7 +116,7 @@ class Learner:
 
     @property
     def skipped(self) -> int:
-        """Steps of the stage that were left out; asking waits for the device."""
+        """Steps of the stage that were left out; reading it waits for the device."""
         return int(self._skipped)
 
     def update(self) -> Update:
@@ -129,8 +130,10 @@ class Learner:
     def _update(self) -> Update:
         pixels = self._crops.take(self.step)
         crops = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        self._seed()
-        factor = rate_factor(self.stage, self.step)
+        # The noise that stands for rounding.
+        key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        factor = self.stage.rate_factor(self.step)
         for group in self._optimiser.param_groups:
             group["lr"] = self.stage.learning_rate * factor * group["factor"]
         self._optimiser.zero_grad()
@@ -140,9 +143,11 @@ class Learner:
         if self._auxiliary_optimiser is not None:
             self._auxiliary_optimiser.zero_grad()
             self.network.auxiliary_loss().backward()  # type: ignore[no-untyped-call]
-        averaged = self._average({"loss": loss.total, **loss.numbers})
-        largest = self.stage.clip_norm or math.inf
-        norm = nn.utils.clip_grad_norm_(self._parameters, largest)
+        numbers = {"loss": loss.total, **loss.numbers}
+        values = torch.stack([value.detach().float() for value in numbers.values()])
+        means = self._workers.average([*self._parameters, *self._auxiliary], values)
+        averaged = dict(zip(numbers, means.unbind(), strict=True))
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.stage.clip_norm or math.inf)
         after: Mapping[str, Tensor | float] = {}
         counts = self._guard.counts(norm, averaged["loss"], LARGEST_LOSS)
         if counts:
@@ -170,7 +175,7 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned, in this version or one before objectives had a state."""
+        """Restore what `state` returned, in this version or one before objectives had a state."""
         self.step, self._skipped = state["step"], state["skipped"]
         self.network.load_state_dict(state["network"])
         load_optimiser(self._optimiser, state["optimiser"])
@@ -181,54 +186,31 @@ class Learner:
     def _freeze(self) -> None:
         """Let gradients reach the parts that the stage trains."""
         parts = self.network.freezable()
-        strange = set(self.stage.frozen) - parts.keys()
-        if strange:
-            raise UsageError(f"The recipe freezes {', '.join(sorted(strange))}, which is no part.")
+        unknown = set(self.stage.frozen) - parts.keys()
+        if unknown:
+            raise UsageError(f"The recipe freezes {', '.join(sorted(unknown))}, which is no part.")
         self.network.requires_grad_(True)
         for name in parts.keys() & {*self.objective.frozen, *self.stage.frozen}:
             for parameter in parts[name]:
                 parameter.requires_grad_(False)
 
     def _draw(self, step: int) -> Tensor:
-        """Crops of this process's part of a step's batch."""
-        return draw_crops(
-            self._photographs,
-            self.stage.crop_px,
-            self._numbers(step),
-            self._recipe.seed,
-            self.stage.reduced_share,
-        )
+        """Return the crops of this process's part of a step's batch."""
+        side, share = self.stage.crop_px, self.stage.reduced_share
+        return draw_crops(self._photographs, side, self._numbers(step), self._recipe.seed, share)
 
     def _numbers(self, step: int) -> range:
         before = self._recipe.crops_before(self._index)
         start = before + step * self.stage.batch + self._workers.rank * self._part
         return range(start, start + self._part)
 
-    def _seed(self) -> None:
-        """Seed the noise that stands for rounding."""
-        key = [self._recipe.seed, 3, self._index, self.step, self._workers.rank]
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-
-    def _average(self, numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        trained = [*self._parameters, *self._auxiliary]
-        values = torch.stack([value.detach().float() for value in numbers.values()])
-        averaged = self._workers.average(trained, values)
-        return dict(zip(numbers, averaged.unbind(), strict=True))
-
-
-def _read(values: Sequence[Tensor | float]) -> list[float]:
-    """Return numbers of a device by one copy."""
-    tensors = [one.detach().float() for one in values if isinstance(one, Tensor)]
-    read = iter(torch.stack(tensors).tolist() if tensors else ())
-    return [next(read) if isinstance(one, Tensor) else one for one in values]
-
 
 def _compiled(network: nn.Module) -> Any:
     from torch._dynamo import config as graphs
     from torch._inductor import config
 
-    # A block that stands at many sizes is compiled for each, again in the stage in float32. Beyond
-    # eight torch would warn, and leave it as it is.
+    # A block is compiled for each size, again in the stage in float32. Beyond eight torch would
+    # warn and leave it uncompiled.
     graphs.recompile_limit = max(graphs.recompile_limit, 64)
     # With it, torch 2.11 fails an assertion of its own on networks of this kind on a GPU.
     if hasattr(config.triton, "mix_order_reduction"):

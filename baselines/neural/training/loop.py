@@ -8,10 +8,9 @@
     RUN/journal.jsonl   losses and validations
     RUN/base/           photographs as the base of a diffusion decoder shows them
 
-Killed at any moment, a run resumes from its last saved step, on the same kind of machine to the
-same weights. It ends by itself after its last stage; a deadline, or a signal, ends it earlier,
-after a whole step and with everything saved. A network that has diverged raises a `BenchError`,
-since no step changes it any more.
+A run that was killed resumes from its last saved step, on the same kind of machine to the same
+weights. A deadline or a signal ends it after a whole step, with everything saved. A network that
+has diverged raises a `BenchError`, since no step changes it any more.
 """
 
 import signal
@@ -27,21 +26,21 @@ from torch import Tensor
 
 from baselines.neural.network import Network
 from baselines.neural.training.learner import LARGEST_LOSS, Learner, Update
-from baselines.neural.training.objective import Validation, objective_class
+from baselines.neural.training.objective import Validation
 from baselines.neural.training.photographs import Photographs, draw_crops
 from baselines.neural.training.precision import (
     deterministic_kernels,
     exact_float32,
     steps_as_asked,
 )
-from baselines.neural.training.recipe import Recipe
+from baselines.neural.training.recipe import Recipe, objective_class
 from baselines.neural.training.run_folder import (
     BEST,
     JOURNAL,
     Journal,
     load_state,
+    restoring,
     save_state,
-    taking_up,
 )
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
@@ -103,21 +102,15 @@ class _TrainingLoop:
                 self.journal.cut(0, 0)
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.workers.share(network)
-        with taking_up(self.request.run):
+        with restoring(self.request.run):
             index = 0 if saved is None else range(len(self.recipe.stages) + 1)[saved["index"]]
         while index < len(self.recipe.stages):
             if saved is None and self.recipe.initialise == "random" and not self.request.start:
                 self._begin(network, index)
-            learner = Learner(
-                network,
-                self.recipe,
-                index,
-                self.request.photographs,
-                self.workers,
-                self.request.run,
-            )
+            given = self.request.photographs, self.workers, self.request.run
+            learner = Learner(network, self.recipe, index, *given)
             if saved is not None:
-                with taking_up(self.request.run):
+                with restoring(self.request.run):
                     learner.load_state(saved)
                     self.best = saved["best"]
                     self.precision_steps = precision_steps(saved, self.recipe)
@@ -136,13 +129,12 @@ class _TrainingLoop:
         elif self.recipe.initialise == "pca":
             total = self.recipe.crops_before(len(self.recipe.stages))
             numbers = range(total, total + INITIAL_CROPS)
-            pixels = draw_crops(
-                self.request.photographs, INITIAL_SIDE_PX, numbers, self.recipe.seed
-            )
+            photographs, seed = self.request.photographs, self.recipe.seed
+            pixels = draw_crops(photographs, INITIAL_SIDE_PX, numbers, seed)
             self.request.initialise(network, pixels.float() / 127.5 - 1)
 
     def _begin(self, network: Network, index: int) -> None:
-        """Draw start values of what no stage before has trained, the same in all processes."""
+        """Set start values of parts that no stage before has trained, alike in all processes."""
         trained = [
             network.freezable().keys() - {*objective_class(stage.kind).frozen, *stage.frozen}
             for stage in self.recipe.stages[: index + 1]
@@ -162,7 +154,13 @@ class _TrainingLoop:
             gap = (gap + 1) * update.left_out
             read = isinstance(gap, int) or learner.step % LARGEST_GAP == 0
             if read and int(gap) >= LARGEST_GAP:
-                raise _diverged(self.request.run, learner, index)
+                raise BenchError(
+                    f"{self.request.run}: the network has diverged: the last {LARGEST_GAP} steps, "
+                    f"up to step {learner.step} of stage {index + 1}, were left out, for a loss "
+                    f"that was not finite or above {LARGEST_LOSS:g} or a gradient that was not "
+                    "finite; train again in a new folder at a learning rate below "
+                    f"{learner.stage.learning_rate:g}"
+                )
             done = self.precision_steps.get(learner.precision, 0)
             self.precision_steps[learner.precision] = done + 1
             self.deterministic_steps += self.request.deterministic
@@ -171,16 +169,13 @@ class _TrainingLoop:
             stop, save = self._agreed(saved_at)
             last = learner.step == learner.stage.steps
             intervals = (self.recipe.report_every_steps, self.recipe.validate_every_steps)
-            if stop or any(self._due(learner, every) for every in intervals):
+            if stop or any(_due(learner, every) for every in intervals):
                 self._report(learner, index, steps, monotonic() - reported_at)
                 reported_at, steps = monotonic(), 0
             if stop or save or last:
                 self._save(learner, index)
                 saved_at = monotonic()
         return stop
-
-    def _due(self, learner: Learner, every: int) -> bool:
-        return learner.step % every == 0 or learner.step == learner.stage.steps
 
     def _agreed(self, saved_at: float) -> tuple[bool, bool]:
         """Decide whether to stop and to save, the same in all processes."""
@@ -197,12 +192,16 @@ class _TrainingLoop:
 
     def _report(self, learner: Learner, index: int, steps: int, seconds: float) -> None:
         validation = None
-        if self._due(learner, self.recipe.validate_every_steps) and self.request.validation:
+        if _due(learner, self.recipe.validate_every_steps) and self.request.validation:
             validation = self._validate(learner)
-        numbers = _means([one.numbers for one in self.updates if not one.skipped])
+        counted = [update.numbers for update in self.updates if not update.skipped]
         self.updates = []
         if not self.workers.leads:
             return
+        means = {
+            name: float(np.mean([numbers[name] for numbers in counted if name in numbers]))
+            for name in sorted({name for numbers in counted for name in numbers})
+        }
         entry: dict[str, Any] = {
             "stage": index,
             "step": learner.step,
@@ -210,7 +209,7 @@ class _TrainingLoop:
             "precision": learner.precision,
             "steps_per_second": steps / seconds,
             "crops_per_second": steps * learner.stage.batch / seconds,
-            **numbers,
+            **means,
         }
         if validation is not None:
             entry["validation_loss"] = validation.loss
@@ -220,17 +219,17 @@ class _TrainingLoop:
 
     def _validate(self, learner: Learner) -> Validation | None:
         """Validate in the leading process; keep the network if it is the best so far."""
-        found = None
+        validation = None
         if self.workers.leads:
             with exact_float32(True):
-                found = learner.objective.validate(learner.network, self.request.validation)
-            if found is not None and found.selects and found.loss < self.best:
-                self.best = found.loss
+                validation = learner.objective.validate(learner.network, self.request.validation)
+            if validation is not None and validation.selects and validation.loss < self.best:
+                self.best = validation.loss
                 state = learner.state()
                 kept = {name: state[name] for name in ("index", "step", "network")}
                 save_state(self.request.run, kept, BEST)
         self.workers.wait()
-        return found
+        return validation
 
     def _save(self, learner: Learner, index: int) -> None:
         if self.workers.leads:
@@ -250,19 +249,5 @@ def precision_steps(state: Mapping[str, Any], recipe: Recipe) -> dict[str, int]:
     return counted or steps_as_asked(recipe, state["index"], state["step"])
 
 
-def _means(numbers: list[dict[str, float]]) -> dict[str, float]:
-    """Means of each name over the steps that have it."""
-    names = {name for one in numbers for name in one}
-    return {
-        name: float(np.mean([one[name] for one in numbers if name in one]))
-        for name in sorted(names)
-    }
-
-
-def _diverged(run: Path, learner: Learner, stage: int) -> BenchError:
-    return BenchError(
-        f"{run}: the network has diverged: the last {LARGEST_GAP} steps, up to step {learner.step} "
-        f"of stage {stage + 1}, were left out, for a loss that was not finite or above "
-        f"{LARGEST_LOSS:g} or a gradient that was not finite; train again in a new folder at a "
-        f"learning rate below {learner.stage.learning_rate:g}"
-    )
+def _due(learner: Learner, every: int) -> bool:
+    return learner.step % every == 0 or learner.step == learner.stage.steps

@@ -1,16 +1,15 @@
-"""The boundary of training objectives: what a stage minimises, with all that it needs for that.
+"""The boundary of training objectives: the loss of a stage, with all that it needs.
 
-An objective is a class and a line in `OBJECTIVES`; a recipe's stage names it as its `kind`. It owns
-its discriminators with their optimisers, its conditioning, its random choices and its schedule of
-weights: the loop sees a loss, numbers to report and an optional second update.
+An objective is a class and a line in `recipe.OBJECTIVES`; a recipe's stage names it as its `kind`.
+It owns its discriminators with their optimisers, its conditioning, its random choices and its
+schedule of weights: the loop sees a loss, numbers to report and an optional second update.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,25 +21,9 @@ from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.step_guard import StepGuard
 from baselines.neural.training.workers import Workers
 from benchmark.codec import Pixels
-from benchmark.errors import UnknownName
 
 if TYPE_CHECKING:
     from baselines.neural.network import Network
-
-# Kind of a stage -> "module:class", as text: looking one up imports it.
-OBJECTIVES = {
-    "single_rate": "baselines.neural.crdr.training.objective:SingleRate",
-    "multi_rate": "baselines.neural.crdr.training.objective:MultiRate",
-    "realism": "baselines.neural.crdr.training.objective:Realism",
-    "elic": "baselines.neural.elic.objective:Elic",
-    "ivr": "baselines.neural.ivr.objective:Ivr",
-    "hific": "baselines.neural.hific.objective:Hific",
-    "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
-    "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
-    "pqmim_transformer": "baselines.neural.pqmim.objective:Transformer",
-    "dirac": "baselines.neural.diffusion.objective:Drawing",
-    "hfd": "baselines.neural.diffusion.objective:Drawing",
-}
 
 Wrapped = TypeVar("Wrapped")
 
@@ -112,78 +95,32 @@ class Setup:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
 
 
-class StageObjective(Protocol):
-    """Objective of one stage, made as `kind(stage, setup)` where the stage begins or resumes."""
+class StageObjective:
+    """Base class of objectives, made as `kind(stage, setup)` where a stage begins or resumes."""
 
     stage_type: ClassVar[type[Stage]]  # the fields that a recipe's stage has with this objective
-    frozen: ClassVar[Collection[str]]  # parts of networks that it does not train, if they have them
+    frozen: ClassVar[Collection[str]] = ()  # parts of networks that it does not train
+    _adversary: Any = None  # discriminators with `state` and `load_state`, if it has any
 
     def loss(self, network: "Network", batch: Batch, step: int) -> Loss:
         """Return the loss of a step, counted from 0 in the stage."""
-        ...
+        raise NotImplementedError
 
     def validate(self, network: "Network", photographs: Sequence[Pixels]) -> Validation | None:
         """Return the quality on whole photographs, uint8 (height, width, 3); None without one."""
-        ...
+        raise NotImplementedError
 
     def state(self) -> Any:
         """Return all that the next step depends on beside the network: tensors, lists, dicts."""
-        ...
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
-        ...
-
-
-class Stateless:
-    """Part of an objective that keeps nothing from step to step but the network."""
-
-    def state(self) -> None:
-        """Return that there is nothing to keep."""
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned: nothing."""
-
-
-class Adversary(Protocol):
-    """Discriminators of a stage, with their optimiser."""
-
-    def state(self) -> Any:
-        """Return their weights and the optimiser's moments."""
-        ...
-
-    def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
-        ...
-
-
-OwnAdversary = TypeVar("OwnAdversary", bound=Adversary)
-
-
-class Adversarial(Generic[OwnAdversary]):
-    """Part of an objective that keeps its discriminators from step to step, if it has any."""
-
-    _adversary: OwnAdversary | None
-
-    def state(self) -> Any:
-        """Return the discriminators' state, None without them."""
         return None if self._adversary is None else self._adversary.state()
 
     def load_state(self, state: Any) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         if self._adversary is not None:
             self._adversary.load_state(state)
 
 
-def objective_class(kind: str) -> Any:
-    """Return the class of the objective of that name; raises `UnknownName`."""
-    if kind not in OBJECTIVES:
-        raise UnknownName("objective", kind, OBJECTIVES)
-    module, _, attribute = OBJECTIVES[kind].partition(":")
-    return getattr(import_module(module), attribute)
-
-
 def uncompiled(network: Wrapped) -> Wrapped:
     """Return the network behind `torch.compile`, for passes whose shapes would compile it anew."""
-    found: Wrapped = getattr(network, "_orig_mod", network)
-    return found
+    inner: Wrapped = getattr(network, "_orig_mod", network)
+    return inner

@@ -24,33 +24,21 @@ def precision_of(recipe: Recipe, stage: Stage, device: str) -> Precision:
     return "bfloat16" if asked and has_bfloat16(device) else "float32"
 
 
-def in_words(recipe: Recipe, device: str) -> str:
-    """Return the precision of a run in this process, and why it is not what the recipe asks for."""
-    found = precision_of(recipe, recipe.stages[0], device)
-    if recipe.autocast and not has_bfloat16(device):
-        return f"{found}, since the processor has no instructions for bfloat16"
-    return found
-
-
 def steps_as_asked(recipe: Recipe, index: int, step: int) -> dict[str, int]:
     """Return the steps of each precision up to a step of a stage, all as the recipe asks.
 
-    That is what a trainer did that had not yet a choice; its states do not count the steps.
+    For states of a trainer that always followed the recipe and did not count the steps.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for number, stage in enumerate(recipe.stages[: index + 1]):
         name = "bfloat16" if recipe.autocast and not stage.float32 else "float32"
-        steps = stage.steps if number < index else step
-        found[name] = found.get(name, 0) + steps
-    return {name: steps for name, steps in found.items() if steps}
+        counts[name] = counts.get(name, 0) + (stage.steps if number < index else step)
+    return {name: steps for name, steps in counts.items() if steps}
 
 
 @contextmanager
 def exact_float32(wanted: bool) -> Iterator[None]:
-    """Compute in float32 what is called float32: on GPUs, convolutions are in TF32 by default.
-
-    TF32 keeps 10 of 23 bits of each factor. Where `wanted` is False, nothing is changed.
-    """
+    """Keep GPUs from TF32, their default in convolutions, which keeps 10 of 23 bits of a factor."""
     matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, convolution.allow_tf32
     if wanted:
@@ -77,12 +65,10 @@ def deterministic_kernels(wanted: bool) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "deterministic" not in str(error):
+        if "deterministic" not in str(error):  # torch has no type of its own for it
             raise
-        operation = str(error).partition(" does not")[0].split()[-1]
-        raise UsageError(
-            f"torch has no deterministic kernel of {operation} here: leave --deterministic out"
-        ) from error
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"--deterministic is not possible here: {reason}") from error
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.deterministic = before[1]

@@ -1,18 +1,33 @@
-"""Recipes of training runs: stages read from a toml file and checked; an error is one sentence."""
+"""Recipes of training runs: stages read from a toml file and checked, their objectives by name."""
 
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
 from baselines.neural.architecture import load_architecture
-from benchmark.errors import UsageError
+from benchmark.errors import UnknownName, UsageError
 
+# Kind of a stage -> "module:class" of its objective, as text: looking one up imports it.
+OBJECTIVES = {
+    "single_rate": "baselines.neural.crdr.training.objective:SingleRate",
+    "multi_rate": "baselines.neural.crdr.training.objective:MultiRate",
+    "realism": "baselines.neural.crdr.training.objective:Realism",
+    "elic": "baselines.neural.elic.objective:Elic",
+    "ivr": "baselines.neural.ivr.objective:Ivr",
+    "hific": "baselines.neural.hific.objective:Hific",
+    "multirealism": "baselines.neural.multirealism.objective:MultiRealism",
+    "pqmim_autoencoder": "baselines.neural.pqmim.objective:Autoencoder",
+    "pqmim_transformer": "baselines.neural.pqmim.objective:Transformer",
+    "dirac": "baselines.neural.diffusion.objective:Drawing",
+    "hfd": "baselines.neural.diffusion.objective:Drawing",
+}
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT_ARCHITECTURE = "crdr"  # whose checkpoints are called `ours`
 
@@ -33,7 +48,7 @@ class Stage:
     An objective names the subclass with its own fields (`StageObjective.stage_type`).
     """
 
-    kind: str  # of `baselines.neural.training.objective.OBJECTIVES`
+    kind: str  # of `OBJECTIVES`
     steps: AtLeastOne
     batch: AtLeastOne
     crop_px: AtLeastOne
@@ -64,6 +79,23 @@ class Stage:
     def crops(self) -> int:
         """Number of crops that the stage sees."""
         return self.steps * self.batch
+
+    def rate_factor(self, step: int) -> float:
+        """Return the factor of the learning rate in a step, counted from 0.
+
+        It rises linearly over the warm-up and stays at 1 until `decay_at`. Then it drops to
+        `final_share`, and further by `further_falls`, or falls to it linearly.
+        """
+        if step < self.warm_up_steps:
+            return (step + 1) / self.warm_up_steps
+        start = self.decay_at * self.steps
+        if step < start:
+            return 1.0
+        if self.decay == "step":
+            reached = [share for at, share in self.further_falls if step >= at * self.steps]
+            return [self.final_share, *reached][-1]
+        gone = (step - start) / max(1.0, self.steps - start)
+        return 1.0 - (1.0 - self.final_share) * min(1.0, gone)
 
     def check_network(self, rate_levels: int) -> None:
         """Raise `ValueError` where the stage cannot train a network of `rate_levels` levels."""
@@ -123,6 +155,14 @@ class Recipe:
         return sum(stage.crops for stage in self.stages[:index])
 
 
+def objective_class(kind: str) -> Any:
+    """Return the class of the objective of that name; raises `UnknownName`."""
+    if kind not in OBJECTIVES:
+        raise UnknownName("objective", kind, OBJECTIVES)
+    module, _, attribute = OBJECTIVES[kind].partition(":")
+    return getattr(import_module(module), attribute)
+
+
 def load_recipe(name: str) -> Recipe:
     """Return a recipe of this package, or that of a toml file; raises `UsageError`."""
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
@@ -152,8 +192,6 @@ def recipe_from(name: str, record: Mapping[str, Any]) -> Recipe:
 
 
 def _stage(number: int, record: Mapping[str, Any]) -> Stage:
-    from baselines.neural.training.objective import OBJECTIVES, objective_class
-
     try:
         kind = record.get("kind")
         if kind not in OBJECTIVES:
@@ -179,24 +217,5 @@ def _checked(kind: type[Checked], record: Mapping[str, Any], **given: Any) -> Ch
         try:
             values[name] = msgspec.convert(value, expected[name][0])
         except msgspec.ValidationError as error:
-            why = str(error).partition(" - at ")[0]
-            raise ValueError(f"{name} is {value!r}: {why[0].lower()}{why[1:]}") from error
+            raise ValueError(f"{name} is {value!r}: {error}") from error
     return kind(**values, **given)
-
-
-def rate_factor(stage: Stage, step: int) -> float:
-    """Return the factor of the stage's learning rate in a step, counted from 0.
-
-    It rises linearly over the warm-up, stays at 1 until `decay_at`, then drops to `final_share`,
-    and further where the stage says so, or falls to it in a straight line.
-    """
-    if step < stage.warm_up_steps:
-        return (step + 1) / stage.warm_up_steps
-    start = stage.decay_at * stage.steps
-    if step < start:
-        return 1.0
-    if stage.decay == "step":
-        reached = [share for at, share in stage.further_falls if step >= at * stage.steps]
-        return [stage.final_share, *reached][-1]
-    gone = (step - start) / max(1.0, stage.steps - start)
-    return 1.0 - (1.0 - stage.final_share) * min(1.0, gone)

@@ -55,10 +55,11 @@ class Subject:
 
     def load(self, sizes: str) -> tuple[Architecture[Any], Any]:
         """Return the architecture and its configuration; raises `UsageError`."""
-        found = load_architecture(self.architecture)
+        architecture = load_architecture(self.architecture)
         try:
-            config = found.presets[sizes] if self.config is None else None
-            return found, found.config_from_json(self.config) if config is None else config
+            if self.config is None:
+                return architecture, architecture.presets[sizes]
+            return architecture, architecture.config_from_json(self.config)
         except (KeyError, ValueError) as error:
             raise UsageError(f"{self.architecture} has no network {error}") from error
 
@@ -112,19 +113,18 @@ def train(
     memory_bytes: int = MEMORY_BYTES,
     deterministic: bool = False,
 ) -> None:
-    """Begin the run in the folder `run`, or resume it.
+    """Begin the run in the folder `run`, or resume it. Under torchrun, every process calls this.
 
     validation: photographs, uint8 (height, width, 3). held_out: paths in `data` that are not
-    trained on. deadline: on the clock of `monotonic`, after
-    which the run stops, everything saved, for a next call to resume. memory_bytes: of decoded
-    photographs, on this machine. deterministic: use only kernels that give the same bits in every
-    call. Under torchrun, every process calls this. Raises `UsageError` for a run of something else,
-    for folders without photographs and where torch has no deterministic kernel of an operation,
-    `Unavailable` for a device that is missing.
+    trained on. deadline: on the clock of `monotonic`; then the run stops, everything saved, for a
+    next call to resume. memory_bytes: of decoded photographs, on this machine. deterministic: use
+    only kernels that give the same bits in every call. Raises `UsageError` for a run of something
+    else, for folders without photographs and where torch has no deterministic kernel of an
+    operation, `Unavailable` for a device that is missing.
     """
     launch = Launch.found()
     chosen = _device(device, launch)
-    if any(min(one.shape[:2]) < BLOCK for one in validation):
+    if any(min(pixels.shape[:2]) < BLOCK for pixels in validation):
         raise UsageError(f"A photograph to validate with is smaller than {BLOCK} pixels.")
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def train(
         recipe,
         run,
         partial(make_network, subject, recipe),
-        partial(initialise_network, subject, recipe),
+        partial(_initialise, subject, recipe),
         photographs,
         validation,
         chosen,
@@ -160,8 +160,7 @@ def make_network(subject: Subject, recipe: Recipe) -> Network:
     return architecture.build(config)
 
 
-def initialise_network(subject: Subject, recipe: Recipe, network: Network, crops: Tensor) -> None:
-    """Set start values from crops (n, 3, h, w) in [-1, 1]."""
+def _initialise(subject: Subject, recipe: Recipe, network: Network, crops: Tensor) -> None:
     architecture = load_architecture(subject.architecture)
     architecture.initialise(network, crops, recipe.stages[0].lambdas)
 
@@ -182,16 +181,15 @@ def _record(content: bytes) -> RunRecord:
     fields = dict(stored.recipe)
     name, stages = fields.pop("name"), fields.pop("stages")
     recipe = recipe_from(name, {**fields, "stage": stages})
-    return RunRecord(_subject(stored.subject), recipe, stored.photographs)
-
-
-def _subject(record: dict[str, Any]) -> Subject:
-    model = record.pop("model", None)
+    model = stored.subject.pop("model", None)  # of records before architectures had names
     if model is None:
-        return msgspec.convert(record, Subject)
-    if model == "ours":
-        return Subject()
-    return Subject("compressai", {"widths": [0, 0], **record, "model": model.partition(":")[2]})
+        subject = msgspec.convert(stored.subject, Subject)
+    elif model == "ours":
+        subject = Subject()
+    else:
+        config = {"widths": [0, 0], **stored.subject, "model": model.partition(":")[2]}
+        subject = Subject("compressai", config)
+    return RunRecord(subject, recipe, stored.photographs)
 
 
 def _begin(run: Path, record: RunRecord, leads: bool) -> None:

@@ -1,4 +1,4 @@
-"""The state of a run in a file, which is replaced as a whole."""
+"""Files of a run's folder: its state, replaced as a whole, and its journal, a line per report."""
 
 import json
 import os
@@ -15,6 +15,9 @@ from benchmark.system.atomic import synchronise, write_file
 from benchmark.system.foreign_files import load_tensors
 
 STATE, BEST = "state.pt", "best.pt"  # after the last saved step; with the best validation
+JOURNAL = "journal.jsonl"
+
+Entry = dict[str, Any]
 
 
 def save_state(run: Path, state: dict[str, Any], name: str = STATE) -> None:
@@ -39,7 +42,7 @@ def load_state(run: Path, device: torch.device, name: str = STATE) -> dict[str, 
 
 
 @contextmanager
-def taking_up(run: Path) -> Iterator[None]:
+def restoring(run: Path) -> Iterator[None]:
     """Raise `UsageError` for a state that lacks a part, or has one of another network or kind."""
     try:
         yield
@@ -51,13 +54,8 @@ def _no_state(path: Path) -> UsageError:
     return UsageError(f"{path} is no state of a training run: remove it to start anew.")
 
 
-JOURNAL = "journal.jsonl"
-
-Entry = dict[str, Any]
-
-
 class Journal:
-    """Journal of a run, appended to while it trains."""
+    """Journal of a run, a JSON object per line, appended to while it trains."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,21 +71,21 @@ class Journal:
             synchronise([self.path.parent])
 
     def entries(self) -> list[Entry]:
-        """Return the reports in the order of steps; none where there is no file.
+        """Return the reports in the order of steps; none without a file.
 
-        Lines that a killed process left unfinished are passed over, and so is what a run reported
-        before it was killed and resumed from an earlier step.
+        Unfinished lines of a killed process are passed over, and so are reports of steps that were
+        done again after a resume.
         """
-        found: list[Entry] = []
+        entries: list[Entry] = []
         for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
             try:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            while found and step_of(found[-1]) >= step_of(entry):
-                found.pop()
-            found.append(entry)
-        return found
+            while entries and step_of(entries[-1]) >= step_of(entry):
+                entries.pop()
+            entries.append(entry)
+        return entries
 
     def cut(self, stage: int, step: int) -> None:
         """Keep the entries up to a step of a stage."""

@@ -1,4 +1,4 @@
-"""Runs of a command: trained in part or to the end, with loss curves and a checkpoint."""
+"""Runs of a command, trained in part or to the end with loss curves, and their time left."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ import msgspec
 from baselines.neural.training.curves import write_curves
 from baselines.neural.training.recipe import Recipe, Stage
 from baselines.neural.training.run import RunRecord, Subject, read_record, train
-from baselines.neural.training.run_folder import JOURNAL, Journal
+from baselines.neural.training.run_folder import JOURNAL, Journal, step_of
 from baselines.neural.training.workers import Launch
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, UsageError
@@ -92,7 +92,7 @@ def position_of(run: TrainingRun) -> Position:
     entries = Journal(run.folder / JOURNAL).entries()
     if not entries:
         return Position(0, 0, 0)
-    stage, step = entries[-1]["stage"], entries[-1]["step"]
+    stage, step = step_of(entries[-1])
     return Position(stage + 1, step, run.recipe.steps_before(stage) + step)
 
 
@@ -109,23 +109,23 @@ def is_complete(run: TrainingRun) -> bool:
 
 
 def resume(
-    run: TrainingRun, session: TrainingSession, shown: AbstractContextManager[None]
+    run: TrainingRun, session: TrainingSession, progress: AbstractContextManager[None]
 ) -> Ended:
     """Train until the last stage is finished, the time is over, or SIGINT or SIGTERM comes.
 
-    `shown` is entered while the trainer works. Raises `UsageError` for a folder that belongs to
+    `progress` is entered while the trainer works. Raises `UsageError` for a folder that belongs to
     another run, is in use or cannot be written, `Unavailable` for weights that any of the stages
     will need, and whatever explained failure the trainer raises.
     """
     for stage in run.recipe.stages:
         stage.find_resources()  # now, not hours later
     if not leads():
-        return _train(run, session, shown)
+        return _train(run, session, progress)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         with _locked(run.folder):
             try:
-                return _train(run, session, shown)
+                return _train(run, session, progress)
             finally:
                 write_curves(run.folder, run.stages)
     except OSError as error:
@@ -134,11 +134,11 @@ def resume(
 
 
 def _train(
-    run: TrainingRun, session: TrainingSession, shown: AbstractContextManager[None]
+    run: TrainingRun, session: TrainingSession, progress: AbstractContextManager[None]
 ) -> Ended:
     with passed_on() as interrupted:
         try:
-            with shown:
+            with progress:
                 train(
                     run.subject,
                     run.recipe,
@@ -179,12 +179,12 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def steps_left(runs: Sequence[TrainingRun]) -> int:
-    """Return the number of steps that runs have before them, by their journals."""
+    """Return the number of steps left in `runs`, by their journals."""
     return sum(run.steps - position_of(run).run_step for run in runs)
 
 
 def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> float | None:
-    """Return about how long `runs` still train, by the speeds of `timed`; None without any.
+    """Estimate how long `runs` still train, by the speeds of `timed`; None without any.
 
     A stage takes as long for a crop as stages of the same architecture and objective, with or
     without LPIPS and a GAN alike, took so far; else as its architecture did, else as all did.
@@ -193,17 +193,26 @@ def seconds_left(runs: Sequence[TrainingRun], timed: Sequence[TrainingRun]) -> f
     seconds: dict[Hashable, float] = defaultdict(float)
     crops: dict[Hashable, int] = defaultdict(int)
     for run in timed:
-        for stage, seen, lasted in _reports(run):
-            for group in _groups(run, stage):
-                seconds[group] += lasted
+        stages, last = run.recipe.stages, (0, 0)
+        for entry in Journal(run.folder / JOURNAL).entries():
+            index, step = step_of(entry)
+            if index >= len(stages):  # of another run, which the trainer will refuse
+                break
+            seen = (step - (last[1] if last[0] == index else 0)) * stages[index].batch
+            last = index, step
+            for group in _groups(run, stages[index]):
+                seconds[group] += seen / entry["crops_per_second"]
                 crops[group] += seen
     if not crops:
         return None
     total = 0.0
     for run in runs:
-        for stage, count in _crops_left(run):
-            group = next(one for one in _groups(run, stage) if one in crops)
-            total += count * seconds[group] / crops[group]
+        done = position_of(run).run_step
+        for index, stage in enumerate(run.recipe.stages):
+            steps = stage.steps - min(max(done - run.recipe.steps_before(index), 0), stage.steps)
+            if steps:
+                group = next(one for one in _groups(run, stage) if one in crops)
+                total += steps * stage.batch * seconds[group] / crops[group]
     return total
 
 
@@ -212,24 +221,3 @@ def _groups(run: TrainingRun, stage: Stage) -> tuple[Hashable, ...]:
     architecture = run.subject.architecture
     costly = [getattr(stage, name, None) for name in ("has_lpips", "has_gan")]
     return (architecture, stage.kind, *costly), architecture, ""
-
-
-def _reports(run: TrainingRun) -> Iterator[tuple[Stage, int, float]]:
-    """Yield the stage, crops and seconds of each report of a run."""
-    stages, last = run.recipe.stages, (0, 0)
-    for entry in Journal(run.folder / JOURNAL).entries():
-        index, step = entry["stage"], entry["step"]
-        if index >= len(stages):  # of another run, which the trainer will refuse
-            return
-        steps = step - (last[1] if last[0] == index else 0)
-        seen, last = steps * stages[index].batch, (index, step)
-        yield stages[index], seen, seen / entry["crops_per_second"]
-
-
-def _crops_left(run: TrainingRun) -> Iterator[tuple[Stage, int]]:
-    """Yield each stage that is not finished with the crops that it still takes."""
-    done = position_of(run).run_step
-    for index, stage in enumerate(run.recipe.stages):
-        steps = stage.steps - min(max(done - run.recipe.steps_before(index), 0), stage.steps)
-        if steps:
-            yield stage, steps * stage.batch

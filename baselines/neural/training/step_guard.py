@@ -1,12 +1,12 @@
 """Leave out steps whose loss or gradient went wrong, on a GPU without waiting for it.
 
-Whether a step counts is known on the GPU before this process knows it. Asking would make the
-process wait in every step, with nothing queued behind. Instead Adam's fused kernel is given the
-answer as a tensor, as torch's GradScaler does it, and changes nothing where it is 1. On the CPU,
-where there is nothing to wait for, the answer is a truth value and no optimiser is called.
+A GPU knows whether a step counts before this process does; asking would wait in every step with
+nothing queued. Instead Adam's fused kernel is given the answer as a tensor, as in torch's
+GradScaler, and changes nothing where it is 1. On the CPU the answer is a truth value, and no
+optimiser is called.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -31,8 +31,7 @@ class StepGuard:
     def counts(self, norm: Tensor, loss: Tensor, largest: float) -> bool:
         """Decide about a step by the norm of its gradients and its loss, scalars.
 
-        Returns whether the optimisers are to be called: on a GPU always, since their kernels heed
-        `left_out`.
+        Returns whether to call the optimisers: on a GPU always, since kernels heed `left_out`.
         """
         good = torch.isfinite(norm) & (loss <= largest)
         if good.device.type == "cpu":
@@ -42,17 +41,14 @@ class StepGuard:
         return True
 
     def adam(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
-        """Return an optimiser of parameters or groups of them.
-
-        It is the fused one, on the CPU as well, where it takes a third of the time.
-        """
+        """Return a fused Adam; on the CPU it takes a third of the unfused one's time."""
         return torch.optim.Adam(groups, learning_rate, fused=True)
 
     def soap(self, groups: Iterable[Any], learning_rate: float) -> torch.optim.Optimizer:
         """Return Adam in the eigenbases of Shampoo's preconditioners (Vyas et al., 2024).
 
-        Dimensions of more than `LARGEST_BASIS`, and vectors, keep their own basis. Not for speed on
-        a GPU, whose answer to `counts` is waited for.
+        Dimensions of more than `LARGEST_BASIS`, and vectors, keep their own basis. On a GPU it
+        waits for the answer to `counts`.
         """
         from pytorch_optimizer import SOAP
 
@@ -77,9 +73,9 @@ class StepGuard:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Take up an optimiser's state; Adam's may be of another kind of kernel."""
+    """Restore an optimiser's state; Adam's may be of another kind of kernel."""
     if isinstance(optimiser, torch.optim.Adam):
         fused = optimiser.param_groups[0].get("fused")
-        groups: Sequence[Mapping[str, Any]] = state["param_groups"]
-        state = {**state, "param_groups": [{**one, "fused": fused} for one in groups]}
+        groups = [{**group, "fused": fused} for group in state["param_groups"]]
+        state = {**state, "param_groups": groups}
     optimiser.load_state_dict(dict(state))

@@ -1,10 +1,9 @@
 """Processes that train one network together, each with its part of every batch.
 
 Every process holds the whole network; gradients, and a few numbers beside them, are averaged, so
-that all do the same update and none has to send its weights. There are two ways to several
-processes: `torchrun` starts one for each GPU (or several on the CPU), and `in_processes` starts
-some of one thread each on the CPU, where two do as much work as one of two threads, or more: that
-depends on the processor (`tests/speed/training.py` compares).
+that all do the same update. `torchrun` starts a process for each GPU (or several on the CPU);
+`in_processes` starts some of one thread each on the CPU, where two do as much work as one of two
+threads, or more, depending on the processor (`tests/speed/training.py` compares).
 """
 
 import atexit
@@ -28,6 +27,7 @@ from benchmark.errors import BenchError, Unavailable, UsageError
 
 LONGEST_WAIT = timedelta(hours=2)  # of the others while the first validates or saves
 EXPLAINED = (UsageError, Unavailable, BenchError)  # what passes from a process to its caller
+LAUNCH_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,12 @@ class Launch:
         """
         if "RANK" not in environment or "WORLD_SIZE" not in environment:
             return None
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        given = {"LOCAL_WORLD_SIZE": "1", **environment}
         try:
-            return cls(*(int({names[3]: "1", **environment}[name]) for name in names))
+            return cls(*(int(given[name]) for name in LAUNCH_VARIABLES))
         except (KeyError, ValueError) as error:
-            raise UsageError(f"{', '.join(names)} are not all whole numbers: {error}") from error
+            names = ", ".join(LAUNCH_VARIABLES)
+            raise UsageError(f"{names} are not all integers: {error}") from error
 
 
 class Workers:
@@ -104,13 +105,10 @@ def launched(launch: Launch, device: str) -> Workers:
         on_gpu = device.startswith("cuda")
         if on_gpu:
             torch.cuda.set_device(device)
+        backend = "nccl" if on_gpu else "gloo"
+        place = {"rank": launch.rank, "world_size": launch.count}
         try:
-            dist.init_process_group(
-                "nccl" if on_gpu else "gloo",
-                rank=launch.rank,
-                world_size=launch.count,
-                timeout=LONGEST_WAIT,
-            )
+            dist.init_process_group(backend, timeout=LONGEST_WAIT, **place)  # type: ignore[arg-type]
         except ValueError as error:
             raise UsageError(f"the processes cannot meet: {error}") from error
         atexit.register(dist.destroy_process_group)
@@ -118,27 +116,27 @@ def launched(launch: Launch, device: str) -> Workers:
 
 
 def decided(wish: bool) -> bool:
-    """Return the decision of the first process of a launch, in all of them the same."""
+    """Return the decision of the first process of a launch, the same in all of them."""
     decisions = [wish]
     if dist.is_initialized():
         dist.broadcast_object_list(decisions, 0)
     return decisions[0]
 
 
-def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:
-    """Run `work(workers, *given)` in `count` processes, new ones if they are more than one.
+def in_processes(count: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Run `work(workers, *arguments)` in `count` processes, new ones if they are more than one.
 
     A signal to end is passed on to them, and they are waited for. Raises the `BenchError` that one
     of them raised, and a `BenchError` where one died; other failures come as torch reports them.
     """
     if count == 1:
-        work(Workers(), *given)
+        work(Workers(), *arguments)
         return
     children: list[Any] = []
-    told: list[int] = []
+    signals: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        told.append(number)
+        signals.append(number)
         for child in children:
             if child.is_alive():
                 os.kill(child.pid, number)
@@ -148,7 +146,7 @@ def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:
         handlers = {one: signal.signal(one, pass_on) for one in (signal.SIGINT, signal.SIGTERM)}
         try:
             started = mp.start_processes(  # type: ignore[attr-defined, no-untyped-call]
-                _work, (count, folder, work, given), nprocs=count, join=False
+                _work, (count, folder, work, arguments), nprocs=count, join=False
             )
             children += started.processes
             while not started.join():
@@ -159,7 +157,7 @@ def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:
                     raise kind((folder / kind.__name__).read_text()) from None
             raise
         except ProcessExitedException as error:
-            if not told:  # a process that has not begun to work ends at once
+            if not signals:  # otherwise a process that has not begun to work ends at once
                 raise BenchError(
                     f"a process that trained died ({error}): the same command resumes from the "
                     "last saved step"
@@ -170,13 +168,13 @@ def in_processes(count: int, work: Callable[..., None], *given: Any) -> None:
 
 
 def _work(
-    rank: int, count: int, folder: Path, work: Callable[..., None], given: tuple[Any, ...]
+    rank: int, count: int, folder: Path, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     torch.set_num_threads(1)
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
     try:
-        work(Workers(rank, count), *given)
+        work(Workers(rank, count), *arguments)
     except BenchError as error:
         kind = next(one for one in EXPLAINED if isinstance(error, one))
         (folder / kind.__name__).write_text(str(error))

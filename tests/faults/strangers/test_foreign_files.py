@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from baselines.neural.checkpoint.card import load_card
-from baselines.neural.training.run_folder import load_state, taking_up
+from baselines.neural.training.run_folder import load_state, restoring
 from benchmark.datasets import download
 from benchmark.errors import BadPack, BenchError, DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack
@@ -245,7 +245,7 @@ for read in (load_tensors, load_card, file_sha256):
 def test_a_state_that_lacks_a_part_is_named(tmp_path):
     torch.save({"step": 1}, tmp_path / "state.pt")
     state = load_state(tmp_path, torch.device("cpu"))
-    with pytest.raises(UsageError, match="is no state"), taking_up(tmp_path):
+    with pytest.raises(UsageError, match="is no state"), restoring(tmp_path):
         state["index"]
 
 

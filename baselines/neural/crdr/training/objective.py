@@ -20,10 +20,10 @@ from baselines.neural.network import Estimate, Network
 from baselines.neural.perceptual import Perceptual
 from baselines.neural.training.losses.rate_distortion import lambda_at, terms, validate
 from baselines.neural.training.objective import (
-    Adversarial,
     Batch,
     Loss,
     Setup,
+    StageObjective,
     Validation,
     uncompiled,
 )
@@ -40,12 +40,14 @@ class Passed(NamedTuple):
     estimate: Estimate
 
 
-class SingleRate(Adversarial[Adversary]):
+class SingleRate(StageObjective):
     """Rate and distortion at one lambda, with LPIPS where the stage weighs it."""
 
     stage_type = ConditionedStage
     frozen: ClassVar[frozenset[str]] = frozenset({"rate_control", "realism_control"})
     betas: ClassVar[tuple[float, ...]] = (0.0,)  # validated at
+
+    _adversary: Adversary | None
 
     def __init__(self, stage: ConditionedStage, setup: Setup) -> None:
         self.stage, self._setup = stage, setup

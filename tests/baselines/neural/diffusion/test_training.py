@@ -15,10 +15,10 @@ from baselines.neural.diffusion.model import SCALE, THRESHOLD
 from baselines.neural.diffusion.objective import Drawing
 from baselines.neural.diffusion.shown import FOLDER, ShownPhotographs
 from baselines.neural.inference import padded, to_images
-from baselines.neural.training.generative_suite import generative_suite
 from baselines.neural.training.objective import Batch, Setup
 from baselines.neural.training.photographs import draw_crops, pack
 from baselines.neural.training.recipe import load_recipe, recipe_from
+from baselines.neural.training.suites import generative_suite
 from baselines.neural.training.workers import Workers
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.errors import Unavailable, UnknownName, UsageError

@@ -16,9 +16,9 @@ from baselines.neural.pqmim.coder import PqMimCoder
 from baselines.neural.pqmim.members import BOOKS
 from baselines.neural.pqmim.model import PqMimNetwork, initialise
 from baselines.neural.pqmim.sizes import MICRO, TINY, transformer_macs_per_pixel
-from baselines.neural.training.generative_suite import generative_suite
 from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.run import read_record
+from baselines.neural.training.suites import generative_suite
 from baselines.pqmim import PqMim
 from benchmark.codec import Setting
 from benchmark.codec_spec import load_codec, parse_codec

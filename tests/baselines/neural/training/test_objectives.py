@@ -5,8 +5,7 @@ import torch
 
 from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.training.loop import run_request
-from baselines.neural.training.objective import OBJECTIVES, objective_class
-from baselines.neural.training.recipe import Stage
+from baselines.neural.training.recipe import OBJECTIVES, Stage, objective_class
 from baselines.neural.training.run_folder import Journal, load_state
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UnknownName

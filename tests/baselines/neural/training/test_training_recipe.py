@@ -9,7 +9,6 @@ from baselines.neural.training.losses.gan import GAN_LOSSES
 from baselines.neural.training.recipe import (
     FOLDER,
     load_recipe,
-    rate_factor,
     recipe_from,
 )
 from benchmark.errors import UsageError
@@ -58,7 +57,7 @@ def test_the_paper_s_recipe_is_that_of_the_published_configuration():
         assert (stage.learning_rate, stage.quantile_learning_rate) == (1e-4, 1e-3)
         assert (stage.clip_norm, stage.warm_up_steps, stage.prior_rate_factor) == (1, 0, 1)
         falls = round(stage.steps * 0.8)
-        around = [rate_factor(stage, step) for step in (0, falls - 1, falls, stage.steps - 1)]
+        around = [stage.rate_factor(step) for step in (0, falls - 1, falls, stage.steps - 1)]
         assert around == [1, 1, 0.1, 0.1]
         ours = (stage.balanced, stage.mixed_levels, stage.map_share, stage.zero_beta_share)
         assert not any((*ours, *stage.frozen))
@@ -204,13 +203,13 @@ def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(tmp_path):
 
 def factors(**different):
     stage = stage_of(**different)
-    return [rate_factor(stage, step) for step in range(stage.steps)]
+    return [stage.rate_factor(step) for step in range(stage.steps)]
 
 
 def test_the_published_schedule_is_constant_and_then_a_tenth():
     stage = stage_of(steps=1_000_000, decay_at=0.8, decay="step", final_share=0.1)
     steps = (0, 1, 799_999, 800_000, 999_999)
-    assert [rate_factor(stage, step) for step in steps] == [1, 1, 1, 0.1, 0.1]
+    assert [stage.rate_factor(step) for step in steps] == [1, 1, 1, 0.1, 0.1]
 
 
 def test_the_rate_falls_again_where_the_stage_says_so():
@@ -233,4 +232,4 @@ def test_a_linear_decay_is_a_straight_line_to_the_final_share():
     found = factors(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
     assert found == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4], abs=1e-12)
     stage = stage_of(steps=10, decay_at=0.6, decay="linear", final_share=0.2)
-    assert rate_factor(stage, 10) == pytest.approx(0.2, abs=1e-12), "where a next step would be"
+    assert stage.rate_factor(10) == pytest.approx(0.2, abs=1e-12), "where a next step would be"

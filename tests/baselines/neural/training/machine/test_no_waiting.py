@@ -16,7 +16,7 @@ from torch.utils import _foreach_utils
 from baselines.neural.architecture import load_architecture
 from baselines.neural.diffusion.base_codec import CodedCrops
 from baselines.neural.training.learner import Learner
-from baselines.neural.training.objective import OBJECTIVES
+from baselines.neural.training.recipe import OBJECTIVES
 from baselines.neural.training.workers import Workers
 from support.networks.tiny_diffusion import drawing_network
 from support.training.every_stage import STAGES, recipe_for

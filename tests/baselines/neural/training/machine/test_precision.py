@@ -5,7 +5,7 @@ import json
 from baselines.neural.checkpoint.card import load_card
 from baselines.neural.training import precision
 from baselines.neural.training.loop import precision_steps, run_request
-from baselines.neural.training.precision import in_words, steps_as_asked
+from baselines.neural.training.precision import steps_as_asked
 from baselines.neural.training.run_folder import load_state, save_state
 from baselines.neural.training.workers import Workers
 from support.training.fixtures import CPU, Toy, differing, recipe_of, request_for
@@ -72,4 +72,3 @@ def test_the_first_line_says_the_precision_and_the_card_the_steps_of_each(tmp_pa
     )
     card = load_card(tmp_path / "run" / "ours.safetensors")
     assert card.precision_steps == {"bfloat16": 1, "float32": 1}
-    assert in_words(recipe_of({}), "cpu") == "float32"

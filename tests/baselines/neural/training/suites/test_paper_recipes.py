@@ -18,7 +18,7 @@ from baselines.neural.multirealism.objective import MultiRealism
 from baselines.neural.training.field_suite import RATES, field_suite
 from baselines.neural.training.learner import Learner
 from baselines.neural.training.objective import Batch, Setup
-from baselines.neural.training.recipe import load_recipe, rate_factor
+from baselines.neural.training.recipe import load_recipe
 from baselines.neural.training.workers import Workers
 from benchmark.errors import UsageError
 from support.training.fixtures import CPU, copied, learner_of, photographs, toy
@@ -79,7 +79,7 @@ def test_a_stage_begins_as_published(method):
 def test_learning_rates_fall_where_they_do_in_the_papers():
     def rates(method, *steps):
         stage = load_recipe(f"paper-{method}").stages[0]
-        return [stage.learning_rate * rate_factor(stage, step) for step in steps]
+        return [stage.learning_rate * stage.rate_factor(step) for step in steps]
 
     assert rates("charm", 0, 999_999) == [1e-4, 1e-4]
     assert rates("hific", 499_999, 500_000) == pytest.approx([1e-4, 1e-5])
