@@ -90,9 +90,9 @@ DATASETS = {
     "clic2020:professional": "benchmark.datasets.clic2020:open_professional",
     "clic2020:mobile": "benchmark.datasets.clic2020:open_mobile",
     "clic2020-valid": "benchmark.datasets.clic2020:open_validation",
-    "clic2021": "benchmark.datasets.clic2021:open_clic2021",
-    "div2k": "benchmark.datasets.div2k:open_div2k",
-    "tecnick": "benchmark.datasets.tecnick:open_tecnick",
+    "clic2021": "benchmark.datasets.archive:open_clic2021",
+    "div2k": "benchmark.datasets.archive:open_div2k",
+    "tecnick": "benchmark.datasets.archive:open_tecnick",
 }
 
 
@@ -220,8 +220,7 @@ def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> An
     folder = import_module("benchmark.datasets.folder")
     text = str(name_or_folder)
     if user_file.names_file(text):
-        from_file = import_module("benchmark.datasets.from_file")
-        return from_file.open_from_file(text, folder.data_folders(data_dir), DATASETS)
+        return folder.open_from_file(text, folder.data_folders(data_dir), DATASETS)
     if means_folder(text):
         return folder.open_folder(Path(text))
     if text not in DATASETS:

@@ -72,8 +72,8 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
     The name of no store is returned if there are no results of these images. Raises `UsageError`
     without images.
     """
+    from benchmark.datasets.dataset import Source, probe
     from benchmark.datasets.folder import open_folder
-    from benchmark.datasets.source import Source, probe
     from benchmark.rows.folder_name import folder_store_name
     from benchmark.system.machine import cores
 

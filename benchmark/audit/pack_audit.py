@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError
 from benchmark.measure.engine.local import carry_out
 from benchmark.measure.execute import Failed

@@ -1,11 +1,14 @@
-"""Photographs that are published as a zip archive: found where it was unpacked, or fetched."""
+"""Photographs that are published as a zip archive: found where it was unpacked, or fetched.
+
+CLIC 2021, DIV2K and Tecnick are datasets of one archive each.
+"""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.datasets.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.datasets.download import (
     DownloadProgress,
     Expected,
@@ -21,7 +24,7 @@ ADDRESS_SCHEMES = ("http://", "https://")
 
 
 class Archive(NamedTuple):
-    """A published zip archive of PNG photographs, and how a complete copy of them is told."""
+    """A published zip archive of PNG photographs, and how a complete copy is recognised."""
 
     dataset: str  # as `bench run --dataset` takes it: "clic2020:mobile"
     url: str  # the publisher's address
@@ -44,28 +47,97 @@ class Archive(NamedTuple):
         return Expected(self.size_bytes, self.digest)
 
 
-def opener(archive: Archive) -> Callable[[Sequence[Path]], Dataset]:
-    """Return the function that opens an archive's photographs, for a dataset of this one alone."""
+PROFILES = {
+    "clic2021": Profile("CLIC2021 test", 60),
+    "div2k": Profile("DIV2K validation", 100),
+    "tecnick": Profile("Tecnick", 100),
+}
+TECNICK_PX = 1200
+TECNICK_FOLDER = "RGB/RGB_OR_1200x1200"
+ARCHIVES = {
+    # Test set of CLIC 2021, professional photographs. Two independent loaders of the archive record
+    # the sha1; its size is not recorded.
+    "clic2021": Archive(
+        "clic2021",
+        "https://storage.googleapis.com/clic2021_public/professional_test_2021.zip",
+        60,
+        range(64, 8193),
+        ("clic2021", "professional_test_2021", "."),
+        digest="sha1:6dadb31eeae6cee8d2455a35818129eb68b0adbb",
+    ),
+    # Validation set of DIV2K, 0801.png to 0900.png, 2,040 px on the longer side. Bytes and digest
+    # as TensorFlow Datasets records them (url_checksums/div2k.txt).
+    "div2k": Archive(
+        "div2k",
+        "https://data.vision.ee.ethz.ch/cvl/DIV2K/DIV2K_valid_HR.zip",
+        100,
+        range(400, 2041),
+        ("div2k", "DIV2K_valid_HR", "DIV2K/DIV2K_valid_HR", "div2k/DIV2K_valid_HR", "."),
+        448_993_893,
+        "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+    ),
+    # Tecnick TESTIMAGES (Asuni and Giachetti, STAG 2014). The publisher states no digest: number
+    # and sizes of the photographs are compared.
+    "tecnick": Archive(
+        "tecnick",
+        "https://downloads.sourceforge.net/project/testimages/OLD/OLD_SAMPLING/testimages.zip",
+        100,
+        range(TECNICK_PX, TECNICK_PX + 1),
+        (
+            "tecnick",
+            *(
+                f"{above}{TECNICK_FOLDER}"
+                for above in ("tecnick/TESTIMAGES/", "TESTIMAGES/", "testimages/", "")
+            ),
+            "RGB_OR_1200x1200",
+            ".",
+        ),
+        member_folder=TECNICK_FOLDER,
+    ),
+}
 
-    def open_archive(data_folders: Sequence[Path]) -> Dataset:
-        return Dataset(archive.dataset, find_archive_images(archive, data_folders))
 
-    return open_archive
+def open_clic2021(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 60 photographs of CLIC 2021's test set."""
+    return open_archive(ARCHIVES["clic2021"], data_folders)
 
 
-def fetcher(archive: Archive) -> Callable[..., None]:
-    """Return the function `fetch_dataset` (see `datasets.dataset`) of an archive's dataset."""
+def open_div2k(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 100 photographs of DIV2K's validation set."""
+    return open_archive(ARCHIVES["div2k"], data_folders)
 
-    def fetch_dataset(
-        name: str,
-        sought: Sequence[Path],
-        target: Path,
-        progress: DownloadProgress | None = None,
-        origins: Sequence[str] = (),
-    ) -> None:
-        fetch_archives([archive], sought, target, progress, origins)
 
-    return fetch_dataset
+def open_tecnick(data_folders: Sequence[Path]) -> Dataset:
+    """Open the 100 photographs of Tecnick's sampling set."""
+    return open_archive(ARCHIVES["tecnick"], data_folders)
+
+
+def fetch_dataset(
+    name: str,
+    sought: Sequence[Path],
+    target: Path,
+    progress: DownloadProgress | None = None,
+    origins: Sequence[str] = (),
+) -> None:
+    """Fetch the archive of a dataset in `ARCHIVES`; see `fetch_archives`."""
+    fetch_archives([ARCHIVES[name]], sought, target, progress, origins)
+
+
+def typical_sizes(name: str) -> tuple[tuple[int, int], ...]:
+    """Return width and height (px) of images much like a dataset's, for planning.
+
+    An assumption for CLIC 2021 and DIV2K.
+    """
+    return {
+        "clic2021": ((2048, 1365),) * 42 + ((1365, 2048),) * 18,
+        "div2k": ((2040, 1356),) * 80 + ((1356, 2040),) * 20,
+        "tecnick": ((TECNICK_PX, TECNICK_PX),) * 100,
+    }[name]
+
+
+def open_archive(archive: Archive, data_folders: Sequence[Path]) -> Dataset:
+    """Open the photographs of one archive as its dataset."""
+    return Dataset(archive.dataset, find_archive_images(archive, data_folders))
 
 
 def find_archive_images(archive: Archive, data_folders: Sequence[Path]) -> tuple[ImageFile, ...]:
@@ -152,7 +224,7 @@ def fetch_archive(
     also one that was put beside the folder, stays; a downloaded one is removed.
     """
     finished = target / archive.places[0]
-    brought = Path(origin) if origin and not _is_address(origin) else None
+    brought = Path(origin) if origin and not origin.startswith(ADDRESS_SCHEMES) else None
     zip_file = brought or finished.parent / archive.file_name
     stays = zip_file.exists()
     url = origin if origin and not brought else archive.url
@@ -170,10 +242,6 @@ def fetch_archive(
     return finished
 
 
-def _is_address(origin: str) -> bool:
-    return origin.startswith(ADDRESS_SCHEMES)
-
-
 def _last_part(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
@@ -182,7 +250,7 @@ def _assign(archives: Sequence[Archive], origins: Sequence[str]) -> dict[Archive
     """Return the file or address of each archive's copy."""
     found: dict[Archive, str] = {}
     for origin in origins:
-        if _is_address(origin):
+        if origin.startswith(ADDRESS_SCHEMES):
             last = _last_part(origin)
             meant = [one for one in archives if len(archives) == 1 or one.file_name == last]
             objection = f"its name is not {' or '.join(one.file_name for one in archives)}"

@@ -9,12 +9,12 @@ from benchmark.datasets.archive import (
     archive_images,
     fetch_archives,
     find_archive_images,
+    open_archive,
     png_size,
 )
-from benchmark.datasets.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.datasets.download import DownloadProgress
 from benchmark.datasets.folder import find_images
-from benchmark.datasets.profile import Profile
 from benchmark.errors import Unavailable
 
 PROFILES = {
@@ -93,17 +93,17 @@ def open_clic2020(data_folders: Sequence[Path]) -> Dataset:
 
 def open_professional(data_folders: Sequence[Path]) -> Dataset:
     """Open the professional photographs of the test set, named `professional/NAME.png`."""
-    return Dataset(PROFESSIONAL.dataset, find_archive_images(PROFESSIONAL, data_folders))
+    return open_archive(PROFESSIONAL, data_folders)
 
 
 def open_mobile(data_folders: Sequence[Path]) -> Dataset:
     """Open the mobile photographs of the test set, named `mobile/NAME.png`."""
-    return Dataset(MOBILE.dataset, find_archive_images(MOBILE, data_folders))
+    return open_archive(MOBILE, data_folders)
 
 
 def open_validation(data_folders: Sequence[Path]) -> Dataset:
     """Open the 41 professional photographs for validation."""
-    return Dataset(VALIDATION.dataset, find_archive_images(VALIDATION, data_folders))
+    return open_archive(VALIDATION, data_folders)
 
 
 def fetch_dataset(

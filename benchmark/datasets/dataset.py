@@ -1,19 +1,25 @@
-"""Boundary of datasets: names and files of images, in an order that never changes, without pixels.
+"""Boundary of datasets: files of images by name, facts about the set, measurable sources.
 
 A dataset is one file and one line in the registry, which names the function that opens it: it takes
 the folders to search, most wanted first, and returns a `Dataset` or raises `Unavailable`. The file
 may also have
 
-    PROFILES        facts for figures, by name (`benchmark.datasets.profile`)
+    PROFILES        facts for figures and captions: `Profile` by name
     fetch_dataset   (name, sought, target, progress): download what is in none of the folders
                     `sought` into the folder `target`, for `bench fetch`; with a fifth parameter
                     `origins`, files or addresses of copies that are used instead
     typical_sizes   (name): width and height (px) of images much like these, for `bench plan`
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmark.errors import ImageRefused
+from benchmark.registry import DATASETS, dataset_module
+from benchmark.system.digest import pixels_sha256, remembered
 
 
 class ImageFile(NamedTuple):
@@ -41,3 +47,77 @@ class Dataset:
     def sizes_of_files(self) -> list[tuple[str, int]]:
         """Return name and size in bytes of every image that is on disk."""
         return [(one.name, one.path.stat().st_size) for one in self.images if one.path.is_file()]
+
+
+class Profile(NamedTuple):
+    """Facts about a dataset, by its name in the table `PROFILES` of the module that opens it."""
+
+    title: str  # in figures and captions: "Kodak"
+    published_images: int | None = None  # images of the set that published means are over
+    most_bpp: float | None = None  # highest rate that the paper's figures draw
+    anchor: str = ""  # system that the paper's BD-rates are relative to
+
+
+def profile(name: str) -> Profile:
+    """Return a dataset's profile; of a folder, or a dataset that declares none, its name alone."""
+    if name not in DATASETS:
+        return Profile(name)
+    declared: dict[str, Profile] = getattr(dataset_module(name), "PROFILES", {})
+    return declared.get(name, Profile(name))
+
+
+class Source(NamedTuple):
+    """Photograph that can be measured."""
+
+    file: ImageFile
+    sha256: str  # of its pixels
+    width_px: int
+    height_px: int
+    lossy: bool  # the file's own coding has lost something already
+
+
+class Refused(NamedTuple):
+    """File that cannot be measured, and why, in a sentence that names it."""
+
+    file: ImageFile
+    reason: str
+
+
+def probe(files: Sequence[ImageFile], flatten: bool, threads: int) -> list[Source | Refused]:
+    """Return every file as a source or a refusal, in order.
+
+    Files that have not changed since they were last read are not read again.
+    """
+    with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the interpreter's lock
+        return list(pool.map(lambda file: _probe(file, flatten), files))
+
+
+def without_duplicates(sources: Sequence[Source | Refused]) -> list[Source | Refused]:
+    """Return the list with repeated images refused, which would count twice in a mean."""
+    first: dict[tuple[str, int], str] = {}
+    kept: list[Source | Refused] = []
+    for source in sources:
+        file = source.file
+        if isinstance(source, Source):
+            name = first.setdefault((source.sha256, source.width_px), file.name)
+            if name != file.name:
+                kept.append(Refused(file, f"{file.name} has the same pixels as {name}: remove one"))
+                continue
+        kept.append(source)
+    return kept
+
+
+def _probe(file: ImageFile, flatten: bool) -> Source | Refused:
+    from benchmark.datasets.image import read_image
+
+    def read() -> tuple[str, int, int, bool]:
+        photograph = read_image(file.path, flatten)
+        height, width, _ = photograph.pixels.shape
+        return pixels_sha256(photograph.pixels), width, height, photograph.lossy
+
+    try:
+        return Source(file, *remembered(file.path, f"source flatten={flatten:d}", read))
+    except ImageRefused as refused:
+        return Refused(file, str(refused))
+    except OSError as error:
+        return Refused(file, f"{file.name} cannot be read: {error.strerror or error}")

@@ -1,18 +1,21 @@
-"""Folders of images as datasets, and the folders that are searched for the named datasets."""
+"""Datasets that users bring, a folder or a function, and the folders searched for named ones."""
 
+import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
+from benchmark import user_file
 from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.errors import Unavailable, UsageError
+from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.system.digest import cache_folder
 
 VARIABLE = "BENCH_DATA"
+NAME_OF_RESULTS = re.compile("[A-Za-z0-9_][A-Za-z0-9._-]*")
 FOLDERS_LOOKED_AT = 200  # below a data folder, for what an error says is there
 FOLDERS_TOLD = 3
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -53,6 +56,44 @@ def open_folder(path: Path) -> Dataset:
     if not images:
         raise UsageError(f"{path} holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
     return Dataset(f"{title}-{digest}", tuple(sorted(images)), title)
+
+
+def open_from_file(name: str, folders: Sequence[Path], taken: Container[str]) -> Dataset:
+    """Call the function that `path.py:function` names, and return its dataset, images sorted.
+
+    folders: the data folders, most wanted first, which it may take as its only argument. taken:
+    names of datasets that it must not use. Raises `UsageError` for a function that fails, or that
+    returns no dataset.
+    """
+    function = user_file.load(name, "function")
+    arguments = [list(folders)] if inspect.signature(function).parameters else []
+    try:
+        made: object = function(*arguments)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise user_file.failed_in(name, function, "the function of", error) from error
+    place = user_file.place_of(name)
+    if not isinstance(made, Dataset):
+        raise UsageError(f"{place}: {name} is to return a Dataset, not {type(made).__name__}")
+    if made.name in taken or made.store_name in taken:
+        raise UsageError(
+            f"{place}: the dataset of {name} has the name {made.name!r} of another one, whose "
+            "results lie there: give it a name of its own"
+        )
+    if not NAME_OF_RESULTS.fullmatch(made.name):
+        raise UsageError(f"{place}: {made.name!r} is no name for a folder of results")
+    images = tuple(made.images)
+    if not images or not all(isinstance(image, ImageFile) for image in images):
+        raise UsageError(f"{place}: the dataset of {name} is to have images, each an ImageFile")
+    seen: set[str] = set()
+    for image in images:
+        if image.name in seen:
+            raise UsageError(f"{place}: the dataset of {name} has two images named {image.name!r}")
+        if not Path(image.path).is_file():
+            raise UsageError(f"{place}: the image {image.name} of {name} is not at {image.path}")
+        seen.add(image.name)
+    return Dataset(made.name, tuple(sorted(images)))
 
 
 def find_images(

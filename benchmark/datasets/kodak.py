@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.datasets.dataset import Dataset, ImageFile
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile, Refused, Source, probe
 from benchmark.datasets.download import (
     DownloadProgress,
     fetch,
@@ -12,8 +12,6 @@ from benchmark.datasets.download import (
     unpack_images,
 )
 from benchmark.datasets.folder import find_images
-from benchmark.datasets.profile import Profile
-from benchmark.datasets.source import Refused, Source, probe
 from benchmark.errors import Unavailable
 from benchmark.system.machine import cores
 

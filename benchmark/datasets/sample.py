@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.datasets.dataset import Dataset, ImageFile
-from benchmark.datasets.profile import Profile
+from benchmark.datasets.dataset import Dataset, ImageFile, Profile
 from benchmark.errors import Unavailable
 from benchmark.system.digest import file_sha256
 from benchmark.system.programs import package_folder

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.datasets.source import Refused
+from benchmark.datasets.dataset import Refused
 from benchmark.metrics.metric import metric_columns
 from benchmark.plan.cells import Cell
 from benchmark.plan.matrix import Matrix

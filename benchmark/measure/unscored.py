@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import Source
 from benchmark.measure.workbench import Rescore
 from benchmark.metrics.availability import lasting
 from benchmark.metrics.metric import metric_columns

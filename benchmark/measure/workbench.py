@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.codec import Codec, DeclaresSizes, Pixels, Setting
 from benchmark.codec_spec import CodecSpec, load_codec
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, memory_exhausted
 from benchmark.measure.execute import (
     Coded,

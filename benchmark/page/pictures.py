@@ -20,8 +20,8 @@ from benchmark.analysis.comparable import ComparableRows
 from benchmark.analysis.summarise import Summary, looked_for
 from benchmark.codec import Codec, Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
+from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
-from benchmark.datasets.source import Source
 from benchmark.errors import BenchError, ImageRefused, Unavailable
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Progress

@@ -11,7 +11,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.reduce import summarise_with_distributions
 from benchmark.analysis.summarise import Summary
 from benchmark.codec_spec import parse_codec
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError
 from benchmark.figures.ablation import draw_ablation, named
 from benchmark.figures.style import file_bytes

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from benchmark.analysis.nearest_rate import FARTHEST, nearest
 from benchmark.codec import Pixels
+from benchmark.datasets.dataset import profile
 from benchmark.datasets.image import read_image
-from benchmark.datasets.profile import profile
 from benchmark.errors import UsageError
 from benchmark.figures.pictures import PictureTile, draw_pictures
 from benchmark.metrics.measure import Measure

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from benchmark.analysis.grid import beta_of, realism_grid
 from benchmark.analysis.summarise import Summary, summarise
 from benchmark.analysis.systems import FIELD_SYSTEMS, MATCHED, OURS, PAPER_SYSTEMS
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.figures.complexity import draw_complexity
 from benchmark.figures.paper_curve import draw_paper_curves
 from benchmark.figures.realism_plot import draw_realism_plots, left_out

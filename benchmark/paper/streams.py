@@ -7,7 +7,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.analysis.systems import measured_names
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec, load_codec
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import Source
 from benchmark.errors import BenchError, Unavailable, UsageError
 from benchmark.measure.execute import Failed
 from benchmark.measure.reconstruct import reconstruct

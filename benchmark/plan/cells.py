@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from benchmark.codec import Between, CodecInfo, OneOf, Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import Source
 from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
 from benchmark.rows.key import cell_key

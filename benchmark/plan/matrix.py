@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from benchmark.datasets.dataset import Dataset
-from benchmark.datasets.source import Refused, Source, probe, without_duplicates
+from benchmark.datasets.dataset import Dataset, Refused, Source, probe, without_duplicates
 from benchmark.errors import DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from benchmark.codec import CodecInfo
 from benchmark.codec_spec import codec_class, load_codec
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.errors import Unavailable
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.estimate import CostModel

@@ -12,7 +12,7 @@ import msgspec
 from benchmark.analysis.rate_distortion import curves
 from benchmark.analysis.summarise import TIMED, Summary
 from benchmark.analysis.systems import PAPER_SYSTEMS, measured_names, short_names
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.points import Text, parse_csv, read_published, slug
 

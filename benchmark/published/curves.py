@@ -10,7 +10,7 @@ from benchmark.analysis.interval import Interval, point_interval
 from benchmark.analysis.rate_distortion import Curve, Excluded, curves, excluded
 from benchmark.analysis.summarise import Point, Summary
 from benchmark.analysis.systems import SYSTEMS, System, short_names
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.points import PublishedPoint, curve_name, slug
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.analysis.summarise import Summary
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import SystemCurve, published_curves

@@ -6,7 +6,7 @@ import msgspec
 
 from benchmark.analysis.comparable import plain_label
 from benchmark.analysis.systems import FIELD_SYSTEMS, GROUPED_SYSTEMS, PAPER_SYSTEMS, System
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import Panel, SystemCurve, published_curve
 from benchmark.published.points import PublishedPoint

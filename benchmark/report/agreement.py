@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.analysis.stored import datasets_with_results, read_results
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.errors import UsageError
 from benchmark.figures.table import Table
 from benchmark.metrics.measure import Measure

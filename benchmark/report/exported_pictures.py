@@ -18,8 +18,8 @@ from PIL.Image import fromarray
 
 from benchmark.codec import Pixels
 from benchmark.codec_spec import CodecSpec
+from benchmark.datasets.dataset import Source
 from benchmark.datasets.image import read_image
-from benchmark.datasets.source import Source
 from benchmark.errors import ImageRefused, StoreError, UsageError
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress

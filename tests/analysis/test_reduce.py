@@ -16,9 +16,8 @@ from benchmark import registry
 from benchmark.analysis.reduce import with_distribution_metrics
 from benchmark.analysis.stored import read_results
 from benchmark.analysis.summarise import summarise
-from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
-from benchmark.datasets.source import probe
 from benchmark.measure.unscored import unscored
 from benchmark.measure.workbench import Conditions, Rescore
 from benchmark.plan.cells import plan

@@ -17,9 +17,8 @@ from benchmark.check.compare import changes
 from benchmark.check.pairing import VariantPair
 from benchmark.codec_spec import load_codec, parse_codec
 from benchmark.commands.analysing.report import report
-from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.datasets.image import read_image
-from benchmark.datasets.source import probe
 from benchmark.errors import UsageError
 from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.metrics.measure import Measure

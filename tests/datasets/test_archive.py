@@ -8,15 +8,20 @@ import pytest
 from PIL import Image
 
 from benchmark.commands.measuring import fetch as command
-from benchmark.datasets import clic2020, tecnick
-from benchmark.datasets.archive import Archive, fetch_archive, find_archive_images
+from benchmark.datasets import clic2020
+from benchmark.datasets.archive import (
+    ARCHIVES,
+    Archive,
+    fetch_archive,
+    find_archive_images,
+    open_clic2021,
+    open_div2k,
+    open_tecnick,
+)
 from benchmark.datasets.clic2020 import open_clic2020, open_validation
-from benchmark.datasets.clic2021 import open_clic2021
-from benchmark.datasets.div2k import open_div2k
 from benchmark.datasets.download import MANIFEST, Expected
 from benchmark.datasets.folder import open_folder
 from benchmark.datasets.kodak import open_kodak
-from benchmark.datasets.tecnick import open_tecnick
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import open_dataset
 from conftest import SHARED
@@ -205,7 +210,7 @@ def test_only_the_sampling_that_is_meant_is_unpacked(tmp_path, monkeypatch):
             "TESTIMAGES/B01C00/RGB_OR_1200x1200.png": small,
         },
     )
-    one = tecnick.SAMPLING._replace(num_images=1)
+    one = ARCHIVES["tecnick"]._replace(num_images=1)
     fetch_archive(one, tmp_path / "data", origin=str(made))
     (image,) = find_archive_images(one, [tmp_path / "data"])
     assert (image.name, image.path.read_bytes()) == ("RGB_OR_1200x1200_001.png", large)

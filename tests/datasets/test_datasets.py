@@ -11,12 +11,11 @@ from PIL import Image
 
 from benchmark.datasets import clic2020, kodak, sample
 from benchmark.datasets.clic2020 import MOBILE, PROFESSIONAL, open_clic2020, open_professional
-from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.dataset import ImageFile, Refused, probe
 from benchmark.datasets.folder import data_folders, find_images, open_folder
 from benchmark.datasets.image import read_image
 from benchmark.datasets.kodak import open_kodak
 from benchmark.datasets.sample import open_sample
-from benchmark.datasets.source import Refused, probe
 from benchmark.errors import Unavailable, UsageError
 from benchmark.registry import DATASETS, dataset_opener
 from benchmark.system.digest import pixels_sha256

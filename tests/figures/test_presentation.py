@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
-from benchmark.datasets.profile import Profile, profile
+from benchmark.datasets.dataset import Profile, profile
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
@@ -67,7 +67,7 @@ GARDEN = '''
     from pathlib import Path
 
     from benchmark.datasets.dataset import Dataset, ImageFile
-    from benchmark.datasets.profile import Profile
+    from benchmark.datasets.dataset import Profile
 
     PROFILES = {"garden": Profile("Garden", 4, 2.0, "JPEG")}
 

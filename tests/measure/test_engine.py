@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import Source, probe
+from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.measure.engine.local import Finished, carry_out, gpu_lanes
 from benchmark.measure.workbench import Conditions, Rescore, Workbench
 from benchmark.plan.cells import plan

@@ -74,9 +74,8 @@ def test_torchs_own_error_counts_and_memory_of_the_host_is_another():
 
 
 def test_the_row_of_an_image_in_tiles_says_so_beside_what_else_is_to_say(tmp_path):
-    from benchmark.datasets.dataset import ImageFile
+    from benchmark.datasets.dataset import ImageFile, probe
     from benchmark.datasets.image import read_image
-    from benchmark.datasets.source import probe
     from benchmark.measure.workbench import IN_TILES, Workbench
     from benchmark.plan.cells import plan
     from benchmark.plan.select import select

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.codec_spec import parse_codec
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import Source, probe
+from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.errors import BenchError
 from benchmark.measure.engine.ray.cluster import connect
 from benchmark.measure.engine.ray.engine import MOST_LOSSES, RayEngine

@@ -11,8 +11,7 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, parse_codec
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import Source, probe
+from benchmark.datasets.dataset import ImageFile, Source, probe
 from benchmark.measure.engine.ray.cluster import Cluster, Node, environment
 from benchmark.measure.engine.ray.jobs import Job, WorkerHandle, WorkQueue, needed_codecs, only
 from benchmark.measure.engine.ray.process import Delivered, NeededCodec, Payload, WorkerConfig, lack

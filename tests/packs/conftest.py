@@ -2,8 +2,7 @@
 
 import pytest
 
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import probe
+from benchmark.datasets.dataset import ImageFile, probe
 from benchmark.measure.workbench import Workbench
 from benchmark.packs.export_pack import export_pack
 from benchmark.plan.cells import plan

@@ -15,8 +15,7 @@ from benchmark.cli import app
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec, codec_class, facts_of, parse_codec
 from benchmark.datasets.clic2020 import PIXELS, typical_sizes
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.plan.cells import Cell
 from benchmark.plan.estimate import CostModel, interpolated
 from benchmark.plan.simulate import imagined_cells, simulate, typical_sources

@@ -7,8 +7,7 @@ import pytest
 
 from benchmark.codec import CodecInfo, Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.datasets.dataset import ImageFile
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import ImageFile, Source
 from benchmark.plan.cells import Cell, Contender, plan
 from benchmark.plan.estimate import CostModel, TimeEstimate, estimate
 from benchmark.plan.schedule import longest_first

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmark.analysis.systems import SYSTEMS
 from benchmark.cli import app
-from benchmark.datasets.profile import profile
+from benchmark.datasets.dataset import profile
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.metrics.measure import Measure
 from benchmark.published.curves import published_curves

@@ -50,8 +50,7 @@ def main() -> int:
 
     from ray.cluster_utils import Cluster
 
-    from benchmark.datasets.dataset import ImageFile
-    from benchmark.datasets.source import Source, probe
+    from benchmark.datasets.dataset import ImageFile, Source, probe
     from benchmark.measure.engine.local import Task
     from benchmark.measure.engine.ray.cluster import connect, session
     from benchmark.measure.engine.ray.engine import RayEngine

@@ -12,7 +12,7 @@ from benchmark.commands.refusals import target_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmark.datasets.source import Source
+    from benchmark.datasets.dataset import Source
     from benchmark.measure.outcome import Failure
     from benchmark.report.chosen_pictures import ChosenPictures
 

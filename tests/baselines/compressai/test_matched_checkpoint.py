@@ -149,7 +149,7 @@ def truncate_with_its_card(path):
         (truncate_with_its_card, "cannot be read as safetensors"),
         (lambda path: path.with_suffix(".json").unlink(), "no card hyperprior-1.json beside"),
         (lambda path: path.with_suffix(".json").write_text("{"), "is no card of a checkpoint"),
-        (resized(model="mbt2018-mean"), "does not hold its card's network"),
+        (resized(model="mbt2018-mean"), "holds mbt2018-mean by its card"),
         (resized(model="elic"), "elic"),
         (edited(format=3), r"\$\.format"),
         (edited(steps=-1), r"\$\.steps"),

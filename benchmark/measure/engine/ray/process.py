@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from benchmark.codec import CodecInfo, Pixels
 from benchmark.codec_spec import CodecSpec
-from benchmark.datasets.source import Source
+from benchmark.datasets.dataset import Source
 from benchmark.measure.engine.local import announcer, send_outcome
 from benchmark.measure.engine.workers import Begun
 from benchmark.measure.execute import Failed
