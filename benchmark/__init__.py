@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmark.datasets.folder import open_dataset
     from benchmark.datasets.image import read_image
-    from benchmark.interface.codec import codec
+    from benchmark.interface.codec import open_codec
     from benchmark.interface.decoded import decoded
     from benchmark.interface.match import match
     from benchmark.interface.plot import plot
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 # What `import benchmark` offers, as text: importing it imports none of them.
 INTERFACE = {
     "bd_rate": "benchmark.interface.tables",
-    "codec": "benchmark.interface.codec",
     "decoded": "benchmark.interface.decoded",
     "load": "benchmark.interface.tables",
     "match": "benchmark.interface.match",
+    "open_codec": "benchmark.interface.codec",
+    "open_dataset": "benchmark.datasets.folder",
     "plot": "benchmark.interface.plot",
     "read_image": "benchmark.datasets.image",
     "run": "benchmark.interface.run",
@@ -27,8 +29,8 @@ INTERFACE = {
     "write_ablation": "benchmark.paper.ablation",
 }
 __all__ = [
-    "bd_rate", "codec", "decoded", "load", "match", "plot", "read_image", "run", "summary",
-    "write_ablation",
+    "bd_rate", "decoded", "load", "match", "open_codec", "open_dataset", "plot", "read_image",
+    "run", "summary", "write_ablation",
 ]  # fmt: skip
 
 

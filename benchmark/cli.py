@@ -114,9 +114,12 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from benchmark.commands.version import version_line
+        from importlib.metadata import version
 
-        print(version_line())
+        from benchmark.system.machine import commit
+
+        here = commit()
+        print(f"rdrbench {version('rdrbench')}" + (f", commit {here}" if here else ""))
         raise typer.Exit
 
 

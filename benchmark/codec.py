@@ -1,10 +1,7 @@
 """The boundary between harness and contender: pixels to bytes, the bytes alone to pixels."""
 
-import sys
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -277,13 +274,3 @@ class ConvertsColour(Protocol):
         `truncated`: truncate in both directions, where a right conversion rounds.
         """
         ...
-
-
-class _Callable(ModuleType):
-    """This module as `benchmark.codec("jpeg")` calls it: the interface's function has its name."""
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return import_module("benchmark.interface.codec").codec(*arguments, **named)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from benchmark import user_file
-from benchmark.errors import UnknownName, UsageError
+from benchmark.errors import UnknownName
 
 CODECS = {
     "ours": "baselines.crdr:CRDR",
@@ -155,77 +155,23 @@ def scored_by_image(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(of_images))
 
 
-def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
-    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
-
-    asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
-    `UnknownName`, and `UsageError` for a file that holds no such metric or one whose column is
-    taken.
-
-    >>> metric_names("psnr, lpips,psnr")
-    ('psnr', 'lpips')
-    """
-    known = (*METRICS, *DISTRIBUTION_METRICS)
-    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
-    every = [name for text in texts for name in (known if text == "all" else (text,))]
-    names = tuple(dict.fromkeys(every))
-    for name in names:
-        if name not in known and not user_file.names_file(name):
-            raise UnknownName("metric", name, (*known, "path.py:Class"))
-    if own := list(filter(user_file.names_file, names)):
-        _refuse_taken_columns(own)
-    return names
-
-
-def _refuse_taken_columns(names: Iterable[str]) -> None:
-    """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
-    columns = import_module("benchmark.metrics.metric").metric_columns
-    schema = import_module("benchmark.rows.schema").table_schema()
-    taken = dict.fromkeys(schema.names, "the harness")
-    for name in DISTRIBUTION_METRICS:
-        taken |= dict.fromkeys(columns(metric_class(name).column), "the harness")
-    for name in names:
-        own = columns(metric_class(name).column)
-        if found := [column for column in own if column in taken]:
-            raise UsageError(
-                f"{user_file.place_of(name)}: the column {found[0]!r} is one of {taken[found[0]]} "
-                "already: give the metric another `column`"
-            )
-        taken |= dict.fromkeys(own, name)
-
-
 def load_command(name: str) -> Any:
     """Import a sub-command that contenders bring: a function, or a `typer.Typer`."""
     return _named("command", {key: one.target for key, one in COMMANDS.items()}, name)
 
 
-def dataset_opener(name: str) -> Callable[..., Any]:
-    """Return the function that opens the dataset of this name in a list of folders."""
-    opener: Callable[..., Any] = _named("dataset", DATASETS, name)
+def dataset_opener(name: str, kind: str = "dataset") -> Callable[..., Any]:
+    """Return the function that opens the dataset of this name in a list of folders.
+
+    kind: noun of the error for an unknown name.
+    """
+    opener: Callable[..., Any] = _named(kind, DATASETS, name)
     return opener
 
 
 def dataset_module(name: str) -> ModuleType:
     """Return the module that opens a dataset: its profile, download and typical sizes, if any."""
     return import_module(DATASETS[name].partition(":")[0])
-
-
-def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Any:
-    """Open a dataset: a name in `DATASETS`, a folder of images, or `path.py:function`.
-
-    data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Returns a
-    `benchmark.datasets.dataset.Dataset`. Raises `UnknownName` for what is neither a name nor
-    a path, `UsageError` for a path without images, `Unavailable` where images are missing.
-    """
-    folder = import_module("benchmark.datasets.folder")
-    text = str(name_or_folder)
-    if user_file.names_file(text):
-        return folder.open_from_file(text, folder.data_folders(data_dir), DATASETS)
-    if means_folder(text):
-        return folder.open_folder(Path(text))
-    if text not in DATASETS:
-        raise UnknownName("dataset or folder", text, DATASETS)
-    return dataset_opener(text)(folder.data_folders(data_dir))
 
 
 def means_folder(dataset: str) -> bool:

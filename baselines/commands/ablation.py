@@ -15,8 +15,10 @@ from baselines.commands.training_options import (
     ValidationName,
 )
 from baselines.commands.training_runs import stop_if_over, train_all
-from benchmark.commands import options
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import TARGET, TRAINED
+from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
@@ -27,32 +29,22 @@ METRICS = "psnr,lpips,lpips_squeeze"
 COMMON = "common"
 
 
+@takes(Request, "device dataset metrics jobs weights_dir", metrics=METRICS)
 def ablation(
+    request: Request,
     kind: Annotated[str, typer.Argument(help="What is varied: gan or discriminator.")],
     recipe: RecipeName,
     data: Data,
     out: Annotated[
         Path,
-        typer.Option(
-            help="Folder of all runs and results of the ablation.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder of all runs and results of the ablation.", refuses="folder"),
     ],
     variants: Annotated[
         str | None,
-        typer.Option(
-            help="Comma-separated variants to train, default all: sgan,hrrgan.",
-            rich_help_panel=options.TRAINED,
-        ),
+        opt(TRAINED, "Comma-separated variants to train, default all: sgan,hrrgan."),
     ] = None,
     max_minutes: MaxMinutes = None,
-    device: options.DeviceName = "auto",
     validation: ValidationName = None,
-    dataset: options.DatasetName = "sample",
-    metrics: options.Metrics = METRICS,
-    jobs: options.Jobs = None,
-    weights_dir: options.WeightsDir = None,
     quiet: Quiet = False,
 ) -> None:
     """Train the shared stages once, then each variant; measure at beta 3.84; draw the curves.
@@ -68,12 +60,12 @@ def ablation(
     from baselines.neural.training.recipe import load_recipe
     from baselines.neural.training.session import leads
     from benchmark.commands.output import interruptible, print_outcome, show_progress
-    from benchmark.registry import metric_names, open_dataset
-    from benchmark.system.settings import use_weights_folder
 
-    names = metric_names(metrics)
-    use_weights_folder(weights_dir)
-    open_dataset(dataset)  # one that is not there is told before the training, not after it
+    dataset, names, device = request.dataset, request.metrics, request.device
+    request.use_folders()
+    benchmark.open_dataset(
+        dataset
+    )  # one that is not there is told before the training, not after it
     only = tuple(part.strip() for part in variants.split(",")) if variants else ()
     plan = planned(kind, load_recipe(recipe), only)
     with interruptible("what is saved stays; the same command resumes from there"):
@@ -96,7 +88,7 @@ def ablation(
             list(labels),
             dataset,
             metrics=names,
-            jobs=jobs,
+            jobs=request.jobs,
             device=device,
             results=out / "results",
             progress=show_progress,

@@ -7,6 +7,7 @@ from pathlib import Path
 import benchmark
 from benchmark.codec import Pixels
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.plan.request import Request
 
 OURS = "ours"
 # How streams begin that are recognised: ours, and those that are files of a standard format.
@@ -59,11 +60,9 @@ def encode_as(
         raise BenchError(f"{codec} cannot encode {image}: {_told(error)}") from error
 
 
-def decode_as(
-    codec: str, stream: bytes, path: Path, device: str, weights_dir: Path | None
-) -> Pixels:
+def decode_as(codec: str, stream: bytes, path: Path, request: Request) -> Pixels:
     """Return the image of a stream; raises `UsageError` where the codec cannot decode it."""
-    bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)
+    bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)
     try:
         pixels = bound.decode(stream)
     except Unavailable:

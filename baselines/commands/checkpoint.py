@@ -9,8 +9,9 @@ import typer
 
 from baselines.commands.checkpoint_info import info
 from baselines.commands.training_options import Half
-from benchmark.commands import options
+from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
+from benchmark.option import ORIGIN, TARGET, TRAINED
 
 if TYPE_CHECKING:
     from benchmark.codec import Pixels
@@ -36,25 +37,15 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="The authors' state dict, crdr.pth.tar.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            help=f"File to write; default: {NAME} in the weights folder.",
-            rich_help_panel=options.TARGET,
-        ),
+        opt(TARGET, f"File to write; default: {NAME} in the weights folder."),
     ] = None,
     steps: Annotated[
         int,
-        typer.Option(
-            min=0,
-            help=STEPS,
-            rich_help_panel=options.TRAINED,
-        ),
+        opt(TRAINED, STEPS, min=0),
     ] = 5_000_000,
     training_data: Annotated[
         str,
-        typer.Option(
-            help=TRAINING_DATA,
-            rich_help_panel=options.TRAINED,
-        ),
+        opt(TRAINED, TRAINING_DATA),
     ] = "Open Images, 1.1 million (as published, not checked)",
     half: Half = False,
 ) -> None:
@@ -83,67 +74,47 @@ def import_weights(
 @checkpoint.command("card")
 def make_card(
     file: Annotated[Path, typer.Argument(help="Tensors without a card: weights.safetensors.")],
-    training_data: Annotated[
-        str | None, typer.Option(help=TRAINING_DATA, rich_help_panel=options.TRAINED)
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=0, help=STEPS, rich_help_panel=options.TRAINED)
-    ] = None,
+    training_data: Annotated[str | None, opt(TRAINED, TRAINING_DATA)] = None,
+    steps: Annotated[int | None, opt(TRAINED, STEPS, min=0)] = None,
     crops: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="Crops seen in training, for the card.", rich_help_panel=options.TRAINED
-        ),
+        opt(TRAINED, "Crops seen in training, for the card.", min=0),
     ] = None,
     command: Annotated[
         str | None,
-        typer.Option(
-            help="Command that trained it, for the card.", rich_help_panel=options.TRAINED
-        ),
+        opt(TRAINED, "Command that trained it, for the card."),
     ] = None,
     commit: Annotated[
         str | None,
-        typer.Option(
-            help="Commit of the code that trained it, for the card.",
-            rich_help_panel=options.TRAINED,
-        ),
+        opt(TRAINED, "Commit of the code that trained it, for the card."),
     ] = None,
     caveat: Annotated[
         str,
-        typer.Option(
-            help="What tables and figures say beside its name.", rich_help_panel=options.TRAINED
-        ),
+        opt(TRAINED, "What tables and figures say beside its name."),
     ] = "",
     like: Annotated[
         Path | None,
-        typer.Option(
-            help="A checkpoint with a card, of the same architecture and configuration.",
-            rich_help_panel=options.ORIGIN,
-        ),
+        opt(ORIGIN, "A checkpoint with a card, of the same architecture and configuration."),
     ] = None,
     architecture: Annotated[
         str | None,
-        typer.Option(help="Architecture, with --sizes.", rich_help_panel=options.ORIGIN),
+        opt(ORIGIN, "Architecture, with --sizes."),
     ] = None,
     sizes: Annotated[
         str | None,
-        typer.Option(
-            help="Named configuration of --architecture: micro.", rich_help_panel=options.ORIGIN
-        ),
+        opt(ORIGIN, "Named configuration of --architecture: micro."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="File for the tensors with their tables, if FILE lacks tables; default: "
+        opt(
+            TARGET,
+            "File for the tensors with their tables, if FILE lacks tables; default: "
             "NAME-tables.safetensors beside it. FILE itself stays as it is.",
-            rich_help_panel=options.TARGET,
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Replace files that are there.", rich_help_panel=options.TARGET
-        ),
+        opt(TARGET, "Replace files that are there.", "--force"),
     ] = False,
 ) -> None:
     """Write the card that a file of tensors needs, for a network that --like or --sizes names.
@@ -242,7 +213,7 @@ def _named_as_tensors(path: Path) -> Path:
 
 def _crops() -> "list[Pixels]":
     """Return crops of the bundled photographs, whose activations say how fine integers can be."""
+    import benchmark
     from baselines.commands.stream import read_image
-    from benchmark.registry import open_dataset
 
-    return [read_image(one.path)[-CROP:, -CROP:] for one in open_dataset("sample").images]
+    return [read_image(one.path)[-CROP:, -CROP:] for one in benchmark.open_dataset("sample").images]

@@ -6,40 +6,36 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import CODED, MANNER
+from benchmark.plan.request import Request
 
 
+@takes(Request, "device weights_dir", device="cpu")
 def decode(
+    request: Request,
     stream: Annotated[
         Path, typer.Argument(help="The stream: of `bench encode`, or a file of its format.")
     ],
     image: Annotated[Path, typer.Argument(help="PNG file to write.")],
     codec: Annotated[
         str,
-        typer.Option(
-            help="The codec, name[:key=value]... or path.py:Class; default: as the stream begins.",
-            rich_help_panel=options.CODED,
-            autocompletion=complete_codecs,
+        opt(
+            CODED,
+            "The codec, name[:key=value]... or path.py:Class; default: as the stream begins.",
+            completes="codecs",
         ),
     ] = "",
     beta: Annotated[
         float | None,
-        typer.Option(
-            help="Of our codec: realism weight, 0 to 5.12, instead of the stream's.",
-            rich_help_panel=options.CODED,
-        ),
+        opt(CODED, "Of our codec: realism weight, 0 to 5.12, instead of the stream's."),
     ] = None,
     exact: Annotated[
         bool,
-        typer.Option(
-            "--exact",
-            help="Of our codec: compute the same pixels on every machine; slower.",
-            rich_help_panel=options.MANNER,
-        ),
+        opt(MANNER, "Of our codec: compute the same pixels on every machine; slower.", "--exact"),
     ] = False,
     checkpoint: options.Checkpoint = "",
-    device: options.DeviceName = "cpu",
-    weights_dir: options.WeightsDir = None,
 ) -> None:
     """Decode a stream of any codec to an image.
 
@@ -62,12 +58,12 @@ def decode(
 
     if image.suffix.lower() != ".png":
         raise UsageError(f"{image}: what is decoded becomes a PNG, so its name ends in .png")
-    use_device(device)  # a device that is not here is found before the stream is read
+    use_device(request.device)  # a device that is not here is found before the stream is read
     data = read(stream)
     name = codec or codec_of(data, stream)
     if name == OURS:
         checkpoint = checkpoint or bundled_checkpoint_of(data)
-        our = our_codec(checkpoint, device, weights_dir, beta=0.0, exact=int(exact))
+        our = our_codec(checkpoint, request, beta=0.0, exact=int(exact))
         try:
             pixels = our.decode(data, beta=beta)
         except CorruptStream as why:
@@ -75,7 +71,7 @@ def decode(
     else:
         given = {"beta": beta is not None, "exact": exact, "checkpoint": bool(checkpoint)}
         refuse_options(name, given)
-        pixels = decode_as(name, data, stream, device, weights_dir)
+        pixels = decode_as(name, data, stream, request)
     png = BytesIO()
     fromarray(pixels).save(png, "PNG")
     written(image, png.getvalue())

@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import CODED
+from benchmark.plan.request import Request
 
 Q, BETA = 2.0, 0.0  # unless others are asked for
 MAP_HELP = (
@@ -15,76 +18,55 @@ MAP_HELP = (
 )
 
 
+@takes(Request, "device weights_dir flatten", device="cpu")
 def encode(
+    request: Request,
     image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, TIFF or PPM.")],
     stream: Annotated[Path, typer.Argument(help="Stream to write: out.crdr, out.jpg.")],
     codec: Annotated[
         str,
-        typer.Option(
-            help="The codec, name[:key=value]... or path.py:Class.",
-            rich_help_panel=options.CODED,
-            autocompletion=complete_codecs,
-        ),
+        opt(CODED, "The codec, name[:key=value]... or path.py:Class.", completes="codecs"),
     ] = "ours",
     point: Annotated[
         str,
-        typer.Option(
-            help="Setting of another codec: quality=30; default: its middle one.",
-            rich_help_panel=options.CODED,
-        ),
+        opt(CODED, "Setting of another codec: quality=30; default: its middle one."),
     ] = "",
     q: Annotated[
         float | None,
-        typer.Option(
-            "--q",
-            help="Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2.",
-            rich_help_panel=options.CODED,
-        ),
+        opt(CODED, "Rate level, 0 (lowest) to 4, in steps of 1/16; default: 2.", "--q"),
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(
-            help="Realism weight for the header, 0 to 5.12; a decoder may use another. Default: 0.",
-            rich_help_panel=options.CODED,
+        opt(
+            CODED,
+            "Realism weight for the header, 0 to 5.12; a decoder may use another. Default: 0.",
         ),
     ] = None,
     q_map: Annotated[
         Path | None,
-        typer.Option(help=MAP_HELP.format("q = 4"), rich_help_panel=options.CODED),
+        opt(CODED, MAP_HELP.format("q = 4")),
     ] = None,
     beta_map: Annotated[
         Path | None,
-        typer.Option(help=MAP_HELP.format("beta = 5.12"), rich_help_panel=options.CODED),
+        opt(CODED, MAP_HELP.format("beta = 5.12")),
     ] = None,
     bpp: Annotated[
         float | None,
-        typer.Option(
-            help="Rate to reach in bits per pixel, within 1 %, instead of --q.",
-            rich_help_panel=options.CODED,
-        ),
+        opt(CODED, "Rate to reach in bits per pixel, within 1 %, instead of --q."),
     ] = None,
     psnr: Annotated[
         float | None,
-        typer.Option(help="PSNR to reach in dB, instead of --q.", rich_help_panel=options.CODED),
+        opt(CODED, "PSNR to reach in dB, instead of --q."),
     ] = None,
     effort: Annotated[
         int | None,
-        typer.Option(
-            help="0 (default) to 3: how long to search for fewer bits at equal quality.",
-            rich_help_panel=options.CODED,
-        ),
+        opt(CODED, "0 (default) to 3: how long to search for fewer bits at equal quality."),
     ] = None,
     search_for: Annotated[
         str | None,
-        typer.Option(
-            help="What --effort is for: psnr (default), or realism, LPIPS at this beta as well.",
-            rich_help_panel=options.CODED,
-        ),
+        opt(CODED, "What --effort is for: psnr (default), or realism, LPIPS at this beta as well."),
     ] = None,
     checkpoint: options.Checkpoint = "",
-    device: options.DeviceName = "cpu",
-    weights_dir: options.WeightsDir = None,
-    flatten: options.Flatten = False,
 ) -> None:
     """Encode an image with our codec, or with another.
 
@@ -120,8 +102,8 @@ def encode(
             raise UsageError(f"--search-for {search_for}: it says what --effort 1 to 3 is for")
         wanted = {"effort": effort or 0, "search_for": search_for or PSNR, **targets}
         level = BETA if beta is None else beta
-        coder = our_codec(checkpoint, device, weights_dir, beta=level, **wanted)
-        pixels = read_image(image, flatten)
+        coder = our_codec(checkpoint, request, beta=level, **wanted)
+        pixels = read_image(image, request.flatten)
         maps = {
             name: read_image(path, flatten=True) if path else None
             for name, path in (("q_map", q_map), ("beta_map", beta_map))
@@ -133,8 +115,8 @@ def encode(
         given = {**rates, "beta": beta, "beta-map": beta_map, **searched}
         refuse_options(codec, {name: value is not None for name, value in given.items()})
         refuse_options(codec, {"checkpoint": bool(checkpoint)})
-        bound = benchmark.codec(codec, device=device, weights_dir=weights_dir)
-        pixels = read_image(image, flatten)
+        bound = benchmark.open_codec(codec, device=request.device, weights_dir=request.weights_dir)
+        pixels = read_image(image, request.flatten)
         data = encode_as(codec, bound.encode, setting_of(point), pixels, image)
     written(stream, data)
     height, width, _ = pixels.shape

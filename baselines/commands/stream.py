@@ -11,20 +11,19 @@ from baselines.neural.checkpoint.card import load_card
 from baselines.neural.checkpoint_codec import BUNDLED
 from benchmark.codec import Pixels
 from benchmark.errors import CorruptStream, ImageRefused, UsageError
+from benchmark.plan.request import Request
 from benchmark.system.atomic import write_file
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
-from benchmark.system.settings import use_device, use_weights_folder
+from benchmark.system.settings import use_device
 
 
-def our_codec(
-    checkpoint: str, device: str, weights_dir: Path | None, *, beta: float, **options: Any
-) -> CRDR:
+def our_codec(checkpoint: str, request: Request, *, beta: float, **options: Any) -> CRDR:
     """Return an instance of `baselines.crdr.CRDR` with these options of its own.
 
     Raises `Unavailable` without a checkpoint, `BadOption` for options that make no sense.
     """
-    use_weights_folder(weights_dir)
-    use_device(device)
+    request.use_folders()
+    use_device(request.device)
     return CRDR(beta=beta, checkpoint=checkpoint, **options)
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+import benchmark
 from baselines.commands.training_options import (
     Data,
     Half,
@@ -19,9 +18,11 @@ from baselines.commands.training_options import (
     ValidationName,
 )
 from baselines.commands.training_runs import how_far, train_all
-from benchmark.commands import options
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
 from benchmark.errors import UnknownName, UsageError
+from benchmark.option import MANNER, ORIGIN, TARGET, TRAINED
+from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from baselines.neural.training.recipe import Recipe
@@ -31,85 +32,74 @@ OURS = "ours"
 SUITES = ("matched", "field", "generative")
 
 
+@takes(Request, "device weights_dir")
 def train(
+    request: Request,
     recipe: RecipeName,
     data: Data,
     out: Annotated[
         Path,
-        typer.Option(
-            help="Folder of the run, or of the suite.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder of the run, or of the suite.", refuses="folder"),
     ],
     model: Annotated[
         str,
-        typer.Option(
-            help="ours (the recipe's network), hyperprior, compressai:NAME, or an architecture.",
-            rich_help_panel=options.TRAINED,
+        opt(
+            TRAINED, "ours (the recipe's network), hyperprior, compressai:NAME, or an architecture."
         ),
     ] = OURS,
     suite: Annotated[
         str | None,
-        typer.Option(
-            help="Networks trained with ours's budget: matched (ours, hyperpriors), field (Charm, "
+        opt(
+            TRAINED,
+            "Networks trained with ours's budget: matched (ours, hyperpriors), field (Charm, "
             "ELIC, IVR, HiFiC, Multi-Realism), generative (DIRAC, HFD, PQ-MIM).",
-            rich_help_panel=options.TRAINED,
         ),
     ] = None,
     members: Annotated[
         str,
-        typer.Option(
-            help="Of field or generative, only these: charm,elic-3 or dirac-jpeg; default: all.",
-            rich_help_panel=options.TRAINED,
+        opt(
+            TRAINED, "Of field or generative, only these: charm,elic-3 or dirac-jpeg; default: all."
         ),
     ] = "",
     max_minutes: MaxMinutes = None,
-    device: options.DeviceName = "auto",
     lmbda: Annotated[
         float | None,
-        typer.Option(
-            help="Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018.",
-            rich_help_panel=options.TRAINED,
+        opt(
+            TRAINED, "Rate-distortion weight of a hyperprior, CompressAI's lambda: 0.0008 to 0.018."
         ),
     ] = None,
     widths: Annotated[
         str | None,
-        typer.Option(
-            help="Channels N,M of a hyperprior; default: with as much work per pixel as ours.",
-            rich_help_panel=options.TRAINED,
-        ),
+        opt(TRAINED, "Channels N,M of a hyperprior; default: with as much work per pixel as ours."),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(
-            help="Learning rate of hyperpriors, or of all of --suite field; default: the suite's.",
-            rich_help_panel=options.TRAINED,
+        opt(
+            TRAINED,
+            "Learning rate of hyperpriors, or of all of --suite field; default: the suite's.",
         ),
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(
-            help="Checkpoint of the same network to begin with, in place of fresh start values.",
-            rich_help_panel=options.ORIGIN,
+        opt(
+            ORIGIN, "Checkpoint of the same network to begin with, in place of fresh start values."
         ),
     ] = None,
     validation: ValidationName = None,
-    weights_dir: options.WeightsDir = None,
     export_now: Annotated[
         bool,
-        typer.Option(
+        opt(
+            MANNER,
+            "Train nothing; export the checkpoint of what is trained so far.",
             "--export-now",
-            help="Train nothing; export the checkpoint of what is trained so far.",
-            rich_help_panel=options.MANNER,
         ),
     ] = False,
     deterministic: Annotated[
         bool,
-        typer.Option(
+        opt(
+            MANNER,
+            "Only kernels that give the same bits in every call; slower on a GPU.",
             "--deterministic",
-            help="Only kernels that give the same bits in every call; slower on a GPU.",
-            rich_help_panel=options.MANNER,
         ),
     ] = False,
     half: Half = False,
@@ -128,9 +118,8 @@ def train(
     from baselines.neural.training.export import export
     from baselines.neural.training.recipe import load_recipe
     from benchmark.commands.output import interruptible
-    from benchmark.system.settings import use_weights_folder
 
-    use_weights_folder(weights_dir)
+    request.use_folders()
     runs: Sequence[TrainingRun]
     with interruptible("what is saved stays; the same command resumes from there"):
         if suite is None:
@@ -148,7 +137,7 @@ def train(
         given = {"learning_rate": learning_rate, "members": members or None}
         words = ["train", *words, *_given(recipe=recipe, **given)]
         words += ["--deterministic"] if deterministic else []
-        session = open_session(words, data, validation, device, max_minutes)
+        session = open_session(words, data, validation, request.device, max_minutes)
         session = replace(
             session,
             half=half,
@@ -183,7 +172,6 @@ def open_session(
         validation_pictures,
     )
     from baselines.neural.training.session import TrainingSession
-    from benchmark.registry import open_dataset
     from benchmark.system.settings import use_device
 
     deadline = None if max_minutes is None else monotonic() + 60 * max_minutes
@@ -193,7 +181,9 @@ def open_session(
     return TrainingSession(
         data=paths,
         data_name=", ".join(map(_data_name, data)),
-        validation=[read_photograph(image.path) for image in open_dataset(validation).images]
+        validation=[
+            read_photograph(image.path) for image in benchmark.open_dataset(validation).images
+        ]
         if validation
         else validation_pictures(list(chosen)),
         held_out=chosen,
@@ -298,13 +288,13 @@ def _given(**values: object) -> list[str]:
 
 def _files_of(place: str) -> list[Path]:
     """Photographs of a dataset, or the folder itself; raises `UsageError`."""
-    from benchmark.registry import DATASETS, open_dataset
+    from benchmark.registry import DATASETS
 
     if Path(place).is_dir():
         return [Path(place)]
     if place not in DATASETS:
         raise UsageError(f"--data {place}: there is no such folder or dataset")
-    return [image.path for image in open_dataset(place).images]
+    return [image.path for image in benchmark.open_dataset(place).images]
 
 
 def _data_name(place: str) -> str:

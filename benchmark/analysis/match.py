@@ -23,7 +23,8 @@ from benchmark.analysis.summarise import TIMED, Point, Summary
 from benchmark.codec import BoolArray, Float64Array, Int64Array, Setting
 from benchmark.errors import UnknownName, UsageError
 from benchmark.metrics.measure import Measure
-from benchmark.registry import METRICS, metric_names
+from benchmark.plan.request import metric_names
+from benchmark.registry import METRICS
 from benchmark.rows.coding_facts import Side, caveats
 
 # How a quantity of two matched streams is compared: bytes, seconds and distances by their ratio,

@@ -89,7 +89,7 @@ def name_of_folder(path: Path, stores: Mapping[str, Path]) -> str:
 
 def stored_name(dataset: str) -> str:
     """Return the name of the dataset that `path.py:function` opens."""
-    from benchmark.registry import open_dataset
+    from benchmark.datasets.folder import open_dataset
 
     name: str = open_dataset(dataset).name
     return name

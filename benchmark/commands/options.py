@@ -1,340 +1,173 @@
-"""Options that several commands share, with their help texts, panels and completion."""
+"""Options that several verbs share, names that a shell completes, values refused at once."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmark import registry
-from benchmark.commands.completion import (
-    complete_codecs,
-    complete_dataset,
-    complete_metrics,
-    complete_stored,
-)
-from benchmark.commands.refusals import stored_folder, target_file, target_folder
+from benchmark.codec_spec import split_unescaped
+from benchmark.errors import UsageError
+from benchmark.option import COMPARED, DRAWING, EXPORTED, MANNER, ORIGIN, TARGET
+from benchmark.system.weights import NETWORKS
 
-# Panels of every verb's help, in their order on the terminal.
-MEASURED = "What to measure"
-COMPARED = "What to compare"
-EXPORTED = "What to export"
-TRAINED = "What to train"
-CODED = "What to code"
-ORIGIN = "Where from"
-MANNER = "How"
-DRAWING = "How to draw"
-TARGET = "Where to"
-PANELS = (COMPARED, MEASURED, EXPORTED, TRAINED, CODED, ORIGIN, MANNER, DRAWING, TARGET)
+
+def complete_codecs(incomplete: str) -> list[str]:
+    """Return the codecs that the last name of a comma-separated list may become.
+
+    >>> complete_codecs("webp,jpegx")
+    ['webp,jpegxl']
+    """
+    return _last_of_list(incomplete, [*registry.CODECS, *registry.ALIASES])
+
+
+def complete_metrics(incomplete: str) -> list[str]:
+    """Return the metrics that the last name of a comma-separated list may become."""
+    return _last_of_list(incomplete, [*registry.METRICS, *registry.DISTRIBUTION_METRICS])
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Return the datasets whose names begin so; a folder is completed by the shell."""
+    return [name for name in registry.DATASETS if name.startswith(incomplete)]
+
+
+def complete_stored(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the datasets with results whose names begin so, and `all`."""
+    results = Path(ctx.params.get("results") or "results")
+    names = sorted(path.parent.name for path in results.glob("*/per_image"))
+    return [name for name in ("all", *names) if name.startswith(incomplete)]
+
+
+def complete_fetchable(incomplete: str) -> list[str]:
+    """Return the datasets and weights whose names begin so.
+
+    >>> complete_fetchable("al"), complete_fetchable("ms")
+    (['alexnet'], ['msillm'])
+    """
+    names = [*registry.DATASETS, *NETWORKS, *registry.FETCHABLE, *registry.ALIASES]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _last_of_list(incomplete: str, names: list[str]) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+
+def stored_folder(path: Path) -> Path:
+    """Refuse a folder of results that is not there; the default one may be measured later."""
+    if path != Path("results") and not path.is_dir():
+        raise UsageError(f"{path} holds no results: measure something with `bench run` first")
+    return path
+
+
+def target_folder(path: Path | None) -> Path | None:
+    """Refuse, before anything is computed, a folder to write to that is a file, or below one."""
+    there = next((one for one in (path, *path.parents) if one.exists()), None) if path else None
+    if there is not None and not there.is_dir():
+        what = "it" if there == path else there
+        raise UsageError(f"{path} cannot be written: {what} is a file, and has to be a folder")
+    return path
+
+
+def target_file(path: Path | None) -> Path | None:
+    """Refuse, before anything is computed, a file to write that is a folder, or is below a file."""
+    if path is not None and path.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder, and has to be a file")
+    target_folder(path.parent if path else None)
+    return path
+
+
+def refuse_several(flag: str, text: str) -> None:
+    """Raise `UsageError` where an option of one name was given a list of names."""
+    if len(names := split_unescaped(text, ",")) > 1:
+        raise UsageError(
+            f"{flag} {text} names {len(names)}, and takes one: repeat the command for each"
+        )
+
+
+COMPLETIONS: Mapping[str, Callable[..., list[str]]] = {
+    "codecs": complete_codecs,
+    "dataset": complete_dataset,
+    "metrics": complete_metrics,
+    "stored": complete_stored,
+    "fetchable": complete_fetchable,
+}
+REFUSALS = {"stored": stored_folder, "folder": target_folder, "file": target_file}
+
+
+def opt(
+    panel: str,
+    help: str,  # noqa: A002
+    *flags: str,
+    completes: str = "",
+    refuses: str = "",
+    **more: Any,
+) -> Any:
+    """Return typer's option of a panel, with a completion and a check by their names."""
+    return typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        autocompletion=COMPLETIONS.get(completes),
+        callback=REFUSALS.get(refuses),
+        **more,
+    )
+
 
 _METRICS = "Comma-separated metrics, each a name or path.py:Class, or 'all'."
-_STORED = "A dataset that has results, or 'all' of them."
 _KEPT = "Comma-separated codecs to keep, or 'all' that have results."
-_RESULTS = "Folder of results."
+_HAS_RESULTS = "A dataset that has results."
 
-# What to measure
-
-Codecs = Annotated[
-    str,
-    typer.Option(
-        help="Comma-separated codecs, each name[:key=value]... or path.py:Class; "
-        "'all' are those that can run on this machine.",
-        rich_help_panel=MEASURED,
-        autocompletion=complete_codecs,
-    ),
-]
-SkipMissing = Annotated[
-    bool,
-    typer.Option(
-        "--skip-missing",
-        help="Leave out the codecs that cannot run on this machine, with their reasons; the others "
-        "run.",
-        rich_help_panel=MEASURED,
-    ),
-]
-DatasetName = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        help="A dataset by name, a folder of images, or path.py:function.",
-        rich_help_panel=MEASURED,
-        autocompletion=complete_dataset,
-    ),
-]
-Points = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Settings to measure, else a codec's default ones: jpeg.quality=10,30 (repeatable).",
-        rich_help_panel=MEASURED,
-    ),
-]
-Metrics = Annotated[
-    str,
-    typer.Option(help=_METRICS, rich_help_panel=MEASURED, autocompletion=complete_metrics),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, help="Only the first N images of the dataset.", rich_help_panel=MEASURED),
-]
-Draws = Annotated[
-    int | None,
-    typer.Option(min=2, help="Draw N times where a decoder draws.", rich_help_panel=MEASURED),
-]
-Flatten = Annotated[
-    bool,
-    typer.Option(
-        "--flatten",
-        help="Accept images with alpha (blended with white) or in CMYK.",
-        rich_help_panel=MEASURED,
-    ),
-]
-USUAL_METRICS = ",".join(registry.USUAL_METRICS)
-
-# What to compare
-
-StoredDataset = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        help="A dataset that has results.",
-        rich_help_panel=COMPARED,
-        autocompletion=complete_stored,
-    ),
-]
+StoredDataset = Annotated[str, opt(COMPARED, _HAS_RESULTS, "--dataset", completes="stored")]
 StoredDatasets = Annotated[
     str,
-    typer.Option(
-        "--dataset", help=_STORED, rich_help_panel=COMPARED, autocompletion=complete_stored
-    ),
+    opt(COMPARED, "A dataset that has results, or 'all' of them.", "--dataset", completes="stored"),
 ]
-StoredCodecs = Annotated[
-    str,
-    typer.Option("--codecs", help=_KEPT, rich_help_panel=COMPARED, autocompletion=complete_codecs),
-]
-ComparedMetrics = Annotated[
-    str,
-    typer.Option(
-        "--metrics", help=_METRICS, rich_help_panel=COMPARED, autocompletion=complete_metrics
-    ),
-]
-Attribute = Annotated[
-    str,
-    typer.Option(
-        help="A metric, to list the images that influence it most at each setting.",
-        rich_help_panel=COMPARED,
-        autocompletion=complete_metrics,
-    ),
-]
+StoredCodecs = Annotated[str, opt(COMPARED, _KEPT, "--codecs", completes="codecs")]
+ComparedMetrics = Annotated[str, opt(COMPARED, _METRICS, "--metrics", completes="metrics")]
 VerifiedOnly = Annotated[
     bool,
-    typer.Option(
+    opt(
+        COMPARED,
+        "Only rows that an independent decode has verified (`bench run --verify`).",
         "--verified-only",
-        help="Only rows that an independent decode has verified (`bench run --verify`).",
-        rich_help_panel=COMPARED,
     ),
 ]
-
-# What to export
-
-ExportedCodecs = Annotated[
-    str,
-    typer.Option("--codecs", help=_KEPT, rich_help_panel=EXPORTED, autocompletion=complete_codecs),
-]
-ExportedDataset = Annotated[
-    str,
-    typer.Option(
-        "--dataset",
-        help="A dataset that has results.",
-        rich_help_panel=EXPORTED,
-        autocompletion=complete_stored,
-    ),
-]
-
-# Where from
-
-Results = Annotated[
-    Path,
-    typer.Option("--results", help=_RESULTS, rich_help_panel=ORIGIN, callback=stored_folder),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
-        "$BENCH_DATA names and the user's cache.",
-        rich_help_panel=ORIGIN,
-    ),
-]
-WeightsDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder searched for weight files first; then $BENCH_WEIGHTS and torch's cache.",
-        rich_help_panel=ORIGIN,
-    ),
-]
-VtmDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of VTM's programs; default: $VTM_DIR, else the PATH.", rich_help_panel=ORIGIN
-    ),
-]
-Packs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--pack",
-        help="A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
-        rich_help_panel=ORIGIN,
-    ),
-]
+ExportedCodecs = Annotated[str, opt(EXPORTED, _KEPT, "--codecs", completes="codecs")]
+ExportedDataset = Annotated[str, opt(EXPORTED, _HAS_RESULTS, "--dataset", completes="stored")]
+Results = Annotated[Path, opt(ORIGIN, "Folder of results.", "--results", refuses="stored")]
+ResultsTarget = Annotated[Path, opt(TARGET, "Folder of results.", "--results", refuses="folder")]
 Checkpoint = Annotated[
     str,
-    typer.Option(
-        help="A checkpoint of our codec; default: ours.safetensors in the weights folder, else "
-        "the bundled one.",
-        rich_help_panel=ORIGIN,
+    opt(
+        ORIGIN,
+        "A checkpoint of our codec; default: ours.safetensors in the weights folder, else the "
+        "bundled one.",
     ),
 ]
-
-# How
-
 AllowFew = Annotated[
     bool,
-    typer.Option(
-        "--allow-few",
-        help="Compute FID and KID of fewer than 50 images too, marked as such.",
-        rich_help_panel=MANNER,
-    ),
+    opt(MANNER, "Compute FID and KID of fewer than 50 images too, marked as such.", "--allow-few"),
 ]
-Timing = Annotated[
-    bool,
-    typer.Option(
-        "--timing",
-        help="Measure one cell at a time, so that its seconds are comparable.",
-        rich_help_panel=MANNER,
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Cells to run at the same time; default: one per core, fewer for lack of memory.",
-        rich_help_panel=MANNER,
-    ),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        min=0.1,
-        metavar="SECONDS",
-        help="Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
-        "default: never, since VTM takes hours.",
-        rich_help_panel=MANNER,
-    ),
-]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        help="local: this machine; ray: the nodes of a Ray cluster.",
-        rich_help_panel=MANNER,
-    ),
-]
-Address = Annotated[
-    str,
-    typer.Option(
-        help="Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine.",
-        rich_help_panel=MANNER,
-    ),
-]
-GpusPerWorker = Annotated[
-    float,
-    typer.Option(
-        min=0.01,
-        help="With Ray, GPUs per worker of a GPU codec; 0.5: two share one.",
-        rich_help_panel=MANNER,
-    ),
-]
-Nodes = Annotated[
-    int | None,
-    typer.Option(min=1, help="Also simulate a Ray cluster of N nodes.", rich_help_panel=MANNER),
-]
-WorkersPerNode = Annotated[
-    int,
-    typer.Option(min=1, help="Cells to run at the same time on each node.", rich_help_panel=MANNER),
-]
-DeviceName = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        help="Device for neural networks: auto, cpu or cuda.",
-        rich_help_panel=MANNER,
-    ),
-]
-
-# How to draw
-
 StyleName = Annotated[
-    str,
-    typer.Option(
-        "--style",
-        help="Style of the figures: usual, or another of the table.",
-        rich_help_panel=DRAWING,
-    ),
+    str, opt(DRAWING, "Style of the figures: usual, or another of the table.", "--style")
 ]
 Font = Annotated[
-    str,
-    typer.Option(
-        "--font",
-        help="Typeface of the figures: sans, or serif as LaTeX's Times.",
-        rich_help_panel=DRAWING,
-    ),
-]
-USUAL_PAGE_IMAGES = "14MB"
-PageImages = Annotated[
-    str,
-    typer.Option(
-        help="Decoded images in the page: files of a total size (14MB), those of a number of "
-        "photographs (2), or 'all'.",
-        rich_help_panel=DRAWING,
-    ),
-]
-
-# Where to
-
-ResultsTarget = Annotated[
-    Path,
-    typer.Option("--results", help=_RESULTS, rich_help_panel=TARGET, callback=target_folder),
-]
-Page = Annotated[
-    bool | None,
-    typer.Option(
-        "--page/--no-page",
-        help="Also write page.html, where each point of a curve opens its images; default: where "
-        "the report's folder has a page, which then is written again.",
-        show_default=False,
-        rich_help_panel=TARGET,
-    ),
+    str, opt(DRAWING, "Typeface of the figures: sans, or serif as LaTeX's Times.", "--font")
 ]
 CsvFile = Annotated[
     Path | None,
-    typer.Option(
-        "--csv",
-        help="Also write the table to this csv file, at full precision.",
-        rich_help_panel=TARGET,
-        callback=target_file,
+    opt(
+        TARGET, "Also write the table to this csv file, at full precision.", "--csv", refuses="file"
     ),
 ]
 Verbose = Annotated[
     bool,
-    typer.Option(
-        "--verbose",
-        "-v",
-        help="Print every sentence that is summed up in one line for each kind.",
-        rich_help_panel=TARGET,
+    opt(
+        TARGET,
+        "Print every sentence that is summed up in one line for each kind.",
+        *("--verbose", "-v"),
     ),
 ]
-AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print the summary as JSON and nothing else.", rich_help_panel=TARGET
-    ),
-]
+AsJson = Annotated[bool, opt(TARGET, "Print the summary as JSON and nothing else.", "--json")]

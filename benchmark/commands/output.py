@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
-from benchmark.commands.plain_terminal import PlainStream
 from benchmark.system.processes import interrupt_at_hang_up
 from benchmark.system.text import counted, visible
 
@@ -27,6 +26,36 @@ if TYPE_CHECKING:
 SHOWN_FAILURES = 10
 SHOWN_PROBLEMS = 20  # of an audit
 LINE_SECONDS = 30.0
+
+
+class PlainStream:
+    """A stream of text that writes control characters as escapes, but line feeds and tabs.
+
+    Names of files, caveats of rows and the errors of programs may hold sequences that move the
+    cursor, change the title or colour what follows.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text and return its length."""
+        self.stream.write(visible(text, keep_lines=True))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def plain_terminal() -> Iterator[None]:
+    """Have this process print through `PlainStream` on both of its streams."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def print_summary(summary: "Summary", measures: "Sequence[Measure]") -> None:

@@ -1,17 +1,22 @@
-"""A verb of `bench`: help with examples and panels, spellings of options, groups of verbs."""
+"""A verb of `bench`: options from declarations, help with examples and panels, groups of verbs."""
 
 import inspect
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import Field
+from functools import wraps
+from inspect import Parameter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 from typer.models import CommandFunctionType
 
-from benchmark.commands.options import PANELS
-from benchmark.commands.plain_terminal import plain_terminal
+from benchmark.commands.options import opt
+from benchmark.commands.output import plain_terminal
+from benchmark.option import PANELS, Option, declared
 from benchmark.system.settings import isolated
 
 # Both spellings are accepted wherever one of them is an option.
@@ -22,6 +27,83 @@ SPELLINGS = (
     ("--point", "--points"),
 )
 EXAMPLES = "Examples:\n"
+
+
+def takes(
+    made: type[Any], names: str = "", **changed: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that replaces a verb's first parameter by options of the command line.
+
+    made: a dataclass whose fields are options (`benchmark.option`) and whose class method `of`
+    takes their values. names: the options to take, else all. changed: other defaults, or whole
+    declarations in place of the field's.
+    """
+    known = declared(made)
+    chosen = names.split() or list(known)
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        _declared, *own = inspect.signature(verb).parameters.values()
+
+        @wraps(verb)
+        def command(**given: Any) -> None:
+            picked = {name: given.pop(name) for name in chosen}
+            verb(made.of(**picked), **given)
+
+        options = [_parameter(*known[name], changed.get(name)) for name in chosen]
+        parameters = [*options, *(one.replace(kind=Parameter.KEYWORD_ONLY) for one in own)]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return decorate
+
+
+def _parameter(field: Field[Any], told: Option, changed: Any) -> Parameter:
+    """Return the parameter of a typer command for a declared option."""
+    default: Any = field.default if changed is None else changed
+    if isinstance(changed, Field):
+        default, told = changed.default, changed.metadata["option"]
+    kind: Any = field.type
+    if told.many == "listed":
+        kind, default = str, default if isinstance(default, str) else ",".join(default)
+    elif told.many == "repeated":
+        kind, default = list[get_args(kind)[0]] | None, None  # type: ignore[misc]
+    flags = told.flags or (f"--{field.name.replace('_', '-')}",)
+    made = opt(
+        *(told.panel, told.help, *flags),
+        completes=told.completes,
+        refuses=told.refuses,
+        min=told.least,
+        max=told.most,
+        metavar=told.value,
+    )
+    return Parameter(
+        field.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, made]
+    )
+
+
+def command_line(context: typer.Context) -> str:
+    """Return a command as a shell takes it, without the options that were left out."""
+    words: list[str] = []
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            words += _words(option, context.params[option.name or ""])
+    names: list[str] = []
+    present: Any = context
+    while present.parent is not None:
+        names.insert(0, present.info_name or "")
+        present = present.parent
+    return shlex.join(["bench", *names, *words])
+
+
+def _words(option: Any, value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if option.param_type_name == "argument":
+        return [str(one) for one in values]
+    if option.is_flag:
+        return [option.opts[0] if value else option.secondary_opts[0]]
+    return [word for one in values for word in (option.opts[0], str(one))]
 
 
 class Verb(TyperCommand):

@@ -3,7 +3,7 @@
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmark import user_file
 from benchmark.datasets.dataset import Dataset, ImageFile
 from benchmark.errors import BenchError, Unavailable, UsageError
+from benchmark.registry import DATASETS, dataset_opener, means_folder
 from benchmark.system.digest import cache_folder
 
 VARIABLE = "BENCH_DATA"
@@ -58,12 +59,27 @@ def open_folder(path: Path) -> Dataset:
     return Dataset(f"{title}-{digest}", tuple(sorted(images)), title)
 
 
-def open_from_file(name: str, folders: Sequence[Path], taken: Container[str]) -> Dataset:
+def open_dataset(name_or_folder: str | Path, data_dir: Path | None = None) -> Dataset:
+    """Open a dataset: a name of the registry, a folder of images, or `path.py:function`.
+
+    data_dir: searched for named datasets before $BENCH_DATA and the user's cache. Raises
+    `UnknownName` for what is neither a name nor a path, `UsageError` for a path without images,
+    `Unavailable` where images are missing.
+    """
+    text = str(name_or_folder)
+    if user_file.names_file(text):
+        return open_from_file(text, data_folders(data_dir))
+    if means_folder(text):
+        return open_folder(Path(text))
+    dataset: Dataset = dataset_opener(text, "dataset or folder")(data_folders(data_dir))
+    return dataset
+
+
+def open_from_file(name: str, folders: Sequence[Path]) -> Dataset:
     """Call the function that `path.py:function` names, and return its dataset, images sorted.
 
-    folders: the data folders, most wanted first, which it may take as its only argument. taken:
-    names of datasets that it must not use. Raises `UsageError` for a function that fails, or that
-    returns no dataset.
+    folders: the data folders, most wanted first, which it may take as its only argument. Raises
+    `UsageError` for a function that fails, returns no dataset, or one with the name of another.
     """
     function = user_file.load(name, "function")
     arguments = [list(folders)] if inspect.signature(function).parameters else []
@@ -76,7 +92,7 @@ def open_from_file(name: str, folders: Sequence[Path], taken: Container[str]) ->
     place = user_file.place_of(name)
     if not isinstance(made, Dataset):
         raise UsageError(f"{place}: {name} is to return a Dataset, not {type(made).__name__}")
-    if made.name in taken or made.store_name in taken:
+    if made.name in DATASETS or made.store_name in DATASETS:
         raise UsageError(
             f"{place}: the dataset of {name} has the name {made.name!r} of another one, whose "
             "results lie there: give it a name of its own"

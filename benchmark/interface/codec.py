@@ -75,7 +75,9 @@ class BoundCodec:
 
 
 @isolated
-def codec(name: str, *, device: str = "auto", weights_dir: str | Path | None = None) -> BoundCodec:
+def open_codec(
+    name: str, *, device: str = "auto", weights_dir: str | Path | None = None
+) -> BoundCodec:
     """Open a codec to encode and decode arrays with.
 
     name: a spec such as ``"jpeg"``, ``"ours:beta=0"`` or ``"mine.py:Mine"``. device: "auto", "cpu"
@@ -83,7 +85,7 @@ def codec(name: str, *, device: str = "auto", weights_dir: str | Path | None = N
     `UnknownName`, `BadOption` or, where a program or weight file is missing, `Unavailable`.
 
     >>> grey = np.full((64, 64, 3), 128, np.uint8)
-    >>> jpeg = codec("jpeg")
+    >>> jpeg = open_codec("jpeg")
     >>> jpeg.settings[0]
     Setting(name='quality', value=5)
     >>> jpeg.decode(jpeg.encode(grey, quality=50)).shape

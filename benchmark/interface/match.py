@@ -4,7 +4,8 @@ import pandas as pd
 
 from benchmark.analysis.match import matches, parse_tolerance
 from benchmark.interface.tables import summarised
-from benchmark.registry import METRICS, metric_names
+from benchmark.plan.request import metric_names
+from benchmark.registry import METRICS
 
 
 def match(

@@ -14,8 +14,8 @@ from benchmark.figures.rate_curve import draw_panel
 from benchmark.figures.style import drawn_in, figure_style, styles
 from benchmark.interface.tables import summarised
 from benchmark.metrics.measure import Measure
+from benchmark.plan.request import metric_names
 from benchmark.published.curves import measured_panel
-from benchmark.registry import metric_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

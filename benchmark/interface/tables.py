@@ -15,8 +15,9 @@ from benchmark.analysis.summarise import Summary, looked_for, summarise
 from benchmark.errors import UsageError
 from benchmark.figures.bd_table import bd_records
 from benchmark.metrics.measure import Measure
+from benchmark.plan.request import metric_names
 from benchmark.protocol import CODING, protocols
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.rows.schema import schema_of
 from benchmark.rows.store import Store
 

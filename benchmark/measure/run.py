@@ -22,9 +22,9 @@ from benchmark.metrics.availability import by_kind, computable, labelled, lackin
 from benchmark.plan.estimate import CostModel
 from benchmark.plan.matrix import Matrix, open_matrix, open_stored
 from benchmark.plan.memory import Need, WorkerPlan, needs_of, plan_workers
-from benchmark.plan.request import Request
+from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import protocols
-from benchmark.registry import metric_names, scored_by_image
+from benchmark.registry import scored_by_image
 from benchmark.rows.named_code import NamedCodecs
 from benchmark.rows.provenance import run_record
 from benchmark.rows.store import Store

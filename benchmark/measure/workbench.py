@@ -29,9 +29,9 @@ from benchmark.measure.reconstruct import reconstruct
 from benchmark.measure.score import HashedImage, Scorer, Scores
 from benchmark.packs.pack import Pack, Recorded, open_pack
 from benchmark.plan.cells import Cell
-from benchmark.plan.request import Request
+from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import CODING, bits_per_pixel
-from benchmark.registry import metric_names, scored_by_image
+from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
 from benchmark.rows.provenance import new_run_id
 from benchmark.system.digest import pixels_sha256

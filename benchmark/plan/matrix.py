@@ -9,12 +9,13 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from benchmark.datasets.dataset import Dataset, Refused, Source, probe, without_duplicates
+from benchmark.datasets.folder import open_dataset
 from benchmark.errors import DamagedResults, Unavailable, UsageError
 from benchmark.packs.pack import open_pack
 from benchmark.plan.cells import Cell, Contender, lacking, plan
 from benchmark.plan.request import Request
 from benchmark.plan.select import ALL, Selection, cannot_run, parse_points, select
-from benchmark.registry import DATASETS, open_dataset
+from benchmark.registry import DATASETS
 from benchmark.rows.folder_name import folder_store_name, stores_below
 from benchmark.rows.store import Store
 from benchmark.system.machine import cores

@@ -1,9 +1,15 @@
-"""A request: everything that `bench run` takes, with its defaults."""
+"""A request: everything that a run takes, each option with its default and help."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
-from benchmark.registry import USUAL_METRICS
+from benchmark import user_file
+from benchmark.codec_spec import split_unescaped
+from benchmark.errors import UnknownName, UsageError
+from benchmark.option import MANNER, MEASURED, ORIGIN, TARGET, option
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, USUAL_METRICS, metric_class
 
 VTM_VARIABLE = "VTM_DIR"
 
@@ -12,35 +18,130 @@ VTM_VARIABLE = "VTM_DIR"
 class Request:
     """Measurements asked for: codecs x settings x images, and how they are to be made.
 
-    `bench run` and `benchmark.measure.run.run` use every field. `bench plan` and `bench rescore`
-    use those that select cells, images and folders.
+    `bench run` and `benchmark.run` take every field; other verbs take some of them.
     """
 
-    codecs: tuple[str, ...] = ("all",)  # specs, `name[:key=value]...` or `path.py:Class`
-    dataset: str = "sample"  # a name in the registry, a folder, or `path.py:function`
-    points: tuple[str, ...] = ()  # `jpeg.quality=10,30`: settings instead of a codec's own sweep
-    metrics: tuple[str, ...] = USUAL_METRICS  # names, or `path.py:Class`; ("all",)
-    limit: int | None = None  # only the first images of the dataset
-    flatten: bool = False  # accept images with alpha (laid on white) or CMYK
-    packs: tuple[Path, ...] = ()  # bitstream archives that stand in for encoders
-    draws: int | None = None  # seeds of each codec whose decoder draws, from 0 on
-    skip_missing: bool = False  # leave out, with the reason, codecs that cannot run here
-    timing: bool = False  # one cell at a time, nothing else running; only timed rows count as done
+    codecs: tuple[str, ...] = option(
+        ("all",),
+        MEASURED,
+        "Comma-separated codecs, each name[:key=value]... or path.py:Class; "
+        "'all' are those that can run on this machine.",
+        many="listed",
+        completes="codecs",
+    )
+    dataset: str = option(
+        "sample",
+        MEASURED,
+        "A dataset by name, a folder of images, or path.py:function.",
+        completes="dataset",
+    )
+    points: tuple[str, ...] = option(
+        (),
+        MEASURED,
+        "Settings to measure, else a codec's default ones: jpeg.quality=10,30 (repeatable).",
+        many="repeated",
+        python='A mapping is taken as well: {"jpeg.quality": [10, 30]}.',
+    )
+    metrics: tuple[str, ...] = option(
+        USUAL_METRICS,
+        MEASURED,
+        "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
+        many="listed",
+        completes="metrics",
+        python="Of metrics of a whole dataset, features are stored; `summary` computes them.",
+    )
+    limit: int | None = option(None, MEASURED, "Only the first N images of the dataset.", least=1)
+    draws: int | None = option(
+        None,
+        MEASURED,
+        "Decode with N seeds, 0 to N - 1, where a decoder is generative.",
+        least=2,
+    )
+    flatten: bool = option(
+        False, MEASURED, "Accept images with alpha (blended with white) or in CMYK."
+    )
+    packs: tuple[Path, ...] = option(
+        (),
+        ORIGIN,
+        "A pack, folder or tar, whose streams are used instead of encoding (repeatable).",
+        "--pack",
+        many="repeated",
+    )
+    skip_missing: bool = option(
+        False,
+        MEASURED,
+        "Leave out the codecs that cannot run on this machine, with their reasons; the others run.",
+    )
+    timing: bool = option(
+        False, MANNER, "Measure one cell at a time, so that its seconds are comparable."
+    )
 
-    engine: str = "local"  # or "ray"
-    device: str = "auto"  # or "cpu", "cuda": of codecs and metrics
-    jobs: int | None = None  # cells at the same time; None for one per core
-    address: str = "auto"  # HOST:PORT of the Ray cluster; "auto" for that of this machine
-    timeout_seconds: float | None = None  # of encoding, decoding or scoring one image; None: none
-    gpus_per_worker: float = 1.0  # with Ray, for codecs on a GPU; 0.5 lets two share one
+    jobs: int | None = option(
+        None,
+        MANNER,
+        "Cells to run at the same time; default: one per core, fewer for lack of memory.",
+        least=1,
+    )
+    timeout_seconds: float | None = option(
+        None,
+        MANNER,
+        "Give a cell up as failed when encoding, decoding or scoring its image takes longer; "
+        "default: never, since VTM takes hours.",
+        "--timeout",
+        least=0.1,
+        value="SECONDS",
+    )
+    device: str = option("auto", MANNER, "Device for neural networks: auto, cpu or cuda.")
+    engine: str = option("local", MANNER, "local: this machine; ray: the nodes of a Ray cluster.")
+    address: str = option(
+        "auto",
+        MANNER,
+        "Address of the Ray cluster, HOST:PORT; auto: the cluster of this machine.",
+    )
+    gpus_per_worker: float = option(
+        1.0,
+        MANNER,
+        "With Ray, GPUs per worker of a GPU codec; 0.5: two share one.",
+        least=0.01,
+    )
 
-    keep: bool = True  # keep the streams
-    verify: bool = False  # decode each kept stream again in a process that has nothing else
+    keep: bool = option(
+        True,
+        TARGET,
+        "Keep the streams, for `bench rescore` and `bench audit`.",
+        "--keep/--no-keep",
+    )
+    verify: bool = option(
+        False,
+        MANNER,
+        "Verify by independent decode: decode each kept stream again in a fresh process.",
+    )
 
-    results: Path = Path("results")
-    data_dir: Path | None = None  # searched for datasets before $BENCH_DATA
-    weights_dir: Path | None = None  # searched for weight files before $BENCH_WEIGHTS
-    vtm_dir: Path | None = None  # of VTM's programs, instead of $VTM_DIR
+    results: Path = option(Path("results"), TARGET, "Folder of results.", refuses="folder")
+    data_dir: Path | None = option(
+        None,
+        ORIGIN,
+        "Folder that holds datasets (kodak/kodim01.png ...), searched first; then those that "
+        "$BENCH_DATA names and the user's cache.",
+    )
+    weights_dir: Path | None = option(
+        None,
+        ORIGIN,
+        "Folder searched for weight files first; then $BENCH_WEIGHTS and torch's cache.",
+    )
+    vtm_dir: Path | None = option(
+        None, ORIGIN, "Folder of VTM's programs; default: $VTM_DIR, else the PATH."
+    )
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Return a request of values as the command line or Python has them.
+
+        codecs and metrics: a comma-separated text, or names. points: texts, or a mapping from
+        "codec.setting" to values. Folders: texts or paths. Raises `UnknownName` for metrics that
+        there are not, `TypeError` for an option that there is not.
+        """
+        return cls(**{name: _FORMS.get(name, _same)(value) for name, value in given.items()})
 
     def use_folders(self) -> None:
         """Look for weights and programs in the given folders, in this context and its workers.
@@ -51,3 +152,80 @@ class Request:
 
         use_weights_folder(self.weights_dir)
         use_program_folder(VTM_VARIABLE, self.vtm_dir)
+
+
+def metric_names(asked: str | Iterable[str]) -> tuple[str, ...]:
+    """Return metrics as a tuple of names without duplicates; `all` stands for every metric.
+
+    asked: names, each of the registry or `path.py:Class`, or a comma-separated text of them. Raises
+    `UnknownName`, and `UsageError` for a file that holds no such metric or one whose column is
+    taken.
+
+    >>> metric_names("psnr, lpips,psnr")
+    ('psnr', 'lpips')
+    """
+    known = (*METRICS, *DISTRIBUTION_METRICS)
+    texts = [text.strip() for text in (asked.split(",") if isinstance(asked, str) else asked)]
+    every = [name for text in texts for name in (known if text == "all" else (text,))]
+    names = tuple(dict.fromkeys(every))
+    for name in names:
+        if name not in known and not user_file.names_file(name):
+            raise UnknownName("metric", name, (*known, "path.py:Class"))
+    if own := list(filter(user_file.names_file, names)):
+        _refuse_taken_columns(own)
+    return names
+
+
+def _refuse_taken_columns(names: Iterable[str]) -> None:
+    """Raise `UsageError` if a user's metric has a column of the harness's, or of another file's."""
+    from benchmark.metrics.metric import metric_columns
+    from benchmark.rows.schema import table_schema
+
+    taken = dict.fromkeys(table_schema().names, "the harness")
+    for name in DISTRIBUTION_METRICS:
+        taken |= dict.fromkeys(metric_columns(metric_class(name).column), "the harness")
+    for name in names:
+        own = metric_columns(metric_class(name).column)
+        if column := next((one for one in own if one in taken), ""):
+            raise UsageError(
+                f"{user_file.place_of(name)}: the column {column!r} is one of {taken[column]} "
+                "already: give the metric another `column`"
+            )
+        taken |= dict.fromkeys(own, name)
+
+
+def _codecs(codecs: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(split_unescaped(codecs, ",") if isinstance(codecs, str) else codecs)
+
+
+def _points(points: str | Mapping[str, Sequence[float]] | Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(points, str):
+        return (points,)
+    if isinstance(points, Mapping):
+        return tuple(
+            f"{name}={','.join(format(value, '.17g') for value in values)}"
+            for name, values in points.items()
+        )
+    return tuple(points or ())
+
+
+def _path(folder: str | Path | None) -> Path | None:
+    return None if folder is None else Path(folder)
+
+
+def _paths(paths: Iterable[str | Path] | None) -> tuple[Path, ...]:
+    return tuple(map(Path, paths or ()))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "codecs": _codecs,
+    "dataset": str,
+    "points": _points,
+    "metrics": lambda asked: metric_names(asked) if asked else (),
+    "packs": _paths,
+    **dict.fromkeys(("results", "data_dir", "weights_dir", "vtm_dir"), _path),
+}

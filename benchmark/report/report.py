@@ -21,11 +21,12 @@ from benchmark.figures.style import file_bytes, styles
 from benchmark.figures.table import Table, csv_text, latex, markdown, means_table
 from benchmark.figures.timing import draw_timing
 from benchmark.metrics.measure import Measure
+from benchmark.plan.request import metric_names
 from benchmark.published.curves import measured_panel
 from benchmark.published.overlay import Overlay, overlays
 from benchmark.published.overlay import left_out as left_out_published
 from benchmark.published.points import chosen_points
-from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class, metric_names
+from benchmark.registry import DISTRIBUTION_METRICS, METRICS, metric_class
 from benchmark.report.attribution import attribution_files
 from benchmark.report.document import brief_lines, left_out, lines_of, report_text
 from benchmark.report.report_set import PAGE, ReportSet

@@ -57,7 +57,7 @@ def test_a_stream_of_a_standard_format_is_recognised_and_decoded_as_by_its_codec
     said = bench("encode", "in.png", "out.bin", "--codec", codec, "--point", point)
     stream = (place / "out.bin").read_bytes()
     name, _, value = point.partition("=")
-    bound = benchmark.codec(codec)
+    bound = benchmark.open_codec(codec)
     assert stream == bound.encode(photo, **{name: float(value)})
     height, width, _ = photo.shape
     bpp = 8 * len(stream) / (height * width)
@@ -72,9 +72,9 @@ def test_other_streams_are_decoded_by_the_codec_that_is_named(place, photo):
     for codec in ("raw", mine):
         bench("encode", "in.png", "out.bin", "--codec", codec)
         stream = (place / "out.bin").read_bytes()
-        assert stream == benchmark.codec(codec).encode(photo), "the middle setting by default"
+        assert stream == benchmark.open_codec(codec).encode(photo), "the middle setting by default"
         bench("decode", "out.bin", "out.png", "--codec", codec)
-        assert np.array_equal(pixels_of("out.png"), benchmark.codec(codec).decode(stream))
+        assert np.array_equal(pixels_of("out.png"), benchmark.open_codec(codec).decode(stream))
 
 
 def test_a_stream_of_a_bundled_pack_is_decoded_without_an_encoder(place):
@@ -125,10 +125,10 @@ def test_our_container_is_recognised():
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence_and_no_file(place, photo, words, error, says):
-    jpeg = benchmark.codec("jpeg").encode(photo, quality=50)
+    jpeg = benchmark.open_codec("jpeg").encode(photo, quality=50)
     (place / "a.jpg").write_bytes(jpeg)
     (place / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
-    (place / "honest").write_bytes(benchmark.codec(f"{FAKES}:Honest").encode(photo))
+    (place / "honest").write_bytes(benchmark.open_codec(f"{FAKES}:Honest").encode(photo))
     with pytest.raises(error) as told:
         bench(*words)
     assert says in str(told.value)

@@ -30,11 +30,11 @@ CONTENDERS_MAY_IMPORT = (
 # harness does.
 CONTENDERS_VERBS_MAY_IMPORT = (
     *CONTENDERS_MAY_IMPORT,
-    "benchmark.commands.completion",
     "benchmark.commands.options",
     "benchmark.commands.output",
-    "benchmark.commands.refusals",
     "benchmark.commands.verb",
+    "benchmark.option",
+    "benchmark.plan.request",
 )
 # Rooms that see less than those before them: what they are handed is pixels or tables.
 CLOSED_TO = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import VERBS
-from benchmark.commands.options import PANELS
+from benchmark.option import PANELS
 from benchmark.registry import COMMANDS
 from support.bench.command import bench
 from support.bench.verbs import every_command, every_verb

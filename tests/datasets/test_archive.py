@@ -20,10 +20,9 @@ from benchmark.datasets.archive import (
 )
 from benchmark.datasets.clic2020 import open_clic2020, open_validation
 from benchmark.datasets.download import MANIFEST, Expected
-from benchmark.datasets.folder import open_folder
+from benchmark.datasets.folder import open_dataset, open_folder
 from benchmark.datasets.kodak import open_kodak
 from benchmark.errors import Unavailable, UsageError
-from benchmark.registry import open_dataset
 from conftest import SHARED
 from support.files.clic_files import make_clic
 from support.files.file_server import served, zip_of

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from benchmark.datasets.dataset import ImageFile
+from benchmark.datasets.folder import open_dataset
 from benchmark.errors import UsageError
-from benchmark.registry import open_dataset
 from support.bench.command import bench
 from support.files.noise import effect_noise
 

@@ -12,6 +12,7 @@ from benchmark.analysis.grid import realism_grid
 from benchmark.analysis.summarise import summarise
 from benchmark.cli import app
 from benchmark.datasets.dataset import Profile, profile
+from benchmark.datasets.folder import open_dataset
 from benchmark.figures.rate_curve import draw_rate_curves
 from benchmark.figures.style import styles
 from benchmark.figures.table import means_table
@@ -21,7 +22,7 @@ from benchmark.paper.figures import curves
 from benchmark.paper.results import PaperResults, every_measure
 from benchmark.protocol import protocols
 from benchmark.published.curves import measured_panel
-from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS, open_dataset
+from benchmark.registry import DATASETS, DISTRIBUTION_METRICS, METRICS
 from benchmark.rows.store import Store
 from support.rows.measured import row, table
 

@@ -26,7 +26,7 @@ def test_it_has_the_pixels_that_were_scored(place):
     one = Store(place).table().to_pylist()[0]
     pixels = benchmark.decoded(place, "webp", "cup", quality=one["setting_value"])
     assert pixels.dtype == np.uint8
-    truth = benchmark.codec("webp").decode(Store(place).stream(one["stream_sha256"]))
+    truth = benchmark.open_codec("webp").decode(Store(place).stream(one["stream_sha256"]))
     assert np.array_equal(pixels, truth)
 
 

@@ -299,8 +299,8 @@ def test_distribution_metrics_are_those_of_a_report(stored):
 
 def test_a_codec_turns_arrays_into_bytes_and_back():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
-    assert np.array_equal((raw := benchmark.codec("raw")).decode(raw.encode(pixels)), pixels)
-    jpeg = benchmark.codec("jpeg")
+    assert np.array_equal((raw := benchmark.open_codec("raw")).decode(raw.encode(pixels)), pixels)
+    jpeg = benchmark.open_codec("jpeg")
     assert jpeg.settings[0] == Setting("quality", 5)
     assert jpeg.info.licence
     sizes = [len(jpeg.encode(pixels, quality=quality)) for quality in (10, 50, 90)]
@@ -312,13 +312,13 @@ def test_a_codec_turns_arrays_into_bytes_and_back():
 
 
 def test_a_codec_is_given_bytes_alone_to_decode_from():
-    remembers = benchmark.codec(f"{FAKES}:Remembers")
+    remembers = benchmark.open_codec(f"{FAKES}:Remembers")
     with pytest.raises(AssertionError, match="never encoded"):
         remembers.decode(remembers.encode(np.zeros((8, 8, 3), np.uint8)))
 
 
 def test_other_pixels_and_settings_are_refused():
-    jpeg = benchmark.codec("jpeg")
+    jpeg = benchmark.open_codec("jpeg")
     grey = np.zeros((8, 8, 3), np.uint8)
     for pixels in (grey.astype(float), grey[..., 0], grey[..., :2]):
         with pytest.raises(UsageError, match="an image is uint8"):
@@ -328,4 +328,4 @@ def test_other_pixels_and_settings_are_refused():
     with pytest.raises(UsageError, match="one setting"):
         jpeg.encode(grey, 5, quality=5)
     with pytest.raises(UnknownName, match="Did you mean 'jpeg'"):
-        benchmark.codec("jpg")
+        benchmark.open_codec("jpg")

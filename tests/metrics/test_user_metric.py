@@ -9,7 +9,8 @@ from PIL import Image
 
 import benchmark
 from benchmark.errors import UsageError
-from benchmark.registry import metric_class, metric_names
+from benchmark.plan.request import metric_names
+from benchmark.registry import metric_class
 from benchmark.rows.merge import merge_folders
 from benchmark.rows.store import Store
 from support.bench.command import bench
@@ -117,7 +118,7 @@ def test_values_are_those_of_the_class_under_a_protocol_with_the_files_digest(he
         assert row["mine_error_reason"] is None
     row = min(rows(), key=lambda row: (row["image"], row["setting_value"]))
     source = np.asarray(Image.open(here / "photos" / "0.png")).astype(float)
-    codec = benchmark.codec("jpeg")
+    codec = benchmark.open_codec("jpeg")
     decoded = codec.decode(codec.encode(source.astype(np.uint8), 30))
     assert row["mine_error"] == pytest.approx(abs(source - decoded).mean(), abs=1e-12)
 

@@ -90,7 +90,7 @@ def test_a_file_has_the_pixels_that_were_scored_and_a_name_that_says_what_it_is(
             f"{row_['image'][:-4]}__{row_['codec']}__quality={row_['setting_value']:g}"
             f"__{row_['bpp']:.3f}bpp.png"
         )
-        codec = benchmark.codec(row_["codec"])
+        codec = benchmark.open_codec(row_["codec"])
         truth = codec.decode(store_of(folder).stream(row_["stream_sha256"]))
         with Image.open(folder / "out" / name) as picture:
             assert np.array_equal(np.asarray(picture), truth)

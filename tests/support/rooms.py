@@ -28,10 +28,10 @@ ROOMS = (
     "interface",
     "commands",
 )
-BOUNDARY = ("codec", "codec_spec", "errors", "registry", "protocol", "user_file")
+BOUNDARY = ("codec", "codec_spec", "errors", "option", "registry", "protocol", "user_file")
 INTERFACE = ("__init__", "interface")
 LABELS = {
-    "boundary": "boundary: codec, codec_spec, errors, registry, protocol, user_file",
+    "boundary": "boundary: codec, codec_spec, errors, option, registry, protocol, user_file",
     "interface": "interface: import benchmark",
     "commands": "commands, cli",
 }

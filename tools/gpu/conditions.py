@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from benchmark.codec import Pixels
+from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.image import read_image
 from benchmark.errors import Unavailable
-from benchmark.registry import open_dataset
 from benchmark.system.machine import commit, machine
 from benchmark.system.settings import DEVICE
 

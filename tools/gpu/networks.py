@@ -14,8 +14,8 @@ from baselines.neural.checkpoint_codec import BUNDLED
 from baselines.neural.inference import to_images
 from benchmark.codec import Codec, Pixels, Setting
 from benchmark.codec_spec import load_codec, parse_codec, resolve
+from benchmark.datasets.folder import open_dataset
 from benchmark.datasets.image import read_image
-from benchmark.registry import open_dataset
 from tools.gpu.conditions import Conditions
 
 SIZES = ("micro", "mini", "small", "full")

@@ -4,27 +4,40 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs, complete_dataset, complete_metrics
-from benchmark.commands.refusals import refuse_several, target_file, target_folder
+from benchmark.commands.options import opt, refuse_several
+from benchmark.commands.verb import takes
 from benchmark.errors import BenchError, Unavailable, UsageError, refused_path
+from benchmark.option import COMPARED, MANNER, ORIGIN, TARGET, option
+from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from benchmark.check.candidate import Candidate
     from benchmark.check.check import Check, CheckOptions
     from benchmark.measure.outcome import Outcome
     from benchmark.plan.matrix import Matrix
-    from benchmark.plan.request import Request
 
 NO_VERDICT = 4
 
 
+@takes(
+    Request,
+    "points timing jobs timeout_seconds device limit results data_dir weights_dir vtm_dir flatten",
+    results=option(
+        Path("results/checks"),
+        TARGET,
+        "Folder of the new rows; the same command resumes there.",
+        refuses="folder",
+    ),
+)
 def check(
+    request: Request,
     rows: Annotated[
         list[str] | None,
         typer.Argument(
@@ -35,132 +48,81 @@ def check(
     ] = None,
     codec: Annotated[
         str,
-        typer.Option(
-            help="The codec to check: ours, ours:beta=0, jpeg:optimize=1.",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_codecs,
+        opt(
+            COMPARED, "The codec to check: ours, ours:beta=0, jpeg:optimize=1.", completes="codecs"
         ),
     ] = "",
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            help="The weights to check, for a codec that takes a checkpoint.",
-            rich_help_panel=options.COMPARED,
-        ),
+        opt(COMPARED, "The weights to check, for a codec that takes a checkpoint."),
     ] = None,
     against: Annotated[
         str,
-        typer.Option(
-            help="The reference: results/kodak, a results folder, or a baseline.",
-            rich_help_panel=options.COMPARED,
-        ),
+        opt(COMPARED, "The reference: results/kodak, a results folder, or a baseline."),
     ] = "",
     reference_codec: Annotated[
         str,
-        typer.Option(
-            help="The codec of the reference, if it has another name than --codec.",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_codecs,
+        opt(
+            COMPARED,
+            "The codec of the reference, if it has another name than --codec.",
+            completes="codecs",
         ),
     ] = "",
     dataset: Annotated[
         str,
-        typer.Option(
-            help="A dataset by name or a folder of images; default: the reference's.",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_dataset,
+        opt(
+            COMPARED,
+            "A dataset by name or a folder of images; default: the reference's.",
+            completes="dataset",
         ),
     ] = "",
     metrics: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated metrics; default: psnr,ms_ssim,lpips and distribution metrics.",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_metrics,
+        opt(
+            COMPARED,
+            "Comma-separated metrics; default: psnr,ms_ssim,lpips and distribution metrics.",
+            completes="metrics",
         ),
     ] = "",
     margin: Annotated[
         str,
-        typer.Option(
-            help="Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%.",
-            rich_help_panel=options.MANNER,
-        ),
+        opt(MANNER, "Changes that still count as equal: bd_rate=1%,lpips=1%,time=25%."),
     ] = "",
     confidence: Annotated[
         float,
-        typer.Option(
+        opt(
+            MANNER,
+            "Confidence of each kind of claim, over all metrics together.",
             min=0.5,
             max=0.9999,
-            help="Confidence of each kind of claim, over all metrics together.",
-            rich_help_panel=options.MANNER,
         ),
     ] = 0.95,
     common: Annotated[
         bool,
-        typer.Option(
-            "--common",
-            help="Compare only the images and settings that both have.",
-            rich_help_panel=options.COMPARED,
-        ),
+        opt(COMPARED, "Compare only the images and settings that both have.", "--common"),
     ] = False,
-    points: options.Points = None,
-    timing: options.Timing = False,
     fail_on_timing: Annotated[
         bool,
-        typer.Option(
-            "--fail-on-timing",
-            help="Let seconds decide the verdict as well.",
-            rich_help_panel=options.MANNER,
-        ),
+        opt(MANNER, "Let seconds decide the verdict as well.", "--fail-on-timing"),
     ] = False,
     allow_few: options.AllowFew = False,
     markdown: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the verdict to this markdown file, for a pull request.",
-            rich_help_panel=options.TARGET,
-            callback=target_file,
-        ),
+        opt(TARGET, "Write the verdict to this markdown file, for a pull request.", refuses="file"),
     ] = None,
     junit: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the verdict to this JUnit XML file.",
-            rich_help_panel=options.TARGET,
-            callback=target_file,
-        ),
+        opt(TARGET, "Write the verdict to this JUnit XML file.", refuses="file"),
     ] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the verdict to this JSON file.",
-            rich_help_panel=options.TARGET,
-            callback=target_file,
-        ),
+        opt(TARGET, "Write the verdict to this JSON file.", refuses="file"),
     ] = None,
     as_json: options.AsJson = False,
-    jobs: options.Jobs = None,
-    timeout: options.Timeout = None,
-    device: options.DeviceName = "auto",
-    limit: options.Limit = None,
-    results: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of the new rows; the same command resumes there.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
-    ] = Path("results/checks"),
     baselines: Annotated[
         Path,
-        typer.Option(
-            help="The results folder that holds the baselines.", rich_help_panel=options.ORIGIN
-        ),
+        opt(ORIGIN, "The results folder that holds the baselines."),
     ] = Path("results"),
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
-    flatten: options.Flatten = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Say whether a checkpoint, codec or set of rows is worse than a reference.
@@ -177,8 +139,7 @@ def check(
     from benchmark.check.check import check as compare
     from benchmark.check.margin import parse_margins
     from benchmark.check.row_sets import refuse_unknown_codec, two_row_sets
-    from benchmark.plan.request import Request
-    from benchmark.registry import metric_names
+    from benchmark.plan.request import metric_names
     from benchmark.system.atomic import write_files
 
     sets = list(rows or ())
@@ -208,22 +169,8 @@ def check(
             asked = asked._replace(codec=codec, reference_codec=reference_codec)
             found = compare(reference, new, asked)
         else:
-            request = Request(
-                dataset=dataset,
-                points=tuple(points or ()),
-                metrics=names,
-                limit=limit,
-                flatten=flatten,
-                timing=timing,
-                device=device,
-                jobs=jobs,
-                timeout_seconds=timeout,
-                results=results,
-                data_dir=data_dir,
-                weights_dir=weights_dir,
-                vtm_dir=vtm_dir,
-            )
-            candidate = Candidate(codec, checkpoint, reference_codec, common, request)
+            new_request = replace(request, dataset=dataset, metrics=names)
+            candidate = Candidate(codec, checkpoint, reference_codec, common, new_request)
             found = _measured(candidate, against, baselines, asked, as_json, verbose)
         if as_json:
             print(json.dumps(found.for_machines(), indent=1))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from benchmark.commands import options
-from benchmark.commands.refusals import target_folder
-from benchmark.commands.verb import Verbs
+from benchmark.commands.options import opt
+from benchmark.commands.verb import Verbs, takes
 from benchmark.errors import UsageError
+from benchmark.option import DRAWING, TARGET
+from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from benchmark.paper.paper import WrittenFigure
@@ -22,46 +22,33 @@ Examples:
 
 
 @figures.command("paper")
+@takes(Request, "data_dir weights_dir")
 def paper(
+    request: Request,
     only: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated figures, or 'all': curves_kodak,crops.",
-            rich_help_panel=options.DRAWING,
-        ),
+        opt(DRAWING, "Comma-separated figures, or 'all': curves_kodak,crops."),
     ] = "all",
     results: options.Results = Path("results"),
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder to write to; default: RESULTS/figures/paper.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder to write to; default: RESULTS/figures/paper.", refuses="folder"),
     ] = None,
     photograph: Annotated[
         str,
-        typer.Option(
-            help="Photograph that the crops are taken from: kodak/kodim15.png.",
-            rich_help_panel=options.DRAWING,
-        ),
+        opt(DRAWING, "Photograph that the crops are taken from: kodak/kodim15.png."),
     ] = "",
     window: Annotated[
         str,
-        typer.Option(
-            help="Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels.",
-            rich_help_panel=options.DRAWING,
-        ),
+        opt(DRAWING, "Part of the photograph that the crops show: LEFT,TOP,SIDE in pixels."),
     ] = "",
     bpp: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Rate of the crops in bpp.", rich_help_panel=options.DRAWING),
+        opt(DRAWING, "Rate of the crops in bpp.", min=0.001),
     ] = None,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
     verbose: options.Verbose = False,
 ) -> None:
     """Draw the paper's figures, each as PDF, PNG, csv, caption and LaTeX table.
@@ -77,15 +64,14 @@ def paper(
     from benchmark.paper.crops import CropRequest
     from benchmark.paper.paper import write_paper
     from benchmark.paper.results import PaperResults
-    from benchmark.system.settings import use_weights_folder
 
-    use_weights_folder(weights_dir)
-    request = CropRequest(photograph, _window(window), bpp)
+    request.use_folders()
+    crops = CropRequest(photograph, _window(window), bpp)
     folder = out or results / "figures" / "paper"
     drawn: list[WrittenFigure] = []
-    stored = PaperResults(results, data_dir, verified_only)
+    stored = PaperResults(results, request.data_dir, verified_only)
     with drawn_in(style, font):
-        for one in write_paper(stored, only, folder, request):
+        for one in write_paper(stored, only, folder, crops):
             if one.pdf is not None:
                 print(one.pdf, flush=True)
             drawn.append(one)

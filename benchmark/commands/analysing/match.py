@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs, complete_metrics
-from benchmark.commands.refusals import refuse_several, target_file
+from benchmark.commands.options import opt, refuse_several
+from benchmark.option import COMPARED, MANNER, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def match(
         typer.Argument(
             metavar="CODEC",
             help="The codec in question, by name or label.",
-            autocompletion=complete_codecs,
+            autocompletion=options.complete_codecs,
         ),
     ],
     against: Annotated[
@@ -32,36 +32,31 @@ def match(
         typer.Argument(
             metavar="AGAINST",
             help="The codec that it is compared with.",
-            autocompletion=complete_codecs,
+            autocompletion=options.complete_codecs,
         ),
     ],
     dataset: options.StoredDataset = "kodak",
     metric: Annotated[
         str,
-        typer.Option(
-            help="The metric of single images that has to match: psnr, ms_ssim, ...",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_metrics,
+        opt(
+            COMPARED,
+            "The metric of single images that has to match: psnr, ms_ssim, ...",
+            completes="metrics",
         ),
     ] = "psnr",
     tolerance: Annotated[
         str,
-        typer.Option(
-            help="The largest difference of matched values, in the metric's units (0.1; MS-SSIM in "
+        opt(
+            MANNER,
+            "The largest difference of matched values, in the metric's units (0.1; MS-SSIM in "
             "dB) or in percent of the larger one (1%).",
-            rich_help_panel=options.MANNER,
         ),
     ] = "0.1",
     as_json: options.AsJson = False,
     csv_file: options.CsvFile = None,
     pairs_file: Annotated[
         Path | None,
-        typer.Option(
-            "--pairs",
-            help="Also write every pair to this csv file.",
-            rich_help_panel=options.TARGET,
-            callback=target_file,
-        ),
+        opt(TARGET, "Also write every pair to this csv file.", "--pairs", refuses="file"),
     ] = None,
     results: options.Results = Path("results"),
 ) -> None:
@@ -81,7 +76,8 @@ def match(
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
-    from benchmark.registry import METRICS, metric_names
+    from benchmark.plan.request import metric_names
+    from benchmark.registry import METRICS
     from benchmark.rows.grouping import image_numbers
     from benchmark.system.atomic import write_files
 

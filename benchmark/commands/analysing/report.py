@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
+from benchmark.commands.verb import command_line, takes
+from benchmark.option import COMPARED, DRAWING, MANNER, TARGET
+from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -19,94 +21,109 @@ if TYPE_CHECKING:
 
 ReportFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--out",
-        help="Folder to write the report to, with a folder for each dataset where --dataset is "
+    opt(
+        TARGET,
+        "Folder to write the report to, with a folder for each dataset where --dataset is "
         "'all'; default: RESULTS/DATASET/report. An earlier report there is replaced.",
-        rich_help_panel=options.TARGET,
-        callback=target_folder,
+        "--out",
+        refuses="folder",
     ),
 ]
+USUAL_PAGE_IMAGES = "14MB"
 PAGE_AGAIN = "the earlier report's page is written again (--no-page removes it)"
 
 
+@takes(Request, "data_dir")
 def report(
+    request: Request,
     context: typer.Context,
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",
     allow_few: options.AllowFew = False,
-    attribute: options.Attribute = "",
+    attribute: Annotated[
+        str,
+        opt(
+            COMPARED,
+            "A metric, to list the images that influence it most at each setting.",
+            completes="metrics",
+        ),
+    ] = "",
     anchor: Annotated[
         str,
-        typer.Option(
-            help="The codec that BD-rates are relative to; default: jpeg:optimize=1, else jpeg.",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_codecs,
+        opt(
+            COMPARED,
+            "The codec that BD-rates are relative to; default: jpeg:optimize=1, else jpeg.",
+            completes="codecs",
         ),
     ] = "",
     up_to_bpp: Annotated[
         float | None,
-        typer.Option(
-            min=0.001,
-            help="Cut curves at this rate, by interpolation, before taking BD-rates.",
-            rich_help_panel=options.MANNER,
+        opt(
+            MANNER, "Cut curves at this rate, by interpolation, before taking BD-rates.", min=0.001
         ),
     ] = None,
     any_overlap: Annotated[
         bool,
-        typer.Option(
+        opt(
+            MANNER,
+            "Also give BD-rates of curves that share less than a third of what they span.",
             "--any-overlap",
-            help="Also give BD-rates of curves that share less than a third of what they span.",
-            rich_help_panel=options.MANNER,
         ),
     ] = False,
     common: Annotated[
         bool,
-        typer.Option(
-            "--common",
-            help="Restrict all means to the images that every point has.",
-            rich_help_panel=options.COMPARED,
-        ),
+        opt(COMPARED, "Restrict all means to the images that every point has.", "--common"),
     ] = False,
     pooled: Annotated[
         bool,
-        typer.Option(
+        opt(
+            MANNER,
+            "Compute bpp as all bits over all pixels, not as the mean over images.",
             "--pooled",
-            help="Compute bpp as all bits over all pixels, not as the mean over images.",
-            rich_help_panel=options.MANNER,
         ),
     ] = False,
     linear: Annotated[
         bool,
-        typer.Option(
-            "--linear",
-            help="Draw a linear instead of a logarithmic rate axis.",
-            rich_help_panel=options.DRAWING,
-        ),
+        opt(DRAWING, "Draw a linear instead of a logarithmic rate axis.", "--linear"),
     ] = False,
     published: Annotated[
         str,
-        typer.Option(
-            help="Published systems to draw beside the curves: crdr,hific,multi-realism:beta=2.56; "
+        opt(
+            COMPARED,
+            "Published systems to draw beside the curves: crdr,hific,multi-realism:beta=2.56; "
             "or 'all' (`bench list --published`).",
-            rich_help_panel=options.COMPARED,
         ),
     ] = "",
     mix_protocols: Annotated[
         bool,
-        typer.Option(
+        opt(
+            DRAWING,
+            "Also draw published points of other protocols; the figure marks them.",
             "--mix-protocols",
-            help="Also draw published points of other protocols; the figure marks them.",
-            rich_help_panel=options.DRAWING,
         ),
     ] = False,
     style: options.StyleName = "usual",
     font: options.Font = "sans",
     verified_only: options.VerifiedOnly = False,
-    page: options.Page = None,
-    page_images: options.PageImages = options.USUAL_PAGE_IMAGES,
-    data_dir: options.DataDir = None,
+    page: Annotated[
+        bool | None,
+        opt(
+            TARGET,
+            "Also write page.html, where each point of a curve opens its images; default: where "
+            "the report's folder has a page, which then is written again.",
+            "--page/--no-page",
+            show_default=False,
+        ),
+    ] = None,
+    page_images: Annotated[
+        str,
+        opt(
+            DRAWING,
+            "Decoded images in the page: files of a total size (14MB), those of a number of "
+            "photographs (2), or 'all'.",
+        ),
+    ] = USUAL_PAGE_IMAGES,
     results: options.Results = Path("results"),
     out: ReportFolder = None,
     verbose: options.Verbose = False,
@@ -121,15 +138,16 @@ def report(
       bench report --dataset sample --metrics psnr,ms_ssim
       bench report --dataset kodak --anchor vtm --published hific --page
     """
-    from benchmark.commands.again import command_line
     from benchmark.commands.output import say_not_run, show_progress
     from benchmark.figures.style import drawn_in
     from benchmark.page.write import page_request, write_page
     from benchmark.report.report import ReportRequest, write_reports
     from benchmark.report.report_set import ReportSet
 
-    page_request(True, page_images, results, data_dir, dataset)  # refused before anything is drawn
-    request = ReportRequest(
+    page_request(
+        True, page_images, results, request.data_dir, dataset
+    )  # refused before anything is drawn
+    asked = ReportRequest(
         results,
         dataset,
         codecs,
@@ -152,15 +170,17 @@ def report(
     progress = partial(show_progress, "decoding for the page", quiet=as_json)
     told = []
     with drawn_in(style, font):
-        for one in write_reports(request):
+        for one in write_reports(asked):
             if not as_json:
                 _print(one, verbose)
             again = page is None and one.earlier_page is not None
-            named = page or page_images != options.USUAL_PAGE_IMAGES
+            named = page or page_images != USUAL_PAGE_IMAGES
             images = page_images if named else one.earlier_page or page_images
             if not (as_json or page) and one.earlier_page is not None:
                 print(PAGE_AGAIN if again else "the page of the earlier report is removed")
-            wanted = page_request(bool(page) or again, images, results, data_dir, dataset, codecs)
+            wanted = page_request(
+                bool(page) or again, images, results, request.data_dir, dataset, codecs
+            )
             if wanted:
                 say_not_run(wanted.codecs.not_run(one.stored.table))
             pages = write_page(wanted, one, bool(published), linear, progress) if wanted else ()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs, complete_metrics
+from benchmark.commands.options import opt
 from benchmark.errors import UnknownName, UsageError
+from benchmark.option import COMPARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def tradeoff(
         typer.Argument(
             metavar="CODEC",
             help="The codec in question, with all of its variants.",
-            autocompletion=complete_codecs,
+            autocompletion=options.complete_codecs,
         ),
     ],
     against: Annotated[
@@ -35,34 +36,30 @@ def tradeoff(
         typer.Argument(
             metavar="AGAINST",
             help="The reference codec, at whose settings both are compared.",
-            autocompletion=complete_codecs,
+            autocompletion=options.complete_codecs,
         ),
     ],
     dataset: options.StoredDataset = "kodak",
     distortion: Annotated[
         str,
-        typer.Option(
-            help="The distortion metric: psnr, psnr_y or ms_ssim.",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_metrics,
-        ),
+        opt(COMPARED, "The distortion metric: psnr, psnr_y or ms_ssim.", completes="metrics"),
     ] = "psnr",
     realism: Annotated[
         str,
-        typer.Option(
-            help="The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual "
+        opt(
+            COMPARED,
+            "The realism metric (fid256, kid256, fd_squeeze, fd_alex), or one of perceptual "
             "quality (lpips_squeeze, dists).",
-            rich_help_panel=options.COMPARED,
-            autocompletion=complete_metrics,
+            completes="metrics",
         ),
     ] = "fid256",
     csv_file: options.CsvFile = None,
     build: Annotated[
         str,
-        typer.Option(
-            help="Take CODEC's variants of this build, by the first digits of its fingerprint or "
+        opt(
+            COMPARED,
+            "Take CODEC's variants of this build, by the first digits of its fingerprint or "
             "checkpoint; default: the newest that has most variants.",
-            rich_help_panel=options.COMPARED,
         ),
     ] = "",
     allow_few: options.AllowFew = False,
@@ -87,7 +84,7 @@ def tradeoff(
     from benchmark.commands.output import print_table
     from benchmark.figures.table import csv_text
     from benchmark.metrics.measure import Measure
-    from benchmark.registry import metric_names
+    from benchmark.plan.request import metric_names
     from benchmark.system.atomic import write_files
 
     names = metric_names(f"{distortion},{realism}")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs, complete_dataset
 from benchmark.commands.exchanging.audit_rows import audit_rows
-from benchmark.commands.verb import Verbs
+from benchmark.commands.options import opt
+from benchmark.commands.verb import Verbs, takes
+from benchmark.option import MANNER, MEASURED, ORIGIN
+from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -32,24 +35,21 @@ audit.command("rows")(audit_rows)
 
 
 @audit.command("decode")
+@takes(Request, "device jobs timeout_seconds weights_dir vtm_dir")
 def audit_decode(
+    request: Request,
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
-    device: options.DeviceName = "auto",
-    jobs: options.Jobs = None,
-    timeout: options.Timeout = None,
     levels: Annotated[
         int,
-        typer.Option(
+        opt(
+            MANNER,
+            "Largest difference of 8-bit levels that is not counted as a fault.",
             min=0,
             max=255,
-            help="Largest difference of 8-bit levels that is not counted as a fault.",
-            rich_help_panel=options.MANNER,
         ),
     ] = 1,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Decode every kept stream again on this machine; compare the pixels with the recorded hash.
@@ -66,15 +66,17 @@ def audit_decode(
     from benchmark.analysis.stored import datasets_with_results
     from benchmark.commands.output import interruptible, show_progress
     from benchmark.measure.independent_decode import AuditOptions, audit_stores
-    from benchmark.plan.request import Request
     from benchmark.rows.named_code import NamedCodecs
     from benchmark.rows.store import Store
     from benchmark.system.machine import cores, machine
     from benchmark.system.settings import use_device
 
-    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
+    request.use_folders()
     named = NamedCodecs(codecs)
-    asked = AuditOptions(use_device(device), machine(), jobs or cores(), levels, named, timeout)
+    asked = AuditOptions(
+        use_device(request.device), machine(), request.jobs or cores(), levels, named,
+        request.timeout_seconds,
+    )  # fmt: skip
     names = [name.partition(":")[0] for name in datasets_with_results(results, dataset)]
     with interruptible("an audit leaves nothing behind"):
         stores = [Store(results / name) for name in names]
@@ -87,24 +89,23 @@ def audit_decode(
 
 
 @audit.command("pack")
+@takes(
+    Request,
+    "metrics jobs timeout_seconds device data_dir weights_dir flatten",
+    metrics="all",
+)
 def audit_pack(
+    request: Request,
     path: Annotated[Path, typer.Argument(help="The pack: a folder or a tar.")],
     dataset: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Another dataset or folder to search for the pack's images (repeatable).",
-            rich_help_panel=options.ORIGIN,
-            autocompletion=complete_dataset,
+        opt(
+            ORIGIN,
+            "Another dataset or folder to search for the pack's images (repeatable).",
+            completes="dataset",
         ),
     ] = None,
     codecs: options.StoredCodecs = "all",
-    metrics: options.ComparedMetrics = "all",
-    jobs: options.Jobs = None,
-    timeout: options.Timeout = None,
-    device: options.DeviceName = "auto",
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    flatten: options.Flatten = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Decode every stream of a pack; compare bytes, pixels and metrics with what it recorded.
@@ -121,24 +122,23 @@ def audit_pack(
     from benchmark.measure.engine.workers import worker_context
     from benchmark.measure.workbench import Conditions
     from benchmark.packs.pack import open_pack
-    from benchmark.plan.request import Request
-    from benchmark.registry import DISTRIBUTION_METRICS, metric_names
+    from benchmark.registry import DISTRIBUTION_METRICS
     from benchmark.rows.named_code import NamedCodecs
     from benchmark.system.settings import use_device
 
-    names = tuple(one for one in metric_names(metrics) if one not in DISTRIBUTION_METRICS)
-    request = Request(
-        metrics=names, flatten=flatten, timeout_seconds=timeout, weights_dir=weights_dir
-    )
-    chosen = use_device(device)
+    names = tuple(one for one in request.metrics if one not in DISTRIBUTION_METRICS)
+    request = replace(request, metrics=names)
+    chosen = use_device(request.device)
     request.use_folders()
     opened = open_pack(path).to_run(NamedCodecs(codecs))
     worker_context()  # begins to load what workers need
     with interruptible("an audit leaves nothing behind"):
-        sources, missing = pack_audit.find_sources(opened, dataset or (), data_dir, flatten)
+        sources, missing = pack_audit.find_sources(
+            opened, dataset or (), request.data_dir, request.flatten
+        )
         for name, reason in missing.items() if not as_json else ():
             print(f"not scored  {name}: {reason}")
-        conditions = Conditions.of(request, opened.path, chosen, jobs)
+        conditions = Conditions.of(request, opened.path, chosen, request.jobs)
         with show_progress("decoding", len(opened.streams), quiet=as_json) as report:
             found = pack_audit.audit_pack(opened, sources, conditions, report)
     if as_json:
@@ -149,21 +149,17 @@ def audit_pack(
 
 
 @audit.command("colour-round-trip")
+@takes(Request, "dataset limit data_dir vtm_dir packs flatten")
 def audit_colour_round_trip(
+    request: Request,
     codecs: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated codecs, or 'all' whose adapters convert colours.",
-            rich_help_panel=options.MEASURED,
-            autocompletion=complete_codecs,
+        opt(
+            MEASURED,
+            "Comma-separated codecs, or 'all' whose adapters convert colours.",
+            completes="codecs",
         ),
     ] = "all",
-    dataset: options.DatasetName = "sample",
-    limit: options.Limit = None,
-    data_dir: options.DataDir = None,
-    vtm_dir: options.VtmDir = None,
-    packs: options.Packs = None,
-    flatten: options.Flatten = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure the PSNR after colour conversion alone, and check that bytes rise with quality.
@@ -179,16 +175,12 @@ def audit_colour_round_trip(
     from benchmark.datasets.image import read_image
     from benchmark.packs.pack import open_pack
     from benchmark.plan.matrix import open_sources
-    from benchmark.plan.request import Request
 
-    request = Request(
-        dataset=dataset, limit=limit, data_dir=data_dir, vtm_dir=vtm_dir, flatten=flatten
-    )
     request.use_folders()
-    opened = [open_pack(path) for path in packs or ()]
+    opened = [open_pack(path) for path in request.packs]
     asked = chosen_codecs(split_unescaped(codecs, ","))
     sources = open_sources(request)
-    images = [read_image(source.file.path, flatten).pixels for source in sources.images]
+    images = [read_image(source.file.path, request.flatten).pixels for source in sources.images]
     found, skipped = measure_round_trips(asked, opened, images)
     if as_json:
         print(json.dumps(_round_trips_for_machines(found, skipped), indent=1))

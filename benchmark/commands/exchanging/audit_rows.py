@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import TARGET
+from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -20,27 +24,17 @@ SET_TOLERANCE = 1e-4  # relative, of distribution metrics: their features differ
 Sets = Mapping[str, Sequence[tuple[str, float, float]]]
 
 
+@takes(Request, "limit jobs timeout_seconds device timing data_dir weights_dir vtm_dir")
 def audit_rows(
+    request: Request,
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
     dataset: options.StoredDatasets = "all",
     codecs: options.StoredCodecs = "all",
     metrics: options.ComparedMetrics = "all",
-    limit: options.Limit = None,
     out: Annotated[
         Path,
-        typer.Option(
-            help="Folder of the new rows; the same command resumes there.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder of the new rows; the same command resumes there.", refuses="folder"),
     ] = Path("again"),
-    jobs: options.Jobs = None,
-    timeout: options.Timeout = None,
-    device: options.DeviceName = "auto",
-    timing: options.Timing = False,
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure the newest rows of each codec again on this machine; compare them one by one.
@@ -57,8 +51,8 @@ def audit_rows(
     from benchmark.audit import rows_again
     from benchmark.commands.output import interruptible, run_with_progress, say_not_run
     from benchmark.errors import UsageError
-    from benchmark.plan.request import Request
-    from benchmark.registry import DISTRIBUTION_METRICS, metric_names
+    from benchmark.plan.request import metric_names
+    from benchmark.registry import DISTRIBUTION_METRICS
     from benchmark.rows.named_code import NamedCodecs
     from benchmark.rows.store import Store
 
@@ -77,23 +71,16 @@ def audit_rows(
             if not points:
                 continue
             names = rows_again.metrics_with_values(rows, metric_names(metrics))
-            request = Request(
+            again = replace(
+                request,
                 codecs=tuple(points),
                 points=tuple(text for texts in points.values() for text in texts),
                 dataset=name if dataset == "all" else dataset,
                 metrics=names,
-                limit=limit,
                 skip_missing=True,
-                timing=timing,
-                device=device,
-                jobs=jobs,
-                timeout_seconds=timeout,
                 results=out,
-                data_dir=data_dir,
-                weights_dir=weights_dir,
-                vtm_dir=vtm_dir,
             )
-            outcome = run_with_progress(request, quiet=as_json)
+            outcome = run_with_progress(again, quiet=as_json)
             found += rows_again.compare_rows(rows, outcome.rows, names)
             skipped |= dict(outcome.skipped)
             of_sets = [one for one in names if one in DISTRIBUTION_METRICS]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
+from benchmark.option import TARGET
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -17,11 +18,7 @@ def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders of results.")],
     into: Annotated[
         Path,
-        typer.Option(
-            help="Folder of results to add them to.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder of results to add them to.", refuses="folder"),
     ],
     as_json: options.AsJson = False,
 ) -> None:

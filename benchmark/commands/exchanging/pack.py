@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_codecs, complete_stored
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
 from benchmark.commands.verb import Verbs
+from benchmark.option import EXPORTED, TARGET
 from benchmark.system.text import counted
 
 pack = Verbs("""Export and import bitstream archives: streams with their rows, for others to check.
@@ -29,11 +29,7 @@ Examples:
 def codec_compare(
     to: Annotated[
         Path,
-        typer.Option(
-            help="Folder of the files; batches.json lists the others.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder of the files; batches.json lists the others.", refuses="folder"),
     ],
     dataset: options.ExportedDataset = "kodak",
     codecs: options.ExportedCodecs = "all",
@@ -67,26 +63,19 @@ def export(
     out: Annotated[Path, typer.Argument(help="The pack: a new folder, or a new file.tar.")],
     codecs: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated codecs, each name[:key=value]...",
-            rich_help_panel=options.EXPORTED,
-            autocompletion=complete_codecs,
-        ),
+        opt(EXPORTED, "Comma-separated codecs, each name[:key=value]...", completes="codecs"),
     ],
     dataset: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated datasets that have results, or 'all' of them.",
-            rich_help_panel=options.EXPORTED,
-            autocompletion=complete_stored,
+        opt(
+            EXPORTED,
+            "Comma-separated datasets that have results, or 'all' of them.",
+            completes="stored",
         ),
     ] = "all",
     note: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A sentence that readers of the pack should know (repeatable).",
-            rich_help_panel=options.EXPORTED,
-        ),
+        opt(EXPORTED, "A sentence that readers of the pack should know (repeatable)."),
     ] = None,
     results: options.Results = Path("results"),
 ) -> None:

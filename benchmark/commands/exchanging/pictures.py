@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.completion import complete_stored
-from benchmark.commands.refusals import target_folder
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import EXPORTED, TARGET
+from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,67 +21,49 @@ if TYPE_CHECKING:
 SHOWN_CELLS = 3  # of those that failed for one reason
 
 
+@takes(Request, "limit jobs data_dir weights_dir vtm_dir")
 def export_images(
+    request: Request,
     to: Annotated[
         Path,
-        typer.Option(
-            help="Folder of the pictures; images.csv lists them.",
-            rich_help_panel=options.TARGET,
-            callback=target_folder,
-        ),
+        opt(TARGET, "Folder of the pictures; images.csv lists them.", refuses="folder"),
     ],
     dataset: Annotated[
         str,
-        typer.Option(
-            help="A dataset that has results, or the folder of images that they are of.",
-            rich_help_panel=options.EXPORTED,
-            autocompletion=complete_stored,
+        opt(
+            EXPORTED,
+            "A dataset that has results, or the folder of images that they are of.",
+            completes="stored",
         ),
     ] = "kodak",
     codecs: options.ExportedCodecs = "all",
     images: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated names of images: kodim03,kodim21; default: all.",
-            rich_help_panel=options.EXPORTED,
-        ),
+        opt(EXPORTED, "Comma-separated names of images: kodim03,kodim21; default: all."),
     ] = "",
-    limit: options.Limit = None,
     points: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
+        opt(
+            EXPORTED,
+            "Only these settings: jpeg.quality=10,30 (repeatable). With --codecs all, no "
             "other codecs; else all settings of the others.",
-            rich_help_panel=options.EXPORTED,
         ),
     ] = None,
     bpp: Annotated[
         float | None,
-        typer.Option(
-            help="Only the setting whose rate is nearest to this one, for each image and codec.",
-            rich_help_panel=options.EXPORTED,
+        opt(
+            EXPORTED,
+            "Only the setting whose rate is nearest to this one, for each image and codec.",
         ),
     ] = None,
     source: Annotated[
         bool,
-        typer.Option(
-            "--source/--no-source",
-            help="Also write the source images.",
-            rich_help_panel=options.EXPORTED,
-        ),
+        opt(EXPORTED, "Also write the source images.", "--source/--no-source"),
     ] = True,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force",
-            help="Replace files that are there.",
-            rich_help_panel=options.TARGET,
-        ),
+        opt(TARGET, "Replace files that are there.", "--force"),
     ] = False,
-    jobs: options.Jobs = None,
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -98,7 +82,6 @@ def export_images(
     from benchmark.commands.output import interruptible, show_progress
     from benchmark.errors import Unavailable, UsageError
     from benchmark.packs.contents import dataset_contents, packs_beside
-    from benchmark.plan.request import Request
     from benchmark.report.chosen_pictures import PictureChoice, choose_pictures, rates
     from benchmark.report.exported_pictures import TABLE, export_pictures, for_json
     from benchmark.rows.named_code import NamedCodecs
@@ -109,23 +92,23 @@ def export_images(
         raise UsageError(f"--bpp {bpp:g}: a rate is above 0")
     if dataset == "all":
         raise UsageError("--dataset all: pictures are exported of one dataset at a time")
-    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
+    request.use_folders()
     (name,) = datasets_with_results(results, dataset)
     packs = packs_beside(results)
     contents = dataset_contents(results, name.partition(":")[0], packs, NamedCodecs(codecs))
     names = tuple(filter(None, (one.strip() for one in images.split(","))))
-    choice = PictureChoice(dataset, codecs, names, limit, tuple(points or ()), bpp)
+    choice = PictureChoice(dataset, codecs, names, request.limit, tuple(points or ()), bpp)
     chosen = choose_pictures(contents, name, choice)
     if not chosen.pictures:
         raise Unavailable(f"no picture can be exported: {'; '.join(_counted(chosen.absent))}")
-    sources, lacking = _sources(chosen, dataset, results, data_dir) if source else ({}, "")
+    sources, lacking = _sources(chosen, dataset, results, request.data_dir) if source else ({}, "")
     with (
         interruptible("pictures that were written stay; the same command writes the others"),
         show_progress("decoding", len(chosen.pictures), quiet=as_json) as report,
     ):
         found = export_pictures(
-            to, chosen.pictures, sources, contents, use_device("auto"), jobs or cores(), force,
-            report,
+            to, chosen.pictures, sources, contents, use_device("auto"),
+            request.jobs or cores(), force, report,
         )  # fmt: skip
     absent = [*_counted(chosen.absent), *_counted(found.absent), *filter(None, [lacking])]
     if not (found.pictures or found.failures):

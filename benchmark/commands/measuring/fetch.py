@@ -12,8 +12,9 @@ import typer
 
 from benchmark.codec_spec import codec_class, parse_codec
 from benchmark.commands import options
-from benchmark.commands.completion import complete_fetchable
+from benchmark.commands.options import opt
 from benchmark.errors import Unavailable, UnknownName, UsageError
+from benchmark.option import ORIGIN, TARGET
 from benchmark.registry import ALIASES, CODECS, DATASETS, FETCHABLE
 from benchmark.system.text import counted
 from benchmark.system.weights import NETWORKS, PublishedFile
@@ -31,23 +32,20 @@ def fetch(
             help=f"{', '.join(DATASETS)}; alexnet, squeezenet or vgg (for LPIPS), dists, "
             "niqe, musiq, clip_iqa, maniqa, inception (for FID and KID); or a learned codec: "
             f"{', '.join(FETCHABLE)}",
-            autocompletion=complete_fetchable,
+            autocompletion=options.complete_fetchable,
         ),
     ],
     data_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder to put a dataset into; default: the user's cache.",
-            rich_help_panel=options.TARGET,
-        ),
+        opt(TARGET, "Folder to put a dataset into; default: the user's cache."),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(
-            "--from",
-            help="Archive of a dataset that you have, or another address of it (repeatable); "
+        opt(
+            ORIGIN,
+            "Archive of a dataset that you have, or another address of it (repeatable); "
             "its digest decides whether it is used.",
-            rich_help_panel=options.ORIGIN,
+            "--from",
         ),
     ] = None,
 ) -> None:

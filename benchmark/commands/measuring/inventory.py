@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import COMPARED
+from benchmark.plan.request import Request
 
 if TYPE_CHECKING:
     from benchmark.audit.installation import Availability
@@ -17,10 +21,10 @@ if TYPE_CHECKING:
 def list_names(
     published: Annotated[
         bool,
-        typer.Option(
+        opt(
+            COMPARED,
+            "List published numbers instead: system, dataset, metric, protocol.",
             "--published",
-            help="List published numbers instead: system, dataset, metric, protocol.",
-            rich_help_panel=options.COMPARED,
         ),
     ] = False,
     as_json: options.AsJson = False,
@@ -67,14 +71,13 @@ def list_names(
             print(f"  {name:<34}{remark}".rstrip())
 
 
+@takes(Request, "data_dir weights_dir vtm_dir")
 def doctor(
+    request: Request,
     results: Annotated[
         Path | None,
         typer.Argument(metavar="[RESULTS]", help="Folder of results to verify instead."),
     ] = None,
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Say which codecs, metrics and datasets can be used here, and what the others lack.
@@ -91,14 +94,13 @@ def doctor(
     if results is not None:
         raise typer.Exit(_verify_results(results, as_json))
     from benchmark.audit import installation
-    from benchmark.plan.request import Request
 
-    Request(weights_dir=weights_dir, vtm_dir=vtm_dir).use_folders()
-    machine = installation.examine_machine(data_dir)
+    request.use_folders()
+    machine = installation.examine_machine(request.data_dir)
     found = {
         "codecs": installation.examine_codecs(),
         "metrics": installation.examine_metrics(),
-        "datasets": installation.examine_datasets(data_dir),
+        "datasets": installation.examine_datasets(request.data_dir),
     }
     if as_json:
         parts = {part: [one._asdict() for one in ones] for part, ones in found.items()}

@@ -2,10 +2,13 @@
 
 import json
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from benchmark.commands import options
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import MANNER
+from benchmark.plan.request import Request
 from benchmark.system.text import counted
 
 if TYPE_CHECKING:
@@ -15,24 +18,19 @@ if TYPE_CHECKING:
     from benchmark.plan.simulate import ClusterForecast
 
 
+@takes(
+    Request,
+    "codecs dataset points metrics jobs draws limit results data_dir weights_dir vtm_dir packs "
+    "skip_missing flatten timing",
+)
 def plan(
-    codecs: options.Codecs = "all",
-    dataset: options.DatasetName = "sample",
-    points: options.Points = None,
-    metrics: options.Metrics = options.USUAL_METRICS,
-    jobs: options.Jobs = None,
-    draws: options.Draws = None,
-    limit: options.Limit = None,
-    results: options.ResultsTarget = Path("results"),
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
-    packs: options.Packs = None,
-    skip_missing: options.SkipMissing = False,
-    flatten: options.Flatten = False,
-    timing: options.Timing = False,
-    nodes: options.Nodes = None,
-    workers_per_node: options.WorkersPerNode = 1,
+    request: Request,
+    nodes: Annotated[
+        int | None, opt(MANNER, "Also simulate a Ray cluster of N nodes.", min=1)
+    ] = None,
+    workers_per_node: Annotated[
+        int, opt(MANNER, "Cells to run at the same time on each node.", min=1)
+    ] = 1,
     as_json: options.AsJson = False,
 ) -> None:
     """Count the cells of a run, all, done and to do; estimate their time and the memory they need.
@@ -44,36 +42,15 @@ def plan(
       bench plan --codecs jpeg,avif --dataset sample
       bench plan --codecs vtm --dataset clic2020 --nodes 64 --json
     """
-    from benchmark.codec_spec import split_unescaped
     from benchmark.errors import Unavailable
     from benchmark.metrics.availability import computable, lacking
     from benchmark.plan.estimate import CostModel, estimate
     from benchmark.plan.matrix import open_matrix
     from benchmark.plan.memory import needs_of, plan_workers
-    from benchmark.plan.request import Request
     from benchmark.plan.simulate import forecast, imagine
-    from benchmark.registry import metric_names, scored_by_image
+    from benchmark.registry import scored_by_image
     from benchmark.system.machine import available_memory, cores
 
-    names = metric_names(metrics)
-
-    request = Request(
-        codecs=tuple(split_unescaped(codecs, ",")),
-        dataset=dataset,
-        points=tuple(points or ()),
-        metrics=names,
-        jobs=jobs,
-        draws=draws,
-        limit=limit,
-        flatten=flatten,
-        packs=tuple(packs or ()),
-        skip_missing=skip_missing,
-        timing=timing,
-        results=results,
-        data_dir=data_dir,
-        weights_dir=weights_dir,
-        vtm_dir=vtm_dir,
-    )
     request.use_folders()
     try:
         matrix = open_matrix(request)
@@ -93,8 +70,8 @@ def plan(
     model = CostModel(matrix.table)
     workers = plan_workers(
         needs_of(matrix.to_do or matrix.cells),
-        computable(scored_by_image(names), lacking(names)),
-        1 if timing else jobs,
+        computable(scored_by_image(request.metrics), lacking(request.metrics)),
+        1 if request.timing else request.jobs,
         cores(),
         available_memory(),
     )

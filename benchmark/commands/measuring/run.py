@@ -1,6 +1,7 @@
 """`bench run` and `bench rescore`: measure missing cells; score rows that lack a metric."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,53 +9,20 @@ from typing import Annotated
 import typer
 
 from benchmark.commands import options
+from benchmark.commands.options import opt
+from benchmark.commands.verb import takes
+from benchmark.option import ORIGIN, TARGET, option
+from benchmark.plan.request import Request
+
+STORED = option(Path("results"), ORIGIN, "Folder of results.", refuses="stored")
 
 
+@takes(Request)
 def run(
-    codecs: options.Codecs = "all",
-    dataset: options.DatasetName = "sample",
-    points: options.Points = None,
-    metrics: options.Metrics = options.USUAL_METRICS,
-    jobs: options.Jobs = None,
-    timeout: options.Timeout = None,
-    device: options.DeviceName = "auto",
-    engine: options.EngineName = "local",
-    address: options.Address = "auto",
-    gpus_per_worker: options.GpusPerWorker = 1.0,
-    draws: options.Draws = None,
-    limit: options.Limit = None,
-    results: options.ResultsTarget = Path("results"),
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    vtm_dir: options.VtmDir = None,
-    packs: options.Packs = None,
-    skip_missing: options.SkipMissing = False,
-    flatten: options.Flatten = False,
-    keep: Annotated[
-        bool,
-        typer.Option(
-            "--keep/--no-keep",
-            help="Keep the streams, for `bench rescore` and `bench audit`.",
-            rich_help_panel=options.TARGET,
-        ),
-    ] = True,
-    verify: Annotated[
-        bool,
-        typer.Option(
-            "--verify",
-            help="Verify by independent decode: decode each kept stream again in a fresh process.",
-            rich_help_panel=options.MANNER,
-        ),
-    ] = False,
+    request: Request,
     allow_few: options.AllowFew = False,
-    timing: options.Timing = False,
     table: Annotated[
-        bool,
-        typer.Option(
-            "--table/--no-table",
-            help="Print the table of means at the end.",
-            rich_help_panel=options.TARGET,
-        ),
+        bool, opt(TARGET, "Print the table of means at the end.", "--table/--no-table")
     ] = True,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
@@ -72,52 +40,22 @@ def run(
       bench run --codecs jpeg --points jpeg.quality=10,30 --metrics psnr,ms_ssim
       bench run --codecs dirac:steps=100 --dataset kodak --draws 4
     """
-    from benchmark.codec_spec import split_unescaped
     from benchmark.commands.output import finish, interruptible, run_with_progress
-    from benchmark.plan.request import Request
-    from benchmark.registry import metric_names
 
-    request = Request(
-        codecs=tuple(split_unescaped(codecs, ",")),
-        dataset=dataset,
-        points=tuple(points or ()),
-        metrics=metric_names(metrics),
-        draws=draws,
-        limit=limit,
-        flatten=flatten,
-        packs=tuple(packs or ()),
-        skip_missing=skip_missing,
-        timing=timing,
-        engine=engine,
-        device=device,
-        jobs=jobs,
-        timeout_seconds=timeout,
-        address=address,
-        gpus_per_worker=gpus_per_worker,
-        keep=keep,
-        verify=verify,
-        results=results,
-        data_dir=data_dir,
-        weights_dir=weights_dir,
-        vtm_dir=vtm_dir,
-    )
     with interruptible("finished cells are kept; the same command resumes from there"):
         outcome = run_with_progress(request, quiet=as_json, details=verbose)
         finish(outcome, as_json, table, allow_few, verbose)
 
 
+@takes(
+    Request,
+    "dataset metrics jobs timeout_seconds device limit results data_dir weights_dir flatten",
+    metrics="all",
+    results=STORED,
+)
 def rescore(
-    dataset: options.DatasetName = "sample",
+    request: Request,
     codecs: options.StoredCodecs = "all",
-    metrics: options.Metrics = "all",
-    jobs: options.Jobs = None,
-    timeout: options.Timeout = None,
-    device: options.DeviceName = "auto",
-    limit: options.Limit = None,
-    results: options.Results = Path("results"),
-    data_dir: options.DataDir = None,
-    weights_dir: options.WeightsDir = None,
-    flatten: options.Flatten = False,
     verbose: options.Verbose = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -141,22 +79,8 @@ def rescore(
         show_progress,
     )
     from benchmark.measure.run import rescore as rescore_rows
-    from benchmark.plan.request import Request
-    from benchmark.registry import metric_names
 
-    request = Request(
-        codecs=tuple(split_unescaped(codecs, ",")),
-        dataset=dataset,
-        metrics=metric_names(metrics),
-        limit=limit,
-        flatten=flatten,
-        device=device,
-        jobs=jobs,
-        timeout_seconds=timeout,
-        results=results,
-        data_dir=data_dir,
-        weights_dir=weights_dir,
-    )
+    request = replace(request, codecs=tuple(split_unescaped(codecs, ",")))
     with interruptible("finished rows are kept; the same command resumes from there"):
         done = rescore_rows(
             request,

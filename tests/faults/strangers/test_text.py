@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.commands.output import say, unfiltered
-from benchmark.commands.plain_terminal import PlainStream, plain_terminal
+from benchmark.commands.output import PlainStream, plain_terminal, say, unfiltered
 from benchmark.figures.layout.wrapping import drawable, text_inches
 from benchmark.figures.table import Table, csv_text, escape_latex, latex, markdown, plain
 from benchmark.rows.store import Store

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 from benchmark.codec import Pixels
-from benchmark.commands.options import USUAL_METRICS
 from benchmark.errors import NotMeasurable, Unavailable
 from benchmark.metrics.perceptual.lpips import LPIPS, LPIPSVGG, LPIPSAlex, LPIPSSqueeze
-from benchmark.registry import METRICS, metric_names
+from benchmark.plan.request import metric_names
+from benchmark.registry import METRICS, USUAL_METRICS
 from benchmark.system import backbone
 from benchmark.system.backbone import ALEXNET, SQUEEZENET, VGG16
 from benchmark.system.imports import import_torchvision

@@ -1,0 +1,85 @@
+"""An option is declared once: field of a request, option of a verb and argument in Python."""
+
+import inspect
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+import typer
+
+import benchmark
+from benchmark.commands.verb import Verb, takes
+from benchmark.option import MANNER, declared, documented, option, signature
+from benchmark.plan.request import Request
+from support.bench.verbs import every_verb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shaded(Request):
+    """A request with one more option."""
+
+    shade: float = option(0.5, MANNER, "Shade of each image.", "--dark", least=0.1, most=1)
+
+
+def verb_of(made, names="", **changed):
+    """Return the command of a verb that takes options, and the requests that it was given."""
+    given = []
+    app = typer.Typer(add_completion=False)
+
+    @app.command(cls=Verb)
+    @takes(made, names, **changed)
+    def verb(request: made) -> None:
+        given.append(request)
+
+    return typer.main.get_command(app), given
+
+
+def test_a_field_of_a_request_is_option_and_argument_without_another_declaration():
+    command, given = verb_of(Shaded)
+    command.main(["--dark", "0.7", "--codecs", "jpeg,webp", "--pack", "a"], standalone_mode=False)
+    assert given == [Shaded(shade=0.7, codecs=("jpeg", "webp"), packs=(Path("a"),))]
+    (shown,) = (one for one in command.params if one.name == "shade")
+    assert (shown.help, shown.rich_help_panel, shown.default) == (
+        "Shade of each image.",
+        MANNER,
+        0.5,
+    )
+    made = signature(Shaded, ("codecs",), ("codecs",), returns=None)
+    assert (made.parameters["shade"].default, made.parameters["codecs"].default) == (
+        0.5, inspect.Parameter.empty,
+    )  # fmt: skip
+    assert "shade : float, default 0.5\n    Shade of each image." in documented(Shaded)
+    with pytest.raises(typer.BadParameter):
+        command.main(["--dark", "2"], standalone_mode=False)
+
+
+def test_a_verb_takes_some_options_with_defaults_of_its_own():
+    other = option(Path("again"), MANNER, "Another folder.")
+    command, given = verb_of(Request, "limit results metrics", metrics="all", results=other)
+    command.main([], standalone_mode=False)
+    assert {one.name for one in command.params} == {"limit", "results", "metrics"}
+    assert (given[0].results, len(given[0].metrics) > 20) == (Path("again"), True)
+
+
+def test_every_field_of_a_request_is_declared_and_in_run_and_in_python():
+    names = {one.name for one in fields(Request)}
+    assert declared(Request).keys() == names
+    run = dict(every_verb())["run"]
+    assert names <= {one.name for one in run.params}
+    arguments = inspect.signature(benchmark.run).parameters
+    assert arguments.keys() == names | {"progress"}
+    for one in fields(Request):
+        assert one.metadata["option"].help in benchmark.run.__doc__
+        assert one.name == "codecs" or arguments[one.name].default == one.default
+    with pytest.raises(TypeError, match="shade"):
+        benchmark.run("jpeg", shade=1)
+
+
+def test_verbs_repeat_no_declaration_of_a_request():
+    said = [told.help for _, told in declared(Request).values()]
+    also = (
+        "Folder of results.",
+        "Comma-separated metrics, each a name or path.py:Class, or 'all'.",
+    )
+    for path in (Path(benchmark.__file__).parent / "commands").rglob("*.py"):
+        assert not [one for one in said if one in path.read_text() and one not in also], path
