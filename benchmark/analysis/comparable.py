@@ -20,8 +20,7 @@ from benchmark.codec_spec import CodecSpec, parse_codec, resolve
 from benchmark.errors import Unavailable, UnknownName
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import ALIASES
-from benchmark.rows.editions import edition_rows, newest_rows
-from benchmark.rows.grouping import codes, equals, last_of_groups, marked
+from benchmark.rows.editions import codes, edition_rows, equals, last_of_groups, marked, newest_rows
 
 Average = Literal["per_image", "pooled"]
 

@@ -20,8 +20,7 @@ from benchmark.metrics.distribution_metric import DistributionMetric, Reduced
 from benchmark.metrics.metric import metric_columns
 from benchmark.protocol import CODING, protocol_of, protocols
 from benchmark.registry import DISTRIBUTION_METRICS, metric_class
-from benchmark.rows.features import FeatureFolder
-from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.features import FeatureFolder, Pair, Reduction, Reductions, reduction_key
 
 
 def with_distribution_metrics(

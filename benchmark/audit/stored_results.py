@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmark.errors import DamagedResults, StoreError, UsageError
-from benchmark.rows.files.shard import DAMAGED, BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.merge import PARTS
+from benchmark.rows.shard import DAMAGED, BadShard, read_parquet, read_shard, recorded_sha256
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 from benchmark.system.text import counted

@@ -23,7 +23,7 @@ from benchmark.analysis.comparable import label_of
 from benchmark.codec_spec import split_unescaped
 from benchmark.errors import StoreError, UnknownName, UsageError
 from benchmark.rows.editions import newest_rows
-from benchmark.rows.files.shard import write_shard
+from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.atomic import replacing
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular

@@ -22,7 +22,6 @@ from benchmark.errors import StoreError
 from benchmark.measure.engine.decoders import DecoderProcess, Ready, decode_all
 from benchmark.measure.execute import Failed
 from benchmark.measure.outcome import Failure, Progress, ShowsProgress, Tracebacks
-from benchmark.rows.files.streams import StreamFolder
 from benchmark.rows.named_code import EVERY, NamedCodecs, why_not_run
 from benchmark.rows.store import Store
 from benchmark.rows.versions import one_per_cell
@@ -195,7 +194,7 @@ def verify_kept(
         kept.store.compact()
     with suppress(OSError):  # else they stay, and are told again
         for name in findings.damaged:
-            StreamFolder(kept.store.folder).set_aside(name)
+            kept.store.set_stream_aside(name)
     failures = list(findings.problems)
     failures += [Failure(f"{n} cells", "verify", why) for why, n in findings.unavailable.items()]
     if kept.not_kept:

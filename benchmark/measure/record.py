@@ -9,8 +9,8 @@ from typing import Any
 from benchmark.measure.outcome import Tracebacks
 from benchmark.measure.workbench import Measured
 from benchmark.rows.features import FeatureFolder, features_budget_bytes
-from benchmark.rows.provenance import run_record
 from benchmark.rows.result_file import WaitingFiles
+from benchmark.rows.runs import run_record
 from benchmark.rows.store import Store
 
 FLUSH_SECONDS = 3.0  # a fast row waits this long for company, so that shards do not get too small

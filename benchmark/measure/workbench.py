@@ -33,7 +33,7 @@ from benchmark.plan.request import Request, metric_names
 from benchmark.protocol import CODING, bits_per_pixel
 from benchmark.registry import scored_by_image
 from benchmark.rows.features import FeatureFolder, ImageFeatures
-from benchmark.rows.provenance import new_run_id
+from benchmark.rows.runs import new_run_id
 from benchmark.system.digest import pixels_sha256
 from benchmark.system.machine import cores, machine
 

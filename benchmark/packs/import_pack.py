@@ -11,10 +11,8 @@ from benchmark.errors import BadPack
 from benchmark.packs.export_pack import LEFT_OUT
 from benchmark.packs.pack import Pack, RecordedStream
 from benchmark.protocol import bits_per_pixel
-from benchmark.rows.foreign_rows import NAME
-from benchmark.rows.key import cell_key
-from benchmark.rows.provenance import new_run_id, run_record
-from benchmark.rows.schema import table_schema
+from benchmark.rows.runs import NAME, new_run_id, run_record
+from benchmark.rows.schema import cell_key, table_schema
 from benchmark.rows.store import Store
 
 Row = dict[str, Any]

@@ -9,7 +9,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.dataset import Source
 from benchmark.packs.pack import Pack
 from benchmark.protocol import CODING
-from benchmark.rows.key import cell_key
+from benchmark.rows.schema import cell_key
 
 NAMES_SHOWN = 5
 

@@ -4,11 +4,15 @@ A build is one program, library or weight file (`fingerprint`) and one revision 
 (`revision`). Bundled rows are of the build that they name, unless a cell that was measured here too
 came out otherwise: then the bundled rows of that codec and build are a build of their own.
 An edition is a codec variant of one build. Means and figures show the newest: that of the latest
-run here, else the latest bundled one. An older one stays where it has more (`analysis.comparable`).
+run here, else the latest bundled one. An older one is shown where it has more
+(`analysis.comparable`).
+
+Rows are grouped by numpy, over integers that represent equal values of columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +20,6 @@ import pyarrow.compute as pc
 
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.protocol import CODING
-from benchmark.rows.grouping import (
-    codes,
-    equals,
-    group_codes,
-    image_numbers,
-    last_of_groups,
-    marked,
-)
 
 BUILD = ("fingerprint", "revision")
 
@@ -55,69 +51,126 @@ class EditionRows:
 
 
 def newest_rows(table: pa.Table, coding_protocol: str = CODING) -> EditionRows:
-    """Select the rows under a coding protocol of each codec variant's newest edition.
-
-    Arguments as in `edition_rows`.
-    """
-    return _selected(table, coding_protocol, newest_only=True)
+    """Select the rows of each codec variant's newest edition; see `edition_rows`."""
+    return edition_rows(table, coding_protocol, newest_only=True)
 
 
-def edition_rows(table: pa.Table, coding_protocol: str = CODING) -> EditionRows:
+def edition_rows(
+    table: pa.Table, coding_protocol: str = CODING, newest_only: bool = False
+) -> EditionRows:
     """Select the rows under a coding protocol, of all editions of each codec variant.
 
     Of rows that differ in nothing but their cell's key, so that an image would count twice at one
     setting, the latest is taken. `table` has the columns of `schema.table_schema`.
     """
-    return _selected(table, coding_protocol, newest_only=False)
-
-
-def _selected(table: pa.Table, coding_protocol: str, newest_only: bool) -> EditionRows:
     recency = _recency(table)
     variant = group_codes(table, ("codec", "variant"))
     apart = _apart(table)
     edition = group_codes(table, BUILD, 2 * variant + apart)
     comparable = equals(table["coding_protocol"], coding_protocol)
-    age = _ages(variant, edition, recency, comparable)[edition]
+    age = _ages(variant, edition, np.where(comparable, recency, -1))[edition]
     present = comparable & ((age == 0) | (not newest_only))
 
     index = np.flatnonzero(present)
-    ordered = group_codes(table, ("setting_name", "setting_value"), variant)
-    settings = int(ordered.max(initial=0)) + 1
+    setting = group_codes(table, ("setting_name", "setting_value"), variant)
+    settings = int(setting.max(initial=0)) + 1
     oldest = int(age.max(initial=0)) + 1
-    place = (variant[index] * oldest + age[index]) * settings + ordered[index]
+    place = (variant[index] * oldest + age[index]) * settings + setting[index]
     image = image_numbers(table)[index]
     order = np.lexsort((recency[index], image, place))
     order = order[last_of_groups(place[order]) | last_of_groups(image[order])]
     index, place = index[order], place[order]
     return EditionRows(
-        index,
-        variant[index],
-        ordered[index],
-        np.unique(place // settings, return_inverse=True)[1],
-        age[index],
-        apart[index],
-        np.unique(place, return_inverse=True)[1],
-        image[order],
-        recency[index],
-        np.flatnonzero(~present),
+        index=index,
+        variant=variant[index],
+        setting=setting[index],
+        edition=np.unique(place // settings, return_inverse=True)[1],
+        age=age[index],
+        apart=apart[index],
+        point=np.unique(place, return_inverse=True)[1],
+        image=image[order],
+        recency=recency[index],
+        other=np.flatnonzero(~present),
     )
 
 
-def _ages(
-    variant: Int64Array, edition: Int64Array, recency: Int64Array, comparable: BoolArray
+def codes(column: pa.ChunkedArray | pa.Array) -> tuple[Int64Array, list[Any]]:
+    """Return each row's index among the distinct values of a column, and these: sorted, null last.
+
+    The indices are int64 of shape (rows,). Of a dictionary, unused values and null are among them.
+
+    >>> codes(pa.array(["b", "a", None, "b"]))
+    (array([1, 0, 2, 1]), ['a', 'b', None])
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        values = pa.concat_arrays([column.dictionary, pa.nulls(1, column.type.value_type)])
+        encoded = pa.DictionaryArray.from_arrays(
+            column.indices.fill_null(len(column.dictionary)), values
+        )
+    else:
+        encoded = column.dictionary_encode(null_encoding="encode")
+    order = pc.array_sort_indices(encoded.dictionary)
+    index = np.empty(len(order), np.int64)
+    index[order.to_numpy()] = np.arange(len(order))
+    return index[encoded.indices.to_numpy()], encoded.dictionary.take(order).to_pylist()
+
+
+def group_codes(
+    table: pa.Table, columns: Sequence[str], within: Int64Array | None = None
 ) -> Int64Array:
-    """Return the age of each edition within its variant, by its latest comparable row."""
+    """Number the rows by their values in `columns`, int64 of shape (rows,): 0, 1, ... without gaps.
+
+    Rows with equal values (and equal numbers in `within`, which comes first) get equal numbers.
+    The numbers are ordered as the values: by the first column, then the second, null last.
+    """
+    keys, sizes = [], []
+    if within is not None:
+        keys, sizes = [within], [int(within.max(initial=0)) + 1]
+    for name in columns:
+        numbers, values = codes(table[name])
+        keys.append(numbers)
+        sizes.append(max(len(values), 1))
+    together = np.ravel_multi_index(keys, sizes)
+    return np.asarray(np.unique(together, return_inverse=True)[1], np.int64)
+
+
+def image_numbers(table: pa.Table) -> Int64Array:
+    """Number rows by image, int64 of shape (rows,): by its sha256, by its name without one."""
+    return codes(pc.coalesce(table["image_sha256"], table["image"]))[0]
+
+
+def equals(column: pa.ChunkedArray, text: str) -> BoolArray:
+    """Mark the rows of a column of text that equal `text`, bool of shape (rows,); null does not."""
+    return np.asarray(pc.equal(column, text).fill_null(False).to_numpy(), np.bool_)
+
+
+def marked(column: pa.ChunkedArray) -> BoolArray:
+    """Mark the rows of a column of booleans that are true, bool of shape (rows,); null is not."""
+    return np.asarray(column.fill_null(False).to_numpy(), np.bool_)
+
+
+def last_of_groups(groups: Int64Array) -> BoolArray:
+    """Mark the last of each run of equal numbers, bool of shape (rows,).
+
+    >>> last_of_groups(np.array([0, 0, 3, 3, 3, 1]))
+    array([False,  True, False, False,  True,  True])
+    """
+    last = np.ones(len(groups), np.bool_)
+    last[:-1] = groups[1:] != groups[:-1]
+    return last
+
+
+def _ages(variant: Int64Array, edition: Int64Array, recency: Int64Array) -> Int64Array:
+    """Return the age of each edition within its variant, by the latest of its rows."""
     count = int(edition.max(initial=-1)) + 1
-    latest = np.full(count, -1, np.int64)
-    np.maximum.at(latest, edition[comparable], recency[comparable])
-    of_variant = np.zeros(count, np.int64)
+    latest, of_variant = np.full(count, -1, np.int64), np.zeros(count, np.int64)
+    np.maximum.at(latest, edition, recency)
     of_variant[edition] = variant
     order = np.lexsort((-latest, of_variant))
-    first = np.ones(count, np.bool_)
-    first[1:] = np.diff(of_variant[order]) != 0
-    places = np.arange(count)
     age = np.empty(count, np.int64)
-    age[order] = places - np.maximum.accumulate(np.where(first, places, 0))
+    age[order] = np.arange(count) - np.searchsorted(of_variant[order], of_variant[order])
     return age
 
 
@@ -129,14 +182,10 @@ def _apart(table: pa.Table) -> BoolArray:
     bundled = marked(table["bundled"])
     if not bundled.any() or bundled.all():
         return np.zeros(len(bundled), np.bool_)
+    here = table["cell"].filter(pa.array(~bundled))
+    twice = bundled & np.asarray(pc.is_in(table["cell"], value_set=here).to_numpy(), np.bool_)
     build = group_codes(table, ("codec", *BUILD))
-    both = np.zeros(int(build.max()) + 1, np.bool_)
-    both[build[bundled]] = True
-    here = table["cell"].filter(pa.array(~bundled & both[build]))
-    twice = pc.is_in(table["cell"].filter(pa.array(bundled)), value_set=here)
-    differing = np.zeros_like(both)
-    differing[build[bundled][np.asarray(twice.to_numpy(), np.bool_)]] = True
-    return np.asarray(bundled & differing[build])
+    return np.asarray(bundled & np.isin(build, build[twice]))
 
 
 def _recency(table: pa.Table) -> Int64Array:

@@ -1,24 +1,41 @@
-"""Feature vectors on disk: one file per image and feature space, named by the image's pixels.
+"""Feature vectors of images, and distribution metrics reduced from them, on disk.
 
-    results/<dataset>/features/<space protocol>/ab/abcd....npy    float32 (patches, dimensions)
+    results/<dataset>/features/<space protocol>/ab/abcd....npy   float32 (patches, dimensions)
+                     /sets/<sha256>.parquet    values and each image's influence, written once
+                          /shipped*            those bundled with the project
 
-What is here can be made again by decoding; the folder is kept below a size by dropping the files
-that were used longest ago. Copying it into another results folder, or over another one, is safe:
-equal names are equal contents.
+Features are named by the image's pixels. They can be made again by decoding: the folder is kept
+below a size by dropping the files that were used longest ago. Copying it into another results
+folder, or over another one, is safe: equal names are equal contents.
+
+A reduction's key names the protocol of the metric and the pixels of every pair in the set, so a
+value can neither be stale nor be mistaken for that of other images; folders merge by copying.
 """
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from benchmark.errors import UsageError
-from benchmark.metrics.distribution_metric import Features
+from benchmark.errors import DamagedResults, StoreError, UsageError
+from benchmark.metrics.distribution_metric import Features, Reduced
 from benchmark.rows.result_file import write_results
+from benchmark.rows.shard import (
+    SHIPPED,
+    BadShard,
+    read_parquet,
+    to_parquet,
+    write_shard,
+    write_shipped,
+)
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 BUDGET_VARIABLE = "BENCH_FEATURES_GIB"
@@ -26,10 +43,20 @@ BUDGET_GIB = 20.0  # CLIC2020 at one setting of one codec is .24 GB with 2048 di
 CACHE_TAG = "CACHEDIR.TAG"
 # Backup programs know it: https://bford.info/cachedir
 CACHE_TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made again by `bench rescore`.\n"
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("column", pa.string()),
+        pa.field("protocol", pa.string()),
+        pa.field("value", pa.float64()),
+        pa.field("influence", pa.list_(pa.float64())),
+    ]
+)
+MOST_SHARDS = 16  # of reductions; beyond it they are put together
 
 
 class ImageFeatures(NamedTuple):
-    """The features of one image's patches, and where they belong."""
+    """The features of one image's patches."""
 
     protocol: str  # of the feature space
     pixels_sha256: str
@@ -53,8 +80,9 @@ class FeatureFolder:
         """
         path = self._path(protocol, pixels_sha256)
         try:
-            found = np.load(BytesIO(read_regular(path, LARGEST_FILE_BYTES)), allow_pickle=False)
-            whole = found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all()
+            features = np.load(BytesIO(read_regular(path, LARGEST_FILE_BYTES)), allow_pickle=False)
+            whole = features.ndim == 2 and features.dtype == np.float32
+            whole = whole and np.isfinite(features).all()
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError):
@@ -64,10 +92,10 @@ class FeatureFolder:
                 os.utime(path)  # so that `prune` sees what is in use
             else:
                 path.unlink()
-        return found if whole else None
+        return features if whole else None
 
     def keep(self, one: ImageFeatures) -> None:
-        """Write the features of an image; a file that is there is replaced by its like."""
+        """Write the features of an image; an existing file is replaced by its like."""
         content = BytesIO()
         np.save(content, one.features.astype(np.float32, copy=False), allow_pickle=False)
         path = self._path(one.protocol, one.pixels_sha256)
@@ -77,34 +105,26 @@ class FeatureFolder:
         write_results(files)
 
     def prune(self, budget_bytes: float) -> int:
-        """Drop the files used longest ago until the rest fit; returns how many were dropped."""
-        files = sorted(self._files(), key=lambda file: file.used)
-        size = sum(file.num_bytes for file in files)
-        dropped = 0
-        for file in files:
-            if size <= budget_bytes:
-                break
-            with suppress(OSError):
-                file.path.unlink()
-                dropped += 1
-            size -= file.num_bytes
-        return dropped
-
-    def _files(self) -> "Iterator[_File]":
+        """Drop the files used longest ago until the rest fit; return how many were dropped."""
+        files = []
         for path in self.folder.glob("*/*/*.npy"):
             with suppress(OSError):  # gone since, by another run
                 state = path.stat()
-                yield _File(state.st_mtime, state.st_size, path)
+                files.append((state.st_mtime, state.st_size, path))
+        size = sum(num_bytes for _, num_bytes, _ in files)
+        dropped = 0
+        for _, num_bytes, path in sorted(files):
+            if size <= budget_bytes:
+                break
+            with suppress(OSError):
+                path.unlink()
+                dropped += 1
+            size -= num_bytes
+        return dropped
 
     def _path(self, protocol: str, pixels_sha256: str) -> Path:
         folder = self.folder / protocol.replace("/", "_")
         return folder / pixels_sha256[:2] / f"{pixels_sha256}.npy"
-
-
-class _File(NamedTuple):
-    used: float
-    num_bytes: int
-    path: Path
 
 
 def features_budget_bytes() -> float:
@@ -117,3 +137,99 @@ def features_budget_bytes() -> float:
     if not 0 <= gib < float("inf"):
         raise UsageError(f"${BUDGET_VARIABLE} is {text!r}: set it to a number of GiB")
     return gib * 2**30
+
+
+class Pair(NamedTuple):
+    """A source and its decoded image, by the sha256 of their pixels."""
+
+    source: str
+    decoded: str
+
+
+class Reduction(NamedTuple):
+    """A distribution metric with its inputs; influences are ordered as the sorted pairs."""
+
+    key: str
+    column: str
+    protocol: str
+    reduced: Reduced
+
+
+def reduction_key(protocol: str, pairs: Iterable[Pair]) -> str:
+    """Return a sha256 of the protocol and the pairs, equal for the same pairs in any order."""
+    text = json.dumps([protocol, sorted(pairs)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Reductions:
+    """Reduced distribution metrics of a dataset, in `results/<dataset>/sets`."""
+
+    def __init__(self, store_folder: Path) -> None:
+        self.folder = store_folder / "sets"
+        self._read_from: list[Path] = []
+        self._known: dict[str, Reduction] = {}
+        for path in sorted(self.folder.glob("*.parquet")):
+            self._known |= {one.key: one for one in _read(path)}
+            self._read_from += [] if path.name.startswith(SHIPPED) else [path]
+
+    def get(self, key: str) -> Reduced | None:
+        """Return the value that was reduced under a key, or None."""
+        known = self._known.get(key)
+        return known.reduced if known else None
+
+    def add(self, new: Sequence[Reduction]) -> None:
+        """Keep them; a folder that cannot be written costs only the time to reduce again."""
+        if not new:
+            return
+        self._known |= {one.key: one for one in new}
+        together = len(self._read_from) >= MOST_SHARDS
+        with suppress(StoreError):
+            path = write_shard(self.folder, _table(list(self._known.values()) if together else new))
+            for old in self._read_from if together else ():
+                if old != path:
+                    old.unlink(missing_ok=True)
+            self._read_from = [path] if together else [*self._read_from, path]
+
+    def lacking_in(self, other: "Reductions") -> list[Reduction]:
+        """Return the reductions that the other folder does not have."""
+        return [one for key, one in self._known.items() if key not in other._known]
+
+    def ship(self, name: str, others: "Reductions") -> Path:
+        """Write the reductions of another folder as bundled ones, replacing earlier ones."""
+        path = self.folder / f"{SHIPPED}-{name}.parquet"
+        reductions = [others._known[key] for key in sorted(others._known)]
+        write_shipped(path, to_parquet(_table(reductions)))
+        return path
+
+
+def _table(reductions: Sequence[Reduction]) -> pa.Table:
+    influences = [one.reduced.influence for one in reductions]
+    columns = {
+        **{name: [getattr(one, name) for one in reductions] for name in SCHEMA.names[:3]},
+        "value": [one.reduced.value for one in reductions],
+        "influence": [None if one is None else one.tolist() for one in influences],
+    }
+    return pa.table(columns, SCHEMA)
+
+
+def _read(path: Path) -> list[Reduction]:
+    """Return the reductions of a file; none, with a warning, where it is damaged."""
+    try:
+        table = read_parquet(path, None)
+        if not table.schema.equals(SCHEMA):
+            raise BadShard("its columns are not those of reduced metrics", damaged=False)
+    except BadShard as bad:
+        remedy = "its metrics are reduced again; remove it"
+        warnings.warn(DamagedResults(f"{path} is left out: {bad}; {remedy}", path), stacklevel=2)
+        return []
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error}; remove it") from error
+    return [
+        Reduction(
+            row["key"],
+            row["column"],
+            row["protocol"],
+            Reduced(row["value"], None if row["influence"] is None else np.array(row["influence"])),
+        )
+        for row in table.to_pylist()
+    ]

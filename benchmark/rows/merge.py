@@ -1,13 +1,13 @@
 """Merge results of several machines: rows, streams, run records, features, reductions.
 
-Everything is copied whole or not at all, rows last, and what is there already is left alone: a
-merge that was interrupted is repeated, and one that was repeated changes nothing. A cell that has
-other bytes, or other decoded pixels, in another place is a conflict: the row that was there first
-stands, and the conflict is told each time.
+Everything is copied whole or not at all, rows last, and existing files are untouched: a merge that
+was interrupted is repeated, and one that was repeated changes nothing. A cell that has other bytes,
+or other decoded pixels, in another place is a conflict: the row that was there first stays, and
+the conflict is reported each time.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,24 +18,23 @@ import pyarrow.compute as pc
 
 from benchmark.codec import Setting
 from benchmark.codec_spec import CodecSpec
-from benchmark.errors import DamagedResults, UsageError
-from benchmark.rows.files.shard import SHIPPED, record_of
-from benchmark.rows.foreign_rows import (
-    datasets_of,
-    read_or_tell,
-    require_regular_shards,
-    sound_rows,
-)
-from benchmark.rows.reductions import Reductions
+from benchmark.errors import BadOption, DamagedResults, UsageError
+from benchmark.rows.features import Reductions
 from benchmark.rows.result_file import WaitingFiles, write_results
+from benchmark.rows.runs import NAME
 from benchmark.rows.schema import alike
+from benchmark.rows.shard import SHIPPED, record_of
 from benchmark.rows.store import Store
 from benchmark.rows.versions import merge_versions
+from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import (
     LARGEST_FILE_BYTES,
     is_regular,
+    open_regular,
     read_regular,
 )
+from benchmark.system.text import counted
+from benchmark.user_file import names_file
 
 Row = dict[str, Any]
 
@@ -43,6 +42,10 @@ PARTS = ("per_image", "runs", "streams", "features", "sets")
 RESULT = ("num_bytes", "stream_sha256", "decoded_sha256")  # what two measurements agree in
 REMEDY = "mend that and merge again"
 PLACE = "place"  # the number of the folder that a row is from, the target's 0
+FORMS = {
+    "run": f"^{NAME.pattern}$",
+    **dict.fromkeys(("stream_sha256", "decoded_sha256", "image_sha256"), f"^{SHA256.pattern}$"),
+}
 
 
 class Merged(NamedTuple):
@@ -71,15 +74,18 @@ def merge_folders(folders: Sequence[Path], target: Path) -> Iterator[Merged]:
             )
         for dataset in _datasets(folder):
             by_dataset.setdefault(dataset, []).append(folder / dataset)
-    return (
-        _merge_dataset(name, of_name, target / name) for name, of_name in sorted(by_dataset.items())
-    )
+    return (_Merge(target / name).run(parts) for name, parts in sorted(by_dataset.items()))
 
 
 def _datasets(folder: Path) -> list[str]:
     if any((folder / part).is_dir() for part in PARTS):
         raise UsageError(f"{folder} is of one dataset: give the results folder that it lies in")
-    names = list(datasets_of(folder, PARTS))
+    names = [
+        path.name
+        for path in folder.glob("*")
+        if any((path / part).is_dir() for part in PARTS)
+        and not (path.name.startswith(".") or names_file(path.name))
+    ]
     if not names:
         raise UsageError(f"{folder} is no folder of results: it holds no dataset's rows or streams")
     for name in names:
@@ -90,83 +96,185 @@ def _datasets(folder: Path) -> list[str]:
     return names
 
 
-def _merge_dataset(name: str, sources: Sequence[Path], folder: Path) -> Merged:
-    target = Store(folder)
-    damaged: list[str] = []
-    conflicts: list[str] = []
-    streams = runs = features = 0
-    for source in sources:
-        require_regular_shards(source)
-    for source in sources:
-        streams += _copy_streams(Store(source), target, damaged)
-        features += _copy_new(source, folder, "features/*/*/*.npy", damaged)
-        _copy_new(source, folder, "features/CACHEDIR.TAG", damaged)
-        runs += _copy_runs(source, folder, conflicts, damaged)
-        _copy_shipped(source, folder, conflicts, damaged)
-    with _told_in(damaged, sources):
-        reductions = sum(_merge_reductions(source, folder) for source in sources)
-        new, told = _new_rows([target, *map(Store, sources)], damaged)
-    if new.num_rows:
-        target.add(new)
-        target.compact()
-    return Merged(
-        name, new.num_rows, streams, runs, features, reductions, (*conflicts, *told),
-        tuple(damaged),
-    )  # fmt: skip
+class _Merge:
+    """A merge of folders of one dataset into another; collects conflicts and damaged files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._target = folder, Store(folder)
+        self._damaged: list[str] = []
+        self._conflicts: list[str] = []
+
+    def run(self, sources: Sequence[Path]) -> Merged:
+        for source in sources:
+            _require_regular_shards(source)
+        streams = runs = features = reductions = 0
+        for source in sources:
+            streams += self._copy_streams(Store(source))
+            features += self._copy_new(source, "features/*/*/*.npy")
+            self._copy_new(source, "features/CACHEDIR.TAG")
+            runs += self._copy_runs(source)
+            self._copy_shipped(source)
+        with self._warnings_of(sources):
+            for source in sources:
+                target = Reductions(self._folder)
+                lacking = Reductions(source).lacking_in(target)
+                target.add(lacking)
+                reductions += len(lacking)
+            new = self._new_rows([self._target, *map(Store, sources)])
+        if new.num_rows:
+            self._target.add(new)
+            self._target.compact()
+        return Merged(
+            self._folder.name, new.num_rows, streams, runs, features, reductions,
+            tuple(self._conflicts), tuple(self._damaged),
+        )  # fmt: skip
+
+    @contextmanager
+    def _warnings_of(self, sources: Sequence[Path]) -> Iterator[None]:
+        """Collect the warnings of shards that are left out of the sources; pass others on."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DamagedResults)
+            yield
+        for one in caught:
+            file = one.message.file if isinstance(one.message, DamagedResults) else None
+            if file is None or not any(file.is_relative_to(source) for source in sources):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            elif str(one.message) not in self._damaged:
+                self._damaged.append(str(one.message))
+
+    def _new_rows(self, stores: Sequence[Store]) -> pa.Table:
+        """Return the rows that the first store lacks; note the conflicts among all stores."""
+        target, *sources = stores
+        own = [target.versions(), *(self._sound_rows(store) for store in sources)]
+        every = alike([*own, *(store.versions(shipped=True) for store in stores)])
+        placed = [
+            table.append_column(PLACE, pa.array([at % len(stores)] * table.num_rows, pa.int64()))
+            for at, table in enumerate(every)
+        ]
+        disputed = _disputed(pa.concat_tables(placed))
+        self._conflicts += sorted(_sentence(rows, stores) for rows in disputed.values())
+        valid = merge_versions(every[0])
+        added = [valid.schema.empty_table()]
+        for table in every[1 : len(stores)]:
+            rows = _additions(merge_versions(_accepted(table, disputed)), valid)
+            if rows.num_rows:
+                added.append(rows)
+                valid = merge_versions(pa.concat_tables([valid, rows]))
+        return pa.concat_tables(added)
+
+    def _sound_rows(self, store: Store) -> pa.Table:
+        """Return the rows whose run, hashes and codec variant are of the form that bench writes."""
+        table = store.versions()
+        sound = pc.and_(pc.is_valid(table["cell"]), pc.is_valid(table["run"]))
+        for name, pattern in FORMS.items():
+            matches = pc.match_substring_regex(table[name], pattern)
+            sound = pc.and_(sound, pc.fill_null(matches, True))
+        for one in table.group_by(["codec", "variant"]).aggregate([]).to_pylist():
+            if not _is_variant(**one):
+                same = [pc.equal(table[name], text or "") for name, text in one.items()]
+                sound = pc.and_(sound, pc.invert(pc.fill_null(pc.and_(*same), True)))
+        if wrong := table.num_rows - int(pc.sum(sound).as_py() or 0):
+            rows = counted(wrong, "row is", "rows are")
+            what = "a codec, run or sha256 that bench does not write"
+            self._damaged.append(f"{store.folder}: {rows} left out, with {what}")
+        return table.filter(sound)
+
+    def _copy_streams(self, source: Store) -> int:
+        count = 0
+        with WaitingFiles(REMEDY) as waiting:
+            for path in source.streams():
+                regular = is_regular(path, within=source.folder)
+                if regular and self._target.has_stream(path.name, path.stat().st_size):
+                    continue
+                data = self._read(path, source.folder)
+                if data is not None and sha256(data).hexdigest() != path.name:
+                    self._damaged.append(f"{path} is left out: its bytes do not match its name")
+                elif data is not None:
+                    waiting.add(self._target.stream_files({path.name: data}))
+                    count += 1
+        return count
+
+    def _copy_runs(self, source: Path) -> int:
+        for path in sorted(source.glob("runs/*.json")):
+            there = self._folder / path.relative_to(source)
+            if there.exists() and _differ(there, path, source):
+                self._conflicts.append(
+                    f"{there} and {path} tell of one run in two ways; the first stays"
+                )
+        return self._copy_new(source, "runs/*.json")
+
+    def _copy_shipped(self, source: Path) -> None:
+        for path in sorted(source.glob(f"per_image/{SHIPPED}*.parquet")):
+            there = self._folder / path.relative_to(source)
+            if there.exists():
+                if _differ(there, path, source):
+                    self._conflicts.append(
+                        f"{there} and {path} are of two versions of the project; the first stays"
+                    )
+                continue
+            files: dict[Path, bytes | memoryview] = {}
+            for one, new in ((path, there), (record_of(path), record_of(there))):
+                data = self._read(one, source) if one.exists() else None
+                if data is not None:
+                    files[new] = data
+            if there in files:
+                write_results(files, remedy=REMEDY)
+
+    def _copy_new(self, source: Path, pattern: str) -> int:
+        """Copy files whose names are not there yet; return how many."""
+        count = 0
+        with WaitingFiles(REMEDY) as waiting:
+            for path in source.glob(pattern):
+                there = self._folder / path.relative_to(source)
+                if path.name.startswith(".") or there.exists():
+                    continue
+                data = self._read(path, source)
+                if data is not None:
+                    waiting.add({there: data})
+                    count += 1
+        return count
+
+    def _read(self, path: Path, source: Path) -> bytes | None:
+        """Return the bytes of a file of the folder `source`; None, and a note, without any."""
+        try:
+            return read_regular(path, LARGEST_FILE_BYTES, within=source)
+        except OSError as error:
+            self._damaged.append(f"{path} is left out: {error.strerror or error}")
+            return None
 
 
-@contextmanager
-def _told_in(damaged: list[str], sources: Sequence[Path]) -> Iterator[None]:
-    """Collect the warnings of shards that are left out of the sources; others are passed on."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", DamagedResults)
-        yield
-    for one in told:
-        file = one.message.file if isinstance(one.message, DamagedResults) else None
-        if file is None or not any(file.is_relative_to(source) for source in sources):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        elif str(one.message) not in damaged:
-            damaged.append(str(one.message))
+def _require_regular_shards(folder: Path) -> None:
+    """Raise `UsageError` where a shard of a dataset's folder is a pipe, a device or a link away.
 
-
-def _new_rows(stores: Sequence[Store], damaged: list[str]) -> tuple[pa.Table, list[str]]:
-    """Return the rows that the first store lacks, and the conflicts among all stores."""
-    target, *sources = stores
-    own = [target.versions(), *(sound_rows(s.versions(), s.folder, damaged) for s in sources)]
-    found = alike([*own, *(one.versions(shipped=True) for one in stores)])
-    placed = [_at(table, at % len(stores)) for at, table in enumerate(found)]
-    tables, shipped = placed[: len(stores)], placed[len(stores) :]
-    disputed = _disputed(pa.concat_tables([*tables, *shipped]))
-    standing = merge_versions(tables[0].drop_columns([PLACE]))
-    added: list[pa.Table] = []
-    for table in tables[1:]:
-        accepted = _accepted(table, disputed).drop_columns([PLACE])
-        found = _additions(merge_versions(accepted), standing)
-        if found.num_rows:
-            added.append(found)
-            standing = merge_versions(pa.concat_tables([standing, found]))
-    sentences = sorted(_sentence(versions, stores) for versions in disputed.values())
-    return pa.concat_tables([standing.schema.empty_table(), *added]), sentences
+    A reader would wait for it without end.
+    """
+    for part in ("per_image", "sets"):
+        for path in sorted(folder.glob(f"{part}/*.parquet")):
+            try:
+                open_regular(path, within=folder).close()
+            except OSError as error:
+                why = error.strerror or error
+                raise UsageError(f"{path} is not merged: {why}; remove it there") from error
 
 
 def _disputed(table: pa.Table) -> dict[str, list[Row]]:
-    """Return the rows that do not agree, by cell; the row that stands comes first."""
+    """Return the rows that do not agree, by cell; the valid row comes first."""
     ok = table.filter(pc.equal(table["status"], "ok"))
-    counted = ok.group_by("cell").aggregate([(name, "count_distinct") for name in RESULT])
-    several = [pc.greater(counted[f"{name}_count_distinct"], 1) for name in RESULT]
-    cells = counted["cell"].filter(pc.or_(pc.or_(several[0], several[1]), several[2]))
+    distinct = ok.group_by("cell").aggregate([(name, "count_distinct") for name in RESULT])
+    bytes_, stream, decoded = (pc.greater(distinct[f"{name}_count_distinct"], 1) for name in RESULT)
+    cells = distinct["cell"].filter(pc.or_(pc.or_(bytes_, stream), decoded))
     by_cell: dict[str, list[Row]] = {}
     for row in sorted(ok.filter(_among(ok, cells)).to_pylist(), key=lambda row: int(row[PLACE])):
         by_cell.setdefault(row["cell"], []).append(row)
     for cell, rows in by_cell.items():
         first = [row for row in rows if row[PLACE] == rows[0][PLACE]]
-        (stands,) = merge_versions(pa.Table.from_pylist(first, schema=ok.schema)).to_pylist()
-        by_cell[cell] = [stands, *rows]
+        (valid,) = merge_versions(pa.Table.from_pylist(first, schema=ok.schema)).to_pylist()
+        by_cell[cell] = [valid, *rows]
     return by_cell
 
 
-def _accepted(table: pa.Table, disputed: dict[str, list[Row]]) -> pa.Table:
-    """Return the rows that agree with the row that stands."""
+def _accepted(table: pa.Table, disputed: Mapping[str, Sequence[Row]]) -> pa.Table:
+    """Return the rows that agree with the valid row."""
     doubtful = _among(table, pa.array(list(disputed), pa.string()))
     agreeing = [
         row
@@ -177,37 +285,18 @@ def _accepted(table: pa.Table, disputed: dict[str, list[Row]]) -> pa.Table:
     return pa.concat_tables([certain, pa.Table.from_pylist(agreeing, schema=table.schema)])
 
 
-def _at(table: pa.Table, place: int) -> pa.Table:
-    return table.append_column(PLACE, pa.array([place] * table.num_rows, pa.int64()))
-
-
-def _additions(found: pa.Table, standing: pa.Table) -> pa.Table:
-    """Return rows, one per cell, that are new or would change the standing row of their cell."""
-    at = pc.index_in(found["cell"], value_set=standing["cell"])
-    absent = pc.is_null(at)
-    both = found.filter(pc.invert(absent))
-    against = standing.take(pc.drop_null(at))
-    differs = pa.chunked_array([pa.array([False] * both.num_rows, pa.bool_())])
-    for name in both.column_names:
-        equal = pc.fill_null(pc.equal(both[name], against[name]), False)
-        neither = pc.and_(pc.is_null(both[name]), pc.is_null(against[name]))
+def _additions(rows: pa.Table, valid: pa.Table) -> pa.Table:
+    """Return rows, one per cell, that are new or would change the valid row of their cell."""
+    known = _among(rows, valid["cell"])
+    before = valid.filter(_among(valid, rows["cell"]))
+    after = merge_versions(pa.concat_tables([before, rows.filter(known)]))  # in the same order
+    differs = pa.chunked_array([pa.array([False] * before.num_rows, pa.bool_())])
+    for old, new in zip(before.columns, after.columns, strict=True):
+        equal = pc.fill_null(pc.equal(old, new), False)
+        neither = pc.and_(pc.is_null(old), pc.is_null(new))
         differs = pc.or_(differs, pc.invert(pc.or_(equal, neither)))
-    changes = [
-        row
-        for row, old in zip(
-            both.filter(differs).to_pylist(), against.filter(differs).to_pylist(), strict=True
-        )
-        if _merged(old, row, found.schema) != old
-    ]
-    return pa.concat_tables(
-        [found.filter(absent), pa.Table.from_pylist(changes, schema=found.schema)]
-    )
-
-
-def _merged(old: Row, new: Row, schema: pa.Schema) -> Row:
-    (row,) = merge_versions(pa.Table.from_pylist([old, new], schema=schema)).to_pylist()
-    merged: Row = row
-    return merged
+    changed = _among(rows, before["cell"].filter(differs))
+    return rows.filter(pc.or_(pc.invert(known), changed))
 
 
 def _agree(one: Row, other: Row) -> bool:
@@ -226,39 +315,11 @@ def _sentence(versions: Sequence[Row], stores: Sequence[Store]) -> str:
         where = f"{stores[one[PLACE]].folder} (run {one['run']}, {one['machine']})"
         result = tuple(one[name] for name in RESULT)
         different.setdefault(result, f"{what}, decoded to {decoded}, in {where}")
-    return (
-        f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stands"
-    )
+    return f"{label} {setting} {row['image']}: {'; but '.join(different.values())}; the first stays"
 
 
 def _among(table: pa.Table, cells: "pa.Array | pa.ChunkedArray") -> pa.ChunkedArray:
     return pc.is_in(table["cell"], value_set=cells)
-
-
-def _copy_streams(source: Store, target: Store, damaged: list[str]) -> int:
-    count = 0
-    with WaitingFiles(REMEDY) as waiting:
-        for path in source.streams():
-            regular = is_regular(path, within=source.folder)
-            if regular and target.has_stream(path.name, path.stat().st_size):
-                continue
-            data = read_or_tell(path, source.folder, LARGEST_FILE_BYTES, damaged)
-            if data is None:
-                continue
-            if sha256(data).hexdigest() != path.name:
-                damaged.append(f"{path} is left out: its bytes do not match its name")
-                continue
-            waiting.add(target.stream_files({path.name: data}))
-            count += 1
-    return count
-
-
-def _copy_runs(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> int:
-    for path in sorted(source.glob("runs/*.json")):
-        there = folder / path.relative_to(source)
-        if there.exists() and _differ(there, path, source):
-            conflicts.append(f"{there} and {path} tell of one run in two ways; the first stands")
-    return _copy_new(source, folder, "runs/*.json", damaged)
 
 
 def _differ(there: Path, path: Path, source: Path) -> bool:
@@ -268,41 +329,11 @@ def _differ(there: Path, path: Path, source: Path) -> bool:
     return there.read_bytes() != read_regular(path, path.stat().st_size, within=source)
 
 
-def _copy_shipped(source: Path, folder: Path, conflicts: list[str], damaged: list[str]) -> None:
-    for path in sorted(source.glob(f"per_image/{SHIPPED}*.parquet")):
-        there = folder / path.relative_to(source)
-        if there.exists():
-            if _differ(there, path, source):
-                conflicts.append(
-                    f"{there} and {path} are of two versions of the project; the first stands"
-                )
-            continue
-        files: dict[Path, bytes | memoryview] = {}
-        for one, new in ((path, there), (record_of(path), record_of(there))):
-            data = read_or_tell(one, source, LARGEST_FILE_BYTES, damaged) if one.exists() else None
-            if data is not None:
-                files[new] = data
-        if there in files:
-            write_results(files, remedy=REMEDY)
-
-
-def _merge_reductions(source: Path, folder: Path) -> int:
-    target = Reductions(folder)
-    new = Reductions(source).lacking_in(target)
-    target.add(new)
-    return len(new)
-
-
-def _copy_new(source: Path, folder: Path, pattern: str, damaged: list[str]) -> int:
-    """Copy files whose names are not there yet; return how many."""
-    count = 0
-    with WaitingFiles(REMEDY) as waiting:
-        for path in source.glob(pattern):
-            there = folder / path.relative_to(source)
-            if path.name.startswith(".") or there.exists():
-                continue
-            data = read_or_tell(path, source, LARGEST_FILE_BYTES, damaged)
-            if data is not None:
-                waiting.add({there: data})
-                count += 1
-    return count
+def _is_variant(codec: str | None, variant: str | None) -> bool:
+    if not codec or variant is None:
+        return False
+    try:
+        CodecSpec.of(codec, variant)
+    except BadOption:
+        return False
+    return True

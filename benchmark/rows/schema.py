@@ -1,11 +1,15 @@
-"""The columns of the table of measurements: name, type, unit, meaning. One row per cell."""
+"""The columns of the table of measurements, one row per cell, and the key of a cell."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
+from benchmark.codec import CodecInfo, Setting
+from benchmark.codec_spec import CodecSpec
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
 from benchmark.system.imports import leave_pandas_out
@@ -54,14 +58,29 @@ CELL_COLUMNS: tuple[tuple[str, pa.DataType, str, str], ...] = (
     ("coding_protocol", TEXT, "", "protocol id of coding and bpp"),
     ("finished_utc", TEXT, "", "ISO 8601"),
     ("recorded", YES_NO, "", "of a pack, or bundled with the project: seconds count in no mean"),
-    (
-        "bundled",
-        YES_NO,
-        "",
-        "came with the project or a pack; set where rows are read",
-    ),
+    ("bundled", YES_NO, "", "came with the project or a pack; set where rows are read"),
     ("attested", YES_NO, "", "a fresh process decoded the stream to the same pixels; else null"),
 )
+
+
+def cell_key(
+    codec: CodecSpec,
+    info: CodecInfo,
+    setting: Setting,
+    source_sha256: str,
+    width_px: int,
+    coding_protocol: str,
+) -> str:
+    """Return the hexadecimal sha256 of everything that decides the stream, a cell's identity.
+
+    Another library, weight file, adapter revision or coding rule is another cell, so that a row is
+    neither taken for one of another version nor measured again.
+    """
+    parts = [
+        *(codec.name, codec.variant, info.fingerprint, info.revision),
+        *(setting.name, float(setting.value), source_sha256, width_px, coding_protocol),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def table_schema() -> pa.Schema:

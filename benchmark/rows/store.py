@@ -7,10 +7,8 @@
                      /damaged/*             shards and streams that were set aside
                      /README.md             how to read the rows
 
-Bundled rows never count as done. They stand until the cell is measured here, and beside the rows
-measured here where the two are of different builds (`rows.editions`).
-A cell's row is never edited. A later version of it (timed, rescored, tried again) is another row,
-and `table` shows the one that stands.
+Bundled rows never count as done. A cell's row is never edited: a later version of it (timed,
+rescored, tried again) is another row, and `Store.table` returns the valid one (`rows.versions`).
 
 What is stored survives a loss of power: streams are on the disk before the shard that names them,
 and that is when `append` returns. A shard that is not as it was written is left out, with a
@@ -18,10 +16,9 @@ warning: its rows count as to do.
 """
 
 import fcntl
-import hashlib
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmark.errors import DamagedResults, StoreError
-from benchmark.rows.files.run_records import RunRecords
-from benchmark.rows.files.shard import (
+from benchmark.rows.runs import RunRecords
+from benchmark.rows.schema import schema_of, table_schema
+from benchmark.rows.shard import (
     DAMAGED,
     SHIPPED,
     UNLIKE,
@@ -43,19 +41,13 @@ from benchmark.rows.files.shard import (
     write_shard,
     write_shipped,
 )
-from benchmark.rows.files.streams import StreamFolder, cells_without_stream
-from benchmark.rows.result_file import WaitingFiles, write_results
-from benchmark.rows.schema import schema_of, table_schema
+from benchmark.rows.streams import StreamFolder
 from benchmark.rows.versions import merge_versions, share_values
 
 Row = dict[str, Any]
 
 SMALL_SHARD_ROWS = 50_000  # shards below this are put together at the end of a run
 OWN = ["cell", "status", "timing", "run", "stream_sha256", "num_bytes"]
-
-# Arrow's own allocator asks the system anew for what it has just given back: half of the processor
-# time that a million rows take (tests/speed/store.py).
-pa.set_memory_pool(pa.system_memory_pool())
 
 
 class Stored(NamedTuple):
@@ -71,81 +63,44 @@ class Stored(NamedTuple):
     def without_stream(
         self, store: "Store", cells: Collection[str], timed: bool = False
     ) -> set[str]:
-        """Return those of finished cells that have lost their streams (`cells_without_stream`)."""
-        return cells_without_stream(store, _finished(self.own, timed), cells)
+        """Return the cells of which every finished row lost its stream: missing, or another size.
+
+        A row has lost nothing if its run kept no streams (`bench run --no-keep`), or if its size
+        was declared by a list. Contents are not read: `bench doctor` does that.
+        """
+        rows = _finished(self.own, timed)
+        rows = rows.filter(pc.is_in(rows["cell"], value_set=pa.array(cells, pa.string())))
+        lost: dict[str, set[str]] = {}
+        whole: set[str] = set()
+        for row in rows.to_pylist():
+            if row["stream_sha256"] is None or store.has_stream(
+                row["stream_sha256"], row["num_bytes"]
+            ):
+                whole.add(row["cell"])
+            else:
+                lost.setdefault(row["cell"], set()).add(row["run"] or "")
+        lost = {cell: runs for cell, runs in lost.items() if cell not in whole}
+        without = {run for run in set().union(*lost.values()) if not store.keeps_streams(run)}
+        return {cell for cell, runs in lost.items() if not runs & without}
 
 
-class Store:
-    """The results of one dataset, below `results/<dataset>`."""
+class Store(StreamFolder, RunRecords):
+    """The results of one dataset, below `results/<dataset>`: rows, streams, records of runs."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._shards = folder / "per_image"
-        self._streams = StreamFolder(folder)
-        self._records = RunRecords(folder)
         self._damaged: set[Path] = set()  # shards, as far as they were read
-
-    def begin(self, run: str, record: dict[str, Any]) -> None:
-        """Write a run's record; the first write, so an unwritable folder is found out at once."""
-        self._records.begin(run, record)
-
-    def amend(self, run: str, facts: dict[str, Any]) -> None:
-        """Add facts to a run's record, or replace those of the same names."""
-        self._records.amend(run, facts)
-
-    def has_record(self, run: str) -> bool:
-        """Return whether a run has a record."""
-        return self._records.has(run)
-
-    def record(self, run: str) -> dict[str, Any]:
-        """Return a run's record; empty if there is none. Raises `StoreError` for a damaged one."""
-        return self._records.read(run)
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return the records of all runs, oldest first; warns of those that cannot be read."""
-        return self._records.read_all()
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one shard, complete or absent; their streams have to be kept before."""
-        if rows:
-            schema = schema_of(name for row in rows for name in row)
-            self._write_shard(pa.Table.from_pylist(list(rows), schema=schema))
+        schema = schema_of(name for row in rows for name in row)
+        self.add(pa.Table.from_pylist(list(rows), schema=schema))
 
     def add(self, rows: pa.Table) -> None:
         """Add a table, with the columns that `versions` returns, as one shard."""
         if rows.num_rows:
             self._write_shard(rows)
-
-    def keep(self, stream: bytes, digest: str | None = None) -> str:
-        """Keep a stream under its sha256, and return that.
-
-        digest: the sha256 of `stream`, if the caller has computed it.
-        """
-        digest = digest or hashlib.sha256(stream).hexdigest()
-        write_results(self.stream_files({digest: stream}))
-        return digest
-
-    def keep_all(self, streams: Iterable[bytes]) -> None:
-        """Keep streams under their sha256, many at a time: a disk takes as long for one."""
-        with WaitingFiles() as waiting:
-            for stream in streams:
-                waiting.add(self.stream_files({hashlib.sha256(stream).hexdigest(): stream}))
-
-    def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
-        """Return the files to write so that streams, by their sha256, are kept."""
-        return self._streams.files(streams)
-
-    def stream(self, digest: str | None) -> bytes | None:
-        """Return a kept stream, or None without one. Raises `StoreError` if it has changed."""
-        return self._streams.read(digest) if digest else None
-
-    def has_stream(self, digest: str | None, num_bytes: int | None = None) -> bool:
-        """Return whether a stream was kept, and has `num_bytes` if that is given; reads nothing."""
-        return self._streams.has(digest, num_bytes)
-
-    def keeps_streams(self, run: str) -> bool:
-        """Return whether a run kept its streams; True where its record does not say so."""
-        return self._records.keeps_streams(run)
 
     def done(self, timed: bool = False) -> set[str]:
         """Return the keys of the cells with a row without failure (with `timed`, a timed one).
@@ -167,33 +122,30 @@ class Store:
         """Return the best version of each cell, bundled ones among them; see `rows.versions`."""
         return self.read().table
 
-    def read(self) -> "Stored":
+    def read(self) -> Stored:
         """Read all rows once, for their table and for which cells are done."""
-        own, shipped = self._read(None), self._read(None, shipped=True)
-        bundled = pa.array([True] * shipped.num_rows, pa.bool_())
-        place = shipped.schema.get_field_index("bundled")
-        table = _joined(None, [own, shipped.set_column(place, "bundled", bundled)])
-        table = share_values(merge_versions(table))
-        return Stored(_plain(table), own.select(OWN))
+        with _system_allocator():
+            own, shipped = self._read(None), self._read(None, shipped=True)
+            bundled = pa.array([True] * shipped.num_rows, pa.bool_())
+            place = shipped.schema.get_field_index("bundled")
+            table = _joined(None, [own, shipped.set_column(place, "bundled", bundled)])
+            table = share_values(merge_versions(table))
+            return Stored(_plain(table), own.select(OWN))
 
     def versions(self, shipped: bool = False) -> pa.Table:
         """Return every row of every cell: those measured here, or the bundled ones."""
         return _plain(self._read(None, shipped))
 
-    def streams(self) -> Iterator[Path]:
-        """Iterate over the files of kept streams, without reading them."""
-        return iter(self._streams)
-
     def compact(self) -> None:
         """Merge small shards into one, unless another run is reading or doing the same."""
-        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
-            if not held:
+        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as locked:
+            if not locked:
                 return
             small = [path for path in self._paths() if _row_count(path) < SMALL_SHARD_ROWS]
             if len(small) < 2:
                 return
-            found = {path: self._readable(path, *_columns(None)) for path in small}
-            tables = {path: table for path, table in found.items() if table is not None}
+            read = {path: self._readable(path, *_columns(None)) for path in small}
+            tables = {path: table for path, table in read.items() if table is not None}
             if len(tables) > 1:
                 merged = self._write_shard(_plain(merge_versions(_joined(None, tables.values()))))
                 for path in tables.keys() - {merged}:  # it may have come out as one of them
@@ -206,8 +158,8 @@ class Store:
         only be read or that others are reading.
         """
         moved = []
-        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as held, suppress(OSError):
-            for path in sorted(self._damaged if held else ()):
+        with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB) as locked, suppress(OSError):
+            for path in sorted(self._damaged if locked else ()):
                 if not path.name.startswith(SHIPPED):
                     moved.append(set_aside(path, self.folder))
         return moved
@@ -227,12 +179,13 @@ class Store:
 
     def _read(self, columns: list[str] | None, shipped: bool = False) -> pa.Table:
         names, shared = _columns(columns)
-        with self._lock(fcntl.LOCK_SH):  # so that no shard is put away between listing and reading
+        # Locked, so that no shard is put away between listing and reading.
+        with _system_allocator(), self._lock(fcntl.LOCK_SH):
             try:
-                found = [self._readable(path, names, shared) for path in self._paths(shipped)]
+                tables = [self._readable(path, names, shared) for path in self._paths(shipped)]
             except OSError as error:
                 raise StoreError(f"{error.filename} cannot be read: {error.strerror}") from error
-        return _joined(columns, [table for table in found if table is not None])
+        return _joined(columns, [table for table in tables if table is not None])
 
     def _readable(
         self, path: Path, columns: list[str] | None, shared: list[str]
@@ -243,7 +196,12 @@ class Store:
         except BadShard as bad:
             if bad.damaged:
                 self._damaged.add(path)
-            said = f"{path} is left out: {bad}; {_remedy(path, bad)}"
+            remedy = "its rows count as to do; use the version that wrote it, or remove it"
+            if path.name.startswith(SHIPPED):
+                remedy = "get the bundled file again"
+            elif bad.damaged:
+                remedy = f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
+            said = f"{path} is left out: {bad}; {remedy}"
             warnings.warn(DamagedResults(said, path), stacklevel=2)
             return None
 
@@ -253,7 +211,7 @@ class Store:
 
     @contextmanager
     def _lock(self, kind: int) -> Iterator[bool]:
-        """Hold the lock of the shards; yields False where it is held by another or cannot be."""
+        """Lock the shards; yields False where another has the lock or there is none."""
         try:
             handle = os.open(self._shards, os.O_RDONLY)
         except OSError:
@@ -262,12 +220,27 @@ class Store:
         try:
             try:
                 fcntl.flock(handle, kind)
-                held = True
+                locked = True
             except OSError:  # taken, or a file system without locks
-                held = False
-            yield held
+                locked = False
+            yield locked
         finally:
             os.close(handle)
+
+
+@contextmanager
+def _system_allocator() -> Iterator[None]:
+    """Let Arrow allocate with the system's allocator, and then as before.
+
+    Its own asks the system anew for what it has just given back: half of the processor time that a
+    million rows take (tests/speed/store.py).
+    """
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
 
 
 def _finished(table: pa.Table, timed: bool) -> pa.Table:
@@ -308,11 +281,3 @@ def _row_count(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException):
         return 0  # whoever reads it next says what is wrong with it
-
-
-def _remedy(path: Path, bad: BadShard) -> str:
-    if path.name.startswith(SHIPPED):
-        return "get the bundled file again"
-    if bad.damaged:
-        return f"its rows count as to do, and `bench run` moves it to {DAMAGED}/"
-    return "its rows count as to do; use the version that wrote it, or remove it"

@@ -1,9 +1,9 @@
-"""Versions of a row: which one stands for a cell, and which values rows may take from each other.
+"""Versions of a row: which one is valid for a cell, and which values rows may take from each other.
 
 A cell has several rows when a failed one was tried again, a finished one was timed or rescored, or
-two runs measured it. The better one stands: measured or imported here rather than bundled, then
+two runs measured it. The best one is valid: measured or imported here rather than bundled, then
 without failure, then timed, then coded here rather than precomputed, then later. Each metric is
-taken from the first of the versions with the same stream that has it under its present protocol,
+taken from the best of the versions with the same stream that has it under its present protocol,
 value, protocol and reason together; counts of features, of the same pixels too. The row is verified
 if any version with the same stream and pixels is.
 
@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from benchmark.codec import BoolArray, Int64Array
 from benchmark.metrics.metric import metric_columns
 from benchmark.registry import FEATURE_SPACES, METRICS, metric_class
-from benchmark.rows.editions import BUILD
-from benchmark.rows.grouping import equals, group_codes, marked
+from benchmark.rows.editions import BUILD, equals, group_codes, marked
 from benchmark.rows.schema import own_columns
 
 
@@ -32,9 +31,8 @@ def merge_versions(table: pa.Table) -> pa.Table:
     repeated = np.bincount(cells, minlength=1)[cells] > 1
     if not repeated.any():
         return table
-    several = pa.array(repeated)
-    rest = table.filter(pc.invert(several))
-    return pa.concat_tables([rest, _merged(table.filter(several).combine_chunks())])
+    single, several = (table.filter(pa.array(mask)) for mask in (~repeated, repeated))
+    return pa.concat_tables([single, _merged(several.combine_chunks())])
 
 
 def one_per_cell(table: pa.Table) -> pa.Table:
@@ -55,28 +53,25 @@ def share_values(table: pa.Table) -> pa.Table:
     kinds = table.group_by(["codec", "variant", *BUILD]).aggregate([])
     if kinds.num_rows == kinds.group_by(["codec", "variant"]).aggregate([]).num_rows:
         return table
-    variant = group_codes(table, ("codec", "variant"))
-    build = group_codes(table, BUILD, variant)
-    of_build = np.zeros(int(build.max()) + 1, np.int64)
-    of_build[build] = variant
-    alike = np.bincount(of_build)[variant] > 1
     names = ("image_sha256", "stream_sha256", "decoded_sha256")
     numbers = [_numbers(table, name) for name in names]
-    alike &= np.all([one >= 0 for one in numbers], axis=0)
-    content = _dense(variant, *numbers)
+    alike = np.all([of_column >= 0 for of_column in numbers], axis=0)
+    content = _dense(group_codes(table, ("codec", "variant")), *numbers)
     alike &= np.bincount(content[alike], minlength=len(content))[content] > 1
     if not alike.any():
         return table
     some = table.filter(pa.array(alike)).combine_chunks()
-    content = _dense(content[alike])
-    rows = np.arange(len(content))
+    content, rows = _dense(content[alike]), np.arange(some.num_rows)
     shared = _with_values(some, rows, content, content, rows)
     return pa.concat_tables([table.filter(pa.array(~alike)), shared])
 
 
 def _merged(table: pa.Table) -> pa.Table:
-    """Return the standing rows, in the order in which their cells first appear."""
-    cells = _numbers(table, "cell")
+    """Return the valid rows, in the order in which their cells first appear."""
+    cells, stream, decoded = (
+        _numbers(table, name) for name in ("cell", "stream_sha256", "decoded_sha256")
+    )
+    content = _dense(cells, stream, np.where(stream < 0, decoded, -1))
     ok, bundled = equals(table["status"], "ok"), marked(table["bundled"])
     timed, here = marked(table["timing"]), ~marked(table["recorded"])
     later = pc.rank(table["finished_utc"].fill_null("").combine_chunks(), tiebreaker="dense")
@@ -84,7 +79,6 @@ def _merged(table: pa.Table) -> pa.Table:
     order = np.lexsort((first, later.to_numpy(), here, timed, ok, ~bundled))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    stream, decoded = (_numbers(table, name) for name in ("stream_sha256", "decoded_sha256"))
 
     best = order[_highest(cells, rank)][cells]
     differing = (ok != ok[best]) | (stream != stream[best]) | (decoded != decoded[best])
@@ -93,16 +87,14 @@ def _merged(table: pa.Table) -> pa.Table:
         build = group_codes(table, ("codec", *BUILD))
         cells = _dense(cells, bundled & np.isin(build, build[differing]))
     best = order[_highest(cells, rank)]
-    content = _dense(_numbers(table, "cell"), stream, np.where(stream < 0, decoded, -1))
     merged = _with_values(table, best, content, _dense(content, decoded), rank)
 
     same = marked(table["attested"])
     for numbers in (stream, decoded):
         same &= numbers == numbers[best][cells]
-    found = np.bincount(cells[same], minlength=len(best)) > 0
-    found = pc.if_else(pa.array(found), True, pa.scalar(None, pa.bool_()))
-    attested = pc.or_kleene(merged["attested"], found)
-    return merged.set_column(*_field(merged, "attested"), attested)
+    verified = np.bincount(cells[same], minlength=len(best)) > 0
+    column = pc.if_else(pa.array(verified), True, pa.scalar(None, pa.bool_()))
+    return merged.set_column(*_field(merged, "attested"), pc.or_kleene(merged["attested"], column))
 
 
 def _with_values(
@@ -110,29 +102,30 @@ def _with_values(
 ) -> pa.Table:
     """Return these rows, each metric from the row of highest rank among those that may give it.
 
-    rows: indices. content: numbers of the groups of rows that may give each other metrics, and
-    pixels: that may give each other features, as `_dense` makes them. rank: 0, 1, ... of all rows.
-    Failed rows keep what they have.
+    rows: indices. content, pixels: numbers of the groups of rows that may give each other metrics,
+    or features, as `_dense` makes them. rank: 0, 1, ... of all rows. Failed rows keep their values.
     """
     order = np.argsort(rank)
     ok = equals(table["status"], "ok")[rows]
     filled = table.take(pa.array(rows))
-    metrics = dict.fromkeys(METRICS, content) | dict.fromkeys(FEATURE_SPACES, pixels)
-    found = [(metric_class(name), group) for name, group in metrics.items()]
     columns: list[tuple[str, str | None, Int64Array]] = [
-        (kind.column, kind.protocol, group) for kind, group in found
+        (metric_class(name).column, metric_class(name).protocol, group)
+        for names, group in ((METRICS, content), (FEATURE_SPACES, pixels))
+        for name in names
     ]
+    # A user's metric, whose file is not known here: any protocol is as good.
     columns += [(column, None, content) for column in own_columns(table.column_names)]
     for metric, present, group in columns:
-        worth = _worth(table, metric, present)
+        value, protocol, _ = metric_columns(metric)
+        by = table[protocol]
+        preferred = np.asarray(by.is_valid()) if present is None else equals(by, present)
+        worth = 2 * preferred.astype(np.int64) + np.asarray(table[value].is_valid())
         highest = _highest(group, worth * len(rank) + rank)[group[rows]]
         better = ok & (highest // len(rank) > worth[rows])
-        if not better.any():
-            continue
-        taken = np.where(better, order[highest % len(rank)], rows)
-        for column in metric_columns(metric):
-            values = table[column].take(pa.array(taken))
-            filled = filled.set_column(*_field(filled, column), values)
+        if better.any():
+            taken = pa.array(np.where(better, order[highest % len(rank)], rows))
+            for column in metric_columns(metric):
+                filled = filled.set_column(*_field(filled, column), table[column].take(taken))
     return filled
 
 
@@ -144,26 +137,13 @@ def _highest(group: Int64Array, values: Int64Array) -> Int64Array:
 
 
 def _dense(*numbers: Int64Array | BoolArray) -> Int64Array:
-    """Number the distinct tuples of whole numbers from -1 on, in order of appearance."""
+    """Number the distinct tuples of integers from -1 on, in order of appearance."""
     together = np.zeros(1, np.int64)
     for one in numbers:
         together = together * (int(one.max(initial=0)) + 2) + one.astype(np.int64) + 1
         encoded = pa.array(together).dictionary_encode()
         together = np.asarray(encoded.indices.to_numpy(), np.int64)
     return together
-
-
-def _worth(table: pa.Table, metric: str, present: str | None) -> Int64Array:
-    """Return 2 for the metric's present protocol, 1 for a value, 3 for both, 0 for neither.
-
-    metric: its column. present: None for a user's metric, whose file is not known here: any
-    protocol is as good, and the later row stands.
-    """
-    value, protocol, _ = metric_columns(metric)
-    valid = np.asarray(pc.is_valid(table[value]).to_numpy(), np.int64)
-    if present is None:
-        return 2 * np.asarray(pc.is_valid(table[protocol]).to_numpy(), np.int64) + valid
-    return 2 * equals(table[protocol], present) + valid
 
 
 def _numbers(table: pa.Table, column: str) -> Int64Array:

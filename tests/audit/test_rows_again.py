@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.audit.rows_again import compare_rows, rows_to_measure, settings_of
-from benchmark.rows.files.shard import write_shard
 from benchmark.rows.named_code import EVERY
 from benchmark.rows.schema import table_schema
+from benchmark.rows.shard import write_shard
 from support.bench.command import bench
 from support.rows.measured import row, table
 

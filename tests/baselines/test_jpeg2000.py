@@ -18,7 +18,7 @@ from benchmark.codec_spec import CodecSpec
 from benchmark.datasets.image import read_image
 from benchmark.datasets.sample import open_sample
 from benchmark.errors import Unavailable
-from benchmark.rows.key import cell_key
+from benchmark.rows.schema import cell_key
 from benchmark.rows.store import Store
 from support.psnr import psnr
 

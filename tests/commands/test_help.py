@@ -164,7 +164,7 @@ def test_an_example_runs(place, monkeypatch, example):
 
 
 def test_version_is_that_of_run_records():
-    from benchmark.rows.provenance import run_record
+    from benchmark.rows.runs import run_record
 
     done = bench("--version")
     record = run_record([])

@@ -24,8 +24,7 @@ from benchmark.measure.workbench import Conditions, Workbench
 from benchmark.metrics.measure import Measure
 from benchmark.plan.cells import plan
 from benchmark.plan.select import select
-from benchmark.rows.features import FeatureFolder
-from benchmark.rows.reductions import Reductions
+from benchmark.rows.features import FeatureFolder, Reductions
 from benchmark.rows.store import Store
 from support.added.fake_realism import Colours
 from support.added.metrics import Recall

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmark.rows.grouping import codes, equals, group_codes, last_of_groups
+from benchmark.rows.editions import codes, equals, group_codes, last_of_groups
 
 
 def null_last(value):

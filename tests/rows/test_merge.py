@@ -12,9 +12,15 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.errors import StoreError, UsageError
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.features import FeatureFolder, ImageFeatures
+from benchmark.rows.features import (
+    FeatureFolder,
+    ImageFeatures,
+    Pair,
+    Reduction,
+    Reductions,
+    reduction_key,
+)
 from benchmark.rows.merge import merge_folders
-from benchmark.rows.reductions import Pair, Reduction, Reductions, reduction_key
 from benchmark.rows.store import SHIPPED, Store
 from support.rows.measured import failed, row
 
@@ -133,7 +139,7 @@ def test_a_cell_with_another_result_is_told_with_both_origins_and_the_first_stan
         assert sentence.startswith("jpeg quality=10 a: ")
         for origin in (first, second, "run run-a, machine of run-a", "run run-b, machine of run-b"):
             assert str(origin) in sentence
-        assert sentence.endswith("the first stands")
+        assert sentence.endswith("the first stays")
         kept = {one["setting_value"]: one for one in rows(first)}
         assert (kept[10]["run"], kept[10]["timing"]) == ("run-a", False)
         assert kept[10]["stream_sha256"] == cell(10, "a")[0]["stream_sha256"]

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from benchmark.metrics.distribution_metric import Reduced
-from benchmark.rows.reductions import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
+from benchmark.rows.features import MOST_SHARDS, Pair, Reduction, Reductions, reduction_key
 
 
 def reduction(number):

@@ -13,8 +13,8 @@ from benchmark.errors import DamagedResults, StoreError
 from benchmark.measure.record import Recorder
 from benchmark.measure.workbench import Measured
 from benchmark.registry import metric_class
-from benchmark.rows.files.shard import to_parquet
 from benchmark.rows.schema import table_schema
+from benchmark.rows.shard import to_parquet
 from benchmark.rows.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,13 @@ def test_what_is_appended_is_read_back_with_types_and_units(store):
     assert table.schema.equals(table_schema())
     (shard,) = (store.folder / "per_image").glob("*.parquet")
     assert pq.read_schema(shard).field("encode_seconds").metadata[b"unit"] == b"s"
+
+
+def test_reading_leaves_the_callers_memory_pool_of_arrow_as_it_was(store):
+    before = pa.default_memory_pool().backend_name
+    store.append([row()])
+    assert store.table().num_rows == len(store.done()) == 1
+    assert pa.default_memory_pool().backend_name == before
 
 
 def test_an_empty_store_has_no_rows_and_nothing_done(store):

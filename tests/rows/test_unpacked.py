@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.errors import DamagedResults
-from benchmark.rows.files import unpacked
-from benchmark.rows.files.shard import BadShard, read_parquet, read_shard, to_parquet
-from benchmark.rows.reductions import SCHEMA, Reductions
+from benchmark.rows import shard
+from benchmark.rows.features import SCHEMA, Reductions
 from benchmark.rows.schema import table_schema
+from benchmark.rows.shard import BadShard, read_parquet, read_shard, to_parquet
 from benchmark.rows.store import Store
 from support.rows.bundled_results import ROOT
 
@@ -75,8 +75,8 @@ def test_nothing_is_read_of_a_file_that_claims_too_much(tmp_path, monkeypatch):
 )
 def test_real_rows_are_read_as_arrow_reads_them(columns, monkeypatch):
     shards = sorted((ROOT / "results" / "kodak" / "per_image").glob("*.parquet"))
-    for rows_at_most in (unpacked.FREE_BYTES, 0):  # 0: as if they were large
-        monkeypatch.setattr(unpacked, "FREE_BYTES", rows_at_most)
+    for rows_at_most in (shard.FREE_BYTES, 0):  # 0: as if they were large
+        monkeypatch.setattr(shard, "FREE_BYTES", rows_at_most)
         for path in shards:
             names = pq.read_schema(path).names
             wanted = None if columns is None else [name for name in columns if name in names]
@@ -84,13 +84,13 @@ def test_real_rows_are_read_as_arrow_reads_them(columns, monkeypatch):
 
 
 @pytest.mark.parametrize("row_group_size", [None, 700])
-@pytest.mark.parametrize("free", [unpacked.FREE_BYTES, 1 << 20])
+@pytest.mark.parametrize("free", [shard.FREE_BYTES, 1 << 20])
 def test_texts_that_no_bound_rules_out_are_counted_while_they_are_read(
     row_group_size, free, tmp_path, monkeypatch
 ):
     """One long text among many: as many rows of the longest would be too much, these are not."""
-    monkeypatch.setattr(unpacked, "FREE_BYTES", free)
-    monkeypatch.setattr(unpacked, "TIMES_PACKED", 10)
+    monkeypatch.setattr(shard, "FREE_BYTES", free)
+    monkeypatch.setattr(shard, "TIMES_PACKED", 10)
     texts = [f"{number:064x}" for number in range(3000)] + ["y" * 30_000]
     lists = [[float(number)] * (number % 3) for number in range(3001)]
     table = pa.table({"cell": texts, "bpp": np.arange(3001.0), "influence": lists})

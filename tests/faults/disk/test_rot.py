@@ -18,7 +18,7 @@ from benchmark.errors import DamagedResults
 from benchmark.measure.run import run
 from benchmark.plan.matrix import open_matrix
 from benchmark.plan.request import Request
-from benchmark.rows.files.shard import write_shard
+from benchmark.rows.shard import write_shard
 from benchmark.rows.store import Store
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES
 from support.faults.ledger import tell

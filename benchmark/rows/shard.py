@@ -1,14 +1,16 @@
-"""A shard, one parquet file of rows: named by the sha256 of its bytes, checked whenever it is read.
+"""Shards, parquet files of rows: named by the sha256 of their bytes, checked whenever one is read.
 
     <sha256>.parquet                rows measured or imported here
     shipped-NAME.parquet            rows bundled with the project; their sha256 is on record in
     .shipped-NAME.parquet.sha256    this file, which `sha256sum --check` reads
     <32 digits>.parquet             written by earlier versions, which did not record a sha256
 
-The record's name begins with a dot, so that plain readers of parquet pass it over.
+The record's name begins with a dot, so that plain readers of parquet ignore it. Parquet's own
+checksums are of pages: a bit that changes in a page's header or in the footer passes them.
 
-Parquet's own checksums are of pages. A bit that changes in the header of a page, or in the footer,
-passes them and can change other rows than its own.
+A few kilobytes of parquet can hold any number of rows, since repeated and absent values cost next
+to nothing. What a file may take in memory is therefore bounded; real shards take up to seven times
+their size.
 """
 
 import errno
@@ -22,14 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmark.rows.files.unpacked import TooLarge, read_within
 from benchmark.rows.result_file import write_result, write_results
 from benchmark.rows.schema import schema_of, table_schema
 from benchmark.system.digest import SHA256
 from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
 
 LARGEST_BYTES = 1 << 32  # of a shard: some forty million rows
-LARGEST_WHOLE = 1 << 53  # that float64, with which rows are averaged, has exactly
+LARGEST_WHOLE = 1 << 53  # integers up to which float64, with which rows are averaged, is exact
+FREE_BYTES = 64 << 20  # of memory for a table, however small its file
+TIMES_PACKED = 100  # further bytes of memory for each byte of the file
+VALUE_BYTES = 8  # of a number, the widest type of fixed width
 SHIPPED = "shipped"  # prefix of the shards that are bundled with the project
 DAMAGED = "damaged"  # folder of a dataset for files that were set aside
 UNLIKE = ("cell", "stream_sha256", "decoded_sha256", "finished_utc")  # texts that no two rows share
@@ -90,8 +94,8 @@ def recorded_sha256(path: Path) -> str | None:
     if SHA256.fullmatch(path.stem):
         return path.stem
     if path.name.startswith(SHIPPED) and (record := record_of(path)).exists():
-        told = read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace")
-        return told.partition(" ")[0]
+        text = read_regular(record, LARGEST_FILE_BYTES).decode(errors="replace")
+        return text.partition(" ")[0]
     return None
 
 
@@ -111,7 +115,7 @@ def read_parquet(
     path: Path,
     columns: list[str] | None,
     shared: Sequence[str] = (),
-    refuse: Callable[[pa.Schema], None] | None = None,
+    refuse: Callable[[pa.Schema], None] = lambda schema: None,
 ) -> pa.Table:
     """Read a parquet file as `read_shard` does, whatever its columns are.
 
@@ -122,21 +126,76 @@ def read_parquet(
     try:
         metadata = pq.read_metadata(pa.BufferReader(content))
         fields = metadata.schema.to_arrow_schema()
-        wanted = [field for field in fields if columns is None or field.name in columns]
-        names = [field.name for field in wanted]
-        if refuse is not None:
-            refuse(pa.schema(wanted))
-        if len(set(names)) < len(names):
+        wanted = pa.schema([one for one in fields if columns is None or one.name in columns])
+        refuse(wanted)
+        if len(set(wanted.names)) < len(wanted):
             raise BadShard("it has several columns of one name", damaged=False)
-        coded = [name for name in shared if name in names]
-        return read_within(content, metadata, fields, names, coded)
+        return _read_within(content, metadata, wanted, [n for n in shared if n in wanted.names])
     except MemoryError:
         raise
-    except TooLarge as error:
-        raise BadShard(f"unpacked, it {error}", damaged=False) from error
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # what Arrow raises
         reason = " ".join(str(error).split())
         raise BadShard(f"it is no whole parquet file ({reason})", damaged=True) from error
+
+
+def most_unpacked(num_bytes: int) -> int:
+    """Return the most bytes of memory that the columns of a file of `num_bytes` may take.
+
+    >>> most_unpacked(0), most_unpacked(1 << 20)
+    (67108864, 171966464)
+    """
+    return FREE_BYTES + TIMES_PACKED * num_bytes
+
+
+def _read_within(
+    source: pa.Buffer, metadata: pq.FileMetaData, schema: pa.Schema, shared: Sequence[str]
+) -> pa.Table:
+    """Read the columns of a schema within `most_unpacked`; `shared` ones become dictionaries.
+
+    The sizes that the file states for its rows and row groups are added up before any is read.
+    Texts that it has in dictionaries are read as such, and unfolded once they were counted. Not
+    bounded is a page that unpacks to more than its row group claims.
+    """
+    most = most_unpacked(source.size)
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
+    unpacked = sum(max(0, group.total_byte_size) for group in groups)
+    values = sum(max(chunk.num_values, 0) for chunk in chunks)  # elements of lists are more
+    values = max(values, metadata.num_rows * metadata.num_columns)
+    claimed = VALUE_BYTES * values + unpacked
+    if claimed > most:
+        raise _too_large(f"claims {claimed:,}", source)
+    # Even if each row held every text of the file, they may fit: nothing has to be counted.
+    count = claimed + metadata.num_rows * unpacked > most
+    folded = {*shared}
+    for chunk in chunks if count else ():
+        if any("DICTIONARY" in encoding for encoding in chunk.encodings):
+            folded.add(chunk.path_in_schema)
+    texts = [one.name for one in schema if one.name in folded and one.type == pa.string()]
+    file = pq.ParquetFile(pa.BufferReader(source), metadata=metadata, read_dictionary=texts)
+    table = file.read(schema.names)
+    if count:
+        unfolded = table.nbytes + sum(map(_text_bytes, table.select(texts).columns))
+        if unfolded > most:
+            raise _too_large(f"reaches {unfolded:,}", source)
+    for name in {*texts} - {*shared}:
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, schema.field(name), table[name].cast(pa.string()))
+    return table
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """Return the bytes of the texts that a column of dictionaries stands for."""
+    lengths = (pc.binary_length(part.dictionary).take(part.indices) for part in column.chunks)
+    return sum(pc.sum(of_part).as_py() or 0 for of_part in lengths)
+
+
+def _too_large(what: str, source: pa.Buffer) -> BadShard:
+    most = most_unpacked(source.size)
+    return BadShard(
+        f"unpacked, it {what} bytes of memory, and its {source.size:,} bytes may take {most:,}",
+        damaged=False,
+    )
 
 
 def _verified(path: Path) -> bytes:

@@ -1,1 +1,0 @@
-"""Files of a results folder that are checked when they are read: shards of rows, streams."""

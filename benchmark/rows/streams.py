@@ -1,0 +1,92 @@
+"""Streams of a dataset on disk, each under its sha256: results/<dataset>/streams/ab/abcd..."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from benchmark.errors import StoreError
+from benchmark.rows.result_file import WaitingFiles, write_results
+from benchmark.rows.shard import set_aside
+from benchmark.system.digest import SHA256
+from benchmark.system.foreign_files import LARGEST_FILE_BYTES, read_regular
+
+
+class StreamFolder:
+    """The kept streams of one dataset, below `results/<dataset>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def streams(self) -> Iterator[Path]:
+        """Iterate over the files of kept streams, without reading them."""
+        return (path for path in self.folder.glob("streams/??/*") if path.name[0] != ".")
+
+    def keep(self, stream: bytes, digest: str | None = None) -> str:
+        """Keep a stream under its sha256, and return that.
+
+        digest: the sha256 of `stream`, if the caller has computed it.
+        """
+        digest = digest or hashlib.sha256(stream).hexdigest()
+        write_results(self.stream_files({digest: stream}))
+        return digest
+
+    def keep_all(self, streams: Iterable[bytes]) -> None:
+        """Keep streams under their sha256, many at a time: a disk takes as long for one."""
+        with WaitingFiles() as waiting:
+            for stream in streams:
+                waiting.add(self.stream_files({hashlib.sha256(stream).hexdigest(): stream}))
+
+    def stream_files(self, streams: Mapping[str, bytes]) -> dict[Path, bytes]:
+        """Return the files to write so that streams, by their sha256, are kept.
+
+        An existing file is among them if it is damaged.
+        """
+        files = {self._path(digest): stream for digest, stream in streams.items()}
+        return {path: stream for path, stream in files.items() if not _holds(path, stream)}
+
+    def stream(self, digest: str | None) -> bytes | None:
+        """Return a kept stream, or None without one.
+
+        Raises `StoreError` if it has changed, or is no file of at most 1 GiB.
+        """
+        if not digest or not (path := self._path(digest)).exists():
+            return None
+        try:
+            data = read_regular(path, LARGEST_FILE_BYTES)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}; remove it") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StoreError(
+                f"{path} is damaged: its bytes do not match its name; without it, "
+                "`bench run` makes it again"
+            )
+        return data
+
+    def has_stream(self, digest: str | None, num_bytes: int | None = None) -> bool:
+        """Return whether a stream was kept, and has `num_bytes` if that is given; reads nothing."""
+        if digest is None or not SHA256.fullmatch(digest):
+            return False
+        try:
+            status = self._path(digest).stat()
+        except OSError:
+            return False
+        return num_bytes is None or status.st_size == num_bytes
+
+    def set_stream_aside(self, digest: str) -> Path:
+        """Move a damaged stream away, so that its cells are to do; return its new path.
+
+        Raises `OSError` where the folder cannot be written.
+        """
+        return set_aside(self._path(digest), self.folder)
+
+    def _path(self, digest: str) -> Path:
+        if not SHA256.fullmatch(digest):  # in rows of a stranger it may be a path to elsewhere
+            raise StoreError(f"{self.folder} has a row whose stream is called {digest!r}")
+        return self.folder / "streams" / digest[:2] / digest
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
