@@ -6,13 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageFile
 
-from baselines.formats.pillow_jpeg import (
-    application_bytes,
-    decode_jpeg,
-    jpeg_files,
-    jpeg_version,
-    open_jpeg,
-)
+from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version, open_jpeg
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -30,7 +24,7 @@ from benchmark.system.digest import files_sha256
 SUBSAMPLING = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 
 
-class JPEG:
+class JPEG(JPEGDecoder):
     """Options: subsampling 420 (default), 422 or 444; optimize 1 for image-specific Huffman tables.
 
     The stream is JFIF with no other metadata. Pillow and pillow-simd write the same bytes where
@@ -99,10 +93,6 @@ class JPEG:
         )
         return stream.getvalue()
 
-    def decode(self, data: bytes) -> Pixels:
-        """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
-        return decode_jpeg(data)
-
     def setting_of(self, data: bytes) -> Setting:
         """Return the quality whose quantisation tables a stream has, the nearest where none has."""
         with open_jpeg(data) as image:
@@ -112,10 +102,6 @@ class JPEG:
             for quality, known in _luma_tables().items()
         }
         return Setting("quality", min(differences, key=differences.__getitem__))
-
-    def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of JFIF's application segment."""
-        return application_bytes(data)
 
 
 @cache

@@ -5,12 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.formats.pillow_jpeg import (
-    application_bytes,
-    decode_jpeg,
-    jpeg_files,
-    jpeg_version,
-)
+from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -25,7 +20,7 @@ from benchmark.errors import Unavailable
 from benchmark.system.digest import files_sha256
 
 
-class Jpegli:
+class Jpegli(JPEGDecoder):
     """JPEG, 4:2:0, sequential, with jpegli's adaptive quantisation; the package has no options.
 
     The stream is decoded by Pillow's libjpeg-turbo, as in a browser: on Kodak at low rates this is
@@ -68,11 +63,3 @@ class Jpegli:
         height, width, _ = pixels.shape
         packed = np.ascontiguousarray(pixels)
         return bytes(encode(packed, width, height, quality=int(setting.value)))
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
-        return decode_jpeg(data)
-
-    def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of application segments: jpegli writes none."""
-        return application_bytes(data)

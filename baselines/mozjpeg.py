@@ -9,12 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.formats.pillow_jpeg import (
-    application_bytes,
-    decode_jpeg,
-    jpeg_files,
-    jpeg_version,
-)
+from baselines.formats.pillow_jpeg import JPEGDecoder, jpeg_files, jpeg_version
 from benchmark.codec import (
     Between,
     CodecInfo,
@@ -32,7 +27,7 @@ TABLES = range(9)
 REMEDY = "install the Python package pyvips-binary"
 
 
-class MozJPEG:
+class MozJPEG(JPEGDecoder):
     """Options: subsampling 420 (default) or 444; table 0 to 8, the quantisation table, default 3.
 
     The defaults are those of mozjpeg's own program cjpeg. Table 2 needs fewer bits at equal PSNR
@@ -91,14 +86,6 @@ class MozJPEG:
         samples = np.ascontiguousarray(pixels)
         image = pyvips.Image.new_from_memory(samples, width, height, bands, "uchar")
         return bytes(image.jpegsave_buffer(Q=int(setting.value), **self._options))
-
-    def decode(self, data: bytes) -> Pixels:
-        """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
-        return decode_jpeg(data)
-
-    def container_bytes(self, data: bytes) -> int:
-        """Return the bytes of application segments: libvips leaves out JFIF's."""
-        return application_bytes(data)
 
 
 @cache

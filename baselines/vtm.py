@@ -8,7 +8,7 @@ into the stream, and the decoder cuts them.
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ from baselines.formats.ffmpeg import (
     PictureFormat,
     decode_to_y4m,
     ffmpeg_version,
-    find_decoder,
+    find_ffmpeg_with,
     read_y4m,
     sample_type,
 )
@@ -108,7 +108,7 @@ class VTM:
             raise BadOption(f"vtm: decoder is {' or '.join(DECODERS)}, not {decoder}")
         self._layout = PictureFormat(depth, 444)
         self._own_decoder = decoder == "vtm"
-        self._decoder = _find("DecoderAppStatic") if self._own_decoder else find_decoder("vvc")
+        self._decoder = _find("DecoderAppStatic") if self._own_decoder else _ffmpeg()
         self.conversion_floor_db = conversion_floor_db(depth, 444)
 
     def describe(self) -> CodecInfo:
@@ -207,6 +207,11 @@ class VTM:
                 timeout_seconds=SECONDS_PER_MEGAPIXEL,
             )
             return read_written(picture, self._decoder, LARGEST_FILE_BYTES)
+
+
+@cache
+def _ffmpeg() -> Path:
+    return find_ffmpeg_with({"decoder": "vvc"}, "decoding vvc")
 
 
 def _timeout_seconds(num_pixels: int) -> float:

@@ -74,31 +74,25 @@ class VideoCodec(NamedTuple):
 
 
 @cache
-def find_ffmpeg(codec: VideoCodec) -> Path:
-    """Return the path of ffmpeg; `Unavailable` unless it has the encoder and the decoder."""
-    return find_ffmpeg_with({"encoder": codec.encoder, "decoder": codec.stream}, codec.encoder)
-
-
-@cache
-def find_decoder(stream: str) -> Path:
-    """Return the path of ffmpeg; `Unavailable` unless it has the decoder."""
-    return find_ffmpeg_with({"decoder": stream}, f"decoding {stream}")
+def find_ffmpeg(codec: VideoCodec, decoder: str = "") -> Path:
+    """Return the path of ffmpeg; `Unavailable` unless it has encoder, decoder and muxer."""
+    parts = {"encoder": codec.encoder, "decoder": decoder or codec.stream, "muxer": codec.stream}
+    return find_ffmpeg_with(parts, codec.encoder)
 
 
 @cache
 def ffmpeg_version(program: Path) -> str:
     """Return the program's release: "ffmpeg 7.0.2"."""
-    told = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
-    found = re.match(r"ffmpeg version (\S+)", told)
-    return f"ffmpeg {found[1] if found else 'of unknown version'}"
+    printed = run_program([program, "-version"], timeout_seconds=60).decode(errors="replace")
+    match = re.match(r"ffmpeg version (\S+)", printed)
+    return f"ffmpeg {match[1] if match else 'of unknown version'}"
 
 
 @cache
 def versions(program: Path, codec: VideoCodec, banner: str) -> str:
     """Return the versions of the encoder's library and of ffmpeg.
 
-    `banner` is a regular expression that finds the library's in the log. A grey picture is encoded,
-    since an encoder tells its version only when it starts.
+    `banner` is a regular expression of the library's version in the log of a trial encoding.
     """
     picture = f"color=gray:s={SMALLEST_SIDE}x{SMALLEST_SIDE}"
     trial = ["-f", "lavfi", "-i", picture, "-frames:v", "1", "-c:v", codec.encoder]
@@ -127,7 +121,7 @@ def encode_command(
 def encode_picture(pixels: Pixels, layout: PictureFormat, command: Sequence[str]) -> bytes:
     """Return the padding's byte and the elementary stream; `command` is from `encode_command`."""
     padded, columns, rows = _pad(pixels, layout.subsampling)
-    planes = rgb_to_ycbcr(padded, layout.depth, layout.subsampling)
+    planes = rgb_to_ycbcr(padded, *layout)
     return bytes([columns << 4 | rows]) + encode_planes(planes, layout.depth, command)
 
 
@@ -146,21 +140,6 @@ def encode_planes(planes: Planes, depth: int, command: Sequence[str]) -> bytes:
     if not data:
         raise ProgramFailed(f"{Path(command[0]).name} ended without an error and wrote nothing")
     return data
-
-
-def decode_picture(program: Path, codec: VideoCodec, data: bytes) -> Pixels:
-    """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is one whole picture."""
-    if not data:
-        raise CorruptStream(f"an empty stream is no {codec.stream}")
-    picture = read_y4m(decode_to_y4m(program, codec.stream, data[1:]))
-    if not picture.full_range:
-        raise CorruptStream("the stream does not say that its samples have the full range")
-    columns, rows = data[0] >> 4, data[0] & 15
-    height, width = picture.planes.luma.shape
-    if columns >= width or rows >= height:
-        raise CorruptStream(f"padding of {columns}x{rows} cannot be in {width}x{height} pixels")
-    pixels = ycbcr_to_rgb(picture.planes, picture.depth)
-    return np.ascontiguousarray(pixels[: height - rows, : width - columns])
 
 
 def decode_to_y4m(program: Path, stream: str, data: bytes, decoder: str = "") -> bytes:
@@ -188,10 +167,10 @@ def find_ffmpeg_with(parts: Mapping[str, str], who: str) -> Path:
     program = packaged_ffmpeg(who)
     for kind, name in parts.items():
         try:
-            told = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)
+            printed = run_program([program, *QUIET, "-h", f"{kind}={name}"], timeout_seconds=60)
         except ProgramFailed as error:
             raise Unavailable(f"{who} needs a working ffmpeg: {error}") from error
-        if not told.startswith(f"{kind.capitalize()} {name} ".encode()):
+        if not printed.startswith(f"{kind.capitalize()} {name} ".encode()):
             remedy = "install a newer imageio-ffmpeg"
             raise Unavailable(f"{program.name} has no {kind} {name}: {remedy}")
     return program
@@ -232,30 +211,20 @@ def sample_type(depth: int) -> str:
     return "u1" if depth == 8 else "<u2"
 
 
-def convert_picture(pixels: Pixels, layout: PictureFormat, rounding: Rounding) -> Pixels:
-    """Return the pixels padded, through both colour conversions, and cropped: nothing is coded."""
-    height, width, _ = pixels.shape
-    padded, _, _ = _pad(pixels, layout.subsampling)
-    return conversion_alone(padded, *layout, rounding)[:height, :width]
-
-
 def _pad(pixels: Pixels, subsampling: Subsampling) -> tuple[Pixels, int, int]:
     """Return the picture with its last column and row repeated, and both numbers of repetitions."""
-    height, width, _ = pixels.shape
-    columns, rows = (_padding(side, subsampling) for side in (width, height))
+    step = 2 if subsampling == 420 else 1
+    rows, columns = (
+        -(-max(side, SMALLEST_SIDE) // step) * step - side for side in pixels.shape[:2]
+    )
     return np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge"), columns, rows
-
-
-def _padding(side: int, subsampling: Subsampling) -> int:
-    padded = max(side, SMALLEST_SIDE)
-    return padded + (padded % 2 if subsampling == 420 else 0) - side
 
 
 class IntraCodec:
     """Base of the codecs that encode one picture by an encoder of ffmpeg, which decodes it as well.
 
     A subclass names the encoder; its constructor passes the samples' format and the encoder's
-    options, in which {qp} stands for the setting.
+    options, in which the setting's name in braces stands for its value.
     """
 
     name: ClassVar[str]
@@ -264,38 +233,47 @@ class IntraCodec:
     accepts: ClassVar[Between]
     banner: ClassVar[str]  # regular expression: the library's version in the encoder's log
     licence: ClassVar[str]
-    tuned_for: ClassVar[str] = "PSNR"  # what the options make of it
+    revision: ClassVar[int] = 1
+    decoder: ClassVar[str] = ""  # of ffmpeg, where it is not that of the stream's name
+    output: ClassVar[str] = "STREAM"  # in the command of a description
 
-    def __init__(self, layout: PictureFormat, options: Sequence[str]) -> None:
+    def __init__(
+        self, layout: PictureFormat, options: Sequence[str], tuned_for: str = "PSNR"
+    ) -> None:
         """Raise `Unavailable` where there is no ffmpeg with the encoder and the decoder."""
-        self._layout, self._options = layout, tuple(options)
-        self._program = find_ffmpeg(self.video)
+        self._layout, self._options, self._tuned_for = layout, tuple(options), tuned_for
+        self._program = find_ffmpeg(self.video, self.decoder)
         self.conversion_floor_db = conversion_floor_db(*layout)
 
     def describe(self) -> CodecInfo:
         """Return the versions of library and ffmpeg; fingerprint the program that contains both."""
         command = encode_command("ffmpeg", self.video, self._layout, self._options)
+        decoder = f"; decoded by {self.decoder}" if self.decoder else ""
         return CodecInfo(
             version=versions(self._program, self.video, self.banner),
-            command=f"{' '.join(command)} STREAM; {self._layout}",
+            command=f"{' '.join(command)} {self.output}; {self._layout}{decoder}",
             licence=self.licence,
             fingerprint=file_sha256(self._program),
-            revision=1,
+            revision=self.revision,
             timed="program start, colour conversion in numpy, samples through a pipe and a file",
             chroma=self._layout.chroma,
-            tuned_for=self.tuned_for,
+            tuned_for=self._tuned_for,
         )
 
     def encode(self, pixels: Pixels, setting: Setting) -> bytes:
         """Return the padding's byte and one intra picture; `BadOption` unless qp is whole."""
-        require_accepted(self, setting)
-        options = [f"{setting.value:g}" if word == "{qp}" else word for word in self._options]
-        command = encode_command(str(self._program), self.video, self._layout, options)
-        return encode_picture(pixels, self._layout, command)
+        return encode_picture(pixels, self._layout, self._command(setting))
 
     def decode(self, data: bytes) -> Pixels:
         """Return the pixels; `ProgramFailed` or `CorruptStream` unless `data` is a whole stream."""
-        return decode_picture(self._program, self.video, data)
+        if not data:
+            raise CorruptStream(f"an empty stream is no {self.video.stream}")
+        pixels = self._picture(self.video.stream, data[1:])
+        columns, rows = data[0] >> 4, data[0] & 15
+        height, width, _ = pixels.shape
+        if columns >= width or rows >= height:
+            raise CorruptStream(f"padding of {columns}x{rows} cannot be in {width}x{height} pixels")
+        return np.ascontiguousarray(pixels[: height - rows, : width - columns])
 
     def container_bytes(self, data: bytes) -> int:
         """Return 1: the byte of padding before the elementary stream."""
@@ -303,4 +281,25 @@ class IntraCodec:
 
     def convert_only(self, pixels: Pixels, truncated: bool = False) -> Pixels:
         """Return the pixels through both colour conversions, with nothing coded between."""
-        return convert_picture(pixels, self._layout, "down" if truncated else "nearest")
+        height, width, _ = pixels.shape
+        padded, _, _ = _pad(pixels, self._layout.subsampling)
+        rounding: Rounding = "down" if truncated else "nearest"
+        return conversion_alone(padded, *self._layout, rounding)[:height, :width]
+
+    def _command(self, setting: Setting) -> list[str]:
+        require_accepted(self, setting)
+        mark, value = f"{{{setting.name}}}", f"{setting.value:g}"
+        options = [value if word == mark else word for word in self._options]
+        return encode_command(str(self._program), self.video, self._layout, options)
+
+    def _picture(self, stream: str, data: bytes) -> Pixels:
+        """Return the pixels of a stream in ffmpeg's raw format of that name, padding included."""
+        picture = read_y4m(decode_to_y4m(self._program, stream, data, self.decoder))
+        if not picture.full_range:
+            raise CorruptStream("the stream does not say that its samples have the full range")
+        luma, *chroma = picture.planes
+        (height, width), (rows, columns) = luma.shape, chroma[0].shape
+        scale = 2 if (rows, columns) != (height, width) else 1
+        even = ((0, scale * rows - height), (0, scale * columns - width))
+        planes = Planes(np.pad(luma, even, mode="edge"), *chroma)
+        return ycbcr_to_rgb(planes, picture.depth)[:height, :width]

@@ -43,12 +43,6 @@ def jpeg_files() -> list[Path]:
     return pillow_files("libjpeg")
 
 
-def decode_jpeg(data: bytes) -> Pixels:
-    """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
-    with open_jpeg(data) as image:
-        return np.asarray(image)
-
-
 @contextmanager
 def open_jpeg(data: bytes) -> Iterator[Image.Image]:
     """Open a JPEG without the warning of a large one, which is what a large source becomes.
@@ -60,6 +54,19 @@ def open_jpeg(data: bytes) -> Iterator[Image.Image]:
         image = Image.open(BytesIO(data), formats=("JPEG",))
     with image:
         yield image
+
+
+class JPEGDecoder:
+    """Base of the encoders of JPEG: their streams are decoded by Pillow's libjpeg-turbo."""
+
+    def decode(self, data: bytes) -> Pixels:
+        """Return the pixels, read-only; `OSError` for anything but a whole JPEG."""
+        with open_jpeg(data) as image:
+            return np.asarray(image)
+
+    def container_bytes(self, data: bytes) -> int:
+        """Return the bytes of application segments, such as JFIF's."""
+        return application_bytes(data)
 
 
 def application_bytes(stream: bytes) -> int:
