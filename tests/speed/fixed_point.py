@@ -21,7 +21,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import NAMED
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
-    default_fractional_bits,
+    activation_names,
     fractional_bit_tables,
 )
 from baselines.neural.entropy.fixed.selftest import KERNELS, Choice, exact_kernel
@@ -45,7 +45,7 @@ def main() -> int:
     hyper = torch.randint(-4, 5, (1, sizes.hyper_latent, HEIGHT // 64, WIDTH // 64))
     symbols = torch.randint(-2, 3, (1, sizes.latent, HEIGHT // 16, WIDTH // 16))
     runs: dict[str, Callable[[], Any]] = {"float32": lambda: in_float(model, hyper, symbols)}
-    tables = {**make_tables(), **fractional_bit_tables(default_fractional_bits(model))}
+    tables = {**make_tables(), **fractional_bit_tables(dict.fromkeys(activation_names(model), 7))}
     started = perf_counter()
     taken = exact_kernel(torch.device("cpu")).name
     print(f"self-test chose {taken} in {perf_counter() - started:.2f} s")

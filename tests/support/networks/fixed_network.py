@@ -8,7 +8,7 @@ from baselines.neural.crdr.model import CRDRNetwork
 from baselines.neural.crdr.sizes import TINY, without_context
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
-    default_fractional_bits,
+    activation_names,
     fractional_bit_tables,
 )
 from baselines.neural.entropy.fixed.integer_path import symbols_of
@@ -19,6 +19,11 @@ SIZES = {
     "no support": replace(TINY, support_slices=0),
     "one slice": replace(TINY, slices=(12,), support_slices=1),
 }
+
+
+def default_fractional_bits(model):
+    """Return 7 for every activation: values within +-63.5."""
+    return dict.fromkeys(activation_names(model), 7)
 
 
 def network(sizes=TINY) -> CRDRNetwork:

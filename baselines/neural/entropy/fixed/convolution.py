@@ -1,6 +1,15 @@
-"""Exact execution of a Conv2d or ConvTranspose2d on integers."""
+"""Exact execution of convolutions, and sequences of them with ReLUs, on integers.
 
-from collections.abc import Callable, Iterator, Sequence
+Every convolution is rewritten as an ordinary one without padding. A transposed one of stride s is
+one of stride 1 with s * s times the channels, a group for each phase of the output, whose values
+are then interleaved:
+
+    out[o] = sum_i x[i] w[o + p - s i]         (one axis; padding p, kernel k)
+    o + p = s q + r, 0 <= r < s   =>   out[o] = sum_j x[q - j] w[s j + r],   0 <= j < ceil(k / s)
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,9 +23,11 @@ from baselines.neural.entropy.fixed.grid import (
     power_of_two,
     requantise,
 )
-from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, planes
+from baselines.neural.entropy.fixed.kernels import LARGEST_LIMB, Kernel, planes
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
+FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
+INT32_BOUND = 2**31 - 1
 
 
 class Axis(NamedTuple):
@@ -45,17 +56,16 @@ def axes(layer: Layer) -> tuple[Axis, Axis]:
     if isinstance(layer.padding, str):
         raise ValueError(f"{layer} has its padding by name")
     kernels, strides, paddings = layer.kernel_size, layer.stride, layer.padding
-    if not isinstance(layer, nn.ConvTranspose2d):
+    if isinstance(layer, nn.ConvTranspose2d):
+        extra = layer.output_padding
+        height, width = (
+            _transposed_axis(kernels[i], strides[i], int(paddings[i]), int(extra[i]))
+            for i in (0, 1)
+        )
+    else:
         height, width = (
             Axis(kernels[i], strides[i], paddings[i], paddings[i], 1, 0, 0) for i in (0, 1)
         )
-        return height, width
-    height, width = (
-        _transposed_axis(
-            int(kernels[i]), int(strides[i]), int(paddings[i]), int(layer.output_padding[i])
-        )
-        for i in (0, 1)
-    )
     return height, width
 
 
@@ -96,33 +106,30 @@ def interleave(values: Tensor, height: Axis, width: Axis, size: tuple[int, int])
     return whole[:, height.skip : height.skip + size[0], width.skip : width.skip + size[1]]
 
 
-FLOAT64_BOUND = 2.0**51  # two bits spared: for the bias, and for the half that rounding adds
-INT32_BOUND = 2**31 - 1
-
-
 class BoundExceeded(ValueError):  # noqa: N818
     """Weights so large that a sum might not be exact: the layer cannot run in integers."""
 
 
-def prove(weight: Tensor, bias: Tensor, shift: Tensor, layer: str) -> None:
+def prove(weight: Tensor, bias: Tensor, shift: Tensor, name: str) -> None:
     """Raise `BoundExceeded` unless every kernel computes the layer exactly for all inputs.
 
-    `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,).
-    `shift`, int64 (out,), are the bits by which requantisation divides. `layer` is its name in the
-    message.
+    `weight` holds integers (out, kernel height, kernel width, in), `bias` float64 integers (out,),
+    `shift`, int64 (out,), the bits by which requantisation divides. The bound of a sum is the sum
+    of the weights' magnitudes times the largest activation: it holds for every stream, because
+    activations are clipped.
     """
     rows = weight.reshape(weight.shape[0], -1)
     sums = _magnitude(rows).double() * ACTIVATION_LIMIT + bias.abs()
     largest = float(torch.maximum(sums, sums * power_of_two(-shift)).max())
     if not largest < FLOAT64_BOUND:
         raise BoundExceeded(
-            f"{layer}: a sum may reach {largest:.3g}, beyond 2^51: its weights or bias are too big"
+            f"{name}: a sum may reach {largest:.3g}, beyond 2^51: its weights or bias are too big"
         )
     for part, plane in enumerate(planes(rows)):
         reach = int(_magnitude(plane).max()) * LARGEST_LIMB
         if reach > INT32_BOUND:
             raise BoundExceeded(
-                f"{layer}: the int32 sum of limb {part} may reach {reach}; it has too many inputs"
+                f"{name}: the int32 sum of limb {part} may reach {reach}; it has too many inputs"
             )
 
 
@@ -130,19 +137,13 @@ def _magnitude(rows: Tensor) -> Tensor:
     return rows.abs().to(torch.int64).sum(dim=1)
 
 
-# An ordinary convolution without padding; int16 (N, H, W, in) -> float64 integers, (N, ..., out).
-Sums = Callable[[Tensor], Tensor]
-# int16 weight (out, kernel height, kernel width, in), stride, device -> its sums.
-Kernel = Callable[[Tensor, tuple[int, int], torch.device], Sums]
-
-
 class LayerGrid(NamedTuple):
     """Number formats of a layer's input and output."""
 
     in_fraction: int
     out_fraction: int
-    out_limit: int  # the output is clipped to -limit..limit, or 0..limit after a ReLU
-    out_dtype: torch.dtype
+    out_limit: int = ACTIVATION_LIMIT  # clips to -limit..limit, or 0..limit after a ReLU
+    out_dtype: torch.dtype = torch.int16
 
 
 class IntegerConvolution:
@@ -167,7 +168,7 @@ class IntegerConvolution:
         whole = integer_weights(
             layer.weight,
             layer.bias,
-            out_dim=1 if isinstance(layer, torch.nn.ConvTranspose2d) else 0,
+            out_dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0,
             in_fraction=grid.in_fraction,
             precision=precision,
         )
@@ -197,7 +198,7 @@ class FixedSequence:
 
     `fractional_bits` are those of the input, then of each convolution's output. Activations are
     int16, clipped to ACTIVATION_LIMIT; the output is `output_dtype`, clipped to `output_limit`.
-    Raises `ValueError` for any other module, and `BoundExceeded` (see `bounds`).
+    Raises `ValueError` for any other module, and `BoundExceeded`.
     """
 
     def __init__(
@@ -217,26 +218,13 @@ class FixedSequence:
             raise ValueError(
                 f"{name}: {len(fractional_bits)} fractional bits for {len(layers)} convolutions"
             )
-        self.layers = []
-        for i, (layer, relu) in enumerate(layers):
-            last = i == len(layers) - 1
-            grid = LayerGrid(
-                fractional_bits[i],
-                fractional_bits[i + 1],
-                output_limit if last else ACTIVATION_LIMIT,
-                output_dtype if last else torch.int16,
-            )
-            self.layers.append(
-                IntegerConvolution(
-                    layer,
-                    grid,
-                    relu=relu,
-                    precision=precision,
-                    kernel=kernel,
-                    device=device,
-                    name=f"{name}.{i}",
-                )
-            )
+        grids = [LayerGrid(before, after) for before, after in pairwise(fractional_bits)]
+        grids[-1] = grids[-1]._replace(out_limit=output_limit, out_dtype=output_dtype)
+        given = {"precision": precision, "kernel": kernel, "device": device}
+        self.layers = [
+            IntegerConvolution(layer, grid, relu=relu, name=f"{name}.{i}", **given)  # type: ignore[arg-type]
+            for i, ((layer, relu), grid) in enumerate(zip(layers, grids, strict=True))
+        ]
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Map int16 (N, H, W, in), within ACTIVATION_LIMIT, to (N, H', W', out)."""
@@ -247,16 +235,16 @@ class FixedSequence:
 
 def convolutions(modules: nn.Module, name: str) -> Iterator[tuple[Layer, bool]]:
     """Yield each convolution and whether a ReLU follows it; raises `ValueError` for the rest."""
-    found: Layer | None = None
+    pending: Layer | None = None
     for module in modules.children():
-        if isinstance(module, nn.ReLU) and found is not None:
-            yield found, True
-            found = None
+        if isinstance(module, nn.ReLU) and pending is not None:
+            yield pending, True
+            pending = None
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            if found is not None:
-                yield found, False
-            found = module
+            if pending is not None:
+                yield pending, False
+            pending = module
         else:
             raise ValueError(f"{name}: {module} cannot be executed in integers")
-    if found is not None:
-        yield found, False
+    if pending is not None:
+        yield pending, False

@@ -1,4 +1,4 @@
-"""Integer network from the symbols of z and y to exact scale indices, means, and decoded y.
+"""Integer network from the symbols of z and y to exact scale indices, means and decoded y.
 
 ::
 
@@ -8,7 +8,7 @@
 
     decoded slice i = symbols + means + correction
 
-`hyperprior.HyperpriorNetwork` computes the same in floating point; the codec codes with this path.
+`hyperprior.HyperpriorNetwork` computes the same in floating point.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 LIMB_BITS = 7
-# Both limbs of |a| <= 8127 = 63 * 128 + 63, and their sum, lie in -127..127 (see limbs.py).
+# Both limbs of |a| <= 8127 = 63 * 128 + 63, and their sum, lie in -127..127 (see kernels.py).
 ACTIVATION_LIMIT = 63 * 2**LIMB_BITS + 63
 OUTPUT_FRACTION = 12  # of means, scales and y_hat
 OUTPUT_LIMIT = 2**23 - 1  # |y_hat| < 2048; exact in float32
@@ -98,7 +98,7 @@ def requantise(
     """Return floor(sums / 2^shift + 1/2), clipped to lowest..highest; `sums` is overwritten.
 
     `sums` are float64 integers (..., out), `shift` int64 (out,), negative for a finer grid. Exact
-    while |sums| and |sums / 2^shift| are below 2^51, which `bounds` proves.
+    while |sums| and |sums / 2^shift| are below 2^51, which `convolution.prove` guarantees.
 
     >>> requantise(torch.tensor([5., 6., -6., 999.]).double(), torch.tensor(2), -8, 8, torch.int16)
     tensor([ 1,  2, -1,  8], dtype=torch.int16)

@@ -1,7 +1,4 @@
-"""Parts of every integer network of an entropy model: grids, medians, branches of convolutions.
-
-A subclass says what its branches compute and in which pieces a latent is coded.
-"""
+"""Base class of integer networks of entropy models: grids, medians, branches of convolutions."""
 
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple, Protocol
@@ -10,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.neural.entropy.fixed.convolution import FixedSequence, convolutions
-from baselines.neural.entropy.fixed.fractional_bits import branches, fractional_bits_in
+from baselines.neural.entropy.fixed.fractional_bits import fractional_bits_in
 from baselines.neural.entropy.fixed.grid import (
     ACTIVATION_LIMIT,
     OUTPUT_FRACTION,
@@ -60,13 +57,12 @@ class DecodedPieces(Protocol):
 
 
 class IntegerPath:
-    """Integer network of one checkpoint on one device.
+    """Integer network of one checkpoint on one device; a subclass defines branches and pieces.
 
-    `model` may be on any device; its weights are copied. `tables` hold those of `make_tables` and
-    `fractional_bit_tables` from the checkpoint; others are ignored. `choice` is the kernel; the
-    fastest exact one on the device unless given. Raises `ValueError` for tables that do not fit the
-    model, `BoundExceeded` for weights that admit an inexact sum, and `Unavailable` where the device
-    has no exact kernel.
+    `model` may be on any device; its weights are copied. `tables` hold the
+    checkpoint's `thresholds` and fractional bits. `choice` is the kernel; the fastest exact one on
+    the device unless given. Raises `ValueError` for tables that do not fit the model,
+    `BoundExceeded` for weights that admit an inexact sum, `Unavailable` without an exact kernel.
     """
 
     num_pieces: int  # in which a latent is coded, one after the other
@@ -92,7 +88,7 @@ class IntegerPath:
         on_grid = torch.round(medians * 2.0 ** self.fractional_bits["z"])
         self.medians = on_grid.to(self.device, torch.int64)
         self.branches = {
-            name: self._branch(name, modules) for name, modules in branches(model).items()
+            name: self._branch(name, modules) for name, modules in model.entropy_branches().items()
         }
 
     def begin(self, z_symbols: Tensor) -> DecodedPieces:
@@ -109,14 +105,11 @@ class IntegerPath:
 
     def _branch(self, name: str, modules: nn.Module) -> FixedSequence:
         hidden = len(list(convolutions(modules, name))) - 1
-        ends = self._ends(name)
+        ends, known = self._ends(name), self.fractional_bits
+        inside = [known[f"{name}.{i}"] for i in range(hidden)]
         return FixedSequence(
             modules,
-            [
-                self.fractional_bits[ends.first],
-                *(self.fractional_bits[f"{name}.{i}"] for i in range(hidden)),
-                ends.last,
-            ],
+            [known[ends.first], *inside, ends.last],
             precision=ends.precision,
             kernel=self.choice.kernel,
             device=self.device,
@@ -126,10 +119,10 @@ class IntegerPath:
         )
 
     def _table(self, tables: Mapping[str, Tensor], name: str, size: int) -> Tensor:
-        found = tables.get(name)
-        if found is None or found.shape != (size,):
+        table = tables.get(name)
+        if table is None or table.shape != (size,):
             raise ValueError(f"the checkpoint has no table {name} of {size} entries")
-        return found.to(self.device)
+        return table.to(self.device)
 
     def hyper_activations(self, z_symbols: Tensor) -> Tensor:
         """Return z, int16 channels last, of its symbols (N, Z, h / 4, w / 4)."""

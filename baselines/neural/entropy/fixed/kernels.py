@@ -1,7 +1,17 @@
-"""Exact integer convolution in float64: the reference of all other kernels.
+"""Exact kernels of integer convolutions: in float64, as float64 products, as int8 products.
 
-Every product and every partial sum, in whatever order, is an integer below 2^51 (`bounds`).
+In float64, every product and every partial sum, in whatever order, is an integer below 2^51
+(`convolution.prove`). For int8 products numbers are split in two limbs, v = 128 h + l with l in
+-64..63. For activations a and weights w of two limbs
+
+    a w = 128^2 ah wh + 128 (ah wl + al wh) + al wl
+    ah wl + al wh = (ah + al)(wh + wl) - ah wh - al wl
+
+takes three products (Karatsuba), whose factors all lie in -127..127 because numbers are limited to
+63 * 128 + 63. Weights of one limb take two: a w = 128 ah w + al w.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,12 +20,21 @@ from torch.nn import functional
 
 from baselines.neural.entropy.fixed.grid import LIMB_BITS
 
+# An ordinary convolution without padding; int16 (N, H, W, in), within the limit, to float64 sums
+# (N, rows, columns, out).
+Sums = Callable[[Tensor], Tensor]
+# int16 weight (out, kernel height, kernel width, in), within the limits of `grid`, stride, device.
+Kernel = Callable[[Tensor, tuple[int, int], torch.device], Sums]
+
+BAND_BYTES = 8 << 20  # of unfolded float64 input at a time
+LARGEST_LIMB = 127
+BASE = 1 << LIMB_BITS
+ALIGNMENT = 16  # cuBLAS multiplies int8 matrices whose sides are multiples of 8
+LEAST_ROWS = 24  # and the first of which has more than 16 rows
+
 
 class Float64Sums:
-    """Ordinary convolution without padding, by torch, in float64.
-
-    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`.
-    """
+    """Kernel by torch's convolution in float64, the reference of all others."""
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
         # int16 until it is used: the weights in float64 would be four times as large.
@@ -23,7 +42,7 @@ class Float64Sums:
         self.stride = stride
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
+        """Return the sums."""
         channels_first = activations.permute(0, 3, 1, 2).double().contiguous()
         # cuDNN may convolve through Fourier transforms, which are not exact.
         with torch.backends.cudnn.flags(enabled=False):
@@ -31,13 +50,10 @@ class Float64Sums:
         return sums.permute(0, 2, 3, 1)
 
 
-BAND_BYTES = 8 << 20  # of unfolded float64 input at a time
-
-
 class Float64Products:
-    """Ordinary convolution without padding, on the CPU; raises `ValueError` for other devices.
+    """Kernel by NumPy's float64 matrix products, on the CPU; raises `ValueError` elsewhere.
 
-    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`.
+    Faster than torch's float64 convolution, most of all on AMD's processors (docs/log.md).
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
@@ -46,11 +62,10 @@ class Float64Products:
         self.outputs, *self.kernel, _ = weight.shape
         self.stride = stride
         # int16 until it is used, by row of the kernel: (kernel height, kernel width * in, out).
-        rows = weight.flatten(2).permute(1, 2, 0).contiguous()
-        self.weight = rows.numpy()
+        self.weight = weight.flatten(2).permute(1, 2, 0).contiguous().numpy()
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
+        """Return the sums."""
         unfolded = unfold_width(activations, self.kernel[1], self.stride[1])
         count, height, columns, inputs = unfolded.shape
         rows = (height - self.kernel[0]) // self.stride[0] + 1
@@ -59,20 +74,13 @@ class Float64Products:
         band = max(1, BAND_BYTES // (8 * count * columns * inputs * self.stride[0]))
         for first in range(0, rows, band):
             last = min(first + band, rows)
-            begin = first * self.stride[0]
             end = (last - 1) * self.stride[0] + self.kernel[0]
-            values = unfolded[:, begin:end].double().numpy()
+            values = unfolded[:, first * self.stride[0] : end].double().numpy()
             part = sums[:, first:last]
             for y, row in enumerate(weight):
                 seen = values[:, y :: self.stride[0]][:, : last - first]
                 part += (seen.reshape(-1, inputs) @ row).reshape(part.shape)
         return torch.from_numpy(sums)
-
-
-LARGEST_LIMB = 127
-BASE = 1 << LIMB_BITS
-ALIGNMENT = 16  # cuBLAS multiplies int8 matrices whose sides are multiples of 8
-LEAST_ROWS = 24  # and the first of which has more than 16 rows
 
 
 def limbs(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,11 +100,10 @@ def planes(weight: Tensor) -> tuple[Tensor, ...]:
 
 
 class LimbSums:
-    """Fast kernel: an ordinary convolution without padding, as int8 products with int32 sums.
+    """Fast kernel: int8 products with int32 sums.
 
-    `weight` is int16 (out, kernel height, kernel width, in), within the limits of `grid`. The input
-    is unfolded along its width alone: each row of the kernel is then a product with some of the
-    unfolded rows, which are contiguous for a single image.
+    The input is unfolded along its width alone: each row of the kernel is then a product with some
+    of the unfolded rows, which are contiguous for a single image.
     """
 
     def __init__(self, weight: Tensor, stride: tuple[int, int], device: torch.device) -> None:
@@ -104,12 +111,11 @@ class LimbSums:
         self.stride = stride
         rows = weight.to(device).transpose(0, 1).reshape(self.kernel[0], self.outputs, -1)
         padding = (0, -rows.shape[2] % ALIGNMENT, 0, -rows.shape[1] % ALIGNMENT)
-        rows = functional.pad(rows, padding)
-        self.planes = planes(rows)  # (kernel height, out, kernel width * in)
+        self.planes = planes(functional.pad(rows, padding))  # (kernel height, out, width * in)
         self.coarse = len(self.planes) == 1
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
+        """Return the sums."""
         high, low, both = limbs(activations)
         if self.coarse:
             (plane,) = self.planes
@@ -129,7 +135,9 @@ class LimbSums:
             seen = unfolded[:, y :: self.stride[0]][:, :rows]
             # Contiguous: _int_mm takes views with overlapping rows, and gets them wrong.
             matrix = seen.contiguous().view(count * rows * columns, -1)
-            products = _products(matrix, plane[y])
+            few = max(0, LEAST_ROWS - len(matrix))
+            padded = functional.pad(matrix, (0, 0, 0, few)) if few else matrix
+            products = torch._int_mm(padded, plane[y].t())[: len(matrix)]
             total = products if total is None else total.add_(products)
         assert total is not None
         return total[:, : self.outputs].view(count, rows, columns, self.outputs)
@@ -149,7 +157,7 @@ class NarrowLimbSums(LimbSums):
         self.planes = (half, whole - half) if self.coarse else self.planes[:2]
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Map int16 (N, H, W, in), within the limit, to float64 sums (N, rows, columns, out)."""
+        """Return the sums."""
         high, low, _ = limbs(activations)
         return self._both(high).mul_(BASE).add_(self._both(low))
 
@@ -158,22 +166,14 @@ class NarrowLimbSums(LimbSums):
         return first.double().mul_(self.step).add_(second)
 
 
-def _products(matrix: Tensor, plane: Tensor) -> Tensor:
-    """Multiply int8 (n, k) by the transpose of (out, k); return int32 (n, out)."""
-    few = LEAST_ROWS - len(matrix)
-    if few <= 0:
-        return torch._int_mm(matrix, plane.t())
-    return torch._int_mm(functional.pad(matrix, (0, 0, 0, few)), plane.t())[: len(matrix)]
-
-
 def unfold_width(values: Tensor, kernel_width: int, stride: int) -> Tensor:
     """Unfold (N, H, W, in) to (N, H, columns, kernel width * in), contiguous."""
     values = values.contiguous()
     count, height, width, inputs = values.shape
     columns = (width - kernel_width) // stride + 1
-    across, down, along, one = values.stride()
+    across, down, along, each = values.stride()
     windows = values.as_strided(
         (count, height, columns, kernel_width, inputs),
-        (across, down, along * stride, along, one),
+        (across, down, along * stride, along, each),
     )
     return windows.contiguous().view(count, height, columns, -1)

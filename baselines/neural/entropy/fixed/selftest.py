@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baselines.neural.entropy.fixed.convolution import Kernel
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT, WEIGHT_LIMIT, Precision
 from baselines.neural.entropy.fixed.kernels import (
     Float64Products,
     Float64Sums,
+    Kernel,
     LimbSums,
     NarrowLimbSums,
 )
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     note: str
 
 
-class _ConvolutionCase(NamedTuple):
+class _Case(NamedTuple):
     inputs: int
     kernel: int
     outputs: int
@@ -51,11 +51,12 @@ class _ConvolutionCase(NamedTuple):
 
 # Sums beyond 2^24, sizes that are no multiples of eight, a stride, a single position.
 CASES = (
-    _ConvolutionCase(320, 5, 16, 6, 1, Precision.FINE),
-    _ConvolutionCase(64, 3, 24, 11, 1, Precision.COARSE),
-    _ConvolutionCase(21, 3, 13, 9, 2, Precision.FINE),
-    _ConvolutionCase(5, 1, 3, 1, 1, Precision.COARSE),
+    _Case(320, 5, 16, 6, 1, Precision.FINE),
+    _Case(64, 3, 24, 11, 1, Precision.COARSE),
+    _Case(21, 3, 13, 9, 2, Precision.FINE),
+    _Case(5, 1, 3, 1, 1, Precision.COARSE),
 )
+TIMED = _Case(64, 5, 128, 12, 1, Precision.FINE)
 
 
 def exact_kernel(device: torch.device) -> Choice:
@@ -67,12 +68,10 @@ def exact_kernel(device: torch.device) -> Choice:
 
 
 @cache
-def _exact_kernel(device_name: str, onednn: bool) -> Choice:
+def _exact_kernel(device_name: str, _onednn: bool) -> Choice:
     device = torch.device(device_name)
-    on_cpu = device.type == "cpu"
-    return choose(
-        device, {name: KERNELS[name] for name in KERNELS if on_cpu or name not in CPU_ALONE}
-    )
+    left_out = () if device.type == "cpu" else CPU_ALONE
+    return choose(device, {k: kernel for k, kernel in KERNELS.items() if k not in left_out})
 
 
 def choose(device: torch.device, kernels: Mapping[str, Kernel]) -> Choice:
@@ -97,10 +96,9 @@ def is_exact(kernel: Kernel, device: torch.device) -> bool:
         weight, activations = _adversarial(case)
         stride = (case.stride, case.stride)
         try:
-            sums = kernel(torch.from_numpy(weight), stride, device)(
-                torch.from_numpy(activations).to(device)
-            )
-        except (RuntimeError, TypeError, ValueError):  # what the device or its library cannot do
+            on_device = torch.from_numpy(activations).to(device)
+            sums = kernel(torch.from_numpy(weight), stride, device)(on_device)
+        except (RuntimeError, TypeError, ValueError):  # unsupported by the device or its library
             return False
         if not np.array_equal(sums.cpu().numpy(), integer_sums(weight, activations, stride)):
             return False
@@ -125,7 +123,7 @@ def integer_sums(
     return sums
 
 
-def _adversarial(case: _ConvolutionCase) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+def _adversarial(case: _Case) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Return weights and activations, half of them at or next to the ends of their ranges."""
     random = np.random.default_rng(0)
 
@@ -136,30 +134,27 @@ def _adversarial(case: _ConvolutionCase) -> tuple[NDArray[np.int16], NDArray[np.
         values[1::4] = -extremes[1::4]
         return values.astype(np.int16)
 
-    weight = numbers(
-        WEIGHT_LIMIT[case.precision], (case.outputs, case.kernel, case.kernel, case.inputs)
-    )
+    shape = (case.outputs, case.kernel, case.kernel, case.inputs)
+    weight = numbers(WEIGHT_LIMIT[case.precision], shape)
     return weight, numbers(ACTIVATION_LIMIT, (4, case.size, case.size, case.inputs))
 
 
 def _seconds(kernels: Mapping[str, Kernel], device: torch.device) -> dict[str, float]:
     """Return the least seconds of each kernel, all of them in turn, hopeless ones twice.
 
-    On a CPU they are those of the processor: what else a busy machine does must not decide.
+    On a CPU they are those of the processor, whatever else a busy machine does.
     """
     clock = process_time if device.type == "cpu" else perf_counter
-    weight, activations = _adversarial(_ConvolutionCase(64, 5, 128, 12, 1, Precision.FINE))
-    on_device = torch.from_numpy(activations).to(device)
-    made = {
-        name: kernel(torch.from_numpy(weight), (1, 1), device) for name, kernel in kernels.items()
-    }
+    weight, activations = (torch.from_numpy(values) for values in _adversarial(TIMED))
+    on_device = activations.to(device)
+    made = {name: kernel(weight, (1, 1), device) for name, kernel in kernels.items()}
     least = dict.fromkeys(made, float("inf"))
     for done in range(TIMES):
         for name, sums in made.items():
             started = clock()
             sums(on_device).cpu()  # a copy to the CPU waits for an accelerator
             least[name] = min(least[name], clock() - started)
-        if done:  # what a first call prepares is not to decide
+        if done:  # the first call's preparations must not decide
             limit = HOPELESS * min(least.values())
             made = {name: sums for name, sums in made.items() if least[name] <= limit}
     return least

@@ -1,9 +1,8 @@
 """Integer tables of the transcendental functions on the entropy path.
 
 A checkpoint stores the result of `make_tables`: a decoder never computes a table, since two
-machines' exp or erf need not agree in the last bit. (`make_tables` itself computes in decimal
-numbers, whose results are specified to the last digit, and decides with exactly rounded
-operations.)
+machines' exp or erf need not agree in the last bit. `make_tables` computes in decimal numbers,
+whose results are specified to the last digit.
 """
 
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ REACH = Decimal("6.1094102048693")  # standard deviations, outside which lies a 
 TANH_FRACTION = 9  # of the argument; the result has OUTPUT_FRACTION
 TANH_LIMIT = 4095  # arguments within +-8, beyond which the result stays the same
 DIGITS = 40
+PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 
 
 def make_tables() -> dict[str, Tensor]:
@@ -48,13 +48,12 @@ def make_tables() -> dict[str, Tensor]:
 
 @cache
 def _tables() -> dict[str, Tensor]:
-    """Compute what `make_tables` returns, which takes a second, once a process."""
+    """Compute the tables, which takes a second, once a process."""
     with localcontext() as context:
         context.prec = DIGITS
         step = (LARGEST_SCALE.ln() - LEAST_SCALE.ln()) / (NUM_SCALES - 1)
         scales = [(LEAST_SCALE.ln() + step * i).exp() for i in range(NUM_SCALES)]
-        grid = Decimal(2**OUTPUT_FRACTION)
-        between = [(scale * (step / 2).exp() * grid) for scale in scales[:-1]]
+        between = [scale * (step / 2).exp() * 2**OUTPUT_FRACTION for scale in scales[:-1]]
         thresholds = [int(value.to_integral_value(ROUND_FLOOR)) for value in between]
         rows = [_gaussian_row(scale) for scale in scales]
         half_tanh = [_half_tanh(i) for i in range(-TANH_LIMIT, TANH_LIMIT + 1)]
@@ -126,9 +125,6 @@ def _central_mass(z: Decimal) -> Decimal:
         term *= z * z / odd
         total += term
     return total * (-z * z / 2).exp() / (2 * PI).sqrt()
-
-
-PI = Decimal("3.14159265358979323846264338327950288419716939937511")
 
 
 def frequencies(masses: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -13,12 +13,19 @@ from baselines.neural.entropy.fixed.fractional_bits import (
     LARGEST_FRACTION,
     activation_names,
     calibrate,
-    default_fractional_bits,
 )
 from baselines.neural.entropy.fixed.grid import ACTIVATION_LIMIT
 from baselines.neural.entropy.fixed.integer_path import symbols_of, to_float
 from baselines.neural.entropy.fixed.tables import make_tables
-from support.networks.fixed_network import SIZES, decode, latents, network, path_of, z_symbols
+from support.networks.fixed_network import (
+    SIZES,
+    decode,
+    default_fractional_bits,
+    latents,
+    network,
+    path_of,
+    z_symbols,
+)
 
 each_size = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES.keys())
 

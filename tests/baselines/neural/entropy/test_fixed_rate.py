@@ -11,7 +11,6 @@ from baselines.neural.crdr.sizes import FULL
 from baselines.neural.entropy.fixed import entropy_path
 from baselines.neural.entropy.fixed.entropy_path import EntropyPath
 from baselines.neural.entropy.fixed.fractional_bits import (
-    default_fractional_bits,
     fractional_bit_tables,
 )
 from baselines.neural.entropy.fixed.integer_path import to_float
@@ -19,6 +18,7 @@ from baselines.neural.entropy.fixed.tables import make_tables
 from baselines.neural.entropy.latent_network import gaussian_bits
 from conftest import SHARED
 from support.networks.authors_weights import filled
+from support.networks.fixed_network import default_fractional_bits
 
 PARITY = SHARED / "data" / "parity"
 pytestmark = pytest.mark.skipif(not PARITY.exists(), reason="needs ../shared/data/parity")

@@ -15,6 +15,7 @@ from baselines.neural.ivr.model import IvrNetwork, Mask
 from baselines.neural.ivr.path import IvrPath
 from baselines.neural.ivr.sizes import FULL, TINY
 from baselines.neural.picture_codec import PictureCodec
+from support.networks.fixed_network import default_fractional_bits
 from support.networks.tiny_architecture import write_tiny
 from support.networks.tiny_checkpoint import noise
 
@@ -85,7 +86,6 @@ def test_the_tables_cost_what_the_distributions_do():
 
 def fractional_bits(network):
     from baselines.neural.entropy.fixed.fractional_bits import (
-        default_fractional_bits,
         fractional_bit_tables,
     )
 
